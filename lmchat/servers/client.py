@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -35,6 +34,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.files.disk import free_bytes
 from lmchat.files.paths import home_folder
 from lmchat.metrics import Metrics, RateLimit, RequestCounters
 from lmchat.processes.tasks import background_task, end_tasks
@@ -56,7 +56,9 @@ from lmchat.servers.events import (
 )
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.http.key_source import KeySource, NoKeys
+from lmchat.servers.local import download
 from lmchat.servers.local.engine import Engine
+from lmchat.servers.local.gguf import FileOffer
 from lmchat.servers.local.kept_slot import kept_ids
 from lmchat.servers.model import (
     LoadState,
@@ -68,7 +70,6 @@ from lmchat.servers.model import (
     similar_names,
 )
 from lmchat.servers.products import product_named
-from lmchat.servers.products.product import Product
 from lmchat.servers.products.server_api import OnPull, ServerApi
 from lmchat.servers.request import (
     ChatRequest,
@@ -282,18 +283,20 @@ class HttpServerClient:
         model = product.unlisted_model(server.endpoint, name)
         api = await self._new_api(Target.of(model))
         is_here = server.endpoint.is_loopback
-        free_bytes = await asyncio.to_thread(_free_bytes, product) if is_here else None
+        home = home_folder()
+        places = (*product.model_folders(os.environ, home), home) if is_here else ()
+        free = await asyncio.to_thread(free_bytes, places)
 
         def report(progress: PullProgress) -> None:
             missing_bytes = (progress.total_bytes or 0) - progress.done_bytes
-            if free_bytes is not None and missing_bytes > free_bytes:
-                missing, free = size_text(missing_bytes), size_text(free_bytes)
+            if free is not None and missing_bytes > free:
                 raise ServerRejected(
-                    f"{safe_line(name)} needs {missing} on the disk, and {free} are free.",
+                    f"{safe_line(name)} needs {size_text(missing_bytes)} on the disk, "
+                    f"and {size_text(free)} are free.",
                     kind="no_space",
                     hint="Free some space, or download it with the server's own program.",
                 )
-            on_pull(replace(progress, free_bytes=free_bytes))
+            on_pull(replace(progress, free_bytes=free))
 
         await product.pull(api, name, report)
         listed = (await self.check(server.endpoint)).models
@@ -306,6 +309,13 @@ class HttpServerClient:
         api = await self._new_api(Target.of(model))
         await product_named(model.product).remove(api, model)
         await self.check(model.endpoint)
+
+    async def offer_file(self, engine: Engine, url: str) -> FileOffer:
+        await engine.require_installed()
+        return await download.look_up(self._connections, url, engine.models_folder)
+
+    async def fetch_file(self, offer: FileOffer, on_pull: OnPull) -> None:
+        await download.fetch(self._connections, offer, on_pull)
 
     # Requests that want no answer
 
@@ -680,15 +690,6 @@ class HttpServerClient:
             if Endpoint.parse(configured.url).origin == endpoint.origin:
                 return configured.timeouts
         return self._settings.timeouts
-
-
-def _free_bytes(product: Product) -> int | None:
-    """Return what is free on the disk of the product's models here; None if it is not known."""
-    home = home_folder()
-    for folder in (*product.model_folders(os.environ, home), home):
-        with suppress(OSError):  # most of the possible folders do not exist
-            return shutil.disk_usage(folder).free
-    return None
 
 
 def _require_local(model: ModelInfo) -> None:

@@ -19,6 +19,8 @@ from tests.support.engine_home import (
 from tests.support.lmchat_screen import STEADY, answers, configure
 from tests.support.programs import LMCHAT, Cli, Inside, clean_environment, is_running, wait_until
 from tests.support.pty_program import PtyProgram
+from tests.support.real_server.prepare import model_file
+from tests.support.scripted_server import ScriptedServer, body_reply
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(90)]
 
@@ -43,6 +45,22 @@ def ready(local):
 def asking(local):
     argv = [*LMCHAT, "ask", "--local", "Say hello."]
     return PtyProgram(argv, home=local.home, size=(120, 30), env=local.env)
+
+
+def test_a_model_at_an_address_is_fetched_only_with_consent_and_answers(local):
+    content = model_file().read_bytes()
+    with ScriptedServer() as host:
+        size = body_reply(b"", headers={"Content-Length": str(len(content))})
+        host.on("HEAD /alder.gguf", size).on("GET /alder.gguf", body_reply(content))
+        ask = ("ask", "--local", "-m", f"{host.url}/alder.gguf")
+        refused = local(*ask, "Say hello.")
+        assert refused.returncode == 2
+        assert f"alder.gguf (98 MB) from {host.url.removeprefix('http://')} into" in refused.stderr
+        assert host.seen("GET /alder.gguf") == []
+        assert local.json(*ask, "--yes", "--json", "Say hello.")["reply"]
+        assert local.json("models", "--local", "--json")["data"][0]["id"] == "alder"
+        assert local.json(*ask, "--json", "Say hello.")["reply"], "it is on this disk now"
+        assert len(host.seen("GET /alder.gguf")) == 1
 
 
 def test_with_consent_on_a_terminal_the_demo_model_is_fetched_once_and_answers(local):

@@ -27,7 +27,7 @@ from lmchat.servers.events import (
 )
 from lmchat.servers.local.demo import SMOLLM2
 from lmchat.servers.local.engine import Engine
-from lmchat.servers.local.gguf import ModelFile
+from lmchat.servers.local.gguf import FileOffer, ModelFile
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
 from lmchat.servers.products.server_api import OnPull
 from lmchat.servers.request import (
@@ -121,6 +121,8 @@ class ScriptedBackend:
         self.pulled: list[str] = []
         self.pull_script: list[PullProgress | Exception | asyncio.Event] = []
         self.removed: list[str] = []
+        self.offered: list[str] = []
+        self.offer = FileOffer(url="", host="", path=Path())
         self.allowed: list[str] = []
         self.is_closed = False
         self.counted = Metrics()
@@ -279,6 +281,16 @@ class ScriptedBackend:
             else:
                 on_pull(step)
         return model(name, endpoint=server.endpoint, product=server.product)
+
+    async def offer_file(self, engine: Engine, url: str) -> FileOffer:
+        self.offered.append(url)
+        return self.offer
+
+    async def fetch_file(self, offer: FileOffer, on_pull: OnPull) -> None:
+        for step in self.pull_script:
+            if isinstance(step, PullProgress):
+                on_pull(step)
+        self.pulled.append(offer.url)
 
     async def remove(self, model: ModelInfo) -> None:
         self.removed.append(model.model_id)

@@ -15,6 +15,7 @@ from lmchat.config.settings import Settings
 from lmchat.errors import WrongUse
 from lmchat.extras import install_command
 from lmchat.files.paths import home_folder
+from lmchat.servers.local.gguf import is_url
 from lmchat.servers.local.installed import (
     Installed,
     ServerLauncher,
@@ -24,6 +25,7 @@ from lmchat.servers.local.installed import (
 )
 from lmchat.servers.protocols import ServerClient
 from lmchat.terminal.output import can_ask
+from lmchat.units import breakable
 
 _BYTES_PER_MB = 1_000_000
 
@@ -37,7 +39,10 @@ async def start_engine_without_screen(context: Context, runtime: Runtime) -> Set
     confirmed.
     """
     engine, output = runtime.engine, context.output
-    model = await engine.choose(context.local_model or runtime.settings.local.model)
+    named = context.local_model or runtime.settings.local.model
+    if is_url(named):
+        named = await _downloaded(context, runtime, named)
+    model = await engine.choose(named)
     if model is None:
         demo = engine.demo
         size = f"{demo.download_bytes / _BYTES_PER_MB:.0f} MB"
@@ -54,6 +59,21 @@ async def start_engine_without_screen(context: Context, runtime: Runtime) -> Set
         output.show_progress("")
     endpoint = await engine.start(model)
     return replace(runtime.settings, endpoint=endpoint.url, model=model.name)
+
+
+async def _downloaded(context: Context, runtime: Runtime, url: str) -> str:
+    """Return the path of the file of an address, which is downloaded if the user agrees."""
+    offer = await runtime.backend.offer_file(runtime.engine, url)
+    if not offer.is_here:
+        words = breakable(f"The model can be downloaded: {offer.words}.")
+        if can_ask():
+            context.output.note(words)
+        if not await is_confirmed(context, "Download it?", words):
+            raise WrongUse("There is no model.", hint="Name a file with -m FILE.gguf.")
+        show = context.output.show_progress
+        await runtime.backend.fetch_file(offer, lambda done: show(f"lmchat: {done.words}"))
+        show("")
+    return str(offer.path)
 
 
 def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
+from itertools import chain
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -35,6 +36,7 @@ from lmchat.servers.local.gguf import (
     best_model,
     find_models_on_disk,
     find_named_model,
+    gguf_models,
     with_unique_names,
 )
 from lmchat.servers.local.installed import engine_command, engine_file, not_installed_error
@@ -103,6 +105,7 @@ class Engine:
         self._settings = settings
         self._on_address = on_address
         self.folder = folder
+        self.models_folder = folder / "models"  # of files that were downloaded from an address
         self._log_file = log_file
         self._environ = environ
         self._files: tuple[ModelFile, ...] | None = None  # models on the disk; None: not searched
@@ -136,9 +139,11 @@ class Engine:
         """
         if self._files is None or is_refresh:
             models: list[ModelFile] = []  # the thread adds to it, also after the timeout
+            own = gguf_models({self.models_folder: "lmchat"})
+            places = chain(find_models_on_disk(self._environ), own)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SEARCH_S):
-                    await run_abandonable(lambda: models.extend(find_models_on_disk(self._environ)))
+                    await run_abandonable(lambda: models.extend(places))
             found = list(models)  # a copy, to which the thread adds nothing
             demo = self.demo.file_in(self.folder)
             if await asyncio.to_thread(demo.path.exists):
@@ -165,9 +170,14 @@ class Engine:
             model = await run_abandonable(lambda: find_named_model(named, files))
         else:
             model = await asyncio.to_thread(best_model, files, last)
-        if model is None and not await asyncio.to_thread(engine_command, self._environ):
-            raise not_installed_error()  # a download alone would be of no use
+        if model is None:
+            await self.require_installed()
         return model
+
+    async def require_installed(self) -> None:
+        """Raise `EngineUnavailable` before a download, which alone would be of no use."""
+        if not await asyncio.to_thread(engine_command, self._environ):
+            raise not_installed_error()
 
     # The child
 

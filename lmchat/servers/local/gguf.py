@@ -18,9 +18,11 @@ from lmchat.errors import WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.files.folder_walk import folders_below
 from lmchat.matching import closest_word
+from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
 from lmchat.servers.products import PRODUCTS
+from lmchat.units import size_text
 
 _SUFFIX = ".gguf"
 _NAMELESS = "model"  # name of a file whose folder has the model's name
@@ -65,6 +67,35 @@ class ModelFile(Struct, frozen=True, kw_only=True):
             size_bytes=self.size_bytes,
             owned_by=self.source,  # the only field of a listed model that can say where it is from
         )
+
+
+class FileOffer(Struct, frozen=True, kw_only=True):
+    """A GGUF file that lmchat can download, or has downloaded."""
+
+    url: str
+    host: str
+    path: Path  # where it is, or will be
+    is_here: bool = False
+    part: Path = Path()  # where it is until it is complete
+    can_continue: bool = False  # whether `part` is of the same version
+    size_bytes: int | None = None  # None: the host does not say
+    free_bytes: int = 0  # on the disk
+
+    @property
+    def words(self) -> str:
+        size = size_text(self.size_bytes) or "size not known"
+        return (
+            f"{safe_line(self.path.name)} ({size}) from {safe_line(self.host)} into "
+            f"{self.path.parent}, where {size_text(self.free_bytes)} are free"
+        )
+
+
+def is_url(name: str) -> bool:
+    return name.lower().startswith(("https://", "http://"))
+
+
+def is_one_of_several(path: Path) -> bool:
+    return _SPLIT_NAME.match(path.stem) is not None
 
 
 def available_bytes() -> int:

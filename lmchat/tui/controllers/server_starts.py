@@ -10,7 +10,7 @@ from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.local.engine import Engine
-from lmchat.servers.local.gguf import ModelFile
+from lmchat.servers.local.gguf import ModelFile, is_url
 from lmchat.servers.local.installed import ServerStart
 from lmchat.servers.model import BUILT_IN, LoadState
 from lmchat.servers.target import Target
@@ -116,6 +116,8 @@ class ServerStarts:
         same.
         """
         named = named or self._workspace.local_model or self._workspace.settings.local.model
+        if is_url(named):
+            return await self._downloaded(engine, named)
         model = await engine.choose(named, last=self._last_model)
         if model is not None:
             return model
@@ -133,6 +135,25 @@ class ServerStarts:
         if not await self._ui.ask(ConfirmDialog(title, text=text, verb="download it", key=key)):
             return None
         return await with_progress(self._ui, f"Downloading {demo.name}", engine.fetch)
+
+    async def _downloaded(self, engine: Engine, url: str) -> ModelFile | None:
+        """Return the file of an address, which is downloaded if the user agrees; else None."""
+        backend = self._workspace.backend
+        offer = await backend.offer_file(engine, url)
+        if not offer.is_here:
+            title, key = "Download a model?", self._ui.yes_key
+            dialog = ConfirmDialog(title, text=f"{offer.words}.", verb="download it", key=key)
+            if not await self._ui.ask(dialog):
+                return None
+
+            async def fetch(report: Callable[[str], None]) -> bool:
+                await backend.fetch_file(offer, lambda done: report(done.words))
+                return True
+
+            name = safe_line(offer.path.name, limit=30)
+            if not await with_progress(self._ui, f"Downloading {name}", fetch):
+                return None
+        return await engine.choose(str(offer.path))
 
     async def _serve(self, engine: Engine, model: ModelFile) -> None:
         """Start the engine with a model, and use it from now on; requests wait until it is loaded.
