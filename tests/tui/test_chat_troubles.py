@@ -67,7 +67,12 @@ async def test_what_a_server_says_is_only_text_and_its_troubles_are_told(tmp_pat
     end = StreamFinished(reason="stop")
     backend = ScriptedBackend(
         answer_steps("[bold]x[/] [@click=app.quit]y[/]"),
-        [RequestSent(), RequestAdapted(note=note), TextDelta(text=" ".join(map(str, range(1500)))), end],
+        [
+            RequestSent(),
+            RequestAdapted(note=note),
+            TextDelta(text=" ".join(map(str, range(1500)))),
+            end,
+        ],
         [TextDelta(text="Yes."), UsageReported(prompt_tokens=200, completion_tokens=2), end],
         [RequestSent(), waiting, asyncio.Event()],
         results=[probed("", model("[red]qwen[/]"))],

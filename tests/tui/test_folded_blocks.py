@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from lmchat.sessions.attached_files import file_line
 from lmchat.sessions.message import FilePart
-from lmchat.tui.widgets.folded_blocks import FoldedBlocks
+from lmchat.tui.widgets.placeholders import Placeholders
 
 
 def test_the_line_of_a_file_with_a_long_name_says_what_is_left_out():
@@ -13,7 +13,7 @@ def test_the_line_of_a_file_with_a_long_name_says_what_is_left_out():
         size=9,
         left_out="12 of 40 pages have no text: 1–5, 9, 12–15, 20, 31; 2 attached files left out: a, b",
     )
-    blocks = FoldedBlocks()
+    blocks = Placeholders()
     shown = blocks.fold_files(file_line(part))
     assert shown == f"[{part.name[:59]}… (9 B; {part.left_out})]\n"
     assert blocks.unfold(shown) == file_line(part)

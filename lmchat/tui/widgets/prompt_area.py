@@ -21,7 +21,6 @@ from textual.widget import Widget
 from lmchat import units
 from lmchat.safe_text import safe_line
 from lmchat.tui.widgets.completion_list import Completion, CompletionList
-from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 from lmchat.tui.widgets.line import (
     MUTED,
     SPEED,
@@ -33,6 +32,7 @@ from lmchat.tui.widgets.line import (
     styled,
 )
 from lmchat.tui.widgets.message_row import MessageRow
+from lmchat.tui.widgets.placeholders import Placeholders
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.row_list import RowList
 from lmchat.tui.widgets.telemetry_panel import has_columns, meter, spark
@@ -56,8 +56,8 @@ class QueueCards(Widget):
 
     def show(self, texts: Sequence[str]) -> None:
         """Show queued prompts, oldest first; the keys of the prompt act on the last one."""
-        # nothing shown here is unfolded again, so these `FoldedBlocks` are not kept
-        self._texts = [safe_line(FoldedBlocks().fold_files(text)) for text in texts]
+        # nothing shown here is unfolded again, so these `Placeholders` are not kept
+        self._texts = [safe_line(Placeholders().fold_files(text)) for text in texts]
         self.display = bool(texts)
         self._fit()
 

@@ -30,7 +30,7 @@ from lmchat.sessions.attached_files import place_of_files
 from lmchat.tui.messages import AppMessage
 from lmchat.tui.safe_strip import safe_strip
 from lmchat.tui.widgets.completion_list import CLOSED, Completion, complete
-from lmchat.tui.widgets.folded_blocks import FoldedBlocks
+from lmchat.tui.widgets.placeholders import Placeholders
 from lmchat.tui.widgets.text_steps import step, word_step
 
 
@@ -127,7 +127,7 @@ class PromptInput(TextArea):
         self.sent_count = 0
         """The prompts that were sent: a file is named after one of them, and before the next."""
         self.runs_commands = True  # Enter runs `!COMMAND`; not while a message is edited
-        self._blocks = FoldedBlocks()
+        self._blocks = Placeholders()
         self._is_list_dismissed = False  # the list stays closed, as after Esc
         # text and place of the cursor for which the list was made; no place before the first list
         self._listed_for: tuple[str, object] = ("", None)

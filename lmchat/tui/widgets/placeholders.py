@@ -16,7 +16,7 @@ from lmchat.sessions.attached_files import file_in_line
 _LABEL_LENGTH = 60  # characters of a label, or of the name of a file
 
 
-class FoldedBlocks:
+class Placeholders:
     """Long blocks, and for each the line that is shown in its place.
 
     When a line is deleted in the prompt, its block is kept until `keep_only`: undo may restore the
