@@ -53,10 +53,10 @@ class Kind(StrEnum):
     MORE_ROWS = "more rows"  # continue the table of an earlier block
     PLAIN = "plain"
     GAP = "gap"  # a row of the log in place of its source, which is too long to be shown
-    MADE = "made"  # prompts, or rows of the log, such as stats
+    CUSTOM = "made"  # prompts, or rows of the log, such as stats
 
 
-AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)  # show their source without markup
+AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.CUSTOM)  # show their source without markup
 
 
 class Block(Struct, gc=False):
@@ -79,7 +79,7 @@ class Block(Struct, gc=False):
     end: int = 0
     is_thought: bool = False  # a part of the reasoning
     has_cursor: bool = False  # more text may arrive at its end, which shows a cursor
-    make: Callable[[Any], list[Line]] | None = None  # lines of a `MADE` or `GAP` block on a page
+    make: Callable[[Any], list[Line]] | None = None  # lines of a `CUSTOM` or `GAP` block on a page
     lines: list[Line] | None = None  # None until it is laid out
 
     @property
@@ -88,8 +88,8 @@ class Block(Struct, gc=False):
         return int(self.is_first and not self.is_attached)
 
 
-def made_block(make: Callable[[Any], list[Line]], *, is_attached: bool = False) -> Block:
-    return Block(Kind.MADE, is_attached=is_attached, make=make)
+def custom_block(make: Callable[[Any], list[Line]], *, is_attached: bool = False) -> Block:
+    return Block(Kind.CUSTOM, is_attached=is_attached, make=make)
 
 
 def plain_blocks(text: str) -> Iterator[Block]:

@@ -194,7 +194,7 @@ class Layout:
         `references` are the link definitions of the text that the block is a part of.
         """
         self.page.colours.block = block
-        if block.make is not None:  # of the kind `MADE` or `GAP`
+        if block.make is not None:  # of the kind `CUSTOM` or `GAP`
             return block.make(self.page)
         prefix: Prefix = [(_INDENT, _NULL)] if block.is_thought else ()
         if block.kind is Kind.PLAIN:

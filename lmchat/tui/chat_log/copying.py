@@ -19,7 +19,7 @@ from lmchat.tui.chat_log.anchor import END, unwrapped_text
 from lmchat.tui.chat_log.document import Document, Place
 from lmchat.tui.chat_log.entry import Entry
 from lmchat.tui.chat_log.find import Range
-from lmchat.tui.chat_log.made_rows import call_texts
+from lmchat.tui.chat_log.log_blocks import call_texts
 from lmchat.tui.chat_log.selection import SelectedRange, Unit
 
 # blanks at the start of a line that were tabs: a whole number of tab stops

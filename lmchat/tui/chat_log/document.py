@@ -279,8 +279,8 @@ class Document:
         if old_lines is None or lines is None:
             return 0
         # Without lines, `lay_out_again` ignores it when its colours arrive. A row of the log
-        # (`MADE`) keeps them: it may only have moved down.
-        if old_block.kind is not Kind.MADE:
+        # (`CUSTOM`) keeps them: it may only have moved down.
+        if old_block.kind is not Kind.CUSTOM:
             old_block.lines = None
         same_count = 0
         for before, after in zip(old_lines, lines, strict=False):

@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from lmchat import units
 from lmchat.answers.live_stats import LiveStats
-from lmchat.markdown.block import Block, Kind, made_block
+from lmchat.markdown.block import Block, Kind, custom_block
 from lmchat.markdown.commonmark import References
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.safe_text import safe_line, without_controls
@@ -34,7 +34,7 @@ from lmchat.sessions.message import (
 )
 from lmchat.tui.chat_log.excerpt import MOST_LOAD, excerpt_of, is_long, load_of
 from lmchat.tui.chat_log.heights import Heights
-from lmchat.tui.chat_log.made_rows import (
+from lmchat.tui.chat_log.log_blocks import (
     Thought,
     call_lines,
     call_texts,
@@ -295,7 +295,7 @@ class Entry(Struct):
         # rule, so that it can be seen and focused: an imported answer may have neither text nor
         # model nor stats.
         if not blocks:
-            blocks = [made_block(lambda _: []) if self.has_call_messages else rule_block("")]
+            blocks = [custom_block(lambda _: []) if self.has_call_messages else rule_block("")]
         first = 0
         for old, new in zip(self.blocks, blocks, strict=False):
             if old is not new:
@@ -389,7 +389,9 @@ class Entry(Struct):
                     codes = call_texts(message)
                     pieces = [_code_blocks(code.text, code.language) for code in codes]
                     return question_blocks(message, list(chain(*pieces)))
-                blocks = [made_block(partial(call_lines, message, self.call_state, self.is_folded))]
+                blocks = [
+                    custom_block(partial(call_lines, message, self.call_state, self.is_folded))
+                ]
                 if not self.is_folded:
                     for code in call_texts(message):
                         blocks.append(remark_block(code.heading))

@@ -1,6 +1,6 @@
 """The rows that the log itself writes: stats, states, cards, rules, folds.
 
-They are blocks of kind `MADE`, or `GAP` for the middle of a long text: functions `…_block` return
+They are blocks of kind `CUSTOM`, or `GAP` for the middle of a long text: functions `…_block` return
 one, functions `…_lines` its lines. Texts of servers and users pass through `safe_line`. Spans at
 the right of a row begin with two blanks. The last argument of `key_hint` and `clickable` names what
 a click does. No row is wrapped at a `units.GAP`.
@@ -20,7 +20,7 @@ from rich.style import Style
 from lmchat import units
 from lmchat.answers.answer_notes import answer_note
 from lmchat.answers.live_stats import LiveStats, Stage
-from lmchat.markdown.block import Block, Kind, Line, Span, made_block, plain_blocks
+from lmchat.markdown.block import Block, Kind, Line, Span, custom_block, plain_blocks
 from lmchat.markdown.code import code_lines, head_line
 from lmchat.markdown.page import Page, clickable
 from lmchat.markdown.wrap import harmless, width_of
@@ -64,12 +64,14 @@ class Thought(Struct, frozen=True):
 
 def rule_block(words: str, *, style: str = "muted") -> Block:
     text = safe_line(words, limit=_ROW_CHARS)
-    return made_block(lambda page: [page.rule([(text, page.styles[style])])])
+    return custom_block(lambda page: [page.rule([(text, page.styles[style])])])
 
 
 def name_block(model: str, thought: Thought | None, *, is_switch: bool) -> Block:
     """Return the row with the model's name and its first thought; a rule after another model."""
-    return made_block(partial(_name_lines, safe_line(model, limit=_NAME_CHARS), thought, is_switch))
+    return custom_block(
+        partial(_name_lines, safe_line(model, limit=_NAME_CHARS), thought, is_switch)
+    )
 
 
 def _name_lines(model: str, thought: Thought | None, is_switch: bool, page: Page) -> list[Line]:
@@ -106,10 +108,10 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
             block.make = partial(_gap_lines_on_panel, row.source, "faint")
         elif isinstance(row, FilePart):
             words = safe_line(row.words, limit=_LONG_NAME_CHARS)
-            block = made_block(partial(_file_row, words, timed_message))
+            block = custom_block(partial(_file_row, words, timed_message))
         else:  # keeps its source: it can be searched and copied
             block = row
-            block.kind = Kind.MADE
+            block.kind = Kind.CUSTOM
             block.make = partial(_prompt_lines, block.source, timed_message)
         block.is_attached = bool(blocks)
         blocks.append(block)
@@ -214,12 +216,14 @@ def _fold_spans(page: Page, spans: Sequence[Span], *, is_folded: bool) -> list[S
 
 
 def remark_block(words: str, style: str = "muted", *, is_attached: bool = False) -> Block:
-    return made_block(lambda page: page.row([(words, page.styles[style])]), is_attached=is_attached)
+    return custom_block(
+        lambda page: page.row([(words, page.styles[style])]), is_attached=is_attached
+    )
 
 
 def thought_block(thought: Thought) -> Block:
     """Return the row of a thought that is not the first of its answer."""
-    return made_block(lambda page: [page.fitted_row([_thought_spans(page, thought)])])
+    return custom_block(lambda page: [page.fitted_row([_thought_spans(page, thought)])])
 
 
 def _thought_spans(page: Page, thought: Thought) -> list[Span]:
@@ -235,7 +239,7 @@ def tool_block(name: str) -> Block:
     if name.strip():
         words = f"calls the tool {safe_line(name, limit=_NAME_CHARS)}"
     # no code block of the answer: no key copies them
-    return made_block(lambda page: [head_line(page, words, has_copy_key=False)])
+    return custom_block(lambda page: [head_line(page, words, has_copy_key=False)])
 
 
 class CallText(Struct, frozen=True):
@@ -319,17 +323,17 @@ def _state_span(page: Page, state: AnswerState) -> Span:
 def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block]:
     """Return the card that asks whether a tool may run; `pieces` are its arguments as code.
 
-    They become blocks of kind `MADE`: a layout of code has no tint at its left and no bar. They
+    They become blocks of kind `CUSTOM`: a layout of code has no tint at its left and no bar. They
     keep their source, so that it can be searched and copied.
     """
     for piece in pieces:
         if piece.kind is Kind.GAP:
             piece.make = partial(_gap_lines_on_panel, piece.source, "warning")
         else:
-            piece.kind = Kind.MADE
+            piece.kind = Kind.CUSTOM
             piece.make = partial(_argument_lines, piece.source, piece.info)
         piece.is_attached = True
-    return [made_block(partial(_question_lines, message)), *pieces]
+    return [custom_block(partial(_question_lines, message)), *pieces]
 
 
 def _argument_lines(source: str, language: str, page: Page) -> list[Line]:
@@ -362,7 +366,7 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
 
 def state_block(stats: LiveStats | None, now_s: float) -> Block:
     """Return the row under a running answer: its state and stats at monotonic `now_s`."""
-    return made_block(partial(_running_lines, stats, now_s))
+    return custom_block(partial(_running_lines, stats, now_s))
 
 
 def _running_lines(stats: LiveStats | None, now_s: float, page: Page) -> list[Line]:
@@ -403,14 +407,14 @@ def end_blocks(message: ChatMessage, *, is_last: bool) -> list[Block]:
     answer of the log, commands are offered that continue it.
     """
     if message.state is not AnswerState.COMPLETE and message.failure is not None:
-        return [made_block(partial(_failure_lines, message, message.failure, is_last))]
+        return [custom_block(partial(_failure_lines, message, message.failure, is_last))]
     has_row = (
         message.state is not AnswerState.COMPLETE
         or message.stats is not None
         or message.versions > 1
         or not (message.text.strip() or message.tool_calls)
     )
-    return [made_block(partial(_receipt_lines, message, is_last))] if has_row else []
+    return [custom_block(partial(_receipt_lines, message, is_last))] if has_row else []
 
 
 def _receipt_lines(message: ChatMessage, is_last: bool, page: Page) -> list[Line]:

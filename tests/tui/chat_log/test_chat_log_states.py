@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from lmchat.tui.chat_log.made_rows import end_blocks, state_block
 from msgspec.structs import replace
 
 from lmchat.answers.live_stats import LiveStats
@@ -24,6 +23,7 @@ from lmchat.sessions.message import (
     ToolCallPart,
     text_message,
 )
+from lmchat.tui.chat_log.log_blocks import end_blocks, state_block
 from tests.support.chat_log_app import (
     STATS,
     LogApp,
