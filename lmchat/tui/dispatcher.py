@@ -60,8 +60,8 @@ _SAVE_AT_QUIT_S = 6.0  # then the user is asked; a write gives up a locked file 
 _SAYS_SAVING_AFTER_S = 0.5  # from the quit: most saves take a few milliseconds
 _TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C within this time quit
 # Typing (`Drafted`) and the focus (`KeysChanged`) change only what is shown at once; after
-# `ScrollWanted` comes `ChatLog.Changed`.
-_SHOWN_ALREADY = (ShowChanges, KeysChanged, PromptInput.Drafted, PromptInput.ScrollWanted)
+# `ScrollRequested` comes `ChatLog.Changed`.
+_SHOWN_ALREADY = (ShowChanges, KeysChanged, PromptInput.Drafted, PromptInput.ScrollRequested)
 
 
 class Dispatcher:
@@ -220,17 +220,17 @@ class Dispatcher:
                 self._submit(text, number)
             case PromptInput.Drafted():
                 self.follow_typing()
-            case PromptInput.ScrollWanted(action=action):
+            case PromptInput.ScrollRequested(action=action):
                 await self.app.run_action(action, self.ui.widgets.log)
-            case PromptInput.QueuedEditWanted():
+            case PromptInput.QueuedEditRequested():
                 self.turn_view.edit_queued()
-            case PromptInput.QueuedRemovalWanted():
+            case PromptInput.QueuedRemovalRequested():
                 self.turn_view.remove_queued()
             case PromptInput.FileNamed(path=path, text=text, number=number):
                 self.prompt_files.attach(path, text, number)
             case ChatLog.StopClicked():  # unlike the command `stop`, it only stops the answer
                 self.turn_view.stop()
-            case ChatLog.CopyWanted(text=text):
+            case ChatLog.CopyRequested(text=text):
                 self.ui.copy(text)
             case ChatLog.CodeClicked(message=clicked, number=number, is_thought=is_thought):
                 self.message_actions.copy_code(clicked, number, is_thought=is_thought)
@@ -243,9 +243,9 @@ class Dispatcher:
             case MessageRow.Pressed():
                 self.ui.widgets.log.scroll_end()
                 self.ui.widgets.prompt_input.focus()
-            case SessionList.ActWanted(command_id=command_id, session_id=session_id):
+            case SessionList.ActRequested(command_id=command_id, session_id=session_id):
                 self.commands.run_on_session(command_id, session_id)
-            case SessionList.SearchWanted(query=query):
+            case SessionList.SearchRequested(query=query):
                 self.saved_sessions.search(query)
             case ShowServers():
                 self.server_search.open_welcome_page()

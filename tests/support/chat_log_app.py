@@ -97,7 +97,7 @@ class LogApp(App[None]):
     def run_clicked(self, wanted: RunCommand) -> None:
         self.action_run(wanted.command_id)
 
-    @on(ChatLog.CopyWanted)
+    @on(ChatLog.CopyRequested)
     @on(ChatLog.LinkClicked)
     def keep(self, fact: Message) -> None:
         self.facts.append(fact)

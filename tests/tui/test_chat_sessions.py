@@ -122,7 +122,7 @@ async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
         assert (await desk.store.open_session(first)).header.title == khmer
         await desk.store.update_session(first, {"title": "Given elsewhere"})
         await desk.press("ctrl+n")
-        desk.session_list.post_message(SessionList.ActWanted("session.rename", first))
+        desk.session_list.post_message(SessionList.ActRequested("session.rename", first))
         await shown(desk, "Rename session")
         await desk.until(
             lambda: desk.app.screen.query_one(Input).value == "Given elsewhere", "its title"

@@ -272,10 +272,10 @@ async def test_escape_closes_the_list_only_and_it_stays_closed(app, pilot) -> No
 
 async def test_end_behind_the_text_is_the_end_of_the_log_and_pages_turn_it(app, pilot) -> None:
     await pilot.press("end", "pageup", "pagedown", "a", "left", "end")
-    actions = [fact.action for fact in app.of(PromptInput.ScrollWanted)]
+    actions = [fact.action for fact in app.of(PromptInput.ScrollRequested)]
     assert actions == ["scroll_end", "page_up", "page_down"]
     await pilot.press("end")
-    assert [fact.action for fact in app.of(PromptInput.ScrollWanted)][3:] == ["scroll_end"]
+    assert [fact.action for fact in app.of(PromptInput.ScrollRequested)][3:] == ["scroll_end"]
 
 
 def ran(app: PromptApp) -> list[str]:

@@ -65,7 +65,7 @@ class ChatLog(ScrollView, can_focus=True):
     class StopClicked(AppMessage):
         """The word `stop` below the running answer was clicked."""
 
-    class CopyWanted(AppMessage):
+    class CopyRequested(AppMessage):
         """The selected text is to be copied."""
 
         text: str
@@ -493,7 +493,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Copy the selection and drop it; return whether there was any text."""
         text = self.selected_text()
         if text:
-            self.post_message(self.CopyWanted(text))
+            self.post_message(self.CopyRequested(text))
         self.drop_selection()  # also calls `update_screen`
         return bool(text)
 

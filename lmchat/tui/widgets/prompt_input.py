@@ -88,15 +88,15 @@ class PromptInput(TextArea):
         path: str  # empty for a pasted text
         number: int  # of the prompt that was sent before
 
-    class ScrollWanted(AppMessage):
+    class ScrollRequested(AppMessage):
         """Request to scroll the log, by a key that has nothing to scroll in the prompt."""
 
         action: str  # of Textual, as `page_up`
 
-    class QueuedEditWanted(AppMessage):
+    class QueuedEditRequested(AppMessage):
         """Request to move the newest queued prompt into the prompt field."""
 
-    class QueuedRemovalWanted(AppMessage):
+    class QueuedRemovalRequested(AppMessage):
         """Request to drop the newest queued prompt."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -566,9 +566,9 @@ class PromptInput(TextArea):
         if key == "enter":
             self.submit()
         elif key in _LOG_ACTIONS and self._scrolls_log(key):
-            self.post_message(self.ScrollWanted(_LOG_ACTIONS[key]))
+            self.post_message(self.ScrollRequested(_LOG_ACTIONS[key]))
         elif key in ("up", "delete") and self.has_queue and not self.text:
-            wanted = self.QueuedEditWanted if key == "up" else self.QueuedRemovalWanted
+            wanted = self.QueuedEditRequested if key == "up" else self.QueuedRemovalRequested
             self.post_message(wanted())
         elif key == "escape" and self.is_shell and not self._words_beside_blocks[1:].strip():
             before = self.text[: self.text.rindex("!")]

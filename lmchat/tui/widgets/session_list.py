@@ -105,13 +105,13 @@ class SessionList(Vertical, can_focus=True):
         ("pagedown", "page(1)"),
     ]
 
-    class ActWanted(AppMessage):
+    class ActRequested(AppMessage):
         """Request to run a command on a session."""
 
         command_id: str
         session_id: str
 
-    class SearchWanted(AppMessage):
+    class SearchRequested(AppMessage):
         """Request to search all sessions."""
 
         query: str
@@ -211,7 +211,7 @@ class SessionList(Vertical, can_focus=True):
 
     def action_act(self, command_id: str) -> None:
         if self.chosen_id:
-            self.post_message(self.ActWanted(command_id, self.chosen_id))
+            self.post_message(self.ActRequested(command_id, self.chosen_id))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable `clear_filter` unless the filter has the focus: elsewhere Esc stops an answer."""
@@ -258,7 +258,7 @@ class SessionList(Vertical, can_focus=True):
     @on(RowList.Clicked)
     def open_clicked(self, event: RowList.Clicked) -> None:
         event.stop()
-        self.post_message(self.ActWanted("session.open", str(event.key)))
+        self.post_message(self.ActRequested("session.open", str(event.key)))
 
     @on(Input.Changed)
     def filter_titles(self, event: Input.Changed) -> None:
@@ -272,4 +272,4 @@ class SessionList(Vertical, can_focus=True):
         if self.chosen_id:
             self.action_act("session.open")
         else:
-            self.post_message(self.SearchWanted(self._filter.value))
+            self.post_message(self.SearchRequested(self._filter.value))
