@@ -11,7 +11,7 @@ from lmchat.errors import AnswerUnfit, RequestInvalid, WrongUse
 from lmchat.files.disk import read_plain
 from lmchat.safe_text import safe_line
 from lmchat.servers.http.json_values import JsonObject, dict_or_empty
-from lmchat.servers.request import AnyObject, FittingValue, WantedOutput
+from lmchat.servers.request import AnyObject, FittingValue, OutputFormat
 
 _MAX_ERROR_CHARS = 200
 _MAX_SCHEMA_BYTES = 1024 * 1024
@@ -87,7 +87,7 @@ class Schema:
         return ""
 
 
-class WantedValue:
+class SchemaOutput:
     """JSON value that is wanted of a model: one that fits a schema, or any JSON object.
 
     Raises `RequestInvalid` if `schema`, whose name in requests is `name`, is no valid one.
@@ -95,7 +95,7 @@ class WantedValue:
 
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
         self._schema = None if schema is None else Schema(schema)
-        self.output: WantedOutput = AnyObject()
+        self.output: OutputFormat = AnyObject()
         self.note = ""  # about a schema that may check less than it seems to
         if self._schema is not None:
             if unknown := sorted(self._schema.unknown):
@@ -143,14 +143,14 @@ class WantedValue:
         return "" if isinstance(value, dict) else "it is not a JSON object"
 
 
-def read_schema(path: Path) -> WantedValue:
+def read_schema(path: Path) -> SchemaOutput:
     """Read the schema in a file, which may be a pipe.
 
     Raises `WrongUse` if the file cannot be read, and `RequestInvalid` for JSON that is no schema.
     """
     try:
         data = read_plain(path, max_bytes=_MAX_SCHEMA_BYTES, may_stream=True)
-        return WantedValue(strict_json(data.decode("utf-8-sig")), name=path.stem)
+        return SchemaOutput(strict_json(data.decode("utf-8-sig")), name=path.stem)
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
     except ValueError as error:  # no UTF-8, or no JSON

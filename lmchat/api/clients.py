@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.answers.cut_prompts import with_cut_prompt
-from lmchat.answers.json_schema import WantedValue
+from lmchat.answers.json_schema import SchemaOutput
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
@@ -33,7 +33,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.http.key_source import NoKeys
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
+from lmchat.servers.request import AnyText, ChatRequest, OutputFormat, Sampling
 from lmchat.servers.sampling_options import checked_option
 from lmchat.servers.target import Target
 from lmchat.sessions.given_messages import Messages, messages_of
@@ -222,7 +222,7 @@ class Client:
         """
         sent = messages_of(messages)
         first_misfit = ""
-        wanted = WantedValue(schema, name=name)
+        wanted = SchemaOutput(schema, name=name)
         if wanted.note:
             warnings.warn(wanted.note, stacklevel=2)
         while True:
@@ -275,7 +275,7 @@ class Client:
         messages: tuple[ChatMessage, ...],
         model: str,
         options: Options,
-        output: WantedOutput | None = None,
+        output: OutputFormat | None = None,
     ) -> Answer:
         """Ask for one answer and return it when it is complete; raises the error that ended it."""
         target = await self._target(model)
@@ -321,7 +321,7 @@ def _request(
     target: Target,
     messages: tuple[ChatMessage, ...],
     options: Options,
-    output: WantedOutput | None = None,
+    output: OutputFormat | None = None,
 ) -> ChatRequest:
     """Return a request to a server and model; without an `output`, any text is wanted.
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from lmchat.answers.json_schema import Schema, WantedValue, read_schema
+from lmchat.answers.json_schema import Schema, SchemaOutput, read_schema
 from lmchat.attachments.attachment import read_attachment
 from lmchat.batch.engine import Row
 from lmchat.chat.turn_starts import new_prompt
@@ -63,7 +63,7 @@ class Case(Struct, frozen=True, kw_only=True):
     entry: _Entry
     messages: tuple[ChatMessage, ...]
     files: Mapping[str, bytes]  # contents of the attached files, by digest
-    wanted: WantedValue | None  # None if the answer need not have a JSON value
+    wanted: SchemaOutput | None  # None if the answer need not have a JSON value
     # Of each regular expression, the JSON schema with this `pattern`: jsonschema-rs searches in
     # bounded time, Python's `re` may search for hours (backtracking).
     patterns: Mapping[str, Schema]
@@ -148,7 +148,7 @@ async def _case(entry: _Entry, folder: Path, system_prompt: str) -> Case:
     if isinstance(entry.schema, str):
         wanted = read_schema(folder / entry.schema)
     elif entry.schema is not None:
-        wanted = WantedValue(entry.schema)
+        wanted = SchemaOutput(entry.schema)
     return Case(
         entry=entry,
         messages=messages,

@@ -38,7 +38,7 @@ from lmchat.servers.events import ModelNamed, RequestAdapted, StreamEvent
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products import product_named
 from lmchat.servers.protocols import ServerClient
-from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
+from lmchat.servers.request import AnyText, ChatRequest, OutputFormat, Sampling
 from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerStats, ChatMessage
 from lmchat.terminal.output import Output, failure_detail
@@ -56,7 +56,7 @@ class Job(Struct, frozen=True, kw_only=True):
     model: ModelInfo
     messages: Sequence[ChatMessage] = ()
     options: Mapping[str, object] = {}  # sampling options by name
-    output: WantedOutput = AnyText()
+    output: OutputFormat = AnyText()
     files: Mapping[str, bytes] = {}  # contents of attached files, by digest
     preset_text: str = ""  # of the preset that the last message fills when it is sent
     error: LMChatError | None = None

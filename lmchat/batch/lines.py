@@ -10,11 +10,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmchat.answers.json_schema import WantedValue
+from lmchat.answers.json_schema import SchemaOutput
 from lmchat.answers.json_text import strict_json
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.safe_text import decoded_text
-from lmchat.servers.request import AnyObject, AnyText, WantedOutput
+from lmchat.servers.request import AnyObject, AnyText, OutputFormat
 from lmchat.servers.sampling_options import checked_option
 from lmchat.sessions.given_messages import messages_of
 from lmchat.sessions.message import ChatMessage, Role, text_message
@@ -34,7 +34,7 @@ class BatchLine(Struct, kw_only=True):
     messages: tuple[ChatMessage, ...] = ()  # empty only if there is an error
     model: str = ""  # empty if it names none
     options: dict[str, object] = {}  # sampling options by name
-    output: WantedOutput = AnyText()
+    output: OutputFormat = AnyText()
     error: LMChatError | None = None
 
 
@@ -114,7 +114,7 @@ def _read_body(line: BatchLine, body: Mapping[str, Any]) -> None:
         case {"type": "json_object"}:
             line.output = AnyObject()
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
-            line.output = WantedValue(schema).output
+            line.output = SchemaOutput(schema).output
         case _:
             raise RequestInvalid("its response_format is unknown.")
     for name, value in body.items():

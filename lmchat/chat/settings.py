@@ -26,7 +26,7 @@ from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.products import no_model_selected, product_named
-from lmchat.servers.request import AnyText, Sampling, WantedOutput, given_options
+from lmchat.servers.request import AnyText, OutputFormat, Sampling, given_options
 from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import Prompt
 
@@ -107,7 +107,7 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
     target: Target
     sampling: Sampling = field(default_factory=Sampling)
     is_truncating: bool = True  # whether older messages may be left out
-    output: WantedOutput = field(default_factory=AnyText)
+    output: OutputFormat = field(default_factory=AnyText)
     toolbox: Toolbox | None = None
 
 

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from lmchat.answers.json_schema import WantedValue, read_schema
+from lmchat.answers.json_schema import SchemaOutput, read_schema
 from lmchat.attachments.attachment import (
     MAX_READ_BYTES,
     Attachment,
@@ -126,7 +126,7 @@ async def require_consent_to_set(found: FileSet, window: int | None) -> None:
         raise WrongUse("The files were not attached.", hint="Name a smaller folder or a pattern.")
 
 
-def wanted_value(context: Context) -> WantedValue | None:
+def wanted_value(context: Context) -> SchemaOutput | None:
     """Return the value that `--schema` asks for; raises `WrongUse` for a wrong file."""
     if context.options.schema is None:
         return None

@@ -119,7 +119,7 @@ class FittingValue(Struct, frozen=True, kw_only=True):
     name: str = "answer"  # name in the request
 
 
-WantedOutput = AnyText | AnyObject | FittingValue
+OutputFormat = AnyText | AnyObject | FittingValue
 """Wanted form of an answer; the server may ignore it."""
 
 
@@ -130,7 +130,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     messages: tuple[ChatMessage, ...]
     """Oldest first; `Product.sent_thoughts` says which of them are sent with their reasoning."""
     sampling: Sampling = field(default_factory=Sampling)
-    output: WantedOutput = field(default_factory=AnyText)
+    output: OutputFormat = field(default_factory=AnyText)
     tools: tuple[Tool, ...] = ()  # tools offered to the model
     has_drawn_seed: bool = False
     """Whether the seed in `sampling` was drawn at random, because the user has set none."""

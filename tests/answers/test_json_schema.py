@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.answers.json_schema import Schema, WantedValue
+from lmchat.answers.json_schema import Schema, SchemaOutput
 from lmchat.errors import AnswerUnfit, RequestInvalid
 
 _DRAFT_7 = "http://json-schema.org/draft-07/schema#"
@@ -64,14 +64,14 @@ def test_the_objects_around_a_schema_in_requests_are_taken_off():
         {"type": "json_schema", "json_schema": {"name": "seed", "schema": schema}},
         {"json_schema": {"schema": schema}},
     ):
-        wanted = WantedValue(wrapper)
+        wanted = SchemaOutput(wrapper)
         assert wanted.output.schema == schema
         with pytest.raises(AnswerUnfit, match='at \\$: "kind" is a required property'):
             wanted.value_in('{"a": 1}')
     for other in ({"type": "json_schema"}, {"type": "json_schema", "json_schema": schema}):
         with pytest.raises(RequestInvalid):
             Schema(other)
-    assert WantedValue({**schema, "schema": {"type": "array"}}).output.schema["type"] == "object"
+    assert SchemaOutput({**schema, "schema": {"type": "array"}}).output.schema["type"] == "object"
 
 
 def test_a_schema_that_checks_nothing_is_refused_and_unknown_names_are_told():
@@ -96,7 +96,7 @@ def test_a_schema_that_checks_nothing_is_refused_and_unknown_names_are_told():
         ({"requird": ["a"], "nullable": True}, "nullable, requird"),
         ({"Properties": {}, "a\x1b[2J": 1}, "Properties, a␛[2J"),
     ):
-        note = WantedValue({"type": "object", **more}).note
+        note = SchemaOutput({"type": "object", **more}).note
         assert note.rpartition(": ")[2] == names
 
 
@@ -120,7 +120,7 @@ def test_nothing_that_a_schema_names_is_fetched(monkeypatch):
 
 def test_what_a_server_gets_is_a_copy_without_the_name_of_the_draft():
     given = {"$schema": _DRAFT_7, "type": "object"}
-    wanted = WantedValue(given)
+    wanted = SchemaOutput(given)
     given["type"] = "array"
     assert wanted.output.schema == {"type": "object"}
 

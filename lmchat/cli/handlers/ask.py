@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.answers.json_schema import WantedValue
+from lmchat.answers.json_schema import SchemaOutput
 from lmchat.answers.live_stats import usage_json
 from lmchat.attachments.attachment import Attachment
 from lmchat.attachments.file_sets import FileSet
@@ -144,7 +144,7 @@ class _AskFrontEnd(TurnListener):
         self,
         context: Context,
         chat: ChatService,
-        wanted: WantedValue | None,
+        wanted: SchemaOutput | None,
         *,
         is_saved: bool,
     ) -> None:

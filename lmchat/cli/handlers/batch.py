@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.answers.json_schema import WantedValue
+from lmchat.answers.json_schema import SchemaOutput
 from lmchat.batch.engine import (
     Job,
     Progress,
@@ -129,7 +129,7 @@ class _Lines(Struct, frozen=True, kw_only=True):
     server: ServerStatus
     model: ModelInfo  # for lines that name none
     layers: SamplingLayers
-    wanted: WantedValue | None
+    wanted: SchemaOutput | None
     preset_text: str  # with its placeholders; empty without a preset
 
     def jobs(self) -> Iterator[Job]:

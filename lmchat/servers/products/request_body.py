@@ -24,7 +24,7 @@ from lmchat.servers.request import (
     AnyText,
     ChatRequest,
     FittingValue,
-    WantedOutput,
+    OutputFormat,
     tool_in_request,
 )
 from lmchat.sessions.attached_files import fence_for, text_with_files
@@ -116,7 +116,7 @@ def tool_fields(request: ChatRequest) -> JsonObject:
     return fields
 
 
-def json_mode_note(error: ServerRejected, output: WantedOutput, mode: JsonMode) -> str:
+def json_mode_note(error: ServerRejected, output: OutputFormat, mode: JsonMode) -> str:
     """Return the note for the user after a server has refused a way of asking for JSON.
 
     It has the reason of the server, and the way that the next attempt uses: `mode`.
@@ -127,7 +127,7 @@ def json_mode_note(error: ServerRejected, output: WantedOutput, mode: JsonMode) 
     return f"{error.message.rstrip('.')}. lmchat now asks for JSON {_MODE_WORDS[mode]}{schema}."
 
 
-def _response_format(output: WantedOutput, mode: JsonMode) -> JsonObject:
+def _response_format(output: OutputFormat, mode: JsonMode) -> JsonObject:
     """Return the field that asks for JSON.
 
     No field is returned if text is wanted, or if JSON is asked for in words.
@@ -146,7 +146,7 @@ def _response_format(output: WantedOutput, mode: JsonMode) -> JsonObject:
 
 
 def _with_output_instruction(
-    messages: tuple[ChatMessage, ...], output: WantedOutput, mode: JsonMode
+    messages: tuple[ChatMessage, ...], output: OutputFormat, mode: JsonMode
 ) -> tuple[ChatMessage, ...]:
     """Return the messages with an instruction in the system prompt what JSON to answer with.
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.errors import ServerRejected
-from lmchat.servers.request import AnyObject, FittingValue, WantedOutput
+from lmchat.servers.request import AnyObject, FittingValue, OutputFormat
 
 # "Unsupported parameter", "Unrecognized request argument", "Extra inputs are not permitted"
 _FIELD_REFUSED = re.compile(
@@ -136,7 +136,7 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
         return replace(self, dropped=self.dropped | (other_fields or refused))
 
     def after_json_refusal(
-        self, error: ServerRejected, output: WantedOutput
+        self, error: ServerRejected, output: OutputFormat
     ) -> RequestFormat | None:
         """Return the form to try after a refusal of the way in which JSON was asked for.
 
@@ -151,7 +151,7 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
             self, json_modes=tuple(other for other in self.json_modes if other is not mode)
         )
 
-    def json_mode(self, output: WantedOutput) -> JsonMode:
+    def json_mode(self, output: OutputFormat) -> JsonMode:
         """Return the first mode that can ask for this output and was not refused.
 
         The last one, `WORDS`, can ask for any output; for plain text, it adds nothing.
