@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from lmchat.chat.compacting import COMPACT_FROM, compacting_start
 from lmchat.chat.context import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.chat.session import OpenSession
-from lmchat.chat.settings import TurnChoices
+from lmchat.chat.settings import TurnOptions
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import RequestInvalid
 from lmchat.servers.products import sent_thoughts_to
@@ -19,8 +19,8 @@ from lmchat.token_estimate import estimate_tokens
 class ContextWindow:
     """Context window of the next turn, with the meter of all sessions."""
 
-    def __init__(self, turn_choices: TurnChoices) -> None:
-        self._turn_choices = turn_choices
+    def __init__(self, turn_options: TurnOptions) -> None:
+        self._turn_choices = turn_options
         self.meter = ContextMeter()
 
     def draft_tokens(self, draft: str) -> int:

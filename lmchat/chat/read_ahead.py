@@ -10,7 +10,7 @@ from contextlib import aclosing
 from lmchat.chat.context_window import ContextWindow
 from lmchat.chat.session import OpenSession
 from lmchat.chat.sessions import SessionsInMemory
-from lmchat.chat.settings import TurnChoices
+from lmchat.chat.settings import TurnOptions
 from lmchat.errors import LMChatError
 from lmchat.servers.products import product_named
 from lmchat.servers.protocols import AnswerSource
@@ -28,7 +28,7 @@ class ReadAhead:
     def __init__(
         self,
         backend: AnswerSource,
-        turn_choices: TurnChoices,
+        turn_options: TurnOptions,
         sessions: SessionsInMemory,
         context_window: ContextWindow,
         next_request: Callable[[OpenSession, Prompt], Awaitable[ChatRequest]],
@@ -36,7 +36,7 @@ class ReadAhead:
         self.fraction: float | None = None  # 0 to 1; None while nothing is read
         self.on_change: Callable[[], None] = lambda: None  # called when reading begins and ends
         self._backend = backend
-        self._turn_choices = turn_choices
+        self._turn_choices = turn_options
         self._sessions = sessions
         self._context_window = context_window
         self._next_request = next_request

@@ -16,7 +16,7 @@ from lmchat.chat.read_ahead import ReadAhead
 from lmchat.chat.save_queue import MovedMessages, SaveQueue
 from lmchat.chat.session import Hold, OpenSession, PromptsReturned, QueueChanged, TurnEnded
 from lmchat.chat.sessions import SessionsInMemory
-from lmchat.chat.settings import SamplingLayers, TurnChoices, TurnSettings
+from lmchat.chat.settings import SamplingLayers, TurnOptions, TurnSettings
 from lmchat.chat.titles import TitleWriter
 from lmchat.chat.toolbox import Toolbox
 from lmchat.chat.turn import Turn
@@ -71,8 +71,8 @@ class ChatService:
         toolbox: Toolbox | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.turn_choices = TurnChoices(chat, profile_name, layers, toolbox, backend.model_lists)
-        self.context_window = ContextWindow(self.turn_choices)
+        self.turn_options = TurnOptions(chat, profile_name, layers, toolbox, backend.model_lists)
+        self.context_window = ContextWindow(self.turn_options)
         self.save_queue = SaveQueue(store, stats_store)
         self.backend = backend
         self.store = store
@@ -85,9 +85,9 @@ class ChatService:
         )
         self.drafts = Drafts(store, self.in_memory)
         self.read_ahead = ReadAhead(
-            backend, self.turn_choices, self.in_memory, self.context_window, self.next_request
+            backend, self.turn_options, self.in_memory, self.context_window, self.next_request
         )
-        self._titles = TitleWriter(self.turn_choices, backend, store, self.reporter)
+        self._titles = TitleWriter(self.turn_options, backend, store, self.reporter)
         self.save_queue.on_purged = self._leave_purged
         self._told_purged: set[str] = set()  # session ids
 
@@ -112,7 +112,7 @@ class ChatService:
 
         If the prompt is refused later, it returns as `PromptsReturned`.
         """
-        if opened.is_running or not self.turn_choices.is_ready or opened.held:
+        if opened.is_running or not self.turn_options.is_ready or opened.held:
             opened.enqueue(prompt.draft)
         else:
             self._send_now(opened, prompt, settings=settings)
@@ -127,10 +127,10 @@ class ChatService:
     ) -> None:
         self._begin(
             opened,
-            self.turn_choices.prompt_start(prompt, opened.first_words),
+            self.turn_options.prompt_start(prompt, opened.first_words),
             settings=settings,
             pending=prompt.draft,
-            may_compact=may_compact and self.turn_choices.chat_settings.auto_compact,
+            may_compact=may_compact and self.turn_options.chat_settings.auto_compact,
         )
 
     def _send_next(self, opened: OpenSession, *, may_compact: bool = True) -> None:
@@ -157,7 +157,7 @@ class ChatService:
         self, opened: OpenSession, message: ChatMessage, target: Target | None = None
     ) -> None:
         """A prompt gets another version of its answer, or its first; a tool call is repeated."""
-        if message.role is Role.TOOL and self.turn_choices.toolbox is None:
+        if message.role is Role.TOOL and self.turn_options.toolbox is None:
             problem = "No tools are configured."
             raise RequestInvalid(problem, hint="/tools shows what to write in config.toml.")
         make_start = partial(
@@ -208,7 +208,7 @@ class ChatService:
         """
         await opened.load_older()
         settings = settings or self._settings(opened)
-        start = self.turn_choices.prompt_start(prompt, opened.first_words)(opened.shown_messages)
+        start = self.turn_options.prompt_start(prompt, opened.first_words)(opened.shown_messages)
         request = await self.request_of(opened, start, settings)
         if prompt.text or prompt.files:
             return request
@@ -228,7 +228,7 @@ class ChatService:
     # A turn
 
     def _settings(self, opened: OpenSession) -> TurnSettings:
-        return self.turn_choices.settings(opened.own_sampling)
+        return self.turn_options.settings(opened.own_sampling)
 
     def _new_turn(
         self, opened: OpenSession, *, pending: str = "", is_summary: bool = False
@@ -304,7 +304,7 @@ class ChatService:
         if self.is_closing:  # the queue stays in the session: the draft on the disk has it
             return
         self.reporter.report(opened, ended)
-        if opened.has_prompt_to_send and not self.turn_choices.is_loading:  # else it waits
+        if opened.has_prompt_to_send and not self.turn_options.is_loading:  # else it waits
             # one summary is enough, even if stopped, or if the session is still too long
             self._send_next(opened, may_compact=not turn.is_summary)
         else:
@@ -361,7 +361,7 @@ class ChatService:
         path = unsaved[begin:] if index is None else opened.messages[index:]
         # a new session begins with the system prompt of the settings
         first: tuple[ChatMessage, ...] = ()
-        system_prompt = self.turn_choices.chat_settings.system_prompt
+        system_prompt = self.turn_options.chat_settings.system_prompt
         if system_prompt and start.role is Role.USER:
             first = (text_message(Role.SYSTEM, system_prompt),)
         parent_id = first[0].message_id if first else None
@@ -404,7 +404,7 @@ class ChatService:
         if opened is None:
             return
         opened.end_hold(hold)
-        may_send = not opened.is_running and not self.is_closing and self.turn_choices.is_ready
+        may_send = not opened.is_running and not self.is_closing and self.turn_options.is_ready
         if may_send and opened.has_prompt_to_send:
             self._send_next(opened)
 

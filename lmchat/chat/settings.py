@@ -111,7 +111,7 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
     toolbox: Toolbox | None = None
 
 
-class TurnChoices:
+class TurnOptions:
     """Owner of the choices for the next turn in all sessions, and of the tools."""
 
     def __init__(

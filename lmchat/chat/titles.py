@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.chat.events import Reporter, TitleChanged
 from lmchat.chat.session import OpenSession
-from lmchat.chat.settings import TurnChoices
+from lmchat.chat.settings import TurnOptions
 from lmchat.errors import LMChatError
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import ChatRequest, Sampling
@@ -38,12 +38,12 @@ class TitleWriter:
 
     def __init__(
         self,
-        turn_choices: TurnChoices,
+        turn_options: TurnOptions,
         backend: AnswerSource,
         store: Store,
         reporter: Reporter,
     ) -> None:
-        self._turn_choices = turn_choices
+        self._turn_choices = turn_options
         self._backend = backend
         self._store = store
         self._reporter = reporter

@@ -11,7 +11,7 @@ import re
 
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession
-from lmchat.chat.settings import OptionValues, SetOption, TurnChoices
+from lmchat.chat.settings import OptionValues, SetOption, TurnOptions
 from lmchat.config.settings import Level
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
@@ -39,7 +39,7 @@ def _value_words(option: SetOption) -> str:
     return safe_line(value_text(option.value), limit=_MAX_VALUE_CHARS)
 
 
-def option_rows(choices: TurnChoices, opened: OpenSession) -> list[tuple[str, str, str]]:
+def option_rows(choices: TurnOptions, opened: OpenSession) -> list[tuple[str, str, str]]:
     """Return the sampling options that are set for a session: name, value and origin.
 
     If the server in use ignores an option, its origin adds that it is not sent.
@@ -59,13 +59,13 @@ async def set_option(chat: ChatService, opened: OpenSession, typed: str) -> str:
 
     The change is saved. Raises `WrongUse` as `_with_option` does.
     """
-    options, words = _with_option(chat.turn_choices, opened, typed)
+    options, words = _with_option(chat.turn_options, opened, typed)
     if options != opened.header.sampling:
         await opened.set_sampling(options)
     return words
 
 
-def _with_option(choices: TurnChoices, opened: OpenSession, typed: str) -> tuple[OptionValues, str]:
+def _with_option(choices: TurnOptions, opened: OpenSession, typed: str) -> tuple[OptionValues, str]:
     """Return the options of a session after `NAME VALUE` or `NAME=VALUE`, and a sentence on it.
 
     These are the session's own options. Without a value, nothing changes, and the sentence says
@@ -103,7 +103,7 @@ def _with_option(choices: TurnChoices, opened: OpenSession, typed: str) -> tuple
     return options, words
 
 
-def _option(choices: TurnChoices, name: str, session_options: OptionValues) -> SetOption | None:
+def _option(choices: TurnOptions, name: str, session_options: OptionValues) -> SetOption | None:
     """Return the option of this name as it is set for a session with `session_options`, or None.
 
     Another version of lmchat may have saved options that cannot be used; they are left out.

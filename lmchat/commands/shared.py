@@ -110,12 +110,12 @@ async def _start_answer(front: Front, text: str) -> None:
     if not text and not session.first_words:
         await front.ask("Begin the next answer with which text?", partial(_start_answer, front))
         return
-    session.use_first_words(text, front.chat.turn_choices.target)
+    session.use_first_words(text, front.chat.turn_options.target)
     front.notify(f"The next answer begins {'with your text' if text else 'as usual'}.")
 
 
 async def _use_profile(front: Front, name: str) -> None:
-    choices, profiles = front.chat.turn_choices, front.settings.profiles
+    choices, profiles = front.chat.turn_options, front.settings.profiles
     if not name:
         rows = [(profile, "") for profile in (*profiles, NO_PROFILE) if profiles]
         title = f"Profiles. In use: {choices.profile_name or NO_PROFILE}"
@@ -129,7 +129,7 @@ async def _use_profile(front: Front, name: str) -> None:
 
 
 async def _use_effort(front: Front, level: str) -> None:
-    choices, own_sampling = front.chat.turn_choices, front.chat.shown.own_sampling
+    choices, own_sampling = front.chat.turn_options, front.chat.shown.own_sampling
     if not level:
         title = (
             f"Reasoning effort (or /effort TOKENS). In use: {choices.effort_words(own_sampling)}"
@@ -151,7 +151,7 @@ async def _set_option(front: Front, typed: str) -> None:
         return
     rows = [
         (option, f"{value} ({origin})")
-        for option, value, origin in set_command.option_rows(chat.turn_choices, session)
+        for option, value, origin in set_command.option_rows(chat.turn_options, session)
     ]
     name = await front.choose("Sampling", rows, NOTHING_SET)
     if name:
@@ -255,7 +255,7 @@ async def _read_named(front: Front, name: str) -> Sequence[Attachment]:
         return await read_files(paths or [expanded_path(name)], front.confirm)
     await _require_consent([set_name.folder], front.confirm)
     found = await read_set(set_name)
-    target = chat.turn_choices.target
+    target = chat.turn_options.target
     is_large = found.needs_consent(target.context if target else None)
     if is_large and not await front.confirm(set_question(found)):
         problem = "The files were not attached."

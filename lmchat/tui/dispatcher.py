@@ -146,7 +146,7 @@ class Dispatcher:
         workspace = self.workspace
         session_id = await workspace.store.take_session(workspace.saved, workspace.resume_id)
         await self.session_view.go_to(session_id, takes_queue=True)
-        if self.chat.shown.is_waiting and self.chat.turn_choices.is_ready:
+        if self.chat.shown.is_waiting and self.chat.turn_options.is_ready:
             self.chat.send_waiting()
 
     # What the app asks for

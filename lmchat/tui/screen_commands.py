@@ -184,7 +184,7 @@ class ScreenCommands:
             case "message.undo":  # it may restore all messages of an empty session
                 return shown.has_begun
             case "request" | "context":
-                return self.chat.turn_choices.target is not None
+                return self.chat.turn_options.target is not None
             case "preset":
                 return bool(self.settings.prompts)
             case "profile":

@@ -75,7 +75,7 @@ def begin(store, server: TimedBackend) -> ChatTurns:
 
 async def ask(chat: ChatTurns, target: Target = LLAMA) -> ChatMessage:
     """Ask, and return the answer."""
-    chat.sessions.turn_choices.use_target(target)
+    chat.sessions.turn_options.use_target(target)
     await chat.send("one")
     return chat.path[-1]
 

@@ -60,7 +60,7 @@ def queue_with_option(chat: ChatTurns) -> None:
     """Queue a prompt behind a turn, and take a server that knows an option of the command line not."""
     send(chat)
     send(chat)
-    choices = chat.sessions.turn_choices
+    choices = chat.sessions.turn_options
     choices.layers = replace(choices.layers, command_line={"min_p": 0.1})
     chat.use("Mistral")
 

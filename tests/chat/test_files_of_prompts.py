@@ -58,7 +58,7 @@ async def test_a_model_that_cannot_see_is_not_asked_about_a_new_image_and_old_on
     chat = ChatTurns(store, target=target())
     garden = picture(digest=await store.save_file(b"\x89PNG garden"))
     await chat.send("What grows?", [garden])
-    chat.sessions.turn_choices.use_target(target(images=False))
+    chat.sessions.turn_options.use_target(target(images=False))
     with pytest.raises(FileRefused, match=r"^qwen3-8b cannot see images\.$") as refused:
         await chat.send("And here?", [garden])
     assert (refused.value.kind, refused.value.exit_code) == ("no_vision", 1)

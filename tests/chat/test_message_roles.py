@@ -133,7 +133,7 @@ async def test_the_model_gets_told_of_a_declined_call_and_takes_the_next_prompts
         listed = await context_of_next_request(chat.sessions, chat.opened, Prompt("What is left?"))
         assert [one.state for one in listed.items] == [""] * len(listed.items)
 
-        chat.sessions.turn_choices.toolbox = None  # without tools, the same as text
+        chat.sessions.turn_options.toolbox = None  # without tools, the same as text
         await chat.send("Without tools?")
         told = f'Result of files/read_text("a"):\n{NO_RESULT}'
         assert sent(server)[:2] == [("user", "Read a."), ("assistant", told)]
@@ -171,7 +171,7 @@ async def test_an_answer_before_the_first_prompt_is_not_sent_and_cannot_be_regen
 
 async def test_a_look_at_the_next_request_of_a_new_session_has_its_first_words(store):
     chat = ChatTurns(store)
-    chat.opened.use_first_words("Because", chat.sessions.turn_choices.target)
+    chat.opened.use_first_words("Because", chat.sessions.turn_options.target)
     request = await chat.sessions.next_request(chat.opened, Prompt(""))
     assert [one.text for one in request.messages] == ["", "Because"]
 
@@ -238,7 +238,7 @@ def words_of(content: Any) -> str:
 
 async def body_of_turn(chat: ChatTurns, opened: OpenSession, kind: str) -> list[dict[str, Any]]:
     """Return the messages of the next request of a session, as its server would get them."""
-    path, turn_settings = opened.messages, chat.sessions.turn_choices.settings({})
+    path, turn_settings = opened.messages, chat.sessions.turn_options.settings({})
     if kind in TYPED:
         request = await chat.sessions.next_request(opened, Prompt(TYPED[kind]))
     else:

@@ -73,7 +73,7 @@ async def test_a_prompt_is_shown_then_on_the_disk_then_sent_and_its_answer_is_ke
 
 async def test_the_preview_of_a_prompt_is_the_request_that_the_server_gets(store):
     chat = ChatTurns(store, box=toolbox(), system_prompt="Be brief.", seed=42)
-    chat.opened.use_first_words("Ferns", chat.sessions.turn_choices.target)
+    chat.opened.use_first_words("Ferns", chat.sessions.turn_options.target)
     for text in ("What grows in shade?", "And in the sun?"):
         preview = await chat.sessions.next_request(chat.opened, Prompt(text))
         await chat.send(text)
@@ -284,12 +284,12 @@ async def test_an_ended_session_is_read_from_the_disk_again_and_unread_until_it_
 
 async def test_without_server_or_model_a_prompt_is_refused_with_the_next_step(store):
     chat = ChatTurns(store)
-    target = chat.sessions.turn_choices.target
-    chat.sessions.turn_choices.use_target(None)
+    target = chat.sessions.turn_options.target
+    chat.sessions.turn_options.use_target(None)
     with pytest.raises(RequestInvalid, match="No model is ready") as refused:
         await chat.send("x")
     assert "/model" in refused.value.hint
-    chat.sessions.turn_choices.use_target(
+    chat.sessions.turn_options.use_target(
         type(target)(endpoint=target.endpoint, product="LM Studio")
     )
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected"):

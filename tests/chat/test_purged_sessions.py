@@ -172,7 +172,7 @@ async def test_a_queued_and_a_typed_text_of_a_purged_session_stay(store, other):
     chat = await begun(store, answer_steps("Kale."))
     old_id = chat.opened.session_id
     await other.purge(old_id)
-    chat.sessions.turn_choices.use_target(None)
+    chat.sessions.turn_options.use_target(None)
     chat.sessions.send(chat.opened, Prompt("queued"))
     chat.sessions.drafts.change(old_id, "typed since")
     await chat.sessions.drafts.write()

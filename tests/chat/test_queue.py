@@ -70,7 +70,7 @@ async def test_after_a_failure_the_queue_returns_in_order_also_behind_another_se
 
 async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retried_first(store):
     chat = ChatTurns(store, [NOT_LOADED], answer_steps("There."), answer_steps("Two."))
-    target = chat.sessions.turn_choices.target
+    target = chat.sessions.turn_options.target
     await chat.send("one")
     gate = asyncio.Event()
     load = chat.server.model_lists.load(target.model, lambda _: gate.wait())
@@ -81,7 +81,7 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
     chat.sessions.send_waiting(has_loaded=True)
     await chat.wait()
     assert chat.texts == ["one", "There.", "two", "Two."]
-    chat.sessions.turn_choices.use_target(None)
+    chat.sessions.turn_options.use_target(None)
     chat.sessions.send(chat.opened, Prompt("three"))
     chat.sessions.return_waiting()
     assert chat.returned == ["three"]
@@ -92,7 +92,7 @@ async def test_a_prompt_behind_an_answer_waits_for_the_model_that_was_chosen_mea
     chat = ChatTurns(store)
     chat.sessions.send(chat.opened, Prompt("one"))
     chat.sessions.send(chat.opened, Prompt("two"))
-    target, gate = chat.sessions.turn_choices.target, asyncio.Event()
+    target, gate = chat.sessions.turn_options.target, asyncio.Event()
     load = chat.server.model_lists.load(target.model, lambda _: gate.wait())
     await chat.wait()
     assert (chat.opened.queue, chat.returned) == (("two",), [])
@@ -223,7 +223,7 @@ async def test_a_session_in_which_prompts_only_wait_is_listed_by_the_words_or_fi
     store,
 ):
     chat = ChatTurns(store)
-    chat.sessions.turn_choices.use_target(None)
+    chat.sessions.turn_options.use_target(None)
     notes = FilePart(digest="0" * 64, name="notes.md", media_type="text/markdown", size=1)
     for text in (f"{file_line(notes)}What grows?", file_line(notes)):
         chat.sessions.send(chat.opened, Prompt.of(text))
@@ -288,7 +288,7 @@ async def test_a_title_that_was_cut_is_not_taken_but_its_first_whole_line_is(sto
 async def test_a_title_is_asked_of_the_model_that_has_answered(store):
     gate = asyncio.Event()
     chat = ChatTurns(store, [gate, *answer_steps()], answer_steps("Lettuce"), auto_title=True)
-    choices = chat.sessions.turn_choices
+    choices = chat.sessions.turn_options
     turn = asyncio.create_task(chat.send("What grows in shade?"))
     await until(lambda: len(chat.server.requests) == 1, "the request")
     choices.use_target(
@@ -302,7 +302,7 @@ async def test_a_title_is_asked_of_the_model_that_has_answered(store):
 
 async def test_another_model_answers_once_and_the_target_of_the_next_turn_stays(store):
     chat = ChatTurns(store)
-    target = chat.sessions.turn_choices.target
+    target = chat.sessions.turn_options.target
     await chat.send("one")
     other = replace(target, model=replace(target.model, model_id="other"))
     await chat.regenerate(chat.path[-1], other)
@@ -312,4 +312,4 @@ async def test_another_model_answers_once_and_the_target_of_the_next_turn_stays(
         "other",
         "qwen3-8b",
     ]
-    assert chat.sessions.turn_choices.target is target
+    assert chat.sessions.turn_options.target is target

@@ -51,7 +51,7 @@ class Typist:
         )
         known = replace(model("tiny", context_loaded=100_000), endpoint=endpoint, product=product)
         self.target = Target(endpoint=endpoint, product=product, model=known)
-        self.chat.turn_choices.use_target(self.target)
+        self.chat.turn_options.use_target(self.target)
         self.read_ahead = self.chat.read_ahead
 
     def open(self, *texts: str, earlier_id: str | None = None) -> None:
@@ -134,8 +134,8 @@ async def test_typing_starts_no_server_of_tools(store):
     typist = Typist(store)
     typist.open(*LONG)
     able = replace(typist.target.model, tools=True)
-    typist.chat.turn_choices.use_target(replace(typist.target, model=able))
-    typist.chat.turn_choices.toolbox = toolbox(host)
+    typist.chat.turn_options.use_target(replace(typist.target, model=able))
+    typist.chat.turn_options.toolbox = toolbox(host)
     assert await typist.type("W") == 0
     assert host.starts == 0
     host.is_starting = False

@@ -39,7 +39,7 @@ async def asked(client, store, url, tokens: int, *, first_words: str = "") -> Ch
     """Return a session with one answer."""
     chat = await chat_at(client, store, url, tokens)
     if first_words:
-        chat.opened.use_first_words(first_words, chat.sessions.turn_choices.target)
+        chat.opened.use_first_words(first_words, chat.sessions.turn_options.target)
     await chat.send(PROMPT)
     return chat
 

@@ -86,7 +86,7 @@ async def test_a_window_that_a_refusal_has_named_holds_for_the_next_prompts(stor
     for number in (1, 2, 3):
         await chat.send(DIGITS)
         assert len(chat.server.requests) == count + number, "none is refused again"
-    window, target = chat.sessions.context_window, chat.sessions.turn_choices.target
+    window, target = chat.sessions.context_window, chat.sessions.turn_options.target
     assert window.context_use(chat.opened).limit == WINDOW
     assert chat.path[-1].stats.context == WINDOW
     larger = replace(target, model=replace(target.model, context_loaded=8192))
@@ -124,7 +124,7 @@ async def test_a_limit_above_the_window_says_nothing_about_the_prompt(store):
     await chat.send(DIGITS)
     assert (chat.path[-1].failure.kind, len(chat.server.requests)) == ("answer_limit", 2)
     meter = chat.sessions.context_window.meter
-    assert meter.factor(chat.sessions.turn_choices.target) == 1
+    assert meter.factor(chat.sessions.turn_options.target) == 1
 
 
 async def test_a_prompt_that_was_refused_as_too_long_does_not_fail_the_next_one(store):
@@ -145,7 +145,7 @@ async def test_a_refusal_of_an_image_shortens_the_request_and_teaches_nothing_ab
     await chat.wait()
     assert len(chat.sent(2)) > len(chat.sent(3)) >= 2
     meter = chat.sessions.context_window.meter
-    assert meter.factor(chat.sessions.turn_choices.target) == 1
+    assert meter.factor(chat.sessions.turn_options.target) == 1
 
 
 async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
@@ -305,14 +305,14 @@ async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(s
 
 def test_the_plan_of_a_draft_has_all_that_its_turn_would_send(store):
     sessions = ChatTurns(store, system_prompt="Be brief.").sessions
-    sessions.shown.use_first_words("Because", sessions.turn_choices.target)
+    sessions.shown.use_first_words("Because", sessions.turn_options.target)
     plan = sessions.context_window.plan(sessions.shown, "Why?")
     assert [message.text for message in plan.messages] == ["Be brief.", "Why?", "Because"]
 
 
 def test_what_is_typed_adds_an_estimate_that_learns_from_the_server(store):
     sessions = ChatTurns(store).sessions
-    window, target = sessions.context_window, sessions.turn_choices.target
+    window, target = sessions.context_window, sessions.turn_options.target
     assert window.draft_tokens("word " * 40) == 50
     prompt = text_message(Role.USER, "word " * 160)
     window.meter.learn(target, plan_context([prompt], limit=None), 404)

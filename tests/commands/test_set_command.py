@@ -18,7 +18,7 @@ async def change(chat: ChatTurns, typed: str) -> str:
 
 
 def rows(chat: ChatTurns) -> list[tuple[str, str, str]]:
-    return option_rows(chat.sessions.turn_choices, chat.opened)
+    return option_rows(chat.sessions.turn_options, chat.opened)
 
 
 async def ask(chat: ChatTurns, text: str) -> dict[str, object]:
@@ -103,7 +103,7 @@ async def test_the_list_names_value_and_origin_and_one_name_says_what_it_may_be(
 
 async def test_what_the_command_line_or_effort_has_set_stays(store):
     chat = ChatTurns(store)
-    chat.sessions.turn_choices.layers = SamplingLayers(
+    chat.sessions.turn_options.layers = SamplingLayers(
         command_line={"temperature": 0.3}, chat={"top_p": 0.9}
     )
     for typed in ("temperature 1", "temperature default"):
@@ -112,7 +112,7 @@ async def test_what_the_command_line_or_effort_has_set_stays(store):
     await change(chat, "top_p 0.5")
     assert rows(chat) == [("temperature", "0.3", "command line"), ("top_p", "0.5", "session")]
     assert await change(chat, "top_p default") == "top_p is 0.9 from the next answer on ([chat])."
-    chat.sessions.turn_choices.use_effort("low")
+    chat.sessions.turn_options.use_effort("low")
     with pytest.raises(WrongUse, match="which has priority over /set"):
         await change(chat, "reasoning_effort high")
     assert chat.opened.header.sampling == {}

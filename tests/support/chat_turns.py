@@ -55,7 +55,7 @@ class ChatTurns(TurnListener):
         if target is None:
             self.use(product, window=window)
         else:
-            self.sessions.turn_choices.use_target(target)
+            self.sessions.turn_options.use_target(target)
         self.events: list[ChatEvent] = []
         self.returned: list[str] = []
         self.questions: list[ToolQuestion] = []
@@ -92,7 +92,7 @@ class ChatTurns(TurnListener):
 
     def use(self, product: str, *, window: int | None = 8192) -> None:
         known = replace(model(context_loaded=window, tools=True), product=product)
-        self.sessions.turn_choices.use_target(
+        self.sessions.turn_options.use_target(
             Target(endpoint=ENDPOINT, product=product, model=known)
         )
 
@@ -138,7 +138,7 @@ class ChatTurns(TurnListener):
 
     async def send_prompt(self, prompt: Prompt) -> None:
         """Send a prompt, with settings: while no model can answer, they say why."""
-        settings = self.sessions.turn_choices.settings(self.opened.own_sampling)
+        settings = self.sessions.turn_options.settings(self.opened.own_sampling)
         self.sessions.send(self.opened, prompt, settings=settings)
         await self.wait()
 

@@ -116,7 +116,7 @@ class Desktop:
 
     @property
     def target(self):
-        return self.chat.turn_choices.target
+        return self.chat.turn_options.target
 
     @property
     def text(self) -> str:
@@ -525,7 +525,7 @@ class Situation(Desktop):
     async def goes_on(self) -> None:
         await self.on(ChatScreen)
         await self.until(
-            lambda: getattr(self.chat.turn_choices.target, "model_id", ""),
+            lambda: getattr(self.chat.turn_options.target, "model_id", ""),
             "a server and a model",
         )
         await self.until(

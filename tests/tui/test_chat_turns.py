@@ -63,8 +63,8 @@ async def test_a_queued_prompt_that_is_refused_leaves_the_answer_before_it_as_it
         await desk.say("one", sees="Let")
         await desk.say("two", sees="next  two")
         await desk.say("three", sees="next  three")
-        known = desk.chat.turn_choices.target
-        desk.chat.turn_choices.use_target(replace(known, model=None))  # it went in the meantime
+        known = desk.chat.turn_options.target
+        desk.chat.turn_options.use_target(replace(known, model=None))  # it went in the meantime
         gate.set()
         await desk.prompt_is("two\n\nthree")
         assert desk.texts == ["one", "Lettuce."]

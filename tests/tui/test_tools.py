@@ -84,7 +84,7 @@ async def test_calls_are_rows_that_unfold_and_their_results_are_copied_paged_and
 
 async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_path):
     def allowed() -> dict[str, str]:
-        return desk.chat.turn_choices.toolbox.allowed
+        return desk.chat.turn_options.toolbox.allowed
 
     scripts = (call("a"), call("b"), call("c"), answer_steps("So far."), call("d"), call("e"))
     async with desk_with(tmp_path, *scripts) as desk:
@@ -294,5 +294,5 @@ def test_the_look_of_the_card(snap_compare, tmp_path, size):
     files = {"path": "beds.md", "rows": list(range(12))}
     desk = seen(tmp_path, *TALK, script=calls((READ, files)))
     desk.backend.results = (probed("", model(tools=True)),)
-    desk.chat.turn_choices.toolbox = toolbox(approve="ask")
+    desk.chat.turn_options.toolbox = toolbox(approve="ask")
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=steps(desk, ASKS, "ctrl+r"))

@@ -43,9 +43,9 @@ async def test_an_answer_that_its_limit_cut_short_is_continued(tmp_path):
     ]
     rest = answer_steps("tuce.")
     async with ready_desktop(tmp_path, cut, rest, cut, rest) as desk:
-        turn_choices = desk.chat.turn_choices
+        turn_options = desk.chat.turn_options
         for max_tokens in (5, None):  # without one the server has a limit of its own
-            turn_choices.chat_settings = ChatSettings(max_tokens=max_tokens)
+            turn_options.chat_settings = ChatSettings(max_tokens=max_tokens)
             await desk.ask("one")
             await shown(desk, "/continue   ^R retry")
             await desk.press("alt+up", "a", sees="Lettuce.")

@@ -89,13 +89,13 @@ async def ask(context: Context) -> int:
             if options.system_prompt is not None:  # a new session has it from the settings
                 await opened.set_system_prompt(options.system_prompt)
         target = await target_of_command(context, runtime)
-        chat.turn_choices.use_target(target)
+        chat.turn_options.use_target(target)
         if not options.yes:  # asked now: the model's window decides which sets are large
             for file_set in file_sets:
                 await require_consent_to_set(file_set, target.context)
         if options.start.strip():
             chat.shown.use_first_words(options.start, target)
-        toolbox = chat.turn_choices.toolbox
+        toolbox = chat.turn_options.toolbox
         if toolbox is not None:
             await stack.enter_async_context(aclosing(toolbox.host))
             toolbox.host.ask_user = partial(ask_for_server, context=context)
@@ -172,7 +172,7 @@ class _AskFrontEnd(TurnListener):
     @property
     def settings(self) -> TurnSettings:
         """The settings of the turn, with the output that the schema asks for."""
-        settings = self._chat.turn_choices.settings(self._opened.own_sampling)
+        settings = self._chat.turn_options.settings(self._opened.own_sampling)
         return settings if self._wanted is None else replace(settings, output=self._wanted.output)
 
     def on_event(self, opened: OpenSession, event: ChatEvent) -> None:

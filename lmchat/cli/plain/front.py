@@ -97,8 +97,8 @@ class PlainFront(TurnListener):
         self._stage = ""  # of the last answer, as it was told
         self._copied_code = ("", 0)  # message and number of the block that was copied last
         chat.reporter.listener = self
-        if chat.turn_choices.toolbox is not None:
-            chat.turn_choices.toolbox.host.ask_user = self.answer_server
+        if chat.turn_options.toolbox is not None:
+            chat.turn_options.toolbox.host.ask_user = self.answer_server
         self.handlers: Mapping[str, Callable[[str], Awaitable[None]]] = {
             **{name: partial(run, self) for name, run in SHARED.items()},
             "retry": partial(self._run_on_last, "message.regenerate"),
@@ -232,7 +232,7 @@ class PlainFront(TurnListener):
             self.notify("Loading model…")
             await load_if_needed(self.runtime, model, self.output)
         target = Target.of(model)
-        self.chat.turn_choices.use_target(target)
+        self.chat.turn_options.use_target(target)
         await asyncio.to_thread(
             change_state,
             self.context.paths.state_file,
@@ -310,9 +310,9 @@ class PlainFront(TurnListener):
 
     async def connect(self) -> None:
         """Choose server and model for the next turn, unless they are chosen already."""
-        if self.chat.turn_choices.target is None:
+        if self.chat.turn_options.target is None:
             target = await self.runtime.finder().ready_target(note=self.notify)
-            self.chat.turn_choices.use_target(target)
+            self.chat.turn_options.use_target(target)
             self.print_label(f"Model: {model_words(target)}.")
 
     def print_session(self) -> None:
@@ -349,7 +349,7 @@ class PlainFront(TurnListener):
             chat.edit(opened, edited_id, prompt, keeps_files=not prompt.files)
         else:
             # with settings, which say why no model can answer: nobody would send a queued prompt
-            chat.send(opened, prompt, settings=chat.turn_choices.settings(opened.own_sampling))
+            chat.send(opened, prompt, settings=chat.turn_options.settings(opened.own_sampling))
         attached, self._files = self._files, []  # after an error above, the files stay
         self._has_returned = False
         try:
@@ -487,8 +487,8 @@ class PlainFront(TurnListener):
                 )
         if self._inline is not None:
             await self._inline.aclose()
-        if self.chat.turn_choices.toolbox is not None:
-            await self.chat.turn_choices.toolbox.host.aclose()
+        if self.chat.turn_options.toolbox is not None:
+            await self.chat.turn_options.toolbox.host.aclose()
 
 
 def session_words(header: SessionHeader) -> str:

@@ -108,8 +108,8 @@ async def make_dispatcher(
         finally:
             await chat.close()  # after an error; if the user has quit, all is saved by now
             await asyncio.to_thread(folders.close)
-            if chat.turn_choices.toolbox is not None:
-                await chat.turn_choices.toolbox.host.aclose()
+            if chat.turn_options.toolbox is not None:
+                await chat.turn_options.toolbox.host.aclose()
             # the screen has shown this warning, but the screen is closed by now
             if titles := ", ".join(f"“{header.title}”" for header in chat.in_memory.unsaved()):
                 error = chat.save_queue.warning

@@ -88,7 +88,7 @@ class KeyHints:
             return styled(
                 f"An answer cannot be empty. Type a text, or press {key} to keep the old one."
             )
-        target = self._chat.turn_choices.target
+        target = self._chat.turn_options.target
         name = target.model_id if target is not None else ""
         return styled(f"Ask {name}{SIGNS.cut}" if name else f"Ask{SIGNS.cut}")
 

@@ -47,7 +47,7 @@ class ModelSwitch:
     # The model in use
 
     def is_in_use(self, model: ModelInfo) -> bool:
-        target = self._chat.turn_choices.target
+        target = self._chat.turn_options.target
         used = target.model if target else None
         return used is not None and (used.endpoint, used.model_id) == (
             model.endpoint,
@@ -73,7 +73,7 @@ class ModelSwitch:
 
     def aim_at(self, target: Target | None) -> None:
         """Unlike `use`, this neither remembers the model nor sends the waiting prompts."""
-        self._chat.turn_choices.use_target(target)
+        self._chat.turn_options.use_target(target)
         self._workspace.monitor.aim(target)
 
     def update_target(self, health: ServerHealth) -> None:
@@ -83,7 +83,7 @@ class ModelSwitch:
         their state. A model that has become a remote one is not used any more: the user has not
         chosen that.
         """
-        target, checked = self._chat.turn_choices.target, health.target
+        target, checked = self._chat.turn_options.target, health.target
         if target is None or checked is None or checked.model is None:
             return
         if checked.endpoint != target.endpoint:
@@ -94,7 +94,7 @@ class ModelSwitch:
             self._ui.notify(f"{name} does not run on this machine any more. {key} chooses a model.")
             return
         # not `aim_at`: the monitor has these values already, and would check again
-        self._chat.turn_choices.use_target(checked)
+        self._chat.turn_options.use_target(checked)
 
     # The picker
 
@@ -150,7 +150,7 @@ class ModelSwitch:
         if self._workspace.chat_state in LACKS_SERVER:
             self._ui.screen.post_message(ShowServers())
             return
-        target = self._chat.turn_choices.target
+        target = self._chat.turn_options.target
         listed = self._workspace.backend.cached_models()
         picker = ModelPicker(
             self._rows(listed.models),
@@ -229,7 +229,7 @@ class ModelSwitch:
     # Downloading and deleting
 
     def _ask_to_pull(self, name: str) -> None:
-        target = self._chat.turn_choices.target
+        target = self._chat.turn_options.target
         servers = self._workspace.finder.servers
         server = server_for_pull(servers, target.endpoint if target else None)
         question = ConfirmDialog(

@@ -60,7 +60,7 @@ class PromptText:
     @property
     def has_unseen_image(self) -> bool:
         """Whether an image is attached that the current model cannot see."""
-        target = self._chat.turn_choices.target
+        target = self._chat.turn_options.target
         _, files = split_draft(self._input.full_text)
         return target is not None and target.is_blind and any(part.is_image for part in files)
 
@@ -75,7 +75,7 @@ class PromptText:
         brings them back, too.
         """
         # the prompt with which lmchat asks for a summary was not typed
-        compact_prompt = self._chat.turn_choices.compact_prompt
+        compact_prompt = self._chat.turn_options.compact_prompt
         # newest first
         earlier = [
             prompt

@@ -97,7 +97,7 @@ class ServerSearch:
 
     @property
     def _has_model(self) -> bool:
-        target = self._workspace.chat.turn_choices.target
+        target = self._workspace.chat.turn_options.target
         return target is not None and bool(target.model_id)
 
     async def _search_once(self) -> None:
@@ -125,7 +125,7 @@ class ServerSearch:
         A server of which no model is chosen, or which has none, becomes the target without a model:
         health checks then use it, and so do the model picker and the panel.
         """
-        target, current = found.target, self._workspace.chat.turn_choices.target
+        target, current = found.target, self._workspace.chat.turn_options.target
         if found.is_complete and target is not None:
             # It may be in use already: each search finds it again while it loads its model, and the
             # user can choose its row on the page.
@@ -333,7 +333,7 @@ class ServerSearch:
             return
         problem = self._starts.problem
         named = self._workspace.settings.model  # the model that the user wants, if any
-        choices = self._workspace.chat.turn_choices
+        choices = self._workspace.chat.turn_options
         lacks_model = choices.target is not None and not choices.target.model_id
         if not problem and named and lacks_model and not choices.is_loading:
             servers = usable_of(self._workspace.finder.servers)

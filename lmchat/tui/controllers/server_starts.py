@@ -161,7 +161,7 @@ class ServerStarts:
         If the start fails, set the earlier target again. A target that the user has chosen since
         stays. After a cancelled start, the engine stays the target: the next request starts it.
         """
-        old_target = self._workspace.chat.turn_choices.target
+        old_target = self._workspace.chat.turn_options.target
         if old_target is not None and old_target.product == BUILT_IN:
             old_target = None  # this start ends its server
         info = model.info(engine.reserve_address(), LoadState.LOADING)

@@ -131,20 +131,20 @@ class StatusDisplay:
 
     def _panel_facts(self, now_s: float) -> PanelFacts:
         shown = self._chat.shown
-        turn_choices, window = self._chat.turn_choices, self._chat.context_window
+        turn_options, window = self._chat.turn_options, self._chat.context_window
         backend = self._workspace.backend
         use = window.context_use(shown)
         stats = shown.stats
-        target = turn_choices.target
+        target = turn_options.target
         next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
         return PanelFacts(
             health=self.health,
             search=self._workspace.chat_state,
             now_s=now_s,
             loading=f"loading{self._progress(target)}"
-            if target and turn_choices.is_loading
+            if target and turn_options.is_loading
             else "",
-            profile=turn_choices.profile_name,
+            profile=turn_options.profile_name,
             # of a new session, only the size of the window is known
             used=use.tokens if use and shown.messages else None,
             limit=use.limit if use else None,
@@ -157,7 +157,7 @@ class StatusDisplay:
             read_ahead=self._chat.read_ahead.fraction,
             metrics=backend.metrics(),
             rate_limit=backend.rate_limit(),
-            has_tools=turn_choices.has_tools(shown.session_id),
+            has_tools=turn_options.has_tools(shown.session_id),
             last_action=self._ui.last_action,
             next_check_in_s=None if next_check_s is None else next_check_s - now_s,
         )
@@ -177,7 +177,7 @@ class StatusDisplay:
         A command counts as an empty draft.
         """
         widgets, window = self._ui.widgets, self._chat.context_window
-        shown, target = self._chat.shown, self._chat.turn_choices.target
+        shown, target = self._chat.shown, self._chat.turn_options.target
         prompt_input = widgets.prompt_input
         draft = "" if prompt_input.typed_command else prompt_input.full_text
         draft_tokens = window.draft_tokens(draft)
@@ -207,11 +207,11 @@ class StatusDisplay:
 
     def _state(self) -> str:
         """Return the state of the server in a word or two; empty if it is ready."""
-        target, status = self._chat.turn_choices.target, self.health.status
+        target, status = self._chat.turn_options.target, self.health.status
         if target is None:
             state = self._workspace.chat_state
             return LOOKING if state is None else f"server {search_word(state)}"
-        if self._chat.turn_choices.is_loading:
+        if self._chat.turn_options.is_loading:
             return f"loading{self._progress(target)}"
         if status is None or status.state is ServerState.READY:
             return ""
@@ -220,7 +220,7 @@ class StatusDisplay:
         return status.panel[0]
 
     def _model_name(self) -> str:
-        target = self._chat.turn_choices.target
+        target = self._chat.turn_options.target
         if target is None:
             return ""
         if not target.model_id:
@@ -230,7 +230,7 @@ class StatusDisplay:
 
     def _greeting(self) -> tuple[tuple[str, str], ...]:
         """Return what an empty chat says: whether it can begin, and else the next step."""
-        target = self._chat.turn_choices.target
+        target = self._chat.turn_options.target
         state = self._workspace.chat_state
         keys = self._workspace.settings.keys
         model_key, check_key = (written(command_hint(name, keys)[0]) for name in ("model", "check"))

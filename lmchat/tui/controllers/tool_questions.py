@@ -25,7 +25,7 @@ class ToolQuestions:
 
     def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
-        toolbox = ui.workspace.chat.turn_choices.toolbox
+        toolbox = ui.workspace.chat.turn_options.toolbox
         if toolbox is not None:
             toolbox.host.ask_user = self._ask
 

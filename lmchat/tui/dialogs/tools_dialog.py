@@ -36,8 +36,8 @@ _DRAW_EVERY_S = 0.5  # between two drawings: the states of the tool servers chan
 
 def tools_dialog(chat: ChatService, config_file: Path) -> Dialog:
     """Return the dialog with the tools, or if there are none, a text on how to configure them."""
-    toolbox = chat.turn_choices.toolbox
-    target = chat.turn_choices.target
+    toolbox = chat.turn_options.toolbox
+    target = chat.turn_options.target
     if toolbox is None:
         return TextDialog("Tools", _NOT_CONFIGURED.format(config_file))
     note = ""
