@@ -28,7 +28,7 @@ from lmchat.chat.tool_rounds import ToolRounds, call_in_text
 from lmchat.chat.turn_starts import (
     CONTINUE,
     QUOTED_END_CHARS,
-    Beginning,
+    Prefill,
     needs_blank,
     require_prefill,
 )
@@ -99,7 +99,7 @@ class AnswerRequest:
         meter: ContextMeter,
         store: Store,
         rounds: ToolRounds | None = None,
-        beginning: Beginning | None = None,
+        beginning: Prefill | None = None,
     ) -> None:
         """Without `rounds`, the model gets no tools.
 
@@ -141,7 +141,7 @@ class AnswerRequest:
         self._was_shortened = False  # by a refusal
         self._most_tokens: int | None = None  # room, after a prompt was cut
 
-    def for_path(self, path: MessagePath, beginning: Beginning | None = None) -> AnswerRequest:
+    def for_path(self, path: MessagePath, beginning: Prefill | None = None) -> AnswerRequest:
         return AnswerRequest(
             self.settings,
             path,

@@ -53,7 +53,7 @@ class ContextWindow:
             return None
         path = opened.messages
         if draft:
-            start = self._turn_choices.prompt_start(Prompt.of(draft), opened.first_words)(path)
+            start = self._turn_choices.prompt_start(Prompt.of(draft), opened.prefill)(path)
             path = start.sent_path
             if start.beginning is not None:
                 path = path.added(start.beginning.message)

@@ -34,7 +34,7 @@ class AnswerBegun(Struct, frozen=True, kw_only=True):
     """An answer begins, with the text that it continues."""
 
     message: ChatMessage
-    first_words: str = ""  # of the user (`/start`), at the beginning of the message
+    prefill: str = ""  # of the user (`/start`), at the beginning of the message
 
 
 class MessageEnded(Struct, frozen=True):

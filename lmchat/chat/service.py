@@ -21,8 +21,8 @@ from lmchat.chat.titles import TitleWriter
 from lmchat.chat.toolbox import Toolbox
 from lmchat.chat.turn import Turn
 from lmchat.chat.turn_starts import (
-    Beginning,
     MakeStart,
+    Prefill,
     TurnStart,
     continued,
     edited,
@@ -127,7 +127,7 @@ class ChatService:
     ) -> None:
         self._begin(
             opened,
-            self.turn_options.prompt_start(prompt, opened.first_words),
+            self.turn_options.prompt_start(prompt, opened.prefill),
             settings=settings,
             pending=prompt.draft,
             may_compact=may_compact and self.turn_options.chat_settings.auto_compact,
@@ -149,7 +149,7 @@ class ChatService:
             message_id=message_id,
             text=prompt.text,
             files=None if keeps_files else prompt.files,
-            first_words=opened.first_words,
+            prefill=opened.prefill,
         )
         self._begin(opened, make_start, pending=prompt.draft)
 
@@ -160,16 +160,14 @@ class ChatService:
         if message.role is Role.TOOL and self.turn_options.toolbox is None:
             problem = "No tools are configured."
             raise RequestInvalid(problem, hint="/tools shows what to write in config.toml.")
-        make_start = partial(
-            regenerated, message_id=message.message_id, first_words=opened.first_words
-        )
+        make_start = partial(regenerated, message_id=message.message_id, prefill=opened.prefill)
         settings = self._settings(opened)
         if target is not None:
             settings = replace(settings, target=target)
         self._begin(opened, make_start, settings=settings)
 
     def continue_answer(
-        self, opened: OpenSession, message: ChatMessage, beginning: Beginning | None = None
+        self, opened: OpenSession, message: ChatMessage, beginning: Prefill | None = None
     ) -> None:
         """Continue an answer in another version; regenerate one that failed or has no words.
 
@@ -208,7 +206,7 @@ class ChatService:
         """
         await opened.load_older()
         settings = settings or self._settings(opened)
-        start = self.turn_options.prompt_start(prompt, opened.first_words)(opened.shown_messages)
+        start = self.turn_options.prompt_start(prompt, opened.prefill)(opened.shown_messages)
         request = await self.request_of(opened, start, settings)
         if prompt.text or prompt.files:
             return request

@@ -135,7 +135,7 @@ class OpenSession:
         return self._messages
 
     @property
-    def first_words(self) -> str:
+    def prefill(self) -> str:
         """Words of the user with which the next answer begins."""
         return self._first_words
 

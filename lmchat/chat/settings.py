@@ -183,13 +183,13 @@ class TurnOptions:
             toolbox=self.toolbox,
         )
 
-    def prompt_start(self, prompt: Prompt, first_words: str) -> MakeStart:
+    def prompt_start(self, prompt: Prompt, prefill: str) -> MakeStart:
         return partial(
             new_prompt,
             text=prompt.text,
             files=prompt.files,
             system_prompt=self.chat_settings.system_prompt,
-            first_words=first_words,
+            prefill=prefill,
         )
 
     def use_target(self, target: Target | None) -> None:

@@ -271,8 +271,8 @@ class Turn:
             if not is_summary:
                 await self._save_queue.begin_answer(session.header, message)
             has_first_words = beginning is not None and beginning.is_first_words
-            first_words = message.text if has_first_words else ""
-            self._report(AnswerBegun(message=message, first_words=first_words))
+            prefill = message.text if has_first_words else ""
+            self._report(AnswerBegun(message=message, prefill=prefill))
             async with (
                 journal_writer(self._save_queue, message.message_id) as entries,
                 aclosing(request.events(session.note_left_out)) as events,

@@ -1,6 +1,6 @@
 """What each kind of turn follows, adds, and continues or repeats; only a summary is elsewhere.
 
-The functions take a complete path, and raise `RequestInvalid`. `first_words` are the user's.
+The functions take a complete path, and raise `RequestInvalid`. `prefill` are the user's.
 
 A *beginning* is a text that the model continues. With *prefill*, it is the last message of the
 request. Without, a prompt quotes its end.
@@ -63,7 +63,7 @@ _JOINED = re.compile(
 )
 
 
-class Beginning(Struct, frozen=True, kw_only=True):
+class Prefill(Struct, frozen=True, kw_only=True):
     """The beginning of an answer, which the model continues."""
 
     message: ChatMessage
@@ -73,14 +73,14 @@ class Beginning(Struct, frozen=True, kw_only=True):
     is_first_words: bool = False  # from `/start`
 
     @classmethod
-    def of_words(cls, words: str) -> Beginning | None:
+    def of_words(cls, words: str) -> Prefill | None:
         if not words:
             return None
         message = text_message(Role.ASSISTANT, words)
         return cls(message=message, is_exact=True, is_first_words=True)
 
     @classmethod
-    def of_answer(cls, answer: ChatMessage) -> Beginning:
+    def of_answer(cls, answer: ChatMessage) -> Prefill:
         """Blanks at the end of the user's words are left out (R-43): the model writes its own."""
         stats = answer.stats
         if stats is not None and stats.ends_with_edit:  # it has only a text
@@ -120,7 +120,7 @@ def needs_blank(before: str, after: str, texts: Iterable[str]) -> bool:
     return left.lower() in words or (len(right) >= _LEAST_CHARS and right.lower() in words)
 
 
-def require_prefill(target: Target, beginning: Beginning | None = None) -> None:
+def require_prefill(target: Target, beginning: Prefill | None = None) -> None:
     """Raise `RequestInvalid` if the server cannot continue words of the user; None: any text."""
     product = product_named(target.product)
     can_prefill = beginning.can_prefill(target) if beginning else product.can_prefill
@@ -144,7 +144,7 @@ class TurnStart(Struct, frozen=True, kw_only=True):
     prompts: tuple[ChatMessage, ...] = ()  # new ones, system prompts too
     version: int = 1
     """Of the first answer or tool message that the turn makes."""
-    beginning: Beginning | None = None
+    beginning: Prefill | None = None
     calls: tuple[ToolCallPart, ...] = ()  # at most one, to repeat before the first answer
     copied: tuple[ChatMessage, ...] = ()
     """Tool messages of other calls of the same answer, which do not run again but are copied."""
@@ -166,7 +166,7 @@ def new_prompt(
     files: Sequence[FilePart] = (),
     *,
     system_prompt: str = "",
-    first_words: str = "",
+    prefill: str = "",
 ) -> TurnStart:
     """Start with a new prompt; a new session first gets `system_prompt`."""
     prompts: list[ChatMessage] = []
@@ -175,7 +175,7 @@ def new_prompt(
         prompts.append(text_message(Role.SYSTEM, system_prompt))
         parent_id = prompts[0].message_id
     prompts.append(_prompt(text, files, parent_id))
-    return TurnStart(path=path, prompts=tuple(prompts), beginning=Beginning.of_words(first_words))
+    return TurnStart(path=path, prompts=tuple(prompts), beginning=Prefill.of_words(prefill))
 
 
 def edited(
@@ -184,7 +184,7 @@ def edited(
     text: str,
     files: Sequence[FilePart] | None = None,
     *,
-    first_words: str,
+    prefill: str,
 ) -> TurnStart:
     """Start with another version of a prompt; `files` None keeps its files.
 
@@ -202,11 +202,11 @@ def edited(
     return TurnStart(
         path=MessagePath(path[:index]),
         prompts=tuple(prompts),
-        beginning=Beginning.of_words(first_words),
+        beginning=Prefill.of_words(prefill),
     )
 
 
-def regenerated(path: MessagePath, message_id: str, *, first_words: str) -> TurnStart:
+def regenerated(path: MessagePath, message_id: str, *, prefill: str) -> TurnStart:
     """Start with a new version of an answer or a call, also from its prompt.
 
     Raises `RequestInvalid` also for an imported call, and if a needed message is taken out of
@@ -226,8 +226,8 @@ def regenerated(path: MessagePath, message_id: str, *, first_words: str) -> Turn
     _require_sent(sent)
     if sent and sent[-1].role is Role.USER and path[-1].role is Role.SYSTEM:
         # the new answer follows the system prompt that was set after the old one
-        return edited(path, sent[-1].message_id, sent[-1].text, first_words=first_words)
-    return TurnStart(path=sent, version=version, beginning=Beginning.of_words(first_words))
+        return edited(path, sent[-1].message_id, sent[-1].text, prefill=prefill)
+    return TurnStart(path=sent, version=version, beginning=Prefill.of_words(prefill))
 
 
 def _repeated_call(path: MessagePath, index: int) -> TurnStart:
@@ -243,7 +243,7 @@ def _repeated_call(path: MessagePath, index: int) -> TurnStart:
     )
 
 
-def continued(path: MessagePath, answer_id: str, beginning: Beginning | None) -> TurnStart:
+def continued(path: MessagePath, answer_id: str, beginning: Prefill | None) -> TurnStart:
     """Start with a new version that continues an answer; without `beginning`, from its end."""
     index = _index_of(path, answer_id)
     old = path[index]
@@ -251,7 +251,7 @@ def continued(path: MessagePath, answer_id: str, beginning: Beginning | None) ->
     return TurnStart(
         path=MessagePath(path[:index]),
         version=old.versions + 1,
-        beginning=beginning or Beginning.of_answer(old),
+        beginning=beginning or Prefill.of_answer(old),
     )
 
 

@@ -117,7 +117,7 @@ class TurnPrinter:
             case AnswerBegun():
                 self._asked_model = event.message.model
                 # the answer may begin with a text of the user, such as that of `ask --start`
-                self._print(event.first_words)
+                self._print(event.prefill)
             case Rethought() if output.is_json_lines:
                 output.print_json({"rethought": True})
             case Rethought() if self._prints_text:

@@ -107,7 +107,7 @@ async def _change_system_prompt(front: Front, text: str) -> None:
 async def _start_answer(front: Front, text: str) -> None:
     """Let the next answer begin with a text; without one, take back an earlier text."""
     session = front.chat.shown
-    if not text and not session.first_words:
+    if not text and not session.prefill:
         await front.ask("Begin the next answer with which text?", partial(_start_answer, front))
         return
     session.use_first_words(text, front.chat.turn_options.target)

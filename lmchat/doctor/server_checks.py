@@ -41,7 +41,7 @@ def server_findings(
     # what is wrong with one server is less grave if a chat can begin with another one
     fault_grade = Grade.WARNING if has_chat else Grade.FAULT
     warning_grade = Grade.ABSENT if has_chat else Grade.WARNING
-    start_words = {program.product: program.start_words for program in installed}
+    prefill_text = {program.product: program.prefill_text for program in installed}
     row = partial(Finding, Group.SERVERS, "server")
     rows: list[Finding] = []
     for server in servers:
@@ -58,15 +58,15 @@ def server_findings(
             grade = fault_grade
         elif server.has_program:  # a program is there, but serves no models
             grade = warning_grade
-        elif server.product in start_words:  # nothing answers, but the product could be started
+        elif server.product in prefill_text:  # nothing answers, but the product could be started
             grade = warning_grade
             cause = f"It is installed, but nothing answers at {server.endpoint.url}."
-            step = start_words[server.product]
+            step = prefill_text[server.product]
         else:
             grade = Grade.ABSENT
         rows.append(row(name, grade, cause, step))
     return [
-        _chat_row(servers, choice, [*start_words.values()], engine_step, is_named=is_named),
+        _chat_row(servers, choice, [*prefill_text.values()], engine_step, is_named=is_named),
         *rows,
     ]
 
@@ -74,14 +74,14 @@ def server_findings(
 def _chat_row(
     servers: Sequence[ServerStatus],
     choice: Choice,
-    start_words: Sequence[str],
+    prefill_text: Sequence[str],
     engine_step: str,
     *,
     is_named: bool,
 ) -> Finding:
     """Return the row about the chat that would begin now, with the step most likely to help.
 
-    `start_words` say how to start the installed servers, one text each. The other arguments are
+    `prefill_text` say how to start the installed servers, one text each. The other arguments are
     those of `server_findings`. If no chat can begin, the row is a fault, or a warning if the engine
     could be used instead.
     """
@@ -108,7 +108,7 @@ def _chat_row(
             for result in servers
             if result.state in _ANSWERS_BUT_REFUSES or result.is_off
         ]
-        steps += [engine_step, *start_words, _NAME_A_SERVER]
+        steps += [engine_step, *prefill_text, _NAME_A_SERVER]
     return row(grade, cause, next(filter(None, steps)))  # some steps are empty
 
 

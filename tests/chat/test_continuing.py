@@ -202,7 +202,7 @@ async def test_a_stop_before_the_first_token_loses_no_first_words(store):
         await chat.stop()
         last = (await chat.on_disk())[-1]
         assert (last.text, last.state) == (text, AnswerState.STOPPED)
-        assert chat.opened.first_words == ""
+        assert chat.opened.prefill == ""
 
 
 async def test_a_blank_between_two_words_is_added_and_none_within_one(store):

@@ -246,7 +246,7 @@ async def body_of_turn(chat: ChatTurns, opened: OpenSession, kind: str) -> list[
         start = (
             continued(path, last_id, None)
             if kind == "continue"
-            else regenerated(path, last_id, first_words=opened.first_words)
+            else regenerated(path, last_id, prefill=opened.prefill)
         )
         request = await chat.sessions.request_of(opened, start, turn_settings)
     return json.loads((await chat.server.prepare(request)).body)["messages"]
@@ -258,19 +258,19 @@ async def body_of_turn(chat: ChatTurns, opened: OpenSession, kind: str) -> list[
     window=st.sampled_from([None, 150, 600, 8192]),
     has_tools=st.booleans(),
     product=st.sampled_from(["llama.cpp", "OpenAI-compatible"]),
-    first_words=st.sampled_from(["", "Because"]),
+    prefill=st.sampled_from(["", "Because"]),
     kind=st.sampled_from(["send", "send", "look", "continue", "regenerate"]),
 )
 async def test_of_any_history_prompts_and_answers_take_turns_and_results_have_their_calls(
-    client, store, path, window, has_tools, product, first_words, kind
+    client, store, path, window, has_tools, product, prefill, kind
 ):
     await store.save_file(PIXEL)
     chat = ChatTurns(store, server=client, box=toolbox() if has_tools else None)
     chat.use(product, window=window)
     session = Session(header=chats.header("Any"), messages=MessagePath(path))
     opened = chat.sessions.in_memory.switch_to_path(session)
-    if first_words:
-        opened.use_first_words(first_words, None)
+    if prefill:
+        opened.use_first_words(prefill, None)
     role = path[-1].role if path else Role.SYSTEM
     is_begun = role is Role.ASSISTANT and has_text_to_continue(path[-1])
     can_repeat = is_begun if kind == "continue" else role in (Role.USER, Role.ASSISTANT)
@@ -279,7 +279,7 @@ async def test_of_any_history_prompts_and_answers_take_turns_and_results_have_th
     try:
         sent = await body_of_turn(chat, opened, kind)
     except RequestInvalid:  # what cannot be continued, and first words that cannot be sent
-        assert kind not in TYPED or first_words
+        assert kind not in TYPED or prefill
         return
     begun = sent[-1] if sent[-1]["role"] == "assistant" else {}
     is_thought = bool(begun) and not begun["content"]
@@ -287,8 +287,8 @@ async def test_of_any_history_prompts_and_answers_take_turns_and_results_have_th
     assert wrong_order(sent[:-1] if is_thought else sent) == "", sent
     assert [one["role"] for one in sent].count("system") <= 1
     if kind in TYPED:
-        assert words_of(sent[-1]["content"]).endswith(first_words or TYPED[kind])
-        assert sent[-1]["role"] == ("assistant" if first_words else "user")
+        assert words_of(sent[-1]["content"]).endswith(prefill or TYPED[kind])
+        assert sent[-1]["role"] == ("assistant" if prefill else "user")
     # no text is lost, but of what does not fit, and none is sent twice
     first = next(
         (n for n, one in enumerate(path) if one.role is Role.USER and not one.is_excluded),

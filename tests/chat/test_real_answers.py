@@ -35,11 +35,11 @@ async def use_tokens(chat: ChatTurns, tokens: int) -> None:
     await chat.opened.set_sampling(options)
 
 
-async def asked(client, store, url, tokens: int, *, first_words: str = "") -> ChatTurns:
+async def asked(client, store, url, tokens: int, *, prefill: str = "") -> ChatTurns:
     """Return a session with one answer."""
     chat = await chat_at(client, store, url, tokens)
-    if first_words:
-        chat.opened.use_first_words(first_words, chat.sessions.turn_options.target)
+    if prefill:
+        chat.opened.use_first_words(prefill, chat.sessions.turn_options.target)
     await chat.send(PROMPT)
     return chat
 
@@ -93,6 +93,6 @@ async def test_an_answer_is_continued_as_if_it_had_never_been_cut(real_server, c
     await chat.continue_answer(version)
     rest = await sent_directly(url, written, 20)
     assert chat.path[-1].text == written + rest
-    begun = await asked(client, store, url, 20, first_words="Numbers are")
+    begun = await asked(client, store, url, 20, prefill="Numbers are")
     rest = await sent_directly(url, "Numbers are", 20)
     assert begun.path[-1].text == f"Numbers are{rest}"

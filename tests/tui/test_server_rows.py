@@ -24,16 +24,16 @@ from tests.support.scripted_products import PRODUCT_NAMES
 OLLAMA = Installed(
     product="Ollama",
     start=("/usr/bin/ollama", "serve"),
-    start_words="ollama serve",
+    prefill_text="ollama serve",
 )
 LMS = Installed(
     product="LM Studio",
     start=("/h/lms", "server", "start"),
-    start_words="lms server start",
+    prefill_text="lms server start",
 )
 LLAMA = Installed(
     product="llama.cpp",
-    start_words="llama-server -m MODEL.gguf",
+    prefill_text="llama-server -m MODEL.gguf",
 )
 JAN = Installed(product="Jan")
 OWN_STEP = "Its own step"
@@ -55,7 +55,7 @@ def test_each_program_that_is_not_running_has_its_step():
             "server_off",
             None,
             "server off",
-            LMS.start_words,
+            LMS.prefill_text,
             True,
         ),
         ("LM Studio", "server_off", none, "server off", OWN_STEP, False),

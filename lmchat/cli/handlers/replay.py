@@ -80,7 +80,7 @@ async def replay(context: Context) -> int:
             sampling.setdefault("cache_prompt", False)
         if product.takes_option("logprobs") and not options.tools:  # llama.cpp refuses both
             sampling.setdefault("logprobs", _ALTERNATIVES)
-        start = regenerated(path, answer.message_id, first_words="")
+        start = regenerated(path, answer.message_id, prefill="")
         refuse_unseen_images(target, start.path)
         rounds: ToolRounds | None = None
         if options.tools:

@@ -46,7 +46,7 @@ class Installed(Struct, frozen=True, kw_only=True):
 
     product: str
     start: tuple[str, ...] = ()  # `argv` that starts the server; empty: lmchat cannot start it
-    start_words: str = ""  # how a person starts it: a command, or where to click
+    prefill_text: str = ""  # how a person starts it: a command, or where to click
 
 
 class ServerLauncher(Struct, frozen=True, kw_only=True):
@@ -101,7 +101,7 @@ def installed_products(environ: Mapping[str, str], home: Path) -> tuple[Installe
     """Return the products whose program or folder exists, in the order of `PRODUCTS`.
 
     lmchat can start a product (`Installed.start`) only if its program exists and needs no further
-    choices, such as a model. `start_words` tell the user how to start any of them.
+    choices, such as a model. `prefill_text` tell the user how to start any of them.
     """
     installed: list[Installed] = []
     for product in PRODUCTS:
@@ -118,11 +118,11 @@ def installed_products(environ: Mapping[str, str], home: Path) -> tuple[Installe
         if not is_installed:
             continue
         start: tuple[str, ...] = ()
-        start_words = product.start_step  # a command, or where to click
+        prefill_text = product.start_step  # a command, or where to click
         if program and product.start_arguments:  # there are none if the user has to choose
             start = (program, *product.start_arguments.split())
-            start_words = f"{product.program} {product.start_arguments}"
-        installed.append(Installed(product=product.name, start=start, start_words=start_words))
+            prefill_text = f"{product.program} {product.start_arguments}"
+        installed.append(Installed(product=product.name, start=start, prefill_text=prefill_text))
     return tuple(installed)
 
 

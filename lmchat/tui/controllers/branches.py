@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 
-from lmchat.chat.turn_starts import NO_PROBABILITIES, Beginning
+from lmchat.chat.turn_starts import NO_PROBABILITIES, Prefill
 from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import ChatMessage
@@ -92,7 +92,7 @@ class Branches:
         taken = await self._ui.ask(ProbabilitiesDialog(answer))
         if taken is not None:
             begun, kept = answer.begun_with(taken.index, taken.token)
-            beginning = Beginning(message=begun, choices=kept, is_exact=True)
+            beginning = Prefill(message=begun, choices=kept, is_exact=True)
             chat = self._chat
             begin = partial(chat.continue_answer, chat.shown, message, beginning)
             self._turn_view.run_turn(begin)

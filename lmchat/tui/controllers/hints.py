@@ -77,10 +77,10 @@ class KeyHints:
             return running_words, f"{self._ui.key_name('stop')} stops it"
         if self._prompt_text.is_rewriting:
             return "Rewriting an answer", f"Enter saves · {self._ui.key_name('stop')} cancels"
-        first_words = self._chat.shown.first_words
-        if not first_words:
+        prefill = self._chat.shown.prefill
+        if not prefill:
             return "", ""
-        return f"Next answer: {first_words}", "/start takes it back"
+        return f"Next answer: {prefill}", "/start takes it back"
 
     def _placeholder(self) -> Content:
         if self._prompt_text.is_rewriting:
