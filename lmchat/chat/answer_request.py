@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from lmchat.answers.live_stats import LiveStats
 from lmchat.chat.context import (
-    ContextMeter,
     ContextPlan,
+    TokenEstimator,
     cut_note,
     has_images,
     larger_window_step,
@@ -96,7 +96,7 @@ class AnswerRequest:
         path: MessagePath,
         *,
         backend: AnswerSource,
-        meter: ContextMeter,
+        meter: TokenEstimator,
         store: Store,
         rounds: ToolRounds | None = None,
         beginning: Prefill | None = None,

@@ -209,7 +209,7 @@ class ContextUse(Struct, frozen=True, kw_only=True):
         return self.tokens / self.limit if self.limit else None
 
 
-class ContextMeter:
+class TokenEstimator:
     """The factors of the models, and the estimates that are made with them.
 
     A factor is the server's count of texts, divided by their raw estimate. The tokens of tools are

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.chat.compacting import COMPACT_FROM, compacting_start
-from lmchat.chat.context import ContextMeter, ContextPlan, ContextUse, plan_context
+from lmchat.chat.context import ContextPlan, ContextUse, TokenEstimator, plan_context
 from lmchat.chat.session import OpenSession
 from lmchat.chat.settings import TurnOptions
 from lmchat.chat.turn_starts import TurnStart
@@ -21,7 +21,7 @@ class ContextWindow:
 
     def __init__(self, turn_options: TurnOptions) -> None:
         self._turn_choices = turn_options
-        self.meter = ContextMeter()
+        self.meter = TokenEstimator()
 
     def draft_tokens(self, draft: str) -> int:
         text, files = split_draft(draft)

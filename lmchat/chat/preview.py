@@ -13,7 +13,7 @@ from contextlib import suppress
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.chat.context import ContextMeter, dialogue_of, message_tokens
+from lmchat.chat.context import TokenEstimator, dialogue_of, message_tokens
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession
 from lmchat.errors import LMChatError, WrongUse
@@ -94,7 +94,7 @@ def _context_list(
     request: ChatRequest,
     path: Sequence[ChatMessage],
     target: Target,
-    meter: ContextMeter,
+    meter: TokenEstimator,
     *,
     total: int | None,
 ) -> ContextList:

@@ -23,7 +23,7 @@ from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.chat.answer_request import AnswerRequest, refuse_unseen_images
 from lmchat.chat.compacting import compacted_branch
-from lmchat.chat.context import ContextMeter
+from lmchat.chat.context import TokenEstimator
 from lmchat.chat.events import (
     AnswerBegun,
     ChatEvent,
@@ -70,7 +70,7 @@ class Turn:
         *,
         backend: AnswerSource,
         save_queue: SaveQueue,
-        meter: ContextMeter,
+        meter: TokenEstimator,
         reporter: Reporter,
         clock: Callable[[], float],
         pending: str = "",

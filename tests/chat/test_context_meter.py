@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.chat.context import ContextMeter, plan_context
+from lmchat.chat.context import TokenEstimator, plan_context
 from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
 from lmchat.sessions.message import (
@@ -110,12 +110,12 @@ def test_the_thoughts_that_are_sent_count_and_no_others(target, thoughts):
     sent_thoughts = product_named(target.product).sent_thoughts(target.model)
     plan = plan_context(messages, limit=8192, sent_thoughts=sent_thoughts)
     assert least <= plan.tokens < least + 100
-    used = ContextMeter().use(target, messages)
+    used = TokenEstimator().use(target, messages)
     assert (used.tokens, used.is_estimated) == (plan.tokens, True)
 
 
 def test_a_short_prompt_does_not_teach_the_system_prompt_that_a_template_adds():
-    meter, target = ContextMeter(), thinking_target()
+    meter, target = TokenEstimator(), thinking_target()
     for sizes, factor in (((4, 30, 5), 1.0), ((100, 100), 1.1)):
         plan = plan_context(talk(*sizes), limit=8192)
         meter.learn(target, plan, plan.tokens + 20)  # Qwen2.5's template has a prompt of 20
@@ -127,7 +127,7 @@ def test_a_stopped_answer_takes_as_many_tokens_as_the_row_below_it_tells():
     stats = AnswerStats(completion_tokens=2320)  # chunks: the server counts no stopped answer
     answer = text_message(Role.ASSISTANT, "word " * 1600)
     stopped = replace(answer, state=AnswerState.STOPPED, stats=stats)
-    meter, target = ContextMeter(), thinking_target()
+    meter, target = TokenEstimator(), thinking_target()
     used = meter.use(target, [prompt, stopped])
     assert used.is_estimated
     assert used.tokens == meter.use(target, [prompt]).tokens + 2320 + TEMPLATE_TOKENS

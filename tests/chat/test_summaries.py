@@ -8,7 +8,7 @@ from unittest.mock import AsyncMock
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.context import ContextMeter
+from lmchat.chat.context import TokenEstimator
 from lmchat.config.settings import COMPACT_PROMPT
 from lmchat.errors import LMChatError, RequestInvalid, StoreUnavailable, StreamInterrupted
 from lmchat.servers.events import (
@@ -47,7 +47,7 @@ async def test_a_summary_takes_the_place_of_the_older_messages_on_a_new_branch(s
     assert chat.texts == compacted
     assert chat.path == await chat.on_disk()
     assert chat.path[2].stats.completion_tokens == 3
-    assert ContextMeter().use(target(), chat.path).is_estimated
+    assert TokenEstimator().use(target(), chat.path).is_estimated
     tree = await store.tree(chat.opened.session_id)
     assert {one.message_id for one in old} <= {one.message_id for one in tree}
     await chat.send("d")

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.chat.answer_request import AnswerRequest, refuse_unseen_images
-from lmchat.chat.context import ContextMeter
+from lmchat.chat.context import TokenEstimator
 from lmchat.chat.settings import OptionValues, SamplingLayers, TurnSettings
 from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.turn_starts import regenerated
@@ -95,7 +95,7 @@ async def replay(context: Context) -> int:
             TurnSettings(target=target, sampling=Sampling().with_options(sampling)),
             start.sent_path,
             backend=runtime.backend,
-            meter=ContextMeter(),
+            meter=TokenEstimator(),
             store=store,
             rounds=rounds,
         )
