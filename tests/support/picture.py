@@ -27,7 +27,7 @@ from lmchat.sessions.message import Role, new_id, text_message
 from lmchat.sessions.session import SessionHeader
 from lmchat.storage.store import Store
 from lmchat.tui.dialogs.search_dialog import SearchDialog
-from lmchat.tui.welcome.server_rows import MachineState
+from lmchat.tui.welcome.server_rows import LocalSetup
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import Desktop, desktop
 from tests.support.look_data import PLACES
@@ -183,7 +183,7 @@ PICTURES: Mapping[str, tuple[str, tuple[int, int], Callable[[Desktop], Awaitable
 
 async def welcome() -> str:
     def page() -> WelcomeScreen:
-        return bare_page(found(PLACES, MachineState(offer=SMOLLM2)))
+        return bare_page(found(PLACES, LocalSetup(offer=SMOLLM2)))
 
     host = Host(screen=page)
     async with host.run_test(size=(120, 40)) as pilot:

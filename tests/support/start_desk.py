@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lmchat.servers.discovery.status import ServerStatus
-from lmchat.tui.welcome.server_rows import MachineState
+from lmchat.tui.welcome.server_rows import LocalSetup
 from lmchat.tui.welcome.welcome_screen import WelcomeFacts, WelcomeScreen
 
 HANG = """
@@ -34,14 +34,14 @@ def put(folder: Path, name: str, text: str) -> str:
 
 
 def found(
-    results: Sequence[ServerStatus] = (), here: MachineState | None = None, **more: Any
+    results: Sequence[ServerStatus] = (), here: LocalSetup | None = None, **more: Any
 ) -> WelcomeFacts:
     """Return what was found 2 s ago by a clock that stands at 0."""
     return WelcomeFacts(
         servers=results,
         searched_at_s=-2.0,
         search_pause_s=5.0,
-        machine=here or MachineState(),
+        machine=here or LocalSetup(),
         **more,
     )
 

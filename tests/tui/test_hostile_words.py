@@ -27,7 +27,7 @@ from lmchat.tui.dialogs.context_dialog import ContextDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker, file_picker
 from lmchat.tui.dialogs.probabilities_dialog import ProbabilitiesDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
-from lmchat.tui.welcome.server_rows import MachineState
+from lmchat.tui.welcome.server_rows import LocalSetup
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.hostile import EVIL, OBEYED
 from tests.support.look_data import model_picker, search_dialog
@@ -38,7 +38,7 @@ NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
 AT = Endpoint(scheme="http", host="evil\x1b[31mx[/q]", port=1234)
 FILE = ModelFile(path=Path("/" + EVIL), name=EVIL, size_bytes=5, source=EVIL, quantization=EVIL)
 OFFER = replace(SMOLLM2, name=EVIL, licence=EVIL, download_bytes=1)
-HERE = MachineState(
+HERE = LocalSetup(
     installed=(Installed(product="Ollama", start=("/" + EVIL,), prefill_text=EVIL),),
     files=(FILE,),
     offer=OFFER,

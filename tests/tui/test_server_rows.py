@@ -13,7 +13,7 @@ from lmchat.servers.products import product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE
 from lmchat.tui.welcome.server_rows import (
     NO_SERVER,
-    MachineState,
+    LocalSetup,
     default_choice,
     headline_and_advice,
     server_rows,
@@ -40,14 +40,14 @@ OWN_STEP = "Its own step"
 FAR = Endpoint.parse("http://gpu-box:11434")
 
 
-def found(product: str, verdict: str = "offline", here: MachineState | None = None, **more):
-    here = here or MachineState(installed=(OLLAMA, LMS, LLAMA, JAN))
+def found(product: str, verdict: str = "offline", here: LocalSetup | None = None, **more):
+    here = here or LocalSetup(installed=(OLLAMA, LMS, LLAMA, JAN))
     (place,) = server_rows([probed(verdict, product=product, next_step=OWN_STEP, **more)], here)
     return place
 
 
 def test_each_program_that_is_not_running_has_its_step():
-    none = MachineState(installed=())
+    none = LocalSetup(installed=())
     for product, verdict, here, result, step, is_start in (
         ("Ollama", "offline", None, "not running", "ollama serve", True),
         (
@@ -62,7 +62,7 @@ def test_each_program_that_is_not_running_has_its_step():
         ("Jan", "offline", None, "not running", OWN_STEP, False),
         ("llama.cpp", "offline", None, "not running", OWN_STEP, False),
         # before anybody has looked
-        ("Ollama", "offline", MachineState(), "refused", OWN_STEP, False),
+        ("Ollama", "offline", LocalSetup(), "refused", OWN_STEP, False),
     ):
         place = found(product, verdict, here)
         assert (place.result, place.next_step, place.start is not None) == (
@@ -143,7 +143,7 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
     words = "The server you named does not answer. LM Studio does."
     assert headline_and_advice([away, unloaded]) == (words, "")
     words = "LM Studio answers, but no model is loaded."
-    assert server_rows([unloaded], MachineState())[0].next_step == "Choose a model"
+    assert server_rows([unloaded], LocalSetup())[0].next_step == "Choose a model"
     assert headline_and_advice([unloaded]) == (words, "Press Enter to choose one.")
     named = probed("", model(), endpoint=BOX, is_configured=True)
     assert headline_and_advice([probed("", model()), named])[0] == "LM Studio answers."
@@ -160,7 +160,7 @@ def test_a_named_server_without_a_loaded_model_is_chosen_before_another_that_is_
     named = probed(
         "model_not_loaded", model(state=LoadState.NOT_LOADED), endpoint=BOX, is_configured=True
     )
-    assert default_choice(server_rows([ready, named], MachineState())) == BOX
+    assert default_choice(server_rows([ready, named], LocalSetup())) == BOX
 
 
 @pytest.mark.parametrize("verdict", ["auth", "key_rejected", "host_blocked"])

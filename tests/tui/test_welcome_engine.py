@@ -8,7 +8,7 @@ from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.screen import ChatScreen
-from lmchat.tui.welcome.server_rows import MachineState, welcome_rows
+from lmchat.tui.welcome.server_rows import LocalSetup, welcome_rows
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import gone, make_desktop, running, shown
 from tests.support.scripted_backend import (
@@ -76,7 +76,7 @@ async def test_each_model_of_this_disk_has_one_way(tmp_path):
         (MANY[0].name, MANY[:1], ["last"]),
         ("gone", [], ["demo"]),
     ):
-        machine = MachineState(files=tuple(files), offer=ScriptedEngine.demo, last_model=last)
+        machine = LocalSetup(files=tuple(files), offer=ScriptedEngine.demo, last_model=last)
         keys = [row.key for row in welcome_rows(machine, (), 90) if row.key]
         assert list(dict.fromkeys(keys)) == [*ways, "address"], (last, files)
 

@@ -10,7 +10,7 @@ from lmchat.servers.discovery.status import STATUS
 from lmchat.servers.local.demo import SMOLLM2
 from lmchat.servers.local.installed import Installed
 from lmchat.tui.messages import ShowChat
-from lmchat.tui.welcome.server_rows import MachineState, server_rows, welcome_rows
+from lmchat.tui.welcome.server_rows import LocalSetup, server_rows, welcome_rows
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.look_data import PLACES, place
 from tests.support.start_desk import bare_page, found
@@ -19,7 +19,7 @@ from tests.support.tui_host import Host, drawn, screen_text
 SIZE = (120, 34)
 
 
-def rows_of(*results, here=MachineState(), width=96):  # noqa: B008 - it never changes
+def rows_of(*results, here=LocalSetup(), width=96):  # noqa: B008 - it never changes
     return welcome_rows(here, server_rows(results, here), width)
 
 
@@ -113,9 +113,9 @@ async def test_the_servers_are_one_table_at_every_size_and_the_head_has_the_whol
 
 
 async def test_servers_come_first_only_if_one_answers_or_is_a_step_away():
-    engine = MachineState(offer=SMOLLM2)
+    engine = LocalSetup(offer=SMOLLM2)
     installed = Installed(product="vLLM", start=("/vllm",), prefill_text="vllm serve")
-    near = MachineState(offer=SMOLLM2, installed=(installed,))
+    near = LocalSetup(offer=SMOLLM2, installed=(installed,))
     for places, machine, is_first in (
         ((*AWAY, JAN), engine, True),
         (PLACES, engine, True),  # LM Studio runs

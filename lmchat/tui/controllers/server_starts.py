@@ -18,7 +18,7 @@ from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, start_question
 from lmchat.tui.dialogs.progress_dialog import with_progress
 from lmchat.tui.screen_services import ScreenServices
-from lmchat.tui.welcome.server_rows import MachineState
+from lmchat.tui.welcome.server_rows import LocalSetup
 
 
 class ServerStarts:
@@ -35,7 +35,7 @@ class ServerStarts:
         self._workspace = ui.workspace
         self._model_switch = model_switch
         self._on_change = on_change
-        self.machine = MachineState()
+        self.machine = LocalSetup()
         self.problem = ""  # why the last start failed
 
     # Facts for the welcome page
@@ -57,7 +57,7 @@ class ServerStarts:
         if launcher is not None:
             install_command = await run_abandonable(launcher.install_command)
         files = () if engine is None else await engine.files(is_refresh=True)
-        self.machine = MachineState(
+        self.machine = LocalSetup(
             installed=installed,
             files=files,
             # of no use if the engine is not installed

@@ -90,7 +90,7 @@ class ServerRow(Struct, frozen=True, kw_only=True):
         return "" if self.name.endswith(f":{port}") else port
 
 
-class MachineState(Struct, frozen=True, kw_only=True):
+class LocalSetup(Struct, frozen=True, kw_only=True):
     """Means of this machine to start a server: programs, model files, the engine."""
 
     installed: tuple[Installed, ...] | None = None  # programs; None until they are looked for
@@ -100,7 +100,7 @@ class MachineState(Struct, frozen=True, kw_only=True):
     last_model: str = ""  # file that was used last; empty if the engine was not
 
 
-def server_rows(servers: Sequence[ServerStatus], machine: MachineState) -> tuple[ServerRow, ...]:
+def server_rows(servers: Sequence[ServerStatus], machine: LocalSetup) -> tuple[ServerRow, ...]:
     """Return a row for each result: programs that run, then installed ones, then others."""
     rows = [_row(server, machine) for server in servers]
     rows.sort(key=lambda row: (row.status.sign == SIGNS.off, row.is_not_installed))
@@ -127,7 +127,7 @@ def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
     return None
 
 
-def _row(server: ServerStatus, machine: MachineState) -> ServerRow:
+def _row(server: ServerStatus, machine: LocalSetup) -> ServerRow:
     """Return the row of an address.
 
     If nothing answers on this machine, the row says how to start the product that is usual there,
@@ -215,7 +215,7 @@ def _server_name(server: ServerStatus) -> str:
     return server.product if is_usual_address else f"{server.product} at {endpoint.netloc}"
 
 
-def welcome_rows(machine: MachineState, servers: Sequence[ServerRow], width: int) -> list[ListRow]:
+def welcome_rows(machine: LocalSetup, servers: Sequence[ServerRow], width: int) -> list[ListRow]:
     """Return all rows of the page for a width in cells.
 
     The servers come first if one answers, or if Enter can start one; otherwise the ways do.
@@ -237,7 +237,7 @@ def first_way(rows: Sequence[ListRow]) -> Hashable:
     return next(row.key for row in rows if isinstance(row.key, str))
 
 
-def _ways(machine: MachineState, width: int) -> Iterator[tuple[str, str, str]]:
+def _ways(machine: LocalSetup, width: int) -> Iterator[tuple[str, str, str]]:
     """Yield for each way the `ListRow.key` by which it is chosen, and the words of its two rows."""
     offer = machine.offer
     if offer is not None:  # the engine is installed

@@ -22,7 +22,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.messages import AppMessage, ShowChat
 from lmchat.tui.welcome.server_rows import (
     NO_SERVER,
-    MachineState,
+    LocalSetup,
     ServerRow,
     default_choice,
     first_way,
@@ -49,7 +49,7 @@ class WelcomeFacts(Struct, frozen=True, kw_only=True):
     servers: Sequence[ServerStatus] = ()  # of the last search, best first
     searched_at_s: float | None = None  # end of the last search; None before the first one
     search_pause_s: float = 0.0  # from one search to the next one
-    machine: MachineState = MachineState()
+    machine: LocalSetup = LocalSetup()
     # why the last start failed, or why the model that the user named cannot be used
     problem: str = ""
     has_waiting_message: bool = False
