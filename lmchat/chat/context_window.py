@@ -60,7 +60,7 @@ class ContextWindow:
         return plan_context(
             path,
             limit=limit,
-            max_tokens=self._turn_choices.sampling(opened.own_sampling).max_tokens,
+            max_tokens=self._turn_choices.sampling(opened.session_sampling).max_tokens,
             factor=self.meter.factor(target),
             sent_thoughts=sent_thoughts_to(target),
         )

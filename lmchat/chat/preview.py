@@ -74,7 +74,7 @@ async def context_of_next_request(
 
     Messages may be left out whatever the settings. Raises the errors of `ChatService.next_request`.
     """
-    settings = replace(chat.turn_options.settings(opened.own_sampling), is_truncating=True)
+    settings = replace(chat.turn_options.settings(opened.session_sampling), is_truncating=True)
     await opened.load_older()
     path = opened.shown_messages  # before an answer begins while the request is made
     request = await chat.next_request(opened, prompt, settings=settings)

@@ -226,7 +226,7 @@ class ChatService:
     # A turn
 
     def _settings(self, opened: OpenSession) -> TurnSettings:
-        return self.turn_options.settings(opened.own_sampling)
+        return self.turn_options.settings(opened.session_sampling)
 
     def _new_turn(
         self, opened: OpenSession, *, pending: str = "", is_summary: bool = False

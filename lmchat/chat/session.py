@@ -321,7 +321,7 @@ class OpenSession:
         return self._messages[-1].message_id if self._messages else None
 
     @property
-    def own_sampling(self) -> dict[str, object]:
+    def session_sampling(self) -> dict[str, object]:
         return usable_options(self._header.sampling)
 
     # Changes without a turn: nothing is sent to a model

@@ -46,7 +46,7 @@ def option_rows(choices: TurnOptions, opened: OpenSession) -> list[tuple[str, st
     """
     product = choices.target.product if choices.target else ""
     rows: list[tuple[str, str, str]] = []
-    for option in choices.options_with_origin(opened.own_sampling):
+    for option in choices.options_with_origin(opened.session_sampling):
         origin = option.origin.words
         if product and not product_named(product).takes_option(option.name):
             origin = f"{origin}; not sent to {product}"

@@ -21,7 +21,7 @@ from lmchat.files.images import MAX_IMAGE_BYTES, image_type
 from lmchat.formats.exports.entries import PLAIN, WriteOptions
 from lmchat.formats.imports.foreign_chat import LONGEST_TITLE, Format, omissions, quoted_call
 from lmchat.formats.imports.source import Source
-from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, checked_time, own_id
+from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, checked_time, local_id
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
@@ -138,11 +138,11 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
         for digest, data in session.files.items()
         if len(data) <= MAX_IMAGE_BYTES or not image_type(data)
     }
-    session_id = own_id(header.session_id)
+    session_id = local_id(header.session_id)
     tree = session.tree or session.messages  # a session without branches has no `tree`
     calling_ids = {message.parent_id for message in tree if message.role is Role.TOOL}
     ids: dict[str | None, str] = {  # by those in the file
-        message.message_id: own_id(message.message_id, session_id) for message in tree
+        message.message_id: local_id(message.message_id, session_id) for message in tree
     }
     by_id: dict[str, ChatMessage] = {}
     for message in tree:
@@ -173,7 +173,7 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
         # a time in the future would keep the session on top of the list
         updated_at=min(header.updated_at, now),
         deleted_at=None,
-        parent_id=None if header.parent_id is None else own_id(header.parent_id),
+        parent_id=None if header.parent_id is None else local_id(header.parent_id),
         message_count=len(by_id),
     )
     return Session(

@@ -37,7 +37,7 @@ class Page(Struct):
     colours: Colours = field(default_factory=Colours)  # of code
     is_ascii: bool = False  # the terminal shows only ASCII
     is_scrollback: bool = False  # its lines are printed: no padding, no bar beside code
-    own_keys: Mapping[str, str] = {}  # the user's keys, by the ids of commands
+    user_keys: Mapping[str, str] = {}  # the user's keys, by the ids of commands
 
     @property
     def text_width(self) -> int:
@@ -186,7 +186,7 @@ class Page(Struct):
         `key` is the default: the user may have another. `command_id` may also be another act, or
         empty: then a click does nothing.
         """
-        key = self.own_keys.get(command_id) or key
+        key = self.user_keys.get(command_id) or key
         hint = [(f"  {key}", self.styles["strong"]), (f" {words}", self.styles["muted"])]
         # a click runs a message command by the rest of its id: `copy` for `message.copy`
         return clickable(hint, command_id.removeprefix("message."))

@@ -153,10 +153,10 @@ class ChatScreen(PatchedScreen):
         )
         keys = self._settings.keys  # by command id; several keys are divided by commas
         # for hints in messages: the first of the keys that the user has set for a command
-        widgets.log.own_keys = {
+        widgets.log.user_keys = {
             command_id: written(set_keys.partition(",")[0]) for command_id, set_keys in keys.items()
         }
-        widgets.prompt_area.own_keys = widgets.log.own_keys
+        widgets.prompt_area.user_keys = widgets.log.user_keys
         widgets.key_bar.show(
             [command_hint(name, keys) for name in PROMPT_HINTS],
             [command_hint(name, keys) for name in ("commands", "help")],

@@ -138,7 +138,7 @@ class ChatTurns(TurnListener):
 
     async def send_prompt(self, prompt: Prompt) -> None:
         """Send a prompt, with settings: while no model can answer, they say why."""
-        settings = self.sessions.turn_options.settings(self.opened.own_sampling)
+        settings = self.sessions.turn_options.settings(self.opened.session_sampling)
         self.sessions.send(self.opened, prompt, settings=settings)
         await self.wait()
 

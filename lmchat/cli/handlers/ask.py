@@ -172,7 +172,7 @@ class _AskFrontEnd(TurnListener):
     @property
     def settings(self) -> TurnSettings:
         """The settings of the turn, with the output that the schema asks for."""
-        settings = self._chat.turn_options.settings(self._opened.own_sampling)
+        settings = self._chat.turn_options.settings(self._opened.session_sampling)
         return settings if self._wanted is None else replace(settings, output=self._wanted.output)
 
     def on_event(self, opened: OpenSession, event: ChatEvent) -> None:

@@ -349,7 +349,7 @@ class PlainFront(TurnListener):
             chat.edit(opened, edited_id, prompt, keeps_files=not prompt.files)
         else:
             # with settings, which say why no model can answer: nobody would send a queued prompt
-            chat.send(opened, prompt, settings=chat.turn_options.settings(opened.own_sampling))
+            chat.send(opened, prompt, settings=chat.turn_options.settings(opened.session_sampling))
         attached, self._files = self._files, []  # after an error above, the files stay
         self._has_returned = False
         try:

@@ -27,7 +27,7 @@ from lmchat.formats.imports.values import (
     EMPTY,
     Record,
     at,
-    own_id,
+    local_id,
     text_at,
     whole_text,
 )
@@ -217,7 +217,7 @@ class ForeignChat(Struct, kw_only=True):
 
         A chat without prompts and answers has a session without messages.
         """
-        session_id = own_id(f"{source} {self.key}")
+        session_id = local_id(f"{source} {self.key}")
         messages: list[ChatMessage] = []
         line = self._line()
         times = [message.created_at for message in line.values() if message.created_at]
@@ -230,7 +230,7 @@ class ForeignChat(Struct, kw_only=True):
             if failure:
                 state = AnswerState.INTERRUPTED if message.parts else AnswerState.FAILED
             chat_message = ChatMessage(
-                message_id=own_id(key, session_id),
+                message_id=local_id(key, session_id),
                 role=message.role,
                 parts=_joined(message.parts),
                 created_at=time,

@@ -86,7 +86,7 @@ def whole_text(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def own_id(file_id: str, session_id: str = "") -> str:
+def local_id(file_id: str, session_id: str = "") -> str:
     """Return an id of lmchat's form, 16 hexadecimal digits, unchanged; any other id as a hash.
 
     `session_id` goes into the hash of a message's id, since two chats may have the same ids. Hashes

@@ -154,7 +154,7 @@ class ChunkParser:
         if report := self._usage.keep(chunk):  # due every `USAGE_EVERY_S`
             self._post(report)
 
-        if len(choices) == 1 and self._choices.is_own(choices[0]):
+        if len(choices) == 1 and self._choices.is_configured(choices[0]):
             self._read_choice(choices[0])
             return
         held_count = len(self._choices.held)
@@ -389,7 +389,7 @@ class ChoiceReader:
         self._is_counted = False  # the index counts chunks
         self.held: list[JsonObject] = []  # choices of which this is not known yet
 
-    def is_own(self, choice: JsonObject) -> bool:
+    def is_configured(self, choice: JsonObject) -> bool:
         """`choice` is alone in its chunk."""
         return not self.held and choice.get("index") == self._index
 

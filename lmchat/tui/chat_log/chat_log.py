@@ -97,7 +97,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.typed_into: Widget | None = None  # gets what is typed while a message has the focus
         self.today: Callable[[], date | None] = lambda: None  # other days are shown with their date
         # the user's keys of commands, by command id; set before there are messages
-        self.own_keys: Mapping[str, str] = {}
+        self.user_keys: Mapping[str, str] = {}
         self.left_out = 0  # messages that the next request would leave out
         self.has_all_messages = True  # not only the end of the session
         self.document = Document()
@@ -180,7 +180,7 @@ class ChatLog(ScrollView, can_focus=True):
             self,
             today=self.today(),
             colours=self.highlighting.colours,
-            own_keys=self.own_keys,
+            user_keys=self.user_keys,
         )
         if page is not None:
             self.viewport.set_page(page, max(self.size.height, 1))
@@ -203,7 +203,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return rows of the screen, without the border and opacity that Textual would add."""
-        strips = self.painter.rows(self, crop.y, crop.height, own_keys=self.own_keys)
+        strips = self.painter.rows(self, crop.y, crop.height, user_keys=self.user_keys)
         is_whole_width = not crop.x and crop.right >= self.size.width
         return strips if is_whole_width else [strip.crop(*crop.column_span) for strip in strips]
 

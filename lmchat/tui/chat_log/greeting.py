@@ -26,7 +26,7 @@ _KEY_GAP, _COLUMN_GAP = "  ", " " * 6
 
 
 def greeting_rows(
-    sentence: Sequence[StyledWords], own_keys: Mapping[str, str], width: int, height: int
+    sentence: Sequence[StyledWords], user_keys: Mapping[str, str], width: int, height: int
 ) -> list[list[StyledWords]]:
     """Return the rows of an empty log of this size, down to the last one with words.
 
@@ -39,9 +39,9 @@ def greeting_rows(
     if cell_len(words) > width:
         rest = sum(cell_len(after) for after, _ in text[1:])
         text[0] = (set_cell_size(words, max(width - rest - 1, 0)) + SIGNS.cut, style)
-    keys = _key_rows(_KEYS, own_keys)
+    keys = _key_rows(_KEYS, user_keys)
     if height < _LEAST_HEIGHT or max(map(_width_of, keys)) > width:
-        keys = _key_rows(_FEW_KEYS, own_keys)
+        keys = _key_rows(_FEW_KEYS, user_keys)
     rows: list[list[StyledWords]] = [[(_TITLE, "strong")], [], text, [], *keys]
     if len(rows) > height:
         rows = [text]
@@ -51,11 +51,11 @@ def greeting_rows(
 
 
 def _key_rows(
-    table: Sequence[Sequence[tuple[str, str, str]]], own_keys: Mapping[str, str]
+    table: Sequence[Sequence[tuple[str, str, str]]], user_keys: Mapping[str, str]
 ) -> list[list[StyledWords]]:
     rows: list[list[StyledWords]] = [[] for _ in table]
     for column in zip(*table, strict=True):
-        keys = [own_keys.get(command_id) or key for command_id, key, _ in column]
+        keys = [user_keys.get(command_id) or key for command_id, key, _ in column]
         key_width = max(map(cell_len, keys))
         words_width = max(cell_len(words) for *_, words in column)
         for row, key, (*_, words) in zip(rows, keys, column, strict=True):

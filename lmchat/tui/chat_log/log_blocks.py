@@ -356,7 +356,7 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     keys: list[Span] = []
     for key, words in APPROVAL_SCOPES.items():
         keys += page.key_hint(key, words, key)
-    previous_key = page.own_keys.get("previous") or f"Alt+{SIGNS.up_arrow}"
+    previous_key = page.user_keys.get("previous") or f"Alt+{SIGNS.up_arrow}"
     focus_key = page.key_hint(previous_key, "answer", "")  # any click on the card focuses it
     last = page.line(focus_key, tint="panel")
     # while the card has the focus
@@ -488,7 +488,7 @@ def _offers(page: Page, message: ChatMessage) -> list[Span]:
     spans: list[Span] = []
     if has_text_to_continue(message):
         spans = clickable([("  /continue", page.styles["strong"]), (" ", _NULL)], "resume")
-    key = page.own_keys.get("retry") or "^R"
+    key = page.user_keys.get("retry") or "^R"
     hint = [(f"  {key}", page.styles["strong"]), (" retry", page.styles["muted"])]
     return [*spans, *clickable(hint, "regenerate")]
 

@@ -110,7 +110,7 @@ class Painter:
         self._look = Look(0, 0, (), Color(0, 0, 0))  # `rows` replaces it
 
     def fit(
-        self, log: Widget, *, today: date | None, colours: Colours, own_keys: Mapping[str, str]
+        self, log: Widget, *, today: date | None, colours: Colours, user_keys: Mapping[str, str]
     ) -> Page | None:
         """Make the page for the width and theme of the log; return None if it is the same."""
         styles = {
@@ -136,7 +136,7 @@ class Painter:
             is_ascii=any(
                 isinstance(line_filter, AsciiFilter) for line_filter in log.get_line_filters()
             ),
-            own_keys=own_keys,
+            user_keys=user_keys,
         )
         if page == self.page:
             return None
@@ -147,7 +147,7 @@ class Painter:
         """Return the cell of the page at a column of the log; 0 is right of the bar."""
         return x - self.left - 1
 
-    def rows(self, log: Widget, y: int, count: int, *, own_keys: Mapping[str, str]) -> list[Strip]:
+    def rows(self, log: Widget, y: int, count: int, *, user_keys: Mapping[str, str]) -> list[Strip]:
         """Return `count` rows of the screen from row `y` on, as strips of its whole width.
 
         While the log has the focus, the focused message has a bar. Below the end, rows are blank.
@@ -162,7 +162,7 @@ class Painter:
         viewport = self._viewport
         blank = self._filtered(Strip.blank(look.width, log.rich_style))
         if page is None or not len(viewport.document):
-            greeting = greeting_rows(self.greeting, own_keys, look.width, log.size.height)
+            greeting = greeting_rows(self.greeting, user_keys, look.width, log.size.height)
             strips = [self._greeting_strip(log, row) for row in greeting[y : y + count]]
             return strips + [blank] * (count - len(strips))
 

@@ -59,10 +59,10 @@ class CompletionList(RowList):
     The list lies over what is above the prompt, and is as high as its rows, so that nothing moves.
     """
 
-    def __init__(self, own_keys: Mapping[str, str]) -> None:
-        """Take `own_keys`, the user's keys as people write them, by command id."""
+    def __init__(self, user_keys: Mapping[str, str]) -> None:
+        """Take `user_keys`, the user's keys as people write them, by command id."""
         super().__init__()
-        self._own_keys = own_keys
+        self._own_keys = user_keys
 
     def show_completion(self, completion: Completion) -> None:
         """Show commands with title and key, and files or names; without rows, hide the list.

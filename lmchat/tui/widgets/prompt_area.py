@@ -182,7 +182,7 @@ class PromptArea(Vertical):
     message_row = query_one(MessageRow)
     queue = query_one(QueueCards)
     note = query_one("#prompt-note", LineWidget)
-    own_keys: Mapping[str, str] = {}  # the user's keys as people write them, by command id
+    user_keys: Mapping[str, str] = {}  # the user's keys as people write them, by command id
 
     def compose(self) -> ComposeResult:
         with Vertical(id="message-row"):
@@ -213,7 +213,7 @@ class PromptArea(Vertical):
     async def _show_completion(self, completion: Completion) -> None:
         """Show the rows of a completion above the prompt, in a list that is made when needed."""
         if completion.rows and not self.query(CompletionList):
-            await self.mount(CompletionList(self.own_keys), before="#prompt-card")
+            await self.mount(CompletionList(self.user_keys), before="#prompt-card")
         # one list, or none before the first completion
         for completion_list in self.query(CompletionList):
             completion_list.show_completion(completion)

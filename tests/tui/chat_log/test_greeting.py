@@ -70,7 +70,7 @@ async def test_the_greeting_fits_every_size_with_a_name_of_any_length(size):
     long = (("organisation/" * 20, "name"), (" is ready.", ""), (" Type a message.", "muted"))
     async with LogApp().run_test(size=size) as pilot:
         log = pilot.app.log_view
-        log.own_keys = {"model": "Ctrl+Alt+F12"}
+        log.user_keys = {"model": "Ctrl+Alt+F12"}
         for sentence, words in ((READY, "qwen3-8b is ready."), (long, "… is ready.")):
             log.greet(sentence)
             await pilot.pause()
