@@ -10,9 +10,9 @@ from textual import events
 from textual.message import Message
 
 from lmchat.tui.quirks.console_keys import ConsoleKeys
-from lmchat.tui.quirks.keys import ESCAPE_DELAY_S, BackgroundReported, KeyParser, mend_keys
+from lmchat.tui.quirks.keys import ESCAPE_DELAY_S, BackgroundReported, KeyParser, patch_keys
 
-mend_keys()
+patch_keys()
 
 
 class Reader:

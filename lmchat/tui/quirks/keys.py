@@ -245,7 +245,7 @@ def without_idle_modifiers(event: events.Key, is_bound: Callable[[str], bool]) -
     return plain
 
 
-def mend_keys() -> None:
+def patch_keys() -> None:
     """Let Textual wait less after ESC. This is global in Textual, so it is called once."""
     if "ESCDELAY" not in os.environ:
         setattr(constants, "ESCAPE_DELAY", ESCAPE_DELAY_S)  # noqa: B010 - for mypy

@@ -25,7 +25,7 @@ from textual.worker import WorkerFailed
 from lmchat.tui.quirks.driver import TerminalDriver
 from lmchat.tui.quirks.key_queue import KeyQueue, Typed
 from lmchat.tui.quirks.keys import mend_typing, without_idle_modifiers
-from lmchat.tui.quirks.widths import mend_cuts
+from lmchat.tui.quirks.widths import patch_cuts
 
 CATCH_UP_S = 0.03  # interval of the checks whether a slow terminal has read everything
 
@@ -36,9 +36,9 @@ class PatchedApp(App[None]):
     def __init__(self) -> None:
         super().__init__()
         # They change classes of rich and Textual for the whole process; twice does no harm.
-        mend_cuts()  # rich cuts rows within emoji flags and accents
+        patch_cuts()  # rich cuts rows within emoji flags and accents
         mend_typing()  # Textual takes many letters and blanks for no text
-        mend_compositor()  # Textual paints too much, loses sizes, and ends the app for one widget
+        patch_compositor()  # Textual paints too much, loses sizes, and ends the app for one widget
         self._has_dropped_frame = False  # `_catch_up` has to paint what was not written
         self.key_queue = KeyQueue(self, self._deliver_key)
 
@@ -160,7 +160,7 @@ class PatchedApp(App[None]):
         self._exit_renderables.clear()  # Textual would print its tracebacks
 
 
-def mend_compositor() -> None:
+def patch_compositor() -> None:
     """Let all screens that are made from now on have a `PatchedCompositor`."""
     setattr(textual.screen, "Compositor", PatchedCompositor)  # noqa: B010 - for mypy
 

@@ -88,7 +88,7 @@ def _with_cursor_behind(group: str) -> str:
     return f"{_SAVE}{' ' * cells}{_RESTORE}{_SAVE}{group}{_RESTORE}{forward}"
 
 
-def mend_cuts() -> None:
+def patch_cuts() -> None:
     """Let Textual and rich cut rows with `split_at_cell`.
 
     `Segment.split_cells` of rich 15.0.0 cuts flags and marks apart; within ✔️ the row loses a cell.
