@@ -42,7 +42,7 @@ class Line(Struct):
     is_end: bool = False  # takes the place of the blank row below it: a rule, a half row
     hint: list[Segment] | None = None  # `segments` while the message has the focus
     painted: Any = None  # a `Strip` of the painter: the row at full width, without marks
-    painted_look: object = None  # the `Look` of `painted`
+    painted_look: object = None  # the `PaintKey` of `painted`
 
 
 class Kind(StrEnum):

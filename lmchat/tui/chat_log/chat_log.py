@@ -33,7 +33,7 @@ from lmchat.tui.chat_log.entry import Delta, Entry, is_streaming_answer
 from lmchat.tui.chat_log.find import Finder
 from lmchat.tui.chat_log.greeting import StyledWords
 from lmchat.tui.chat_log.highlighting import Highlighting
-from lmchat.tui.chat_log.inflow import Inflow
+from lmchat.tui.chat_log.inflow import FrameBuffer
 from lmchat.tui.chat_log.painter import PARTIAL_STYLES, TINTS, Painter, Thumb, rows_region
 from lmchat.tui.chat_log.running_calls import RunningCalls
 from lmchat.tui.chat_log.selection import Selection
@@ -105,7 +105,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.finder = Finder(self.viewport, self._repaint)
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
-        self.inflow = Inflow(self._post_frame)
+        self.inflow = FrameBuffer(self._post_frame)
         self.highlighting = Highlighting(highlighter, self._request_colour_frame)
         self.calls = RunningCalls(self.viewport, self._changed)
         self._streaming: int | None = None  # index of the answer that this lmchat writes now

@@ -17,7 +17,7 @@ _LOAD_LIMIT = 0.25
 _FLOW_FRAMES = 2  # text flows while the last frame is not older than this number of frames
 
 
-class Inflow:
+class FrameBuffer:
     """Streamed text that waits for the next frame."""
 
     def __init__(self, post_frame: Callable[[], object]) -> None:

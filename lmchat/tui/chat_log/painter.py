@@ -87,7 +87,7 @@ PARTIAL_STYLES = (
 _NULL = Style.null()
 
 
-class Look(Struct, frozen=True):
+class PaintKey(Struct, frozen=True):
     """Everything but its line that a painted row depends on; another look paints it again."""
 
     width: int
@@ -107,7 +107,7 @@ class Painter:
         self._viewport = viewport
         self._finder = finder
         self._selection = selection
-        self._look = Look(0, 0, (), Color(0, 0, 0))  # `rows` replaces it
+        self._look = PaintKey(0, 0, (), Color(0, 0, 0))  # `rows` replaces it
 
     def fit(
         self, log: Widget, *, today: date | None, colours: Colours, user_keys: Mapping[str, str]
@@ -154,7 +154,7 @@ class Painter:
         """
         filters = tuple(log.get_line_filters())
         _, background = log.background_colors  # of what is behind the log, and of the log
-        look = Look(log.size.width, self.left, filters, background)
+        look = PaintKey(log.size.width, self.left, filters, background)
         if look == self._look:  # lines compare their look with `is`
             look = self._look
         self._look = look
