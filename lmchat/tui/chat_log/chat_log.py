@@ -363,7 +363,7 @@ class ChatLog(ScrollView, can_focus=True):
             return
         with self._changed(index) as entry:
             if not self.viewport.is_following:
-                entry.is_folded = False  # the user may be reading it
+                entry.is_collapsed = False  # the user may be reading it
             entry.set_parts(message.parts)
 
     def end_answer(self, message: ChatMessage, *, has_call_messages: bool = False) -> None:

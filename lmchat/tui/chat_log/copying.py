@@ -57,10 +57,10 @@ def _message_text(entry: Entry) -> str:
     texts = [entry.source]
     if message.role is Role.TOOL:
         texts = [tool_calls_text(message)]
-        if not entry.is_folded:
+        if not entry.is_collapsed:
             texts = [text.text for text in call_texts(message)]
     # An answer gets parts when it is first laid out. Until then it is folded.
-    elif entry.parts and not (entry.is_folded or entry.is_source):
+    elif entry.parts and not (entry.is_collapsed or entry.is_source):
         # those are copied with their own messages
         left_out = ToolCallPart if entry.has_call_messages else None
         texts = [part.text for part in entry.parts if part.kind is not left_out]

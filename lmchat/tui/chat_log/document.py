@@ -251,7 +251,7 @@ class Document:
     def toggle(self, index: int, attribute: Literal["is_folded", "is_source"]) -> None:
         entry = self.entries[index]
         if attribute == "is_folded":
-            entry.is_folded = not entry.is_folded
+            entry.is_collapsed = not entry.is_collapsed
         else:
             entry.is_source = not entry.is_source
         self.rebuild(index)

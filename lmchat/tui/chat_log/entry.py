@@ -204,7 +204,7 @@ class Entry(Struct):
     is_last: bool = False
     left_out: int = 0  # messages before it that the next request leaves out
     is_streaming: bool = False
-    is_folded: bool = True  # reasoning, a system prompt or a call is one row
+    is_collapsed: bool = True  # reasoning, a system prompt or a call is one row
     is_source: bool = False  # without Markdown
     call_state: str = ""  # of a call of the running turn: `ASKS`, or the words of its row
     has_call_messages: bool = False  # each of its calls has a message of its own, below
@@ -379,7 +379,7 @@ class Entry(Struct):
             case Role.SYSTEM:
                 words = safe_line(message.text, limit=_PROMPT_CHARS)
                 blocks = [rule_block(f"System prompt: {words}" if words else "No system prompt")]
-                if not self.is_folded:
+                if not self.is_collapsed:
                     blocks += shown_plainly(without_controls(message.text))
                 return blocks
             case Role.USER:
@@ -390,9 +390,9 @@ class Entry(Struct):
                     pieces = [_code_blocks(code.text, code.language) for code in codes]
                     return question_blocks(message, list(chain(*pieces)))
                 blocks = [
-                    custom_block(partial(call_lines, message, self.call_state, self.is_folded))
+                    custom_block(partial(call_lines, message, self.call_state, self.is_collapsed))
                 ]
-                if not self.is_folded:
+                if not self.is_collapsed:
                     for code in call_texts(message):
                         blocks.append(remark_block(code.heading))
                         blocks += _code_blocks(code.text, code.language)
@@ -445,7 +445,7 @@ class Entry(Struct):
         else:
             thought = self._thought()
             head = self._kept(thought_block(thought), number, thought)
-            if self.is_folded:
+            if self.is_collapsed:
                 return [head] if has_head else []
         blocks = part.update_blocks()
         for block in blocks:
@@ -476,7 +476,7 @@ class Entry(Struct):
         thinks, the row below the answer has a clock.
         """
         if self.is_streaming and self.parts[-1].kind is ReasoningPart:
-            return Thought("thinking", self.thought_hint, self.is_folded)
+            return Thought("thinking", self.thought_hint, self.is_collapsed)
         live, stats = self.live_stats, self.message.stats
         thought_s: float | None = None
         if live is not None:
@@ -484,7 +484,7 @@ class Entry(Struct):
         elif stats is not None and stats.reasoning_ms is not None:
             thought_s = stats.reasoning_ms / 1e3
         label = "thought" if thought_s is None else f"thought for {units.elapsed(thought_s)}"
-        return Thought(label, "", self.is_folded)
+        return Thought(label, "", self.is_collapsed)
 
 
 def _begins_paragraph(block: Block) -> bool:

@@ -282,7 +282,7 @@ class Finder:
         entry = document.entries[index]
         hits = self._hits_of(entry.blocks)
         # hits without a block while the reasoning is folded; it comes before the other text
-        folded_count = max(self._counts[index] - len(hits), 0) if entry.is_folded else 0
+        folded_count = max(self._counts[index] - len(hits), 0) if entry.is_collapsed else 0
         if self._nth < folded_count:
             document.toggle(index, "is_folded")
             hits = self._hits_of(entry.blocks)

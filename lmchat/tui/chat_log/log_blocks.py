@@ -59,7 +59,7 @@ class Thought(Struct, frozen=True):
 
     label: str  # such as `thought for 12 s`
     hint: str  # the key that ends the thought, and what it does; empty if no key can
-    is_folded: bool
+    is_collapsed: bool
 
 
 def rule_block(words: str, *, style: str = "muted") -> Block:
@@ -150,7 +150,7 @@ def _file_row(words: str, message: ChatMessage | None, page: Page) -> list[Line]
 
     A click on it lets the screen show the file.
     """
-    left = _fold_spans(page, [(words, _NULL)], is_folded=True)
+    left = _fold_spans(page, [(words, _NULL)], is_collapsed=True)
     return _on_panel(page, page.row(left, _version_and_time(page, message), tint="panel"), "faint")
 
 
@@ -210,8 +210,8 @@ def _after_dot(page: Page, words: str, style: str = "muted") -> Span:
     return f"{units.GAP}{SIGNS.dot} {words}", page.styles[style]
 
 
-def _fold_spans(page: Page, spans: Sequence[Span], *, is_folded: bool) -> list[Span]:
-    sign = SIGNS.folded if is_folded else SIGNS.unfolded
+def _fold_spans(page: Page, spans: Sequence[Span], *, is_collapsed: bool) -> list[Span]:
+    sign = SIGNS.folded if is_collapsed else SIGNS.unfolded
     return clickable([(f"{sign} ", page.styles["muted"]), *spans], "fold")
 
 
@@ -230,7 +230,7 @@ def _thought_spans(page: Page, thought: Thought) -> list[Span]:
     spans = [(thought.label, page.styles["muted"])]
     if thought.hint:
         spans.append(_after_dot(page, thought.hint))
-    return _fold_spans(page, spans, is_folded=thought.is_folded)
+    return _fold_spans(page, spans, is_collapsed=thought.is_collapsed)
 
 
 def tool_block(name: str) -> Block:
@@ -276,7 +276,7 @@ def _indented_json(text: str) -> str:
     return indented if is_short and isinstance(parsed, dict | list) else ""
 
 
-def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) -> list[Line]:
+def call_lines(message: ChatMessage, state: str, is_collapsed: bool, page: Page) -> list[Line]:
     """Return the row of a call. `state` is empty but for calls of the running turn."""
     # `NAME(ARGUMENTS)`
     name, bracket, arguments = safe_line(tool_calls_text(message), limit=_ROW_CHARS).partition("(")
@@ -291,7 +291,7 @@ def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) ->
         right.append(page.key_hint("Esc", "stop", "stop"))
     elif is_unfinished and not is_imported_call(message):  # a call of another program cannot be run
         keys = [*right, page.key_hint("r", "run again", "message.regenerate")]
-    return [page.fitted_row([_fold_spans(page, call, is_folded=is_folded)], right, keys=keys)]
+    return [page.fitted_row([_fold_spans(page, call, is_collapsed=is_collapsed)], right, keys=keys)]
 
 
 def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span]:

@@ -93,9 +93,9 @@ def test_each_kind_of_text_shows_its_beginning_its_end_and_how_much_is_between()
     for entry in (
         Entry(answer(NUMBERED)),
         Entry(answer(NUMBERED), is_source=True),
-        Entry(answer("Yes.", thought=NUMBERED), is_folded=False),
+        Entry(answer("Yes.", thought=NUMBERED), is_collapsed=False),
         Entry(question(NUMBERED)),
-        Entry(call(result=NUMBERED), is_folded=False),
+        Entry(call(result=NUMBERED), is_collapsed=False),
         Entry(call(arguments=NUMBERED), call_state=ASKS),
     ):
         texts = [line.text for line in shown_lines(entry)]

@@ -37,7 +37,7 @@ def test_json_is_indented_unless_it_would_become_much_longer():
         ("[" + "1" * 5_000 + "]", False),
         ('"text"', False),
     ]:
-        document = document_with(Entry(call(result=result), is_folded=False), plain_page(60))
+        document = document_with(Entry(call(result=result), is_collapsed=False), plain_page(60))
         texts = [line.text for line in lines_of(document)]
         rest = texts[texts.index("result") + 1 :]
         shown = json.dumps(json.loads(result), indent=2).split("\n") if is_indented else [result]
