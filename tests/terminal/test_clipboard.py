@@ -13,7 +13,7 @@ from tests.support.programs import put_script
 pytestmark = pytest.mark.posix  # its programs are scripts of sh
 
 
-class Place:
+class LogPosition:
     """A machine with a few fake tools."""
 
     def __init__(self, folder: Path) -> None:
@@ -35,8 +35,8 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> LogPosition:
+    return LogPosition(tmp_path)
 
 
 WAYLAND, X = {"WAYLAND_DISPLAY": "wayland-0"}, {"DISPLAY": ":0"}
@@ -52,7 +52,7 @@ WAYLAND, X = {"WAYLAND_DISPLAY": "wayland-0"}, {"DISPLAY": ":0"}
     ],
 )
 async def test_the_first_tool_that_can_work_and_does_is_taken(
-    place: Place, tools, environ, way
+    place: LogPosition, tools, environ, way
 ) -> None:
     for name, script in tools.items():
         place.add(name, script)
@@ -62,7 +62,7 @@ async def test_the_first_tool_that_can_work_and_does_is_taken(
     assert place.clip("clip") == text
 
 
-async def test_a_mac_gets_and_gives_utf_8_whatever_the_locale_is(place: Place) -> None:
+async def test_a_mac_gets_and_gives_utf_8_whatever_the_locale_is(place: LogPosition) -> None:
     place.environ |= {"LC_ALL": "C", "LANG": "en_US"}
     place.add("pbcopy", 'cat > clip; echo "$LC_ALL" > locale')
     place.add("pbpaste", 'echo "$LC_ALL"')
@@ -71,7 +71,7 @@ async def test_a_mac_gets_and_gives_utf_8_whatever_the_locale_is(place: Place) -
     assert await place.clipboard.paste() == "en_US.UTF-8\n"
 
 
-async def test_over_ssh_no_tool_is_run(place: Place) -> None:
+async def test_over_ssh_no_tool_is_run(place: LogPosition) -> None:
     place.add("pbcopy", "cat > mac")
     place.add("pbpaste", "touch mac")
     place.environ["SSH_CONNECTION"] = "x"
@@ -81,7 +81,7 @@ async def test_over_ssh_no_tool_is_run(place: Place) -> None:
     assert not (place.folder / "mac").exists()
 
 
-async def test_in_tmux_its_terminal_copies_also_over_ssh(place: Place) -> None:
+async def test_in_tmux_its_terminal_copies_also_over_ssh(place: LogPosition) -> None:
     place.add("tmux", '[ "$*" = "load-buffer -w -" ] && cat > clip')
     place.add("xclip", "cat > x")
     place.environ |= {"TMUX": "default,1,0"}
@@ -130,13 +130,13 @@ async def test_a_tool_that_prints_something_else_has_no_image(place):
     assert await place.clipboard.paste_image() == b""
 
 
-async def test_what_is_copied_commands_no_shell_and_is_else_exact(place: Place) -> None:
+async def test_what_is_copied_commands_no_shell_and_is_else_exact(place: LogPosition) -> None:
     place.add("pbcopy", "cat > mac")
     await place.clipboard.copy("a\x1b[31m\r\nb\u202e\udc80 soft\xadware")
     assert place.clip("mac") == "a\u241b[31m\nb\u202e\ufffd soft\xadware"
 
 
-async def test_the_clipboard_is_read_by_the_first_tool_that_has_it(place: Place) -> None:
+async def test_the_clipboard_is_read_by_the_first_tool_that_has_it(place: LogPosition) -> None:
     place.add("wl-copy", "")
     place.add("wl-paste", "exit 1")
     place.add("xclip", "echo from $3")

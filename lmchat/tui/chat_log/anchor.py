@@ -11,7 +11,7 @@ from itertools import accumulate
 from msgspec import Struct
 
 from lmchat.markdown.block import Block
-from lmchat.tui.chat_log.document import Document, Place
+from lmchat.tui.chat_log.document import Document, LogPosition
 
 END = 1 << 30  # the block number of the position after all blocks of a message
 
@@ -21,7 +21,7 @@ class Anchor(Struct, frozen=True):
 
     index: int
     number: int = -1  # number of the block; -1 above all blocks, `END` below them
-    # characters of the block before the position; -1: the blank row above the block; `Place.row` if
+    # characters of the block before the position; -1: the blank row above the block; `LogPosition.row` if
     # there is no `block`
     chars: int = 0
     screen_row: int = 0
@@ -35,7 +35,7 @@ class Anchor(Struct, frozen=True):
         return self.index, self.number, self.chars
 
 
-def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
+def anchor_at(document: Document, place: LogPosition, screen_row: int = 0) -> Anchor:
     """Return an anchor for a row of the log; lays out its message if the place is in a block.
 
     Above all blocks, or before there is a page, it has no block and keeps the numbers of the place,
@@ -101,11 +101,11 @@ def find_again(document: Document, anchor: Anchor) -> Anchor | None:
     return anchor_in_text(document, anchor.index, number, min(chars, size), anchor.screen_row)
 
 
-def relocate(document: Document, anchor: Anchor) -> Place:
+def relocate(document: Document, anchor: Anchor) -> LogPosition:
     """Return the row of an anchor; without its text, one at the same fraction of another block."""
     old = anchor.block
     if old is None:
-        return Place(anchor.index, anchor.number, anchor.chars)
+        return LogPosition(anchor.index, anchor.number, anchor.chars)
     found = find_again(document, anchor)
     blocks = document.entries[anchor.index].blocks
     if found is not None:
@@ -122,7 +122,7 @@ def relocate(document: Document, anchor: Anchor) -> Place:
     starts = row_starts(blocks[number])
     # the line with the character; for the blank row above the block, `chars` and `row` are -1
     row = min(bisect_right(starts, chars), len(starts) - 1) - 1
-    place = Place(anchor.index, number, 0)
+    place = LogPosition(anchor.index, number, 0)
     return place._replace(row=max(row + document.blank_rows(place), 0))
 
 

@@ -28,7 +28,7 @@ from lmchat.sessions.session import MessagePath
 from lmchat.tools.calls import APPROVAL_SCOPES, ApprovalScope
 from lmchat.tui.bindings import bindings
 from lmchat.tui.chat_log.copying import code_number, copied
-from lmchat.tui.chat_log.document import Document, Place
+from lmchat.tui.chat_log.document import Document, LogPosition
 from lmchat.tui.chat_log.entry import Delta, Entry, is_streaming_answer
 from lmchat.tui.chat_log.find import Finder
 from lmchat.tui.chat_log.greeting import StyledWords
@@ -118,7 +118,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     # Bringing the screen up to date
 
-    def update_screen(self, changed: Place | None = None) -> None:
+    def update_screen(self, changed: LogPosition | None = None) -> None:
         """Bring the screen up to date after a change; the only place with the order of the steps.
 
         Rows are painted again from that of `changed` on. Without it, `watch_scroll_y` paints them
@@ -300,7 +300,9 @@ class ChatLog(ScrollView, can_focus=True):
             index = self.document.append(entry)
             self.viewport.note_new_text()
         self.finder.recount(index)
-        self.update_screen(Place(max(index - 1, 0)))  # the row below the last answer has changed
+        self.update_screen(
+            LogPosition(max(index - 1, 0))
+        )  # the row below the last answer has changed
         return index
 
     def apply(self, event: StreamEvent) -> None:
@@ -411,7 +413,7 @@ class ChatLog(ScrollView, can_focus=True):
             yield self.document.entries[index]
             self.document.rebuild(index)
             self.finder.recount(index)
-        self.update_screen(Place(index))
+        self.update_screen(LogPosition(index))
 
     # Focus of messages
 
@@ -447,7 +449,7 @@ class ChatLog(ScrollView, can_focus=True):
         if row is None:
             self.viewport.scroll_to_message(index)
         else:
-            self.viewport.scroll_to_place(Place(index), row)
+            self.viewport.scroll_to_place(LogPosition(index), row)
         self._repaint()
         if takes_focus:
             self.focus(scroll_visible=False)

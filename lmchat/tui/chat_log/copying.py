@@ -16,7 +16,7 @@ from lmchat.sessions.message import (
     tool_calls_text,
 )
 from lmchat.tui.chat_log.anchor import END, unwrapped_text
-from lmchat.tui.chat_log.document import Document, Place
+from lmchat.tui.chat_log.document import Document, LogPosition
 from lmchat.tui.chat_log.entry import Entry
 from lmchat.tui.chat_log.find import Range
 from lmchat.tui.chat_log.log_blocks import call_texts
@@ -150,7 +150,7 @@ def _shown_text(block: Block, span: Range) -> str:
     return "\n".join(map(str.rstrip, lines)).rstrip("\n")
 
 
-def code_number(document: Document, place: Place) -> int:
+def code_number(document: Document, place: LogPosition) -> int:
     """Return the index of the code block whose head is at a place.
 
     It counts the blocks of the reasoning, or those of the text. A head is the row above code, with

@@ -22,7 +22,7 @@ from lmchat.tui.chat_log.heights import Heights
 _DEFAULT_WIDTH = 80  # cells, for estimates until there is a page
 
 
-class Place(NamedTuple):
+class LogPosition(NamedTuple):
     """A row of the log, by the numbers of its message and block."""
 
     message: int
@@ -152,7 +152,7 @@ class Document:
         entry = self.entries[index]
         return 0 if index == 0 or entry.message.role is Role.TOOL or entry.is_blank else 1
 
-    def locate(self, y: int) -> Place:
+    def locate(self, y: int) -> LogPosition:
         """Return the place of row `y` of the log.
 
         The block is -1 on the blank row above a message, and in messages that are not laid out.
@@ -161,10 +161,10 @@ class Document:
         heights = self.entries[index].heights
         gap = self.gap_above(index)
         if row < gap or not heights:
-            return Place(index, -1, row)
-        return Place(index, *heights.find(row - gap))
+            return LogPosition(index, -1, row)
+        return LogPosition(index, *heights.find(row - gap))
 
-    def position(self, place: Place) -> int:
+    def position(self, place: LogPosition) -> int:
         """Return the row of the log of a place; a number after the last block is the end."""
         index, number, row = place
         top = self.heights.top(index)
@@ -173,10 +173,10 @@ class Document:
         heights = self.entries[index].heights
         return top + self.gap_above(index) + heights.top(min(number, len(heights))) + row
 
-    def block(self, place: Place) -> Block:
+    def block(self, place: LogPosition) -> Block:
         return self.entries[place.message].blocks[place.number]
 
-    def blank_rows(self, place: Place) -> int:
+    def blank_rows(self, place: LogPosition) -> int:
         """Return how many blank rows a block that is laid out has above its lines: 0 or 1.
 
         The row above the first block belongs to the message. Empty blocks have none, nor have those
@@ -192,7 +192,7 @@ class Document:
         above = blocks[number].lines
         return 0 if above and above[-1].is_end else 1
 
-    def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
+    def rows(self, y: int, count: int) -> Iterator[tuple[LogPosition, Line | None]]:
         """Yield up to `count` rows from `y` on; the line is None if blank or not laid out."""
         end = min(y + count, self.total)
         while y < end:
@@ -223,7 +223,7 @@ class Document:
             block = entry.blocks[number]
             if block.lines is None:  # else only a block above it has changed
                 block.lines = self.layout.lay_out(block, entry.references)
-            blank_rows = self.blank_rows(Place(index, number, 0))
+            blank_rows = self.blank_rows(LogPosition(index, number, 0))
             entry.heights.append(len(block.lines) + blank_rows)
         self.heights[index] = self._height(index)
         return entry.blocks
@@ -256,18 +256,18 @@ class Document:
             entry.is_source = not entry.is_source
         self.rebuild(index)
 
-    def grow(self, index: int) -> Place:
+    def grow(self, index: int) -> LogPosition:
         """Lay out text that was added to a message; return the first row that looks different."""
         entry = self.entries[index]
         old_blocks = entry.blocks
-        first_changed = Place(index, self.rebuild(index), 0)
+        first_changed = LogPosition(index, self.rebuild(index), 0)
         # blocks were only added or dropped at the end
         if first_changed.number >= min(len(old_blocks), len(entry.blocks)):
             return first_changed
         same_rows = self._keep_same_lines(first_changed, old_blocks[first_changed.number])
         return first_changed._replace(row=same_rows)
 
-    def _keep_same_lines(self, place: Place, old_block: Block) -> int:
+    def _keep_same_lines(self, place: LogPosition, old_block: Block) -> int:
         """Give the block that replaces `old_block` its lines as far as they look the same.
 
         While text streams, its last block is replaced with each frame, but most of its lines are
@@ -291,7 +291,7 @@ class Document:
         lines[:same_count] = old_lines[:same_count]
         return self.blank_rows(place) + same_count
 
-    def lay_out_around(self, place: Place, rows_above: int, rows_below: int) -> None:
+    def lay_out_around(self, place: LogPosition, rows_above: int, rows_below: int) -> None:
         """Lay out the message of a place, and at least these numbers of rows above and below it."""
         self.lay_out(place.message)
         row_in_message = self.position(place) - self.heights.top(place.message)
@@ -305,14 +305,14 @@ class Document:
             rows -= self.heights[index]
             index += step
 
-    def lay_out_again(self, blocks: Iterable[Block]) -> Place | None:
+    def lay_out_again(self, blocks: Iterable[Block]) -> LogPosition | None:
         """Lay out again blocks that look different now, such as code whose colours have arrived.
 
         Return the place of the first one. Blocks without lines, and those that have left the log,
         are ignored.
         """
         remaining = {id(block) for block in blocks if block.lines is not None}
-        first_place: Place | None = None
+        first_place: LogPosition | None = None
         for index in range(len(self.entries) - 1, -1, -1):  # most are in the newest
             if not remaining:
                 break
@@ -324,5 +324,5 @@ class Document:
             if found:
                 entry.heights.truncate(found[0])
                 self.lay_out(index)
-                first_place = Place(index, found[0], 0)
+                first_place = LogPosition(index, found[0], 0)
         return first_place

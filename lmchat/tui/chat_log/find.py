@@ -17,7 +17,7 @@ from lmchat.matching import normalized
 from lmchat.safe_text import without_controls, without_unseen
 from lmchat.sessions.message import ReasoningPart
 from lmchat.tui.chat_log.anchor import row_starts, unwrapped_text
-from lmchat.tui.chat_log.document import Document, Place
+from lmchat.tui.chat_log.document import Document, LogPosition
 from lmchat.tui.chat_log.viewport import Viewport
 
 MAX_CHARS = 1_000  # longer words were pasted by mistake; only the beginning is searched
@@ -104,7 +104,7 @@ class Finder:
         self._kept_words: tuple[str, ...] = ()  # for `search_again`
         self._query = Query()
         self._counts: list[int] = []  # hits of each message
-        self._search_start = Place(0)  # from its block on, the first hit is searched
+        self._search_start = LogPosition(0)  # from its block on, the first hit is searched
         # Marks in each line, by `id(block)`. The lines tell whether the block was laid out again;
         # the block is kept so that no other one gets its id.
         self._marks: dict[int, tuple[Block, list[Line], list[list[Mark]]]] = {}
@@ -119,7 +119,7 @@ class Finder:
         number = 0 if self.index is None else sum(self._counts[: self.index]) + self._nth + 1
         return number, sum(self._counts)
 
-    def marks(self, place: Place, block: Block, row: int) -> Iterator[tuple[int, int, bool]]:
+    def marks(self, place: LogPosition, block: Block, row: int) -> Iterator[tuple[int, int, bool]]:
         """Yield the parts of hits in a line: first character, end, whether it is the current hit.
 
         `row` is the line's index in the block.
@@ -170,7 +170,7 @@ class Finder:
             return
         self._search(words)
         self._kept_words = ()
-        self._search_start = Place(index)
+        self._search_start = LogPosition(index)
         if self._counts[index]:
             parts = self._document.entries[index].message.parts
             thoughts = (part.text for part in parts if isinstance(part, ReasoningPart))
@@ -196,7 +196,9 @@ class Finder:
     def _search(self, words: Sequence[str]) -> None:
         """Begin a search for words at the top of the screen; no hit is current yet."""
         document = self._document
-        self._search_start = document.locate(self._viewport.top) if len(document) else Place(0)
+        self._search_start = (
+            document.locate(self._viewport.top) if len(document) else LogPosition(0)
+        )
         self._kept_words = tuple(words)
         if any(words):  # `n` does not search an emptied query
             self.last_words = tuple(words)
@@ -271,7 +273,7 @@ class Finder:
         if viewport.is_following and self._document.entries[-1].is_streaming:
             viewport.stop_following()  # new text would push the hit away
 
-    def _locate(self, index: int) -> Place:
+    def _locate(self, index: int) -> LogPosition:
         """Lay out message `index`, unfold it if it hides the current hit; return the hit's row.
 
         Set `_current_in_block`. If the hit is not shown, as in the address of a link, the last
@@ -295,7 +297,7 @@ class Finder:
                 first_rows.setdefault(mark.nth, row)
         nth = min(nth, max(first_rows, default=0))
         self._current_in_block = number, nth
-        place = Place(index, number, 0)
+        place = LogPosition(index, number, 0)
         return place._replace(row=first_rows.get(nth, 0) + document.blank_rows(place))
 
     def _hits_of(self, blocks: Iterable[Block]) -> list[tuple[int, int]]:

@@ -25,7 +25,7 @@ from lmchat.markdown.colours import Colours
 from lmchat.markdown.page import MIN_WIDTH, Page
 from lmchat.tui.ascii_filter import AsciiFilter
 from lmchat.tui.chat_log.anchor import row_starts
-from lmchat.tui.chat_log.document import Place
+from lmchat.tui.chat_log.document import LogPosition
 from lmchat.tui.chat_log.find import Finder
 from lmchat.tui.chat_log.greeting import LOOKING, StyledWords, greeting_rows
 from lmchat.tui.chat_log.selection import Selection
@@ -220,7 +220,7 @@ class Painter:
         segments += words
         return Strip(segments).adjust_cell_length(self._look.width, base)
 
-    def _marked(self, page: Page, place: Place, line: Line, strip: Strip) -> Strip:
+    def _marked(self, page: Page, place: LogPosition, line: Line, strip: Strip) -> Strip:
         if not line.text:
             return strip
         document = self._viewport.document

@@ -24,7 +24,7 @@ from lmchat.tui.chat_log.anchor import (
     row_starts,
     unwrapped_text,
 )
-from lmchat.tui.chat_log.document import Document, Place
+from lmchat.tui.chat_log.document import Document, LogPosition
 from lmchat.tui.chat_log.find import Range
 from lmchat.tui.chat_log.viewport import Viewport
 
@@ -195,7 +195,7 @@ def message_ends(index: int) -> Ends:
     return Anchor(index, -1), Anchor(index, END)
 
 
-def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
+def ends_at(document: Document, place: LogPosition, cell: int, unit: Unit) -> Ends:
     """Return the ends of what a press on a cell selects; lays out the message.
 
     On the blank row above a block, both ends are the beginning of the block.

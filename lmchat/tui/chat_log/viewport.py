@@ -18,14 +18,14 @@ from msgspec.structs import replace
 from lmchat.markdown.page import Page
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.chat_log.anchor import Anchor, anchor_at, relocate
-from lmchat.tui.chat_log.document import Document, Place
+from lmchat.tui.chat_log.document import Document, LogPosition
 
 
 class Bookmark(NamedTuple):
     """The saved top of the screen, as `MESSAGE_ID BLOCK ROW`: a message, and the place in it."""
 
     message_id: str
-    number: int  # of the block, and the row, as in a `Place`
+    number: int  # of the block, and the row, as in a `LogPosition`
     row: int
 
     @classmethod
@@ -162,7 +162,7 @@ class Viewport:
         """Keep what is on the screen when text is added below it."""
         self._move(self._anchor_at_top())
 
-    def scroll_to_place(self, place: Place, screen_row: int = 0) -> None:
+    def scroll_to_place(self, place: LogPosition, screen_row: int = 0) -> None:
         """Bring a place to a row of the screen; if that shows the end of the log, follow the end.
 
         A saved place may be beyond the last block or row that there is: then that one is taken.
@@ -170,7 +170,7 @@ class Viewport:
         number = min(place.number, len(self.document.lay_out(place.message)) - 1)
         heights = self.document.entries[place.message].heights
         if number >= 0 and heights:  # without a page, no block has a height yet
-            place = Place(place.message, number, min(place.row, heights[number] - 1))
+            place = LogPosition(place.message, number, min(place.row, heights[number] - 1))
         self._move(anchor_at(self.document, place, screen_row))
         if self.is_at_end:
             self._move(None)
@@ -187,7 +187,7 @@ class Viewport:
         top = document.heights.top(index)
         rows = document.heights[index]
         if top < self.top or rows >= self.height:
-            self.scroll_to_place(Place(index))
+            self.scroll_to_place(LogPosition(index))
         elif top + rows > self.top + self.height:
             self.scroll_to_row(top + rows - self.height)
 
@@ -302,7 +302,7 @@ class Viewport:
             if screen_row < 0:
                 self._move(self._anchor_at_top())
             else:
-                self._move(anchor_at(document, Place(index), screen_row))
+                self._move(anchor_at(document, LogPosition(index), screen_row))
         with self.anchored():
             document.toggle(index, attribute)
         if self.is_at_end:
@@ -322,4 +322,4 @@ class Viewport:
     def go_to_bookmark(self, bookmark: Bookmark) -> None:
         index = self.document.index_of(bookmark.message_id)
         if index is not None:
-            self.scroll_to_place(Place(index, bookmark.number, bookmark.row))
+            self.scroll_to_place(LogPosition(index, bookmark.number, bookmark.row))

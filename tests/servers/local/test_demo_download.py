@@ -26,7 +26,7 @@ DEMO = DemoModel(
 )
 
 
-class Place:
+class LogPosition:
     """A folder to fetch into, and a mirror to fetch from."""
 
     def __init__(self, base):
@@ -50,7 +50,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(tmp_path)
+    return LogPosition(tmp_path)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from lmchat.servers.events import TextDelta
 from lmchat.tui.chat_log.anchor import anchor_in_text
 from lmchat.tui.chat_log.copying import code_number, copied
-from lmchat.tui.chat_log.document import Place
+from lmchat.tui.chat_log.document import LogPosition
 from lmchat.tui.chat_log.entry import ASKS, Entry
 from lmchat.tui.chat_log.excerpt import excerpt_of, is_long, load_of
 from lmchat.tui.chat_log.selection import SelectedRange, message_ends
@@ -165,6 +165,6 @@ def test_code_behind_the_gap_is_counted_from_the_last_block():
     document = document_with(Entry(answer(text)))
     for number, block in enumerate(document.lay_out(0)):
         if block.source.startswith("let"):
-            place = Place(0, number, document.blank_rows(Place(0, number, 0)))
+            place = LogPosition(0, number, document.blank_rows(LogPosition(0, number, 0)))
             shown = int(block.source.split(" = ")[1].strip(";"))
             assert code_number(document, place) % 3_000 == shown
