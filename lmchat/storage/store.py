@@ -468,7 +468,7 @@ class Store:
         await self._journal.end(message.message_id)
 
     @reading
-    def token_choices(
+    def token_probabilities(
         self, connection: Connection, message_id: str
     ) -> tuple[TokenProbabilities, ...]:
         query = """select data from token_choices

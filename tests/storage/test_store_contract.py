@@ -94,7 +94,7 @@ async def use_every_method(store, saved):
     assert [one.text for one in (await store.tree(session_id))[-2:]] == [f"And {MARK}?", "Seed."]
     older, _ = await store.read_path(session_id, asked.message_id, count=2)
     assert older[-1].message_id == asked.message_id
-    assert await store.token_choices(begun.message_id) == ()
+    assert await store.token_probabilities(begun.message_id) == ()
     assert await store.read_file(await store.save_file(MARK.encode())) == MARK.encode()
     with pytest.raises(StoreUnavailable, match="is missing"):
         await store.read_file("0" * 64)
@@ -182,7 +182,7 @@ async def test_a_copy_of_a_session_has_all_that_the_session_has_and_nothing_of_a
         await copy.take_session(on_disk, session_id[:6])
         for read in (Store.draft, Store.bookmark, Store.last_deleted_id):
             assert await read(copy, session_id) == await read(on_disk, session_id)
-        assert await copy.token_choices(last.message_id) == choices
+        assert await copy.token_probabilities(last.message_id) == choices
         path, saved = await copy.open_session(session_id), await on_disk.open_session(session_id)
         assert path.header == saved.header
         assert path.messages[:-1] == saved.messages[:-1]

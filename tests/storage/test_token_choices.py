@@ -33,7 +33,7 @@ async def test_choices_are_read_as_they_were_written_copied_by_a_fork_and_purged
     await store.end_answer(session.session_id, said)
     fork = await store.fork(session.session_id, said.message_id)
     for message in (said, fork.messages[-1]):
-        assert await store.token_choices(message.message_id) == APPROVAL_SCOPES
+        assert await store.token_probabilities(message.message_id) == APPROVAL_SCOPES
     for purged in (session, fork.header):
         await store.purge(purged.session_id)
     with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as raw:

@@ -106,7 +106,7 @@ async def replay(context: Context) -> int:
         streamed = StreamedAnswer(target.model_id)
         await _read(context, request, streamed, answer)
         new_stats, note = request.ended(streamed.stats)
-        tokens = await store.token_choices(answer.message_id)
+        tokens = await store.token_probabilities(answer.message_id)
 
     replayed = streamed.so_far(answer)
     difference = _first_difference(answer, replayed, tokens, streamed.tokens)

@@ -84,7 +84,7 @@ class Branches:
         If the user takes one, another version begins with the answer up to there, and the model
         continues it.
         """
-        tokens = await self._store.token_choices(message.message_id)
+        tokens = await self._store.token_probabilities(message.message_id)
         if not tokens:
             self._ui.notify(NO_PROBABILITIES)
             return
