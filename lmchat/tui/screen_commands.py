@@ -112,8 +112,8 @@ class ScreenCommands:
             "import": export_import.import_,
             "search": saved_sessions.search,
             "request": reports.open_request,
-            "title": lambda title: saved_sessions.rename(session_view.shown_id, title),
-            "tag": lambda tag: saved_sessions.tag(session_view.shown_id, tag),
+            "title": lambda title: saved_sessions.rename(session_view.active_id, title),
+            "tag": lambda tag: saved_sessions.tag(session_view.active_id, tag),
             "copy": self._copy_last,
             "theme": appearance.use_theme,
         }

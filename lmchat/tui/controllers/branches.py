@@ -44,13 +44,13 @@ class Branches:
 
     @property
     def can_undo(self) -> bool:
-        return self._deletions[self._session_view.shown_id] > 0
+        return self._deletions[self._session_view.active_id] > 0
 
     async def fork(self, message: ChatMessage) -> None:
         """Copy the path up to a message into a new session, and show that session."""
-        session_id = self._session_view.shown_id
+        session_id = self._session_view.active_id
         fork = await self._store.fork(session_id, message.message_id)
-        if session_id != self._session_view.shown_id:
+        if session_id != self._session_view.active_id:
             return
         self._session_view.leave()
         self._session_view.show_path(fork)
@@ -62,7 +62,7 @@ class Branches:
 
     async def switch_version(self, step: int, message: ChatMessage) -> None:
         """Show the next version (`step` 1) or the previous one (-1), in a ring, at the same row."""
-        session_id = self._session_view.shown_id
+        session_id = self._session_view.active_id
         ids = [
             other.message_id
             for other in await self._store.tree(session_id)
@@ -99,7 +99,7 @@ class Branches:
 
     def _show_unless_left(self, path: Session) -> bool:
         """Return whether the session is still shown."""
-        is_shown = path.header.session_id == self._session_view.shown_id
+        is_shown = path.header.session_id == self._session_view.active_id
         if is_shown:
             self._session_view.show_path(path)
         return is_shown
@@ -154,7 +154,7 @@ class Branches:
         self._ui.notify(f"Deleted, with everything after it. {undo} restores it.")
 
     async def undo(self) -> None:
-        session_id = self._session_view.shown_id
+        session_id = self._session_view.active_id
         path = await self._chat.in_memory.undo_delete(session_id)
         left = self._deletions[session_id] - 1  # -1 after a deletion of an earlier run
         self._deletions[session_id] = max(left, 0) if path is not None else 0
@@ -178,7 +178,7 @@ class Branches:
     def _go_to_branch(self, branch_id: str | None) -> None:
         """Show another path only if the branch is not on the shown one."""
         if branch_id and not self._log.go_to_message(branch_id):
-            self._session_view.switch_to(self._session_view.shown_id, message_id=branch_id)
+            self._session_view.switch_to(self._session_view.active_id, message_id=branch_id)
 
 
 def _without_files(text: str) -> str:

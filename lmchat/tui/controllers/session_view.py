@@ -45,7 +45,7 @@ class SessionView:
         self._mark_timer: Timer | None = None  # runs from a key until `mark_left_out`
 
     @property
-    def shown_id(self) -> str:
+    def active_id(self) -> str:
         return self._chat.shown.session_id
 
     # Messages, title and queue
@@ -230,5 +230,5 @@ class SessionView:
     def keep_draft_and_place(self) -> None:
         """Both are saved soon."""
         bookmark = self._log.viewport.bookmark
-        self.bookmarks.change(self.shown_id, bookmark)
+        self.bookmarks.change(self.active_id, bookmark)
         self._prompt_text.keep_draft()
