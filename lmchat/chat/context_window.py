@@ -30,18 +30,18 @@ class ContextWindow:
         file_tokens = sum(part.tokens * (1 if part.is_image else factor) for part in files)
         return estimate_tokens(text, factor=factor) + round(file_tokens)
 
-    def context_use(self, opened: OpenSession) -> ContextUse | None:
+    def context_use(self, session: OpenSession) -> ContextUse | None:
         """None while older messages are not read yet."""
-        if not opened.has_all_messages:
+        if not session.has_all_messages:
             return None
-        use = self.meter.use(self._turn_choices.target, opened.messages)
-        if opened.stats is None or not opened.stats.is_running:
+        use = self.meter.use(self._turn_choices.target, session.messages)
+        if session.stats is None or not session.stats.is_running:
             return use
         return replace(
-            use, tokens=use.tokens + (opened.stats.completion_tokens or 0), is_estimated=True
+            use, tokens=use.tokens + (session.stats.completion_tokens or 0), is_estimated=True
         )
 
-    def plan(self, opened: OpenSession, draft: str) -> ContextPlan | None:
+    def plan(self, session: OpenSession, draft: str) -> ContextPlan | None:
         """Return the plan of what would be sent now, with the draft as a prompt.
 
         Tools are not counted, as they may not be known yet. None without a known window, or while
@@ -49,33 +49,33 @@ class ContextWindow:
         """
         target = self._turn_choices.target
         limit = self.meter.window(target)
-        if target is None or limit is None or not opened.has_all_messages:
+        if target is None or limit is None or not session.has_all_messages:
             return None
-        path = opened.messages
+        path = session.messages
         if draft:
-            start = self._turn_choices.prompt_start(Prompt.of(draft), opened.prefill)(path)
+            start = self._turn_choices.prompt_start(Prompt.of(draft), session.prefill)(path)
             path = start.sent_path
             if start.beginning is not None:
                 path = path.added(start.beginning.message)
         return plan_context(
             path,
             limit=limit,
-            max_tokens=self._turn_choices.sampling(opened.session_sampling).max_tokens,
+            max_tokens=self._turn_choices.sampling(session.session_sampling).max_tokens,
             factor=self.meter.factor(target),
             sent_thoughts=sent_thoughts_to(target),
         )
 
-    def can_compact(self, opened: OpenSession, draft: str = "") -> bool:
+    def can_compact(self, session: OpenSession, draft: str = "") -> bool:
         """Whether the window is nearly full, and a summary would make room.
 
         Only messages in memory are counted.
         """
-        use = self.meter.use(self._turn_choices.target, opened.messages)
+        use = self.meter.use(self._turn_choices.target, session.messages)
         tokens = use.tokens + self.draft_tokens(draft)
         if use.limit is None or tokens < COMPACT_FROM * use.limit:
             return False
         try:
-            self.summary_start(opened.messages)
+            self.summary_start(session.messages)
         except RequestInvalid:
             return False
         return True

@@ -118,16 +118,18 @@ class Drafts(SessionTexts):
         """Write also for sessions where nothing is typed, but a prompt waits."""
         # a prompt that leaves a draft on the disk has to be a message there
         await self._in_memory.write_unsaved()
-        for opened in self._with_prompts:
-            await self.load(opened.session_id)  # else its draft on the disk would be replaced
+        for session in self._with_prompts:
+            await self.load(session.session_id)  # else its draft on the disk would be replaced
         is_written = await super().write()
-        return is_written and all(opened.session_id in self._texts for opened in self._with_prompts)
+        return is_written and all(
+            session.session_id in self._texts for session in self._with_prompts
+        )
 
     async def write_at_end(self) -> None:
         """Write again what is shown or pending, as another lmchat may have taken or cleared it."""
         await self.write()
-        for opened in {self._in_memory.shown, *self._with_prompts}:
-            session_id = opened.session_id
+        for session in {self._in_memory.shown, *self._with_prompts}:
+            session_id = session.session_id
             text = self._text_to_save(session_id) if session_id in self._texts else ""
             if text and self._written.get(session_id) == text:
                 try:
@@ -169,8 +171,8 @@ class Drafts(SessionTexts):
         self.write_soon()
 
     def _text_to_save(self, session_id: str) -> str:
-        opened, draft = self._in_memory.find(session_id), self.text(session_id)
-        return joined_prompts(*opened.pending, draft) if opened else draft
+        session, draft = self._in_memory.find(session_id), self.text(session_id)
+        return joined_prompts(*session.pending, draft) if session else draft
 
     async def restore(self) -> str:
         """Give the new session the drafts of earlier runs that belong to no saved session.

@@ -64,10 +64,10 @@ ChatEvent = (
 class TurnListener(Protocol):
     """Front end: the screen, the plain chat, or `ask`."""
 
-    def on_event(self, opened: OpenSession, event: ChatEvent) -> None:
+    def on_event(self, session: OpenSession, event: ChatEvent) -> None:
         """Show the event; its session need not be the shown one."""
 
-    async def approve(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+    async def approve(self, session: OpenSession, question: ToolQuestion) -> Decision:
         """Ask the user; a stop of the turn cancels the question."""
 
 
@@ -77,16 +77,16 @@ class Reporter:
     def __init__(self) -> None:
         self.listener: TurnListener | None = None  # the front end sets it
 
-    def report(self, opened: OpenSession, event: ChatEvent) -> None:
+    def report(self, session: OpenSession, event: ChatEvent) -> None:
         """An error of the front end stops the turn, and `ChatService.wait` raises it."""
         if self.listener is not None:
             try:
-                self.listener.on_event(opened, event)
+                self.listener.on_event(session, event)
             except Exception as error:  # noqa: BLE001 - of any class, as it is raised again
-                opened.fail(error)
+                session.fail(error)
 
-    async def ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+    async def ask(self, session: OpenSession, question: ToolQuestion) -> Decision:
         """Without a front end, the call is refused."""
         if self.listener is None:
             return Decision(choice=ApprovalScope.NO)
-        return await self.listener.approve(opened, question)
+        return await self.listener.approve(session, question)

@@ -68,16 +68,16 @@ class ContextList(Struct, frozen=True, kw_only=True):
 
 
 async def context_of_next_request(
-    chat: ChatService, opened: OpenSession, prompt: Prompt
+    chat: ChatService, session: OpenSession, prompt: Prompt
 ) -> ContextList:
     """Return what the next request holds, for `/context`.
 
     Messages may be left out whatever the settings. Raises the errors of `ChatService.next_request`.
     """
-    settings = replace(chat.turn_options.settings(opened.session_sampling), is_truncating=True)
-    await opened.load_older()
-    path = opened.shown_messages  # before an answer begins while the request is made
-    request = await chat.next_request(opened, prompt, settings=settings)
+    settings = replace(chat.turn_options.settings(session.session_sampling), is_truncating=True)
+    await session.load_older()
+    path = session.shown_messages  # before an answer begins while the request is made
+    request = await chat.next_request(session, prompt, settings=settings)
     total: int | None = None
     with suppress(LMChatError):
         total = await chat.backend.count_tokens(request)

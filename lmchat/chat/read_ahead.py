@@ -84,13 +84,13 @@ class ReadAhead:
 
     async def _read(self) -> None:
         """An error only ends the reading: the prompt is sent without it."""
-        opened = self._sessions.shown
-        use = self._context_window.context_use(opened)
+        session = self._sessions.shown
+        use = self._context_window.context_use(session)
         if use is None or use.tokens < LEAST_TOKENS:
             return
         try:
             # an empty prompt: what the user types is not known yet
-            request = await self._next_request(opened, Prompt(""))
+            request = await self._next_request(session, Prompt(""))
             self.fraction = 0.0
             self.on_change()
             async with aclosing(self._backend.read_ahead(request)) as reports:

@@ -96,100 +96,100 @@ class ChatService:
         return self.in_memory.shown
 
     def _follow_pending(
-        self, opened: OpenSession, event: QueueChanged | PromptsReturned | None
+        self, session: OpenSession, event: QueueChanged | PromptsReturned | None
     ) -> None:
         """The draft on the disk begins with the pending prompts."""
         self.drafts.write_soon()
         if event is not None:
-            self.reporter.report(opened, event)
+            self.reporter.report(session, event)
 
     # Sending
 
     def send(
-        self, opened: OpenSession, prompt: Prompt, *, settings: TurnSettings | None = None
+        self, session: OpenSession, prompt: Prompt, *, settings: TurnSettings | None = None
     ) -> None:
         """If this raises an error, the caller keeps the prompt.
 
         If the prompt is refused later, it returns as `PromptsReturned`.
         """
-        if opened.is_running or not self.turn_options.is_ready or opened.held:
-            opened.enqueue(prompt.draft)
+        if session.is_running or not self.turn_options.is_ready or session.held:
+            session.enqueue(prompt.draft)
         else:
-            self._send_now(opened, prompt, settings=settings)
+            self._send_now(session, prompt, settings=settings)
 
     def _send_now(
         self,
-        opened: OpenSession,
+        session: OpenSession,
         prompt: Prompt,
         *,
         settings: TurnSettings | None = None,
         may_compact: bool = True,
     ) -> None:
         self._begin(
-            opened,
-            self.turn_options.prompt_start(prompt, opened.prefill),
+            session,
+            self.turn_options.prompt_start(prompt, session.prefill),
             settings=settings,
             pending=prompt.draft,
             may_compact=may_compact and self.turn_options.chat_settings.auto_compact,
         )
 
-    def _send_next(self, opened: OpenSession, *, may_compact: bool = True) -> None:
+    def _send_next(self, session: OpenSession, *, may_compact: bool = True) -> None:
         """If the prompt is refused, the whole queue returns."""
-        draft = opened.dequeue()
+        draft = session.dequeue()
         try:
-            self._send_now(opened, Prompt.of(draft), may_compact=may_compact)
+            self._send_now(session, Prompt.of(draft), may_compact=may_compact)
         except LMChatError as refusal:  # for example, the server is gone by now
-            self._refuse(opened, refusal, draft)
+            self._refuse(session, refusal, draft)
 
     def edit(
-        self, opened: OpenSession, message_id: str, prompt: Prompt, *, keeps_files: bool = False
+        self, session: OpenSession, message_id: str, prompt: Prompt, *, keeps_files: bool = False
     ) -> None:
         make_start = partial(
             edited,
             message_id=message_id,
             text=prompt.text,
             files=None if keeps_files else prompt.files,
-            prefill=opened.prefill,
+            prefill=session.prefill,
         )
-        self._begin(opened, make_start, pending=prompt.draft)
+        self._begin(session, make_start, pending=prompt.draft)
 
     def regenerate(
-        self, opened: OpenSession, message: ChatMessage, target: Target | None = None
+        self, session: OpenSession, message: ChatMessage, target: Target | None = None
     ) -> None:
         """A prompt gets another version of its answer, or its first; a tool call is repeated."""
         if message.role is Role.TOOL and self.turn_options.toolbox is None:
             problem = "No tools are configured."
             raise RequestInvalid(problem, hint="/tools shows what to write in config.toml.")
-        make_start = partial(regenerated, message_id=message.message_id, prefill=opened.prefill)
-        settings = self._settings(opened)
+        make_start = partial(regenerated, message_id=message.message_id, prefill=session.prefill)
+        settings = self._settings(session)
         if target is not None:
             settings = replace(settings, target=target)
-        self._begin(opened, make_start, settings=settings)
+        self._begin(session, make_start, settings=settings)
 
     def continue_answer(
-        self, opened: OpenSession, message: ChatMessage, beginning: Prefill | None = None
+        self, session: OpenSession, message: ChatMessage, beginning: Prefill | None = None
     ) -> None:
         """Continue an answer in another version; regenerate one that failed or has no words.
 
         `beginning` replaces its own text.
         """
         if beginning is None and not has_text_to_continue(message):
-            self.regenerate(opened, message)
+            self.regenerate(session, message)
             return
         make_start = partial(continued, answer_id=message.message_id, beginning=beginning)
-        self._begin(opened, make_start)
+        self._begin(session, make_start)
 
-    def compact(self, opened: OpenSession) -> None:
+    def compact(self, session: OpenSession) -> None:
         """Nothing changes until the summary is complete; it then begins a branch."""
         self._begin(
-            opened,
+            session,
             self.context_window.summary_start,
-            settings=self._summary_settings(opened),
+            settings=self._summary_settings(session),
             is_summary=True,
         )
 
-    def _summary_settings(self, opened: OpenSession) -> TurnSettings:
-        settings = self._settings(opened)
+    def _summary_settings(self, session: OpenSession) -> TurnSettings:
+        settings = self._settings(session)
         return replace(
             settings,
             sampling=settings.sampling.without_limits(),
@@ -198,16 +198,16 @@ class ChatService:
         )
 
     async def next_request(
-        self, opened: OpenSession, prompt: Prompt, *, settings: TurnSettings | None = None
+        self, session: OpenSession, prompt: Prompt, *, settings: TurnSettings | None = None
     ) -> ChatRequest:
         """Return the first request of `send` without sending it; raise as `send` does.
 
         The prompt may be empty. The request has what has arrived of a running answer.
         """
-        await opened.load_older()
-        settings = settings or self._settings(opened)
-        start = self.turn_options.prompt_start(prompt, opened.prefill)(opened.shown_messages)
-        request = await self.request_of(opened, start, settings)
+        await session.load_older()
+        settings = settings or self._settings(session)
+        start = self.turn_options.prompt_start(prompt, session.prefill)(session.shown_messages)
+        request = await self.request_of(session, start, settings)
         if prompt.text or prompt.files:
             return request
         # The plan leaves out the empty prompt, so the last message may be an answer. A server would
@@ -219,20 +219,20 @@ class ChatService:
         return replace(request, messages=tuple(messages))
 
     async def request_of(
-        self, opened: OpenSession, start: TurnStart, settings: TurnSettings
+        self, session: OpenSession, start: TurnStart, settings: TurnSettings
     ) -> ChatRequest:
-        return await self._new_turn(opened).answer_request(start, settings).first_request()
+        return await self._new_turn(session).answer_request(start, settings).first_request()
 
     # A turn
 
-    def _settings(self, opened: OpenSession) -> TurnSettings:
-        return self.turn_options.settings(opened.session_sampling)
+    def _settings(self, session: OpenSession) -> TurnSettings:
+        return self.turn_options.settings(session.session_sampling)
 
     def _new_turn(
-        self, opened: OpenSession, *, pending: str = "", is_summary: bool = False
+        self, session: OpenSession, *, pending: str = "", is_summary: bool = False
     ) -> Turn:
         return Turn(
-            opened,
+            session,
             backend=self.backend,
             save_queue=self.save_queue,
             meter=self.context_window.meter,
@@ -244,7 +244,7 @@ class ChatService:
 
     def _begin(
         self,
-        opened: OpenSession,
+        session: OpenSession,
         make_start: MakeStart,
         *,
         settings: TurnSettings | None = None,
@@ -256,64 +256,64 @@ class ChatService:
 
         With `may_compact`, a summary may come first; the prompt then waits in the queue.
         """
-        settings = settings or self._settings(opened)
-        opened.require_idle()
+        settings = settings or self._settings(session)
+        session.require_idle()
         self._titles.give_up()
         self.read_ahead.cancel()  # the turn may need the same server
-        turn = self._new_turn(opened, pending=pending, is_summary=is_summary)
-        running = self._run(turn, opened, make_start, settings, may_compact=may_compact)
-        turn.task = asyncio.create_task(running, name=f"turn-{opened.session_id}")
-        turn.task.add_done_callback(partial(self._after_turn, turn, opened, settings.target))
-        opened.begin_turn(turn)
+        turn = self._new_turn(session, pending=pending, is_summary=is_summary)
+        running = self._run(turn, session, make_start, settings, may_compact=may_compact)
+        turn.task = asyncio.create_task(running, name=f"turn-{session.session_id}")
+        turn.task.add_done_callback(partial(self._after_turn, turn, session, settings.target))
+        session.begin_turn(turn)
         self.drafts.write_soon()  # the draft on the disk begins with `pending`
-        self.reporter.report(opened, TurnBegun())
+        self.reporter.report(session, TurnBegun())
 
     async def _run(
         self,
         turn: Turn,
-        opened: OpenSession,
+        session: OpenSession,
         make_start: MakeStart,
         settings: TurnSettings,
         *,
         may_compact: bool,
     ) -> None:
-        await opened.load_older()
+        await session.load_older()
         # only now, as `can_compact` counts the messages in memory
         may_compact = may_compact and not turn.is_stopping  # else a stop would miss the prompt
-        if may_compact and self.context_window.can_compact(opened, turn.pending):
-            opened.enqueue_first(turn.become_summary())
+        if may_compact and self.context_window.can_compact(session, turn.pending):
+            session.enqueue_first(turn.become_summary())
             make_start = self.context_window.summary_start
             # of the same model, even if the user has chosen another one since
-            settings = replace(self._summary_settings(opened), target=settings.target)
-        await turn.run(make_start(opened.messages), settings)
+            settings = replace(self._summary_settings(session), target=settings.target)
+        await turn.run(make_start(session.messages), settings)
 
     def _after_turn(
-        self, turn: Turn, opened: OpenSession, target: Target, task: asyncio.Task[None]
+        self, turn: Turn, session: OpenSession, target: Target, task: asyncio.Task[None]
     ) -> None:
         """While lmchat is closing, nothing is sent, and only the pending prompt is reported."""
         returned = (turn.pending,) if turn.pending else ()  # it has not become a message
         ended = turn.end(task)
-        opened.end_turn(ended)
-        self.in_memory.mark_unread(opened)
+        session.end_turn(ended)
+        self.in_memory.mark_unread(session)
         if ended.has_failed and not self.is_closing:  # the next prompt would probably fail, too
-            opened.return_prompts(*returned)
+            session.return_prompts(*returned)
         elif returned:
-            self.reporter.report(opened, PromptsReturned(prompts=returned))
+            self.reporter.report(session, PromptsReturned(prompts=returned))
         if self.is_closing:  # the queue stays in the session: the draft on the disk has it
             return
-        self.reporter.report(opened, ended)
-        if opened.has_prompt_to_send and not self.turn_options.is_loading:  # else it waits
+        self.reporter.report(session, ended)
+        if session.has_prompt_to_send and not self.turn_options.is_loading:  # else it waits
             # one summary is enough, even if stopped, or if the session is still too long
-            self._send_next(opened, may_compact=not turn.is_summary)
+            self._send_next(session, may_compact=not turn.is_summary)
         else:
-            self._titles.begin(opened, target)
+            self._titles.begin(session, target)
 
-    def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
-        ended = opened.refuse(error)
-        opened.return_prompts(*prompts)
-        self.reporter.report(opened, ended)
+    def _refuse(self, session: OpenSession, error: LMChatError, *prompts: str) -> None:
+        ended = session.refuse(error)
+        session.return_prompts(*prompts)
+        self.reporter.report(session, ended)
 
-    async def wait(self, opened: OpenSession) -> TurnEnded:
+    async def wait(self, session: OpenSession) -> TurnEnded:
         """Wait for the turn and those of queued prompts; return the last end.
 
         A cancelled wait stops the turn and returns the queue. Raises an error that no answer shows:
@@ -321,20 +321,20 @@ class ChatService:
         """
         try:
             # the end of a turn may begin the turn of a queued prompt
-            while opened.turn is not None and opened.turn.task is not None:
-                await asyncio.wait([opened.turn.task])
+            while session.turn is not None and session.turn.task is not None:
+                await asyncio.wait([session.turn.task])
         except asyncio.CancelledError:
-            await self.stop_and_wait(opened)
+            await self.stop_and_wait(session)
             raise
-        ended = opened.last_end
+        ended = session.last_end
         if ended.error is not None and not ended.is_shown_in_answer:
             raise ended.error
         return ended
 
-    async def stop_and_wait(self, opened: OpenSession) -> None:
-        opened.return_prompts()  # else the end of the turn sends the next one
-        opened.stop()
-        await opened.wait_until_saved()
+    async def stop_and_wait(self, session: OpenSession) -> None:
+        session.return_prompts()  # else the end of the turn sends the next one
+        session.stop()
+        await session.wait_until_saved()
 
     def _leave_purged(
         self, session_id: str, unsaved: Sequence[ChatMessage]
@@ -344,19 +344,19 @@ class ChatService:
         Return the new session and the messages to write. Without a prompt, the messages belong to
         what was deleted.
         """
-        opened = self.in_memory.find(session_id)
-        if opened is None:
+        session = self.in_memory.find(session_id)
+        if session is None:
             return None
         roles = [message.role for message in unsaved]
         if Role.USER not in roles and Role.SYSTEM not in roles:
             if session_id not in self._told_purged:  # several messages may come too late
                 self._told_purged.add(session_id)
-                self.reporter.report(opened, RequestAdapted(note=_PURGED))
+                self.reporter.report(session, RequestAdapted(note=_PURGED))
             return None
         begin = next(i for i, role in enumerate(roles) if role in (Role.USER, Role.SYSTEM))
         start = unsaved[begin]
-        index = opened.messages.index_of(start.message_id)
-        path = unsaved[begin:] if index is None else opened.messages[index:]
+        index = session.messages.index_of(start.message_id)
+        path = unsaved[begin:] if index is None else session.messages[index:]
         # a new session begins with the system prompt of the settings
         first: tuple[ChatMessage, ...] = ()
         system_prompt = self.turn_options.chat_settings.system_prompt
@@ -364,12 +364,12 @@ class ChatService:
             first = (text_message(Role.SYSTEM, system_prompt),)
         parent_id = first[0].message_id if first else None
         start = replace(start, parent_id=parent_id, version=1, versions=1)
-        self.in_memory.leave_purged(opened, (*first, start, *path[1:]))
-        self.drafts.move(session_id, opened.session_id)
-        self.reporter.report(opened, PathChanged())
-        self.reporter.report(opened, TitleChanged())
-        self.reporter.report(opened, RequestAdapted(note=_PURGED_AND_NEW))
-        return opened.header, (*first, start, *unsaved[begin + 1 :])
+        self.in_memory.leave_purged(session, (*first, start, *path[1:]))
+        self.drafts.move(session_id, session.session_id)
+        self.reporter.report(session, PathChanged())
+        self.reporter.report(session, TitleChanged())
+        self.reporter.report(session, RequestAdapted(note=_PURGED_AND_NEW))
+        return session.header, (*first, start, *unsaved[begin + 1 :])
 
     # The prompts that wait
 
@@ -388,23 +388,23 @@ class ChatService:
                     self.regenerate(self.shown, last)
                 except LMChatError as error:
                     self._refuse(self.shown, error)
-        for opened in self.in_memory.waiting:
-            if opened.has_prompt_to_send:
-                self._send_next(opened)
+        for session in self.in_memory.waiting:
+            if session.has_prompt_to_send:
+                self._send_next(session)
 
     def return_waiting(self) -> None:
-        for opened in self.in_memory.waiting:
-            opened.return_prompts()
+        for session in self.in_memory.waiting:
+            session.return_prompts()
 
     def end_hold(self, hold: Hold) -> None:
         """Send a prompt whose files are read, now or when its turn comes."""
-        opened = self.in_memory.with_hold(hold)
-        if opened is None:
+        session = self.in_memory.with_hold(hold)
+        if session is None:
             return
-        opened.end_hold(hold)
-        may_send = not opened.is_running and not self.is_closing and self.turn_options.is_ready
-        if may_send and opened.has_prompt_to_send:
-            self._send_next(opened)
+        session.end_hold(hold)
+        may_send = not session.is_running and not self.is_closing and self.turn_options.is_ready
+        if may_send and session.has_prompt_to_send:
+            self._send_next(session)
 
     # The end
 
@@ -415,10 +415,10 @@ class ChatService:
         """
         self.is_closing = True
         self.read_ahead.cancel()
-        for opened in self.in_memory.running:
-            opened.stop()
-        for opened in self.in_memory.all:
-            await opened.wait_until_saved()
+        for session in self.in_memory.running:
+            session.stop()
+        for session in self.in_memory.all:
+            await session.wait_until_saved()
         await self.save_queue.write_unsaved()
 
     def reopen(self) -> None:
@@ -434,15 +434,15 @@ class ChatService:
         drafts = self.drafts.unwritten()
         ids = {header.session_id for header in self.in_memory.unsaved()} | set(drafts)
         sessions: list[Session] = []
-        for opened in filter(None, map(self.in_memory.find, sorted(ids))):
-            messages = opened.shown_messages
-            draft = drafts.get(opened.session_id, "")
+        for session in filter(None, map(self.in_memory.find, sorted(ids))):
+            messages = session.shown_messages
+            draft = drafts.get(session.session_id, "")
             if draft:
-                messages = messages.added(text_message(Role.USER, draft, parent_id=opened.leaf_id))
+                messages = messages.added(text_message(Role.USER, draft, parent_id=session.leaf_id))
             header = replace(
-                opened.header,
+                session.header,
                 session_id=new_id(),
-                title=opened.header.title or title_of(*split_draft(draft)),
+                title=session.header.title or title_of(*split_draft(draft)),
                 message_count=len(messages),
             )
             sessions.append(Session(header=header, messages=messages))

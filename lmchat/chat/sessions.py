@@ -57,22 +57,22 @@ class SessionsInMemory:
 
         There, another lmchat may have changed it. `switch_to` then shows it.
         """
-        if (opened := self._kept_in_memory(session_id)) is not None:
-            return opened
-        session = await self._store.open_session(session_id, count=MESSAGES_PER_READ)
+        if (session := self._kept_in_memory(session_id)) is not None:
+            return session
+        stored = await self._store.open_session(session_id, count=MESSAGES_PER_READ)
         # look again: a turn may have begun during the read
-        return self._kept_in_memory(session_id) or self._make(session)
+        return self._kept_in_memory(session_id) or self._make(stored)
 
     def changing_path(self, session_id: str) -> AbstractContextManager[None]:
         """Let no turn begin while the block changes a path on the disk.
 
         Raises `RequestInvalid` as `require_free_end` does. A session not in memory is free.
         """
-        opened = self._sessions.get(session_id)
-        if opened is None:
+        session = self._sessions.get(session_id)
+        if session is None:
             return nullcontext()
-        opened.require_free_end()
-        return opened.changing()
+        session.require_free_end()
+        return session.changing()
 
     async def choose_path(self, session_id: str, message_id: str) -> Session:
         """Choose the newest path through a message; the caller shows it.
@@ -82,14 +82,14 @@ class SessionsInMemory:
         with self.changing_path(session_id):
             return await self._store.choose_path_through(session_id, message_id)
 
-    async def delete(self, opened: OpenSession, message_id: str) -> Session:
+    async def delete(self, session: OpenSession, message_id: str) -> Session:
         """Hide a message and all below it; return the path to show.
 
         Raises as `require_idle` does.
         """
-        opened.require_idle()
-        with opened.changing():
-            return await self._store.delete_message(opened.session_id, message_id)
+        session.require_idle()
+        with session.changing():
+            return await self._store.delete_message(session.session_id, message_id)
 
     async def undo_delete(self, session_id: str) -> Session | None:
         """Restore what was deleted last; None if nothing was.
@@ -102,62 +102,62 @@ class SessionsInMemory:
                 return None
             return await self._store.restore_message(session_id, deleted_id)
 
-    def switch_to_path(self, session: Session) -> OpenSession:
+    def switch_to_path(self, stored: Session) -> OpenSession:
         """Show a path that was read from the disk, in place of the one in memory."""
-        opened = self._sessions.get(session.header.session_id)
-        if opened is None:
-            opened = self._make(session)
+        session = self._sessions.get(stored.header.session_id)
+        if session is None:
+            session = self._make(stored)
         else:
-            opened.show_path(session)
-        return self.switch_to(opened)
+            session.show_path(stored)
+        return self.switch_to(session)
 
-    def switch_to(self, opened: OpenSession) -> OpenSession:
+    def switch_to(self, session: OpenSession) -> OpenSession:
         """Show a session; drop the others that can be read from the disk again."""
-        self.shown = opened
+        self.shown = session
         self._sessions = {
             session_id: other
             for session_id, other in self._sessions.items()
             if self._kept_in_memory(session_id) is not None
         }
-        self._sessions[opened.session_id] = opened
-        self.unread.discard(opened.session_id)
-        return opened
+        self._sessions[session.session_id] = session
+        self.unread.discard(session.session_id)
+        return session
 
-    def leave_purged(self, opened: OpenSession, messages: Sequence[ChatMessage]) -> None:
-        del self._sessions[opened.session_id]
-        self.unread.discard(opened.session_id)
-        opened.leave_purged(messages)
-        self._sessions[opened.session_id] = opened
+    def leave_purged(self, session: OpenSession, messages: Sequence[ChatMessage]) -> None:
+        del self._sessions[session.session_id]
+        self.unread.discard(session.session_id)
+        session.leave_purged(messages)
+        self._sessions[session.session_id] = session
 
-    def mark_unread(self, opened: OpenSession) -> None:
-        if opened is not self.shown:
-            self.unread.add(opened.session_id)
+    def mark_unread(self, session: OpenSession) -> None:
+        if session is not self.shown:
+            self.unread.add(session.session_id)
 
     def _kept_in_memory(self, session_id: str) -> OpenSession | None:
-        opened = self._sessions.get(session_id)
-        return opened if opened is not None and opened.is_ahead_of_disk else None
+        session = self._sessions.get(session_id)
+        return session if session is not None and session.is_ahead_of_disk else None
 
     @property
     def running_ids(self) -> frozenset[str]:
-        return frozenset(opened.session_id for opened in self.running)
+        return frozenset(session.session_id for session in self.running)
 
     @property
     def asking_ids(self) -> frozenset[str]:
         """Other sessions than the shown one in which a tool call waits for the user."""
-        others = [opened for opened in self.all if opened is not self.shown]
-        return frozenset(opened.session_id for opened in others if opened.question is not None)
+        others = [session for session in self.all if session is not self.shown]
+        return frozenset(session.session_id for session in others if session.question is not None)
 
     @property
     def waiting(self) -> tuple[OpenSession, ...]:
-        return tuple(opened for opened in self.all if opened.is_waiting)
+        return tuple(session for session in self.all if session.is_waiting)
 
     @property
     def running(self) -> tuple[OpenSession, ...]:
-        return tuple(opened for opened in self.all if opened.is_running)
+        return tuple(session for session in self.all if session.is_running)
 
     def with_hold(self, hold: Hold) -> OpenSession | None:
         """None if the prompt waits no more."""
-        return next((opened for opened in self.all if hold in opened.held), None)
+        return next((session for session in self.all if hold in session.held), None)
 
     def find(self, session_id: str) -> OpenSession | None:
         return self._sessions.get(session_id)
@@ -167,9 +167,9 @@ class SessionsInMemory:
 
         A session that is not on the disk yet gets its title only here; its first prompt saves it.
         """
-        opened = self._sessions.get(changed.session_id)
-        if opened is not None:
-            opened.update_header(changed)
+        session = self._sessions.get(changed.session_id)
+        if session is not None:
+            session.update_header(changed)
 
     async def write_unsaved(self) -> None:
         """Retry the messages that the disk has refused."""
@@ -180,15 +180,15 @@ class SessionsInMemory:
     def refused_ids(self) -> frozenset[str]:
         """Sessions with messages that the disk has refused."""
         return frozenset(
-            opened.session_id
-            for opened in self.all
-            if self._save_queue.is_unsaved(opened.session_id)
-            and not (opened.turn is not None and opened.turn.pending)  # the first try
+            session.session_id
+            for session in self.all
+            if self._save_queue.is_unsaved(session.session_id)
+            and not (session.turn is not None and session.turn.pending)  # the first try
         )
 
     def unsaved(self) -> list[SessionHeader]:
         """Return headers that the list read from the disk may lack."""
-        headers = [opened.header for opened in self.all]
+        headers = [session.header for session in self.all]
         return [header for header in headers if self._save_queue.is_unsaved(header.session_id)]
 
     def only_queued(self) -> list[SessionHeader]:
@@ -197,8 +197,8 @@ class SessionsInMemory:
         The first prompt gives a missing title, as when it is sent.
         """
         headers: list[SessionHeader] = []
-        for opened in self.waiting:
-            if opened is not self.shown and not opened.messages:
-                title = opened.header.title or title_of(*split_draft(opened.queue[0]))
-                headers.append(replace(opened.header, title=title))
+        for session in self.waiting:
+            if session is not self.shown and not session.messages:
+                title = session.header.title or title_of(*split_draft(session.queue[0]))
+                headers.append(replace(session.header, title=title))
         return headers

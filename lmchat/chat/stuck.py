@@ -19,17 +19,17 @@ class StuckNotices:
         self._now_key = now_key
         self._watches: dict[str, RepetitionWatch] = {}  # of running answers, by session
 
-    def words(self, opened: OpenSession, event: ChatEvent, *, is_shown: bool = True) -> str:
+    def words(self, session: OpenSession, event: ChatEvent, *, is_shown: bool = True) -> str:
         """Return what the user is told after an event, "" after nearly all.
 
         The keys act on the session that is shown.
         """
-        session_id = opened.session_id
+        session_id = session.session_id
         if isinstance(event, AnswerBegun):
             self._watches[session_id] = RepetitionWatch(self._stuck)
         elif isinstance(event, TurnEnded):
             self._watches.pop(session_id, None)
-        turn, watch = opened.turn, self._watches.get(session_id)
+        turn, watch = session.turn, self._watches.get(session_id)
         if turn is None or watch is None or (repetition := watch.add(event)) is None:
             return ""
         ends_thought = repetition.is_thought and turn.can_answer_now

@@ -49,32 +49,32 @@ class TitleWriter:
         self._reporter = reporter
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self, opened: OpenSession, target: Target) -> None:
+    def begin(self, session: OpenSession, target: Target) -> None:
         """`target` is that of the turn: no other model gets to read the chat."""
         if self._turn_choices.chat_settings.auto_title:
-            self._task = asyncio.create_task(self._try_to_rename(opened, target), name="title")
+            self._task = asyncio.create_task(self._try_to_rename(session, target), name="title")
 
     def give_up(self) -> None:
         """Give up the title: it keeps the server busy."""
         if self._task is not None:
             self._task.cancel()
 
-    async def _try_to_rename(self, opened: OpenSession, target: Target) -> None:
+    async def _try_to_rename(self, session: OpenSession, target: Target) -> None:
         with suppress(LMChatError, TimeoutError):
-            await self._rename(opened, target)
+            await self._rename(session, target)
 
-    async def _rename(self, opened: OpenSession, target: Target) -> None:
+    async def _rename(self, session: OpenSession, target: Target) -> None:
         """Rename a session with one prompt, its complete answer, and the title made of it.
 
         Raises `LMChatError` or `TimeoutError`.
         """
-        prompts = [message for message in opened.messages if message.role is Role.USER]
+        prompts = [message for message in session.messages if message.role is Role.USER]
         if len(prompts) != 1:
             return
-        prompt, answer = prompts[0], opened.messages[-1]
+        prompt, answer = prompts[0], session.messages[-1]
         first_title = title_of(prompt.text, prompt.files)
         is_complete = answer.role is Role.ASSISTANT and answer.state is AnswerState.COMPLETE
-        if not is_complete or opened.header.title != first_title:
+        if not is_complete or session.header.title != first_title:
             return
         text = _TITLE_REQUEST.format(
             prompt=prompt.text[:_QUOTED_CHARS], answer=answer.text[:_QUOTED_CHARS]
@@ -98,9 +98,9 @@ class TitleWriter:
             return
         title = title_from(written)
         stored = await self._store.update_session(
-            opened.session_id, {"title": title}, old_title=first_title
+            session.session_id, {"title": title}, old_title=first_title
         )
         if stored.title != title:  # the user has changed it since
             return
-        opened.update_header(stored)
-        self._reporter.report(opened, TitleChanged())
+        session.update_header(stored)
+        self._reporter.report(session, TitleChanged())

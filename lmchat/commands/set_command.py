@@ -39,14 +39,14 @@ def _value_words(option: SetOption) -> str:
     return safe_line(value_text(option.value), limit=_MAX_VALUE_CHARS)
 
 
-def option_rows(choices: TurnOptions, opened: OpenSession) -> list[tuple[str, str, str]]:
+def option_rows(choices: TurnOptions, session: OpenSession) -> list[tuple[str, str, str]]:
     """Return the sampling options that are set for a session: name, value and origin.
 
     If the server in use ignores an option, its origin adds that it is not sent.
     """
     product = choices.target.product if choices.target else ""
     rows: list[tuple[str, str, str]] = []
-    for option in choices.options_with_origin(opened.session_sampling):
+    for option in choices.options_with_origin(session.session_sampling):
         origin = option.origin.words
         if product and not product_named(product).takes_option(option.name):
             origin = f"{origin}; not sent to {product}"
@@ -54,18 +54,20 @@ def option_rows(choices: TurnOptions, opened: OpenSession) -> list[tuple[str, st
     return rows
 
 
-async def set_option(chat: ChatService, opened: OpenSession, typed: str) -> str:
+async def set_option(chat: ChatService, session: OpenSession, typed: str) -> str:
     """Change or explain a sampling option, typed as `NAME VALUE`; return a sentence about it.
 
     The change is saved. Raises `WrongUse` as `_with_option` does.
     """
-    options, words = _with_option(chat.turn_options, opened, typed)
-    if options != opened.header.sampling:
-        await opened.set_sampling(options)
+    options, words = _with_option(chat.turn_options, session, typed)
+    if options != session.header.sampling:
+        await session.set_sampling(options)
     return words
 
 
-def _with_option(choices: TurnOptions, opened: OpenSession, typed: str) -> tuple[OptionValues, str]:
+def _with_option(
+    choices: TurnOptions, session: OpenSession, typed: str
+) -> tuple[OptionValues, str]:
     """Return the options of a session after `NAME VALUE` or `NAME=VALUE`, and a sentence on it.
 
     These are the session's own options. Without a value, nothing changes, and the sentence says
@@ -77,7 +79,7 @@ def _with_option(choices: TurnOptions, opened: OpenSession, typed: str) -> tuple
         raise WrongUse("/set needs the name of an option.", hint="/set alone lists what is set.")
     name, text = match[1], match[2]
     form = f"It may be {option_form(name)}, or {_NO_VALUE}."  # raises `WrongUse`: unknown name
-    options = dict(opened.header.sampling)
+    options = dict(session.header.sampling)
     before = _option(choices, name, options)  # as it is set without this change
     if not text:
         if before is None:

@@ -129,13 +129,13 @@ async def _use_profile(front: Front, name: str) -> None:
 
 
 async def _use_effort(front: Front, level: str) -> None:
-    choices, session_sampling = front.chat.turn_options, front.chat.shown.session_sampling
+    choices, sampling = front.chat.turn_options, front.chat.shown.session_sampling
     if not level:
-        title = f"Reasoning effort (or /effort TOKENS). In use: {choices.effort_words(session_sampling)}"
+        title = f"Reasoning effort (or /effort TOKENS). In use: {choices.effort_words(sampling)}"
         level = await front.choose(title, [(level, "") for level in LEVELS], "")
     if level:
         choices.use_effort(level)
-        front.notify(f"Reasoning effort: {choices.effort_words(session_sampling)}.")
+        front.notify(f"Reasoning effort: {choices.effort_words(sampling)}.")
 
 
 async def _set_option(front: Front, typed: str) -> None:

@@ -124,7 +124,7 @@ async def test_details_have_all_that_was_measured_and_are_the_same_after_a_resta
         (0.2, ReasoningDelta(text="Hm.")),
     ]
     chat = begin(store, TimedBackend(script(*events, **usage)))
-    await chat.opened.set_sampling({"seed": 7})
+    await chat.session.set_sampling({"seed": 7})
     answer = await ask(chat)
     lines = shown(answer)
     assert lines[:-2] == [
@@ -154,7 +154,7 @@ async def test_details_have_all_that_was_measured_and_are_the_same_after_a_resta
     facts = lines[-1].split(" · ")
     names = ["served as /models/qwen3.gguf", "build b11669-Debian", "complete"]
     assert facts[:-1] == ["localhost:1234", *names]
-    saved = await store.open_session(chat.opened.session_id)
+    saved = await store.open_session(chat.session.session_id)
     assert shown(saved.messages[-1]) == lines
 
 

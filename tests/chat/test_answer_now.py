@@ -44,12 +44,12 @@ class Pressing(ChatTurns):
         self.kinds = list(kinds)
         self.replies: list[str] = []
 
-    def on_event(self, opened, event) -> None:
-        super().on_event(opened, event)
+    def on_event(self, session, event) -> None:
+        super().on_event(session, event)
         if self.kinds and isinstance(event, self.kinds[0]):
             del self.kinds[0]
-            self.replies.append(opened.turn.answer_now())
-            assert not opened.turn.can_answer_now
+            self.replies.append(session.turn.answer_now())
+            assert not session.turn.can_answer_now
 
 
 async def test_llama_cpp_is_told_the_id_of_the_answer_and_the_user_if_it_cannot_end_a_thought(
@@ -92,6 +92,6 @@ async def test_a_key_before_the_thought_ends_it_and_further_keys_do_nothing(stor
     chat = Pressing(store, backend, *presses)
     await chat.send("x")
     assert chat.replies == ["", "", "", NOT_THINKING]
-    assert chat.opened.turn.answer_now() == NOT_THINKING
+    assert chat.session.turn.answer_now() == NOT_THINKING
     assert backend.thoughts_to_end == [(backend.requests[0], "chatcmpl-7")]
     assert len(backend.requests) == 1

@@ -38,36 +38,36 @@ async def test_no_prompt_gets_lost_behind_a_change_that_waits_for_the_disk(store
     await chat.send("two")
     await chat.edit(chat.path[2], "two again")
     in_memory, first_version, prompt = chat.sessions.in_memory, chat.path[1], chat.path[2]
-    session_id = chat.opened.session_id
+    session_id = chat.session.session_id
 
     async def show(change):
         in_memory.switch_to_path(await change)
 
     if act == "undo":
-        await show(in_memory.delete(chat.opened, prompt.message_id))
+        await show(in_memory.delete(chat.session, prompt.message_id))
     work = {
-        "delete": lambda: show(in_memory.delete(chat.opened, prompt.message_id)),
+        "delete": lambda: show(in_memory.delete(chat.session, prompt.message_id)),
         "undo": lambda: show(in_memory.undo_delete(session_id)),
         "another version": lambda: show(
             in_memory.choose_path(session_id, first_version.message_id)
         ),
-        "take out": lambda: chat.opened.toggle_excluded(prompt.message_id),
+        "take out": lambda: chat.session.toggle_excluded(prompt.message_id),
     }
     async with held_disk(store):
         changing = asyncio.create_task(work[act]())
         await asyncio.sleep(0)  # it waits for the disk
         requests = len(chat.server.requests)
         for refused in (
-            lambda: chat.sessions.send(chat.opened, Prompt("next")),
-            lambda: chat.sessions.regenerate(chat.opened, chat.path[-1]),
-            lambda: chat.sessions.compact(chat.opened),
+            lambda: chat.sessions.send(chat.session, Prompt("next")),
+            lambda: chat.sessions.regenerate(chat.session, chat.path[-1]),
+            lambda: chat.sessions.compact(chat.session),
         ):
             with pytest.raises(RequestInvalid, match="being changed"):
                 refused()
         for other in (
-            in_memory.delete(chat.opened, chat.path[0].message_id),
+            in_memory.delete(chat.session, chat.path[0].message_id),
             in_memory.undo_delete(session_id),
-            chat.opened.set_system_prompt("Be short."),
+            chat.session.set_system_prompt("Be short."),
         ):
             with pytest.raises(RequestInvalid, match="being changed"):
                 await other

@@ -35,7 +35,7 @@ async def resumed(store, *scripts) -> ChatTurns:
 
 async def test_ollama_continues_the_words_of_the_user(store):
     chat = ChatTurns(store, answer_steps(" there."), product="Ollama")
-    chat.opened.use_first_words("Hello", chat.sessions.turn_options.target)
+    chat.session.use_first_words("Hello", chat.sessions.turn_options.target)
     await chat.send("Say hello.")
     (request,) = chat.server.requests
     assert (request.messages[-1].role, request.messages[-1].text) == (Role.ASSISTANT, "Hello")
@@ -80,7 +80,7 @@ async def test_a_seed_is_drawn_where_the_server_takes_one_unless_it_is_set(store
         ("llama.cpp", {"extra.seed": 5}, False),
     ):
         chat = ChatTurns(store, product=product)
-        await chat.opened.set_sampling(options)
+        await chat.session.set_sampling(options)
         await chat.send("x")
         (request,) = chat.server.requests
         assert request.has_drawn_seed is is_drawn
@@ -98,7 +98,7 @@ async def answered(store, *scripts) -> ChatTurns:
 
 
 async def rewrite(chat: ChatTurns, text: str, index: int = -1):
-    version = await chat.opened.rewrite(chat.path[index].message_id, text)
+    version = await chat.session.rewrite(chat.path[index].message_id, text)
     await chat.sessions.close()
     return version
 
@@ -115,7 +115,7 @@ async def test_a_rewritten_answer_is_another_version_that_no_server_sees_and_exp
     assert (version.state, version.stats.is_edited) == (AnswerState.COMPLETE, True)
     assert version.stats.completion_tokens is None
     assert len(chat.server.requests) == 2
-    path = await store.open_session(chat.opened.session_id)
+    path = await store.open_session(chat.session.session_id)
     for text in (to_markdown(path), to_text(path)):
         assert "Ferns do well." in text
         assert "Lettuce" not in text
@@ -179,7 +179,7 @@ async def test_words_of_the_user_that_a_server_cannot_continue_are_refused_and_n
 async def test_an_answer_begins_with_the_first_words_and_only_the_next_one_does(store):
     rest = [TextDelta(text=" grow"), TextDelta(text="."), END]
     chat = ChatTurns(store, rest, answer_steps("Yes."), answer_steps("No."))
-    chat.opened.use_first_words("Ferns ", chat.sessions.turn_options.target)
+    chat.session.use_first_words("Ferns ", chat.sessions.turn_options.target)
     await chat.send("What grows in shade?")
     sent = chat.server.requests[0].messages[-1]
     assert (sent.role, sent.text) == (Role.ASSISTANT, "Ferns")
@@ -197,12 +197,12 @@ async def test_a_stop_before_the_first_token_loses_no_first_words(store):
         ([TextDelta(text=" gr"), asyncio.Event()], "Ferns gr"),
     ):
         chat = ChatTurns(store, script)
-        chat.opened.use_first_words("Ferns", chat.sessions.turn_options.target)
+        chat.session.use_first_words("Ferns", chat.sessions.turn_options.target)
         await chat.begin("What grows?", type(script[0]))
         await chat.stop()
         last = (await chat.on_disk())[-1]
         assert (last.text, last.state) == (text, AnswerState.STOPPED)
-        assert chat.opened.prefill == ""
+        assert chat.session.prefill == ""
 
 
 async def test_a_blank_between_two_words_is_added_and_none_within_one(store):

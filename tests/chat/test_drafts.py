@@ -76,9 +76,9 @@ async def test_a_prompt_that_waits_is_no_less_unwritten_where_its_draft_cannot_b
     chat = ChatTurns(store)
     drafts, read = chat.sessions.drafts, store.draft
     drafts._read = AsyncMock(side_effect=StoreUnavailable("no"))
-    chat.opened.enqueue("waiting")
+    chat.session.enqueue("waiting")
     assert not await drafts.write()
-    assert drafts.unwritten() == {chat.opened.session_id: "waiting"}
+    assert drafts.unwritten() == {chat.session.session_id: "waiting"}
     drafts._read = read
     assert await drafts.write()
     assert drafts.unwritten() == {}
@@ -86,11 +86,11 @@ async def test_a_prompt_that_waits_is_no_less_unwritten_where_its_draft_cannot_b
 
 async def test_a_sent_or_queued_prompt_stays_in_the_draft_until_it_is_a_row(store):
     turns = ChatTurns(store, answer_steps("Lettuce."), answer_steps())
-    session_id = turns.opened.session_id
+    session_id = turns.session.session_id
     gate = hold(store, "append")
     turns.sessions.drafts.change(session_id, "next")
     for text in ("What grows?", "And then?"):
-        turns.sessions.send(turns.opened, Prompt(text))
+        turns.sessions.send(turns.session, Prompt(text))
     await turns.until(MessageAdded)
     await is_on_disk(store, session_id, "What grows?\n\nAnd then?\n\nnext")
     gate.set()
@@ -104,14 +104,14 @@ async def test_a_sent_or_queued_prompt_stays_in_the_draft_until_it_is_a_row(stor
 
 async def test_a_prompt_that_the_disk_refused_is_a_row_before_it_leaves_the_draft(store):
     turns = ChatTurns(store, answer_steps("Lettuce."))
-    session_id, append, gate = turns.opened.session_id, store.append, asyncio.Event()
+    session_id, append, gate = turns.session.session_id, store.append, asyncio.Event()
 
     async def refuse(*_) -> None:
         await gate.wait()
         raise StoreUnavailable("locked")
 
     store.append = refuse
-    turns.sessions.send(turns.opened, Prompt("What grows?"))
+    turns.sessions.send(turns.session, Prompt("What grows?"))
     await is_on_disk(store, session_id, "What grows?")
     gate.set()
     await turns.wait()
@@ -248,5 +248,5 @@ async def test_two_windows_with_one_session_each_change_their_own_part_of_its_dr
 
 async def test_a_prompt_that_waits_is_saved_with_the_draft_also_where_nothing_was_typed(store):
     chat = ChatTurns(store)
-    chat.opened.enqueue("waiting")
-    await is_on_disk(store, chat.opened.session_id, "waiting")
+    chat.session.enqueue("waiting")
+    await is_on_disk(store, chat.session.session_id, "waiting")

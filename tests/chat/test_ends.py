@@ -44,11 +44,11 @@ class Row(NamedTuple):
 
 
 def send(chat: ChatTurns) -> None:
-    chat.sessions.send(chat.opened, Prompt("next"))
+    chat.sessions.send(chat.session, Prompt("next"))
 
 
 def compact(chat: ChatTurns) -> None:
-    chat.sessions.compact(chat.opened)
+    chat.sessions.compact(chat.session)
 
 
 def compact_too_early(chat: ChatTurns) -> None:
@@ -125,18 +125,18 @@ async def test_a_turn_ends_once_and_its_error_is_told_at_one_place(store, name):
     chat.breaks_at = row.breaks_at
     row.act(chat)
     if row.stops_at is TurnEnded:
-        chat.opened.stop()
+        chat.session.stop()
     elif row.stops_at is not None:
         await chat.until(row.stops_at)
-        chat.opened.stop()
+        chat.session.stop()
 
     raised: Exception | None = None
     try:
-        ended = await chat.sessions.wait(chat.opened)
+        ended = await chat.sessions.wait(chat.session)
     except (LMChatError, BrokenPipeError) as error:
-        raised, ended = error, chat.opened.last_end
+        raised, ended = error, chat.session.last_end
     assert (raised is not None) == row.is_raised
-    assert ended == chat.opened.last_end
+    assert ended == chat.session.last_end
     assert (ended.state, type(ended.error)) == (row.state, row.error or type(None))
     assert raised in (None, ended.error)
     assert ended.is_shown_in_answer == (row.error is not None and not row.is_raised)
@@ -144,7 +144,7 @@ async def test_a_turn_ends_once_and_its_error_is_told_at_one_place(store, name):
         assert chat.ends[-1] == ended, "the event is what `wait` gives"
     assert len(chat.ends) <= 2, "that of a queued prompt comes behind that of its turn"
 
-    last = chat.opened.last_answer_or_prompt
+    last = chat.session.last_answer_or_prompt
     if row.answer is None:
         assert last is None
         return
@@ -152,8 +152,8 @@ async def test_a_turn_ends_once_and_its_error_is_told_at_one_place(store, name):
     failure = last.failure.message if last.failure else ""
     assert (last.state, failure) == row.answer
     assert list(await chat.on_disk()) == list(chat.path)
-    assert not chat.opened.is_running
+    assert not chat.session.is_running
     chat.breaks_at = None
     chat.use("llama.cpp")
     await chat.send("after")
-    assert chat.opened.last_end.state is COMPLETE, "the next turn is free of it"
+    assert chat.session.last_end.state is COMPLETE, "the next turn is free of it"

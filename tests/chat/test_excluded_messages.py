@@ -26,7 +26,7 @@ async def say(chat: ChatTurns, *texts: str) -> None:
 
 
 async def toggle(chat: ChatTurns, index: int) -> None:
-    await chat.opened.toggle_excluded(chat.path[index].message_id)
+    await chat.session.toggle_excluded(chat.path[index].message_id)
 
 
 def call(call_id: str) -> ToolCallPart:
@@ -54,18 +54,18 @@ async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(st
     chat = ChatTurns(store)
     await say(chat, "a", "b")
     use = chat.sessions.context_window.context_use
-    assert not use(chat.opened).is_estimated
+    assert not use(chat.session).is_estimated
     await toggle(chat, 0)
-    assert use(chat.opened).is_estimated  # the count is of other messages
+    assert use(chat.session).is_estimated  # the count is of other messages
     await chat.send("c")
     assert chat.sent() == ["b", "Lettuce does well.", "c"], "no answer without its prompt"
-    fork = await store.fork(chat.opened.session_id, chat.path[-1].message_id)
+    fork = await store.fork(chat.session.session_id, chat.path[-1].message_id)
     for messages in (await chat.on_disk(), fork.messages, chat.path):
         assert [one.is_excluded for one in messages] == [True, *[False] * 5]
     await toggle(chat, 0)
     await chat.send("d")
     assert chat.sent()[0] == "a"
-    assert not use(chat.opened).is_estimated
+    assert not use(chat.session).is_estimated
 
 
 async def test_nothing_is_taken_out_if_the_disk_fails_or_while_an_answer_runs(store, monkeypatch):
@@ -101,10 +101,10 @@ async def test_the_list_says_what_is_sent_and_what_is_not(store):
     chat = ChatTurns(store)
     await say(chat, "a", "b")
     await toggle(chat, 0)
-    used = chat.sessions.context_window.context_use(chat.opened)
-    estimated = await context_of_next_request(chat.sessions, chat.opened, Prompt("What else?"))
+    used = chat.sessions.context_window.context_use(chat.session)
+    estimated = await context_of_next_request(chat.sessions, chat.session, Prompt("What else?"))
     chat.server.tokens = 1000
-    counted = await context_of_next_request(chat.sessions, chat.opened, Prompt("What else?"))
+    counted = await context_of_next_request(chat.sessions, chat.session, Prompt("What else?"))
     for listed in (estimated, counted):
         assert [(item.author, item.words, item.state) for item in listed.items] == [
             ("you", "a", "not sent"),
@@ -126,8 +126,8 @@ async def test_the_list_is_of_the_messages_for_which_the_request_was_made(store)
     await say(chat, "a")
 
     async def count_late(_request):
-        chat.opened.add(text_message(Role.ASSISTANT, "Late.", parent_id=chat.opened.leaf_id))
+        chat.session.add(text_message(Role.ASSISTANT, "Late.", parent_id=chat.session.leaf_id))
 
     chat.server.count_tokens = count_late
-    listed = await context_of_next_request(chat.sessions, chat.opened, Prompt("b"))
+    listed = await context_of_next_request(chat.sessions, chat.session, Prompt("b"))
     assert [item.words for item in listed.items] == ["a", "Lettuce does well.", "b"]

@@ -31,7 +31,7 @@ def picture(data: bytes = b"\x89PNG garden", *, digest: str = "", size: int = 0)
 async def test_a_prompt_has_its_files_first_and_they_are_sent_with_every_turn(store, notes):
     chat = ChatTurns(store)
     await chat.send("", [notes])
-    assert chat.opened.header.title == "notes.md"
+    assert chat.session.header.title == "notes.md"
     assert (await chat.on_disk())[0].parts == (notes.part,)
     await chat.edit(chat.path[0], "b")
     assert (await chat.on_disk())[0].parts == (notes.part, TextPart(text="b"))

@@ -22,7 +22,7 @@ async def gated(tmp_path):
     await store.aclose()
 
 
-async def opened(store) -> tuple[ChatTurns, list[ChatMessage]]:
+async def session(store) -> tuple[ChatTurns, list[ChatMessage]]:
     """Return a front end that shows the end of a long session, and all its messages."""
     talk = await fill_long(store, COUNT)
     (header,) = await store.list_sessions()
@@ -32,12 +32,12 @@ async def opened(store) -> tuple[ChatTurns, list[ChatMessage]]:
 
 
 async def test_a_long_session_is_opened_with_its_end_and_a_prompt_waits_for_the_rest(gated):
-    chat, talk = await opened(gated)
+    chat, talk = await session(gated)
     window = chat.sessions.context_window
-    assert not chat.opened.has_all_messages
+    assert not chat.session.has_all_messages
     assert list(chat.path) == talk[-MESSAGES_PER_READ:]
-    assert window.plan(chat.opened, "more") is None
-    assert window.context_use(chat.opened) is None
+    assert window.plan(chat.session, "more") is None
+    assert window.context_use(chat.session) is None
     turn = asyncio.create_task(chat.send("and now?"))
     await gated.asked.wait()
     assert not chat.server.requests
@@ -45,29 +45,29 @@ async def test_a_long_session_is_opened_with_its_end_and_a_prompt_waits_for_the_
     await turn
     assert chat.sent() == [*(one.text for one in talk), "and now?"]
     assert len(chat.path) == COUNT + 2
-    assert window.plan(chat.opened, "more").left_out == 0
-    assert window.context_use(chat.opened) is not None
+    assert window.plan(chat.session, "more").left_out == 0
+    assert window.context_use(chat.session) is not None
 
 
 async def test_an_answer_is_regenerated_and_a_prompt_edited_in_its_place(gated):
-    chat, talk = await opened(gated)
+    chat, talk = await session(gated)
     gated.gate.set()
     for place in (COUNT - 1, 1):
         await chat.regenerate(talk[place])
         assert chat.sent() == [one.text for one in talk[:place]]
         assert list(chat.path[:-1]) == talk[:place]
         assert (chat.path[-1].version, chat.path[-1].versions) == (2, 2)
-    await chat.open(chat.opened.session_id)
+    await chat.open(chat.session.session_id)
     await chat.edit(talk[0], "in other words")
     assert chat.sent() == ["in other words"]
 
 
 async def test_another_path_shown_while_older_messages_are_read_is_not_mixed_with_them(gated):
-    chat, talk = await opened(gated)
-    filling = asyncio.create_task(chat.opened.load_older())
+    chat, talk = await session(gated)
+    filling = asyncio.create_task(chat.session.load_older())
     await gated.asked.wait()
     chat.sessions.in_memory.switch_to_path(
-        await gated.choose_path_through(chat.opened.session_id, talk[-1].message_id)
+        await gated.choose_path_through(chat.session.session_id, talk[-1].message_id)
     )
     gated.gate.set()
     await filling
@@ -75,15 +75,15 @@ async def test_another_path_shown_while_older_messages_are_read_is_not_mixed_wit
 
 
 async def test_a_failing_disk_refuses_a_prompt_and_the_next_try_continues(gated):
-    chat, talk = await opened(gated)
+    chat, talk = await session(gated)
     gated.gate.set()
     gated.error = StoreUnavailable("The disk is away.")
     with pytest.raises(StoreUnavailable):
         await chat.send("lost?")
     assert list(chat.path) == talk[-MESSAGES_PER_READ:]
     gated.error = None
-    message = await chat.opened.set_system_prompt("be brief")
-    await chat.opened.load_older()
+    message = await chat.session.set_system_prompt("be brief")
+    await chat.session.load_older()
     assert list(chat.path) == [*talk, message]
     await chat.send("found")
     assert chat.sent() == ["be brief", *(one.text for one in talk), "found"]

@@ -130,7 +130,7 @@ async def test_the_model_gets_told_of_a_declined_call_and_takes_the_next_prompts
         await chat.send("And now?")
         assert sent_messages(server)[: len(before)] == before
         assert chat.path[-1].state is AnswerState.COMPLETE
-        listed = await context_of_next_request(chat.sessions, chat.opened, Prompt("What is left?"))
+        listed = await context_of_next_request(chat.sessions, chat.session, Prompt("What is left?"))
         assert [one.state for one in listed.items] == [""] * len(listed.items)
 
         chat.sessions.turn_options.toolbox = None  # without tools, the same as text
@@ -164,15 +164,15 @@ async def test_an_answer_before_the_first_prompt_is_not_sent_and_cannot_be_regen
             await act(greeting)
     await chat.send("Hello")
     assert chat.sent() == ["Hello"]
-    listed = await context_of_next_request(chat.sessions, chat.opened, Prompt("More"))
+    listed = await context_of_next_request(chat.sessions, chat.session, Prompt("More"))
     assert listed.items[0].state == "not sent"
     assert chat.notes == [], "it is not left out because of the window"
 
 
 async def test_a_look_at_the_next_request_of_a_new_session_has_its_first_words(store):
     chat = ChatTurns(store)
-    chat.opened.use_first_words("Because", chat.sessions.turn_options.target)
-    request = await chat.sessions.next_request(chat.opened, Prompt(""))
+    chat.session.use_first_words("Because", chat.sessions.turn_options.target)
+    request = await chat.sessions.next_request(chat.session, Prompt(""))
     assert [one.text for one in request.messages] == ["", "Because"]
 
 
@@ -183,7 +183,7 @@ async def test_images_of_neighbouring_prompts_stay_beside_their_words(client, st
         server.on(CHAT, error_reply(500, "Compute error."))
         chat = ChatTurns(store, server=client, target=target_at(server.url))
         for text, files in (("a", [image]), ("b", []), ("", [image]), ("d", [])):
-            chat.sessions.send(chat.opened, Prompt(text, tuple(files)))
+            chat.sessions.send(chat.session, Prompt(text, tuple(files)))
             await chat.wait()
         (message,) = sent_messages(server)
         parts = [one.get("text", one["type"]) for one in message["content"]]
@@ -236,19 +236,19 @@ def words_of(content: Any) -> str:
     return "\n\n".join(one["text"] for one in content if one["type"] == "text")
 
 
-async def body_of_turn(chat: ChatTurns, opened: OpenSession, kind: str) -> list[dict[str, Any]]:
+async def body_of_turn(chat: ChatTurns, session: OpenSession, kind: str) -> list[dict[str, Any]]:
     """Return the messages of the next request of a session, as its server would get them."""
-    path, turn_settings = opened.messages, chat.sessions.turn_options.settings({})
+    path, turn_settings = session.messages, chat.sessions.turn_options.settings({})
     if kind in TYPED:
-        request = await chat.sessions.next_request(opened, Prompt(TYPED[kind]))
+        request = await chat.sessions.next_request(session, Prompt(TYPED[kind]))
     else:
         last_id = path[-1].message_id
         start = (
             continued(path, last_id, None)
             if kind == "continue"
-            else regenerated(path, last_id, prefill=opened.prefill)
+            else regenerated(path, last_id, prefill=session.prefill)
         )
-        request = await chat.sessions.request_of(opened, start, turn_settings)
+        request = await chat.sessions.request_of(session, start, turn_settings)
     return json.loads((await chat.server.prepare(request)).body)["messages"]
 
 
@@ -267,17 +267,17 @@ async def test_of_any_history_prompts_and_answers_take_turns_and_results_have_th
     await store.save_file(PIXEL)
     chat = ChatTurns(store, server=client, box=toolbox() if has_tools else None)
     chat.use(product, window=window)
-    session = Session(header=chats.header("Any"), messages=MessagePath(path))
-    opened = chat.sessions.in_memory.switch_to_path(session)
+    stored = Session(header=chats.header("Any"), messages=MessagePath(path))
+    session = chat.sessions.in_memory.switch_to_path(stored)
     if prefill:
-        opened.use_first_words(prefill, None)
+        session.use_first_words(prefill, None)
     role = path[-1].role if path else Role.SYSTEM
     is_begun = role is Role.ASSISTANT and has_text_to_continue(path[-1])
     can_repeat = is_begun if kind == "continue" else role in (Role.USER, Role.ASSISTANT)
     if kind not in TYPED and not can_repeat:
         kind = "send"
     try:
-        sent = await body_of_turn(chat, opened, kind)
+        sent = await body_of_turn(chat, session, kind)
     except RequestInvalid:  # what cannot be continued, and first words that cannot be sent
         assert kind not in TYPED or prefill
         return

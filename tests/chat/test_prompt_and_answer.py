@@ -65,17 +65,17 @@ async def test_a_prompt_is_shown_then_on_the_disk_then_sent_and_its_answer_is_ke
     assert (reply.text, reply.reasoning) == ("Lettuce does well.", "hm")
     assert (reply.state, reply.parent_id) == (AnswerState.COMPLETE, prompt.message_id)
     assert reply.stats.completion_tokens == 3
-    assert chat.opened.header.title == "What grows in shade?"
-    assert not chat.opened.is_running
+    assert chat.session.header.title == "What grows in shade?"
+    assert not chat.session.is_running
     await chat.send("And in the sun?")  # without the thought
     assert chat.sent() == ["Be brief.", prompt.text, reply.text, "And in the sun?"]
 
 
 async def test_the_preview_of_a_prompt_is_the_request_that_the_server_gets(store):
     chat = ChatTurns(store, box=toolbox(), system_prompt="Be brief.", seed=42)
-    chat.opened.use_first_words("Ferns", chat.sessions.turn_options.target)
+    chat.session.use_first_words("Ferns", chat.sessions.turn_options.target)
     for text in ("What grows in shade?", "And in the sun?"):
-        preview = await chat.sessions.next_request(chat.opened, Prompt(text))
+        preview = await chat.sessions.next_request(chat.session, Prompt(text))
         await chat.send(text)
         sent = chat.server.requests[-1]
         assert chat.sent() == [message.text for message in preview.messages]
@@ -93,7 +93,7 @@ async def test_a_disk_that_fails_stops_no_answer_and_all_is_written_in_order_whe
     await chat.send("two")
     assert len(chat.server.requests) == 2
     assert queue.warning is FULL
-    unsaved = chat.opened
+    unsaved = chat.session
     chat.sessions.in_memory.switch_to_new()
     assert await chat.sessions.in_memory.find_or_load(unsaved.session_id) is unsaved
     assert [header.title for header in chat.sessions.in_memory.unsaved()] == ["one"]
@@ -175,8 +175,8 @@ async def test_a_front_end_that_cannot_show_an_event_ends_the_request_and_the_an
 ):
     chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), END, asyncio.Event()])
     chat.breaks_at = StreamFinished
-    chat.sessions.send(chat.opened, Prompt("x"))
-    chat.sessions.send(chat.opened, Prompt("y"))
+    chat.sessions.send(chat.session, Prompt("x"))
+    chat.sessions.send(chat.session, Prompt("y"))
     with pytest.raises(BrokenPipeError):
         await chat.wait()
     reply = (await chat.on_disk())[-1]
@@ -193,7 +193,7 @@ async def test_a_prompt_is_saved_although_its_turn_cannot_be_shown_and_the_error
     chat.breaks_at = kind
     with pytest.raises(BrokenPipeError):
         await chat.send("x")
-    await chat.opened.wait_until_saved()
+    await chat.session.wait_until_saved()
     assert chat.returned == []
     assert (await chat.on_disk())[0].text == "x"
 
@@ -201,13 +201,13 @@ async def test_a_prompt_is_saved_although_its_turn_cannot_be_shown_and_the_error
 async def test_a_changed_system_prompt_holds_for_another_version_of_what_is_above_it(store):
     chat = ChatTurns(store, system_prompt="Be kind.")
     await chat.send("one")
-    await chat.opened.set_system_prompt("Be brief.")
+    await chat.session.set_system_prompt("Be brief.")
     await chat.regenerate(chat.path[2])
     assert chat.sent() == ["Be brief.", "one"]
     roles = [message.role for message in chat.path]
     assert roles == [Role.SYSTEM, Role.USER, Role.SYSTEM, Role.ASSISTANT]
     assert (chat.path[1].version, chat.path[1].versions) == (2, 2)
-    await chat.opened.set_system_prompt("Be rude.")
+    await chat.session.set_system_prompt("Be rude.")
     await chat.edit(chat.path[1], "two")
     assert chat.sent() == ["Be rude.", "two"]
     await chat.send("three")
@@ -219,7 +219,7 @@ async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in
     gate = asyncio.Event()
     chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), gate, TextDelta(text="."), END])
     await chat.begin("one", TextDelta)
-    first = chat.opened
+    first = chat.session
     with pytest.raises(RequestInvalid):
         await chat.regenerate(chat.path[0])
     chat.sessions.in_memory.switch_to_new()
@@ -253,13 +253,13 @@ async def test_a_path_that_is_shown_while_its_answer_streams_or_is_saved_has_the
 
     async def show() -> None:
         last_id = chat.path[-1].message_id
-        in_memory.switch_to_path(await in_memory.choose_path(chat.opened.session_id, last_id))
+        in_memory.switch_to_path(await in_memory.choose_path(chat.session.session_id, last_id))
 
     await chat.begin("one", TextDelta)
-    before = use(chat.opened)
+    before = use(chat.session)
     await show()
-    assert use(chat.opened) == before, "its tokens are counted once"
-    assert chat.opened.shown_messages[-1].text == text
+    assert use(chat.session) == before, "its tokens are counted once"
+    assert chat.session.shown_messages[-1].text == text
     gate.set()
     await is_saving.wait()
     await show()
@@ -271,7 +271,7 @@ async def test_a_path_that_is_shown_while_its_answer_streams_or_is_saved_has_the
 
 async def test_an_ended_session_is_read_from_the_disk_again_and_unread_until_it_is_shown(store):
     chat = ChatTurns(store)
-    first = chat.opened
+    first = chat.session
     chat.sessions.send(first, Prompt("one"))
     chat.sessions.in_memory.switch_to_new()
     await chat.sessions.wait(first)
@@ -338,7 +338,7 @@ async def test_thought_and_text_are_separate_on_the_disk_while_the_answer_stream
         "Four",
         AnswerState.STREAMING,
     )
-    shown = chat.opened.shown_messages[-1]
+    shown = chat.session.shown_messages[-1]
     assert (shown.reasoning, shown.text) == ("Let me see: 2+2", "Four")
     with suppress(asyncio.CancelledError):
         await chat.stop()
@@ -351,7 +351,7 @@ async def test_a_refusal_is_kept_apart_and_is_what_was_said(store):
     assert reply.parts == (RefusalPart(text="I cannot."),)
     assert (reply.text, reply.state) == ("I cannot.", AnswerState.COMPLETE)
     (found,) = await store.search("cannot")
-    assert found.session_id == chat.opened.session_id
+    assert found.session_id == chat.session.session_id
 
 
 async def test_a_mistake_in_the_stats_of_an_answer_costs_none_of_its_text(store, caplog):

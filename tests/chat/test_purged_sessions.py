@@ -38,7 +38,7 @@ async def begun(store, *answers, **settings) -> ChatTurns:
 
 
 async def say(chat: ChatTurns, text: str) -> None:
-    chat.sessions.send(chat.opened, Prompt(text))
+    chat.sessions.send(chat.session, Prompt(text))
     await chat.wait()
 
 
@@ -50,12 +50,12 @@ async def test_the_next_prompt_in_a_purged_session_begins_a_new_one_without_the_
     store, other, tmp_path
 ):
     chat = await begun(store, answer_steps("Kale."), system_prompt="Be brief.")
-    old_id = chat.opened.session_id
+    old_id = chat.session.session_id
     chat.sessions.drafts.change(old_id, "next words")
     await chat.sessions.drafts.write()
     await other.purge(old_id)
     await say(chat, "And then?")
-    new_id = chat.opened.session_id
+    new_id = chat.session.session_id
     assert new_id != old_id
     assert chat.texts == ["Be brief.", "And then?", "Kale."]
     assert chat.sent() == ["Be brief.", "And then?"]
@@ -74,33 +74,33 @@ async def test_the_next_prompt_in_a_purged_session_begins_a_new_one_without_the_
 
 async def test_nothing_that_a_window_does_brings_a_purged_session_back(store, other, tmp_path):
     chat = await begun(store, *[answer_steps("Kale.")] * 4)
-    opened, in_memory = chat.opened, chat.sessions.in_memory
-    old_id, answer = opened.session_id, opened.messages[-1]
+    session, in_memory = chat.session, chat.sessions.in_memory
+    old_id, answer = session.session_id, session.messages[-1]
     chat.sessions.drafts.change(old_id, "typed secret")
     await chat.sessions.drafts.write()
     await other.purge(old_id)
 
-    await opened.rewrite(answer.message_id, "Rewritten secret")
-    await opened.wait_until_saved()
+    await session.rewrite(answer.message_id, "Rewritten secret")
+    await session.wait_until_saved()
     await store.save_bookmark(old_id, "secret place")
-    await opened.set_sampling({"stop": ["secret"]})
+    await session.set_sampling({"stop": ["secret"]})
     for act in (
-        opened.toggle_excluded(opened.messages[0].message_id),
+        session.toggle_excluded(session.messages[0].message_id),
         in_memory.choose_path(old_id, answer.message_id),
-        in_memory.delete(opened, answer.message_id),
+        in_memory.delete(session, answer.message_id),
         store.fork(old_id, answer.message_id),
         store.update_session(old_id, {"title": "secret", "tags": ("secret",)}),
     ):
         with pytest.raises(LMChatError):
             await act
-    chat.sessions.regenerate(opened, opened.messages[0])
+    chat.sessions.regenerate(session, session.messages[0])
     await chat.wait()
-    failure = opened.messages[-1].failure
+    failure = session.messages[-1].failure
     assert failure is not None
     assert failure.message == SessionPurged().message
-    chat.sessions.compact(opened)
+    chat.sessions.compact(session)
     with pytest.raises(LMChatError):
-        await chat.sessions.wait(opened)
+        await chat.sessions.wait(session)
     await chat.sessions.close()
     await chat.sessions.drafts.write()
     assert chat.sessions.save_queue.warning is None
@@ -116,9 +116,9 @@ async def test_an_answer_that_streams_while_its_session_is_purged_is_in_no_file(
     chat = ChatTurns(
         store, half("Turnips in secret", gate, " and secret kale."), answer_steps("Kale.")
     )
-    chat.sessions.send(chat.opened, Prompt("What grows in secret?"))
+    chat.sessions.send(chat.session, Prompt("What grows in secret?"))
     await chat.until(TextDelta)
-    await other.purge(chat.opened.session_id)
+    await other.purge(chat.session.session_id)
     gate.set()
     await chat.wait()
     assert await other.list_sessions() == ()
@@ -135,15 +135,15 @@ async def test_an_answer_that_streams_while_it_is_deleted_and_purged_is_in_no_fi
 ):
     gate = asyncio.Event()
     chat = await begun(store, half("Sacred turnips", gate, " and sacred kale."))
-    chat.sessions.send(chat.opened, Prompt("What grows as sacred?"))
+    chat.sessions.send(chat.session, Prompt("What grows as sacred?"))
     await chat.until(AnswerBegun)
     await until(lambda: b"acred turnips" in all_text(tmp_path), "the file of the answer")
-    await other.delete_message(chat.opened.session_id, chat.path[-2].message_id)
+    await other.delete_message(chat.session.session_id, chat.path[-2].message_id)
     await other.purge(is_with_messages=True)
     assert b"acred" not in all_text(tmp_path)
     gate.set()
     await chat.wait()
-    assert len(await other.tree(chat.opened.session_id)) == 2
+    assert len(await other.tree(chat.session.session_id)) == 2
     assert b"acred" not in all_text(tmp_path)
 
 
@@ -156,7 +156,7 @@ async def test_a_prompt_that_waited_for_the_disk_during_the_purge_is_not_lost(st
 
     store.append = busy
     await say(chat, "And then?")
-    await other.purge(chat.opened.session_id)
+    await other.purge(chat.session.session_id)
     store.append = append
     await until(lambda: chat.sessions.save_queue.warning is None, "the end of the warning")
     (header,) = await other.list_sessions()
@@ -170,10 +170,10 @@ async def test_a_prompt_that_waited_for_the_disk_during_the_purge_is_not_lost(st
 
 async def test_a_queued_and_a_typed_text_of_a_purged_session_stay(store, other):
     chat = await begun(store, answer_steps("Kale."))
-    old_id = chat.opened.session_id
+    old_id = chat.session.session_id
     await other.purge(old_id)
     chat.sessions.turn_options.use_target(None)
-    chat.sessions.send(chat.opened, Prompt("queued"))
+    chat.sessions.send(chat.session, Prompt("queued"))
     chat.sessions.drafts.change(old_id, "typed since")
     await chat.sessions.drafts.write()
     assert await other.draft(old_id) == ""
@@ -184,7 +184,7 @@ async def test_a_queued_and_a_typed_text_of_a_purged_session_stay(store, other):
     await chat.sessions.drafts.write()
     assert chat.texts == ["queued", "Kale."]
     assert await drafts_of(other) == ["typed since"]
-    assert await other.draft(chat.opened.session_id) == "typed since"
+    assert await other.draft(chat.session.session_id) == "typed since"
 
 
 async def drafts_of(store: Store) -> list[str]:
@@ -199,7 +199,7 @@ async def test_a_session_that_expires_in_the_trash_while_a_window_shows_it_stays
     clock = Clock()
     async with aclosing(store_at(tmp_path, clock)) as store:
         chat = await begun(store, answer_steps("Kale."), answer_steps("Leek."))
-        old_id = chat.opened.session_id
+        old_id = chat.session.session_id
         await store.update_session(old_id, {"deleted_at": clock()})
         await say(chat, "Still here?")
         assert (await store.list_sessions())[0].session_id == old_id  # a message restores it
@@ -216,10 +216,10 @@ async def test_a_session_that_expires_in_the_trash_while_a_window_shows_it_stays
 
 async def test_a_purged_session_that_is_imported_again_goes_on(store, other):
     chat = await begun(store, answer_steps("Kale."))
-    session = await store.open_session(chat.opened.session_id)
-    await other.purge(chat.opened.session_id)
+    session = await store.open_session(chat.session.session_id)
+    await other.purge(chat.session.session_id)
     assert await other.import_session(session) is None
     await say(chat, "And then?")
     (header,) = await other.list_sessions()
-    assert header.session_id == chat.opened.session_id == session.header.session_id
+    assert header.session_id == chat.session.session_id == session.header.session_id
     assert len((await other.open_session(header.session_id)).messages) == 4

@@ -30,7 +30,7 @@ def prompts(chat: ChatTurns) -> list[str]:
 async def test_a_queue_is_sent_in_order_in_its_own_session_after_good_ends_and_stops(store):
     gate = asyncio.Event()
     chat = ChatTurns(store, [*HALF, gate, END], [*HALF, asyncio.Event()], answer_steps("Last."))
-    first = chat.opened
+    first = chat.session
     for text in ("one", "two", "three"):
         chat.sessions.send(first, Prompt(text))
     assert first.queue == ("two", "three")
@@ -57,7 +57,7 @@ async def test_after_a_failure_the_queue_returns_in_order_also_behind_another_se
     for script in ([AWAY], [*HALF, StreamInterrupted("It broke off.")]):
         gate = asyncio.Event()
         chat = ChatTurns(store, [gate, *script])
-        first = chat.opened
+        first = chat.session
         for text in ("one", "two", "three"):
             chat.sessions.send(first, Prompt(text))
         chat.sessions.in_memory.switch_to_new()
@@ -74,28 +74,28 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
     await chat.send("one")
     gate = asyncio.Event()
     load = chat.server.model_lists.load(target.model, lambda _: gate.wait())
-    chat.sessions.send(chat.opened, Prompt("two"))
-    assert chat.opened.is_waiting
+    chat.sessions.send(chat.session, Prompt("two"))
+    assert chat.session.is_waiting
     gate.set()
     await load
     chat.sessions.send_waiting(has_loaded=True)
     await chat.wait()
     assert chat.texts == ["one", "There.", "two", "Two."]
     chat.sessions.turn_options.use_target(None)
-    chat.sessions.send(chat.opened, Prompt("three"))
+    chat.sessions.send(chat.session, Prompt("three"))
     chat.sessions.return_waiting()
     assert chat.returned == ["three"]
-    assert chat.opened.queue == ()
+    assert chat.session.queue == ()
 
 
 async def test_a_prompt_behind_an_answer_waits_for_the_model_that_was_chosen_meanwhile(store):
     chat = ChatTurns(store)
-    chat.sessions.send(chat.opened, Prompt("one"))
-    chat.sessions.send(chat.opened, Prompt("two"))
+    chat.sessions.send(chat.session, Prompt("one"))
+    chat.sessions.send(chat.session, Prompt("two"))
     target, gate = chat.sessions.turn_options.target, asyncio.Event()
     load = chat.server.model_lists.load(target.model, lambda _: gate.wait())
     await chat.wait()
-    assert (chat.opened.queue, chat.returned) == (("two",), [])
+    assert (chat.session.queue, chat.returned) == (("two",), [])
     gate.set()
     await load
     chat.sessions.send_waiting(has_loaded=True)
@@ -132,9 +132,9 @@ async def test_a_stop_while_an_answer_is_saved_changes_its_end_only_if_calls_wou
     store.end_answer = end_slowly
     chat = ChatTurns(store, [RequestSent(), *said], answer_steps("Two."), box=toolbox())
     for text in ("one", "two"):
-        chat.sessions.send(chat.opened, Prompt(text))
+        chat.sessions.send(chat.session, Prompt(text))
     await is_saving.wait()
-    assert chat.opened.stop()
+    assert chat.session.stop()
     may_save.set()
     await chat.wait()
     assert chat.ends[0].state is end
@@ -152,8 +152,8 @@ async def test_a_model_that_is_loaded_while_the_failed_answer_is_saved_loses_no_
 
     store.end_answer = end_slowly
     chat = ChatTurns(store, [NOT_LOADED])
-    chat.sessions.send(chat.opened, Prompt("one"))
-    chat.sessions.send(chat.opened, Prompt("two"))
+    chat.sessions.send(chat.session, Prompt("one"))
+    chat.sessions.send(chat.session, Prompt("two"))
     await is_saving.wait()
     chat.sessions.send_waiting(has_loaded=True)
     may_save.set()
@@ -175,20 +175,20 @@ async def filled(store, *scripts) -> ChatTurns:
     chat = ChatTurns(store, *nearly_full(*scripts), window=1000, auto_compact=True)
     for text in "abc":
         await chat.send(text)
-    chat.sessions.send(chat.opened, Prompt("d"))
+    chat.sessions.send(chat.session, Prompt("d"))
     return chat
 
 
 async def test_a_prompt_for_a_full_window_follows_a_summary_also_a_stopped_one(store):
     gate = asyncio.Event()
     chat = await filled(store, [gate, *answer_steps("They spoke.")], answer_steps("D."))
-    await until(lambda: chat.opened.queue == ("d",), "the prompt behind the summary")
+    await until(lambda: chat.session.queue == ("d",), "the prompt behind the summary")
     gate.set()
     await chat.wait()
     assert chat.texts[1:] == ["They spoke.", "b", "B.", "c", "C.", "d", "D."]
     chat = await filled(store, [*HALF, asyncio.Event()], answer_steps("D."))
-    await until(lambda: chat.opened.turn.summary, "the summary")
-    chat.opened.stop()
+    await until(lambda: chat.session.turn.summary, "the summary")
+    chat.session.stop()
     await chat.wait()
     assert chat.texts == ["a", "A.", "b", "B.", "c", "C.", "d", "D."]
 
@@ -196,7 +196,7 @@ async def test_a_prompt_for_a_full_window_follows_a_summary_also_a_stopped_one(s
 async def test_a_wait_that_is_cancelled_during_a_summary_sends_no_prompt_behind_it(store):
     chat = await filled(store, [*HALF, asyncio.Event()])
     waiting = asyncio.create_task(chat.wait())
-    await until(lambda: chat.opened.turn.summary, "the summary")
+    await until(lambda: chat.session.turn.summary, "the summary")
     waiting.cancel()
     await asyncio.wait([waiting])
     assert chat.returned == ["d"]
@@ -205,7 +205,7 @@ async def test_a_wait_that_is_cancelled_during_a_summary_sends_no_prompt_behind_
 
 async def test_a_stop_before_its_turn_has_begun_makes_no_summary_of_a_prompt(store):
     chat = await filled(store)
-    await chat.sessions.stop_and_wait(chat.opened)
+    await chat.sessions.stop_and_wait(chat.session)
     assert chat.ends[-1].state is AnswerState.STOPPED
     assert prompts(chat) == ["a", "b", "c", "d"]
     assert len(chat.server.requests) == 3
@@ -226,8 +226,8 @@ async def test_a_session_in_which_prompts_only_wait_is_listed_by_the_words_or_fi
     chat.sessions.turn_options.use_target(None)
     notes = FilePart(digest="0" * 64, name="notes.md", media_type="text/markdown", size=1)
     for text in (f"{file_line(notes)}What grows?", file_line(notes)):
-        chat.sessions.send(chat.opened, Prompt.of(text))
-        chat.sessions.send(chat.opened, Prompt("and in shade?"))
+        chat.sessions.send(chat.session, Prompt.of(text))
+        chat.sessions.send(chat.session, Prompt("and in shade?"))
         assert chat.sessions.in_memory.only_queued() == [], "it is the shown one"
         chat.sessions.in_memory.switch_to_new()
         (listed,) = chat.sessions.in_memory.only_queued()
@@ -239,34 +239,34 @@ async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_tha
     title = answer_steps("Title: **Lettuce in pots**.")
     chat = ChatTurns(store, answer_steps(), title, auto_title=True)
     await chat.send("What grows in shade?")
-    await until(lambda: chat.opened.header.title == "Lettuce in pots", "the title")
-    assert (await store.open_session(chat.opened.session_id)).header.title == "Lettuce in pots"
+    await until(lambda: chat.session.header.title == "Lettuce in pots", "the title")
+    assert (await store.open_session(chat.session.session_id)).header.title == "Lettuce in pots"
 
     gate = asyncio.Event()
     chat = ChatTurns(store, answer_steps(), [gate, *title], auto_title=True)
     await chat.send("What grows in shade?")
     await until(lambda: len(chat.server.requests) == 2, "the request for a title")
-    renamed = await store.update_session(chat.opened.session_id, {"title": "Mine"})
+    renamed = await store.update_session(chat.session.session_id, {"title": "Mine"})
     gate.set()  # before memory has the title of the user
     await until(lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end")
-    assert (await store.open_session(chat.opened.session_id)).header == renamed
-    assert chat.opened.header.title == "What grows in shade?"
+    assert (await store.open_session(chat.session.session_id)).header == renamed
+    assert chat.session.header.title == "What grows in shade?"
 
     gate = asyncio.Event()  # another lmchat deletes the session meanwhile: no title is kept
     chat = ChatTurns(store, answer_steps(), [gate, *title], auto_title=True)
     await chat.send("What grows in shade?")
     await until(lambda: len(chat.server.requests) == 2, "the request for a title")
-    await store.purge(chat.opened.session_id, is_with_messages=True)
+    await store.purge(chat.session.session_id, is_with_messages=True)
     gate.set()
     await until(lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end")
-    assert chat.opened.header.title == "What grows in shade?"
+    assert chat.session.header.title == "What grows in shade?"
 
     chat = ChatTurns(store, answer_steps(), [asyncio.Event()], auto_title=True)
     await chat.send("What grows in shade?")
     await until(lambda: len(chat.server.requests) == 2, "the question about a title")
     await chat.send("And in the sun?")
     assert chat.server.stopped == 1
-    assert chat.opened.header.title == "What grows in shade?"
+    assert chat.session.header.title == "What grows in shade?"
 
 
 async def test_a_title_that_was_cut_is_not_taken_but_its_first_whole_line_is(store):
@@ -282,7 +282,7 @@ async def test_a_title_that_was_cut_is_not_taken_but_its_first_whole_line_is(sto
         await until(
             lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end"
         )
-        assert chat.opened.header.title == title
+        assert chat.session.header.title == title
 
 
 async def test_a_title_is_asked_of_the_model_that_has_answered(store):
@@ -296,7 +296,7 @@ async def test_a_title_is_asked_of_the_model_that_has_answered(store):
     )
     gate.set()
     await turn
-    await until(lambda: chat.opened.header.title == "Lettuce", "the title")
+    await until(lambda: chat.session.header.title == "Lettuce", "the title")
     assert [request.target.model_id for request in chat.server.requests] == ["qwen3-8b", "qwen3-8b"]
 
 

@@ -32,14 +32,14 @@ async def chat_at(client, store, url, tokens: int) -> ChatTurns:
 
 async def use_tokens(chat: ChatTurns, tokens: int) -> None:
     options = {"temperature": 0.0, "seed": 1, "max_tokens": tokens}
-    await chat.opened.set_sampling(options)
+    await chat.session.set_sampling(options)
 
 
 async def asked(client, store, url, tokens: int, *, prefill: str = "") -> ChatTurns:
     """Return a session with one answer."""
     chat = await chat_at(client, store, url, tokens)
     if prefill:
-        chat.opened.use_first_words(prefill, chat.sessions.turn_options.target)
+        chat.session.use_first_words(prefill, chat.sessions.turn_options.target)
     await chat.send(PROMPT)
     return chat
 
@@ -88,8 +88,8 @@ async def test_an_answer_is_continued_as_if_it_had_never_been_cut(real_server, c
         assert chat.path[-1].text == whole.text
     await use_tokens(chat, 20)
     written = "Adding numbers is easy:  first you tak"
-    opened = chat.opened
-    version = await opened.rewrite(opened.messages[-1].message_id, f"{written} \n")
+    session = chat.session
+    version = await session.rewrite(session.messages[-1].message_id, f"{written} \n")
     await chat.continue_answer(version)
     rest = await sent_directly(url, written, 20)
     assert chat.path[-1].text == written + rest

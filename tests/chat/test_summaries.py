@@ -48,7 +48,7 @@ async def test_a_summary_takes_the_place_of_the_older_messages_on_a_new_branch(s
     assert chat.path == await chat.on_disk()
     assert chat.path[2].stats.completion_tokens == 3
     assert TokenEstimator().use(target(), chat.path).is_estimated
-    tree = await store.tree(chat.opened.session_id)
+    tree = await store.tree(chat.session.session_id)
     assert {one.message_id for one in old} <= {one.message_id for one in tree}
     await chat.send("d")
     assert chat.sent() == [*compacted, "d"]
@@ -60,7 +60,7 @@ async def test_a_summary_keeps_calls_with_their_results_and_the_last_system_prom
         store, answer_steps("A."), read, answer_steps("B."), answer_steps("C."), box=toolbox()
     )
     await chat.send("a")
-    await chat.opened.set_system_prompt("Be kind.")
+    await chat.session.set_system_prompt("Be kind.")
     await chat.send("b")
     await chat.send("c")
     kept = [(one.role, one.text, one.tool_result) for one in chat.path[3:]]
@@ -107,7 +107,7 @@ async def test_a_summary_that_fails_changes_nothing(store):
     broken = [TextDelta(text="Th"), StreamInterrupted("It broke off.")]
     thought = [ReasoningDelta(text="Hm."), END]
     chat = await talked(store, broken, thought)
-    before, header = chat.path, chat.opened.header
+    before, header = chat.path, chat.session.header
     append = store.append_branch
     for append_branch, words in (
         (append, "It broke off. Nothing has changed"),
@@ -118,7 +118,7 @@ async def test_a_summary_that_fails_changes_nothing(store):
         with pytest.raises(LMChatError) as failed:
             await chat.compact()
         assert failed.value.message_with_hint.startswith(words)
-        assert (chat.path, chat.opened.header) == (before, header)
+        assert (chat.path, chat.session.header) == (before, header)
     assert len(await store.tree(header.session_id)) == len(TALK)
 
 
@@ -150,7 +150,7 @@ async def test_a_part_of_a_summary_takes_no_message_away(store):
 async def test_a_summary_has_none_of_the_options_that_limit_the_answers_of_the_session(store):
     chat = await talked(store, max_tokens=9, temperature=0.1)
     limits = {"stop": ("A",), "grammar": "root ::= [A]", "t_max_predict_ms": 5, "top_k": 3}
-    await chat.opened.set_sampling(limits)
+    await chat.session.set_sampling(limits)
     await chat.compact()
     assert set_options(chat.server.requests[-1]) == {"temperature": 0.1, "top_k": 3}
     await chat.send("d")
@@ -163,20 +163,20 @@ async def test_a_stopped_summary_changes_nothing_but_what_the_user_changed_meanw
     )
     before = chat.path
     chat.events.clear()
-    chat.sessions.compact(chat.opened)
+    chat.sessions.compact(chat.session)
     await chat.until(TextDelta)
-    chat.opened.update_header(replace(chat.opened.header, title="Garden", tags=("beds",)))
-    await chat.opened.set_sampling({"temperature": 0.5})
-    shown = [message.text for message in chat.opened.shown_messages]
+    chat.session.update_header(replace(chat.session.header, title="Garden", tags=("beds",)))
+    await chat.session.set_sampling({"temperature": 0.5})
+    shown = [message.text for message in chat.session.shown_messages]
     assert shown == [*TALK, COMPACT_PROMPT, "Th"]
     assert [one.text for one in await chat.on_disk()] == TALK
     with pytest.raises(RequestInvalid, match="still streaming"):
-        chat.opened.require_free_end()
+        chat.session.require_free_end()
     await chat.stop()
     assert chat.path == before
     await chat.send("d")
     assert [one.text for one in await chat.on_disk()] == [*TALK, "d", "D."]
     assert chat.server.stopped == 1
-    header = chat.opened.header
+    header = chat.session.header
     assert (header.title, header.tags) == ("Garden", ("beds",))
     assert header.sampling == {"temperature": 0.5}

@@ -55,8 +55,8 @@ async def test_the_wait_for_tool_servers_is_a_stage_of_its_own_and_a_stop_ends_i
     chat = ChatTurns(store, answer_steps("Read."), answer_steps("Read."), box=toolbox(host))
     sending = asyncio.create_task(chat.send("Read"))
     await host.asked.wait()
-    assert chat.opened.turn.stats.stage_word == "starting tools"
-    chat.opened.stop()
+    assert chat.session.turn.stats.stage_word == "starting tools"
+    chat.session.stop()
     await sending
     assert (chat.path[-1].state, chat.server.requests) == (AnswerState.STOPPED, [])
     host.asked.clear()
@@ -123,7 +123,7 @@ async def test_questions_come_one_by_one_before_any_call_runs_and_a_late_decisio
     chat.decide(Decision(choice=ApprovalScope.ONCE))
     await asyncio.sleep(0)
     assert host.calls == []
-    assert chat.opened.question is None
+    assert chat.session.question is None
     assert results(chat) == [(AnswerState.STOPPED, "")] * 2
 
 
@@ -142,12 +142,12 @@ async def test_a_call_that_has_ended_keeps_its_result_if_a_stop_comes_while_anot
         await save(header, *messages, **more)
 
     chat.sessions.save_queue.save = save_later
-    chat.sessions.send(chat.opened, Prompt("Read all"))
+    chat.sessions.send(chat.session, Prompt("Read all"))
     await is_saving.wait()
     await until(lambda: len(host.calls) == 3, "the calls")
-    chat.opened.stop()
+    chat.session.stop()
     may_save.set()
-    await chat.opened.wait_until_saved()
+    await chat.session.wait_until_saved()
     ended = [(AnswerState.COMPLETE, "text of a"), (AnswerState.COMPLETE, "text of b")]
     assert results(chat) == [*ended, (AnswerState.STOPPED, "")]
     assert await chat.on_disk() == chat.path
@@ -203,8 +203,8 @@ async def test_while_a_turn_may_call_tools_no_branch_is_shown_and_no_system_prom
         await chat.send("one")
         await chat.begin("two", TextDelta)
         acts = (
-            chat.opened.require_free_end,
-            lambda chat=chat: chat.sessions.in_memory.changing_path(chat.opened.session_id),
+            chat.session.require_free_end,
+            lambda chat=chat: chat.sessions.in_memory.changing_path(chat.session.session_id),
         )
         for act in acts:
             if is_free:

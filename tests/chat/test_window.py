@@ -87,7 +87,7 @@ async def test_a_window_that_a_refusal_has_named_holds_for_the_next_prompts(stor
         await chat.send(DIGITS)
         assert len(chat.server.requests) == count + number, "none is refused again"
     window, target = chat.sessions.context_window, chat.sessions.turn_options.target
-    assert window.context_use(chat.opened).limit == WINDOW
+    assert window.context_use(chat.session).limit == WINDOW
     assert chat.path[-1].stats.context == WINDOW
     larger = replace(target, model=replace(target.model, context_loaded=8192))
     assert window.meter.window(larger) == 8192, "the list tells a new one"
@@ -141,7 +141,7 @@ async def test_a_refusal_of_an_image_shortens_the_request_and_teaches_nothing_ab
     await chat.send(DIGITS)
     await chat.send("And now?")
     image = FilePart(name="a.png", media_type="image/png", digest="0" * 64, size=9, tokens=85)
-    chat.sessions.send(chat.opened, Prompt("What grows here?", (image,)))
+    chat.sessions.send(chat.session, Prompt("What grows here?", (image,)))
     await chat.wait()
     assert len(chat.sent(2)) > len(chat.sent(3)) >= 2
     meter = chat.sessions.context_window.meter
@@ -174,7 +174,7 @@ async def test_a_first_prompt_that_is_refused_leaves_no_session_and_no_title(sto
     assert refused.value.kind == "context_overflow"
     assert chat.path == ()
     assert await store.list_sessions() == ()
-    assert chat.opened.header.title == ""
+    assert chat.session.header.title == ""
 
 
 async def test_an_answer_after_calls_fails_if_their_results_do_not_fit(store):
@@ -221,11 +221,11 @@ async def test_an_answer_to_a_prompt_that_was_cut_says_so_for_good(store):
     answer = (await chat.on_disk())[-1]
     assert (answer.state, answer.stats.is_prompt_cut) == (AnswerState.COMPLETE, True)
     for write in (to_markdown, to_text, to_html):
-        exported = write(await store.open_session(chat.opened.session_id))
+        exported = write(await store.open_session(chat.session.session_id))
         assert "The server has left out a part of the prompt." in exported
 
     # what the server has counted is not all of the session
-    assert chat.sessions.context_window.context_use(chat.opened).tokens > 6000
+    assert chat.sessions.context_window.context_use(chat.session).tokens > 6000
 
     end = [UsageReported(prompt_tokens=258, completion_tokens=0), StreamFinished(reason="stop")]
     thought = [ReasoningDelta(text="Hm."), *end]
@@ -326,6 +326,6 @@ async def test_a_stop_does_not_change_the_estimate_of_the_used_window(store):
     chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), asyncio.Event()])
     await chat.begin("Hello", TextDelta)
     window = chat.sessions.context_window
-    running = window.context_use(chat.opened)
+    running = window.context_use(chat.session)
     await chat.stop()
-    assert window.context_use(chat.opened) == running
+    assert window.context_use(chat.session) == running

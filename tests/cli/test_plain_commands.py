@@ -72,8 +72,8 @@ def test_a_number_of_a_session_means_the_list_and_the_printed_id_the_session(tmp
         assert "No session id begins with 12345678." in (
             cli("--plain", stdin="/sessions 12345678\n").stderr
         )
-        opened = cli("--plain", stdin="/sessions\n/sessions 1\n/retry\n")
-        assert (opened.returncode, len(server.seen(CHAT))) == (0, 2)
+        session = cli("--plain", stdin="/sessions\n/sessions 1\n/retry\n")
+        assert (session.returncode, len(server.seen(CHAT))) == (0, 2)
 
 
 def test_a_profile_names_its_model_also_by_digits(tmp_path):

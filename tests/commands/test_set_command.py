@@ -14,11 +14,11 @@ from tests.support.scripted_backend import set_options
 
 
 async def change(chat: ChatTurns, typed: str) -> str:
-    return await set_option(chat.sessions, chat.opened, typed)
+    return await set_option(chat.sessions, chat.session, typed)
 
 
 def rows(chat: ChatTurns) -> list[tuple[str, str, str]]:
-    return option_rows(chat.sessions.turn_options, chat.opened)
+    return option_rows(chat.sessions.turn_options, chat.session)
 
 
 async def ask(chat: ChatTurns, text: str) -> dict[str, object]:
@@ -33,7 +33,7 @@ async def test_an_option_is_sent_after_a_restart_until_default_takes_it_back(sto
     assert await change(chat, "top_k 20") == "top_k is 20 from the next answer on (session)."
     await change(chat, 'stop=["###", "ä"]')
     again = ChatTurns(store)
-    await again.open(chat.opened.session_id)
+    await again.open(chat.session.session_id)
     assert await ask(again, "two") == {"top_k": 20, "stop": ("###", "ä")}
     await change(again, "stop default")
     assert await change(again, "top_k default") == "top_k is not sent, from the next answer on."
@@ -65,7 +65,7 @@ async def test_a_wrong_name_or_value_is_refused_and_nothing_changes(store):
         with pytest.raises(WrongUse) as refused:
             await change(chat, typed)
         assert refused.value.message == problem
-    assert chat.opened.header.sampling == {"seed": 7}
+    assert chat.session.header.sampling == {"seed": 7}
 
 
 async def test_an_option_that_the_server_ignores_is_refused_and_one_holds_though_the_disk_fails(
@@ -115,4 +115,4 @@ async def test_what_the_command_line_or_effort_has_set_stays(store):
     chat.sessions.turn_options.use_effort("low")
     with pytest.raises(WrongUse, match="which has priority over /set"):
         await change(chat, "reasoning_effort high")
-    assert chat.opened.header.sampling == {}
+    assert chat.session.header.sampling == {}

@@ -30,9 +30,9 @@ LIST = [
 
 @pytest.fixture
 async def other(tmp_path):
-    opened = store_at(tmp_path / "there")
-    yield opened
-    await opened.aclose()
+    session = store_at(tmp_path / "there")
+    yield session
+    await session.aclose()
 
 
 @pytest.fixture

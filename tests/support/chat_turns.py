@@ -64,7 +64,7 @@ class ChatTurns(TurnListener):
         """A kind of event that the front end cannot show."""
         self._came = asyncio.Event()
 
-    def on_event(self, opened: OpenSession, event: ChatEvent) -> None:
+    def on_event(self, session: OpenSession, event: ChatEvent) -> None:
         if self.breaks_at is not None and isinstance(event, self.breaks_at):
             raise BrokenPipeError
         self.events.append(event)
@@ -72,7 +72,7 @@ class ChatTurns(TurnListener):
             self.returned += event.prompts
         self._came.set()
 
-    async def approve(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+    async def approve(self, session: OpenSession, question: ToolQuestion) -> Decision:
         self.questions.append(question)
         self._came.set()
         while not self.decisions:
@@ -97,12 +97,12 @@ class ChatTurns(TurnListener):
         )
 
     @property
-    def opened(self) -> OpenSession:
+    def session(self) -> OpenSession:
         return self.sessions.shown
 
     @property
     def path(self) -> MessagePath:
-        return self.opened.messages
+        return self.session.messages
 
     @property
     def texts(self) -> list[str]:
@@ -120,7 +120,7 @@ class ChatTurns(TurnListener):
         return [message.text for message in self.server.requests[index].messages]
 
     async def on_disk(self) -> MessagePath:
-        return (await self.store.open_session(self.opened.session_id)).messages
+        return (await self.store.open_session(self.session.session_id)).messages
 
     async def open_import(self, *messages: ChatMessage) -> None:
         session = Session(header=header("Imported"), messages=MessagePath(messages))
@@ -138,36 +138,36 @@ class ChatTurns(TurnListener):
 
     async def send_prompt(self, prompt: Prompt) -> None:
         """Send a prompt, with settings: while no model can answer, they say why."""
-        settings = self.sessions.turn_options.settings(self.opened.session_sampling)
-        self.sessions.send(self.opened, prompt, settings=settings)
+        settings = self.sessions.turn_options.settings(self.session.session_sampling)
+        self.sessions.send(self.session, prompt, settings=settings)
         await self.wait()
 
     async def edit(self, message: ChatMessage, text: str, files=None) -> None:
         prompt = Prompt(text, tuple(files or ()))
-        self.sessions.edit(self.opened, message.message_id, prompt, keeps_files=files is None)
+        self.sessions.edit(self.session, message.message_id, prompt, keeps_files=files is None)
         await self.wait()
 
     async def regenerate(self, message: ChatMessage, target: Target | None = None) -> None:
-        self.sessions.regenerate(self.opened, message, target)
+        self.sessions.regenerate(self.session, message, target)
         await self.wait()
 
     async def continue_answer(self, message: ChatMessage) -> None:
-        self.sessions.continue_answer(self.opened, message)
+        self.sessions.continue_answer(self.session, message)
         await self.wait()
 
     async def compact(self) -> None:
-        self.sessions.compact(self.opened)
+        self.sessions.compact(self.session)
         await self.wait()
 
     async def begin(self, text: str, until: type) -> None:
         """Send a prompt, and wait until an event of this kind was shown."""
         self.events.clear()
-        self.sessions.send(self.opened, Prompt(text))
+        self.sessions.send(self.session, Prompt(text))
         await self.until(until)
 
     async def stop(self) -> None:
-        self.opened.stop()
-        await self.opened.wait_until_saved()
+        self.session.stop()
+        await self.session.wait_until_saved()
 
     async def wait(self) -> None:
-        await self.sessions.wait(self.opened)
+        await self.sessions.wait(self.session)

@@ -85,9 +85,9 @@ async def ask(context: Context) -> int:
         stack.push_async_callback(chat.drafts.write)
         if options.resume is not None:
             session_id = await runtime.store.take_session(runtime.saved, options.resume)
-            opened = chat.in_memory.switch_to(await chat.in_memory.find_or_load(session_id))
+            session = chat.in_memory.switch_to(await chat.in_memory.find_or_load(session_id))
             if options.system_prompt is not None:  # a new session has it from the settings
-                await opened.set_system_prompt(options.system_prompt)
+                await session.set_system_prompt(options.system_prompt)
         target = await target_of_command(context, runtime)
         chat.turn_options.use_target(target)
         if not options.yes:  # asked now: the model's window decides which sets are large
@@ -151,7 +151,7 @@ class _AskFrontEnd(TurnListener):
         self._context = context
         self._output = context.output
         self._chat = chat
-        self._opened = chat.shown
+        self._session = chat.shown
         chat.reporter.listener = self
         self._wanted = wanted
         self._extract: dict[str, Any] = {}
@@ -172,13 +172,13 @@ class _AskFrontEnd(TurnListener):
     @property
     def settings(self) -> TurnSettings:
         """The settings of the turn, with the output that the schema asks for."""
-        settings = self._chat.turn_options.settings(self._opened.session_sampling)
+        settings = self._chat.turn_options.settings(self._session.session_sampling)
         return settings if self._wanted is None else replace(settings, output=self._wanted.output)
 
-    def on_event(self, opened: OpenSession, event: ChatEvent) -> None:
+    def on_event(self, session: OpenSession, event: ChatEvent) -> None:
         """Print an event of the turn; there is only one session."""
         self._printer.print_event(event)
-        if words := self._stuck.words(opened, event):
+        if words := self._stuck.words(session, event):
             self._printer.note(words)
 
     async def approve(self, _: OpenSession, question: ToolQuestion) -> Decision:
@@ -199,7 +199,7 @@ class _AskFrontEnd(TurnListener):
                 self._output.note(f"lmchat: {misfit.message} Asking again.")
                 misfit = await self._run_turn(Prompt(misfit.retry_prompt))
         except asyncio.CancelledError:
-            if self._opened.stats is not None:  # otherwise no answer has begun
+            if self._session.stats is not None:  # otherwise no answer has begun
                 self._set_extract()
                 self._print_end(None)  # the returned error is not printed: Ctrl+C has its own
             raise
@@ -207,9 +207,9 @@ class _AskFrontEnd(TurnListener):
 
     async def _run_turn(self, prompt: Prompt) -> LMChatError | None:
         """Send a prompt, print the answer while it arrives, and return its misfit."""
-        self._chat.send(self._opened, prompt, settings=self.settings)
-        async with self._printer.stages_shown(lambda: self._opened.stats):
-            await self._chat.wait(self._opened)
+        self._chat.send(self._session, prompt, settings=self.settings)
+        async with self._printer.stages_shown(lambda: self._session.stats):
+            await self._chat.wait(self._session)
         return self._set_extract()
 
     def _set_extract(self) -> LMChatError | None:
@@ -254,7 +254,7 @@ class _AskFrontEnd(TurnListener):
         """
         save_error = self._chat.save_queue.warning if self._is_saved else None
         is_in_store = self._is_saved and save_error is None
-        session_id = self._opened.session_id if is_in_store else None
+        session_id = self._session.session_id if is_in_store else None
         answer = self._answer
         error = self._error_of(answer, misfit, session_id)
 
@@ -290,7 +290,7 @@ class _AskFrontEnd(TurnListener):
         """
         if answer.state is AnswerState.COMPLETE:
             return misfit
-        error = self._opened.last_end.error
+        error = self._session.last_end.error
         if not isinstance(error, LMChatError):  # the user has stopped it
             return LMChatError("Stopped before the answer was complete.", kind="interrupted")
         if error.kind == "interrupted":  # the connection broke; the error's hint is for the screen
@@ -321,7 +321,7 @@ class _AskFrontEnd(TurnListener):
         self, answer: ChatMessage, session_id: str | None, error: LMChatError | None
     ) -> dict[str, Any]:
         """Return what `--json` prints of an answer; times are in milliseconds."""
-        turn = self._opened.turn
+        turn = self._session.turn
         streamed = turn.answer if turn is not None else None  # None: it was stopped before
         stats = answer.stats or AnswerStats()
         estimated_prompt_tokens = streamed.stats.estimated_prompt_tokens if streamed else 0
@@ -361,7 +361,7 @@ class _AskFrontEnd(TurnListener):
         If tool calls follow it, the turn ended before the model got their results. The message is
         then returned with the state `STOPPED`.
         """
-        messages = self._opened.messages
+        messages = self._session.messages
         answer = next(message for message in reversed(messages) if message.role is not Role.TOOL)
         is_last = answer is messages[-1]
         return answer if is_last else replace(answer, state=AnswerState.STOPPED)

@@ -176,9 +176,9 @@ class PlainFront(TurnListener):
         Without a text, the next line begins with this command and the prompt, which the user can
         then change. Where lines cannot be edited, both are printed.
         """
-        opened = self.chat.shown
-        await opened.load_older()  # at first, only the last messages are in memory
-        prompts = [message for message in opened.messages if message.role is Role.USER]
+        session = self.chat.shown
+        await session.load_older()  # at first, only the last messages are in memory
+        prompts = [message for message in session.messages if message.role is Role.USER]
         if not prompts:
             raise WrongUse(NOTHING_YET)
         if text:
@@ -317,10 +317,10 @@ class PlainFront(TurnListener):
 
     def print_session(self) -> None:
         """At a terminal, print the title of the shown session and the last two of its messages."""
-        opened = self.chat.shown
-        if self.reader.is_terminal and opened.messages:
-            self.notify(f"Session: {session_words(opened.header)}")
-            for message in opened.messages[-2:]:
+        session = self.chat.shown
+        if self.reader.is_terminal and session.messages:
+            self.notify(f"Session: {session_words(session.header)}")
+            for message in session.messages[-2:]:
                 is_prompt = message.role is Role.USER
                 self.notify("You:" if is_prompt else f"{message.model or message.role}:")
                 self._stream.write(message.text)
@@ -341,15 +341,17 @@ class PlainFront(TurnListener):
             problem = "A prompt was not sent, as the file before it could not be attached."
             raise FileRefused(problem, hint="Correct or remove the line that names the file.")
         await self.connect()
-        chat, opened = self.chat, self.chat.shown
+        chat, session = self.chat, self.chat.shown
         for file in self._files:
             await chat.store.save_file(file.data)
         prompt = Prompt(text, tuple(file.part for file in self._files))
         if edited_id:
-            chat.edit(opened, edited_id, prompt, keeps_files=not prompt.files)
+            chat.edit(session, edited_id, prompt, keeps_files=not prompt.files)
         else:
             # with settings, which say why no model can answer: nobody would send a queued prompt
-            chat.send(opened, prompt, settings=chat.turn_options.settings(opened.session_sampling))
+            chat.send(
+                session, prompt, settings=chat.turn_options.settings(session.session_sampling)
+            )
         attached, self._files = self._files, []  # after an error above, the files stay
         self._has_returned = False
         try:
@@ -366,13 +368,13 @@ class PlainFront(TurnListener):
 
         Raises the error of the turn, of its answer, or of saving it.
         """
-        opened, inline = self.chat.shown, self._inline
+        session, inline = self.chat.shown, self._inline
         printer = self._printer = TurnPrinter(self.output, stream=self._stream)
         try:
             # no echo: what is typed would get between the words of a paragraph
             with nullcontext() if inline is None else echo(sys.stdin.fileno(), is_on=False):
-                async with printer.stages_shown(lambda: opened.stats):
-                    ended = await self.chat.wait(opened)
+                async with printer.stages_shown(lambda: session.stats):
+                    ended = await self.chat.wait(session)
                 if inline is not None:
                     await inline.print_all()
         finally:  # also if Ctrl+C stops the answer
@@ -383,9 +385,9 @@ class PlainFront(TurnListener):
         if error is not None:
             raise error
         if ended.state is not AnswerState.STOPPED:  # by `_stuck`, which has told it
-            printer.print_notes_on(opened.messages[-1])  # such as that it was cut short
+            printer.print_notes_on(session.messages[-1])  # such as that it was cut short
 
-    def on_event(self, opened: OpenSession, event: ChatEvent) -> None:
+    def on_event(self, session: OpenSession, event: ChatEvent) -> None:
         """A turn with tools has several answers.
 
         A note below a complete summary says where the older messages are.
@@ -408,7 +410,7 @@ class PlainFront(TurnListener):
         elif isinstance(event, TextDelta | RefusalDelta) and self._stage == _THINKING:
             self._tell_stage("Answering…")
         self._printer.print_event(event)
-        if words := self._stuck.words(opened, event):
+        if words := self._stuck.words(session, event):
             self._printer.note(words)
 
     def _signal_end(self, ended: TurnEnded) -> None:

@@ -21,8 +21,8 @@ class Anchor(Struct, frozen=True):
 
     index: int
     number: int = -1  # number of the block; -1 above all blocks, `END` below them
-    # characters of the block before the position; -1: the blank row above the block; `LogPosition.row` if
-    # there is no `block`
+    # characters of the block before the position; -1: the blank row above the block;
+    # `LogPosition.row` if there is no `block`
     chars: int = 0
     screen_row: int = 0
     # None above and below all blocks, and where the page was missing when the anchor was made

@@ -109,15 +109,15 @@ class Branches:
 
         If it cannot be saved, it returns to the prompt, and the rewriting continues.
         """
-        opened = self._chat.shown
+        session = self._chat.shown
         old_id = self._prompt_text.edited_id
         try:
             words = _without_files(text)
-            version = await opened.rewrite(old_id, words)
+            version = await session.rewrite(old_id, words)
         except LMChatError:
-            self._prompt_text.put_rewritten_back(opened, old_id, text)
+            self._prompt_text.put_rewritten_back(session, old_id, text)
             raise
-        if opened is not self._chat.shown:  # the user has changed the session
+        if session is not self._chat.shown:  # the user has changed the session
             return
         row = self._log.viewport.row_of(old_id)
         self._prompt_text.leave_edit(keeps_typed=True)
@@ -140,10 +140,10 @@ class Branches:
 
     async def delete(self, message: ChatMessage) -> None:
         """Stop the running turn, and hide a message with what follows it; `undo` restores it."""
-        opened = self._chat.shown
-        await self._chat.stop_and_wait(opened)
-        path = await self._chat.in_memory.delete(opened, message.message_id)
-        self._deletions[opened.session_id] += 1
+        session = self._chat.shown
+        await self._chat.stop_and_wait(session)
+        path = await self._chat.in_memory.delete(session, message.message_id)
+        self._deletions[session.session_id] += 1
         self._ui.show_action("deleted")
         if not self._show_unless_left(path):  # /undo would restore a message of another session
             self._ui.notify("Deleted, with everything after it.")
@@ -168,11 +168,11 @@ class Branches:
     # The tree
 
     async def open_tree(self) -> None:
-        opened = self._chat.shown
-        messages = await self._store.tree(opened.session_id)
-        await opened.load_older()  # else `opened.messages` may be only the newest ones
-        path_ids = {message.message_id for message in opened.messages}
-        if opened is self._chat.shown:
+        session = self._chat.shown
+        messages = await self._store.tree(session.session_id)
+        await session.load_older()  # else `session.messages` may be only the newest ones
+        path_ids = {message.message_id for message in session.messages}
+        if session is self._chat.shown:
             self._ui.open_dialog(message_tree(messages, path_ids), self._go_to_branch)
 
     def _go_to_branch(self, branch_id: str | None) -> None:

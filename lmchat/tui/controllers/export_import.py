@@ -77,8 +77,8 @@ class ExportImport:
         self._ui.show_action("exported")
 
     def _session_to_export(self) -> Session:
-        opened = self._chat.shown
-        return Session(header=opened.header, messages=opened.shown_messages)
+        session = self._chat.shown
+        return Session(header=session.header, messages=session.shown_messages)
 
     # Import
 

@@ -158,9 +158,9 @@ class KeyHints:
 
     def _session_hints(self) -> list[Hint]:
         chosen_id = self._ui.widgets.session_list.chosen_id
-        opened = self._chat.in_memory.find(chosen_id)
+        session = self._chat.in_memory.find(chosen_id)
         names = ["undo"] if self._saved_sessions.can_undo else []
-        if opened is not None and not opened.has_had_messages:
+        if session is not None and not session.has_had_messages:
             names = ["open", *names]
         elif chosen_id:
             names = [*SESSION_HINTS, *names]

@@ -126,11 +126,11 @@ class MessageActions:
 
     async def edit(self, message: ChatMessage) -> None:
         """Edit a prompt; for an answer or a tool message, the prompt before it on the path."""
-        opened = self._chat.shown
-        await opened.load_older()  # the prompt may not be read yet
+        session = self._chat.shown
+        await session.load_older()  # the prompt may not be read yet
         prompt: ChatMessage | None = message
         while prompt is not None and prompt.role is not Role.USER:
-            prompt = opened.find(prompt.parent_id or "")
+            prompt = session.find(prompt.parent_id or "")
         if prompt is None:
             self._ui.notify("There is no prompt before this answer.")
         else:

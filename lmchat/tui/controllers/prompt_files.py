@@ -32,7 +32,7 @@ _LINE_CELLS = 200  # to which a path or an address in a question is cut
 class Reading(Struct, eq=False):
     """Files on their way into the prompt in which they were named."""
 
-    opened: OpenSession
+    session: OpenSession
     edited_id: str  # of the message that was edited; empty for a new prompt
     words: str  # what is read, for the note above the prompt
     number: int  # of the prompt that was sent before it was named, as `PromptInput` counts
@@ -89,7 +89,7 @@ class PromptFiles:
         shown = self._chat.shown
         has_returned = shown.return_held()
         for reading in self._readings:
-            if has_returned and reading.opened is shown and reading.worker is not None:
+            if has_returned and reading.session is shown and reading.worker is not None:
                 reading.worker.cancel()
         stoppable = [command for command in self._commands if not command.stopped_words]
         for command in stoppable:
@@ -135,7 +135,7 @@ class PromptFiles:
         hold = reading.hold
         if hold is not None and (hold.is_dropped or self._chat.in_memory.with_hold(hold)):
             return False
-        is_shown = reading.opened.session_id == self._chat.shown.session_id
+        is_shown = reading.session.session_id == self._chat.shown.session_id
         is_in_edit = reading.edited_id == self._prompt_text.edited_id
         return is_shown and is_in_edit and reading.number < number
 
@@ -153,7 +153,7 @@ class PromptFiles:
         if number is None:
             number = self._ui.widgets.prompt_input.sent_count
         reading = Reading(
-            opened=self._chat.shown,
+            session=self._chat.shown,
             edited_id=self._prompt_text.edited_id,
             words=safe_line(words),
             number=number,
@@ -191,19 +191,19 @@ class PromptFiles:
         if self._chat.is_closing or (hold is not None and hold.is_dropped):
             return  # when lmchat ends, the saved draft has the prompt, also a queued one
         sent_count = self._ui.widgets.prompt_input.sent_count
-        opened = self._chat.in_memory.with_hold(hold) if hold is not None else None
-        if hold is not None and opened is not None:
+        session = self._chat.in_memory.with_hold(hold) if hold is not None else None
+        if hold is not None and session is not None:
             if reading.lines is None:
-                opened.return_held()
+                session.return_held()
                 return
-            opened.change_held(hold, partial(self._with_files, reading=reading))
+            session.change_held(hold, partial(self._with_files, reading=reading))
             if all(other.hold is not hold for other in self._readings):
                 self._chat.end_hold(hold)
         elif sent_count > self._held_number and self._is_of(reading, sent_count):
             self._ended.append(reading)  # its prompt has left the input
         elif reading.lines:
             self._prompt_text.add_files(
-                reading.opened,
+                reading.session,
                 reading.edited_id,
                 reading.lines,
                 reading.typed,

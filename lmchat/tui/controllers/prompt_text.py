@@ -29,7 +29,7 @@ class _InEditor(Struct):
     """The prompt in the user's editor."""
 
     editor: Editor
-    opened: OpenSession
+    session: OpenSession
     before: str  # the text in the prompt that the text of the editor replaces
 
 
@@ -156,15 +156,15 @@ class PromptText:
         self._input.put(joined_prompts(self._before_edit, typed))
         self._before_edit = self._unedited = ""
 
-    def put_rewritten_back(self, opened: OpenSession, edited_id: str, text: str) -> None:
+    def put_rewritten_back(self, session: OpenSession, edited_id: str, text: str) -> None:
         """Return the text of an answer that could not be saved: to its edit, if that continues."""
-        if opened is self._chat.shown and edited_id == self.edited_id:
+        if session is self._chat.shown and edited_id == self.edited_id:
             self._input.put_before_typed(text)
         else:
-            self.put_before_typed(opened, text)
+            self.put_before_typed(session, text)
 
     def add_files(
-        self, opened: OpenSession, edited_id: str, lines: Sequence[str], typed: str, name: str
+        self, session: OpenSession, edited_id: str, lines: Sequence[str], typed: str, name: str
     ) -> None:
         """Put stored files into the prompt in which they were named.
 
@@ -173,9 +173,9 @@ class PromptText:
         attached.
         """
         # compared by id: a session that was left and is shown again may have been read again
-        if opened.session_id != self._chat.shown.session_id:
-            draft = with_files(self._drafts.text(opened.session_id), lines, typed, name)
-            self._drafts.change(opened.session_id, draft)
+        if session.session_id != self._chat.shown.session_id:
+            draft = with_files(self._drafts.text(session.session_id), lines, typed, name)
+            self._drafts.change(session.session_id, draft)
         elif edited_id and edited_id != self.edited_id:
             self._ui.notify("A file was not attached, as the edit in which you named it has ended.")
         elif edited_id != self.edited_id:
@@ -186,7 +186,7 @@ class PromptText:
         else:
             self._input.attach(typed, lines, name)
 
-    def put_before_typed(self, opened: OpenSession, *prompts: str) -> None:
+    def put_before_typed(self, session: OpenSession, *prompts: str) -> None:
         """Return unsent prompts to their session, in front of what is typed there.
 
         During an edit, they are put before the text that comes back after it: Enter must not send
@@ -194,13 +194,13 @@ class PromptText:
         back, go to the new session.
         """
         shown = self._chat.shown
-        if opened is not shown and not opened.messages:
-            prompts = (*prompts, self._drafts.text(opened.session_id))
-            self._drafts.change(opened.session_id, "")
-            opened = self._chat.in_memory.new_session
-        if opened is not shown:
-            draft = joined_prompts(*prompts, self._drafts.text(opened.session_id))
-            self._drafts.change(opened.session_id, draft)
+        if session is not shown and not session.messages:
+            prompts = (*prompts, self._drafts.text(session.session_id))
+            self._drafts.change(session.session_id, "")
+            session = self._chat.in_memory.new_session
+        if session is not shown:
+            draft = joined_prompts(*prompts, self._drafts.text(session.session_id))
+            self._drafts.change(session.session_id, draft)
         elif self.edited_id:
             self._before_edit = joined_prompts(*prompts, self._before_edit)
             self.keep_draft()  # otherwise, only a change of the input keeps it
@@ -240,7 +240,7 @@ class PromptText:
             return
         before, editing.before = editing.before, text
         text = without_file_lines(text, allowed_lines=before.split("\n"))
-        session_id = editing.opened.session_id
+        session_id = editing.session.session_id
         is_shown = session_id == self._chat.shown.session_id
         current = self._input.full_text if is_shown else self._drafts.text(session_id)
         since = current.removesuffix(before)

@@ -71,10 +71,10 @@ class Reports:
     async def open_request(self, typed_form: str = "") -> None:
         """Show the next request in the typed form, or else the first that the server has."""
         form = checked_form(typed_form)
-        opened = self._chat.shown
+        session = self._chat.shown
         backend = self._ui.workspace.backend
         prompt = Prompt.of(self._prompt_text.typed_prompt)
-        request = await self._chat.next_request(opened, prompt)
+        request = await self._chat.next_request(session, prompt)
         prepared = await backend.prepare(request)
         template_text: TemplateText | LMChatError
         try:
@@ -82,7 +82,7 @@ class Reports:
         except LMChatError as error:  # the dialog shows it, and the other forms of the request
             template_text = error
         # the server may have counted for long: another session, or a dialog, may be shown by now
-        if opened is self._chat.shown and self._ui.screen.is_current:
+        if session is self._chat.shown and self._ui.screen.is_current:
             dialog = RequestDialog(template_text, prepared, form, self._ui.show_in_pager)
             self._ui.open_dialog(dialog)
 

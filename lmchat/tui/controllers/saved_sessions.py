@@ -108,10 +108,10 @@ class SavedSessions:
 
     async def rename(self, session_id: str, typed: str = "") -> None:
         """Without a typed title, a dialog asks for one."""
-        opened = self._chat.in_memory.find(session_id)
-        if typed and opened is not None and not opened.has_had_messages:
+        session = self._chat.in_memory.find(session_id)
+        if typed and session is not None and not session.has_had_messages:
             # in memory only: the first prompt saves the title
-            self._show_changed(replace(opened.header, title=typed_title(typed)), "Renamed")
+            self._show_changed(replace(session.header, title=typed_title(typed)), "Renamed")
         elif header := await self._saved(session_id):
             dialog = AskDialog(
                 "Rename session", value=line_without_controls(header.title), verb="rename"
@@ -151,15 +151,15 @@ class SavedSessions:
         Its queued prompts return to the prompt field: a later turn would bring the session back
         from the trash.
         """
-        opened = self._chat.in_memory.find(session_id)
-        if opened is not None and not opened.has_had_messages:
+        session = self._chat.in_memory.find(session_id)
+        if session is not None and not session.has_had_messages:
             self._ui.notify(NOTHING_YET)
             return
-        if opened is not None:
-            await self._chat.stop_and_wait(opened)
+        if session is not None:
+            await self._chat.stop_and_wait(session)
         with self._chat.in_memory.changing_path(session_id):
             await self._library.delete(session_id)
-        if opened is self._chat.shown:
+        if session is self._chat.shown:
             self._session_view.leave()
             self._session_view.switch_to_new()
         self._deletions += 1
@@ -167,8 +167,8 @@ class SavedSessions:
 
     async def _saved(self, session_id: str) -> SessionHeader | None:
         """Return the header of a session; None, and a notice, if it has never had a message."""
-        opened = self._chat.in_memory.find(session_id)
-        if opened is not None and not opened.has_had_messages:
+        session = self._chat.in_memory.find(session_id)
+        if session is not None and not session.has_had_messages:
             self._ui.notify(NOTHING_YET)
             return None
         # only the header is needed, so not more than one message is read

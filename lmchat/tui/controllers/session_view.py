@@ -62,24 +62,24 @@ class SessionView:
         Of a long session, only the newest are in memory. The older ones are read
         `_LOAD_OLDER_AFTER_S` later, so that the first keys do not wait.
         """
-        opened = self._chat.shown
+        session = self._chat.shown
         self._log.show(
-            opened.shown_messages,
-            has_all_messages=opened.has_all_messages,
+            session.shown_messages,
+            has_all_messages=session.has_all_messages,
             # if the last answer still streams, but no turn runs here, another lmchat writes it
-            is_ours=opened.is_running,
+            is_ours=session.is_running,
         )
-        if not opened.has_all_messages:
-            load = partial(self._load_older, opened)
+        if not session.has_all_messages:
+            load = partial(self._load_older, session)
             self._ui.begin_later(
                 _LOAD_OLDER_AFTER_S, lambda: self._ui.begin(load, "older messages")
             )
 
-    async def _load_older(self, opened: OpenSession) -> None:
-        if opened is self._chat.shown:
-            await opened.load_older()
-        if opened is self._chat.shown:
-            self._log.prepend_older(opened.shown_messages)
+    async def _load_older(self, session: OpenSession) -> None:
+        if session is self._chat.shown:
+            await session.load_older()
+        if session is self._chat.shown:
+            self._log.prepend_older(session.shown_messages)
             self.mark_left_out()
 
     def mark_left_out(self) -> None:
@@ -201,11 +201,11 @@ class SessionView:
             path = await self._chat.in_memory.choose_path(session_id, message_id)
             change_session = partial(self._chat.in_memory.switch_to_path, path)
         else:
-            opened = await self._chat.in_memory.find_or_load(session_id)
+            session = await self._chat.in_memory.find_or_load(session_id)
             bookmark = Bookmark.parse(await self.bookmarks.load(session_id))
-            if bookmark is not None and opened.find(bookmark.message_id) is None:
-                await opened.load_older()  # it is among the older messages
-            change_session = partial(self._chat.in_memory.switch_to, opened)
+            if bookmark is not None and session.find(bookmark.message_id) is None:
+                await session.load_older()  # it is among the older messages
+            change_session = partial(self._chat.in_memory.switch_to, session)
         self.leave()  # only now: until here, the user may have typed and scrolled
 
         left = self._chat.shown

@@ -95,15 +95,15 @@ class TurnView(TurnListener):
 
     def submit(self, text: str) -> None:
         """Send a new prompt or another version of the edited one."""
-        opened = self._chat.shown
+        session = self._chat.shown
         if self._prompt_text.edited_id:
-            self._submit_edit(opened, text, self._prompt_text.edited_id)
+            self._submit_edit(session, text, self._prompt_text.edited_id)
             return
         # now, not when a queued prompt is sent later: the user may then be reading farther up
         self._log.scroll_end()
-        if not self._attempt(partial(self._chat.send, opened, Prompt.of(text))):
-            self._prompt_text.put_before_typed(opened, text)
-        elif opened.queue:
+        if not self._attempt(partial(self._chat.send, session, Prompt.of(text))):
+            self._prompt_text.put_before_typed(session, text)
+        elif session.queue:
             self._ui.show_action("queued")
             state = self._ui.workspace.chat_state
             if state in LACKS_SERVER:
@@ -111,8 +111,8 @@ class TurnView(TurnListener):
                 words = _WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER
                 self._ui.notify(f"{words}; {self._ui.key_name('stop')} cancels it.")
 
-    def _submit_edit(self, opened: OpenSession, text: str, edited_id: str) -> None:
-        if self._attempt(partial(self._chat.edit, opened, edited_id, Prompt.of(text))):
+    def _submit_edit(self, session: OpenSession, text: str, edited_id: str) -> None:
+        if self._attempt(partial(self._chat.edit, session, edited_id, Prompt.of(text))):
             self._prompt_text.leave_edit()
             self._ui.show_action("edited")
         else:
@@ -162,9 +162,9 @@ class TurnView(TurnListener):
 
     def edit_queued(self) -> None:
         """Move the newest queued prompt before what is typed."""
-        opened = self._chat.shown
-        if opened.queue:
-            self._prompt_text.put_before_typed(opened, opened.dequeue_last())
+        session = self._chat.shown
+        if session.queue:
+            self._prompt_text.put_before_typed(session, session.dequeue_last())
 
     def take_back(self) -> bool:
         """Move the newest queued prompt back into the prompt field, for Esc, and return True.
@@ -193,7 +193,7 @@ class TurnView(TurnListener):
         if self._log.calls.was_following:
             self._log.scroll_end()
 
-    async def approve(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+    async def approve(self, session: OpenSession, question: ToolQuestion) -> Decision:
         """Show that a call waits, and return the user's decision.
 
         The card gets the focus if the user is not typing. For another session, a notification names
@@ -204,11 +204,11 @@ class TurnView(TurnListener):
         self._ui.show_action("waiting for you")
         if question.note:  # why it is asked again about a tool that was always allowed
             self._ui.notify(question.note)
-        if opened is self._chat.shown:
+        if session is self._chat.shown:
             self._session_view.focus_card()
         else:
             name = safe_line(question.name, limit=_MAX_NAME)
-            title = safe_line(opened.header.title, limit=_MAX_NAME)
+            title = safe_line(session.header.title, limit=_MAX_NAME)
             self._ui.notify(f"{name} waits for you in the session “{title}”.")
         self._ui.notify_if_unfocused("A tool waits for you.")
         try:
@@ -218,10 +218,10 @@ class TurnView(TurnListener):
 
     def decide(self, choice: ApprovalScope) -> None:
         """Pass on what the user chose on the card; after a no, ask for a reason first."""
-        opened = self._chat.shown
-        if opened.question is not None:
+        session = self._chat.shown
+        if session.question is not None:
             self._ui.begin(
-                partial(self._give, opened.question, choice), "decision", holds_keys=True
+                partial(self._give, session.question, choice), "decision", holds_keys=True
             )
 
     async def _give(self, question: ToolQuestion, choice: ApprovalScope) -> None:
@@ -241,7 +241,7 @@ class TurnView(TurnListener):
 
     # What turns do
 
-    def on_event(self, opened: OpenSession, event: ChatEvent) -> None:
+    def on_event(self, session: OpenSession, event: ChatEvent) -> None:
         """Show an event of a turn.
 
         A bug in showing one does not stop the turn. It is reported once a turn: each piece of an
@@ -250,21 +250,21 @@ class TurnView(TurnListener):
         if not self._ui.screen.is_attached:  # lmchat ends: the widgets are gone
             return
         try:
-            self._show(opened, event)
-            is_shown = opened is self._chat.shown
-            if words := self._stuck.words(opened, event, is_shown=is_shown):
-                self._show_stuck(opened, words)
+            self._show(session, event)
+            is_shown = session is self._chat.shown
+            if words := self._stuck.words(session, event, is_shown=is_shown):
+                self._show_stuck(session, words)
         except Exception as error:  # noqa: BLE001 - the answer is saved, and lmchat continues
-            if opened.turn is not self._failed_turn:
-                self._failed_turn = opened.turn
+            if session.turn is not self._failed_turn:
+                self._failed_turn = session.turn
                 self._ui.app.report_failure(error)
 
-    def _show(self, opened: OpenSession, event: ChatEvent) -> None:
+    def _show(self, session: OpenSession, event: ChatEvent) -> None:
         """The cases without `is_shown` concern every session.
 
         Text and tool calls leave stats to their timer.
         """
-        is_shown = opened is self._chat.shown
+        is_shown = session is self._chat.shown
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
                 # a chunk of the server is about a token
@@ -279,16 +279,16 @@ class TurnView(TurnListener):
             case PathChanged() if is_shown:
                 self._session_view.show_messages()
             case MessageAdded(message):
-                self._show_added(opened, message)
+                self._show_added(session, message)
             case AnswerBegun(message=answer):
-                self._show_begun(opened, answer)
+                self._show_begun(session, answer)
             case MessageEnded(message) if is_shown and message.role is Role.TOOL:
                 self._log.replace(message)
             case MessageEnded(message) if is_shown:
                 # an answer with tool calls, each of which follows as a message of its own
                 self._log.end_answer(message, has_call_messages=True)
             case Rethought() if is_shown:  # text that was shown as the answer is reasoning
-                self._log.restate(opened.shown_messages[-1])
+                self._log.restate(session.shown_messages[-1])
             case RetryScheduled():
                 reason = safe_line(event.reason, limit=_MAX_REASON)
                 self._ui.show_action(f"retry {event.attempt} of {event.attempts}: {reason}")
@@ -297,19 +297,19 @@ class TurnView(TurnListener):
             case QueueChanged() if is_shown:
                 self._session_view.show_queue()
             case PromptsReturned(prompts=prompts):
-                self._prompt_text.put_before_typed(opened, *prompts)
+                self._prompt_text.put_before_typed(session, *prompts)
                 if is_shown:
                     self._session_view.show_queue()
             case TitleChanged():
                 self._session_view.show_title()
             case TurnEnded():
-                self._show_end(opened, event)
+                self._show_end(session, event)
             case _:
                 return
         self._ui.show_changes()
 
-    def _show_added(self, opened: OpenSession, message: ChatMessage) -> None:
-        is_shown = opened is self._chat.shown
+    def _show_added(self, session: OpenSession, message: ChatMessage) -> None:
+        is_shown = session is self._chat.shown
         # after a `PathChanged`, `show_messages` has shown it already
         if is_shown and self._log.document.index_of(message.message_id) is None:
             self._log.append(message)
@@ -318,18 +318,18 @@ class TurnView(TurnListener):
         elif is_shown:
             self._session_view.show_title()
 
-    def _show_begun(self, opened: OpenSession, answer: ChatMessage) -> None:
+    def _show_begun(self, session: OpenSession, answer: ChatMessage) -> None:
         self._ui.workspace.monitor.note_streaming(is_streaming=True)
         self._ui.show_action("streaming")
-        if opened is not self._chat.shown:
+        if session is not self._chat.shown:
             return
         self._status.speedometer.restart()
         if self._log.document.index_of(answer.message_id) is None:
             self._log.begin_answer(answer)
 
-    def _show_stuck(self, opened: OpenSession, words: str) -> None:
-        if opened is not self._chat.shown:
-            words = f"“{safe_line(opened.header.title, limit=_MAX_NAME)}”: {words}"
+    def _show_stuck(self, session: OpenSession, words: str) -> None:
+        if session is not self._chat.shown:
+            words = f"“{safe_line(session.header.title, limit=_MAX_NAME)}”: {words}"
         self._stuck_words = safe_line(words)
         self._ui.notify(words, timeout_s=_LONG_NOTICE_S)
         self._ui.notify_if_unfocused(words)
@@ -337,23 +337,23 @@ class TurnView(TurnListener):
 
     # The end of a turn
 
-    def _show_end(self, opened: OpenSession, ended: TurnEnded) -> None:
+    def _show_end(self, session: OpenSession, ended: TurnEnded) -> None:
         """Show how a turn ended; if no answer began, only why."""
         if self._ui.workspace.settings.chat.stuck == "tell":
             self._ui.take_back(self._stuck_words)
-        if opened is self._chat.shown:
+        if session is self._chat.shown:
             if self._log.calls.has_cursor:  # the card of a call, which disappears with the turn
                 self._leave_card()
-            for message in opened.last_calls:  # the log still shows stopped ones as running
+            for message in session.last_calls:  # the log still shows stopped ones as running
                 self._log.replace(message)
         if isinstance(ended.error, LMChatError) and not ended.is_shown_in_answer:
             self._ui.show_error(ended.error)
-            if opened.turn is None or opened.turn.message is None:  # no answer has begun
+            if session.turn is None or session.turn.message is None:  # no answer has begun
                 return
         monitor = self._ui.workspace.monitor
         # health checks pause while an answer streams in any session (R-29)
         monitor.note_streaming(is_streaming=bool(self._chat.in_memory.running_ids))
-        if opened is self._chat.shown:
+        if session is self._chat.shown:
             # The whole path is shown again if the turn was stopped before an answer began, or after
             # a summary, which begins another branch.
             if ended.answer is None or ended.is_summary:

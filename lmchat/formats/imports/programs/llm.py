@@ -48,7 +48,7 @@ _ATTACHMENT = "select content from attachments where id = :id"
 _GUARDS = ("trusted_schema = off", "cell_size_check = on", "query_only = on", "mmap_size = 0")
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _session(path: Path) -> sqlite3.Connection:
     """Open the database for reading, with limits that protect lmchat from a hostile file."""
     address = f"{path.absolute().as_uri()}?mode=ro"
     # `timeout`: seconds to wait for llm, if it has locked the database. `check_same_thread`: an
@@ -75,13 +75,13 @@ _Metadata = dict[str, dict[str, Any]]
 
 def fits(path: Path) -> bool:
     """Return whether a database has all tables that are read here; raises `sqlite3.Error`."""
-    with closing(_opened(path)) as database:
+    with closing(_session(path)) as database:
         return {table["name"] for table in _rows(database, _TABLES)} >= _NEEDED_TABLES
 
 
 def sessions(path: Path, now: datetime) -> Iterator[Session | Skipped]:
     """Yield a session for each thread; raises `sqlite3.Error`."""
-    with closing(_opened(path)) as database:
+    with closing(_session(path)) as database:
         if any(table["name"] == "responses" for table in _rows(database, _TABLES)):
             older = "select count(distinct conversation_id) as count from responses"
             if count := _rows(database, older)[0]["count"]:
