@@ -32,7 +32,8 @@ async def make_client(tmp_path, monkeypatch) -> AsyncIterator[Callable[..., Http
 
     They read streams as the screen does; the tests of the Python API read them at once.
     """
-    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("HOME", "USERPROFILE"):  # the second on Windows
+        monkeypatch.setenv(variable, str(tmp_path))
     clients: list[HttpServerClient] = []
 
     def make(

@@ -847,7 +847,8 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
             assert await states(host) == {"beside": "ready"}
     put(tmp_path / "a folder", "serve", SOURCE)
     home = McpSettings(name="home", command="~/a folder/serve", cwd="~")
-    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("HOME", "USERPROFILE"):  # the second on Windows
+        monkeypatch.setenv(variable, str(tmp_path))
     async with a_host(tmp_path, home) as host:
         assert await states(host) == {"home": "ready"}
 

@@ -149,7 +149,8 @@ async def test_what_is_copied_is_attached_as_a_file_and_an_empty_clipboard_is_to
 async def test_tab_and_down_complete_paths_and_enter_takes_what_is_typed(
     desk, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("HOME", "USERPROFILE"):  # the second on Windows
+        monkeypatch.setenv(variable, str(tmp_path))
     made(tmp_path, "todo.md", "list.md", "list.txt", "beds/peas.md")
     await desk.type("/fil")
     await desk.press("tab")
@@ -252,7 +253,8 @@ async def test_what_lies_outside_the_folder_is_read_only_after_a_question(
     await desk.until(lambda: desk.prompt_input.text.startswith("["), "the file")
 
     desk.prompt_input.put("")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for variable in ("HOME", "USERPROFILE"):  # the second on Windows
+        monkeypatch.setenv(variable, str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path / "home")
     paste(desk, "~/.ssh/key")  # hidden in the home folder
     await declined(desk)

@@ -18,6 +18,7 @@ from lmchat.tui.dialogs.theme_dialog import ThemeDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import calm, gone, half, ready_desktop, sent, shown
+from tests.support.programs import PYTHON
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 from tests.support.tui_host import text_of
 
@@ -451,7 +452,7 @@ async def test_hints_and_sentences_name_the_keys_that_the_user_has_configured(tm
         await desk.press("f9", sees="F8 copy  F9 clear selection")
         await desk.press("f9", "alt+up", "d", sees="z or /undo restores it.")
         await desk.press("z", sees="Ferns do")
-        await desk.say("!sleep 600", sees="F9 stops it")
+        await desk.say(f'!"{PYTHON}" -c "import time; time.sleep(600)"', sees="F9 stops it")
         await desk.press("f9", hides="Running:")
         await desk.go_to_list()
         await desk.press("d", sees="In the trash; x restores it.")

@@ -9,6 +9,8 @@ import pytest
 from tests.support.desktop import ready_desktop, sent, shown
 from tests.support.scripted_backend import answer_steps
 
+pytestmark = pytest.mark.posix  # its commands are for sh
+
 
 @pytest.fixture(autouse=True)
 def working_folder(tmp_path, monkeypatch):

@@ -30,7 +30,8 @@ def still(monkeypatch, tmp_path):
     ):
         monkeypatch.setattr(f"lmchat.{module}.now", moment, raising=False)
     monkeypatch.setattr("lmchat.chat.turn.new_error_id", lambda: f"{next(ids):04x}")
-    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("HOME", "USERPROFILE"):  # the second on Windows
+        monkeypatch.setenv(variable, str(tmp_path))
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
