@@ -56,7 +56,6 @@ from lmchat.servers.events import (
 )
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.http.key_source import KeySource, NoKeys
-from lmchat.servers.local import download
 from lmchat.servers.local.engine import Engine
 from lmchat.servers.local.gguf import FileOffer
 from lmchat.servers.local.kept_slot import kept_ids
@@ -311,10 +310,14 @@ class HttpServerClient:
         await self.check(model.endpoint)
 
     async def offer_file(self, engine: Engine, url: str) -> FileOffer:
+        from lmchat.servers.local import download  # noqa: PLC0415 - few runs download a file
+
         await engine.require_installed()
         return await download.look_up(self._connections, url, engine.models_folder)
 
     async def fetch_file(self, offer: FileOffer, on_pull: OnPull) -> None:
+        from lmchat.servers.local import download  # noqa: PLC0415 - as above
+
         await download.fetch(self._connections, offer, on_pull)
 
     # Requests that want no answer
