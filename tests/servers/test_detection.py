@@ -145,6 +145,7 @@ async def test_what_stands_at_a_port_gets_its_verdict_and_step(start, detect):
         assert (row.word, row.next_step) == (verdict, STEPS[verdict]), row.detail
 
 
+@pytest.mark.posix  # its programs are scripts of sh
 async def test_a_port_that_many_programs_use_is_a_row_only_with_a_model_server(
     start, detect, tmp_path, monkeypatch
 ):

@@ -14,6 +14,7 @@ def found(home: Path, **environ: str) -> dict[str, object]:
     return {one.product: one for one in installed_products(environ, home)}
 
 
+@pytest.mark.posix  # its programs are scripts of sh
 def test_a_program_on_the_path_is_found_if_it_can_be_run(tmp_path):
     system_wide = {"Ollama", "LM Studio", "Jan"}
     assert set(found(tmp_path)) <= system_wide
@@ -33,6 +34,7 @@ def test_a_program_on_the_path_is_found_if_it_can_be_run(tmp_path):
         assert not one.start or one.start[0] == str(file)
 
 
+@pytest.mark.posix  # its programs are scripts of sh
 def test_lm_studio_is_found_by_its_own_folder_with_or_without_its_program(tmp_path):
     (tmp_path / ".lmstudio").mkdir()
     one = found(tmp_path)["LM Studio"]

@@ -191,7 +191,7 @@ async def test_tab_and_down_complete_paths_and_enter_takes_what_is_typed(
 async def test_a_dropped_file_is_attached_and_other_paths_stay_paths(desk, tmp_path):
     made(tmp_path, "my notes.md")
     (tmp_path / "data.bin").write_bytes(b"\0" * 9)
-    path = f"file://{tmp_path}/my%20notes.md"
+    path = (tmp_path / "my notes.md").as_uri()
     paste(desk, path)
     await desk.prompt_is("[my notes.md (26 B)]\n")
     await desk.press("ctrl+z")

@@ -84,6 +84,7 @@ async def test_the_package_is_fetched_by_pip_and_by_nothing_of_the_current_folde
     assert not trace.exists()
 
 
+@pytest.mark.posix  # its programs are scripts of sh
 async def test_uv_fetches_without_pip_gets_no_key_and_does_not_stand_where_lmchat_does(
     place, without_pip
 ):
@@ -126,6 +127,7 @@ async def test_a_folder_that_cannot_be_written_is_told(place):
         await place.fetch()
 
 
+@pytest.mark.posix  # its programs are scripts of sh
 async def test_a_fetch_removes_what_a_killed_one_has_left_the_day_before(place, without_pip):
     used, left = place.folder / "fetch-used", place.folder / "fetch-left"
     for folder in (used, left):

@@ -59,6 +59,7 @@ def test_settings_that_are_damaged_cost_themselves_alone(tmp_path, found, settin
     assert set(found()) == {"a"}
 
 
+@pytest.mark.posix  # Windows has no named pipes in folders
 def test_what_cannot_talk_by_its_name_or_is_no_file_is_left_out(tmp_path):
     write_model(tmp_path / "mmproj-F16.gguf")
     write_model(tmp_path / "nomic-Embed-text-v1.5.Q4_K_M.gguf")
