@@ -71,4 +71,4 @@ async def test_a_sign_in_shows_its_host_and_copies_the_address_without_a_browser
         await desk.press("y")
         assert await asyncio.wait_for(asked, 10) == {}
         await shown(desk, "No browser is available; address")
-        assert desk.session == [SIGN_IN.url]
+        assert desk.opened == [SIGN_IN.url]
