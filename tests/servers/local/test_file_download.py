@@ -10,7 +10,7 @@ import pytest
 from lmchat.errors import EngineUnavailable, LMChatError, WrongUse
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.local import download
-from tests.support.scripted_server import ScriptedServer, body_reply
+from tests.support.scripted_server import Reply, ScriptedServer, body_reply
 
 FILE = b"GGUF" + bytes(range(256)) * 40
 LINKED = {"X-Linked-Size": str(len(FILE)), "X-Linked-Etag": '"b179"'}
@@ -38,7 +38,8 @@ def serve(server, content=FILE, *, sent=None, etag='"b179"'):
             rest = content[int(begin.removeprefix("bytes=").rstrip("-")) :]
             return body_reply(rest, status=206, headers=headers)
         headers |= {"Content-Length": str(len(content))}
-        return body_reply(content[:sent], headers=headers)
+        reply = body_reply(content[:sent], headers=headers)
+        return Reply(steps=reply.steps, is_last=sent is not None)
 
     server.on(
         "HEAD /alder.gguf", body_reply(b"", headers={"ETag": etag, "Content-Length": "10244"})
