@@ -165,11 +165,13 @@ class FileJournal:
 
     async def aclose(self) -> None:
         """Leave the files for `recovery`: their answers are not in the tables."""
-        await self._thread.aclose(self._close_files)
+        files = tuple(self._files.values())  # an answer may end while the thread closes them
+        await self._thread.aclose(partial(_close, files))
 
-    def _close_files(self) -> None:
-        for file in self._files.values():
-            file.close()
+
+def _close(files: Iterable[AnswerFile]) -> None:
+    for file in files:
+        file.close()
 
 
 class AnswerFile:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
 
 import pytest
 from hypothesis import given
@@ -15,8 +15,8 @@ from lmchat.errors import StoreUnavailable
 from lmchat.servers.events import ToolCallDelta
 from lmchat.sessions.journal_entries import RESET
 from lmchat.sessions.message import AnswerState, ReasoningPart, Role, TextPart, ToolCallPart
-from lmchat.storage.journal import AnswerFile, FileHead, answer_path, read_answer
-from tests.support.chats import START, answer, begin_session, store_at
+from lmchat.storage.journal import AnswerFile, FileHead, FileJournal, answer_path, read_answer
+from tests.support.chats import START, answer, begin_session, prompt, store_at
 from tests.support.faults import no_room
 from tests.support.modes import is_private
 from tests.support.programs import PYTHON, start
@@ -131,6 +131,21 @@ async def test_a_full_disk_leaves_nothing_half_written_and_the_rest_comes_when_t
     assert await text_on_disk(tmp_path, session) == "before "
     await store.add_entries(said.message_id, [("text", "after")])
     assert await text_on_disk(tmp_path, session) == "before after"
+
+
+async def test_answers_may_end_while_their_files_are_closed(tmp_path):
+    journal = FileJournal(tmp_path / "sessions.db")
+    asked = prompt("Which?")
+    answers = [answer(parent=asked, state=AnswerState.STREAMING) for _ in range(500)]
+    for one in answers:
+        await journal.begin("one", one)
+    closing_all = asyncio.create_task(journal.aclose())
+    await asyncio.sleep(0)
+    for one in answers:
+        with suppress(StoreUnavailable):  # its file is left for the next start
+            await journal.end(one.message_id)
+        await asyncio.sleep(0)  # lets the thread go on
+    await closing_all
 
 
 async def test_another_program_that_holds_the_sessions_holds_up_no_text(tmp_path, store, running):
