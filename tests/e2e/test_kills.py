@@ -124,11 +124,12 @@ def test_a_killed_answer_of_a_real_server_is_continued_to_the_text_of_an_undistu
         with killed.start(*words, stdin=PIPE) as process:
             process.stdin.write(line)
             process.stdin.close()
-            wait_until(lambda: arriving(killed.home), "more of it on the disk")
+            has = len(texts_so_far[-1])
+            wait_until(lambda has=has: len(arriving(killed.home)) > has, "more of it on the disk")
             process.kill()
         (_, cut) = stored(killed.home).messages
         assert cut.state is AnswerState.INTERRUPTED
-        assert len(texts_so_far[-1]) < len(cut.text) < len(undisturbed.text)
+        assert has < len(cut.text) < len(undisturbed.text)
         texts_so_far.append(cut.text)
 
     done = killed("--plain", "-r", "last", stdin="/continue\n")

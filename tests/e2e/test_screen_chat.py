@@ -54,7 +54,7 @@ def test_a_real_answer_grows_is_stopped_and_has_its_stats(tmp_path, real_server)
             return max(seen) > 30
 
         screen.ask(LONG_PROMPT)
-        screen.wait_until(has_grown, "an answer of some lines")
+        screen.wait_until(has_grown, "an answer of some lines", timeout_s=40)
         assert len(seen) > 5
         assert "answering" in screen.text
         screen.type("\x1b")
