@@ -10,6 +10,7 @@ from tests.support.programs import Inside
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_server import (
     Hold,
+    Reply,
     ScriptedServer,
     html_reply,
     json_reply,
@@ -150,7 +151,7 @@ def test_detection_of_a_named_address_speaks_of_that_address_alone(alone, server
     (alone.folder / "state.toml").write_text(used)
     found = alone.json("detect", "--endpoint", server.url)
     assert (found["endpoint"], len(found["candidates"])) == (server.url, 1)
-    empty = raw_reply(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    empty = Reply((b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",))
     with ScriptedServer() as other:
         for reply, verdict in (
             (html_reply(), "not an LLM server"),

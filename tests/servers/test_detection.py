@@ -14,6 +14,7 @@ from tests.support.client_calls import PortMap, ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, LLAMA, model_list
 from tests.support.scripted_server import (
     Hold,
+    Reply,
     ScriptedServer,
     error_reply,
     html_reply,
@@ -153,7 +154,7 @@ async def test_a_port_that_many_programs_use_is_a_row_only_with_a_model_server(
     server = start()
     for reply, has_row in (
         (
-            raw_reply(b"HTTP/1.1 403 Forbidden\r\nServer: AirTunes/1\r\nContent-Length: 0\r\n\r\n"),
+            Reply((b"HTTP/1.1 403 Forbidden\r\nServer: AirTunes/1\r\nContent-Length: 0\r\n\r\n",)),
             False,
         ),
         (error_reply(401, "no key"), False),
@@ -276,7 +277,8 @@ async def test_silent_ports_cost_one_time_out_together_and_hide_nobody(start, de
     assert (row.word, row.next_step) == ("timed out", "Check which program uses port 4000")
 
 
-EMPTY_403 = raw_reply(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+# it keeps the connection, as Ollama does
+EMPTY_403 = Reply((b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",))
 
 
 async def test_an_empty_403_is_a_host_name_that_ollama_refuses_only_where_ollama_is_expected(
