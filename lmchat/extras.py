@@ -32,17 +32,18 @@ def install_command(extra: str, *, platform: str = sys.platform) -> str:
 def install_words(packages: Sequence[str], platform: str = sys.platform) -> list[str]:
     """Return the program and arguments that add packages to this installation."""
     environment = Path(sys.prefix)
-    has_uv = shutil.which("uv") is not None
     receipt = environment / "uv-receipt.toml"
-    if has_uv and receipt.exists():
+    if receipt.exists():
         return _uv_tool_install(receipt, packages)
     if (environment / "pipx_metadata.json").exists() and shutil.which("pipx"):
         return ["pipx", "inject", environment.name, *packages]
     managed = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"  # PEP 668
     if sys.prefix == sys.base_prefix and managed.exists():
         packages = ["--break-system-packages", *packages]  # as lmchat was installed there
-    if has_uv and importlib.util.find_spec("pip") is None:
-        return ["uv", "pip", "install", "--python", sys.executable, *packages]
+    if importlib.util.find_spec("pip") is None:
+        if shutil.which("uv"):
+            return ["uv", "pip", "install", "--python", sys.executable, *packages]
+        return ["pip", "--python", sys.executable, "install", *packages]  # of another Python
     if platform == "win32" and not _UNQUOTED_ON_WINDOWS.fullmatch(sys.executable):
         # for PowerShell, a word in quotes at the beginning is no command
         return ["py", "-m", "pip", "--python", sys.executable, "install", *packages]

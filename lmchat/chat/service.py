@@ -159,7 +159,7 @@ class ChatService:
         """A prompt gets another version of its answer, or its first; a tool call is repeated."""
         if message.role is Role.TOOL and self.turn_options.toolbox is None:
             problem = "No tools are configured."
-            raise RequestInvalid(problem, hint="/tools shows what to write in config.toml.")
+            raise RequestInvalid(problem, hint="/tools shows how to add some.")
         make_start = partial(regenerated, message_id=message.message_id, prefill=session.prefill)
         settings = self._settings(session)
         if target is not None:

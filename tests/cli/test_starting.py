@@ -30,7 +30,7 @@ def there(monkeypatch, tmp_path):
 def test_an_extra_is_installed_by_the_pip_of_this_python_or_else_by_uv(there, tmp_path):
     assert posix_command("local") == f"'{PYTHON}' -m pip install 'b[c]>=6' d"
     there.clear()
-    assert posix_command("local") == f"'{PYTHON}' -m pip install 'b[c]>=6' d"
+    assert posix_command("local") == f"pip --python '{PYTHON}' install 'b[c]>=6' d"
     there.add("uv")
     assert posix_command("local") == f"uv pip install --python '{PYTHON}' 'b[c]>=6' d"
     assert posix_command("new") == f"uv pip install --python '{PYTHON}' 'lmchat[new]'"
@@ -57,7 +57,6 @@ def test_what_pipx_installed_gets_an_extra_from_pipx(there, tmp_path):
 
 
 def test_a_tool_of_uv_is_installed_again_with_all_that_it_had(there, tmp_path):
-    there.add("uv")
     wheel = tmp_path / "my wheel.whl"
     wheel.touch()
     for tool, word in {

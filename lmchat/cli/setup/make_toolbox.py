@@ -96,5 +96,4 @@ def is_any_ready(servers: Sequence[ToolServer]) -> bool:
 
 
 def how_to_configure(context: Context) -> str:
-    file = context.paths.tools_file
-    return f"Add [[mcp]] to {context.config_file}, or write functions in {file}."
+    return f"Add some: lmchat tools add time. Or write functions in {context.paths.tools_file}."

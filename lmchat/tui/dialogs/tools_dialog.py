@@ -18,14 +18,13 @@ from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.widgets.line import MUTED, styled
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow, text_row, wrapped_rows
 
-_NOT_CONFIGURED = """No tools are configured. Add a server to {} and restart lmchat:
+_NOT_CONFIGURED = """No tools are configured. Add some in a shell, and restart lmchat:
 
-[[mcp]]
-name = "files"
-command = "npx"
-args = ["-y", "@modelcontextprotocol/server-filesystem", "/home/me/notes"]
+lmchat tools add time
+lmchat tools add files ~/notes
+lmchat tools add --help
 
-Or write functions with type hints and docstrings in tools.py, beside config.toml."""
+Or write functions with type hints and docstrings in tools.py, beside {}."""
 _STYLES = {
     ToolServerState.STARTING: "$warning",
     ToolServerState.READY: MUTED,
