@@ -408,10 +408,16 @@ _METRICS = Subcommand(
     "print the counters of all runs, as JSON",
     "lmchat metrics\nlmchat metrics reset",
     commands=(
-        Subcommand("reset", "set all counters to 0", "lmchat metrics reset", json_help=ALWAYS_JSON),
+        Subcommand(
+            "reset",
+            "set all counters to 0",
+            "lmchat metrics reset",
+            json_help=ALWAYS_JSON,
+            handler="stats:reset_metrics",
+        ),
     ),
     json_help=ALWAYS_JSON,
-    handler="metrics:metrics",
+    handler="stats:metrics",
 )
 _SESSIONS = Subcommand(
     "sessions",

@@ -26,7 +26,7 @@ from lmchat.storage.opening import (
     real_file,
 )
 from lmchat.storage.schema import transaction
-from lmchat.storage.sqlite_errors import DATABASE_ERRORS, explain, is_damage, name_of
+from lmchat.storage.opening import DATABASE_ERRORS, explain, is_damage, name_of
 
 _logger = logging.getLogger(__name__)
 

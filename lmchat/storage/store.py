@@ -90,7 +90,7 @@ from lmchat.storage.row_values import (
     text_from,
     unpacked_choices,
 )
-from lmchat.storage.sqlite_errors import is_damage
+from lmchat.storage.opening import is_damage
 
 _logger = logging.getLogger(__name__)
 

@@ -8,6 +8,10 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 from textual.scrollbar import ScrollBar, ScrollBarRender
+from rich.segment import Segment
+from textual.strip import Strip
+
+from lmchat.safe_text import safe_text
 
 # the last ones are those of borders
 _IN_ASCII = str.maketrans(
@@ -41,3 +45,13 @@ def ascii_filters(*, is_ascii: bool) -> list[LineFilter]:
     """
     ScrollBar.renderer = _PlainScrollBar if is_ascii else ScrollBarRender
     return [AsciiFilter()] if is_ascii else []
+
+
+def safe_strip(strip: Strip) -> Strip:
+    """Return a row as a terminal may get it; each of its characters keeps its cells."""
+    if all(safe_text(text) is text for text, _, _ in strip):  # nearly every row
+        return strip
+    return Strip(
+        [Segment(safe_text(text), style, control) for text, style, control in strip],
+        strip.cell_length,
+    )

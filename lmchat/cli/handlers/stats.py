@@ -1,10 +1,12 @@
-"""`lmchat stats`."""
+"""`lmchat stats` and `lmchat metrics`."""
 
 from __future__ import annotations
 
 from lmchat.answers.stats_table import stats_table
 from lmchat.cli.context import Context
 from lmchat.cli.setup.open_store import open_stores
+from lmchat.metrics import METRICS_RESET
+from lmchat.servers.as_json import metrics_json
 from lmchat.sessions.model_stats import ModelStats
 from lmchat.terminal.output import terminal_columns
 from lmchat.units import counted
@@ -44,3 +46,18 @@ def _plot(stats: ModelStats) -> list[str]:
         answers = counted(day.turns, "answer")
         lines.append(f"{day.day.isoformat()}  {known:>7}  {bar:<{_BAR_CELLS}}  {answers}")
     return lines
+
+
+async def metrics(context: Context) -> int:
+    """Print the counters of all runs as JSON."""
+    async with open_stores(context) as stores:
+        context.output.print_json(metrics_json(await stores.stats_store.counters()))
+    return 0
+
+
+async def reset_metrics(context: Context) -> int:
+    """Set the counters to 0, and print that as JSON."""
+    async with open_stores(context) as stores:
+        await stores.stats_store.reset_counters()
+    context.output.print_json({"message": METRICS_RESET})
+    return 0

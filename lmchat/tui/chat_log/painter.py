@@ -30,7 +30,7 @@ from lmchat.tui.chat_log.find import Finder
 from lmchat.tui.chat_log.greeting import LOOKING, StyledWords, greeting_rows
 from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.viewport import Viewport
-from lmchat.tui.safe_strip import safe_strip
+from lmchat.tui.ascii_filter import safe_strip
 from lmchat.units import SIGNS
 
 _STEPS_PER_ROW = 8  # Textual draws the ends of a thumb in eighths of a row

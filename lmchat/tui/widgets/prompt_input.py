@@ -28,7 +28,7 @@ from lmchat.matching import fuzzy_match
 from lmchat.safe_text import without_controls
 from lmchat.sessions.attached_files import place_of_files
 from lmchat.tui.messages import AppMessage
-from lmchat.tui.safe_strip import safe_strip
+from lmchat.tui.ascii_filter import safe_strip
 from lmchat.tui.widgets.completion_list import CLOSED, Completion, complete
 from lmchat.tui.widgets.placeholders import Placeholders
 from lmchat.tui.widgets.text_steps import step, word_step
