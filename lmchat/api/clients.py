@@ -24,7 +24,7 @@ from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
 from lmchat.metrics import Metrics
-from lmchat.processes.tasks import end_tasks
+from lmchat.processes.background import end_tasks
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose import no_server_error
 from lmchat.servers.discovery.finder import ServerFinder

@@ -22,8 +22,8 @@ from lmchat.extras import install_command
 from lmchat.files.disk import read_plain
 from lmchat.files.images import fit_image, image_format, image_type
 from lmchat.files.paths import home_folder
+from lmchat.processes.background import in_thread, run_abandonable
 from lmchat.processes.child import ChildEndedError, ChildProcess
-from lmchat.processes.threads import in_thread, run_abandonable
 from lmchat.safe_text import WINDOWS, decoded_text, encoding_of, safe_line
 from lmchat.sessions.message import FilePart
 from lmchat.token_estimate import estimate_tokens

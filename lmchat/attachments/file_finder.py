@@ -16,7 +16,7 @@ from pathlib import Path
 from lmchat.attachments.dropped_files import existing_path, is_on_network
 from lmchat.files.folder_walk import walk
 from lmchat.matching import fuzzy_match, normalized
-from lmchat.processes.threads import in_thread, run_abandonable
+from lmchat.processes.background import in_thread, run_abandonable
 from lmchat.safe_text import on_one_line
 
 _logger = logging.getLogger(__name__)

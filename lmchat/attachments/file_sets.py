@@ -21,7 +21,7 @@ from lmchat.files.disk import expanded_path, read_plain
 from lmchat.files.folder_walk import walk
 from lmchat.files.path_patterns import ANY_FOLDERS, fits
 from lmchat.matching import normalized
-from lmchat.processes.threads import in_thread
+from lmchat.processes.background import in_thread
 from lmchat.safe_text import safe_line
 from lmchat.units import breakable, counted, size_text, whole_number
 

@@ -33,7 +33,7 @@ from lmchat.answers.repetition import RepetitionWatch
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.config.settings import Stuck
 from lmchat.errors import LMChatError
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.background import run_abandonable
 from lmchat.servers.events import ModelNamed, RequestAdapted, StreamEvent
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products import product_named

@@ -10,8 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmchat.answers.json_schema import SchemaOutput
-from lmchat.answers.json_text import strict_json
+from lmchat.answers.json_schema import SchemaOutput, strict_json
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.safe_text import decoded_text
 from lmchat.servers.request import AnyObject, AnyText, OutputFormat

@@ -11,12 +11,12 @@ from functools import partial
 from io import FileIO
 from pathlib import Path
 
-from lmchat.answers.json_text import strict_json
+from lmchat.answers.json_schema import strict_json
 from lmchat.batch.engine import Job, Row, Rows
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files.disk import is_stream, sync, write_atomically
 from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.background import run_abandonable
 from lmchat.terminal.output import to_json
 
 _FILE_MODE = 0o666  # as the umask allows

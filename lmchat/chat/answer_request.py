@@ -34,7 +34,7 @@ from lmchat.chat.turn_starts import (
 )
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
 from lmchat.files.images import as_sent
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
     ModelNamed,

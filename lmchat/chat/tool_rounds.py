@@ -15,7 +15,7 @@ from msgspec import Struct
 from lmchat.chat.toolbox import Toolbox
 from lmchat.config.settings import Approval
 from lmchat.errors import LMChatError
-from lmchat.processes.tasks import end_tasks
+from lmchat.processes.background import end_tasks
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import Tool
 from lmchat.servers.target import Target

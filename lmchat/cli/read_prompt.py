@@ -21,7 +21,7 @@ from lmchat.cli.context import Context
 from lmchat.commands.shared import filled_preset, set_question
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.files.disk import expanded_path
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.background import run_abandonable
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.output import (
     ask_yes_no,

@@ -15,7 +15,7 @@ from typing import Any
 from lmchat.answers.answer_notes import answer_note
 from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
-from lmchat.processes.tasks import background_task
+from lmchat.processes.background import background_task
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
     ModelLoading,

@@ -29,7 +29,7 @@ from lmchat.commands.set_command import NOTHING_SET
 from lmchat.config.settings import Preset, Settings
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import current_folder, expanded_path
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import without_file_lines
 from lmchat.sessions.message import ChatMessage

@@ -23,8 +23,8 @@ from lmchat.extras import install_command
 from lmchat.files.kept_prompts import kept_prompts
 from lmchat.files.locks import has_locks
 from lmchat.files.paths import Paths
+from lmchat.processes.background import in_thread
 from lmchat.processes.environment import IS_WINDOWS, command_line
-from lmchat.processes.threads import in_thread
 from lmchat.servers.local.installed import engine_command
 from lmchat.storage.opening import check_file
 from lmchat.tools.protocols import ToolServer, ToolServerState

@@ -20,7 +20,7 @@ from lmchat.files.disk import expanded_path
 from lmchat.formats.imports.programs import AUTO, ChatPlace
 from lmchat.formats.imports.reader import STDIN, error_about, read_chats
 from lmchat.formats.imports.source import files_below
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import now
 from lmchat.sessions.session import Session, SessionHeader, Skipped

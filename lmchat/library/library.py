@@ -23,7 +23,7 @@ from lmchat.files.disk import is_stream, write_new_file
 from lmchat.formats.exports.entries import WriteOptions
 from lmchat.formats.exports.html import MarkdownConverter
 from lmchat.formats.exports.render import export_name, form_of, render
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.background import run_abandonable
 from lmchat.sessions.message import now
 from lmchat.sessions.session import (
     Session,

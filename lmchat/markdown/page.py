@@ -16,7 +16,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat.markdown.block import Line, Span
-from lmchat.markdown.colours import Colours
+from lmchat.markdown.highlighter import Colours
 from lmchat.markdown.wrap import text_of, width_of, wrapped
 from lmchat.units import SIGNS
 

@@ -37,7 +37,7 @@ from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUna
 from lmchat.files.disk import free_bytes
 from lmchat.files.paths import home_folder
 from lmchat.metrics import Metrics, RateLimit, RequestCounters
-from lmchat.processes.tasks import background_task, end_tasks
+from lmchat.processes.background import background_task, end_tasks
 from lmchat.safe_text import safe_line, shell_word
 from lmchat.servers.discovery.choose import no_server_error
 from lmchat.servers.discovery.model_lists import Load, ModelLists

@@ -19,14 +19,17 @@ from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import locked
 from lmchat.storage.job_thread import JobThread
 from lmchat.storage.opening import (
+    DATABASE_ERRORS,
     Connection,
     connect_in_memory,
+    explain,
+    is_damage,
     is_damaged,
     is_whole_with_new_indexes,
+    name_of,
     real_file,
 )
 from lmchat.storage.schema import transaction
-from lmchat.storage.opening import DATABASE_ERRORS, explain, is_damage, name_of
 
 _logger = logging.getLogger(__name__)
 

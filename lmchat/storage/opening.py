@@ -1,9 +1,10 @@
-"""Opening and checking of `sessions.db`, and the settings of SQLite."""
+"""Opening and checking of `sessions.db`, the settings of SQLite, and words for its errors."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 from contextlib import closing, suppress
 from operator import methodcaller
@@ -13,7 +14,15 @@ from unicodedata import unidata_version
 from urllib.parse import quote
 
 from lmchat.errors import StoreUnavailable
-from lmchat.files.disk import OPEN_FLAGS, OWNER_ONLY, ensure_folder
+from lmchat.files.disk import (
+    FULL,
+    NOT_WRITABLE,
+    OPEN_FLAGS,
+    OWNER_ONLY,
+    PERMISSION,
+    ensure_folder,
+    explain_system_error,
+)
 from lmchat.files.locks import has_locks
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.storage.journal import answer_path, read_answer
@@ -29,13 +38,8 @@ from lmchat.storage.schema import (
     unicode_of_index,
     version_of,
 )
-import re
-import sqlite3
-from pathlib import Path
 
-from lmchat.errors import StoreUnavailable
-from lmchat.files.disk import FULL, NOT_WRITABLE, PERMISSION, explain_system_error
-from lmchat.files.locks import has_locks
+_logger = logging.getLogger(__name__)
 
 # in a damaged file, SQLite's own message may be undecodable
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
@@ -72,39 +76,6 @@ _DAMAGED_SCHEMA = (
     "^SQL logic error$"
 )
 
-
-def explain(error: Exception, path: Path) -> StoreUnavailable:
-    """`error` is one of `DATABASE_ERRORS`, or an `OSError`."""
-    if isinstance(error, OSError):
-        return explain_system_error(error, path)
-    name = name_of(error)
-    if is_damage(error):
-        reason, hint = _DAMAGED
-    else:
-        fitting = [_REASONS[beginning] for beginning in _REASONS if name.startswith(beginning)]
-        own_words = (str(error), "Check the log file, then start lmchat again.")
-        reason, hint = fitting[0] if fitting else own_words
-        if (reason, hint) == _LOCKED and not has_locks(path.parent):
-            reason, hint = _NO_LOCKS
-    return StoreUnavailable(
-        f"{path.name} cannot be used: {reason}.", hint=hint, details=f"{path}: {name or error}"
-    )
-
-
-def name_of(error: BaseException) -> str:
-    """SQLite's name, such as `SQLITE_BUSY`."""
-    return str(getattr(error, "sqlite_errorname", None) or "")
-
-
-def is_damage(error: Exception) -> bool:
-    """Whether one of `DATABASE_ERRORS` means that the file itself is damaged."""
-    if isinstance(error, UnicodeDecodeError) or re.search(_DAMAGED_SCHEMA, str(error)):
-        return True
-    # rows keep all constraints, unless an index leads to other rows
-    return name_of(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CONSTRAINT"))
-
-
-_logger = logging.getLogger(__name__)
 
 BUSY_S = 5.0  # wait for another process that is writing
 _CHECK_BUSY_S = 0.5  # the same, while the user waits for a report
@@ -351,3 +322,34 @@ def _set_up(connection: Connection) -> None:
     connection.text_factory = _decode_text  # Python's own decoder would refuse a damaged byte
     connection.create_function("contains", 2, contains, deterministic=True)
     connection.create_function("searchable", 3, searchable, deterministic=True)
+
+
+def explain(error: Exception, path: Path) -> StoreUnavailable:
+    """`error` is one of `DATABASE_ERRORS`, or an `OSError`."""
+    if isinstance(error, OSError):
+        return explain_system_error(error, path)
+    name = name_of(error)
+    if is_damage(error):
+        reason, hint = _DAMAGED
+    else:
+        fitting = [_REASONS[beginning] for beginning in _REASONS if name.startswith(beginning)]
+        own_words = (str(error), "Check the log file, then start lmchat again.")
+        reason, hint = fitting[0] if fitting else own_words
+        if (reason, hint) == _LOCKED and not has_locks(path.parent):
+            reason, hint = _NO_LOCKS
+    return StoreUnavailable(
+        f"{path.name} cannot be used: {reason}.", hint=hint, details=f"{path}: {name or error}"
+    )
+
+
+def name_of(error: BaseException) -> str:
+    """SQLite's name, such as `SQLITE_BUSY`."""
+    return str(getattr(error, "sqlite_errorname", None) or "")
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether one of `DATABASE_ERRORS` means that the file itself is damaged."""
+    if isinstance(error, UnicodeDecodeError) or re.search(_DAMAGED_SCHEMA, str(error)):
+        return True
+    # rows keep all constraints, unless an index leads to other rows
+    return name_of(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CONSTRAINT"))

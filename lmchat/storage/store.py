@@ -20,7 +20,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, SessionNotFound, SessionPurged
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.background import run_abandonable
 from lmchat.sessions.attached_files import draft_of
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import (
@@ -74,6 +74,7 @@ from lmchat.storage.message_rows import (
 from lmchat.storage.opening import (
     Connection,
     connect,
+    is_damage,
     is_damaged,
     require_whole,
 )
@@ -90,7 +91,6 @@ from lmchat.storage.row_values import (
     text_from,
     unpacked_choices,
 )
-from lmchat.storage.opening import is_damage
 
 _logger = logging.getLogger(__name__)
 

@@ -313,7 +313,7 @@ async def typed_line() -> bytes:
     """
     import asyncio  # noqa: PLC0415 - commands without questions start without it
 
-    from lmchat.processes.threads import run_abandonable  # noqa: PLC0415 - imports asyncio
+    from lmchat.processes.background import run_abandonable  # noqa: PLC0415 - imports asyncio
     from lmchat.terminal.tty import echo  # noqa: PLC0415 - see above
 
     loop = asyncio.get_running_loop()

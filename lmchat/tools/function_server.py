@@ -25,7 +25,7 @@ from mcp_types import CallToolResult, ListToolsResult, TextContent, Tool
 from lmchat.config.settings import FUNCTIONS
 from lmchat.errors import RequestInvalid
 from lmchat.files.disk import read_plain
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
 
 _NAMED_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

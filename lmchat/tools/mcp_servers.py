@@ -28,9 +28,9 @@ from lmchat.config.settings import FUNCTIONS, McpSettings
 from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, foreign_library
 from lmchat.extras import install_command
 from lmchat.files.disk import begin_log, expanded_path
+from lmchat.processes.background import run_abandonable
 from lmchat.processes.child import ChildProcess, own_program
 from lmchat.processes.environment import IS_WINDOWS, needed_environment, with_absolute_program
-from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import header_value, safe_line, without_secret
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.error_body import read_body

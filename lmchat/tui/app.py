@@ -30,9 +30,8 @@ from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.errors import LMChatError, log_bug
 from lmchat.safe_text import safe_line
-from lmchat.tui.ascii_filter import ascii_filters
-from lmchat.tui.bindings import bindings
-from lmchat.tui.messages import AppMessage, RunCommand
+from lmchat.tui.line_filters import ascii_filters
+from lmchat.tui.messages import AppMessage, RunCommand, bindings
 from lmchat.tui.quirks.driver import lend_terminal, write_to_terminal
 from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported
 from lmchat.tui.quirks.patched_app import PatchedApp

@@ -1,4 +1,4 @@
-"""Messages to the dispatcher that belong to no widget, and the base class of all of them."""
+"""Messages to the dispatcher that belong to no widget, their base class, and keys of commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from inspect import get_annotations
 from typing import Any, ClassVar, dataclass_transform
 
 from textual import events
+from textual.binding import Binding, BindingType
 from textual.message import Message
+
+from lmchat.commands.table import COMMANDS, Scope
 
 
 @dataclass_transform()
@@ -62,3 +65,24 @@ class ShowChanges(AppMessage):
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, ShowChanges)
+
+
+def bindings(scope: Scope) -> list[BindingType]:
+    """Return the bindings of the widget or app that has the commands of a scope.
+
+    The key of a command without an `action` of that widget calls `LMChatApp.action_run`. A command
+    without a key gets the name of a key that no keyboard has, so that the configuration can give it
+    another.
+    """
+    return [
+        Binding(
+            command.keys or f"none-of-{command.command_id}",
+            command.action or f"app.run({command.command_id!r})",
+            command.label,
+            show=False,
+            priority=command.is_priority,
+            id=command.command_id,
+        )
+        for command in COMMANDS
+        if command.scope is scope
+    ]

@@ -16,9 +16,8 @@ from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.markdown.highlighter import Highlighter
 from lmchat.sessions.message import ChatMessage
-from lmchat.tui.bindings import bindings
 from lmchat.tui.chat_log.chat_log import ChatLog
-from lmchat.tui.messages import AppMessage, KeysChanged, ShowChanges
+from lmchat.tui.messages import AppMessage, KeysChanged, ShowChanges, bindings
 from lmchat.tui.quirks.patched_app import PatchedScreen
 from lmchat.tui.widgets.find_bar import FindBar
 from lmchat.tui.widgets.key_bar import KeyBar, command_hint, written

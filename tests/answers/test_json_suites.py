@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.answers.json_schema import Schema
-from lmchat.answers.json_text import strict_json
+from lmchat.answers.json_schema import Schema, strict_json
 from lmchat.errors import RequestInvalid
 from lmchat.serve.bodies import fields_of, with_changes
 from lmchat.servers.http.json_values import NotJsonError, decode

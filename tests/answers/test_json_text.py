@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.answers.json_text import MAX_CHARS, UnfitError, find_value, strict_json
+from lmchat.answers.json_schema import MAX_CHARS, UnfitError, find_value, strict_json
 
 
 def found(text, misfit=lambda _: ""):

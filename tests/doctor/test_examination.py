@@ -7,7 +7,7 @@ import threading
 from lmchat.doctor.finding import Check, Finding, FindRows, Grade, Group, run_checks
 from lmchat.doctor.report import report_json, report_text, worst_grade
 from lmchat.errors import StoreUnavailable
-from lmchat.processes.threads import in_thread
+from lmchat.processes.background import in_thread
 
 
 def row(

@@ -17,8 +17,7 @@ from lmchat.config.state import change_state, read_state
 from lmchat.errors import StoreUnavailable
 from lmchat.sessions.message import AnswerState
 from lmchat.storage import opening as connections
-from lmchat.storage.opening import check_file
-from lmchat.storage.opening import explain
+from lmchat.storage.opening import check_file, explain
 from lmchat.storage.store import Store
 from tests.support.chats import answer, begin_session, header, prompt, reply, say, store_at
 from tests.support.faults import no_room, no_root, open_folder

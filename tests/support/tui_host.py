@@ -27,8 +27,8 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from lmchat.commands.table import Scope
-from lmchat.tui.ascii_filter import ascii_filters
-from lmchat.tui.bindings import bindings
+from lmchat.tui.line_filters import ascii_filters
+from lmchat.tui.messages import bindings
 from lmchat.tui.themes import THEMES
 from lmchat.tui.widgets.prompt_area import PromptArea
 

@@ -5,7 +5,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from textual.color import Color
 
-from lmchat.tui.ascii_filter import AsciiFilter
+from lmchat.tui.line_filters import AsciiFilter
 from lmchat.units import SIGNS
 
 

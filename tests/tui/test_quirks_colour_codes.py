@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.tui.quirks.colour_codes import rows_of, with_changed_colours
+from lmchat.tui.quirks.driver import rows_of, with_changed_colours
 from tests.support.pty_program import Terminal
 
 RED, BLUE_ON_RED, BOLD = "\x1b[38;2;255;0;0m", "\x1b[34;48;2;255;0;0m", "\x1b[1;38;5;7m"

@@ -34,8 +34,8 @@ from lmchat.cli.setup.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.commands.shared import preset_named
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
+from lmchat.processes.background import run_abandonable
 from lmchat.processes.environment import command_line
-from lmchat.processes.threads import run_abandonable
 from lmchat.servers.discovery.choose import choose_on_server, no_model_error
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.model import ModelInfo, model_meant

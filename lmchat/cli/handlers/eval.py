@@ -35,7 +35,7 @@ from lmchat.cli.setup.find_target import load_if_needed, target_of_command
 from lmchat.cli.setup.wiring import open_runtime, sampling_layers
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import AnyText
 from lmchat.terminal.output import Output, table

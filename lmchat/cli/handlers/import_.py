@@ -14,7 +14,7 @@ from lmchat.files.paths import home_folder
 from lmchat.formats.imports.programs import AUTO, chat_places
 from lmchat.formats.imports.reader import LARGEST_RECORD, STDIN
 from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_lines
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.terminal.output import call_with_stdin
 

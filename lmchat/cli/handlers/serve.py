@@ -14,8 +14,8 @@ from lmchat.cli.context import Context
 from lmchat.cli.setup.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError, WrongUse, foreign_library
 from lmchat.extras import install_command
+from lmchat.processes.background import background_task
 from lmchat.processes.signals import ENDING_SIGNALS
-from lmchat.processes.tasks import background_task
 from lmchat.safe_text import header_value
 from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import bracketed, is_loopback_host, loopback

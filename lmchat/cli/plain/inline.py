@@ -21,9 +21,8 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat.markdown.block import PIECE_CHARS, Block, Kind, Line
-from lmchat.markdown.colours import Colours
 from lmchat.markdown.commonmark import last_block_type, parse_blocks, span
-from lmchat.markdown.highlighter import Highlighter
+from lmchat.markdown.highlighter import Colours, Highlighter
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.markdown.layout import Layout
 from lmchat.markdown.open_marks import settled_end

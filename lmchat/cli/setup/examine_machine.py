@@ -14,7 +14,7 @@ from lmchat.config.state import State
 from lmchat.doctor.checks import START_ENGINE, examine, tool_findings
 from lmchat.doctor.finding import Finding, Findings
 from lmchat.doctor.server_checks import key_findings, server_findings
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.background import run_abandonable
 from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.local.installed import engine_command
 from lmchat.servers.protocols import ServerClient

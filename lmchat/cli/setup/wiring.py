@@ -26,7 +26,7 @@ from lmchat.config.settings import Level, SamplingSettings, Settings
 from lmchat.config.state import State, read_state
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.metrics import Metrics
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.background import run_abandonable
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose import endpoints_of
 from lmchat.servers.discovery.finder import ServerFinder

@@ -23,9 +23,9 @@ from lmchat.errors import (
     ServerUnavailable,
     StreamInterrupted,
 )
+from lmchat.processes.background import run_abandonable
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import needed_environment
-from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint, loopback

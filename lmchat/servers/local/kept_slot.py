@@ -21,7 +21,7 @@ from msgspec import DecodeError, Struct, json
 from lmchat.errors import LMChatError
 from lmchat.files.disk import ensure_folder
 from lmchat.files.kept_prompts import kept_prompts
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.background import run_abandonable
 from lmchat.sessions.message import ChatMessage, Role
 
 END_S = 2.0  # longest time that a save delays the end of lmchat

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
-from lmchat.processes.tasks import background_task
+from lmchat.processes.background import background_task
 from lmchat.safe_text import safe_line
 from lmchat.servers.http.json_values import (
     JsonObject,

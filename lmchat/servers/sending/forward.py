@@ -23,7 +23,7 @@ from msgspec import Struct, field
 
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.metrics import RequestCounters
-from lmchat.processes.tasks import end_tasks
+from lmchat.processes.background import end_tasks
 from lmchat.safe_text import without_secret
 from lmchat.servers.events import UsageReported
 from lmchat.servers.http.connections import body_chunks

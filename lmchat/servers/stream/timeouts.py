@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.errors import LMChatError, ServerUnavailable, StreamInterrupted
-from lmchat.processes.tasks import background_task
+from lmchat.processes.background import background_task
 from lmchat.servers.events import LifeSign, StreamStalled
 from lmchat.servers.http.reply import Reply
 

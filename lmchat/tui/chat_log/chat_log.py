@@ -21,24 +21,22 @@ from textual.worker import Worker
 
 from lmchat.answers.live_stats import LiveStats
 from lmchat.commands.table import Scope
-from lmchat.markdown.highlighter import Highlighter
+from lmchat.markdown.highlighter import Highlighter, Highlighting
 from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
 from lmchat.tools.calls import APPROVAL_SCOPES, ApprovalScope
-from lmchat.tui.bindings import bindings
 from lmchat.tui.chat_log.copying import code_number, copied
 from lmchat.tui.chat_log.document import Document, LogPosition
 from lmchat.tui.chat_log.entry import Delta, Entry, is_streaming_answer
 from lmchat.tui.chat_log.find import Finder
 from lmchat.tui.chat_log.greeting import StyledWords
-from lmchat.tui.chat_log.highlighting import Highlighting
 from lmchat.tui.chat_log.inflow import FrameBuffer
 from lmchat.tui.chat_log.painter import PARTIAL_STYLES, TINTS, Painter, Thumb, rows_region
 from lmchat.tui.chat_log.running_calls import RunningCalls
 from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.viewport import Bookmark, Viewport
-from lmchat.tui.messages import AppMessage, RunCommand
+from lmchat.tui.messages import AppMessage, RunCommand, bindings
 from lmchat.tui.quirks.keys import hand_over
 
 SCROLL_EVERY_S = 0.05  # between two steps, while a drag is held above or below the log

@@ -21,16 +21,15 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from lmchat.markdown.block import Line
-from lmchat.markdown.colours import Colours
+from lmchat.markdown.highlighter import Colours
 from lmchat.markdown.page import MIN_WIDTH, Page
-from lmchat.tui.ascii_filter import AsciiFilter
 from lmchat.tui.chat_log.anchor import row_starts
 from lmchat.tui.chat_log.document import LogPosition
 from lmchat.tui.chat_log.find import Finder
 from lmchat.tui.chat_log.greeting import LOOKING, StyledWords, greeting_rows
 from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.viewport import Viewport
-from lmchat.tui.ascii_filter import safe_strip
+from lmchat.tui.line_filters import AsciiFilter, safe_strip
 from lmchat.units import SIGNS
 
 _STEPS_PER_ROW = 8  # Textual draws the ends of a thumb in eighths of a row

@@ -18,7 +18,7 @@ from lmchat.chat.session import Hold, OpenSession
 from lmchat.commands.shared import Question, ReadFiles, read_files
 from lmchat.commands.typed_line import SlashCommand
 from lmchat.files.disk import expanded_path
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import file_line, with_files
 from lmchat.tui.controllers.prompt_text import PromptText

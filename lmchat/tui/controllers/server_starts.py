@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lmchat import units
 from lmchat.errors import LMChatError
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.local.engine import Engine

@@ -14,10 +14,9 @@ from lmchat.config.settings import Settings
 from lmchat.matching import FuzzyMatch, fuzzy_match
 from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.dialog import ListDialog
-from lmchat.tui.widgets.columns import Column, aligned
 from lmchat.tui.widgets.key_bar import Hint, written
 from lmchat.tui.widgets.line import MUTED, StyledTexts, highlighted
-from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow, edge_row
+from lmchat.tui.widgets.row_list import ASIDE, NAME, Column, ListRow, aligned, edge_row
 
 _WIDE = 70  # columns from which a row has both the key and the slash command
 _GAP = 3  # cells

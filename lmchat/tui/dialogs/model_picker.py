@@ -24,9 +24,8 @@ from lmchat.servers.discovery.model_lists import ModelRow, recent_by_number
 from lmchat.servers.local.gguf import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products import product_named
-from lmchat.tui.bindings import bindings
 from lmchat.tui.dialogs.dialog import ListDialog, PickDialog
-from lmchat.tui.widgets.columns import GAP, Column, aligned
+from lmchat.tui.messages import bindings
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.key_bar import Hint
 from lmchat.tui.widgets.line import (
@@ -38,7 +37,16 @@ from lmchat.tui.widgets.line import (
     highlighted,
     styled,
 )
-from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, edge_row, text_row
+from lmchat.tui.widgets.row_list import (
+    GAP,
+    NAME,
+    Column,
+    ListRow,
+    RowList,
+    aligned,
+    edge_row,
+    text_row,
+)
 from lmchat.tui.widgets.telemetry_rows import context_text
 from lmchat.units import SIGNS
 

@@ -28,7 +28,6 @@ from textual.message import Message
 from lmchat.processes.signals import ENDING_SIGNALS
 from lmchat.terminal.signal_guard import SignalGuard
 from lmchat.terminal.tty import TerminalOutput, TerminalWriter
-from lmchat.tui.quirks.colour_codes import rows_of, with_changed_colours
 from lmchat.tui.quirks.console_keys import mend_console_keys
 from lmchat.tui.quirks.keys import KeyParser
 from lmchat.tui.quirks.widths import with_sure_widths
@@ -48,6 +47,12 @@ END_S = 1.0  # for it to end in order, after that
 _READ_SIZE = 65536
 _EARLY_KEYS_S = 0.01  # interval of the checks whether the app can take early keys
 _CACHED_ROWS = 512  # of several screens: most rows of a frame were in the frame before
+_CODE = re.compile(r"(\x1b\[[\d;]*m)")  # such as `ESC [1;38;5;208m`
+_RESETS = ("\x1b[m", "\x1b[0m")
+# moves of the cursor (`ESC [3;1H`) and modes (`ESC [?25l`)
+_DRAWS_NOTHING = re.compile(r"(?:\x1b\[[\d;?]*[Hhl])*")
+# after a reset of all colours, so that the next row begins without colours
+_NEXT_ROW = re.compile(r"\x1b\[0m(\n?\x1b\[\d+;\d+H)")
 _ASK_KIND, _KIND = "\x1b[c", re.compile(rb"\x1b\[\?[\d;]*c")  # primary device attributes
 _LAST_ANSWER_S = 0.3  # for the answer, at most
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
@@ -325,3 +330,39 @@ class TerminalDriver(LinuxDriver):
     def _ask_to_end(self, number: int) -> None:
         ending = _save_and_exit(self._app, self._on_terminate, number)
         asyncio.run_coroutine_threadsafe(ending, self._loop)
+
+
+def rows_of(text: str) -> list[str]:
+    """Return the rows of a frame, with the moves of the cursor between them as further items.
+
+    No colours are set at the beginning of an item. Resets at the end of a row are left out, since
+    `with_changed_colours` adds them again.
+    """
+    return _NEXT_ROW.split(text)
+
+
+def with_changed_colours(text: str) -> str:
+    """Return output that draws the same as `text` with fewer colour codes.
+
+    Textual resets all colours after each piece of text and sets them again before the next one. An
+    answer of 100 tokens a second writes 57 kB/s with this reduction and 85 kB/s without it, in the
+    benchmark `stream`. Codes are written only before output that draws something. The output begins
+    and ends with the terminal's own colours.
+    """
+    written: list[str] = []
+    terminal_style = text_style = ""  # codes since the last reset, in what is written and in `text`
+    for index, piece in enumerate(_CODE.split(text)):  # output, code, output, …, code, output
+        if index % 2:
+            text_style = "" if piece in _RESETS else text_style + piece
+        elif piece:
+            if terminal_style != text_style and not _DRAWS_NOTHING.fullmatch(piece):
+                # reset, unless codes need only be added
+                if not text_style.startswith(terminal_style):
+                    written.append(_RESETS[0])
+                    terminal_style = ""
+                written.append(text_style.removeprefix(terminal_style))
+                terminal_style = text_style
+            written.append(piece)
+    if terminal_style:
+        written.append(_RESETS[0])
+    return "".join(written)

@@ -27,13 +27,14 @@ from lmchat.servers.local.gguf import ModelFile
 from lmchat.servers.local.installed import Installed, ServerStart
 from lmchat.servers.model import OPENAI_COMPATIBLE
 from lmchat.servers.products import product_named
-from lmchat.tui.widgets.columns import Column, aligned
 from lmchat.tui.widgets.line import FAINT, MUTED, SIGN_STYLES, StyledText, cut_middle
 from lmchat.tui.widgets.row_list import (
     NAME,
     UNLESS_CHOSEN,
     WHEN_CHOSEN,
+    Column,
     ListRow,
+    aligned,
     edge_row,
     text_row,
 )

@@ -13,7 +13,7 @@ from textual.widgets import Input, Static
 from textual.widgets.input import Selection
 
 from lmchat.safe_text import without_controls
-from lmchat.tui.ascii_filter import safe_strip
+from lmchat.tui.line_filters import safe_strip
 from lmchat.tui.widgets.line import MUTED, styled
 from lmchat.tui.widgets.text_steps import step, word_step
 

@@ -27,8 +27,8 @@ from lmchat.commands.typed_line import is_command, is_shell_command
 from lmchat.matching import fuzzy_match
 from lmchat.safe_text import without_controls
 from lmchat.sessions.attached_files import place_of_files
+from lmchat.tui.line_filters import safe_strip
 from lmchat.tui.messages import AppMessage
-from lmchat.tui.ascii_filter import safe_strip
 from lmchat.tui.widgets.completion_list import CLOSED, Completion, complete
 from lmchat.tui.widgets.placeholders import Placeholders
 from lmchat.tui.widgets.text_steps import step, word_step

@@ -3,6 +3,7 @@
 The key of a row is the value that it means, such as the id of a session. Rows with the same key are
 chosen as one; those without a key, such as headings, cannot be chosen. Each text of a row has a
 style: one of Textual, or one of the five below, which depend on whether the row is chosen.
+`aligned` pads texts to columns.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 from msgspec.structs import replace
+from rich.cells import cell_len
 from textual import events
 from textual.content import Content
 from textual.geometry import Region, Size
@@ -20,9 +22,10 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from lmchat.tui.messages import AppMessage
-from lmchat.tui.widgets.line import MUTED, STRONG, StyledTexts, content, fit, styled
+from lmchat.tui.widgets.line import MUTED, STRONG, StyledText, StyledTexts, content, fit, styled
 from lmchat.units import SIGNS
 
+GAP = 2  # cells between two columns
 NAME = "name"  # bold in the chosen row
 ASIDE = "aside"  # muted except in the chosen row
 ASIDE_NAME = "aside-name"  # bold in the chosen row, and else muted
@@ -233,3 +236,39 @@ def _with_styles(texts: StyledTexts, styles: Mapping[str, str | None]) -> Styled
     """Return the texts of a row that are shown, with styles of Textual."""
     shown = [(text, styles.get(style, style)) for text, style in texts]
     return tuple((text, style) for text, style in shown if style is not None)
+
+
+class Column(Struct, frozen=True):
+    """Column of a list."""
+
+    title: str
+    rank: int = 0  # if room is short, the lowest is dropped first
+    is_right: bool = False  # aligned at the right
+
+
+def aligned(
+    columns: Sequence[Column], rows: Sequence[Sequence[StyledText]], room: int, gap: int = GAP
+) -> list[StyledTexts]:
+    """Return a line with the titles of the columns, then one for each row.
+
+    A row has a text for each column, "" for none; they must be safe to show. Columns without texts
+    are left out. Then others are dropped until the rest fits into `room` cells.
+    """
+    lines = [[(column.title, MUTED) for column in columns], *rows]
+    widths = [max(cell_len(text) for text, _ in cells) for cells in zip(*lines, strict=True)]
+    # indices of the columns with texts, less those for which there is no room
+    shown = [index for index in range(len(columns)) if any(row[index][0] for row in rows)]
+    while shown and sum(widths[index] + gap for index in shown) - gap > room:
+        shown.remove(min(shown, key=lambda index: columns[index].rank))
+
+    padded_lines: list[StyledTexts] = []
+    for line in lines:
+        cells: list[StyledText] = []
+        for index in shown:
+            text, style = line[index]
+            padding = " " * (widths[index] - cell_len(text))
+            padded = padding + text if columns[index].is_right else text + padding
+            gap_before = " " * gap if cells else ""  # no gap at the left edge
+            cells.append((gap_before + padded, style))
+        padded_lines.append(tuple(cells))
+    return padded_lines

@@ -24,8 +24,7 @@ from lmchat.cells import split_at_cell
 from lmchat.commands.table import Scope
 from lmchat.safe_text import safe_line
 from lmchat.sessions.session import ListFilter, SessionGroup, SessionHeader
-from lmchat.tui.bindings import bindings
-from lmchat.tui.messages import AppMessage
+from lmchat.tui.messages import AppMessage, bindings
 from lmchat.tui.widgets.field import TextLine
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledTexts, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, edge_row, wrapped_rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.markdown.colours import Colours
+from lmchat.markdown.highlighter import Colours
 from tests.support.chat_log_app import (
     answer,
     highlighted,

@@ -1,4 +1,4 @@
-"""Threads that may be abandoned, for calls that may hang or be cut off at any moment.
+"""Tasks that end with what started them, and threads that may be abandoned.
 
 `asyncio.to_thread` is for calls that end soon, and for writes that must be complete: Python waits
 for them when it exits.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -45,3 +46,20 @@ def in_thread(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
         return await run_abandonable(partial(function, *args, **options))
 
     return run
+
+
+@asynccontextmanager
+async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run a coroutine while the block runs, then end it; its errors are ignored."""
+    task = asyncio.create_task(work, name="background")
+    try:
+        yield
+    finally:
+        await end_tasks(task)
+
+
+async def end_tasks(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait for their end, without their errors; ended ones stay as they are."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

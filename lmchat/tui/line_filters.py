@@ -1,4 +1,4 @@
-"""Screens in ASCII (`ui.ascii`): a filter of Textual replaces the signs in each painted line."""
+"""Filters of painted lines: ASCII in place of signs (`ui.ascii`), and safe text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 from textual.scrollbar import ScrollBar, ScrollBarRender
-from rich.segment import Segment
 from textual.strip import Strip
 
 from lmchat.safe_text import safe_text
