@@ -92,6 +92,25 @@ def test_an_error_of_a_key_is_a_notice_and_one_in_the_app_ends_it_and_keeps_the_
     assert_kept(streaming)
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--set", "tool_choice=required"), "Unknown sampling option: tool_choice."),
+        (("--set", "temperature=warm"), "temperature must be a number from 0 to 2, not warm."),
+        (("--allow-host", "a b"), "a host or host:port is needed, without a path."),
+    ],
+    ids=lambda value: value[1] if isinstance(value, tuple) else "",
+)
+def test_options_that_the_screen_cannot_use_are_told_when_it_has_opened(
+    tmp_path, server, words, sentence
+):
+    with LMChatScreen(tmp_path, server.url, *words) as screen:
+        assert screen.wait_exit() == 2
+        assert screen.left_behind() == []
+        assert sentence in screen.text
+        assert screen.log_text == ""
+
+
 def test_an_app_that_hangs_ends_with_sigterm_and_loses_a_quarter_second_at_most(streaming):
     streaming.wait_until(lambda: "word5" in arriving(streaming.home), "the words on the disk")
     streaming.type("\x1b[24~")

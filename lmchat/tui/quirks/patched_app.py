@@ -69,8 +69,9 @@ class PatchedApp(App[None]):
                 widget._uncover()
 
     @property
-    def failure(self) -> Exception | None:
-        return self._exception
+    def failure(self) -> BaseException | None:
+        failure = self._exception
+        return failure.error if isinstance(failure, WorkerFailed) else failure
 
     @property
     def is_terminal_behind(self) -> bool:
