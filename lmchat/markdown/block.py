@@ -14,31 +14,30 @@ from msgspec import Struct
 from rich.segment import Segment
 from rich.style import Style
 
-PIECE_LINES = 32  # lines of plain text in one block; laying one out takes about 1 ms
-CODE_LINES = 64  # in one block, which is highlighted without the code around it
-PIECE_CHARS = 4_000  # of a paragraph or a line, after which it continues in a new block
+PIECE_LINES = 32  # of plain text in one block: about 1 ms to lay out
+CODE_LINES = 64  # in one block, highlighted without the code around it
+PIECE_CHARS = 4_000  # of a paragraph or a line; the rest is a new block
 HEAD_LINES = 2  # of a table
-TABLE_ROWS = 24  # that determine the widths of a table; later rows become blocks of their own
-# Where a long text is cut, the best place first. Before a letter, as no block but a paragraph
-# begins with one.
+TABLE_ROWS = 24  # that determine the widths of a table; later rows are blocks of their own
+# Where a long text is cut, the best place first; before a letter, so that a paragraph follows.
 _BREAKS = (r"\n(?=[^\W\d_])", r"[ \t](?=[^\W\d_])")
 
 Span = tuple[str, Style]  # a piece of text in one style
 
 
 class Line(Struct):
-    """One row of a page, without its first cell: that is for the bar, which the painter adds.
+    """One row of a page, without the cell of the bar, which the painter adds.
 
     The segments are one empty cell, the prefix, the text, the padding, and what is at the right
-    edge. A blank line may have none at all.
+    edge. A blank line may have none.
     """
 
     segments: list[Segment]
     text: str = ""  # what a selection copies: without prefix and padding
-    start: int = 0  # characters of the segments before the text: the empty cell and the prefix
+    start: int = 0  # characters of the segments before the text
     is_wrapped: bool = False  # the next line continues this one
     left_tint: str = "base"  # of the bar, the empty cell and the prefix
-    bar: str = ""  # its style; empty for no bar
+    bar: str = ""  # its style, or ""
     is_end: bool = False  # takes the place of the blank row below it: a rule, a half row
     hint: list[Segment] | None = None  # `segments` while the message has the focus
     painted: Any = None  # a `Strip` of the painter: the row at full width, without marks
@@ -66,25 +65,24 @@ class Block(Struct, gc=False):
     """
 
     kind: Kind
-    source: str = ""  # Markdown, bare code, or plain text; empty for rows of the log itself
+    source: str = ""  # Markdown, bare code, or plain text; "" for rows of the log itself
     info: str = ""  # language of a fence; for `MORE_ROWS`, the table's head and first rows
-    is_first: bool = True  # false for a later piece of a text, if no blank row is above it
+    is_first: bool = True  # False for a later piece, if no blank row is above it
     is_end: bool = False  # its code has ended: no piece follows
-    # No blank row divides it from the block above: a list below its paragraph, a row of a card.
+    # no blank row divides it from the block above
     is_attached: bool = False
-    number: int | None = None  # of its first item, if it is a piece of a list; None: as in `source`
-    # What it shows of the text that was parsed, in characters with LF at line ends: with the lines
-    # of its fence, and blank lines above it. Both are 0 for blocks of other texts.
+    number: int | None = None  # of its first item, if it is a piece of a list
+    # What it shows of the parsed text, in characters with LF at line ends, fence and blank lines
+    # above it included. Both are 0 for blocks of other texts.
     start: int = 0
     end: int = 0
     is_thought: bool = False  # a part of the reasoning
-    has_cursor: bool = False  # more text may arrive at its end, which shows a cursor
+    has_cursor: bool = False  # more text may arrive; it shows a cursor
     make: Callable[[Any], list[Line]] | None = None  # lines of a `CUSTOM` or `GAP` block on a page
     lines: list[Line] | None = None  # None until it is laid out
 
     @property
     def gap(self) -> int:
-        """Blank rows above the block: 0 or 1."""
         return int(self.is_first and not self.is_attached)
 
 
@@ -93,7 +91,7 @@ def custom_block(make: Callable[[Any], list[Line]], *, is_attached: bool = False
 
 
 def plain_blocks(text: str) -> Iterator[Block]:
-    """Cut plain text into blocks of at most `PIECE_LINES` lines and about `PIECE_CHARS` characters.
+    """Cut text into blocks of at most `PIECE_LINES` lines and about `PIECE_CHARS` characters.
 
     All but the first have `is_first` False. An empty text is one empty block.
     """
@@ -120,7 +118,7 @@ def plain_blocks(text: str) -> Iterator[Block]:
 
 
 def cut_place(text: str) -> int:
-    """Return where to cut a text that is longer than a piece: the last break in its second half."""
+    """Return the last good place in the second half of a piece."""
     for pattern in _BREAKS:
         ends = list(re.compile(pattern).finditer(text, PIECE_CHARS // 2, PIECE_CHARS))
         if ends:

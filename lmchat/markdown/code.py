@@ -18,7 +18,7 @@ from lmchat.safe_text import safe_line
 from lmchat.units import SIGNS
 
 _INFO_CHARS = 1_000  # of a fence's info that are shown
-_LEAST_WORDS = 8  # cells for the language beside the name of a file, and for a name that is cut
+_LEAST_WORDS = 8  # cells for the language beside the name of a file, and for a cut name
 _NAME_GAP = "  "
 # as in `python:main.py`, `js title="a/b.js"`, `{.c file=a.c}`
 _LANGUAGE_AND_FILE = (
@@ -26,7 +26,7 @@ _LANGUAGE_AND_FILE = (
     r"([\"']?)(?P<file>[^\s\"'={}]*[./][^\s\"'={}]*)\2[\s}]*"
 )
 _MORE_INDENT = 2  # cells, of the further rows of a long line
-_PAD_CELLS = 3  # two of `_pad` before the code of a line, one behind it
+_PAD_CELLS = 3  # two of `_pad` before a line, one behind it
 _NULL = Style.null()
 _ONE_COLOUR = re.compile(rb"(.)\1*", re.DOTALL)  # neighbouring characters in one colour
 
@@ -40,10 +40,10 @@ def code_lines(
     is_first: bool = True,
     is_end: bool = False,
 ) -> Iterator[Line]:
-    """Yield the lines of code, or of a piece of it; a line that is too long becomes several.
+    """Yield the lines of code, or of a piece of it; long ones are wrapped.
 
     `info` is what follows the opening marks of a fence, such as `python`. `prefixes` are those of
-    the first line and of the others. `is_first` adds a row with language and file name above;
+    the first line and of the others. `is_first` adds a row with language and file name above,
     `is_end` half a row below, unless the page has no tints.
     """
     prefix, next_prefix = prefixes
@@ -60,13 +60,13 @@ def _text_lines(
     page: Page, code: str, info: str, prefixes: tuple[Sequence[Span], Sequence[Span]]
 ) -> Iterator[Line]:
     prefix, next_prefix = prefixes
-    if page.is_scrollback:  # code is copied there with all that is before it in the row
+    if page.is_scrollback:  # code is copied there with all before it in the row
         prefix = next_prefix = ()
     width = max(page.text_width - _PAD_CELLS - width_of(next_prefix), MIN_WIDTH)
     code = harmless(code)
     for spans in _coloured_lines(page, code, page.colours.of(language_of(info), code)):
         text = text_of(spans)
-        # Below its first word, but with half of the width, or of `MIN_WIDTH` on a narrow page.
+        # below its first word, but with at least half of the width
         indent = min(indent_of(text), width // 2) + _MORE_INDENT
         cuts: list[int] = []
         if cell_len(text) > width:
@@ -85,11 +85,7 @@ def _text_lines(
 
 
 def _coloured_lines(page: Page, code: str, colours: bytes) -> Iterator[list[Span]]:
-    """Yield the spans of each line of code.
-
-    `colours` has a byte for each character, an index in `COLOUR_NAMES`; it may be shorter than the
-    code.
-    """
+    """`colours` has a byte for each character, an index in `COLOUR_NAMES`; it may be shorter."""
     styles = [page.styles[name] if name else _NULL for name in COLOUR_NAMES]
     start = 0
     for line in code.split("\n"):
@@ -111,10 +107,7 @@ def language_of(info: str) -> str:
 
 
 def _language_and_file(info: str) -> tuple[str, str]:
-    """Return the language and the name of a file in the info of a fence, as they are shown.
-
-    Other words, such as `python {1,3}`, are shown in place of the language.
-    """
+    """Other words, such as `python {1,3}`, are shown in place of the language."""
     shown = safe_line(info, limit=_INFO_CHARS)
     match = re.fullmatch(_LANGUAGE_AND_FILE, shown)
     return (match["language"], match["file"]) if match else (shown or "code", "")
@@ -128,10 +121,7 @@ def head_line(
     *,
     has_copy_key: bool = True,
 ) -> Line:
-    """Return the row above code, which shows `words`, such as its language, and a file's name.
-
-    With `has_copy_key`, its `hint` has the key that copies the code.
-    """
+    """Return the row above code; with `has_copy_key`, its `hint` has the key that copies it."""
     muted = page.styles["muted"]
     left = [*_pad(page), (words, muted)]
     pad = width_of(_pad(page))
@@ -153,7 +143,7 @@ def head_line(
 
 
 def _without_middle(path: str, room: int) -> str:
-    """Return a path that fits into a room: whole, without its middle, or empty."""
+    """Return the whole path, or a shorter one without its middle, or "", as there is room."""
     if cell_len(path) <= room:
         return path
     if room < _LEAST_WORDS:
@@ -165,7 +155,7 @@ def _without_middle(path: str, room: int) -> str:
 
 
 def _half_row(page: Page, prefix: Sequence[Span]) -> Line:
-    """Return the upper half of a row in the tint of code, below which no blank row follows."""
+    """Return the upper half of a row in the tint of code; no blank row follows it."""
     width = page.text_width + 1 - width_of(prefix)
     tint = Style(color=page.styles["panel"].bgcolor)
     line = page.line([(SIGNS.half_row * max(width, 0), tint)], prefix=prefix)
@@ -174,10 +164,7 @@ def _half_row(page: Page, prefix: Sequence[Span]) -> Line:
 
 
 def _pad(page: Page, sign: str = " ") -> list[Span]:
-    """Return the two cells before the code in a row; the second one shows `sign`.
-
-    Without tints, the first one is a rule, which tells code from text.
-    """
+    """Return two cells before code; without tints, the first is a rule that tells it from text."""
     if page.is_scrollback:
         return []
     if page.has_tints:

@@ -1,7 +1,7 @@
 """Markdown parsed by markdown-it: blocks, the text inside of them, code blocks, links.
 
-One parser cuts a text into blocks, another one parses the text inside of them. Both are imported
-when they are first needed.
+One parser cuts a text into blocks, another one parses the text inside of them; both are imported
+when first needed.
 """
 
 from __future__ import annotations
@@ -11,31 +11,27 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cache
 from typing import Any, Protocol
 
-# the "&" of "&#123456789" or "&#x1234567", longer than the number of any character: Python refuses
-# to read a number of thousands of digits
+# the "&" of a number longer than that of any character: Python refuses to read thousands of digits
 _LONG_REFERENCE = "&(?=#(?:[0-9]{8}|[xX][0-9a-fA-F]{7}))"
 
 
 def unescaped(text: str) -> str:
-    """Return text with characters in place of HTML references, such as `&amp;` and `&#62;`.
-
-    A reference stays if its name is unknown, or its number too long for any character.
-    """
+    """Put characters in place of HTML references, such as `&amp;`; unknown ones stay."""
     from html import unescape
 
     # `unescape` turns the "&amp;" before a long number back into "&"
     return unescape(re.sub(_LONG_REFERENCE, "&amp;", text))
 
 
-# core rules that only matter for the text inside blocks: without them, cutting takes half the time
+# only matter inside blocks: without them, cutting takes half the time
 _NOT_NEEDED = ["inline", "linkify", "replacements", "smartquotes", "text_join"]
-ADDRESS_SIGNS = ("://", "www.")  # each address without brackets has one of these
-_LINK_SIGNS = ("[", "<", *ADDRESS_SIGNS)  # a block without any of these holds no link
+ADDRESS_SIGNS = ("://", "www.")  # each address without brackets has one
+_LINK_SIGNS = ("[", "<", *ADDRESS_SIGNS)  # a block without any of these has no link
 _WITHIN_BLOCKS = ("inline", "thead_open", "tbody_open", "tr_open")  # text, and parts of a table
 # a list may follow these without a blank row
 ABOVE_LISTS = ("paragraph_open", "bullet_list_open", "ordered_list_open")
 
-# link reference definitions by name, in the parser's own form
+# link definitions by name, in the parser's form
 References = MutableMapping[str, Any]
 
 
@@ -60,8 +56,7 @@ def _block_parser() -> Any:
 
     from lmchat.markdown.extensions import MOST_LEVELS, add_rules
 
-    # The parser drops blocks that are nested deeper than `maxNesting`; `deep_nesting_rule` takes
-    # them at half that depth.
+    # the parser drops blocks deeper than `maxNesting`; `deep_nesting_rule` takes them at half of it
     options = {"linkify": False, "maxNesting": 2 * MOST_LEVELS}
     parser = add_rules(MarkdownIt("gfm-like", options))
     parser.core.ruler.disable(_NOT_NEEDED)
@@ -74,15 +69,12 @@ def _inline_parser() -> Any:
 
     from lmchat.markdown.extensions import add_rules
 
-    # a rule of `add_rules` finds addresses; `linkify` would need another library for this
+    # `linkify` needs another library; a rule of `add_rules` finds addresses
     return add_rules(MarkdownIt("gfm-like", {"linkify": False}))
 
 
 def parse_blocks(text: str, references: References) -> list[Token]:
-    """Return the blocks of a text as tokens; add its link definitions to `references`.
-
-    Text inside of blocks is not parsed: it is the content of tokens of the type `inline`.
-    """
+    """Parse blocks only: their text is in `inline` tokens. Add link definitions to `references`."""
     tokens: list[Token] = _block_parser().parse(text, {"references": references})
     return tokens
 
@@ -103,21 +95,21 @@ def image_words(token: Token) -> str:
 
 
 def span(token: Token) -> tuple[int, int]:
-    """Return the first line of a block and the line after its last one; (0, 0) if it has none."""
+    """Return the first line of a block and the line after its last; (0, 0) if it has none."""
     start, end = token.map or (0, 0)
     return start, end
 
 
 def last_block_type(tokens: list[Token]) -> str:
-    """Return the type of the innermost block at the end, on which the marks it lacks depend."""
+    """Return the type of the innermost block at the end: the marks that it lacks depend on it."""
     for token in reversed(tokens):
-        if token.map and token.type not in _WITHIN_BLOCKS:  # tokens that close a block have no map
+        if token.map and token.type not in _WITHIN_BLOCKS:  # closing tokens have no map
             return token.type
     return ""
 
 
 def blocks_of(tokens: list[Token]) -> Iterator[tuple[Token, list[Token]]]:
-    """Yield the first token of each block at the outermost level, and the tokens within it."""
+    """Yield the first token of each outermost block, and the tokens within it."""
     start = 0
     while start < len(tokens):
         first = tokens[start]
@@ -130,18 +122,15 @@ def blocks_of(tokens: list[Token]) -> Iterator[tuple[Token, list[Token]]]:
 
 
 def code_blocks(text: str) -> list[Token]:
-    """Return the fences and indented code blocks of a text.
-
-    `content` of a token is its code, `info` what follows the opening marks of its fence.
-    """
+    """Return fences and indented code; `info` is what follows the opening marks."""
     return [token for token in parse_blocks(text, {}) if token.type in ("fence", "code_block")]
 
 
 def links(text: str) -> dict[str, str]:
-    """Return the words of all links and pictures by their address, in the order of the text.
+    """Return the words of all links and pictures by address, in the order of the text.
 
-    Of several links to an address, the first words that are not empty count. A picture within a
-    link is also listed by its own address; its words are a part of the link's.
+    The first words of an address that are not empty count. A picture within a link is also listed
+    by its own address; its words are a part of the link's.
     """
     references: References = {}
     words_of: dict[str, str] = {}

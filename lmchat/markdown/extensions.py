@@ -1,13 +1,9 @@
 """Markdown rules beyond the parser's: mathematics, addresses, emphasis in text without blanks.
 
 A rule takes what begins at the parser's position, adds tokens and moves the position, or returns
-False. With `silent`, it adds no tokens, and only tells whether it would; an inline rule still
-moves.
-
-A block rule gets its first line, and the line after the last one that it may take. `bMarks`,
-`tShift` and `eMarks` say where a line begins, how far it is indented, and where it ends. `sCount`
-is the indent with tabs as blanks, `blkIndent` that of the block around it. `pending` is text before
-the `pos` of an inline rule that is in no token yet.
+False. With `silent`, it adds no tokens; an inline rule still moves. `bMarks`, `tShift` and `eMarks`
+are begin, indent and end of lines, `sCount` the indent with tabs as blanks, `blkIndent` that of the
+block around. `pending` is text before `pos` that is in no token yet.
 """
 
 from __future__ import annotations
@@ -37,13 +33,13 @@ from lmchat.markdown.fences import opening_fence
 from lmchat.markdown.links import rest_of_address, rest_of_www
 from lmchat.safe_text import SELECTORS, UNSEEN
 
-# Patterns are texts: `re` compiles each when it is first used, and most answers use none of them.
-# This one is not for `\[words]`; group 1 is the name of an environment.
+# Patterns are texts: `re` compiles each at its first use, and most answers need none. This one is
+# not for `\[words]`; group 1 is the name of an environment.
 _MATH_BEGINS = r"\$\$|\\\[(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\}"
 _BRACKETS = {"$$": "$$", "\\[": "\\]"}  # start and end of mathematics
-# Mathematics within a paragraph. `\[words\]` with a `(` behind it is a link, and dollars with a
-# link between them are signs of money. `$x$` has no blanks inside of the dollars, and no letter or
-# digit outside of them; a dollar behind a backslash is a sign of the formula.
+# `\[words\]` with a `(` behind it is a link, and dollars with a link between them are money. `$x$`
+# has no blanks inside of the dollars, and no letter or digit outside of them; `\$` is a sign of the
+# formula.
 _MATH = (
     r"(?s)\\\(.{1,2000}?\\\)|\\\[.{1,2000}?\\\](?!\()|\$\$.{1,2000}?\$\$"
     r"|(?<![^\W_])\$(?![\s$])(?:(?!\]\()(?:\\[^`\n]|[^$`\n\\])){1,300}(?<!\s)\$(?![A-Za-z0-9_])"
@@ -54,44 +50,44 @@ _SOURCE = r"\[[0-9]+\]:"  # a link definition whose name is a number
 _NUMBER_BEFORE_ANOTHER = r"\[[0-9]+\](?=\[[0-9]+\])"
 _AFTER_MATH = ("", ".", ",", ";", ":")  # what may follow mathematics in its last line
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"  # not the end of a longer scheme
-# Letters and stops of scripts that have no blanks between words: those of Chinese, Japanese and
-# Korean (particles follow a word without a blank), as in the CJK-friendly amendment to CommonMark
-# (https://github.com/tats-u/markdown-cjk-friendly), and of Thai, Lao, Burmese and Khmer.
+# Letters and stops of scripts without blanks between words: Chinese, Japanese, Korean (whose
+# particles follow a word directly), as in the CJK-friendly amendment to CommonMark
+# (https://github.com/tats-u/markdown-cjk-friendly), Thai, Lao, Burmese and Khmer.
 _WITHOUT_BLANKS = (
     "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f"
     "\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe6f\uff01-\uffee\U00016fe0-\U0001b2ff\U0001f200-\U0001f2ff"
     "\U00020000-\U0003fffd]"
 )
-# an address without a scheme (GFM 6.9); what may be before it
+# address without a scheme (GFM 6.9); what may be before it
 _WWW = r"(?<![!-')+-^`-}])www\."
-# names that are no emphasis, such as `__init__.py`, `__call__()`, `a.__class__`, `__pycache__/`
+# no emphasis: `__init__.py`, `__call__()`, `a.__class__`, `__pycache__/`
 _NAME = (
     r"(?a)__[a-zA-Z]\w{0,60}?__(?=[(/]|\.\w)"
     r"|(?<=\w[./])__[a-zA-Z]\w{0,60}?__(?!\w)"
 )
-# kinds of blocks that others can interrupt; the parser has a chain of rules for each
+# blocks that others can interrupt; the parser has a chain of rules for each
 _CHAINS = ("paragraph", "reference", "blockquote", "list")
-_BEGINNINGS = frozenset("`~>*+-_#<$\\|:0123456789")  # first signs of lines that may begin a block
+_BEGINNINGS = frozenset("`~>*+-_#<$\\|:0123456789")  # of lines that may begin a block
 _NO_HEADS = (fence, blockquote, hr, list_block, heading, html_block)  # their lines head no table
-_DASHES = "|:-"  # first signs of the line below the head of a table
-_LAST_END = -1  # key of the parser's cache, whose other keys are places in the text
+_DASHES = "|:-"  # first signs of the line below a table's head
+_LAST_END = -1  # key of the parser's cache; the others are places
 _MOST_TOKENS = 5  # for each character; with more, a table ends: the parser fills up short rows
-_MOST_NESTED_LINES = 20_000  # lines times their level: each level goes through all of its lines
-MOST_LEVELS = 40  # deeper blocks are shown as source; a list takes two levels
+_MOST_NESTED_LINES = 20_000  # lines times their level, as each level goes through all of its lines
+MOST_LEVELS = 40  # deeper blocks are shown as source; a list takes two
 
 
 def add_rules(parser: MarkdownIt) -> MarkdownIt:
-    """Add these rules to a parser, and let it ask fewer rules at each line; return the parser."""
+    """Add these rules, and let the parser ask fewer rules at each line."""
     block = parser.block.ruler
     inline = parser.inline.ruler
     block.before("table", "deep", deep_nesting_rule)
     add_rules_for_words(parser)
-    # To find out whether a line ends the block above it, the parser asks some eight rules of a
-    # chain. Now each chain has only `_ends_block`, which asks them only if the first sign of the
-    # line may begin a block.
+    # To find out whether a line ends the block above, the parser asks some eight rules of a chain.
+    # Now each chain has only `_ends_block`, which asks them only if the first sign of the line may
+    # begin a block.
     rules_of_chain = {chain: block.getRules(chain) for chain in _CHAINS}
     for name, rule in zip(block.get_active_rules(), block.getRules(), strict=True):
-        # `at` puts the same rule in its old place without the option `alt`, so it is in no chain.
+        # `at` puts the same rule in its place, without the option `alt`: it is in no chain
         block.at(name, rule)
     for chain, rules in rules_of_chain.items():
         block.push(f"end of {chain}", partial(_ends_block, rules), {"alt": [chain]})
@@ -120,8 +116,8 @@ def _ends_block(
 ) -> bool:
     """Return whether one of `rules` would take a line, and so end the block above; only `silent`.
 
-    A table ends, too, if the text has far more tokens than characters: the parser fills up each
-    short row, so a table of few signs could have millions of cells.
+    A table ends, too, if it has far more tokens than characters: the parser fills up short rows, so
+    a table of few signs could have millions of cells.
     """
     if not silent:
         return False
@@ -129,23 +125,22 @@ def _ends_block(
     if state.parentType == "table" and len(state.tokens) > _MOST_TOKENS * chars_so_far:
         return True
     has_sign = _first_sign(state, line) in _BEGINNINGS
-    # the head of a table may begin with any sign, but a line of dashes is below it
+    # the head of a table may begin with any sign, but dashes are below it
     is_above_dashes = line + 1 < last and _first_sign(state, line + 1) in _DASHES
-    # this takes long, so it is done only for these few lines
     return (has_sign or is_above_dashes) and any(rule(state, line, last, True) for rule in rules)
 
 
 def _first_sign(state: StateBlock, line: int) -> str:
-    """Return the first sign of a line after its indent, or a blank if the line is empty."""
+    """Return the first sign of a line after its indent; " " if it is empty."""
     begin = state.bMarks[line] + state.tShift[line]
     return state.src[begin] if begin < state.eMarks[line] else " "
 
 
 def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take blocks that are nested too deep, or too many lines of nested ones, as one text.
+    """Take blocks that are nested too deep, or too many nested lines, as one text.
 
-    The parser would drop the former. Each level of blocks goes through all of its lines, so many
-    nested lines take too long.
+    The parser would drop the former. Each level goes through all of its lines, so the latter take
+    too long.
     """
     is_deep = state.level >= MOST_LEVELS or state.level * (last - first) > _MOST_NESTED_LINES
     if silent or not is_deep:
@@ -157,7 +152,7 @@ def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) ->
 def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     r"""Take a formula that begins a line with `$$`, `\[` or `\begin{}`, up to its end.
 
-    A blank line ends it too, and so does a line that is indented less than the block around it.
+    A blank line ends it too, and a line that is indented less than the block around it.
     """
     if state.is_code_block(first):
         return False
@@ -220,8 +215,8 @@ def reference_rule(state: StateBlock, first: int, last: int, silent: bool) -> bo
 def fence_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     """Take a fence as the parser does, but find its end as models write it.
 
-    A fence of Markdown may have others in it (`Fence.depth_behind`). In an item of a list, the end
-    may be indented less than the item.
+    A fence of Markdown may have others in it (`Fence.depth_behind`). In a list item, the end may be
+    indented less than the item.
     """
     if not fence(state, first, last, silent):
         return False
@@ -232,7 +227,7 @@ def fence_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     if opening is None or not (opening.holds_markdown or state.blkIndent):
         return True
     depth = 0
-    # unless it is Markdown, only its last line and the one behind it may differ
+    # unless it is Markdown, only its last line and the one behind may differ
     line = first + 1 if opening.holds_markdown else max(first + 1, state.line - 1)
     while line < last and state.bMarks[line] + state.tShift[line] < len(state.src):
         depth = opening.depth_behind(_line_of(state, line), depth)
@@ -254,8 +249,8 @@ def _line_of(state: StateBlock, line: int) -> str:
 def table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     """Take a table as the parser does, but show all of its text.
 
-    A `|` within code ends no cell. Cells for which there are no columns are a part of the last one.
-    A line that begins another block is no head (GFM 4.10).
+    A `|` within code ends no cell. Cells without a column are a part of the last one. A line that
+    begins another block is no head (GFM 4.10).
     """
     begins_other_block = _first_sign(state, first) in _BEGINNINGS - {"|"} and any(
         rule(state, first, last, True) for rule in _NO_HEADS
@@ -273,7 +268,7 @@ def table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
             cells.append(token)
         elif token.type == "tr_close":
             row = state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]].strip()
-            # each cell ends with a sign, but for the first and the last one
+            # each cell but the first and the last ends with a sign
             if row.count("|") + 1 - row.startswith("|") - row.endswith("|") > len(cells):
                 texts = cells_of(row.removeprefix("|"))
                 if len(texts) > 1 and not texts[-1]:
@@ -285,7 +280,7 @@ def table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
 
 
 def cells_of(row: str) -> list[str]:
-    """Return the cells of a row: a `|` in code or behind a backslash ends none."""
+    """Cut a row into cells; a `|` in code or behind a backslash ends none."""
     cells = []
     start = 0
     for sign in re.finditer(_IN_ROW, row):
@@ -295,12 +290,12 @@ def cells_of(row: str) -> list[str]:
     return [cell.replace("\\|", "|") for cell in (*cells, row[start:])]
 
 
-# the parser's rule with another function in place of the one that cuts rows into cells
+# the parser's rule with another function that cuts rows into cells
 _parsers_table = FunctionType(table.__code__, {**table.__globals__, "escapedSplit": cells_of})
 
 
 def math_rule(state: StateInline, silent: bool) -> bool:
-    """Take mathematics as one token; the signs in it are not read as Markdown."""
+    """Take mathematics as one token; its signs are not read as Markdown."""
     if state.src[state.pos] not in "$\\":
         return False
     formula = re.compile(_MATH).match(state.src, state.pos, state.posMax)
@@ -333,9 +328,9 @@ def address_rule(state: StateInline, silent: bool) -> bool:
 
 
 def text_rule(state: StateInline, silent: bool) -> bool:
-    """Take text without signs as the parser does, but an address with `www.` as a link.
+    """Take text as the parser does, but an address with `www.` as a link.
 
-    Within a link, and in the words of what may become one (`silent`), take it as text.
+    Within a link, and in what may become its words (`silent`), it is text.
     """
     begin = state.pos
     if silent or state.linkLevel > 0:
@@ -364,11 +359,11 @@ def _push_link(state: StateInline, address: str, words: str) -> None:
 
 
 def bounded_link_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool) -> bool:
-    """Take a link or an image by a rule of the parser, if the end of one may follow in the text.
+    """Take a link or an image by a rule of the parser, if the end of one may follow.
 
-    `rule` searches all of the text behind each bracket, which takes quadratic time in a text of
-    brackets alone: so it is not asked behind the last end, which is cached. A link whose words are
-    a number is that to a source: it keeps its brackets, and `[1][2]` are two.
+    `rule` searches all text behind each bracket, which is quadratic in a text of brackets: so it is
+    not asked behind the last end, which is cached. A link whose words are a number is that to a
+    source: it keeps its brackets, and `[1][2]` are two.
     """
     last_end = state.cache.get(_LAST_END)
     if last_end is None:
@@ -396,9 +391,9 @@ def bounded_link_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool
 def marks_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool) -> bool:
     """Take `*`, `_` or `~~` by a rule of the parser, but decide again what can open and close.
 
-    Where a bracket or stop is on one side of a mark, the parser expects a blank on the other side.
-    Some scripts have no blanks between words: there, asterisks and tildes can do both. More than
-    two tildes are text, and so are signs of arithmetic (`3*4*5`) and of names (`__init__.py`).
+    Where a bracket or stop is on one side of a mark, the parser expects a blank on the other; in
+    scripts without blanks, asterisks and tildes can do both. More than two tildes are text, and so
+    are signs of arithmetic (`3*4*5`) and of names (`__init__.py`).
     """
     start = state.pos
     if silent or state.src[start] not in "*_~":

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 # "```python" or "~~~"; "``` a `b`" is inline code
 _FENCE = r"(?P<indent> {0,3})(?P<marks>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$"
-_MARKDOWN = r"(?i)\{?\.?(?:markdown|md)\b"  # a language whose blocks may have fences in them
-_CODE_INDENT = 4  # a line with so many blanks before it is code, not the end of a fence
+_MARKDOWN = r"(?i)\{?\.?(?:markdown|md)\b"  # its blocks may have fences in them
+_CODE_INDENT = 4  # blanks before a line of code, which ends no fence
 
 
 class Fence(Struct, frozen=True):
@@ -21,7 +21,7 @@ class Fence(Struct, frozen=True):
     info: str  # its first word is usually the language
 
     def is_closed_by(self, line: str) -> bool:
-        """Return whether a line has only such marks, no fewer than the opening line."""
+        """Whether a line has no fewer marks than the opening line, and nothing else."""
         if indent_of(line) >= _CODE_INDENT:
             return False
         marks = line.rstrip(" \t").lstrip(" ")
@@ -30,7 +30,7 @@ class Fence(Struct, frozen=True):
 
     @property
     def holds_markdown(self) -> bool:
-        """Whether the block is Markdown, which may have code fences of its own."""
+        """Whether its blocks may have fences of their own."""
         return re.match(_MARKDOWN, self.info) is not None
 
     def depth_behind(self, line: str, depth: int) -> int:
@@ -57,9 +57,9 @@ def opening_fence(line: str) -> Fence | None:
 
 
 def lines_and_fences(text: str) -> Iterator[tuple[str, Fence | None]]:
-    """Yield each line of a text with the code fence that is open after it, or None.
+    """Yield each line with the fence that is open after it, or None.
 
-    A fence ends where CommonMark says, as exports are for other readers of Markdown.
+    A fence ends where CommonMark says: exports are for other readers.
     """
     fence: Fence | None = None
     for line in text.split("\n"):

@@ -16,7 +16,7 @@ from lmchat.processes.child import ChildEndedError, ChildProcess
 
 _logger = logging.getLogger(__name__)
 _CHILD = "lmchat.markdown.lexer_child"
-_LIMIT_S = 5.0  # for any code, which usually takes a few milliseconds; a machine may be busy
+_LIMIT_S = 5.0  # for any code, usually a few milliseconds; a machine may be busy
 _LIMIT_S_PER_CHAR = 1e-4  # more for long code
 _MOST_SLOW_CODES = 2
 _MOST_CHARS = 500_000  # of code whose colours are kept
@@ -26,23 +26,23 @@ CodeRequest = tuple[str, str]  # language, and code without terminal commands
 class Colours:
     """Known colours of code, and the code that waits for its colours.
 
-    Code without known colours becomes a request: the caller gives `newest_request` to the
-    highlighter, and its answer to `put`. Code that grows keeps the colours of its beginning.
+    Unknown code becomes a request: the caller gives `newest_request` to the highlighter, and its
+    answer to `put`. Code that grows keeps the colours of its beginning.
     """
 
     def __init__(self) -> None:
-        # The block that is being laid out, set by `Layout`, which waits for the colours that `of`
-        # requests. No parameter: functions in `Block.make` call `of`, and must not hold their
-        # block. That would be a reference cycle, and blocks have none.
+        # The block that is being laid out, set by `Layout`; it waits for what `of` requests. No
+        # parameter, as functions in `Block.make` call `of` and must not hold their block: blocks
+        # have no reference cycles.
         self.block: Block | None = None
         self._cache: dict[CodeRequest, bytes] = {}  # empty for code that has none
-        # by language: the code whose colours arrived last, with these colours
+        # code whose colours arrived last, by language
         self._last_coloured: dict[str, tuple[str, bytes]] = {}
         # the newest last, with the blocks to lay out again
         self._waiting: dict[CodeRequest, list[Block]] = {}
 
     def of(self, language: str, code: str) -> bytes:
-        """Return the colours of code, as far as they are known; if they are not, request them.
+        """Return the known colours, or request them.
 
         Until they arrive, code that continues the last coloured code of its language gets the
         colours of that beginning.
@@ -52,13 +52,13 @@ class Colours:
         request = (language, code)
         if request in self._cache:
             return self._cache[request]
-        # Taken out here and put back below, it becomes the newest request.
+        # put back below, as the newest
         blocks = self._waiting.pop(request, [])
         newest = self.newest_request
         if newest is not None and newest[0] == language and code.startswith(newest[1]):
-            # Likely code that has grown, from `a` to `ab`: the request for `a` is not needed any
-            # more. A block that still shows `a` is laid out again with the others, and then
-            # requests its colours.
+            # Likely code that has grown, from `a` to `ab`: the request for `a` is not needed. A
+            # block that still shows `a` is laid out again with the others, and then requests its
+            # own.
             blocks += self._waiting.pop(newest)
         if self.block is not None:
             blocks.append(self.block)
@@ -68,14 +68,13 @@ class Colours:
 
     @property
     def newest_request(self) -> CodeRequest | None:
-        """The newest code that waits for its colours; None if no code waits."""
+        """None if no code waits."""
         return next(reversed(self._waiting), None)
 
     def put(self, request: CodeRequest, colours: bytes | None) -> list[Block]:
-        """Take the colours of requested code, or None if the highlighter has none for it.
+        """Take the colours of requested code, None for no colours.
 
-        Return the blocks that waited, which the caller lays out again. When there are too many
-        colours, all older ones are forgotten.
+        Return the blocks to lay out again. With too many colours, all older ones are forgotten.
         """
         language, code = request
         if colours:
@@ -94,9 +93,9 @@ class Colours:
 
 
 class Highlighter:
-    """Child process with the lexers; it starts with the first code and ends with this program.
+    """Child process with the lexers; starts with the first code.
 
-    A language for which it was too slow `_MOST_SLOW_CODES` times stays plain.
+    A language that was too slow `_MOST_SLOW_CODES` times stays plain.
     """
 
     def __init__(self, *, limit_s: float = _LIMIT_S) -> None:
@@ -104,10 +103,10 @@ class Highlighter:
         self._request_lock = asyncio.Lock()
         self._child: ChildProcess | None = None
         self._is_off = False  # closed, or the child cannot start
-        self._slow_codes: Counter[str] = Counter()  # by language
+        self._slow_codes: Counter[str] = Counter()
 
     async def colours(self, language: str, code: str) -> bytes | None:
-        """Return a byte for each character of the code: its colour, an index in `COLOUR_NAMES`.
+        """Return a byte for each character: its colour, an index in `COLOUR_NAMES`.
 
         None: its lexer is unknown, fails or is too slow, the child cannot start, or this was
         closed.
@@ -116,7 +115,7 @@ class Highlighter:
             if self._is_off or not language or self._slow_codes[language] >= _MOST_SLOW_CODES:
                 return None
             limit_s = self._limit_s + len(code) * _LIMIT_S_PER_CHAR
-            # the form that `lexer_child` reads; its answer is empty if there are no colours
+            # the form that `lexer_child` reads; an empty answer means no colours
             request = f"{limit_s} {language}\n{code}".encode(errors="replace")
             try:
                 if self._child is None:
@@ -137,7 +136,7 @@ class Highlighter:
         return None
 
     async def aclose(self) -> None:
-        """Kill the child and wait for its end; a request that waits for the child returns None."""
+        """Kill the child and wait for its end; a waiting request returns None."""
         self._is_off = True
         if self._child is not None:
             self._child.kill()  # a request holds the lock until its child answers or ends
@@ -155,10 +154,10 @@ class Highlighter:
 
 
 class Highlighting:
-    """Colours of the code in the log; without a highlighter, code stays plain."""
+    """Colours of code in the log; without a highlighter, it stays plain."""
 
     def __init__(self, highlighter: Highlighter | None, show_changed: Callable[[], object]) -> None:
-        """Take `show_changed`, which is called when there are colours for `drain` to return."""
+        """`show_changed` is called when there are colours for `drain`."""
         self.colours = Colours()
         self._highlighter = highlighter
         self._show_changed = show_changed
@@ -169,7 +168,7 @@ class Highlighting:
         return self.colours.newest_request is not None and self._highlighter is not None
 
     async def run(self) -> None:
-        """Get the colours of all code that waits, the newest first, and have them shown."""
+        """Get the colours of all code that waits, the newest first."""
         highlighter = self._highlighter
         while highlighter is not None and (request := self.colours.newest_request):
             colours = await highlighter.colours(*request)
@@ -183,6 +182,6 @@ class Highlighting:
         return blocks
 
     def reset(self) -> None:
-        """Forget the code of the session that was shown before; known colours stay cached."""
+        """Forget the code of the earlier session; known colours stay cached."""
         self.drain()
         self.colours.drop_requests()

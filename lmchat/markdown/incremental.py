@@ -1,9 +1,8 @@
 """Cut a growing Markdown text into closed blocks, which never change again, and an open tail.
 
-The complete lines of the tail are parsed, and all blocks but the last are closed. A long list,
-quote, table or fence at the end is cut into pieces, of which those that cannot change are closed.
-The parser takes rows for a table only below a head: while a table continues, the tail begins with a
-copy of it.
+The complete lines of the tail are parsed, and all blocks but the last are closed. Of a long list,
+quote, table or fence at the end, the pieces that cannot change are closed. The parser takes rows
+for a table only below a head: while a table continues, the tail begins with a copy of it.
 """
 
 from __future__ import annotations
@@ -35,31 +34,28 @@ from lmchat.safe_text import safe_text
 
 _MOST_CHARS = 20_000  # of an item or HTML in one piece; the rest is parsed on its own
 _KEPT_WHOLE = ("bullet_list_open", "ordered_list_open", "html_block", "code_block")
-# closed as soon as text follows a blank line
+# as soon as text follows a blank line
 _END_AT_BLANK_LINE = ("paragraph_open", "heading_open", "hr", "table_open", "blockquote_open")
-# controls that the parser would take for line ends, or strip, although they are shown
+# controls that the parser would take for line ends, or strip
 _CONTROLS = "[\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]"
-# a line of three or more of its marks is a rule instead
+# three or more of its marks are a rule instead
 _LIST = r"(?m) {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)"
 
 
 class OpenFence(Struct):
-    """A fence at the outermost level of a text; its finished pieces are added to `closed`."""
+    """Fence at the outermost level; its finished pieces are added to `closed`."""
 
     opening: Fence
     closed: list[Block]
-    start: int  # where the next piece begins in the text
-    end: int  # where its lines end
+    start: int  # of the next piece in the text
+    end: int  # of its lines
     is_first: bool = True  # `Block.is_first` of the next piece
     _depth: int = 0  # see `Fence.depth_behind`
     _is_in_line: bool = False  # the next text continues a line that was cut
-    _lines: list[str] = field(default_factory=list)  # complete lines of the next piece
+    _lines: list[str] = field(default_factory=list)  # of the next piece, complete
 
     def feed(self, lines: list[str]) -> tuple[int, bool]:
-        """Take complete lines up to the end of the fence.
-
-        Return how many were taken, and whether the fence ended.
-        """
+        """Take complete lines; return how many were taken, and whether the fence ended."""
         for number, line in enumerate(lines):
             if not self._is_in_line:
                 self._depth = self.opening.depth_behind(line, self._depth)
@@ -71,10 +67,7 @@ class OpenFence(Struct):
         return len(lines), False
 
     def feed_line(self, line: str, *, is_complete: bool = True) -> None:
-        """Add a line to the piece, or to a new one if the piece is long enough.
-
-        A line that is longer than a piece is cut, and shown as several lines.
-        """
+        """Add a line; one that is longer than a piece is shown as several."""
         code = self._dedented(line)  # before it is cut: only its own first blanks are an indent
         self._is_in_line = not is_complete
         self.end += len(line) - len(code)
@@ -86,15 +79,12 @@ class OpenFence(Struct):
         self.end += is_complete  # its line end
 
     def finish(self) -> None:
-        """Close the last piece. An empty fence has one empty piece."""
+        """Close the last piece; an empty fence has one empty piece."""
         if self._lines or self.is_first:
             self._close(is_end=True)
 
     def open_blocks(self, last_line: str) -> list[Block]:
-        """Return the piece that may still change, with the line that is not complete.
-
-        That line is hidden as long as it may become the end of the fence.
-        """
+        """Return the piece that may still change, without a line that may end the fence."""
         has_only_marks = not last_line.strip(" ").strip(self.opening.marks[0])
         may_end = has_only_marks and not self._is_in_line
         if not may_end:
@@ -104,7 +94,7 @@ class OpenFence(Struct):
         return [self._block(lines, end)] if lines or self.is_first else []
 
     def _close_if_long(self) -> None:
-        """Close a long piece once more code follows: the last piece has the end of the code."""
+        """Wait for more code before closing: the last piece has the end of the code."""
         if len(self._lines) >= CODE_LINES or sum(map(len, self._lines)) >= PIECE_CHARS:
             self._close()
 
@@ -126,7 +116,7 @@ class OpenFence(Struct):
         )
 
     def _dedented(self, line: str) -> str:
-        """Return a line without the blanks that the opening of the fence also has."""
+        """Drop the blanks that the opening of the fence also has."""
         if self._is_in_line:  # the rest of a line: its first blanks are no indent
             return line
         return line[min(len(self.opening.indent), indent_of(line)) :]
@@ -135,42 +125,41 @@ class OpenFence(Struct):
 class IncrementalMarkdown(Struct):
     """Parser of a growing text: feed text, read `closed`, which only grows, and `open`.
 
-    The text that is not closed, its tail, is parsed again when a line of it is complete. If it is
-    too long, `_cut_long_tail` cuts it. While a fence at the outermost level is open, `_fence` takes
-    each complete line out of the tail instead.
+    The tail, which is not closed, is parsed again when a line of it is complete. If it is too long,
+    `_cut_long_tail` cuts it. An open fence (`_fence`) takes each complete line out of it.
     """
 
     closed: list[Block] = field(default_factory=list)
     open: list[Block] = field(default_factory=list)  # may still change
-    references: References = field(default_factory=dict)  # link reference definitions so far
-    start: int = 0  # of the next block in the text; until a fence ends, where it began
+    references: References = field(default_factory=dict)
+    start: int = 0  # of the next block; until a fence ends, where it began
     _tail: str = ""  # `_head`, and behind it the text that is not closed
     _held_cr: str = ""  # a CR at the end, which may belong to a CRLF
-    # Characters of the tail without its head. Beyond it, `_cut_long_tail` is called, which may
-    # raise it to `_MOST_CHARS` until the tail is cut.
+    # Characters of the tail without its head. Beyond it, `_cut_long_tail` cuts or raises it, to
+    # `_MOST_CHARS` at most.
     _tail_limit: int = PIECE_CHARS
     _fence: OpenFence | None = None
-    _type_above: str = ""  # type of the block above the next one, if no blank line is between them
-    # What the next block continues; `_begin_new_block` resets it all.
-    _head: str = ""  # head of a table that continues, with its line of dashes; empty outside of one
+    _type_above: str = ""  # of the block above, if no blank line is between
+    # what the next block continues; `_begin_new_block` resets it
+    _head: str = ""  # of a table that continues, with its line of dashes
     _table_start: str = ""  # head and first rows of this table: they decide the widths of columns
-    _number: int | None = None  # of the first item of an ordered list that continues
+    _number: int | None = None  # of the first item of a list that continues
     _has_blank_row: bool = True  # above the next block
 
     def feed(self, text: str, *, is_final: bool = False) -> None:
         """Append text; afterwards `closed` and `open` cover all of it.
 
         `is_final` closes all blocks. The cuts must not depend on how the text was split when it
-        arrived. So, if much text comes at once, the tail takes it in parts, each up to the length
-        at which `_cut_long_tail` is called.
+        arrived: the tail takes it in parts, each up to the length at which `_cut_long_tail` is
+        called.
         """
         text = self._normalized(text, is_final=is_final)
-        ending = text or self._tail  # without new text, the tail has the end of all text
+        ending = text or self._tail  # without new text, the tail has its end
         if is_final and ending and not ending.endswith("\n"):
-            text += "\n"  # so that the last line is complete, too
+            text += "\n"  # so the last line is complete, too
 
         while text:
-            # one more than fits, so that `_cut_long_tail` is called
+            # one more than fits, for `_cut_long_tail`
             size = max(self._room_left + 1, 1)
             piece = text[:size]
             text = text[size:]
@@ -198,16 +187,15 @@ class IncrementalMarkdown(Struct):
     def open_code(self, language: str) -> None:
         """Show all text that follows as code: the arguments of a tool call, which have no fence.
 
-        Its marks are NULs: no line ends it, as `_normalized` replaces each NUL. `is_first` is
-        False, as no row above shows the language.
+        Its marks are NULs: no line ends it, as `_normalized` replaces each NUL.
         """
         opening = Fence("", "\0", language)
         self._fence = OpenFence(opening, self.closed, self.start, self.start, is_first=False)
 
     def _normalized(self, text: str, *, is_final: bool) -> str:
-        """Return new text with LF at line ends and controls made visible.
+        """Set LF at line ends, and make controls visible.
 
-        A CR at the end of the text is held back: the LF of a CRLF may follow.
+        A CR at the end is held back: the LF of a CRLF may follow.
         """
         text = (self._held_cr + text).replace("\r\n", "\n")
         self._held_cr = ""
@@ -218,14 +206,11 @@ class IncrementalMarkdown(Struct):
 
     @property
     def _room_left(self) -> int:
-        """Characters that the tail can still take; negative if it is too long already."""
+        """Negative if the tail is too long already."""
         return self._tail_limit + len(self._head) - len(self._tail)
 
     def _close_complete_lines(self) -> None:
-        """Close the blocks and pieces of code that end in the complete lines.
-
-        An open fence takes its lines first. The lines behind its end are read as Markdown.
-        """
+        """Close what ends in the complete lines; an open fence takes its lines first."""
         if self._fence is not None:
             *lines, last_line = self._tail.split("\n")
             taken, has_ended = self._fence.feed(lines)
@@ -239,8 +224,8 @@ class IncrementalMarkdown(Struct):
     def _close_ended_blocks(self) -> None:
         """Close the blocks of the tail that end in its complete lines, and drop them from it.
 
-        Each block but the last one has ended. Of the last one, the pieces that cannot change are
-        closed; an open fence becomes `_fence`, which takes the lines that follow.
+        All but the last block have ended. Of the last one, the pieces that cannot change are
+        closed; an open fence becomes `_fence`.
         """
         *complete, last_line = self._tail.split("\n")
         lines = [line + "\n" for line in complete]
@@ -248,13 +233,13 @@ class IncrementalMarkdown(Struct):
         has_text_after_blank = line_above.isspace() and bool(last_line.strip())
         tokens = parse_blocks("".join(lines), self.references)
         head_lines = HEAD_LINES if self._table_start else 0  # lines of `_head`, which are closed
-        closed_lines = head_lines  # how many, from the first one on
-        # the first token of each outermost block, unless the block is only that head
+        closed_lines = head_lines
+        # first token of each outermost block, but for that head
         top = [token for token in tokens if not token.level and span(token)[1] > head_lines]
         for token in top:
             start, end = span(token)
             opening = opening_fence(lines[start]) if token.type == "fence" else None
-            if opening is None:  # another kind of block: only the last one may still grow
+            if opening is None:  # only the last one may still grow
                 has_ended = token is not top[-1] or (
                     has_text_after_blank and token.type in _END_AT_BLANK_LINE
                 )
@@ -290,34 +275,32 @@ class IncrementalMarkdown(Struct):
     ) -> int:
         """Close the block that begins with `token`, or those of its pieces that cannot change.
 
-        Pieces are the items of a list or the rows of a table. All are closed if the block has
-        ended, else all but the last one. The first piece of a table has its head and `TABLE_ROWS`
-        rows, so that they decide the widths of the columns.
-
-        `tokens` are those of `lines`, the complete lines of the tail, of which `closed_lines` are
+        Pieces are items of a list or rows of a table; all but the last are closed, or all if the
+        block has ended. The first piece of a table has `TABLE_ROWS` rows, which decide the widths
+        of the columns. `tokens` are those of the complete lines, of which `closed_lines` are
         closed. Return how many are closed now.
         """
         start, end = span(token)
         later_starts: Iterable[int] = ()  # first lines of the pieces behind the first one
         if token.type.endswith("_list_open"):
-            # of all lists at the outermost level; `cuts` takes only those of this list
+            # all at the outermost level; `cuts` takes only those of this list
             items = (item for item in tokens if item.type == "list_item_open" and item.level == 1)
             later_starts = (span(item)[0] for item in items)
         elif token.type == "table_open":
             rows_start = start if self._table_start else start + HEAD_LINES + TABLE_ROWS
             later_starts = range(rows_start, end)
-        # the lines behind the last cut may still change
+        # lines behind the last cut may still change
         begin = max(start, closed_lines)
         cuts = [closed_lines, *(line for line in later_starts if begin < line < end)]
         if has_ended:
             cuts.append(end)
-        # the items in the further pieces of the list count on from it
+        # further pieces of the list count on from it
         if token.type == "ordered_list_open" and self._number is None:
             self._number = int(token.attrs.get("start", 1))
 
         for piece_start, piece_end in pairwise(cuts):
             source = "".join(lines[piece_start:piece_end])
-            if token.type != "definition":  # these are not shown, and there may be thousands
+            if token.type != "definition":  # not shown, and there may be thousands
                 self.closed.append(self._next_block(source))
             self.start += len(source)
             if self._number is not None:
@@ -325,8 +308,8 @@ class IncrementalMarkdown(Struct):
             if token.type == "table_open" and not self._table_start:  # its first piece
                 self._head = "".join(lines[start : start + HEAD_LINES])
                 self._table_start = "".join(lines[start : start + HEAD_LINES + TABLE_ROWS])
-            # A blank line between pieces becomes a blank row. Without a type above, the next piece
-            # is not attached, so nothing else decides about that row.
+            # A blank line between pieces becomes a blank row. Without a type above, nothing else
+            # decides about that row.
             self._has_blank_row = _is_blank(lines[piece_end - 1])
             self._type_above = ""
         if has_ended:
@@ -335,7 +318,7 @@ class IncrementalMarkdown(Struct):
         return cuts[-1]
 
     def _next_block(self, source: str) -> Block:
-        """Return a block of `source`, which follows the closed blocks or continues the last one."""
+        """Make a block that follows the closed ones or continues the last one."""
         kind = Kind.MORE_ROWS if self._table_start else Kind.MARKDOWN
         is_attached = self._type_above in ABOVE_LISTS and re.match(_LIST, source) is not None
         return Block(
@@ -350,7 +333,7 @@ class IncrementalMarkdown(Struct):
         )
 
     def _drop_start(self, chars: int) -> None:
-        """Drop the first characters of the tail, which are closed; `_head` stays."""
+        """Drop closed characters from the tail; `_head` stays."""
         self._tail = self._head + self._tail[chars:]
         self._tail_limit = PIECE_CHARS
 
@@ -367,10 +350,10 @@ class IncrementalMarkdown(Struct):
     def _cut_long_tail(self) -> None:
         """Close the beginning of a tail that is longer than `_tail_limit`, or raise the limit.
 
-        The whole tail is parsed again for each new line, which must not take longer and longer.
-        Quotes, tables, sources, lists, HTML and indented code are cut behind their last whole line.
-        What follows is a block of its own, without a blank row above it; behind rows of a table, it
-        is a row of the same table.
+        The whole tail is parsed for each new line, which must not take longer and longer. Quotes,
+        tables, sources, lists, HTML and indented code are cut behind their last whole line. What
+        follows is a block of its own, without a blank row above it; behind rows of a table, it is a
+        row of it.
         """
         if self._fence is not None:
             self._fence.feed_line(self._tail[:PIECE_CHARS], is_complete=False)
@@ -388,7 +371,7 @@ class IncrementalMarkdown(Struct):
             return
         begin = offset = len(self._head)
         head = self._head
-        above = ""  # blank lines above the head of a table
+        above = ""  # blank lines above a table's head
         if last == "table_open" and not head:
             lines = self._tail.splitlines(keepends=True)
             start, _ = span(top[-1])
@@ -398,13 +381,13 @@ class IncrementalMarkdown(Struct):
             if len(self._tail) <= PIECE_CHARS + offset:  # the same room as behind any other head
                 self._tail_limit = PIECE_CHARS + offset
                 return
-        # behind the last line that is complete; 0: there is none
+        # behind the last complete line; 0: there is none
         has_lines = is_kept_whole or head or last in ("blockquote_open", "sources")
         line_end = self._tail.rfind("\n", offset) + 1 if has_lines else 0
         place = line_end or offset + cut_place(self._tail[offset:])
         self.closed.append(self._next_block(self._tail[begin:place]))
         self.start += place - begin
-        # in the middle of the text: no blank row, and not attached as a list
+        # in the middle of the text: no blank row, not attached as a list
         table_start = self._table_start or (self._tail[len(above) : place] if head else "")
         self._begin_new_block()
         self._head = head
@@ -415,5 +398,5 @@ class IncrementalMarkdown(Struct):
 
 
 def _is_blank(line: str) -> bool:
-    """Return whether a line is blank, or has only the marks of quotes."""
+    """A line with only the marks of quotes is blank, too."""
     return not line.strip("> \t\n")

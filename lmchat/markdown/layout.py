@@ -1,7 +1,7 @@
 """Lay a block out as lines of a page.
 
-A line begins with a prefix: the marks of the quotes and items around its block. The first line of a
-block has one prefix, and the following lines have another.
+A prefix is the marks of the quotes and items around a block: one for its first line, another for
+the following ones.
 """
 
 from __future__ import annotations
@@ -47,21 +47,19 @@ from lmchat.units import SIGNS
 
 _NULL = Style.null()
 _STYLES = {"html_inline": "muted"}  # by the type of a token
-# a text without these signs and without an address needs no parser, as most cells and items
+# without these and an address, a text needs no parser, as most cells and items
 _SIGNS = frozenset("\n!$&*<[\\]_`~")
 _ADDRESS = r"(?i)(\bhttps?://[^\s<>\"]*[\w/])"  # without the stops behind it
 _LINE_BREAK = r"(?i)<br\s*/?>$"
 _TASK = r"\[([ xX])\](?:[ \t]+|$)"  # the box of a task; 1 is its mark
 _MOST_SHOWN = 200  # characters of an address beside words that name another
 _INDENT = "  "
-_LEAST_ROOM = MIN_WIDTH + 3  # cells for text beside the marks of quotes and lists
+_LEAST_ROOM = MIN_WIDTH + 3  # cells for text beside marks of quotes and lists
 # their last line may hold marks without an end; in others, such as code, marks are text
 _MARKUP_BLOCKS = ("paragraph_open", "heading_open", "table_open", "list_item_open", "hr")
 
 
 class _Writer:
-    """Turns the tokens inside a block into spans."""
-
     def __init__(self, page: Page, style: Style) -> None:
         self.page = page
         self.spans: list[Span] = []
@@ -99,7 +97,7 @@ class _Writer:
         return self._stack[-1] + self.page.styles.get(name, _NULL)
 
     def _add(self, text: str, style: Style) -> None:
-        """Add text in a style, with a `BREAK` for each line end and terminal commands visible."""
+        """Add a `BREAK` for each line end, and make terminal commands visible."""
         for number, line in enumerate(text.split("\n")):
             if number:
                 self.spans.append((BREAK, _NULL))
@@ -118,8 +116,7 @@ class _Writer:
     def _close(self, token: Token) -> None:
         """End emphasis or a link.
 
-        If the words of a link hide where it leads, its address follows them. A link without words
-        is shown as its address.
+        If the words of a link hide where it leads, or if it has none, its address is shown.
         """
         style = self._stack.pop()
         if token.type == "link_close" and self._target:
@@ -132,12 +129,12 @@ class _Writer:
             self._target = ""
 
     def _shows_address(self, target: str, words: str) -> bool:
-        """Return whether words need no address: a printed one cannot be looked up by its link."""
+        """Whether words need no address: a printed one cannot be looked up by its link."""
         is_address = target in (words, f"mailto:{words}")
         return is_address or (not self.page.is_scrollback and is_honest_link(target, words))
 
     def _add_image(self, token: Token) -> None:
-        """Add the words of an image as a link to it, or to where the link around it leads."""
+        """Link to the image, or to where the link around it leads."""
         source = str(token.attrs.get("src", ""))
         self._add("image: ", self._style("muted"))
         words = image_words(token)
@@ -147,7 +144,7 @@ class _Writer:
             self._add(f" ({self._shortened(source)})", self._style("muted"))
 
     def _link_style(self, target: str) -> Style:
-        """Return the style of a link; one that cannot be opened looks like the text around it."""
+        """A link that cannot be opened looks like the text around it."""
         return self._style("link" if can_be_opened(target) else "") + _link_meta(target)
 
     def _shortened(self, target: str) -> str:
@@ -157,7 +154,7 @@ class _Writer:
 
 
 def _shown_formula(page: Page, source: str) -> str:
-    """Return a formula as one line of Unicode, or its source if the line cannot say the same."""
+    """Return one line of Unicode, or the source if the line cannot say the same."""
     if page.is_ascii:
         return source
     return unicode_formula(source) or source
@@ -165,7 +162,7 @@ def _shown_formula(page: Page, source: str) -> str:
 
 @lru_cache(maxsize=256)
 def _link_meta(target: str) -> Style:
-    """Return a style that changes no look, but in which a click finds where a link leads.
+    """Return a style without a look, in which a click finds the address.
 
     It is empty if the link cannot be opened. The terminal gets no link of its own (OSC 8), which it
     would open without asking.
@@ -178,20 +175,20 @@ class Layout:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        # By the source of their head and first rows, and by the room in cells: the later blocks of
-        # a long table have the same columns.
+        # By head and first rows, and by room in cells: later blocks of a table have the same
+        # columns.
         self._columns_of_table: dict[tuple[str, int], Columns] = {}
         # of the block that is laid out:
         self._references: References = {}
         self._closed_source = ""  # without blank lines above; empty while it still grows
         self._source: list[str] = []  # its lines, with the marks that it lacked
-        # of the first item, if the next list is a piece of one; None: the number in its source
+        # of the first item, if the next list is a piece of one
         self._next_number: int | None = None
 
     def lay_out(self, block: Block, references: References) -> list[Line]:
-        """Return the lines of a block, by its kind; the caller keeps them as `Block.lines`.
+        """Lay a block out by its kind; the caller keeps the lines as `Block.lines`.
 
-        `references` are the link definitions of the text that the block is a part of.
+        `references` are the link definitions of its text.
         """
         self.page.colours.block = block
         if block.make is not None:  # of the kind `CUSTOM` or `GAP`
@@ -211,22 +208,18 @@ class Layout:
                 is_end=block.is_end,
             )
             return list(code)
-        # a copy: a definition in the block may be half written, and must not reach other blocks
+        # a copy: a half-written definition must not reach other blocks
         self._references = dict(references)
         if block.kind is Kind.MORE_ROWS:  # the rows before these are Markdown like any other
             return list(self._continued_rows(block, prefix))
         return self._markdown_lines(block, prefix)
 
     def _markdown_lines(self, block: Block, prefix: Prefix) -> list[Line]:
-        """Return the lines of a block of Markdown.
-
-        A block that still grows (`has_cursor`) is parsed as if its marks were complete, and shows
-        the cursor at its end.
-        """
+        """Parse a block that still grows as if its marks were complete; add the cursor."""
         text = block.source
         tokens = parse_blocks(text, self._references)
         if block.has_cursor:
-            # which marks are missing depends on the last block, so the text is parsed twice
+            # the missing marks depend on the last block, so the text is parsed twice
             kind = last_block_type(tokens)
             if kind in _MARKUP_BLOCKS:
                 text = completed(text)
@@ -246,10 +239,7 @@ class Layout:
         return lines
 
     def _put_cursor(self, line: Line) -> None:
-        """Paint the first cell after the text as a cursor, if there is room.
-
-        A line on a tint, such as one of code, gets none: its padding has another style than `base`.
-        """
+        """Paint a cursor behind the text, if there is room and no tint, as that of code."""
         padding = line.segments[-1]
         is_free = padding.text.isspace() and padding.style == self.page.styles["base"]
         if line.text and is_free:
@@ -257,10 +247,7 @@ class Layout:
             line.segments.append(Segment(padding.text[1:], padding.style))
 
     def _level_lines(self, tokens: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
-        """Yield the lines of the blocks of one level, with blank rows between them.
-
-        `tokens` are those of the level and of all that is nested in it.
-        """
+        """Put blank rows between the blocks; `tokens` have all that is nested in the level."""
         prefix, next_prefix = prefixes
         above = ""  # type of the block above
         last: Line | None = None
@@ -277,18 +264,15 @@ class Layout:
             above = token.type
 
     def _is_below_blank(self, token: Token) -> bool:
-        """Return whether there is a blank line above a token in the source: it is shown, too."""
+        """A blank line in the source is shown, too."""
         line = token.map[0] - 1 if token.map else -1
-        # within a quote, a blank line has the marks of the quote
+        # in a quote, it has the marks of the quote
         return 0 <= line < len(self._source) and not self._source[line].strip("> \t")
 
     def _block_lines(
         self, token: Token, inner: list[Token], prefixes: Prefixes, style: Style
     ) -> Iterator[Line]:
-        """Return the lines of a block by its type; `inner` are the tokens within it.
-
-        Types for which the page has no form, such as HTML, are shown as source.
-        """
+        """Types without a form, such as HTML, are shown as source."""
         match token.type:
             case "paragraph_open":
                 return self._text_lines(inner[0], prefixes, style)
@@ -317,7 +301,7 @@ class Layout:
                 return self._source_lines(token, prefixes)
 
     def _rule_below(self) -> Iterator[Line]:
-        """Yield the rule below a title, in place of a blank row; the plain chat has the blank."""
+        """Draw a rule in place of the blank row, which the plain chat keeps."""
         if not self.page.is_scrollback:
             rule = (SIGNS.rule * self.page.text_width, self.page.styles["faint"])
             line = self.page.line([rule])
@@ -325,7 +309,7 @@ class Layout:
             yield line
 
     def _has_ended(self, code: Token) -> bool:
-        """Return whether no text that follows can be a part of this code."""
+        """Whether no text that follows can be a part of this code."""
         if self._closed_source or code.map is None:
             return True
         start, end = code.map
@@ -336,29 +320,25 @@ class Layout:
         return bool(code.markup) and end - 1 > start and is_closing
 
     def _inner_lines(self, inner: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
-        """Yield the lines inside a quote or an item; an empty one is a row with its mark."""
+        """An empty quote or item is a row with its mark."""
         if inner:
             yield from self._level_lines(inner, prefixes, style)
         else:
             yield self.page.line([], prefix=prefixes[0])
 
     def _nested_prefixes(self, prefixes: Prefixes, mark: Span, next_mark: Span) -> Prefixes:
-        """Return prefixes with `mark` added for the first line, and `next_mark` for the others.
+        """Add `mark` for the first line, `next_mark` for the others.
 
-        If too little room for text would be left, return only the marks: the lines begin at the
-        left edge again.
+        With too little room for text, return only the marks: lines begin at the left edge again.
         """
         prefix, next_prefix = prefixes
-        # the two prefixes are equally wide, and so are the marks
+        # both prefixes are equally wide, and so are the marks
         if width_of([*next_prefix, mark]) > self.page.text_width - _LEAST_ROOM:
             return [mark], [next_mark]
         return [*prefix, mark], [*next_prefix, next_mark]
 
     def _source_lines(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
-        """Yield the lines of a formula, or of a block that is shown as its source, such as HTML.
-
-        A formula is indented, and shown on one line if that says the same.
-        """
+        """A formula is indented, and on one line if that says the same."""
         style = self.page.styles["muted"]
         shown = token.content.removesuffix("\n")
         if token.type == "math_block":
@@ -367,7 +347,7 @@ class Layout:
             prefixes = self._nested_prefixes(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
         prefix, next_prefix = prefixes
         for text in shown.split("\n"):
-            # words and addresses in turn; words get no link
+            # words and addresses in turn
             parts = re.split(_ADDRESS, controls_on_one_line(text))
             spans = [(part, style + _link_meta(part)) for part in parts if part]
             yield from self.page.wrap(spans, prefix=prefix, next_prefix=next_prefix)
@@ -376,9 +356,8 @@ class Layout:
     def _list_lines(
         self, token: Token, inner: list[Token], prefixes: Prefixes, style: Style
     ) -> Iterator[Line]:
-        """Yield the lines of all items of a list; `inner` are the tokens within it."""
         prefix, next_prefix = prefixes
-        # of the lists in a block, only the first one may continue another block
+        # only the first list in a block may continue another block
         number = int(token.attrs.get("start", 1))
         if self._next_number is not None:
             number = self._next_number
@@ -390,7 +369,7 @@ class Layout:
             indent = ""
             if item.map and not token.level:
                 # The parser takes `- a` and ` - b` for items of one list, but models mean the
-                # second as nested. Within another block, the blanks belong to that block.
+                # second as nested. Within another block, the blanks belong to that.
                 indent = " " * indent_of(self._source[item.map[0]])
             task = ""
             if item_tokens and item_tokens[0].type == "paragraph_open":
@@ -418,20 +397,14 @@ class Layout:
             prefix = next_prefix
 
     def _spans(self, token: Token, style: Style) -> list[Span]:
-        """Return the spans of the text of a paragraph, a heading or a cell, as safe text."""
         text = token.content
-        # nothing for the parser to find
+        # nothing to find for the parser
         if _SIGNS.isdisjoint(text) and not any(sign in text for sign in ADDRESS_SIGNS):
             return [(controls_on_one_line(text), style)] if text else []
         return _Writer(self.page, style).write(parse_inline(text, self._references))
 
-    # Tables
-
     def _cells(self, tokens: list[Token]) -> tuple[list[list[Cell]], list[str]]:
-        """Return the rows of a table with their cells, and the alignment of each column.
-
-        It is `left`, `center` or `right`, or empty.
-        """
+        """Return rows of cells, and for each column `left`, `center`, `right` or ""."""
         rows: list[list[Cell]] = []
         aligns: list[str] = []
         for token in tokens:
@@ -454,10 +427,9 @@ class Layout:
         return table_lines(self.page, rows, columns, prefixes)
 
     def _continued_rows(self, block: Block, prefix: Prefix) -> Iterator[Line]:
-        """Return the lines of rows that continue a table, in the columns of its first rows.
+        """Lay out rows in the columns of the first rows of their table, the source `block.info`.
 
         Each row behind the first ones is a block, so that it is closed while the table still grows.
-        `block.info` is the source of the first rows.
         """
         room = self.page.text_width - width_of(prefix)
         key = (block.info, room)
@@ -466,9 +438,8 @@ class Layout:
             self._columns_of_table[key] = fit_columns(cells, aligns, room)
         source = block.source
         if block.has_cursor:
-            # add the marks that are to come
             source = completed(source, is_continued=True)
-        # the parser takes rows for a table only with a head above them
+        # the parser takes rows for a table only below a head
         head = block.info.split("\n", HEAD_LINES)[:HEAD_LINES]
         text = "\n".join([*head, source])
         rows, _ = self._cells(parse_blocks(text, self._references))

@@ -2,7 +2,7 @@
 
 Lexers of Pygments are regular expressions. Some need exponential time, during which `re` holds
 Python's lock, so only a separate process can be stopped. A request is a line with a limit in
-seconds and a language, then the code. An answer is the colours; it is empty if there are none.
+seconds and a language, then the code. An answer is the colours, or empty.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _COLOURS = (
     ("Generic.Heading", "comment"),
     ("Generic.Prompt", "comment"),
 )
-"""Beginning of a token type of Pygments, and its colour. All other types stay plain."""
+"""Colours by the beginning of a token type of Pygments; all others stay plain."""
 COLOUR_NAMES = ("", *dict.fromkeys(name for _, name in _COLOURS))
-"""A byte of an answer is an index of this list. The first is no colour."""
+"""A byte of an answer is an index of this list."""
 
 
 def main() -> None:
@@ -39,14 +39,13 @@ def main() -> None:
 
 
 def _answer(request: bytes, send: Callable[[bytes], None]) -> None:
-    """Send the colours of the code in a request; end the process if that takes too long."""
+    """End the process if the colours take too long."""
     import faulthandler  # only in the child: the chat, too, imports this module
 
     header, _, code = request.decode().partition("\n")
     limit_s, language = header.split(" ", 1)
     _lexer(language)  # its import ends, however long a busy machine takes
-    # While a lexer holds Python's lock, no thread of Python can run. This one is in C, and ends the
-    # process at the limit.
+    # While a lexer holds Python's lock, no Python thread can run. This one is in C.
     faulthandler.dump_traceback_later(float(limit_s), exit=True)
     colours = colours_of(language, code)
     faulthandler.cancel_dump_traceback_later()
@@ -54,9 +53,9 @@ def _answer(request: bytes, send: Callable[[bytes], None]) -> None:
 
 
 def colours_of(language: str, code: str) -> bytes:
-    """Return a byte for each character of a code, an index of `COLOUR_NAMES`.
+    """Return a byte for each character, an index of `COLOUR_NAMES`.
 
-    Return nothing for an unknown language, and if the lexer fails or changes the code.
+    Return none for an unknown language, and if the lexer fails or changes the code.
     """
     colours = bytearray()
     text = ""
@@ -64,8 +63,8 @@ def colours_of(language: str, code: str) -> bytes:
         lexer = _lexer(language)
         if lexer is None:
             return b""
-        # Lexers for consoles drop a last line without a line end, others add the line end. After
-        # one more line end, both kinds return all of the code.
+        # Lexers for consoles drop a last line without a line end, others add one. After one more
+        # line end, both return all of the code.
         for token_type, token_text in lexer.get_tokens(code + "\n"):
             text += token_text
             colours += bytes([_colour_index(token_type)]) * len(token_text)
@@ -86,7 +85,7 @@ def _lexer(language: str) -> Any:
 
 @lru_cache(maxsize=256)
 def _colour_index(token_type: Any) -> int:
-    """Return the colour of a token type, such as `Token.Comment.Single`; 0 is no colour."""
+    """Return 0 for no colour."""
     type_name = str(token_type).removeprefix("Token.")
     for beginning, colour_name in _COLOURS:
         if type_name.startswith(beginning):

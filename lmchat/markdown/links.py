@@ -6,31 +6,31 @@ import re
 import unicodedata
 from urllib.parse import urlsplit
 
-OPENABLE = ("http://", "https://")  # schemes that are opened, after a question
+OPENABLE = ("http://", "https://")  # after a question
 _MAIL = "mailto:"
-# a name with dots that ends with letters, or an address of four numbers
+# a name with dots that ends with letters, or four numbers
 _HOST_LIKE = r"(?:[\w-]+\.)+[^\W\d_]{2,}|\d{1,3}(?:\.\d{1,3}){3}"
-_MOST_WORDS = 300  # characters of the words of a link; searching longer ones for hosts is slow
-_MOST_BRACKETS = 20  # brackets that are removed from the end of an address
+_MOST_WORDS = 300  # of the words of a link; searching longer ones for hosts is slow
+_MOST_BRACKETS = 20  # that are removed from the end of an address
 # no blanks, quotes, or signs of East Asian sentences
 _ADDRESS_CHARS = (
     '[^\\s<>"`\\\\^{}|\u00ab\u00bb\u2018-\u201f\u3000-\u303f'
     "\uff00-\uff20\uff3b-\uff40\uff5b-\uff65\ufffd]+"
 )
 _SENTENCE_SIGNS = ".,;:!?*_~'\u2026"
-_REFERENCE_END = r"&[A-Za-z0-9]+;$"  # such as `&copy;`, which is a sign behind an address
+_REFERENCE_END = r"&[A-Za-z0-9]+;$"  # such as `&copy;`, a sign behind an address
 _WWW_HOST = r"www\.([\w-]+(?:\.[\w-]+)+)"
-_OPENING = {")": "(", "]": "["}  # by the bracket that closes
+_OPENING = {")": "(", "]": "["}  # by the closing one
 
 
 def rest_of_address(text: str) -> str:
-    """Return the part of an address that follows `://`; empty if it does not begin as a host does.
+    """Return what follows `://` in an address; "" if it does not begin as a host does.
 
     Stops, quotes and unpaired brackets at its end belong to the sentence around it.
     """
     match = re.match(_ADDRESS_CHARS, text)
     address = re.sub(_REFERENCE_END, "", match[0]) if match else ""
-    for _ in range(_MOST_BRACKETS):  # each time, the brackets of the whole address are counted
+    for _ in range(_MOST_BRACKETS):  # each time, all brackets of the address are counted
         address = address.rstrip(_SENTENCE_SIGNS)
         last = address[-1:]
         if last not in _OPENING or address.count(last) <= address.count(_OPENING[last]):
@@ -41,7 +41,7 @@ def rest_of_address(text: str) -> str:
 
 
 def rest_of_www(text: str) -> str:
-    """Return the address at the beginning of a text that begins with `www.`; empty if it is none.
+    """Return the address at the beginning of a text that begins with `www.`, or "".
 
     A host has a dot behind `www.`, and no underscore in its last two parts (GFM 6.9).
     """
@@ -65,11 +65,11 @@ def host_of(address: str) -> str:
 
 
 def is_honest_link(address: str, words: str) -> bool:
-    """Return whether the words of a link do not mislead about where it leads.
+    """Whether the words do not mislead about where the link leads.
 
-    Words that are the address itself are honest. Any others are not if the address cannot be
-    opened, or if they are too long to be searched for hosts. Each host that they name must be that
-    of the address; words that name none, such as `click here`, are honest.
+    Words that are the address itself are honest. Others are not if the address cannot be opened, or
+    if they are too long to be searched. Each host that they name must be that of the address;
+    `click here` names none.
     """
     if words in (address, address.removeprefix(_MAIL)):
         return True
@@ -87,10 +87,10 @@ def is_honest_link(address: str, words: str) -> bool:
 
 
 def ascii_host(address: str) -> str:
-    """Return the host of a page in ASCII, as browsers look it up (UTS 46).
+    """Return the host in ASCII, as browsers look it up (UTS 46), or as it is if none accepts it.
 
-    The user sees it before deciding whether to open the page: a letter of another alphabet may look
-    like a Latin one. A host that no browser accepts is returned as it is written.
+    The user sees it before opening the page: a letter of another alphabet may look like a Latin
+    one.
     """
     host = host_of(address)
     if host.isascii():

@@ -6,11 +6,11 @@ import re
 import unicodedata
 from functools import cache, lru_cache
 
-_MOST_CHARS = 400  # of a formula that is converted; a longer one does not fit on a line
+_MOST_CHARS = 400  # of a formula; a longer one does not fit on a line
 _OUTER_MARKS = r"(?s)(?:\$\$?|\\\(|\\\[)((?:\\.|[^\\])+?)(?:\$\$?|\\\)|\\\])([.,;:]?)$"
 _GROUP = r"\{([^{}\\^_]+)\}"  # without commands and scripts: an innermost group
 _FRACTION = rf"\\[dt]?frac\s*{_GROUP}\s*{_GROUP}"
-_FACTOR_BEHIND = r"\s*[^-\s+=,.)<>≤≥≠≈}]"  # all but a sign, a comma, a stop or a closing bracket
+_FACTOR_BEHIND = r"\s*[^-\s+=,.)<>≤≥≠≈}]"  # all but a sign, a stop or a closing bracket
 # of one letter or number, with no factor behind it
 _ROOT_OF_ONE = rf"\\sqrt\s*\{{(\w|\d+)\}}(?!{_FACTOR_BEHIND})"
 _ROOT = rf"\\sqrt\s*{_GROUP}"
@@ -23,14 +23,14 @@ _ACCENTS = {
     "dot": "\u0307",
     "ddot": "\u0308",
 }
-"""Combining marks, which follow the letter that they belong to."""
+"""Combining marks, which follow their letter."""
 _ACCENT = (
     rf"\\({'|'.join(_ACCENTS)})(?:\s*\{{\s*(\w)\s*\}}|\s+(\w)|([^\x00-\x7f]))"  # of one letter
 )
 _MODULUS = rf"\\pmod\s*{_GROUP}"
 _ALONE = rf"(?<![^\s\d(=+,-]){_GROUP}"  # a group of no command, as in `3{{,}}5`
 _SCRIPT = rf"([\^_])(?:{_GROUP}|([^\s\\{{}}^_]))"
-# without a base, or two of one kind in a row: their meaning is not certain
+# without a base, or two of one kind in a row: not certain
 _ODD_SCRIPT = r"^\s*[\^_]|([\^_])(?:\{[^{}]*\}|[^\s\\{}])\1"
 _FUNCTION = (
     r"\\(arccos|arcsin|arctan|arg|cosh?|cot|csc|deg|det|dim|exp|gcd|inf|ker|lim|ln|log|max|min|sec"
@@ -58,33 +58,32 @@ _OWN = {rf"\{sign}": sign for sign in "%$#& "} | {
     r"\colon": ":",
     r"\langle": "⟨",
     r"\rangle": "⟩",
-    r"\sqrt": r"\sqrt",  # the patterns of roots find it; a bare sign would not show what it covers
+    r"\sqrt": r"\sqrt",  # for the patterns of roots: a bare sign would not show what it covers
 }
 """Commands that unicodeit does not know, or shows in another way than people expect."""
 
 
 @lru_cache(maxsize=1024)
 def unicode_formula(source: str) -> str:
-    r"""Return a formula with its marks, as `$x^2$` or `\[x^2\]`, as one line of Unicode.
+    r"""Convert a formula with its marks, as `$x^2$` or `\[x^2\]`, to one line of Unicode.
 
-    Commands such as `\frac` stay until their groups are converted, from the innermost one outwards.
-    Return an empty text if a sign of TeX is left then: the source is easier to read than half a
-    formula.
+    Commands such as `\frac` stay until their groups are converted, from the innermost outwards.
+    Return "" if a sign of TeX is left then: the source is easier to read than half a formula.
     """
     match = re.match(_OUTER_MARKS, source.strip())
     if match is None or len(source) > _MOST_CHARS:
         return ""
-    tex, stop = match.groups()  # what is between the marks, and a stop behind them
+    tex, stop = match.groups()  # between the marks, and a stop behind them
     if re.search(_ODD_SCRIPT, tex):
         return ""
     text = re.sub(_SIZE, "", tex).replace("'", "′")
-    # the names of functions are words: a blank divides them from a factor and from a command
+    # names of functions are words: a blank divides them from factors and commands
     text = re.sub(rf"(?<=[\w)}}]){_FUNCTION}", r" \1", text)
     text = re.sub(rf"{_FUNCTION}(?=\\)", r"\1 ", text)
     text = re.sub(_FUNCTION, r"\1", text)
     text = re.sub(_COMMAND, lambda command: _sign(command[0]), text)
     before = ""
-    while text != before:  # each pass converts the innermost groups that are left
+    while text != before:  # a pass converts the innermost groups left
         before = text
         text = re.sub(_WORDS, r"\1", text)
         text = re.sub(_ACCENT, _accented, text)
@@ -101,9 +100,9 @@ def unicode_formula(source: str) -> str:
 
 
 def _fraction(match: re.Match[str]) -> str:
-    """Return a fraction as `a/b`, with brackets wherever it could be read in another way.
+    """Write `a/b`, with brackets wherever it could be read in another way.
 
-    Above the line, a product needs no brackets, as in `ab/c`. Below it, a product does: `a/(bc)`.
+    Above the line, a product needs none, as in `ab/c`; below it does: `a/(bc)`.
     """
     above, below = match.groups()
     has_sign = re.search(r"[-+±∓=/ ]", re.sub(r"\([^()]*\)", "", above))  # outside of brackets
@@ -112,14 +111,14 @@ def _fraction(match: re.Match[str]) -> str:
     if not re.fullmatch(_ONE_FACTOR, below):
         below = f"({below})"
     text = match.string
-    # a factor beside the fraction could be read as a part of it, hence `x(a/b)` and `(a/b)x`
+    # a factor beside it could be read as a part of it, hence `x(a/b)` and `(a/b)x`
     has_left = re.search(r"[\w/)]\s*$", text[: match.start()])
     has_right = re.match(_FACTOR_BEHIND, text[match.end() :])
     return f"({above}/{below})" if has_left or has_right else f"{above}/{below}"
 
 
 def _accented(match: re.Match[str]) -> str:
-    command, *letters = match.groups()  # only one of the groups for the letter has matched
+    command, *letters = match.groups()  # only one group for the letter has matched
     return unicodedata.normalize("NFC", "".join(filter(None, letters)) + _ACCENTS[command])
 
 
@@ -129,7 +128,7 @@ def _sign(command: str) -> str:
 
 
 def _raised_or_lowered(script: re.Match[str]) -> str:
-    """Return a script, as `^2` or `_{10}`, in raised or lowered signs, if each has such a form."""
+    """Raise or lower a script, as `^2` or `_{10}`, if all of its signs have such a form."""
     _, scripts = _tables()
     forms = [scripts.get(script[1] + sign, "") for sign in (script[2] or script[3])]
     return script[0] if "" in forms else "".join(forms)
@@ -137,7 +136,7 @@ def _raised_or_lowered(script: re.Match[str]) -> str:
 
 @cache
 def _tables() -> tuple[dict[str, str], dict[str, str]]:
-    """Return signs by their command, and raised or lowered signs by `^` or `_` and the sign."""
+    """Return signs by command, and raised or lowered ones by `^` or `_` and the sign."""
     from unicodeit.data import REPLACEMENTS, SUBSUPERSCRIPTS  # only if there is a formula
 
     return dict(REPLACEMENTS), {**dict(SUBSUPERSCRIPTS), "^∘": "°", "^′": "′", "^*": "*"}

@@ -1,28 +1,28 @@
 """Half-written text: `completed` adds the marks that the open end of an answer lacks.
 
-Only marks that most answers use are completed; rarer marks are shown as signs until they end.
+Rarer marks are shown as signs until they end.
 """
 
 from __future__ import annotations
 
 import re
 
-# may become a rule, heading, item, fence or row: it is hidden until that is known
+# may become a rule, heading, item, fence or row: hidden until that is known
 _ONLY_MARKS = r"[ >]*(?:[-=*_`~#+|][-=*_`~#+|: ]*|\d{1,9}[.)]?)?$"
 _HALF_LINK = r'!?\[([^\[\]]*)\](?:\([^()\s]*(?:\s+(?:"[^"]*"?)?)?)?$'  # group 1 has its words
-# Behind a letter or digit of ASCII, an asterisk is no mark, as in `2**n`. Behind other letters it
-# may be one: Chinese and Japanese have no blanks between words.
+# Behind an ASCII letter or digit, an asterisk is no mark, as in `2**n`. Behind others it may be:
+# Chinese and Japanese have no blanks between words.
 _LONE_MARK = r"(?a)(?<![\w*`])[*`]{1,3}$"  # its words have not arrived
 _ENDED_EMPHASIS = r"(?<!\*)(\*{1,3})(?![\s*])[^*]*(?<!\s)\1(?!\*)"
 # without its end mark, or with a part of it
 _OPEN_EMPHASIS = r"(?a)(?<![\w*\\])(\*{1,3})(?=[^\s*])[^*]*\*{0,2}$"
 
-# may begin something whose end decides how it is shown
+# its end may decide how it is shown
 _UNSETTLED = (
     r"(?s)\\(?:.|$)|`+|!?\[|<(?=[A-Za-z/!?]|$)|\$+|&#?\w*"
     r"|(?<!\w)_+(?=\S)|~~+(?=\S)|(?<![\w*])\*+(?=[^\s*])"
 )
-# the address and the title of a link
+# address and title of a link
 _TARGET = (
     r"\(\s*(?:<[^<>\n]*>|[^\s()<][^\s()]*(?:\([^\s()]*\)[^\s()]*)*)?"
     r"(?:\s+(?:\"[^\"]*\"|'[^']*'|\([^()]*\)))?\s*\)"
@@ -39,11 +39,11 @@ _NO_FORMULA = (
 
 
 def completed(source: str, *, is_continued: bool = False) -> str:
-    """Return the source of an open block as it will likely look when it is complete.
+    """Complete an open block as it will likely look.
 
-    In its last line, code and emphasis get the end marks that they lack, and a link is shown as its
-    words. A line of marks alone is left out. With `is_continued`, it is rows of a table whose head
-    is in an earlier block.
+    In its last line, code and emphasis get their end marks, and a link is shown as its words. A
+    line of marks alone is left out. With `is_continued`, it is rows of a table whose head is in an
+    earlier block.
     """
     *lines, last = source.split("\n")
     # `see [this](htt` → `see this`; `so **` → `so `
@@ -53,12 +53,12 @@ def completed(source: str, *, is_continued: bool = False) -> str:
         last = last[: lone.start()]
     if (code := re.search("`+", _without_code(above + last)[len(above) :])) is not None:
         last += code[0]  # "run `ls" → "run `ls`"
-    # ended code and emphasis are replaced, as they begin nothing: `**a** *b` → `· *b`
+    # ended code and emphasis begin nothing, and are replaced: `**a** *b` → `· *b`
     without_code = _without_code(above + last)[len(above) :]
     emphasis = re.search(_OPEN_EMPHASIS, re.sub(_ENDED_EMPHASIS, "·", without_code))
     if emphasis:  # `is **very*` → `is **very**`
         last = last.rstrip("* \t") + emphasis[1]
-    if re.match(_ONLY_MARKS, last) is None:  # else it has marks alone, or nothing: `text⏎- `
+    if re.match(_ONLY_MARKS, last) is None:  # else marks alone, or nothing: `text⏎- `
         lines.append(last)
     # A row without a row above it is the head of a table: the last line, as `| a | b`, or the one
     # above the marks, as `| a | b⏎|-`.
@@ -74,10 +74,10 @@ def _shown_words(half_link: re.Match[str]) -> str:
 
 
 def _without_code(text: str) -> str:
-    """Return a line with a dot in place of each sign of code that has ended."""
+    """Put a dot in place of each sign of ended code."""
     runs = [match.span() for match in re.finditer("`+", text)]
     last_run: dict[int, int] = {}  # index of the next run, by its length
-    ends: list[int | None] = []  # of the runs, the last one first
+    ends: list[int | None] = []  # of the runs, the last first
     for index in range(len(runs) - 1, -1, -1):
         start, end = runs[index]
         ends.append(last_run.get(end - start))
@@ -96,7 +96,7 @@ def _without_code(text: str) -> str:
 
 
 def without_marks_alone(source: str) -> str:
-    """Return the source of open code without a last line that may end its fence."""
+    """Drop a last line of open code that may end its fence."""
     before, _, last = source.rpartition("\n")
     return before if re.match(r"[ >]*(?:`+|~+)$", last) else source
 
@@ -111,11 +111,11 @@ def _dashes(head: str) -> str:
 
 
 def settled_end(text: str, *, is_nested: bool, is_ended: bool) -> int:
-    """Return how much of the text inside an open block no text that follows can change.
+    """Return how much of the text inside an open block cannot change any more.
 
-    It ends before a mark whose end is missing, as the end decides which words are shown. In the
-    last line, bold words are taken to end later. With `is_nested`, the text is in a list or a
-    quote, whose own link definitions may follow. With `is_ended`, only these may change it.
+    It ends before a mark whose end is missing, which decides what is shown. In the last line, bold
+    words are taken to end later. With `is_nested`, the text is in a list or a quote, whose own link
+    definitions may follow. With `is_ended`, only these may change it.
     """
     place = 0
     box = re.match(r"\[[ xX]\][ \t]", text) if is_nested else None
@@ -134,7 +134,7 @@ def settled_end(text: str, *, is_nested: bool, is_ended: bool) -> int:
 
 
 def _row_start(text: str) -> int:
-    """Return where the last line begins, or the one above, if it may be a table's head."""
+    """Return the start of the last line, or of the one above if it may be a table's head."""
     last = text.rfind("\n") + 1
     above = text.rfind("\n", 0, max(last - 1, 0)) + 1
     for start, end in ((above, last), (last, len(text))):
@@ -144,7 +144,7 @@ def _row_start(text: str) -> int:
 
 
 def _end_of_mark(text: str, sign: re.Match[str], *, is_nested: bool) -> int:
-    """Return the place from which to look for the next mark; -1 if the end of this one may follow.
+    """Return where to look for the next mark; -1 if the end of this one may follow.
 
     What ends with the text may still be something else, as `$1$` with a digit behind it.
     """
@@ -177,8 +177,8 @@ def _end_of_mark(text: str, sign: re.Match[str], *, is_nested: bool) -> int:
             marks = re.compile(rf"(?<=[^\s*])\*{{{len(sign[0])}}}").search(text, end)
             if marks is not None and marks.end() < len(text):
                 return end
-            # Bold words may be many, and are rarely left without their end, which `completed` adds
-            # in the last line. `*args` and `f(a, *, b)` are no emphasis.
+            # Bold words may be many, and rarely lack their end, which `completed` adds in the last
+            # line. `*args` and `f(a, *, b)` are no emphasis.
             is_bold = sign[0] == "**" and text[end].isalnum()
             return end if is_bold and "\n" not in text[end:] else -1
         case _:  # `_` or `~~`
@@ -202,4 +202,4 @@ def _end_of_link(text: str, start: int, end: int, *, is_nested: bool) -> int:
         return target.end() if target else -1
     if not behind or is_nested or (behind == ":" and not start):
         return -1
-    return start + 1  # no link; what is in the brackets may have marks of its own
+    return start + 1  # no link; the brackets may have marks inside

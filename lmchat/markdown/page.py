@@ -1,8 +1,8 @@
 """The page that lines are written on: its width and styles, and how spans become lines.
 
-A span is text in one style. Widths and rooms are in cells. A tint is one of the three styles with a
-background: `base`, `panel` and `label`, that of the first row of code. An act is what a click does:
-a message command, such as `copy`, an answer to a tool call, or `stop`.
+A span is text in one style. Widths are in cells. A tint is a style with a background: `base`,
+`panel`, or `label`, that of the first row of code. An act is what a click does: a message command,
+such as `copy`, an answer to a tool call, or `stop`.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from lmchat.markdown.wrap import text_of, width_of, wrapped
 from lmchat.units import SIGNS
 
 _LEAST_WORDS = 8  # cells for longer first words
-_MOST_WHOLE = 20  # cells of first words that are never cut for what is at the right
+_MOST_WHOLE = 20  # cells of first words that are never cut
 _RULE_CELLS = 4  # a blank on each side of its words, and two signs
-MIN_WIDTH = 12  # columns; a narrower page is laid out at this width and cut
+MIN_WIDTH = 12  # columns; a narrower page is laid out so and cut
 
 
 class Page(Struct):
-    """Everything that the layout of a block depends on, apart from the block itself."""
+    """All that the layout of a block depends on, apart from the block."""
 
     width: int  # cells; the first one is for the bar
     styles: Mapping[str, Style]  # with the three tints
-    has_tints: bool = True  # its tints differ and so tell code from text; else a rule does
+    has_tints: bool = True  # its tints differ, so they tell code from text; else a rule does
     has_colours: bool = True  # they tell code from text where tints do not
-    today: date | None = None  # other days are shown with their date; None: no date is shown
+    today: date | None = None  # other days are shown with their date; None: no dates
     colours: Colours = field(default_factory=Colours)  # of code
     is_ascii: bool = False  # the terminal shows only ASCII
-    is_scrollback: bool = False  # its lines are printed: no padding, no bar beside code
-    user_keys: Mapping[str, str] = {}  # the user's keys, by the ids of commands
+    is_scrollback: bool = False  # printed: no padding, no bar beside code
+    user_keys: Mapping[str, str] = {}  # by the ids of commands
 
     @property
     def text_width(self) -> int:
-        # one cell for the bar, and one empty cell on each side of the text
+        # one cell for the bar, one on each side of the text
         return max(self.width - 3, MIN_WIDTH)
 
     def style(self, *names: str) -> Style:
-        """Return the sum of the styles with these names; where they differ, the last one counts."""
+        """Add up styles; where they differ, the last counts."""
         total = Style.null()
         for name in names:
             total += self.styles[name]
@@ -63,8 +63,8 @@ class Page(Struct):
     ) -> Line:
         """Return a line as wide as the page: the prefix and the spans, and `right` at its end.
 
-        Spans that do not fit are cut. `text` is what a selection copies. The prefix and all that is
-        left of it have the tint `left_tint`.
+        Spans that do not fit are cut. `text` is what a selection copies. The prefix and all left of
+        it have the tint `left_tint`.
         """
         ground = self.styles[left_tint]
         segments = [Segment(" ", ground)]  # beside the bar
@@ -79,7 +79,7 @@ class Page(Struct):
         for words, style in spans:
             size = cell_len(words)
             shown = words
-            # of a wrapped text, only the blanks at which the line ends: they may have no room
+            # of a wrapped text, only the blanks at its line ends may lack room
             if size > room:
                 size = max(room, 0)
                 shown = set_cell_size(words, size)
@@ -100,10 +100,10 @@ class Page(Struct):
         right: Sequence[Span] = (),
         tint: str = "base",
     ) -> Iterator[Line]:
-        """Yield the wrapped lines of a paragraph, each with the text that a selection copies.
+        """Wrap a paragraph; each line has the text that a selection copies.
 
         `prefix` must not be wider than `next_prefix`. The first line ends with `right`, and all
-        leave room for it. On a page too narrow for `MIN_WIDTH` cells of text, `line` cuts them.
+        leave room for it. On a page too narrow for `MIN_WIDTH` cells, `line` cuts them.
         """
         width = max(self.text_width - width_of(next_prefix) - width_of(right), MIN_WIDTH)
         rows = wrapped(spans, width)
@@ -123,11 +123,11 @@ class Page(Struct):
         keys: Sequence[Span] = (),
         tint: str = "base",
     ) -> list[Line]:
-        """Return a row with spans at the left and others at the right.
+        """Return a row with spans at the left and right.
 
-        Where one row has no room for both, `left` is wrapped; `right` is in the last of the rows.
-        While the message has the focus, `keys` are before `right`, if they have room: in the
-        prompt, they would type letters.
+        Without room for both, `left` is wrapped, and `right` is in the last row. While the message
+        has the focus, `keys` are before `right`, if they have room: in the prompt, they would type
+        letters.
         """
         *rows, last = wrapped(left, self.text_width)
         if width_of([*last, *right]) > self.text_width:
@@ -150,9 +150,8 @@ class Page(Struct):
     ) -> Line:
         """Return one row: pieces at the left, of which those at the end go if they lack room.
 
-        Those at the right have room first. They go from the first one on, until the first of
-        `pieces` is whole; if it is long, until it has `_LEAST_WORDS` cells. `keys` take their place
-        while the message has the focus.
+        Those at the right go first, from the first one on, until the first of `pieces` is whole, or
+        has `_LEAST_WORDS` cells. `keys` take their place while the message has the focus.
         """
         line = self._fitted(pieces, right, tint)
         if keys is not None:
@@ -181,18 +180,18 @@ class Page(Struct):
         return self.line(shown, right=end, text=text_of(shown), tint=tint, left_tint=tint)
 
     def key_hint(self, key: str, words: str, command_id: str) -> list[Span]:
-        """Return a gap, the key of a command and its effect; a click on them runs the command.
+        """Return a gap, the key of a command and its effect; a click on them runs it.
 
         `key` is the default: the user may have another. `command_id` may also be another act, or
-        empty: then a click does nothing.
+        "": then a click does nothing.
         """
         key = self.user_keys.get(command_id) or key
         hint = [(f"  {key}", self.styles["strong"]), (f" {words}", self.styles["muted"])]
-        # a click runs a message command by the rest of its id: `copy` for `message.copy`
+        # a click runs a message command by the rest of its id
         return clickable(hint, command_id.removeprefix("message."))
 
     def rule(self, spans: Sequence[Span]) -> Line:
-        """Return a thin rule across the page with words in it, cut if they are too long."""
+        """Cut the words if they are too long."""
         sign = SIGNS.rule
         faint = self.styles["faint"]
         room = max(self.text_width - _RULE_CELLS, 1)
@@ -205,7 +204,7 @@ class Page(Struct):
         return self.line([*lead, (" " + sign * max(fill, 0), faint)], text=text)
 
     def fit(self, spans: list[Span], width: int, *, align: str = "left") -> list[Span]:
-        """Return spans that take exactly a width: padded with blanks, or cut with an ellipsis."""
+        """Pad spans with blanks to a width, or cut them with an ellipsis."""
         if width_of(spans) > width:  # blanks at the end, where a line was wrapped, may stand out
             spans = _without_end(spans)
         shown = spans
@@ -214,7 +213,7 @@ class Page(Struct):
             left = width - 1  # before the ellipsis
             for text, style in spans:
                 size = cell_len(text)
-                if size > left:  # it is cut, and the spans after it are left out
+                if size > left:  # it is cut, and the spans after it go
                     shown.append((set_cell_size(text, left).rstrip() + SIGNS.cut, style))
                     break
                 shown.append((text, style))
@@ -236,6 +235,5 @@ def _without_end(spans: list[Span]) -> list[Span]:
 
 
 def clickable(spans: Iterable[Span], act: str) -> list[Span]:
-    """Return spans that do `act` when they are clicked."""
     meta = Style(meta={"act": act})
     return [(words, style + meta) for words, style in spans]

@@ -1,6 +1,6 @@
-"""Tables: columns that fit, or a line for each value where no columns fit.
+"""Tables: columns that fit, or a line for each value where none fit.
 
-A cell is a list of spans, and may have several lines. The first row of a table is its head.
+A cell is a list of spans, and may have several lines. The first row is the head.
 """
 
 from __future__ import annotations
@@ -18,29 +18,28 @@ from lmchat.markdown.wrap import BREAK, text_of, width_of, wrapped
 from lmchat.units import SIGNS
 
 Cell = list[Span]
-Prefix = Sequence[Span]  # the marks of quotes and items around a line
-Prefixes = tuple[Prefix, Prefix]  # of the first line of a block, and of the following ones
+Prefix = Sequence[Span]  # marks of quotes and items around a line
+Prefixes = tuple[Prefix, Prefix]  # of the first line of a block, and of the others
 
 _NULL = Style.null()
 _GAP = 2  # cells between two columns
-_HANGING = "  "  # indent of the further lines of a value
+_HANGING = "  "  # of the further lines of a value
 _LONGEST_WORD = 14  # cells; longer ones may be cut
-_LEAST_CELLS = 6  # no column is shrunk to fewer cells, even if its words are shorter
+_LEAST_CELLS = 6  # no column is shrunk to fewer
 
 
 class Columns(Struct):
-    """The columns of a table, for one width of the page."""
+    """Columns of a table, for one width of the page."""
 
-    widths: list[int]  # cells; empty if no columns fit: then the table becomes a list of values
+    widths: list[int]  # cells; empty if no columns fit
     aligns: list[str]  # `left`, `center` or `right`, or an empty text
-    has_blank_rows: bool = False  # they divide the rows, because some are wrapped
+    has_blank_rows: bool = False  # because some rows are wrapped
 
 
 def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Columns:
-    """Return columns that fit into `room` cells, or columns without widths if none fit.
+    """Return columns that fit into `room` cells, or columns without widths if none do.
 
-    If a table is too wide, its widest columns are shrunk, but no word of up to `_LONGEST_WORD`
-    cells is cut.
+    The widest are shrunk, but no word of up to `_LONGEST_WORD` cells is cut.
     """
     full_widths = []
     least_widths = []
@@ -56,13 +55,13 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
     space = room - _GAP * (len(full_widths) - 1)
     if sum(least_widths) > space:
         return Columns([], aligns)
-    # first, as the loop below takes only one cell at a time
+    # first, as the loop below takes one cell at a time
     widths = [min(width, space) for width in full_widths]
     while sum(widths) > space:
         shrinkable = [column for column, least in enumerate(least_widths) if widths[column] > least]
         widest = max(shrinkable, key=widths.__getitem__)
         widths[widest] -= 1
-    # where cells may have several lines, blank rows show where a row begins
+    # where cells have several lines, blank rows show where a row begins
     return Columns(widths, aligns, has_blank_rows=sum(full_widths) > space or has_breaks)
 
 
@@ -86,8 +85,7 @@ def table_lines(
 ) -> Iterator[Line]:
     """Yield the lines of a table, or of a list of values where no columns fit.
 
-    The first of `rows` is the head. With `is_continued`, it is not shown again, but it names the
-    values in a list.
+    The first of `rows` is the head; with `is_continued`, it only names the values in a list.
     """
     prefix, next_prefix = prefixes
     if is_continued and (columns.has_blank_rows or not columns.widths):
@@ -121,13 +119,13 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
                 last_text, style = part[-1]
                 part[-1] = last_text.rstrip(), style
             spans += page.fit(part, width, align=align)
-        # a selection copies the row as it is shown, without the blanks of its last cell
+        # a selection copies it without the blanks of its last cell
         yield page.line(spans, prefix=prefix, text=text_of(spans).rstrip())
         prefix = next_prefix
 
 
 def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator[Line]:
-    """Yield a table as a list of values, `HEAD: VALUE`, with blank rows between its rows."""
+    """Write a row as lines `HEAD: VALUE`, with blank rows between rows."""
     prefix, next_prefix = prefixes
     for number, row in enumerate(rows[1:]):
         if number:

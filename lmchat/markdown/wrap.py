@@ -1,7 +1,4 @@
-"""Wrapping of text: where lines end, and the spans of each line.
-
-A span is text in one style. Widths are in cells, places in a text in characters.
-"""
+"""Wrapping of text. Widths are in cells, places in a text in characters."""
 
 from __future__ import annotations
 
@@ -25,7 +22,6 @@ _IDEOGRAPHS = (
     "\u2e80-\u2fff\u3003-\u3007\u3012\u3013\u3020-\u30fe\u3105-\u312f\u31a0-\u9fff\ua000-\ua4cf"
     "\uf900-\ufaff\uff00-\uff9f\uffe0-\uffef\U0001f200-\U0001f2ff\U00020000-\U0003fffd"
 )
-# may not end a line
 _OPENING = (
     "\u2018\u201c\u3008\u300a\u300c\u300e\u3010\u3014\u3016\u3018\u301a\u301d"
     "\uff08\uff3b\uff5b\uff5f\uff62(\\[{"
@@ -39,15 +35,15 @@ _CLOSING = (
     "\uff5d\uff60\uff61\uff63-\uff65\uff67-\uff70\uff9e\uff9f)\\]},.!?:;%\u2030\u2103"
 )
 _MARKS = "\u0300-\u036f\u20d0-\u20ff\u302a-\u302f\ufe00-\ufe0f\U000e0100-\U000e01ef"
-# A line may end at these; those that hold two words together are not among them. U+200B has no
-# width: it is between the words of Khmer and Burmese.
+# A line may end at these, but not at those that hold words together. U+200B, of no width, is
+# between words of Khmer and Burmese.
 _BLANKS = " \u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u200b\u205f\u3000"
 
-# Both patterns take linear time: they begin with no blank, and try no shorter run of signs.
+# both take linear time: they begin with no blank, and try no shorter run of signs
 _WORD = f"[^{_BLANKS}]++[{_BLANKS}]*+"
 _IDEOGRAPH = f"[{_IDEOGRAPHS}]"
 _OTHER_WORD = f"[^{_BLANKS}{_IDEOGRAPHS}]*[^{_BLANKS}{_IDEOGRAPHS}{_OPENING}]"
-# in text with ideographs: one of them, or a word, with its brackets and stops
+# one ideograph, or a word, with its brackets and stops
 _ATOM = (
     f"(?:[{_OPENING}]*+"
     f"(?:(?![{_OPENING}{_CLOSING}]){_IDEOGRAPH}[{_MARKS}]*|{_OTHER_WORD})"
@@ -57,16 +53,16 @@ _ATOM = (
 
 
 def wrap_points(text: str, width: int) -> list[int]:
-    """Return the places in a text at which the second and each further line of it begins.
+    """Return where the second and each further line of a text begins.
 
-    A line ends between two words; only a word that is wider than a line is cut. Blanks at which a
-    line ends stay at its end, even where there is no room for them.
+    Only a word that is wider than a line is cut. Blanks at which a line ends stay there, even
+    without room.
     """
     if len(text) <= width and text.isascii():
         return []
     points: list[int] = []
     used = 0  # cells of the current line
-    # ideographs have no blanks between words: a line may end at each of them
+    # a line may end at each ideograph
     pattern = _ATOM if re.search(_IDEOGRAPH, text) else _WORD
     for number, match in enumerate(re.finditer(pattern, text)):
         start = match.start() if number else 0  # blanks before the first word are a part of it
@@ -86,10 +82,10 @@ def wrap_points(text: str, width: int) -> list[int]:
 
 
 def cut_points(text: str, width: int, next_width: int = 0) -> list[int]:
-    """Return where to cut a text into lines of `width` cells, wherever its blanks are.
+    """Cut a text into lines of `width` cells, wherever its blanks are.
 
     With `next_width`, all lines but the first have that many cells. No grapheme is split: one that
-    is wider than a line has a line of its own.
+    is wider than a line has its own.
     """
     points: list[int] = []
     used = 0  # cells of the current line
@@ -111,16 +107,13 @@ def width_of(spans: Iterable[Span]) -> int:
 
 
 def wrapped(spans: Sequence[Span], width: int) -> list[list[Span]]:
-    """Return the spans of each line of a paragraph, at least of one line; see `wrap_points`."""
+    """Return at least one line; see `wrap_points`."""
     text = text_of(spans)
     return [*split_spans(spans, [0, *wrap_points(text, width), len(text)])]
 
 
 def split_spans(spans: Iterable[Span], bounds: Sequence[int]) -> Iterator[list[Span]]:
-    """Yield the spans between each two neighbouring bounds, which are places in their text.
-
-    Where the spans are shorter than the bounds say, blanks follow.
-    """
+    """Yield the spans between each two bounds; blanks follow where the spans are shorter."""
     unread = iter(spans)
     text, style = next(unread, ("", Style.null()))
     for start, end in pairwise(bounds):
@@ -138,5 +131,5 @@ def split_spans(spans: Iterable[Span], bounds: Sequence[int]) -> Iterator[list[S
 
 
 def harmless(text: str) -> str:
-    """Return lines as they are laid out: without terminal commands and without tabs."""
+    """Remove terminal commands, and make blanks of tabs."""
     return without_controls(text).expandtabs(TAB_CELLS)
