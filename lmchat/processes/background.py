@@ -1,7 +1,7 @@
 """Tasks that end with what started them, and threads that may be abandoned.
 
-`asyncio.to_thread` is for calls that end soon, and for writes that must be complete: Python waits
-for them when it exits.
+`asyncio.to_thread` is for short calls, and for writes that must be complete: Python waits for them
+when it exits.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ T = TypeVar("T")
 
 
 async def run_abandonable(work: Callable[[], T]) -> T:
-    """Run a call that may block forever in a thread; return its result or raise its error.
+    """Run a call that may block forever in a thread that may be abandoned.
 
-    A hanging call delays neither cancellation nor the end of Python, which waits for the threads of
-    an executor, but not for a daemon thread.
+    A hanging call delays neither cancellation nor the end of Python, which does not wait for a
+    daemon thread.
     """
     future: Future[T] = Future()
-    # A future that is marked as running cannot be cancelled: the thread could not set its result.
+    # one that is marked as running cannot be cancelled: the thread could not set its result
     future.set_running_or_notify_cancel()
 
     def run() -> None:
@@ -39,7 +39,7 @@ async def run_abandonable(work: Callable[[], T]) -> T:
 
 
 def in_thread(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Return an async function that calls a blocking one by `run_abandonable`."""
+    """Make an async function that calls a blocking one by `run_abandonable`."""
 
     @wraps(function)
     async def run(*args: P.args, **options: P.kwargs) -> T:
@@ -59,7 +59,7 @@ async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None
 
 
 async def end_tasks(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait for their end, without their errors; ended ones stay as they are."""
+    """Cancel tasks and wait for their end; their errors are ignored."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,7 +1,7 @@
-"""Other programs: how they are started, limited and ended; `environment.py` finds them.
+"""Other programs: how they are started, limited and ended.
 
-`environment` is the whole environment of a program. `environ` is that of lmchat, of which a program
-gets a part.
+`environment` is the whole environment of a program; `environ` is that of lmchat, of which it gets a
+part.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lmchat.processes.environment import (
     with_absolute_program,
 )
 
-_LENGTH = struct.Struct(">Q")  # size of a frame in bytes, which is sent before it
+_LENGTH = struct.Struct(">Q")  # size of a frame in bytes, before it
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only the second
 # on Windows, a program gets no Ctrl+C of the terminal, and outlives its window
 _APART = sum(
@@ -38,8 +38,8 @@ _APART = sum(
 _SUSPENDED = 0 if hasattr(os, "killpg") else 0x4  # until it is in its job, on Windows
 _GROUP_ENDS_S = 0.5  # for the processes that a program has left
 _POLL_S = 0.02
-_LINE_BYTES = 64 * 1024  # by default
-_IMPORT_FOLDER = str(Path(__file__).parents[2])  # that holds the package `lmchat`
+_LINE_BYTES = 64 * 1024
+_IMPORT_FOLDER = str(Path(__file__).parents[2])
 # its first argument is `_IMPORT_FOLDER`
 _CALL_PROGRAM = "import sys; sys.path.append(sys.argv.pop(1)); from {module} import main; main()"
 _PIPE_BYTES = 256 * 1024  # more than a pipe holds
@@ -53,10 +53,9 @@ class ChildEndedError(Exception):
 
 
 def own_program(module: str) -> list[str]:
-    """Return the command that calls `main` of a module of lmchat in a new process.
+    """Return the command that calls `main` of a module of lmchat.
 
-    With `-P`, Python does not import modules of the current folder. The program itself adds the
-    folder of lmchat, its argument, to `sys.path`.
+    With `-P`, Python does not import modules of the current folder.
     """
     program = _CALL_PROGRAM.format(module=module)
     return [sys.executable, "-P", "-c", program, _IMPORT_FOLDER]
@@ -69,7 +68,7 @@ def start_in_background(
     folder: Path | None = None,
     output: int = DEVNULL,
 ) -> subprocess.Popen[bytes]:
-    """Start a program without input that may run longer than this process; raises `OSError`.
+    """Start a program without input that may outlive this process; raises `OSError`.
 
     `output` is a file descriptor for its output and errors.
     """
@@ -95,9 +94,9 @@ async def run_program(
 ) -> bytes | None:
     """Run a program of the user; None if it does not start, fails, or is killed after `timeout_s`.
 
-    It gets `environ` without lmchat's own variables, one of which may hold an API key. Programs
-    that set the clipboard need `has_output=False`: they stay in the background with their output
-    open, and waiting for its end would run into the timeout.
+    Its environment lacks lmchat's own variables, one of which may hold an API key. Programs that
+    set the clipboard need `has_output=False`: they stay in the background with their output open,
+    and waiting for its end would run into the timeout.
     """
     try:
         child = await ChildProcess.start(
@@ -113,7 +112,7 @@ async def run_program(
     except TimeoutError:
         return None
     finally:
-        # a program that ended may have left others in the background, which stay
+        # others that it has left in the background stay
         if child.exit_code is None:
             await child.end()
     return output if child.exit_code == 0 else None
@@ -144,8 +143,8 @@ async def run_for_first_line(
 ) -> tuple[int, str]:
     """Run a command of the system's shell; return its exit code and the first line it has printed.
 
-    It has no input but the terminal, which it may open itself; its errors are dropped. Environment,
-    cancelling and errors are those of `run_in_terminal`.
+    It may open the terminal for input; its errors are dropped. Environment, cancelling and errors
+    are those of `run_in_terminal`.
     """
     printed = bytearray()
 
@@ -173,8 +172,8 @@ async def run_for_first_line(
 def output_pipe(receive: Callable[[bytes], None]) -> Iterator[int]:
     """Yield the descriptor of a pipe, and call `receive` in a thread with what is written to it.
 
-    The end of the block ends the reading, after all that was written before. The end of the pipe is
-    not awaited: what a program leaves in the background may keep it open.
+    The end of the block ends the reading, after all that was written before; the end of the pipe
+    may never come, as the program may leave others in the background.
     """
     read_end, write_end = os.pipe()
     # written last; its first byte is in no text of UTF-8, so that no end of a text has to wait
@@ -203,7 +202,7 @@ def output_pipe(receive: Callable[[bytes], None]) -> Iterator[int]:
 
 async def _end_of(process: Process) -> int:
     if process.returncode is None:
-        with suppress(ProcessLookupError):  # it has ended
+        with suppress(ProcessLookupError):
             process.kill()
     return await process.wait()
 
@@ -211,9 +210,8 @@ async def _end_of(process: Process) -> int:
 class ChildProcess:
     """Program in the background with a pipe for its input, and often one for its output.
 
-    A frame is any bytes, with their number before them. `stop` asks the program to end, and kills
-    it later; `kill` kills it. Both return at once. `end` and `end_politely` wait for its end.
-    `end_group` is for what an ended program has left behind.
+    A frame is any bytes, with their number before them. `stop` and `kill` return at once; `end` and
+    `end_politely` wait for its end.
     """
 
     def __init__(self, process: Process) -> None:
@@ -240,7 +238,7 @@ class ChildProcess:
     ) -> ChildProcess:
         """Start a program; raises `OSError`. Cancelling also kills it, and waits for its end.
 
-        With `shell`, which may be empty for that of the system, `argv` is one text, its command.
+        With `shell`, which may be "" for that of the system, `argv` is one text, its command.
         `output` and `errors` are file descriptors, or `PIPE` or `DEVNULL`.
         """
         create = asyncio.create_subprocess_exec
@@ -262,10 +260,10 @@ class ChildProcess:
         try:
             process = await asyncio.shield(starting)
         except asyncio.CancelledError:
-            # Only the caller of `start` was cancelled. If `starting` were, asyncio would kill the
-            # program alone, and wait for the processes that the program has started, as they hold
-            # its pipes. So the start is awaited, and then `end` kills all. A further cancellation
-            # in this time is dropped: it would leave a program running.
+            # Only the caller was cancelled. If `starting` were, asyncio would kill the program
+            # alone, and wait for what the program has started, which holds its pipes. So the start
+            # is awaited, and then `end` kills all. A further cancellation in this time is dropped:
+            # it would leave a program running.
             while not starting.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait([starting])
@@ -301,7 +299,6 @@ class ChildProcess:
         return self._process.returncode
 
     async def communicate(self, data: bytes) -> bytes:
-        """Send all of the input, wait for the end, and return the output, if it has a pipe."""
         output, _ = await self._process.communicate(data)
         return output or b""
 
@@ -323,7 +320,7 @@ class ChildProcess:
             await child.end()
 
     async def send_frame(self, frame: bytes) -> None:
-        """No error is raised if the child has ended: `receive_frame` raises one then."""
+        """Send a frame; if the child has ended, `receive_frame` raises the error."""
         with suppress(ConnectionError):
             self._input.writelines((_LENGTH.pack(len(frame)), frame))
             await self._input.drain()
@@ -341,7 +338,7 @@ class ChildProcess:
         return await self._output.readline()
 
     async def write_line(self, line: bytes) -> None:
-        """Write a line and wait for room in the pipe; nothing happens if the child has ended."""
+        """Write a line and wait for room in the pipe; no effect if the child has ended."""
         with suppress(ConnectionError):
             self._input.write(line + b"\n")
             await self._input.drain()
@@ -352,7 +349,7 @@ class ChildProcess:
     def stop(self, kill_after_s: float) -> None:
         """Ask the program and what it has started to end; kill them after `kill_after_s`.
 
-        If it ends before, what it leaves behind is not killed here, but by `end_group`.
+        If it ends before, what it leaves behind is for `end_group`.
         """
         if self._process.returncode is None:
             self._signal(signal.SIGTERM)
@@ -363,21 +360,20 @@ class ChildProcess:
             self.kill()
 
     def kill(self) -> None:
-        """Kill the program, and what it has started and left in its process group or job."""
+        """Kill the program and all of its process group or job."""
         self._signal(_KILL)
 
     async def end_politely(self) -> None:
-        """End the program and what it has started by the end of its input, SIGTERM, or a kill."""
+        """End the program and its group by the end of its input, SIGTERM, or a kill."""
         self._input.close()
         await self._end_group((_NO_SIGNAL, signal.SIGTERM, _KILL))
         await self._release_pipes()
 
     async def end_group(self) -> None:
-        """Wait a moment for what the program has left in its process group, then kill that."""
+        """Wait a moment for what an ended program has left in its group, then kill that."""
         await self._end_group((_NO_SIGNAL, _KILL))
 
     async def _end_group(self, signals: Sequence[int]) -> None:
-        """Send one signal after the other to the process group, until it has ended."""
         for number in signals:
             until_s = monotonic() + _GROUP_ENDS_S
             is_running = self._signal(number)
@@ -402,17 +398,16 @@ class ChildProcess:
         return True
 
     def _is_pid_taken(self) -> bool:
-        """Whether `killpg` would hit a stranger: another process has got the id of this program.
+        """Whether another process has got the id of this program, which `killpg` would then hit.
 
-        A system gives an id again only when no process group has it: then this program and all of
-        its group have ended. If no process has the id, but a group, that may be of a stranger that
-        has ended, too: they cannot be told apart, and lmchat takes it for this program's.
+        A system gives an id again only when no process group has it: then all of this one have
+        ended. A group of a stranger that has ended, too, cannot be told from this program's.
         """
         if self._process.returncode is None:
             return False
         try:
             os.getpgid(self._process.pid)
-        except ProcessLookupError:  # no process has the id
+        except ProcessLookupError:
             return False
         return True
 
@@ -423,15 +418,15 @@ class ChildProcess:
     async def drop_output(self) -> None:
         """Read the rest of the output, to its end.
 
-        While more output waits than asyncio buffers, asyncio (of Python 3.11) does not notice that
-        the program has ended, and `wait` would not return.
+        While more output waits than it buffers, asyncio (of Python 3.11) does not notice that the
+        program has ended, and `wait` would not return.
         """
         if self._process.stdout is not None:
             while await self._process.stdout.read(_LINE_BYTES):
                 pass
 
     async def end(self) -> None:
-        """Kill the program and what it has started, wait for its end, and release its pipes."""
+        """Kill the program and its group, wait for its end, and release its pipes."""
         self.kill()
         self._input.close()
         await self._release_pipes()
@@ -456,7 +451,7 @@ class ChildProcess:
 def limit_memory(limit_bytes: int) -> None:
     """Limit the memory of this process, a child; code that needs more raises `MemoryError`.
 
-    No effect on Windows and macOS, and where a lower limit is set already.
+    No effect on Windows and macOS, and where a lower limit is set.
     """
     with suppress(ImportError, ValueError):  # macOS refuses any limit, Linux a higher one
         import resource  # noqa: PLC0415 - Windows has none
@@ -467,14 +462,13 @@ def limit_memory(limit_bytes: int) -> None:
 def answer_parent(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> None:
     """Call `answer` for each frame of the parent, in order; never return.
 
-    `answer` also gets a function that sends a frame to the parent. The process ends when the parent
-    ends, even while `answer` works.
+    `answer` also gets a function that sends a frame. The process ends with the parent, even while
+    `answer` works.
     """
     output = os.fdopen(os.dup(1), "wb")
     # what libraries print must not get between the frames
     os.dup2(2, 1)
     frames: SimpleQueue[bytes] = SimpleQueue()
-    # this thread also ends the process with the parent
     threading.Thread(target=_read_frames, args=(frames,), daemon=True).start()
     send = partial(_write_frame, output)
     while True:
@@ -492,7 +486,7 @@ def _read_frames(frames: SimpleQueue[bytes]) -> None:
     source = sys.stdin.buffer
     while True:
         packed_length = source.read(_LENGTH.size)
-        if len(packed_length) < _LENGTH.size:  # the parent has ended
+        if len(packed_length) < _LENGTH.size:
             os._exit(0)
         (length,) = _LENGTH.unpack(packed_length)
         frames.put(source.read(length))

@@ -14,11 +14,11 @@ from pathlib import Path
 from lmchat.files.disk import system_error
 
 _OVER_SSH = ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT")
-_OWN_PREFIX = "LMCHAT_"  # of lmchat's environment variables
+_OWN_PREFIX = "LMCHAT_"
 IS_WINDOWS = sys.platform == "win32"
-# endings of programs on Windows, which are typed without them
+# of programs on Windows, which are typed without them
 _ENDINGS = tuple(os.environ.get("PATHEXT", ".EXE").split(";")) if IS_WINDOWS else ()
-# variables that every program may need, in capitals
+# that every program may need, in capitals
 _NEEDED_VARIABLES = frozenset(
     (
         *("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"),
@@ -28,7 +28,7 @@ _NEEDED_VARIABLES = frozenset(
         *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
     )
 )
-# beginnings of others: for the language, Python and its libraries, graphics cards
+# for the language, Python and its libraries, graphics cards
 _NEEDED_PREFIXES = (
     *("LC_", "XDG_", "LD_", "DYLD_", "PYTHON", "PROCESSOR_"),
     *("CUDA_", "NVIDIA_", "HIP_", "HSA_", "ROCR_", "GGML_", "VK_", "OMP_", "GOMP_"),
@@ -36,10 +36,10 @@ _NEEDED_PREFIXES = (
 
 
 def find_program(name: str, search_path: str, endings: Sequence[str] = _ENDINGS) -> str:
-    """Return the absolute path of a program, or "" if it is not found in `search_path`, a `PATH`.
+    """Return the absolute path of a program in `search_path`, a `PATH`; "" if it is not there.
 
-    Only absolute folders are searched: a relative one depends on the current folder, where a
-    stranger's program may be. On Windows, a name may lack one of `endings`.
+    Only absolute folders are searched: in the current one may be a stranger's program. On Windows,
+    a name may lack one of `endings`.
     """
     has_ending = name.lower().endswith(tuple(map(str.lower, endings)))
     for folder in search_path.split(os.pathsep):
@@ -59,7 +59,7 @@ def is_over_ssh(environ: Mapping[str, str]) -> bool:
 def command_words(command: str, *, is_windows: bool = IS_WINDOWS) -> list[str]:
     """Split a command at blanks that are not in quotes; raises `ValueError` for an open quote.
 
-    In a command of Windows, a backslash divides folders; elsewhere it quotes the next character.
+    On Windows, a backslash divides folders; elsewhere it quotes the next character.
     """
     words = shlex.shlex(command, posix=True, punctuation_chars=False)
     words.whitespace_split = True
@@ -86,7 +86,7 @@ def environment_for_others(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def needed_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that a child process of lmchat needs: any other one may hold a key."""
+    """Return what a child process of lmchat needs: any other variable may hold a key."""
     return {name: value for name, value in environ.items() if _is_needed(name)}
 
 

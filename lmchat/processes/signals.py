@@ -6,7 +6,6 @@ import signal
 from types import FrameType
 
 HANG_UP = 1  # SIGHUP, which Windows does not have
-# those that this system has
 ENDING_SIGNALS = tuple(
     signal.Signals[name]
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK")
@@ -15,10 +14,10 @@ ENDING_SIGNALS = tuple(
 
 
 def interrupt_on_ending_signals() -> list[int]:
-    """Make all `ENDING_SIGNALS` interrupt the program as Ctrl+C does, from now on.
+    """Make all `ENDING_SIGNALS` interrupt the program as Ctrl+C does.
 
-    A signal that is already ignored stays ignored: with `nohup`, a program survives its terminal.
-    The returned list gets the numbers of the signals that come, but not SIGINT.
+    A signal that is ignored stays so: with `nohup`, a program survives its terminal. The returned
+    list gets the numbers of the signals that come, but not SIGINT.
     """
     received: list[int] = []
 

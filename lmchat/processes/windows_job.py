@@ -1,4 +1,4 @@
-"""Job objects of Windows, which have there what a process group has elsewhere."""
+"""Job objects of Windows, which are there what a process group is elsewhere."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import struct
 from typing import Any
 from weakref import finalize
 
-# rights to put a process into a job: terminate, set quota, suspend and resume
+# terminate, set quota, suspend and resume
 _RIGHTS = 0x0001 | 0x0100 | 0x0800
-_ACCOUNTING = 1  # class of the information that has the number of running processes
+_ACCOUNTING = 1  # class of information with the number of running processes
 _ACCOUNTING_FORM = struct.Struct("<4q4L")
 _ACTIVE = 6  # its place there
 
