@@ -1,6 +1,6 @@
-"""Messages, parts, versions, branches and statistics. Values without I/O.
+"""Messages, parts, versions, branches and stats: values without I/O.
 
-Entrance: `message.ChatMessage`, `session.Session`. Must not know: servers, disk, screens.
+Must not know servers, disk, screens.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Attached files in the text of prompts and drafts.
 
-A text file has a place in the text of the prompt, and is sent there in a code fence. In a draft or
-a queued prompt, a file is one line: a mark, and the `FilePart` as JSON. Earlier versions of lmchat,
-and imported chats, have files within the text, which is treated as any other.
+A text file has a place in the text, and is sent there in a code fence. In a draft or a queued
+prompt, a file is one line: a mark, and the `FilePart` as JSON. Files within the text, as in
+imported chats, are treated as text.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from msgspec.structs import replace
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import FilePart
 
-_MIN_TICKS = 3  # fewest backticks of a fence
+_MIN_TICKS = 3
 _OPENING_TICKS = r"(?m)^ {0,3}(`{3,})"
-# Data link escape, which cannot be typed.
+# data link escape, which cannot be typed
 _FILE_MARK = "\x10"
-_FILE_LINE = f'{_FILE_MARK}["file",'  # the JSON is that of a `FilePart`
+_FILE_LINE = f'{_FILE_MARK}["file",'
 _DIGEST = "[0-9a-f]{64}"
 
 
@@ -31,24 +31,23 @@ def fence_for(text: str) -> str:
 
 
 def file_as_prompt_text(name: str, size_bytes: int, text: str, language: str = "") -> str:
-    """Return a text file in a code fence, without blanks and empty lines at its end."""
+    """Put a text file in a code fence, without blanks and empty lines at its end."""
     fence = fence_for(text)
     return f"{name} ({size_bytes} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
 
 
 def file_line(part: FilePart) -> str:
-    """Return the line that represents an attached file in a draft, with its line end."""
+    """Return the line of an attached file in a draft, with its line end."""
     return f"{_FILE_MARK}{json.encode(part).decode()}\n"
 
 
 def place_of_files(text: str, cursor: int, typed: str, name: str) -> tuple[int, int, str, str]:
-    """Return where files go into a prompt: start and end of what they replace, and two texts.
+    """Return start and end of what files replace in a prompt, and two texts to follow them.
 
     They go above the line in which they were named, or else above that of the cursor. `Compare
-    @a.py with it` becomes the files, and below them `Compare a.py with it`. The two texts follow
-    the files: the beginning of the line, and `name` or "".
-    `typed` is the text before the cursor that named the files, such as `@not`, or empty. `name`
-    takes its place if other words are in the line.
+    @a.py with it` becomes the files, and below them `Compare a.py with it`. The two texts are the
+    beginning of the line, and `name` if other words are in the line, else "". `typed` is the text
+    before the cursor that named the files, such as `@not`, or empty.
     """
     start = text.rfind(typed, 0, cursor)
     if start < 0:  # the user has changed the name while the files were read
@@ -70,7 +69,7 @@ def with_files(draft: str, lines: Sequence[str], typed: str = "", name: str = ""
 
 
 def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str:
-    """Take the mark out of a text from outside, such as an editor's, except in `allowed_lines`.
+    """Take the mark out of a text from outside, except in `allowed_lines`.
 
     A line with the mark would attach a file of the store without the user seeing it.
     """
@@ -83,10 +82,7 @@ def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str
 
 
 def draft_of(text: str, files: Iterable[FilePart]) -> str:
-    """Make a draft, which `split_draft` takes apart again; files without a place come first.
-
-    Marks in the text itself are removed: with a mark, a line of the text could attach a file.
-    """
+    """Make a draft, which `split_draft` takes apart again; files without a place come first."""
     before = "".join(file_line(part) for part in files if part.place is None)
     return before + "".join(
         without_file_lines(piece) if isinstance(piece, str) else file_line(piece)
@@ -111,7 +107,7 @@ class Prompt(Struct, frozen=True):
 
 
 def pieces_of(text: str, files: Iterable[FilePart]) -> list[str | FilePart]:
-    """Return the texts of a prompt and its files that have a place in it, in order.
+    """Return the texts of a prompt and its files in order.
 
     `files` are in the order of their places.
     """
@@ -129,7 +125,7 @@ def pieces_of(text: str, files: Iterable[FilePart]) -> list[str | FilePart]:
 
 
 def text_with_files(text: str, files: Sequence[FilePart], contents: Mapping[str, bytes]) -> str:
-    """Return the text of a prompt as it is sent, with a note for a file that is missing."""
+    """Return the text as it is sent, with a note for a file that is missing."""
     sent = ""
     for piece in pieces_of(text, files):
         if isinstance(piece, str):
@@ -139,13 +135,12 @@ def text_with_files(text: str, files: Sequence[FilePart], contents: Mapping[str,
             sent += file_as_prompt_text(piece.name, piece.size, content, piece.language)
         else:
             sent += f"[file {safe_line(piece.name)} is missing]\n"
-    # a file ends with a line end, which a prompt does not need
     is_file_at_end = bool(files) and files[-1].place == len(text)
     return sent.removesuffix("\n") if is_file_at_end else sent
 
 
 def split_draft(draft: str) -> tuple[str, list[FilePart]]:
-    """Return the typed text of a draft, without the lines of files, and the files, each image once.
+    """Return the typed text without the lines of files, and the files, each image once.
 
     The `place` of a text file is the index in this text where its line was; an image gets none.
     """
@@ -153,7 +148,7 @@ def split_draft(draft: str) -> tuple[str, list[FilePart]]:
         return draft, []
     files: dict[FilePart, None] = {}  # a set with an order
     typed = ""
-    for line in re.split(r"(?<=\n)", draft):  # behind each line end
+    for line in re.split(r"(?<=\n)", draft):
         file = file_in_line(line.removesuffix("\n"))
         if file is None:
             typed += line

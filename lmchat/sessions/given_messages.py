@@ -14,7 +14,7 @@ the role `assistant`, are sent as one message, with a blank line between their t
 
 
 def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
-    """Convert the messages given to the Python API, `batch` or `eval`; raises `RequestInvalid`."""
+    """Raises `RequestInvalid`."""
     if isinstance(messages, str):
         return (text_message(Role.USER, messages),)
     if not isinstance(messages, Sequence):
@@ -25,7 +25,7 @@ def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
 
 
 def _message(entry: object, position: int) -> ChatMessage:
-    """Raises `RequestInvalid`, which names `position` (from 1), if the entry is not a message."""
+    """Raises `RequestInvalid`, which names `position` (from 1)."""
     match entry:
         case ChatMessage():
             return entry
@@ -34,7 +34,7 @@ def _message(entry: object, position: int) -> ChatMessage:
             | {"role": role, "content": content}
             | (role, content)
         ):
-            pass  # the message is made below
+            pass
         case _:
             raise RequestInvalid(f"Invalid messages array: entry {position} is not a message.")
 

@@ -1,4 +1,4 @@
-"""Journal entries: the pieces of a message that is being written, as its file keeps them."""
+"""Journal entries: the pieces of a message that is being written, as its file has them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from lmchat.sessions.message import TEXT_PARTS, ChatMessage, Part, ToolCallPart
 JournalEntry = tuple[str, str]
 """A kind, and a piece of text, such as `("text", "Hel")`.
 
-The kind is `text`, `reasoning`, `refusal` or `tool_result`, or a field of a tool call, such as
-`tool_call 0 name`."""
+The kind is `text`, `reasoning`, `refusal` or `tool_result`, or a field of a call: `tool_call 0
+name`.
+"""
 # The entries after it replace all before it: a text may turn out to have been reasoning.
-# `storage/journal.py` leaves it out, with those that it replaces.
+# `storage/journal.py` leaves out both.
 RESET: JournalEntry = ("anew", "")
-# `(?a)`: in ASCII digits only
+# `(?a)`: ASCII digits only
 _CALL_KIND = r"(?a)tool_call (\d{1,9}) (id|name|arguments)"
 
 
 def parts_of(entries: Iterable[JournalEntry]) -> tuple[Part, ...]:
-    """Join entries, without `RESET`, to the parts of a message; unknown kinds are ignored.
+    """Join entries, without `RESET`, to parts; unknown kinds are ignored.
 
     Neighbouring texts of one kind become one part. Tool calls come last, by their number.
     """
@@ -50,7 +51,7 @@ def parts_of(entries: Iterable[JournalEntry]) -> tuple[Part, ...]:
 
 
 def call_entries(message: ChatMessage) -> tuple[JournalEntry, ...]:
-    """Return the calls of a tool message as entries; `parts_of` turns them back."""
+    """Return the calls of a tool message, for `parts_of`."""
     entries: list[JournalEntry] = []
     for index, call in enumerate(message.tool_calls):
         entries.append((f"tool_call {index} id", call.call_id))

@@ -344,7 +344,7 @@ class SentThoughts(Enum):
 
 
 def thoughts_to_send(messages: Sequence[ChatMessage], sent_thoughts: SentThoughts) -> list[str]:
-    """Return, for each message, the thought that is sent with it, or ""."""
+    """Return the thought that is sent with each message, or ""."""
     thoughts = [""] * len(messages)
     if sent_thoughts is SentThoughts.NONE:
         return thoughts
@@ -365,8 +365,8 @@ def is_whole_end(finish_reason: str) -> bool:
 def answered_calls(messages: Sequence[ChatMessage], index: int) -> list[ToolCallPart]:
     """Return the calls of the answer at `index` that have a tool message right behind it.
 
-    Only these are sent: servers refuse a call without a result. A call without a name calls
-    nothing.
+    Only these are sent: servers refuse a call without a result. A call without a name does not
+    count.
     """
     calls = messages[index].tool_calls
     if not calls:
@@ -385,8 +385,8 @@ def answered_calls(messages: Sequence[ChatMessage], index: int) -> list[ToolCall
 def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
     """Set the state and failure of an answer or a tool call that was cut off.
 
-    `cause` begins a sentence, for example "lmchat ended". An answer of which nothing has arrived
-    becomes a failed one: there is nothing to continue.
+    `cause` begins a sentence, such as "lmchat ended". An answer of which nothing has arrived has
+    failed: there is nothing to continue.
     """
     state = AnswerState.INTERRUPTED
     reason = f"{cause} while this answer was streaming."
@@ -429,7 +429,6 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
 
 
 def value_text(value: object) -> str:
-    """Return a text unchanged, and any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -452,15 +451,12 @@ def tool_calls_text(message: ChatMessage) -> str:
 
 
 def is_imported_call(message: ChatMessage) -> bool:
-    """Whether the call is of an imported chat, so that lmchat does not run it again.
-
-    Its tool message names no server; all others name one.
-    """
+    """Whether the call is of an imported chat: it names no server, and is not run again."""
     return message.role is Role.TOOL and not message.endpoint
 
 
 def is_continuable(message: ChatMessage) -> bool:
-    """Whether a message is an answer that can be continued or retried."""
+    """Whether it is an answer that can be continued or retried."""
     if message.role is not Role.ASSISTANT:
         return False
     if message.state is AnswerState.COMPLETE:
@@ -469,7 +465,7 @@ def is_continuable(message: ChatMessage) -> bool:
 
 
 def has_text_to_continue(message: ChatMessage) -> bool:
-    """Whether there are words that the model may continue; a failed answer is regenerated.
+    """Whether the model can continue it; a failed answer is regenerated.
 
     An answer that alone fills the context window has no room for more.
     """
@@ -483,6 +479,6 @@ def has_text_to_continue(message: ChatMessage) -> bool:
 
 
 def readable_text(message: ChatMessage) -> str:
-    """Return what is copied of a message; of tool calls, the arguments, one call a line."""
+    """Return what is copied of a message: of tool calls, the arguments, one call a line."""
     words = message.text or message.tool_result or message.reasoning
     return words or "\n".join(call.arguments for call in message.tool_calls)

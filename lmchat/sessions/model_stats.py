@@ -1,4 +1,4 @@
-"""Stats of all answers of a model; what is None is not known."""
+"""Stats of all answers of a model; None is not known."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Spread(Struct, frozen=True, kw_only=True):
 
 
 class DayStats(Struct, frozen=True, kw_only=True):
-    """Of the answers of one model that ended on one day, in local time."""
+    """Of the answers of a model that ended on one day, in local time."""
 
     day: date
-    turns: int  # number of answers; scripts know it by this name, from `lmchat stats --json`
+    turns: int  # answers; its name in `lmchat stats --json`
     tokens_per_second: float | None  # median
 
 
@@ -28,7 +28,7 @@ class ModelStats(Struct, frozen=True, kw_only=True):
     model: str
     endpoint: str
     product: str
-    turns: int  # number of answers
+    turns: int  # answers
     complete: int  # without an error or a stop
     stalls: int  # over all answers, like `retries` and `completion_tokens`
     retries: int

@@ -12,10 +12,10 @@ from lmchat.sessions.message import ChatMessage, FilePart, Role
 
 _MAX_TAG_CHARS = 40
 _MAX_TITLE_CHARS = 60
-TRASH_DAYS = 30  # days for which a deleted session can be restored
+TRASH_DAYS = 30  # a deleted session can be restored
 MESSAGES_PER_READ = 64
 """Messages that are read at once: the newest before a session is shown, then the older ones."""
-# names by the kind of the `SearchHit`; a hit in the text of a message has no name
+# by the kind of the `SearchHit`; a hit in the text of a message has no name
 HIT_KIND_NAMES = {
     "reasoning": "thought",
     "tool_call": "tool call",
@@ -34,7 +34,6 @@ class MessagePath(tuple[ChatMessage, ...]):
         return MessagePath((*self, *messages))
 
     def after(self, earlier: MessagePath) -> MessagePath:
-        """Return the messages of `earlier`, then those of this path."""
         return MessagePath((*earlier, *self))
 
     def replaced(self, message: ChatMessage) -> MessagePath:
@@ -59,15 +58,15 @@ class SessionHeader(Struct, frozen=True, kw_only=True):
     title: str
     created_at: datetime
     updated_at: datetime
-    model: str = ""  # of the newest answer, on any branch; empty if it is not known
-    endpoint: str = ""  # address of the server of `model`
+    model: str = ""  # of the newest answer, on any branch; "" if not known
+    endpoint: str = ""  # server of `model`
     message_count: int = 0  # on all branches
     is_pinned: bool = False
     is_archived: bool = False
     deleted_at: datetime | None = None  # None unless it can be restored
-    parent_id: str | None = None  # id of the session that this one was forked from
+    parent_id: str | None = None  # session that this one was forked from
     tags: tuple[str, ...] = ()
-    # sampling options that the user has set for this session
+    # options that the user has set for this session
     sampling: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -83,9 +82,9 @@ class Session(Struct, frozen=True, kw_only=True):
 
     header: SessionHeader
     messages: MessagePath = MessagePath()
-    # id of the message before the first one, where only the end of the path was read
+    # message before the first one, where only the end of the path was read
     earlier_id: str | None = None
-    # messages of all branches, oldest first; empty where only the path was read, or is all
+    # of all branches, oldest first; empty where only the path was read, or is all
     tree: tuple[ChatMessage, ...] = ()
     # content by digest, in exports and imports
     files: dict[str, bytes] = field(default_factory=dict)
@@ -93,7 +92,6 @@ class Session(Struct, frozen=True, kw_only=True):
 
     @property
     def branch_messages(self) -> tuple[ChatMessage, ...]:
-        """Empty without a tree."""
         if not self.tree:
             return ()
         path_ids = {message.message_id for message in self.messages}
@@ -103,8 +101,8 @@ class Session(Struct, frozen=True, kw_only=True):
 class ListFilter(Struct, frozen=True, kw_only=True):
     """Filter of the list of sessions."""
 
-    title_part: str = ""  # in small letters, which the title must contain
-    tags: tuple[str, ...] = ()  # beginnings of tags, each of which a tag of the session must have
+    title_part: str = ""  # in small letters
+    tags: tuple[str, ...] = ()  # beginnings of tags, all of which the session must have
 
     @classmethod
     def typed(cls, text: str) -> ListFilter:
@@ -121,7 +119,7 @@ class ListFilter(Struct, frozen=True, kw_only=True):
 
 
 class SearchHit(Struct, frozen=True, kw_only=True):
-    """A message, or the title of a session, that matches a search."""
+    """Message or title that matches a search."""
 
     session_id: str
     title: str
@@ -131,9 +129,9 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     created_at: datetime  # for a title, the last change of the session
     before: str  # text before the match, cut to some words
     match: str
-    after: str  # text behind the match, cut to some words
+    after: str  # the same behind it
     kind: str = "text"  # `text`, or a key of `HIT_KIND_NAMES`
-    words: tuple[str, ...] = ()  # words that were searched, to mark them in the log
+    words: tuple[str, ...] = ()  # that were searched, to mark them in the log
 
 
 def tags_from(text: str) -> tuple[str, ...]:
@@ -143,7 +141,6 @@ def tags_from(text: str) -> tuple[str, ...]:
 
 
 def typed_title(text: str) -> str:
-    """Put a typed or pasted title on one line, with single blanks."""
     return " ".join(text.split())
 
 
@@ -154,7 +151,7 @@ def title_from(prompt: str) -> str:
     title = " ".join(title_words)
     if len(title) <= _MAX_TITLE_CHARS:
         return title
-    # one character less, for `…`
+    # room for `…`
     cut_title = title[: _MAX_TITLE_CHARS - 1].rsplit(" ", 1)[0]
     return cut_title.rstrip(" ,;:.") + "…"
 
@@ -167,7 +164,7 @@ def title_of(text: str, files: Sequence[FilePart]) -> str:
 class Branch(Struct, frozen=True, kw_only=True):
     """Messages of a tree up to the next fork: each but the first is the only child of its parent.
 
-    `depth` is the number of forks above the branch.
+    `depth` counts the forks above.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -187,7 +184,7 @@ class Branch(Struct, frozen=True, kw_only=True):
 
 
 def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
-    """Return all branches of a tree: each before the branches that begin at its end, older first.
+    """Return all branches, each before those that begin at its end; older ones first.
 
     `messages` come oldest first. One whose parent is not among them begins a branch of depth 0.
     """
@@ -198,7 +195,7 @@ def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
         children[parent_id].append(message)
 
     all_branches: list[Branch] = []
-    # a stack of first messages and depths: no recursion, as a tree may be very deep
+    # a stack, no recursion: a tree may be very deep
     unvisited = [(root, 0) for root in reversed(children[None])]
     while unvisited:
         first, depth = unvisited.pop()
@@ -222,7 +219,7 @@ class SessionGroup(Struct, frozen=True, kw_only=True):
 def with_unsaved(
     groups: Sequence[SessionGroup], unsaved: Iterable[SessionHeader]
 ) -> tuple[SessionGroup, ...]:
-    """Put the sessions that the disk does not have yet before the groups, as “Not saved”."""
+    """Put the sessions that are not on the disk yet first, as “Not saved”."""
     listed_ids = {header.session_id for group in groups for header in group.headers}
     missing = tuple(header for header in unsaved if header.session_id not in listed_ids)
     if not missing:
@@ -231,9 +228,9 @@ def with_unsaved(
 
 
 def group_by_day(headers: Iterable[SessionHeader], *, moment: datetime) -> tuple[SessionGroup, ...]:
-    """Group sorted headers by the day or month of their last change; “Archived” is last.
+    """Group sorted headers by the local day or month of their last change; “Archived” is last.
 
-    `moment` is the current time; days are local.
+    `moment` is the current time.
     """
     groups: dict[str, list[SessionHeader]] = {}
     archived: list[SessionHeader] = []

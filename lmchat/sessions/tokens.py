@@ -14,7 +14,7 @@ from lmchat.sessions.message import AnswerStats, ChatMessage, Part, ReasoningPar
 MAX_ALTERNATIVES = 100
 """The likeliest, as many as can be asked for."""
 LEAST_LOGPROB = -999.0
-"""Lower log probabilities, down to minus infinity, are set to this one."""
+"""Lower log probabilities, down to minus infinity, become this one."""
 HALF_CHARACTER = "\ufffd"
 """It takes the place of bytes that are no whole character."""
 
@@ -35,14 +35,15 @@ class TokenProbabilities(Struct, frozen=True, kw_only=True, array_like=True, gc=
     """Text that the answer got with this token, in most cases the token itself.
 
     It is longer if the server has not reported the tokens before, such as the first half of a
-    character. It is empty if the text came with a later token."""
+    character, and empty if the text came with a later token.
+    """
     is_thought: bool = False
     top: tuple[Alternative, ...] = ()
     """The likeliest tokens; the chosen token is among them if it is likely enough."""
 
     @property
     def text_before(self) -> str:
-        """The part of `text` that belongs to earlier tokens, which the server has not reported.
+        """Return the end of earlier tokens, which the server has not reported.
 
         With the text "né" and the token "é", it is "n". It stays if another token takes the place
         of this one.
@@ -68,14 +69,14 @@ class AnswerTokens:
         self.text_start = self._start_of_tokens(is_thought=False)
         """Index in the text of the answer at which the text of its tokens begins.
 
-        Above 0 if another answer or the user wrote what is before it; None if the joined tokens are
-        not found."""
+        Above 0 if another answer or the user wrote what is before it; None if they are not found.
+        """
         self.thought_start = self._start_of_tokens(is_thought=True)
         """The same for the thought of the answer."""
 
     def _start_of_tokens(self, *, is_thought: bool) -> int | None:
         whole = self.answer.reasoning if is_thought else self.answer.text
-        # from the end, since what an answer continues comes before its tokens
+        # what an answer continues comes before its tokens
         start = whole.rfind(_text_of(self.tokens, is_thought=is_thought))
         return None if start < 0 else start
 
@@ -103,7 +104,7 @@ class AnswerTokens:
         if not old_token.is_thought:  # the thought, which came before the text, stays
             thoughts = [part for part in self.answer.parts if isinstance(part, ReasoningPart)]
             parts = (*thoughts, TextPart(text=begun))
-        # the stats of the old answer are not those of the new version
+        # those of the old answer are not true of the new version
         stats = AnswerStats(is_edited=True, completion_tokens=len(earlier) + 1)
         message = replace(self.answer, parts=parts, stats=stats, failure=None)
         return message, (*earlier, new_token)
