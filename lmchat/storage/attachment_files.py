@@ -22,7 +22,7 @@ from lmchat.storage.row_values import text_from
 _logger = logging.getLogger(__name__)
 
 _DIGEST = re.compile("[0-9a-f]{64}")
-# A digest, or the name of the file that a killed `write_atomically` left.
+# a digest, or the file that a killed `write_atomically` left
 _OWN_NAME = re.compile(r"[0-9a-f]{64}|\.[0-9a-f]{50}\.[0-9a-f]{8}")
 # a younger file stays: its message is written after it
 _YOUNG_S = 60
@@ -50,9 +50,9 @@ def read(folder: Path, digest: str) -> bytes:
         raise _unreadable_error("is missing") from error
     except OSError as error:
         raise _unreadable_error(f"cannot be read: {error.strerror}") from error
-    except ValueError as error:  # an imported session may name any text, such as one with a NUL
+    except ValueError as error:  # an imported session may name any text, even with a NUL
         raise _unreadable_error(f"cannot be read: {error}") from error
-    # an imported session may have the path of another file as a “digest”
+    # or the path of another file as a “digest”
     if sha256(data).hexdigest() != digest:
         raise _unreadable_error("is damaged")
     return data
@@ -65,13 +65,13 @@ def _unreadable_error(reason: str) -> StoreUnavailable:
 def remove(folder: Path, digests: Collection[str]) -> list[Path]:
     """Return the files that could not be removed; texts that are no digests are ignored.
 
-    An imported message may name any text, such as the path of a file of the user.
+    An imported message may name the path of a file of the user.
     """
     kept: list[Path] = []
     for digest in filter(_DIGEST.fullmatch, digests):
         try:
             (folder / digest).unlink(missing_ok=True)
-        except OSError:  # the folder may be read-only now
+        except OSError:  # a read-only folder
             kept.append(folder / digest)
     return kept
 
@@ -79,8 +79,7 @@ def remove(folder: Path, digests: Collection[str]) -> list[Path]:
 def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> None:
     """Remove all files that neither a message nor a draft names, except young ones.
 
-    If LMCHAT_HOME is a folder of the user, they may keep other files in a folder of this name:
-    those stay.
+    Other files stay: LMCHAT_HOME may be a folder of the user.
     """
     digests = named_digests(connection)
     young_from_s = moment.timestamp() - _YOUNG_S

@@ -1,4 +1,7 @@
-"""Daily copies of `sessions.db`, named `sessions.db.backup-DATE`, for a file that is damaged."""
+"""Daily copies of `sessions.db`, named `sessions.db.backup-DATE`, for a file that is damaged.
+
+`path` may be a link to another folder; copies are beside the real file.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,10 @@ from lmchat.units import counted
 _logger = logging.getLogger(__name__)
 
 _KEPT_COPIES = 3
-# Checking a larger file would take many seconds each day. The doctor checks it when asked to.
+# checking a larger file would take many seconds each day; the doctor does it when asked
 _LARGEST_BYTES = 1024 * 1024 * 1024
-_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"  # at the end of a name
+_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 _COMPANIONS = ("-wal", "-shm", "-journal")  # endings of SQLite's other files
-
-
-# `path` may be a link to a file in another folder; copies are beside that file.
 
 
 def is_due(connection: Connection, moment: datetime) -> bool:
@@ -46,7 +46,7 @@ def back_up(path: Path, moment: datetime, *, keeps_all: bool = False) -> None:
 
 
 def remove_copies(path: Path) -> list[Path]:
-    """Remove all daily copies, and incomplete ones; return those that could not be removed.
+    """Remove all copies, incomplete ones too; return those that could not be removed.
 
     An incomplete one was left by a killed process, or is being made.
     """
@@ -56,10 +56,9 @@ def remove_copies(path: Path) -> list[Path]:
 
 
 def daily_copies(path: Path, moment: datetime) -> list[Path]:
-    """Return the daily copies, newest first; those of the future come last.
+    """Return the copies, newest first, but those dated after tomorrow last.
 
-    A copy is of the future if it is dated after tomorrow: the clock was wrong when it was made, or
-    is wrong now.
+    The clock was wrong when these were made, or is wrong now.
     """
 
     def key(copy: Path) -> tuple[bool, date, str]:
@@ -80,13 +79,13 @@ def notice_of_future(path: Path, moment: datetime) -> str:
 
 
 def _all_copies(path: Path) -> list[Path]:
-    """Leave out files whose names do not end with a date: the user may have made them."""
+    """Leave out names that do not end with a date: the user may have made them."""
     path = path.resolve()
     return list(path.parent.glob(f"{path.name}.backup-{_DATE}"))
 
 
 def _day_of(copy: Path) -> date:
-    """Return the day in the name of a copy, or that of its last change, whichever is earlier."""
+    """Return the day in its name, or that of its last change if that is earlier."""
     try:
         changed = datetime.fromtimestamp(copy.stat().st_mtime, UTC).date()
     except (OSError, ValueError, OverflowError):  # another process has just removed it
@@ -103,7 +102,7 @@ def copy_database(path: Path, copy: Path) -> None:
     Raises `sqlite3.Error` or `OSError`; nothing is left of an incomplete copy then.
     """
     incomplete = copy.with_name(f".{copy.name}.{os.urandom(4).hex()}")
-    # created here, for its owner alone: SQLite would let others read it
+    # for its owner alone: SQLite would let others read it
     os.close(os.open(incomplete, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, OWNER_ONLY))
     try:
         with (
@@ -111,7 +110,7 @@ def copy_database(path: Path, copy: Path) -> None:
             closing(sqlite3.connect(incomplete)) as target,
         ):
             source.backup(target)
-            # without write-ahead logging, the copy is a single file, which is easy to put back
+            # without write-ahead logging, the copy is one file, easy to put back
             target.execute("pragma journal_mode = delete")
         incomplete.replace(copy)
     except BaseException:
@@ -142,8 +141,8 @@ def _copy_of_day(path: Path, moment: datetime) -> Path:
 def restore(path: Path, moment: datetime) -> str:
     """Set a damaged file aside, put the newest intact copy in its place, and tell the user.
 
-    The caller keeps other processes out. If this process is killed, there is the damaged file or
-    the new one. Raises what `connect` raises, and `OSError` if a file cannot be written.
+    The caller keeps other processes out. A kill leaves the damaged file or the new one. Raises what
+    `connect` raises, and `OSError`.
     """
     file = path.resolve()
     aside = free_name(file, f"damaged-{moment:%Y%m%d-%H%M%S}")
@@ -172,7 +171,7 @@ def restore(path: Path, moment: datetime) -> str:
 
 
 def notice_of_missing(path: Path, moment: datetime) -> str:
-    """The user may have removed the file on purpose, so no copy is put in its place."""
+    """Tell the user; the file may be gone on purpose, so no copy takes its place."""
     copy, words = _newest_copy(path, moment)
     if copy is None:
         return ""

@@ -30,9 +30,9 @@ from lmchat.storage.row_values import (
     text_from,
 )
 
-# Beginning of a query, to which callers add a statement about the rows `path`: the message `:leaf`
-# and the messages above it, at most `:count`; -1 means no limit. A damaged file may have a circle
-# of messages; `m.number < p.number` ends the search in it.
+# Beginning of a query over the rows `path`: the message `:leaf` and those above it, at most
+# `:count` (-1: no limit). A damaged file may have a circle of messages; `m.number < p.number` ends
+# the search in it.
 PATH_TO_ROOT = """with recursive path (number, message_id, parent_id) as (
     select number, message_id, parent_id from messages
         where message_id = :leaf and session_id = :session
@@ -42,7 +42,7 @@ PATH_TO_ROOT = """with recursive path (number, message_id, parent_id) as (
         where m.session_id = :session and m.number < p.number
     limit :count
 )"""
-# Another such beginning: the message `:message` and all below it, hidden ones too.
+# the same for the message `:message` and all below it, hidden ones too
 BELOW = """with recursive below (number, message_id, hidden_by) as (
     select number, message_id, hidden_by from messages
         where message_id = :message and session_id = :session
@@ -50,18 +50,18 @@ BELOW = """with recursive below (number, message_id, hidden_by) as (
     select m.number, m.message_id, m.hidden_by from below b
         cross join messages m on m.parent_id = b.message_id where m.session_id = :session
 )"""
-# Count of the versions of a message `m`: itself and its visible siblings of the same role. More
-# conditions for the siblings `s` may follow. Roots are siblings too: `is` compares null with null.
+# Versions of a message `m`: itself and its visible siblings of the same role. Conditions for the
+# siblings `s` may follow. Roots are siblings too: `is` compares null with null.
 _COUNT_VERSIONS = """select count(*) from messages s where s.parent_id is m.parent_id
     and s.role = m.role and s.session_id = m.session_id and s.hidden_by is null"""
 _MESSAGE = ", ".join(f"m.{name}" for name in MESSAGE_COLUMNS)
-# Messages of a path, leaf first. Behind their columns come `hidden_by`, the place of the message
-# among its versions (from 1), and the number of these versions.
+# Messages of a path, leaf first; then `hidden_by`, the place among the versions (from 1), and their
+# number.
 _READ_PATH = f"""{PATH_TO_ROOT} select {_MESSAGE}, m.hidden_by,
     ({_COUNT_VERSIONS} and s.number <= m.number), ({_COUNT_VERSIONS})
     from path cross join messages m using (number) order by number desc"""
-_HIDDEN_BY = -3  # index of the column in rows of `_READ_PATH`
-# Visible messages of a session. Behind their columns come the same two figures of versions.
+_HIDDEN_BY = -3  # column in rows of `_READ_PATH`
+# visible messages of a session, with the same two figures of versions
 _READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over siblings
     from messages m
     left join messages p on p.message_id = m.parent_id and p.session_id = m.session_id
@@ -71,7 +71,7 @@ _READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over si
     order by m.number"""
 _STATE = MESSAGE_COLUMNS.index("state")  # in rows of both queries
 DRAFT = "select text from drafts where session_id = ?"
-# Column of a query of prompts `m`: the words that give a title, as in `title_of`.
+# a column for prompts `m`: the words that give a title, as in `title_of`
 TITLE_WORDS = """coalesce(
         (select text from parts where number = m.number and kind = 'text' and text <> ''),
         (select group_concat(name, ', ') from parts where number = m.number and kind = 'file'),
@@ -114,7 +114,7 @@ def chosen_path(connection: Connection, session_id: str, count: int | None = Non
 
 
 def first_prompt_title(connection: Connection, session_id: str) -> str:
-    """Return the title that the first visible prompt with words gives; "Untitled" without one."""
+    """Return "Untitled" without a visible prompt with words."""
     query = f"""select {TITLE_WORDS} as words from messages m
         where m.session_id = ? and m.role = 'user' and m.hidden_by is null and words <> ''
         order by m.number"""
@@ -134,11 +134,11 @@ def first_text(connection: Connection, query: str, session_id: str) -> str:
 def end_of_path(
     connection: Connection, session_id: str, leaf_id: str, count: int
 ) -> tuple[MessagePath, str | None]:
-    """Return the last `count` messages of the path to a leaf, and the id of the one before them.
+    """Return the last `count` messages of the path to a leaf, and the id of the one before.
 
     Hidden and damaged ones are left out after counting, so there may be fewer.
     """
-    # one message more, to know whether there is one before them
+    # one more, to know whether there is one before them
     values = {"session": session_id, "leaf": leaf_id, "count": count + 1}
     rows_leaf_first = connection.execute(_READ_PATH, values).fetchall()
     earlier_id = None
@@ -153,12 +153,12 @@ def end_of_path(
 
 
 def whole_path(connection: Connection, session_id: str, leaf_id: str | None) -> MessagePath:
-    """The path is read in batches from its end."""
+    """Read the path in batches, from its end."""
     path = MessagePath()
-    last_id = leaf_id  # of the last message of the next batch
+    last_id = leaf_id
     while last_id is not None:
         batch, last_id = end_of_path(connection, session_id, last_id, MESSAGES_PER_READ)
-        path = path.after(batch)  # the batch, then what was read before it
+        path = path.after(batch)
     return path
 
 
@@ -173,7 +173,7 @@ def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, 
 def _messages(
     connection: Connection, rows: Sequence[Sequence[Any]], parts: Mapping[int, list[Part]]
 ) -> Iterator[ChatMessage]:
-    """Yield the messages of rows of `_READ_PATH` or `_READ_TREE`; damaged rows are left out."""
+    """Leave out damaged rows of `_READ_PATH` or `_READ_TREE`."""
     for row in rows:
         number, message_id, *_other_columns, version, versions = row
         if row[_STATE] == AnswerState.STREAMING:
@@ -186,12 +186,12 @@ def _messages(
 
 
 def arrived_parts(connection: Connection, number: int, message_id: str) -> list[Part]:
-    """Of an answer or tool call whose row is in the state `streaming`."""
+    """Return the parts of a row in the state `streaming`."""
     parts = list(parts_of(connection.arrived_entries(message_id)))
     if parts:
         return parts
-    # Nothing has arrived yet, or the answer has ended since its row was read: then its parts are in
-    # the table. Those of a tool call are there from the beginning.
+    # Nothing has arrived, or the answer has ended since its row was read: its parts are in the
+    # table. Those of a tool call are there from the beginning.
     return read_parts(connection, "number = ?", (number,)).get(number, [])
 
 
@@ -208,7 +208,7 @@ def newest_leaf(connection: Connection, session_id: str, message_id: str) -> str
 
 
 def leaf_without(connection: Connection, session_id: str, message_id: str) -> str | None:
-    """Return the leaf of the path to show after a message was hidden.
+    """Return the leaf to show after a message was hidden.
 
     It is the newest visible message among its parent and all below that, or, without a parent, of
     the session.
@@ -230,7 +230,7 @@ def first_id(
 
 
 def _chosen_leaf(connection: Connection, session_id: str) -> str | None:
-    """If the chosen leaf is hidden or lost, it is the newest visible message."""
+    """If the chosen leaf is hidden or lost, return the newest visible message."""
     query = """select m.message_id from sessions s join messages m
         on m.message_id = s.leaf_id and m.session_id = s.session_id
         where s.session_id = ? and m.hidden_by is null"""

@@ -1,8 +1,8 @@
 """Doubts about the clock of this computer, by which the trash expires and copies are replaced.
 
 If the clock is far from the last use, it may be wrong, as after a flat battery: for some days,
-nothing is deleted by time. A user who was away so long is told, too. The use is not noted when the
-file is opened, as it may be found damaged only then.
+nothing is deleted by time. The use is not noted when the file is opened: it may be found damaged
+only then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TABLE = "create table if not exists uses (used_at text not null, doubted_at tex
 
 
 def is_doubtful(connection: Connection, moment: datetime) -> bool:
-    """True also if the last use is not known: nothing is to be deleted by time then."""
+    """True also if the last use is not known."""
     used, doubted = _times(connection)
     if used is None or doubted is None or _is_far(moment, used):
         return True
@@ -40,7 +40,7 @@ def notice_of_doubt(connection: Connection, moment: datetime) -> str:
 
 
 def note_use(connection: Connection, moment: datetime) -> None:
-    """Note the use once a day, unless another process keeps it from being written."""
+    """Note the use once a day, unless another process prevents it."""
     used, doubted = _times(connection)
     if used is None or doubted is None or _is_far(moment, used):
         doubted = moment

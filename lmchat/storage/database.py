@@ -1,7 +1,7 @@
 """Jobs on a database: functions of its connection, which run on a `JobThread`.
 
-`Database` opens the connection, and replaces it after damage or errors of the disk. The decorators
-`reading` and `writing` make jobs of methods.
+`Database` opens the connection, and replaces it after damage or errors of the disk. `reading` and
+`writing` make jobs of methods.
 """
 
 from __future__ import annotations
@@ -36,25 +36,24 @@ _logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Steps of SQLite's virtual machine; a few rows of a search take so many.
+# of SQLite's virtual machine: a few rows of a search
 _STEPS_BETWEEN_CHECKS = 100
-# Beginnings of names of errors after which the connection can still be used.
+# beginnings of names of errors after which the connection can still be used
 _TEMPORARY = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
     "SQLITE_INTERRUPT",
-    "SQLITE_FULL",  # a full disk may have no room to open the file once more
+    "SQLITE_FULL",  # there may be no room to open the file once more
     "SQLITE_IOERR_WRITE",
 )
-# FTS5's name for a full disk. Only the whole name counts: other errors have longer names.
+# FTS5's name for a full disk; the whole name, as other errors have longer ones
 _FULL_DISK = "SQLITE_IOERR"
 
 
 class Database:
     """Database whose jobs run one after the other; the first job opens it.
 
-    A file is opened again if the disk has failed during an earlier job, or if another process has
-    replaced it.
+    It is opened again if the disk failed during a job, or another process has replaced the file.
     """
 
     def __init__(
@@ -66,11 +65,11 @@ class Database:
     ) -> None:
         """`restore` replaces a damaged file and returns a sentence for the user.
 
-        It is None for a database in memory, which is opened once and kept.
+        None for a database in memory, which is opened once and kept.
         """
         self.path = path
         self.notice = ""  # see `Store.notice`
-        self.is_patient = True  # whether jobs wait for another program that holds the file
+        self.is_patient = True  # jobs wait for another program that holds the file
         self._connect = connect
         self._restore = restore
         self._is_file = restore is not None
@@ -85,26 +84,24 @@ class Database:
 
     @property
     def changed_rows(self) -> int:
-        """How often rows of sessions were changed on the open connection."""
+        """Count changes of rows of sessions on the open connection."""
         return self._connection.changed_rows if self._connection else 0
 
     async def run(self, job: Callable[[Connection], T]) -> T:
         """Run a job that only reads, or begins its own transactions.
 
-        If the caller is cancelled, a job that has not begun is dropped, and the queries of a
-        running job end.
+        Cancelling drops a job that has not begun, and ends the queries of a running one.
         """
         is_over = threading.Event()
 
         def cancellable_job(connection: Connection) -> T:
-            # SQLite interrupts a query whose progress handler returns true
+            # it interrupts a query by returning true
             connection.set_progress_handler(is_over.is_set, _STEPS_BETWEEN_CHECKS)
             return job(connection)
 
         try:
             return await self._thread.submit(lambda: self._explained(cancellable_job))
         finally:
-            # ends the running query if the caller was cancelled
             is_over.set()
 
     async def write(self, job: Callable[[Connection], T]) -> T:
@@ -114,7 +111,7 @@ class Database:
         """
 
         def in_transaction(connection: Connection) -> T:
-            # the handler that an earlier `run` has set would interrupt this job
+            # that of an earlier `run` would interrupt this job
             connection.set_progress_handler(None, 0)
             with transaction(connection):
                 return job(connection)
@@ -124,8 +121,7 @@ class Database:
     async def aclose(self, last_job: Callable[[Connection], None] = lambda _: None) -> None:
         """Run `last_job` if the database is open, and close it.
 
-        An error of `last_job` is dropped: nobody would read the notice of a file that is replaced
-        now, and the next start finds the damage, too.
+        Its errors are dropped: nobody would read a notice now, and the next start finds the damage.
         """
 
         def end() -> None:
@@ -139,10 +135,9 @@ class Database:
         await self._thread.aclose(end)
 
     def _explained(self, job: Callable[[Connection], T], *, is_writing: bool = False) -> T:
-        """Run a job; an error of the database or the system becomes `StoreUnavailable`.
+        """Run a job; errors of the database or the system become `StoreUnavailable`.
 
-        The next job then opens the file again, unless the error is one of `_TEMPORARY` or a full
-        disk.
+        The next job then opens the file again, unless the error is `_TEMPORARY` or a full disk.
         """
         try:
             return self._run_and_mend(job, is_writing=is_writing)
@@ -154,7 +149,7 @@ class Database:
             raise explain(error, self.path) from error
 
     def _run_and_mend(self, job: Callable[[Connection], T], *, is_writing: bool) -> T:
-        """Run a job; if it finds the file damaged, mend the file and run the job once more.
+        """Run a job; if the file is damaged, mend it and run the job once more.
 
         If SQLite finds the pages whole, and can write the indexes again, the file stays: an error
         alone must not cost what was saved since the last copy.
@@ -183,7 +178,7 @@ class Database:
         return self._run_once(job, is_writing=is_writing)
 
     def _run_once(self, job: Callable[[Connection], T], *, is_writing: bool) -> T:
-        """Open the file if it is not open or was replaced, and run a job."""
+        """Run a job; open the file before if it is closed or was replaced."""
         with self._held(is_shared=True) if is_writing else nullcontext():
             if self._is_file and self._opened_file != self._file_identity():
                 if self._connection is not None:
@@ -204,10 +199,10 @@ class Database:
 
     @contextmanager
     def _held(self, *, is_shared: bool = False) -> Iterator[None]:
-        """Let no other process replace the file; or, if it is not shared, use it in any way.
+        """Let no other process replace the file; or, if it is not shared, use it at all.
 
-        What a process writes into a file that was just replaced would be lost. On a file system
-        without locks, other processes are not kept out.
+        What is written into a file that was just replaced would be lost. A file system without
+        locks does not keep others out.
         """
         with ExitStack() as stack:
             if self._is_file:
@@ -226,7 +221,7 @@ class Database:
     def _disconnect(self) -> None:
         """Close the connection; the caller must not keep other processes out.
 
-        SQLite removes the log by its name, which may be that of a file that has just been put here.
+        SQLite removes the log by its name, which may belong to a file just put there.
         """
         if self._connection is not None:
             with self._held(is_shared=True):
@@ -249,8 +244,7 @@ def reading(
 ) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
     """Make a method a coroutine that runs on the thread of `database`; callers omit `connection`.
 
-    If the caller is cancelled, the queries of the method end. There is no transaction: a method
-    that also writes begins one itself.
+    Cancelling the caller ends its queries. There is no transaction.
     """
 
     @wraps(method)
@@ -267,7 +261,7 @@ def writing(
 ) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
     """Make a method a coroutine that runs on the thread of `database`, in a transaction.
 
-    Callers omit `connection`. Cancelling the caller does not stop the method.
+    Callers omit `connection`. Cancelling the caller does not stop it.
     """
 
     @wraps(method)

@@ -1,6 +1,6 @@
-"""Locks of the drafts of sessions that are not saved, which a window has left, or still writes.
+"""Locks of drafts of unsaved sessions: has a window left one, or does it still write it?
 
-For the second, an empty file `sessions.db-draft-ID` is locked; a lock ends with its process.
+If so, an empty file `sessions.db-draft-ID` is locked; a lock ends with its process.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ class DraftLocks:
 
     def __init__(self, database_path: Path) -> None:
         self._database_path = database_path
-        self._descriptors: dict[str, int] = {}  # of the locked files, by the ids of the sessions
+        self._descriptors: dict[str, int] = {}  # by the ids of the sessions
 
     def lock(self, session_id: str) -> None:
         if session_id not in self._descriptors:
             try:
                 self._descriptors[session_id] = create_locked(self._path(session_id))
-            except OSError as error:  # another window may take the draft; both write it at the end
+            except OSError as error:  # another window may take it; both write it at the end
                 _logger.warning("a draft could not be locked: %s", error.strerror)
 
     def is_locked(self, session_id: str) -> bool:
-        """Return whether the draft belongs to an lmchat that runs, such as this."""
+        """Whether the draft belongs to an lmchat that runs, such as this."""
         return is_running(self._path(session_id))
 
     def release(self, session_id: str) -> None:

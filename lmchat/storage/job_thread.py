@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class JobThread:
-    """Thread that runs functions, one after the other."""
+    """Runs functions one after the other."""
 
     def __init__(self, name: str) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -30,7 +30,7 @@ class JobThread:
         return await asyncio.shield(self.submit(job))
 
     async def aclose(self, last_job: Callable[[], None]) -> None:
-        """Run what is queued, then `last_job`, and end the thread. A second call does nothing."""
+        """Run what is queued, then `last_job`, and end the thread; a second call does nothing."""
         if not self._has_ended:
             future = self.submit(last_job)
             self._has_ended = True

@@ -1,9 +1,8 @@
-"""Files of running answers and tool calls; if a process was killed, `recovery` reads its files.
+"""Files of running answers and tool calls; after a kill, `recovery` reads them.
 
 The file `sessions.db-answer-ID` has its head, a line of JSON, then a line for each write: pairs of
-a kind and a text. A line is little longer than its text, while SQLite would write whole pages. A
-line that a kill has cut off is ignored. The process locks the file while the answer runs; after a
-kill, it has no lock.
+a kind and a text. SQLite would write whole pages. A line that a kill has cut off is ignored. The
+process locks the file while the answer runs.
 """
 
 from __future__ import annotations
@@ -65,14 +64,13 @@ def answer_path(database_path: Path, message_id: str) -> Path:
 
 
 def answer_files(database_path: Path) -> list[Path]:
-    """Running or killed ones."""
     return list(database_path.parent.glob(f"{database_path.name}-answer-*"))
 
 
 def read_answer(path: Path) -> tuple[FileHead | None, list[JournalEntry]]:
     """Read a file; the head is None if it is damaged. Raises `OSError`.
 
-    Damaged lines of entries are left out, and entries before the last `RESET`.
+    Damaged lines are left out, and entries before the last `RESET`.
     """
     first_line, *further_lines = read_plain(path, max_bytes=_MOST_BYTES).split(b"\n")
     head = _parsed(first_line, FileHead)
@@ -85,7 +83,6 @@ def read_answer(path: Path) -> tuple[FileHead | None, list[JournalEntry]]:
 
 
 def entries_after_reset(entries: Iterable[JournalEntry]) -> list[JournalEntry]:
-    """Drop all before the last `RESET`, which the entries after it replace."""
     reset_kind, _ = RESET
     remaining: list[JournalEntry] = []
     for kind, text in entries:
@@ -99,17 +96,17 @@ def entries_after_reset(entries: Iterable[JournalEntry]) -> list[JournalEntry]:
 def _parsed(line: bytes, value_type: type[T]) -> T | None:
     """None for a line that is cut off or damaged."""
     try:
-        # `surrogatepass`: `_json_line` writes lone surrogates
+        # `_json_line` writes lone surrogates
         return convert(json.loads(line.decode(errors="surrogatepass")), value_type)
     except (ValueError, RecursionError, ValidationError):
         return None
 
 
 def is_running(path: Path) -> bool:
-    """Return whether the process of a file, as of an answer, still runs: whether it has locked it.
+    """Whether the process of a file, as of an answer, still runs: whether it has locked it.
 
-    False on a file system without locks. True for a file that cannot be read now: the caller would
-    otherwise save the answer without the text in the file.
+    False on a file system without locks. True for a file that cannot be read now: else the answer
+    would be saved without its text.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS | NO_WAIT)
@@ -119,11 +116,11 @@ def is_running(path: Path) -> bool:
         _logger.warning("the file of an answer cannot be read and stays: %s", error.strerror)
         return True
     try:
-        # shared: two processes that check a file at once must not take each other for its owner
+        # shared: two processes that check at once must not take each other for the owner
         return not try_lock(descriptor, is_shared=True)
     except OSError:
-        # On a file system without locks, an answer that still runs is now saved as interrupted. Its
-        # own process saves the whole answer at its end.
+        # Without locks, an answer that still runs is now saved as interrupted; its own process
+        # saves all of it at its end.
         return False
     finally:
         os.close(descriptor)
@@ -132,7 +129,7 @@ def is_running(path: Path) -> bool:
 class FileJournal:
     """Files of the running answers of this process.
 
-    The files are not synced to the disk: their last lines survive a kill, but not a power cut.
+    They are not synced: their last lines survive a kill, but not a power cut.
     """
 
     def __init__(self, database_path: Path) -> None:
@@ -142,7 +139,7 @@ class FileJournal:
 
     async def begin(self, session_id: str, message: ChatMessage) -> None:
         """Create and lock the file; a failure is ignored, since `add` tries again."""
-        # leaves out the fields that a head does not have
+        # without the fields that a head does not have
         head = convert({**asdict(message), "session_id": session_id}, FileHead)
         file = AnswerFile(answer_path(self._database_path, message.message_id), head)
         self._files[message.message_id] = file
@@ -158,14 +155,14 @@ class FileJournal:
             raise explain_system_error(error, self._database_path) from error
 
     async def end(self, message_id: str) -> None:
-        """Remove the file, if there is one, of an answer that is in the tables now."""
+        """Remove the file of an answer that is in the tables now."""
         file = self._files.pop(message_id, None)
         if file is not None:
             await self._thread.run(file.remove)
 
     async def aclose(self) -> None:
         """Leave the files for `recovery`: their answers are not in the tables."""
-        files = tuple(self._files.values())  # an answer may end while the thread closes them
+        files = tuple(self._files.values())  # one may end while the thread closes them
         await self._thread.aclose(partial(_close, files))
 
 
@@ -184,7 +181,7 @@ class AnswerFile:
         self._descriptor: int | None = None  # None before the file is created, and once closed
 
     def add(self, entries: Sequence[JournalEntry]) -> None:
-        """Append entries; the first call creates the file and writes its head before them.
+        """Append entries; the first call writes the head before them.
 
         Raises `OSError`. The next call then cuts off what this one has written.
         """
@@ -216,11 +213,11 @@ class AnswerFile:
 def create_locked(path: Path) -> int:
     """Raises `OSError`."""
     ensure_folder(path.parent)
-    # Another process would take a file without a lock for the file of a killed process. So the
-    # file is hidden until it is locked, except on Windows, which cannot rename an open file.
+    # Another process would take a file without a lock for that of a killed process. So it is hidden
+    # until it is locked, except on Windows, which cannot rename an open file.
     hidden = path.with_name(f".{path.name}")
     created = hidden if CAN_RENAME_OPEN_FILES else path
-    created.unlink(missing_ok=True)  # left by an attempt that failed or was killed
+    created.unlink(missing_ok=True)  # left by a failed or killed attempt
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | OPEN_FLAGS
     descriptor = os.open(created, flags, OWNER_ONLY)
     with suppress(OSError):  # a file system without locks
@@ -235,5 +232,5 @@ def create_locked(path: Path) -> int:
 
 
 def _json_line(value: Any) -> bytes:
-    """Lone surrogates are kept, which UTF-8 does not allow."""
+    """Keep lone surrogates, which UTF-8 does not allow."""
     return json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass") + b"\n"

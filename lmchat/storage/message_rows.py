@@ -20,9 +20,9 @@ from lmchat.storage.row_values import (
     write_parts,
 )
 
-# not in `_columns_of`: counted ones, and those that are written separately
+# counted, or written separately
 _NOT_COLUMNS = ("parts", "version", "versions", "message_count", "deleted_at")
-# columns that an existing row of a message takes over when it is written again
+# columns of an existing row that change when it is written again
 _CHANGED_AT_END = ("state", "model", "endpoint", "receipt", "failure")
 
 
@@ -64,11 +64,11 @@ def put_session(connection: Connection, header: SessionHeader) -> None:
         """on conflict (session_id) do update set deleted_at = null,
             title = case sessions.title when '' then excluded.title else sessions.title end""",
     )
-    connection.changed_rows += 1  # so that the screen reads the list of sessions again
+    connection.changed_rows += 1  # the screen reads the list of sessions again
 
 
 def ensure_session(connection: Connection, session_id: str, moment: datetime) -> None:
-    """Write a row for a session that has none, as on a full disk; raises `SessionPurged`."""
+    """Write a row if there is none, as after a full disk; raises `SessionPurged`."""
     refuse_purged(connection, session_id)
     time = stored_time(moment)
     row = {"session_id": session_id, "created_at": time, "updated_at": time}
@@ -80,22 +80,22 @@ def set_columns(connection: Connection, session_id: str, **values: object) -> No
     assignments = ", ".join(f"{name} = ?" for name in values)
     query = f"update sessions set {assignments} where session_id = ?"
     connection.execute(query, (*values.values(), session_id))
-    connection.changed_rows += 1  # so that the screen reads the list of sessions again
+    connection.changed_rows += 1  # the screen reads the list of sessions again
 
 
 def rows_of(connection: Connection, session_id: str) -> Iterator[tuple[str, dict[str, object]]]:
-    """Yield table and columns of all rows of a session, those of deleted messages too."""
+    """Yield table and columns of all rows of a session, deleted messages included."""
     of_message = "number in (select number from messages where session_id = ?)"
     tables = dict.fromkeys(("sessions", "messages", "drafts"), "session_id = ?")
     tables |= dict.fromkeys(("parts", "token_choices"), of_message)
     for table, condition in tables.items():
         rows = connection.execute(f"select * from {table} where {condition}", (session_id,))
-        names = [name for name, *_ in rows.description]  # other files have them in another order
+        names = [name for name, *_ in rows.description]  # other files have another order
         yield from ((table, dict(zip(names, row, strict=True))) for row in rows)
 
 
 def put_rows(connection: Connection, rows: Iterable[tuple[str, dict[str, object]]]) -> None:
-    """Write the rows of a session; an answer that still ran is interrupted in them."""
+    """Write the rows of a session; an answer that still ran is interrupted."""
     for table, columns in rows:
         insert(connection, table, columns)
     connection.execute("update messages set state = 'interrupted' where state = 'streaming'")
@@ -113,10 +113,7 @@ def put_message(
     message: ChatMessage,
     choices: Sequence[TokenProbabilities] = (),
 ) -> None:
-    """Write or update the row of a message, and replace all its parts.
-
-    Stored choices stay if `choices` are empty.
-    """
+    """Write or update a row, and replace its parts; stored choices stay if `choices` are empty."""
     number = _put_row(connection, session_id, message)
     connection.execute("delete from parts where number = ?", (number,))
     write_parts(connection, number, message.parts)
@@ -129,9 +126,9 @@ def put_message(
 def begin_answer(
     connection: Connection, session_id: str, message: ChatMessage, moment: datetime
 ) -> None:
-    """Write the row of an answer or a tool call that begins, and make it the leaf of the path.
+    """Write the row of an answer or a tool call that begins, and make it the leaf.
 
-    A tool call is written with its parts; an answer has no parts yet.
+    An answer has no parts yet.
     """
     ensure_session(connection, session_id, moment)
     if message.role is Role.TOOL:
@@ -150,8 +147,8 @@ def end_answer(
 ) -> None:
     """Write an answer or a tool call that has ended, and make its session the newest.
 
-    Its own row or that of its parent may be missing, as after a full disk. Nothing is written if
-    the message was deleted permanently while it streamed. Raises `SessionPurged`.
+    Its row or that of its parent may be missing, as after a full disk. Nothing is written if it was
+    deleted permanently meanwhile. Raises `SessionPurged`.
     """
     if _is_purged(connection, message.message_id):
         return
@@ -160,8 +157,8 @@ def end_answer(
 
     ensure_session(connection, session_id, moment)
     put_message(connection, session_id, message, choices)
-    # A message that had a row was made the leaf when it began. Without a row of its parent, the
-    # path to it would have no other message.
+    # One with a row became the leaf when it began. Without a row of its parent, the path would have
+    # no other message.
     if is_new and has_parent:
         make_leaf(connection, session_id, message, moment)
     if message.role is Role.ASSISTANT:
@@ -177,10 +174,10 @@ def end_answer(
 def make_leaf(
     connection: Connection, session_id: str, message: ChatMessage, moment: datetime
 ) -> None:
-    """Make a message, whose row is written, the leaf of the chosen path of its session.
+    """Make a written message the leaf of the chosen path.
 
-    The session leaves the trash, and becomes the newest. If another window has hidden the parent of
-    the message, all messages from the root to the new one become visible again.
+    The session leaves the trash, and becomes the newest. If another window has hidden the parent,
+    all messages above become visible again.
     """
     set_columns(
         connection,
@@ -193,7 +190,7 @@ def make_leaf(
     query = "select 1 from messages where message_id = ? and hidden_by is not null"
     has_hidden_parent = connection.execute(query, (message.parent_id,)).fetchone() is not None
     if has_hidden_parent:
-        # the rows `path`: the new message and all above it
+        # `path`: the new message and all above it
         connection.execute(
             f"""{PATH_TO_ROOT} update messages set hidden_by = null
                 where number in (select number from path)""",
@@ -203,7 +200,7 @@ def make_leaf(
 
 def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
     """A column has the name of its field, except that `stats` is in the column `receipt`."""
-    # not `msgspec.structs.fields`, which reads the annotations again with each call
+    # `msgspec.structs.fields` reads the annotations again with each call
     names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
     return {
         column_name: column_value(getattr(value, field_name))

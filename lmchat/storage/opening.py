@@ -49,7 +49,7 @@ _NO_LOCKS = (
     "Set LMCHAT_HOME to a folder on this machine.",
 )
 _DAMAGED = ("it is damaged", "Start lmchat again: a daily copy then takes its place.")
-# reason and next step by the beginning of SQLite's name of an error; the first that fits counts
+# reason and next step by the beginning of SQLite's name of an error; the first counts
 _REASONS = {
     "SQLITE_FULL": FULL,
     "SQLITE_IOERR_WRITE": FULL,
@@ -68,8 +68,8 @@ _REASONS = {
     "SQLITE_BUSY": _LOCKED,
     "SQLITE_LOCKED": _LOCKED,
 }
-# Messages of SQLite about a damaged schema or version number, which have no name of their own. For
-# example `no such table: messages`. The last five are about the search index.
+# SQLite's messages about a damaged schema or version number, which have no name of their own, as
+# `no such table: messages`. The last five are about the search index.
 _DAMAGED_SCHEMA = (
     "no such (table|column): |has no column named | already exists$|unsupported file format$|"
     "^invalid fts5 file format|^unrecognized (column )?option: |^malformed [a-z]+=... directive|"
@@ -86,15 +86,15 @@ _SETTINGS = (
     "pragma fullfsync = on",  # macOS; its `fsync` leaves data in the disk's own cache
     "pragma foreign_keys = on",
 )
-_NO_SHARED_MEMORY = "SQLITE_IOERR_SHM"  # beginning of the names of errors
-# Ends write-ahead logging, the mode in which the file is by then. A connection that has the file
-# alone needs no shared memory.
+_NO_SHARED_MEMORY = "SQLITE_IOERR_SHM"  # of the names of errors
+# Ends write-ahead logging, in which the file is by then. A connection that has the file alone needs
+# no shared memory.
 _LEAVE_WAL = """
     pragma locking_mode = exclusive;
     pragma journal_mode = delete;
     pragma locking_mode = normal;
 """
-# A damaged byte does not cost the row.
+# a damaged byte does not cost the row
 _decode_text = methodcaller("decode", "utf-8", "replace")
 
 
@@ -107,9 +107,9 @@ class LostRowError(sqlite3.DatabaseError):
 class Connection(sqlite3.Connection):
     """Connection to a database in a file, or in memory."""
 
-    path = Path(os.devnull)  # of a database in memory: no file of an answer is beside it
+    path = Path(os.devnull)  # in memory: no file of an answer is beside it
     notice = ""  # see `Store.notice`
-    changed_rows = 0  # how often rows of sessions were changed on this connection
+    changed_rows = 0  # rows of sessions, on this connection
 
     def arrived_entries(self, message_id: str) -> list[JournalEntry]:
         try:
@@ -120,43 +120,42 @@ class Connection(sqlite3.Connection):
 
 
 def connect(path: Path) -> Connection:
-    """Open the file, or create it with its tables; an older format is brought to the newest.
+    """Open the file, or create it with its tables; bring an older format to the newest.
 
-    On a read-only disk, it is opened for reading only. Raises `OSError`, `sqlite3.Error`, or
-    `StoreUnavailable` if the file has another format.
+    On a read-only disk, it is only read. Raises `OSError`, `sqlite3.Error`, or `StoreUnavailable`
+    for another format.
     """
     file = real_file(path)
     ensure_folder(path.parent)
-    # Opening an existing file here and closing it would release the locks that SQLite holds on it
-    # in this process.
+    # closing an existing file here would release SQLite's locks on it in this process
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, OWNER_ONLY))
     elif _was_emptied(file):
         raise LostRowError("the file is empty")
     with suppress(OSError):  # the file of another user, or a file system without modes
         path.chmod(OWNER_ONLY)
-    # without locks, SQLite would wait for the end of one that nobody has
+    # without locks, SQLite would wait for one that nobody has
     busy_s = BUSY_S if has_locks(path.parent) else 0.0
     connection = _open(path, "mode=rw", busy_s=busy_s)
     try:
         try:
             version_of(connection)  # nothing is written to a file that this lmchat cannot use
-            # a turn changes about 20 pages: 65 kB, not 205 kB as with SQLite's usual 4096
+            # a turn changes about 20 pages: 65 kB, not 205 kB as with the usual 4096
             connection.execute("pragma page_size = 1024")
             connection.execute("pragma journal_mode = wal")
-            version_of(connection)  # to see whether the shared memory of this mode can be used
+            version_of(connection)  # whether the shared memory of this mode can be used
         except sqlite3.OperationalError as error:
             # Another process is just creating the file, or the file system cannot share memory. The
-            # mode in use works too, only slower. Without shared memory, the file is already in the
-            # mode that was refused, and a new connection has to end that mode.
+            # other mode works too, only slower. Without shared memory, the file is already in the
+            # refused mode, which a new connection has to end.
             _logger.info("write-ahead logging is off: %s", name_of(error))
             if name_of(error).startswith(_NO_SHARED_MEMORY):
                 connection.close()
                 connection = _open(path, "mode=rw", busy_s=busy_s)
                 connection.executescript(_LEAVE_WAL)
             elif not os.access(path.parent, os.W_OK) and not companion(file, "-wal").exists():
-                # on a read-only disk, SQLite cannot create its files beside this one: it has no
-                # need of them if nothing can change, but then leaves out what only a log has
+                # on a read-only disk, SQLite cannot create its files: it has no need of them if
+                # nothing changes, but then leaves out what only a log has
                 connection.close()
                 connection = _open(path, "immutable=1", busy_s=busy_s)
         for setting in _SETTINGS:
@@ -176,10 +175,10 @@ def connect(path: Path) -> Connection:
 def real_file(path: Path) -> Path:
     """Resolve links; companions and copies are beside the real file.
 
-    Raises `StoreUnavailable` if something else has its name, or that of a companion without which
-    SQLite cannot open it.
+    Raises `StoreUnavailable` if something else has its name, or that of a companion that SQLite
+    needs.
     """
-    real = Path(os.path.realpath(path))  # `Path.resolve` fails at links that lead in a circle
+    real = Path(os.path.realpath(path))  # `Path.resolve` fails at circular links
     for file in (path, companion(real, "-wal"), companion(real, "-journal")):
         if os.path.lexists(file) and not file.is_file():
             raise StoreUnavailable(
@@ -230,7 +229,7 @@ def is_whole_with_new_indexes(path: Path) -> bool:
     """
     try:
         with closing(connect(path)) as connection, transaction(connection):
-            forget_index(connection)  # from SQLite 3.44 on, the check looks into it, too
+            forget_index(connection)  # from SQLite 3.44 on, the check looks into it
             require_whole(connection)
         with closing(connect(path)) as connection, transaction(connection):
             connection.execute("reindex")
@@ -259,7 +258,7 @@ def require_whole(connection: Connection) -> None:
 
 
 def _fault(connection: Connection, check: str = "quick_check") -> str:
-    """Return the first fault in the pages, or empty; raises `sqlite3.Error`.
+    """Return the first fault in the pages, or ""; raises `sqlite3.Error`.
 
     SQLite takes a column for another one if a letter of its name is damaged.
     """
@@ -280,7 +279,7 @@ class FileCheck(NamedTuple):
     """Result of the check of a file."""
 
     file_format: int
-    fault: str  # the first one that SQLite has found in the pages
+    fault: str  # the first that SQLite has found in the pages
 
 
 def check_file(path: Path) -> FileCheck:
@@ -290,10 +289,10 @@ def check_file(path: Path) -> FileCheck:
     """
     real_file(path)
     try:
-        # `connect` would change the mode of the file, and create missing tables
+        # `connect` would change its mode, and create missing tables
         with closing(_open(path, "mode=rw", busy_s=_CHECK_BUSY_S)) as connection:
             file_format = version_of(connection)
-            # this fails if the file is read-only or locked
+            # fails if it is read-only or locked
             connection.execute("begin immediate")
             connection.execute("rollback")
             fault = _fault(connection, "integrity_check")
@@ -303,7 +302,7 @@ def check_file(path: Path) -> FileCheck:
 
 
 def _open(path: Path, mode: str, *, busy_s: float) -> Connection:
-    """`mode` is a parameter of SQLite's URI; `busy_s` is the wait for a process that writes."""
+    """`mode` is of SQLite's URI; `busy_s` is the wait for a process that writes."""
     connection = sqlite3.connect(
         f"file:{quote(os.fsencode(path.absolute()))}?{mode}",
         uri=True,
@@ -317,9 +316,9 @@ def _open(path: Path, mode: str, *, busy_s: float) -> Connection:
 
 
 def _set_up(connection: Connection) -> None:
-    # Overwrite deleted text with zeros at once. Some builds of SQLite do that by default, not all.
+    # zeros over deleted text; not all builds of SQLite do that by default
     connection.execute("pragma secure_delete = on")
-    connection.text_factory = _decode_text  # Python's own decoder would refuse a damaged byte
+    connection.text_factory = _decode_text  # Python's own would refuse a damaged byte
     connection.create_function("contains", 2, contains, deterministic=True)
     connection.create_function("searchable", 3, searchable, deterministic=True)
 

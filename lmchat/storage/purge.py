@@ -1,7 +1,7 @@
 """Permanent deletion: of sessions and messages, and of all files that have their text.
 
-Daily copies and files of answers are removed before the rows: a kill in the middle would leave them
-for days. If attached files are left, the next daily check removes them.
+Daily copies and files of answers go before the rows: a kill in the middle would leave them for
+days. The next daily check removes attached files that are left.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from lmchat.storage.schema import PURGED, index_anew, transaction, unicode_of_in
 
 _logger = logging.getLogger(__name__)
 
-# `m` is a hidden message, `root` the one whose deletion hides it, itself or one above it. A root is
-# visible again if another window has added a message below it since.
+# `m` is hidden, `root` the deleted one that hides it, itself or one above it. A root is visible
+# again if another window has added a message below it.
 DELETED_MESSAGES = """messages m join messages root
     on root.message_id = m.hidden_by and root.session_id = m.session_id"""
-# the numbers of the messages that were deleted before a time
+# numbers of the messages that were deleted before a time
 _DELETED_BEFORE = f"select m.number from {DELETED_MESSAGES} where root.hidden_at < ?"
 
 
 def purge_expired(
     connection: Connection, moment: datetime, folder: Path, kept_prompts: Path | None
 ) -> None:
-    """Delete what has been in the trash for `TRASH_DAYS`, and make a daily copy without it.
+    """Delete what was in the trash for `TRASH_DAYS`, and make a daily copy without it.
 
     Not if the clock may be wrong, or the database is damaged: a deletion also removes the older
     copies, which may be needed to repair it.
@@ -58,8 +58,9 @@ class Purged(NamedTuple):
     is_log_emptied: bool
     """Whether no text is left in the write-ahead log; else another process was reading.
 
-    SQLite empties the log when the last connection that can write is closed, or, if a kill has
-    ended that one, when the next lmchat ends."""
+    SQLite empties it when the last connection that can write is closed, or, after a kill, when the
+    next lmchat ends.
+    """
     kept_files: tuple[Path, ...]
 
 
@@ -73,7 +74,7 @@ def purge(
 ) -> Purged:
     """Delete sessions, and all messages that the user has deleted before `messages_before`.
 
-    `messages_before` is a stored time, or empty; `folder` has the attached files.
+    `messages_before` is a stored time, or ""; `folder` has the attached files.
     """
     backup.remove_copies(connection.path)
     query = f"select message_id, session_id from messages where number in ({_DELETED_BEFORE})"
@@ -89,24 +90,24 @@ def purge(
         _delete_messages(connection, messages_before)
         for session_id in session_ids:
             _delete_session(connection, session_id)
-        # FTS5 keeps the trigrams of removed texts until it writes the index again: about 1 s for 40
-        # MB of text.
+        # FTS5 keeps trigrams of removed texts until it writes the index again: 1 s for 40 MB of
+        # text
         if unicode_of_index(connection) == {unidata_version}:
             connection.execute("insert into trigrams (trigrams) values ('optimize')")
         else:
             index_anew(connection)
-    # another lmchat may have made its daily copy in the meantime
+    # another lmchat may have just made its copy
     kept_files += backup.remove_copies(connection.path)
-    # A file that was not named before may be one whose message another window is about to write.
+    # one that was not named before may be of a message that another window is about to write
     named_files -= attachment_files.named_digests(connection)
     kept_files += attachment_files.remove(folder, named_files)
-    # does not empty the log while another connection is reading
+    # the log stays while another connection reads
     is_busy, *_ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
     return Purged(not is_busy, tuple(kept_files))
 
 
 def _remove_answers(path: Path, ids: Collection[str]) -> list[Path]:
-    """Remove the files of running answers of these messages or sessions; return those that stay."""
+    """Remove files of running answers of these ids; return those that stay."""
     kept: list[Path] = []
     for file in answer_files(path):
         try:
@@ -124,15 +125,14 @@ def _remove_answers(path: Path, ids: Collection[str]) -> list[Path]:
 def _delete_session(connection: Connection, session_id: str) -> None:
     connection.execute("insert or ignore into purged (id) values (?)", (session_id,))
     connection.execute("delete from drafts where session_id = ?", (session_id,))
-    # foreign keys delete its messages and their parts
+    # with its messages and their parts, by foreign keys
     connection.execute("delete from sessions where session_id = ?", (session_id,))
 
 
 def _delete_messages(connection: Connection, before: str) -> None:
-    """Delete permanently the messages deleted before a stored time; for an empty time, none.
+    """Delete the messages deleted before a stored time, none for an empty one.
 
-    If the title of a session comes from a deleted prompt, that of the first visible one replaces
-    it.
+    A title from a deleted prompt is replaced by that of the first visible one.
     """
     titles = connection.execute(
         f"""select s.session_id, s.title, {TITLE_WORDS} from messages m

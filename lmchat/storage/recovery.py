@@ -1,7 +1,7 @@
 """Recovery of answers and tool calls whose process was killed.
 
-Such an answer has a row in the state `streaming`, or a file without a lock beside the database, or
-both. Another process may recover it at the same time.
+Such an answer has a row in the state `streaming`, or a file without a lock, or both. Another
+process may recover it at the same time.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from lmchat.storage.row_values import (
 )
 from lmchat.storage.schema import transaction
 
-_KILLED = "lmchat ended"  # reason of an interrupted answer
+_KILLED = "lmchat ended"
 _RUNNING_ROWS = "select number, message_id from messages where state = 'streaming'"
 
 
 def recover_killed_answers(connection: Connection, moment: datetime) -> None:
-    # Listed before the rows are read: in the other order, the query would miss an answer that
-    # begins and is killed in between, and its file would be removed unsaved, as it has a row.
+    # Listed before the rows are read: else an answer that begins and is killed in between would be
+    # missed, and its file removed unsaved, as it has a row.
     abandoned_files = [path for path in answer_files(connection.path) if not is_running(path)]
     for number, stored_id in connection.execute(_RUNNING_ROWS).fetchall():
         message_id = text_from(stored_id)
         if not is_running(answer_path(connection.path, message_id)):
             _end_row(connection, number, message_id, moment)
-    # by time, so that an answer comes before its tool calls, which refer to it
+    # by time: an answer comes before its tool calls, which refer to it
     for path in sorted(abandoned_files, key=_modified_ns):
         _save_and_remove_file(connection, path, moment)
 
@@ -50,10 +50,7 @@ def _modified_ns(path: Path) -> int:
 
 
 def _end_row(connection: Connection, number: int, message_id: str, moment: datetime) -> None:
-    """Save the answer of a row as interrupted.
-
-    Does nothing for a damaged row, and if another process has ended the answer since.
-    """
+    """Save the answer of a row as interrupted, unless another process has ended it."""
     query = f"""select session_id, {", ".join(MESSAGE_COLUMNS)} from messages
         where number = ? and state = 'streaming'"""
     with transaction(connection):
@@ -71,10 +68,10 @@ def _end_row(connection: Connection, number: int, message_id: str, moment: datet
 def _save_and_remove_file(connection: Connection, path: Path, moment: datetime) -> None:
     """Save the answer in a file if it has text and no row, then remove the file.
 
-    A file with a damaged head is removed too: the session of its answer is not known. A file whose
-    answer cannot be saved stays.
+    So is one with a damaged head: its session is not known. A file whose answer cannot be saved
+    stays.
     """
-    # another process has removed the file, or an id or a time in its head is damaged
+    # removed by another process, or a damaged id or time in its head
     with suppress(OSError, ValueError, OverflowError):
         head, entries = read_answer(path)
         if head is not None and entries:

@@ -1,7 +1,7 @@
 """Conversion between rows of `sessions.db` and values.
 
-SQLite takes no text with lone surrogates, so `storable` makes bytes of it, and `text_from` reads
-both. A function that reads a damaged row logs that and returns None: its caller leaves the row out.
+SQLite takes no lone surrogates, so `storable` makes bytes of such a text. A function that reads a
+damaged row logs that and returns None; its caller leaves the row out.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _YEARS = range(2, 9999)  # that Python can convert to every time zone
-# name in the row of a `RefusalPart`, whose kind is `text`: a search treats both alike
+# of a `RefusalPart`, whose kind is `text`: a search treats both alike
 _REFUSED = "refused"
 _MESSAGE_COUNT = """(select count(*) from messages m
     where m.session_id = sessions.session_id and m.hidden_by is null)"""
@@ -52,9 +52,9 @@ _NOT_STORED = ("parts", "version", "versions")  # found by other rows
 _MESSAGE_FIELDS = tuple(
     field.encode_name for field in fields(ChatMessage) if field.name not in _NOT_STORED
 )
-# nothing was measured, so these values are not stored
+# nothing was measured: not stored
 _UNSET = asdict(AnswerStats())
-# the key of the row, then a column for each field
+# the key, then a column for each field
 MESSAGE_COLUMNS = ("number", *_MESSAGE_FIELDS)
 
 
@@ -86,7 +86,7 @@ def encodable(text: str) -> str:
 
 
 def folded(value: object) -> str:
-    """Convert a stored text as searches compare it: `fold`, and single blanks as white space."""
+    """Fold a stored text for searches; white space becomes single blanks."""
     # a NUL may end a text in functions of SQLite
     return encodable(" ".join(fold(text_from(value)).replace("\0", " ").split()))
 
@@ -102,15 +102,15 @@ def searched_text(kind: str, text: object, name: object) -> str:
 
 
 def searchable(kind: str, text: object, name: object) -> str:
-    """Make the text for the search index; triggers of the database call this.
+    """Make the text for the search index; triggers call this.
 
-    Two characters at its end let trigrams begin at its last two. A term shorter than a trigram is
-    looked up by the trigrams that begin with it.
+    Two line ends let trigrams begin at its last two characters: a term shorter than a trigram is
+    looked up by trigrams that begin with it.
     """
     return f"{folded(searched_text(kind, text, name))}\n\n"
 
 
-# names of models and titles repeat from query to query
+# models and titles repeat from query to query
 _folded_name = lru_cache(maxsize=16 * 1024)(folded)
 
 
@@ -120,7 +120,7 @@ def contains(name: object, folded_term: str) -> bool:
 
 
 def stored_time(moment: datetime) -> str:
-    """Such texts, in UTC, sort by time."""
+    """Return a text in UTC, which sorts by time."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
@@ -128,7 +128,7 @@ def stored_time(moment: datetime) -> str:
 
 
 def column_value(value: object) -> object:
-    """Convert a field of a message or a session for its column; `_READERS` has the opposite."""
+    """Convert a field for its column; `_READERS` has the opposite."""
     match value:
         case str():
             return storable(value)
@@ -161,7 +161,7 @@ def header_from(row: Sequence[Any]) -> SessionHeader | None:
     try:
         return SessionHeader(**_field_values(_HEADER_FIELDS, row))
     except (ValueError, TypeError):
-        _logger.warning("a damaged row of a session was left out: %r", row[0])  # the session id
+        _logger.warning("a damaged row of a session was left out: %r", row[0])
         return None
 
 
@@ -177,12 +177,12 @@ def message_from(
             **values, stats=stats, parts=tuple(parts), version=version, versions=versions
         )
     except (ValueError, TypeError):
-        _logger.warning("a damaged row of a message was left out: %r", row[1])  # the message id
+        _logger.warning("a damaged row of a message was left out: %r", row[1])
         return None
 
 
 def _field_values(names: Sequence[str], columns: Sequence[Any]) -> dict[str, Any]:
-    """Ignore columns after the last name; raise `ValueError` or `TypeError` for damage."""
+    """Ignore further columns; raise `ValueError` or `TypeError` for damage."""
     values: dict[str, Any] = {}
     for name, stored in zip(names, columns, strict=False):
         values[name] = None if stored is None else _READERS[name](stored)
@@ -190,7 +190,7 @@ def _field_values(names: Sequence[str], columns: Sequence[Any]) -> dict[str, Any
 
 
 def time_from(value: object) -> datetime:
-    """Raises `ValueError` also for a time that cannot be shown in every time zone."""
+    """Raises `ValueError` also for a time that some time zone cannot show."""
     moment = datetime.fromisoformat(str(value))
     if moment.tzinfo is None or moment.year not in _YEARS:
         raise ValueError("a time without its zone, or too near to the limits of the calendar")
@@ -245,11 +245,11 @@ def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Par
             case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
                 row = ("tool_call", arguments, call_id, name)
             case FilePart(digest=digest, name=name):
-                # files have no call id; its column has the digest, to find the files in use
+                # the column of the call id has the digest, to find the files in use
                 row = ("file", json.dumps(to_builtins(part)), digest, name)
             case RefusalPart(text=text):
                 row = ("text", text, "", _REFUSED)  # a search treats it like text
-            case _:  # a text, a thought or a result: the tag of the class is the kind
+            case _:  # text, thought or result: the tag is the kind
                 row = (str(part.__struct_config__.tag), part.text, "", "")
         columns = zip(("kind", "text", "call_id", "name"), map(storable, row), strict=True)
         insert(connection, "parts", {"number": number, **dict(columns)})
@@ -258,7 +258,7 @@ def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Par
 def read_parts(
     connection: sqlite3.Connection, where: str, values: Sequence[object]
 ) -> dict[int, list[Part]]:
-    """Return the parts that fulfil a condition, by the number of their message, each in its order.
+    """Return parts by the number of their message, each in its order.
 
     Damaged parts are left out. A running answer, whose parts are in its file, is no key.
     """

@@ -12,22 +12,24 @@ from unicodedata import unidata_version
 
 from lmchat.errors import StoreUnavailable
 
-FIRST_VERSION = 8  # the oldest format that is read; `user_version` of the tables below
+FIRST_VERSION = 8  # oldest format that is read; `user_version` of the tables below
 MIGRATIONS: list[tuple[str, ...]] = []
-"""For each later format, the statements that a file of the format before it gets when opened.
+"""For each later format, the statements that bring a file of the format before it there.
 
-None is ever removed or changed. They only add: an older lmchat may have the file open."""
+None is ever removed or changed. They only add: an older lmchat may have the file open.
+"""
 
 TABLES = ("sessions", "messages", "parts", "token_choices", "drafts", "ledger", "metrics")
 
 PURGED = "create table if not exists purged (id text primary key not null)"
 """Ids of sessions and messages: another lmchat that still has them must not write them again.
 
-The first purge creates this table."""
+The first purge creates this table.
+"""
 
 _TABLES = (
     # `leaf_id` ends the chosen path; `place` is the reading position; `sampling` is a JSON object
-    # of the session's own sampling options, or empty.
+    # of the session's own options, or empty.
     """create table sessions (
         session_id text primary key not null,
         title text not null default '',
@@ -45,13 +47,13 @@ _TABLES = (
         sampling text not null default ''
     )""",
     "create index sessions_by_time on sessions (updated_at)",
-    # In the order of the list, whose first part has no archived sessions.
+    # in the order of the list, whose first part has no archived sessions
     """create index sessions_in_list on sessions (is_archived, is_pinned, updated_at)
         where deleted_at is null""",
     # No foreign key on parent_id: after damage, messages may remain whose parent was lost.
-    # `autoincrement` never uses a number again: the search index may still have the words of the
-    # deleted message that had it. `hidden_by` is the id of the deleted message that hides this
-    # one: itself or one above it. `hidden_at` says when a message itself was deleted.
+    # `autoincrement` never uses a number again: the search index may still have the words of a
+    # deleted message. `hidden_by` is the deleted message that hides this one: itself or one above
+    # it. `hidden_at` says when a message itself was deleted.
     """create table messages (
         number integer primary key autoincrement,
         message_id text not null unique,
@@ -69,7 +71,7 @@ _TABLES = (
         is_excluded integer not null default 0
     )""",
     "create index messages_by_session on messages (session_id, hidden_by)",
-    # For the versions of a message, which have the same parent.
+    # for versions, which have the same parent
     "create index messages_by_parent on messages (parent_id)",
     "create index messages_streaming on messages (state) where state = 'streaming'",
     """create table parts (
@@ -81,7 +83,7 @@ _TABLES = (
         name text not null default ''
     )""",
     "create index parts_by_message on parts (number)",
-    # The choices that the model had at each token of an answer, compressed, if they were asked for.
+    # what the model could have chosen at each token, compressed, if it was asked for
     """create table token_choices (
         number integer primary key references messages (number) on delete cascade,
         data blob not null
@@ -111,18 +113,18 @@ _TABLES = (
     )""",
     "create table metrics (name text primary key not null, value real not null)",
 )
-# The index stores neither the texts (`content = ''`) nor the positions of trigrams in them (`detail
-# = none`), and so takes two thirds of the size of the texts, not 2.5 times their size. `searchable`
-# removes capitals and accents before: this tokenizer would keep accents.
+# Without the texts (`content = ''`) and the positions of trigrams (`detail = none`), the index
+# takes two thirds of the size of the texts, not 2.5 times. `searchable` removes capitals and
+# accents: this tokenizer would keep accents.
 _INDEX = """create virtual table trigrams using fts5
     (text, content = '', detail = none, tokenize = 'trigram case_sensitive 1')"""
-# SQLite cannot pass a text with damaged bytes to a function, so texts become bytes.
+# SQLite cannot pass a text with damaged bytes to a function, so texts become bytes
 _TRIGGERS = (
     """create trigger parts_added after insert on parts begin
         insert into trigrams (rowid, text) values (new.part_id,
             searchable(new.kind, cast(new.text as blob), cast(new.name as blob)));
     end""",
-    # to remove a text, FTS5 needs that text
+    # FTS5 needs a text to remove it
     """create trigger parts_removed after delete on parts begin
         insert into trigrams (trigrams, rowid, text) values ('delete', old.part_id,
             searchable(old.kind, cast(old.text as blob), cast(old.name as blob)));
@@ -130,8 +132,8 @@ _TRIGGERS = (
 )
 
 
-# Versions of Unicode by which texts of the index were folded. FTS5 removes a text only if it is
-# folded in the same way, so `purge` writes the index again if another one was in use.
+# Versions of Unicode by which texts were folded. FTS5 removes a text only if it is folded in the
+# same way, so `purge` writes the index again if another one was in use.
 _INDEX_UNICODE = "create table if not exists index_unicode (version text primary key not null)"
 
 
@@ -167,7 +169,7 @@ def index_anew(connection: sqlite3.Connection) -> None:
 
 
 def forget_index(connection: sqlite3.Connection) -> None:
-    """Take the search index out of the schema: FTS5 cannot remove one whose pages it cannot read.
+    """Take the index out of the schema: FTS5 cannot remove one whose pages it cannot read.
 
     `index_anew` removes what is left of it.
     """
@@ -178,13 +180,13 @@ def forget_index(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """The file is locked for writing from the beginning, not only from the first change."""
+    """Lock the file for writing from the beginning, not only from the first change."""
     connection.execute("begin immediate")
     try:
         yield
         connection.execute("commit")
     except BaseException:
-        # a failure to roll back must not replace the error that caused it
+        # a failure to roll back must not hide the error that caused it
         with suppress(sqlite3.Error):
             if connection.in_transaction:
                 connection.execute("rollback")
@@ -196,7 +198,7 @@ def newest_version() -> int:
 
 
 def migrate(connection: sqlite3.Connection, version: int | None = None) -> None:
-    """Bring the tables, or a file that has none, to a format, in a transaction of the caller."""
+    """Bring a file, or one without tables, to a format, in a transaction of the caller."""
     last = newest_version() if version is None else version
     found = version_of(connection)
     if found == 0:
@@ -211,7 +213,7 @@ def migrate(connection: sqlite3.Connection, version: int | None = None) -> None:
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """Return the format of the file, 0 for a new file.
+    """Return the format of the file, 0 for a new one.
 
     Raises `StoreUnavailable` for a format that this lmchat cannot read, and for a file of another
     program.

@@ -1,7 +1,7 @@
 """Search in all sessions: hits with the words around them.
 
-Terms are compared with texts once both are *folded*: without capitals and accents. The search index
-names the parts of messages that may hold the terms by their trigrams, three characters in a row.
+Terms and texts are compared *folded*: without capitals and accents. The index names the parts that
+may hold the terms by trigrams, three characters in a row.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _AFTER_CHARS = 120
 _TRIGRAM_CHARS = 3
 # texts that have these are compared anyway
 _MOST_TRIGRAMS = 50
-# if more trigrams begin with a short term, comparing all texts is faster
+# for a short term; comparing all texts is faster then
 _MOST_BEGINNINGS = 300
 
 _HIT = "s.session_id, s.title, m.message_id, m.role, m.model, m.created_at"
-# `{}` takes the tables with which the query begins; conditions with `and` may follow. `cross` makes
-# SQLite keep the order of the joins: it then finds the newest hits first without sorting, and a
-# query can end early. A call in an answer is no hit if its tool message has it too.
+# `{}` takes the first tables; conditions with `and` may follow. `cross` makes SQLite keep the order
+# of the joins: the newest hits come first without sorting, and a query can end early. A call in an
+# answer is no hit if its tool message has it too.
 _PARTS = f"""select {_HIT}, p.kind, p.text, p.name from {{}}
     cross join sessions s on s.session_id = m.session_id
     where m.hidden_by is null and s.deleted_at is null and not (
@@ -56,12 +56,12 @@ _INDEXED_PARTS = _PARTS.format(
     "trigrams cross join parts p on p.part_id = trigrams.rowid "
     "cross join messages m on m.number = p.number"
 )
-# query of titles, with the columns `_HIT`, of which those of a message are empty
+# with the columns `_HIT`, of which those of a message are empty
 _TITLES = """select session_id, title, '', '', model, updated_at from sessions
     where deleted_at is null"""
-# Names are cast to bytes, as SQLite cannot pass a text with damaged bytes to a function.
+# cast to bytes, as SQLite cannot pass a text with damaged bytes to a function
 _TITLE_HAS_TERM = "and contains(cast(title as blob), ?)"
-# without terms, the thoughts and calls of an answer are no hits
+# without terms, thoughts and calls of an answer are no hits
 _TEXTS_AND_TOOLS = "and (p.kind = 'text' or m.role = 'tool')"
 
 _MOST_TERMS = 50
@@ -72,7 +72,7 @@ _TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
 _FILTER = re.compile(
     r'(?<!\S)(model|role|before|after|title|has):(?:"([^"]+)"|([^\s"]\S*))', re.IGNORECASE
 )
-# other filters that can be wrong have a date
+# the others have a date
 _FORMS = {"role": "role:user or role:assistant", "has": "has:code"}
 
 
@@ -86,14 +86,14 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
     terms = parse_terms(text_without_filters)
     if not terms and filters == Filters():
         return ()
-    messages: dict[str, SearchHit] = {}  # by their ids
+    messages: dict[str, SearchHit] = {}  # by id
     with closing(_messages(connection, terms, filters)) as found:
         for hit in found:
             messages.setdefault(hit.message_id, hit)
             if len(messages) >= limit:
                 break
     titles: list[SearchHit] = []
-    if filters == Filters():  # filters are conditions for messages: no title can pass them
+    if filters == Filters():  # filters are about messages: no title can pass them
         sessions = {hit.session_id for hit in messages.values()}
         others = (hit for hit in _titles(connection, terms) if hit.session_id not in sessions)
         titles += islice(others, limit)
@@ -110,7 +110,7 @@ def _titles(connection: Connection, terms: Sequence[str]) -> Iterator[SearchHit]
 def _messages(
     connection: Connection, terms: Sequence[str], filters: Filters
 ) -> Generator[SearchHit]:
-    """Yield hits for the parts of messages that hold all terms, newest first."""
+    """Yield parts of messages that hold all terms, newest first."""
     values = filters.values
     index_query = _index_query(connection, terms)
     conditions = filters.sql if terms else f"{filters.sql} {_TEXTS_AND_TOOLS}"
@@ -128,17 +128,17 @@ def _messages(
 
 
 def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
-    """Return the query of FTS5 for the texts that may hold all terms; None if all must be compared.
+    """Return the query of FTS5 for the texts that may hold all terms; None: compare all texts.
 
-    For the terms “plan” and “b”, it is `"pla" AND "lan"`. If all terms are shorter than a trigram,
-    it is the trigrams that begin with one of them, unless these are too many.
+    For “plan” and “b”, it is `"pla" AND "lan"`. If all terms are shorter than a trigram, it is the
+    trigrams that begin with one of them, unless these are too many.
     """
     trigrams: list[str] = []
     for term in terms:
         starts = range(len(term) - _TRIGRAM_CHARS + 1)  # none in a shorter term
         different = dict.fromkeys(term[start : start + _TRIGRAM_CHARS] for start in starts)
         trigrams += list(different)[:_MOST_TRIGRAMS]
-    if trigrams:  # they leave few texts, which are compared with the shorter terms, too
+    if trigrams:  # the few texts that they leave are compared with shorter terms, too
         return " AND ".join(map(_quoted, trigrams))
 
     connection.execute(
@@ -150,7 +150,7 @@ def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
         values = (term, f"{term}\U0010ffff", _MOST_BEGINNINGS + 1)
         longer = [trigram for (trigram,) in connection.execute(query, values)]
         if len(longer) <= _MOST_BEGINNINGS:
-            # without any, no text has the term: as it is no trigram, FTS5 finds nothing for it
+            # without any, no text has the term: as it is no trigram, FTS5 finds none
             return " OR ".join(map(_quoted, longer or [term]))
     return None
 
@@ -162,9 +162,9 @@ def _quoted(term: str) -> str:
 
 
 def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> Iterator[SearchHit]:
-    """Yield the hit for a row of the columns `_HIT`, with the text around its first term.
+    """Yield the hit for a row of `_HIT`, with the text around its first term.
 
-    A damaged time gives none: such a message or session cannot be opened.
+    A damaged time gives none: such a session cannot be opened.
     """
     session_id, title, message_id, role, model, created_at = row
     try:
@@ -175,7 +175,7 @@ def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> Iter
 
     spans = list(_spans(text, terms))
     start, end = min(spans, default=(0, 0))
-    # Twice as many characters as are shown: runs of white space become one blank.
+    # twice what is shown: runs of white space become one blank
     before = _on_one_line(text[max(start - _BEFORE_CHARS * 2, 0) : start]).lstrip()
     after = _on_one_line(text[end : end + _AFTER_CHARS * 2]).rstrip()
     yield SearchHit(
@@ -194,9 +194,9 @@ def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> Iter
 
 
 def _spans(text: str, terms: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Yield start and end of the first place of each term, if it has one.
+    """Yield start and end of the first place of each term.
 
-    A question mark in a term may stand for a lone surrogate, which is not found then.
+    A question mark may stand for a lone surrogate, which is not found then.
     """
     folded_text = fold(text)
     for term in terms:
@@ -209,12 +209,12 @@ def _spans(text: str, terms: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 
 def _index(text: str, offset: int) -> int:
-    """Return the index of the character that `fold` brings to an offset of the folded text.
+    """Return the index of the character at an offset of the folded text.
 
-    It folds one character into several, as the ligature “ﬁ” into “fi”, or an accent into none.
+    `fold` makes “fi” of the ligature “ﬁ”, and nothing of an accent.
     """
     index = 0
-    for step in (4096, 64, 1):  # pieces first: to fold each character alone takes long
+    for step in (4096, 64, 1):  # pieces first: single characters take long
         while index < len(text) and (length := len(fold(text[index : index + step]))) <= offset:
             offset -= length
             index += step
@@ -229,19 +229,19 @@ def _on_one_line(text: str) -> str:
 
 
 class Filters(Struct, frozen=True, kw_only=True):
-    """Filters of a search as conditions of SQL over messages `m`, parts `p` and sessions `s`."""
+    """Filters as conditions of SQL over messages `m`, parts `p` and sessions `s`."""
 
     sql: str = ""  # conditions, each with ` and ` before it
     values: tuple[str, ...] = ()
 
 
 def parse_terms(text: str) -> tuple[str, ...]:
-    """Return the different terms, folded, of a search whose filters were removed."""
+    """Return the different terms of a search without filters, folded."""
     terms: dict[str, None] = {}
     for match in _TERM.finditer(text.replace("\0", " ")):
         phrase, word = match.groups()
-        # In other programs, `gard*` asks for all words that begin with `gard`. Here every word
-        # finds these anyway, so the star is dropped, unless the word is nothing but stars.
+        # In other programs, `gard*` asks for words that begin with `gard`. Here every word finds
+        # these, so the star is dropped, unless the word is only stars.
         term = phrase if word is None else word.rstrip("*") or word
         term = " ".join(term.split())[:_LONGEST_TERM]
         terms[folded(term)] = None
@@ -250,7 +250,7 @@ def parse_terms(text: str) -> tuple[str, ...]:
 
 
 def parse_filters(text: str) -> tuple[str, Filters]:
-    """Take the filters out of a search; raises `WrongUse` for a wrong value."""
+    """Raises `WrongUse` for a wrong value."""
     conditions: dict[tuple[str, str], None] = {}  # a set that keeps the order
     for match in _FILTER.finditer(text):
         name = match[1].lower()
@@ -273,15 +273,15 @@ def parse_filters(text: str) -> tuple[str, Filters]:
 def _condition(name: str, value: str) -> tuple[str, str] | None:
     """None for a wrong value."""
     folded_value = folded(value[:_LONGEST_TERM])
-    # names are cast to bytes, as in `_TITLE_HAS_TERM`
+    # bytes, as in `_TITLE_HAS_TERM`
     match name:
         case "model":
             models = """select model from (select distinct model from messages)
                 where contains(cast(model as blob), ?)"""
             return f"m.model in ({models})", folded_value
         case "title":
-            # `+` keeps SQLite from looking up the messages of each session: they would not come
-            # newest first, so that it would have to sort all of them.
+            # `+` keeps SQLite from looking up the messages of each session, which it would then
+            # have to sort
             sessions = "select session_id from sessions where contains(cast(title as blob), ?)"
             return f"+m.session_id in ({sessions})", folded_value
         case "role" if value.lower() in tuple(Role):
@@ -297,7 +297,10 @@ def _condition(name: str, value: str) -> tuple[str, str] | None:
 
 
 def _day(value: str) -> str | None:
-    """Return the beginning of a day, or a moment, by default in this machine's time zone."""
+    """Return the beginning of a day, or a moment; None if it is neither.
+
+    By default in this machine's time zone.
+    """
     try:
         return stored_time(datetime.fromisoformat(value))
     except (ValueError, OverflowError):

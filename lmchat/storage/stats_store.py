@@ -1,7 +1,4 @@
-"""Stats of answers and counters of all runs in `sessions.db`; they hold no text of a chat.
-
-Methods that are `reading` or `writing` are called as those of `Store`.
-"""
+"""Stats of answers and counters of all runs in `sessions.db`, without text of a chat."""
 
 from __future__ import annotations
 
@@ -26,21 +23,21 @@ from lmchat.storage.row_values import insert, storable, stored_time, text_from
 
 _logger = logging.getLogger(__name__)
 
-# Servers and machines change.
+# servers and machines change
 _RECENT_ANSWERS = 2000
 _COUNTS = ("prompt_tokens", "completion_tokens", "is_estimated", "stalls", "retries")
 _SPREADS = ("ttft_ms", "prompt_tokens_per_second", "tokens_per_second", "elapsed_ms")
 _NUMBERS = (*_COUNTS, *_SPREADS, "wait_ms")
-# In SQLite, a text or a blob is larger than any number. A count with a fraction makes their sum a
-# real. The time has the form of `stored_time`, and can be shown in every time zone; `+0 days` makes
-# a date of 30 February another one.
+# In SQLite, a text or a blob is larger than any number, and a count with a fraction makes the sum a
+# real. The time is a `stored_time` that every time zone can show; `+0 days` changes the date of 30
+# February.
 _IS_SOUND = f"""
     {" and ".join(f"coalesce({name} between 0 and 1e12, true)" for name in _NUMBERS)}
     and typeof({" + ".join(f"coalesce({name}, 0)" for name in _COUNTS)}) = 'integer'
     and created_at glob '*T??:??:??.{"[0-9]" * 6}+00:00' and created_at between '0002' and '9999'
     and strftime('%Y-%m-%dT%H:%M:%S', substr(created_at, 1, 19), '+0 days')
         = substr(created_at, 1, 19)"""
-# With one `max`, columns without an aggregate are those of its row: of the last answer.
+# with one `max`, columns without an aggregate are those of its row, the last answer
 _MODELS = f"""
     select max(ledger_id), model, endpoint, product, created_at as last, count(*) as turns,
         sum(state = '{AnswerState.COMPLETE}') as complete, sum(stalls) as stalls,
@@ -78,7 +75,7 @@ class StatsStore:
         stats: AnswerStats,
         stalls: int = 0,
     ) -> None:
-        """Add an answer that has ended now; it is dropped if the disk fails."""
+        """Add an answer that has ended; it is dropped if the disk fails."""
         values = {
             "created_at": stored_time(self._clock()),
             "message_id": message_id,
@@ -127,7 +124,7 @@ class StatsStore:
 
     @reading
     def speeds(self, connection: Connection) -> Mapping[tuple[str, str], float]:
-        """Return the median speeds, in tokens per second, by endpoint and model."""
+        """Return median speeds, in tokens per second, by endpoint and model."""
         connection.create_aggregate("spread", 1, _Spread)
         rows = connection.execute(_SPEEDS, (_RECENT_ANSWERS,))
         return {
@@ -148,7 +145,7 @@ class StatsStore:
 
     @writing
     def count(self, connection: Connection, increase: Metrics) -> None:
-        """SQLite does the addition, as another process may add at the same time."""
+        """SQLite adds, as another process may add at the same time."""
         connection.executemany(
             """insert into metrics (name, value) values (?, ?)
                 on conflict (name) do update set value = value + excluded.value""",
@@ -161,7 +158,7 @@ class StatsStore:
 
 
 class _Spread:
-    """Aggregate of SQL: median and 95th percentile of the values that are not null, as JSON."""
+    """SQL aggregate: median and 95th percentile of values that are not null, as JSON."""
 
     def __init__(self) -> None:
         self._values: list[float] = []

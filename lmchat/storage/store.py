@@ -1,9 +1,9 @@
-"""Store of all sessions: in `sessions.db`, or in memory for a temporary chat.
+"""Store of all sessions: in `sessions.db`, or in memory for a temporary chat; the only writer.
 
 A running answer or tool call has a row in the state `streaming` and a file beside the database
 (`journal`). `end_answer` writes it into the tables and removes the file; after `kill -9`,
-`recovery` does. Methods that are `reading` or `writing` run on the thread of the database: their
-callers await them and omit `connection`.
+`recovery` does. Methods that are `reading` or `writing` run on the thread of the database: callers
+await them and omit `connection`.
 """
 
 from __future__ import annotations
@@ -96,17 +96,17 @@ _logger = logging.getLogger(__name__)
 
 _SHORTEST_PREFIX_CHARS = 4  # of a session's id
 _MOST_AMBIGUOUS_IDS = 9  # that an error names
-# People repeat prompts, and each is returned once.
+# people repeat prompts, and each is returned once
 _READ_PER_RETURNED_PROMPT = 5
-_FORKED = "The session was forked"  # reason of an interrupted answer
-_LATEST = "9999"  # later than all stored times, which are compared as texts
+_FORKED = "The session was forked"  # why an answer was interrupted
+_LATEST = "9999"  # than all stored times, compared as texts
 
 
 def database_in_file(
     path: Path, clock: Callable[[], datetime] = now, kept_prompts: Path | None = None
 ) -> Database:
     def open_file() -> Connection:
-        """Each step has transactions of its own: a failure keeps the effect of the steps before."""
+        """Each step has its own transactions: a failure keeps the effect of the steps before."""
         is_missing = not path.exists()
         connection = connect(path)
         try:
@@ -145,7 +145,7 @@ class Store:
         )
         self._path = self.database.path
         self._attachments_folder = self._path.with_name("attachments")
-        self._files_in_memory: dict[str, bytes] = {}  # attached ones of a temporary chat, by digest
+        self._files_in_memory: dict[str, bytes] = {}  # of a temporary chat, by digest
         self._draft_locks = DraftLocks(self._path)
         self._journal = FileJournal(self._path)
 
@@ -153,7 +153,7 @@ class Store:
 
     @property
     def notice(self) -> str:
-        """Sentence for the user about a file that was replaced; empty if none was."""
+        """Tell the user of a file that was replaced; "" if none was."""
         return self.database.notice
 
     async def open(self) -> str:
@@ -174,7 +174,7 @@ class Store:
             await self.database.run(
                 lambda connection: attachment_files.remove_unnamed(connection, folder, moment)
             )
-        # a copy that is dated by a wrong clock does not push out others
+        # a copy dated by a wrong clock must not push out others
         keeps_all = await self.database.run(
             lambda connection: clock_doubts.is_doubtful(connection, moment)
         )
@@ -245,9 +245,9 @@ class Store:
     def open_session(
         self, connection: Connection, session_id: str, *, count: int | None = None
     ) -> Session:
-        """Return a session with its chosen path, or only the last `count` messages of that path.
+        """Return a session with its chosen path, or only the last `count` messages of it.
 
-        Answers of killed processes are saved first, as one of them may be of this session.
+        Answers of killed processes are saved first: one may be of this session.
         """
         if not self._is_temporary:
             try:
@@ -255,7 +255,7 @@ class Store:
             except sqlite3.Error as error:
                 if is_damage(error):
                     raise
-                # on a full disk they cannot be saved: the session shows the text in their files
+                # on a full disk: the session shows the text in their files
                 _logger.warning("answers of killed processes could not be saved: %s", error)
         return chosen_path(connection, session_id, count)
 
@@ -270,10 +270,10 @@ class Store:
     ) -> SessionHeader:
         """Change fields of the header, by their names, and return the new header.
 
-        Nothing is changed if the title is not `old_title`: a model must not replace a title of the
+        Nothing changes if the title is not `old_title`: a model must not replace a title of the
         user. Raises `SessionNotFound`.
         """
-        old = header(connection, session_id)  # raises an error where there is no such session
+        old = header(connection, session_id)  # raises if there is no such session
         if old_title is not None and old_title != old.title:
             return old
         columns = {name: column_value(value) for name, value in changes.items()}
@@ -286,9 +286,9 @@ class Store:
 
     @writing
     def fork(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        """Copy the path to a message into a new session.
+        """Copy the path to a message into a new session; a running answer is interrupted in it.
 
-        A running answer is interrupted in the copy. Raises `SessionNotFound`.
+        Raises `SessionNotFound`.
         """
         _raise_if_missing(connection, session_id, message_id)
         path = whole_path(connection, session_id, message_id)
@@ -327,11 +327,10 @@ class Store:
 
         Return what is left of their text for now.
         """
-        # all deleted messages were deleted before `_LATEST`, none before an empty time
         messages_before = _LATEST if is_with_messages else ""
         folder, kept_prompts = self._attachments_folder, self._kept_prompts
-        # Cancelling the caller must not leave files with the text of deleted rows. `write` cannot
-        # run this: it has its own transaction, and steps that cannot be in one.
+        # Cancelling must not leave files with the text of deleted rows. `write` cannot run this:
+        # its own transaction, and steps that cannot be in one.
         return await asyncio.shield(
             self.database.run(
                 lambda connection: purge(
@@ -342,7 +341,7 @@ class Store:
 
     @reading
     def are_visible(self, connection: Connection, message_ids: Sequence[str]) -> bool:
-        """Return whether these messages are all saved, in sessions outside the trash."""
+        """Whether all are saved, in sessions outside the trash."""
         return prompt_files.are_visible(connection, message_ids)
 
     @reading
@@ -352,7 +351,7 @@ class Store:
         return int(connection.execute(query).fetchone()[0])
 
     async def take_session(self, saved: Store, id_or_prefix: str) -> str:
-        """Find the id of a session in `saved`; if that is another store, copy the session here.
+        """Find the id of a session in `saved`; copy it here if that is another store.
 
         An answer that another window streams is interrupted in the copy. Raises `SessionNotFound`.
         """
@@ -381,7 +380,7 @@ class Store:
         allow_purged(connection, session_id)  # the user wants it back
         put_session(connection, session.header)
         messages = session.tree or session.messages  # without a tree, only the path is known
-        # By the ids in `session`. The parent of a root is None, which is no key.
+        # by the ids in `session`; the parent of a root is None, which is no key
         unused_ids: dict[str | None, str] = {}
         for message in messages:
             is_used = number_of(connection, message.message_id) is not None
@@ -416,7 +415,7 @@ class Store:
 
     @writing
     def append(self, connection: Connection, session: SessionHeader, message: ChatMessage) -> None:
-        """Write a message as the new leaf of its session; a missing session is created."""
+        """Write a message as the new leaf; a missing session is created."""
         put_session(connection, session)
         put_message(connection, session.session_id, message)
         make_leaf(connection, session.session_id, message, self._clock())
@@ -425,7 +424,7 @@ class Store:
     def append_branch(
         self, connection: Connection, session: SessionHeader, messages: Sequence[ChatMessage]
     ) -> Session:
-        """Write messages of which each is the parent of the next; choose the path to the last."""
+        """Write messages, each the parent of the next; choose the path to the last."""
         put_session(connection, session)
         for message in messages:
             put_message(connection, session.session_id, message)
@@ -437,7 +436,7 @@ class Store:
     ) -> None:
         """Create the file of an answer or tool call, and its row if `has_prompt`.
 
-        The messages above it are not in the table if they could not be written, as on a full disk.
+        Else the messages above could not be written, as on a full disk.
         """
         if not self._is_temporary:
             await self._journal.begin(session_id, message)
@@ -462,7 +461,7 @@ class Store:
                     connection, session_id, message, self._clock(), choices
                 )
             )
-        except SessionPurged:  # its text must not stay in the file either
+        except SessionPurged:  # its text must not stay in the file
             await self._journal.end(message.message_id)
             raise
         await self._journal.end(message.message_id)
@@ -478,10 +477,9 @@ class Store:
 
     @writing
     def delete_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        """Hide a message and the visible ones below it.
+        """Hide a message and the visible ones below it; raises `SessionNotFound`.
 
-        Their `hidden_by` names this message, so that `restore_message` finds them. Raises
-        `SessionNotFound`.
+        Their `hidden_by` names it, for `restore_message`.
         """
         _raise_if_missing(connection, session_id, message_id)
         path = chosen_path(connection, session_id).messages
@@ -491,7 +489,7 @@ class Store:
                 where number in (select number from below where hidden_by is null)""",
             {"session": session_id, "message": message_id},
         )
-        # only in its own row: messages below it that were deleted before have other times
+        # only its own: messages below it that were deleted before have other times
         connection.execute(
             "update messages set hidden_at = ? where message_id = ?",
             (stored_time(self._clock()), message_id),
@@ -512,7 +510,7 @@ class Store:
             "update messages set hidden_by = null where session_id = ? and hidden_by = ?",
             (session_id, message_id),
         )
-        # only the deleted message itself has the time
+        # only the deleted message has the time
         query = "update messages set hidden_at = null where message_id = ?"
         connection.execute(query, (message_id,))
         leaf_id = newest_leaf(connection, session_id, message_id)
@@ -520,10 +518,9 @@ class Store:
 
     @reading
     def last_deleted_id(self, connection: Connection, session_id: str) -> str | None:
-        """Find the message that was deleted last and can be restored.
+        """Find the message that was deleted last and still hides some message.
 
-        It can be while it hides some message. It may be visible itself, if another window has added
-        a message below it.
+        It may be visible itself, if another window has added one below it.
         """
         query = """select root.message_id from messages root
             where root.session_id = ? and root.message_id in
@@ -558,7 +555,7 @@ class Store:
     def choose_path_through(
         self, connection: Connection, session_id: str, message_id: str
     ) -> Session:
-        """Choose the newest path through a message. Raises `SessionNotFound`."""
+        """Raises `SessionNotFound`."""
         _raise_if_missing(connection, session_id, message_id)
         leaf_id = newest_leaf(connection, session_id, message_id)
         return _choose_path(connection, session_id, leaf_id)
@@ -566,19 +563,19 @@ class Store:
     # Attached files
 
     async def save_file(self, data: bytes) -> str:
-        """Keep an attached file, and return its digest."""
+        """Return the digest of the file."""
         if self._is_temporary:
             digest = sha256(data).hexdigest()
             self._files_in_memory[digest] = data
             return digest
-        # abandoned, it leaves no half file: it is written atomically
+        # abandoned, it leaves no half file
         return await run_abandonable(lambda: attachment_files.save(self._attachments_folder, data))
 
     async def read_file(self, digest: str) -> bytes:
         """Raises `StoreUnavailable`."""
         if digest in self._files_in_memory:
             return self._files_in_memory[digest]
-        # a temporary chat has no such folder, so that the file is missing
+        # a temporary chat has no such folder
         return await run_abandonable(
             lambda: attachment_files.read(self._attachments_folder, digest)
         )
@@ -588,7 +585,7 @@ class Store:
     @reading
     def prompt_history(self, connection: Connection, *, limit: int = 200) -> tuple[str, ...]:
         """Return earlier prompts as drafts, newest first, each once; deleted ones are left out."""
-        # `cross` makes SQLite read the newest messages first, so that the query can end early
+        # `cross` makes SQLite read the newest first, so the query can end early
         rows = connection.execute(
             """select m.number from messages m
                 cross join sessions s on s.session_id = m.session_id
@@ -598,7 +595,7 @@ class Store:
         )
         numbers = [number for (number,) in rows]
         parts = read_parts(connection, f"number in ({','.join('?' * len(numbers))})", numbers)
-        different_prompts: dict[str, None] = {}  # a set that keeps the order
+        different_prompts: dict[str, None] = {}  # an ordered set
         for number in numbers:
             typed = [part.text for part in parts.get(number, []) if isinstance(part, TextPart)]
             files = [part for part in parts.get(number, []) if isinstance(part, FilePart)]
@@ -612,12 +609,12 @@ class Store:
 
     @writing
     def take_drafts(self, connection: Connection, session_id: str) -> str:
-        """Move the drafts that belong to no saved session to a new session, and return them.
+        """Move drafts that belong to no saved session to a new session, and return them.
 
-        A run leaves such a draft if it ends before its first prompt is saved. Those of an lmchat
-        that runs stay. The oldest comes first, the new session's own draft last.
+        A run leaves such a draft if it ends before its first prompt is saved. Those of a running
+        lmchat stay. The oldest comes first, the new session's own last.
         """
-        # the comparison is 0 or 1 in SQL, so the new session's own draft is the last row
+        # the comparison is 0 or 1, so the own draft is the last row
         rows = connection.execute(
             """select session_id, text from drafts
                 where session_id = :new or session_id not in (select session_id from sessions)
@@ -642,8 +639,8 @@ class Store:
     ) -> None:
         """Replace the draft of a session; an empty text removes it. Raises `SessionPurged`.
 
-        With `own`, which is what this window has read or written last, replace only that: another
-        window may have typed in the same session since.
+        With `own`, what this window has read or written last, replace only that: another window may
+        have typed in the session.
         """
         if own is not None:
             text = _with_part(first_text(connection, DRAFT, session_id), own, text)
@@ -651,9 +648,9 @@ class Store:
 
     @writing
     def restore_draft(self, connection: Connection, session_id: str, text: str) -> None:
-        """Write a draft that was saved before, if another lmchat has removed or replaced it.
+        """Write a saved draft again, if another lmchat has removed or replaced it.
 
-        What that one has written stays in front of it. Raises `SessionPurged`.
+        What that one has written stays before it. Raises `SessionPurged`.
         """
         stored = first_text(connection, DRAFT, session_id)
         if text not in stored:
@@ -661,7 +658,7 @@ class Store:
             self._put_draft(connection, session_id, "\n\n".join([*others, text]))
 
     def _put_draft(self, connection: Connection, session_id: str, text: str) -> None:
-        """Replace a draft, and lock it: other windows take unlocked drafts of unsaved sessions."""
+        """Replace and lock a draft: other windows take unlocked drafts of unsaved sessions."""
         connection.execute("delete from drafts where session_id = ?", (session_id,))
         if text:
             refuse_purged(connection, session_id)
@@ -675,7 +672,7 @@ class Store:
 
     @reading
     def bookmark(self, connection: Connection, session_id: str) -> str:
-        """Return the reading position, in the form of the screen; empty: none."""
+        """Return the reading position, in the form of the screen, or ""."""
         return first_text(connection, "select place from sessions where session_id = ?", session_id)
 
     @writing
@@ -684,13 +681,13 @@ class Store:
 
 
 def _choose_path(connection: Connection, session_id: str, leaf_id: str | None) -> Session:
-    """For None, the path ends at the newest visible message."""
+    """None: the newest visible message."""
     set_columns(connection, session_id, leaf_id=leaf_id)
     return chosen_path(connection, session_id)
 
 
 def _raise_if_missing(connection: Connection, session_id: str, message_id: str) -> None:
-    """Raise `SessionNotFound` if another process has removed the message."""
+    """Raise `SessionNotFound` if another process has removed it."""
     query = "select 1 from messages where message_id = ? and session_id = ?"
     if connection.execute(query, (message_id, session_id)).fetchone() is None:
         raise SessionNotFound(
@@ -699,7 +696,7 @@ def _raise_if_missing(connection: Connection, session_id: str, message_id: str) 
 
 
 def _with_part(draft: str, own: str, text: str) -> str:
-    """Replace a part between blank lines in a draft; if there is no such part, add the text."""
+    """Replace a part between blank lines; if it is not there, add the text."""
     place = f"\n\n{draft}\n\n".find(f"\n\n{own}\n\n") if own else -1
     if place < 0:
         parts = [draft] if text == draft else [draft, text]
