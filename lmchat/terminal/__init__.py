@@ -1,7 +1,6 @@
 """The terminal around the program, and the desktop around that.
 
-Entrance: `output.Output` for commands, the other modules for the screen. Must not know: Textual,
-sessions.
+Must not know Textual or sessions.
 """
 
 from __future__ import annotations

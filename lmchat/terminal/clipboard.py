@@ -15,13 +15,13 @@ from lmchat.processes.child import run_program
 from lmchat.processes.environment import find_program, is_over_ssh
 from lmchat.safe_text import without_controls
 
-# as osascript prints an image: in hexadecimal
+# an image, as osascript prints it
 _HEX_OF_OSASCRIPT = re.compile(rb"\s*\xc2\xabdata PNGf((?:[0-9A-F]{2})+)\xc2\xbb")
 _TIMEOUT_S = 2.0  # for one tool: some wait forever for a closed display
 
 
 class ClipboardTool(Struct, frozen=True, kw_only=True):
-    """Program that sets the clipboard from its stdin, and may read it."""
+    """Sets the clipboard from its stdin, and may read it."""
 
     name: str
     copy_command: tuple[str, ...]
@@ -42,7 +42,7 @@ TOOLS = (
     ),
     ClipboardTool(
         name="wl-copy",
-        # wl-copy would guess a type: for text that begins like a script, one that no program pastes
+        # wl-copy would guess a type, for text like a script one that no program pastes
         copy_command=("wl-copy", "--type", "text/plain"),
         paste_command=("wl-paste", "--no-newline"),
         image_command=("wl-paste", "--type", "image/png"),
@@ -106,7 +106,7 @@ class Clipboard:
                 environ=self._environ,
                 timeout_s=self.timeout_s,
                 data=copied.encode(tool.encoding, errors="replace"),
-                has_output=False,  # some of them stay in the background with their output open
+                has_output=False,  # some stay in the background with their output open
             )
             if output is not None:
                 return tool.name
@@ -135,9 +135,9 @@ class Clipboard:
         )
 
     def _usable_tools(self) -> list[ClipboardTool]:
-        """Return the installed tools; those for another kind of desktop fail when they are run.
+        """Return installed tools; those for another kind of desktop fail when they are run.
 
-        Over ssh, they would use the clipboard of the wrong machine; but tmux has its terminal copy.
+        Over ssh, they would use the wrong machine; but tmux has its terminal copy.
         """
         tools = () if is_over_ssh(self._environ) else TOOLS
         if self._environ.get("TMUX"):

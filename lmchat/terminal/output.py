@@ -26,11 +26,11 @@ from lmchat.safe_text import (
 )
 from lmchat.units import timestamp
 
-SHORT_ID = 8  # characters of a session's id that are printed
-# Their safe form depends on the character after them: CR, ZWNJ and ZWJ, and those that may be left
-# out between them.
+SHORT_ID = 8  # characters of a session's id
+# Their safe form depends on the next character: CR, ZWNJ and ZWJ, and those that may be left out
+# between.
 _UNDECIDED = f"\r\u200c\u200d{SELECTORS}{UNSEEN}"
-_PROGRESS_COLUMNS = 64  # the progress is filled up to this width, to overwrite the one before
+_PROGRESS_COLUMNS = 64  # padded to it, to overwrite the text before
 _MAX_CELL = 200  # characters, so that one name does not widen every row
 
 
@@ -39,19 +39,19 @@ class Output:
 
     def __init__(self, *, is_json: bool = False, is_json_lines: bool = False) -> None:
         """With `is_json`, stdout gets one JSON document; with `is_json_lines`, one JSON a line."""
-        self.is_json = is_json or is_json_lines  # whether stdout gets JSON of either form
+        self.is_json = is_json or is_json_lines  # either form
         self.is_json_lines = is_json_lines
         self.has_printed_json = False  # then an error adds no document
-        # False for screen readers, which repeat a line that is overwritten, and for commands whose
-        # printed rows show the progress.
+        # False for screen readers, which repeat an overwritten line, and for commands whose rows
+        # show the progress
         self.has_progress = True
-        # If it is empty, the line may have a part of an answer, and is not cleared.
+        # if it is "", the line may have a part of an answer, and is not cleared
         self._progress = ""
-        # called before a note or a progress: with `--inline`, it ends the line of the answer
+        # before a note or a progress: with `--inline`, it ends the line of the answer
         self.before_notes: Callable[[], None] = lambda: None
 
     def print_text(self, text: str) -> None:
-        """Print a text of one or more lines: safe on a terminal, else exactly as it is."""
+        """Print one or more lines: safe on a terminal, else exactly as they are."""
         self.print_safe(safe_text(text) if is_terminal(sys.stdout) else text)
 
     def print_lines(self, lines: Iterable[str]) -> None:
@@ -59,7 +59,7 @@ class Output:
         self.print_safe("\n".join(map(_one_line, lines)))
 
     def print_safe(self, text: str) -> None:
-        """Print a text that is safe already, and end its line; with `is_json`, it is JSON."""
+        """Print a safe text, and end its line; with `is_json`, it is JSON."""
         self.show_progress("")
         if self.is_json:
             self.has_printed_json = True
@@ -91,7 +91,7 @@ class Output:
         return 0
 
     def note(self, *lines: str) -> None:
-        """Print as `print_lines` does, but on stderr; errors, as of a full disk, are ignored."""
+        """Print as `print_lines` does, but on stderr; ignore errors, as of a full disk."""
         if sys.stderr is not None:
             self.show_progress("")
             self.before_notes()
@@ -100,24 +100,23 @@ class Output:
                 sys.stderr.flush()
 
     def show_progress(self, text: str) -> None:
-        """Show a short text on the current line of the terminal; it replaces the one before.
+        """Replace the short text on the current line of the terminal; "" clears it.
 
-        An empty text clears the line, and so do the methods that print lines. A terminal whose TERM
-        is dumb cannot overwrite a line.
+        Methods that print lines clear it, too. A dumb terminal cannot overwrite a line.
         """
         can_show = self.has_progress and os.environ.get("TERM") != "dumb"
         if text != self._progress and can_show and is_terminal(sys.stderr):
             if not self._progress:
                 self.before_notes()
             self._progress = text
-            # the blanks overwrite a longer text; then the cursor goes back to the end of this one
+            # blanks overwrite a longer text; then the cursor returns to the end of this one
             sys.stderr.write(f"\r{text.ljust(_PROGRESS_COLUMNS)}\r{text}")
             sys.stderr.flush()
 
     def print_error(self, error: LMChatError) -> int:
-        """Print an error on stderr, and on stdout as JSON if that is wanted; return its exit code.
+        """Print an error on stderr, and on stdout as JSON if wanted; return its exit code.
 
-        A document that was printed already stays alone; JSON lines always end with the error.
+        A printed document stays alone; JSON lines always end with the error.
         """
         hint = [error.hint] if error.hint else []
         if error.kind == "auth" and not error.hint.startswith("Sign in"):
@@ -139,14 +138,14 @@ class TextStream(Protocol):
     def is_at_line_start(self) -> bool: ...
 
     def write(self, piece: str) -> None:
-        """Print a piece, at once or soon."""
+        """Print at once or soon."""
 
     def end(self) -> None:
         """Print the rest, and end the line."""
 
 
 class SafeStream:
-    """Printer of a text that arrives in pieces, as safe as if it were printed at once.
+    """Printer of a text that arrives in pieces, as safe as if printed at once.
 
     Where stdout is no terminal, the text is printed exactly as it arrives.
     """
@@ -176,8 +175,8 @@ class SafeStream:
         self._printed = ""
 
     def _print(self, text: str) -> None:
-        # The safe form of a character depends on the one before it, which is printed already. So
-        # both are made safe, and the first one, which stays as it is, is cut off.
+        # The safe form of a character depends on the printed one before it. Both are made safe; the
+        # first, which stays as it is, is cut off.
         safe = safe_text(self._printed + text)
         self._print_exactly(safe[len(self._printed) :])
         self._printed = safe[-1:]
@@ -193,15 +192,14 @@ def failure_detail(error: LMChatError) -> dict[str, str]:
 
 
 def local_time(moment: datetime) -> str:
-    """In the local zone, to the minute: `2026-11-01 09:30`."""
+    """Write the local time to the minute: `2026-11-01 09:30`."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
-    """Return a value as JSON that is safe on a terminal and decodes to the same value.
+    """Return JSON that is safe on a terminal and decodes to the same value.
 
-    Lone surrogates, as in names of files and cut characters, become U+FFFD: many programs refuse
-    them.
+    Lone surrogates, as in names of files, become U+FFFD: many programs refuse them.
     """
     import json  # noqa: PLC0415 - 7 ms that the chat screen does not need
 
@@ -210,7 +208,7 @@ def to_json(value: object, *, indent: int | None = None) -> str:
 
 
 def _json_form(value: object) -> object:
-    """Convert what `json.dumps` does not know; floats of a struct are rounded to 3 digits."""
+    """Convert what `json.dumps` does not know; round floats of a struct to 3 digits."""
     if isinstance(value, Struct):
         fields = asdict(value).items()
         return {
@@ -224,7 +222,7 @@ def table(
 ) -> list[str]:
     """Return the lines of a table, safe for a terminal.
 
-    Columns are aligned by cells. Long texts are cut, and so are lines of more than `width` cells.
+    Columns are aligned by cells. Long texts are cut, and lines of more than `width` cells.
     """
     from rich.cells import cell_len  # noqa: PLC0415 - commands start without rich
 
@@ -262,9 +260,9 @@ def is_utf8() -> bool:
 
 
 def _write(text: str) -> None:
-    """Write to stdout and flush it; characters that its encoding does not have become `?`.
+    """Write to stdout and flush it; characters that its encoding lacks become `?`.
 
-    Raises `BrokenPipeError` if the reader of a pipe is gone, and `FileRefused` for other errors.
+    Raises `BrokenPipeError` if the reader of a pipe is gone, else `FileRefused`.
     """
     if sys.stdout is None:
         return
@@ -301,15 +299,15 @@ def has_piped_input() -> bool:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """None is a stream that was closed."""
+    """None is a closed stream."""
     return stream is not None and stream.isatty()
 
 
 async def typed_line() -> bytes:
     """Wait for a line at the terminal; it is empty at the end of input.
 
-    The terminal shows what is typed, even if an answer of `--inline` has hidden it. After a
-    cancellation, what is typed later is not taken, except on Windows.
+    The terminal shows what is typed, even if `--inline` has hidden it. After a cancellation, what
+    is typed later is not taken, except on Windows.
     """
     import asyncio  # noqa: PLC0415 - commands without questions start without it
 
@@ -347,7 +345,7 @@ def call_with_stdin(read: Callable[[BufferedReader], Result]) -> Result:
 def open_stdin() -> BufferedReader:
     """Open stdin again; closing that file leaves stdin open.
 
-    The caller may be a thread that is abandoned while it reads. If that thread held the lock of
-    `sys.stdin`, Python could not exit.
+    The caller may be an abandoned thread. If it held the lock of `sys.stdin`, Python could not
+    exit.
     """
     return os.fdopen(os.dup(sys.stdin.fileno()), "rb")

@@ -33,7 +33,7 @@ _WITH_OSC_777 = ("rxvt", "foot")  # beginnings of $TERM
 
 
 async def open_in_browser(address: str, *, environ: Mapping[str, str]) -> bool:
-    """Return False if no browser outside this terminal can be started, or for another scheme."""
+    """Return False for another scheme, and if no browser outside this terminal starts."""
     if not address.lower().startswith(("http://", "https://")):
         return False
     return await asyncio.to_thread(_open, address, environ)
@@ -48,8 +48,8 @@ async def open_file(
 ) -> str:
     """Write a file into a new private folder, and open it in the system's viewer.
 
-    The viewer reads it after this returns; `folders` removes the folder. Return the path of the
-    file if no viewer could be started, else "". Raises `FileRefused`.
+    The viewer reads it later; `folders` removes the folder. Return the path if no viewer could be
+    started, else "". Raises `FileRefused`.
     """
     copy = await asyncio.to_thread(_private_copy, name, data, folders)
     return "" if await asyncio.to_thread(_open, copy.as_uri(), environ) else str(copy)
@@ -59,9 +59,9 @@ def _private_copy(name: str, data: bytes, folders: ExitStack) -> Path:
     """Raises `FileRefused`."""
     path = PurePath(name)
     try:
-        # Only the last part of the name is used, so that `../a.md` stays in the folder. It is cut,
-        # as a file system may refuse the long name of an imported chat.
-        # On Windows, a viewer that has the file open keeps it there.
+        # Only the last part of the name, so that `../a.md` stays in the folder. It is cut, as a
+        # file system may refuse the long name of an imported chat. A viewer of Windows keeps a file
+        # that it has open.
         folder = folders.enter_context(
             TemporaryDirectory(prefix="lmchat-", ignore_cleanup_errors=True)
         )
@@ -76,8 +76,8 @@ def _private_copy(name: str, data: bytes, folders: ExitStack) -> Path:
 def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
     """Return the output that makes the terminal notify the user.
 
-    `desktop` is OSC 777 for terminals that are known to need it, else OSC 9. tmux passes it on only
-    if configured, so the bell is added.
+    `desktop` is OSC 777 for terminals known to need it, else OSC 9. tmux passes it on only if
+    configured, so the bell is added.
     """
     if kind == "none":
         return ""
@@ -90,7 +90,7 @@ def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
         text = f"\x1b]777;notify;{_TITLE};{words}\x07"
     if "TMUX" not in environ:
         return text
-    doubled = text.replace("\x1b", "\x1b\x1b")  # in a wrapped sequence, tmux wants ESC twice
+    doubled = text.replace("\x1b", "\x1b\x1b")  # wrapped, tmux wants ESC twice
     return f"\x1bPtmux;{doubled}\x1b\\{BELL}"
 
 
@@ -98,8 +98,8 @@ def _open(address: str, environ: Mapping[str, str]) -> bool:
     """Open an address with Python's `webbrowser`, in a process without the terminal.
 
     Without `TERM`, it finds no browser that runs in a terminal. `PATH` gets absolute folders only,
-    so that no program of the current folder is started. Over ssh, macOS and Windows would open it
-    on a screen that the user does not see. True if it still runs after `_TIME_TO_FAIL_S`.
+    so that no program of the current folder starts. Over ssh, macOS and Windows would open it on a
+    screen that the user does not see. True if it still runs after `_TIME_TO_FAIL_S`.
     """
     if is_over_ssh(environ) and not any(environ.get(name) for name in _SHOWN_OVER_SSH):
         return False
@@ -115,30 +115,30 @@ def _open(address: str, environ: Mapping[str, str]) -> bool:
     environment["PATH"] = os.pathsep.join(
         folder for folder in folders if Path(folder).is_absolute()
     )
-    # `-I`: no Python module of the current folder is imported either
+    # `-I`: no Python module of the current folder either
     command = [sys.executable, "-I", "-c", _OPEN_PROGRAM, address]
     process = start_in_background(command, environment=environment)
     try:
         return process.wait(_TIME_TO_FAIL_S) == 0
     except subprocess.TimeoutExpired:  # the browser runs in this process
-        process.returncode = 0  # so that Python does not warn of a process that still runs
+        process.returncode = 0  # else Python warns of a process that still runs
         return True
 
 
-_AT_ONCE_S = 1.0  # an editor that has a window of its own returns before that
+_AT_ONCE_S = 1.0  # an editor with its own window returns before that
 _EDITOR_VARIABLES = ("VISUAL", "EDITOR")
-_WAITS = {"--wait", "-w", "--block", "-b", "-f", "--nofork"}  # options of editors with windows
+_WAITS = {"--wait", "-w", "--block", "-b", "-f", "--nofork"}  # options of such editors
 _EDITORS = ("sensible-editor", "nano", "vim", "vi", "notepad")
 _PAGERS = ("less", "more")
 
 
 class Editor:
-    """The user's editor, which edits one text."""
+    """The user's editor, for one text."""
 
     def __init__(self, text: str, *, folders: ExitStack, environ: Mapping[str, str]) -> None:
-        """`folders` removes the folder of the file at the end, or before."""
+        """`folders` removes the folder of the file."""
         self.saved_text = text
-        """As the editor has saved it, as far as `read` or the end of `run` knows."""
+        """As the editor has saved it, as far as `read` or `run` knows."""
         self.at_once_s = _AT_ONCE_S
         self._has_line_end = text.endswith("\n")
         self._folders = folders
@@ -148,9 +148,9 @@ class Editor:
     async def run(self) -> str:
         """Return the edited text; the caller has suspended the screen.
 
-        The event loop keeps running, so that an answer can arrive. Cancelling kills the editor.
-        Raises `LMChatError` if no editor can be run, or if it fails, returns at once or leaves no
-        UTF-8 text.
+        The event loop keeps running, for an answer. Cancelling kills the editor. Raises
+        `LMChatError` if no editor can be run, or if it fails, returns at once or leaves no UTF-8
+        text.
         """
         argv = editor_command(self._environ)
         begin_s = monotonic()
@@ -165,7 +165,7 @@ class Editor:
             raise FileRefused(words, details=str(error)) from error
         finally:
             file, self._file = self._file, None
-            with suppress(PermissionError):  # it is open in Windows
+            with suppress(PermissionError):  # open in Windows
                 await asyncio.to_thread(file.unlink, missing_ok=True)
         if not is_text:
             words = "The edited file is not UTF-8 text; some of its letters cannot be read."
@@ -187,7 +187,7 @@ class Editor:
         return self.saved_text
 
     async def read(self) -> None:
-        """Read what the running editor has saved into `saved_text`."""
+        """Update `saved_text` from the file of the running editor."""
         if self._file is not None:
             with suppress(OSError):  # no file, or the editor has just ended
                 await self._read()
@@ -203,7 +203,7 @@ class Editor:
         except UnicodeDecodeError:
             is_text, text = False, data.decode("utf-8-sig", errors="replace")
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-        # editors add a line end to the last line of a file, also if it had none
+        # editors add a line end to the last line of a file
         self.saved_text = text if self._has_line_end else text.removesuffix("\n")
         return is_text
 
@@ -234,7 +234,7 @@ async def show_in_pager(text: str, *, environ: Mapping[str, str]) -> None:
 def _command(
     variables: Sequence[str], usual_programs: Sequence[str], environ: Mapping[str, str]
 ) -> list[str]:
-    """Return the first command in `variables`, else the first program that is installed.
+    """Return the first command in `variables`, else the first installed program.
 
     Raises `WrongUse` for a variable that is no command.
     """

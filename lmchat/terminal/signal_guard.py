@@ -13,18 +13,18 @@ from lmchat.processes.signals import ENDING_SIGNALS, HANG_UP
 
 _logger = logging.getLogger(__name__)
 
-# those of Ctrl+C and Ctrl+\: lmchat gets them too while an editor has the terminal
+# of Ctrl+C and Ctrl+\: lmchat gets them too while an editor has the terminal
 _FROM_KEYS = tuple(number for number in ENDING_SIGNALS if number.name in ("SIGINT", "SIGQUIT"))
-# two bytes in the pipe beside the numbers of signals
-_LENT = 254  # another program has the terminal from now on
-_RETURNED = 255  # lmchat has the terminal again
+# bytes in the pipe beside the numbers of signals
+_LENT = 254  # another program has the terminal
+_RETURNED = 255  # lmchat has it again
 
 
 class SignalGuard:
-    """Thread that ends the program on a signal, even if the main thread hangs.
+    """Thread that ends the program on a signal.
 
-    Python's signal handling writes the number of each signal into a pipe, in C code that does not
-    wait for Python's main thread. The guard's thread reads it.
+    Python writes the number of each signal into a pipe, in C code that does not wait for the main
+    thread. This thread reads it.
     """
 
     def __init__(
@@ -38,8 +38,7 @@ class SignalGuard:
 
         `ask_to_end` gets the number of the signal.
         """
-        # Signal that ends the program. Once it is set, the screen may not take the terminal back:
-        # this thread restores it for the shell.
+        # Signal that ends the program. Then the screen may not take the terminal back.
         self.ended_by: int | None = None
         self._restore_terminal = restore_terminal
         self._ask_to_end = ask_to_end
@@ -49,7 +48,7 @@ class SignalGuard:
     def watch(self) -> None:
         """Handle all `ENDING_SIGNALS` from now on; call this in the main thread.
 
-        The screen calls it each time it takes the terminal: only the first call has an effect.
+        Only the first call has an effect.
         """
         if self._pipe is not None:
             return
@@ -58,17 +57,17 @@ class SignalGuard:
         threading.Thread(
             target=self._wait, args=(read_end,), name="signal-guard", daemon=True
         ).start()
-        # Handlers of Python are a second way into the pipe. Asyncio may replace the wake-up file;
-        # then C code writes elsewhere. Unlike it, these handlers wait for the main thread.
+        # A second way into the pipe, as asyncio may replace the wake-up file. Unlike that, these
+        # handlers wait for the main thread.
         for number in ENDING_SIGNALS:
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
 
     def lend(self, *, is_lent: bool) -> None:
-        """Note that another program, such as an editor, has the terminal, or that lmchat has it.
+        """Note that another program, such as an editor, has the terminal, or lmchat again.
 
         Signals from keys are meant for that program, but lmchat gets them, too. The note goes
-        through the pipe, so the thread reads it in order with the signals.
+        through the pipe, in order with the signals.
         """
         self._write(_LENT if is_lent else _RETURNED)
 
@@ -96,7 +95,7 @@ class SignalGuard:
                     self._end(number)
 
     def _end(self, number: int) -> None:
-        """Ask the program to end in order, and end it hard after `timeout_s`; does not return."""
+        """Ask the program to end, and end it hard after `timeout_s`; does not return."""
         self.ended_by = number
         _logger.info("ending on %s", signal.Signals(number).name)
         try:
@@ -104,6 +103,6 @@ class SignalGuard:
             self._ask_to_end(number)
         except Exception:
             _logger.exception("could not end in order")
-        # if the program ends in time, this thread ends with it
+        # if the program ends in time, this thread does
         threading.Event().wait(self._timeout_s)
-        os._exit(128 + number)  # as shells report an end by a signal
+        os._exit(128 + number)  # as shells report it

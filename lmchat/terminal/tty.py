@@ -14,19 +14,19 @@ try:
     import termios
 except ImportError:  # Windows
     termios = None  # type: ignore[assignment]
-_LOCAL_FLAGS = 3  # in the attributes of a terminal
-_END_S = 0.3  # timeout for a terminal that takes no bytes
+_LOCAL_FLAGS = 3  # index in the attributes of a terminal
+_END_S = 0.3  # for a terminal that takes no bytes
 
 
 class TerminalOutput:
-    """Writer to a terminal; it never raises `OSError`, and writes nothing after `end`."""
+    """Writer that never raises `OSError`, and writes nothing after `end`."""
 
     def __init__(self, fileno: int, on_gone: Callable[[], None]) -> None:
         """`on_gone` is called when a write fails because the terminal is gone."""
         self._fileno = fileno
         self._on_gone = on_gone
         self._is_open = True
-        self._writing = Lock()  # held by `write`: `end` waits for it, but not for long
+        self._writing = Lock()  # `end` waits for it, but not for long
 
     def begin(self) -> None:
         self._is_open = True
@@ -34,7 +34,7 @@ class TerminalOutput:
     def write(self, text: str) -> None:
         """Write a text, and wait while the terminal takes nothing.
 
-        The rest of the text is dropped if `end` is called or the terminal is gone.
+        The rest is dropped if `end` is called or the terminal is gone.
         """
         data = text.encode(errors="replace")
         with self._writing:
@@ -47,13 +47,13 @@ class TerminalOutput:
                 self._on_gone()
 
     def end(self, last_text: str) -> None:
-        """Allow no more writing, and write a last text; this ends within about 2 × `_END_S`.
+        """Allow no more writing, and write a last text, within about 2 × `_END_S`.
 
-        It is written even if another thread is still blocked in `write`, and dropped if the
-        terminal does not take it in time.
+        It is written even if a thread is blocked in `write`, and dropped if the terminal takes
+        nothing.
         """
         self._is_open = False
-        is_acquired = self._writing.acquire(timeout=_END_S)  # so that a running `write` can end
+        is_acquired = self._writing.acquire(timeout=_END_S)  # a running `write` can end
         # abandoned if the terminal takes nothing
         writing = Thread(target=self._write_last, args=(last_text.encode(),), daemon=True)
         writing.start()
@@ -66,18 +66,18 @@ class TerminalOutput:
             os.write(self._fileno, data)
 
     def _write_some(self, data: bytes) -> int:
-        """Return the number of written bytes, 0 after 1 s in which the terminal takes nothing."""
+        """Return the number of bytes, 0 after 1 s in which the terminal takes nothing."""
         try:
             return os.write(self._fileno, data)
-        except BlockingIOError:  # an earlier program left the terminal in non-blocking mode
+        except BlockingIOError:  # an earlier program left the terminal non-blocking
             select.select([], [self._fileno], [], 1)
             return 0
 
 
 def has_shell() -> bool:
-    """Whether a shell with job control has started lmchat, so that it can be stopped and continued.
+    """Whether a shell with job control has started lmchat, which can then be stopped and continued.
 
-    Such a shell leads its session, and runs each command in another process group than its own.
+    Such a shell leads its session, and runs each command in another process group.
     """
     try:
         return os.getpgid(os.getsid(0)) != os.getpgrp()
@@ -89,7 +89,7 @@ def has_shell() -> bool:
 def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
     """Show what is typed while the block runs, or hide it, as while an answer is printed.
 
-    Ctrl+C then stops the answer, and must not drop what was printed but is not shown yet (NOFLSH).
+    Ctrl+C must not drop what was printed but is not shown yet (NOFLSH).
     """
     if termios is None:
         yield
@@ -110,7 +110,7 @@ def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
 
 
 def drop_typed(fileno: int) -> None:
-    """Drop text that was typed and not read yet, so that it does not answer the next question."""
+    """Drop unread text, so that it does not answer the next question."""
     if termios is not None:
         with suppress(termios.error):  # it is no terminal
             termios.tcflush(fileno, termios.TCIFLUSH)
@@ -125,16 +125,15 @@ def has_more_input(fileno: int, *, wait_s: float) -> bool:
     return bool(readable)
 
 
-LATE_S = 0.02  # a terminal that has unread text for longer than this is behind
-LAST_WRITES_S = 0.5  # time that `stop` gives a terminal that reads nothing
+LATE_S = 0.02  # with unread text for longer, a terminal is behind
+LAST_WRITES_S = 0.5  # that `stop` gives a terminal that reads nothing
 
 
 class TerminalWriter(Thread):
     """Thread that writes queued texts to the terminal.
 
-    The queue has no limit, because the app drops frames while `is_behind`. Textual's own thread has
-    a queue of 30 texts; a full one blocks the event loop:
-    https://github.com/Textualize/textual/pull/6693
+    The queue has no limit, because the app drops frames while `is_behind`. Textual's own has 30
+    texts; a full one blocks the event loop: https://github.com/Textualize/textual/pull/6693
     """
 
     def __init__(self, output: TerminalOutput) -> None:
@@ -143,7 +142,7 @@ class TerminalWriter(Thread):
         self._texts: SimpleQueue[str | None] = SimpleQueue()
         self._unwritten = 0  # queued or being written
         self._busy_since_s = 0.0  # since that number last rose from 0
-        self._counting = Lock()  # held while both are changed
+        self._counting = Lock()  # held while both change
 
     def write(self, text: str) -> None:
         with self._counting:
@@ -168,6 +167,6 @@ class TerminalWriter(Thread):
                 self._unwritten -= len(texts)  # None was not counted, but nothing follows it
 
     def stop(self) -> None:
-        """End the thread after the queued texts; wait for that no longer than `LAST_WRITES_S`."""
+        """End the thread after the queued texts, but within `LAST_WRITES_S`."""
         self._texts.put(None)
         self.join(LAST_WRITES_S)
