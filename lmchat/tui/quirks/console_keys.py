@@ -1,10 +1,9 @@
 """Keys of the console of Windows.
 
-Textual decodes each read alone. A character whose two halves come in two reads ends its thread, and
+Textual decodes each read alone. A character whose halves come in two reads ends its thread, and
 with it all keys:
-https://github.com/Textualize/textual/blob/v8.2.8/src/textual/drivers/win32.py#L290
-It also takes Shift alone for Ctrl+@, which is a blank:
-https://github.com/Textualize/textual/issues/872
+https://github.com/Textualize/textual/blob/v8.2.8/src/textual/drivers/win32.py#L290 It also takes
+Shift alone for Ctrl+@, which is a blank: https://github.com/Textualize/textual/issues/872
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from textual.message import Message
 from lmchat.tui.quirks.keys import KeyParser
 
 _RECORDS = 1024  # of one read
-_WAIT_MS = 100  # for a key, as in Textual; then an ESC that was read counts as one
+_WAIT_MS = 100  # as in Textual; then an ESC counts as a key
 _KEY, _SIZE = 0x0001, 0x0004  # types of records
-_CTRL_SPACE = (0, 0x20, 0x32)  # codes of keys with NUL as their character; 0x32 is `2`
+_CTRL_SPACE = (0, 0x20, 0x32)  # keys with NUL as their character; 0x32 is `2`
 
 
 class ConsoleKeys(KeyParser):
@@ -32,7 +31,7 @@ class ConsoleKeys(KeyParser):
         self._decode = getincrementaldecoder("utf-16-le")("replace").decode
 
     def feed(self, data: str) -> Iterator[Message]:
-        """Yield the events of one read, in which half a character is a surrogate."""
+        """Half a character is a surrogate."""
         yield from super().feed(self._decode(data.encode("utf-16-le", "surrogatepass")))
 
 
@@ -44,7 +43,7 @@ def mend_console_keys() -> None:
     from textual.drivers import win32  # noqa: PLC0415 - only Windows can import it
 
     class KeyThread(win32.EventMonitor):
-        """Thread that posts the keys and sizes of the console."""
+        """Posts the keys and sizes of the console."""
 
         def run(self) -> None:
             keys, count = ConsoleKeys(), DWORD()

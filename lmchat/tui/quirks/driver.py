@@ -37,21 +37,21 @@ try:
 
     from textual.drivers import linux_driver
     from textual.drivers.linux_driver import LinuxDriver
-except ImportError:  # Windows, where Textual's own driver stays in use, with other keys
+except ImportError:  # Windows, which keeps Textual's driver, with other keys
     termios = None  # type: ignore[assignment]
     LinuxDriver = Driver  # type: ignore[misc,assignment]
 
 _logger = logging.getLogger(__name__)
 SAVE_S = 1.0  # for the app to save, before it is ended
-END_S = 1.0  # for it to end in order, after that
+END_S = 1.0  # for it to end in order, then
 _READ_SIZE = 65536
-_EARLY_KEYS_S = 0.01  # interval of the checks whether the app can take early keys
-_CACHED_ROWS = 512  # of several screens: most rows of a frame were in the frame before
+_EARLY_KEYS_S = 0.01  # interval of the checks
+_CACHED_ROWS = 512  # of several screens: most rows of a frame were in the one before
 _CODE = re.compile(r"(\x1b\[[\d;]*m)")  # such as `ESC [1;38;5;208m`
 _RESETS = ("\x1b[m", "\x1b[0m")
 # moves of the cursor (`ESC [3;1H`) and modes (`ESC [?25l`)
 _DRAWS_NOTHING = re.compile(r"(?:\x1b\[[\d;?]*[Hhl])*")
-# after a reset of all colours, so that the next row begins without colours
+# after a reset, so the next row begins without colours
 _NEXT_ROW = re.compile(r"\x1b\[0m(\n?\x1b\[\d+;\d+H)")
 _ASK_KIND, _KIND = "\x1b[c", re.compile(rb"\x1b\[\?[\d;]*c")  # primary device attributes
 _LAST_ANSWER_S = 0.3  # for the answer, at most
@@ -75,18 +75,18 @@ def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]])
         mend_console_keys()
         _end_on_break(app, on_terminate)
         return
-    # Textual asks for the places of keys, too: Ctrl and ψ is Ctrl+C
+    # the places of keys, too: Ctrl and ψ is Ctrl+C
     kitty_flags = linux_driver.KITTY_REPORT_ALL_KEYS | linux_driver.KITTY_REPORT_ALTERNATE_KEYS
     setattr(linux_driver, "KITTY_REPORT_ALL_KEYS", kitty_flags)  # noqa: B010 - for mypy
-    # Textual only calls `driver_class` to make the driver, so a function will do
+    # Textual only calls `driver_class`, so a function will do
     app.driver_class = cast("type[Driver]", partial(TerminalDriver, on_terminate=on_terminate))
 
 
 async def _save_and_exit(
     app: App[Any], on_terminate: Callable[[], Awaitable[object]], number: int
 ) -> None:
-    """Let the app save for a limited time, then end it; 128 + `number` says by which signal."""
-    with app._context():  # sets the active app, which code from another thread lacks
+    """Let the app save for a limited time, then end it by signal `number`."""
+    with app._context():  # sets the active app, which another thread lacks
         try:
             async with asyncio.timeout(SAVE_S):
                 await on_terminate()
@@ -116,7 +116,7 @@ def write_to_terminal(app: App[Any], data: str) -> None:
 
 @contextmanager
 def lend_terminal(app: App[Any]) -> Iterator[None]:
-    """Lend the terminal to another program while the block runs; then raise the block's exception.
+    """Lend the terminal while the block runs; then raise the block's exception.
 
     Within `App.suspend`, the exception would keep the app from taking the terminal back:
     https://github.com/Textualize/textual/issues/6692
@@ -137,14 +137,14 @@ def lend_terminal(app: App[Any]) -> Iterator[None]:
 def remember_copied(app: App[Any], text: str) -> None:
     """Keep a copied text for Ctrl+V in the app.
 
-    `App.copy_to_clipboard` also writes it to the terminal (OSC 52). lmchat does that only if no
-    tool of the desktop can copy.
+    `App.copy_to_clipboard` also writes OSC 52, which lmchat does only if no tool of the desktop can
+    copy.
     """
     app._clipboard = text
 
 
 def _as_written(text: str) -> str:
-    """Return output of Textual with fewer colour codes, and the cursor where rich counts it."""
+    """Use fewer colour codes, and put the cursor where rich counts it."""
     return with_sure_widths(with_changed_colours(text))
 
 
@@ -154,8 +154,8 @@ _as_written_cached = lru_cache(_CACHED_ROWS)(_as_written)
 class TerminalDriver(LinuxDriver):
     """Textual's driver with a writer and a reader of its own.
 
-    `_writer` is the thread that writes what is queued to `_output`, the terminal. `_guard` has the
-    thread that acts on signals, even if the app hangs.
+    The thread `_writer` writes queued texts to `_output`, the terminal. That of `_guard` acts on
+    signals, even if the app hangs.
     """
 
     def __init__(
@@ -170,18 +170,18 @@ class TerminalDriver(LinuxDriver):
         self._file: Any = StringIO()  # for Textual's own writer, which has nothing to do
         self._writer: TerminalWriter | None = None
         self._on_terminate = on_terminate
-        # a byte in this pipe ends `run_input_thread`
+        # a byte in it ends `run_input_thread`
         self._stop_reading: tuple[int, int] | None = None
         self._owns_terminal = False
-        self._release_lock = Lock()  # only one of several threads may restore the terminal
+        self._release_lock = Lock()  # only one thread may restore the terminal
         self._early_keys: list[Message] = []  # typed before widgets are mounted
         atexit.register(self.give_back)
 
     def write(self, data: str) -> None:
-        """Queue a frame or a control sequence; drop it while the app does not have the terminal."""
+        """Queue a frame or a control sequence, unless the app does not have the terminal."""
         if self._owns_terminal and self._writer is not None:
             rows = rows_of(data)
-            # only a frame has several rows, most of which come again in the next frame
+            # only a frame has several rows, most of which come again in the next
             as_written = _as_written_cached if len(rows) > 1 else _as_written
             self._writer.write("".join(map(as_written, rows)))
 
@@ -191,27 +191,27 @@ class TerminalDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         """Take the terminal, unless the app has it or a signal has ended the app."""
-        # a second start would save the modes that the app has set, and restore them at the end
+        # a second start would save the modes that the app has set
         if self._guard.ended_by is not None or self._owns_terminal:
             return
         self._output.begin()
         self._owns_terminal = True
         self._writer = TerminalWriter(self._output)
         self._writer.start()
-        self._guard.lend(is_lent=False)  # Ctrl+C and other signals of keys are for lmchat again
-        if self._stop_reading is None:  # kept while the terminal is lent; `close` drops it
+        self._guard.lend(is_lent=False)  # signals of keys are for lmchat again
+        if self._stop_reading is None:  # kept while the terminal is lent
             self._stop_reading = os.pipe()
         super().start_application_mode()  # type: ignore[no-untyped-call]
-        signal.signal(signal.SIGWINCH, self._resized)  # replaces the handler of `super`
+        signal.signal(signal.SIGWINCH, self._resized)  # replaces that of `super`
         self._guard.watch()
 
     def _resized(self, _number: int, _frame: object) -> None:
-        """Let the event loop read the new size that the terminal reports by SIGWINCH.
+        """Let the event loop read the new size.
 
         If this handler read it and was interrupted by the next signal, it would post the old size
         last.
         """
-        if not self._in_band_window_resize:  # else the terminal reports its size as input
+        if not self._in_band_window_resize:  # else it comes as input
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._post_size)
 
@@ -220,12 +220,12 @@ class TerminalDriver(LinuxDriver):
         self._app.post_message(events.Resize(size, size))
 
     def stop_application_mode(self) -> None:
-        if not self._owns_terminal:  # a signal has restored it already, but keys are still read
+        if not self._owns_terminal:  # a signal has restored it, but keys are still read
             self.disable_input()
             return
         self.write(_RESET_OTHERS)
         super().stop_application_mode()
-        self._stop_owning_terminal()  # afterwards `write` drops everything
+        self._stop_owning_terminal()  # then `write` drops everything
         self._guard.lend(is_lent=True)  # signals of keys are for the other program
 
     def give_back(self) -> None:
@@ -239,11 +239,11 @@ class TerminalDriver(LinuxDriver):
     def disable_input(self) -> None:
         """End the thread that reads keys, and read what is still to come from the terminal.
 
-        Textual's method alone waits for the thread without ending it.
+        Textual's method waits for the thread without ending it.
         """
         is_reading = self._key_thread is not None and self._key_thread.is_alive()
         if self._stop_reading is not None and is_reading:
-            os.write(self._stop_reading[1], b"x")  # ends `run_input_thread`
+            os.write(self._stop_reading[1], b"x")  # ends the thread
         super().disable_input()
         if is_reading and self._owns_terminal and self.input_tty:
             self._read_answers()
@@ -251,8 +251,8 @@ class TerminalDriver(LinuxDriver):
     def _read_answers(self) -> None:
         """Ask a last question, and drop what is read up to its answer, for a limited time.
 
-        The shell or an editor would get answers to earlier questions, and moves of the mouse, as
-        typed text. A terminal answers in order, and every one says what it is.
+        The shell or an editor would get earlier answers, and moves of the mouse, as typed text. A
+        terminal answers in order, and every one says what it is.
         """
         self.write(_ASK_KIND)
         end_s = monotonic() + _LAST_ANSWER_S
@@ -265,11 +265,11 @@ class TerminalDriver(LinuxDriver):
                 read = read[-_READ_SIZE:] + data
 
     def close(self) -> None:
-        """Write what is queued, for a limited time, as the app has ended; then close the pipe."""
+        """Write what is queued, for a limited time; then close the pipe."""
         super().close()
         if self._writer is not None:
             self._writer.stop()
-            if self._writer.is_alive():  # the terminal reads nothing: drop what waits for it
+            if self._writer.is_alive():  # the terminal reads nothing
                 self._output.end(_RESTORE_MODES)
         if self._stop_reading is not None:
             for number in self._stop_reading:
@@ -277,7 +277,7 @@ class TerminalDriver(LinuxDriver):
             self._stop_reading = None
 
     def run_input_thread(self) -> None:
-        """Read keys and post them until a byte in `_stop_reading` or a hang-up ends the thread."""
+        """Post keys until a byte in `_stop_reading` or a hang-up ends the thread."""
         if self._stop_reading is None:  # never started, or closed
             return
         parser = KeyParser(self._debug)
@@ -286,8 +286,8 @@ class TerminalDriver(LinuxDriver):
             selector.register(self.fileno, selectors.EVENT_READ)
             selector.register(self._stop_reading[0], selectors.EVENT_READ)
             while True:
-                # Early keys are posted as soon as that is possible. Otherwise wait for input, or
-                # until an ESC that was read counts as a key.
+                # Early keys are posted as soon as possible. Else wait for input, or until an ESC
+                # counts as a key.
                 wait_s = _EARLY_KEYS_S if self._early_keys else parser.wait_s
                 ready = {key.fd for key, _ in selector.select(wait_s)}
                 if self._stop_reading[0] in ready:
@@ -303,7 +303,7 @@ class TerminalDriver(LinuxDriver):
                 self._post_messages(parser.feed(decode(data)))
 
     def _post_messages(self, messages: Iterable[Message]) -> None:
-        """Post messages; keys wait until widgets are mounted, as they would be lost before."""
+        """Post messages; keys wait until widgets are mounted."""
         for message in messages:
             if isinstance(message, events.Key | events.Paste):
                 self._early_keys.append(message)
@@ -315,13 +315,13 @@ class TerminalDriver(LinuxDriver):
             self._early_keys.clear()
 
     def _read(self) -> bytes:
-        """Return what was typed; nothing after a hang-up."""
+        """Return nothing after a hang-up."""
         with suppress(OSError):
             return os.read(self.fileno, _READ_SIZE)
         return b""
 
     def _stop_owning_terminal(self) -> bool:
-        """Note that the terminal is given back; return whether the app had it until now."""
+        """Give the terminal back; return whether the app had it until now."""
         with self._release_lock:
             owned_terminal = self._owns_terminal
             self._owns_terminal = False
@@ -333,24 +333,24 @@ class TerminalDriver(LinuxDriver):
 
 
 def rows_of(text: str) -> list[str]:
-    """Return the rows of a frame, with the moves of the cursor between them as further items.
+    """Split a frame into rows and the moves of the cursor between them.
 
-    No colours are set at the beginning of an item. Resets at the end of a row are left out, since
-    `with_changed_colours` adds them again.
+    No colours are set at the beginning of an item. `with_changed_colours` adds the resets at the
+    end of a row again.
     """
     return _NEXT_ROW.split(text)
 
 
 def with_changed_colours(text: str) -> str:
-    """Return output that draws the same as `text` with fewer colour codes.
+    """Draw the same as `text` with fewer colour codes.
 
-    Textual resets all colours after each piece of text and sets them again before the next one. An
-    answer of 100 tokens a second writes 57 kB/s with this reduction and 85 kB/s without it, in the
-    benchmark `stream`. Codes are written only before output that draws something. The output begins
-    and ends with the terminal's own colours.
+    Textual resets all colours after each piece of text and sets them again before the next. An
+    answer of 100 tokens a second writes 57 kB/s, and without this 85 kB/s, in the benchmark
+    `stream`. Codes are written only before what draws something. The output begins and ends with
+    the terminal's own colours.
     """
     written: list[str] = []
-    terminal_style = text_style = ""  # codes since the last reset, in what is written and in `text`
+    terminal_style = text_style = ""  # codes since the last reset: written, and in `text`
     for index, piece in enumerate(_CODE.split(text)):  # output, code, output, …, code, output
         if index % 2:
             text_style = "" if piece in _RESETS else text_style + piece

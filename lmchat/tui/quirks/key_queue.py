@@ -1,10 +1,10 @@
 """Queue of keys: each is delivered when the one before it has had its whole effect.
 
-A key that the focused widget does not take passes through the queues of all widgets around it, and
-its binding runs at the end, in the app. Textual 8.2.8 sends the next keys to the old focus before
-that: so letters typed right after Esc on a message ran the message's commands, or arrived in
-another order. A binding may also begin a worker, which opens a dialog: the title typed right after
-`n` in the list of sessions ran the commands of the list.
+A key passes through the queues of the focused widget and all around it, and its binding runs in the
+app. Textual 8.2.8 sends the next keys to the old focus before that: letters typed right after Esc
+on a message ran the message's commands, or came in another order. A binding may also begin a
+worker, which opens a dialog: a title typed right after `n` in the list of sessions ran commands of
+the list.
 """
 
 from __future__ import annotations
@@ -22,44 +22,42 @@ from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 LONGEST_S = 2.0
-"""Time that a key may keep the next ones waiting: its handler may wait for what the user does."""
+"""A key may keep the next ones waiting so long: its handler may wait for the user."""
 
-_LOOK_AGAIN_S = 0.01  # interval of the checks whether keys are still held
-_MOST_PASSES = 20  # for a key: while an answer streams, there may always be messages in a queue
+_LOOK_AGAIN_S = 0.01  # interval of the checks whether keys are held
+_MOST_PASSES = 20  # for a key: while an answer streams, a queue may never be empty
 
 Typed = events.Key | events.Paste
 
 
 class _Delivered:
-    """The key or paste that was delivered last, until it has had its effect."""
+    """The key or paste that has still to have its effect."""
 
     def __init__(self, event: Typed, time_limit: asyncio.TimerHandle) -> None:
         self.event = event
-        self.time_limit = time_limit  # ends the wait for its effect
-        self.field: Widget | None = None  # input that got it as text; None for others
+        self.time_limit = time_limit  # of the wait for its effect
+        self.field: Widget | None = None  # input that got it as text
         self.way: list[MessagePump] = []  # the receiver, and the widgets around it without the app
-        self.is_held: Callable[[], bool] = bool  # condition of `hold_while`; `bool` returns False
+        self.is_held: Callable[[], bool] = bool  # of `hold_while`; `bool` returns False
         self.passes = _MOST_PASSES  # how often queues may still be passed
 
 
 class KeyQueue:
-    """Queue of keys and pastes; each is delivered after the one before it has had its effect.
+    """Delivers each key or paste after the one before has had its effect.
 
-    Text does not wait for earlier text in the same input: its queue keeps the order, and it can
-    draw several letters at once.
+    Text does not wait for earlier text in the same input, which can draw several letters at once.
 
     An event has had its effect when callbacks behind it have passed all queues on its way, those
-    queues have no more messages, and the condition of `hold_while` has ended; at the latest after
-    `LONGEST_S`. Then the next keys go where the focus is: one of them may be the Esc that stops
-    what takes so long.
+    queues are empty, and the condition of `hold_while` has ended; at the latest after `LONGEST_S`.
+    Then the next keys go where the focus is: one may be the Esc that stops what takes so long.
     """
 
     def __init__(self, app: App[Any], deliver: Callable[[Typed], Awaitable[Widget | None]]) -> None:
         self._app = app
-        self._deliver = deliver  # returns the widget that got it, if no binding of the app took it
+        self._deliver = deliver  # returns the widget that got it, if no binding took it
         self._waiting: deque[Typed] = deque()
         self._current: _Delivered | None = None  # None if no key has still to have its effect
-        self.last_key = ""  # also if it waits; empty after a paste
+        self.last_key = ""  # also if it waits; "" after a paste
 
     async def put(self, event: Typed) -> None:
         self.last_key = event.key if isinstance(event, events.Key) else ""
@@ -72,12 +70,12 @@ class KeyQueue:
             self._current.is_held = condition
 
     async def _deliver_waiting(self) -> None:
-        """Deliver keys in order, until the first one that has to wait for the current one."""
+        """Deliver keys in order, until one has to wait for the current one."""
         while self._waiting and (self._current is None or self._is_more_text(self._waiting[0])):
             if self._current is not None:
                 self._current.time_limit.cancel()
             event = self._waiting.popleft()
-            # the queue of the app, as a timer can await nothing
+            # in the queue of the app, as a timer can await nothing
             loop = asyncio.get_running_loop()
             timer = loop.call_later(LONGEST_S, self._app.call_later, self._end_late, event)
             self._current = current = _Delivered(event, timer)
@@ -91,18 +89,18 @@ class KeyQueue:
                 self._pass_queues(current, way)  # at its end, the app runs a binding
 
     def _is_more_text(self, event: Typed) -> bool:
-        """Return whether an event is text for the input that got the current text."""
+        """Whether it is text for the input that got the current text."""
         field = self._current.field if self._current is not None else None
         return field is not None and self._app.focused is field and _is_text(event)
 
     def _pass_queues(self, delivered: _Delivered, widgets: list[MessagePump]) -> None:
-        """Find out when an event has passed the queues of `widgets` and app; then call `_end`.
+        """Call `_end` when an event has passed the queues of `widgets` and app.
 
-        A callback is put into the queue of the first widget, behind the event. When its turn comes,
-        this is called again with the remaining widgets. `widgets` is emptied on the way.
+        A callback behind the event, in the queue of the first widget, calls this again with the
+        rest. `widgets` is emptied.
         """
         while widgets:
-            # False if this widget is gone: then the next one is tried
+            # False if this widget is gone: the next one is tried
             is_queued = widgets.pop(0).call_later(self._pass_queues, delivered, widgets)
             if is_queued:
                 return
@@ -111,12 +109,10 @@ class KeyQueue:
     async def _end(self, delivered: _Delivered) -> None:
         """End the wait for the effect of an event, unless it has still to come.
 
-        Messages in queues are passed first: the event may have led to them, and they may lead to
-        others, and to a dialog, whose queue is empty once it has its widgets. Then wait while the
-        keys are held.
+        Messages in queues go first: the event may have led to them, and they to others, and to a
+        dialog, whose queue is empty once it has its widgets.
 
-        If the event is no longer the current one, its time limit has ended the wait, or more text
-        was delivered after it.
+        If the event is not the current one, its time limit has ended the wait, or more text came.
         """
         if self._current is not delivered:
             return
@@ -132,7 +128,7 @@ class KeyQueue:
             await self._deliver_next()
 
     async def _end_late(self, event: Typed) -> None:
-        """End the wait for the effect of an event that has taken too long."""
+        """End the wait for an event that takes too long."""
         if self._current is not None and self._current.event is event:
             await self._deliver_next()
 

@@ -19,10 +19,10 @@ ESCAPE_DELAY_S = 0.03  # after a lone ESC: networks split sequences, people are 
 ASK_BACKGROUND = "\x1b]11;?\x1b\\"
 _COLOUR = r"([0-9a-f])\w*/([0-9a-f])\w*/([0-9a-f])\w*"
 _BACKGROUND = re.compile(rf"(?i)\x1b\]11;rgba?:{_COLOUR}[^\x07\x1b]*(?:\x07|\x1b\\)")
-_LIGHT_FROM = 24  # sum of the first hexadecimal digits of a light background, of at most 45
+_LIGHT_FROM = 24  # sum of the first hexadecimal digits, of at most 45
 _PASTE_START = "\x1b[200~"
 _PASTE_END = "\x1b[201~"
-# at the end of a read: the beginning of a control sequence, or of the answer to `ASK_BACKGROUND`
+# at the end of a read: a control sequence begins, or the answer to `ASK_BACKGROUND`
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*|\]1{0,2}|\]11;[^\x07\x1b]*\x1b?)\Z")
 # Alt with arrows, Home, End, Delete, as rxvt, PuTTY and others send it
 _ALT_ARROW = re.compile(r"\x1b\x1b[\[O]([A-DFH])")
@@ -30,19 +30,19 @@ _ALT_DELETE = re.compile(r"\x1b\x1b\[(\d{1,2})~")
 _KEYPAD_OF_VT = {"\x1bOX": "\x1b[61u", "\x1bOl": "\x1b[44u", "\x1bOE": "\x1b[E"}  # = , and 5
 # A sequence with a parameter is whole. Mouse events and reports of modes are no keys.
 _WHOLE = re.compile(r"\x1b\[[0-?]+[ -/]*(?!(?<=\$)y)[@-LN-ln-~]")
-# an answer to another program, such as an editor that has ended
+# an answer to another program, such as an ended editor
 _REPLY = re.compile(r"\x1b[P\]_][^\x00-\x1f\x7f]{2,}(?:\x07|\x1b\\)")
 _ALT_KEY = re.compile(r"\x1b([^\x1b\[\]O])", re.DOTALL)  # these begin other sequences
-# of kitty: a key whose text has several code points. Textual gives up after 32 bytes of a sequence.
+# of kitty: text of several code points; Textual gives up after 32 bytes
 _LONG_TEXT = re.compile(r"\x1b\[([\d:]*;\d*);(\d+(?::\d+)+)u")
-# a key of kitty: its code, with Shift, at the place on a US keyboard; modifiers; text
+# of kitty: code, with Shift, at the place on a US keyboard; modifiers; text
 _KITTY_KEY = re.compile(r"\x1b\[(\d{1,7})(?::(\d{0,7}))?(?::(\d{0,7}))?(?:;(\d{0,3}))?(?:;(\d*))?u")
 _XTERM_KEY = re.compile(r"\x1b\[27;(\d{1,3});(\d{1,7})~")  # modifiers, code: modifyOtherKeys
 _SHIFT, _ALT, _CTRL, _CAPS, _LOCKS = 1, 2, 4, 64, 192  # bits of the modifiers
 _ENTER, _BACKSPACE = 13, 127
 _WITHOUT_TEXT = (9, _ENTER, 27, _BACKSPACE)  # Tab, Enter, Esc, Backspace
 _KEYPAD = dict(zip(range(57399, 57417), b"0123456789./*-+\r=,", strict=True))
-_PRIVATE = range(0xE000, 0xF900)  # codes that kitty uses for keys without a character
+_PRIVATE = range(0xE000, 0xF900)  # kitty's keys without a character
 _KITTY_KEYS = "".join(map(chr, range(0xE000, 0xE06F)))  # those that are in use
 _REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _NO_TEXT = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode
@@ -53,7 +53,7 @@ def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
     """Send a key or a paste to another widget than the one that has got it."""
     event.stop()
     event.prevent_default()
-    # after `prevent_default`, no widget handles the old event any more
+    # after `prevent_default`, no widget handles the old event
     if isinstance(event, events.Key):
         widget._forward_event(events.Key(event.key, event.character))
     else:
@@ -61,11 +61,11 @@ def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
 
 
 def is_typed_text(text: str) -> bool:
-    """Return whether the text of a key is typed: letters, blanks, joiners, marks, new emoji.
+    """Whether the text of a key is typed: letters, blanks, joiners, marks, new emoji.
 
-    `str.isprintable` is false for the blanks of many languages, for joiners and selectors, and for
-    letters that are newer than Python's tables. No text: control characters, lone surrogates, line
-    separators, what reorders a line, and what kitty sends for keys such as Shift.
+    `str.isprintable` is false for the blanks of many languages, joiners and selectors, and letters
+    newer than Python's tables. No text: controls, lone surrogates, line separators, what reorders a
+    line, and what kitty sends for keys such as Shift.
     """
     return bool(text) and not any(
         unicodedata.category(char) in _NO_TEXT or char in _REORDERING or char in _KITTY_KEYS
@@ -93,32 +93,31 @@ class BackgroundReported(Message):
 class KeyParser(XTermParser):
     """Textual's parser, which knows other layouts, and never cuts a sequence or paste in two.
 
-    For a key with a modifier, the place on the keyboard decides, and the modifiers of locks do not.
-    Alt+Enter is Enter for Textual, and Alt+1 is `¡`:
-    https://github.com/Textualize/textual/pull/6577
+    For a key with a modifier, the place on the keyboard decides, and locks do not. Alt+Enter is
+    Enter for Textual, and Alt+1 is `¡`: https://github.com/Textualize/textual/pull/6577
 
-    Textual's own parser would type the rest of a sequence that comes late, and the text after an
-    ESC in a paste. A line end in such a text would send the prompt.
+    Textual would type the rest of a sequence that comes late, and the text after an ESC in a paste,
+    in which a line end would send the prompt.
     """
 
     def __init__(self, debug: bool = False) -> None:
         super().__init__(debug)
-        self._held = ""  # beginning of a paste or sequence, whose end comes with a later read
+        self._held = ""  # of a paste or sequence, whose end comes later
 
     @property
     def wait_s(self) -> float | None:
-        """Seconds after which `tick` takes an ESC for a key; None if there is none."""
+        """Seconds after which `tick` takes an ESC for a key."""
         return None if self._timeout_time is None else constants.ESCAPE_DELAY
 
     def feed(self, data: str) -> Iterator[Message]:
         """Yield the keys, pastes and answers of the terminal in one read."""
         # An ESC that was read before begins a sequence with `[` or `O`, even if they come late.
-        # Otherwise `tick` makes a key of it, if its time is over.
+        # Else `tick` makes a key of it in time.
         if not data.startswith(("[", "O")):
             yield from self.tick()
         text = self._held + data
         self._held = ""
-        while text:  # each pass takes what was typed, and the paste behind it, if any
+        while text:  # what was typed, and the paste behind it
             typed, start, rest = text.partition(_PASTE_START)
             pasted, end, text = rest.partition(_PASTE_END)
             if start and not end:  # its end is not there yet
@@ -141,8 +140,8 @@ class KeyParser(XTermParser):
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:
         """Return the keys of a sequence, none if it is unfinished.
 
-        ESC and a character become Alt with this key at once: Textual would wait, and take the next
-        letters for a part of the sequence.
+        ESC and a character become Alt with this key at once: Textual would take the next letters
+        for a part of the sequence.
         """
         sequence = _KEYPAD_OF_VT.get(sequence, sequence)
         kitty_form = _XTERM_KEY.sub("\x1b[\\2;\\1u", _ALT_KEY.sub(_with_alt, sequence))
@@ -150,7 +149,7 @@ class KeyParser(XTermParser):
         try:
             usual_form = _usual_form(key) if key else kitty_form
             keys = list(super()._sequence_to_key_events(usual_form, alt))
-        except (ValueError, OverflowError):  # an impossible number; the error would end the app
+        except (ValueError, OverflowError):  # an impossible number would end the app
             return [events.Key(Keys.Ignore, sequence)]
         if key:
             is_unknown = bool(not key[5] and keys and ord(keys[0].key[-1]) in _PRIVATE)
@@ -163,12 +162,12 @@ class KeyParser(XTermParser):
 
 
 def _one_by_one(key: re.Match[str]) -> str:
-    """Return a key of kitty as one key for each code point of its text."""
+    """Make one key for each code point of the text of a key of kitty."""
     return "".join(f"\x1b[{key[1]};{code}u" for code in key[2].split(":"))
 
 
 def _with_alt(key: re.Match[str]) -> str:
-    """Return a key behind ESC as kitty sends Alt with this key."""
+    """Write a key behind ESC as kitty sends Alt with it."""
     char = key[1]
     code = ord(char.lower()) if len(char.lower()) == 1 else ord(char)
     bits = _ALT | (_SHIFT if char.isupper() else 0)
@@ -180,7 +179,7 @@ def _with_alt(key: re.Match[str]) -> str:
 
 
 def _usual_form(key: re.Match[str]) -> str:
-    """Return a key of kitty as Textual expects it: with its text, or with its place on a keyboard.
+    """Write a key of kitty as Textual expects it: with its text, or its place on a keyboard.
 
     Terminals may send no text, the code of a capital, or a text with Alt. Raises `ValueError` for
     codes of no character.
@@ -214,7 +213,7 @@ def _usual_form(key: re.Match[str]) -> str:
     return f"\x1b[{code};{bits + 1};{text}u" if bits or text else f"\x1b[{code}u"
 
 
-# what keys with Ctrl are without a protocol of keys; they have no other meaning here
+# keys with Ctrl without a protocol of keys; they have no other meaning here
 _CONTROLS = {
     "ctrl+h": "backspace",
     "ctrl+i": "tab",
@@ -233,7 +232,7 @@ _PLAIN = {
 
 
 def without_idle_modifiers(event: events.Key, is_bound: Callable[[str], bool]) -> events.Key:
-    """Return a key as it is, or without its modifiers if no command is bound to it with them."""
+    """Drop the modifiers of a key if no command is bound to it with them."""
     key = event.key
     *modifiers, name = key.split("+")
     if is_bound(key) or not ((name in _PLAIN and modifiers) or key in _CONTROLS):
@@ -246,6 +245,6 @@ def without_idle_modifiers(event: events.Key, is_bound: Callable[[str], bool]) -
 
 
 def patch_keys() -> None:
-    """Let Textual wait less after ESC. This is global in Textual, so it is called once."""
+    """Let Textual wait less after ESC. This is global, so it is called once."""
     if "ESCDELAY" not in os.environ:
         setattr(constants, "ESCAPE_DELAY", ESCAPE_DELAY_S)  # noqa: B010 - for mypy

@@ -1,6 +1,6 @@
 """The key of a US keyboard at the place of a key that types another letter.
 
-Shortcuts are places: Ctrl and the key of C stops an answer also where this key types ψ or ב.
+Shortcuts are places: Ctrl and the key of C stops an answer also where it types ψ or ב.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import unicodedata
 from collections.abc import Mapping
 
 _PLACES = "qwertyuiop[]asdfghjkl;'zxcvbnm,./"
-# What each of these types, by language, as libxkbcommon has it. The first layout with a letter
-# decides where it is.
+# by language, as libxkbcommon has them; the first layout with a letter decides
 _LAYOUTS = {
     "ru": "йцукенгшщзхъфывапролджэячсмитьбю.",
     "uk": "йцукенгшщзхїфівапролджєячсмитьбю.",
@@ -39,7 +38,7 @@ _INDIAN = range(0x0980, 0x0D80)  # scripts whose letters are at the places of Hi
 
 
 def key_at_place(char: str, base: str) -> str:
-    """Return the key of a US keyboard for a key with a modifier; itself if it is a Latin letter.
+    """Return the key of a US keyboard for one with a modifier; itself for a Latin letter.
 
     `char` is what it types without modifiers, `base` the key at its place as the terminal says, or
     "".
@@ -62,9 +61,9 @@ def key_at_place(char: str, base: str) -> str:
 
 
 def _places_of_letters(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the places of all letters, by the layout of the user's language first.
+    """Look into the layout of the user's language first.
 
-    Elsewhere, a place with a letter goes before one with a sign, for which there is no command.
+    Elsewhere, a place with a letter goes before a sign, for which there is no command.
     """
     locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
     own = _LAYOUTS.get(locale[:2], "")

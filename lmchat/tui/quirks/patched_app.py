@@ -27,15 +27,15 @@ from lmchat.tui.quirks.key_queue import KeyQueue, Typed
 from lmchat.tui.quirks.keys import mend_typing, without_idle_modifiers
 from lmchat.tui.quirks.widths import patch_cuts
 
-CATCH_UP_S = 0.03  # interval of the checks whether a slow terminal has read everything
+CATCH_UP_S = 0.03  # interval of the checks of a slow terminal
 
 
 class PatchedApp(App[None]):
-    """App that drops frames for a slow terminal and survives failing workers and late clicks."""
+    """Drops frames for a slow terminal; survives failing workers and late clicks."""
 
     def __init__(self) -> None:
         super().__init__()
-        # They change classes of rich and Textual for the whole process; twice does no harm.
+        # for the whole process; twice does no harm
         patch_cuts()  # rich cuts rows within emoji flags and accents
         mend_typing()  # Textual takes many letters and blanks for no text
         patch_compositor()  # Textual paints too much, loses sizes, and ends the app for one widget
@@ -43,9 +43,9 @@ class PatchedApp(App[None]):
         self.key_queue = KeyQueue(self, self._deliver_key)
 
     def begin_with_theme(self, name: str) -> None:
-        """Set the theme before the app runs. Assigning `theme` would parse all styles twice.
+        """Set the theme before the app runs; assigning `theme` would parse all styles twice.
 
-        This does what Textual's watcher of `theme` does, except that it parses no styles.
+        This does what Textual's watcher of `theme` does, but parses no styles.
         """
         self.set_reactive(App.theme, name)
         self.set_class(True, f"-theme-{name}", update=False)
@@ -55,15 +55,15 @@ class PatchedApp(App[None]):
         self.stylesheet.set_variables(self.get_css_variables())
 
     def report_failure(self, error: BaseException) -> None:
-        """Report the exception of a worker. This ends the app; a subclass may show it instead."""
+        """Report the exception of a worker. This ends the app; a subclass may show it."""
         super()._handle_exception(WorkerFailed(error))
 
     def cover_for(self, error: Exception) -> Widget:
-        """Return what is shown for a widget that cannot be drawn, or raise the error, as here."""
+        """Return what is shown for a widget that cannot be drawn; here, raise the error."""
         raise error
 
     def redraw(self) -> None:
-        """Draw covered widgets again, as Retry on a cover asks; one that fails is covered again."""
+        """Draw covered widgets again; one that fails is covered again."""
         for screen in self.screen_stack:
             for widget in screen.query():
                 widget._uncover()
@@ -75,13 +75,13 @@ class PatchedApp(App[None]):
 
     @property
     def is_terminal_behind(self) -> bool:
-        """Whether the terminal has not read what was written to it for a while."""
+        """The terminal has not read what was written for a while."""
         return isinstance(self._driver, TerminalDriver) and self._driver.is_behind
 
     async def on_event(self, event: events.Event) -> None:
         """Deliver keys in order; ignore input for a widget or screen that is gone.
 
-        A forwarded key is on its way back from the widget that got it: it has been in the queue.
+        A forwarded key has been in the queue.
         """
         if isinstance(event, events.InputEvent) and self._is_late(event):
             return
@@ -91,8 +91,8 @@ class PatchedApp(App[None]):
             await super().on_event(event)
 
     async def _deliver_key(self, event: Typed) -> Widget | None:
-        """Deliver a key or paste; return the widget that gets it, None if a binding took it."""
-        if self._is_late(event):  # it has waited for its turn since `on_event` looked
+        """Return the widget that gets the key or paste, None if a binding took it."""
+        if self._is_late(event):  # it has waited for its turn
             return None
         receiver = self.focused or self.screen
         if isinstance(event, events.Key):
@@ -104,20 +104,19 @@ class PatchedApp(App[None]):
         return receiver if event.is_forwarded else None  # Textual has set it if no binding took it
 
     def _watch_app_focus(self, focus: bool) -> None:
-        """Follow the focus of the terminal's window.
+        """Focus a widget when the window gets the focus.
 
-        A screen that was opened while the window lacked the focus has no focused widget; Textual
-        would leave it so.
+        A screen that was opened without it has no focused widget.
         """
         super()._watch_app_focus(focus)
         if focus:
             self.screen._update_auto_focus()
 
     def _is_late(self, event: events.Event) -> bool:
-        """Return whether input comes too late: the app has ended, or a clicked widget is gone."""
+        """The app has ended, or a clicked widget is gone."""
         if self._exit or not self.is_running or not self._screen_stack:
             return True
-        # a forwarded event was looked at when it came first
+        # looked at when it came first
         if event.is_forwarded or not isinstance(event, events.MouseDown):
             return False
         widget, _ = self.screen.get_widget_and_offset_at(event.x, event.y)
@@ -126,7 +125,7 @@ class PatchedApp(App[None]):
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
         """Write a frame, or drop it while the terminal is behind: it would come seconds late.
 
-        What else Textual displays is written in any case: `_catch_up` would not bring it back.
+        What else Textual displays is written: `_catch_up` would not bring it back.
         """
         if isinstance(renderable, CompositorUpdate) and self.is_terminal_behind:
             if not self._has_dropped_frame:  # `_catch_up` paints for all of them
@@ -147,7 +146,7 @@ class PatchedApp(App[None]):
         """Report an error, but not that a widget is missing while the app ends."""
         cause = error.error if isinstance(error, WorkerFailed) else error
         if not self.is_running and isinstance(cause, NoMatches):
-            return  # the widgets of a screen are removed before its workers and messages
+            return  # a screen loses its widgets before its workers and messages
         if isinstance(error, WorkerFailed):
             self.report_failure(error.error)
         else:
@@ -158,39 +157,41 @@ class PatchedApp(App[None]):
         self._close_messages_no_wait()
 
     def _print_error_renderables(self) -> None:
-        self._exit_renderables.clear()  # Textual would print its tracebacks
+        self._exit_renderables.clear()  # Textual's tracebacks
 
 
 def patch_compositor() -> None:
-    """Let all screens that are made from now on have a `PatchedCompositor`."""
+    """Let all screens made from now on have a `PatchedCompositor`."""
     setattr(textual.screen, "Compositor", PatchedCompositor)  # noqa: B010 - for mypy
 
 
 class PatchedCompositor(Compositor):
     """Compositor that renders only what has changed, covers widgets that fail, and loses no size.
 
-    - For each new word, Textual renders all rows of each widget that touches the smallest rectangle
-      around all changes. Here, a widget renders its own changed rows.
-    - An error in the drawing of one widget ends the app. Here, the widget is covered.
-    - Textual compares the new places of widgets with those that it found last, also for a widget
-      that is not shown. If that was just before a layout, the widgets are told nothing: the log
-      would keep the lines of its old width. Here, each layout is compared with the one before.
+    For each new word, Textual renders all rows of each widget that touches the smallest rectangle
+    around all changes. Here, a widget renders its own changed rows.
+
+    An error in the drawing of one widget ends the app. Here, the widget is covered.
+
+    Textual compares the new places of widgets with those found last, also for a widget that is not
+    shown. If that was just before a layout, the log would keep the lines of its old width. Here,
+    each layout is compared with the one before.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._changed: Sequence[Region] = ()  # regions of a partial update, while that is made
-        self._laid_out: CompositorMap = {}  # places of the widgets in the last layout
+        self._changed: Sequence[Region] = ()  # regions of a partial update, while it is made
+        self._laid_out: CompositorMap = {}  # places of the widgets
 
     def reflow(self, parent: Widget, size: Size) -> ReflowResult:
-        self._full_map = self._laid_out  # with which the method of `super` compares
+        self._full_map = self._laid_out  # with which `super` compares
         result = super().reflow(parent, size)
         self._laid_out = self._full_map
         return result
 
     def render_partial_update(self) -> ChopsUpdate | None:
         regions = self._dirty_regions
-        # without regions that are a part of another one, which would be rendered twice
+        # without regions within others, which would be rendered twice
         self._changed = [
             region
             for region in regions
@@ -206,7 +207,7 @@ class PatchedCompositor(Compositor):
     ) -> Iterable[tuple[Region, Region, list[Strip]]]:
         """Yield region, rows and strips of each changed part of the visible widgets."""
         changed = self._changed or (crop or self.size.region,)
-        in_front: list[Region] = []  # Textual gives the front ones first
+        in_front: list[Region] = []  # Textual gives these first
         for widget, (region, clip) in self.visible_widgets.items():
             visible = region.intersection(clip)
             parts = [part for other in changed if (part := visible.intersection(other))]
@@ -221,7 +222,7 @@ class PatchedCompositor(Compositor):
 def _drawn(widget: Widget, rows: Region) -> list[Strip]:
     """Return rows of a widget; if it cannot draw them, cover it, and return blank ones.
 
-    The cover replaces the widget with the next layout; until then, the widget is not drawn.
+    The cover replaces it with the next layout; until then, it is not drawn.
     """
     if widget._cover_widget is None:
         try:
@@ -229,22 +230,21 @@ def _drawn(widget: Widget, rows: Region) -> list[Strip]:
         except Exception as error:  # noqa: BLE001 - a subclass of the app logs and shows it
             cover = cast("PatchedApp", widget.app).cover_for(error)
             widget._cover(cover)
-            cover._parent = widget.screen  # else the widget would get the clicks on the cover
+            cover._parent = widget.screen  # else the widget would get clicks on the cover
     return [Strip.blank(rows.width)] * rows.height
 
 
 class PatchedScreen(Screen[None]):
     """Screen that paints only what has changed, below a dialog too.
 
-    Below a dialog, Textual 8.2.8 writes the whole terminal for each frame of an answer, 375 kB/s.
-    It also asks the dialog to refresh itself, so that the dialog forgets which widgets wait to be
-    painted.
+    There, Textual 8.2.8 writes the whole terminal for each frame of an answer, 375 kB/s. It also
+    asks the dialog to refresh itself, which then forgets which widgets wait to be painted.
     """
 
     def _screen_resized(self, size: Size) -> None:
-        """Lay the screen out for a new size; below a dialog, let the dialog paint all of it.
+        """Lay the screen out for a new size; let a dialog above paint all of it.
 
-        The dialog may have painted this screen in its old layout, and keeps the rows of that.
+        It may have painted this screen in its old layout, and keeps those rows.
         """
         super()._screen_resized(size)
         if self is not self.app.screen:
@@ -253,16 +253,16 @@ class PatchedScreen(Screen[None]):
     def _compositor_refresh(self) -> None:
         """Paint; below a dialog, replace the full repaint that Textual requests by an update.
 
-        A changed screen below a dialog is not painted itself: Textual marks its regions on both
-        screens, and requests a paint of both. The screen on top paints the regions.
+        Textual marks the regions of a changed screen below a dialog on both screens. The one on top
+        paints them.
         """
         top = self.app.screen
-        was_required = top._repaint_required  # as after a resize: that repaint has to stay
+        was_required = top._repaint_required  # as after a resize: it has to stay
         super()._compositor_refresh()
         if self is not top:
-            # `super` has marked the regions on this screen, too, but `top` paints them
+            # `super` has marked this screen, too, but `top` paints
             self._repaint_required = False
             self._exchange_repaint_regions()  # their copy is not needed
             if top._repaint_required and not was_required:
                 top._repaint_required = False
-                top.post_message(messages.Update(top))  # paints only its widgets that wait
+                top.post_message(messages.Update(top))  # paints only the widgets that wait

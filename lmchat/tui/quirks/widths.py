@@ -1,9 +1,8 @@
 """Cells of characters that terminals disagree about, and cuts that lose no cell.
 
 Terminals differ about joined emoji, flags, variation selectors (⚠️, 1️⃣) and many scripts: tmux
-3.3a gives ⚠️ one cell, rich counts two (https://github.com/tmux/tmux/issues/3923). The rest of the
-row would be in the wrong column, so after each such ("unsure") character the cursor is moved to
-where rich expects it.
+3.3a gives ⚠️ one cell, rich counts two (https://github.com/tmux/tmux/issues/3923). So after each
+such ("unsure") character, the cursor is moved to where rich expects it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from rich.segment import Segment
 
 from lmchat.cells import graphemes, split_at_cell
 
-# start and end of the ranges that have the same width everywhere: no marks, joiners or emoji
+# start and end of ranges of one width everywhere: no marks, joiners or emoji
 _SURE_RANGES = (
     *(0x00, 0x300, 0x370, 0x590, 0x2010, 0x2028, 0x2030, 0x205F, 0x2190, 0x2427),
     *(0x2500, 0x2630, 0x2638, 0x268A, 0x2690, 0x27C0),
@@ -28,35 +27,33 @@ _FIRST_SYMBOL = 0x2010  # words of lower code points are placed as a whole, in f
 _SEQUENCE = (
     r"\x1b(?:"
     r"\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, modes
-    r"|\][^\x07\x1b]*"  # OSC: titles, links and clipboard texts, whose words are not drawn
+    r"|\][^\x07\x1b]*"  # OSC: titles, links and clipboard texts, not drawn
     r"|[PX^_](?:[^\x1b]|\x1b\x1b)*"  # DCS, SOS, PM, APC: images, and what tmux passes on
     r"|[ -/]*[0-~])"
 )
 _SAVE = "\x1b7"  # the position of the cursor
 _RESTORE = "\x1b8"
-_CUTS_KEPT = 16 * 1024  # cuts of segments that are remembered
+_CUTS_KEPT = 16 * 1024  # of segments
 
 
 def with_sure_widths(text: str) -> str:
-    """Return text with the cursor set after each unsure character; blanks erase what was there."""
+    """Set the cursor after each unsure character; blanks erase what was there."""
     return text if _has_sure_width(text) else _unsure_runs().sub(_with_cursor_set, text)
 
 
 def _has_sure_width(text: str) -> bool:
-    """Return whether terminals agree about the width of a text.
+    """Whether terminals agree about the width of a text.
 
-    `_SURE_RANGES` has starts and ends in turn: an odd number of them is at or below a sure
-    character.
+    `_SURE_RANGES` has starts and ends in turn: an odd number is at or below a sure character.
     """
     return text.isascii() or all(bisect_right(_SURE_RANGES, ord(char)) % 2 for char in set(text))
 
 
 @cache
 def _unsure_runs() -> re.Pattern[str]:
-    r"""Return the pattern of control sequences and of unsure characters.
+    r"""Match a control sequence, or unsure characters, each with the sure one before it.
 
-    A match is a whole sequence, or unsure characters, each with the sure character before it. That
-    may be its base, as the letter is before a combining mark, and a terminal draws both in one
+    That may be its base, as the letter before a combining mark, and a terminal draws both in one
     cell. In `a\x1b[1mb🌱`, the matches are the sequence and `b🌱`. At each place, at most one part
     of the pattern can match, so the time is linear.
     """
@@ -71,7 +68,7 @@ def _with_cursor_set(match: re.Match[str]) -> str:
     run = match[0]
     if match["sequence"]:
         return run
-    # Terminals draw the letters of a word side by side. Symbols are placed one by one.
+    # terminals draw letters of a word side by side; symbols are placed one by one
     if all(ord(char) < _FIRST_SYMBOL for char in run):
         return _with_cursor_behind(run)
     bounds = [*(begin for begin, _ in graphemes(run)), len(run)]
@@ -80,9 +77,11 @@ def _with_cursor_set(match: re.Match[str]) -> str:
 
 
 def _with_cursor_behind(group: str) -> str:
-    """Return text drawn over as many blanks as rich counts cells, and the cursor behind these."""
-    # The blanks replace what was there, as the text may get fewer cells. The position is saved
-    # twice: a terminal may drop it when it restores it, as pyte does in the tests.
+    """Draw text over as many blanks as rich counts cells; put the cursor behind these.
+
+    The text may get fewer cells. The position is saved twice: a terminal may drop it when it
+    restores it, as pyte does in the tests.
+    """
     cells = cell_len(group)
     forward = f"\x1b[{cells}C" if cells else ""  # terminals take 0 for 1
     return f"{_SAVE}{' ' * cells}{_RESTORE}{_SAVE}{group}{_RESTORE}{forward}"
