@@ -28,10 +28,10 @@ from lmchat.safe_text import WINDOWS, decoded_text, encoding_of, safe_line
 from lmchat.sessions.message import FilePart
 from lmchat.token_estimate import estimate_tokens
 
-MAX_TEXT_BYTES = 1_000_000  # more than the context window of most local models
+MAX_TEXT_BYTES = 1_000_000  # more than the window of most local models
 MAX_READ_BYTES = 100_000_000  # of an image before it is scaled, or of a PDF
 _MAX_NAME_CHARS = 200
-_CONTROLS = re.compile(r"[\x01-\x06\x0e-\x1a]")  # no text has them, in whatever encoding
+_CONTROLS = re.compile(r"[\x01-\x06\x0e-\x1a]")  # no text has them, in any encoding
 _PDF_HEAD = b"%PDF-"
 _PDF_HEAD_BYTES = 1024  # in which a PDF begins
 _PDF_OBJECT = re.compile(rb"[\r\n]\d{1,10} \d{1,5} obj\b")
@@ -52,7 +52,7 @@ class Attachment(Struct, frozen=True, kw_only=True):
     """A file for a prompt."""
 
     part: FilePart
-    data: bytes = b""  # as it is stored and sent; empty if the store already has it
+    data: bytes = b""  # as stored and sent; empty if the store has it
 
 
 class ClipboardReader(Protocol):
@@ -62,23 +62,23 @@ class ClipboardReader(Protocol):
         """Raises `FileRefused` where the text cannot be read."""
 
     async def paste_image(self) -> bytes:
-        """The image is empty if there is none."""
+        """Return b"" if there is none."""
 
 
 @in_thread
 def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
-    """Return those of `paths` that exist and are outside `folder`: the user has to allow them.
+    """Return those that exist outside `folder`: the user has to allow them.
 
-    Relative paths begin at `folder`. Links are followed, and their targets are returned. If the
-    home folder is `folder` or below it, hidden files and those in hidden folders count as outside,
-    since programs keep keys in them.
+    Relative paths begin at `folder`. Links are followed, and their targets returned. If the home
+    folder is `folder` or below it, hidden files and folders count as outside: programs keep keys
+    there.
     """
     real_folder = Path(os.path.realpath(folder))
     home = Path(os.path.realpath(home_folder()))
     has_home = home.is_relative_to(real_folder)
     targets_outside: list[Path] = []
     for path in paths:
-        # before `realpath`, which follows any number of links by calling itself
+        # `realpath` follows any number of links by calling itself
         existing = existing_path(folder / path)
         if not os.path.exists(existing):  # noqa: PTH110 - Path raises for some names
             continue
@@ -91,11 +91,7 @@ def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
 
 
 async def read_clipboard(clipboard: ClipboardReader) -> Attachment:
-    """Return the image in the clipboard as an attachment, or else its text.
-
-    Raises `FileRefused` if the image cannot be attached, or if there is no image and the text
-    cannot be attached.
-    """
+    """Return the image in the clipboard, or else its text; raises `FileRefused`."""
     image = await clipboard.paste_image()
     if image:
         return await run_abandonable(lambda: _image_attachment("clipboard.png", image))
@@ -123,7 +119,7 @@ def _read(path: Path) -> bytes:
 
 
 async def attachment_of(name: str, data: bytes) -> Attachment:
-    """Return the attachment of a text, an image or a PDF; raises `FileRefused`.
+    """Raises `FileRefused`.
 
     What is neither an image nor a PDF by its content is taken for a text.
     """
@@ -139,9 +135,9 @@ async def attachment_of(name: str, data: bytes) -> Attachment:
 
 
 async def file_attachment(name: str, data: bytes) -> Attachment | None:
-    """Return the attachment of an image or a PDF, None for other bytes; raises `FileRefused`.
+    """Return None for what is neither image nor PDF; raises `FileRefused`.
 
-    An image becomes an upright PNG or JPEG, and a PDF its text.
+    An image becomes an upright PNG or JPEG, a PDF its text.
     """
     if image_format(data):
         return await run_abandonable(lambda: _image_attachment(name, data))
@@ -151,9 +147,9 @@ async def file_attachment(name: str, data: bytes) -> Attachment | None:
 
 
 def is_pdf(data: bytes) -> bool:
-    """There may be other bytes before a PDF, as viewers allow.
+    """Allow other bytes before a PDF, as viewers do.
 
-    Those may be a byte order mark, or the head of a reply of HTTP. A text about PDFs is none.
+    They may be a byte order mark, or the head of a reply of HTTP. A text about PDFs is none.
     """
     at = data.find(_PDF_HEAD, 0, _PDF_HEAD_BYTES)
     return at == 0 or (at > 0 and _PDF_OBJECT.search(data, at) is not None)
@@ -161,15 +157,12 @@ def is_pdf(data: bytes) -> bool:
 
 def language_of(name: str) -> str:
     """Return the ending of a name as language of a code fence."""
-    # blanks and backticks are not allowed in the line of a fence
+    # blanks and backticks are not allowed there
     return re.sub(r"[\s`]", "", Path(name).suffix.removeprefix("."))
 
 
 def _image_attachment(name: str, data: bytes) -> Attachment:
-    """Bring an image into a form that servers read. Blocks.
-
-    Raises `FileRefused` if it cannot be sent.
-    """
+    """Bring an image into a form that servers read; raises `FileRefused`. Blocks."""
     image = fit_image(name, data)
     part = _file_part(name, image_type(image.data), image.data, tokens=image.tokens)
     part = replace(part, width=image.width, height=image.height, left_out=image.left_out)
@@ -183,8 +176,8 @@ def text_of(name: str, data: bytes) -> str:
     """
     text = decoded_text(data)
     is_utf_8 = text.encode() == data.removeprefix(codecs.BOM_UTF8)
-    # UTF-8 text may have control characters, as the log of a terminal has. In a file that is not
-    # UTF-8, they show that it is no text.
+    # UTF-8 text may have control characters, as the log of a terminal has. Elsewhere, they show
+    # that it is no text.
     if "\0" in text or (not is_utf_8 and _CONTROLS.search(text)):
         message = f"{name} is neither text nor a PDF nor an image of a known kind."
         raise FileRefused(message, hint="Convert it to one of them.")
@@ -192,7 +185,7 @@ def text_of(name: str, data: bytes) -> str:
 
 
 def text_attachment(name: str, media_type: str, data: bytes, *, language: str = "") -> Attachment:
-    """Return the attachment of a text, converted to UTF-8; `language` is for its code fence.
+    """Convert a text to UTF-8; `language` is for its code fence.
 
     Raises `FileRefused` for more than `MAX_TEXT_BYTES`, and for bytes that are no text.
     """
@@ -207,7 +200,7 @@ def text_attachment(name: str, media_type: str, data: bytes, *, language: str = 
 
 
 def decoding_note(data: bytes) -> str:
-    """Return what the reader of a text should know of its letters, or ""."""
+    """Tell what the reader should know of its letters, or ""."""
     encoding = encoding_of(data)
     if encoding == WINDOWS:
         return "taken for Windows-1252"
@@ -219,7 +212,6 @@ def decoding_note(data: bytes) -> str:
 
 
 def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FilePart:
-    """`tokens` are estimated."""
     from hashlib import sha256  # noqa: PLC0415 - not before the first paint
 
     digest = sha256(data).hexdigest()
@@ -227,9 +219,9 @@ def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FileP
 
 
 async def _pdf_attachment(name: str, data: bytes) -> Attachment:
-    """A line of the text says what it lacks.
+    """Say in a line of the text what it lacks.
 
-    Raises `FileRefused` if pypdf is missing, or if the PDF cannot be read or has no text.
+    Raises `FileRefused` without pypdf, and for a PDF that cannot be read or has no text.
     """
     if find_spec("pypdf") is None:
         message = f"{name} is a PDF, which cannot be read without pypdf."

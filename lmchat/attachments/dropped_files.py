@@ -1,4 +1,4 @@
-"""Files that a pasted text names, as a terminal pastes the names of files dropped on it."""
+"""Files that a pasted text names, as a terminal pastes the names of dropped files."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ from urllib.parse import unquote, urlsplit
 
 from lmchat.processes.environment import IS_WINDOWS, command_words
 
-_MOST_PASTED_CHARS = 10_000  # a longer text is not searched for names of files
+_MOST_PASTED_CHARS = 10_000  # a longer text is not searched
 _MOST_NAMES = 10_000  # of a folder, in which a name is looked for
 
 
 def named_files(text: str) -> tuple[Path, ...]:
-    """Return the files that a text names, such as the text of files dropped on a terminal. Blocks.
+    """Return the files that a text names. Blocks.
 
-    The text is tried as one name, then as several names between spaces, quoted or escaped as in a
-    shell. A name is an absolute path on this machine or a `file://` address. No file is returned if
-    one of them does not exist, and for a long text: parsing it would take a while, and it is hardly
-    a list of files.
+    It is tried as one name, then as several between spaces, quoted or escaped as in a shell. A name
+    is an absolute path or a `file://` address. None is returned if one does not exist, and for a
+    long text, which is slow to parse and hardly a list of files.
     """
     if len(text) > _MOST_PASTED_CHARS:
         return ()
-    with suppress(ValueError):  # a broken address, or a quote that is not closed
+    with suppress(ValueError):  # a broken address, or an open quote
         one_file = _absolute_files([text.strip()])  # one name may have spaces
         return one_file or _absolute_files(command_words(text))
     return ()
 
 
 def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:
-    """If one of the words names no file, all are text: return none.
+    """Return none if one of the words names no file.
 
     Raises `ValueError` for a broken address.
     """
@@ -53,15 +52,15 @@ def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:
 
 
 def is_on_network(path: str) -> bool:
-    r"""Whether Windows would log in at another machine to find a path, such as \\host\a."""
+    r"""Whether Windows would log in at another machine, as for \\host\a."""
     return IS_WINDOWS and path.replace("/", "\\").startswith("\\\\")
 
 
 def existing_path(path: Path) -> Path:
-    """Return the only path that exists and looks like this one, or else this one. Blocks.
+    """Return the only existing path that looks like this one, or this one. Blocks.
 
     macOS writes accents as characters of their own (NFD), and U+202F into the names of screenshots.
-    Keyboards and programs write letters with their accents, and blanks.
+    Keyboards and programs do not.
     """
     place = Path(path.anchor)
     for part in path.relative_to(place).parts:
@@ -78,6 +77,6 @@ def existing_path(path: Path) -> Path:
 
 
 def _comparable(name: str) -> str:
-    """Return a name with each blank as U+0020, and letters with their accents as one."""
+    """Make each blank U+0020, and letters with their accents one."""
     blanks = "".join(" " if char.isspace() else char for char in name)
     return unicodedata.normalize("NFC", blanks)

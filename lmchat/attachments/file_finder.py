@@ -20,31 +20,31 @@ from lmchat.processes.background import in_thread, run_abandonable
 from lmchat.safe_text import on_one_line
 
 _logger = logging.getLogger(__name__)
-_MOST_LISTED = 5_000  # files and folders that are looked at for one list
-_MOST_MATCHES = 20  # paths that are offered
+_MOST_LISTED = 5_000  # files and folders, for one list
+_MOST_MATCHES = 20  # that are offered
 _LIST_VALID_S = 5.0  # then the list of files is made again
-# beginnings of paths that are completed, as are those with the drive of Windows
+# beginnings of paths that are completed, as are those with a drive of Windows
 _PLACES = tuple(place + slash for place in ("", "~", "..") for slash in ("/", os.sep))
 
 
 class FileFinder:
-    """Fuzzy search for files below a folder; files that `.gitignore` names are left out.
+    """Fuzzy search for files below a folder, without those that `.gitignore` names.
 
-    Each typed letter is a search, so the files are listed only once in `_LIST_VALID_S`.
+    Each letter is a search, so the files are listed once in `_LIST_VALID_S`.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
         self._clock = clock
-        # the newest list, which may still be in the making; None before a search
+        # the newest list, perhaps still in the making
         self._listing: asyncio.Future[Sequence[str]] | None = None
         self._listing_begun_s = 0.0
 
     async def find(self, typed: str) -> tuple[str, ...]:
-        """Return at most `_MOST_MATCHES` paths that match what was typed, the best ones first.
+        """Return at most `_MOST_MATCHES` paths, the best first.
 
         A text that begins with `/`, `~/`, `../` or `C:/` is completed with paths of one folder. Any
-        other text is searched in the list of files below the folder, whose paths are relative.
+        other is searched in the list of files below the folder, whose paths are relative.
         """
         if is_on_network(typed):
             return ()
@@ -55,48 +55,48 @@ class FileFinder:
         if self._listing is None or (self._listing.done() and is_old):
             self._listing = asyncio.ensure_future(run_abandonable(self._list_files))
             self._listing_begun_s = now_s
-        # if the next key cancels this search, the list is still made for the next one
+        # if the next key cancels this search, the list is still made
         listing = await asyncio.shield(self._listing)
         return await _best_matches(listing, typed.replace(os.sep, "/"))
 
     def _list_files(self) -> Sequence[str]:
-        """Names that cannot be printed are left out, and all after `_MOST_LISTED`. Blocks."""
+        """Leave out names that cannot be printed, and all after `_MOST_LISTED`. Blocks."""
         found = walk(self._folder, most_entries=_MOST_LISTED)
         if found.dropped_count:
             _logger.warning("%d ignore files were too slow to follow", found.dropped_count)
         return [
             path
             for path, entry in found.files
-            # `DirEntry.is_file` raises an error for links in a circle
+            # `DirEntry.is_file` raises for links in a circle
             if _can_be_shown(path) and os.path.isfile(entry)  # noqa: PTH113
         ]
 
 
 def _can_be_shown(name: str) -> bool:
-    """Whether a name has nothing that a terminal would not show, such as a line end."""
+    """Whether a terminal would show all of a name: not a line end."""
     return on_one_line(name) == name
 
 
 @in_thread
 def _completions(folder: Path, typed: str) -> tuple[str, ...]:
-    """Return at most `_MOST_MATCHES` paths in the folder of the typed path that begin with it.
+    """Return at most `_MOST_MATCHES` paths of one folder that begin with the typed one, by name.
 
-    They are sorted by name. A relative path begins at `folder`. Paths of folders end with a slash
-    as typed. Hidden files are offered once their dot is typed.
+    A relative path begins at `folder`. Folders end with the slash as typed. Hidden files are
+    offered once their dot is typed.
     """
     end = max(typed.rfind("/"), typed.rfind(os.sep)) + 1
     parent, name_start = typed[:end], typed[end:]
-    # an absolute path after the `/` operator takes the place of `folder`
+    # an absolute path takes the place of `folder`
     searched_folder = folder / os.path.expanduser(parent)  # noqa: PTH111 - Path may raise
     wanted_start = normalized("NFC", name_start)
     names: list[str] = []
-    # nothing is found in a folder that is missing or not readable
+    # a folder may be missing or not readable
     with suppress(OSError), os.scandir(existing_path(searched_folder)) as entries:
         for entry in islice(entries, _MOST_LISTED):
             is_offered = bool(name_start) or not entry.name.startswith(".")
             is_wanted = normalized("NFC", entry.name).startswith(wanted_start)
             if is_offered and is_wanted and _can_be_shown(entry.name):
-                # `DirEntry.is_dir` raises an error for links in a circle
+                # `DirEntry.is_dir` raises for links in a circle
                 is_folder = os.path.isdir(entry)  # noqa: PTH112
                 names.append(entry.name + parent[-1] if is_folder else entry.name)
     return tuple(parent + name for name in sorted(names)[:_MOST_MATCHES])
@@ -104,12 +104,12 @@ def _completions(folder: Path, typed: str) -> tuple[str, ...]:
 
 @in_thread
 def _best_matches(paths: Sequence[str], typed: str) -> tuple[str, ...]:
-    """Return the paths that match what was typed, at most `_MOST_MATCHES`, the best first."""
+    """Return at most `_MOST_MATCHES` paths, the best first."""
     wanted = normalized("NFC", typed)
-    ranks: dict[str, tuple[int, int, str]] = {}  # smaller is better
+    ranks: dict[str, tuple[int, int, str]] = {}  # less is better
     for path in paths:
         match = fuzzy_match(wanted, normalized("NFC", path))
         if match is not None:
-            # scores are rounded: if two are about equal, the shorter path comes first
+            # rounded: of two about equal, the shorter path comes first
             ranks[path] = (-ceil(match.score), len(path), path)
     return tuple(nsmallest(_MOST_MATCHES, ranks, key=lambda path: ranks[path]))

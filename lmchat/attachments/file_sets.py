@@ -26,11 +26,11 @@ from lmchat.safe_text import safe_line
 from lmchat.units import breakable, counted, size_text, whole_number
 
 MOST_UNASKED = 50  # files that are attached without a question
-_MOST_ATTACHED = 100  # files of one folder or pattern
-_MOST_BYTES = 8_000_000  # of all these files together; a request may have 10 MB
+_MOST_ATTACHED = 100  # of one folder or pattern
+_MOST_BYTES = 8_000_000  # together; a request may have 10 MB
 _MOST_ENTRIES = 50_000  # files and folders that are looked at
 _MOST_NAME_CHARS = 200
-_SIGNS = frozenset("*?[")  # a name with one of these is a pattern
+_SIGNS = frozenset("*?[")  # of patterns
 _NARROWER = "Name a folder or a pattern with fewer files, such as src/*.py."
 
 
@@ -38,29 +38,27 @@ class SetName(Struct, frozen=True, kw_only=True):
     """A name that means several files, such as `notes/` or `src/**/*.py`."""
 
     typed: str
-    start: str  # the part before the pattern, as it was typed: `src/`
-    folder: Path  # that this part names
-    pattern: tuple[str, ...]  # steps of the path below this folder: `**` and `*.py`
+    start: str  # as typed, before the pattern: `src/`
+    folder: Path  # of that part
+    pattern: tuple[str, ...]  # steps of the path below it: `**` and `*.py`
 
 
 class FileSet(Struct, frozen=True, kw_only=True):
-    """Text files, sorted by their names, which are paths that begin as the user typed them."""
+    """Text files, sorted by their names, which begin as the user typed them."""
 
     files: Sequence[Attachment]
-    left_out_count: int  # files that are not text, or too long
-    walk_note: str  # what the walk through the folder could not do, or ""
+    left_out_count: int  # no text, or too long
+    walk_note: str  # what the walk could not do
 
     @property
     def tokens(self) -> int:
-        """These are estimated."""
         return sum(file.part.tokens for file in self.files)
 
     @property
     def words(self) -> str:
-        """Number, size and tokens of the files, as `3 files, 12 kB, ~3 020 tokens`.
+        """Write `3 files, 12 kB, ~3 020 tokens`.
 
-        The blanks in figures are ordinary ones, not no-break ones (`GAP`), as in all that commands
-        print.
+        With ordinary blanks in figures, as in all that commands print.
         """
         size = size_text(sum(file.part.size for file in self.files))
         estimate = whole_number(self.tokens, is_estimated=True)
@@ -72,21 +70,21 @@ class FileSet(Struct, frozen=True, kw_only=True):
         return words
 
     def needs_consent(self, window: int | None) -> bool:
-        """Whether there are many files, or they fill half of the `window`, which is in tokens."""
+        """Whether there are many files, or they fill half of the `window` in tokens."""
         fills_window = window is not None and self.tokens > window / 2
         return len(self.files) > MOST_UNASKED or fills_window
 
 
 @in_thread
 def parse_set_name(name: str, folder: Path) -> SetName | None:
-    """Return what a typed name means if it means several files; None if it names one.
+    """Return None for the name of one file.
 
-    A relative name begins at `folder`. A name with the signs of a pattern names one file if this
-    file exists.
+    A relative name begins at `folder`. A name with signs of a pattern names one file if that
+    exists.
     """
     full_path = existing_path(folder / expanded_path(name))
     if os.path.isdir(full_path):  # noqa: PTH112 - Path.is_dir may raise
-        # `start`: names of the files begin with what was typed, but those of `.` have no `./`
+        # names of files begin as typed, but those of `.` have no `./`
         start = "" if name.rstrip("/") == "." else f"{name.rstrip('/')}/"
         return SetName(typed=name, start=start, folder=full_path, pattern=(ANY_FOLDERS,))
     steps = name.split("/")
@@ -101,10 +99,10 @@ def parse_set_name(name: str, folder: Path) -> SetName | None:
 
 @in_thread
 def read_set(name: SetName) -> FileSet:
-    """Read the text files that a name means; the name of each file begins as the user typed it.
+    """Read text files; each name begins as the user typed it.
 
     Links are not followed; hidden files and those that `.gitignore` names are left out. Raises
-    `FileRefused` if no file is left, if there are too many, or if there is too much to look at.
+    `FileRefused` if no file is left, or if there is too much.
     """
     shown_name = safe_line(name.typed, limit=_MOST_NAME_CHARS)
     found = walk(name.folder, most_entries=_MOST_ENTRIES)
@@ -134,7 +132,7 @@ def read_set(name: SetName) -> FileSet:
 
     if not files:
         problem = f"{shown_name} has no text files."
-        if name.pattern != (ANY_FOLDERS,):  # else the name is that of a folder
+        if name.pattern != (ANY_FOLDERS,):  # else that of a folder
             problem = f"No text file fits {shown_name}."
         hint = "Hidden files, links and those of .gitignore do not count. Check the name."
         raise FileRefused(problem, hint=hint)
@@ -147,7 +145,7 @@ def read_set(name: SetName) -> FileSet:
 
 
 def _text_file(name: str, path: Path) -> Attachment | None:
-    """Return a file with this name; None if it is empty, no text, too long, or not readable."""
+    """Return None if it is empty, no text, too long, or not readable."""
     try:
         data = read_plain(path, max_bytes=MAX_TEXT_BYTES)
     except OSError:

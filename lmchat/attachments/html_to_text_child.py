@@ -15,7 +15,7 @@ from lxml.html import HTMLParser, document_fromstring
 
 from lmchat.processes.child import answer_parent, limit_memory
 
-MAX_TEXT_CHARS = 1_000_001  # one more than an attached text may have: a cut text is refused
+MAX_TEXT_CHARS = 1_000_001  # one more than is allowed: a cut text is refused
 _MAX_MEMORY_BYTES = 1_000_000_000  # an article of 10 MB takes 400 MB, a hostile table far more
 _UNSEEN = ("script", "style", "template", "iframe", "object", "svg", "canvas")
 _CODE_STYLE = HtmlElement(
@@ -24,7 +24,7 @@ _CODE_STYLE = HtmlElement(
 
 
 def main() -> None:
-    """A page that needs more memory than `_MAX_MEMORY_BYTES` ends this process (only on Linux)."""
+    """Answer; more memory than `_MAX_MEMORY_BYTES` ends this process (only on Linux)."""
     limit_memory(_MAX_MEMORY_BYTES)
     answer_parent(_answer)
 
@@ -32,8 +32,7 @@ def main() -> None:
 def _answer(page: bytes, send: Callable[[bytes], None]) -> None:
     """Send the text of a page, as a browser without scripts shows it, in UTF-8.
 
-    `page` is in UTF-8 too, whatever charset it names: the parent has decoded it. This may take very
-    long.
+    `page` is in UTF-8 too, whatever charset it names. This may take very long.
     """
     try:
         tree = document_fromstring(page, parser=HTMLParser(encoding="utf-8"))
@@ -49,9 +48,9 @@ def _answer(page: bytes, send: Callable[[bytes], None]) -> None:
 
 
 def _flatten_code(tree: PageElement) -> None:
-    """If the lines of a `<pre>` were in an element such as `<code>`, inscriptis would join them."""
+    """Keep the lines of a `<pre>`: within `<code>` or another element, inscriptis joins them."""
     for code in list(tree.iter("pre")):
-        for line_break in code.iter("br"):  # `text_content` would leave it out
+        for line_break in code.iter("br"):  # `text_content` leaves it out
             line_break.tail = "\n" + (line_break.tail or "")
         text = code.text_content()
         code.clear(keep_tail=True)

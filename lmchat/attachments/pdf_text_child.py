@@ -13,16 +13,16 @@ from lmchat.extras import install_command
 from lmchat.processes.child import answer_parent, limit_memory
 from lmchat.units import breakable, counted, whole_number
 
-_MAX_MEMORY_BYTES = 2_000_000_000  # the largest PDF that is attached has 100 MB
-_MOST_CHARS = 1_000_000  # an attached text of more bytes is refused
-_FEW_CHARS = 100  # on a page with an image: what a scanner or a court adds to each page
-_MOST_FIELDS = 10_000  # of a form, with those that only group others
+_MAX_MEMORY_BYTES = 2_000_000_000  # an attached PDF has at most 100 MB
+_MOST_CHARS = 1_000_000  # a text of more bytes is refused
+_FEW_CHARS = 100  # on a page with an image: what a scanner or a court adds
+_MOST_FIELDS = 10_000  # of a form, groups included
 _MOST_LEVELS = 50  # of fields in fields
-_MOST_NAMED = 10  # pages, rows of pages, or files that are named
+_MOST_NAMED = 10  # pages, rows of pages, or files
 _PUSH_BUTTON = 1 << 16  # flag of a button without a value
 _INHERITED = ("/FT", "/V", "/Opt", "/Ff")  # values of a field that its parent may have
 _NO_COMMENTS = ("/Link", "/Popup")  # a popup shows the comment of another one
-# codes that fonts of TeX give for letters that they do not name, and halves of characters
+# codes that fonts of TeX give for letters without a name, and halves of characters
 _NO_LETTERS = dict.fromkeys(
     {*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000)} - {*b"\t\n"},
     "\N{REPLACEMENT CHARACTER}",
@@ -39,7 +39,7 @@ class PdfText(msgspec.Struct, frozen=True):
 
 
 def main() -> None:
-    """Each answer is a `PdfText` as JSON."""
+    """Answer with a `PdfText` as JSON."""
     limit_memory(_MAX_MEMORY_BYTES)
     answer_parent(_answer)
 
@@ -49,7 +49,7 @@ def _answer(data: bytes, send: Callable[[bytes], None]) -> None:
 
 
 def pdf_text(data: bytes) -> PdfText:
-    """This may take very long; it ends with the page after which the text exceeds `_MOST_CHARS`."""
+    """This may take very long; it ends once the text exceeds `_MOST_CHARS`."""
     from pypdf import PdfReader  # noqa: PLC0415 - an extra; the parent imports this module, too
     from pypdf.errors import DependencyError  # noqa: PLC0415 - see above
 
@@ -130,7 +130,7 @@ def _read(reader: Any) -> PdfText:
 
 
 def _has_image(page: Any) -> bool:
-    """What is damaged counts as none."""
+    """Count what is damaged as none."""
     try:
         objects = _value(_value(page.get("/Resources", {})).get("/XObject", {}))
         return any(_value(each).get("/Subtype") == "/Image" for each in objects.values())
@@ -139,7 +139,7 @@ def _has_image(page: Any) -> bool:
 
 
 def _comments(page: Any, files: list[str], widgets: list[Any]) -> Iterator[str]:
-    """Yield the comments of a page, as `Comment: Too long`; collect names of files, and widgets.
+    """Yield comments, as `Comment: Too long`; collect names of files, and widgets.
 
     Some programs write such comments on the lines of a form. Raises any error if they are damaged.
     """
@@ -157,15 +157,15 @@ def _comments(page: Any, files: list[str], widgets: list[Any]) -> Iterator[str]:
 
 
 def _named(names: Sequence[str]) -> str:
-    """Return the first names of a list, with a mark for the others."""
+    """Write the first names, with a mark for the others."""
     return ", ".join([*names[:_MOST_NAMED], *(["…"] if len(names) > _MOST_NAMED else [])])
 
 
 def _pages(numbers: Sequence[int], page_count: int, verb: str, verb_of_many: str) -> str:
-    """Return how many pages something is said of, and which: `2 of 4 pages have no text: 2, 4`."""
+    """Write how many pages, and which: `2 of 4 pages have no text: 2, 4`."""
     if not numbers:
         return ""
-    # the pages of a row have the same distance from their indices
+    # pages of a row have the same distance from their indices
     rows = [
         [number for _, number in row]
         for _, row in groupby(enumerate(numbers), key=lambda item: item[1] - item[0])
@@ -176,7 +176,7 @@ def _pages(numbers: Sequence[int], page_count: int, verb: str, verb_of_many: str
 
 
 def _root(reference: Any) -> Any:
-    """Return the field above all others that a widget belongs to.
+    """Return the uppermost field above a widget.
 
     Programs that join PDFs leave such fields out of the form; viewers show them.
     """
@@ -189,12 +189,12 @@ def _root(reference: Any) -> Any:
 
 
 def _form_lines(roots: Sequence[Any]) -> Iterator[str]:
-    """Yield the fields of a form as lines: `Name: Ada`; the value may be empty.
+    """Yield lines `Name: Ada`; the value may be empty.
 
-    Raises any error for a damaged form, and `ValueError` for one with too many fields.
+    Raises any error for a damaged form, and `ValueError` for too many fields.
     """
     seen: set[int] = set()  # numbers of fields, which may lead to each other
-    # field, name of those above it, values that it inherits, and its level
+    # field, name of those above, inherited values, level
     left: list[tuple[Any, str, Mapping[str, Any], int]]
     left = [(field, "", {}, 0) for field in reversed(roots)]
     while left:
@@ -219,9 +219,9 @@ def _form_lines(roots: Sequence[Any]) -> Iterator[str]:
 
 
 def _field_text(values: Mapping[str, Any]) -> str:
-    """Return the value of a field as it is shown; of a choice, those that are chosen."""
+    """Return a value as it is shown; of a choice, what is chosen."""
     value = _value(values["/V"])
-    if value is None:  # a button that is not pressed has none
+    if value is None:  # a button that is not pressed
         return "Off" if _value(values["/FT"]) == "/Btn" else ""
     if _value(values["/FT"]) == "/Sig":
         return "signed"
@@ -234,18 +234,18 @@ def _field_text(values: Mapping[str, Any]) -> str:
 
 
 def _text(reference: Any) -> str:
-    """Return a text, the name of a state of a button, or the text of a stream."""
+    """Return a text, the name of a button's state, or the text of a stream."""
     value = _value(reference)
     if hasattr(value, "get_data"):
         value = value.get_data()
     if isinstance(value, bytes):
         value = value.decode("latin-1")
-    # the name of a state begins with a slash, as `/Yes`; a text may do so, too
+    # a state begins with a slash, as `/Yes`; a text may, too
     is_name = type(value).__name__ == "NameObject"
     text = str(value).removeprefix("/") if is_name else str(value)
     return text.replace("\r\n", "\n").replace("\r", "\n").translate(_NO_LETTERS)
 
 
 def _value(reference: Any) -> Any:
-    """Return what a reference of pypdf leads to; any other value is returned unchanged."""
+    """Follow a reference of pypdf; return any other value."""
     return reference.get_object() if hasattr(reference, "get_object") else reference

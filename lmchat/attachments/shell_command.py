@@ -1,8 +1,8 @@
-"""A command of the user's shell, which runs without a terminal and ends with lmchat.
+"""A command of the user's shell, without a terminal.
 
-The command runs in a process group of its own, or in a job of Windows, which ends with the command,
-after a time limit, and when lmchat stops the command or ends itself. The command has no input and
-no controlling terminal, so no program in it can ask for a password.
+It runs in a process group of its own, or in a job of Windows, which ends with it, after a time
+limit, and with lmchat. It has no input and no controlling terminal, so no program in it can ask for
+a password.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from lmchat.units import breakable, size_text
 TIME_LIMIT_S = 60.0
 MAX_OUTPUT_BYTES = 200_000  # at the end of an output, which are kept
 _TERMINATE_S = 1.0  # from SIGTERM to SIGKILL
-_INNER_BYTES = bytes(range(0x80, 0xC0))  # of a character in UTF-8, which has begun before them
-_MAX_NAME_CHARS = 24  # of the command in the name of its file, which also says how it ended
+_INNER_BYTES = bytes(range(0x80, 0xC0))  # of a character in UTF-8, behind its first
+_MAX_NAME_CHARS = 24  # of the command in the name of its file, with how it ended
 
 
 class ShellCommand:
-    """A command of the user's shell: `run` runs it, `stop` ends it earlier."""
+    """`run` runs it, `stop` ends it earlier."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class ShellCommand:
     ) -> None:
         """The command gets `environ` without lmchat's own variables.
 
-        `shell` is a program that runs the argument after `-c`, or `cmd`; empty: the user's shell.
+        `shell` is a program that runs the argument after `-c`, or `cmd`; "" is the user's shell.
         Raises `WrongUse` if the command contains characters that cannot be seen.
         """
         if safe_text(command) != command:
@@ -50,36 +50,35 @@ class ShellCommand:
         self.command = command
         self._shell = shell
         self._time_limit_s = time_limit_s
-        self.output = bytearray()  # the end of the output and of the errors, as they came
-        self.left_out_bytes = 0  # those that came before `output`
-        # `stopped` or `stopped after 60 s` if lmchat ends the command
+        self.output = bytearray()  # the end of output and errors, as they came
+        self.left_out_bytes = 0  # before `output`
+        # `stopped` or `stopped after 60 s` if lmchat ends it
         self.stopped_words = ""
         self._environment = environment_for_others(environ)
         self._child: ChildProcess | None = None  # the shell
 
     @property
     def ending(self) -> str:
-        """How the command has ended: `stopped_words`, or its exit code as shells report it.
+        """How it has ended: `stopped_words`, or its exit code as shells report it.
 
-        Empty if it never ran.
+        "" if it never ran.
         """
         code = self._child.exit_code if self._child is not None else None
         if code is None or self.stopped_words:
             return self.stopped_words
-        # Python reports the end by signal 9 as -9, shells as 137
+        # Python reports signal 9 as -9, shells as 137
         return f"exit code {code if code >= 0 else 128 - code}"
 
     async def run(self) -> None:
-        """Run the command, and return when it and its process group have ended.
+        """Run the command until it and its process group have ended.
 
         Cancelling ends them, too. Raises `LMChatError` if the command cannot start.
         """
         with output_pipe(self._receive) as output:
             child = self._child = await self._start(output)
-            if self.stopped_words:  # `stop` was called while it was starting
+            if self.stopped_words:  # `stop` came while it was starting
                 child.stop(_TERMINATE_S)
-            # the end of the output is not waited for: a program that has left the process group may
-            # hold the pipe open
+            # not waited for: a program that has left the group may hold the pipe open
             try:
                 async with asyncio.timeout(self._time_limit_s):
                     await child.wait()
@@ -88,7 +87,7 @@ class ShellCommand:
                 child.stop(_TERMINATE_S)
                 await child.wait()
             finally:
-                # if this is cancelled, as when lmchat ends, the command is killed at once
+                # cancelled, as when lmchat ends, it is killed at once
                 if child.exit_code is None:
                     child.kill()
                 await child.wait()
@@ -101,7 +100,7 @@ class ShellCommand:
         self.left_out_bytes += surplus
 
     async def _start(self, output: int) -> ChildProcess:
-        """The command writes into `output`. Raises `LMChatError`."""
+        """Raises `LMChatError`."""
         program = self._shell_program()
         argv, shell = [program, "-c", self.command], None
         if not program or Path(program).stem.lower() == "cmd":  # the system knows what these take
@@ -124,8 +123,8 @@ class ShellCommand:
     def _shell_program(self) -> str:
         """Return the path of the shell, or "" for that of the system; raises `LMChatError`."""
         if not self._shell:
-            # only an absolute path in $SHELL is used: no folder is searched for a name; on Windows,
-            # $SHELL is that of another system
+            # only an absolute $SHELL: no folder is searched; on Windows, it is that of another
+            # system
             return "" if IS_WINDOWS else find_program(self._environment.get("SHELL", ""), "")
         search_path = self._environment.get("PATH", os.defpath)
         program = find_program(str(expanded_path(self._shell)), search_path)
@@ -136,21 +135,17 @@ class ShellCommand:
         return program
 
     def stop(self) -> None:
-        """Begin to end the command and its process group; `run` returns when they have ended.
-
-        If `run` is still starting the command, it ends the command as soon as it has started.
-        """
+        """Begin to end the command and its group, or as soon as it has started."""
         self.stopped_words = "stopped"
         if self._child is not None:
             self._child.stop(_TERMINATE_S)
 
 
 def output_attachment(command: ShellCommand) -> Attachment:
-    """Return a text file with a command that has ended, its output, and how it has ended.
+    """Write an ended command as a terminal shows it: after `$`, then the output.
 
-    It looks like the text of a terminal: the command after `$`, then the output. The last line says
-    in brackets how the command has ended; another one may say how much was left out, or that the
-    output is no text.
+    The last line says in brackets how it has ended; another may say how much was left out, or that
+    the output is no text.
     """
     name = f"$ {safe_line(command.command, limit=_MAX_NAME_CHARS)}"
     if command.ending != "exit code 0":
@@ -176,6 +171,6 @@ def _printed_text(output: bytes) -> str:
     if not IS_WINDOWS:
         return decoded_text(output)
     try:
-        return codecs.utf_8_decode(output)[0]  # without the beginning of a character at its end
+        return codecs.utf_8_decode(output)[0]  # without half a character at its end
     except UnicodeDecodeError:
         return output.decode("oem", "replace")

@@ -1,6 +1,6 @@
 """Pages of the web as files for a prompt; the user is asked before a host is contacted.
 
-Pages are fetched within limits, and without cookies, scripts or passwords.
+They are fetched within limits, without cookies, scripts or passwords.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from lmchat.servers.endpoint import DEFAULT_PORTS, Endpoint, bracketed
 from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, body_chunks
 from lmchat.servers.http.network_errors import errors_as_unavailable
 
-MAX_PAGE_BYTES = 10_000_000  # also after it was decompressed
-_FETCH_S = 30.0  # for a page, with its conversion to text
+MAX_PAGE_BYTES = 10_000_000  # also decompressed
+_FETCH_S = 30.0  # for a page, with its conversion
 _CONVERT_S = 20.0  # an article of 10 MB takes 9 s on a slow machine
 _MOST_REDIRECTS = 10
 _MAX_ADDRESS_CHARS = 2000
 _MAX_NAME_CHARS = 200
-_MAX_TYPE_CHARS = 60  # of the type of a page in a message
+_MAX_TYPE_CHARS = 60  # of its type in a message
 _CHILD = "lmchat.attachments.html_to_text_child"
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
-# pages that are attached as they are, each with the language of its code fence
+# attached as they are, with the language of the code fence
 _TEXT_TYPES = {
     "text/plain": "",
     "text/markdown": "markdown",
@@ -46,7 +46,7 @@ _VALID_PORTS = range(1, 65536)
 _HOST = re.compile(r"[a-z0-9._:-]+")  # a name in ASCII, or an IP address
 _REDIRECTS = (301, 302, 303, 307, 308)
 _OK = 200
-# codecs of Python for names of hosts: a page of 1 MB would take them minutes
+# codecs of Python for names of hosts: 1 MB takes them minutes
 _HOST_NAME_CODECS = ("idna", "punycode")
 _HEADERS = {
     "Accept": "text/html, text/markdown, text/plain, application/json;q=0.9, */*;q=0.1",
@@ -59,21 +59,21 @@ _IN_BROWSER = "Open the address in a browser, and attach what you save there."
 
 
 class PageAddress(Struct, frozen=True, kw_only=True):
-    """An address without user name, password and fragment, as it is requested."""
+    """As it is requested: without user name, password and fragment."""
 
     url: str  # ASCII: other letters are escaped
     scheme: str
-    host: str  # ASCII, in lower case, without brackets around IPv6 addresses
+    host: str  # ASCII, lower case, no brackets around IPv6
     port: int
-    origin: str  # without a path, as a question names it
+    origin: str  # without a path, for a question
 
 
-# whether a page may be fetched from the host of an address
+# may a page be fetched from this host?
 Ask = Callable[[PageAddress], Awaitable[bool]]
 
 
 def is_page_address(text: str) -> bool:
-    """Whether a text is one http or https address; it may still be a wrong one."""
+    """Whether a text is one http(s) address, perhaps a wrong one."""
     return _ADDRESS.fullmatch(text.strip()) is not None
 
 
@@ -85,31 +85,29 @@ def not_allowed(address: PageAddress) -> EndpointNotAllowed:
 
 
 async def refuse_host(address: PageAddress) -> bool:
-    """Raise `EndpointNotAllowed`; commands use this as `ask`, since they do not ask the user."""
+    """Raise `EndpointNotAllowed`: the `ask` of commands, which do not ask the user."""
     raise not_allowed(address)
 
 
 class WebPages:
-    """Fetches pages and turns them into text; remembers which hosts the user has allowed."""
+    """Fetches pages as text; remembers which hosts the user has allowed."""
 
     def __init__(self, allowed_hosts: Iterable[str], ca_file: str = "") -> None:
         """Raises `EndpointNotAllowed` for a wrong entry of `allowed_hosts`."""
         self._allow_list = AllowList(allowed_hosts)
         self._ca_file = ca_file
-        # session, scheme, host and port of each question to which the user has agreed
+        # session, scheme, host and port that the user has allowed
         self._consents: set[tuple[str, str, str, int]] = set()
 
     async def attachment(self, text: str, session_id: str, ask: Ask) -> Attachment:
-        """Fetch the page at the address `text`; return its text, named by the final address.
+        """Fetch the page at an address; return its text, named by the final address.
 
         `ask` is called before the first request to each scheme, host and port, also of redirects,
-        unless the configuration allows them, or the user has allowed them for this session.
+        unless the configuration or the user allows them for this session.
 
-        Raises:
-            WrongUse: it is no http(s) address, or redirects to what is none.
-            EndpointNotAllowed: the user refused.
-            ServerUnavailable: nothing answers, or not in time.
-            FileRefused: the answer is no page that can be attached.
+        Raises `WrongUse` for what is no http(s) address, also of a redirect; `EndpointNotAllowed`
+        if the user refuses; `ServerUnavailable` if nothing answers in time; `FileRefused` for a
+        page that cannot be attached.
         """
         address = _parse(text)
         for _ in range(_MOST_REDIRECTS + 1):
@@ -126,7 +124,7 @@ class WebPages:
                 problem = f"{address.origin} did not send the page within {_FETCH_S:.0f} s."
                 raise ServerUnavailable(problem, kind="timeout", hint="Try again later.") from None
             except ServerUnavailable as error:
-                # the hint of an error of no special kind is about model servers
+                # its hint is about model servers
                 if error.kind == ServerUnavailable.kind:
                     error.hint = "Check the address and the network."
                 raise
@@ -137,10 +135,10 @@ class WebPages:
         raise FileRefused(problem, hint="Check the address in a browser.")
 
     async def _fetch(self, address: PageAddress) -> Attachment | PageAddress:
-        """Request an address over a new connection, so that no cookie or open connection is left.
+        """Request an address over a new connection, so that no cookie or connection is left.
 
-        If the host redirects, return the new address, as the user may have to be asked about it.
-        Raises `ServerUnavailable`, and what `_read` and `_parse` raise.
+        A redirect is returned, as the user may have to be asked. Raises `ServerUnavailable`, and
+        what `_read` and `_parse` raise.
         """
         endpoint = Endpoint(scheme=address.scheme, host=address.host, port=address.port)
         timeout = httpx.Timeout(_FETCH_S, connect=CONNECT_ELSEWHERE_S)
@@ -164,10 +162,9 @@ class WebPages:
 
 
 async def _move_location(response: httpx.Response) -> None:
-    """Hook of the client: move the address of a redirect to the extensions of the response.
+    """Move the address of a redirect to the extensions of the response.
 
-    Otherwise, httpx parses it even if it does not follow redirects, and fails if it does not know
-    the scheme.
+    httpx would parse it even if it does not follow it, and fail at an unknown scheme.
     """
     response.extensions["location"] = response.headers.pop("Location", "")
 
@@ -175,7 +172,7 @@ async def _move_location(response: httpx.Response) -> None:
 def _parse(text: str, base_url: str = "") -> PageAddress:
     """Read an address as it will be requested; a relative one begins at `base_url`.
 
-    Raises `WrongUse` for an address that is not http(s) or has a user name or password.
+    Raises `WrongUse` if it is not http(s) or has a user name or password.
     """
     no_address = WrongUse("This is not the address of a page.", hint="Check it.")
     if len(text) > _MAX_ADDRESS_CHARS:
@@ -183,9 +180,9 @@ def _parse(text: str, base_url: str = "") -> PageAddress:
         raise WrongUse(problem, hint=_IN_BROWSER)
     try:
         url = httpx.URL(base_url).join(text.strip()).copy_with(fragment=None)
-        # `url.host` decodes Punycode, and raises an error if it is wrong
+        # `url.host` decodes Punycode, and raises if it is wrong
         host = url.raw_host.decode() if url.host else ""
-    except (httpx.InvalidURL, ValueError):  # the text of the error may quote a password
+    except (httpx.InvalidURL, ValueError):  # its text may quote a password
         raise no_address from None
     if url.scheme not in DEFAULT_PORTS or not host:
         problem = "Only pages with http:// or https:// can be attached."
@@ -201,10 +198,10 @@ def _parse(text: str, base_url: str = "") -> PageAddress:
 
 
 async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
-    """No more than `MAX_PAGE_BYTES` and one step of decompression are in memory at any time.
+    """Hold no more than `MAX_PAGE_BYTES` and one step of decompression in memory.
 
-    Raises `FileRefused` for an error of the host, and for a page that is too large, or neither HTML
-    nor text.
+    Raises `FileRefused` for an error of the host, and for what is too large, or neither HTML nor
+    text.
     """
     if response.status_code != _OK:
         problem = f"{address.origin} answered with status {response.status_code}."
@@ -224,13 +221,13 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
     except httpx.DecodingError as error:
         raise FileRefused(f"The page cannot be read: {error}.", hint=_IN_BROWSER) from None
 
-    # the header names the charset, or else the page may do so; if none can be used, it is guessed
+    # named by the header, else by the page, else guessed
     charset = _CHARSET.search(response.headers["Content-Type"].encode())
     if charset is None and media_type in _HTML_TYPES:
         charset = _CHARSET_OF_HTML.search(content, 0, _HEAD_BYTES)
     text = None
     if charset is not None:
-        with suppress(LookupError, UnicodeError):  # an unknown charset, or a wrong one
+        with suppress(LookupError, UnicodeError):  # unknown or wrong
             codec = codecs.lookup(charset[1].decode()).name
             # no page is written in a codec for names of hosts
             text = content.decode("utf-8" if codec in _HOST_NAME_CODECS else codec)
@@ -241,9 +238,9 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
     if not text.strip():
         hint = "Open it in a browser: scripts may write its text."
         raise FileRefused("The page has no text.", hint=hint)
-    # before the cut: shorter line ends would make a text that was cut short enough to be accepted
+    # before the cut: shorter line ends would let a cut text be accepted
     text = text.replace("\r\n", "\n")
-    text = without_controls(text[: MAX_TEXT_BYTES + 1])  # a text of this length is refused below
+    text = without_controls(text[: MAX_TEXT_BYTES + 1])  # refused below
     return text_attachment(
         safe_line(address.url, limit=_MAX_NAME_CHARS),
         media_type if media_type in _TEXT_TYPES else "text/plain",
