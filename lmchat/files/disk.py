@@ -1,7 +1,4 @@
-"""Bounded reads, atomic writes, logs of other programs, and words for their errors.
-
-Every function blocks.
-"""
+"""Bounded reads, atomic writes, logs of other programs, and words for their errors."""
 
 from __future__ import annotations
 
@@ -25,12 +22,12 @@ except ImportError:  # Windows
 
 # more than any file that lmchat writes
 MAX_BYTES = 16 * 1024 * 1024
-# One bit each; one that this system lacks is 0. Programs that lmchat starts do not inherit the
-# file, and Windows does not change its line ends.
+# 0 for a flag that this system lacks. Started programs do not inherit the file, and Windows does
+# not change its line ends.
 OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOINHERIT", "O_BINARY"))
-# opens a pipe without waiting until another program writes to it
+# opens a pipe without waiting for its writer
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)
-# characters of a file's name in that of its temporary file; file systems usually allow 255 bytes
+# of a name, in that of its temporary file; file systems usually allow 255 bytes
 _MAX_NAME_CHARS = 50
 _USUAL_MODE = 0o666  # before the user's umask
 OWNER_ONLY = 0o600  # no other user may read it
@@ -40,21 +37,21 @@ _FREE_S = 1.0  # in which a virus scanner, an indexer or a reader closes a file
 
 
 def system_error(code: int, path: Path | str) -> OSError:
-    """Return the error of a file for a code of `errno`, as `FileNotFoundError` for `ENOENT`."""
+    """Make the error for a code of `errno`, as `FileNotFoundError` for `ENOENT`."""
     return OSError(code, os.strerror(code), str(path))
 
 
 def open_plain(path: Path, *, may_stream: bool = False) -> IO[bytes]:
     """Open a regular file for reading; raises `OSError`, also for a folder, a pipe or a device.
 
-    With `may_stream`, a pipe or device is opened too, as in `--config <(pass lmchat)`; opening a
-    pipe then waits until another program writes to it.
+    With `may_stream`, a pipe or device is opened too, as in `--config <(pass lmchat)`; that waits
+    for the pipe's writer.
     """
     flags = OPEN_FLAGS
     if not may_stream:
-        flags |= NO_WAIT  # a pipe is then opened at once, and refused below
+        flags |= NO_WAIT  # a pipe is opened at once, and refused below
     try:
-        # `open` itself refuses a folder, and closes it
+        # `open` refuses a folder, and closes it
         file = open(path, "rb", opener=lambda name, mode: os.open(name, mode | flags))  # noqa: SIM115
     except PermissionError:
         if path.is_dir():  # as Windows refuses one
@@ -72,7 +69,7 @@ def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = Fal
         status = os.fstat(file.fileno())
         if stat.S_ISREG(status.st_mode) and status.st_size > max_bytes:
             raise system_error(errno.EFBIG, path)
-        data = file.read(max_bytes + 1)  # one byte more shows that there are too many
+        data = file.read(max_bytes + 1)  # one more shows that there are too many
     if len(data) > max_bytes:  # a pipe or device has no size; a file may have grown
         raise system_error(errno.EFBIG, path)
     return data
@@ -81,8 +78,8 @@ def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = Fal
 def expanded_path(name: str) -> Path:
     """Replace `~` by a home folder.
 
-    Raises `FileRefused` for the home folder of an unknown user, on Windows for a name with a colon,
-    and as `current_folder` does for a relative path.
+    Raises `FileRefused` for the home of an unknown user, on Windows for a name with a colon; as
+    `current_folder` for a relative path.
     """
     try:
         path = Path(name).expanduser()
@@ -111,9 +108,8 @@ def current_folder() -> Path:
 def write_atomically(path: Path, data: str | bytes | Iterable[bytes]) -> None:
     """Replace or create a file; readers see its old or its new content, never half of it.
 
-    A missing folder is made. If `path` is a link, the file that the link leads to is replaced. A
-    new file is for its owner only; a replaced one keeps its mode. Raises `OSError`; the old file is
-    then untouched.
+    A missing folder is made. The target of a link is replaced. A new file is for its owner only; a
+    replaced one keeps its mode. Raises `OSError`; the old file is then untouched.
     """
     ensure_folder(path.parent)
     target = path.resolve()
@@ -132,11 +128,10 @@ def write_atomically(path: Path, data: str | bytes | Iterable[bytes]) -> None:
 def locked(path: Path, *, is_shared: bool = False) -> Iterator[None]:
     """Hold a file while it is read, changed and written; raises `OSError`.
 
-    With `is_shared`, only those wait that do not share it. The lock is on the folder of the file:
-    one on the file itself would stay with the old file when `write_atomically` replaces it. Windows
-    and some network disks lock no folders. On Windows, the lock is on a file beside it, without a
-    lock that is shared; on these disks, the second of two processes wins that change a file at the
-    same time.
+    With `is_shared`, only those wait that do not share it. The lock is on the folder: one on the
+    file would stay with the old file when `write_atomically` replaces it. Windows and some network
+    disks lock no folders. On Windows, the lock is on a file beside it, and none is shared; on these
+    disks, the second of two processes wins.
     """
     ensure_folder(path.parent)
     if fcntl is None and is_shared:
@@ -159,7 +154,7 @@ def locked(path: Path, *, is_shared: bool = False) -> Iterator[None]:
 
 
 def _when_free(change: Callable[[], object]) -> None:
-    """Change a file; on Windows, wait a moment for the end of other programs that have it open."""
+    """Wait a moment, on Windows, for other programs that have the file open."""
     until_s = monotonic() + _FREE_S
     while True:
         try:
@@ -173,8 +168,8 @@ def _when_free(change: Callable[[], object]) -> None:
 
 
 def sync(descriptor: int) -> None:
-    """Wait until the content of an open file survives a power cut; raises `OSError`."""
-    # of macOS, whose `fsync` leaves data in the cache of the disk
+    """Wait until an open file survives a power cut; raises `OSError`."""
+    # macOS, whose `fsync` leaves data in the cache of the disk
     full_sync = getattr(fcntl, "F_FULLFSYNC", None)
     if full_sync is not None:
         with suppress(OSError):  # some network disks refuse it
@@ -184,7 +179,7 @@ def sync(descriptor: int) -> None:
 
 
 def free_name(path: Path, ending: str) -> Path:
-    """Return the path with `.ENDING`, and with a number where a file has that name."""
+    """Add `.ENDING` to the path, and a number where a file has that name."""
     free, number = path.with_name(f"{path.name}.{ending}"), 1
     while os.path.lexists(free):
         number += 1
@@ -193,7 +188,7 @@ def free_name(path: Path, ending: str) -> Path:
 
 
 def free_bytes(places: Iterable[Path]) -> int | None:
-    """Return what is free on the disk of the first of these that exists; None if none does."""
+    """For the disk of the first that exists."""
     import shutil  # noqa: PLC0415 - 5 ms that the first paint does without
 
     for place in places:
@@ -203,10 +198,10 @@ def free_bytes(places: Iterable[Path]) -> int | None:
 
 
 def ensure_folder(folder: Path) -> None:
-    """Make a folder and its missing parents for this user alone; an existing one stays as it is.
+    """Make a folder and its missing parents for this user alone; an existing one stays.
 
-    `Path.mkdir` would make the parents with the mode that the umask leaves. Raises `OSError`, also
-    if a file has the name of the folder.
+    `Path.mkdir` would leave the mode of the parents to the umask. Raises `OSError`, also if a file
+    has the name.
     """
     missing: list[Path] = []
     place = folder
@@ -216,7 +211,7 @@ def ensure_folder(folder: Path) -> None:
                 place.mkdir(mode=_FOLDER_MODE, exist_ok=True)
                 break
             except FileNotFoundError:  # its parent is missing
-                if place.parent == place:  # the root of a drive that does not exist
+                if place.parent == place:  # the root of a missing drive
                     raise
                 missing.append(place)
                 place = place.parent
@@ -236,9 +231,9 @@ def write_new_file(
 ) -> Path:
     """Write a new file, which has its name once it is whole; a missing folder is made.
 
-    A forced replacement keeps the mode of the file. With `may_stream`, a pipe or a device such as
-    `/dev/null` is written to; opening a pipe waits for its reader, and a terminal gets safe text.
-    Raises `FileExists` if the file is not replaced, and `FileRefused` if it cannot be written.
+    A forced replacement keeps the mode. With `may_stream`, a pipe or a device such as `/dev/null`
+    is written to; opening a pipe waits for its reader, and a terminal gets safe text. Raises
+    `FileExists`, or `FileRefused` if it cannot be written.
     """
     try:
         if may_stream and is_stream(path):
@@ -251,7 +246,7 @@ def write_new_file(
             ensure_folder(path.parent)
             _create_at_once(path, text, mode)
     except FileExistsError:
-        # A device or pipe is never replaced: root could replace `/dev/null`.
+        # root could replace `/dev/null`
         if is_forced or path.is_dir():
             message = f"{path} is not a regular file."
             raise FileRefused(message, hint="Choose another name.") from None
@@ -266,7 +261,7 @@ def write_new_file(
 
 
 def is_stream(path: Path) -> bool:
-    """Return whether a path is that of a pipe, a terminal or another device without a size."""
+    """Whether it is a pipe, a terminal or another device without a size."""
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -297,7 +292,7 @@ def _create(path: Path, data: str | bytes | Iterable[bytes], mode: int) -> None:
 
     Raises `OSError`, also if the file exists; nothing is left of a failure.
     """
-    # a lone surrogate has no form in UTF-8 and becomes "?"
+    # a lone surrogate becomes "?"
     content = data.encode(errors="replace") if isinstance(data, str) else data
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, mode)
     try:
@@ -315,20 +310,17 @@ def _create(path: Path, data: str | bytes | Iterable[bytes], mode: int) -> None:
 
 
 def begin_log(path: Path) -> int:
-    """Create a log or empty it; return a descriptor by which a program appends.
-
-    Raises `OSError`.
-    """
+    """Create a log or empty it; return a descriptor that appends. Raises `OSError`."""
     ensure_folder(path.parent)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | OPEN_FLAGS
     return os.open(path, flags, OWNER_ONLY)
 
 
 def empty_log(path: Path) -> None:
-    """Empty a log, if there is one, which a program may be writing. Raises `StoreUnavailable`."""
+    """Empty a log that a program may be writing. Raises `StoreUnavailable`."""
     try:
         with suppress(FileNotFoundError):
-            # a program that has the log open appends, so it continues at the new end
+            # a program that appends continues at the new end
             os.truncate(path, 0)
     except OSError as error:
         raise explain_system_error(error, path) from error
@@ -352,10 +344,10 @@ _REASONS = {
 
 
 def explain_system_error(error: OSError, path: Path) -> StoreUnavailable:
-    """Return the error to show for a file that cannot be used: its reason and the next step."""
+    """Explain why a file cannot be used, and the next step."""
     other_reason = (error.strerror or str(error), PERMISSION)
     reason, hint = _REASONS.get(error.errno or 0, other_reason)
-    # a part of the path is a file; the last name would not show which part
+    # a part of the path is a file; the last name would not show which
     file = path if isinstance(error, NotADirectoryError) else path.name
     return StoreUnavailable(
         f"{file} cannot be used: {reason}.", hint=hint, details=f"{path}: {error}"

@@ -1,7 +1,7 @@
 """Walk through a folder without what `.gitignore` names: files to offer and to attach.
 
-Paths are texts with `/` between the steps. Those of folders in which others are end with `/`, or
-are empty for the folder in which all paths begin.
+Paths are texts with `/` between the steps. Those of folders end with `/`, or are "" for the first
+one.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _Folder = tuple[Path, list[str], list[str]]
 class Walk(NamedTuple):
     """What a walk through a folder has found."""
 
-    files: Sequence[tuple[str, os.DirEntry[str]]]  # each with its relative path
+    files: Sequence[tuple[str, os.DirEntry[str]]]  # with their relative paths
     is_cut: bool
-    is_too_deep: bool  # the path of a folder is longer than the system allows
+    is_too_deep: bool  # for the system
     dropped_count: int  # ignore files that are too long, or whose rules took too long
 
 
 def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.thread_time) -> Walk:
-    """Return all files and links below a folder that are not ignored, those of upper folders first.
+    """Return all files and links below a folder that are not ignored, upper folders first.
 
-    The walk enters neither hidden folders nor links to folders. It ends after `most_entries` files
-    and folders, ignored ones included, and counts as cut then, also if there are no more. Blocks.
+    It enters neither hidden folders nor links to folders. It ends after `most_entries` files and
+    folders, ignored ones included, and counts as cut then, even without more. Blocks.
     """
     found: list[tuple[str, os.DirEntry[str]]] = []
     rule_time = RuleTime(clock)
@@ -47,7 +47,7 @@ def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.t
     if rules is None:
         return Walk((), is_cut=False, is_too_deep=False, dropped_count=rule_time.dropped_count)
     is_too_deep = False
-    # the relative path, empty or with a slash at the end, and its rules
+    # relative path, "" or with a slash at the end, and rules
     folders = deque([("", rules)])
     remaining = most_entries
     while folders and remaining > 0:
@@ -81,8 +81,8 @@ def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.t
 def folders_below(top: Path, *, follows_links: bool = False) -> Iterator[_Folder]:
     """Yield a folder and those below it, each with the names of its folders and its files.
 
-    The caller may change the list of folders, which are entered in its order. This is `os.walk`,
-    which calls itself for each level before Python 3.12. Folders that cannot be read are left out.
+    The caller may change the list of folders, which are entered in its order. `os.walk` calls
+    itself for each level before Python 3.12. Unreadable folders are left out.
     """
     left = [top]
     while left:
@@ -106,13 +106,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _rules_above(folder: Path, rule_time: RuleTime) -> tuple[str, tuple[IgnoreRules, ...] | None]:
     """Return the path of a folder in its repository, and the rules above it; None: it is ignored.
 
-    Outside of a repository, the path is empty.
+    Outside of a repository, the path is "".
     """
     try:
         folder = folder.absolute()
     except FileNotFoundError:  # the current folder was removed
         return "", ()
-    # Path.exists would raise an error for a folder that may not be entered
+    # Path.exists raises for a folder that may not be entered
     roots = (place for place in (folder, *folder.parents) if os.path.exists(place / ".git"))  # noqa: PTH110
     root = next(roots, folder)
     rules: list[IgnoreRules] = []
@@ -126,9 +126,9 @@ def _rules_above(folder: Path, rule_time: RuleTime) -> tuple[str, tuple[IgnoreRu
 
 
 def _rules_in(folder: Path, path: str, rule_time: RuleTime) -> list[IgnoreRules]:
-    """Return the rules of the ignore file in a folder, if there is one.
+    """Read the ignore file in a folder, if there is one.
 
-    `path` is that of the folder in the repository; without a repository, in the walk.
+    `path` is that of the folder in the repository; without one, in the walk.
     """
     if rule_time.is_over:
         rule_time.dropped_count += 1

@@ -1,7 +1,6 @@
-"""Images to attach. Their size is checked before they are decoded.
+"""Images to attach; their size is checked before they are decoded.
 
-Pillow, which reads, turns, converts and scales images, is an extra of lmchat: without it, no image
-is decoded, and only PNG and JPEG are sent.
+Pillow is an extra: without it, no image is decoded, and only PNG and JPEG are sent.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from msgspec import Struct
 from lmchat.errors import FileRefused
 from lmchat.extras import install_command
 
-# formats as Pillow calls them, by their first bytes
+# as Pillow calls them, by their first bytes
 _FORMATS = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -28,7 +27,7 @@ _FORMATS = {
     b"MM\0+": "TIFF",
 }
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_BRANDS_END = 64  # in the first bytes of a HEIF or AVIF file
+_BRANDS_END = 64  # in the head of a HEIF or AVIF file
 _SENT = ("PNG", "JPEG")  # llama.cpp reads no WebP, and others no GIF
 MAX_IMAGE_BYTES = 10_000_000
 LONGEST_SIDE = 2048  # pixels; no model sees more of them, most see fewer
@@ -36,13 +35,13 @@ MAX_PIXELS = 100_000_000  # an image of a few kB may unpack to gigabytes
 _PIXELS_PER_TOKEN = 750  # as Anthropic counts
 _MOST_TOKENS = 1600  # as Anthropic counts, about
 _QUALITY = 90  # larger values make much larger files
-_LOSSLESS = ("PNG", "GIF", "BMP", "TIFF")  # formats of drawings and texts, which JPEG would blur
+_LOSSLESS = ("PNG", "GIF", "BMP", "TIFF")  # drawings and texts, which JPEG would blur
 _ORIENTATION = 0x0112  # the tag of EXIF that says how the camera was held
 _EXIF_BYTES = 65_536  # of a JPEG, in which EXIF is
 
 
 def image_format(data: bytes) -> str:
-    """Return the format, as Pillow calls it; "" for any other content."""
+    """As Pillow calls it; "" for other content."""
     for beginning, image_format in _FORMATS.items():
         if data.startswith(beginning):
             return image_format
@@ -59,7 +58,7 @@ def image_format(data: bytes) -> str:
 
 
 def image_type(data: bytes) -> str:
-    """Return the media type of a PNG, JPEG, WebP or GIF image; "" for any other content."""
+    """Return the media type of a PNG, JPEG, WebP or GIF image, else ""."""
     found = image_format(data)
     return f"image/{found.lower()}" if found in ("PNG", "JPEG", "WEBP", "GIF") else ""
 
@@ -70,23 +69,22 @@ class SizedImage(Struct, frozen=True):
     data: bytes
     width: int = 0  # pixels; 0 where they are not known
     height: int = 0
-    left_out: str = ""  # such as that only the first frame of an animation is sent
+    left_out: str = ""  # such as that only the first frame is sent
 
     @property
     def tokens(self) -> int:
-        """Estimate of its tokens in a request; the most for an unknown size."""
+        """Estimate; the most for an unknown size."""
         if not self.width:
             return _MOST_TOKENS
         return min(self.width * self.height // _PIXELS_PER_TOKEN, _MOST_TOKENS)
 
 
 def fit_image(name: str, data: bytes) -> SizedImage:
-    """Return an image to attach; it is decoded to find out whether it is damaged.
+    """Return an image to attach, decoded to find damage.
 
-    A PNG or JPEG stays as it is, unless EXIF says that a camera has stored it lying on its side, or
-    a side is longer than `LONGEST_SIDE`. Else a copy is made. Raises `FileRefused` if it is
-    damaged, has too many pixels, is larger than `MAX_IMAGE_BYTES`, or has to be converted and a
-    package is missing.
+    A PNG or JPEG stays, unless EXIF says that it lies on its side, or a side is longer than
+    `LONGEST_SIDE`. Else a copy is made. Raises `FileRefused` if it is damaged, has too many pixels,
+    is larger than `MAX_IMAGE_BYTES`, or has to be converted without Pillow.
     """
     found = image_format(data)
     if find_spec("PIL") is None:
@@ -140,7 +138,7 @@ def _upright(name: str, data: bytes, image_format: str, image: Any) -> SizedImag
     if image.width * image.height > MAX_PIXELS:
         message = f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels."
         raise FileRefused(message, hint="Save a smaller copy of it.")
-    # the other images of an MPO, a kind of JPEG, are smaller ones of the same
+    # the other images of an MPO, a kind of JPEG, are smaller ones
     has_more = image.format != "MPO" and getattr(image, "is_animated", False)
     kind = "page" if image_format == "TIFF" else "frame"
     left_out = f"only its first {kind} is sent" if has_more else ""
@@ -154,7 +152,7 @@ def _upright(name: str, data: bytes, image_format: str, image: Any) -> SizedImag
         copy = copy.transpose(turn)
     encoded = BytesIO()
     is_lossless = image_format in _LOSSLESS or image.has_transparency_data
-    # a profile of colours may be for the mode that the image had
+    # a profile of colours may be for the old mode
     copy.save(encoded, "PNG" if is_lossless else "JPEG", quality=_QUALITY, icc_profile=None)
     return SizedImage(encoded.getvalue(), copy.width, copy.height, left_out)
 
@@ -179,7 +177,7 @@ def _turn(image: Any) -> Any:
 
 
 def _in_common_mode(image: Any) -> Any:
-    """Return a copy in 8 bits, grey or in colours; what is transparent becomes white.
+    """Copy it in 8 bits, grey or in colours; what is transparent becomes white.
 
     llama.cpp would show the colours that such pixels happen to have.
     """

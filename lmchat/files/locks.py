@@ -11,17 +11,15 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 CAN_RENAME_OPEN_FILES = fcntl is not None  # Windows cannot, and has no `fcntl`
-# Windows locks bytes, which no other process can then read, so lmchat locks one far behind the
-# content there.
+# Windows locks bytes, which no other process can then read: one far behind the content
 _LOCKED_BYTE = 1024 * 1024 * 1024
 
 
 def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
     """Lock an open file without waiting; return False if another process has locked it.
 
-    Other processes may share a lock that `is_shared`; Windows ignores this. The system releases the
-    lock when the file is closed or the process ends. Raises `OSError` on a file system without
-    locks.
+    Others may share a lock that `is_shared`, but not on Windows. It is released when the file is
+    closed or the process ends. Raises `OSError` on a file system without locks.
     """
     try:
         if fcntl is None:
@@ -32,7 +30,7 @@ def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
     except (
         BlockingIOError,
         PermissionError,
-    ):  # locked by another process; Windows raises the latter
+    ):  # another process has it; Windows raises the latter
         return False
     return True
 

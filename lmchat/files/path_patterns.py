@@ -1,6 +1,6 @@
 """Patterns of paths: those with `**`, and the rules of `.gitignore`.
 
-A library for such rules, pathspec, makes regular expressions that take up to (length of the path)
+pathspec, a library for such rules, makes regular expressions that take up to (length of the path)
 ** 3 steps, and nothing can stop one. Those of `fnmatch` take linear time, and `**` is a loop.
 """
 
@@ -12,22 +12,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase, translate
 
-ANY_FOLDERS = "**"  # for any number of folders, also none
+ANY_FOLDERS = "**"  # any number of folders, also none
 _SIGNS = re.compile(r"[*?\[\\]")
-# For the rules of one ignore file, and of all files of a walk. For each path there is more: a
-# hundred ordinary rules take about 10 µs.
+# For one ignore file, and for all of a walk. For each path there is more: a hundred ordinary rules
+# take about 10 µs.
 _FILE_S = 0.2
 _ALL_S = 2.0
 _PATH_S = 100e-6
-_MOST_RULE_CHARS = 500  # no path that is met is that long
+_MOST_RULE_CHARS = 500  # no path is that long
 _MOST_RULE_STEPS = 50
-_PART_RULES = 50  # matched before the clock is read again
+_PART_RULES = 50  # before the clock is read again
 
 
 def fits(steps: Sequence[str], pattern: Sequence[str]) -> bool:
     """`**` fits any number of steps, also 0.
 
-    After a misfit, the last `**` takes one step more. Those before it never have to.
+    After a misfit, the last `**` takes one step more; those before it never have to.
     """
     step = place = 0
     retry: tuple[int, int] | None = None  # step and place after a misfit
@@ -47,7 +47,7 @@ def fits(steps: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 class RuleTime:
-    """Time that the rules of all ignore files of a walk have taken."""
+    """That the ignore files of a walk have taken."""
 
     def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
         self.clock = clock
@@ -67,7 +67,7 @@ class RuleTime:
 
 
 class IgnoreRules:
-    """Rules of an ignore file, which are dropped once they have taken too long."""
+    """Rules of an ignore file, dropped once they have taken too long."""
 
     def __init__(self, folder: str, lines: Sequence[str], rule_time: RuleTime) -> None:
         """`folder` is where the file is, such as `src/`."""
@@ -85,7 +85,7 @@ class IgnoreRules:
     def ignores(self, path: str, *, is_folder: bool) -> bool | None:
         """None if no rule is about the path.
 
-        What is in an ignored folder is ignored with it, so the folder must be asked about first.
+        All in an ignored folder is ignored, so the folder must be asked about first.
         """
         self._path_count += 1
         steps = path[len(self._folder) :].split("/")
@@ -100,7 +100,7 @@ class IgnoreRules:
         return None
 
     def _is_too_slow(self, begun_s: float) -> bool:
-        """Add the time since then; if the rules have taken too long, drop them."""
+        """Drop the rules if they have taken too long."""
         self._spent_s += self._time.clock() - begun_s
         if self._spent_s > _FILE_S + self._path_count * _PATH_S:
             self._groups = []
@@ -125,7 +125,7 @@ class IgnoreRules:
 
 
 class _Group:
-    """Rules one after the other that all ignore paths, or all keep them."""
+    """Successive rules that all ignore paths, or all keep them."""
 
     def __init__(self, *, is_ignored: bool) -> None:
         self.is_ignored = is_ignored
@@ -145,21 +145,21 @@ class _Group:
 
 
 class _Part:
-    """So few rules of a group that the time is looked at often."""
+    """So few rules that the time is looked at often."""
 
     def __init__(self) -> None:
-        self.rule_count = 0  # names count for nothing: there may be any number of them
+        self.rule_count = 0  # without names, of which there may be any number
         self._names: set[str] = set()
         self._endings: tuple[str, ...] = ()  # of names, for rules such as `*.o`
         self._globs: list[str] = []  # regular expressions of names
         self._any_glob: re.Pattern[str] | None = None  # all of them, once one is needed
-        # steps of paths, by the first one; None if that has signs, as `**`
+        # steps of paths, by the first; None if that has signs, as `**`
         self._patterns: dict[str | None, list[list[str]]] = {}
 
     def add(self, rule: str) -> None:
         if "/" in rule:
             steps = [_glob(step) for step in rule.removeprefix("/").split("/")]
-            if steps[-1] == ANY_FOLDERS:  # all that is in a folder, and not the folder itself
+            if steps[-1] == ANY_FOLDERS:  # all in a folder, not the folder itself
                 steps.append("*")
             if len(steps) <= _MOST_RULE_STEPS:
                 self.rule_count += len(steps)
@@ -187,7 +187,7 @@ class _Part:
 
 
 def _glob(text: str) -> str:
-    """Return a step of a rule in the form that `fnmatch` takes, which has no escapes."""
+    """Write a step of a rule for `fnmatch`, which has no escapes."""
     if text == ANY_FOLDERS:
         return text
     text = text.replace("[^", "[!")

@@ -18,7 +18,7 @@ _ID_CHARS = 16
 
 
 class Paths:
-    """Folders and files of one user; this class makes none of them."""
+    """Folders and files of one user; it makes none of them."""
 
     def __init__(self, *, config_dir: Path, cache_dir: Path, state_dir: Path) -> None:
         self.config_dir = config_dir
@@ -29,7 +29,7 @@ class Paths:
         self.state_file = config_dir / "state.toml"
         self.tools_file = config_dir / "tools.py"  # Python functions that models can call
         self.credentials_file = config_dir / "credentials.toml"
-        # sessions, and also drafts, prompt history, metrics and the stats of answers
+        # also drafts, prompt history, metrics and stats
         self.sessions_file = config_dir / "sessions.db"
         self.models_file = cache_dir / "models.json"  # the last list of each server
         self.demo_dir = cache_dir / "engine"  # demo model of the built-in engine
@@ -55,10 +55,10 @@ class Paths:
             found: list[Path] = []
             with suppress(RuntimeError):  # no HOME, and no entry in /etc/passwd
                 found += [folders.user_config_path, folders.user_cache_path]
-                # logs stay on this machine, where a domain of Windows copies the rest
+                # logs stay here, where a domain of Windows copies the rest
                 folders.roaming = False
                 found += [folders.user_state_path]
-            # older versions of platformdirs return a path that begins with `~`
+            # older platformdirs return a path that begins with `~`
             if not found or not found[-1].is_absolute():
                 message = "Your home folder is not known."
                 raise ConfigError(message, hint="Set HOME or LMCHAT_HOME to a folder.")
@@ -74,7 +74,7 @@ class Paths:
 
 
 def home_folder() -> Path:
-    """`~` if it is not known, for which `Path.home` would raise."""
+    """Return `~` if it is not known; `Path.home` would raise."""
     return Path(os.path.expanduser("~"))  # noqa: PTH111
 
 
@@ -93,9 +93,9 @@ def jan_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
 
 
 def settings_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return folders in which programs keep settings: as on Linux, then as on this system.
+    """Return folders with settings of programs: as on Linux, then as on this system.
 
-    Some programs use the folder of Linux on macOS and Windows, too.
+    Some use the folder of Linux on macOS and Windows, too.
     """
     folders = [Path(environ.get("XDG_CONFIG_HOME") or home / ".config")]
     if sys.platform == "darwin":
