@@ -9,7 +9,7 @@ import sys
 def main(argv: list[str] | None = None) -> int:
     """Run one command; `argv` has no name of the program, None means that of this process.
 
-    The exit code is 0 if the reader of stdout closed its pipe, and 130 after Ctrl+C.
+    Return 0 if the reader of stdout closed its pipe, and 130 after Ctrl+C.
     """
     words = sys.argv[1:] if argv is None else argv
     if argv is not None or words == ["--version"]:
@@ -34,8 +34,8 @@ def _run(argv: list[str]) -> int:
     except BrokenPipeError:
         code = 0  # the reader of the pipe has read enough
     except KeyboardInterrupt:
-        code = 130  # 128 and the number of SIGINT, as shells report it
-    except Exception as error:  # an import has failed: `run` prints all other errors
+        code = 130  # 128 and SIGINT, as shells report it
+    except Exception as error:  # a failed import: `run` prints all others
         from lmchat.errors import foreign_library
 
         reason = foreign_library(error)
@@ -45,9 +45,9 @@ def _run(argv: list[str]) -> int:
         code = reason.exit_code
     for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
-            if stream is not None:  # as in a process that was started without it
+            if stream is not None:  # a process may lack it
                 stream.flush()
-        except OSError:  # as at a closed pipe; at the exit, Python would report the same failure
+        except OSError:  # as at a closed pipe; Python would report it again at the exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     return code
 
@@ -57,7 +57,7 @@ def _has_printed_version() -> bool:
 
     try:
         print(f"lmchat {__version__}", flush=True)  # noqa: T201 - nothing without stdout
-    except OSError:  # the parser prints it, too, and says why it cannot be written
+    except OSError:  # the parser prints it, too, and says why it cannot
         return False
     return True
 

@@ -1,9 +1,9 @@
 """Graphemes, and the cells they take.
 
 Terminals disagree about many characters, and rich 15.0.0 counts the fewest cells: none for vowel
-signs of Indian scripts and skin tones, and none for what a joiner joins. tmux 3.3a, and all other
-terminals that ask the C library, draw each of these in cells of its own, over what follows. So rich
-is made to count the most cells that a usual terminal gives.
+signs of Indian scripts, skin tones, and what a joiner joins. tmux 3.3a, and all other terminals
+that ask the C library, draw each in cells of its own, over what follows. So rich is made to count
+the most cells that a usual terminal gives.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from itertools import pairwise
 
 from lmchat.safe_text import MARKED, UNSEEN
 
-# Thai and Lao vowels: letters by their category, but drawn as marks on the previous letter
+# Thai and Lao vowels: letters by category, but drawn as marks
 _DRAWN_AS_MARKS = "\u0e33\u0eb3"
-_JOINER = "\u200d"  # joins two emoji to one
+_JOINER = "\u200d"  # of two emoji
 # signs between two consonants that many scripts draw as one (GB9c of Unicode's UAX 29)
 _LINKERS = (
     "\u094d\u09cd\u0acd\u0b4d\u0c4d\u0d4d\u1039\u17d2\u1a60\u1b44\u1bab\ua9c0\uaaf6\U00010a3f\U00011133"
     "\U0001193e\U00011a47\U00011a99"
 )
-_MOST_LINKED_CELLS = 8  # of consonants in a row, so that a chain without an end can be wrapped
+_MOST_LINKED_CELLS = 8  # of consonants in a row, so that an endless chain can be wrapped
 _EMOJI_SELECTOR = "\ufe0f"  # makes a wide emoji of a narrow sign, such as ⚠
 _SKIN_TONES = [chr(code) for code in range(0x1F3FB, 0x1F400)]
 _WIDE_NUMBERS = [chr(code) for code in range(0x3248, 0x3250)]  # wide in the C library only
-_FIRST_FLAG_LETTER = "\U0001f1e6"  # two flag letters in a row are drawn as one flag
+_FIRST_FLAG_LETTER = "\U0001f1e6"  # two in a row are one flag
 _LAST_FLAG_LETTER = "\U0001f1ff"
 
 
@@ -37,8 +37,7 @@ _LAST_FLAG_LETTER = "\U0001f1ff"
 def widen_cells() -> None:
     """Make rich count the most cells that a usual terminal gives, for the whole process.
 
-    `rich.cells` finds its own parts by name at each call, also for those who have imported its
-    functions before.
+    `rich.cells` finds its own parts by name at each call, also for earlier importers.
     """
     import rich.cells as rich_cells  # noqa: PLC0415 - commands start without rich
 
@@ -74,8 +73,8 @@ def _widened(text: str, narrow_to_wide: frozenset[str]) -> int:
 
 
 def _widest(table: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Return a table of widths (first and last code point, cells) with the widest of terminals."""
-    cells_of = dict.fromkeys(map(ord, UNSEEN), 0)  # they are not painted
+    """Give each code point of a table the most cells of any terminal."""
+    cells_of = dict.fromkeys(map(ord, UNSEEN), 0)  # not painted
     cells_of |= dict.fromkeys(map(ord, (*_WIDE_NUMBERS, *_SKIN_TONES)), 2)
     is_marked = re.compile(f"[{MARKED}]").match  # painted as one narrow sign
     for start, end, cells in table:
@@ -87,7 +86,7 @@ def _widest(table: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]
                 cells_of[code] = 1
     codes = sorted(cells_of)
     ranges = [(code, code, cells_of[code]) for code in codes]
-    for start, end, cells in table:  # the rest of each range around the codes above
+    for start, end, cells in table:  # the rest of each range
         begin = start
         for code in codes[bisect_left(codes, start) : bisect_left(codes, end + 1)]:
             ranges.append((begin, code - 1, cells))
@@ -97,7 +96,7 @@ def _widest(table: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]
 
 
 def graphemes(text: str) -> Iterator[tuple[int, int]]:
-    """Yield, for each grapheme, the index of its first character and its width in cells."""
+    """Yield the index of the first character of each grapheme, and its width in cells."""
     from rich.cells import cell_len, get_character_cell_size  # noqa: PLC0415 - see `widen_cells`
 
     widen_cells()
@@ -105,7 +104,7 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
     cells = 0
     before = ""
     is_linked = False  # behind the last consonant
-    is_half_flag = False  # the grapheme that began last is the first letter of a flag
+    is_half_flag = False  # the last grapheme is the first letter of a flag
     for index, char in enumerate(text):
         size = get_character_cell_size(char)
         category = unicodedata.category(char)

@@ -20,8 +20,8 @@ _UNQUOTED_ON_WINDOWS = re.compile(r"[\w.:/\\+-]+")
 def install_command(extra: str, *, platform: str = sys.platform) -> str:
     """Return the command by which a person adds an extra to this installation.
 
-    It names the packages and not lmchat, which may have been installed from a folder that is gone.
-    On Windows, it can be typed in cmd and in PowerShell.
+    It names the packages and not lmchat, which may come from a folder that is gone. On Windows, it
+    fits cmd and PowerShell.
     """
     words = install_words(packages_of(extra), platform)
     if platform != "win32":
@@ -51,7 +51,7 @@ def install_words(packages: Sequence[str], platform: str = sys.platform) -> list
 
 
 def _uv_tool_install(receipt: Path, packages: Sequence[str]) -> list[str]:
-    """Name what was added to the tool before, too: uv would remove what is not named."""
+    """Name what was added to the tool before, too: uv would remove it."""
     import tomllib  # noqa: PLC0415 - few messages need it
 
     tool, *added = tomllib.loads(receipt.read_text(encoding="utf-8"))["tool"]["requirements"]

@@ -9,14 +9,13 @@ from typing import Literal
 
 from msgspec import Struct
 
-# combining marks of alphabets; in other scripts they distinguish letters
+# marks of alphabets; in other scripts they distinguish letters
 _ACCENTS = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
-_MARK_LETTERS = "\uff9e\uff9f"  # letters that normalization changes into marks
-_MOST_MARKS = 64  # in a row: Python sorts the marks of a run in quadratic time
-# run that may hold more marks than the limit: `\W` finds all marks, for `re` takes none of them for
-# a word character
+_MARK_LETTERS = "\uff9e\uff9f"  # that normalization changes into marks
+_MOST_MARKS = 64  # in a row: Python sorts a run in quadratic time
+# may hold more marks than the limit: `\W` finds all marks
 _MARK_RUN = rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}"
-_SIMILARITY = 0.65  # least one of a word that is offered for a misspelt word
+_SIMILARITY = 0.65  # least one, to offer a word for a misspelt one
 
 
 def fold(text: str) -> str:
@@ -29,12 +28,11 @@ def fold(text: str) -> str:
 def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
     """Return a normal form of text, in linear time.
 
-    Python sorts the marks on a letter in quadratic time, so text with more than `_MOST_MARKS` marks
-    in a row, which is hostile, is normalized in sections.
+    Text with more than `_MOST_MARKS` marks in a row, which is hostile, is normalized in sections.
     """
     if text.isascii():
         return text
-    # A run of more than `_MOST_MARKS` marks covers an index that is a multiple of `_MOST_MARKS`.
+    # a longer run covers an index that is a multiple of `_MOST_MARKS`
     if not any(
         unicodedata.category(char)[0] == "M" or char in _MARK_LETTERS
         for char in text[::_MOST_MARKS]
@@ -59,8 +57,8 @@ class FuzzyMatch(Struct, frozen=True):
 def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     """Find the typed characters in a name, in order and without regard to capitals.
 
-    Text in one piece has a higher score than any other match. Adjacent characters, beginnings of
-    words and an early match also give a better score.
+    Text in one piece scores higher than any other match. Adjacent characters, beginnings of words
+    and an early match also score.
     """
     query, text = typed.lower(), name.lower()
     if len(text) != len(name):  # as for İ, which becomes two characters: offsets must stay valid
@@ -73,7 +71,7 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     offsets: list[int] = []
     if is_contained:
         offsets += range(start, start + len(query))
-    else:  # each character is searched behind the one before it
+    else:  # each is searched behind the one before
         offset = -1
         for char in query:
             offset = text.find(char, offset + 1)
@@ -86,7 +84,7 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     lateness = offsets[0] / (len(text) + 1) if offsets else 0  # less than 1
     score = len(offsets) + adjacent_pairs + word_starts - lateness
     if is_contained:
-        score += 2 * len(query)  # more than another match can get for beginnings of words
+        score += 2 * len(query)  # more than any other match gets
     return FuzzyMatch(score=score, offsets=tuple(offsets))
 
 
@@ -99,6 +97,6 @@ def closest_word(word: str, words: tuple[str, ...]) -> str:
 
 
 def did_you_mean(word: str, words: tuple[str, ...]) -> str:
-    """Return the end of a sentence about an unknown word."""
+    """End a sentence about an unknown word."""
     suggestion = closest_word(word, words)
     return f"; did you mean {suggestion}?" if suggestion else "."

@@ -1,11 +1,11 @@
-"""Counters of requests: `servers` counts those of a run, `storage` adds up those of all runs."""
+"""Counters of requests: `servers` counts those of a run, `storage` adds up all runs."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-# counters by the `AnswerState`; in any other state, they have failed
+# by `AnswerState`; any other state has failed
 _ENDS = {"complete": "successful_requests", "stopped": "stopped_requests"}
 METRICS_RESET = "Metrics reset successfully"  # what screen, command line and HTTP say
 

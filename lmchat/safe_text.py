@@ -12,39 +12,39 @@ NO_HEADER_VALUE = "has control characters or letters beyond ASCII"
 _SHORTEST_SECRET = 3  # a shorter one is in many words
 _SUBSTITUTE = "\ufffd"  # in place of a character that is not safe
 WINDOWS = "cp1252"  # Windows-1252, which has Latin-1
-# byte order marks but that of UTF-8; that of UTF-32 begins as that of UTF-16 does
+# but that of UTF-8; that of UTF-32 begins as that of UTF-16 does
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# joiners (ZWNJ and ZWJ) and variation selectors: they change how the characters beside them look
+# ZWNJ, ZWJ and variation selectors change how the characters beside them look
 _JOINERS = "\u200c\u200d"
 SELECTORS = "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
-_SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"  # as a part of a class
+_SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"  # in a class
 # A selector acts on a character beyond ASCII before it, or on a digit, # or * (drawn as a key by
-# U+20E3); a joiner on two characters beyond ASCII. All others have no effect.
+# U+20E3); a joiner on two characters beyond ASCII. Others have no effect.
 _IDLE_SELECTOR = re.compile(rf"(?<![^\s\0-\"$-)+-/:-\x7f{_JOINERS}{_SELECTORS}])[{_SELECTORS}]")
 _IDLE_JOINER = re.compile(
     rf"(?<![^\s\0-\x7f{_JOINERS}])[{_JOINERS}]"
     rf"|[{_JOINERS}](?![^\s\0-\x7f{_JOINERS}{_SELECTORS}])"
 )
-# visible symbols of control characters: ␛ for Escape; newline and tab have none here
+# symbols of controls: ␛ for Escape; newline and tab have none here
 _CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
 del _CONTROL_PICTURES[ord("\t")], _CONTROL_PICTURES[ord("\n")]
 # the last two code points of each plane: U+FFFE and U+FFFF, U+1FFFE and U+1FFFF, …
 _NONCHARACTERS = [chr(end) for end in range(0xFFFE, 0x110000, 0x10000)]
 _NONCHARACTERS += [chr(end) for end in range(0xFFFF, 0x110000, 0x10000)]
-# what a terminal or a shell could take for a command; of C1, one byte can be a whole sequence
+# what a terminal or a shell could take for a command; one byte of C1 can be a whole sequence
 _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f"
-_SURROGATES = "\ud800-\udfff"  # lone ones cannot be written at all
-# what reorders the text around it, ends a line elsewhere, or is no letter of any text: tags too
+_SURROGATES = "\ud800-\udfff"  # lone ones cannot be written
+# what reorders the text around it, ends a line elsewhere, or is no letter: tags too
 MARKED = (
     "\u2028-\u202e\u2066-\u2069\ufff0-\ufff8\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
     f"\ufdd0-\ufdef{''.join(_NONCHARACTERS)}"
 )
-# invisible characters of ordinary text, such as the soft hyphen
+# of ordinary text, such as the soft hyphen
 UNSEEN = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u200b\u200e\u200f"
     "\u2060\u2061\u2062\u2063\u2064\u2065\u206a\u206b\u206c\u206d\u206e\u206f"
@@ -59,15 +59,15 @@ _UNSEEN = re.compile(f"[{UNSEEN}]")
 _NOT_PLAIN = re.compile(f"[{_CONTROLS}{_SURROGATES}{MARKED}{UNSEEN}{_JOINERS}{_SELECTORS}]")
 _NOT_PRINTABLE_ASCII = r"[^\n\t -~]"
 
-SafeText = NewType("SafeText", str)  # text that has passed the filter of `safe_text`
+SafeText = NewType("SafeText", str)  # has passed `safe_text`
 
 
 def safe_text(text: str) -> SafeText:
     """Make text that sends no commands to a terminal and reorders nothing.
 
-    CRLF becomes LF; newline and tab stay. Other control characters become their symbols, and other
-    code points of `_HOSTILE` U+FFFD. Invisible characters are left out, and so are joiners and
-    selectors without an effect: how much room a terminal gives them is not known.
+    CRLF becomes LF; newline and tab stay. Other controls become their symbols, other code points of
+    `_HOSTILE` U+FFFD. Invisible characters are left out, and joiners and selectors without an
+    effect: how much room a terminal gives them is not known.
     """
     if text.isascii() and text.isprintable():  # most text
         return SafeText(text)
@@ -81,8 +81,7 @@ def safe_text(text: str) -> SafeText:
 def without_controls(text: str) -> str:
     """Make text for a clipboard, an export or a widget that filters what it paints.
 
-    CRLF becomes LF; what a terminal or a shell could take for a command becomes visible. All other
-    characters stay.
+    CRLF becomes LF; what could be a command becomes visible. All else stays.
     """
     if (text.isascii() and text.isprintable()) or _COMMANDING.search(text) is None:
         return text
@@ -90,7 +89,7 @@ def without_controls(text: str) -> str:
 
 
 def without_unseen(text: str) -> str:
-    """Leave out invisible characters, as they are not typed in a search."""
+    """Leave out what is not typed in a search."""
     if text.isascii() or (len(text) == 1 and text not in UNSEEN):
         return text
     for char in UNSEEN:  # in a long text, 61 searches take a tenth of the time of a pattern
@@ -113,7 +112,7 @@ def controls_on_one_line(text: str) -> str:
 
 
 def safe_line(text: str, *, limit: int | None = None) -> SafeText:
-    """Put safe text on one line, for titles, names and errors; `…` ends one that is cut."""
+    """Put safe text on one line, for titles, names and errors; `…` ends a cut one."""
     return SafeText(_cut(on_one_line(text).strip(), limit))
 
 
@@ -125,8 +124,7 @@ def line_without_controls(text: str, *, limit: int | None = None) -> str:
 def os_text(text: str) -> str:
     """Make text of the system, such as an argument, fit to be sent, stored and shown.
 
-    Python keeps bytes that it cannot decode as lone surrogates. They are decoded as UTF-8, also if
-    the locale has another encoding.
+    Python keeps bytes that it cannot decode as lone surrogates; they are decoded as UTF-8.
     """
     text = re.sub("[\ud800-\udc7f\udd00-\udfff]", _SUBSTITUTE, text)  # they stand for no byte
     return text.encode(errors="surrogateescape").decode(errors="replace")
@@ -139,17 +137,17 @@ def _cut(line: str, limit: int | None) -> str:
 
 
 def safe_json(text: str, *, is_ascii: bool = False) -> SafeText:
-    """Make JSON text safe on a terminal; it decodes to the same value."""
+    """Make JSON safe on a terminal; it decodes to the same value."""
     if is_ascii:
         return SafeText(re.sub(_NOT_PRINTABLE_ASCII, _json_escape, text))
     if safe_text(text) == text:
         return SafeText(text)
-    # all joiners: a joiner may lose its effect when the character beside it is escaped
+    # all joiners: one may lose its effect when its neighbour is escaped
     return SafeText(_NOT_PLAIN.sub(_json_escape, text))
 
 
 def shell_word(name: str) -> str:
-    """Make one word of a command that a person may paste into a shell."""
+    """Quote a word for a shell."""
     import shlex  # noqa: PLC0415 - few messages hold a command
     import subprocess  # noqa: PLC0415
 
@@ -160,8 +158,8 @@ def shell_word(name: str) -> str:
 def header_value(text: str) -> str:
     """Strip the value of an HTTP header.
 
-    Raises `ValueError` for control characters and letters beyond ASCII. Its message does not quote
-    the text, which may be an API key.
+    Raises `ValueError` for controls and letters beyond ASCII, without the text, which may be an API
+    key.
     """
     value = text.strip()
     if not (value.isascii() and value.isprintable()):
@@ -170,7 +168,7 @@ def header_value(text: str) -> str:
 
 
 def without_secret(text: str, secret: str) -> str:
-    """Replace a key or header value by `…`, also in its URL-encoded form."""
+    """Replace a key or header value by `…`, also URL-encoded."""
     from urllib.parse import quote  # noqa: PLC0415 - a start without an error does not need it
 
     secret = secret.strip()
@@ -193,9 +191,8 @@ def decoded_text(data: bytes) -> str:
 def encoding_of(data: bytes) -> str:
     """Return the encoding that a byte order mark names, or else the likelier one.
 
-    Bytes of another encoding hardly ever form a UTF-8 character beyond ASCII by chance. So bytes
-    with such a character are taken for damaged UTF-8, others for Windows-1252, which is common for
-    old files.
+    Bytes of another encoding hardly ever form a UTF-8 character beyond ASCII. So bytes with one are
+    taken for damaged UTF-8, others for Windows-1252, common for old files.
     """
     for mark, encoding in _MARKS.items():
         if data.startswith(mark):

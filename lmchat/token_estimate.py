@@ -1,28 +1,27 @@
 """Estimates of numbers of tokens, by characters alone.
 
-The factor of a model is how many tokens its server has counted for each one that was estimated.
+The factor of a model is how many tokens its server counts for an estimated one.
 """
 
 from __future__ import annotations
 
 import re
 
-TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
+TEMPLATE_TOKENS = 4  # that a chat template adds to a message, about
 _CUT_SHARE = 0.6
-"""A server that counts a smaller share of the estimate has left out a part of the prompt."""
+"""A server that counts a smaller share of the estimate has left out a part."""
 _CUT_TOKENS = 1000  # smaller estimates are too rough
 _FULL_SHARE = 0.98
-"""A prompt that fills this share of the window, with no room for an answer, was cut."""
+"""A prompt that fills this share of the window has no room for an answer, and was cut."""
 _WIDE = "[^\0-\u2e7f]"  # CJK and emoji, such as 字
 _ASCII = bytes(range(128))
 
 
 def raw_tokens(text: str) -> float:
-    """A token has 4 ASCII characters, 2 other letters, or 1 CJK character or emoji."""
+    """Count 4 ASCII characters, 2 other letters, or 1 CJK character or emoji a token."""
     if text.isascii():
         return len(text) / 4
-    # Removed as bytes: a loop over the characters would be slow. A text may have lone surrogates,
-    # which are encoded only with `surrogatepass`.
+    # as bytes, since a loop over characters is slow; lone surrogates need `surrogatepass`
     encoded = text.encode(errors="surrogatepass")
     not_ascii = encoded.translate(None, _ASCII).decode(errors="surrogatepass")
     ascii_count = len(text) - len(not_ascii)
@@ -40,12 +39,11 @@ def is_prompt_cut(
 ) -> bool:
     """Whether a server seems to have left out a part of a prompt, as Ollama does silently.
 
-    `reserve` is the room that the request leaves for the answer. The tokens of images are not
-    known.
+    `reserve` is the room for the answer. The tokens of images are not known.
     """
     if window is not None:
-        # A prompt that leaves the room of its plan for the answer is as long as planned. A server
-        # that counts more than its window has read all: the window is larger than it says.
+        # A prompt that leaves the planned room for the answer is as planned. A server that counts
+        # more than its window has read all: the window is larger than it says.
         most_uncut = max(_FULL_SHARE * window, window - reserve)
         if most_uncut < counted <= window:
             return True

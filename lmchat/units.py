@@ -1,6 +1,6 @@
 """A figure as it is shown: its unit after a no-break space, fixed decimals, plurals, and signs.
 
-Limits such as 9.95 take rounding into account: 9.96 with one decimal would be 10.0.
+Limits such as 9.95 allow for rounding: 9.96 with one decimal would be 10.0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def breakable(figures: str) -> str:
 
 
 def size_text(value_bytes: int | None, *, is_exact: bool = False) -> str:
-    """Return a size in powers of 1000, as `12 MB` and `4.7 GB`; with `is_exact`, as `2.1 kB`."""
+    """Write powers of 1000, as `12 MB` and `4.7 GB`; with `is_exact`, as `2.1 kB`."""
     if value_bytes is None:
         return ""
     value = float(value_bytes)
@@ -33,7 +33,7 @@ def size_text(value_bytes: int | None, *, is_exact: bool = False) -> str:
     return f"{value:.{decimals}f}{GAP}{unit}"
 
 
-UNKNOWN = "–"  # for an unknown value in the sidebar; tables leave it blank
+UNKNOWN = "–"  # in the sidebar; tables leave it blank
 _KILO = 1000
 _KIBI = 1024
 _MEGA = 1_000_000
@@ -42,7 +42,7 @@ _ROUGH_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))  # seconds of each unit,
 
 
 def latency(value_ms: float | None) -> str:
-    """Return `3 ms`, or from a second on `1.2 s`."""
+    """Write `3 ms`, or from a second on `1.2 s`."""
     if value_ms is None:
         return UNKNOWN
     if value_ms < 999.5:  # noqa: PLR2004
@@ -51,7 +51,7 @@ def latency(value_ms: float | None) -> str:
 
 
 def exact_time(value_ms: float | None) -> str:
-    """Return `0.21 s`, with two decimals below 10 s, else with one."""
+    """Write `0.21 s`, with two decimals below 10 s, else with one."""
     if value_ms is None:
         return UNKNOWN
     value_s = value_ms / 1e3
@@ -61,7 +61,7 @@ def exact_time(value_ms: float | None) -> str:
 
 
 def elapsed(value_s: float) -> str:
-    """Return `4.1 s`, from 10 s on `12 s`, and from 100 s on `1 m 40 s`."""
+    """Write `4.1 s`, from 10 s on `12 s`, and from 100 s on `1 m 40 s`."""
     if value_s < 9.95:  # noqa: PLR2004
         return f"{value_s:.1f}{GAP}s"
     seconds = round(value_s)
@@ -71,9 +71,9 @@ def elapsed(value_s: float) -> str:
 
 
 def rate(value: float | None, *, width: int = 0) -> str:
-    """Return `42.3 tok/s`, from 100 on without a decimal.
+    """Write `42.3 tok/s`, from 100 on without a decimal.
 
-    The number is padded to `width` characters, so that a line that is updated does not jump.
+    Padding to `width` characters keeps a line that is updated from jumping.
     """
     if value is None:
         return UNKNOWN
@@ -82,7 +82,7 @@ def rate(value: float | None, *, width: int = 0) -> str:
 
 
 def whole_number(value: int | None, *, is_estimated: bool = False) -> str:
-    """Return `3 362`; estimates begin with `~`."""
+    """Write `3 362`; estimates begin with `~`."""
     if value is None:
         return UNKNOWN
     number = f"{value:,}".replace(",", GAP)
@@ -90,12 +90,12 @@ def whole_number(value: int | None, *, is_estimated: bool = False) -> str:
 
 
 def counted(count: int, word: str, ending: str = "s") -> str:
-    """Return `1 file`, or with the ending `12 branches`."""
+    """Write `1 file`, or with the ending `12 branches`."""
     return f"{whole_number(count)} {word}{'' if count == 1 else ending}"
 
 
 def window(value: int | None) -> str:
-    """Return a context window as `8k`, `128k` or `1M`: multiples of 1024 in units of 1024."""
+    """Write a context window as `8k`, `128k` or `1M`: multiples of 1024 in units of 1024."""
     if value is None:
         return ""
     if value >= _MEGA:
@@ -107,7 +107,7 @@ def window(value: int | None) -> str:
 
 
 def windows(loaded: int | None, most: int | None) -> str:
-    """Return a window as loaded, and the largest one of the model, if it is larger: `8k of 32k`."""
+    """Write a window as loaded, and the largest of the model if that is larger: `8k of 32k`."""
     if not loaded:
         return f"max {window(most)}" if most else ""
     has_more = bool(most) and window(loaded) != window(most)
@@ -115,7 +115,7 @@ def windows(loaded: int | None, most: int | None) -> str:
 
 
 def progress_suffix(fraction: float | None) -> str:
-    """Return ` 42 %`, to follow a word such as "loading"."""
+    """Write ` 42 %`, to follow a word such as "loading"."""
     return f" {percent(fraction)}" if fraction else ""
 
 
@@ -124,9 +124,9 @@ def percent(fraction: float) -> str:
 
 
 def rough_time(value_s: float) -> str:
-    """Return `12 s`, `3 min`, `2 h` or `5 d`, rounded down.
+    """Write `12 s`, `3 min`, `2 h` or `5 d`, rounded down.
 
-    A negative time is shown as `0 s`: a check may begin a moment late.
+    A negative time is `0 s`: a check may begin a moment late.
     """
     for unit_s, unit in _ROUGH_UNITS:
         if value_s >= unit_s:
@@ -135,7 +135,7 @@ def rough_time(value_s: float) -> str:
 
 
 def day(moment: datetime, now: datetime) -> str:
-    """Return `today`, `yesterday`, `3 November`, or for other years `3 November 2025`."""
+    """Write `today`, `yesterday`, `3 November`, or for other years `3 November 2025`."""
     local = moment.astimezone(now.tzinfo)
     days = (now.date() - local.date()).days
     if days in (0, 1):
@@ -154,7 +154,7 @@ def timestamp() -> str:
 
 
 class Signs(Struct, frozen=True, kw_only=True):
-    """Signs of screen and Markdown; on a screen that shows ASCII only, a filter replaces them.
+    """Signs of screen and Markdown; on an ASCII screen, a filter replaces them.
 
     The first six show a state, which a word that follows also says.
     """
