@@ -48,15 +48,15 @@ _EMPTY_HINT = "No text has arrived. Check the server's log, or ask again."
 async def ask(context: Context) -> int:
     """Send the prompt of the command line, print the answer, and return the exit code.
 
-    The exit code is 0, or that of an error. It is an error if the answer is incomplete, lacks the
-    wanted code or value, or could not be saved. Errors before the prompt is sent are raised.
+    It is an error if the answer is incomplete, lacks the wanted code or value, or could not be
+    saved. Errors before the prompt is sent are raised.
     """
     options = context.options
     wanted = wanted_value(context)
     if options.tools and not context.has_tools:
         raise WrongUse("No tools are configured.", hint=how_to_configure(context))
 
-    # prompt and files are read before a server is looked for, so a wrong name is an error at once
+    # before a server is looked for, so that a wrong name is an error at once
     pages = make_pages(context.settings)
     files: list[Attachment] = []
     file_sets: list[FileSet] = []
@@ -76,12 +76,12 @@ async def ask(context: Context) -> int:
         is_saved = False
     elif options.save is not None:  # `--save` or `--no-save`
         is_saved = options.save
-    else:  # an answer is saved only in the session that `-r` continues
+    else:  # saved only in the session of `-r`
         is_saved = options.resume is not None
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(open_runtime(context, is_saved=is_saved))
         chat = make_chat(context, runtime)
-        # the draft on the disk may still have the prompt, for the case that lmchat is killed
+        # it may still have the prompt, in case of a kill
         stack.push_async_callback(chat.drafts.write)
         if options.resume is not None:
             session_id = await runtime.store.take_session(runtime.saved, options.resume)
@@ -90,7 +90,7 @@ async def ask(context: Context) -> int:
                 await session.set_system_prompt(options.system_prompt)
         target = await target_of_command(context, runtime)
         chat.turn_options.use_target(target)
-        if not options.yes:  # asked now: the model's window decides which sets are large
+        if not options.yes:  # now: the model's window decides which sets are large
             for file_set in file_sets:
                 await require_consent_to_set(file_set, target.context)
         if options.start.strip():
@@ -115,29 +115,29 @@ async def ask(context: Context) -> int:
 async def _print_request(context: Context, runtime: Runtime, request: ChatRequest) -> None:
     """Print a request in the form that `--dry-run` names.
 
-    `json` is the body of the request, and `curl` a command that sends it. `text` is what the model
-    would read: the server makes it of the messages, by the chat template of the model.
+    `json` is its body, and `curl` a command that sends it. `text` is what the model would read, by
+    its chat template.
     """
     output, form = context.output, context.options.dry_run_form
     if form != "text":
         prepared = await runtime.backend.prepare(request)
         text = curl_command(prepared) if form == "curl" else json_text(prepared)
-        # outside of its JSON, the command is ASCII, so only letters within JSON are escaped
+        # outside of its JSON, the command is ASCII
         output.print_safe(safe_json(text, is_ascii=not is_utf8()))
         return
     text = (await runtime.backend.template_text(request)).text
     if is_terminal(sys.stdout):
         output.print_text(text)
-    else:  # a pipe or file gets the text exactly as the model does
+    else:  # exactly as the model gets it
         output.print_exactly(text)
 
 
 class _AskFrontEnd(TurnListener):
-    """Front end of one prompt: runs the turn and prints the answer and its end.
+    """Runs the turn of one prompt and prints the answer and its end.
 
-    With `--code` or `--schema`, only an extract of the answer is printed: its code blocks, or its
-    JSON value. A misfit is the error that says why a complete answer lacks a wanted extract; None
-    if it does not. After a misfit of the schema, a second turn asks the model again.
+    With `--code` or `--schema`, only an extract is printed: code blocks, or the JSON value. A
+    misfit is the error that says why a complete answer lacks it. After a misfit of the schema, a
+    second turn asks the model again.
     """
 
     def __init__(
@@ -157,10 +157,9 @@ class _AskFrontEnd(TurnListener):
         self._extract: dict[str, Any] = {}
         """The field of JSON output that `--code` or a schema adds: `code` or `value`.
 
-        Its value is None until it is taken from the answer. Without these options, the dict is
-        empty, and the answer itself is printed.
+        None until it is taken from the answer. Empty without these options.
         """
-        self._extract_text = ""  # the extract as it is printed without `--json`
+        self._extract_text = ""  # as printed without `--json`
         if wanted is not None:
             self._extract["value"] = None
         elif context.options.code:
@@ -171,25 +170,24 @@ class _AskFrontEnd(TurnListener):
 
     @property
     def settings(self) -> TurnSettings:
-        """The settings of the turn, with the output that the schema asks for."""
+        """Add the output that the schema asks for."""
         settings = self._chat.turn_options.settings(self._session.session_sampling)
         return settings if self._wanted is None else replace(settings, output=self._wanted.output)
 
     def on_event(self, session: OpenSession, event: ChatEvent) -> None:
-        """Print an event of the turn; there is only one session."""
+        """There is only one session."""
         self._printer.print_event(event)
         if words := self._stuck.words(session, event):
             self._printer.note(words)
 
     async def approve(self, _: OpenSession, question: ToolQuestion) -> Decision:
-        """Ask the user about a call of a tool."""
         return await ask_about_call(question, self._context)
 
     async def run(self, prompt: Prompt) -> LMChatError | None:
-        """Send the prompt and print the answer; return the error to print, None without one.
+        """Send the prompt and print the answer; return the error to print, if any.
 
-        This is the error of the answer, else its misfit, else the error of saving it. If a signal
-        cancels this method, it prints the end of what has arrived, and raises `CancelledError`.
+        That of the answer, else its misfit, else that of saving it. If a signal cancels this, it
+        prints the end of what has arrived, and raises `CancelledError`.
         """
         try:
             misfit = await self._run_turn(prompt)
@@ -199,23 +197,23 @@ class _AskFrontEnd(TurnListener):
                 self._output.note(f"lmchat: {misfit.message} Asking again.")
                 misfit = await self._run_turn(Prompt(misfit.retry_prompt))
         except asyncio.CancelledError:
-            if self._session.stats is not None:  # otherwise no answer has begun
+            if self._session.stats is not None:  # else no answer has begun
                 self._set_extract()
-                self._print_end(None)  # the returned error is not printed: Ctrl+C has its own
+                self._print_end(None)  # Ctrl+C has its own error
             raise
         return self._print_end(misfit)
 
     async def _run_turn(self, prompt: Prompt) -> LMChatError | None:
-        """Send a prompt, print the answer while it arrives, and return its misfit."""
+        """Send a prompt, print the answer, and return its misfit."""
         self._chat.send(self._session, prompt, settings=self.settings)
         async with self._printer.stages_shown(lambda: self._session.stats):
             await self._chat.wait(self._session)
         return self._set_extract()
 
     def _set_extract(self) -> LMChatError | None:
-        """Set the extract from the answer; return the misfit of a complete answer without one.
+        """Set the extract; return the misfit of a complete answer without one.
 
-        An incomplete answer has no misfit: its code is taken, but no JSON value.
+        Of an incomplete answer, code is taken, but no JSON value.
         """
         answer = self._answer
         is_complete = answer.state is AnswerState.COMPLETE
@@ -232,7 +230,7 @@ class _AskFrontEnd(TurnListener):
             self._extract["value"] = value
             self._extract_text = to_json(value, indent=2)
         elif self._context.options.code:
-            # an indented block has no `markup`, and is often text that is no code
+            # an indented block has no `markup`, and is often no code
             fences = [block.content for block in code_blocks(answer.text) if block.markup]
             code = "\n\n".join(fence.rstrip("\n") for fence in fences if fence.strip())
             self._extract["code"] = code or None
@@ -243,14 +241,13 @@ class _AskFrontEnd(TurnListener):
         return None
 
     def _print_end(self, misfit: LMChatError | None) -> LMChatError | None:
-        """Print what is not printed yet of the answer, and return the error that the caller prints.
+        """Print the rest of the answer, and return the error that the caller prints.
 
-        With `--stream-json`, these are the last lines. With `--json`, it is the document. Without
-        both, these are the extract and notes, such as how to continue a new session.
+        With `--stream-json`, these are the last lines, with `--json` the document, else the extract
+        and notes, such as how to continue a new session.
 
-        The error is that of the answer, else its misfit, else the error of saving it, else None.
-        The caller prints it on stderr, and in JSON as the last line, or as the document if none was
-        printed. After Ctrl+C, it is not printed.
+        The caller prints the error on stderr, and in JSON as the last line, or as the document if
+        none was printed. After Ctrl+C, it is not printed.
         """
         save_error = self._chat.save_queue.warning if self._is_saved else None
         is_in_store = self._is_saved and save_error is None
@@ -260,22 +257,21 @@ class _AskFrontEnd(TurnListener):
 
         output = self._output
         if output.is_json_lines:
-            # An error becomes the last line in place of these lines. But after Ctrl+C, the error is
-            # not printed, so a stopped answer has these lines.
+            # An error becomes the last line in place of these; after Ctrl+C, it is not printed.
             if error is None or answer.state is AnswerState.STOPPED:
                 self._print_last_lines(answer, session_id)
         elif output.is_json:
-            # an answer that failed has no text; if no tool call ran either, the error says it all
+            # without text and tool calls, the error says it all
             if answer.state is not AnswerState.FAILED or self._printer.steps:
                 output.print_json(self._document(answer, session_id, error))
         else:
             self._printer.end()
             if self._extract_text:
                 output.print_text(self._extract_text)
-            if error is None:  # otherwise the error says what is wrong
+            if error is None:  # else the error says what is wrong
                 self._printer.print_notes_on(answer)
             is_new = self._context.options.resume is None
-            # after an interrupted answer, the hint of its error says how to continue
+            # of an interrupted answer, the error's hint says how to continue
             if session_id and is_new and answer.state is not AnswerState.INTERRUPTED:
                 words = f"saved; to continue: lmchat ask -r {session_id[:SHORT_ID]}"
                 output.note(f"lmchat: {words}")
@@ -284,25 +280,25 @@ class _AskFrontEnd(TurnListener):
     def _error_of(
         self, answer: ChatMessage, misfit: LMChatError | None, session_id: str | None
     ) -> LMChatError | None:
-        """Return why an answer is incomplete, or the misfit of a complete one, if it has one.
+        """Return why an answer is incomplete, or the misfit of a complete one.
 
-        `session_id` is the session in which the answer is saved; None if it is not saved.
+        `session_id` is None if it is not saved.
         """
         if answer.state is AnswerState.COMPLETE:
             return misfit
         error = self._session.last_end.error
         if not isinstance(error, LMChatError):  # the user has stopped it
             return LMChatError("Stopped before the answer was complete.", kind="interrupted")
-        if error.kind == "interrupted":  # the connection broke; the error's hint is for the screen
+        if error.kind == "interrupted":  # its hint is for the screen
             error.hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
             if not answer.parts:
                 error.hint = _EMPTY_HINT
         return error
 
     def _print_last_lines(self, answer: ChatMessage, session_id: str | None) -> None:
-        """Print the JSON lines after the text of an answer: tool calls, refusal, and the end."""
+        """Print tool calls, refusal, and the end, as JSON lines."""
         finish_reason = "cancelled"
-        if answer.state is not AnswerState.STOPPED:  # calls of a stopped answer may be cut
+        if answer.state is not AnswerState.STOPPED:  # they may be cut
             for call in _calls_json(answer):
                 self._output.print_json({"tool_call": call})
             finish_reason = answer.stats.finish_reason if answer.stats else ""
@@ -320,9 +316,9 @@ class _AskFrontEnd(TurnListener):
     def _document(
         self, answer: ChatMessage, session_id: str | None, error: LMChatError | None
     ) -> dict[str, Any]:
-        """Return what `--json` prints of an answer; times are in milliseconds."""
+        """As `--json` prints it; times are in milliseconds."""
         turn = self._session.turn
-        streamed = turn.answer if turn is not None else None  # None: it was stopped before
+        streamed = turn.answer if turn is not None else None  # it was stopped before
         stats = answer.stats or AnswerStats()
         estimated_prompt_tokens = streamed.stats.estimated_prompt_tokens if streamed else 0
         document = {
@@ -343,7 +339,7 @@ class _AskFrontEnd(TurnListener):
             "refused": bool(answer.refusal),
             "prompt_cut": stats.is_prompt_cut,
             "sampling": stats.sampling,
-            "steps": self._printer.steps,  # the calls that have ended, with their results
+            "steps": self._printer.steps,  # ended calls, with results
             **self._extract,
         }
         if self._stuck.has_acted:
@@ -358,8 +354,7 @@ class _AskFrontEnd(TurnListener):
     def _answer(self) -> ChatMessage:
         """The last message that is no tool call.
 
-        If tool calls follow it, the turn ended before the model got their results. The message is
-        then returned with the state `STOPPED`.
+        If tool calls follow it, the model did not get their results: its state is then `STOPPED`.
         """
         messages = self._session.messages
         answer = next(message for message in reversed(messages) if message.role is not Role.TOOL)
@@ -368,7 +363,7 @@ class _AskFrontEnd(TurnListener):
 
 
 def _calls_json(answer: ChatMessage) -> list[dict[str, str]]:
-    """Return the JSON form of the tool calls in an answer, whether they ran or not."""
+    """Whether they ran or not."""
     return [
         {"id": call.call_id, "name": call.name, "arguments": call.arguments}
         for call in answer.tool_calls
@@ -376,7 +371,7 @@ def _calls_json(answer: ChatMessage) -> list[dict[str, str]]:
 
 
 def _choices_json(choices: Sequence[TokenProbabilities]) -> list[dict[str, Any]]:
-    """Return the JSON form of the choices of tokens in an answer, without those in its thoughts."""
+    """Without the tokens of thoughts."""
     return [
         {
             "token": choice.token,

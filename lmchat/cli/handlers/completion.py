@@ -12,7 +12,7 @@ from lmchat.cli.parser import arguments_of, build_parser
 _SAFE_NAME = '\'"model_id":"[[:alnum:]._:/@+-]*"\''
 """Pattern of grep, in shell quotes, for names of models that bash does not expand.
 
-Names come from servers, and bash would run the command in a name such as `$(reboot)`.
+Names come from servers, and bash would run the command in `$(reboot)`.
 """
 
 _WHOLE_WORDS_IN_BASH = """
@@ -39,17 +39,16 @@ _lmchat() {
 }
 complete -o bashdefault -F _lmchat lmchat
 """
-"""Bash function around the one of shtab, which does not handle colons."""
+"""Around that of shtab, which does not handle colons."""
 
 
 def completion(context: Context) -> int:
-    """Print the completion script of the shell that the command names; return exit code 0."""
-    # The script reads the names of models from the file with the cached lists, so that neither a
-    # server nor Python delays the shell. `cut` splits `"model_id":"NAME"` at the quotes, where the
-    # name is the 4th field.
+    """Print the completion script of the shell that the command names."""
+    # Names of models come from the cached lists: neither a server nor Python delays the shell.
+    # `cut` splits `"model_id":"NAME"` at the quotes; the name is the 4th field.
     file = shlex.quote(str(context.paths.models_file))
     list_names = f"""grep -o {_SAFE_NAME} {file} 2>/dev/null | cut -d '"' -f 4 | sort -u"""
-    # in the form of shtab: the name of a function in each shell, and its definition
+    # as shtab wants it: the name of a function in each shell, and its definition
     model_completer = {
         "bash": "_lmchat_models",
         "zsh": "_lmchat_models",
@@ -64,10 +63,10 @@ def completion(context: Context) -> int:
     parser = build_parser()
     for action in arguments_of(parser):
         if isinstance(action.metavar, str) and action.metavar in completers:
-            vars(action)["complete"] = completers[action.metavar]  # shtab reads this attribute
+            vars(action)["complete"] = completers[action.metavar]  # shtab reads it
     shell = context.options.shell
     script = shtab.complete(parser, shell=shell)
-    if shell == "bash":  # its words end at colons, which names of models may have
+    if shell == "bash":  # its words end at colons, which models may have
         script += _WHOLE_WORDS_IN_BASH
     context.output.print_text(script)
     return 0

@@ -1,8 +1,8 @@
 """`lmchat decide`: one of several options, with its probability.
 
-A label is a letter or digit in front of an option, and the model answers with it. Models prefer
-some labels and places, so the model is asked once for each rotation of the options. The
-probabilities are the means over these answers.
+A label is a letter or digit in front of an option; the model answers with it. Models prefer some
+labels and places, so it is asked once for each rotation of the options. The probabilities are the
+means.
 """
 
 from __future__ import annotations
@@ -29,15 +29,14 @@ from lmchat.sessions.message import Role, text_message
 from lmchat.sessions.tokens import MAX_ALTERNATIVES, probability
 from lmchat.terminal.output import Output
 
-_ANOTHER_OPTION = 10  # exit code: the choice is not the first option
+_ANOTHER_OPTION = 10  # exit code: not the first option
 _MIN_OPTIONS = 2
 _MAX_OPTIONS = 20
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DIGITS = "1234567890"
 _USUAL_ALTERNATIVES = 20  # vLLM and OpenAI refuse to report more
-_LEAST_PROBABILITY = 0.1  # of all labels together; below it, their proportions are noise
-# How much likelier the chosen option must be than the next one: the cache of a server alone can
-# make a smaller difference.
+_LEAST_PROBABILITY = 0.1  # of all labels; below it, their proportions are noise
+# of the chosen option over the next: the cache of a server alone can make a smaller difference
 _LEAST_LEAD = 0.01
 _PROMPT = """\
 {question}
@@ -50,18 +49,15 @@ Answer with the label of the right option, and nothing else."""
 async def decide(context: Context) -> int:
     """Print the option that the model chooses, and its probability.
 
-    Return 0 if it is the first option, 10 if it is another one.
-
-    Sampling options of the command line, such as `--set seed=7`, are sent. The options of the
-    configuration are not sent: they are set for chats, and should not influence a decision. The
-    system prompt of the configuration is sent.
+    Return 0 for the first option, 10 for another. Sampling options of the command line are sent,
+    those of the configuration are not: they are set for chats. Its system prompt is sent.
 
     Raises `WrongUse` for an option that the server ignores. Raises `AnswerUnfit` if the labels are
     unlikely, the two likeliest options are equally likely, or the model thinks.
     """
     options = [option.strip() for option in context.options.choices.split(",")]
     labels = _labels_for(options)  # wrong options are refused before stdin is read
-    given = sampling_layers(context).command_line  # sampling options of the user
+    given = sampling_layers(context).command_line  # of the user
     if not context.options.prompt.strip():
         raise WrongUse("The question is empty.", hint='Example: lmchat decide "Is it spam?"')
     question = await prompt_of(context)
@@ -73,10 +69,10 @@ async def decide(context: Context) -> int:
         messages = [text_message(Role.SYSTEM, system_prompt)] if system_prompt else []
         sampling = _sampling(target.product, labels, given)
         started_s = monotonic()
-        means = dict.fromkeys(options, 0.0)  # probabilities, by option
+        means = dict.fromkeys(options, 0.0)  # by option
         for start in range(len(options)):
             rotated = [*options[start:], *options[:start]]
-            # the question is first, so that a cache holds it for all rotations
+            # first, so that a cache holds it for all rotations
             lines = [f"{label}: {option}" for label, option in zip(labels, rotated, strict=True)]
             prompt = _PROMPT.format(question=question, options="\n".join(lines))
             request = ChatRequest(
@@ -111,8 +107,8 @@ async def decide(context: Context) -> int:
 def _labels_for(options: Sequence[str]) -> list[str]:
     """Return a label for each option; no label is equal to an option.
 
-    The labels are letters. If an option is a single letter, digits are used first. Raises
-    `WrongUse` for equal or empty options, too few or too many.
+    If an option is a single letter, digits are used first. Raises `WrongUse` for equal or empty
+    options, too few or too many.
     """
     taken = {option.upper() for option in options}
     pool = _LETTERS if taken.isdisjoint(_LETTERS) else _DIGITS + _LETTERS
@@ -127,19 +123,15 @@ def _labels_for(options: Sequence[str]) -> list[str]:
 
 
 def _sampling(product_name: str, labels: Sequence[str], given: Mapping[str, object]) -> Sampling:
-    """Return the sampling options that make a server report the probabilities of labels.
+    """Make a server report the probabilities of labels; `given` are the user's options.
 
-    `given` are the options of the user.
+    llama.cpp reports them as they were before its samplers and the grammar. Without the grammar,
+    the model could end its answer at once, with no token. Its cache is not used, unless `given`
+    sets `cache_prompt`: it changes the probabilities by up to 0.01, but the same call should always
+    get the same.
 
-    llama.cpp reports the probabilities as they were before its samplers and the grammar. Without
-    the grammar, the model could end its answer at once, and then no token would be reported.
-
-    llama.cpp's cache is not used, unless `given` sets `cache_prompt`. What earlier requests have
-    left in the cache changes the probabilities by up to 0.01, but the same call should always get
-    the same probabilities.
-
-    An unknown server may report probabilities, so it is asked for them. Raises `ServerRejected` for
-    a product that is known to report none.
+    An unknown server may report them. Raises `ServerRejected` for a product that is known to report
+    none.
     """
     product = product_named(product_name)
     options: dict[str, object] = {"max_tokens": 1, "temperature": 1.0, "reasoning_effort": "none"}
@@ -156,7 +148,7 @@ def _sampling(product_name: str, labels: Sequence[str], given: Mapping[str, obje
         options |= {"extra.logprobs": True, "extra.top_logprobs": _USUAL_ALTERNATIVES}
     else:
         raise _no_probabilities_error(product_name)
-    # `options` replace those of the user: without them, no probability would be reported
+    # they replace those of the user: else no probability would be reported
     return Sampling().with_options({**given, **options})
 
 
@@ -166,18 +158,18 @@ async def _label_probabilities(
     labels: Sequence[str],
     output: Output,
 ) -> dict[str, float]:
-    """Return how likely each label is as the first token of an answer; their sum is 1.
+    """Return how likely each label is as the first token; their sum is 1.
 
     Raises `ServerRejected` if the server has left out a part of the question.
     """
     answer = StreamedAnswer(request.target.model_id)
     async with TurnPrinter(output).stages_shown(lambda: answer.stats):
         await answer.read(backend.stream(request), partial(print_remote_note, output))
-    # a choice about a part of the question is worth no more than an empty answer
+    # worth no more than an empty answer
     with_cut_prompt(answer.stats.saved(), request, has_reply=False)
     if not answer.tokens:
         raise _no_probabilities_error(request.target.product)
-    # `top` has the tokens that were likeliest in its place
+    # `top` has the likeliest tokens in its place
     first = answer.tokens[0]
     if first.is_thought:
         raise _undecided_error("the model began to think")
@@ -185,7 +177,7 @@ async def _label_probabilities(
     likelihoods = dict.fromkeys(labels, 0.0)
     logprobs = {first.token: first.logprob} | {other.token: other.logprob for other in first.top}
     for token, logprob in logprobs.items():
-        label = token.strip()  # some models begin an answer with a blank
+        label = token.strip()  # some models begin with a blank
         if label in likelihoods:
             likelihoods[label] += probability(logprob)
     total = sum(likelihoods.values())
@@ -197,7 +189,6 @@ async def _label_probabilities(
 
 
 def _no_probabilities_error(product_name: str) -> ServerRejected:
-    """Return the error for a server that cannot be used to decide."""
     return ServerRejected(
         f"{product_named(product_name).subject} does not report the probabilities of tokens.",
         kind="unsupported",

@@ -18,9 +18,9 @@ _MAX_COLUMNS = 120  # of a report on a terminal
 
 
 async def doctor(context: Context) -> int:
-    """Run every check and print the report; return 1 if one has the grade `FAULT`, else 0."""
+    """Print the report; return 1 if a check has the grade `FAULT`, else 0."""
     state = await saved_state(context)
-    # `context.settings` would raise an error for a wrong configuration, which is only one row here
+    # `context.settings` raises for a wrong configuration, here only a row
     context.tells_notes = False  # a row of the configuration tells them
     backend, _ = make_backend(context, context.loaded.settings, state)
     async with aclosing(backend):

@@ -23,10 +23,9 @@ _BYTES_PER_MB = 1024 * 1024
 
 
 async def import_files(context: Context) -> int:
-    """Import the named files, or the chats of other programs, and report the result.
+    """Import the named files, or after a question the chats of other programs; report.
 
-    The chats of other programs are imported after the user has confirmed it. Return 1 if a file was
-    refused, else 0. If the only result is one refused file, its error is raised instead.
+    Return 1 if a file was refused, else 0; the error of a single refused file is raised.
     """
     options, output = context.options, context.output
     hint = "Name files, or import the chats of other programs with --from all."
@@ -37,7 +36,7 @@ async def import_files(context: Context) -> int:
 
     stdin = None
     if STDIN in options.files:
-        # one byte more than is allowed shows that the input is too large
+        # one more than is allowed shows that it is too large
         stdin = await run_abandonable(
             lambda: call_with_stdin(lambda file: file.read(LARGEST_RECORD + 1))
         )
@@ -48,7 +47,7 @@ async def import_files(context: Context) -> int:
     outcome = ImportOutcome(is_trial=options.dry_run)
     async with open_store(context) as store:
         importer = Importer(store, find=partial(chat_places, context.environ, home_folder()))
-        if options.files:  # `AUTO` tells the format of each by its content
+        if options.files:  # `AUTO` tells formats by content
             sources = [(options.source, [*options.files])]
         else:
             sources = await _chats_of_programs(context, importer)
@@ -61,7 +60,7 @@ async def import_files(context: Context) -> int:
                 report_progress=output.show_progress,
             )
 
-    # a single file that was refused is the error of the command, not one line of a report
+    # the error of the command, not a line of a report
     if len(outcome.refused) == 1 and not outcome.chats:
         _, error = outcome.refused[0]
         raise error
@@ -70,10 +69,10 @@ async def import_files(context: Context) -> int:
 
 
 async def _chats_of_programs(context: Context, importer: Importer) -> list[tuple[str, list[str]]]:
-    """Print where other programs keep chats, and return these places, each behind its format.
+    """Print where other programs keep chats; return format and places.
 
-    The programs are those that `--from` names. A place is a list of one path. Return an empty list
-    if there are no places, or if the user does not confirm the import.
+    The programs are those of `--from`. A place is a list of one path. Empty without places, or
+    without the user's consent.
     """
     options, note = context.options, context.output.note
     places: list[tuple[str, list[str]]] = []
@@ -96,13 +95,13 @@ def _report(context: Context, outcome: ImportOutcome) -> None:
     if output.is_json:
         output.print_json(_outcome_json(outcome))
         return
-    if outcome.chats:  # without lines, an empty one would be printed
+    if outcome.chats:  # else an empty line would be printed
         output.print_lines(result_lines(outcome))
     for line in loss_lines(outcome):
         output.note(line)
     for _, error in outcome.refused:
         output.print_error(error)
-    # each id once, without chats that an earlier run imported and the user has put into the trash
+    # each once, without chats that were imported before and are in the trash
     headers = [chat.header for chat in outcome.chats if chat.header.deleted_at is None]
     ids = dict.fromkeys(header.session_id for header in headers)
     if ids and not outcome.is_trial:
@@ -110,11 +109,10 @@ def _report(context: Context, outcome: ImportOutcome) -> None:
 
 
 def _outcome_json(outcome: ImportOutcome) -> dict[str, object]:
-    """Return the document of `--json`: a list of the chats, and files that were not imported.
+    """Return the document of `--json`: chats, and files that were not imported.
 
-    The chats are new ones and those that were imported before. `beside` is the number of messages
-    on other branches than the shown one. `skipped` lists what could not be read: parts of a chat,
-    or of a file.
+    The chats are new ones and known ones. `beside` counts messages on other branches than the shown
+    one. `skipped` lists what could not be read.
     """
     chats = [
         {

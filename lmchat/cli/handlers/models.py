@@ -16,7 +16,7 @@ from lmchat.servers.model import LoadState, ModelInfo, model_meant
 from lmchat.servers.products import product_named
 from lmchat.terminal.output import table, terminal_columns
 
-# fields of a model file that `--json` prints under their names; empty ones as null
+# `--json` prints these fields of a model file under their names
 _JSON_FIELDS = (
     "path",
     "source",
@@ -27,16 +27,16 @@ _JSON_FIELDS = (
 
 
 async def list_models(context: Context) -> int:
-    """Print the models of the named server, or of all servers; return exit code 0.
+    """Print the models of the named server, or of all servers.
 
-    With `--local`, print the model files of this disk instead.
+    With `--local`, the model files of this disk.
     """
     if context.is_local:
         return await _list_files(context)
     async with open_runtime(context) as runtime:
         usable = await runtime.finder().usable()
     listed = [model for server in usable for model in server.models]
-    # models that can chat come first, and of these the ones that run where their server does
+    # those that can chat come first, and of these the ones that run where their server does
     models = sorted(listed, key=lambda model: (not model.can_chat, model.is_remote))
     rows = [
         (
@@ -60,7 +60,7 @@ async def list_models(context: Context) -> int:
 
 
 async def _list_files(context: Context) -> int:
-    """Print the model files of this disk, or a note if none exist; return exit code 0."""
+    """Print the model files of this disk, or a note."""
     files = await make_engine(context, context.settings).files()
     rows = [
         (
@@ -84,13 +84,13 @@ async def _list_files(context: Context) -> int:
 
 
 async def load(context: Context) -> int:
-    """Load the model that the command names, wait until it is loaded, and print its state."""
+    """Load the model that the command names, wait, and print its state."""
     async with open_runtime(context) as runtime:
         model = model_meant(
             context.options.model_id, await runtime.finder().models(), is_for_chat=False
         )
         window = context.options.context
-        # a server that loads no models on request may have this one in memory from its start
+        # a server that loads none on request may have it from its start
         if window or model.state is not LoadState.LOADED:
             context.output.note(f"Loading {model.model_id} …")
             await load_with_progress(runtime, model, context.output, window=window)
@@ -103,14 +103,14 @@ async def unload(context: Context) -> int:
         model = model_meant(
             context.options.model_id, await runtime.finder().models(), is_for_chat=False
         )
-        # servers refuse to unload a model that is not loaded, each in words of its own
+        # servers refuse one that is not loaded, each in its own words
         if model.state is not LoadState.NOT_LOADED:
             await runtime.backend.unload(model)
     return _print_state(context, model, LoadState.NOT_LOADED)
 
 
 async def pull(context: Context) -> int:
-    """Let a server download the model that the command names, and print it."""
+    """Let a server download the model that the command names."""
     name, output = context.options.model_id, context.output
     async with open_runtime(context) as runtime:
         finder = runtime.finder()
@@ -145,7 +145,7 @@ async def rm(context: Context) -> int:
 
 
 def _print_state(context: Context, model: ModelInfo, state: LoadState) -> int:
-    """Print a model in the state that the command has brought about; return exit code 0."""
+    """Print a model in the state that the command has brought about."""
     document = model_json(model) | {"state": state}
     return context.output.print_result(document, f"{model.model_id}: {state}")
 
@@ -153,12 +153,11 @@ def _print_state(context: Context, model: ModelInfo, state: LoadState) -> int:
 async def health(context: Context) -> int:
     """Print as JSON whether the server can answer.
 
-    Return 0 if it can, 1 if it cannot, or the exit code of the error that prevented the check. It
-    is an error, too, if the server lacks the model that the settings name. Server and model are
-    those that the chat screen would use.
+    Return 0 if it can, 1 if not, or the exit code of the error that prevented the check, also if
+    the server lacks the model of the settings. Server and model are those of the chat screen.
     """
     choice, servers, error = await _find(context, is_search=False)
-    loaded = context.loaded  # `context.settings` would raise an error for a wrong configuration
+    loaded = context.loaded  # `context.settings` raises for a wrong configuration
     document = health_json(
         choice, servers, loaded.settings, error=error, has_problems=bool(loaded.problems)
     )
@@ -169,10 +168,10 @@ async def health(context: Context) -> int:
 
 
 async def detect(context: Context) -> int:
-    """Print as JSON the server that the chat screen would use, and every address that was tried.
+    """Print as JSON the server that the chat screen would use, and all addresses that were tried.
 
-    With `--endpoint`, only that address is tried. Return 0 if a server was found, 3 if none was, or
-    the exit code of an error during the search.
+    With `--endpoint`, only that. Return 0 if a server was found, 3 if none was, or the exit code of
+    an error.
     """
     choice, servers, error = await _find(context, is_search=True)
     document = detection_json(choice, servers, error=error)
@@ -185,12 +184,11 @@ async def detect(context: Context) -> int:
 async def _find(
     context: Context, *, is_search: bool
 ) -> tuple[Choice, tuple[ServerStatus, ...], LMChatError | None]:
-    """Return what the chat would use, all servers, and the error that ended the search, if any.
+    """Return what the chat would use, all servers, and the error that ended the search.
 
-    The error is returned, as `health` and `detect` print it inside their JSON document. Without
-    `is_search`, only the server that the settings name is checked, if they name one, and it is an
-    error if the chosen server lacks the model that they name. A search that is for one address
-    (`--endpoint`) asks no other.
+    `health` and `detect` print the error in their document. Without `is_search`, only the server of
+    the settings is checked, if they name one; that it lacks their model is an error. A search for
+    one address (`--endpoint`) asks no other.
     """
     try:
         async with open_runtime(context) as runtime:

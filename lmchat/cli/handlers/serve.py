@@ -32,21 +32,21 @@ except ModuleNotFoundError as error:
     words = f"lmchat serve needs two more packages; install them: {install_command('serve')}"
     raise foreign_library(error) or LMChatError(words, kind="unsupported") from error
 
-END_S = 5  # time that running answers have after a signal
-KEEP_ALIVE_S = 75  # time until an idle connection is closed; clients close theirs sooner
+END_S = 5  # that running answers have after a signal
+KEEP_ALIVE_S = 75  # until an idle connection is closed; clients close theirs sooner
 _LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")  # as in a `Host` header
 _KEY_VARIABLE = "LMCHAT_SERVE_KEY"  # in place of `--key`, which the list of processes shows
-_BACKLOG = 2048  # connections that may wait in the queue of the socket
+_BACKLOG = 2048  # that may wait in the queue of the socket
 _PROGRAM_COLUMNS = 24
 _MODEL_COLUMNS = 28
 
 
 async def serve(context: Context) -> int:
-    """Listen, look for servers, and serve until a signal arrives; return exit code 0."""
+    """Listen, look for servers, and serve until a signal; return exit code 0."""
     options = context.options
     key = options.key or context.environ.get(_KEY_VARIABLE, "")
     try:
-        key = header_value(key)  # empty for a key of blanks and line ends
+        key = header_value(key)  # "" for a key of blanks
     except ValueError as error:
         message = f"The value of --key or {_KEY_VARIABLE} {error}."
         raise WrongUse(message, hint="Choose another key.") from None
@@ -56,16 +56,16 @@ async def serve(context: Context) -> int:
             hint=f"Add --key KEY or set {_KEY_VARIABLE}; each program then has to send this key.",
         )
     listening = _listen(options.host, options.port)
-    port: int = listening.getsockname()[1]  # of the option; any free port for 0
+    port: int = listening.getsockname()[1]  # any free port for 0
     try:
         host = bracketed(options.host)
-        # Without a key, only requests to these hosts are served. Otherwise, a web page could send
-        # requests through a host name of its own that leads to this machine.
+        # Without a key, only requests to these hosts are served: else a web page could send some by
+        # a host name of its own that leads here.
         own_names = (*_LOOPBACK_HOSTS, host.lower())
         async with open_runtime(context) as runtime:
             find = partial(_find_others, runtime, loopback(port).netloc)
             watch = ServerWatch(find, partial(_print_servers, context.output))
-            await watch.look()  # before the first request, which needs to know the servers
+            await watch.look()  # the first request needs to know the servers
             app = ServeApp(
                 client=runtime.backend,
                 watch=watch,
@@ -105,16 +105,15 @@ async def serve(context: Context) -> int:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; raises `WrongUse` if it cannot.
+    """Return a socket that listens; raises `WrongUse`.
 
-    Connections wait in its queue until the servers have been looked for. The protocol is named when
-    the socket is made. Otherwise, asyncio leaves Nagle's algorithm on, which delays first bytes by
-    40 ms.
+    Connections wait in its queue until servers were looked for. Without the named protocol, asyncio
+    leaves Nagle's algorithm on, which delays first bytes by 40 ms.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        if sys.platform != "win32":  # on Windows, others could then take the port
+        if sys.platform != "win32":  # on Windows, others could take the port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(_BACKLOG)
@@ -128,19 +127,19 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Server of uvicorn that ends with exit code 0 after a signal."""
+    """Ends with exit code 0 after a signal."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone; uvicorn would raise them again after its end."""
+        """Leave signals alone: uvicorn would raise them again after its end."""
         yield
 
     @contextmanager
     def ended_by_signals(self) -> Iterator[None]:
         """Let signals end the server while the block runs.
 
-        Running answers then have `END_S` to end; Ctrl+C for the second time ends them at once. A
-        signal that is ignored stays so, as Ctrl+C is for programs in the background of a script.
+        Running answers have `END_S`; a second Ctrl+C ends them at once. An ignored signal stays so,
+        as Ctrl+C is for background programs of a script.
         """
         previous_handlers = {
             number: signal.signal(number, self.handle_exit)
@@ -155,9 +154,9 @@ class _Server(uvicorn.Server):
 
 
 async def _find_others(runtime: Runtime, own_address: str) -> tuple[ServerStatus, ...]:
-    """Look for servers other than this one, which would pass requests on to itself.
+    """Look for other servers: this one would pass requests on to itself.
 
-    This happens every few seconds and not for a request, so it is not counted.
+    It is not for a request, so it is not counted.
     """
     servers = await runtime.finder().look(is_counted=False)
     return tuple(found for found in servers if found.endpoint.netloc != own_address)
@@ -173,10 +172,9 @@ def _print_servers(output: Output, routes: ModelRoutes) -> None:
 
 
 def _print_report(output: Output, report: RequestReport) -> None:
-    """Print the line of a request on a terminal: time, program, model, status, TTFT, speed.
+    """Print a request on a terminal: time, program, model, status, TTFT, speed.
 
-    If the request names no model, its path is printed instead. The status is that of HTTP, or
-    "closed" if no reply has begun.
+    Without a model, its path. The status is that of HTTP, or "closed" if no reply has begun.
     """
     stats = report.stats
     status = str(report.status or "closed")
@@ -193,14 +191,14 @@ def _print_report(output: Output, report: RequestReport) -> None:
 
 
 def _note_remote(output: Output, noted: set[str], model: ModelInfo) -> None:
-    """Note on stderr that prompts leave this machine, once for each note."""
+    """Note on stderr that prompts leave this machine, once each."""
     if model.remote_note not in noted:
         noted.add(model.remote_note)
         output.note(f"lmchat: {model.remote_note}")
 
 
 def _print_line(output: Output, line: str) -> None:
-    """Print a line if stdout is a terminal; if the terminal is gone, answers continue."""
+    """If the terminal is gone, answers continue."""
     if is_terminal(sys.stdout):
         with suppress(LMChatError, BrokenPipeError):
             output.print_lines([line])

@@ -16,7 +16,7 @@ _MAX_DAYS = 30  # in a plot; days without an answer do not count
 
 
 async def stats(context: Context) -> int:
-    """Print the stats of each model at each server, the last used first; return exit code 0."""
+    """Print the stats of each model at each server, the last used first."""
     async with open_stores(context) as stores:
         models = await stores.stats_store.model_stats()
     lines: list[str] = []
@@ -31,15 +31,15 @@ async def stats(context: Context) -> int:
 
 
 def _plot(stats: ModelStats) -> list[str]:
-    """Return the lines of the plot of a model: a heading, and one for each of the last days.
+    """Plot the last days of a model.
 
-    The line of a day has its median speed, a bar, and the number of answers. The bar of the fastest
-    day has the full length; a day without a known speed has none.
+    A line has the median speed, a bar, and the number of answers. The bar of the fastest day is
+    full; a day without a known speed has none.
     """
     lines = [f"{stats.model} at {stats.endpoint}: tok/s, the median of each day"]
     days = stats.days[-_MAX_DAYS:]
     speeds = [day.tokens_per_second or 0.0 for day in days]
-    top_speed = max(speeds, default=0.0) or 1.0  # 1.0 if no speed is known, to divide by it
+    top_speed = max(speeds, default=0.0) or 1.0  # to divide by it
     for day, speed in zip(days, speeds, strict=True):
         known = "" if day.tokens_per_second is None else f"{speed:.1f}"
         bar = "#" * round(_BAR_CELLS * speed / top_speed)
@@ -49,14 +49,13 @@ def _plot(stats: ModelStats) -> list[str]:
 
 
 async def metrics(context: Context) -> int:
-    """Print the counters of all runs as JSON."""
     async with open_stores(context) as stores:
         context.output.print_json(metrics_json(await stores.stats_store.counters()))
     return 0
 
 
 async def reset_metrics(context: Context) -> int:
-    """Set the counters to 0, and print that as JSON."""
+    """Set the counters to 0."""
     async with open_stores(context) as stores:
         await stores.stats_store.reset_counters()
     context.output.print_json({"message": METRICS_RESET})
