@@ -1,8 +1,4 @@
-"""API keys of servers, and where each is set.
-
-A server is identified by its origin: scheme, host and port. `LoadedSettings.origins` are the places
-where settings are set.
-"""
+"""API keys of servers by origin (scheme, host and port), and where each is set."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ from lmchat.safe_text import header_value
 from lmchat.servers.endpoint import Endpoint, is_address
 
 _KEY_FILE = "credentials.toml"
-_COMMAND_S = 60  # `api_key_cmd` may have to ask the user for a password
+_COMMAND_S = 60  # it may ask for a password
 _OPENAI_ORIGIN = "https://api.openai.com:443"
 _NO_ENTRY = EndpointSettings(name="", url="")
 _FOR_ANOTHER = (
@@ -30,9 +26,8 @@ _FOR_ANOTHER = (
 class ApiKeys:
     """API keys by origin; `load` and `keep` block.
 
-    Until `key_for` has run the command of an entry of `[[endpoints]]`, the other methods do not
-    know its key. Of several keys of a server, the first of these is used: one that was accepted in
-    this run, `[[endpoints]]`, `api_key`, `credentials.toml`, `OPENAI_API_KEY`.
+    The key of a command is unknown until `key_for` has run it. The first of these is used: one
+    accepted in this run, `[[endpoints]]`, `api_key`, `credentials.toml`, `OPENAI_API_KEY`.
     """
 
     def __init__(
@@ -42,31 +37,31 @@ class ApiKeys:
         self._environ = environ
         self._credentials = credentials
         # all by origin
-        self.stored: dict[str, str] = {}  # keys that `load` has read
-        self._accepted: dict[str, str] = {}  # keys that were accepted in this run
+        self.stored: dict[str, str] = {}  # that `load` has read
+        self._accepted: dict[str, str] = {}  # in this run
         self._entries = {_origin(entry.url): entry for entry in loaded.settings.endpoints}
-        self._printed: dict[str, str] = {}  # keys from commands; "" if one failed
+        self._printed: dict[str, str] = {}  # by commands; "" if one failed
         self._faults: dict[str, str] = {}  # why a command has printed no key
-        self._told_faults: set[str] = set()  # those that `take_fault` has returned
+        self._told_faults: set[str] = set()  # that `take_fault` has returned
         self._command_lock = asyncio.Lock()
         self.lent_terminal: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
-        """Context in which a key command has the terminal."""
+        """A key command has the terminal in it."""
 
     def load(self) -> str:
-        """Read `credentials.toml`; return a warning if it could not be read, else "". Blocks."""
+        """Read `credentials.toml`; return a warning or "". Blocks."""
         warning = self._credentials.load()
-        # the file may write an address in another form than `Endpoint.origin` does
+        # it may write an address in another form than `Endpoint.origin`
         self.stored = {_origin(name): key for name, key in self._credentials.keys.items()}
         return warning
 
     async def key_for(self, endpoint: Endpoint) -> str:
-        """Return the key to send to a server; run the command that prints it, if it has not run.
+        """Return the key to send; run the command that prints it, once.
 
-        The key is "" if none is set, or if it has characters that no header can hold.
+        "" if none is set, or if no header can hold it.
         """
         origin = endpoint.origin
         entry = self._entries.get(origin, _NO_ENTRY)
-        # if the environment variable of the entry has a key, the command is not needed
+        # a key in its environment variable comes first
         if entry.api_key_cmd and not self._environ.get(entry.api_key_env):
             async with self._command_lock:  # two commands at once may both ask for a password
                 if origin not in self._printed and origin not in self._accepted:
@@ -79,37 +74,31 @@ class ApiKeys:
         return key
 
     def source_of(self, endpoint: Endpoint) -> str:
-        """Return where the key that is sent to a server is set, "" if no key is sent."""
+        """Return where the key is set; "" if none is sent."""
         _, source, _ = self._first_key(endpoint)
         return source
 
     def why_withheld(self, endpoint: Endpoint) -> str:
-        """Return why a key that is set is not sent to a server, and the next step.
-
-        The reason is "" if a key is sent, or none is set.
-        """
+        """Return why a set key is not sent, and the next step, or ""."""
         _, _, why = self._first_key(endpoint)
         return why
 
     def take_fault(self, endpoint: Endpoint) -> str:
-        """Return why the command that prints a key has failed, once in a run; else ""."""
+        """Return why the command of a key has failed, once in a run; else ""."""
         is_told = endpoint.origin in self._told_faults
         self._told_faults.add(endpoint.origin)
         return "" if is_told else self._faults.get(endpoint.origin, "")
 
     def _first_key(self, endpoint: Endpoint) -> tuple[str, str, str]:
-        """Return the key to send to a server, where it is set, and why no key is sent.
-
-        All three are empty if no key is configured.
-        """
+        """Return the key, where it is set, and why none is sent; all "" if none is set."""
         origin, settings = endpoint.origin, self._loaded.settings
         entry = self._entries.get(origin, _NO_ENTRY)
         setting_origin = self._loaded.origin("api_key")
-        # an `api_key` that is set together with an address is for that address; without one, it is
-        # for servers on this machine
+        # an `api_key` set together with an address is for that; without one, for servers on this
+        # machine
         key_url = self._loaded.key_endpoint
         is_setting_for_server = _origin(key_url) == origin if key_url else endpoint.is_loopback
-        # each with its source; the first that is not empty counts
+        # with their sources; the first that is not "" counts
         possible_keys = [
             (self._accepted.get(origin, ""), "the key dialog"),
             (
@@ -118,7 +107,7 @@ class ApiKeys:
             ),
             (self._printed.get(origin, ""), f"api_key_cmd of endpoint {entry.name!r}"),
         ]
-        # If the command has not run yet, the keys below do not count: its key would precede them.
+        # the command's key would precede those below, so it has to run first
         if not entry.api_key_cmd or origin in self._printed:
             setting = settings.api_key if is_setting_for_server else ""
             possible_keys += [
@@ -133,7 +122,7 @@ class ApiKeys:
                 if sent_key := header_value(key):
                     return sent_key, source, ""
             except ValueError as error:
-                # "them": the error names the characters that no header can hold
+                # "them": the characters that no header can hold
                 sentence = f"The API key from {source} was not sent: it {error}."
                 return "", "", f"{sentence} Set it again without them."
         if origin in self._faults:
@@ -150,7 +139,7 @@ class ApiKeys:
         self._accepted[endpoint.origin] = key
 
     def keep(self, endpoint: Endpoint, key: str) -> None:
-        """Use a key from now on, and store it in `credentials.toml`. Blocks.
+        """Use a key, and store it in `credentials.toml`. Blocks.
 
         Raises `StoreUnavailable` if it could not be stored; it is then used in this run only.
         """
@@ -158,10 +147,7 @@ class ApiKeys:
         self._credentials.set(endpoint.origin, key)
 
     async def _printed_key(self, entry: EndpointSettings) -> str:
-        """Run `api_key_cmd` in a shell and return the first line that it prints.
-
-        If it fails, takes too long or prints no key, return "" and remember why.
-        """
+        """Run `api_key_cmd` in a shell; return the first line, or "", and remember why."""
         try:
             async with self.lent_terminal(), asyncio.timeout(_COMMAND_S):
                 exit_code, key = await run_for_first_line(

@@ -19,11 +19,11 @@ from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.local.installed import engine_command
 from lmchat.servers.protocols import ServerClient
 
-_TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or hang
+_TOOLS_S = 8.0  # a slower tool server may be downloading itself, or hang
 
 
 async def examine_machine(context: Context, backend: ServerClient) -> list[Finding]:
-    """Run the doctor's checks with the options of this run, and return their rows."""
+    """Run the doctor's checks with the options of this run."""
     return await examine(
         find_server_rows=partial(_check_servers, context, backend),
         find_tool_rows=partial(_check_tools, context),
@@ -38,7 +38,7 @@ async def _check_servers(context: Context, backend: ServerClient) -> Findings:
     """Look for servers as the chat does."""
     settings = context.loaded.settings
     keys = api_keys_of(context)
-    warning = await run_abandonable(keys.load)  # first, as servers are asked with the keys
+    warning = await run_abandonable(keys.load)  # first: servers are asked with the keys
     finder = ServerFinder(backend, settings, await saved_state(context))
     servers = await finder.search()
     is_named = bool(settings.endpoint)
@@ -58,10 +58,10 @@ async def _check_tools(context: Context) -> Findings:
     """Start the tool servers, wait up to `_TOOLS_S`, return a row for each, and stop them."""
     if not context.has_tools:
         return []
-    # no tool is called, so `State()` is enough, which allows none to run without a question
+    # no tool is called, so no saved state is needed
     toolbox = make_toolbox(context, context.loaded.settings, State())
     async with aclosing(toolbox.host) as host:
-        with suppress(TimeoutError):  # a server that still starts then has a row, too
+        with suppress(TimeoutError):  # one that still starts has a row, too
             async with asyncio.timeout(_TOOLS_S):
                 await host.start_servers()
         return tool_findings(host.servers, waited_s=_TOOLS_S)

@@ -1,4 +1,4 @@
-"""Servers and their models for a command, the one model that it asks, and the load of a model."""
+"""The server and model of a command, and the load of a model."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lmchat.units import progress_suffix
 
 
 async def target_of_command(context: Context, runtime: Runtime) -> Target:
-    """Return the server and model for a command; first start the built-in engine, if wanted.
+    """Start the built-in engine, if wanted; choose server and model.
 
-    Raises an `LMChatError` if the engine does not start, or if no server or model can be used.
+    Raises an `LMChatError` if the engine does not start, or if nothing can be used.
     """
     if context.is_local:
         runtime = replace(runtime, settings=await start_engine_without_screen(context, runtime))
@@ -29,9 +29,9 @@ async def target_of_command(context: Context, runtime: Runtime) -> Target:
 async def load_with_progress(
     runtime: Runtime, model: ModelInfo, output: Output, *, window: int | None = None
 ) -> None:
-    """Load a model and show the progress on a terminal until it is loaded.
+    """Show the progress on a terminal.
 
-    `window` is the size of the context window in tokens; by default, the server chooses it.
+    `window` is the context window in tokens; by default, the server chooses it.
     """
     lists = runtime.backend.model_lists
 
@@ -45,11 +45,10 @@ async def load_with_progress(
 
 
 async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> float | None:
-    """Load a model that its server reports as not loaded, and return the seconds that this took.
+    """Load a model that its server reports as not loaded; return the seconds.
 
-    The server is asked now: another model may have taken the place of this one since `model` was
-    listed. A server that cannot load a model on request loads it with the first prompt; the result
-    is None then, too.
+    The server is asked now: another model may have taken the place of this one. None if it is
+    loaded, or if the server loads it with the first prompt.
     """
     server = await runtime.backend.check(model.endpoint)
     current = find_model(model.model_id, server.models)

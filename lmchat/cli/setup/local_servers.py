@@ -1,6 +1,6 @@
 """Servers of this machine that lmchat starts: the built-in engine and installed programs.
 
-On the screen, `ServerStarts` starts both; the function that starts the engine is for others.
+On the screen, `ServerStarts` starts both.
 """
 
 from __future__ import annotations
@@ -31,12 +31,11 @@ _BYTES_PER_MB = 1_000_000
 
 
 async def start_engine_without_screen(context: Context, runtime: Runtime) -> Settings:
-    """Start the built-in engine with a model; return the settings with its address and its model.
+    """Start the built-in engine; return the settings with its address and its model.
 
-    The model is that of `-m`, else that of `[local]`, else one that the engine chooses. If the disk
-    has no model, the demo model is downloaded, which the user has to confirm. Raises
-    `EngineUnavailable` if the engine cannot start, and `WrongUse` if the download was not
-    confirmed.
+    The model is that of `-m`, else of `[local]`, else the engine chooses. If the disk has none, the
+    demo model is downloaded, which the user has to confirm. Raises `EngineUnavailable`, and
+    `WrongUse` if the download was not confirmed.
     """
     engine, output = runtime.engine, context.output
     named = context.local_model or runtime.settings.local.model
@@ -50,7 +49,7 @@ async def start_engine_without_screen(context: Context, runtime: Runtime) -> Set
             "There is no model on this disk. A demo model, only for trying lmchat, can be "
             f"downloaded: {demo.name}, {size}, {demo.licence}, into {engine.folder}."
         )
-        if can_ask():  # else the error of `is_confirmed` has these words
+        if can_ask():  # else `is_confirmed` has these words
             output.note(words)
         if not await is_confirmed(context, "Download it?", words):
             raise WrongUse("There is no model.", hint="Name a file with -m FILE.gguf.")
@@ -62,7 +61,7 @@ async def start_engine_without_screen(context: Context, runtime: Runtime) -> Set
 
 
 async def _downloaded(context: Context, runtime: Runtime, url: str) -> str:
-    """Return the path of the file of an address, which is downloaded if the user agrees."""
+    """Return the path of a file that is downloaded if the user agrees."""
     offer = await runtime.backend.offer_file(runtime.engine, url)
     if not offer.is_here:
         words = breakable(f"The model can be downloaded: {offer.words}.")
@@ -77,7 +76,7 @@ async def _downloaded(context: Context, runtime: Runtime, url: str) -> str:
 
 
 def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
-    """Return the launcher of the welcome page, which also shows how to install the engine."""
+    """Make the launcher of the welcome screen, which also shows how to install the engine."""
     return ServerLauncher(
         find=partial(find_installed, context),
         start=partial(
@@ -91,5 +90,5 @@ def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
 
 
 def find_installed(context: Context) -> tuple[Installed, ...]:
-    """This reads the disk."""
+    """Look on the disk for them."""
     return installed_products(context.environ, home_folder())

@@ -1,4 +1,4 @@
-"""Setup of tools for a command: the toolbox, the start of its servers, and what to correct."""
+"""Setup of tools for a command: the toolbox, and the start of its servers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMES_CHARS = 40
 
 
 def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
-    """The tool servers of the toolbox start when tools are first used."""
+    """The tool servers start when tools are first used."""
     host = McpServers(
         settings.mcp,
         functions=context.paths.tools_file,
@@ -45,24 +45,24 @@ def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
 
 
 async def _save_allowed(state_file: Path, tool: str, fingerprint: str) -> None:
-    """Allow a tool for later runs, after the user has answered "always".
+    """Allow a tool for later runs, after the answer "always".
 
-    `fingerprint` is a hash of the tool: when it has changed, the user is asked again. The plain
-    chat and `ask` have toolboxes, too, so this is used in place of `ScreenServices.remember`.
+    With another `fingerprint`, a hash of the tool, the user is asked again. Plain chat and `ask`
+    have toolboxes, too, so this takes the place of `ScreenServices.remember`.
     """
     try:
         await asyncio.to_thread(
             change_state, state_file, lambda old: old.with_allowed(tool, fingerprint)
         )
-    except LMChatError as error:  # the tool stays allowed in this run
+    except LMChatError as error:  # it stays allowed in this run
         _logger.warning("an allowed tool could not be saved: %s", error.kind)
 
 
 async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> None:
-    """Start the tool servers for `ask --tools` and wait until they have started or failed.
+    """Wait until the tool servers have started or failed, for `ask --tools`.
 
-    Prints a note for each server with an error, and if the model cannot use tools. Raises
-    `LMChatError` if no server works.
+    Prints errors, and a note if the model cannot use tools. Raises `LMChatError` if no server
+    works.
     """
     note = context.output.note
     if not toolbox.can_use(target):
@@ -78,7 +78,7 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
 
 
 async def started_servers(context: Context, host: ToolHost) -> tuple[ToolServer, ...]:
-    """Start the tool servers and wait for them; if that takes long, a terminal shows which."""
+    """Start the tool servers; if that takes long, a terminal shows which."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_SHORT_WAIT_S):
             return await host.start_servers()
@@ -91,7 +91,7 @@ async def started_servers(context: Context, host: ToolHost) -> tuple[ToolServer,
 
 
 def is_any_ready(servers: Sequence[ToolServer]) -> bool:
-    """One server that works is enough to go on."""
+    """One server that works is enough."""
     return any(server.state is ToolServerState.READY for server in servers)
 
 

@@ -1,7 +1,4 @@
-"""The stores of sessions and of stats, for commands.
-
-This module imports no HTTP client, since most of these commands need none.
-"""
+"""The stores of sessions and of stats, for commands, without an HTTP client."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ class Stores(NamedTuple):
     """The stores of one command."""
 
     saved: Store  # in the file
-    store: Store  # of the command: the same one, or in memory
+    store: Store  # of the command: the same, or in memory
     stats_store: StatsStore
 
 
@@ -26,11 +23,11 @@ class Stores(NamedTuple):
 async def open_stores(
     context: Context, *, is_saved: bool = True, is_noted: bool = True
 ) -> AsyncIterator[Stores]:
-    """Make the stores for the block and close them after it; their first use opens the file.
+    """Make the stores for the block; their first use opens the file.
 
-    `store` is in memory if the command saves no session (`is_saved`), or has the option
-    `--temporary`. Stats, which hold no text, are in the file in any case. If a damaged file had to
-    be replaced, a note says so after the block, but on the screen, which shows that itself.
+    `store` is in memory for a command that saves no session (`is_saved`), and with `--temporary`.
+    Stats, which hold no text, are in the file in any case. A note says after the block if a damaged
+    file was replaced, but not on the screen, which shows that itself.
     """
     paths = context.paths
     saved = Store(paths.sessions_file, kept_prompts=paths.kept_prompts_dir)
@@ -45,6 +42,6 @@ async def open_stores(
 
 @asynccontextmanager
 async def open_store(context: Context) -> AsyncIterator[Store]:
-    """The same for a command about sessions alone."""
+    """For a command about sessions alone."""
     async with open_stores(context) as stores:
         yield stores.saved

@@ -1,6 +1,6 @@
-"""Assembly of all that acts behind the painted widgets: the dispatcher, its servers and store.
+"""Assembly of all behind the painted widgets: the dispatcher, its servers and store.
 
-Importing this module takes longer than the first paint, so `cli/run_screen.py` paints first.
+Importing this takes longer than the first paint, so `cli/run_screen.py` paints first.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatcher import Dispatcher
 from lmchat.tui.workspace import Workspace
 
-# Reads of a stream for each frame of the screen: if there were as many, a text could wait for the
-# next frame.
+# Reads of a stream for each frame: with 1, a text could wait for the next frame.
 _READS_PER_FRAME = 0.9
 
 
@@ -50,12 +49,12 @@ _READS_PER_FRAME = 0.9
 async def make_dispatcher(
     app: LMChatApp, context: Context, settings: Settings, state: State, warning: str
 ) -> AsyncIterator[Dispatcher]:
-    """Make the `Dispatcher` with its servers and store, so that the painted screen can chat.
+    """Make the `Dispatcher` with its servers and store.
 
-    At the end of the block, save the sessions, remove the temporary folders, and end servers and
-    tool servers that lmchat has started. `warning` says what was wrong with the file of `state`.
+    At the end of the block, save the sessions, remove temporary folders, and end servers and tool
+    servers that lmchat has started. `warning` says what was wrong with the file of `state`.
     """
-    # a command that prints a key may ask for a password, so the screen lends it the terminal
+    # a command that prints a key may ask for a password
     wiring.api_keys_of(context).lent_terminal = app.lent_terminal
     options = context.options
     notices = [
@@ -63,7 +62,7 @@ async def make_dispatcher(
         *(problem.sentence for problem in (*context.problems, *context.loaded.notes)),
     ]
     notices += await asyncio.to_thread(unsaved_notices, context.paths.state_dir)
-    if context.local_model:  # a model file, or a name for the built-in engine: no server knows it
+    if context.local_model:  # a file, or a name for the built-in engine: no server knows it
         settings = replace(settings, model="")
 
     async with wiring.open_runtime(
@@ -72,9 +71,9 @@ async def make_dispatcher(
         warn=notices.append,
     ) as runtime:
         store, backend = runtime.store, runtime.backend
-        # a temporary session ends with lmchat: a title is not worth a request to the model
+        # it ends with lmchat: a title is not worth a request
         chat = wiring.make_chat(context, runtime, with_titles=not options.temporary)
-        folders = ExitStack()  # temporary ones, with the editor's and the viewer's files
+        folders = ExitStack()  # with the editor's and the viewer's files
         workspace = Workspace(
             settings=settings,
             backend=backend,
@@ -106,11 +105,11 @@ async def make_dispatcher(
         try:
             yield dispatcher
         finally:
-            await chat.close()  # after an error; if the user has quit, all is saved by now
+            await chat.close()  # after an error; if the user has quit, all is saved
             await asyncio.to_thread(folders.close)
             if chat.turn_options.toolbox is not None:
                 await chat.turn_options.toolbox.host.aclose()
-            # the screen has shown this warning, but the screen is closed by now
+            # shown before, but the screen is closed now
             if titles := ", ".join(f"“{header.title}”" for header in chat.in_memory.unsaved()):
                 error = chat.save_queue.warning
                 reason = "." if error is None else f": {error.message}"
@@ -124,7 +123,7 @@ class ScreenPlatform:
     def __init__(
         self, context: Context, settings: Settings, backend: ServerClient, folders: ExitStack
     ) -> None:
-        """`folders` removes the temporary folders of editor and viewer at the end."""
+        """`folders` removes the temporary folders of editor and viewer."""
         environ = context.environ_of_programs
         clipboard = Clipboard(environ)
         self.log_file = str(context.paths.log_file)

@@ -1,7 +1,7 @@
 """Assembly of what commands share: API keys, servers, engine, store and sessions.
 
-`open_runtime` closes what it opens; callers of the other functions close what they return.
-Importing this module imports httpx and SQLite.
+`open_runtime` closes what it opens; callers of the others close what they return. Imports httpx and
+SQLite.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ _logger = logging.getLogger(__name__)
 
 
 class Runtime(Struct, frozen=True, kw_only=True):
-    """Settings, servers and store of a command that talks to servers."""
+    """What a command that talks to servers needs."""
 
     settings: Settings
     backend: ServerClient
     engine: Engine
     store: Store
-    saved: Store  # the same one, or that in the file if `store` is in memory
+    saved: Store  # the same, or that in the file if `store` is in memory
     stats_store: StatsStore
     state: State
 
     def finder(self) -> ServerFinder:
-        """A new finder looks for servers before it chooses."""
+        """Make a finder, which looks for servers before it chooses."""
         return ServerFinder(self.backend, self.settings, self.state)
 
 
@@ -66,11 +66,10 @@ async def open_runtime(
     reads_per_second: float | None = None,
     warn: Callable[[str], object] | None = None,
 ) -> AsyncIterator[Runtime]:
-    """Give a command all that it needs to talk to servers, and close it after the block.
+    """Open all that a command needs to talk to servers, and close it after the block.
 
-    The API keys are loaded first; a warning about them is printed, or passed to `warn`. At the end
-    of the block, the counters of the requests are saved. `is_saved` is False for a command that
-    saves no session.
+    Keys are loaded first; a warning is printed, or passed to `warn`. At the end, the counters of
+    requests are saved. `is_saved` is False for a command that saves no session.
     """
     settings = context.settings
     if warning := await run_abandonable(api_keys_of(context).load):
@@ -99,7 +98,7 @@ async def open_runtime(
                     stats_store=stores.stats_store,
                     state=state,
                 )
-        finally:  # when no request runs any more, and before the store is closed
+        finally:  # when no request runs any more, before the store is closed
             counted = backend.metrics()
             if counted != Metrics():
                 try:
@@ -109,19 +108,19 @@ async def open_runtime(
 
 
 async def saved_state(context: Context) -> State:
-    """The defaults are returned if it cannot be read."""
+    """Return the defaults if it cannot be read."""
     state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
     return state
 
 
 def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) -> ChatService:
-    """Return the service that sends prompts and saves answers, for a chat or `ask`.
+    """Make the service that sends prompts and saves answers, for a chat or `ask`.
 
     It has the configured tools, for `ask` only with `--tools`. `with_titles` lets the model write
     titles, if the settings allow it.
     """
     options, chat_settings = context.options, runtime.settings.chat
-    is_chat = not options.handler  # otherwise, it is `ask`
+    is_chat = not options.handler  # else `ask`
     if not is_chat:
         chat_settings = replace(chat_settings, auto_compact=False)
     if not with_titles:
@@ -141,10 +140,9 @@ def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) 
 
 
 def sampling_layers(context: Context) -> SamplingLayers:
-    """Return the sampling options by the place that sets them, since some places rank higher.
+    """Return sampling options by the place that sets them: some rank higher.
 
-    `loaded.settings.chat` has them merged; the level of a value's origin tells its place. Raises
-    `WrongUse` for a wrong `--set`.
+    The level of a value's origin tells its place. Raises `WrongUse` for a wrong `--set`.
     """
     loaded = context.loaded
     chat: dict[str, object] = {}
@@ -170,9 +168,9 @@ def sampling_layers(context: Context) -> SamplingLayers:
 
 @cache
 def api_keys_of(context: Context) -> ApiKeys:
-    """Return the API keys of this run: one object, as it remembers keys that were typed in.
+    """Return one object for a run, as it remembers typed keys.
 
-    A caller has to call `load`, which blocks, before they are used.
+    Call its `load`, which blocks, before they are used.
     """
     return ApiKeys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 
@@ -184,11 +182,10 @@ def make_backend(
     *,
     reads_per_second: float | None = None,
 ) -> tuple[ServerClient, Engine]:
-    """Return the client of all servers, and the built-in engine, which the client starts and ends.
+    """Make the client of all servers, and the built-in engine, which the client starts and ends.
 
     The API keys must be loaded. The screen passes its frame rate as `reads_per_second`: more reads
-    of a stream cost time and show nothing sooner. By default, streams are read as their bytes
-    arrive.
+    of a stream show nothing sooner. By default, streams are read as bytes arrive.
     """
     keys = api_keys_of(context)
     engine = make_engine(context, settings)
@@ -210,12 +207,12 @@ def make_pages(settings: Settings) -> WebPages:
 
 
 def make_engine(context: Context, settings: Settings) -> Engine:
-    """The engine has not been started."""
+    """Make the engine; it is not started."""
     return Engine(
         settings.local,
         folder=context.paths.demo_dir,
         log_file=context.paths.engine_log_file,
         environ=context.environ_of_programs,
-        # the engine has an API key of its own, which the client has to send
+        # it has its own API key, which the client has to send
         on_address=api_keys_of(context).accept,
     )
