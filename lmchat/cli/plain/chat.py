@@ -2,7 +2,7 @@
 
 A line is read while no event loop runs, since `readline` needs the main thread; then the loop runs
 until the line is done. Ctrl+C is a `KeyboardInterrupt` at the prompt, and cancels what runs.
-Answers go to stdout, everything else to stderr.
+Answers go to stdout, all else to stderr.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _HINTS = {
 def run_plain(context: Context) -> int:
     """Chat until the user quits or the input ends; return the exit code.
 
-    It is 0, on a pipe that of the first error, or 128 + the number of the signal that ended the
-    chat. Ctrl+C on a pipe raises `KeyboardInterrupt`.
+    It is 0, on a pipe that of the first error, or 128 + the signal that ended the chat. Ctrl+C on a
+    pipe raises `KeyboardInterrupt`.
     """
     reader = LineReader()
     if reader.is_terminal and hasattr(signal, "SIGTSTP"):
-        # Ctrl+Z is ignored: the shell would switch bracketed paste off, and leave it off
+        # the shell would switch bracketed paste off at Ctrl+Z, and leave it off
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
-    # SIGTERM raises KeyboardInterrupt, as Ctrl+C does, which adds no number to this list
+    # SIGTERM raises KeyboardInterrupt, as Ctrl+C does, which adds no number
     signals = interrupt_on_ending_signals()
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
@@ -61,11 +61,11 @@ def run_plain(context: Context) -> int:
 
 
 async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> PlainChat:
-    """Open store, servers and tools, and show the session: a new one, or the one of `-r`.
+    """Open store, servers and tools, and show a new session, or that of `-r`.
 
     `stack` closes them.
     """
-    # a screen reader, which may read the plain chat, would read out each change of a progress
+    # a screen reader would read out each change of a progress
     context.output.has_progress = context.options.inline and reader.can_redraw
     runtime = await stack.enter_async_context(open_runtime(context))
     if context.is_local:
@@ -87,12 +87,12 @@ class PlainChat:
         self._front = front
 
     def run(self, runner: asyncio.Runner, signals: Sequence[int]) -> int:
-        """Read and run one line after the other until the chat ends; return the exit code.
+        """Run one line after the other until the chat ends; return the exit code.
 
         At a terminal, Ctrl+C clears the line or stops what runs, and errors are only printed. On a
         pipe, Ctrl+C raises `KeyboardInterrupt`, errors set the exit code, and the chat ends if no
-        server is found. After another signal, whose number is then in `signals`,
-        `KeyboardInterrupt` is raised. This is no coroutine, as reading blocks.
+        server is found. Another signal, whose number is then in `signals`, raises
+        `KeyboardInterrupt`. No coroutine, as reading blocks.
         """
         reader, output = self._front.reader, self._front.output
         exit_code = 0
@@ -105,27 +105,27 @@ class PlainChat:
                     raise
                 output.note("Stopped.")
             except LMChatError as error:
-                # the usual hint of these kinds needs the screen
+                # the usual hint needs the screen
                 error.hint = _HINTS.get(error.kind, error.hint)
                 output.print_error(error)
                 if not reader.is_terminal:
-                    exit_code = exit_code or error.exit_code  # that of the first error
+                    exit_code = exit_code or error.exit_code  # of the first error
                     if isinstance(error, NoServerFound):
                         break
             work = None if self._front.is_leaving else self._next_work(signals)
         return exit_code
 
     def _next_work(self, signals: Sequence[int]) -> Coroutine[Any, Any, None] | None:
-        """Read a line, and return the coroutine that runs it; None at the end of the input."""
+        """Read a line; return the coroutine that runs it, or None at the end of the input."""
         reader = self._front.reader
         while True:
             try:
                 reader.has_cut_line = False
                 line = reader.read()
                 if line is None:
-                    self._front.print_label("")  # ends the line on which Ctrl+D was pressed
+                    self._front.print_label("")  # ends the line of Ctrl+D
                     return None
-                is_block = line.startswith(QUOTES)  # a block is a prompt, and never a command
+                is_block = line.startswith(QUOTES)  # a prompt, never a command
                 if is_block:
                     line = reader.read_block(line)
                 if reader.has_cut_line:
@@ -135,20 +135,20 @@ class PlainChat:
             except KeyboardInterrupt:
                 if signals or not reader.is_terminal:
                     raise
-                self._front.notify("", "Ctrl+D quits.")  # the empty text ends the typed line
+                self._front.notify("", "Ctrl+D quits.")  # "" ends the typed line
 
     async def _begin(self) -> None:
-        """At a terminal, load the history of prompts, print the session, connect to a server."""
+        """At a terminal, load the history, print the session, connect to a server."""
         front = self._front
         if not front.reader.is_terminal:
             return
         if notice := await front.runtime.store.open():
             front.notify(f"lmchat: {notice}")
-        # an imported prompt may hold characters that readline refuses or does not filter
+        # an imported prompt may hold what readline refuses or does not filter
         drafts = await front.runtime.store.prompt_history()
         history = [safe_text(split_draft(draft)[0]) for draft in drafts]
-        # Prompts that look like a shell command were sent as text, perhaps by another program, but
-        # ↑ and Enter would run them, even with line ends around them.
+        # Prompts that look like a shell command were sent as text, perhaps by another program; ↑
+        # and Enter would run them, even with line ends around them.
         front.reader.begin(
             prompt for prompt in history if prompt and not is_shell_command(prompt.strip("\n"))
         )
@@ -167,7 +167,7 @@ class PlainChat:
     async def _handle_line(self, line: str) -> None:
         """Run a command of the chat or of the user's shell, or send any other text."""
         shell_line = line.strip("\n")  # a paste of one line may have line ends around it
-        # `is_command` refuses a text of several lines, but a prompt after `/edit` may have several
+        # `is_command` refuses several lines, but a prompt after `/edit` may have them
         if is_command(line, is_plain=True) or line.startswith("/edit "):
             await self._front.run(line)
         elif self._front.reader.is_terminal and is_shell_command(shell_line):

@@ -1,4 +1,4 @@
-"""The plain chat: its commands and prompts, and the answers that are printed as they arrive."""
+"""The plain chat: its commands and prompts, and the answers, printed as they arrive."""
 
 from __future__ import annotations
 
@@ -61,11 +61,10 @@ Item = TypeVar("Item")
 
 
 class PlainFront(TurnListener):
-    """The plain chat: runs its commands, sends its prompts, and prints the answers as they arrive.
+    """Runs commands, sends prompts, prints answers as they arrive.
 
-    `_stream` prints the answers. With `--inline`, on a terminal that can redraw, it is `_inline`,
-    which formats them. A label is a line that helps a person at a terminal, and that a pipe does
-    not get.
+    `_stream` prints the answers: with `--inline`, on a terminal that can redraw, `_inline`, which
+    formats them. A label is a line for a person at a terminal, not for a pipe.
     """
 
     def __init__(
@@ -82,20 +81,20 @@ class PlainFront(TurnListener):
         self.clipboard: ClipboardReader = self._clipboard
         self.pages = make_pages(runtime.settings)
         self.is_leaving = False  # after this line
-        self._models: list[ModelInfo] = []  # in the last printed list
-        self._headers: Sequence[SessionHeader] = ()  # in the last printed list
+        self._models: list[ModelInfo] = []  # in the last list
+        self._headers: Sequence[SessionHeader] = ()  # in the last list
         self._files: list[Attachment] = []  # of the next prompt
         self._lacks_files = False  # a file of it was refused, so it must not be sent
         self._has_returned = False  # the last prompt was not sent
         self._inline: InlineText | None = None
         if context.options.inline and reader.can_redraw:
             self._inline = InlineText(self.output.print_exactly, context.environ)
-            self.output.before_notes = self._inline.end_line  # a note begins a line of its own
+            self.output.before_notes = self._inline.end_line  # a note begins a line
         self._stream = self._inline or SafeStream()
         self._printer = TurnPrinter(self.output, stream=self._stream)  # of the last turn
         self._stuck = StuckNotices(self.settings.chat.stuck, stop_key="Ctrl+C")
-        self._stage = ""  # of the last answer, as it was told
-        self._copied_code = ("", 0)  # message and number of the block that was copied last
+        self._stage = ""  # as it was told
+        self._copied_code = ("", 0)  # message and number of the block
         chat.reporter.listener = self
         if chat.turn_options.toolbox is not None:
             chat.turn_options.toolbox.host.ask_user = self.answer_server
@@ -147,7 +146,7 @@ class PlainFront(TurnListener):
     async def copy(self, part: str) -> None:
         """Copy the last answer; with the part `code`, one code block of it after the other.
 
-        Raises `WrongUse` for another part, and where neither a program nor the terminal can copy.
+        Raises `WrongUse` for another part, and where nothing can copy.
         """
         if part not in ("", "code"):
             problem = f"Unknown argument: {safe_line(part, limit=40)}."
@@ -173,8 +172,8 @@ class PlainFront(TurnListener):
     async def edit(self, text: str) -> None:
         """Send a text as another version of the last prompt.
 
-        Without a text, the next line begins with this command and the prompt, which the user can
-        then change. Where lines cannot be edited, both are printed.
+        Without a text, the next line begins with this command and the prompt, to be changed. Where
+        lines cannot be edited, both are printed.
         """
         session = self.chat.shown
         await session.load_older()  # at first, only the last messages are in memory
@@ -202,10 +201,10 @@ class PlainFront(TurnListener):
         )
 
     async def choose_model(self, wanted: str) -> None:
-        """Use a model for the next turn; without an argument, list the models that can chat.
+        """Use a model for the next turn; without an argument, list those that can chat.
 
-        A number refers to the list as it was printed, since the servers may list their models in
-        another order now. Raises `WrongUse` for an unknown model, or one that cannot chat.
+        A number refers to the printed list, since servers may list models in another order now.
+        Raises `WrongUse` for an unknown model, or one that cannot chat.
         """
         if wanted.isdecimal():
             await self._switch_to(_by_number(self._models, wanted, "model", "/model"))
@@ -218,7 +217,7 @@ class PlainFront(TurnListener):
             (model for model in listed if model.can_chat), key=lambda model: model.is_remote
         )
         lines = _numbered(
-            # the state is shown if the model has to be loaded first, or runs on another machine
+            # if it has to be loaded first, or runs elsewhere
             f"{model_words(model)}, {model.state}"
             if model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP, LoadState.REMOTE)
             else model_words(model)
@@ -227,7 +226,7 @@ class PlainFront(TurnListener):
         self.output.print_lines(lines or ["No server has a model. Download one there."])
 
     async def _switch_to(self, model: ModelInfo) -> None:
-        """Use a model for the next turn, and for the next start; load it if needed."""
+        """Use a model now and at the next start; load it if needed."""
         if model.state is LoadState.NOT_LOADED:
             self.notify("Loading model…")
             await load_if_needed(self.runtime, model, self.output)
@@ -288,8 +287,8 @@ class PlainFront(TurnListener):
     async def attach(self, _: str, read: ReadFiles) -> None:
         """Attach files to the next prompt.
 
-        On a pipe, that prompt is written already, so after an error it is not sent without them. At
-        a terminal, the user has read the error.
+        On a pipe, that prompt is written already: after an error, it is not sent without them. At a
+        terminal, the user has read the error.
         """
         try:
             self._attach(await read())
@@ -309,14 +308,14 @@ class PlainFront(TurnListener):
     # Turns
 
     async def connect(self) -> None:
-        """Choose server and model for the next turn, unless they are chosen already."""
+        """Choose server and model, unless they are chosen."""
         if self.chat.turn_options.target is None:
             target = await self.runtime.finder().ready_target(note=self.notify)
             self.chat.turn_options.use_target(target)
             self.print_label(f"Model: {model_words(target)}.")
 
     def print_session(self) -> None:
-        """At a terminal, print the title of the shown session and the last two of its messages."""
+        """At a terminal, print the title and the last two messages."""
         session = self.chat.shown
         if self.reader.is_terminal and session.messages:
             self.notify(f"Session: {session_words(session.header)}")
@@ -327,12 +326,11 @@ class PlainFront(TurnListener):
                 self._stream.end()
 
     async def send(self, text: str, *, edited_id: str = "") -> None:
-        """Send a prompt with the files of the next prompt, and print the answer.
+        """Send a prompt with its files, and print the answer.
 
-        With `edited_id`, the text is another version of that prompt. Otherwise, a summary is made
-        and printed first if the session is too long and the settings allow it. Raises the error
-        that the turn ends with. If the prompt was not sent, its files stay for the next one, but
-        for images that the model cannot see.
+        With `edited_id`, it is another version of that prompt. Else, a summary comes first if the
+        session is too long and the settings allow it. Raises the error that the turn ends with.
+        Files of a prompt that was not sent stay, but for images that the model cannot see.
         """
         if not text.strip():
             return
@@ -348,11 +346,11 @@ class PlainFront(TurnListener):
         if edited_id:
             chat.edit(session, edited_id, prompt, keeps_files=not prompt.files)
         else:
-            # with settings, which say why no model can answer: nobody would send a queued prompt
+            # with settings, which say why no model can answer: a queued prompt would not be sent
             chat.send(
                 session, prompt, settings=chat.turn_options.settings(session.session_sampling)
             )
-        attached, self._files = self._files, []  # after an error above, the files stay
+        attached, self._files = self._files, []  # after an error above, they stay
         self._has_returned = False
         try:
             await self.print_turn()
@@ -364,14 +362,14 @@ class PlainFront(TurnListener):
                 self._attach(attached)
 
     async def print_turn(self) -> None:
-        """Print the answer of the turn that has just begun, while it arrives.
+        """Print the answer of a turn that has just begun, while it arrives.
 
         Raises the error of the turn, of its answer, or of saving it.
         """
         session, inline = self.chat.shown, self._inline
         printer = self._printer = TurnPrinter(self.output, stream=self._stream)
         try:
-            # no echo: what is typed would get between the words of a paragraph
+            # typed text would get between the words
             with nullcontext() if inline is None else echo(sys.stdin.fileno(), is_on=False):
                 async with printer.stages_shown(lambda: session.stats):
                     ended = await self.chat.wait(session)
@@ -388,7 +386,7 @@ class PlainFront(TurnListener):
             printer.print_notes_on(session.messages[-1])  # such as that it was cut short
 
     def on_event(self, session: OpenSession, event: ChatEvent) -> None:
-        """A turn with tools has several answers.
+        """Print an event; a turn with tools has several answers.
 
         A note below a complete summary says where the older messages are.
         """
@@ -426,7 +424,7 @@ class PlainFront(TurnListener):
         self.notify(words)
 
     def print_label(self, label: str) -> None:
-        """Print a label, such as the name of the model above its answer, on stderr."""
+        """On stderr, such as the name of the model above its answer."""
         if self.reader.is_terminal:
             self.notify(label)
 
@@ -435,7 +433,7 @@ class PlainFront(TurnListener):
         return await ask_about_call(question, self.context)
 
     async def answer_server(self, question: ServerQuestion) -> Answer | None:
-        """Ask the user what a tool server wants to know, below the text so far."""
+        """Ask what a tool server wants to know, below the text so far."""
         self._printer.end()
         return await ask_for_server(question, self.context)
 
@@ -444,8 +442,8 @@ class PlainFront(TurnListener):
     async def run_in_shell(self, line: str) -> None:
         """Run the line `!COMMAND`, and attach its output to the next prompt.
 
-        Ctrl+C stops the command; what it has printed until then is attached. Raises `WrongUse` at a
-        terminal that does not mark pastes, where a pasted line could run.
+        Ctrl+C stops it; what it has printed is attached. Raises `WrongUse` at a terminal that does
+        not mark pastes, where a pasted line could run.
         """
         if not self.reader.has_paste_marks:
             raise WrongUse(
@@ -464,13 +462,13 @@ class PlainFront(TurnListener):
             command.stop()
             raise
         finally:
-            if command.ending:  # empty if the command never ran
+            if command.ending:  # "" if it never ran
                 self._attach([output_attachment(command)])
 
     # The end
 
     async def aclose(self) -> None:
-        """Save the sessions, and end the programs that the chat has started.
+        """Save the sessions, and end started programs.
 
         What cannot be saved is written into files, which are named to the user.
         """
@@ -500,7 +498,7 @@ def session_words(header: SessionHeader) -> str:
 
 
 def model_words(model: ModelInfo | Target) -> str:
-    """Several servers may have a model of this name."""
+    """Name the server, too: several may have a model of this name."""
     return f"{model.model_id} at {model.product} {model.endpoint.netloc}"
 
 
@@ -509,8 +507,8 @@ def _numbered(texts: Iterable[str]) -> list[str]:
 
 
 def _by_number(items: Sequence[Item], number: str, noun: str, command: str) -> Item:
-    """Raises `WrongUse` if the list does not have this number: it means nothing else."""
-    # no list has more than a few digits, and Python refuses to read thousands of them
+    """Raises `WrongUse` if the list does not have this number."""
+    # Python refuses to read thousands of digits
     position = int(number) if len(number) < _MOST_DIGITS else 0
     if 0 < position <= len(items):
         return items[position - 1]

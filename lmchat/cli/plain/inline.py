@@ -1,9 +1,8 @@
 """Formatted answers in the scrollback of the terminal, for `lmchat --inline`.
 
-Printed text cannot be changed. So a line is printed when no text that follows can change its words:
-all rows of closed blocks; of an open paragraph, list or fence all but the last, up to a mark whose
-end may follow (`open_marks.settled_end`). The rows of one line are printed without line ends
-between them: the terminal wraps the line, and copies it as one.
+Printed text cannot be changed, so a line is printed when no later text can change its words: all
+rows of closed blocks; of an open paragraph, list or fence all but the last, up to a mark whose end
+may follow (`open_marks.settled_end`). The terminal wraps each line itself, and copies it as one.
 """
 
 from __future__ import annotations
@@ -31,18 +30,18 @@ from lmchat.markdown.wrap import split_spans, text_of
 from lmchat.safe_text import safe_text
 
 _FRAME_S = 1 / 15
-_FRAME_CHARS = 10_000  # at most in one frame: Ctrl+C waits for the end of a frame
+_FRAME_CHARS = 10_000  # in one frame: Ctrl+C waits for its end
 _NARROWEST = 40  # columns; on fewer, the terminal wraps tables, too
 _WIDEST = 92  # columns of tables, as on the screen
-# printed when they are complete: their lines depend on all of their text
+# printed when complete: their lines depend on all of their text
 _WAITING_TOKENS = ("table_open", "hr", "html_block", "math_block")
-_WAITING_BEGINNING = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of these blocks begin
-# Blocks that are not cut until they are very long. Of others, which may be cut anywhere in the
-# second half of a piece, only the first half is printed while they are open.
+_WAITING_BEGINNING = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of these begin
+# Cut only when very long. Others may be cut anywhere in the second half of a piece, so only the
+# first half is printed while they are open.
 _LISTS = ("bullet_list_open", "ordered_list_open")
 _NULL = Style.null()
 _UNCOUNTED = r"\s*_~"  # blanks, and marks of emphasis, which may be shown or not
-# the colours of the terminal itself, since what is printed stays when its theme changes
+# the terminal's own colours: printed text stays when its theme changes
 _STYLES = {
     "base": "none",
     "panel": "none",
@@ -73,21 +72,21 @@ _STYLES = {
 
 
 class InlineText:
-    """Writer of Markdown that arrives in pieces; has the methods of `SafeStream`.
+    """Writer of Markdown that arrives in pieces, with the methods of `SafeStream`.
 
-    Call its methods while an event loop runs.
+    Call them while an event loop runs.
     """
 
-    is_at_line_start = True  # always, for a note: `Output.before_notes` ends the line before it
+    is_at_line_start = True  # for a note: `Output.before_notes` ends the line before it
 
     def __init__(self, write: Callable[[str], None], environ: Mapping[str, str]) -> None:
-        """`write` writes to the terminal. With `NO_COLOR`, there are no colours."""
+        """`write` writes to the terminal. `NO_COLOR` is followed."""
         self._write = write
         self._has_colours = not environ.get("NO_COLOR")
         styles = {name: Style.parse(words) for name, words in _STYLES.items()}
         self._colours = Colours()
         self._highlighter = Highlighter()
-        # `_lay_out` sets the width for each block, as the width of the terminal may change
+        # `_lay_out` sets the width for each block, as that of the terminal may change
         page = Page(
             _WIDEST,
             styles,
@@ -98,23 +97,23 @@ class InlineText:
         )
         self._layout = Layout(page)
         self._printing: asyncio.Task[None] | None = None
-        self._unread = ""  # text that came after the last frame
-        self._is_line_open = False  # printed text is in the last line of the terminal
+        self._unread = ""  # came after the last frame
+        self._is_line_open = False  # printed text is in the last line
         self._begin_text()
 
     def _begin_text(self) -> None:
-        """The next piece begins another text, such as the next answer."""
+        """Begin another text, such as the next answer."""
         self._markdown = IncrementalMarkdown()
         self._is_complete = False  # no more text arrives
         self._closed: list[_Closed] = []  # not printed yet
-        self._closed_count = 0  # with those that are printed
-        self._line = ""  # the line of the text that is not complete
-        self._references = 0  # link definitions above that line
-        self._printed_signs = 0  # signs of the blocks that follow that are printed already
-        self._is_cut = False  # the last of these signs is not the end of its line
+        self._closed_count = 0  # with the printed ones
+        self._line = ""  # the incomplete line
+        self._references = 0  # link definitions above it
+        self._printed_signs = 0  # of the blocks that follow
+        self._is_cut = False  # the last of them is not the end of its line
 
     def write(self, piece: str) -> None:
-        """What the piece completes is printed with the next frame."""
+        """Print what the piece completes with the next frame."""
         self._unread += piece
         if self._printing is None or self._printing.done():
             self._printing = asyncio.ensure_future(self._print_frames())
@@ -131,8 +130,7 @@ class InlineText:
     def end(self) -> None:
         """Print the rest of the text; the next piece begins another text.
 
-        After `print_all`, there is no rest. Without it, as after Ctrl+C, code of the rest has no
-        colours.
+        Without `print_all`, as after Ctrl+C, code of the rest has no colours.
         """
         if self._printing is not None:
             self._printing.cancel()
@@ -143,9 +141,9 @@ class InlineText:
         self._begin_text()
 
     def end_line(self) -> None:
-        """Print what is complete and end its line, so that something else can be printed.
+        """Print what is complete and end its line, for something else.
 
-        Code that arrived after the last frame has no colours: this method cannot wait for them.
+        This cannot wait for the colours of new code.
         """
         self._feed(self._unread)
         self._unread = ""
@@ -158,20 +156,20 @@ class InlineText:
         await self._highlighter.aclose()
 
     async def _print_frames(self) -> None:
-        """Print one frame after the other until all text that has arrived is read."""
+        """Print frames until all text that has arrived is read."""
         while self._unread:
             self._feed(self._unread[:_FRAME_CHARS])
             self._unread = self._unread[_FRAME_CHARS:]
             await self._fetch_colours()
             self._print_complete_lines()
-            # no pause once no more text arrives: `print_all` waits for this task
+            # `print_all` waits for this task
             await asyncio.sleep(0 if self._is_complete else _FRAME_S)
 
     def _feed(self, text: str, *, is_final: bool = False) -> None:
         """Parse text, and note the blocks that it closes.
 
         A link may have its definition in the lines above the one that closes its block. With later
-        definitions, the words would depend on when the text has arrived.
+        definitions, the words would depend on when the text arrived.
         """
         pieces = [text]
         if "]:" in self._line + text:
@@ -187,29 +185,26 @@ class InlineText:
             self._line += piece[piece.rfind("\n") + 1 :]
 
     async def _fetch_colours(self) -> None:
-        """Once printed, code cannot be coloured."""
+        """Get colours first: printed code cannot be coloured."""
         if not self._has_colours:
             return
         for block in (*self._closed, *self._open()):
-            self._lay_out(block)  # this requests the colours of the block's code
+            self._lay_out(block)  # requests the colours of its code
             while (request := self._colours.newest_request) is not None:
                 colours = await self._highlighter.colours(*request)
                 for waiting_block in self._colours.put(request, colours):
                     waiting_block.lines = None  # drops the lines without colours
-                # The request may have been for longer code of another block, which begins with this
-                # code. Then this layout requests the colours of this code.
+                # The request may have been for longer code of another block, which begins with
+                # this. Then this layout requests its own.
                 self._lay_out(block)
 
     def _print_complete_lines(self) -> None:
-        """An open block may have been cut into closed blocks since the last frame.
-
-        So the printed signs are counted.
-        """
+        """Count printed signs: the open block may have been cut into closed ones since."""
         printed = ""
         for closed in self._closed:
             printed += self._unprinted(self._lay_out(closed))
         self._closed = []
-        for block in self._open():  # one block, or none
+        for block in self._open():  # one, or none
             before = self._printed_signs
             lines = [*self._lay_out(block)]
             # blank lines and rules at the end come with the line behind them
@@ -224,16 +219,13 @@ class InlineText:
             self._write(printed)
 
     def _unprinted(self, lines: list[Line]) -> str:
-        """Return what is to be printed of the lines of a block, behind the printed signs.
-
-        The printed signs are counted down.
-        """
+        """Return what is to be printed of lines; count down the signs that are printed already."""
         shown = ""
         for line in lines:
             count = self._printed_signs
             size = _sign_count(line.text) if count else 0
             self._printed_signs = max(count - size, 0)
-            place = 0  # behind the printed beginning of the line
+            place = 0  # behind the printed beginning
             if count:
                 if size < count or (size == count and not self._is_cut):
                     continue
@@ -251,27 +243,24 @@ class InlineText:
         return shown
 
     def _open(self) -> list[_Closed]:
-        """Return the block that may still grow, if there is one."""
+        """Return the block that may still grow, if any."""
         return [_Closed(block, self._references) for block in self._markdown.open]
 
     def _lay_out(self, waiting: _Closed) -> list[Line]:
-        """Return the lines of a block that may be printed, with the blank one above it.
-
-        They are kept in `block.lines`.
-        """
+        """Lay a block out, with the blank line above; the lines are kept in `block.lines`."""
         block = waiting.block
         if block.lines is not None:
             return block.lines
-        # by identity, as a closed block may be equal to the open one
+        # by identity: a closed block may be equal
         is_open = any(block is other for other in self._markdown.open)
         if is_open:
             block.source = _settled(block)
-            block.has_cursor = True  # then the layout completes marks such as `**`
+            block.has_cursor = True  # the layout then completes marks such as `**`
             if not block.source:
                 block.lines = []
                 return block.lines
-        # A page is three cells wider than its text. Tables leave one column of the terminal free,
-        # as some terminals add a line end to a full line.
+        # A page is three cells wider than its text. Tables leave one column free, as some terminals
+        # add a line end to a full line.
         columns = max(min(get_terminal_size().columns, _WIDEST), _NARROWEST)
         self._layout.page.width = columns + 2
         references = dict(islice(self._markdown.references.items(), waiting.references))
@@ -286,7 +275,7 @@ class InlineText:
         return block.lines
 
     def _painted(self, line: Line, start: int) -> str:
-        """Return the text of a line from a column on, with the control sequences of its styles."""
+        """Return the text of a line from a column on, with control sequences."""
         text = "".join(segment.text for segment in line.segments)
         end = max(len(text.rstrip(" ")), line.start, start)  # without blanks at the end
         spans = [(segment.text, segment.style or _NULL) for segment in line.segments]
@@ -299,7 +288,7 @@ class InlineText:
 
 
 class _Closed(Struct):
-    """A block with the number of the first link definitions of the text that it may use."""
+    """A block, and the number of first link definitions that it may use."""
 
     block: Block
     references: int
@@ -310,7 +299,7 @@ def _sign_count(text: str) -> int:
 
 
 def _joined(rows: list[Line]) -> list[Line]:
-    """Return the lines whose rows these are, as text for a terminal that wraps them itself.
+    """Join rows to lines, as a terminal wraps them itself.
 
     A line of which further rows may follow is cut behind its last sign: marks behind that may be
     shown or not.
@@ -321,7 +310,7 @@ def _joined(rows: list[Line]) -> list[Line]:
         line = Line([], start=row.start) if is_first else lines[-1]
         spans = [(segment.text, segment.style or _NULL) for segment in row.segments]
         size = len(text_of(spans))
-        if row.is_wrapped:  # also the blanks for which the row has no room
+        if row.is_wrapped:  # with the blanks for which it has no room
             size = row.start + len(row.text)
         prefix, text = split_spans(spans, [0, row.start, max(size, row.start)])
         shown = [*prefix, *text] if is_first else text
@@ -343,13 +332,12 @@ def _joined(rows: list[Line]) -> list[Line]:
 def _settled(block: Block) -> str:
     """Return the beginning of an open block that may be printed, but for its last line.
 
-    Tables, formulas, rules and HTML wait until they are complete: how their first line looks
-    depends on all of the text.
+    Tables, formulas, rules and HTML wait until they are complete.
     """
     source = block.source
     if block.kind is not Kind.MARKDOWN:  # rows of a table wait; code is printed line by line
         return "" if block.kind is Kind.MORE_ROWS else source
-    # the parser may not see yet what such a beginning becomes, as the first row of a table
+    # the parser may not see yet what it becomes, as the first row of a table
     if re.match(_WAITING_BEGINNING, source):
         return ""
     tokens = parse_blocks(source, {})
@@ -375,5 +363,5 @@ def _settled(block: Block) -> str:
             line = lines[first + number]
             start = max(len(line.rstrip()) - len(text.rstrip()), 0)
             return "".join(lines[: first + number]) + line[: start + column]
-    # emphasis that is open is completed in the last line, which must not be an empty one
+    # the last line, in which emphasis is completed, must not be empty
     return source.rstrip("\n") if has_text_last else source

@@ -1,7 +1,7 @@
 """Reader of the plain chat's lines; a paste of several lines is one text.
 
-A terminal with bracketed paste marks what is pasted; there, Enter sends it. On other terminals,
-nothing tells pasted lines from typed ones: lines that arrive at the same moment count as a paste.
+With bracketed paste, the terminal marks what is pasted, and Enter sends it. On other terminals,
+lines that arrive at the same moment count as a paste.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from lmchat.terminal.tty import drop_typed, has_more_input
 
 # where the terminal keeps a line until Enter, it drops the rest
 MOST_LINE_BYTES = 1_023 if sys.platform == "darwin" else 4_095
-QUOTES = '"""'  # around a prompt of several lines, as in Ollama
+QUOTES = '"""'  # around several lines, as in Ollama
 _PASTE_MARKS_ON = "\x1b[?2004h"  # bracketed paste
 _PASTE_MARKS_OFF = "\x1b[?2004l"
-_DUMB_TERMINALS = ("", "dumb", "unknown")  # kinds that print escape sequences as text
+_DUMB_TERMINALS = ("", "dumb", "unknown")  # print escape sequences as text
 _PASTE_S = 0.05  # two lines of one paste arrive within this time
 
 
@@ -31,27 +31,25 @@ class LineReader:
 
     def __init__(self) -> None:
         self.is_terminal = is_terminal(sys.stdin)
-        # lines can be drawn again
         self.can_redraw = (
             self.is_terminal
             and is_terminal(sys.stdout)
             and os.environ.get("TERM", "") not in _DUMB_TERMINALS
         )
         self.has_paste_marks = False  # the terminal marks what is pasted
-        self.has_cut_line = False  # the terminal has dropped the end of a line; reset it
+        self.has_cut_line = False  # the terminal has dropped the end; reset it
         self._readline: Any = None  # the module; None if lines cannot be edited
         self._next_text = ""  # what the next line begins with
         if isinstance(sys.stdin, TextIOWrapper) and self.is_terminal:
-            # by default, a byte that is not UTF-8 would raise an error
+            # else a byte that is not UTF-8 raises an error
             sys.stdin.reconfigure(errors="replace")
-        elif isinstance(sys.stdin, TextIOWrapper):  # `read` decodes bytes that are not UTF-8
+        elif isinstance(sys.stdin, TextIOWrapper):  # `read` decodes other bytes
             sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline=None)
 
     def begin(self, history: Iterable[str]) -> None:
         """Let the user edit lines and recall those of `history`, if the terminal can draw them.
 
-        `history` has the newest line first. If the terminal can mark pastes, it does so from now
-        on.
+        `history` has the newest first. Pastes are marked from now on, if possible.
         """
         if not self.can_redraw:
             return
@@ -59,16 +57,16 @@ class LineReader:
             import readline  # noqa: PLC0415 - Windows has none
 
             readline.set_auto_history(False)
-        except (ImportError, AttributeError):  # the latter with pyreadline3, another module
+        except (ImportError, AttributeError):  # the latter with pyreadline3
             return
         self._readline = readline
         for text in reversed(list(history)):
             readline.add_history(text)
         readline.set_startup_hook(self._insert_next_text)
 
-        # Readline's own setting would switch the marks off after each line, but a paste while an
-        # answer arrives needs them, too. So this class switches them on until `close`, and readline
-        # only reads them. libedit cannot read them.
+        # Readline would switch the marks off after each line, but a paste while an answer arrives
+        # needs them, too. So they stay on until `close`, and readline only reads them. libedit
+        # cannot.
         if "libedit" not in (readline.__doc__ or ""):
             readline.parse_and_bind("set enable-bracketed-paste off")
             readline.parse_and_bind(r'"\e[200~": bracketed-paste-begin')
@@ -79,7 +77,7 @@ class LineReader:
             drop_typed(sys.stdin.fileno())
 
     def set_next_text(self, text: str) -> bool:
-        """Let the next line begin with a text; return False where lines cannot be edited."""
+        """Return False where lines cannot be edited."""
         self._next_text = text
         return self._readline is not None
 
@@ -89,24 +87,23 @@ class LineReader:
         self._next_text = ""
 
     def read(self, prompt: str = "You:\n") -> str | None:
-        """Wait for a line or a paste, and return its text without the line end; None at the end.
+        """Wait for a line or a paste; return its text without the line end, None at the end.
 
-        At a terminal, lines that arrive right after the first belong to a paste: they become one
-        text, with line breaks. But if the terminal marks pastes, a line that waits already was
-        typed during an answer, and is a text of its own.
+        At a terminal, lines that arrive right after the first belong to a paste, and are one text.
+        But if pastes are marked, a line that waits already was typed during an answer.
         """
         is_typed_ahead = self.has_paste_marks and has_more_input(sys.stdin.fileno(), wait_s=0)
         may_be_paste = self.is_terminal and not is_typed_ahead
         try:
             text = input(prompt) if self.is_terminal else input()  # "" would be written
-        except (EOFError, RuntimeError):  # `input` raises `RuntimeError` if stdin is closed
+        except (EOFError, RuntimeError):  # `RuntimeError` for a closed stdin
             return None
         if not self.is_terminal:
             return decoded_text(text.encode(errors="surrogateescape"))
-        with suppress(EOFError):  # Ctrl+D after the last line of a paste
+        with suppress(EOFError):  # Ctrl+D after a paste
             while may_be_paste and has_more_input(sys.stdin.fileno(), wait_s=_PASTE_S):
                 text += "\n" + input()
-        if self._readline is None or is_typed_ahead:  # the terminal has kept the line until Enter
+        if self._readline is None or is_typed_ahead:  # the terminal has kept it until Enter
             sizes = (len(line.encode("utf-8", "replace")) for line in text.split("\n"))
             self.has_cut_line |= max(sizes) >= MOST_LINE_BYTES
         return text
@@ -114,8 +111,8 @@ class LineReader:
     def read_block(self, text: str) -> str:
         """Read lines until one ends with three quotes, or to the end of the input.
 
-        Return all as one text, without the quotes and without empty lines at its ends. `text` is
-        the first line, which begins with quotes; quotes may end it, too.
+        Return one text, without the quotes and empty lines at its ends. `text` is the first line,
+        which begins with quotes and may end with them.
         """
         text = text.removeprefix(QUOTES)
         while not text.rstrip().endswith(QUOTES) and (line := self.read("... ")) is not None:
@@ -127,7 +124,7 @@ class LineReader:
             self._readline.add_history(text)
 
     def close(self) -> None:
-        """Switch the marks of pastes off, as other programs expect it."""
+        """Switch the marks of pastes off, as other programs expect."""
         if self.has_paste_marks:
             with suppress(OSError, ValueError):  # the terminal is gone
                 sys.stdout.write(_PASTE_MARKS_OFF)
