@@ -21,7 +21,7 @@ from lmchat.terminal.output import Output, ask_yes_no, can_ask
 
 
 class Context:
-    """One run of the program. Files are read when an attribute first needs them."""
+    """One run of the program; files are read when an attribute first needs them."""
 
     def __init__(self, options: ParsedOptions, environ: Mapping[str, str], output: Output) -> None:
         self.options = options
@@ -39,8 +39,7 @@ class Context:
 
     @cached_property
     def loaded(self) -> LoadedSettings:
-        """A missing file is a problem only if `--config` names it."""
-        # each field of `Flags` has the name of an option
+        """Read the configuration; a missing file is a problem only if `--config` names it."""
         flags = Flags(**{name: getattr(self.options, name) for name in Flags.__struct_fields__})
         is_required = self.options.config is not None
         loaded = load(self.config_file, self.environ, flags, is_required=is_required)
@@ -51,25 +50,22 @@ class Context:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """All problems of the configuration, also those of its keyboard keys and its theme."""
+        """Include wrong keyboard keys and themes."""
         loaded = self.loaded
         return (*loaded.problems, *keymap_problems(loaded), *theme_problems(loaded))
 
     @property
     def settings(self) -> Settings:
-        """Raises `ConfigError` if the configuration has a problem.
+        """Raises `ConfigError` for a problem of the configuration.
 
-        Wrong keyboard keys and an unknown theme do not count here: the screen starts without them
-        and shows a notice.
+        Wrong keyboard keys and an unknown theme do not count: the screen starts without them and
+        shows a notice.
         """
         return self.loaded.require_valid().settings
 
     @cached_property
     def environ_of_programs(self) -> Mapping[str, str]:
-        """The environment variables that programs started by lmchat get.
-
-        The API keys of lmchat, of the configured servers and of the tool servers are left out.
-        """
+        """Leave out the API keys of lmchat and of the servers: what started programs get."""
         settings = self.loaded.settings
         key_variables = {endpoint.api_key_env for endpoint in settings.endpoints}
         for server in settings.mcp:
@@ -79,17 +75,17 @@ class Context:
 
     @property
     def local_model(self) -> str:
-        """The value of `--model` if it is for the built-in engine, else an empty text.
+        """Return `--model` if it is for the built-in engine, else "".
 
         Without `--local`, that is only the path of an existing GGUF file, and nothing beside
-        `--endpoint`: some servers name their models by such paths.
+        `--endpoint`: some servers name models by such paths.
         """
         model = self.options.model or ""
         if self.options.local:
             return model
         if self.options.endpoint:
             return ""
-        # Path.is_file would raise an error for a folder that may not be entered
+        # Path.is_file raises for a folder that may not be entered
         is_file = model.lower().endswith(".gguf") and os.path.isfile(  # noqa: PTH113
             expanded_path(model)
         )
@@ -97,24 +93,23 @@ class Context:
 
     @property
     def is_local(self) -> bool:
-        """Whether `--local` is set, or `-m` names a GGUF file."""
         return self.options.local or bool(self.local_model)
 
     @property
     def has_tools(self) -> bool:
-        """A tool server is configured and not switched off, or `tools.py` exists."""
+        """Whether a tool server is configured and not switched off, or `tools.py` exists."""
         is_configured = any(server.enabled for server in self.loaded.settings.mcp)
-        # Path.is_file would raise an error for a folder that may not be entered
+        # Path.is_file raises for a folder that may not be entered
         return is_configured or os.path.isfile(self.paths.tools_file)  # noqa: PTH113
 
     def start_log(self) -> None:
-        """The level is that of `--log-level`, else of `LMCHAT_LOG_LEVEL`, else `warning`.
+        """Use the level of `--log-level`, else of `LMCHAT_LOG_LEVEL`, else `warning`.
 
         Raises `ConfigError` if the variable has an unknown level.
         """
         level_of_environment = self.environ.get("LMCHAT_LOG_LEVEL", "").lower()
         level = self.options.log_level or level_of_environment or "warning"
-        if level not in LEVELS:  # it comes from the variable: the parser has checked the option
+        if level not in LEVELS:  # the parser has checked the option
             reason = f"must be one of {', '.join(LEVELS)}, not {level!r}"
             raise ConfigError(
                 f"environment variable LMCHAT_LOG_LEVEL: {reason}.",
@@ -135,7 +130,7 @@ class Context:
 async def is_confirmed(context: Context, question: str, refusal: str) -> bool:
     """Ask whether something large or final may be done, unless `--yes` says so.
 
-    Raises `WrongUse` with the words of `refusal` if there is neither `--yes` nor a terminal.
+    Raises `WrongUse` with the words of `refusal` without `--yes` and a terminal.
     """
     if context.options.yes:
         return True

@@ -18,7 +18,7 @@ _MAX_MESSAGE = 500  # characters
 
 
 class LogFile(logging.Handler):
-    """Log handler that appends records to a file, and keeps one older file beside it.
+    """Appends records to a file, and keeps one older file beside it.
 
     A record that cannot be written is dropped.
     """
@@ -32,35 +32,34 @@ class LogFile(logging.Handler):
             ensure_folder(self._path.parent)
             if self._path.exists() and self._path.stat().st_size > _MAX_BYTES:
                 self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-            # OPEN_FLAGS: other programs do not inherit the file; NO_WAIT: otherwise, opening a pipe
-            # of this name would wait for its reader
+            # NO_WAIT: opening a pipe of this name would wait for its reader
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | OPEN_FLAGS | NO_WAIT
             with os.fdopen(os.open(self._path, flags, OWNER_ONLY), "w", encoding="utf-8") as file:
                 file.write(as_json_line(record) + "\n")
 
 
 def start_log(path: Path, level: str) -> LogFile:
-    """The file gets records of lmchat from `level` on, of libraries from WARNING on.
+    """Log records of lmchat from `level` on, and of libraries from WARNING on.
 
     These include the warnings that Python would print.
     """
     handler = LogFile(path)
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.WARNING)
-    logging.captureWarnings(True)  # Python would print the warnings of libraries on the terminal
+    logging.captureWarnings(True)
     logging.getLogger("lmchat").setLevel(level.upper())
     return handler
 
 
 def as_json_line(record: logging.LogRecord) -> str:
-    """Return a record as one line of JSON; `at` has the stack of its exception.
+    """Write a record as one line of JSON; `at` has the stack of its exception.
 
     The text of the exception is left out, as it may quote a chat.
     """
     import json  # noqa: PLC0415 - 7 ms that a start without errors does not need
 
     message = record.getMessage()
-    if record.name == "asyncio":  # the other lines show a task with the text of its exception
+    if record.name == "asyncio":  # further lines show a task with the text of its exception
         message = message.partition("\n")[0]
     entry: dict[str, object] = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),

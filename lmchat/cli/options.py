@@ -11,13 +11,12 @@ _STDOUT = ("-", "/dev/stdout", "/dev/fd/1")
 class ParsedOptions:
     """Options and arguments; the attributes of the class are the defaults.
 
-    An attribute has the name of its option or argument, or the `dest` in the table. None means that
-    it was not given. A plain class: `lmchat` without arguments starts without argparse and
-    dataclasses.
+    An attribute has the name of its option or argument, or the `dest` in the table. None: not
+    given. A plain class: `lmchat` alone starts without argparse and dataclasses.
     """
 
-    # facts of the command, as in `Subcommand`; the defaults are those of `lmchat` without a command
-    handler = ""  # `module:function`; empty without a command
+    # of the command, as in `Subcommand`; the defaults are those of `lmchat` alone
+    handler = ""  # `module:function`, or "" without a command
     takes_local = True
     changes_sessions = False
 
@@ -42,7 +41,7 @@ class ParsedOptions:
     schema: str | None = None
     preset: str | None = None
     start = ""
-    dry_run_form = ""  # of `ask --dry-run`: "json", "text" or "curl"; empty without it
+    dry_run_form = ""  # of `ask --dry-run`: "json", "text" or "curl"
     save: bool | None = None  # None: neither `--save` nor `--no-save`
     refresh = plot = trash = False
     context: int | None = None  # tokens
@@ -52,7 +51,7 @@ class ParsedOptions:
     reasoning = branches = force = False
     output: str | None = None
     all_into: str | None = None  # folder of `export --all`
-    format = ""  # empty: by the name of the file, otherwise Markdown
+    format = ""  # "": by the name of the file, otherwise Markdown
     dry_run = False  # of `import`
     source = "auto"  # `--from` of `import`
     jobs: int | None = None

@@ -1,7 +1,7 @@
 """Parser of the command line, built from the table in `subcommands.py`.
 
-Common options may precede or follow a command; a command's own options only follow it. An action is
-a command of a command, such as `show` in `lmchat sessions show`.
+Common options may precede or follow a command; its own options only follow it. An action is a
+command of a command, such as `show` in `lmchat sessions show`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from lmchat.terminal.output import Output
 
 _PROGRAM = "lmchat"
 _FILES = ("FILE", "DIR")  # in a help text
-# Stand-in for an argument `--` after the first `--`: no argument can have a NUL. Before Python
-# 3.13, argparse may remove both.
+# Stands for an argument `--` after the first `--`: before Python 3.13, argparse may remove both. No
+# argument can have a NUL.
 _DASHES = "--\0"
-_MOST_CHARS = 300  # of a message, which may quote an argument of any length
+_MOST_CHARS = 300  # of a message, which may quote a long argument
 _DESCRIPTION = """\
 Chat with the language models on this machine.
 Without a command, lmchat opens the chat screen."""
@@ -51,8 +51,8 @@ def _effort(word: str) -> str:
     raise argparse.ArgumentTypeError(f"must be {', '.join(EFFORTS)}, or a number of tokens")
 
 
-# Options of every command. They have no defaults here: the default of a command's parser would
-# overwrite an option that is typed before the command.
+# Of every command. They have no defaults here, which would overwrite an option that is typed before
+# the command.
 SHARED_ARGUMENTS: tuple[Argument, ...] = (
     argument("--endpoint URL", "address of the server; default: lmchat looks for one"),
     argument(
@@ -100,7 +100,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Write a message of argparse as a sentence."""
         sentence = message.removeprefix("argument ")
-        # argparse says "ignored" of a value that it refuses, as in --json=yes
+        # argparse says "ignored" of what it refuses, as in --json=yes
         sentence = sentence.replace("ignored explicit argument", "does not take")
         sentence = safe_line(sentence.replace(_DASHES, "--"), limit=_MOST_CHARS)
         hint = f"Run `{self.prog} --help` for usage."
@@ -112,30 +112,30 @@ class _Parser(argparse.ArgumentParser):
         raise WrongUse(f"{sentence[:1].upper()}{sentence[1:]}.", hint=hint)
 
     def _print_message(self, message: str, _file: object = None) -> None:
-        """Print a help text or the version as all other output, on stdout."""
+        """Print help and version as all other output, on stdout."""
         Output().print_exactly(message)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """The error names the most similar command, or all commands."""
+        """Name the most similar command, or all commands."""
         if not isinstance(action, argparse._SubParsersAction) or value in action.choices:  # noqa: SLF001 - argparse has no public name for it
             super()._check_value(action, value)
             return
         value = safe_line(value, limit=_MOST_CHARS)
         commands = tuple(action.choices)
         hint = f"Run `{self.prog} --help` for usage."
-        if "://" in value or "@" in value:  # an address is not repeated: it may hold a password
+        if "://" in value or "@" in value:  # not repeated: an address may hold a password
             message = "Unknown command. To connect to a server: lmchat --endpoint URL."
         elif suggestion := closest_word(value, commands):
             message = f"Unknown command {value!r}; did you mean {suggestion}?"
         else:
             message = f"Unknown command {value!r}; commands: {', '.join(commands)}."
-            if self.prog == _PROGRAM:  # here, the word may be meant as a prompt
+            if self.prog == _PROGRAM:  # it may be meant as a prompt
                 hint = f'To send a prompt: lmchat ask "PROMPT". {hint}'
         raise WrongUse(message, hint=hint)
 
 
 def parse(argv: Sequence[str]) -> ParsedOptions:
-    """Return the options and arguments of the command line; raises `WrongUse` for wrong ones.
+    """Raises `WrongUse`.
 
     For `--help` and `--version`, argparse prints the text and raises `SystemExit`.
     """
@@ -148,11 +148,11 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     try:
         options = parser.parse_args(argv, namespace=ParsedOptions())
     except WrongUse as error:
-        # The error may be about the value of an unknown option, taken for a command. An error that
-        # names the option helps more.
+        # the error may be about the value of an unknown option; an error that names the option
+        # helps more
         known = tuple(name for action in arguments_of(parser) for name in action.option_strings)
         for word in argv:
-            # the value may be in the same word, as in `--model=NAME` and `-mNAME`
+            # in the same word, as in `--model=NAME` and `-mNAME`
             option = word.partition("=")[0] if word.startswith("--") else word[:2]
             if re.match("--?[a-z]", word) and option not in known:
                 option = safe_line(option, limit=_MOST_CHARS)
@@ -170,7 +170,7 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
 
 
 def _typed(word: str, *, is_file: bool) -> str:
-    """Return a word as it was typed: a name of a file by its bytes, another one as UTF-8."""
+    """Return a word as it was typed: a name of a file by its bytes, others as UTF-8."""
     word = "--" if word == _DASHES else word
     if is_file and not word:  # as a path, it would be the current folder
         raise WrongUse("The name of a file is empty.", hint="Is a variable of your script unset?")
@@ -182,7 +182,7 @@ def _typed(word: str, *, is_file: bool) -> str:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    # `SUPPRESS`: if an option is typed before the command only, the value from there is kept
+    # `SUPPRESS` keeps the value of an option before the command
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     group = shared.add_argument_group("common options")
     for shared_argument in SHARED_ARGUMENTS:
@@ -203,12 +203,12 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_commands(
     parser: _Parser, commands: Sequence[Subcommand], shared: _Parser, module: str = ""
 ) -> None:
-    """For the actions of a command, `module` has their handlers."""
+    """For actions, `module` has the handlers."""
     adder = parser.add_subparsers(
         metavar="ACTION" if module else "COMMAND",
         title="actions" if module else "commands",
         parser_class=_Parser,
-        required=module == "config",  # other commands also run without an action
+        required=module == "config",  # others also run without an action
     )
     for command in commands:
         examples = indent(command.examples, "  ")
@@ -243,7 +243,7 @@ def _add_commands(
 
 
 def arguments_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Yield the arguments of a parser, and of the parsers of its commands and their actions."""
+    """Yield the arguments of a parser, its commands and their actions."""
     # argparse calls an argument an action
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to see what was added
         yield action

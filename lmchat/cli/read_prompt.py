@@ -32,15 +32,15 @@ from lmchat.terminal.output import (
 )
 
 _STDIN = "stdin"  # name of what is piped in
-_QUIET_S = 2.0  # without the end of stdin; then a line says what is waited for
+_QUIET_S = 2.0  # then a line says what is waited for
 
 
 async def prompt_of(context: Context, files: list[Attachment] | None = None) -> str:
     """Return the argument, an empty line and the text on stdin, but for what is blank.
 
     A preset (`--preset`) is filled in with that text. An image or a PDF on stdin is added to
-    `files`. Raises `WrongUse` if the prompt is empty and no file is attached, for an image or a PDF
-    without `files`, and for anything else on stdin that is no text.
+    `files`. Raises `WrongUse` for an empty prompt without files, an image or a PDF without `files`,
+    and what is no text.
     """
     options = context.options
     data = await _piped_data(context)
@@ -69,7 +69,7 @@ async def prompt_of(context: Context, files: list[Attachment] | None = None) -> 
 
 
 async def _piped_data(context: Context) -> bytes:
-    """On a terminal, a line says if the end of stdin takes long."""
+    """Say on a terminal if the end of stdin takes long."""
     if not has_piped_input():
         return b""
 
@@ -80,7 +80,7 @@ async def _piped_data(context: Context) -> bytes:
 
     waiting = asyncio.get_running_loop().call_later(_QUIET_S, say_more)
     try:
-        # not by `sys.stdin`: Python could not exit while an abandoned thread reads it
+        # Python could not exit while an abandoned thread reads `sys.stdin`
         data = await run_abandonable(
             lambda: call_with_stdin(lambda file: file.read(MAX_READ_BYTES + 1))
         )
@@ -104,7 +104,7 @@ async def preset_prompt(context: Context, name: str, typed: str) -> str:
 async def read_named(pages: WebPages, name: str) -> Attachment | FileSet:
     """Read what a name means: a page, a file, or the text files of a folder or a pattern.
 
-    Only pages of hosts that the options or the settings allow are downloaded.
+    Only pages of allowed hosts are downloaded.
     """
     if is_page_address(name):
         return await pages.attachment(name, "", refuse_host)
@@ -115,7 +115,7 @@ async def read_named(pages: WebPages, name: str) -> Attachment | FileSet:
 async def require_consent_to_set(found: FileSet, window: int | None) -> None:
     """Ask whether a large set of files is attached; raises `WrongUse` unless the answer is yes.
 
-    A set is large in itself, or in relation to `window`, the size of the context window in tokens.
+    `window` is the size of the context window in tokens.
     """
     if not found.needs_consent(window):
         return
@@ -127,7 +127,7 @@ async def require_consent_to_set(found: FileSet, window: int | None) -> None:
 
 
 def wanted_value(context: Context) -> SchemaOutput | None:
-    """Return the value that `--schema` asks for; raises `WrongUse` for a wrong file."""
+    """Read the file of `--schema`; raises `WrongUse`."""
     if context.options.schema is None:
         return None
     wanted = read_schema(expanded_path(context.options.schema))

@@ -26,24 +26,24 @@ from lmchat.terminal.output import Output, is_terminal, pipe_utf8
 
 CommandHandler = Callable[[Context], int | Coroutine[None, None, int]]
 
-_SIGNAL_BASE = 128  # plus the number of the signal: the exit code after it
+_SIGNAL_BASE = 128  # plus the number of the signal: the exit code
 _INTERRUPTION = LMChatError("Interrupted.", kind="interrupted")
 _INTERRUPTION.exit_code = _SIGNAL_BASE + signal.SIGINT
 
 
 def run(argv: Sequence[str]) -> int:
-    """Parse the command line, run its command, print its error if any, and return the exit code.
+    """Parse the command line, run its command, print its error, and return the exit code.
 
-    An unexpected error is logged and printed with its id in the log. Raises `BrokenPipeError` if
-    the reader of stdout is gone.
+    An unexpected error is printed with its id in the log. Raises `BrokenPipeError` if the reader of
+    stdout is gone.
     """
     pipe_utf8((sys.stdout, sys.stderr), os.environ)
-    # an error of the parser is printed before the options are known
+    # errors of the parser come before the options are known
     output = Output(is_json="--json" in argv, is_json_lines="--stream-json" in argv)
     options = ParsedOptions()
     try:
         if argv:
-            # importing the parser takes 20 ms, which a start without arguments saves
+            # the parser takes 20 ms, which a start without arguments saves
             options = import_function("lmchat.cli.parser:parse")(argv)
     except LMChatError as error:
         return output.print_error(error)
@@ -57,14 +57,14 @@ def run(argv: Sequence[str]) -> int:
         return output.print_error(error)
     except KeyboardInterrupt:
         return output.print_error(_INTERRUPTION)
-    except BrokenPipeError:  # it is no bug: the reader of stdout has read enough
+    except BrokenPipeError:  # no bug: the reader has read enough
         raise
     except Exception as error:  # noqa: BLE001 - the log has the traceback, under the printed id
         return output.print_error(context.log_unexpected(error))
 
 
 def _run_command(context: Context) -> int:
-    """If a signal ends a command that has not printed JSON yet, an error is printed."""
+    """Print an error if a signal ends a command that has not printed JSON yet."""
     options, output = context.options, context.output
     _require_compatible(options)
     context.start_log()
@@ -85,7 +85,7 @@ def _run_command(context: Context) -> int:
     with asyncio.Runner() as runner:
         runner.get_loop()
         raise_interrupts()
-        # SIGTERM raises KeyboardInterrupt, as Ctrl+C does, which adds no number to this list
+        # SIGTERM raises KeyboardInterrupt, as Ctrl+C does, which adds no number here
         signals = interrupt_on_ending_signals()
         try:
             return runner.run(_until_interrupt(result))
@@ -98,8 +98,8 @@ def _run_command(context: Context) -> int:
 async def _until_interrupt(work: Coroutine[None, None, int]) -> int:
     """Await a coroutine, which SIGINT cancels; a second SIGINT ends the process at once.
 
-    asyncio would raise `KeyboardInterrupt` in whatever runs then. If that is the end of the event
-    loop, Python waits for its threads for ever.
+    asyncio would raise `KeyboardInterrupt` in whatever runs then. At the end of the event loop,
+    Python would wait for its threads for ever.
     """
     cancel = signal.getsignal(signal.SIGINT)  # of asyncio, unless SIGINT is ignored
 
@@ -135,7 +135,7 @@ def _require_compatible(options: ParsedOptions) -> None:
 
 
 def import_function(name: str) -> Any:
-    """Import and return `module:function`, so that a start imports only what its command needs."""
+    """Import `module:function`: a start imports only what its command needs."""
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
 
@@ -148,8 +148,8 @@ def _run_screen(context: Context) -> int:
             message = f"The chat screen needs a terminal, but {name} is not one."
             hint = 'For one answer without the screen: lmchat ask "PROMPT".'
             raise WrongUse(message, hint=hint)
-    # Importing the screen makes 150 000 objects that stay. To look for garbage among them costs
-    # 20 ms before the first paint, so the app enables the collector after it.
+    # The screen makes 150 000 objects that stay. Looking for garbage among them costs 20 ms before
+    # the first paint; the app enables the collector after it.
     gc.disable()
     import asyncio  # noqa: PLC0415 - after `gc.disable`, as its objects stay, too
 

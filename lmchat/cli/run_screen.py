@@ -19,13 +19,13 @@ _MAKE_DISPATCHER = "lmchat.cli.setup.screen_wiring:make_dispatcher"
 
 
 async def run_chat(settings: Settings, context: Context) -> int:
-    """Run the chat screen until the user quits, and return its exit code.
+    """Run the chat screen until the user quits; return its exit code.
 
-    The dispatcher, with all that acts behind the painted widgets, is imported in a thread after the
-    first paint. Raises the error that ended the screen, if any.
+    The dispatcher, with all behind the painted widgets, is imported in a thread after the first
+    paint. Raises the error that ended the screen.
     """
-    configured_endpoints(settings)  # a wrong address is told before anything is painted
-    # the dispatcher shows the warning, if there is one
+    configured_endpoints(settings)  # a wrong address is told before the first paint
+    # the dispatcher shows the warning
     state, warning = read_state(context.paths.state_file)
     async with AsyncExitStack() as stack:
 
@@ -39,7 +39,6 @@ async def run_chat(settings: Settings, context: Context) -> int:
         is_temporary = context.options.temporary
         app = LMChatApp(settings, state, open_dispatcher, is_temporary=is_temporary)
         patch_keys()  # before Textual reads the terminal
-        # at a signal, the terminal is restored, and all is saved
         guard_terminal(app, app.stop_and_save)
         await app.run_async(mouse=settings.ui.mouse)
     if app.failure is not None:

@@ -32,7 +32,7 @@ def _reasons_against(name: str, keys_of_command: Mapping[str, Sequence[str]]) ->
         yield f"not a command{did_you_mean(name, tuple(BY_ID))}".removesuffix(".")
         return
     scope = BY_ID[name].scope
-    for key in filter(None, keys_of_command[name]):  # a command without keys has "" there
+    for key in filter(None, keys_of_command[name]):  # "" stands for a command without keys
         if not _is_key(key):
             yield f'"{key}" is not a key; write it like ctrl+k, alt+left or f9'
         if BY_ID[name].is_priority and _is_for_prompt(key):
@@ -48,7 +48,7 @@ def theme_problems(loaded: LoadedSettings) -> list[Problem]:
     name = loaded.settings.ui.theme
     if not name:
         return []
-    # apart from this check, only the screen needs Textual
+    # else only the screen needs Textual
     from textual.theme import BUILTIN_THEMES  # noqa: PLC0415
 
     from lmchat.tui.themes import THEMES, theme_named  # noqa: PLC0415
@@ -61,10 +61,10 @@ def theme_problems(loaded: LoadedSettings) -> list[Problem]:
 
 def _is_key(word: str) -> bool:
     """Whether Textual knows a key of this name, such as `ctrl+k`, `f9` or `+`."""
-    # most configurations change no key, and do not need Textual
+    # most configurations change no key, and need no Textual
     from textual.keys import Keys, key_to_character  # noqa: PLC0415
 
-    # the key + is not split: that would give two empty words
+    # + would split into two empty words
     *modifiers, key = [word] if word == "+" else word.split("+")
     is_named = any(key == named.value for named in Keys) or key_to_character(key) is not None
     return is_named and _MODIFIERS.issuperset(modifiers)

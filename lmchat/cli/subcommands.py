@@ -14,14 +14,14 @@ _MAX_DIGITS = 9  # so that a number fits into 32 bits
 
 
 class Argument(NamedTuple):
-    """An option or a positional argument, as `add_argument` of argparse takes it."""
+    """As `add_argument` of argparse takes it."""
 
     names: tuple[str, ...]
     keywords: dict[str, Any]
 
 
 class Subcommand(NamedTuple):
-    """A command, such as `sessions`, or an action of a command, such as `sessions show`."""
+    """A command, such as `sessions`, or an action of it, such as `sessions show`."""
 
     name: str
     help: str
@@ -31,9 +31,9 @@ class Subcommand(NamedTuple):
     handler: str = ""
     """`module:function` in `lmchat.cli.handlers`, or `module:` for a command that needs an action.
 
-    Empty for an action: the function in the module of its command has the name of the action.
+    Empty for an action whose function has its name, in the module of its command.
     """
-    json_help: str = _JSON_HELP  # of `--json`; empty where there is no such option
+    json_help: str = _JSON_HELP  # of `--json`; "" where there is no such option
     notes: str = ""  # in `--help`, after the examples
     exclusive: tuple[tuple[str, ...], ...] = ()  # groups of options that exclude each other
     takes_local: bool = False  # it can use the built-in engine (`--local`)
@@ -41,7 +41,7 @@ class Subcommand(NamedTuple):
 
     @property
     def all_arguments(self) -> tuple[Argument, ...]:
-        """These include `--json` where the command has it."""
+        """Add `--json` where the command has it."""
         if not self.json_help:
             return self.arguments
         return (*self.arguments, argument("--json", self.json_help))
@@ -50,9 +50,9 @@ class Subcommand(NamedTuple):
 def argument(spelling: str, help: str, **keywords: Any) -> Argument:  # noqa: A002 - argparse's word
     """Return an argument that is written as in a help text.
 
-    `-o --output FILE` is an option with a value, `id ID` a positional argument, and `--yes` a
-    switch. An option without a name for its value is a switch only if it has no keywords: the
-    keyword `choices` gives `--format` a value.
+    `-o --output FILE` is an option with a value, `id ID` a positional argument, `--yes` a switch.
+    An option without a name for its value is a switch only without keywords: `choices` gives
+    `--format` a value.
     """
     *names, last_word = spelling.split()
     if last_word.isupper():
@@ -65,7 +65,7 @@ def argument(spelling: str, help: str, **keywords: Any) -> Argument:  # noqa: A0
 
 
 def positive_number(word: str) -> int:
-    """Read a whole number of at least 1 that fits into 32 bits, as a `type` of argparse."""
+    """Read a whole number from 1 that fits into 32 bits, as a `type` of argparse."""
     if word.isdecimal() and len(word) <= _MAX_DIGITS and int(word):
         return int(word)
     raise ArgumentTypeError("must be a whole number of at least 1")

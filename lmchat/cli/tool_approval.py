@@ -15,17 +15,17 @@ from lmchat.terminal.tty import drop_typed, has_more_input
 from lmchat.tools.calls import APPROVAL_SCOPES, ApprovalScope, Decision
 from lmchat.tools.questions import Answer, QuestionField, ServerQuestion
 
-_PASTE_S = 0.05  # a line that another follows within this time was pasted
+_PASTE_S = 0.05  # a line that follows within this time was pasted
 _MAX_NAME = 60  # characters
-_MAX_ARGUMENTS = 600  # so that the whole question fits on a screen of 24 lines
+_MAX_ARGUMENTS = 600  # so that the question fits on 24 lines
 _CHOICES = ", ".join(f"{key} {words}" for key, words in APPROVAL_SCOPES.items())
 
 
 async def ask_about_call(question: ToolQuestion, context: Context) -> Decision:
     """Ask the user whether a call may run, until the answer is one of the choices.
 
-    What the user types after a no is the reason, which the model gets. Without a terminal, the
-    decision is no, and a note says how to allow the tool.
+    What is typed after a no is the reason, for the model. Without a terminal, the decision is no,
+    and a note says how to allow the tool.
     """
     note = context.output.note
     name = safe_line(question.name, limit=_MAX_NAME)
@@ -35,12 +35,12 @@ async def ask_about_call(question: ToolQuestion, context: Context) -> Decision:
         reason = "A tool that needs approval cannot run without a terminal."
         return Decision(choice=ApprovalScope.NO, reason=reason)
 
-    if question.note:  # it says why a tool that was always allowed needs an answer again
+    if question.note:  # why an always allowed tool needs an answer
         note(f"lmchat: {question.note}")
     arguments = safe_line(question.message.tool_calls[0].arguments, limit=_MAX_ARGUMENTS)
     while True:
-        drop_typed(sys.stdin.fileno())  # what was typed before the question does not answer it
-        # the model writes the arguments; they are cut, so that they cannot scroll the name away
+        drop_typed(sys.stdin.fileno())  # what was typed before does not answer
+        # written by the model; cut, so that they cannot scroll the name away
         note(f"{name} wants to run:", f"    {arguments}")
         sys.stderr.write(f"{name}? {_CHOICES}: ")
         sys.stderr.flush()
@@ -57,7 +57,7 @@ async def ask_about_call(question: ToolQuestion, context: Context) -> Decision:
 
 
 async def ask_for_server(question: ServerQuestion, context: Context) -> Answer | None:
-    """Ask the user what a tool server wants to know; without a terminal, the answer is no."""
+    """Ask the user for a tool server; without a terminal, the answer is no."""
     note = context.output.note
     if not can_ask():
         note(f"lmchat: Declined without a terminal: {question.title}")

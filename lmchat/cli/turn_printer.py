@@ -1,6 +1,6 @@
 """Printer of a turn, for `ask`, `compare` and the plain chat; `decide` shows only its stages.
 
-A piece is what one event adds to an answer. A step is a tool call that has ended.
+A piece is what one event adds to an answer. A step is an ended tool call.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from lmchat.terminal.output import Output, SafeStream, TextStream, is_terminal
 from lmchat.units import elapsed, progress_suffix, rounded
 
 _MAX_CHARS = 200  # of a call, or of a reason, in a note
-_SHORT_WAIT_S = 2.0  # a shorter wait for an answer needs no words
-# stages that a note on their event tells, in `print_event` or the plain chat
+_SHORT_WAIT_S = 2.0  # a shorter wait needs no words
+# that a note on their event tells
 _STAGES_OF_EVENTS = (Stage.RETRYING, Stage.THINKING, Stage.STALLED)
 
 
 class TurnPrinter:
-    """Printer of the events of one turn.
+    """Prints the events of one turn.
 
-    It prints the text of the answer on stdout while it arrives, or one JSON object for each piece.
-    If one JSON document is wanted, it only keeps the steps. Notes about the turn go to stderr.
+    The answer goes to stdout while it arrives, or one JSON object for each piece; for one JSON
+    document, only the steps are kept. Notes go to stderr.
     """
 
     def __init__(
@@ -59,17 +59,17 @@ class TurnPrinter:
         prints_text: bool = True,
         stream: TextStream | None = None,
     ) -> None:
-        """Without `prints_text`, plain text is left to the caller to print.
+        """Without `prints_text`, plain text is left to the caller.
 
-        `stream` prints the text of the answer, by default as it is. `asked_model` is the model of
-        the request: a note says if another one answers. `AnswerBegun` names it, too; `compare` has
-        no such event.
+        `stream` prints the text of the answer, by default as it is. `asked_model` is that of the
+        request: a note says if another one answers. `AnswerBegun` names it, too; `compare` has no
+        such event.
         """
         self.steps: list[dict[str, Any]] = []  # ended tool calls, as JSON
         self.output = output
         self._asked_model = asked_model
         self._stream = stream or SafeStream()
-        # False for JSON lines, too: `Output.is_json` is true for JSON of either form
+        # False for JSON lines, too
         self._prints_text = prints_text and not output.is_json
         self._is_stall_noted = False
         self._is_wait_noted = False  # that the server loads
@@ -78,7 +78,7 @@ class TurnPrinter:
     async def stages_shown(
         self, current_stats: Callable[[], LiveStats | None]
     ) -> AsyncIterator[None]:
-        """Context for the wait for answers: after 2 s without a word, a terminal shows the stage.
+        """Show the stage on a terminal after 2 s without a word, within the block.
 
         Where no progress can be shown, as for a screen reader, each stage is noted once.
         """
@@ -90,8 +90,8 @@ class TurnPrinter:
         noted = {*_STAGES_OF_EVENTS}
         while is_terminal(sys.stderr):
             stats, words = current_stats(), ""
-            # The stage is shown before the first word and during a thought, as no text arrives
-            # then. But progress would overwrite a line of text that has begun.
+            # before the first word and during a thought: progress would overwrite a line of text
+            # that has begun
             if stats and stats.may_be_thinking and self._stream.is_at_line_start:
                 now_s = monotonic()
                 waited_s = stats.elapsed_s(now_s)
@@ -106,9 +106,10 @@ class TurnPrinter:
             await asyncio.sleep(1)
 
     def print_event(self, event: ChatEvent) -> None:
-        """If no data comes for a while, a note says so, once a turn.
+        """Print an event.
 
-        Another one names the model that answers, if it is not the one that was asked.
+        Notes say once a turn that no data comes for a while, and that another model answers than
+        was asked.
         """
         output = self.output
         match event:
@@ -116,7 +117,7 @@ class TurnPrinter:
                 self._print(event.text)
             case AnswerBegun():
                 self._asked_model = event.message.model
-                # the answer may begin with a text of the user, such as that of `ask --start`
+                # of the user, as with `ask --start`
                 self._print(event.prefill)
             case Rethought() if output.is_json_lines:
                 output.print_json({"rethought": True})
@@ -159,7 +160,7 @@ class TurnPrinter:
         """Print a note on a line of its own.
 
         An empty line on stderr ends the line of the answer on a terminal. Stdout, which may be a
-        file, does not get it: the answer may continue in the same line.
+        file, does not get it: the answer may continue in the line.
         """
         line_end = [] if self._stream.is_at_line_start else [""]
         self.output.note(*line_end, f"lmchat: {words}")
@@ -176,10 +177,9 @@ class TurnPrinter:
         self._stream.end()
 
     def print_notes_on(self, answer: ChatMessage) -> None:
-        """Print notes on what the text of the last answer of a turn does not show.
+        """Print notes on what the text of the last answer does not show.
 
-        The tool calls of that answer did not run: after calls that ran, another answer would
-        follow.
+        Its tool calls did not run: after calls that ran, another answer would follow.
         """
         note = self.output.note
         if answer.refusal:
@@ -205,10 +205,7 @@ def _calls_words(message: ChatMessage) -> str:
 
 
 def step_json(message: ChatMessage) -> dict[str, Any]:
-    """Return the JSON form of an ended tool call, as `ask --json` lists it in `steps`.
-
-    Arguments that are no JSON object are given as text.
-    """
+    """Return an ended call for `steps`; arguments that are no JSON object are text."""
     call = message.tool_calls[0]
     arguments = parse_arguments(call.arguments)
     return {
