@@ -1,6 +1,6 @@
-"""Positions in the text of the log, which are found again after the log has changed.
+"""Positions in the text of the log, which are found again after it has changed.
 
-Wrapped lines are joined in the text of a block: it is the same at any width, except for tables.
+In the text of a block, wrapped lines are joined: it is the same at any width, except for tables.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from msgspec import Struct
 from lmchat.markdown.block import Block
 from lmchat.tui.chat_log.document import Document, LogPosition
 
-END = 1 << 30  # the block number of the position after all blocks of a message
+END = 1 << 30  # number of the position after all blocks of a message
 
 
 class Anchor(Struct, frozen=True):
     """A position in the text of a message: a character of a block."""
 
     index: int
-    number: int = -1  # number of the block; -1 above all blocks, `END` below them
-    # characters of the block before the position; -1: the blank row above the block;
-    # `LogPosition.row` if there is no `block`
+    number: int = -1  # of the block; -1 above all blocks, `END` below them
+    # of the block, before the position; -1: the blank row above it; `LogPosition.row` without a
+    # `block`
     chars: int = 0
     screen_row: int = 0
-    # None above and below all blocks, and where the page was missing when the anchor was made
+    # None above and below all blocks, and if there was no page
     block: Block | None = None
     size: int = 0  # characters of the whole block
-    source_before: int = 0  # characters of source in the blocks before this one
+    source_before: int = 0  # characters of source in the blocks before
 
     @property
     def order(self) -> tuple[int, int, int]:
@@ -36,7 +36,7 @@ class Anchor(Struct, frozen=True):
 
 
 def anchor_at(document: Document, place: LogPosition, screen_row: int = 0) -> Anchor:
-    """Return an anchor for a row of the log; lays out its message if the place is in a block.
+    """Make an anchor for a row of the log; lays out its message if the place is in a block.
 
     Above all blocks, or before there is a page, it has no block and keeps the numbers of the place,
     with the row as `chars`.
@@ -46,7 +46,7 @@ def anchor_at(document: Document, place: LogPosition, screen_row: int = 0) -> An
         return Anchor(place.message, place.number, place.row, screen_row)
     starts = row_starts(blocks[place.number])
     row = place.row - document.blank_rows(place)
-    # -1: the blank row above the block; a row below the last line is the end of the text
+    # -1: the blank row above; a row below the last line is the end of the text
     chars = starts[min(row, len(starts) - 1)] if row >= 0 else -1
     return anchor_in_text(document, place.message, place.number, chars, screen_row)
 
@@ -54,7 +54,7 @@ def anchor_at(document: Document, place: LogPosition, screen_row: int = 0) -> An
 def anchor_in_text(
     document: Document, index: int, number: int, chars: int, screen_row: int = 0
 ) -> Anchor:
-    """Return an anchor for a character of a block that is laid out; see `Anchor.chars`."""
+    """Make an anchor for a character of a block that is laid out; see `Anchor.chars`."""
     blocks = document.entries[index].blocks
     size = row_starts(blocks[number])[-1]
     source_before = sum(len(above.source) for above in blocks[:number])
@@ -70,11 +70,10 @@ def anchor_in_text(
 
 
 def find_again(document: Document, anchor: Anchor) -> Anchor | None:
-    """Return an anchor for the same character in the log as it is now; None if its text is gone.
+    """Find the same character in the log as it is now; None if its text is gone.
 
-    The block may have another number. Or the block with its number has replaced it: the open end of
-    an answer grows, and is cut into several blocks. It counts as the same text if the source of one
-    of the two begins with that of the other.
+    The block may have another number, or be replaced: the open end of an answer grows, and is cut
+    into several blocks. It is the same text if the source of one begins with that of the other.
     """
     old = anchor.block
     if old is None:
@@ -86,13 +85,13 @@ def find_again(document: Document, anchor: Anchor) -> Anchor | None:
     block = blocks[number]
     size = row_starts(block)[-1]
     if block.source == old.source and size != anchor.size:
-        return None  # a table at another width: the same source with other characters
+        return None  # a table at another width: the same source, other characters
     shorter, longer = sorted((block.source.rstrip(), old.source.rstrip()), key=len)
     has_same_role = block.kind is old.kind and block.is_thought == old.is_thought
     if not (has_same_role and longer.startswith(shorter)):
         return None
-    # After a cut, the character may be in a later block. A block without source is a row of the
-    # log, below the text.
+    # After a cut, it may be in a later block. A block without source is a row of the log, below the
+    # text.
     chars = anchor.chars
     while chars >= size and number + 1 < len(blocks) and blocks[number + 1].source:
         chars -= size
@@ -112,15 +111,15 @@ def relocate(document: Document, anchor: Anchor) -> LogPosition:
         number, chars = found.number, found.chars
     else:
         number = anchor.number
-        if old.is_thought:  # folded by now: only the first block of the reasoning remains
+        if old.is_thought:  # folded by now: only its first block remains
             number = 0
-        elif old.source:  # the block that has its source now: the text was cut in other ways
+        elif old.source:  # the block that has its source: the text was cut in other ways
             ends = list(accumulate(len(block.source) for block in blocks))
             number = bisect_right(ends, anchor.source_before)
         number = min(number, len(blocks) - 1)
         chars = anchor.chars * row_starts(blocks[number])[-1] // max(anchor.size, 1)
     starts = row_starts(blocks[number])
-    # the line with the character; for the blank row above the block, `chars` and `row` are -1
+    # for the blank row above the block, `chars` and `row` are -1
     row = min(bisect_right(starts, chars), len(starts) - 1) - 1
     place = LogPosition(anchor.index, number, 0)
     return place._replace(row=max(row + document.blank_rows(place), 0))
@@ -132,6 +131,6 @@ def unwrapped_text(block: Block) -> str:
 
 
 def row_starts(block: Block) -> list[int]:
-    """Return where each line of a block begins in its unwrapped text; last, where the text ends."""
+    """Return where each line begins in the unwrapped text; last, where the text ends."""
     sizes = (len(line.text) + (not line.is_wrapped) for line in block.lines or ())
     return list(accumulate(sizes, initial=0))

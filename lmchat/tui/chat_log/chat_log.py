@@ -39,7 +39,7 @@ from lmchat.tui.chat_log.viewport import Bookmark, Viewport
 from lmchat.tui.messages import AppMessage, RunCommand, bindings
 from lmchat.tui.quirks.keys import hand_over
 
-SCROLL_EVERY_S = 0.05  # between two steps, while a drag is held above or below the log
+SCROLL_EVERY_S = 0.05  # between steps of a drag above or below the log
 _LEFT_BUTTON = 1
 
 
@@ -55,7 +55,7 @@ class ChatLog(ScrollView, can_focus=True):
     }
 
     class Changed(AppMessage):
-        """Focus, selection, hits, or what is below the screen has changed; ask the log for it."""
+        """Focus, selection, hits, or what is below the screen has changed."""
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, ChatLog.Changed)
@@ -72,7 +72,7 @@ class ChatLog(ScrollView, can_focus=True):
         """The key above a code block was clicked, which copies the block."""
 
         message: ChatMessage
-        number: int  # index among the code blocks of the text, or among those of the reasoning
+        number: int  # among the code blocks of the text, or of the reasoning
         is_thought: bool
 
     class LinkClicked(AppMessage):
@@ -81,12 +81,12 @@ class ChatLog(ScrollView, can_focus=True):
         address: str
 
     class Decided(AppMessage):
-        """The user has decided about the tool call that asks."""
+        """The user has decided about the tool call."""
 
         choice: ApprovalScope
 
-    # Textual's own has `layout=True`: laying out the screen for each new line would be half the
-    # work of streaming.
+    # Textual's has `layout=True`: laying out the screen for each new line would be half the work of
+    # streaming
     virtual_size: Reactive[Size] = Reactive(Size(0, 0), repaint=False)
 
     def __init__(self, *, highlighter: Highlighter | None = None, **options: Any) -> None:
@@ -94,7 +94,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.set_reactive(ChatLog.auto_links, False)  # links are found in lines, not by hovering
         self.typed_into: Widget | None = None  # gets what is typed while a message has the focus
         self.today: Callable[[], date | None] = lambda: None  # other days are shown with their date
-        # the user's keys of commands, by command id; set before there are messages
+        # by command id; set before there are messages
         self.user_keys: Mapping[str, str] = {}
         self.left_out = 0  # messages that the next request would leave out
         self.has_all_messages = True  # not only the end of the session
@@ -106,13 +106,13 @@ class ChatLog(ScrollView, can_focus=True):
         self.inflow = FrameBuffer(self._post_frame)
         self.highlighting = Highlighting(highlighter, self._request_colour_frame)
         self.calls = RunningCalls(self.viewport, self._changed)
-        self._streaming: int | None = None  # index of the answer that this lmchat writes now
-        self._updated_size = Size(0, 0)  # size of the widget when `update_screen` last ran
-        self._is_own_scroll = False  # `update_screen` sets the scroll position now
+        self._streaming: int | None = None  # index of the answer that this lmchat writes
+        self._updated_size = Size(0, 0)  # of the widget when `update_screen` last ran
+        self._is_own_scroll = False  # `update_screen` sets the scroll position
         self._thumb = Thumb(self)
         self._drag_timer: Timer | None = None
         self._colouring: Worker[None] | None = None
-        self._posted: object = None  # state of the log when `Changed` was posted last
+        self._posted: object = None  # the log when `Changed` was posted last
 
     # Bringing the screen up to date
 
@@ -120,7 +120,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Bring the screen up to date after a change; the only place with the order of the steps.
 
         Rows are painted again from that of `changed` on. Without it, `watch_scroll_y` paints them
-        if the log has scrolled. After a change of marks, call `_repaint` instead.
+        if the log has scrolled. After a change of marks, call `_repaint`.
         """
         if self.painter.page is None and len(self.document):
             self._fit_page()
@@ -128,7 +128,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.viewport.resize(max(self.size.height, 1))
         if self.selection.selected is not None:
             with self.viewport.anchored():
-                self.selection.find_again()  # which lays out its ends
+                self.selection.find_again()  # lays out its ends
         is_colouring = self._colouring is not None and not self._colouring.is_finished
         if self.is_attached and self.highlighting.is_needed and not is_colouring:
             self._colouring = self.run_worker(self.highlighting.run, group="colours")
@@ -137,8 +137,8 @@ class ChatLog(ScrollView, can_focus=True):
         top = self.viewport.top
         self._is_own_scroll = True
         self.virtual_size = Size(1, total) if total else Size(0, 0)  # 1: no scrolling sideways
-        if top != round(self.scroll_y):  # `watch_scroll_y` then repaints all rows
-            # not `ChatLog.scroll_to`, which may call `update_screen` again
+        if top != round(self.scroll_y):  # `watch_scroll_y` repaints all rows
+            # `ChatLog.scroll_to` may call `update_screen` again
             super().scroll_to(y=top, animate=False, force=True)
         elif changed is not None:
             row = self.document.position(changed) - top  # of the screen; rows below may have moved
@@ -200,7 +200,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.call_next(self.on_resize)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Return rows of the screen, without the border and opacity that Textual would add."""
+        """Return rows without the border and opacity that Textual would add."""
         strips = self.painter.rows(self, crop.y, crop.height, user_keys=self.user_keys)
         is_whole_width = not crop.x and crop.right >= self.size.width
         return strips if is_whole_width else [strip.crop(*crop.column_span) for strip in strips]
@@ -209,7 +209,7 @@ class ChatLog(ScrollView, can_focus=True):
     # `watch_scroll_y`, `Viewport.scroll_to_row`, `update_screen`; at the end also `scroll_end`.
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Follow the user's scrolling; ignore the scrolls of `update_screen` and of a resize."""
+        """Follow the user's scrolling, but not that of `update_screen` and of a resize."""
         y = round(new_value)
         if round(old_value) != y:
             # without the scrollbar, which `_thumb` paints
@@ -233,7 +233,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.scroll_end()
 
     def scroll_end(self, **_options: Any) -> None:
-        """Follow the end; the options are Textual's, for animations."""
+        """Follow the end; the options are Textual's."""
         self.viewport.scroll_to_end()
         self._repaint()
 
@@ -246,7 +246,7 @@ class ChatLog(ScrollView, can_focus=True):
         has_all_messages: bool = True,
         is_ours: bool = True,
     ) -> None:
-        """Show the end of another session, or of another path of the same one.
+        """Show the end of another session, or of another path.
 
         Unless `has_all_messages`, `prepend_older` adds the others later. `is_ours`: this lmchat
         writes the answer that streams, if the last message is one.
@@ -265,7 +265,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def prepend_older(self, messages: MessagePath) -> None:
-        """Add the messages of the path that come before those shown; what is read keeps its row."""
+        """Add messages before those shown; what is read keeps its row."""
         if self.has_all_messages:
             return
         first = next(iter(self.document.entries), None)
@@ -293,7 +293,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._streaming = self._add(Entry(message, is_streaming=True))
 
     def _add(self, entry: Entry) -> int:
-        self.flush()  # what waits is text of the answer above
+        self.flush()  # text of the answer above
         with self.viewport.anchored():
             index = self.document.append(entry)
             self.viewport.note_new_text()
@@ -304,7 +304,7 @@ class ChatLog(ScrollView, can_focus=True):
         return index
 
     def apply(self, event: StreamEvent) -> None:
-        """Take an event; if it is text of a running answer, show it with the next frame."""
+        """Take an event; show text of a running answer with the next frame."""
         if self._streaming is None or not isinstance(event, Delta):
             return
         self.inflow.add(event)
@@ -313,8 +313,8 @@ class ChatLog(ScrollView, can_focus=True):
     def _request_colour_frame(self) -> None:
         """Request a frame for colours, unless an answer runs: its frames show them.
 
-        A frame for colours alone would delay text that arrives soon after it, as two frames have a
-        least time between them.
+        A frame for colours alone would delay the next text, as frames have a least time between
+        them.
         """
         if self._streaming is None:
             self.inflow.request_frame()
@@ -354,9 +354,8 @@ class ChatLog(ScrollView, can_focus=True):
             self.flush()
 
     def restate(self, message: ChatMessage) -> None:
-        """Show the streaming answer in new parts, once its text has turned out to be reasoning."""
-        # The parts of `message` have the text that waits: the next frame would add it a second
-        # time.
+        """Show the streaming answer in new parts: its text has turned out to be reasoning."""
+        # `message` has the text that waits: the next frame would add it again
         self.flush()
         index = self._streaming
         if index is None:
@@ -367,10 +366,9 @@ class ChatLog(ScrollView, can_focus=True):
             entry.set_parts(message.parts)
 
     def end_answer(self, message: ChatMessage, *, has_call_messages: bool = False) -> None:
-        """Show the final form of the answer that streams, or add it if the log does not have it.
+        """Show the final form of the answer that streams, or add it.
 
-        `has_call_messages`: the calls of the answer are run, each shown by a message of its own
-        below.
+        `has_call_messages`: its calls are run, each shown by a message below.
         """
         self.flush()
         index = self._streaming
@@ -388,7 +386,7 @@ class ChatLog(ScrollView, can_focus=True):
         if index is None:
             return False
         with self._changed(index) as entry:
-            # the entry of a streaming answer shows newer text than `message` has
+            # the entry of a streaming answer has newer text
             if index == self._streaming:
                 entry.message = message
             else:
@@ -406,7 +404,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     @contextmanager
     def _changed(self, index: int) -> Iterator[Entry]:
-        """Context for a change of a message, which is then built, searched and shown again."""
+        """Change a message in the block; then build, search and show it again."""
         with self.viewport.anchored():
             yield self.document.entries[index]
             self.document.rebuild(index)
@@ -422,9 +420,9 @@ class ChatLog(ScrollView, can_focus=True):
 
     def focus_message(self, step: int) -> bool:
         """Focus the message below (`step` 1) or above (-1); False if only the prompt is there."""
-        had_focus = self.screen.focused is self  # Textual sets `has_focus` later, by an event
+        had_focus = self.screen.focused is self  # Textual sets `has_focus` later
         is_up_from_prompt = step < 0 and not had_focus
-        # `card_id` is empty, the id of no message, if no tool call asks
+        # `card_id` is "", the id of no message, if no tool call asks
         if is_up_from_prompt and self.go_to_message(self.calls.card_id):
             return True
         has_moved = self.viewport.step_cursor(step, had_focus=had_focus)
@@ -438,7 +436,7 @@ class ChatLog(ScrollView, can_focus=True):
     ) -> bool:
         """Bring a message into view, or to a row of the screen; return whether it exists.
 
-        Without `takes_focus`, the message has the focus once the log gets it.
+        Without `takes_focus`, it has the focus once the log gets it.
         """
         index = self.document.index_of(message_id)
         if index is None:
@@ -465,7 +463,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def on_blur(self, _event: events.Blur) -> None:
-        self.refresh()  # the mark of the focused message goes; nothing has moved
+        self.refresh()  # the mark of the focused message goes
 
     def go_to_bookmark(self, bookmark: Bookmark) -> None:
         self.viewport.go_to_bookmark(bookmark)
@@ -474,16 +472,13 @@ class ChatLog(ScrollView, can_focus=True):
     # Selection
 
     def selected_text(self) -> str:
-        """Return the selection as it would be copied.
-
-        This may change heights: then call `update_screen`.
-        """
+        """Return what would be copied; then call `update_screen`, as heights may change."""
         with self.viewport.anchored():
             selected = self.selection.find_again()
             return "" if selected is None else copied(self.document, selected)
 
     def drop_selection(self) -> bool:
-        """Drop the selection; return whether there was one."""
+        """Return whether there was a selection."""
         had_any = self.selection.selected is not None
         self.selection.drop()
         self._repaint()
@@ -500,7 +495,7 @@ class ChatLog(ScrollView, can_focus=True):
     def on_mouse_down(self, event: events.MouseDown) -> None:
         if event.button != _LEFT_BUTTON or not self.document.total:
             return
-        self.on_mouse_up()  # an earlier press may have ended outside the terminal
+        self.on_mouse_up()  # an earlier press may have ended outside
         cell = self.painter.cell_after_bar(event.x)
         self.selection.press(cell, event.y, event.time)
         self.capture_mouse()
@@ -511,7 +506,7 @@ class ChatLog(ScrollView, can_focus=True):
         pointer = (self.painter.cell_after_bar(event.x), event.y)
         if self.selection.pressed is None or pointer == self.selection.pointer:
             return
-        if event.button != _LEFT_BUTTON:  # the button was released outside the terminal
+        if event.button != _LEFT_BUTTON:  # the button was released outside
             self.on_mouse_up()
             return
         self.selection.drag(*pointer)
@@ -534,7 +529,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.release_mouse()
 
     def check_message_enabled(self, message: Message) -> bool:
-        """Ignore the click at the end of a drag; Textual asks this before each event."""
+        """Ignore the click at the end of a drag; Textual asks before each event."""
         is_drag = isinstance(message, events.Click) and self.selection.was_dragged
         return not is_drag and super().check_message_enabled(message)
 
@@ -562,7 +557,7 @@ class ChatLog(ScrollView, can_focus=True):
             else:
                 self._give_to_prompt(event)
             return
-        # `/` begins a command, whatever else it is bound to
+        # `/` always begins a command
         is_message_key = event.key in self.screen.active_bindings and event.key != "slash"
         if not is_message_key and event.key != "space":  # a blank begins no prompt
             self._give_to_prompt(event)

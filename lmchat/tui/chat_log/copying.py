@@ -22,14 +22,14 @@ from lmchat.tui.chat_log.find import Range
 from lmchat.tui.chat_log.log_blocks import call_texts
 from lmchat.tui.chat_log.selection import SelectedRange, Unit
 
-# blanks at the start of a line that were tabs: a whole number of tab stops
+# that were tabs: a whole number of tab stops
 _INDENT = rf"(?m)^(?: {{{TAB_CELLS}}})+"
-# which characters are selected; None if none are
+# with the selected characters, if any
 SelectedBlock = tuple[Block, Range | None]
 
 
 def copied(document: Document, selected: SelectedRange) -> str:
-    """Return the selected text, with a blank line between messages.
+    """Put a blank line between messages.
 
     A row that the log adds is copied only if nothing else is selected.
     """
@@ -51,7 +51,7 @@ def _message_text(entry: Entry) -> str:
     """Return the source of a message that is selected as a whole.
 
     An unfolded answer has its reasoning and the arguments of its calls, an unfolded call its
-    arguments and result, with JSON indented as on the screen.
+    arguments and result, with JSON indented.
     """
     message = entry.message
     texts = [entry.source]
@@ -59,9 +59,9 @@ def _message_text(entry: Entry) -> str:
         texts = [tool_calls_text(message)]
         if not entry.is_collapsed:
             texts = [text.text for text in call_texts(message)]
-    # An answer gets parts when it is first laid out. Until then it is folded.
+    # an answer gets parts when first laid out; until then it is folded
     elif entry.parts and not (entry.is_collapsed or entry.is_source):
-        # those are copied with their own messages
+        # copied with their own messages
         left_out = ToolCallPart if entry.has_call_messages else None
         texts = [part.text for part in entry.parts if part.kind is not left_out]
     stripped = [text.strip("\n") for text in texts]
@@ -71,13 +71,12 @@ def _message_text(entry: Entry) -> str:
 def _selected_part(document: Document, index: int, selected: SelectedRange) -> str:
     """Return what is selected of a message.
 
-    - All blocks are selected as a whole: the text of the message is copied.
-    - A block is selected as a whole: its source. Code alone: without its fence.
-    - A block is selected in part, or by words: as it is shown.
+    All blocks as a whole: the text of the message. A block as a whole: its source; code alone:
+    without its fence. A part of a block, or words: as shown.
     """
-    groups: list[list[SelectedBlock]] = []  # the pieces of one fence, table or text that was cut
+    groups: list[list[SelectedBlock]] = []  # pieces of one fence, table or text
     for number, block in enumerate(document.lay_out(index)):
-        if block.source or block.kind is Kind.FENCE:  # else it is a row that the log adds
+        if block.source or block.kind is Kind.FENCE:  # else a row that the log adds
             # rows of a table, or code or text without a blank row above
             is_piece = block.kind is Kind.MORE_ROWS or (block.kind in AS_WRITTEN and not block.gap)
             if not (groups and is_piece):
@@ -88,7 +87,7 @@ def _selected_part(document: Document, index: int, selected: SelectedRange) -> s
     if groups and all(are_whole):
         return _message_text(document.entries[index])
 
-    # the groups are joined as they are divided in the message
+    # joined as they are divided in the message
     chosen_count = sum(any(span for _, span in group) for group in groups)
     text = ""
     for group, is_whole_group in zip(groups, are_whole, strict=True):
@@ -111,7 +110,7 @@ def _selected_part(document: Document, index: int, selected: SelectedRange) -> s
 
 
 def _is_whole(selected: SelectedBlock) -> bool:
-    """Return whether all of a block is selected, but for blanks at its ends."""
+    """Whether all is selected, but for blanks at the ends."""
     block, span = selected
     if span is None:
         return False
@@ -135,7 +134,7 @@ def _written(entry: Entry, pieces: Sequence[Block], *, has_fence: bool) -> str:
 
 
 def _shown_text(block: Block, span: Range) -> str:
-    """Return the selected part of a block as it is shown, without padding.
+    """Return the selected part as it is shown, without padding.
 
     Code that is indented by tabs keeps them: Makefiles need them. The row in place of a long text
     stands for all of it.
@@ -153,8 +152,7 @@ def _shown_text(block: Block, span: Range) -> str:
 def code_number(document: Document, place: LogPosition) -> int:
     """Return the index of the code block whose head is at a place.
 
-    It counts the blocks of the reasoning, or those of the text. A head is the row above code, with
-    its language.
+    Blocks of the reasoning, or those of the text, are counted. A head is the row above code.
     """
     entry = document.entries[place.message]
     head = entry.blocks[place.number]
@@ -167,6 +165,6 @@ def code_number(document: Document, place: LogPosition) -> int:
             break
         if (above.kind is ReasoningPart) == head.is_thought:
             text += above.text
-    # the last ones are in this block: its head, and those below it
+    # in this block: its head, and those below
     heads_below = sum(line.hint is not None for line in (head.lines or [])[row:])
     return len(code_blocks(text)) - heads_below

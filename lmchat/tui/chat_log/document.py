@@ -19,20 +19,20 @@ from lmchat.tui.chat_log.entry import Entry
 from lmchat.tui.chat_log.excerpt import EXCERPT_ROWS, is_long
 from lmchat.tui.chat_log.heights import Heights
 
-_DEFAULT_WIDTH = 80  # cells, for estimates until there is a page
+_DEFAULT_WIDTH = 80  # cells, for estimates
 
 
 class LogPosition(NamedTuple):
     """A row of the log, by the numbers of its message and block."""
 
     message: int
-    number: int = -1  # that of the block; -1 for a blank row above a message, or one not laid out
-    # row in the block, or in the message if `number` is -1; blank rows above are counted
+    number: int = -1  # of the block; -1 for a blank row above a message, or one not laid out
+    # in the block, or in the message if `number` is -1; with blank rows above
     row: int = 0
 
 
 def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:
-    """Make entries; if a message of a tool follows an answer, such messages show its calls."""
+    """Make entries; tool messages behind an answer show its calls."""
     entries = [Entry(message) for message in messages]
     for entry, next_entry in pairwise(entries):
         if entry.message.role is Role.ASSISTANT and entry.message.tool_calls:
@@ -41,7 +41,7 @@ def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:
 
 
 def _name(entry: Entry, role_above: Role | None, model_above: str) -> None:
-    """Name the model of an answer, unless the name is above the calls of its turn."""
+    """Name the model of an answer, unless its name is above the calls of its turn."""
     model = entry.message.model
     entry.is_switch = bool(model_above) and model_above != model
     is_named = entry.message.role is Role.ASSISTANT
@@ -50,7 +50,7 @@ def _name(entry: Entry, role_above: Role | None, model_above: str) -> None:
 
 
 class Document:
-    """All messages with their heights: exact where laid out, estimates elsewhere."""
+    """All messages with their heights: exact where laid out, else estimates."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -65,7 +65,7 @@ class Document:
         return self.heights.total
 
     def reset(self, messages: Iterable[ChatMessage], *, is_streaming: bool = False) -> None:
-        """Replace all messages, without laying them out; the last new one may be streaming."""
+        """Replace all messages, without laying them out; the last may be streaming."""
         self.entries = _entries_of(messages)
         if is_streaming:
             self.entries[-1].is_streaming = True
@@ -93,7 +93,7 @@ class Document:
             model = entry.message.model or model  # a prompt has no model
 
     def append(self, entry: Entry) -> int:
-        """Add an entry; the one above loses the offers below the last answer. Return its index."""
+        """Add an entry; the one above loses the offers below the last answer."""
         self.entries.append(entry)
         index = len(self.entries) - 1
         self._name_again(index)
@@ -109,7 +109,7 @@ class Document:
         _name(self.entries[index], role, next(filter(None, models), ""))
 
     def focusable_from(self, index: int, step: int) -> int | None:
-        """Return the first message that is not blank, from `index` down (`step` 1) or up (-1)."""
+        """Find a message that is not blank, from `index` down (`step` 1) or up (-1)."""
         while 0 <= index < len(self):
             if not self.entries[index].is_blank:
                 return index
@@ -134,10 +134,10 @@ class Document:
         self.heights = Heights(self._height(index) for index in range(len(self)))
 
     def _height(self, index: int) -> int:
-        """Return the height of a message with the blank row above it: exact, or an estimate."""
+        """With the blank row above: exact, or an estimate."""
         entry = self.entries[index]
         rows = entry.heights.total
-        # the rows of its text, which are one more than its line ends, and three that the log adds
+        # rows of its text, one more than its line ends, and three that the log adds
         if not entry.heights:
             width = self.layout.page.text_width if self.layout else _DEFAULT_WIDTH
             rows = 4 + entry.source.count("\n") + len(entry.source) // width
@@ -148,7 +148,7 @@ class Document:
     # Rows and places
 
     def gap_above(self, index: int) -> int:
-        """Return the blank rows above a message: 0 above the first, calls, and blank answers."""
+        """0 above the first, calls, and blank answers."""
         entry = self.entries[index]
         return 0 if index == 0 or entry.message.role is Role.TOOL or entry.is_blank else 1
 
@@ -165,10 +165,10 @@ class Document:
         return LogPosition(index, *heights.find(row - gap))
 
     def position(self, place: LogPosition) -> int:
-        """Return the row of the log of a place; a number after the last block is the end."""
+        """Return the row of a place; a number after the last block is the end."""
         index, number, row = place
         top = self.heights.top(index)
-        if number < 0:  # then `row` is counted from the top of the message
+        if number < 0:  # `row` counts from the top of the message
             return top + row
         heights = self.entries[index].heights
         return top + self.gap_above(index) + heights.top(min(number, len(heights))) + row
@@ -177,7 +177,7 @@ class Document:
         return self.entries[place.message].blocks[place.number]
 
     def blank_rows(self, place: LogPosition) -> int:
-        """Return how many blank rows a block that is laid out has above its lines: 0 or 1.
+        """Return how many blank rows a block has above its lines: 0 or 1.
 
         The row above the first block belongs to the message. Empty blocks have none, nor have those
         below a rule or the half row at the end of code.
@@ -201,14 +201,14 @@ class Document:
                 yield place, None
                 y += 1
                 continue
-            # All rows of the block at once: locating each one costs as much as painting it.
-            # `place.row` counts the blank row above, too.
+            # all rows of the block at once: locating each one costs as much as painting it;
+            # `place.row` counts the blank row above
             lines: list[Line | None] = [None] * self.blank_rows(place)
             lines += self.block(place).lines or []
             end_row = min(len(lines), place.row + end - y)
             for row in range(place.row, end_row):
                 yield place._replace(row=row), lines[row]
-            y += max(len(lines) - place.row, 1)  # at least 1, so that the loop ends
+            y += max(len(lines) - place.row, 1)  # so that the loop ends
 
     # Blocks and their heights
 
@@ -229,10 +229,10 @@ class Document:
         return entry.blocks
 
     def rebuild(self, index: int) -> int:
-        """Cut a changed message into blocks again and lay it out; return the first changed block.
+        """Cut a changed message again and lay it out; return the first changed block.
 
-        A message that was not cut yet is far from the screen, and only gets a new estimate. One
-        that streams is cut in any case, so that its text is parsed little by little.
+        One that was not cut yet is far from the screen, and only gets a new estimate. One that
+        streams is cut in any case, so that its text is parsed little by little.
         """
         entry = self.entries[index]
         if not (entry.blocks or entry.is_streaming):
@@ -257,7 +257,7 @@ class Document:
         self.rebuild(index)
 
     def grow(self, index: int) -> LogPosition:
-        """Lay out text that was added to a message; return the first row that looks different."""
+        """Lay out text that was added; return the first row that looks different."""
         entry = self.entries[index]
         old_blocks = entry.blocks
         first_changed = LogPosition(index, self.rebuild(index), 0)
@@ -270,9 +270,8 @@ class Document:
     def _keep_same_lines(self, place: LogPosition, old_block: Block) -> int:
         """Give the block that replaces `old_block` its lines as far as they look the same.
 
-        While text streams, its last block is replaced with each frame, but most of its lines are
-        the same: those are not painted again. Return the number of rows, with the blank one above,
-        that look the same.
+        While text streams, its last block is replaced with each frame, but most lines are the same,
+        and are not painted again. Return the number of such rows, with the blank one above.
         """
         old_lines = old_block.lines
         lines = self.block(place).lines
@@ -292,7 +291,7 @@ class Document:
         return self.blank_rows(place) + same_count
 
     def lay_out_around(self, place: LogPosition, rows_above: int, rows_below: int) -> None:
-        """Lay out the message of a place, and at least these numbers of rows above and below it."""
+        """Lay out the message of a place, and at least so many rows above and below it."""
         self.lay_out(place.message)
         row_in_message = self.position(place) - self.heights.top(place.message)
         self.lay_out_from(place.message, 1, rows_below + row_in_message)
@@ -306,10 +305,9 @@ class Document:
             index += step
 
     def lay_out_again(self, blocks: Iterable[Block]) -> LogPosition | None:
-        """Lay out again blocks that look different now, such as code whose colours have arrived.
+        """Lay out blocks that look different now, such as code whose colours have arrived.
 
-        Return the place of the first one. Blocks without lines, and those that have left the log,
-        are ignored.
+        Return the first place. Blocks without lines, and those that have left the log, are ignored.
         """
         remaining = {id(block) for block in blocks if block.lines is not None}
         first_place: LogPosition | None = None

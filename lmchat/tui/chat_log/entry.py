@@ -1,7 +1,7 @@
 """A message of the log as blocks, while it may still grow.
 
-An answer has parts (text, reasoning, refusal, call), to which deltas add streamed text. A row is a
-block that the log itself writes, such as a state.
+An answer has parts (text, reasoning, refusal, call), to which deltas add text. A row is a block
+that the log itself writes, such as a state.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ from lmchat.units import counted
 
 ASKS = "asks"  # state of the call about which the user decides
 _PROMPT_CHARS = 300  # shown of a folded system prompt
-# how blocks other than paragraphs begin: headings, lists, quotes, tables, HTML, code, formulas
+# how blocks other than paragraphs begin
 _OTHER_BLOCK = (
     r"\n*(?:\t| {4}| {0,3}(?:[#>|<]|[-+*](?=\s|$)|\d{1,9}[.)](?=\s|$)|`{3}|~{3}|\$\$|\\\[)"
     r"|[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*(?:\n|$)"
     r"|[^\n]+\n[ \t|:]*(?:-{2}|={2})[-|: \t=]*(?:\n|$))"
 )
-_TEXT_KINDS = (TextPart, RefusalPart)  # parts that are the text of an answer
+_TEXT_KINDS = (TextPart, RefusalPart)  # the text of an answer
 
 Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
 _PART_OF_DELTA: dict[type[Delta], type[Part]] = {
@@ -71,11 +71,11 @@ _PART_OF_DELTA: dict[type[Delta], type[Part]] = {
 
 
 class LivePart(Struct):
-    """A part of a message with its blocks; new text is parsed when the blocks are needed."""
+    """New text is parsed when the blocks are needed."""
 
     kind: type[Part]
     chunks: list[str] = field(default_factory=list)  # its text, or the arguments of a call
-    # arguments of a call are parsed as code
+    # arguments are parsed as code
     markdown: IncrementalMarkdown = field(default_factory=IncrementalMarkdown)
     name: str = ""  # of the tool
     call_index: int = 0  # among the calls of the answer
@@ -123,7 +123,7 @@ class LivePart(Struct):
         return end
 
     def forget_if_long(self) -> bool:
-        """Forget all blocks if they are too much work to lay out again; return whether they were.
+        """Forget blocks that are too much work to lay out again; return whether they were.
 
         A text that streams is shown as a whole, so that it does not move while it is read. The next
         blocks are those of its beginning and its end.
@@ -138,7 +138,7 @@ class LivePart(Struct):
 
 
 def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
-    """Return the parts of a message except its files; neighbours of one kind become one part."""
+    """Leave files out; neighbours of one kind become one part."""
     live_parts: list[LivePart] = []
     call_index = 0
     for part in parts:
@@ -173,7 +173,7 @@ def _code_blocks(text: str, language: str) -> list[Block]:
 def _begun_excerpt(text: str, language: str | None) -> tuple[list[Block], IncrementalMarkdown, str]:
     """Cut a long text into blocks of its beginning, and a parser and text of its end.
 
-    The row for its middle is the last block. With `language`, the text is code.
+    The row for its middle is the last block. With `language`, it is code.
     """
     text = text.replace("\r\n", "\n")
     excerpt = excerpt_of(text)
@@ -192,36 +192,36 @@ def _begun_excerpt(text: str, language: str | None) -> tuple[list[Block], Increm
 
 
 _NO_HEIGHTS = Heights()
-_STATE = ("state",)  # key of the row below a running answer in `_kept_rows`
+_STATE = ("state",)  # key in `_kept_rows` of the row below a running answer
 
 
 class Entry(Struct):
     """A message and how it is shown; blocks are made when it comes near the screen."""
 
     message: ChatMessage
-    name: str = ""  # of its model, if it begins with it; empty behind calls of its turn
+    name: str = ""  # of its model; "" behind calls of its turn
     is_switch: bool = False  # another model has answered before
     is_last: bool = False
     left_out: int = 0  # messages before it that the next request leaves out
     is_streaming: bool = False
     is_collapsed: bool = True  # reasoning, a system prompt or a call is one row
     is_source: bool = False  # without Markdown
-    call_state: str = ""  # of a call of the running turn: `ASKS`, or the words of its row
-    has_call_messages: bool = False  # each of its calls has a message of its own, below
+    call_state: str = ""  # of a running call: `ASKS`, or the words of its row
+    has_call_messages: bool = False  # each of its calls has a message below
     live_stats: LiveStats | None = None  # of the running turn
     now_s: float = 0.0  # monotonic time of these stats
     thought_hint: str = ""  # key that ends the streaming thought, if one can
-    parts: Sequence[LivePart] = ()  # empty until they are needed
-    blocks: Sequence[Block] = ()  # empty until they are needed
-    # Of the blocks that are laid out, which are the first ones, with the blank row above. Most
-    # messages of a long session never get any: the list is made with the first blocks.
+    parts: Sequence[LivePart] = ()  # empty until needed
+    blocks: Sequence[Block] = ()  # empty until needed
+    # Of the laid out blocks, which are the first ones, with the blank row above. Most messages of a
+    # long session never get any: the list is made with the first blocks.
     heights: Heights = _NO_HEIGHTS
-    # rows of the log itself, by what they say; None until there are any, to save memory
+    # rows of the log, by what they say; None until there are any, to save memory
     _kept_rows: dict[tuple[object, ...], Block] | None = None
 
     @property
     def source(self) -> str:
-        """The text as it was written, without reasoning and calls."""
+        """As it was written, without reasoning and calls."""
         if self.is_streaming:
             return "".join(part.text for part in self.parts if part.kind in _TEXT_KINDS)
         return self.message.text
@@ -266,8 +266,7 @@ class Entry(Struct):
         return next(parts, None)
 
     def forget(self) -> None:
-        """Drop all lines and heights."""
-        # also of blocks that are in parts only, such as reasoning that is folded now
+        # also of blocks in parts only, such as folded reasoning
         for block in chain(self.blocks, *(part.blocks for part in self.parts)):
             block.lines = None
         self._kept_rows = None
@@ -277,7 +276,7 @@ class Entry(Struct):
                 self.blocks = ()
 
     def build(self) -> int:
-        """Make the list of blocks again; return the number of the first block that is new.
+        """Make the list of blocks again; return the number of the first new one.
 
         Blocks of Markdown stay the same objects, and so do rows that say the same. Heights are
         dropped from the first new block on.
@@ -292,8 +291,8 @@ class Entry(Struct):
             blocks.append(self._kept(remark_block(NOT_SENT, is_attached=True), NOT_SENT))
         # Each entry needs a block: without one, it would count as not built, and no position could
         # be in it. An answer whose calls have messages gets one without rows. Any other gets a bare
-        # rule, so that it can be seen and focused: an imported answer may have neither text nor
-        # model nor stats.
+        # rule, to be seen and focused: an imported answer may have neither text nor model nor
+        # stats.
         if not blocks:
             blocks = [custom_block(lambda _: []) if self.has_call_messages else rule_block("")]
         first = 0
@@ -306,10 +305,10 @@ class Entry(Struct):
         return first
 
     def feed(self, delta: Delta) -> None:
-        """Add streamed text to the last part, or to a new part if it is of another kind.
+        """Add streamed text to the last part, or to a new one of another kind.
 
-        A piece of a call goes to the part of that call. If an answer is continued, the parts that
-        its message has are made first.
+        A piece of a call goes to the part of that call. If an answer is continued, the parts of its
+        message are made first.
         """
         if not self.parts:
             self.parts = _live_parts(self.message.parts, is_streaming=self.is_streaming)
@@ -328,7 +327,7 @@ class Entry(Struct):
         self.parts[-1].chunks.append(delta.text)
 
     def _add_part(self, part: LivePart) -> None:
-        """Add a part. The one before it ends, unless that is a call: several calls may stream."""
+        """The one before it ends, unless that is a call: several calls may stream."""
         if self.parts and self.parts[-1].kind is not ToolCallPart:
             self.parts[-1].is_ended = True
         self.parts = [*self.parts, part]
@@ -341,11 +340,11 @@ class Entry(Struct):
             self._kept_rows.pop(_STATE, None)
 
     def set_parts(self, parts: Iterable[Part]) -> None:
-        """Replace the parts by those of another form of the message; equal ones keep blocks."""
+        """Take another form of the message; equal parts keep their blocks."""
         old_parts = {(part.kind, part.name, part.text): part for part in self.parts}
         self.parts = _live_parts(parts, is_streaming=self.is_streaming)
         for number, part in enumerate(self.parts):
-            # an old part can be kept only once: two parts may have the same text
+            # two parts may have the same text
             kept = old_parts.pop((part.kind, part.name, part.text), part)
             kept.is_ended = part.is_ended
             self.parts[number] = kept
@@ -359,15 +358,14 @@ class Entry(Struct):
             self.set_parts(message.parts)
             for part in self.parts:
                 part.update_blocks()  # a definition may be in a last line without an end
-        # a definition may have arrived after lines with its link were laid out
+        # a definition may have come after lines with its link
         if self.references:
             self.forget()
 
     def _kept(self, block: Block, *key: object) -> Block:
-        """Return the row that was kept under a key; the first time, keep and return `block`.
+        """Keep a row under a key the first time, and return it from then on.
 
-        The key says what the row shows, and of which part. The same object need not be laid out
-        again.
+        The key says what it shows, and of which part. The same object need not be laid out again.
         """
         if self._kept_rows is None:
             self._kept_rows = {}
@@ -385,7 +383,7 @@ class Entry(Struct):
             case Role.USER:
                 return prompt_blocks(message)
             case Role.TOOL:
-                if self.call_state == ASKS:  # the card has the arguments, also while it is folded
+                if self.call_state == ASKS:  # the card has the arguments, also while folded
                     codes = call_texts(message)
                     pieces = [_code_blocks(code.text, code.language) for code in codes]
                     return question_blocks(message, list(chain(*pieces)))
@@ -401,7 +399,7 @@ class Entry(Struct):
                 return self._answer_blocks(message)
 
     def _answer_blocks(self, message: ChatMessage) -> list[Block]:
-        """Return the blocks of an answer; as source, they are its name and its plain text."""
+        """As source, they are its name and its plain text."""
         if not self.parts:
             self.parts = _live_parts(message.parts, is_streaming=self.is_streaming)
         blocks: list[Block] = []
@@ -418,7 +416,7 @@ class Entry(Struct):
         for number, part in enumerate(self.parts):
             part_blocks = self._part_blocks(number, part, has_head=thought is None or number > 0)
             if part.kind is TextPart and part_blocks:
-                # the first paragraph belongs to the name above it
+                # the first paragraph belongs to the name above
                 part_blocks[0].is_attached = len(blocks) == 1 and _begins_paragraph(part_blocks[0])
             blocks += part_blocks
         last_part = self.parts[-1] if self.parts else None
@@ -429,10 +427,10 @@ class Entry(Struct):
         return blocks
 
     def _part_blocks(self, number: int, part: LivePart, *, has_head: bool) -> list[Block]:
-        """Return a row that says what a part is, and the blocks of the part.
+        """Return a row that says what a part is, and its blocks.
 
-        Text has no such row, and folded reasoning nothing else. Without `has_head`, the row with
-        the model's name has the words of the reasoning.
+        Text has no such row, folded reasoning nothing else. Without `has_head`, the row with the
+        model's name has the words of the reasoning.
         """
         if part.kind is ToolCallPart and self.has_call_messages:
             return []
@@ -456,7 +454,7 @@ class Entry(Struct):
         return [head, *blocks]
 
     def _rows_below(self) -> list[Block]:
-        """Return the rows that an answer ends with: state, stats, or the card of its failure."""
+        """Return state, stats, or the card of its failure."""
         if self.is_streaming:
             return [self._kept(state_block(self.live_stats, self.now_s), *_STATE)]
         if self.message.role is not Role.ASSISTANT:
@@ -470,7 +468,7 @@ class Entry(Struct):
         return end_blocks(self.message, is_last=self.is_last)
 
     def _thought(self) -> Thought:
-        """Return the words of a thought, and the key that ends it while the model thinks.
+        """Return the words of a thought, and the key that ends it.
 
         The time is that of all thoughts of the answer, so each has the same words. While the model
         thinks, the row below the answer has a clock.
@@ -493,5 +491,5 @@ def _begins_paragraph(block: Block) -> bool:
 
 
 def is_streaming_answer(message: ChatMessage) -> bool:
-    """Return whether a message is an answer that is still being written, by any lmchat."""
+    """Whether any lmchat is still writing this answer."""
     return message.role is Role.ASSISTANT and message.state is AnswerState.STREAMING

@@ -1,6 +1,6 @@
 """The beginning and the end of a text that takes too long to lay out as a whole.
 
-What is between them is the source of one row (`gap_block`), so that it is found and copied, too.
+The rest is the source of one row (`gap_block`), so that it is found and copied, too.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from msgspec import Struct
 from lmchat.markdown.block import HEAD_LINES
 
 MOST_LOAD = 5_000  # of a text that is shown as a whole; see `load_of`
-_END_LOAD = 1_000  # of the beginning, and of the end, of any other text
-EXCERPT_ROWS = 2 * _END_LOAD  # about how many rows are shown of such a text
+_END_LOAD = 1_000  # of the beginning, and of the end, of any other
+EXCERPT_ROWS = 2 * _END_LOAD  # that are shown of such a text, about
 _BYTES_PER_LINE = 100
 _MARKS_PER_LINE = 4
-_MARKS = "*_`[<$&~|>:/"  # signs that the Markdown parser stops at
+_MARKS = "*_`[<$&~|>:/"  # that the Markdown parser stops at
 _MARKS_OF_WWW = 3  # an address without `://` takes as long as one with these
-_HEAD_CHARS = 2_000  # of the head of a table; a longer one is not repeated
-# where the end may begin, the best place first: behind a blank line, at a line that is not
-# indented, at any line, at a word
+_HEAD_CHARS = 2_000  # a longer head of a table is not repeated
+# where the end may begin, the best first: behind a blank line, at a line without indent, at any
+# line, at a word
 _STARTS = (r"\n\n(?=\S)", r"\n(?=\S)", r"\n", r" ")
 _FENCE_LINE = re.compile(r"(?m)^ {0,3}(`{3,}|~{3,})(.*)$")
-_DASHES = "|:- \t\r"  # signs of the line below the head of a table
+_DASHES = "|:- \t\r"  # of the line below the head of a table
 
 
 class Excerpt(Struct, frozen=True):
-    """A text in three parts, of which the middle one is not shown."""
+    """A text in three parts; the middle one is not shown."""
 
     beginning: str
     middle: str
     end: str
-    # what the end continues, as Markdown: the opening of a fence, or the head of a table
+    # what the end continues: the opening of a fence, or the head of a table
     context: str
 
 
 def load_of(text: str) -> int:
-    """Return how much work it is to show a text, in lines: long lines and marks count as more."""
+    """Estimate the work to show a text, in lines: long lines and marks count as more."""
     lines = text.count("\n") - text.count("\n\n")  # blank lines take no time
     size = len(text) if text.isascii() else len(text.encode(errors="replace"))
     marks = sum(map(text.count, _MARKS)) + _MARKS_OF_WWW * text.count("www.")
@@ -45,13 +45,12 @@ def load_of(text: str) -> int:
 
 
 def is_long(text: str) -> bool:
-    """Return whether only the beginning and the end of a text are shown."""
-    # cheap for short texts, as each byte adds less than one line
+    # cheap for short texts: each byte adds less than one line
     return len(text) > MOST_LOAD and load_of(text) > MOST_LOAD
 
 
 def excerpt_of(text: str) -> Excerpt:
-    """Cut a long text (`is_long`) into the parts that are shown and what is between them."""
+    """Cut a long text into the parts that are shown and the rest."""
     size = _END_LOAD * _BYTES_PER_LINE
     beginning = text[:size]
     while load_of(beginning) > _END_LOAD:
@@ -72,7 +71,7 @@ def excerpt_of(text: str) -> Excerpt:
 
 
 def _context_of(text: str) -> str:
-    """Return the opening line of the fence that is open at the end of a text, or a table's head."""
+    """Return the opening of the fence that is open at the end, or a table's head."""
     opening = ("", "")
     for marks, info in _FENCE_LINE.findall(text):
         if not opening[0]:

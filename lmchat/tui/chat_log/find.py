@@ -1,7 +1,7 @@
 """Find words in all messages of the log, and go from one hit to the next.
 
-A hit is the n-th occurrence of the words in the source of a message. In blocks that are laid out,
-all occurrences in the shown text are marked.
+A hit is the n-th occurrence of the words in the source of a message. In laid out blocks, all
+occurrences in the shown text are marked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lmchat.tui.chat_log.anchor import row_starts, unwrapped_text
 from lmchat.tui.chat_log.document import Document, LogPosition
 from lmchat.tui.chat_log.viewport import Viewport
 
-MAX_CHARS = 1_000  # longer words were pasted by mistake; only the beginning is searched
+MAX_CHARS = 1_000  # of pasted words; the rest is not searched
 
 Range = tuple[int, int]  # first character, and the one after the last
 
@@ -28,7 +28,7 @@ Range = tuple[int, int]  # first character, and the one after the last
 def folded(text: str) -> str:
     """Fold case, ways to write an accent, and invisible characters.
 
-    The four Turkish letters i become one; otherwise, some would not be found in the other case.
+    The four Turkish letters i become one; else some would not be found in the other case.
     """
     if text.isascii():
         return text.lower()
@@ -37,36 +37,36 @@ def folded(text: str) -> str:
 
 
 class Query:
-    """A search for any of some words; without words it finds nothing."""
+    """Search for any of some words; without words it finds nothing."""
 
     def __init__(self, words: Iterable[str] = ()) -> None:
         cut_words = {
             re.sub(r"\s+", " ", folded(without_controls(word[:MAX_CHARS]))) for word in words
         }
-        # of words that begin alike, the longest is tried first
+        # of words that begin alike, the longest first
         self.needles = sorted(filter(None, cut_words), key=len, reverse=True)
         patterns = []
         for needle in self.needles:
-            # a run of blanks matches from its first blank only: the time stays linear
+            # a run of blanks matches from its first only: linear time
             start = r"(?<!\s)" if needle.startswith(" ") else ""
             patterns.append(start + r"\s+".join(map(re.escape, needle.split(" "))))
         self._pattern = re.compile("|".join(patterns))
 
     def count(self, text: str) -> int:
-        """Return about how many hits a text has: in rare scripts, a hit may split a character."""
+        """Count hits, about: in rare scripts, one may split a character."""
         return sum(1 for _ in self._pattern.finditer(folded(text))) if self.needles else 0
 
     def spans(self, text: str) -> Iterator[Range]:
-        """Yield the range of each hit in a text.
+        """Yield the range of each hit.
 
-        No hit begins or ends within a drawn character: the letter `e` alone is not found in `é`.
+        None begins or ends within a drawn character: the letter `e` is not found in `é`.
         """
         if not self.needles:
             return
         if text.isascii():
             yield from (match.span() for match in self._pattern.finditer(text.lower()))
             return
-        letters = ""  # the folded text, which may be longer or shorter
+        letters = ""  # folded text, which may have another length
         places = {0: 0}  # from the folded text to `text`
         bounds = [*(start for start, _ in graphemes(text)), len(text)]
         for start, end in pairwise(bounds):
@@ -88,25 +88,25 @@ class Mark(NamedTuple):
 class Finder:
     """Finds words in all messages, and brings one hit after the other into view.
 
-    The hits of a streaming answer are counted when a search begins, and again when the answer ends.
-    What the log adds (stats, states, cards) is not searched.
+    The hits of a streaming answer are counted when a search begins, and when the answer ends. What
+    the log adds (stats, states, cards) is not searched.
     """
 
     def __init__(self, viewport: Viewport, on_change: Callable[[], None]) -> None:
-        """Take `on_change`, which is called when the marks or the counts may have changed."""
+        """`on_change` is called when marks or counts may have changed."""
         self.last_words: tuple[str, ...] = ()  # of the last search, for `n` without the bar
-        self.index: int | None = None  # message of the current hit; None if no hit is current
-        self._nth = 0  # number of the current hit in its message, from 0
-        self._current_in_block = (0, 0)  # block of the current hit, and number in it
+        self.index: int | None = None  # message of the current hit
+        self._nth = 0  # of the current hit in its message, from 0
+        self._current_in_block = (0, 0)  # its block, and number in it
         self._viewport = viewport
         self._document: Document = viewport.document
         self._on_change = on_change
         self._kept_words: tuple[str, ...] = ()  # for `search_again`
         self._query = Query()
         self._counts: list[int] = []  # hits of each message
-        self._search_start = LogPosition(0)  # from its block on, the first hit is searched
+        self._search_start = LogPosition(0)  # the first hit is searched from its block on
         # Marks in each line, by `id(block)`. The lines tell whether the block was laid out again;
-        # the block is kept so that no other one gets its id.
+        # it is kept so that no other one gets its id.
         self._marks: dict[int, tuple[Block, list[Line], list[list[Mark]]]] = {}
 
     @property
@@ -115,7 +115,7 @@ class Finder:
 
     @property
     def number_and_count(self) -> tuple[int, int]:
-        """The number of the current hit, from 1 (0 if none is current), and how many there are."""
+        """The number of the current hit, from 1 (0 if none), and how many there are."""
         number = 0 if self.index is None else sum(self._counts[: self.index]) + self._nth + 1
         return number, sum(self._counts)
 
@@ -131,7 +131,7 @@ class Finder:
             yield start, end, (place.message, place.number, nth) == current
 
     def _marks_of(self, block: Block) -> list[list[Mark]]:
-        """Return the marks in each line of a block that is laid out; a wrapped hit has several."""
+        """Return the marks in each line of a laid out block; a wrapped hit has several."""
         lines = block.lines or []
         known = self._marks.get(id(block))
         if known is not None and known[1] is lines:
@@ -155,15 +155,15 @@ class Finder:
         return sum(self._counts)
 
     def seek(self, query: str) -> None:
-        """Mark all hits of what is typed; show the first one at or below the top of the screen."""
+        """Mark all hits of what is typed; show the first at or below the top of the screen."""
         self._search((query,))
         self.step(1)
 
     def mark_words(self, message_id: str, words: Sequence[str]) -> None:
         """Search words, and show the first hit in a message: in its text, else in its reasoning.
 
-        The message was found in the saved sessions. Unlike words from the find bar, these are not
-        searched again in the next session.
+        It was found in the saved sessions. Unlike words from the find bar, these are not searched
+        again in the next session.
         """
         index = self._document.index_of(message_id)
         if index is None:
@@ -174,27 +174,24 @@ class Finder:
         if self._counts[index]:
             parts = self._document.entries[index].message.parts
             thoughts = (part.text for part in parts if isinstance(part, ReasoningPart))
-            # these hits come first: their number is the index of the first hit in the text
+            # they come first: their number is the index of the first hit in the text
             in_thoughts = sum(map(self._query.count, thoughts))
             self._show(index, in_thoughts if in_thoughts < self._counts[index] else 0)
         self._on_change()
 
     def clear(self) -> None:
-        """End the search, if there is one; the view stays where it is."""
+        """End the search; the view stays."""
         if not self.is_active:
             return
         self._search(())
         self._on_change()
 
     def search_again(self) -> None:
-        """Search for the same words in another session, which the document has by now.
-
-        After `mark_words`, whose words were for one message, the search ends.
-        """
+        """Search for the same words in another session, but not for those of `mark_words`."""
         self._search(self._kept_words)
 
     def _search(self, words: Sequence[str]) -> None:
-        """Begin a search for words at the top of the screen; no hit is current yet."""
+        """Begin a search at the top of the screen; no hit is current yet."""
         document = self._document
         self._search_start = (
             document.locate(self._viewport.top) if len(document) else LogPosition(0)
@@ -213,7 +210,7 @@ class Finder:
         return sum(map(self._query.count, self._document.entries[index].texts))
 
     def recount(self, index: int) -> None:
-        """Count the hits of a new or changed message; the current hit is found again in it."""
+        """Count the hits of a new or changed message; find the current hit again."""
         # a new message has no count yet
         self._counts += [0] * (len(self._document) - len(self._counts))
         if not self.is_active or self._document.entries[index].is_streaming:
@@ -245,7 +242,7 @@ class Finder:
             self._on_change()
             return 0, 0
         if self.index is not None:
-            # if the message has no such hit, the loop below finds another message
+            # without such a hit, the loop below finds another message
             index, nth = self.index, self._nth + step
         else:
             # from the block where the search began
@@ -261,14 +258,14 @@ class Finder:
         return self.number_and_count
 
     def _show(self, index: int, nth: int) -> None:
-        """Make a hit the current one and bring it into view; if it is there, nothing moves."""
+        """Bring a hit into view; if it is there, nothing moves."""
         self.index = index
         self._nth = nth
         viewport = self._viewport
         with viewport.anchored():  # this may unfold the message
             place = self._locate(index)
         if not viewport.shows(self._document.position(place), 1):
-            # a third from the top: the text that leads to the hit is shown, too
+            # a third from the top: the text that leads to it is shown, too
             viewport.scroll_to_place(place, viewport.height // 3)
         if viewport.is_following and self._document.entries[-1].is_streaming:
             viewport.stop_following()  # new text would push the hit away
@@ -277,19 +274,19 @@ class Finder:
         """Lay out message `index`, unfold it if it hides the current hit; return the hit's row.
 
         Set `_current_in_block`. If the hit is not shown, as in the address of a link, the last
-        shown hit of its block counts instead.
+        shown hit of its block counts.
         """
         document = self._document
         document.lay_out(index)
         entry = document.entries[index]
         hits = self._hits_of(entry.blocks)
-        # hits without a block while the reasoning is folded; it comes before the other text
+        # without a block while the reasoning is folded; it comes first
         folded_count = max(self._counts[index] - len(hits), 0) if entry.is_collapsed else 0
         if self._nth < folded_count:
             document.toggle(index, "is_folded")
             hits = self._hits_of(entry.blocks)
             folded_count = 0
-        # without hits in what is shown, the beginning of the message
+        # without hits in what is shown, the beginning
         number, nth = hits[min(self._nth - folded_count, len(hits) - 1)] if hits else (0, 0)
         first_rows: dict[int, int] = {}  # by number of the hit, which may cover several rows
         for row, marks in enumerate(self._marks_of(entry.blocks[number])):
@@ -301,6 +298,6 @@ class Finder:
         return place._replace(row=first_rows.get(nth, 0) + document.blank_rows(place))
 
     def _hits_of(self, blocks: Iterable[Block]) -> list[tuple[int, int]]:
-        """Return each hit as the number of its block and its own number in the block."""
+        """Return each hit as the number of its block and its own in the block."""
         counts = enumerate(self._query.count(block.source) for block in blocks)
         return [(number, nth) for number, count in counts for nth in range(count)]

@@ -21,16 +21,16 @@ _KEYS = (
 _FEW_KEYS = ((("", "@", "add a file"), ("", "/", "commands")),)
 _SENTENCE_PIECES = 2  # a name and what it does; a hint follows
 _LEAST_HEIGHT = 12  # rows of a log with room for all keys
-_WIDTH = 50  # cells of the whole, so that it does not move when the sentence changes
+_WIDTH = 50  # cells; it must not move when the sentence changes
 _KEY_GAP, _COLUMN_GAP = "  ", " " * 6
 
 
 def greeting_rows(
     sentence: Sequence[StyledWords], user_keys: Mapping[str, str], width: int, height: int
 ) -> list[list[StyledWords]]:
-    """Return the rows of an empty log of this size, down to the last one with words.
+    """Return the rows of an empty log, down to the last with words.
 
-    Where room is short, the hint behind the sentence goes, and a long name is cut.
+    Where room is short, the hint goes, and a long name is cut.
     """
     text = [*sentence]
     if sum(cell_len(words) for words, _ in text) > width:

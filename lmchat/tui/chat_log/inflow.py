@@ -1,6 +1,6 @@
 """Streamed text on its way into the log, and the timer of the frame that shows it.
 
-A frame is one change of the screen. It shows all text that has arrived since the frame before it.
+A frame is one change of the screen, with all text since the one before.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from time import perf_counter
 
 from lmchat.tui.chat_log.entry import Delta
 
-# beyond this share of a core, frames are fewer: typing comes first
+# of a core; beyond it, frames are fewer: typing comes first
 _LOAD_LIMIT = 0.25
-_FLOW_FRAMES = 2  # text flows while the last frame is not older than this number of frames
+_FLOW_FRAMES = 2  # text flows while the last frame is not older than so many frames
 
 
 class FrameBuffer:
-    """Streamed text that waits for the next frame."""
+    """Holds streamed text for the next frame."""
 
     def __init__(self, post_frame: Callable[[], object]) -> None:
-        """Take `post_frame`, which is called when it is time for the next frame."""
-        self.frames_per_second = 12  # at most, while text arrives; `ChatScreen` sets it
+        """`post_frame` is called when it is time for the next frame."""
+        self.frames_per_second = 12  # at most; `ChatScreen` sets it
         self.timer: TimerHandle | None = None
         self._post_frame = post_frame
         self._pending: list[Delta] = []
@@ -44,8 +44,8 @@ class FrameBuffer:
     def request_frame(self) -> None:
         """Start the timer of the next frame unless it runs.
 
-        A frame is taken to cost as much as the cheaper one of the last two: the first, for example,
-        imports the Markdown parser, which must not delay the second.
+        A frame is taken to cost as much as the cheaper of the last two: the first imports the
+        Markdown parser, which must not delay the second.
         """
         if self.timer is None:
             gap_s = max(1 / self.frames_per_second, min(self._costs_s) / _LOAD_LIMIT)
@@ -53,11 +53,10 @@ class FrameBuffer:
             self.timer = asyncio.get_running_loop().call_later(pause_s, self._post_frame)
 
     def show_with_frame(self, show: Callable[[], object]) -> bool:
-        """Return whether text flows. If so, `show` is called just before the next frame.
+        """Return whether text flows; if so, call `show` just before the next frame.
 
-        A frame for stats alone would cost about as much as one with text. Text may stop right after
-        this call, so that no frame comes: the caller asks again by a timer, and shows the stats at
-        False.
+        A frame for stats alone would cost about as much as one with text. Text may stop now, so
+        that no frame comes: the caller asks again by a timer, and shows the stats at False.
         """
         if perf_counter() - self._shown_s > _FLOW_FRAMES / self.frames_per_second:
             return False

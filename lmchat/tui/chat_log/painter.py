@@ -32,7 +32,7 @@ from lmchat.tui.chat_log.viewport import Viewport
 from lmchat.tui.line_filters import AsciiFilter, safe_strip
 from lmchat.units import SIGNS
 
-_STEPS_PER_ROW = 8  # Textual draws the ends of a thumb in eighths of a row
+_STEPS_PER_ROW = 8  # Textual draws the ends of a thumb in eighths
 
 
 def rows_region(log: ScrollView, y: int, count: int) -> Region:
@@ -45,9 +45,9 @@ def rows_region(log: ScrollView, y: int, count: int) -> Region:
 
 
 class Thumb:
-    """The thumb of a scrollbar, painted only when it looks different.
+    """Thumb of a scrollbar, painted only when it looks different.
 
-    Painting the bar takes half as long as painting the text.
+    Painting the bar takes half as long as the text.
     """
 
     def __init__(self, log: ScrollView) -> None:
@@ -55,13 +55,13 @@ class Thumb:
         self._painted = (0, 0)  # first row and size, in steps
 
     def move(self, *, is_growing: bool) -> None:
-        """Show the scroll position; while text arrives, paint the thumb in whole rows only."""
+        """Show the scroll position; while text arrives, in whole rows only."""
         height = self._log.container_size.height
         total = self._log.virtual_size.height
         if not 0 < height < total:
             return
         bar = self._log.vertical_scrollbar
-        # without the watchers of these reactives, which would paint the bar
+        # without the watchers, which would paint the bar
         bar.set_reactive(ScrollBar.window_virtual_size, total)
         bar.set_reactive(ScrollBar.window_size, height)
         bar.set_reactive(ScrollBar.position, self._log.scroll_y)
@@ -77,7 +77,7 @@ class Thumb:
 
 _WIDEST_PAGE = 94  # columns; longer lines are hard to read
 TINTS = ("panel", "label")  # of prompts, cards and code, and of the first row of code
-# each a component class of the style sheet
+# component classes of the style sheet
 PARTIAL_STYLES = (
     "muted", "faint", "strong", "em", "s", "link", "code", "quote", "h1", "h2", "h3", "mark",
     "name", "warning", "error", "focus", "cursor", "keyword", "string", "number", "comment",
@@ -87,7 +87,7 @@ _NULL = Style.null()
 
 
 class PaintKey(Struct, frozen=True):
-    """Everything but its line that a painted row depends on; another look paints it again."""
+    """All but its line that a painted row depends on."""
 
     width: int
     left: int  # of the page
@@ -111,7 +111,7 @@ class Painter:
     def fit(
         self, log: Widget, *, today: date | None, colours: Colours, user_keys: Mapping[str, str]
     ) -> Page | None:
-        """Make the page for the width and theme of the log; return None if it is the same."""
+        """Make the page for the width and theme of the log; None if it is the same."""
         styles = {
             name: log.get_component_rich_style(f"chat-log--{name}", partial=True)
             for name in PARTIAL_STYLES
@@ -121,7 +121,7 @@ class Painter:
             style = log.get_component_rich_style(f"chat-log--{tint}", partial=True)
             styles[tint] = log.rich_style + style
         margin = log.get_component_styles("chat-log--margin").padding
-        # the scrollbar always has its column: see `rows_region`
+        # always with its column: see `rows_region`
         room = log.outer_size.width - log.styles.scrollbar_size_vertical - margin.width
         self.left = margin.left + max((room - _WIDEST_PAGE) // 2, 0)
         self._selected_style = log.get_component_rich_style("chat-log--selected")
@@ -170,7 +170,7 @@ class Painter:
         has_marks = self._finder.is_active or self._selection.selected is not None
         strips = []
         for place, line_or_none in viewport.document.rows(viewport.top + y, count):
-            # the blank row above a message has no bar
+            # the blank row above has no bar
             is_focused = place.message == focused and place.number >= 0
             is_dim = viewport.document.entries[place.message].is_excluded
             line = line_or_none or blank_line
@@ -194,14 +194,14 @@ class Painter:
         return self._filtered(Strip(segments).adjust_cell_length(self._look.width, base))
 
     def _filtered(self, strip: Strip) -> Strip:
-        """Return a safe strip with the colour filters of the app applied, such as of `NO_COLOR`."""
+        """Make a strip safe, and apply the colour filters of the app, as of `NO_COLOR`."""
         strip = safe_strip(strip)
         for line_filter in self._look.filters:
             strip = strip.apply_filter(line_filter, self._look.background)
         return strip
 
     def _paint(self, page: Page, line: Line, *, is_focused: bool, is_dim: bool = False) -> Strip:
-        """Return a line with its bar and the margins, but without marks.
+        """Paint a line with its bar and the margins, but without marks.
 
         In the focused message, the bar has the colour of the focus, and a hint replaces the text.
         """
@@ -232,7 +232,7 @@ class Painter:
         selected = self._selection.selected
         if selected is None:
             return strip
-        # what the log itself writes is marked only if nothing else is selected
+        # what the log writes is marked only if nothing else is selected
         can_be_marked = block.source or selected.is_in_own_row
         span = selected.span(place.message, place.number) if can_be_marked else None
         if span is None:
@@ -246,13 +246,13 @@ class Painter:
 
 
 def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:
-    """Add a style to the characters of a row from `start` up to `end`."""
+    """Add a style to the characters from `start` up to `end`."""
     segments = []
     position = 0
     for text, text_style, _ in strip:
         first = max(start - position, 0)  # of this segment
         last = max(end - position, 0)
-        # last, so that it replaces the colours of the row
+        # last: it replaces the colours of the row
         marked_style = (text_style or _NULL) + style
         segments.append(Segment(text[:first], text_style))
         segments.append(Segment(text[first:last], marked_style))

@@ -13,15 +13,15 @@ from lmchat.tui.key_pause import KeyPause
 
 
 class RunningCalls:
-    """States of the calls of the running turn, and the pause before the card takes keys."""
+    """States of running calls, and the pause before the card takes keys."""
 
     def __init__(
         self, viewport: Viewport, changed: Callable[[int], AbstractContextManager[Entry]]
     ) -> None:
-        """Take `changed`, the context for a change of the message with an index."""
-        self.card_id = ""  # of the tool message that asks; empty if none does
+        """`changed` is the context for a change of the message with an index."""
+        self.card_id = ""  # of the tool message that asks
         self.was_following = False
-        """Whether the log will follow the end when the card is left: see `note_following`."""
+        """Whether the log follows the end again when the card is left: see `note_following`."""
         self.key_pause = KeyPause()  # until it is over, keys are meant for the prompt
         self._viewport = viewport
         self._changed = changed
@@ -29,16 +29,16 @@ class RunningCalls:
 
     @property
     def has_cursor(self) -> bool:
-        """Whether the card is the focused message of the log; the log itself may lack the focus."""
-        # not by `card_id`: when a turn is stopped, it is empty before the log shows the call's end
+        """Whether the card is the focused message; the log itself may lack the focus."""
+        # `card_id` is "" before the log shows the end of a stopped call
         cursor = self._viewport.cursor
         return cursor is not None and self._viewport.document.entries[cursor].call_state == ASKS
 
     def note_following(self) -> None:
         """Note whether the log follows the end, so that `TurnView` can follow it again.
 
-        Called when a card appears, and when the user scrolls; not when the card gets the focus,
-        which may scroll the log away from its end.
+        When a card appears and when the user scrolls; not when the card gets the focus, which may
+        scroll the log away.
         """
         self.was_following = self._viewport.is_following
 
@@ -52,9 +52,9 @@ class RunningCalls:
     ) -> None:
         """Set the states of the calls that have no result, at the monotonic time `now_s`.
 
-        The call with the message `asked_id` asks the user, and the others wait; if it is empty, all
-        run. The card takes keys only after a pause, as the user may be typing a prompt. The pause
-        begins when the card is seen: on the screen, and under no dialog (`is_on_top`).
+        The call with the message `asked_id` asks the user, and the others wait; if it is "", all
+        run. The card takes keys only after a pause, as the user may be typing. The pause begins
+        when the card is seen: on the screen, under no dialog (`is_on_top`).
         """
         if not calls or asked_id:
             self._began_s = now_s
@@ -69,7 +69,7 @@ class RunningCalls:
 
         if asked_id != self.card_id:
             self.card_id = asked_id
-            self.key_pause.cancel()  # a new card has a pause of its own
+            self.key_pause.cancel()  # a new card has its own pause
             if asked_id:  # before the card gets the focus
                 self.note_following()
         card = document.index_of(asked_id) if asked_id else None

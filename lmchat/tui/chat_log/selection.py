@@ -1,7 +1,7 @@
 """The selection: from one position to another, by characters, words, paragraphs or messages.
 
-Its origin was pressed first, its head is under the pointer now. Each is a range between two
-anchors. Cells are counted from 0, the empty cell beside the bar; the bar itself is -1.
+Its origin was pressed first, its head is under the pointer now; each is a range between two
+anchors. Cells are counted from 0, the empty cell beside the bar; the bar is -1.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from lmchat.tui.chat_log.document import Document, LogPosition
 from lmchat.tui.chat_log.find import Range
 from lmchat.tui.chat_log.viewport import Viewport
 
-# within it, a second press on a cell selects a word, and a third one the paragraph
+# a second press on a cell selects a word, a third one the paragraph
 AGAIN_S = 0.5
-# to `re`, the vowel signs and joiners of Indian scripts are no letters
+# to `re`, vowel signs and joiners of Indian scripts are no letters
 _LETTER = r"[\w\u0300-\u036f\u0900-\u0eff\u200c\u200d]"
-# a word, also across apostrophes as in `don't`; or a run of blanks; or one character
+# a word, also across apostrophes as in `don't`; a run of blanks; or one character
 _WORD = rf"{_LETTER}+(?:['\u2019]{_LETTER}+)*|\s+|."
 _RIGHT_OF_ALL_CELLS = 1 << 30
 
@@ -40,7 +40,7 @@ Ends = tuple[Anchor, Anchor]  # of a selected range
 
 
 class Unit(IntEnum):
-    """Unit that a selection grows by; the value is its number of presses; keys begin `MESSAGE`."""
+    """That a selection grows by; the value is its number of presses; keys begin `MESSAGE`."""
 
     CHARACTER = 1
     WORD = 2
@@ -49,7 +49,7 @@ class Unit(IntEnum):
 
 
 class SelectedRange(Struct):
-    """Text of the log from where a selection began to where the pointer is."""
+    """Text from where a selection began to where the pointer is."""
 
     origin: Ends  # what the first press selected
     head: Ends  # what is under the pointer now
@@ -67,17 +67,17 @@ class SelectedRange(Struct):
     def is_in_own_row(self) -> bool:
         """Whether the selection is within one block that the log itself writes, such as stats.
 
-        Only then is such a block marked and copied: a longer selection leaves it out.
+        Only then is it marked and copied.
         """
         block = self.start.block
         is_one_block = self.start.order[:2] == self.end.order[:2]
         return is_one_block and block is not None and not block.source
 
     def span(self, index: int, number: int) -> Range | None:
-        """Return what is selected of block `number` of message `index`; None if nothing is.
+        """Return what is selected of block `number` of message `index`.
 
-        The end is after the last character, or `END` if the selection continues below the block.
-        Characters are counted in its unwrapped text.
+        The end is after the last character, or `END` if the selection continues below. Characters
+        are counted in the unwrapped text.
         """
         block = (index, number)
         start = (self.start.index, self.start.number)
@@ -89,7 +89,7 @@ class SelectedRange(Struct):
         return (first, last) if first < last else None
 
     def find_again(self, document: Document) -> SelectedRange | None:
-        """Return the selection in the log as it is now; None if the text at an end is gone."""
+        """Find it in the log as it is now; None if the text at an end is gone."""
         ends = []
         for anchor in self.origin + self.head:
             found_anchor = find_again(document, anchor)
@@ -101,16 +101,16 @@ class SelectedRange(Struct):
 
 
 class Selection:
-    """The selection by mouse or keys, which keeps its text when the log changes."""
+    """Selection by mouse or keys, which keeps its text when the log changes."""
 
     def __init__(self, viewport: Viewport) -> None:
         self._viewport = viewport
         self._document = viewport.document
         self.selected: SelectedRange | None = None
         self.pointer = (0, 0)  # cell, and row of the screen
-        self.was_dragged = False  # the last press became a drag, and so is no click
+        self.was_dragged = False  # the last press became a drag, and is no click
         self.pressed: SelectedRange | None = None  # what a drag extends while the button is held
-        self._presses = 0  # quick presses on one cell
+        self._presses = 0  # quick ones on one cell
         self._pressed_s = -inf
 
     def drop(self) -> None:
@@ -136,7 +136,7 @@ class Selection:
         The second press on a cell selects the word, the third one the paragraph.
         """
         is_again = self.pointer == (x, y) and time_s - self._pressed_s < AGAIN_S
-        # a press soon after the third one counts as the first again
+        # a press soon after the third is the first again
         self._presses = self._presses % Unit.PARAGRAPH + 1 if is_again else 1
         self._pressed_s = time_s
         self.pointer = (x, y)
@@ -151,12 +151,12 @@ class Selection:
     def drag(self, x: int, y: int) -> None:
         """Extend what was pressed to cell `x` and row `y` of the screen.
 
-        If no button is held, or the text that was pressed is gone, only note where the pointer is.
+        If no button is held, or the pressed text is gone, only note the pointer.
         """
         self.pointer = (x, y)
         if self.pressed is None:
             return
-        with self._viewport.anchored():  # what was pressed may be off the screen by now
+        with self._viewport.anchored():  # what was pressed may be off the screen
             self.pressed = self.pressed.find_again(self._document)
         if self.pressed is None:
             return
@@ -181,7 +181,7 @@ class Selection:
     def extend(self, step: int) -> None:
         """Extend a selection of messages by the next one (`step` 1) or the previous one (-1).
 
-        The focus moves to it. A new selection begins with the message that had the focus.
+        The focus moves to it. A new selection begins with the focused message.
         """
         first = self._viewport.cursor
         if self.selected is not None and self.selected.unit is Unit.MESSAGE:
@@ -198,7 +198,7 @@ def message_ends(index: int) -> Ends:
 def ends_at(document: Document, place: LogPosition, cell: int, unit: Unit) -> Ends:
     """Return the ends of what a press on a cell selects; lays out the message.
 
-    On the blank row above a block, both ends are the beginning of the block.
+    On the blank row above a block, both are the beginning of the block.
     """
     index = place.message
     blocks = document.lay_out(index)
@@ -224,7 +224,7 @@ def ends_at(document: Document, place: LogPosition, cell: int, unit: Unit) -> En
 
 
 def _word_or_paragraph(text: str, pressed: int, unit: Unit) -> Range:
-    """Return the range of the word or paragraph with the character `pressed` of a text."""
+    """Return the range of the word or paragraph with the character `pressed`."""
     first = text.rfind("\n", 0, pressed) + 1
     last = text.find("\n", pressed)
     if last < 0:
@@ -234,16 +234,16 @@ def _word_or_paragraph(text: str, pressed: int, unit: Unit) -> Range:
     for word in re.compile(_WORD).finditer(text, first, last):
         if word.end() > pressed:
             return word.span()
-    return last, last  # what was pressed is behind the last word
+    return last, last  # pressed behind the last word
 
 
 def _character_at_cell(line: Line, cell: int) -> Range:
-    """Return the range of the character at a cell, in the text of a line.
+    """Return the range of the character at a cell of a line.
 
-    A cell left or right of the text gives an empty range at that end of the text.
+    Left or right of the text, it is empty, at that end.
     """
     shown = "".join(segment.text for segment in line.segments)
-    next_cell = cell_len(shown[: line.start])  # the first cell of the text
+    next_cell = cell_len(shown[: line.start])  # of the text
     if cell < next_cell:
         return 0, 0
     for start, end in pairwise([*(start for start, _ in graphemes(line.text)), len(line.text)]):

@@ -22,7 +22,7 @@ from lmchat.tui.chat_log.document import Document, LogPosition
 
 
 class Bookmark(NamedTuple):
-    """The saved top of the screen, as `MESSAGE_ID BLOCK ROW`: a message, and the place in it."""
+    """The saved top of the screen, as `MESSAGE_ID BLOCK ROW`."""
 
     message_id: str
     number: int  # of the block, and the row, as in a `LogPosition`
@@ -30,7 +30,7 @@ class Bookmark(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Bookmark | None:
-        """Return None if the text is no bookmark. The empty text means the end of the log."""
+        """Return None if it is no bookmark; the empty text means the end of the log."""
         found = re.fullmatch(r"(\S+) (-1|\d{1,9}) (\d{1,9})", text)
         return cls(found[1], int(found[2]), int(found[3])) if found else None
 
@@ -59,7 +59,7 @@ class Viewport:
 
     @contextmanager
     def anchored(self) -> Iterator[None]:
-        """Context for changing the document or laying out blocks: what is read keeps its row."""
+        """Change the document or lay out blocks in the block: what is read keeps its row."""
         document = self.document
         anchor = self._anchor
         if anchor is not None and len(document) and document.layout is not None:
@@ -87,7 +87,7 @@ class Viewport:
             screen_row = min(anchor.screen_row, height - 1)
             document.lay_out_around(place, height + screen_row, 2 * height)
             self.top = max(min(document.position(place) - screen_row, self.last_top), 0)
-            # It was set before there was a page. With a block, it survives changes of the message.
+            # set before there was a page; with a block, it survives changes of the message
             if anchor.block is None and anchor.number >= 0:
                 self._anchor = self._anchor_at_top()
         if self.is_at_end:
@@ -120,7 +120,7 @@ class Viewport:
         return self.top >= self.last_top
 
     def shows(self, y: int, rows: int) -> bool:
-        """Return whether any of `rows` rows of the log, from row `y` on, is on the screen."""
+        """Whether any of `rows` rows of the log, from row `y` on, is on the screen."""
         return y < self.top + self.height and y + rows > self.top
 
     def _anchor_at_top(self) -> Anchor:
@@ -149,7 +149,7 @@ class Viewport:
         if y >= self.last_top:
             self._move(None)
         else:
-            # its height may be an estimate: once it is laid out, other rows may be at `y`
+            # its height may be an estimate: laid out, other rows may be at `y`
             self.document.lay_out(self.document.locate(y).message)
             self._move(anchor_at(self.document, self.document.locate(y)))
         self._keep_cursor_in_view()
@@ -165,7 +165,7 @@ class Viewport:
     def scroll_to_place(self, place: LogPosition, screen_row: int = 0) -> None:
         """Bring a place to a row of the screen; if that shows the end of the log, follow the end.
 
-        A saved place may be beyond the last block or row that there is: then that one is taken.
+        A saved place may be beyond the last block or row: then that one is taken.
         """
         number = min(place.number, len(self.document.lay_out(place.message)) - 1)
         heights = self.document.entries[place.message].heights
@@ -210,10 +210,10 @@ class Viewport:
             self.cursor = self.document.focusable_from(len(self.document) - 1, -1)
 
     def step_cursor(self, step: int, *, had_focus: bool) -> bool:
-        """Focus and show the next message (`step` 1) or the previous one (-1).
+        """Focus and show the next message (`step` 1) or the previous one (-1), if there is one.
 
-        Return False if there is none. Without `had_focus`, the step comes from the prompt, which is
-        below the log: up focuses the last message in view.
+        Without `had_focus`, the step comes from the prompt below the log: up focuses the last
+        message in view.
         """
         if step > 0 and not had_focus:
             return False
@@ -234,7 +234,7 @@ class Viewport:
                 self._move(None)  # down from the last message follows the end
             return False
         self.set_cursor(target)
-        # a message in view that begins above the screen is not scrolled: it is being read
+        # one in view that begins above the screen is not scrolled: it is being read
         if had_focus or not self._begins_above(target):
             self.scroll_to_message(target)
         return True
@@ -257,7 +257,7 @@ class Viewport:
         return row if 0 <= row < self.height else None
 
     def _begins_above(self, index: int) -> bool:
-        """Return whether a message without its blank row begins above the screen and ends lower."""
+        """Whether a message without its blank row begins above the screen and ends lower."""
         top = self.document.heights.top(index)
         end = top + self.document.heights[index]
         return top + self.document.gap_above(index) < self.top < end
@@ -312,7 +312,7 @@ class Viewport:
 
     @property
     def bookmark(self) -> str:
-        """The top of the screen as the text of a `Bookmark`; empty at the end of the log."""
+        """The top of the screen as the text of a `Bookmark`; "" at the end of the log."""
         if self.is_at_end or not len(self.document):
             return ""
         index, number, row = self.document.locate(self.top)
