@@ -1,1 +1,1 @@
-"""The welcome page: a screen above the chat while no server with a model answers."""
+"""The welcome screen, above the chat while no server with a model answers."""

@@ -1,7 +1,7 @@
-"""Servers and ways to one, as the welcome page shows them: rows, headline and next step.
+"""Servers and ways to one, as the welcome screen shows them: rows, headline and next step.
 
-A server is an address that the search has asked, whether one answers there or not. A way is
-something else that leads to a server, such as typing an address.
+A server is an address that the search has asked, whether one answers or not. A way is something
+else that leads to one, such as typing an address.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _COLUMNS = (Column("Server"), Column("Port", is_right=True), Column("Result"))
 _NAME_CHARS = 32
 _LAST_DIGIT = 9  # of the keys that take a row
 
-# widths in cells
+# in cells
 _INDENT = 3  # bar, sign and blank
-_GAP = 3  # between two columns; less where there is little room
+_GAP = 3  # between columns; less where room is short
 _LEAST_STEP = 10  # a shorter next step says nothing
 _WITH_PORT = 93  # of the rows on a screen of 100
 _MOST_NAME_CELLS = 26
@@ -55,14 +55,14 @@ _RESULT_CELLS = len("not an LLM server")  # so that the columns stay while resul
 
 
 class ServerRow(Struct, frozen=True, kw_only=True):
-    """A server as the welcome page shows it; its texts may come from outside."""
+    """Its texts may come from outside."""
 
     status: ServerStatus
-    result: str  # of the probe, in a few words, such as "needs key" or "not running"
-    next_step: str  # of the user; empty if none is needed or known
+    result: str  # of the probe, such as "needs key" or "not running"
+    next_step: str  # of the user, if one is needed and known
     is_choice: bool = False  # Enter uses the server, or asks for what it lacks
-    start: ServerStart | None = None  # what Enter runs after a question; None: nothing can be run
-    is_not_installed: bool = False  # it was looked for on this machine, and not found
+    start: ServerStart | None = None  # what Enter runs after a question
+    is_not_installed: bool = False  # looked for on this machine, and not found
 
     @property
     def key(self) -> Endpoint | None:
@@ -86,7 +86,7 @@ class ServerRow(Struct, frozen=True, kw_only=True):
 
     @property
     def port(self) -> str:
-        """It is empty if the name has it."""
+        """Empty if the name has it."""
         port = str(self.status.endpoint.port)
         return "" if self.name.endswith(f":{port}") else port
 
@@ -97,12 +97,12 @@ class LocalSetup(Struct, frozen=True, kw_only=True):
     installed: tuple[Installed, ...] | None = None  # programs; None until they are looked for
     files: tuple[ModelFile, ...] = ()  # of models, on this disk
     offer: DemoModel | None = None  # that the engine can download; None if it is not installed
-    install_command: str = ""  # of the built-in engine; empty if it is installed
-    last_model: str = ""  # file that was used last; empty if the engine was not
+    install_command: str = ""  # of the built-in engine; "" if it is installed
+    last_model: str = ""  # file that was used last
 
 
 def server_rows(servers: Sequence[ServerStatus], machine: LocalSetup) -> tuple[ServerRow, ...]:
-    """Return a row for each result: programs that run, then installed ones, then others."""
+    """Sort: programs that run, then installed ones, then others."""
     rows = [_row(server, machine) for server in servers]
     rows.sort(key=lambda row: (row.status.sign == SIGNS.off, row.is_not_installed))
     return tuple(rows)
@@ -112,17 +112,17 @@ def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
     """Return the address of the row that Enter takes until the user moves.
 
     It is the first row with which a chat can begin, maybe after a question. An address that the
-    user named comes before the others.
+    user named comes first.
     """
     for row in sorted(rows, key=lambda row: not row.status.has_named_address):
         server = row.status
         is_empty = server.state is ServerState.NO_MODEL and not server.has_model
         lacks_models = is_empty and not can_pull(server)
-        # Enter does not help against these: the user has to change something at the server
+        # Enter does not help: the user has to change something at the server
         is_stuck = server.state is ServerState.REFUSES or server.may_answer or lacks_models
         if row.is_choice and not is_stuck:
             return row.key
-        # this program runs; one that does not is started only if the user chooses its row
+        # one that does not run is started only if the user chooses its row
         if row.start is not None and server.is_off:
             return row.key
     return None
@@ -131,8 +131,8 @@ def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
 def _row(server: ServerStatus, machine: LocalSetup) -> ServerRow:
     """Return the row of an address.
 
-    If nothing answers on this machine, the row says how to start the product that is usual there,
-    or if that is not installed, where to get it. Otherwise, it has the next step of the probe.
+    If nothing answers on this machine, it says how to start the product that is usual there, or
+    where to get it. Else it has the next step of the probe.
     """
     can_choose_model = server.state is ServerState.NO_MODEL and server.has_model
     row = ServerRow(
@@ -165,15 +165,15 @@ def _row(server: ServerStatus, machine: LocalSetup) -> ServerRow:
 
 
 def headline_and_advice(servers: Sequence[ServerStatus]) -> tuple[str, str]:
-    """Return the headline, a sentence about one server, and the advice, the next step for a chat.
+    """Return the headline, about one server, and the advice, the next step for a chat.
 
-    The advice is empty if no step is missing, or none is known. Both may contain text of a server.
+    The advice is "" if no step is missing or known. Both may contain text of a server.
     """
     named = [server for server in servers if server.has_named_address]
     usable = usable_of(servers)
     if named and usable and not any(server.is_model_server for server in named):
         return f"The server you named does not answer. {_server_name(usable[0])} does.", ""
-    # a server needs a step; one that the user named comes before others
+    # one that the user named comes first
     for server in (*named, *servers):
         is_ready = server.state in (ServerState.READY, ServerState.LOADING)
         if server.is_off or (server.is_model_server and not is_ready):
@@ -182,7 +182,7 @@ def headline_and_advice(servers: Sequence[ServerStatus]) -> tuple[str, str]:
             return server.sentence(_server_name(server)), advice
     if usable:
         return usable[0].sentence(_server_name(usable[0])), ""
-    # no server answers: the headline says why if the user named exactly one, and its probe knows
+    # nothing answers: the headline says why if the user named exactly one, and its probe knows
     if len(named) != 1 or not named[0].detail:
         return NO_SERVER, ""
     endpoint, detail = named[0].endpoint, named[0].detail
@@ -217,9 +217,9 @@ def _server_name(server: ServerStatus) -> str:
 
 
 def welcome_rows(machine: LocalSetup, servers: Sequence[ServerRow], width: int) -> list[ListRow]:
-    """Return all rows of the page for a width in cells.
+    """Return all rows for a width in cells.
 
-    The servers come first if one answers, or if Enter can start one; otherwise the ways do.
+    Servers come first if one answers, or if Enter can start one; else the ways do.
     """
     ways: list[ListRow] = []
     for key, title, words in _ways(machine, width):
@@ -239,7 +239,7 @@ def first_way(rows: Sequence[ListRow]) -> Hashable:
 
 
 def _ways(machine: LocalSetup, width: int) -> Iterator[tuple[str, str, str]]:
-    """Yield for each way the `ListRow.key` by which it is chosen, and the words of its two rows."""
+    """Yield the `ListRow.key` of each way, and the words of its two rows."""
     offer = machine.offer
     if offer is not None:  # the engine is installed
         names = [file.name for file in machine.files]
@@ -265,13 +265,13 @@ def _ways(machine: LocalSetup, width: int) -> Iterator[tuple[str, str, str]]:
 
 
 def _sign(server: ServerRow) -> StyledText:
-    """Return the sign of a server; its style is also that of the result."""
+    """The style of the sign is also that of the result."""
     sign = server.status.sign
     return sign, SIGN_STYLES[sign]
 
 
 def _table(servers: Sequence[ServerRow], width: int) -> list[ListRow]:
-    """Return the servers as a table with its head above a rule.
+    """Make a table with its head above a rule.
 
     The port is shown on a wide screen only. A next step without room is cut, or on a very narrow
     screen left out.
@@ -287,7 +287,7 @@ def _table(servers: Sequence[ServerRow], width: int) -> list[ListRow]:
         )
         for server in servers
     ]
-    # no column is left out for want of room, also before the page has its width
+    # no column is left out, also before the page has its width
     heads, *cells = aligned(_COLUMNS, texts, sys.maxsize, gap)
     used = _INDENT + sum(cell_len(text) for text, _style in heads) + gap
     has_step = width - used >= _LEAST_STEP
@@ -298,7 +298,7 @@ def _table(servers: Sequence[ServerRow], width: int) -> list[ListRow]:
     ]
     for server, (*columns, (result, _)) in zip(servers, cells, strict=True):
         sign, style = _sign(server)
-        # muted if it only says how to get a product that is not installed
+        # muted if it only says how to get a product
         step_style = MUTED if server.is_not_installed else ""
         step = (f"{' ' * gap}{safe_line(server.next_step)}", step_style)
         ends = ((result, style), step) if has_step else ((result.rstrip(), style),)
@@ -308,10 +308,9 @@ def _table(servers: Sequence[ServerRow], width: int) -> list[ListRow]:
 
 
 def _with_digits(rows: Sequence[ListRow]) -> list[ListRow]:
-    """Return the rows with the key to press at the right: a digit, or `Enter` in the chosen row.
+    """Add the key to press at the right: a digit, or `Enter` in the chosen row.
 
-    Rows with the same `ListRow.key` are chosen together, and the key to press is written only in
-    the first of them.
+    Rows with the same `ListRow.key` are chosen together; only the first has it.
     """
     written: list[ListRow] = []
     keys: set[Hashable] = set()  # of the choices so far

@@ -1,4 +1,4 @@
-"""The welcome page: what the search for a server found, and what the user can do about it."""
+"""The welcome screen: what the search for a server found, and what the user can do about it."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ from lmchat.tui.widgets.row_list import RowList
 _HINTS = (("enter", "choose"), ("up down", "move"), ("ctrl+k", "search"), ("escape", "chat"))
 _LAST_HINTS = (("ctrl+p", "commands"), ("f1", "help"))
 _WAITING = "Your message waits until a model is ready."
-_OTHER_ROWS = 7  # rows of the screen beside those of the list
+_OTHER_ROWS = 7  # beside those of the list
 _LEAST_ROWS_WITH_ADVICE = 16  # of the screen
-_OTHER_ROWS_SHORT = 5  # on a screen of few rows
+_OTHER_ROWS_SHORT = 5  # on a low screen
 
 
 class WelcomeFacts(Struct, frozen=True, kw_only=True):
-    """Facts about servers and this machine that the page shows."""
+    """About servers and this machine."""
 
     servers: Sequence[ServerStatus] = ()  # of the last search, best first
-    searched_at_s: float | None = None  # end of the last search; None before the first one
-    search_pause_s: float = 0.0  # from one search to the next one
+    searched_at_s: float | None = None  # end of the last search
+    search_pause_s: float = 0.0  # between searches
     machine: LocalSetup = LocalSetup()
     # why the last start failed, or why the model that the user named cannot be used
     problem: str = ""
@@ -56,9 +56,9 @@ class WelcomeFacts(Struct, frozen=True, kw_only=True):
 
 
 class WelcomeScreen(Screen[None]):
-    """Page of servers and ways to one; `show` sets its facts, and it posts what the user wants.
+    """Servers and ways to one; `show` sets its facts, and it posts what the user wants.
 
-    The page posts to the app itself, so that the app gets the message before the next key.
+    It posts to the app itself, which gets the message before the next key.
     """
 
     class Chosen(AppMessage):
@@ -89,7 +89,7 @@ class WelcomeScreen(Screen[None]):
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
-        self._is_leaving = False  # the page closes as soon as no dialog is over it
+        self._is_leaving = False  # it closes as soon as no dialog is over it
         self._clock = clock
         self._facts = WelcomeFacts()
         self._servers: tuple[ServerRow, ...] = ()
@@ -108,13 +108,13 @@ class WelcomeScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self._problem.display = False
-        self._rows.looks_focused = True  # the page itself has the keys of the list
+        self._rows.looks_focused = True  # the screen itself has the keys of the list
         self.query_one(KeyBar).show(_HINTS, _LAST_HINTS)
         self.call_after_refresh(self.draw)  # the width of the rows is known then
         self.set_interval(1.0, self._show_status)
 
     def on_screen_resume(self) -> None:
-        if self._is_leaving:  # `leave` was called while a dialog was above the page
+        if self._is_leaving:  # `leave` was called below a dialog
             self.call_later(self.leave)
 
     def on_resize(self) -> None:
@@ -127,14 +127,13 @@ class WelcomeScreen(Screen[None]):
     # Drawing
 
     def draw(self) -> None:
-        """Blank rows are left out if there is no room for all, those between the ways first.
+        """Leave out blank rows if there is no room for all, those between the ways first.
 
-        Until the user moves the choice, it is that of `default_choice`, or else the first way to a
-        server.
+        Until the user moves the choice, it is that of `default_choice`, or else the first way.
         """
         machine = self._facts.machine
         self._servers = server_rows(self._facts.servers, machine)
-        # widgets are missing while the page is being opened, closed, or lmchat ends
+        # widgets are missing while it is being opened, closed, or lmchat ends
         is_open = self.is_attached and self in self.app.screen_stack
         if not (self.is_mounted and is_open and self.children):
             return
@@ -150,8 +149,8 @@ class WelcomeScreen(Screen[None]):
             ]
         if len(rows) > room:
             rows = [row for row in rows if row.pieces]
-        if rows != self._rows.rows:  # to show the same rows again would scroll to the chosen one
-            # a `RowList` never shrinks: without this, it would keep room for rows that are gone
+        if rows != self._rows.rows:  # showing the same rows again would scroll to the chosen one
+            # a `RowList` never shrinks: it would keep room for rows that are gone
             self._rows.styles.max_height = len(rows)
             default = default_choice(self._servers) or first_way(rows)
             self._rows.show(rows, choose=None if self._has_user_chosen else default)
@@ -159,7 +158,7 @@ class WelcomeScreen(Screen[None]):
 
     def _draw_sentences(self) -> None:
         """Draw what was found, what the user can do, and why the last start failed."""
-        # the next steps of the rows, unlike those of the probes, depend on what this machine has
+        # unlike those of the probes, these depend on what this machine has
         servers = [replace(row.status, next_step=row.next_step) for row in self._servers]
         headline, advice = headline_and_advice(servers)
         if not advice and not usable_of(servers):
@@ -194,9 +193,9 @@ class WelcomeScreen(Screen[None]):
     # Keys
 
     def on_key(self, event: events.Key) -> None:
-        """Go to the chat and type a letter there, if it is no key of this page.
+        """Go to the chat and type a letter there, if it is no key here.
 
-        `/`, which begins a command, is always typed, even if it is the user's key of a command.
+        `/`, which begins a command, is always typed, even if it is a key of the user.
         """
         is_key_here = event.key in self.active_bindings and event.key != "slash"
         if event.is_printable and not is_key_here:
@@ -204,7 +203,7 @@ class WelcomeScreen(Screen[None]):
             self.app.post_message(ShowChat(event))
 
     def on_paste(self, event: events.Paste) -> None:
-        """Ask about a pasted word as an address; take a text of several words to the prompt."""
+        """Ask about a pasted word as an address; take several words to the prompt."""
         event.stop()
         if len(event.text.split()) > 1:
             self.app.post_message(ShowChat(event))
@@ -248,10 +247,9 @@ class WelcomeScreen(Screen[None]):
             self.app.post_message(self.Chosen(key))
 
     def leave(self) -> None:
-        """Close the page, as a server is ready or the user wants the chat.
+        """Close the screen, as a server is ready or the user wants the chat.
 
-        A dialog above the page stays open, as what was typed into it must not be lost. Then the
-        page closes after the dialog.
+        After a dialog above it: what was typed into that must not be lost.
         """
         self._is_leaving = True  # `on_screen_resume` calls this again
         if self.app.screen is self and self.is_mounted:
