@@ -1,6 +1,6 @@
 """The app: themes, notifications, errors, the clipboard, and the start of the dispatcher.
 
-The dispatcher, which acts on messages, is imported after the first paint. Until then, messages wait
+The dispatcher, which acts on messages, is imported after the first paint; until then, messages wait
 in the chat screen.
 """
 
@@ -42,10 +42,10 @@ from lmchat.tui.widgets.message_row import Passing
 _WIDTH_CLASSES = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]
 _HEIGHT_CLASSES = [(0, "-short"), (30, "-tall")]
 _STYLE_SHEETS = ("lmchat", "chat", "chat_log", "prompt", "dialogs")
-_FIRST_KEY_S = 0.03  # from the first paint to other work: keys that are typed now are shown first
+_FIRST_KEY_S = 0.03  # from the first paint to other work: typed keys come first
 
 OpenDispatcher = Callable[["LMChatApp"], Awaitable[DispatcherProtocol]]
-"""Imports the dispatcher, and connects it with the app that it gets."""
+"""Imports the dispatcher, and connects it with the app."""
 
 
 class LMChatApp(PatchedApp):
@@ -59,7 +59,7 @@ class LMChatApp(PatchedApp):
     TITLE = "lmchat"
 
     passing: reactive[Passing | None] = reactive(None)
-    """Shown now; each screen has a `MessageRow` for it."""
+    """Shown now, by the `MessageRow` of each screen."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class LMChatApp(PatchedApp):
     ) -> None:
         super().__init__()
         self.chat_screen = ChatScreen(settings, state, is_temporary=is_temporary)
-        self.wanted_theme = settings.ui.theme or state.theme  # empty if none is wanted
+        self.wanted_theme = settings.ui.theme or state.theme  # "" if none is wanted
         self._open_dispatcher = open_dispatcher
         self._drawing_error = "All parts of the screen could be drawn."
         self._terminal_lock = asyncio.Lock()
@@ -83,10 +83,10 @@ class LMChatApp(PatchedApp):
         self.set_keymap(dict(settings.keys))
 
     def _begin_with_wanted_theme(self) -> None:
-        """Begin with the wanted theme if lmchat or Textual has it, else with the default one.
+        """Begin with the wanted theme if there is one of this name, else with the default.
 
-        To assign `theme` would parse all styles twice, which `begin_with_theme` avoids. For an
-        unknown name in the configuration, `Workspace.notices` has a warning.
+        Assigning `theme` would parse all styles twice. `Workspace.notices` warns of an unknown
+        name.
         """
         for theme in THEMES:
             self.register_theme(theme)
@@ -116,13 +116,13 @@ class LMChatApp(PatchedApp):
 
     @property
     def dispatcher(self) -> DispatcherProtocol | None:
-        """It is None until the module is imported."""
+        """None until its module is imported."""
         return self.chat_screen.dispatcher
 
     def on_ready(self) -> None:
         """Begin the rest of the start a moment after the first paint, so that keys come first.
 
-        If no theme was wanted, ask the terminal for its background, on which the theme depends.
+        Without a wanted theme, ask the terminal for its background.
         """
         self.set_timer(_FIRST_KEY_S, self._begin)
         if not self.wanted_theme:
@@ -130,9 +130,9 @@ class LMChatApp(PatchedApp):
 
     def _begin(self) -> None:
         """Open the dispatcher; switch on the garbage collector, which was off for a fast start."""
-        gc.freeze()  # imported objects stay until the end: it need not visit them
+        gc.freeze()  # imported objects stay: it need not visit them
         gc.enable()
-        # mypy needs the type of the worker, although it is not used
+        # mypy needs the type of the worker
         _: Worker[None] = self.run_worker(self._open, name="open", group="dispatcher")
 
     async def _open(self) -> None:
@@ -144,7 +144,7 @@ class LMChatApp(PatchedApp):
 
     @on(AppMessage)
     async def pass_on_from_other_screen(self, message: Message) -> None:
-        """Dialogs and the welcome page are above the chat screen."""
+        """Pass on a message of a dialog or the welcome screen, which are above the chat screen."""
         await self.chat_screen.pass_on(message)
 
     def on_app_focus(self) -> None:
@@ -156,7 +156,7 @@ class LMChatApp(PatchedApp):
             self.dispatcher.follow_app_focus(is_focused=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Forbid the palette and the help, which are dialogs, while another dialog is on top."""
+        """Forbid the palette and the help, which are dialogs, over another dialog."""
         opens_dialog = action == "run" and parameters in (("commands",), ("help",))
         if opens_dialog and isinstance(self.screen, ModalScreen):
             return False
@@ -170,7 +170,7 @@ class LMChatApp(PatchedApp):
         await self.chat_screen.widgets.highlighter.aclose()
 
     def report_failure(self, error: BaseException) -> None:
-        """Show an error, such as that of a worker; lmchat continues.
+        """Show an error, as of a worker; lmchat continues.
 
         Before the dispatcher is open, an error ends lmchat.
         """
@@ -184,7 +184,7 @@ class LMChatApp(PatchedApp):
             self.notify(words, severity="error")
 
     def cover_for(self, error: Exception) -> Static:
-        """Log the error of a widget that could not be drawn; return a card for its place."""
+        """Log why a widget could not be drawn; return a card for its place."""
         error_id = log_bug(error)
         # the stack has no values, and the text of the error is left out: both may quote a chat
         stack = "".join(format_tb(error.__traceback__))
@@ -202,7 +202,7 @@ class LMChatApp(PatchedApp):
     def copy_to_clipboard(self, text: str) -> None:
         """Copy what Textual copies, such as a selection in an input.
 
-        lmchat uses a tool of the desktop; Textual's way works only in some terminals.
+        By a tool of the desktop: Textual's way works only in some terminals.
         """
         if self.dispatcher is not None:
             self.dispatcher.copy(text)
@@ -219,7 +219,7 @@ class LMChatApp(PatchedApp):
     ) -> None:
         """Show a message for a few seconds, in place of the one before.
 
-        Nothing in the words is markup: they may come from a server or a file.
+        Nothing is markup: the words may come from a server or a file.
         """
         if self._passing_timer is not None:
             self._passing_timer.stop()
@@ -236,7 +236,7 @@ class LMChatApp(PatchedApp):
     async def run_action(self, *args: Any, **options: Any) -> bool:
         """Run an action of a key, and show the error that it raises, which would end lmchat.
 
-        After an error, return True: the key was meant for this action, so no other one gets it.
+        Then return True: the key was meant for this action.
         """
         try:
             return await super().run_action(*args, **options)
@@ -246,13 +246,13 @@ class LMChatApp(PatchedApp):
 
     @on(Driver.SignalResume)
     def _paint_all(self) -> None:
-        """During a suspension, the shell has used the screen."""
+        """Repaint: the shell has used the screen."""
         self.refresh(layout=True)
 
     # The terminal's background
 
     def on_background_reported(self, event: BackgroundReported) -> None:
-        """Use the light theme on a light background, unless the user has set or chosen a theme."""
+        """Use the light theme on a light background, unless a theme was set or chosen."""
         is_unset = not self.wanted_theme and self.theme == THEMES[0].name
         if is_unset and not event.is_dark:
             self.theme = LIGHT.name

@@ -1,7 +1,4 @@
-"""The dispatcher: it makes the controllers, and finds which of them acts on a message.
-
-`screen_commands.py` says which of them runs a command.
-"""
+"""The dispatcher: it makes the controllers, and finds which of them acts on a message."""
 
 from __future__ import annotations
 
@@ -57,10 +54,10 @@ CHECK_AFTER_S = 5.0
 """From the start to the daily check of the sessions' file: typing and searching come first."""
 _SAVE_AT_SIGNAL_S = 0.5  # the program is ended a second after a signal
 _SAVE_AT_QUIT_S = 6.0  # then the user is asked; a write gives up a locked file after 5 s
-_SAYS_SAVING_AFTER_S = 0.5  # from the quit: most saves take a few milliseconds
-_TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C within this time quit
-# Typing (`Drafted`) and the focus (`KeysChanged`) change only what is shown at once; after
-# `ScrollRequested` comes `ChatLog.Changed`.
+_SAYS_SAVING_AFTER_S = 0.5  # most saves take a few milliseconds
+_TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C quit
+# Typing (`Drafted`) and the focus (`KeysChanged`) change only what is shown at once;
+# `ChatLog.Changed` follows `ScrollRequested`.
 _SHOWN_ALREADY = (ShowChanges, KeysChanged, PromptInput.Drafted, PromptInput.ScrollRequested)
 
 
@@ -106,12 +103,12 @@ class Dispatcher:
             server_search=server_search,
             message_actions=message_actions,
         )
-        self._last_ctrl_c_s = 0.0  # of the last Ctrl+C that had nothing to do
+        self._last_ctrl_c_s = 0.0  # that had nothing to do
 
     # The start
 
     def start(self) -> None:
-        """Show the session, begin to search for a server, and begin to read what is on the disk."""
+        """Show the session, begin the search for a server, and read what is on the disk."""
         widgets, workspace = self.ui.widgets, self.workspace
         widgets.log.today = workspace.library.today  # other days are shown with their date
         widgets.prompt_input.find_files = workspace.platform.find_files
@@ -135,13 +132,13 @@ class Dispatcher:
         await self.prompt_text.load_history()
 
     async def _check_daily(self) -> None:
-        with suppress(LMChatError):  # a file that cannot be read is reported where it is used
+        with suppress(LMChatError):  # reported where it is used
             await self.workspace.store.daily_check()
 
     async def _open_named_session(self) -> None:
         """Show the session that the command line names.
 
-        A prompt that was sent in the new session before it was read is moved into its queue.
+        A prompt that was sent before it was read is moved into its queue.
         """
         workspace = self.workspace
         session_id = await workspace.store.take_session(workspace.saved, workspace.resume_id)
@@ -155,9 +152,9 @@ class Dispatcher:
         self.ui.copy(text)
 
     async def stop_and_save(self) -> None:
-        """End at a signal: stop all answers, and save all that can be saved in the short time.
+        """End at a signal: stop all answers, and save what can be saved in the short time.
 
-        What cannot be saved is written into files of the state folder.
+        The rest is written into files of the state folder.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(_SAVE_AT_SIGNAL_S):
@@ -169,19 +166,19 @@ class Dispatcher:
             await asyncio.to_thread(write_unsaved, self.workspace.platform.state_folder, unsaved)
 
     async def _stop_and_save(self) -> None:
-        await self.chat.close()  # before the drafts: it may return an unsent prompt to the input
+        await self.chat.close()  # before the drafts: it may return an unsent prompt
         self._keep_draft_and_place()
         await self.chat.drafts.write_at_end()
         await self.session_view.bookmarks.write()
 
     def _keep_draft_and_place(self) -> None:
-        with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed
+        with suppress(NoMatches):  # a signal may come before the prompt exists
             self.session_view.keep_draft_and_place()
 
     def follow_app_focus(self, *, is_focused: bool) -> None:
         """With the focus, search for a server at once if there is no model.
 
-        Without it, save draft and bookmark: the user may open the session in another lmchat.
+        Without it, save draft and bookmark: another lmchat may open the session.
         """
         if is_focused:
             self.server_search.search_soon()
@@ -191,7 +188,7 @@ class Dispatcher:
     # Messages and commands
 
     async def receive(self, message: Message) -> None:
-        """Do what a message of a widget or dialog asks for, then show what has changed."""
+        """Act on a message of a widget or dialog, then show what has changed."""
         try:
             await self._act_on(message)
         except Exception as error:  # noqa: BLE001 - an answer may be running: lmchat continues
@@ -261,11 +258,11 @@ class Dispatcher:
     def _submit(self, text: str, number: int) -> None:
         """Send what was typed, save it as a rewritten answer, or run it as a command.
 
-        `number` says which prompt it is, for files that are being read. A rewritten answer is no
-        prompt, so ↑ does not bring it back.
+        `number` says which prompt it is, for files that are being read. ↑ does not bring back a
+        rewritten answer.
         """
-        # `follow_typing` does this, too, but later. Until then, the saved draft would have `text`
-        # twice: as a draft, and as an unsent prompt.
+        # `follow_typing` does this later. Until then, the saved draft would have `text` twice: as a
+        # draft, and as an unsent prompt.
         self.prompt_text.keep_draft(sent=text)
         notice = message_notice(text)
         if is_command(text):
@@ -309,7 +306,7 @@ class Dispatcher:
         return self.prompt_files.stop() or self.turn_view.stop()
 
     def stop_or_leave(self) -> None:
-        """Do, for Esc, the first step of `has_done_something` that has an effect."""
+        """Do, for Esc, the first of these steps that has an effect."""
         prompt_input = self.ui.widgets.prompt_input
         is_in_prompt = self.ui.screen.focused is prompt_input
         has_done_something = (
@@ -355,7 +352,7 @@ class Dispatcher:
             self.ui.notify("lmchat was not started from a shell, so it cannot be suspended.")
 
     def quit(self) -> None:
-        """Do nothing while a quit is running, as its question may be open."""
+        """Do nothing while a quit is running: its question may be open."""
         workers = [worker for worker in self.app.workers if worker.group == "quit"]
         if all(worker.is_finished for worker in workers):
             self.ui.begin(self._quit, "quit", holds_keys=True)

@@ -1,7 +1,7 @@
 """The pause: a short time without keys before a question takes one.
 
-The question may open while the user types: then the next keys are meant for the prompt. The card of
-a tool call in the log and the questions of `dialogs` both use the pause.
+The question may open while the user types the prompt. The card of a tool call and the questions of
+`dialogs` use it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ class KeyPause:
     """Tells when a question takes keys."""
 
     def __init__(self) -> None:
-        self.ready_s = inf  # monotonic time from which keys count; never until `begin`
+        self.ready_s = inf  # monotonic time from which keys count
 
     def begin(self) -> None:
-        """Begin the pause, unless it has begun already: the question is seen now."""
+        """Begin the pause once: the question is seen now."""
         if self.ready_s == inf:
             self.ready_s = monotonic() + KEY_PAUSE_S
 
@@ -28,11 +28,11 @@ class KeyPause:
         self.ready_s = inf
 
     def prolong(self, time_s: float) -> None:
-        """Begin the pause again after a key, or something else that happened at `time_s`."""
+        """Begin again after a key, or something else at `time_s`."""
         self.ready_s = max(self.ready_s, time_s + KEY_PAUSE_S)
 
     def takes_key(self, time_s: float) -> bool:
-        """Whether the pause is over. The key begins it again, whether it counts or not."""
+        """Whether the pause is over. The key begins it again in any case."""
         is_over = time_s >= self.ready_s
         self.prolong(time_s)
         return is_over

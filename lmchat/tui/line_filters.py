@@ -12,7 +12,7 @@ from textual.strip import Strip
 
 from lmchat.safe_text import safe_text
 
-# the last ones are those of borders
+# the last ones are of borders
 _IN_ASCII = str.maketrans(
     "●◆×·○•↑↓←→–…‹›\u00a0━─│▌└▁▂▃▄▅▆▇█▀┌┐┘╭╮╯╰▐", "*~x.zo^v<>-~<> #-||`.:-=+*#@ +++++++|"
 )
@@ -30,24 +30,24 @@ class AsciiFilter(LineFilter):
 class _PlainScrollBar(ScrollBarRender):
     """Scrollbar whose thumb begins and ends with whole cells.
 
-    Textual draws its ends with eighths of a block, which the filter would turn into punctuation.
+    Textual uses eighths of a block, which the filter would turn into punctuation.
     """
 
     VERTICAL_BARS: ClassVar[list[str]] = [" "] * 8
 
 
 def ascii_filters(*, is_ascii: bool) -> list[LineFilter]:
-    """Return the filters of the app, none unless `is_ascii`, and set how scrollbars are drawn.
+    """Return the filters of the app, and set how scrollbars are drawn.
 
-    Textual has one renderer for all scrollbars of a process. It is also set back, as an app without
-    `is_ascii` may follow one with it.
+    Textual has one renderer for all scrollbars of a process. It is also set back: an app without
+    `is_ascii` may follow.
     """
     ScrollBar.renderer = _PlainScrollBar if is_ascii else ScrollBarRender
     return [AsciiFilter()] if is_ascii else []
 
 
 def safe_strip(strip: Strip) -> Strip:
-    """Return a row as a terminal may get it; each of its characters keeps its cells."""
+    """Make a row safe for a terminal; each character keeps its cells."""
     if all(safe_text(text) is text for text, _, _ in strip):  # nearly every row
         return strip
     return Strip(

@@ -14,10 +14,9 @@ from lmchat.commands.table import COMMANDS, Scope
 
 @dataclass_transform()
 class AppMessage(Message):
-    """Message of Textual that takes its annotated attributes as arguments.
+    """Takes its annotated attributes as arguments.
 
-    It is no dataclass: to define one takes 0.2 ms, and its `repr` could bring the values of the
-    attributes into a log.
+    No dataclass: to define one takes 0.2 ms, and its `repr` could bring values into a log.
     """
 
     _names: ClassVar[tuple[str, ...]] = ()
@@ -40,13 +39,13 @@ class RunCommand(AppMessage):
 
 
 class ShowServers(AppMessage):
-    """Request to show the welcome page, which lists the ways to a server."""
+    """Request to show the welcome screen, which lists the ways to a server."""
 
 
 class ShowChat(AppMessage):
-    """Request to show the chat in place of the welcome page."""
+    """Request to show the chat in place of the welcome screen."""
 
-    typed: events.Key | events.Paste | None = None  # a key or a paste for the prompt
+    typed: events.Key | events.Paste | None = None  # for the prompt
 
 
 class KeysChanged(AppMessage):
@@ -70,9 +69,8 @@ class ShowChanges(AppMessage):
 def bindings(scope: Scope) -> list[BindingType]:
     """Return the bindings of the widget or app that has the commands of a scope.
 
-    The key of a command without an `action` of that widget calls `LMChatApp.action_run`. A command
-    without a key gets the name of a key that no keyboard has, so that the configuration can give it
-    another.
+    A command without an `action` of that widget calls `LMChatApp.action_run`. One without a key
+    gets the name of a key that no keyboard has, for the configuration to give it another.
     """
     return [
         Binding(

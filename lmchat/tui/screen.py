@@ -34,17 +34,17 @@ NEW_SESSION = "New session"
 
 
 class DispatcherProtocol(Protocol):
-    """What the screen and the app call of the `Dispatcher`, whose module is imported later."""
+    """What screen and app call of the `Dispatcher`, which is imported later."""
 
     async def receive(self, message: Message) -> None:
-        """Do what a message of a widget or dialog asks for."""
+        """Act on a message of a widget or dialog."""
 
     def copy(self, text: str) -> None: ...
 
     def follow_app_focus(self, *, is_focused: bool) -> None: ...
 
     async def stop_and_save(self) -> None:
-        """Stop all answers, and wait until they, the drafts and the bookmark are saved.
+        """Stop all answers, and save them, the drafts and the bookmark.
 
         The bookmark is the place to which the log is scrolled.
         """
@@ -69,16 +69,16 @@ class ChatWidgets:
 
     @property
     def has_log_focus(self) -> bool:
-        # not `has_focus`, which Textual updates one message after the focus has moved
+        # Textual updates `has_focus` one message later
         return self.log.screen.focused is self.log
 
     @property
     def focused_message(self) -> ChatMessage | None:
-        """It is None while the focus is outside the log."""
+        """None while the focus is outside the log."""
         return self.log.focused_message if self.has_log_focus else None
 
     def show_title(self, title: str) -> None:
-        """Show a title that is safe already; if it is empty, show that of a new session."""
+        """Show a safe title; "" is a new session."""
         self.title_line.show([styled(title or NEW_SESSION, MUTED)])
 
 
@@ -95,7 +95,7 @@ class ChatScreen(PatchedScreen):
         self._state = state
         self._is_temporary = is_temporary
         self.dispatcher: DispatcherProtocol | None = None  # None until after the first paint
-        self._waiting: list[Message] = []  # messages that came before the dispatcher was there
+        self._waiting: list[Message] = []  # came before the dispatcher
         self._was_shown = False  # the screen has been on top before
 
     def compose(self) -> ComposeResult:
@@ -114,8 +114,7 @@ class ChatScreen(PatchedScreen):
     def _set_first_classes(self) -> None:
         """Set the classes for the size of the terminal and for the hidden panels.
 
-        Textual sets those for the size only after the first paint, and must then compute all styles
-        again.
+        Textual does so after the first paint, and must then compute all styles again.
         """
         app = self.app
         for breakpoints, size in (  # least sizes and their classes, ascending
@@ -134,7 +133,7 @@ class ChatScreen(PatchedScreen):
         self._show_what_fits(event.size.height)
 
     def _show_what_fits(self, height: int) -> None:
-        """In a low window, let figures share rows; in a very low one, only the prompt stays."""
+        """Let stats share rows in a low window; in a very low one, only the prompt stays."""
         self.set_class(height < _FEW_ROWS, "-few-rows")  # the panel is wider
         self.set_class(height < _LOW, "-low")  # without title and row of messages
         self.widgets.key_bar.display = height > _LOWEST
@@ -150,8 +149,8 @@ class ChatScreen(PatchedScreen):
             state=LOOKING,
             saving="temporary" if self._is_temporary else "",
         )
-        keys = self._settings.keys  # by command id; several keys are divided by commas
-        # for hints in messages: the first of the keys that the user has set for a command
+        keys = self._settings.keys  # by command id, divided by commas
+        # for hints: the first of the user's keys of a command
         widgets.log.user_keys = {
             command_id: written(set_keys.partition(",")[0]) for command_id, set_keys in keys.items()
         }
@@ -165,9 +164,9 @@ class ChatScreen(PatchedScreen):
 
     @on(AppMessage)
     async def pass_on(self, message: Message) -> None:
-        """Give a message to the dispatcher, or keep it until the dispatcher is there."""
+        """Give a message to the dispatcher, or keep it until that is there."""
         message.stop()
-        # while kept messages are being received, later ones wait behind them
+        # later ones wait behind the kept ones
         if self.dispatcher is None or self._waiting:
             self._waiting.append(message)
         else:
@@ -178,17 +177,17 @@ class ChatScreen(PatchedScreen):
         self.dispatcher = dispatcher
         while self._waiting:
             await dispatcher.receive(self._waiting[0])
-            del self._waiting[0]  # until here, `pass_on` puts later messages behind it
+            del self._waiting[0]  # until here, `pass_on` puts later ones behind it
 
     @on(events.DescendantFocus)
     @on(events.DescendantBlur)
     def follow_focus(self) -> None:
-        """Update the row of keys, once the focus has arrived at the new widget."""
+        """Update the row of keys, once the focus has arrived."""
         self.call_later(self.post_message, KeysChanged())
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
-        """Spare Textual a second computation of all styles at the start: mounting has done it."""
+        """Spare Textual a second computation of all styles at the start."""
         if not self._was_shown:
             event.refresh_styles = False
         self._was_shown = True
-        self.post_message(ShowChanges())  # a dialog that was left posts none of its own
+        self.post_message(ShowChanges())  # a dialog that was left posts none

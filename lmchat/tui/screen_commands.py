@@ -32,15 +32,15 @@ from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 
 Pending = Awaitable[None] | None
-"""What a command leaves to be awaited; None after a function, which has had its effect."""
+"""What is to be awaited; a function has had its effect at once."""
 
 
 class ScreenCommands:
     """The screen as a `Front`, which runs the commands of the table (`commands/table.py`).
 
-    Keys whose row there has an `action` are run by the log, the list or the picker itself.
-    `handlers` get what was typed behind a slash command: "" for a key. A handler `on_message` gets
-    the focused message, or else the last answer or prompt; `on_session` one of the list, by its id.
+    Keys of rows with an `action` are run by the log, the list or the picker. `handlers` get what
+    was typed behind a slash command, "" for a key. A handler `on_message` gets the focused message,
+    or else the last answer or prompt; `on_session` one of the list, by its id.
     """
 
     def __init__(  # noqa: PLR0913 - what the commands act on
@@ -149,7 +149,7 @@ class ScreenCommands:
     def run(self, command: Command, argument: str = "") -> None:
         """Run a command for a key, a click or the palette.
 
-        A function has its effect at once, so that the next key finds it; a worker does the rest.
+        A function has its effect at once, for the next key; a worker does the rest.
         """
         self._hold_keys(self._begin(command, argument))
 
@@ -167,7 +167,7 @@ class ScreenCommands:
         self._ui.begin(run, "slash", holds_keys=True)
 
     def can_run(self, command: Command) -> bool:
-        """Whether a command could do something now."""
+        """Whether it could do something now."""
         command_id, shown = command.command_id, self.chat.shown
         if command_id in self.on_message:
             return not reason_against(command_id, shown, self._subject)
@@ -195,7 +195,7 @@ class ScreenCommands:
                 return True
 
     def _hold_keys(self, work: Pending) -> None:
-        """Do the rest of a command in a worker, for which the next keys wait."""
+        """Do the rest in a worker, for which the next keys wait."""
         if work is not None:
             self._ui.begin(lambda: work, "command", holds_keys=True)
 
@@ -205,7 +205,7 @@ class ScreenCommands:
             await work
 
     def _begin(self, command: Command, argument: str) -> Pending:
-        """Call the handler of a command; a dialog asks for an argument that is missing."""
+        """Call the handler; a dialog asks for a missing argument."""
         command_id = command.command_id
         if command_id in self.on_message:
             # a selection in the log is copied in place of the message
@@ -219,7 +219,7 @@ class ScreenCommands:
         return self.handlers[command_id](argument)
 
     def _begin_on(self, command_id: str, message: ChatMessage | None) -> Pending:
-        """Call the handler of a command with a message as it is now, or notify the user why not."""
+        """Call the handler with a message as it is now, or tell the user why not."""
         reason = reason_against(command_id, self.chat.shown, message)
         if message is None or reason:
             self._ui.notify(reason)
@@ -235,10 +235,7 @@ class ScreenCommands:
         return self._ui.widgets.focused_message or self.chat.shown.last_answer_or_prompt
 
     def _copy_last(self, part: str) -> Pending:
-        """With the part `code`, copy a code block of the last answer.
-
-        Raises `WrongUse` for another part.
-        """
+        """Copy a code block for the part `code`; raises `WrongUse` for another part."""
         if part not in ("", "code"):
             words = f"Unknown argument: {safe_line(part, limit=40)}."
             raise WrongUse(words, hint="Use /copy or /copy code.")
@@ -263,7 +260,7 @@ class ScreenCommands:
         self._turn_view.run_turn(begin)
 
     async def send(self, text: str) -> None:
-        if self._prompt_text.is_rewriting:  # `submit` would send it as an edit of the answer
+        if self._prompt_text.is_rewriting:  # `submit` would send it as an edit
             problem = "You are rewriting an answer, which Enter saves."
             key = self._ui.key_name("stop")
             raise WrongUse(problem, hint=f"Press {key} first, then send the preset.")

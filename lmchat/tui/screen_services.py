@@ -1,7 +1,6 @@
 """Services that all controllers share: notices, dialogs, workers, the clipboard.
 
-What exists without a screen is in `workspace.py`. A method that concerns one subject is in the
-controller of this subject.
+What exists without a screen is in `workspace.py`; what concerns one subject, in its controller.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _OTHER_PROGRAM = "away"  # group of the worker that lends the terminal
 
 
 class ScreenServices:
-    """The chat on the screen, made once for all controllers."""
+    """Made once for all controllers."""
 
     def __init__(self, app: LMChatApp, workspace: Workspace) -> None:
         self.app = app
@@ -46,8 +45,7 @@ class ScreenServices:
     def show_changes(self) -> None:
         """Let `Dispatcher` show what has changed: stats, list of sessions, row of keys.
 
-        Only work that continues after a change needs this: `StatusDisplay` lists when it is done
-        unasked.
+        Only for work that continues after a change: `StatusDisplay` lists when it is done unasked.
         """
         self.screen.post_message(ShowChanges())
 
@@ -61,9 +59,9 @@ class ScreenServices:
         return next(filter(None, self._warnings.values()), "")
 
     def set_warning(self, source: str, words: str) -> None:
-        """Set the standing warning of a source; empty words take it back.
+        """Set the standing warning of a source; "" takes it back.
 
-        `SaveQueue.warning` says that saving has failed; the panel shows it first. The notice of the
+        The panel shows `SaveQueue.warning`, that saving has failed, first. The notice of the
         session file and `Workspace.notices` are shown once.
         """
         self._warnings[source] = words
@@ -79,7 +77,7 @@ class ScreenServices:
     def yes_key(self) -> str:
         """The key for a yes to a question that opens now.
 
-        It is Enter if the user's own Enter has opened it. Otherwise the user may be typing.
+        Enter if the user's own Enter has opened it. Otherwise the user may be typing.
         """
         return "Enter" if self.app.key_queue.last_key == "enter" else "y"
 
@@ -98,18 +96,18 @@ class ScreenServices:
         self.warn(error.message_with_hint)
 
     def notify_if_unfocused(self, words: str) -> None:
-        """Let the terminal itself notify the user if its window does not have the focus."""
+        """Let the terminal notify the user if its window lacks the focus."""
         if not self.app.app_focus:
             write_to_terminal(self.app, self.workspace.platform.notification(words))
 
     async def ask(self, dialog: Screen[Any]) -> Any:
-        """Show a dialog from a worker; the result is None if the user left it."""
+        """Show a dialog from a worker; None if the user left it."""
         return await self.app.push_screen_wait(dialog)
 
     def open_dialog(
         self, dialog: Screen[Any], use_result: Callable[[Any], Any] | None = None
     ) -> None:
-        """`use_result` gets the result of the dialog when it is left."""
+        """`use_result` gets the result of the dialog."""
         self.app.push_screen(dialog, use_result)
 
     # Workers
@@ -124,11 +122,9 @@ class ScreenServices:
     ) -> None:
         """Run work in a worker, and show the `LMChatError` that it raises.
 
-        `group` is a name for workers of one kind, by which `stop` finds them. With `is_only`,
-        earlier ones of the group are cancelled.
-
-        With `holds_keys`, the keys that follow wait until the work ends or opens a dialog: for
-        short work that may open a dialog, or move the focus.
+        `stop` finds workers by `group`. `is_only` cancels earlier ones of the group. With
+        `holds_keys`, keys that follow wait until the work ends or opens a dialog: for short work
+        that may open one, or move the focus.
         """
         run = partial(self._run, work)
         worker: Worker[None] = self.screen.run_worker(
@@ -157,7 +153,7 @@ class ScreenServices:
         return bool(self.screen.workers.cancel_group(self.screen, group))
 
     def lend_terminal_to(self, work: Work) -> None:
-        """Run work that uses the terminal for another program, unless such work is running."""
+        """Run work that uses the terminal for another program, one at a time."""
         workers = [worker for worker in self.app.workers if worker.group == _OTHER_PROGRAM]
         if all(worker.is_finished for worker in workers):
             self.begin(partial(self._run_on_terminal, work), _OTHER_PROGRAM)
@@ -172,7 +168,7 @@ class ScreenServices:
     def copy(self, text: str, note: str = "") -> None:
         """Copy a text by a tool of the desktop, else by the terminal (OSC 52), and say so.
 
-        `note` says which part of a message the text is, such as `Block 2 of 3`.
+        `note` says which part of a message it is, such as `Block 2 of 3`.
         """
         text = copyable(text)
         remember_copied(self.app, text)  # for Ctrl+V in lmchat

@@ -1,9 +1,9 @@
 """Themes: dark, light, and one with the terminal's own 16 colours.
 
-A variable is a colour, or in some an attribute such as `dim`, that the style sheets and the styles
-of texts name with a `$`, as `$muted`. `accent` is the model, `primary` is where the keys go.
-`label-row` is the tint of the first row of code, and of a message in passing; `speed` and
-`speed-fill` draw the graph of the speed.
+A variable is a colour, or in some an attribute such as `dim`, that style sheets and styles of texts
+name with a `$`, as `$muted`. `accent` is the model, `primary` is where the keys go. `label-row` is
+the tint of the first row of code, and of a message in passing; `speed` and `speed-fill` draw the
+graph of the speed.
 """
 
 from __future__ import annotations
@@ -85,11 +85,11 @@ ANSI = Theme(
     variables={
         "label-row": "ansi_default",
         "block-cursor-background": "ansi_default",
-        "muted": "dim",  # for styles of text only: in CSS it is `text-style: dim`
+        "muted": "dim",  # of text only: in CSS it is `text-style: dim`
         "text-disabled": "ansi_bright_black",
         "speed": "ansi_magenta",
         "speed-fill": "ansi_magenta",
-        "spark": "ansi_default",  # in some palettes, bright black can hardly be seen
+        "spark": "ansi_default",  # some palettes hardly show bright black
         "meter": "ansi_default",
         "scrollbar": "ansi_bright_black",
         "scrollbar-background": "ansi_default",
@@ -97,15 +97,15 @@ ANSI = Theme(
         "ansi-foreground": "ansi_white",
     },
 )
-# colours in which lmchat writes words
+# of words
 _OF_WORDS = ("primary", "secondary", "accent", "success", "warning", "error")
-THEMES = (DARK, LIGHT, ANSI)  # in the order of the list; the first is the default
+THEMES = (DARK, LIGHT, ANSI)  # the first is the default
 
 
 def theme_named(name: str, names: Iterable[str]) -> str:
-    """Return the one of `names` that a typed name means; empty if none exists.
+    """Return the one of `names` that a typed name means, or "".
 
-    The full name or its short form may be typed, in any case: `dark` means `lmchat-dark`.
+    In any case, and without the prefix: `dark` means `lmchat-dark`.
     """
     full_names = {full_name.lower(): full_name for full_name in names}
     return full_names.get(name.lower()) or full_names.get(f"{_PREFIX}{name.lower()}", "")
@@ -116,10 +116,10 @@ def short_name(name: str) -> str:
 
 
 def fitted(theme: Theme) -> Theme:
-    """Return a copy of a theme of Textual with all variables that lmchat's styles use.
+    """Copy a theme of Textual with all variables that lmchat's styles use.
 
-    Variables that it does not set are mixed from its colours; an ansi theme gets those of `ANSI`.
-    The colour of the chosen row is replaced, too: lmchat's text cannot be read on it.
+    What it does not set is mixed from its colours; an ansi theme gets those of `ANSI`. The colour
+    of the chosen row is replaced: lmchat's text cannot be read on it.
     """
     mixed = ANSI.variables if theme.ansi else _variables_from(theme)
     chosen_row = {"block-cursor-background": mixed["block-cursor-background"]}
@@ -127,10 +127,10 @@ def fitted(theme: Theme) -> Theme:
 
 
 def _variables_from(theme: Theme) -> dict[str, str]:
-    """The factor of `blend` is the share of the second colour: 0.85 is mostly the text's.
+    """Mix variables; the factor of `blend` is the share of the second colour.
 
-    The colours `_OF_WORDS` get a share of the text's colour. In a light theme this share is larger:
-    its colours are made to fill areas, and many have a contrast below 2 as words.
+    The colours `_OF_WORDS` get a share of the text's colour, a larger one in a light theme: its
+    colours are made to fill areas, and many have a contrast below 2 as words.
     """
     colours = theme.to_color_system().generate()
     text = Color.parse(colours["foreground"])

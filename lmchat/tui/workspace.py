@@ -1,8 +1,8 @@
 """The services and options of one run of the screen, as `cli/setup/screen_wiring.py` makes them.
 
-The controllers get nothing else from the command line. So everything that exists before the
-`Dispatcher` is a field of `Workspace`, even if only one controller uses it. What acts on the screen
-is in `ScreenServices`. No other module of the screen names the class of the store.
+The controllers get nothing else from the command line: all that exists before the `Dispatcher` is a
+field of `Workspace`. What acts on the screen is in `ScreenServices`. No other module of the screen
+names the class of the store.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Platform(Protocol):
     state_folder: Path
 
     async def copy(self, text: str) -> str:
-        """Copy a text with a tool of the desktop; return its name, or an empty text without one."""
+        """Return the name of a tool of the desktop that can, or ""."""
 
     def terminal_copy(self, text: str) -> str:
         """Return the output that makes the terminal copy a text."""
@@ -51,35 +51,35 @@ class Platform(Protocol):
         """Raises `LMChatError` where the clipboard cannot be read."""
 
     async def paste_image(self) -> bytes:
-        """The image is empty if the clipboard has none. Raises `LMChatError`."""
+        """Return b"" without an image. Raises `LMChatError`."""
 
     async def examine(self) -> list[Finding]: ...
 
     async def find_files(self, letters: str) -> tuple[str, ...]:
-        """Return the files of the working folder whose names match the letters, best first."""
+        """Find files of the working folder whose names match, best first."""
 
     def editor(self, text: str) -> Editor:
-        """The editor does not run yet."""
+        """Make an editor, which does not run yet."""
 
     async def show_in_pager(self, text: str) -> None:
         """Return when the pager has ended."""
 
     def shell_command(self, command: str) -> ShellCommand:
-        """The command does not run yet; may raise `WrongUse`."""
+        """Make a command, which does not run yet; may raise `WrongUse`."""
 
     async def open_in_browser(self, address: str) -> bool:
         """Return whether a program for the page was found."""
 
     async def open_file(self, name: str, data: bytes) -> str:
-        """Open a copy of a file in the system's viewer; return its path if none was found."""
+        """Open a copy in the system's viewer; return its path if none was found, else ""."""
 
     async def remember(self, change: Change) -> None:
-        """Save a change of what the next start of lmchat begins with."""
+        """Save what the next start begins with."""
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None: ...
 
     def notification(self, words: str) -> str:
-        """Return the control sequence that makes the terminal notify the user; or ""."""
+        """Return the control sequence that makes the terminal notify the user, or ""."""
 
 
 class Workspace(Struct, kw_only=True):
@@ -88,7 +88,7 @@ class Workspace(Struct, kw_only=True):
     settings: Settings
     backend: ServerClient
     store: Store
-    saved: Store  # `store`, or that in the file if `store` is in memory
+    saved: Store  # the same, or that in the file if `store` is in memory
     stats_store: StatsStore
     library: Library
     chat: ChatService
@@ -98,18 +98,18 @@ class Workspace(Struct, kw_only=True):
     pages: WebPages
     state: State  # the screen's copy: `ScreenServices.remember` changes it
     is_temporary: bool = False  # sessions are in memory only
-    resume_id: str = ""  # session to open at the start; empty: a new one
-    notices: Sequence[str] = ()  # warnings to show once, at the start
+    resume_id: str = ""  # to open at the start; "": a new one
+    notices: Sequence[str] = ()  # to show once, at the start
     launcher: ServerLauncher | None = None  # None: installed servers are not looked for
     importer: Importer | None = None  # None if sessions are in memory only
-    engine: Engine | None = None  # the built-in engine, not started yet; None only in tests
-    is_local: bool = False  # start the built-in engine without asking
-    local_model: str = ""  # name or file of a model for the engine, if `-m` has one
-    search_pause_s: float = 5.0  # between two searches while there is no server
+    engine: Engine | None = None  # not started yet; None only in tests
+    is_local: bool = False  # start the engine without asking
+    local_model: str = ""  # for the engine, if `-m` has one
+    search_pause_s: float = 5.0  # between searches while there is no server
     clock: Callable[[], float] = time.monotonic
 
     @property
     def chat_state(self) -> ServerState | None:
-        """It is None while the first search runs."""
+        """None while the first search runs."""
         choices = self.chat.turn_options
         return chat_state(choices.target, self.finder.servers, is_loading=choices.is_loading)
