@@ -1,6 +1,6 @@
 """List of commands or files above the prompt, over the end of the log.
 
-A `Completion` holds what a typed word may become. `PromptInput` handles the keys.
+`PromptInput` handles the keys.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, text_row
 
 
 class Completion(Struct, frozen=True):
-    """Rows that match the typed word, best first, and which of them is chosen.
+    """Rows that match the typed word, best first, and the chosen one.
 
     A row is a command, or a text: a path, or a command with a name, such as `/profile fast`.
     """
@@ -27,7 +27,7 @@ class Completion(Struct, frozen=True):
 
     @property
     def row(self) -> Command | str:
-        """The chosen row; there must be one."""
+        """There must be one."""
         return self.rows[self.chosen]
 
 
@@ -54,13 +54,13 @@ def complete(text: str, argument_names: Mapping[str, Iterable[str]]) -> Completi
 
 
 class CompletionList(RowList):
-    """Rows of slash commands or files; the prompt handles the keys.
+    """Rows of slash commands or files.
 
-    The list lies over what is above the prompt, and is as high as its rows, so that nothing moves.
+    It lies over what is above the prompt, as high as its rows, so that nothing moves.
     """
 
     def __init__(self, user_keys: Mapping[str, str]) -> None:
-        """Take `user_keys`, the user's keys as people write them, by command id."""
+        """`user_keys` are keys as people write them, by command id."""
         super().__init__()
         self._own_keys = user_keys
 
@@ -85,7 +85,7 @@ class CompletionList(RowList):
                 rows.append(ListRow(pieces=(parts,), right=right, key=row))
             else:
                 name = cut_middle(row, self.screen.size.width // 2)
-                # Enter sends the words as they are typed, until the user has moved to a row
+                # Enter sends the words as typed, until the user has moved to a row
                 is_for_tab = row == completion.row and not completion.is_choice
                 rows.append(text_row(f" {name}", right="Tab" if is_for_tab else "", key=row))
         height = min(len(rows), _MOST_ROWS, max(self.screen.size.height // 3, 1))

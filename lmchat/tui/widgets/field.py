@@ -19,7 +19,7 @@ from lmchat.tui.widgets.text_steps import step, word_step
 
 
 class TextLine(Input):
-    """Textual's input, which takes no control characters and paints nothing unsafe.
+    """Takes no control characters and paints nothing unsafe.
 
     Its steps are those of the prompt, but a masked value tells nothing of its words.
     """
@@ -41,7 +41,7 @@ class TextLine(Input):
         self.cursor_blink = self.app.animation_level != "none"
 
     def on_paste(self, event: events.Paste) -> None:
-        """Replace control characters by visible ones; Textual then inserts the first line."""
+        """Make control characters visible; Textual then inserts the first line."""
         event.text = without_controls(event.text)
 
     def action_cursor_left(self, select: bool = False) -> None:

@@ -17,7 +17,7 @@ from lmchat.units import counted
 
 
 class FindBar(Horizontal):
-    """Find bar, hidden until it is opened; Tab leaves it for the message of the hit."""
+    """Hidden until it is opened; Tab leaves it for the message of the hit."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape", "close"),
@@ -37,7 +37,7 @@ class FindBar(Horizontal):
         yield Field(placeholder="Find in this session")
 
     def open(self, query: str = "") -> None:
-        """Show the bar, focus its input, and search for the query, or again for the last one.
+        """Show and focus the bar, and search for the query, or again for the last one.
 
         The last one is selected, so that typing replaces it.
         """
@@ -53,13 +53,10 @@ class FindBar(Horizontal):
         self.screen.set_focus(self._field.input)  # at once: the next key must reach it
 
     def show_number(self) -> None:
-        """Show which hit is the current one, and how many there are; call it after each change.
-
-        Do nothing while the bar is hidden.
-        """
+        """Show which hit is current, and how many there are, unless the bar is hidden."""
         if not self.display:
             return
-        number, count = self._log.finder.number_and_count  # `number` is 0 while no hit is current
+        number, count = self._log.finder.number_and_count  # `number` is 0 without a current hit
         if not self._field.value:  # the log may have hits of the dialog that searches all sessions
             words = ""
         elif number:
@@ -69,7 +66,7 @@ class FindBar(Horizontal):
         self._field.show_note(words)
 
     def close(self) -> None:
-        """Hide the bar, and end the search in the log, also one that has begun without the bar."""
+        """Hide the bar, and end the search, also one without the bar."""
         self.display = False
         self._log.finder.clear()
 

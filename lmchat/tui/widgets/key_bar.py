@@ -16,11 +16,11 @@ from lmchat.safe_text import SafeText, safe_line
 from lmchat.tui.messages import RunCommand
 from lmchat.tui.widgets.line import MUTED, STRONG, content, fit
 
-# A key and the word for what it does. The row of keys has Textual's names of keys, or a slash
-# command; in dialogs, the key is as people write it.
+# A key and the word for what it does. Here, Textual's name of the key, or a slash command; in
+# dialogs, as people write it.
 Hint = tuple[str, str]
 
-# how keys are written, by Textual's names
+# by Textual's names
 _WORDS: Mapping[str, str] = {
     "escape": "Esc",
     "delete": "Del",
@@ -41,7 +41,7 @@ _BETWEEN = "  "  # between two hints
 
 
 def written(keys: str, *, ctrl: str = "^") -> SafeText:
-    """Return comma-separated keys, in Textual's names, as people write them: `^B, F2`.
+    """Write comma-separated keys as people do: `^B, F2`.
 
     `ctrl` is how Ctrl is written before a letter.
     """
@@ -50,9 +50,9 @@ def written(keys: str, *, ctrl: str = "^") -> SafeText:
 
 
 def _written(key: str, ctrl: str = "^") -> str:
-    """Return a key as people write it: `^B` for `ctrl+b`, `Alt+↑` for `alt+up`, `F2` for `f2`."""
+    """Write `^B` for `ctrl+b`, `Alt+↑` for `alt+up`, `F2` for `f2`."""
     *modifiers, last = key.split("+")
-    # names such as `f2` or `tab` get a capital; a letter, or a slash command of a hint, stays
+    # names such as `f2` or `tab` get a capital; a letter or a slash command stays
     word = _WORDS.get(last) or (last.title() if len(last) > 1 and last.isalnum() else last)
     if modifiers == ["ctrl"] and len(word) == 1:
         return f"{ctrl}{word.upper()}"
@@ -60,7 +60,7 @@ def _written(key: str, ctrl: str = "^") -> str:
 
 
 def command_hint(command_id: str, overrides: Mapping[str, str]) -> Hint:
-    """Return the first key of a command, "" without a key, and its label.
+    """Return the first key of a command, or "", and its label.
 
     `overrides` are the keys of the configuration, by command id.
     """
@@ -69,12 +69,11 @@ def command_hint(command_id: str, overrides: Mapping[str, str]) -> Hint:
 
 
 class KeyBar(Widget):
-    """Row of key hints: at the left as many as there is room for, and others at the right.
+    """Key hints: at the left as many as there is room for, and others at the right.
 
-    A hint has one key by Textual's name, two with a blank between them, such as `up down`, or a
-    slash command. A click runs the command or presses the key, or the last one of two: what a key
-    does depends on the focus, and keys such as Tab in the find bar are no rows of the table of
-    commands.
+    A hint has one key by Textual's name, two with a blank between them, or a slash command. A click
+    runs the command or presses the key, or the last one of two: what a key does depends on the
+    focus, and some are no rows of the table of commands.
     """
 
     _hints: reactive[tuple[Sequence[Hint], Sequence[Hint]]] = reactive(((), ()))  # left and right
@@ -83,7 +82,7 @@ class KeyBar(Widget):
         self._hints = (tuple(hints), tuple(right))
 
     def render(self) -> Content:
-        """Return the row; without room, hints are left out: those at the right last."""
+        """Leave out hints without room: those at the right last."""
         width = self.content_size.width
         left_hints, right_hints = (list(map(_drawn, hints)) for hints in self._hints)
         between = Content(_BETWEEN)
@@ -99,12 +98,12 @@ class KeyBar(Widget):
         keys = str(event.style.meta.get("keys", ""))  # set by `_drawn`
         if slash := parse_slash(keys):
             self.post_message(RunCommand(slash.command.command_id))
-        elif keys:  # the last one of two keys
+        elif keys:  # the last of two
             self.app.simulate_key(keys.rpartition(" ")[2])
 
 
 def _drawn(hint: Hint) -> Content:
-    """Return a hint with its keys as metadata for `on_click`."""
+    """Add the keys as metadata for `on_click`."""
     keys, word = hint
     names = " ".join(map(_written, keys.split()))  # one key or two, or a slash command
     piece = content(((names, STRONG), (f" {word}" if word else "", MUTED)))

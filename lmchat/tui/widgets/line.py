@@ -1,9 +1,8 @@
 """Lines of styled text with pieces at the left and a text at the right.
 
-A piece is made of one or more texts, each with a style. Where room is short, the last piece is
-dropped as a whole; the text at the right is never cut. Widths are in cells. All text of widgets is
-made safe here, in `content`, `styled` or `paragraphs`: control characters become visible. A text
-whose width is measured before that must be a `SafeText`.
+A piece is one or more texts with a style. Without room, the last piece is dropped; the text at the
+right is never cut. Widths are in cells. All text of widgets is made safe here, in `content`,
+`styled` or `paragraphs`. A text whose width is measured before that must be a `SafeText`.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ StyledTexts = tuple[StyledText, ...]
 
 MUTED = "$muted"  # secondary text
 FAINT = "$text-disabled"  # rules, never words
-SPARK = "$spark"  # the bars of a sparkline
-SPEED = "$speed"  # the last cell of each bar of the graph of the speed
-SPEED_FILL = "$speed-fill"  # the cells below it
+SPARK = "$spark"  # bars of a sparkline
+SPEED = "$speed"  # last cell of each bar of the graph of the speed
+SPEED_FILL = "$speed-fill"  # cells below it
 MODEL = "$accent"  # the name of a model
 METER = "$meter"  # the used part of a meter
 STRONG = "bold"  # titles, heads and keys
@@ -52,7 +51,7 @@ def styled(text: str, style: str = "") -> Content:
 
 
 def highlighted(name: str, offsets: Sequence[int], style: str) -> StyledTexts:
-    """Return a name as texts, with the characters at `offsets` marked as hits."""
+    """Mark the characters at `offsets` as hits."""
     runs = groupby(enumerate(name), key=lambda pair: pair[0] in offsets)
     return tuple(
         ("".join(char for _, char in run), HIT if is_hit else style) for is_hit, run in runs
@@ -60,22 +59,22 @@ def highlighted(name: str, offsets: Sequence[int], style: str) -> StyledTexts:
 
 
 def paragraphs(text: str, style: str = "") -> Content:
-    """Return a text in one style, with its line breaks; control characters become visible."""
+    """Keep line breaks; control characters become visible."""
     return Content.styled(safe_text(text), style)
 
 
 def cut(text: Content, width: int) -> Content:
-    """Return a text, cut to `width` cells with an ellipsis if it is wider."""
+    """Cut a text to `width` cells, with an ellipsis."""
     if text.cell_length <= width:
         return text
     if width <= 0:
         return Content("")
-    # unlike `+`, this gives the ellipsis the style of the character before it
+    # unlike `+`, this gives the ellipsis the style before it
     return text.truncate(width - 1).extend_right(1, "…")
 
 
 def cut_middle(text: str, width: int) -> SafeText:
-    """Return a path or an address on one line, cut in its middle if it is wider than `width`."""
+    """Put a path or an address on one line, cut in its middle."""
     text = on_one_line(text)
     if cell_len(text) <= width:
         return text
@@ -86,10 +85,10 @@ def cut_middle(text: str, width: int) -> SafeText:
 
 
 def fit(pieces: Sequence[Content], right: Content, width: int) -> Content:
-    """Return a line of `width` cells, with pieces at the left and `right` at its end.
+    """Make a line of `width` cells, with pieces at the left and `right` at its end.
 
-    If the pieces do not fit, they are dropped from the last one on. The first one is never dropped,
-    but cut. `right` is never cut: if it alone is wider than `width`, the line is, too.
+    Without room, pieces are dropped from the last one on; the first is cut. `right` is never cut:
+    if it is wider than `width`, the line is, too.
     """
     room = max(width - right.cell_length - (_GAP if right else 0), 0)
     fitting = list(pieces)
@@ -101,7 +100,7 @@ def fit(pieces: Sequence[Content], right: Content, width: int) -> Content:
 
 
 class LineWidget(Widget):
-    """Row of the screen with a line as `fit` makes it; redrawn only when text or style changes."""
+    """Row with a line as `fit` makes it; redrawn only when text or style changes."""
 
     def __init__(
         self, left: Sequence[Content] = (), right: Content = _EMPTY, **options: Any

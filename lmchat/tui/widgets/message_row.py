@@ -13,32 +13,32 @@ from lmchat.tui.widgets.line import STRONG, content, styled
 from lmchat.units import SIGNS
 
 _MOST_ROWS = 3
-_GAP = 2  # least cells between the message and what is at the right
+_GAP = 2  # least cells
 _TINT = "on $label-row"
 
 
 class Passing(Struct, frozen=True):
-    """A message that is shown for a few seconds."""
+    """Shown for a few seconds."""
 
     words: str
-    severity: str = "information"  # as Textual has it; others than this one get a sign
+    severity: str = "information"  # as Textual has it; others than this get a sign
 
 
 _SIGNS = {"warning": (f"{SIGNS.warning} ", "$warning"), "error": (f"{SIGNS.failed} ", "$error")}
 
 
 class MessageRow(Widget):
-    """`Exported to plan.md      ↓ new text  End`; a long message has up to three rows.
+    """`Exported to plan.md ↓ new text End`; a long message has up to three rows.
 
     Nothing moves when a message comes: a row is reserved for it, and a long one lies over what is
-    above. With `lift`, no row is reserved: the message lies over the row so far above its place.
+    above. With `lift`, it lies over the row so far above its place.
     """
 
     class Pressed(AppMessage):
         """Request to scroll the log to its end."""
 
     below: reactive[str] = reactive("")
-    """Words for what is below the screen; empty while the log is at its end."""
+    """Words for what is below the screen; "" at the end of the log."""
     passing: reactive[Passing | None] = reactive(None)
 
     def __init__(self, *, lift: int = 0) -> None:
@@ -49,12 +49,12 @@ class MessageRow(Widget):
 
     def on_mount(self) -> None:
         self._fit()
-        if self.screen.is_modal:  # other screens hide what was told, as at the start
+        if self.screen.is_modal:  # other screens hide what was told
             self._told_before = getattr(self.app, "passing", None)
         self.watch(self.app, "passing", self._take)  # of `LMChatApp`
 
     def _take(self, passing: Passing | None) -> None:
-        """Show the message of the app; below another screen, only keep the one that is shown."""
+        """Show the message of the app; below another screen, keep only the shown one."""
         if self.screen is self.app.screen:
             self.passing = None if passing is self._told_before else passing
         elif passing is not self.passing:

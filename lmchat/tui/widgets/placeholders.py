@@ -1,7 +1,7 @@
 """Long blocks of a prompt, each shown as one line.
 
-A block is a long pasted text, or the mark of an attached file: a line that only lmchat can read. A
-readable line is in its place, such as `[notes.md (3212 bytes)]`, by which it is found again.
+A block is a long pasted text, or the mark of an attached file, which only lmchat can read. Its
+line, such as `[notes.md (3212 bytes)]`, finds it again.
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ from msgspec.structs import replace
 from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import file_in_line
 
-_LABEL_LENGTH = 60  # characters of a label, or of the name of a file
+_LABEL_LENGTH = 60  # of a label, or of the name of a file
 
 
 class Placeholders:
-    """Long blocks, and for each the line that is shown in its place.
+    """Long blocks, and the lines in their places.
 
-    When a line is deleted in the prompt, its block is kept until `keep_only`: undo may restore the
-    line.
+    The block of a deleted line is kept until `keep_only`: undo may restore the line.
     """
 
     def __init__(self) -> None:
         self._blocks: dict[str, str] = {}  # by their lines, without line end
 
     def fold(self, block: str, label: str) -> str:
-        """Keep a block, and return the line that is shown in its place: the label in brackets.
+        """Keep a block, and return its line: the label in brackets.
 
-        If another block has this line already, a number is added: `[notes.md (3212 bytes) #2]`.
+        If another block has this line, a number is added: `[notes.md (3212 bytes) #2]`.
         """
         name = safe_line(label)
         line = f"[{name}]"
@@ -41,12 +40,12 @@ class Placeholders:
         return line
 
     def keep_only(self, text: str) -> None:
-        """Forget all blocks but those whose lines a text has, when undo cannot restore others."""
+        """Forget all blocks but those of a text, when undo cannot restore others."""
         lines = set(text.split("\n"))
         self._blocks = {line: block for line, block in self._blocks.items() if line in lines}
 
     def fold_files(self, text: str) -> str:
-        """Return a text with a readable line in place of the mark of each attached file."""
+        """Put a readable line in place of the mark of each attached file."""
         lines = text.split("\n")
         for index, line in enumerate(lines):
             part = file_in_line(line)
@@ -59,25 +58,25 @@ class Placeholders:
         return "\n".join(line for line in text.split("\n") if line not in self._blocks)
 
     def lines_of(self, text: str) -> str:
-        """Return only the lines of folded blocks of a text, each with its line end."""
+        """Return only the lines of folded blocks, each with its line end."""
         return "".join(f"{line}\n" for line in text.split("\n") if line in self._blocks)
 
     def line_at_end(self, text: str) -> str:
-        """Return the line of the block that a text ends with, as before the cursor; "" for none."""
+        """Return the line of the block that a text ends with, as before the cursor, or ""."""
         for line in self._blocks:
             if text.endswith(line):
                 return line
         return ""
 
     def unfold(self, text: str) -> str:
-        """Return a text with each folded block in full again.
+        """Put each folded block in full again.
 
-        A line break is added before and after a block if other words were typed beside its line. A
-        line of another block within a block stays as it is.
+        Words typed beside its line are divided from it by a line break. A line of another block
+        within a block stays.
         """
         if not self._blocks:
             return text
-        # `[a]` is also the beginning of `[a]]`: the longest line is tried first
+        # `[a]` is also the beginning of `[a]]`: the longest first
         lines = "|".join(map(re.escape, sorted(self._blocks, key=len, reverse=True)))
         # `rest` is in turn the line of a block, and the text after it
         unfolded, *rest = re.split(f"({lines})", text)

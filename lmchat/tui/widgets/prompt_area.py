@@ -1,8 +1,7 @@
 """Prompt area: the widgets below the log, from top to bottom.
 
-A row with passing messages, a card for each queued prompt, the list of commands or files, and a
-card with the prompt and its status line. Above the prompt, this card may have a note about what
-Enter does.
+Passing messages, a card for each queued prompt, the list of commands or files, and a card with the
+prompt, its status line, and perhaps a note about what Enter does.
 """
 
 from __future__ import annotations
@@ -39,15 +38,15 @@ from lmchat.tui.widgets.telemetry_panel import has_columns, meter, spark
 from lmchat.units import SIGNS
 
 _MOST_QUEUED, _MOST_QUEUED_IN_SHORT = 5, 2  # rows of queued prompts, by the height of the window
-_LEAST_TEXT = 20  # cells of a queued prompt; with less room, the hint beside it is left out
-_CELLS = 6  # of the bars and of the meter in the last row of the prompt
-_GAP = 2  # least cells between the two ends of the last row
+_LEAST_TEXT = 20  # cells of a queued prompt; with less, the hint beside it goes
+_CELLS = 6  # of the bars and of the meter in the last row
+_GAP = 2  # least cells between the two ends of it
 
 
 class QueueCards(Widget):
-    """A row for each queued prompt: `next  Which herbs go with them?   ↑ edit  Del remove`.
+    """A row for each queued prompt: `next Which herbs go with them? ↑ edit Del remove`.
 
-    Of many, the first ones and the newest are shown, so that the log keeps its room.
+    Of many, the first ones and the newest, so that the log keeps its room.
     """
 
     def __init__(self) -> None:
@@ -55,8 +54,8 @@ class QueueCards(Widget):
         self._texts: Sequence[str] = ()
 
     def show(self, texts: Sequence[str]) -> None:
-        """Show queued prompts, oldest first; the keys of the prompt act on the last one."""
-        # nothing shown here is unfolded again, so these `Placeholders` are not kept
+        """Oldest first; the keys of the prompt act on the last one."""
+        # nothing here is unfolded again
         self._texts = [safe_line(Placeholders().fold_files(text)) for text in texts]
         self.display = bool(texts)
         self._fit()
@@ -96,28 +95,28 @@ def _queued(label: str, text: str) -> Content:
 
 
 class StatusLine(Struct, frozen=True, kw_only=True):
-    """What the prompt's last row may show; it shows what there is room for."""
+    """What the prompt's last row may show, as there is room."""
 
     sign: StyledText = ("", "")  # of the state of the server
-    state: str = ""  # in a word or two; empty if the server is ready
+    state: str = ""  # in a word or two; "" if ready
     model: str = ""  # safe to show
     server: str = ""
-    saving: str = ""  # that the chat is not saved; empty if it is
+    saving: str = ""  # that the chat is not saved
     draft_tokens: int = 0
     speed: float | None = None  # tokens in a second, while an answer runs
-    speeds: tuple[float, ...] = ()  # those of the last seconds, oldest first
+    speeds: tuple[float, ...] = ()  # of the last seconds, oldest first
     share: float | None = None  # used part of the context window
-    window: str = ""  # size of the window, in a chat without messages
+    window: str = ""  # its size, in a chat without messages
 
 
 class PromptStatus(Widget):
     """What will answer: `● qwen3-8b · LM Studio`.
 
-    Where the telemetry panel has no column, its stats are at the right: `▃▅▆▇▆▇  42 tok/s  41 %`.
+    Without a column for the telemetry panel, its stats are at the right: `▃▅▆▇▆▇ 42 tok/s 41 %`.
     """
 
     is_shell: reactive[bool] = reactive(False)
-    """In the shell mode, the line says so."""
+    """The line says so."""
     line: reactive[StatusLine] = reactive(StatusLine())
 
     def render(self) -> Content:
@@ -135,7 +134,7 @@ class PromptStatus(Widget):
             dot = f" {SIGNS.dot} " if line.model else "  " if line.state else ""
             names.append(styled(f"{dot}{line.server}", MUTED))
         left, right = names[:1], self._figures(0, 0)
-        # left out where room is short, first to last: speeds, name of the server, meter
+        # without room, first to last: speeds, name of the server, meter
         for speeds, count, cells in ((_CELLS, 2, _CELLS), (0, 2, _CELLS), (0, 1, _CELLS)):
             figures = self._figures(speeds, cells)
             least = sum(name.cell_length for name in names[:count]) + _GAP + figures.cell_length
@@ -145,7 +144,7 @@ class PromptStatus(Widget):
         return fit(left, right, width)
 
     def _figures(self, speed_cells: int, meter_cells: int) -> Content:
-        """Return the stats, with a bar for each of so many last seconds, and with a meter."""
+        """Return the stats, with bars for the last seconds, and a meter."""
         line = self.line
         saving = content(((line.saving, "$warning" if line.saving.startswith("!") else MUTED),))
         pieces = [saving] if line.saving else []
@@ -170,19 +169,19 @@ class PromptStatus(Widget):
 
     @property
     def _has_column(self) -> bool:
-        """Whether the stats are in the telemetry panel, beside the chat."""
+        """The stats are in the telemetry panel, beside the chat."""
         return has_columns(self.screen) and not self.screen.has_class("-telemetry-hidden")
 
 
 class PromptArea(Vertical):
-    """Container of the prompt's widgets; it shows mode and completion of `PromptInput`."""
+    """Shows mode and completion of `PromptInput`."""
 
     input = query_one(PromptInput)
     status = query_one(PromptStatus)
     message_row = query_one(MessageRow)
     queue = query_one(QueueCards)
     note = query_one("#prompt-note", LineWidget)
-    user_keys: Mapping[str, str] = {}  # the user's keys as people write them, by command id
+    user_keys: Mapping[str, str] = {}  # as people write them, by command id
 
     def compose(self) -> ComposeResult:
         with Vertical(id="message-row"):
@@ -202,7 +201,7 @@ class PromptArea(Vertical):
         self.status.is_shell = is_shell
 
     def show_note(self, text: str, hint: str) -> None:
-        """Show a text above the prompt and a hint at its right; without a text, hide the note."""
+        """Show a text above the prompt and a hint at its right; "" hides the note."""
         self.note.display = bool(text)
         self.note.show([styled(text, MUTED)], styled(hint, MUTED))
 
@@ -211,10 +210,10 @@ class PromptArea(Vertical):
         self.queue.show(texts)
 
     async def _show_completion(self, completion: Completion) -> None:
-        """Show the rows of a completion above the prompt, in a list that is made when needed."""
+        """Show the rows above the prompt, in a list that is made when needed."""
         if completion.rows and not self.query(CompletionList):
             await self.mount(CompletionList(self.user_keys), before="#prompt-card")
-        # one list, or none before the first completion
+        # one, or none before the first completion
         for completion_list in self.query(CompletionList):
             completion_list.show_completion(completion)
 

@@ -39,7 +39,7 @@ async def _find_none(_typed: str) -> tuple[str, ...]:
 
 
 NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
-FOLDED_FROM = 50_000  # characters above which pastes are folded: longer texts make every key slow
+FOLDED_FROM = 50_000  # characters; longer pastes are folded, as they make every key slow
 _HISTORY_STEPS = {"up": 1, "down": -1}  # 1 is a step to an earlier prompt
 _LOG_ACTIONS = {
     "pageup": "page_up",
@@ -48,48 +48,48 @@ _LOG_ACTIONS = {
     "end": "scroll_end",
 }
 _FILE_COMMAND = "/file "
-# The beginning of a file's name before the cursor; one with blanks is in quotes.
+# a file's name begins before the cursor; one with blanks is in quotes
 _MENTION = re.compile(r'(?:^|\s)@("[^"]*"?|\S*)$')
 _LIKE_PATH = re.compile(r"""\s*['"]?(?:file://|~?/)""")  # as terminals paste a dropped file
-_DRAFT = -1  # index of the text that is being written; the newest earlier prompt has 0
+_DRAFT = -1  # index of the text that is being written; the newest prompt has 0
 
 
 class PromptInput(TextArea):
-    """A text of one to ten rows, of fewer in a low window.
+    """One to ten rows of text, fewer in a low window.
 
     In the shell mode, Enter runs the line in the user's shell. A `!` typed into an empty prompt
-    begins this mode. For a line with `!` from elsewhere, such as a paste, the first Enter begins
-    it: the user sees that the line is a command before it runs.
+    begins it. For a line with `!` from elsewhere, such as a paste, the first Enter begins it: the
+    user sees that it is a command before it runs.
 
-    `text` is what the prompt shows, with folded blocks as lines, and `full_text` has the blocks.
-    `history` is Textual's: the steps that can be undone.
+    `text` has folded blocks as lines, `full_text` has the blocks. `history` is Textual's: what can
+    be undone.
 
-    A TextArea would take keys such as Ctrl+K and Ctrl+E for editing. The screen's bindings for
-    these keys have `priority`, so Textual asks them before the focused widget gets the key.
+    A TextArea would take keys such as Ctrl+K and Ctrl+E: the screen's bindings for these have
+    `priority`.
     """
 
     class Submitted(AppMessage):
-        """Enter was pressed; what is submitted is no longer in the prompt."""
+        """Enter was pressed; what is submitted has left the prompt."""
 
         text: str  # prompt, `/command argument`, or `!COMMAND`; never blank
         is_for_shell: bool = False  # `text` is a `!COMMAND` to run
-        number: int = 0  # of a prompt, from 1; of a command, the number of the prompt before it
+        number: int = 0  # of a prompt, from 1; of a command, that of the prompt before it
 
     class Drafted(AppMessage):
-        """The text has changed; receivers read it from `full_text`."""
+        """The text has changed; receivers read `full_text`."""
 
         def can_replace(self, message: Message) -> bool:
-            return isinstance(message, PromptInput.Drafted)  # one is enough for several changes
+            return isinstance(message, PromptInput.Drafted)  # one is enough
 
     class FileNamed(AppMessage):
-        """A file was chosen after `@`, or a text was pasted that may be the paths of files."""
+        """A file was chosen after `@`, or a text was pasted that may be paths of files."""
 
         text: str  # `@` with the typed letters, or the pasted text
-        path: str  # empty for a pasted text
+        path: str  # "" for a pasted text
         number: int  # of the prompt that was sent before
 
     class ScrollRequested(AppMessage):
-        """Request to scroll the log, by a key that has nothing to scroll in the prompt."""
+        """Request to scroll the log, by a key that has nothing to scroll here."""
 
         action: str  # of Textual, as `page_up`
 
@@ -121,63 +121,63 @@ class PromptInput(TextArea):
         # then ↑ and Del in an empty prompt act on the newest queued one
         self.has_queue = False
         self.find_files: Callable[[str], Awaitable[tuple[str, ...]]] = _find_none
-        """Returns the files that match a few letters, best first; `Dispatcher` sets it."""
+        """Returns matching files, best first; `Dispatcher` sets it."""
         self.argument_names: Mapping[str, Iterable[str]] = {}
         """Names that can follow a slash command, such as presets for `/p`; `Dispatcher` sets it."""
         self.sent_count = 0
-        """The prompts that were sent: a file is named after one of them, and before the next."""
-        self.runs_commands = True  # Enter runs `!COMMAND`; not while a message is edited
+        """The number of sent prompts: a file is named after one and before the next."""
+        self.runs_commands = True  # not while a message is edited
         self._blocks = Placeholders()
-        self._is_list_dismissed = False  # the list stays closed, as after Esc
-        # text and place of the cursor for which the list was made; no place before the first list
+        self._is_list_dismissed = False  # it stays closed, as after Esc
+        # text and cursor for which the list was made
         self._listed_for: tuple[str, object] = ("", None)
         self._history_index = _DRAFT  # of what is shown, in `history_of_prompts`
-        self._recalled = ""  # the earlier prompt as it was shown; it becomes a draft when changed
-        self._shown_draft = ""  # draft as `show_draft` has shown it, with its blocks folded
+        self._recalled = ""  # as it was shown; it becomes a draft when changed
+        self._shown_draft = ""  # as `show_draft` has shown it, with its blocks folded
 
     def on_mount(self) -> None:
         self.cursor_blink = self.app.animation_level != "none"
 
     @property
     def full_text(self) -> str:
-        """The text with the blocks in place of their lines, as it would be sent."""
+        """With the blocks in place of their lines, as it would be sent."""
         return self._blocks.unfold(self.text)
 
     @property
     def is_being_written(self) -> bool:
-        """Whether the prompt has a text that is not the unchanged draft of the session."""
+        """Whether the text is not the unchanged draft of the session."""
         return bool(self.text) and self.text != self._shown_draft
 
     @property
     def is_recalled(self) -> bool:
-        """Whether the prompt shows an earlier prompt as it was, which is no draft."""
+        """Whether it is an earlier prompt as it was, which is no draft."""
         return self._history_index != _DRAFT and self.text == self._recalled
 
     @property
     def typed_command(self) -> str:
-        """The line `/COMMAND` or `!COMMAND` if only folded blocks are beside it; otherwise ""."""
+        """The line `/COMMAND` or `!COMMAND` if only folded blocks are beside it, else ""."""
         line = self._words_beside_blocks.rstrip()
         return line if is_command(line) or is_shell_command(line) else ""
 
     @property
     def _words_beside_blocks(self) -> str:
-        """The text without folded blocks, and without line breaks around it."""
+        """Without folded blocks, and without line breaks around."""
         return self._blocks.without_lines(self.text).strip("\n")
 
     def _end_shell_mode_if_over(self) -> None:
-        """End the shell mode if the text is no longer one line that begins with `!`.
+        """End the shell mode unless the text is one line that begins with `!`.
 
-        The mode is not begun here: such a line may be a pasted one.
+        It is not begun here: such a line may be a pasted one.
         """
         if self.is_shell:
             words = self._words_beside_blocks
             self.is_shell = words.startswith("!") and "\n" not in words
 
     def action_undo(self) -> None:
-        self.is_shell = False  # what comes back may be a text that was not typed
+        self.is_shell = False  # what comes back may not be typed
         super().action_undo()
-        # Without this, what is typed next would be undone together with an earlier edit. Textual
-        # would then wrap the wrong lines, and could not draw the prompt.
+        # Else what is typed next would be undone together with an earlier edit. Textual would then
+        # wrap the wrong lines, and could not draw the prompt.
         self.history.checkpoint()
 
     def action_redo(self) -> None:
@@ -188,7 +188,7 @@ class PromptInput(TextArea):
     def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
         """Scroll to the cursor, unless undo or redo has removed its line and not moved it yet.
 
-        Textual would raise an error there, when its scroll bar comes or goes.
+        Textual would raise an error, when its scroll bar comes or goes.
         """
         if self.cursor_location[0] >= self.document.line_count:
             return Offset(0, 0)
@@ -246,7 +246,7 @@ class PromptInput(TextArea):
         center: bool = False,
         record_width: bool = True,
     ) -> None:
-        """Move to a place, from within a sign to its beginning: ↑ and ↓ may lead there."""
+        """Move to the beginning of a sign, within which ↑ and ↓ may lead."""
         super().move_cursor(self._before_sign(location), select, center, record_width)
 
     def get_target_document_location(self, event: events.MouseEvent) -> tuple[int, int]:
@@ -271,10 +271,7 @@ class PromptInput(TextArea):
         return (row + 1, 0) if row + 1 < self.document.line_count else (row, column)
 
     def action_delete_to_start_of_line(self) -> None:
-        """Delete to the start of a line, across its wrapped rows, or the line break before it.
-
-        Textual would stop at a row.
-        """
+        """Delete to the start of a line, or the line break before it; Textual stops at a row."""
         row, column = self.cursor_location
         if column:
             self.delete((row, 0), (row, column), maintain_selection_offset=False)
@@ -284,9 +281,9 @@ class PromptInput(TextArea):
     def action_delete_left(self) -> None:
         """Delete the selection; without one, the folded block or the letter before the cursor.
 
-        The line of the block is selected here, so that Textual's action deletes it as a whole. From
-        the start of the next line, the line break is selected, too: deleting that alone would put
-        the cursor behind the block.
+        The line of the block is selected, so that Textual deletes all of it. From the start of the
+        next line, the line break is selected, too: deleting that alone would put the cursor behind
+        the block.
         """
         row, column = self.cursor_location
         if self.selection.is_empty:
@@ -298,16 +295,16 @@ class PromptInput(TextArea):
         super().action_delete_left()
 
     def attach(self, typed: str, files: Sequence[str], name: str = "") -> None:
-        """Insert files as `place_of_files` says. The cursor stays at the same text.
+        """Insert files as `place_of_files` says; the cursor stays at the same text.
 
-        `typed` is the text before the cursor that named the files; `name` takes its place if other
-        words are in its line. `files` are their texts as a prompt holds them; each is shown folded.
+        `typed` is the text before the cursor that named them; `name` takes its place if other words
+        are in its line. `files` are their texts as a prompt holds them; each is shown folded.
         """
         text = self.text
         cursor = len(self.get_text_range((0, 0), self.cursor_location))
         start, end, words, name = place_of_files(text, cursor, typed, name)
 
-        self._leave_history(text)  # a recalled prompt becomes a draft when it is changed
+        self._leave_history(text)  # a changed prompt becomes a draft
         self.history.checkpoint()
         if name:  # the name was not typed, and may change what a command runs
             self.is_shell = False
@@ -340,15 +337,15 @@ class PromptInput(TextArea):
         self._begin_with(self._shown_draft)
 
     def _begin_with(self, text: str) -> None:
-        """Show a folded text, and forget earlier texts with their blocks: undo ends at this one."""
+        """Show a folded text, and forget earlier ones with their blocks: undo ends here."""
         self._leave_history(text)
-        self.is_shell = False  # the text was not typed
+        self.is_shell = False  # not typed
         self._blocks.keep_only(text)
         self.load_text(text)
         self.move_cursor(self.document.end)
 
     def _leave_history(self, text: str) -> None:
-        """End the recall of earlier prompts: what is shown from now on is a draft.
+        """End the recall of earlier prompts: what is shown is a draft.
 
         No list opens for `text`, as it is not typed, unless it is a command whose argument comes
         next and can be listed: files for `/file `, names for `/profile `.
@@ -359,14 +356,14 @@ class PromptInput(TextArea):
         self._is_list_dismissed = bool(text) and not (is_listed and space and not argument)
 
     def _folded(self, text: str) -> str:
-        """Return a text as the prompt shows it: files as lines, control characters visible."""
+        """Show files as lines, and control characters visibly."""
         return without_controls(self._blocks.fold_files(text))
 
     def submit(self) -> None:
-        """Post the text with all blocks in full, and empty the prompt; do nothing if it is blank.
+        """Post the text with all blocks in full, and empty the prompt; not if it is blank.
 
         Folded blocks beside a command (`/` or `!`) stay for the next prompt. Outside the shell
-        mode, a shell command only begins this mode.
+        mode, a shell command only begins it.
         """
         command = self.typed_command if self.runs_commands else ""
         is_for_shell = is_shell_command(command)
@@ -381,12 +378,12 @@ class PromptInput(TextArea):
             self._post_to_parent(self.Submitted(text, is_for_shell, self.sent_count))
 
     def put_before_typed(self, text: str) -> None:
-        """Put a text that comes back in front of what is typed, where the cursor stays."""
+        """Put a text that comes back in front of what is typed; the cursor stays there."""
         if not self.text:
             self.put(text)
             return
         self._leave_history(self.text)
-        self.is_shell = False  # the text was not typed
+        self.is_shell = False  # not typed
         self.history.checkpoint()
         ending = "" if text.endswith("\n") else "\n\n"
         place = (0, 0)
@@ -395,14 +392,14 @@ class PromptInput(TextArea):
     def _post_to_parent(self, message: Message) -> None:
         """Post a message to the parent.
 
-        Through the prompt's own message queue, it would arrive after the keys that wait there.
+        In the prompt's own queue, it would arrive after the keys that wait there.
         """
-        (self.parent or self).post_message(message)  # there is a parent: `or self` is for mypy
+        (self.parent or self).post_message(message)  # `or self` is for mypy
 
     def on_key(self, event: events.Key) -> None:
         """Handle a key of the list above the prompt, else of the prompt, in place of Textual."""
         key = event.key
-        self._end_shell_mode_if_over()  # a key may arrive before the message of the last change
+        self._end_shell_mode_if_over()  # a key may come before the message of the last change
         if event.character == "!" and self.runs_commands and not self._words_beside_blocks.strip():
             self.is_shell = True
         if self._handle_list_key(key) or self._handle_key(key):
@@ -415,19 +412,19 @@ class PromptInput(TextArea):
     def on_paste(self, event: events.Paste) -> None:
         """Insert a pasted text, folded if it is longer than `FOLDED_FROM`.
 
-        If a shorter text begins like a path, also post `FileNamed`, unless a command is typed:
-        terminals paste the path of a file that is dropped on them.
+        If a shorter one begins like a path, also post `FileNamed`, unless a command is typed:
+        terminals paste the path of a dropped file.
         """
         event.stop()
         event.prevent_default()
-        self._end_shell_mode_if_over()  # a paste may arrive before the message of the last change
+        self._end_shell_mode_if_over()  # it may come before the message of the last change
         text = without_controls(event.text)
         if len(text) > FOLDED_FROM:
             lines = text.count("\n") + 1
             ending = "s" if lines > 1 else ""
             label = f"pasted, {lines} line{ending}, {units.size_text(len(text), is_exact=True)}"
             _row, column = min(self.selection)  # the start of the selection, which may be backward
-            line_end = "\n" if column else ""  # the label gets a line of its own
+            line_end = "\n" if column else ""  # the label gets its own line
             self._insert(f"{line_end}{self._blocks.fold(text, label)}\n")
         else:
             has_command = self.text.startswith("/") or bool(self.typed_command)
@@ -437,17 +434,17 @@ class PromptInput(TextArea):
 
     @on(TextArea.Changed)
     def post_draft(self, event: TextArea.Changed) -> None:
-        """Update mode and list for the changed text, and post that it has changed."""
+        """Update mode and list, and post that the text has changed."""
         event.stop()
-        # Textual has scrolled to the cursor before it measured the changed text: a new last line
-        # would stay hidden.
+        # Textual has scrolled before it measured the changed text: a new last line would stay
+        # hidden
         self.scroll_cursor_visible()
         self._end_shell_mode_if_over()
         self._update_list()
         self.post_message(self.Drafted())
 
     def choose(self, row: Any) -> None:
-        """Choose and insert a row of the list, such as a clicked one, if it is still listed."""
+        """Insert a row of the list, such as a clicked one, if it is still listed."""
         rows = self.completion.rows
         if row in rows:
             self.completion = Completion(rows, rows.index(row))
@@ -456,8 +453,7 @@ class PromptInput(TextArea):
     def _update_list(self) -> None:
         """Show the commands that match the text, or the files that match the word at the cursor.
 
-        A list that was closed stays closed until the text is neither a command nor the name of a
-        file.
+        A list that was closed stays so until the text is neither.
         """
         text_and_cursor = (self.text, self.cursor_location)
         if text_and_cursor == self._listed_for:
@@ -470,7 +466,7 @@ class PromptInput(TextArea):
             self.completion = CLOSED
         elif typed is None:
             self.completion = complete(self.text, self.argument_names)
-        else:  # until others are found, show those of the listed files that match
+        else:  # until others are found, those of the listed files that match
             files = [row for row in self.completion.rows if isinstance(row, str)]
             name = typed.strip('"')
             self.completion = Completion(tuple(file for file in files if fuzzy_match(name, file)))
@@ -479,7 +475,7 @@ class PromptInput(TextArea):
             )
 
     async def _show_found_files(self, typed: str) -> None:
-        """Search for files, and list them unless the user has typed on or closed the list."""
+        """List files unless the user has typed on or closed the list."""
         rows = await self.find_files(typed.strip('"'))
         if typed == self._typed_file_name() and not self._is_list_dismissed:
             before = self.completion
@@ -491,7 +487,7 @@ class PromptInput(TextArea):
     def _typed_file_name(self) -> str | None:
         """Return what is typed of a file's name between `@` or `/file ` and the cursor.
 
-        It may be empty, or in quotes. Return None if no file is being named.
+        It may be "", or in quotes; None if no file is being named.
         """
         if is_shell_command(self.typed_command):  # there `@` is for the shell
             return None
@@ -505,8 +501,8 @@ class PromptInput(TextArea):
         return mention[1]
 
     def _handle_list_key(self, key: str) -> bool:
-        """Handle a key of the list of commands or files; return whether this was done."""
-        self._update_list()  # a key may arrive before the message of the last change
+        """Return whether the list of commands or files has used the key."""
+        self._update_list()  # a key may come before the message of the last change
         if not self.completion.rows:
             # Tab, which else moves the focus, has no effect while files are searched
             return key == "tab" and self._typed_file_name() is not None
@@ -514,7 +510,7 @@ class PromptInput(TextArea):
             return self._accept_chosen()
         if key in ("up", "down"):
             index = self.completion.chosen + (-1 if key == "up" else 1)
-            rows = self.completion.rows  # behind the last one comes the first
+            rows = self.completion.rows  # behind the last comes the first
             self.completion = Completion(rows, index % len(rows), is_choice=True)
         elif key == "escape":
             self._is_list_dismissed = True
@@ -530,13 +526,13 @@ class PromptInput(TextArea):
 
         Return False for a typed argument of a command, such as the name of a preset, and for a
         file, unless the user has moved to a row, or has typed a file as it is named: the text may
-        be meant as it is typed, so Enter then sends the prompt.
+        be meant as it is, so Enter sends the prompt.
         """
         row = self.completion.row
         if isinstance(row, Command):
             if row.needs_argument and self.text != row.name:
                 self._insert_chosen()
-            else:  # of a whole name without its argument, a dialog asks for it
+            else:  # a dialog asks for a missing argument
                 self.put("")
                 self._post_to_parent(self.Submitted(row.name, False, self.sent_count))
             return True
@@ -581,17 +577,17 @@ class PromptInput(TextArea):
         return True
 
     def _scrolls_log(self, key: str) -> bool:
-        """Return whether a key of `_LOG_ACTIONS` has no use in the prompt and scrolls the log."""
+        """Whether a key of `_LOG_ACTIONS` has no use here and scrolls the log."""
         # In a text, Home at the start of a line does nothing either. But who presses it once too
         # often must not be taken to the beginning of the session.
         if key == "home":
             return not self.text
         if key == "end":
             return self.selection.is_empty and self.cursor_location == self.document.end
-        return not self.max_scroll_y  # PageUp and PageDown, while all rows of the prompt are seen
+        return not self.max_scroll_y  # PageUp and PageDown, while all rows are seen
 
     def _insert(self, text: str) -> None:
-        """Insert a text in place of the selection, and go behind it."""
+        """Put it in place of the selection, and go behind it."""
         self.replace(text, *self.selection, maintain_selection_offset=False)
 
     def _insert_chosen(self) -> None:
@@ -623,7 +619,7 @@ class PromptInput(TextArea):
         """Recall an earlier prompt (`step` 1) or a later one (-1).
 
         The recall begins with ↑ in an empty prompt, and ends when ↓ leads back to it, or the text
-        is changed. Return False if the key is left to Textual, which moves the cursor.
+        is changed. Return False if the key is left to Textual.
         """
         if not self.is_recalled:
             self._history_index = _DRAFT
@@ -638,15 +634,15 @@ class PromptInput(TextArea):
         if index < len(self.history_of_prompts):
             self._history_index = index
             self._is_list_dismissed = True  # no list opens for a recalled command
-            # `_DRAFT` is -1, so ↓ in the newest leads to it
+            # ↓ in the newest leads to `_DRAFT`, -1
             self._replace_all("" if index == _DRAFT else self.history_of_prompts[index])
             self._recalled = self.text
-            if step > 0:  # to the end of the first row, so that the next ↑ recalls again
+            if step > 0:  # to the end of the first row: the next ↑ recalls again
                 self.move_cursor(self.navigator.get_location_end((0, 0)))
         return True
 
     def _replace_all(self, text: str) -> None:
-        """Replace the text, as one step that can be undone, and go to its end."""
-        self.is_shell = False  # the new text was not typed
+        """In one step that can be undone; go to its end."""
+        self.is_shell = False  # not typed
         self.history.checkpoint()
         self.replace(self._folded(text), (0, 0), self.document.end, maintain_selection_offset=False)

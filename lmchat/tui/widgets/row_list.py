@@ -1,9 +1,8 @@
 """List of rows with a chosen one; draws only the rows in view.
 
 The key of a row is the value that it means, such as the id of a session. Rows with the same key are
-chosen as one; those without a key, such as headings, cannot be chosen. Each text of a row has a
-style: one of Textual, or one of the five below, which depend on whether the row is chosen.
-`aligned` pads texts to columns.
+chosen as one; those without a key, such as headings, cannot be chosen. A style is one of Textual,
+or one of the five below. `aligned` pads texts to columns.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from lmchat.tui.messages import AppMessage
 from lmchat.tui.widgets.line import MUTED, STRONG, StyledText, StyledTexts, content, fit, styled
 from lmchat.units import SIGNS
 
-GAP = 2  # cells between two columns
+GAP = 2  # cells between columns
 NAME = "name"  # bold in the chosen row
 ASIDE = "aside"  # muted except in the chosen row
-ASIDE_NAME = "aside-name"  # bold in the chosen row, and else muted
+ASIDE_NAME = "aside-name"  # bold in the chosen row, else muted
 WHEN_CHOSEN = "when-chosen"  # only in the chosen row, in bold
 UNLESS_CHOSEN = "unless-chosen"  # in all other rows, in bold
-# styles of Textual for these five; None hides a text
+# of Textual for these five; None hides a text
 _STYLES_OF_CHOSEN = {
     NAME: STRONG,
     ASIDE: "",
@@ -49,17 +48,17 @@ _STYLES_OF_OTHERS = {
 
 
 class ListRow(Struct, frozen=True):
-    """One row; neighbours with the same key are chosen together. Without pieces it is blank."""
+    """Neighbours with the same key are chosen together. Without pieces it is blank."""
 
     pieces: tuple[StyledTexts, ...] = ()
-    """Pieces at the left, each of texts with their styles; without room, the last are dropped."""
+    """At the left; without room, the last are dropped."""
     right: StyledTexts = ()  # never cut
-    key: Hashable = None  # None for a row that cannot be chosen
-    is_at_edge: bool = False  # the row begins in the column of the bar, at the left edge
+    key: Hashable = None  # None: it cannot be chosen
+    is_at_edge: bool = False  # it begins in the column of the bar
     is_open: bool = False  # marked although it is not chosen
 
     def fitted(self, width: int) -> ListRow:  # noqa: ARG002 - for rows that depend on it
-        """Return the row as it is drawn in `width` cells; only rows in view are asked."""
+        """As it is drawn in `width` cells; only rows in view are asked."""
         return self
 
 
@@ -71,7 +70,7 @@ def text_row(
     right_style: str = MUTED,
     key: Hashable = None,
 ) -> ListRow:
-    """Return a row with one text in a style, and a text at its end."""
+    """Make a row with one text in a style, and a text at its end."""
     return ListRow(
         pieces=(((text, style),),),  # one piece of one text
         right=((right, right_style),) if right else (),
@@ -80,12 +79,12 @@ def text_row(
 
 
 def edge_row(text: str, style: str = MUTED, *, right: str = "") -> ListRow:
-    """Return a row at the left edge that cannot be chosen, such as a heading."""
+    """Make a row at the left edge that cannot be chosen, such as a heading."""
     return replace(text_row(text, style, right=right), is_at_edge=True)
 
 
 def wrapped_rows(text: str, width: int) -> list[ListRow]:
-    """Wrap a text at `width` cells; return its lines as rows that cannot be chosen."""
+    """Wrap a text; its rows cannot be chosen."""
     lines = styled(text).wrap(max(width, 1))
     return [edge_row(line.plain.rstrip()) for line in lines]
 
@@ -96,7 +95,7 @@ class RowList(ScrollView):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"row-list--chosen", "row-list--open"}
 
     looks_focused = reactive(False)
-    """The list itself never has Textual's focus: its owner has it, and calls `move` for a key."""
+    """The list never has Textual's focus: its owner has it, and calls `move` for a key."""
 
     class Clicked(AppMessage):
         """A row was clicked."""
@@ -104,30 +103,30 @@ class RowList(ScrollView):
         key: Hashable
 
     def __init__(self, *, hides_choice: bool = False) -> None:
-        """Mark no row as chosen while the list is not shown as focused, if `hides_choice`."""
+        """With `hides_choice`, mark no row while the list is not shown as focused."""
         super().__init__()
         self.can_focus = False
         self.rows: Sequence[ListRow] = ()
-        self.keys: list[Hashable] = []  # of the rows that can be chosen, each once, from the top
+        self.keys: list[Hashable] = []  # of rows that can be chosen, each once, from the top
         self._chosen_index = 0  # in `keys`
         self._hides_choice = hides_choice
-        self._most_rows = 0  # the largest number of rows so far, for `get_content_height`
+        self._most_rows = 0  # the most rows so far, for `get_content_height`
 
     @property
     def key(self) -> Hashable:
-        """Key of the chosen row; None without one."""
+        """Of the chosen row."""
         return self.keys[self._chosen_index] if self.keys else None
 
     @property
     def text_width(self) -> int:
-        """Columns for rows; the last one is reserved for the scrollbar."""
+        """The last column is reserved for the scrollbar."""
         return max(self.outer_size.width - 1, 0)
 
     def show(self, rows: Sequence[ListRow], *, choose: Hashable = None) -> None:
         """Show other rows, and scroll to the chosen one.
 
-        The row with the key `choose` is chosen, or by default that with the same key as before. If
-        no row has this key, the choice keeps its index, or is the last one.
+        It is that with the key `choose`, or by default the same key as before, else at the same
+        index, or the last.
         """
         wanted_key = self.key if choose is None else choose  # before `keys` are the new ones
         self.rows = rows
@@ -160,12 +159,12 @@ class RowList(ScrollView):
             self.scroll_relative(y=step, animate=False)
 
     def page(self, direction: int) -> None:
-        """Move by a screenful less one choice, which stays in view, down (1) or up (-1)."""
+        """Move by a screenful less one choice, down (1) or up (-1)."""
         _, rows_of_choice = self._rows_of_choice()
         self.move(direction * max(self.size.height // max(rows_of_choice, 1) - 1, 1))
 
     def _set_chosen(self, index: int) -> None:
-        """Choose the key with an index in `keys`; beyond the ends, the first or the last one."""
+        """Beyond the ends, choose the first or the last."""
         index = min(max(index, 0), max(len(self.keys) - 1, 0))
         if index != self._chosen_index:
             self._chosen_index = index
@@ -173,14 +172,14 @@ class RowList(ScrollView):
             self._scroll_to_chosen()
 
     def _rows_of_choice(self) -> tuple[int, int]:
-        """Return the index of the first chosen row, and how many are chosen; (0, 0) for none."""
+        """Return the first index and the number of chosen rows; (0, 0) for none."""
         if self.key is None:
             return 0, 0
         numbers = [y for y, row in enumerate(self.rows) if row.key == self.key]
         return numbers[0], len(numbers)
 
     def _scroll_to_chosen(self) -> None:
-        """Bring the chosen rows into view; with the first choice also the headings above it."""
+        """With the first choice, show also the headings above it."""
         start, height = self._rows_of_choice()
         if height and self.size.height:
             top = start if self._chosen_index else 0
@@ -189,9 +188,9 @@ class RowList(ScrollView):
             self.scroll_to_region(region, animate=False, force=True)
 
     def on_resize(self) -> None:
-        """Show the list from its top, or only as far below it as the chosen rows need.
+        """Show the list from its top, or as far below it as the chosen rows need.
 
-        A list without rows that can be chosen, such as a text, stays where it was scrolled to.
+        Without rows that can be chosen, as a text, it stays where it was.
         """
         self.virtual_size = Size(self.size.width, len(self.rows))
         if self.keys:
@@ -199,7 +198,7 @@ class RowList(ScrollView):
             self._scroll_to_chosen()
 
     def on_click(self, event: events.Click) -> None:
-        """Choose the row under the pointer and post `Clicked`, if the row has a key."""
+        """Choose the row under the pointer and post `Clicked`, if it has a key."""
         y = event.get_content_offset_capture(self).y + self.scroll_offset.y
         key = self.rows[y].key if 0 <= y < len(self.rows) else None
         if key is not None:
@@ -233,7 +232,7 @@ class RowList(ScrollView):
 
 
 def _with_styles(texts: StyledTexts, styles: Mapping[str, str | None]) -> StyledTexts:
-    """Return the texts of a row that are shown, with styles of Textual."""
+    """Return the shown texts with styles of Textual."""
     shown = [(text, styles.get(style, style)) for text, style in texts]
     return tuple((text, style) for text, style in shown if style is not None)
 
@@ -242,7 +241,7 @@ class Column(Struct, frozen=True):
     """Column of a list."""
 
     title: str
-    rank: int = 0  # if room is short, the lowest is dropped first
+    rank: int = 0  # without room, the lowest is dropped first
     is_right: bool = False  # aligned at the right
 
 
@@ -251,12 +250,12 @@ def aligned(
 ) -> list[StyledTexts]:
     """Return a line with the titles of the columns, then one for each row.
 
-    A row has a text for each column, "" for none; they must be safe to show. Columns without texts
-    are left out. Then others are dropped until the rest fits into `room` cells.
+    A row has a text for each column, or "", safe to show. Columns without texts are left out; then
+    others are dropped until the rest fits into `room` cells.
     """
     lines = [[(column.title, MUTED) for column in columns], *rows]
     widths = [max(cell_len(text) for text, _ in cells) for cells in zip(*lines, strict=True)]
-    # indices of the columns with texts, less those for which there is no room
+    # columns with texts, less those without room
     shown = [index for index in range(len(columns)) if any(row[index][0] for row in rows)]
     while shown and sum(widths[index] + gap for index in shown) - gap > room:
         shown.remove(min(shown, key=lambda index: columns[index].rank))

@@ -1,7 +1,7 @@
 """Session list: saved sessions in groups, with a filter over their titles.
 
-The open session is the one that the chat shows. The chosen session is the one with the bar, on
-which the keys of the list act.
+The open session is the one that the chat shows. The chosen one has the bar, and the keys of the
+list act on it.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from lmchat.units import SIGNS
 
 _EMPTY = "No sessions. Your next message starts one."
 _LEAST_WIDTH = 12  # columns for a sentence, also before the size is known
-_COUNTED_FROM = 10  # headings show a count from this many sessions
-_FAR = 1_000_000  # rows that Home and End move by: more than a list has
+_COUNTED_FROM = 10  # headings show a count from so many sessions
+_FAR = 1_000_000  # rows that Home and End move by
 
 
 class SessionRow(ListRow, frozen=True, kw_only=True):
-    """One of the rows of a session; with two, the title continues in the second one."""
+    """With two rows, the title continues in the second one."""
 
     header: SessionHeader
     today: date  # by which its time is shown
@@ -63,13 +63,13 @@ class SessionRow(ListRow, frozen=True, kw_only=True):
         if not self.number:
             return replace(self, pieces=(((fork, MUTED), (first, NAME)),))
         pieces = (((rest, MUTED),), ((f" {tags}" if tags else "", MUTED),))
-        if not rest:  # a first piece is cut where it has no room, and not left out
+        if not rest:  # a first piece without room is cut, not left out
             pieces = (((tags, MUTED),),)
         return replace(self, pieces=pieces, right=right)
 
 
 def _parted(title: str, width: int) -> tuple[str, str]:
-    """Return what of a title has room in a row, to the end of a word, and the rest of it."""
+    """Cut a title at the end of a word that fits; return both parts."""
     if cell_len(title) <= width:
         return title, ""
     first, _ = split_at_cell(title, width + 1)  # a blank may be behind the last word
@@ -81,7 +81,7 @@ def _parted(title: str, width: int) -> tuple[str, str]:
 
 
 def _when(moment: datetime, today: date) -> str:
-    """Return the time of a moment of today or yesterday, else its day, and its year if another."""
+    """Write the time of today or yesterday, else the day, and another year."""
     local = moment.astimezone()
     if (today - local.date()).days in (0, 1):
         return f"{local:%H:%M}"
@@ -124,9 +124,9 @@ class SessionList(Vertical, can_focus=True):
         self._groups: tuple[SessionGroup, ...] = ()
         self._today = date.min  # by which times are shown
         self._open_id: str | None = None  # None before `show`
-        # the open session that `_draw` has chosen last; it does that once, so the user can move on
+        # the open session that `_draw` has chosen; once, so the user can move on
         self._last_chosen_id: str | None = None
-        self._marks: dict[str, StyledTexts] = {}  # signs at the ends of rows, by session ids
+        self._marks: dict[str, StyledTexts] = {}  # signs at the ends of rows, by session id
 
     def compose(self) -> ComposeResult:
         yield LineWidget([styled("lmchat", STRONG)], classes="heading")
@@ -149,10 +149,10 @@ class SessionList(Vertical, can_focus=True):
     ) -> None:
         """Show sessions in groups, and mark some of them by their ids.
 
-        In `streaming` sessions, an answer streams or tools run. In sessions `with_question`, a tool
-        call waits for the user. A newly opened session is chosen as soon as it is listed.
+        In `streaming` ones, an answer streams or tools run. In those `with_question`, a tool call
+        waits for the user. A newly opened session is chosen as soon as it is listed.
         """
-        marks: dict[str, StyledTexts] = {  # a session with several marks shows the last one
+        marks: dict[str, StyledTexts] = {  # of several marks, the last is shown
             **dict.fromkeys(unread, ((f"{SIGNS.fresh} new", "$primary"),)),
             **dict.fromkeys(streaming, ((SIGNS.down_arrow, ""),)),
             **dict.fromkeys(with_question, ((f"{SIGNS.warning} asks", "$warning"),)),
@@ -168,9 +168,9 @@ class SessionList(Vertical, can_focus=True):
         return "" if self._rows.key is None else str(self._rows.key)
 
     def _draw(self) -> None:
-        """Show the sessions that fit the filter in their groups, or a sentence if there are none.
+        """Show the sessions that fit the filter, or a sentence if there are none.
 
-        The choice stays, unless the open session is listed for the first time since it was opened.
+        The choice stays, unless the open session is listed for the first time.
         """
         typed = self._filter.value.strip()
         list_filter = ListFilter.typed(typed)
@@ -219,7 +219,7 @@ class SessionList(Vertical, can_focus=True):
         return super().check_action(action, parameters)
 
     def action_move(self, by: int) -> None:
-        """Move the choice; while the filter has the focus, only move the focus to the list.
+        """Move the choice; from the filter, only move the focus to the list.
 
         An empty filter is then hidden.
         """
@@ -252,7 +252,7 @@ class SessionList(Vertical, can_focus=True):
         self._rows.looks_focused = False
 
     def on_resize(self) -> None:
-        self._draw()  # one or two rows for each, and the sentence for no sessions is wrapped
+        self._draw()  # one or two rows each; the sentence for no sessions is wrapped
 
     @on(RowList.Clicked)
     def open_clicked(self, event: RowList.Clicked) -> None:

@@ -40,13 +40,13 @@ class Form(Enum):
     """How much the panel shows of each section."""
 
     SHORT = "short"  # what says something now
-    ALL = "all"  # every figure, those that are not known as `–`
+    ALL = "all"  # every figure, unknown ones as `–`
     JOINED = "joined"  # every figure, several in a row
     COMPACT = "compact"  # the same in eleven rows, without bars
 
 
 class TextRow(Struct, frozen=True):
-    """A label at the left and a value at the right; the label may begin with a sign."""
+    """The label may begin with a sign."""
 
     label: str
     value: str = ""
@@ -65,7 +65,7 @@ class SparkRow(Struct, frozen=True):
     """Bars of the last values."""
 
     values: tuple[float | None, ...]  # newest last; None for a failure
-    at_least: float = 0.0  # minimum value of a full bar, so that small values look small
+    at_least: float = 0.0  # value of a full bar, at least, so that small values look small
 
 
 class GraphRow(Struct, frozen=True):
@@ -76,7 +76,7 @@ class GraphRow(Struct, frozen=True):
 
 
 class NameRow(Struct, frozen=True):
-    """A name, in a second row too if it is long, and a value at the right of the last one."""
+    """A name, also in a second row, and a value at the right of the last one."""
 
     name: str
     value: str = ""
@@ -88,18 +88,18 @@ class NameRow(Struct, frozen=True):
 DrawnRow = TextRow | MeterRow | SparkRow | GraphRow
 Sections = Mapping[str, Sequence[DrawnRow | NameRow]]
 
-WARNS_FROM = 0.8  # share of the window from which the meter warns
-ALARMS_ABOVE = 0.95  # share of the window above which it alarms
+WARNS_FROM = 0.8  # share of the window
+ALARMS_ABOVE = 0.95  # share of the window
 _GAP = 2  # cells between label and value
 
 
 def has_columns(screen: Screen[Any]) -> bool:
-    """Return whether panels have columns beside the chat; otherwise, they lie over it."""
+    """Whether panels have columns beside the chat; else they lie over it."""
     return screen.has_class("-wide") or screen.has_class("-roomy")
 
 
 def meter(fraction: float | None, width: int) -> StyledTexts:
-    """Return a bar of `width` cells, whose used part is `fraction` of it, from 0 to 1."""
+    """Draw a bar of `width` cells; `fraction` of it, from 0 to 1, is used."""
     share = min(max(fraction or 0.0, 0.0), 1.0)
     used = round(width * share)
     style = "$warning" if share >= WARNS_FROM else METER
@@ -109,13 +109,13 @@ def meter(fraction: float | None, width: int) -> StyledTexts:
 
 
 def spark(values: Sequence[float | None], width: int, *, at_least: float = 0.0) -> StyledTexts:
-    """Return `width` cells with one bar for each of the newest values, the newest at the right.
+    """Draw a bar for each of the newest values, the newest at the right.
 
-    A bar of full height is the largest of them, or `at_least` if that is larger. None is a failure.
+    A full bar is the largest of them, or `at_least` if that is larger. None is a failure.
     """
     shown = values[max(len(values) - width, 0) :]
     known = [value for value in shown if value is not None]
-    full_bar = max([at_least, *known]) or 1.0  # 1 in place of 0, as values are divided by it
+    full_bar = max([at_least, *known]) or 1.0  # values are divided by it
     parts: list[StyledText] = [(" " * (width - len(shown)), SPARK)]  # before the first bar
     for value in shown:
         if value is None:
@@ -127,9 +127,9 @@ def spark(values: Sequence[float | None], width: int, *, at_least: float = 0.0) 
 
 
 def graph(values: Sequence[float], width: int, *, is_upper: bool) -> StyledTexts:
-    """Return one of the two rows of a graph, in which the largest value has sixteen levels.
+    """Draw one of the two rows of a graph, in which the largest value has sixteen levels.
 
-    The last cell of each bar has a style of its own, so that one sees a line and not an area.
+    The last cell of each bar has its own style, so that one sees a line.
     """
     shown = values[max(len(values) - width, 0) :]
     full_bar = max(shown, default=0.0) or 1.0
@@ -151,18 +151,18 @@ def _joined(texts: Sequence[StyledText]) -> StyledTexts:
 
 
 class TelemetryPanel(Widget):
-    """Sections of rows in one widget, which redraws only the rows that have changed."""
+    """Sections of rows in one widget, which redraws only changed rows."""
 
     def __init__(self, section_names: Sequence[str]) -> None:
         super().__init__(id="telemetry")
         self.shows_all = False  # in its column; over the chat it always does
-        self._section_names = section_names  # those that are shown, from the top
+        self._section_names = section_names  # from the top
         self._sections: Callable[[Form], Sections] = lambda _form: {}
         self._warning = ""  # at the bottom
-        self._rows: Sequence[DrawnRow | None] = ()  # as drawn; None is a blank row
+        self._rows: Sequence[DrawnRow | None] = ()  # None is a blank row
 
     def show(self, sections: Callable[[Form], Sections], warning: str = "") -> None:
-        """Show the sections that the panel was made for, and at the bottom a lasting warning."""
+        """Show the sections of the panel, and at the bottom a lasting warning."""
         self._sections = sections
         self._warning = warning
         if not (self.is_attached and self.size.height):  # not laid out: `on_resize` follows
@@ -176,7 +176,7 @@ class TelemetryPanel(Widget):
             self.refresh(*(Region(0, y, width, 1) for y in changed))
 
     def _all_rows(self) -> Sequence[DrawnRow | None]:
-        """Return the rows that fit; None is a blank row, as between two sections."""
+        """Return the rows that fit; None is a blank one."""
         height = self.size.height
         if not self._warning:
             return self._fitting(height)
@@ -222,7 +222,7 @@ class TelemetryPanel(Widget):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """Draw the row `y`. Only changed rows are drawn; all would cost a tenth of an answer."""
+        """Draw only changed rows; all would cost a tenth of an answer."""
         width = self.size.width
         row = self._rows[y] if y < len(self._rows) else None
         if row is None:
@@ -238,7 +238,7 @@ def _looks_same(old: DrawnRow | None, new: DrawnRow | None, width: int) -> bool:
 
 
 def _in_rows(row: NameRow, width: int) -> list[TextRow]:
-    """Return one row; or two if the name fits only into two, cut to them if it is longer still."""
+    """Return one row; or two for a long name, cut to them if it is longer still."""
     name = on_one_line(row.name)
     last = TextRow(name, row.value, row.style, row.name_style, row.sign)
     room = width - cell_len(row.sign[0])
@@ -246,7 +246,7 @@ def _in_rows(row: NameRow, width: int) -> list[TextRow]:
     if cell_len(name) <= room - value_room:
         return [last]
     first, rest = split_at_cell(name, room)
-    # a name has few blanks; its parts are divided by signs such as `-` and `/`
+    # a name has few blanks; signs such as `-` and `/` divide its parts
     end = max(first.rfind(char) for char in " -_/:.@") + 1
     if end > len(first) // 2:
         first, rest = name[:end], name[end:]
@@ -257,10 +257,9 @@ def _in_rows(row: NameRow, width: int) -> list[TextRow]:
 
 
 def _draw(row: DrawnRow, width: int) -> Content:
-    """Return a row as a line of `width` cells.
+    """Draw a row in `width` cells.
 
-    If label and value do not fit beside each other, the value is cut, but to no less than half of
-    the width; then the label.
+    Without room, the value is cut, but to no less than half of the width; then the label.
     """
     match row:
         case MeterRow(fraction):

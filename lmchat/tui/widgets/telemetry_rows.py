@@ -1,4 +1,4 @@
-"""Sections of the telemetry panel: each is a function from what is known to rows in a form.
+"""Sections of the telemetry panel: functions from what is known to rows in a form.
 
 In the short form, a section that says nothing now has no rows, and none has a row with `–`.
 """
@@ -28,19 +28,19 @@ from lmchat.tui.widgets.telemetry_panel import (
 from lmchat.units import SIGNS, UNKNOWN
 
 LOOKING = "looking for a server"
-"""Words for the first search, in place of model and server."""
+"""For the first search, in place of model and server."""
 _WARN, _BAD = "$warning", "$error"
 _FAILURES = (AnswerState.INTERRUPTED, AnswerState.FAILED)
-_LARGE_WINDOW = 100_000  # from this on, numbers of tokens are rounded to fit into the panel
-_FEW_REQUESTS = 10  # with fewer left in a minute, the short form says so
+_LARGE_WINDOW = 100_000  # from here, numbers of tokens are rounded to fit
+_FEW_REQUESTS = 10  # the short form says so
 _CALM_LATENCY_MS = 8.0  # a full bar below this latency, so that small changes look small
 
 
 class PanelFacts(Struct, frozen=True, kw_only=True):
-    """What the panel shows. Times `…_s` are monotonic seconds; numbers are None if unknown."""
+    """Times `…_s` are monotonic seconds; None is unknown."""
 
     health: ServerHealth
-    """That of the last check, and what a running turn shows of it (`health_in_turn`)."""
+    """Of the last check, and what a running turn shows of it (`health_in_turn`)."""
     search: ServerState | None = None  # how far the search for a server is
     now_s: float = 0.0
     loading: str = ""  # how far the model in use is loaded; empty while it is not loading
@@ -53,7 +53,7 @@ class PanelFacts(Struct, frozen=True, kw_only=True):
     stats: LiveStats | None = None  # of the answer that began last in the session
     speeds: tuple[float, ...] = ()  # tokens of each of the last seconds, oldest first
     is_asking: bool = False  # a tool call waits for the user
-    read_ahead: float | None = None  # how much of the session is read ahead; None for no reading
+    read_ahead: float | None = None  # how much of the session is read ahead
     metrics: Metrics = Metrics()
     rate_limit: RateLimit = RateLimit(left=0, limit=0)
     has_tools: bool = False
@@ -81,7 +81,7 @@ def panel_sections(facts: PanelFacts, form: Form) -> Sections:
 
 
 def health_in_turn(health: ServerHealth, stats: LiveStats | None) -> ServerHealth:
-    """Return the health of the server with what the running turn shows of its model.
+    """Add what the running turn shows of its model to the health of the server.
 
     While an answer streams, the server is not checked (R-29). Many servers load a model at the
     first prompt, so the last check may have found none loaded.
@@ -104,7 +104,7 @@ def health_in_turn(health: ServerHealth, stats: LiveStats | None) -> ServerHealt
 
 
 def server_sign(status: ServerStatus | None) -> StyledText:
-    """Return the sign of the server in use; None until it was checked for the first time."""
+    """None until the server was checked for the first time."""
     if status is None:
         return SIGNS.off, MUTED
     # one that is in use and away is a failure
@@ -113,7 +113,7 @@ def server_sign(status: ServerStatus | None) -> StyledText:
 
 
 def _head(name: str, value: str, style: str = "") -> TextRow:
-    """Return the first row of a section: its name or its state in bold, and a value."""
+    """Write the first row of a section: its name or state in bold, and a value."""
     return TextRow(label=name, value=value, style=style, label_style=STRONG)
 
 
@@ -122,15 +122,15 @@ def _row(label: str, value: str, style: str = "") -> TextRow:
 
 
 def search_word(state: ServerState | None) -> str:
-    """Return the word for how far the search is; `checking` once there is a server to use."""
+    """Return `checking` once there is a server to use."""
     words = {None: "looking", ServerState.AWAY: "not found", ServerState.NEEDS_KEY: "needs key"}
     return words.get(state, "checking")
 
 
 def _server_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
-    """Return name and state of the server, its address, and the latencies of the last checks.
+    """Show state, address and the latencies of the last checks.
 
-    At the right of the address is the reason of the state, or the last latency if there is none.
+    At the right of the address is the reason of the state, or the last latency.
     """
     health = facts.health
     word, reason = search_word(facts.search), ""
@@ -159,9 +159,9 @@ def _server_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
 
 
 def _model_rows(facts: PanelFacts, form: Form) -> list[DrawnRow | NameRow]:
-    """Return name and state of the model, quantization and window, and the profile in use.
+    """Show state, quantization, window and profile.
 
-    While the server is down, the time since it was last seen is in place of the window.
+    While the server is down, when it was last seen takes the place of the window.
     """
     health = facts.health
     model = health.model
@@ -215,17 +215,17 @@ def _model_state(health: ServerHealth, loading: str) -> StyledText:
 
 
 def context_text(model: ModelInfo | None) -> str:
-    """Return the context window of a model, and its largest one; empty if none is known."""
+    """Return the context window of a model, and its largest one, or ""."""
     return "" if model is None else units.windows(model.context_loaded, model.context_max)
 
 
 def _context_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
-    """Return how full the context window is, and warnings about it."""
+    """Show how full the context window is, and warnings about it."""
     used, limit = facts.used, facts.limit
     if used is None and form is Form.SHORT:
         return []
     share = used / limit if used is not None and limit else None
-    if limit and limit >= _LARGE_WINDOW and used is not None:  # rounded, to fit into the panel
+    if limit and limit >= _LARGE_WINDOW and used is not None:  # rounded, to fit
         words = f"{'~' if facts.is_estimated else ''}{units.window(used)} of {units.window(limit)}"
     else:
         words = units.whole_number(used, is_estimated=facts.is_estimated)
@@ -251,10 +251,9 @@ def _context_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
 
 
 def _turn_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
-    """Return the stage of the turn and its speed, with the speeds of the last seconds as bars.
+    """Show the stage of the turn and its speed, with bars.
 
-    The short form has it while the turn runs. It then keeps its height, so that no figure changes
-    its place.
+    The short form has it while the turn runs, and then keeps its height, so that no figure moves.
     """
     stats = facts.stats
     stage, style = stage_text(stats, facts.now_s)
@@ -290,7 +289,7 @@ def _turn_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
 
 
 def stage_text(stats: LiveStats | None, now_s: float) -> StyledText:
-    """Return words for the stage of a running turn, or for how the turn ended."""
+    """For the stage of a running turn, or for how it ended."""
     if stats is None:
         return UNKNOWN, MUTED
     if not stats.is_running:
@@ -299,7 +298,7 @@ def stage_text(stats: LiveStats | None, now_s: float) -> StyledText:
     match stats.stage:
         case Stage.LOADING if share:
             return f"loading{share}", _WARN
-        case Stage.READING if share:  # not `stage_word`: `reading prompt 40 %` is too wide
+        case Stage.READING if share:  # `reading prompt 40 %` of `stage_word` is too wide
             return f"reading{share}", ""
         case Stage.STALLED:
             return f"stalled {units.elapsed(stats.silent_s)}", _WARN
@@ -309,9 +308,9 @@ def stage_text(stats: LiveStats | None, now_s: float) -> StyledText:
 
 
 def _request_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
-    """Return the counters of this run, and how many requests may be sent now.
+    """Show the counters of this run, and how many requests may be sent now.
 
-    The counter of failed requests is red if the last turn failed.
+    Failed requests are red if the last turn failed.
     """
     metrics, rate_limit = facts.metrics, facts.rate_limit
     answered = units.whole_number(metrics.successful_requests)
@@ -368,7 +367,7 @@ def _request_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
 
 
 def _activity_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
-    """Return whether tools are used, the steps of the last turn, and what was done last.
+    """Show whether tools are used, the steps of the last turn, and what was done last.
 
     A step is a round of tool calls.
     """

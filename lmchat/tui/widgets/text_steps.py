@@ -9,11 +9,11 @@ from lmchat.cells import graphemes
 
 _SEEN_CHARS = 1000  # of a line on each side of the cursor, so that a long line costs no more
 _BLANK, _SIGN = "blank", "sign"
-_IDEOGRAPH = "CJK"  # the script of a letter is the first word of its name in Unicode
+_IDEOGRAPH = "CJK"  # the script is the first word of a letter's name in Unicode
 
 
 def step(line: str, column: int, direction: int) -> int:
-    """Return the column one grapheme to the left (`direction` -1) or right (1) in a line."""
+    """Return the column one grapheme to the left (`direction` -1) or right (1)."""
     if direction < 0:
         before = line[max(0, column - _SEEN_CHARS) : column]
         last = [begin for begin, _ in graphemes(before)][-1:]
@@ -47,7 +47,7 @@ def _words(line: str) -> list[tuple[int, int]]:
             before = kind
         elif words and _is_more(before, kind, line[start]):
             words[-1] = (words[-1][0], end)
-            before = before or kind  # the script of the letters behind a figure
+            before = before or kind  # of the letters behind a figure
         else:
             words.append((start, end))
             before = kind
@@ -63,7 +63,7 @@ def _is_more(before: str, kind: str, char: str) -> bool:
 
 
 def _kind(char: str) -> str:
-    """Return the script of a letter, "" for a figure, or `_SIGN` or `_BLANK`."""
+    """The script of a letter, "" for a figure, `_SIGN` or `_BLANK`."""
     category = unicodedata.category(char)
     if category[0] in "ZC":
         return _BLANK
