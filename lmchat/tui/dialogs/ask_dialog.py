@@ -23,15 +23,15 @@ from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import MUTED, paragraphs, styled
 
 Attempt = Callable[[str], Awaitable[object]]
-"""Tries what was typed. If its result is no text, the dialog is left with this result.
+"""Tries what was typed. If its result is no text, the dialog is left with it.
 
-A text as result, or an `LMChatError`, is a problem: the dialog stays open and shows it. An empty
-text shows nothing: the user has just refused to allow the host.
+A text, or an `LMChatError`, is a problem: the dialog stays open and shows it. "" shows nothing: the
+user has just refused to allow the host.
 """
 
 
 class AskDialog(Dialog):
-    """Question for a text; returns the text, or with an attempt the result of the attempt."""
+    """Question for a text; returns the text, or the result of the attempt."""
 
     def __init__(
         self,
@@ -59,9 +59,9 @@ class AskDialog(Dialog):
         yield Static("", classes="problem gap")
 
     def show_problem(self, words: str) -> None:
-        """Show words under the input that say what is wrong; empty words remove them.
+        """Show under the input what is wrong; "" removes it.
 
-        An attempt may end after the dialog was left; then nothing is shown.
+        An attempt may end after the dialog was left.
         """
         if self.can_show:
             problem = f"! {words}" if words else ""
@@ -84,7 +84,7 @@ class AskDialog(Dialog):
         else:
             self.query_one(".problem", Static).update(styled("Checking", MUTED))
             work = partial(self._try, self._attempt, typed)
-            # mypy needs the type of the worker, although it is not used
+            # mypy needs the type of the worker
             _: Worker[None] = self.run_worker(work, name="attempt", group="attempt", exclusive=True)
 
     async def _try(self, attempt: Attempt, typed: str) -> None:
@@ -97,12 +97,12 @@ class AskDialog(Dialog):
             self.dismiss(result)
             return
         self.show_problem(result)
-        if self._is_masked:  # so that typing or pasting replaces the hidden text
+        if self._is_masked:  # typing or pasting replaces the hidden text
             self.query_one(Input).select_all()
 
 
 def key_dialog(server: ServerStatus, attempt: Attempt) -> AskDialog:
-    """Return the question for the API key of a server; `attempt` checks and saves the key."""
+    """Ask for the API key of a server; `attempt` checks and saves it."""
     product = product_named(server.product)
     problem = "The previous API key was rejected.\n" if server.has_rejected_key else ""
     return AskDialog(
@@ -117,8 +117,7 @@ def key_dialog(server: ServerStatus, attempt: Attempt) -> AskDialog:
 class ConfirmDialog(Dialog):
     """Yes-or-no question; returns True on its key, and None on Esc.
 
-    The key counts only after a `KeyPause`. Otherwise it may belong to a text that the user is
-    typing, before the user has seen the question.
+    The key counts only after a `KeyPause`: else it may belong to a text that the user is typing.
     """
 
     AUTO_FOCUS = ""
@@ -138,15 +137,15 @@ class ConfirmDialog(Dialog):
 
     def on_screen_resume(self) -> None:
         """Begin the pause: the question is on top now. Textual calls that of `Dialog`, too."""
-        self.key_pause.cancel()  # a pause may be left from before another dialog covered this one
+        self.key_pause.cancel()  # one may be left from before another dialog covered this
         self.key_pause.begin()
 
     def on_key(self, event: events.Key) -> None:
         """Leave with True on the key for a yes, if no key came in the pause before it.
 
-        Otherwise, and after a yes by another key, say at the bottom which key is needed.
+        Else, and after a yes by another key, say at the bottom which key is needed.
         """
-        is_ready = self.key_pause.takes_key(event.time)  # called for all keys: each begins a pause
+        is_ready = self.key_pause.takes_key(event.time)  # for all keys: each begins a pause
         if event.key == self._key and is_ready:
             event.stop()
             self.dismiss(True)
@@ -157,7 +156,7 @@ class ConfirmDialog(Dialog):
 
 
 class QuitDialog(Dialog):
-    """Question what to do when sessions cannot be saved at the end; None to wait."""
+    """What to do when sessions cannot be saved at the end; None to wait."""
 
     AUTO_FOCUS = ""
     QUIT, EXPORT = "quit", "export"
@@ -165,7 +164,7 @@ class QuitDialog(Dialog):
     LEAVE = "wait"
 
     def __init__(self, unsaved: Sequence[Session], error: LMChatError | None) -> None:
-        """`error` is why the sessions could not be saved, if that is known."""
+        """`error` is why they could not be saved, if known."""
         super().__init__("Quit without saving?")
         titles = ", ".join(f"“{session.header.title or 'Untitled'}”" for session in unsaved)
         reason = "." if error is None else f": {error.message}"
@@ -188,7 +187,7 @@ class QuitDialog(Dialog):
 
 
 def host_question(endpoint: Endpoint) -> ConfirmDialog:
-    """Return the question whether a server on another machine may be used until lmchat ends."""
+    """Ask whether a server on another machine may be used until lmchat ends."""
     unencrypted = " unencrypted" if endpoint.scheme == "http" else ""
     line = safe_line(f'allowed_hosts = ["{endpoint.netloc}"]')
     return ConfirmDialog(
@@ -201,7 +200,7 @@ def host_question(endpoint: Endpoint) -> ConfirmDialog:
 
 
 def start_question(start: ServerStart) -> ConfirmDialog:
-    """Return the question whether to run a command that starts a server."""
+    """Ask whether to run a command that starts a server."""
     how_to_stop = product_named(start.product).stop_words
     text = f"{start.command}\n\nIt keeps running when lmchat ends. {how_to_stop}".rstrip()
     return ConfirmDialog(f"Start {start.product}?", text=text, verb="run this command")

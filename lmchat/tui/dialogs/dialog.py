@@ -1,8 +1,8 @@
 """Dialogs: a raised panel over the dimmed chat, with title, content and keys.
 
 A hint is a key, as people write it, and a word for what it does. Figures are short texts at the
-right of the title, such as `3 hits`. To leave a dialog is to close it, with a result or, by Esc,
-with None. In a list, the chosen row is the one with the bar, which Enter takes.
+right of the title, such as `3 hits`. Leaving is closing, with a result or, by Esc, with None. In a
+list, the chosen row has the bar, and Enter takes it.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from lmchat.tui.widgets.message_row import MessageRow
 from lmchat.tui.widgets.row_list import ListRow, RowList, wrapped_rows
 from lmchat.units import SIGNS
 
-_TITLE_GAP = 2  # least cells between the title and the figures
+_TITLE_GAP = 2  # least cells
 
 
 class Dialog(ModalScreen[Any]):
     """Modal dialog; Esc leaves it without a result."""
 
-    AUTO_FOCUS = "Input"  # selector of the widget that gets the focus; empty for none
+    AUTO_FOCUS = "Input"  # selector of the widget that gets the focus
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave")]
     HEADING: ClassVar[str] = ""
     HINTS: ClassVar[Sequence[Hint]] = ()  # keys and their words, without Esc
     LEAVE: ClassVar[str] = "close"  # word for Esc
-    GROWS: ClassVar[str] = ""  # selector of the widget that may fill the height of the screen
+    GROWS: ClassVar[str] = ""  # selector of the widget that may fill the height
 
     def __init__(
         self, heading: str = "", hints: Sequence[Hint] = (), *, is_small: bool = False
     ) -> None:
-        """The defaults are title and hints of the class; a small dialog is for a question."""
+        """The defaults are of the class; a small dialog is for a question."""
         super().__init__(classes="-small" if is_small else None)
         self.heading = safe_line(heading or self.HEADING)
         self.hints = hints or self.HINTS
@@ -54,17 +54,17 @@ class Dialog(ModalScreen[Any]):
 
     @property
     def can_show(self) -> bool:
-        """Whether the dialog is open and has all its widgets, so that they can be changed.
+        """Whether it is open and has all its widgets, so that they can be changed.
 
-        A dialog that is left removes its widgets one by one.
+        A dialog that is left removes them one by one.
         """
         return self.is_mounted and self.is_attached and self in self.app.screen_stack
 
     def dismiss(self, result: Any = None) -> AwaitComplete:
         """Leave with a result, at once or as soon as the dialog is mounted and on top.
 
-        The work of a dialog may end, and close the dialog, while this is being opened or another
-        one covers it. Textual would then close the wrong screen: it always closes the one on top.
+        Its work may end while it is being opened or another dialog covers it. Textual always closes
+        the screen on top, which would be the wrong one.
         """
         if self.is_active and self.is_mounted:
             return super().dismiss(result)
@@ -72,7 +72,7 @@ class Dialog(ModalScreen[Any]):
         return AwaitComplete()
 
     def on_screen_resume(self) -> None:
-        """Leave now that the dialog is on top, if `dismiss` was called before it was."""
+        """Leave now that the dialog is on top, if `dismiss` was called before."""
         if self._must_leave:
             self.dismiss(self._late_result)
 
@@ -87,11 +87,11 @@ class Dialog(ModalScreen[Any]):
         self.show_keys(self.hints)
 
     def compose_content(self) -> Iterable[Widget]:
-        """Return the widgets between the title and the keys: those of a subclass."""
+        """Return the widgets between title and keys."""
         return ()
 
     def show_keys(self, hints: Sequence[Hint]) -> None:
-        """Show hints, as many as there is room for, and at the right that for Esc."""
+        """Show as many hints as there is room for, and at the right that for Esc."""
         pieces = [
             content((("  " if index else "", ""), (key, STRONG), (f" {word}", MUTED)))
             for index, (key, word) in enumerate(hints)
@@ -100,7 +100,7 @@ class Dialog(ModalScreen[Any]):
         self.query_one("#dialog-keys", LineWidget).show(pieces, leave)
 
     def show_figures(self, *figures: str) -> None:
-        """Show figures to the right of the title, as many of them as there is room for."""
+        """Show as many figures as there is room for, to the right of the title."""
         title = self.query_one("#dialog-title", LineWidget)
         dot = f" {SIGNS.dot} "
         room = title.size.width - cell_len(self.heading) - _TITLE_GAP
@@ -114,7 +114,7 @@ class Dialog(ModalScreen[Any]):
             self.call_after_refresh(self._limit_height)
 
     def _limit_height(self) -> None:
-        """Otherwise, a long list or text would push the keys below it off the screen."""
+        """Keep a long list or text from pushing the keys below it off the screen."""
         if self.can_show:
             widget, box = self.query_one(self.GROWS), self.query_one(".dialog")
             siblings_height = box.virtual_size.height - widget.outer_size.height
@@ -123,7 +123,7 @@ class Dialog(ModalScreen[Any]):
             widget.styles.max_height = max(room, 1)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys that were meant for the chat can arrive before the dialog is complete."""
+        """Refuse keys that were meant for the chat, before the dialog is complete."""
         if action != "leave" and not self.can_show:
             return False
         return super().check_action(action, parameters)
@@ -133,42 +133,42 @@ class Dialog(ModalScreen[Any]):
 
 
 class ListDialog(Dialog):
-    """Dialog with a list, and a filter if a subclass wants one."""
+    """With a list, and a filter if a subclass wants one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("up", "move(-1)"),
         ("down", "move(1)"),
         ("pageup", "page(-1)"),
         ("pagedown", "page(1)"),
-        ("home", "move(-1_000_000)"),  # to the first row: `move` stops at the ends
+        ("home", "move(-1_000_000)"),  # `move` stops at the ends
         ("end", "move(1_000_000)"),
         ("enter", "accept"),
     ]
     GROWS = "RowList"
-    PLACEHOLDER: ClassVar[str] = ""  # words in the empty filter; without them there is no filter
+    PLACEHOLDER: ClassVar[str] = ""  # words in the empty filter; without them there is none
 
     def compose_content(self) -> Iterable[Widget]:
         if self.PLACEHOLDER:
             yield Field(placeholder=self.PLACEHOLDER)
         yield RowList()
 
-    # Textual calls `on_mount` and `on_resize` of `Dialog`, too
+    # Textual calls those of `Dialog`, too
 
     def on_mount(self) -> None:
         """Show the list as focused, unless another widget, such as the filter, gets the focus."""
         self.list.looks_focused = not self.AUTO_FOCUS
 
     def on_resize(self) -> None:
-        """Draw for the first time, and again for another width, once the list has its size."""
+        """Draw once the list has its size."""
         self.call_after_refresh(self.redraw)
 
     def redraw(self, **how: Any) -> None:
-        """Call `draw` with these arguments, unless the dialog is being opened or left."""
+        """Call `draw`, unless the dialog is being opened or left."""
         if self.can_show:
             self.draw(**how)
 
     def draw(self) -> None:
-        """Draw the rows for the current width; each subclass does this with `show_rows`."""
+        """Draw the rows for the current width, with `show_rows`."""
 
     @property
     def list(self) -> RowList:
@@ -195,7 +195,7 @@ class ListDialog(Dialog):
         self.action_accept()
 
     def action_accept(self) -> None:
-        """Act on the chosen row: here, leave with its key."""
+        """Leave with the key of the chosen row."""
         if self.list.key is not None:
             self.dismiss(self.list.key)
 
@@ -224,7 +224,7 @@ class ListDialog(Dialog):
 
 
 class PickDialog(ListDialog):
-    """List of given rows; returns the key of the one that is taken."""
+    """List of given rows; returns the key of the taken one."""
 
     AUTO_FOCUS = ""
 
@@ -238,9 +238,9 @@ class PickDialog(ListDialog):
         choose: Hashable = None,
         nothing: str = "",
     ) -> None:
-        """`verb` is the word for Enter; `nothing` is shown if there are no rows.
+        """`verb` is the word for Enter; `nothing` is shown without rows.
 
-        `choose` is the key of the row that is chosen at first; None for the first row.
+        `choose` is the key of the row that is chosen at first; None for the first.
         """
         super().__init__(heading, (("Enter", verb), ("↑ ↓", "choose")))
         self._rows = rows

@@ -1,7 +1,7 @@
 """Dialog with all branches of a session.
 
-A branch ends where no message follows, or several do, each of which begins a branch that is one
-deeper. The id of a branch is that of its first message.
+A branch ends where no message follows, or several do, each of which begins a deeper one. Its id is
+that of its first message.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from lmchat.tui.widgets.row_list import NAME, ListRow
 from lmchat.units import SIGNS
 
 _MOST_INDENT = 24  # cells
-_FIRST_WORDS = 120  # characters of a branch's first message
+_FIRST_WORDS = 120  # of a branch's first message
 
 
 def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> PickDialog:
     """Return the dialog, whose result is the id of the branch to open.
 
-    The branch at the end of the path is chosen. `messages` are all messages of the session that are
-    not deleted, `path_ids` those that the chat shows; the rows of their branches are marked.
+    The branch at the end of the path is chosen. `messages` are all that are not deleted, `path_ids`
+    those that the chat shows; their branches are marked.
     """
     rows: list[ListRow] = []
     for branch in branches(messages):
@@ -53,7 +53,7 @@ def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> 
             units.counted(len(rows), "branch", "es"),
             units.counted(len(messages), "message"),
         ),
-        # the last row that is open is the branch at the end of the path
+        # the last open row is the branch at the end of the path
         choose=next((row.key for row in reversed(rows) if row.is_open), None),
         nothing="This session is empty.",
     )

@@ -1,8 +1,7 @@
 """Dialog with the words of an answer, how sure the model was of each, and the alternatives.
 
-A word is a token of the model here, with its probability and the likeliest other tokens in its
-place. Its index counts the words of the answer, those of the thought included. Probabilities are
-from 0 to 1; `logprob` is the natural logarithm of one.
+A word is a token here. Its index counts the words of the answer, those of the thought included.
+Probabilities are from 0 to 1; `logprob` is the natural logarithm of one.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
 from lmchat.units import GAP, SIGNS
 
 _UNSURE = 0.5
-"""Below this probability, a word is underlined; Tab goes to the next one."""
-_GUESSED = 0.2  # below this probability, a word is in reverse
-_LEAST_SHOWN = 0.005  # a lower probability would be shown as 0 %
+"""Below it, a word is underlined; Tab goes to the next one."""
+_GUESSED = 0.2  # below it, a word is in reverse
+_LEAST_SHOWN = 0.005  # a lower one would be shown as 0 %
 _CURSOR = "bold reverse $primary"
 
 
 class TakenWord(Struct, frozen=True):
-    """A token that the user wants in the place of another one."""
+    """That the user wants in the place of another one."""
 
-    index: int  # of the replaced word, among those of the answer
+    index: int  # of the replaced word
     token: str
 
 
@@ -58,18 +57,18 @@ class WordsText(ScrollView):
         self.cursor = 0  # index of the word under the cursor
         self._text = text
         self._lines: list[Content] = []
-        self._line_of_word: dict[int, int] = {}  # in which a word ends, by its index
+        self._line_of_word: dict[int, int] = {}  # in which a word ends
 
     def move_to(self, index: int) -> None:
         """Move the cursor to a word, and scroll to it."""
         self.cursor = index
         self.refresh()
-        line = self._line_of_word.get(index, 0)  # 0 also before the text is wrapped, in `on_resize`
+        line = self._line_of_word.get(index, 0)  # 0 also before the text is wrapped
         self.scroll_to_region(Region(0, line, 1, 1), animate=False, force=True)
 
     def on_resize(self) -> None:
-        """Wrap the text for the new width, and scroll to the word under the cursor again."""
-        width = max(self.outer_size.width - 2, 1)  # of the text, without bar and scrollbar
+        """Wrap the text again, and scroll to the word under the cursor."""
+        width = max(self.outer_size.width - 2, 1)  # without bar and scrollbar
         self._lines = self._text.wrap(width)
         # a word that spans several lines gets the last one
         self._line_of_word = {
@@ -79,7 +78,7 @@ class WordsText(ScrollView):
         self.move_to(self.cursor)
 
     def render_line(self, y: int) -> Strip:
-        """Below the last line of the text, the strip is blank."""
+        """Draw blank strips below the text."""
         base = self.visual_style
         number = y + self.scroll_offset.y
         line = self._lines[number] if number < len(self._lines) else Content()
@@ -93,12 +92,12 @@ class WordsText(ScrollView):
 
 
 def _word_of(span: Span) -> int:
-    """Return the index of the word that a span has; -1, which no cursor has, for other spans."""
+    """Return the word of a span; -1, which no cursor has, for other spans."""
     return span.style.meta.get("word", -1) if isinstance(span.style, Style) else -1
 
 
 class ProbabilitiesDialog(ListDialog):
-    """Text with marked words, and the alternatives to one of them; returns a `TakenWord`."""
+    """Marked words, and the alternatives to one; returns a `TakenWord`."""
 
     AUTO_FOCUS = ""
     GROWS = "WordsText"
@@ -150,14 +149,14 @@ class ProbabilitiesDialog(ListDialog):
         return [*hints, unsure] if any(map(_is_unsure, self._words)) else hints
 
     def action_move_word(self, step: int) -> None:
-        """Move the cursor forward by `step` words, or back if negative; it stops at both ends."""
+        """Move the cursor by `step` words; it stops at both ends."""
         self._text.move_to(min(max(self._text.cursor + step, 0), len(self._words) - 1))
         self.draw()
 
     def action_next_unsure(self, step: int) -> None:
-        """Move the cursor to the next word of which the model was unsure (`step` 1), or back (-1).
+        """Move to the next word of which the model was unsure (`step` 1), or back (-1).
 
-        Without such a word in this direction, the cursor stays.
+        Without one, the cursor stays.
         """
         end = len(self._words) if step > 0 else -1
         for index in range(self._text.cursor + step, end, step):
@@ -172,10 +171,10 @@ class ProbabilitiesDialog(ListDialog):
 
 
 def _marked_text(answer: AnswerTokens) -> Content:
-    """Return the thought and the text of an answer, with marks where the model was unsure.
+    """Mark where the model was unsure, in thought and text.
 
-    Text before and behind the words has no probabilities and is muted. If the place of the words in
-    the text is unknown, only the words are shown.
+    Text before and behind the words has no probabilities and is muted. If their place in the text
+    is unknown, only the words are shown.
     """
     message = answer.answer
     thought = _marked_part(answer, message.reasoning, answer.thought_start, is_thought=True)
@@ -199,10 +198,10 @@ def _marked_part(
 
 def _marked_word(index: int, word: TokenProbabilities) -> Content:
     """The first span has the mark, the second the index by which `WordsText` finds the word."""
-    # the text of half a character is empty: it came with a later token
+    # half a character is "": it came with a later token
     text = safe_text(word.text or word.token).replace("\t", "    ")
     text = text.replace("\n", " \n")  # the cursor is seen on the blank
-    if not cell_len(text[:1]):  # an accent, for example, would be drawn on the word before
+    if not cell_len(text[:1]):  # an accent would be drawn on the word before
         text = GAP + text
     mark = "underline" if _is_unsure(word) else ""
     if probability(word.logprob) < _GUESSED:
@@ -219,10 +218,10 @@ def _is_unsure(word: TokenProbabilities) -> bool:
 def _alternatives(word: TokenProbabilities) -> list[ListRow]:
     """Return a row for each token that can be chosen, the answer's included; likeliest first.
 
-    Other tokens that are parts of characters are left out: they cannot be sent.
+    Others that are parts of characters are left out: they cannot be sent.
     """
     logprobs = {other.token: other.logprob for other in word.top}
-    logprobs[word.token] = word.logprob  # it may be too unlikely to be in `top`
+    logprobs[word.token] = word.logprob  # it may be too unlikely for `top`
     rows: list[ListRow] = []
     for token in sorted(logprobs, key=lambda token: -logprobs[token]):
         is_in_answer = token == word.token
@@ -242,6 +241,6 @@ def _percent(logprob: float) -> str:
 
 
 def _quoted(token: str) -> SafeText:
-    """Return a token in quotation marks, on one line: its blanks, tabs and line breaks are seen."""
+    """Quote it on one line: its blanks, tabs and line breaks are seen."""
     visible = token.replace("\n", "\\n").replace("\t", "\\t")
     return on_one_line(f'"{visible}"')

@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 
 
 class ProgressDialog(Dialog):
-    """Progress of work: Esc closes the dialog, and `with_progress` then stops the work."""
+    """Esc closes the dialog, and `with_progress` then stops the work."""
 
     AUTO_FOCUS = ""
     LEAVE = "stop"
@@ -38,17 +38,16 @@ async def with_progress(
     title: str,
     work: Callable[[Callable[[str], None]], Coroutine[Any, Any, _T]],
 ) -> _T | None:
-    """Run work and return its result; return None if Esc stops it.
+    """Run work and return its result, or None if Esc stops it.
 
-    The work gets a function that shows words about its progress in a dialog. The dialog opens with
-    the first words, so short work that reports none has no dialog.
+    The work gets a function that shows words in a dialog, which opens with the first ones: short
+    work has none.
     """
     dialog = ProgressDialog(title)
 
     def report(words: str) -> None:
         if not dialog.is_attached:
-            # Esc stops the work; if the dialog is closed since the work has ended, to cancel it has
-            # no effect
+            # Esc stops the work; if it has ended, cancelling has no effect
             ui.open_dialog(dialog, lambda _: task.cancel())
         dialog.show_progress(words)
 
@@ -56,7 +55,7 @@ async def with_progress(
     try:
         await asyncio.wait([task])  # does not raise if Esc cancels the task
     finally:
-        task.cancel()  # only has an effect if this function was cancelled itself
+        task.cancel()  # only if this function was cancelled itself
         if dialog.is_attached:
             dialog.dismiss()
     return None if task.cancelled() else task.result()

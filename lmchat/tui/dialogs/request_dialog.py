@@ -21,7 +21,7 @@ class RequestDialog(TextDialog):
 
     HINTS = (("← →", "text, JSON, curl"), ("y", "copy"), ("o", "pager"), ("↑ ↓", "scroll"))
     BINDINGS: ClassVar[list[BindingType]] = [
-        # `priority`: the focused `VerticalScroll` has bindings of its own for ← and →
+        # the focused `VerticalScroll` has its own ← and →
         Binding("left", "change(-1)", priority=True),
         Binding("right", "change(1)", priority=True),
         ("o", "open_pager"),
@@ -36,8 +36,7 @@ class RequestDialog(TextDialog):
     ) -> None:
         """`template_text` is the text behind the server's chat template, or why it is missing.
 
-        `form` is one of `FORMS`, to begin with. If empty, it is the text, or JSON if the server
-        cannot return the text.
+        `form` is one of `FORMS`, to begin with; "": the text, or JSON without it.
         """
         super().__init__("Next request")
         self._template_text = template_text
@@ -52,7 +51,7 @@ class RequestDialog(TextDialog):
         self.call_after_refresh(self._show_form)
 
     def _show_form(self) -> None:
-        """Show the chosen form from its beginning, with its name and its size in the title."""
+        """Show the chosen form from its beginning, with its name and size."""
         size = units.size_text(len(self._prepared.body), is_exact=True)
         match self._form, self._template_text:
             case "json", _:
@@ -67,7 +66,7 @@ class RequestDialog(TextDialog):
         self.query_one(VerticalScroll).scroll_home(animate=False)
 
     def action_change(self, step: int) -> None:
-        """Show the form `step` places after the shown one; the first one follows the last."""
+        """Show the form `step` places after the shown one, in a ring."""
         self._form = FORMS[(FORMS.index(self._form) + step) % len(FORMS)]
         self._show_form()
 
