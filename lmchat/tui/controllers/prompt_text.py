@@ -30,7 +30,7 @@ class _InEditor(Struct):
 
     editor: Editor
     session: OpenSession
-    before: str  # the text in the prompt that the text of the editor replaces
+    before: str  # what the text of the editor replaces
 
 
 class PromptText:
@@ -41,9 +41,9 @@ class PromptText:
         self._workspace = ui.workspace
         self._chat = ui.workspace.chat
         self._drafts = self._chat.drafts
-        self.edited_id = ""  # the earlier message that is being edited
-        self.is_rewriting = False  # that message is an answer
-        self._before_edit = ""  # what was typed before the edit began
+        self.edited_id = ""  # message that is being edited
+        self.is_rewriting = False  # it is an answer
+        self._before_edit = ""  # what was typed before
         self._unedited = ""  # the text with which the edit began
         self._restored = ""  # a draft of earlier runs that only ↑ shows, until it is used
         self._editing: _InEditor | None = None  # what the user's editor has
@@ -54,7 +54,7 @@ class PromptText:
 
     @property
     def typed_prompt(self) -> str:
-        """The text of the next prompt; empty for a command, and while a message is edited."""
+        """The text of the next prompt; "" for a command, and while a message is edited."""
         return "" if self.edited_id or self._input.typed_command else self._input.full_text
 
     @property
@@ -71,10 +71,10 @@ class PromptText:
     async def load_history(self) -> None:
         """Read what earlier runs have left: prompts, which ↑ brings back, and drafts.
 
-        Drafts of no saved session are shown if the session is new and nothing is typed; otherwise ↑
+        Drafts of no saved session are shown if the session is new and nothing is typed; else ↑
         brings them back, too.
         """
-        # the prompt with which lmchat asks for a summary was not typed
+        # lmchat's prompt for a summary was not typed
         compact_prompt = self._chat.turn_options.compact_prompt
         # newest first
         earlier = [
@@ -113,7 +113,7 @@ class PromptText:
 
     @property
     def _changed_text(self) -> str:
-        """The text in the input; empty if it is still the text with which an edit began."""
+        """Return "" for the text with which an edit began."""
         text = self._input.full_text
         return "" if text == self._unedited else text
 
@@ -128,7 +128,7 @@ class PromptText:
         self._before_edit = joined_prompts(self._before_edit, self._changed_text)
         self.edited_id = message.message_id
         self.is_rewriting = message.role is Role.ASSISTANT
-        self._input.runs_commands = False  # the text may begin with `!` without being a command
+        self._input.runs_commands = False  # it may begin with `!` without being a command
         self._input.put(draft_of(message.text, message.files))
         self._unedited = self._input.full_text
         self._input.focus()
@@ -168,11 +168,10 @@ class PromptText:
     ) -> None:
         """Put stored files into the prompt in which they were named.
 
-        `lines` represent them there, each with its line break. If another edit has begun since,
-        they are put into the text that comes back after it; if their edit has ended, they are not
-        attached.
+        `lines` represent them there, each with its line break. If another edit has begun, they go
+        into the text that comes back after it; if their edit has ended, they are not attached.
         """
-        # compared by id: a session that was left and is shown again may have been read again
+        # by id: a session that is shown again may have been read again
         if session.session_id != self._chat.shown.session_id:
             draft = with_files(self._drafts.text(session.session_id), lines, typed, name)
             self._drafts.change(session.session_id, draft)
@@ -180,7 +179,7 @@ class PromptText:
             self._ui.notify("A file was not attached, as the edit in which you named it has ended.")
         elif edited_id != self.edited_id:
             self._before_edit = with_files(self._before_edit, lines, typed, name)
-            self.keep_draft()  # otherwise, only a change of the input keeps it
+            self.keep_draft()  # else only a change of the input keeps it
         elif self._editing is not None:
             self._input.put_before_typed("".join(lines))
         else:
@@ -189,9 +188,9 @@ class PromptText:
     def put_before_typed(self, session: OpenSession, *prompts: str) -> None:
         """Return unsent prompts to their session, in front of what is typed there.
 
-        During an edit, they are put before the text that comes back after it: Enter must not send
-        them with the edited text. Those of a session without messages, to which the user cannot go
-        back, go to the new session.
+        During an edit, they go before the text that comes back after it: Enter must not send them
+        with the edited text. Those of a session without messages, to which the user cannot go back,
+        go to the new one.
         """
         shown = self._chat.shown
         if session is not shown and not session.messages:
@@ -203,7 +202,7 @@ class PromptText:
             self._drafts.change(session.session_id, draft)
         elif self.edited_id:
             self._before_edit = joined_prompts(*prompts, self._before_edit)
-            self.keep_draft()  # otherwise, only a change of the input keeps it
+            self.keep_draft()  # else only a change of the input keeps it
         else:
             self._input.put_before_typed(joined_prompts(*prompts))
 
@@ -218,7 +217,7 @@ class PromptText:
         try:
             await editor.run()
         finally:
-            # when cancelled, lmchat ends, and has taken the text already
+            # when cancelled, lmchat ends, and has taken the text
             self._put_edited(editor.saved_text)
             self._editing = None
 
@@ -229,11 +228,11 @@ class PromptText:
             self._put_edited(self._editing.editor.saved_text)
 
     def _put_edited(self, text: str) -> None:
-        """Put the text of the editor into the prompt, in place of that with which it began.
+        """Put the text of the editor in place of that with which it began.
 
         What has come since stays in front of it. A line with the mark of an attached file keeps its
-        mark only if it was in the prompt before: the editor may bring such a line from another
-        text, and it would attach a file unseen.
+        mark only if it was in the prompt: the editor may bring such a line from another text, and
+        it would attach a file unseen.
         """
         editing = self._editing
         if editing is None or text == editing.before:

@@ -1,7 +1,7 @@
-"""Search for a server: the loop, the decision about what was found, and the welcome page.
+"""Search for a server: the loop, the decision about what was found, and the welcome screen.
 
-A server that is ready, with a model, is used at once. Otherwise the welcome page opens, called the
-page here. Questions about what a server lacks are asked only after Enter on its row.
+A server that is ready, with a model, is used at once. Otherwise the welcome screen opens, called
+the page here. Questions about what a server lacks come only after Enter on its row.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.welcome.server_rows import ServerRow
 from lmchat.tui.welcome.welcome_screen import WelcomeFacts, WelcomeScreen
 
-_LOADING_PAUSE_S = 1.0  # between two checks of a server that loads its model
+_LOADING_PAUSE_S = 1.0  # between checks of a server that loads its model
 _NO_MODELS = "No model was found yet. Choose one of the rows."
 
 
@@ -49,8 +49,8 @@ class ServerSearch:
         self._starts = ServerStarts(ui, model_switch, self._draw_page)
         self._page: WelcomeScreen | None = None  # while it is open, also below a dialog
         self._search_wanted = asyncio.Event()  # ends the pause between two searches
-        self._searched_at_s: float | None = None  # end of the last search; None before the first
-        # whether the page stays closed: the user has left it, or wants to read a resumed session
+        self._searched_at_s: float | None = None  # end of the last search
+        # it stays closed: the user has left it, or wants to read a resumed session
         self._has_left_page = bool(ui.workspace.resume_id)
 
     # The search
@@ -63,7 +63,7 @@ class ServerSearch:
         self._search_wanted.set()
 
     def check_now(self) -> None:
-        """Check the server in use at once, and search if there is no model or the page is open."""
+        """Check the server in use at once; search if there is no model or the page is open."""
         self._workspace.backend.forget_lists()
         self.search_soon()  # `_search` decides whether to search
         self._workspace.monitor.check_now()
@@ -77,7 +77,7 @@ class ServerSearch:
             self._ui.show_changes()
 
     async def _search(self) -> None:
-        """Search, with pauses, while there is no model or the welcome page is open."""
+        """Search, with pauses, while there is no model or the page is open."""
         if self._workspace.is_local:
             await self._starts.start_engine()
         while True:
@@ -120,15 +120,15 @@ class ServerSearch:
         return choose_on_server(server, model=workspace.settings.model, state=workspace.state)
 
     def _use_or_show_page(self, found: Choice) -> None:
-        """Use the server that was found if nothing is missing; otherwise show the welcome page.
+        """Use the server that was found if nothing is missing; else show the page.
 
-        A server of which no model is chosen, or which has none, becomes the target without a model:
-        health checks then use it, and so do the model picker and the panel.
+        A server without a chosen model, or any, becomes the target without a model: health checks
+        then use it, and so do the model picker and the panel.
         """
         target, current = found.target, self._workspace.chat.turn_options.target
         if found.is_complete and target is not None:
-            # It may be in use already: each search finds it again while it loads its model, and the
-            # user can choose its row on the page.
+            # It may be in use: each search finds it again while it loads its model, and the user
+            # can choose its row.
             if target != current:
                 self._model_switch.use(target)
             self.close_page()
@@ -140,7 +140,7 @@ class ServerSearch:
     def _use_result(self, server: ServerStatus | None) -> None:
         """Use a server that the user has chosen, or ask for what it lacks.
 
-        It may lack the permission for its host, an API key, or a model, perhaps an unlisted one. If
+        That may be the permission for its host, an API key, or a model, perhaps an unlisted one. If
         it cannot be used, search at once, as it may have changed.
         """
         if server is None:
@@ -188,7 +188,7 @@ class ServerSearch:
         result = await self._try_server(endpoint)  # may ask the user about the host
         if not isinstance(result, str):
             self._use_result(result)
-        elif result:  # why it cannot be used; empty if the user did not allow the host
+        elif result:  # why it cannot be used; "" if the user did not allow the host
             self._ui.warn(result)
             self.search_soon()
 
@@ -196,8 +196,8 @@ class ServerSearch:
         """Check a server, after asking whether its host is allowed if that is another machine.
 
         Return the server if it is usable and has models, or if it wants an API key or the name of a
-        model, for which the caller asks. Otherwise return why it cannot be used; "" if the user
-        does not allow its host. A `key` with which the server can be used is saved.
+        model, for which the caller asks. Else return why it cannot be used; "" if the user does not
+        allow its host. A `key` with which the server can be used is saved.
         """
         backend = self._workspace.backend
         try:
@@ -218,7 +218,7 @@ class ServerSearch:
         if key and (server.state.is_usable or server.takes_any_name):
             await self._keep_key(endpoint, key)
         if server.is_model_server or server.takes_any_name:
-            self._workspace.finder.add(endpoint)  # searches ask it, too, from now on
+            self._workspace.finder.add(endpoint)  # searches ask it from now on
         is_usable = server.state.is_usable and (server.has_model or bool(key))
         if is_usable or server.state is ServerState.NEEDS_KEY or server.takes_any_name:
             return server
@@ -277,7 +277,7 @@ class ServerSearch:
     async def _use_engine(self, name: str) -> None:
         """Start the engine, and close the page if it serves the model.
 
-        Then search at once, so that a page that stays open shows the engine as it is now.
+        Then search, so that an open page shows the engine as it is now.
         """
         if await self._starts.start_engine(name):
             self.close_page()
@@ -288,7 +288,7 @@ class ServerSearch:
             self._start_engine(file.name)
 
     async def _start_program(self, start: ServerStart) -> None:
-        """Start a server with its program, and use it, unless the user has left the page by then.
+        """Start a server with its program, and use it, unless the user has left the page.
 
         Such a user may have chosen another model: then only the search may use the server.
         """
@@ -301,19 +301,19 @@ class ServerSearch:
         self.search_soon()
 
     def _show_page(self) -> None:
-        """Show the servers on the welcome page; if it is closed and may be opened, open it first.
+        """Show the servers on the page; if it is closed and may be opened, open it first.
 
-        It is not opened over a dialog, after the user has left it, or while the user writes a
-        prompt or reads a session with messages: it would get the next keys.
+        Not over a dialog, after the user has left it, or while the user writes a prompt or reads
+        messages: it would get the next keys.
         """
         is_writing = self._ui.widgets.prompt_input.is_being_written
         is_reading = bool(self._workspace.chat.shown.messages)
         is_unwanted = is_writing or is_reading or self._has_left_page
         if self._page is None and self._ui.app.screen is self._ui.screen and not is_unwanted:
             self._mount_page()
-            # only the page shows what is installed; once this is read, the page is drawn again
+            # only the page shows what is installed; then it is drawn again
             self._starts.read_installed()
-        self._draw_page()  # an open page shows the new servers; without one, this does nothing
+        self._draw_page()  # without a page, this does nothing
 
     def open_welcome_page(self) -> None:
         if self._page is None:
@@ -325,14 +325,14 @@ class ServerSearch:
         self._page = WelcomeScreen(self._workspace.clock)
         self._ui.open_dialog(self._page, self._forget_page)
 
-    def _forget_page(self, _: None) -> None:  # the page returns no value when it is closed
+    def _forget_page(self, _: None) -> None:  # it returns no value
         self._page = None
 
     def _draw_page(self) -> None:
         if self._page is None:
             return
         problem = self._starts.problem
-        named = self._workspace.settings.model  # the model that the user wants, if any
+        named = self._workspace.settings.model  # the model that the user wants
         choices = self._workspace.chat.turn_options
         lacks_model = choices.target is not None and not choices.target.model_id
         if not problem and named and lacks_model and not choices.is_loading:
@@ -351,16 +351,16 @@ class ServerSearch:
         )
 
     def close_page(self) -> None:
-        """If a dialog covers the page, it is closed as soon as that is left."""
+        """Close the page, below a dialog as soon as that is left."""
         if self._page is not None:
             self._page.leave()
 
     def leave_page(self, typed: events.Key | events.Paste | None = None) -> None:
-        """Close the welcome page, so that the chat is shown.
+        """Close the page, so that the chat is shown.
 
-        `typed` is a key or a paste that was meant for the prompt, which gets it. A user who types
-        has not decided against the page: once the prompt is sent or deleted, the next search opens
-        it again. Without `typed`, the user does not want to see the page: it stays closed.
+        `typed` is a key or a paste for the prompt. A user who types has not decided against the
+        page: once the prompt is sent or deleted, the next search opens it again. Without `typed`,
+        it stays closed.
         """
         if typed is not None:
             hand_over(typed, self._ui.widgets.prompt_input)

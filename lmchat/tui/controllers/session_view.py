@@ -20,9 +20,9 @@ from lmchat.tui.screen_services import ScreenServices, Work
 
 _LOAD_OLDER_AFTER_S = 0.1
 """From the first paint of a long session to the reading of its older messages: keys come first."""
-_SWITCH = "open"  # group of the workers that show another session
+_SWITCH = "open"  # of the workers that show another session
 _MARK_AFTER_S = 0.3
-"""From a key to the search for messages that would be left out: it reads the whole session."""
+"""From a key to the search for messages that would be left out, which reads the whole session."""
 
 
 class SessionView:
@@ -40,7 +40,7 @@ class SessionView:
         self._store = ui.workspace.store
         self._status = status
         self._prompt_text = prompt_text
-        # the texts of `Bookmark`s; an empty one is the end of the log
+        # texts of `Bookmark`s; "" is the end of the log
         self.bookmarks = SessionTexts(self._store.bookmark, self._store.save_bookmark)
         self._mark_timer: Timer | None = None  # runs from a key until `mark_left_out`
 
@@ -66,7 +66,7 @@ class SessionView:
         self._log.show(
             session.shown_messages,
             has_all_messages=session.has_all_messages,
-            # if the last answer still streams, but no turn runs here, another lmchat writes it
+            # an answer that streams without a turn here is of another lmchat
             is_ours=session.is_running,
         )
         if not session.has_all_messages:
@@ -89,14 +89,13 @@ class SessionView:
         plan = self._chat.context_window.plan(self._chat.shown, draft)
         count = 0 if plan is None else plan.left_out  # of messages
         messages = () if plan is None else plan.messages
-        # The mark is at the first message behind those that are left out. That is never the system
-        # prompt, which is sent in any case.
+        # at the first message behind them: never the system prompt, which is always sent
         sent_ids = (message.message_id for message in messages if message.role is not Role.SYSTEM)
         first_sent_id = next(sent_ids, None)
         self._log.mark_left_out(count, first_sent_id)
 
     def mark_left_out_soon(self) -> None:
-        """Call `mark_left_out` in `_MARK_AFTER_S`, once for all keys typed until then."""
+        """Call `mark_left_out` in `_MARK_AFTER_S`, once for all keys until then."""
         if self._mark_timer is None:
             self._mark_timer = self._ui.begin_later(_MARK_AFTER_S, self.mark_left_out)
 
@@ -125,14 +124,14 @@ class SessionView:
     def focus_card(self) -> None:
         """Show the card that asks about a tool call, if there is one, and focus it.
 
-        The focus moves only from an empty prompt, and only while the log follows the answer.
-        Otherwise the user is typing, or reading farther up.
+        Only from an empty prompt, and while the log follows the answer. Otherwise the user is
+        typing, or reading farther up.
         """
         self.show_calls()
         prompt_input = self._ui.widgets.prompt_input
         is_in_prompt = self._ui.screen.focused is prompt_input
         if is_in_prompt and not prompt_input.text and self._log.viewport.is_following:
-            # without a card, its id is empty, and this does nothing
+            # without a card, its id is "", and this does nothing
             self._log.go_to_message(self._log.calls.card_id)
 
     # Changing the session
@@ -148,8 +147,7 @@ class SessionView:
             self.switch_to_new()
             self._prompt_text.show_draft()
         else:
-            # Another lmchat may have begun sessions. By itself, the list is read again only when
-            # another session is shown.
+            # another lmchat may have begun sessions
             self._ui.screen.post_message(ReadSessions())
         self._ui.show_action("new session")
         self._ui.widgets.prompt_input.focus()
@@ -189,12 +187,12 @@ class SessionView:
     ) -> None:
         """Show another session. It is read first; if that fails, the shown session stays.
 
-        With a message, the path to it becomes the chosen one of its session, also on the disk,
-        which raises `RequestInvalid` while a turn may add messages to the chosen path. Otherwise
-        the place is shown where the user left the session. With `takes_queue`, prompts that wait in
-        the session shown now move into the other one.
+        With a message, the path to it becomes the chosen one, also on the disk, which raises
+        `RequestInvalid` while a turn may add messages to the chosen path. Else the place is shown
+        where the user left the session. With `takes_queue`, prompts that wait in the session shown
+        now move into the other one.
         """
-        # read all that is needed; nothing is changed yet
+        # read all first; nothing is changed yet
         await self._chat.drafts.load(session_id)
         bookmark: Bookmark | None = None
         if message_id:
@@ -216,12 +214,12 @@ class SessionView:
         self.redraw()
         self._ui.widgets.prompt_input.focus()
 
-        # the place in the log, which `redraw` has scrolled to its end
+        # `redraw` has scrolled to the end
         if bookmark is not None:
             self._log.go_to_bookmark(bookmark)
         self.focus_card()
         if message_id:
-            # the prompt keeps the focus: a letter that is typed must not run a command
+            # the prompt keeps the focus: a typed letter must not run a command
             self._log.go_to_message(message_id, takes_focus=False)
         if words:
             self._ui.widgets.find_bar.close()

@@ -25,13 +25,13 @@ from lmchat.tui.widgets.telemetry_rows import (
     server_sign,
 )
 
-_TICK_S = 1 / 3  # between two updates while stats change; faster ones are hard to read
+_TICK_S = 1 / 3  # between updates while stats change; faster ones are hard to read
 _REDUCED_MOTION_TICK_S = 1.0
-_SHOWN_S = 31  # whole seconds in the curve of the telemetry panel
+_SHOWN_S = 31  # whole seconds in the curve of the panel
 
 
 class Speedometer:
-    """Counter of tokens by second of the monotonic clock, for the curve of the telemetry panel."""
+    """Counts tokens by second of the monotonic clock, for the curve of the panel."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
@@ -68,7 +68,7 @@ class StatusDisplay:
         self._workspace = ui.workspace
         self._chat = ui.workspace.chat
         self.speedometer = Speedometer()
-        self._shown_store_notice = ""  # the notice that was shown last
+        self._shown_store_notice = ""  # that was shown last
         has_reduced_motion = self._workspace.settings.ui.reduced_motion
         tick_s = _REDUCED_MOTION_TICK_S if has_reduced_motion else _TICK_S
         # `refresh` resumes it while stats change
@@ -76,11 +76,11 @@ class StatusDisplay:
 
     @property
     def health(self) -> ServerHealth:
-        """Health of the server in use, as monitor and running turn know it."""
+        """As monitor and running turn know it."""
         return health_in_turn(self._workspace.monitor.health, self._chat.shown.stats)
 
     def tick(self) -> None:
-        """While text flows, stats are updated with its next frame."""
+        """Update stats; while text flows, with its next frame."""
         if not self._ui.widgets.log.inflow.show_with_frame(self._show_stats):
             self._show_stats_of_answer()
             self._ui.show_changes()  # has `refresh` called, and running tool calls shown
@@ -95,7 +95,7 @@ class StatusDisplay:
         if stats is not None and stats.is_running:
             hint = ""
             if shown.turn is not None and shown.turn.can_answer_now:
-                # the key that ends a thought, and what it does
+                # that ends a thought, and what it does
                 hint = f"{self._ui.key_name('now')} {BY_ID['now'].label}"
             # a copy: the turn changes its stats in place
             self._ui.widgets.log.show_stats(replace(stats), self._workspace.clock(), hint)
@@ -103,10 +103,10 @@ class StatusDisplay:
     def refresh(self) -> None:
         """Show panel and status line, and a new notice of the store.
 
-        The timer is resumed while stats change without a key, and otherwise paused.
+        The timer runs while stats change without a key.
         """
         workspace = self._workspace
-        # of the file, in a temporary chat too; any reading may find damage, and replace it
+        # of the file, in a temporary chat too; any reading may find damage
         notice = workspace.stats_store.database.notice
         if notice != self._shown_store_notice:
             self._shown_store_notice = notice
@@ -163,7 +163,7 @@ class StatusDisplay:
         )
 
     def _speeds(self, now_s: float) -> tuple[float, ...]:
-        """Return the tokens of each of the last seconds; after a turn, those of its last ones."""
+        """Of each of the last seconds; after a turn, of its last ones."""
         stats = self._chat.shown.stats
         return self.speedometer.values(
             now_s if stats is None or stats.ended_s is None else stats.ended_s
@@ -172,7 +172,7 @@ class StatusDisplay:
     # The status line
 
     def show_line(self) -> None:
-        """Show state, model and server in the prompt's last row, and figures at its right.
+        """Show state, model and server in the prompt's last row, and stats at its right.
 
         A command counts as an empty draft.
         """
@@ -189,7 +189,7 @@ class StatusDisplay:
             empty_window = f"{units.window(use.limit)} window"
         stats = shown.stats
         saving = "! not saved" if self._chat.save_queue.warning else ""
-        if self._workspace.is_temporary:  # a temporary chat, which is never saved
+        if self._workspace.is_temporary:  # never saved
             saving = "temporary"
         is_running = stats is not None and stats.is_running
         widgets.prompt_area.status.line = StatusLine(
@@ -206,7 +206,7 @@ class StatusDisplay:
         )
 
     def _state(self) -> str:
-        """Return the state of the server in a word or two; empty if it is ready."""
+        """In a word or two; "" if it is ready."""
         target, status = self._chat.turn_options.target, self.health.status
         if target is None:
             state = self._workspace.chat_state
@@ -229,7 +229,7 @@ class StatusDisplay:
         return f"{sign}{safe_line(target.model_id)}"
 
     def _greeting(self) -> tuple[tuple[str, str], ...]:
-        """Return what an empty chat says: whether it can begin, and else the next step."""
+        """Say in an empty chat whether it can begin, and else the next step."""
         target = self._chat.turn_options.target
         state = self._workspace.chat_state
         keys = self._workspace.settings.keys
@@ -252,8 +252,8 @@ class StatusDisplay:
     def _progress(self, target: Target) -> str:
         """Return how much of a model is loaded, as ` 40 %`, or how long it has loaded, as ` 12 s`.
 
-        For a load that lmchat did not begin, the time is counted from the first check that found
-        the server in its present state.
+        For a load that lmchat did not begin, the time counts from the first check that found the
+        server in its present state.
         """
         load = self._workspace.backend.model_lists.load_of(target.model)
         if load is not None and load.fraction:

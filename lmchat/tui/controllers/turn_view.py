@@ -43,10 +43,10 @@ from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.screen_services import ScreenServices
 
 _LONG_ANSWER_S = 10.0
-"""Time of an answer after which its end is notified, if the terminal has no focus."""
+"""The end of a longer answer is notified, if the terminal has no focus."""
 _LONG_NOTICE_S = 12.0
 """How long a notice stays that comes once, such as that a server does not accept an option."""
-_MAX_NOTE = 300  # characters of this notice, which may quote the server
+_MAX_NOTE = 300  # of this notice, which may quote the server
 _MAX_NAME = 80  # of a tool, or of a title
 _MAX_REASON = 60  # of a retry
 _WAITS_FOR_SERVER = (
@@ -61,7 +61,7 @@ _ENDED_WORDS = {
     AnswerState.STREAMING: "streaming",
 }
 _UNLOADED_STATES = (LoadState.ASLEEP, LoadState.NOT_LOADED)
-"""States of a model that its server loads with the next request."""
+"""Its server loads the model with the next request."""
 
 
 class TurnView(TurnListener):
@@ -86,9 +86,9 @@ class TurnView(TurnListener):
             now_key=ui.key_name("now"),
         )
         self._stuck_words = ""  # as they were shown last
-        self._failed_turn: object = self  # the last one with an event that could not be shown
+        self._failed_turn: object = self  # the last with an event that could not be shown
         self._decisions: dict[str, asyncio.Future[Decision]] = {}
-        """Futures on which turns wait for decisions, by the ids of the messages of the calls."""
+        """Turns wait on these, by the ids of the messages of the calls."""
         self._chat.reporter.listener = self
 
     # What the user wants
@@ -99,7 +99,7 @@ class TurnView(TurnListener):
         if self._prompt_text.edited_id:
             self._submit_edit(session, text, self._prompt_text.edited_id)
             return
-        # now, not when a queued prompt is sent later: the user may then be reading farther up
+        # now, not when a queued prompt is sent: the user may then be reading farther up
         self._log.scroll_end()
         if not self._attempt(partial(self._chat.send, session, Prompt.of(text))):
             self._prompt_text.put_before_typed(session, text)
@@ -121,8 +121,8 @@ class TurnView(TurnListener):
     def run_turn(self, begin_turn: Callable[[], None]) -> None:
         """Begin a turn without a new prompt.
 
-        The prompt then gets the focus: on the message, the letters of the next prompt would be
-        commands, such as `d`.
+        The prompt gets the focus: on the message, the letters of the next prompt would be commands,
+        such as `d`.
         """
         if self._attempt(begin_turn):
             self._ui.screen.set_focus(self._ui.widgets.prompt_input)
@@ -144,7 +144,7 @@ class TurnView(TurnListener):
             self._ui.show_action("answer now")
 
     def _attempt(self, begin_turn: Callable[[], object]) -> bool:
-        """Return whether a turn has begun or was queued; the error of a refusal is shown.
+        """Return whether a turn has begun or was queued; show the error of a refusal.
 
         Errors of a turn that has begun come with `TurnEnded`. While lmchat quits, nothing is
         called.
@@ -167,9 +167,9 @@ class TurnView(TurnListener):
             self._prompt_text.put_before_typed(session, session.dequeue_last())
 
     def take_back(self) -> bool:
-        """Move the newest queued prompt back into the prompt field, for Esc, and return True.
+        """Move the newest queued prompt back into the prompt field, for Esc.
 
-        If it waits for the end of the running answer, it stays: Esc stops that answer.
+        One that waits for the end of the running answer stays: Esc stops that answer.
         """
         if not self._chat.shown.is_waiting:
             return False
@@ -186,8 +186,8 @@ class TurnView(TurnListener):
     def _leave_card(self) -> None:
         """Focus the prompt after a decision, or the end of the turn.
 
-        The log was scrolled up to the card if other calls are below it. It follows its end again
-        now, unless the user has scrolled away.
+        The log was scrolled up to the card if other calls are below it. It follows its end again,
+        unless the user has scrolled away.
         """
         self._ui.screen.set_focus(self._ui.widgets.prompt_input)
         if self._log.calls.was_following:
@@ -202,7 +202,7 @@ class TurnView(TurnListener):
         decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self._decisions[question.message.message_id] = decision
         self._ui.show_action("waiting for you")
-        if question.note:  # why it is asked again about a tool that was always allowed
+        if question.note:  # why it is asked again about an always allowed tool
             self._ui.notify(question.note)
         if session is self._chat.shown:
             self._session_view.focus_card()
@@ -231,7 +231,7 @@ class TurnView(TurnListener):
             text = "The model gets your reason. Leave it empty to give none."
             dialog = AskDialog(title, text=text, verb="refuse", may_be_empty=True)
             reason = await self._ui.ask(dialog)
-        # a turn that was stopped while the dialog was open does not wait for this any more
+        # a turn stopped while the dialog was open does not wait any more
         waiting = self._decisions.get(question.message.message_id)
         if reason is None or waiting is None or waiting.done():
             return
@@ -285,9 +285,9 @@ class TurnView(TurnListener):
             case MessageEnded(message) if is_shown and message.role is Role.TOOL:
                 self._log.replace(message)
             case MessageEnded(message) if is_shown:
-                # an answer with tool calls, each of which follows as a message of its own
+                # each of its tool calls follows as a message
                 self._log.end_answer(message, has_call_messages=True)
-            case Rethought() if is_shown:  # text that was shown as the answer is reasoning
+            case Rethought() if is_shown:  # text shown as the answer is reasoning
                 self._log.restate(session.shown_messages[-1])
             case RetryScheduled():
                 reason = safe_line(event.reason, limit=_MAX_REASON)
@@ -310,7 +310,7 @@ class TurnView(TurnListener):
 
     def _show_added(self, session: OpenSession, message: ChatMessage) -> None:
         is_shown = session is self._chat.shown
-        # after a `PathChanged`, `show_messages` has shown it already
+        # after a `PathChanged`, `show_messages` has shown it
         if is_shown and self._log.document.index_of(message.message_id) is None:
             self._log.append(message)
         if message.role is Role.TOOL:  # such a message has one call
@@ -362,7 +362,7 @@ class TurnView(TurnListener):
                 self._log.end_answer(ended.answer)
             self._session_view.mark_left_out()
             self._session_view.show_queue()
-        # the rest is also for a session that is not shown
+        # also for a session that is not shown
         if ended.is_summary and ended.answer is not None:
             self._ui.show_action("compacted")
             self._ui.notify(
@@ -371,8 +371,8 @@ class TurnView(TurnListener):
         else:
             self._ui.show_action(_ENDED_WORDS[ended.state])
 
-        # check the server at once: after a failure it may be gone, and if the last check has found
-        # the model not loaded, this turn has loaded it
+        # check the server at once: after a failure it may be gone, or this turn has loaded the
+        # model
         model = monitor.health.model
         was_unloaded = model is not None and model.state in _UNLOADED_STATES
         if ended.has_failed or was_unloaded:
