@@ -1,5 +1,4 @@
 """HTTP surface of `lmchat serve`: one address for all model servers, in the shape of OpenAI's API.
 
-`app.ServeApp` checks who asks, and passes requests on through the `ServerClient`. The routes
-without `/v1` are for older programs, which know only these.
+`app.ServeApp` checks who asks, and passes requests on through the `ServerClient`.
 """

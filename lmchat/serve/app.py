@@ -1,7 +1,8 @@
 """The ASGI application of `lmchat serve`: who may use it, its routes, and passing requests on.
 
 The routes below `/v1` are those of OpenAI's and Anthropic's API. A request to a bare route, without
-`/v1`, may name its server (`endpoint`), and the reply for an error is one text.
+`/v1`, may name its server (`endpoint`), and the reply for an error is one text: older programs know
+only these.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ from lmchat.storage.stats_store import StatsStore
 
 API = "/v1"
 _ANSWERED = (CHAT_PATH, "/completions", "/responses", "/messages")
-"""Paths of requests for an answer, which statistics count."""
+"""For an answer, which stats count."""
 _FORWARDED = (
     *_ANSWERED,
     *("/responses/input_tokens", "/messages/count_tokens", "/embeddings", "/rerank"),
@@ -73,17 +74,17 @@ _STATUS_BY_KIND = {
 }
 _OPENAI_CODES = {"auth": "invalid_api_key", "model_missing": "model_not_found"}
 """Codes of OpenAI; other kinds are their own code."""
-_REPORT = "lmchat.report"  # key of the report in the scope of a request
+_REPORT = "lmchat.report"  # in the scope of a request
 _logger = logging.getLogger(__name__)
 
 
 class RequestReport(Struct, kw_only=True):
-    """Facts of one request, without content."""
+    """Of one request, without content."""
 
     program: str  # first word of its `User-Agent`
-    subject: str  # name of its model; of other requests, the path
+    subject: str  # its model; of other requests, the path
     status: int = 0  # of the reply; 0 if none has begun
-    is_sent: bool = False  # the end of the reply, or it is being sent
+    is_sent: bool = False  # the end of the reply, or being sent
     model: ModelInfo | None = None
     state: AnswerState = AnswerState.STREAMING
     stats: AnswerStats | None = None  # of a request that was passed on
@@ -92,7 +93,7 @@ class RequestReport(Struct, kw_only=True):
         self.state, self.stats = state, stats
 
     def note(self, message: Message) -> None:
-        """The end is noted before it is sent, as the program may then hang up.
+        """Note the end before it is sent, as the program may then hang up.
 
         `forward` has to distinguish this from a program that hangs up earlier.
         """
@@ -108,17 +109,17 @@ class ServeApp(Struct, kw_only=True):
     client: ServerClient
     watch: ServerWatch
     settings: Settings
-    state: State  # has the server and models used last, for the choice of the best server
+    state: State  # has the server and models used last
     hosts: frozenset[str]
     """Allowed without a key: in small letters, with and without port."""
-    key: str = ""  # API key that each request needs; empty: none is needed
+    key: str = ""  # that each request needs, if set
     pause_s: float = 60.0  # longest time for which a program takes nothing of its reply
     stats_store: StatsStore
-    on_request: Callable[[RequestReport], None]  # called at the end of each request
+    on_request: Callable[[RequestReport], None]  # at the end of each
     on_remote: Callable[[ModelInfo], None] = lambda _: None
     """Called before each request to a remote model."""
-    log_unexpected: Callable[[Exception], LMChatError]  # logs an error, and returns the one to show
-    # of the client, when this app began, or at the last reset: `/metrics` counts from them
+    log_unexpected: Callable[[Exception], LMChatError]  # returns the error to show
+    # when this app began, or at the last reset: `/metrics` counts from them
     _metrics_at_reset: Metrics = field(default_factory=Metrics)
     _app: Starlette = field(default_factory=Starlette)
 
@@ -140,7 +141,7 @@ class ServeApp(Struct, kw_only=True):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, and report it at the end, also if the program has hung up before."""
+        """Answer a request, and report it at the end, also if the program has hung up."""
         headers = Headers(scope=scope)
         program = next(iter(headers.get("user-agent", "").split()), "")
         report = RequestReport(program=program, subject=scope["path"])
@@ -153,20 +154,20 @@ class ServeApp(Struct, kw_only=True):
         try:
             self._check_access(headers)
             await self._app(scope, receive, send_noted)
-        except LMChatError as error:  # all others are handled inside
+        except LMChatError as error:  # others are handled inside
             await _openai_error(error)(scope, receive, send_noted)
         finally:
             self.on_request(report)
 
     def _check_access(self, headers: Headers) -> None:
-        """Raise `LMChatError` for a request of a web page, or without the API key that is needed.
+        """Raise `LMChatError` for a request of a web page, or without the API key.
 
-        A web page that a browser shows can send requests to this machine. Such a request has the
-        origin of the page, or the name of a host that only pretends to be this machine (DNS
-        rebinding). A request for an image has neither, but the browser says in `Sec-Fetch-Site`
-        that another site asks for it. Other programs send no such header.
+        A web page in a browser can send requests to this machine. Such a request has the origin of
+        the page, or the name of a host that only pretends to be this machine (DNS rebinding). A
+        request for an image has neither, but the browser says in `Sec-Fetch-Site` that another site
+        asks. Other programs send no such header.
         """
-        if self.key:  # of no web page: these do not know it
+        if self.key:  # web pages do not know it
             if not self._has_key(headers):
                 raise LMChatError(
                     "The API key is missing or wrong.",
@@ -192,13 +193,13 @@ class ServeApp(Struct, kw_only=True):
         """Programs for OpenAI and for Anthropic send the key in different headers."""
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         keys = [headers.get("x-api-key", ""), bearer if scheme.lower() == "bearer" else ""]
-        # takes as long for any wrong key, so its time does not help to guess the key
+        # takes as long for any wrong key, so its time does not help to guess
         return any(hmac.compare_digest(key.strip().encode(), self.key.encode()) for key in keys)
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
-        """Return the reply for an error, in the shape of the family of routes that was asked.
+        """Return the reply for an error, in the shape of the routes that were asked.
 
-        For a wrong path and for an unexpected error, it always has the shape of OpenAI's API.
+        For a wrong path and an unexpected error, in that of OpenAI's API.
         """
         if isinstance(error, HTTPException):
             message = "lmchat serve has no such path."
@@ -214,7 +215,7 @@ class ServeApp(Struct, kw_only=True):
         path = request.scope["path"]
         if path.startswith(f"{API}/"):
             return _openai_error(error)
-        # programs of the chat route expect a fixed text where a server has failed
+        # where a server has failed, programs of the chat route expect a fixed text
         return _bare_route_error(error, is_chat=path == CHAT_PATH)
 
     # Models
@@ -230,7 +231,7 @@ class ServeApp(Struct, kw_only=True):
     # The bare routes except the one for chat
 
     async def _list_models_at(self, request: Request) -> Response:
-        """List the models of the server in the query (`endpoint`), or of all servers."""
+        """List the models of the server in the query (`endpoint`), or of all."""
         routes = self.watch.routes
         endpoint = request.query_params.get("endpoint", "")
         server = routes.server(endpoint)
@@ -241,7 +242,7 @@ class ServeApp(Struct, kw_only=True):
         return JSONResponse(list_json(models))
 
     async def _health(self, request: Request) -> Response:
-        """Say whether the server in the query (`endpoint`), or else any server, can answer."""
+        """Say whether the server in the query (`endpoint`), or else any, can answer."""
         servers: tuple[ServerStatus, ...] = ()
         error = None
         try:
@@ -271,7 +272,7 @@ class ServeApp(Struct, kw_only=True):
         return JSONResponse(metrics_json(counted))
 
     async def _reset_metrics(self, _: Request) -> Response:
-        """The counters of all runs on the disk stay."""
+        """Leave the counters of all runs on the disk."""
         self._metrics_at_reset = self.client.metrics()
         return JSONResponse({"message": METRICS_RESET})
 
@@ -280,9 +281,8 @@ class ServeApp(Struct, kw_only=True):
     async def forward(self, request: Request, send: Send) -> None:
         """Pass on a request and its reply; a program that hangs up ends the generation.
 
-        One task passes the reply on, another waits for the hang-up; the first one to end cancels
-        the other. An `LMChatError` is raised only as long as a reply with its status can still be
-        sent.
+        One task passes the reply on, another waits for the hang-up; the first to end cancels the
+        other. An `LMChatError` is raised only as long as a reply with its status can be sent.
         """
         report: RequestReport = request.scope[_REPORT]
         try:
@@ -293,14 +293,14 @@ class ServeApp(Struct, kw_only=True):
         hanging_up = asyncio.create_task(_wait_for_hang_up(request.receive), name="hang-up")
         try:
             await asyncio.wait({answering, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
-            # `receive` also reports a hang-up once the whole reply is sent and nothing is
-            # left to stop. Then `answering` is not cancelled: it has to count the result.
+            # `receive` also reports a hang-up once the whole reply is sent. Then `answering` is not
+            # cancelled: it has to count the result.
             if report.is_sent:
                 await asyncio.wait({answering})
-        finally:  # also if uvicorn cancels this call, when `lmchat serve` ends
+        finally:  # also if uvicorn cancels this, when `lmchat serve` ends
             answering.cancel()
             hanging_up.cancel()
-            # their errors are returned, not raised: the stats are written first
+            # their errors are returned: the stats are written first
             outcome, _ = await asyncio.gather(answering, hanging_up, return_exceptions=True)
 
         model, stats = report.model, report.stats
@@ -317,7 +317,7 @@ class ServeApp(Struct, kw_only=True):
         has_begun = report.status != 0
         if has_begun and isinstance(outcome, LMChatError):
             return  # without the end of the body: uvicorn then closes the connection
-        if isinstance(outcome, Exception):  # the `CancelledError` after a hang-up is no `Exception`
+        if isinstance(outcome, Exception):  # the `CancelledError` after a hang-up is none
             raise outcome
 
     async def _answer(
@@ -339,7 +339,7 @@ class ServeApp(Struct, kw_only=True):
             server = routes.server(str(fields.endpoint))
             if is_unclear(server, name):
                 raise unknown_model_error(name, server.models)
-            # a model that the server does not list is sent to it, too: it says what is wrong
+            # an unlisted model is sent to it, too: the server says what is wrong
             unlisted = product_named(server.product).unlisted_model(server.endpoint, name)
             model = find_model(name, server.models) or unlisted
         else:
@@ -384,7 +384,7 @@ class ServeApp(Struct, kw_only=True):
 
 
 class _ForwardRoute(Struct, frozen=True):
-    """Route that sends its reply itself: Starlette sends what a function returns."""
+    """Sends its reply itself: Starlette sends what a function returns."""
 
     app: ServeApp
 
@@ -393,7 +393,7 @@ class _ForwardRoute(Struct, frozen=True):
 
 
 def _usual_path(path: str) -> str:
-    """Addresses are typed with one slash more, or `/v1` twice.
+    """Drop one slash more, or a second `/v1`, as addresses are typed.
 
     `/v1` may be missing where no bare route has the name.
     """
@@ -419,9 +419,9 @@ def _status_of(error: LMChatError) -> HTTPStatus:
             return HTTPStatus.FORBIDDEN
         case ServerUnavailable(kind="timeout"):
             return HTTPStatus.GATEWAY_TIMEOUT
-        # That lmchat cannot use a server is no fault of the program. So a key that this server
-        # wants is no 401: the program's own key is right. What a server answers to a request that
-        # was passed on is no error here, except in a bare route.
+        # That lmchat cannot use a server is no fault of the program: a key that the server wants is
+        # no 401, as the program's own key is right. What a server answers to a passed on request is
+        # no error here, except in a bare route.
         case NoServerFound() | ServerUnavailable() | ServerRejected():
             return HTTPStatus.SERVICE_UNAVAILABLE
         case _:
@@ -429,7 +429,7 @@ def _status_of(error: LMChatError) -> HTTPStatus:
 
 
 def _openai_error(error: LMChatError, status: int | None = None) -> Response:
-    """`status` follows from the error, if it is not given."""
+    """`status` follows from the error by default."""
     if status is None:
         status = _status_of(error)
     is_server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -443,10 +443,10 @@ def _openai_error(error: LMChatError, status: int | None = None) -> Response:
 
 
 def _bare_route_error(error: LMChatError, *, is_chat: bool) -> Response:
-    """Return the reply of a bare route, in which all failures of servers have the status 500.
+    """All failures of servers have the status 500 in a bare route.
 
-    Programs that use the chat route expect a fixed text for such a failure, so the message is in
-    another field.
+    Programs that use the chat route expect a fixed text for them, so the message is in another
+    field.
     """
     status = _status_of(error)
     document = {"error": error.message}
@@ -458,7 +458,7 @@ def _bare_route_error(error: LMChatError, *, is_chat: bool) -> Response:
 
 
 def _headers_of(error: LMChatError) -> dict[str, str]:
-    """Return the headers that HTTP asks for with the status of an error."""
+    """As HTTP asks for with the status."""
     if isinstance(error, TooManyRequests):
         return {"Retry-After": f"{error.wait_s:.0f}"}
     return {"WWW-Authenticate": "Bearer"} if error.kind == "auth" else {}

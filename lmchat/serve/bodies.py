@@ -17,31 +17,29 @@ from lmchat.servers.products import no_model_selected
 
 _MB = 1e6
 _MAX_NAME_CHARS = 1000
-"""Comparing and showing a longer name of a model would take too long."""
+"""Comparing and showing a longer name would take too long."""
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _ROLES_WITHOUT_TEXT = ("assistant", "tool")
 
 
 class BodyFields(Struct, frozen=True):
-    """Fields of a body that lmchat reads; None for a missing field."""
+    """That lmchat reads; None for a missing field."""
 
-    # of any type, as a program may send anything:
+    # of any type, as sent:
     model: object = None
     messages: object = None
     stream: object = None
-    endpoint: object = None  # address of the server, which only the bare routes know
+    endpoint: object = None  # only the bare routes know it
 
     def model_name(self) -> str:
         """Raises `RequestInvalid` if the name is missing, blank, no text or too long.
 
-        Older scripts look for the first words of these messages, such as "No LM Studio model
-        selected".
+        Older scripts look for the first words, such as "No LM Studio model selected".
         """
         name = self.model
         if name == "":
-            # Old scripts send "" if no model was chosen, and look for the words for LM Studio,
-            # which are those for any OpenAI-compatible server.
+            # old scripts send "" if no model was chosen, and look for the words for LM Studio
             raise RequestInvalid(f"{no_model_selected(OPENAI_COMPATIBLE)}: name a model.")
         if not isinstance(name, str) or not name.strip():
             raise RequestInvalid("Invalid model parameter: the name of a model is needed.")
@@ -78,7 +76,7 @@ class BodyFields(Struct, frozen=True):
 
 
 async def read_body(request: Request, limit_mb: float) -> bytes:
-    """Return the body of a request, without a byte order mark.
+    """Leave out a byte order mark.
 
     Raises `BodyTooLarge` as soon as it exceeds the limit, and `ClientDisconnect`.
     """
@@ -96,21 +94,20 @@ async def read_body(request: Request, limit_mb: float) -> bytes:
 def fields_of(body: bytes) -> BodyFields:
     """Raises `RequestInvalid` for a body that is no JSON object, or names its model twice.
 
-    Servers differ in which of two fields counts, so the request could reach another model than the
-    one chosen here.
+    Servers differ in which of two fields counts, so another model could get the request.
     """
     names, value = _object(body)
-    # servers that are written in Go take `Model` for `model`
+    # servers in Go take `Model` for `model`
     if sum(name.lower() == "model" for name in names) > 1:
         raise RequestInvalid("Invalid model parameter: the request names its model twice.")
     return BodyFields(**{name: value.get(name) for name in BodyFields.__struct_fields__})
 
 
 def with_changes(body: bytes, changes: Mapping[str, object]) -> bytes:
-    """Return a body with the fields in `changes` set, and without `endpoint`, which is for lmchat.
+    """Set fields, and drop `endpoint`, which is for lmchat.
 
-    The values of all other fields stay byte for byte as they are, unless half of a surrogate pair
-    or wrong UTF-8 is among them: U+FFFD takes its place.
+    All other values stay byte for byte, unless half of a surrogate pair or wrong UTF-8 is among
+    them: U+FFFD takes its place.
     """
     try:
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
@@ -126,12 +123,12 @@ def _changed(fields: Mapping[str, object], changes: Mapping[str, object]) -> Jso
 
 
 def _object(body: bytes) -> tuple[list[str], JsonObject]:
-    """Return the names in a JSON object, one that is there twice twice, and the object itself."""
+    """Return the names in a JSON object, a double one twice, and the object."""
     names: list[str] = []
 
     def closed(pairs: list[tuple[str, object]]) -> JsonObject:
         nonlocal names
-        names = [name for name, _ in pairs]  # at last, those of the outermost object
+        names = [name for name, _ in pairs]  # at last, of the outermost object
         return dict(pairs)
 
     try:

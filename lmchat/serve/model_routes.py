@@ -1,4 +1,4 @@
-"""Names of models, and the server to which each leads; they follow servers that appear and go."""
+"""Names of models, and the server to which each leads; they follow servers that come and go."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, find_model, unknown_model_error
 
-PAUSE_S = 3.0  # between two searches for servers; one takes up to 2 s, so a change is seen in 5 s
+PAUSE_S = 3.0  # between two searches of up to 2 s: a change is seen in 5 s
 _logger = logging.getLogger(__name__)
 
 
 class ModelRoutes(Struct, frozen=True):
-    """The models of all servers by their names, from the last search for servers.
+    """The models of all servers by name, from the last search.
 
     A name leads to the first server that has it. `NAME@PRODUCT` leads to the server of a product,
-    `NAME@PRODUCT:PORT` to one of several of the product, and `NAME@PRODUCT:HOST:PORT` to one of
-    those with the same port.
+    `NAME@PRODUCT:PORT` to one of several, `NAME@PRODUCT:HOST:PORT` to one of those with the same
+    port.
     """
 
     servers: tuple[ServerStatus, ...] = ()  # usable or not, best first
     aliases: Mapping[str, ModelInfo] = field(default_factory=dict)
-    """All models of the usable servers, by their names with `@`; those of the best server first.
+    """All models of usable servers, by names with `@`; the best server's first.
 
     Remote models are behind all others.
     """
@@ -54,9 +54,9 @@ class ModelRoutes(Struct, frozen=True):
         return cls(tuple(servers), dict(remote_last))
 
     def listed(self) -> dict[str, ModelInfo]:
-        """Return the models by the names to show, each name for the first server that has it.
+        """Return models by the names to show, each name for the first server that has it.
 
-        If several servers have it, it is also listed with `@` for each of them.
+        If several have it, it is also listed with `@` for each.
         """
         counts = Counter(model.model_id for model in self.aliases.values())
         models: dict[str, ModelInfo] = {}
@@ -67,7 +67,7 @@ class ModelRoutes(Struct, frozen=True):
         return models
 
     def at(self, url: str) -> tuple[ServerStatus, ...]:
-        """Return the server at an address, as a tuple; without an address, all servers.
+        """Return the server at an address, as a tuple; without an address, all.
 
         Raises `EndpointNotAllowed` for an address where no server was found or configured: a
         request must not make lmchat connect to other programs.
@@ -87,7 +87,7 @@ class ModelRoutes(Struct, frozen=True):
         return servers
 
     def server(self, url: str = "") -> ServerStatus:
-        """Return the usable server at an address; without an address, the best of all.
+        """Return the usable server at an address; without an address, the best.
 
         Raises the error that says why it cannot be used.
         """
@@ -97,15 +97,12 @@ class ModelRoutes(Struct, frozen=True):
         raise no_server_error(servers)
 
     def find(self, name: str) -> ModelInfo:
-        """Raises `WrongUse` if no server has the model.
-
-        If no server can be used, the error says why.
-        """
+        """Raises `WrongUse` if no server has the model, or says why none can be used."""
         unlisted = self._unlisted(name)
         if unlisted is None:
             self.server()  # raises the error to show
         models = tuple(self.aliases.values())
-        # a model whose own name has an `@` comes before an alias of the same form
+        # a model whose own name has an `@` comes before an alias
         model = find_model(name, models) or self.aliases.get(name) or unlisted
         if model is None:
             raise unknown_model_error(name, models)
@@ -118,23 +115,23 @@ class ModelRoutes(Struct, frozen=True):
 
 
 class ServerWatch(Struct):
-    """Owner of the routes to all models, which looks for servers again and again."""
+    """Owner of the routes, which looks for servers again and again."""
 
     find: Callable[[], Awaitable[tuple[ServerStatus, ...]]]
     on_change: Callable[[ModelRoutes], None]  # gets the routes after changes that `run` has found
     routes: ModelRoutes = field(default_factory=ModelRoutes)
 
     async def look(self) -> bool:
-        """Look for servers once; return whether the names or what they lead to have changed.
+        """Look once; return whether names or what they lead to have changed.
 
-        Raises `LMChatError` if they cannot be looked for.
+        Raises `LMChatError` if servers cannot be looked for.
         """
         before = {name: model.endpoint for name, model in self.routes.aliases.items()}
         self.routes = ModelRoutes.of(await self.find())
         return before != {name: model.endpoint for name, model in self.routes.aliases.items()}
 
     async def run(self) -> None:
-        """Look for servers until this is cancelled; if that fails, the routes stay."""
+        """Look until this is cancelled; if that fails, the routes stay."""
         while True:
             await asyncio.sleep(PAUSE_S)
             try:
