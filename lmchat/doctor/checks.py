@@ -1,8 +1,4 @@
-"""List of all checks of `lmchat doctor` and `/doctor`, with their functions.
-
-A new check is a `Check`, a function that returns its rows, and a row of the list in `examine`.
-Model servers and their keys have rows of many kinds, which `server_checks.py` makes.
-"""
+"""List of all checks of `lmchat doctor` and `/doctor`, with their functions."""
 
 from __future__ import annotations
 
@@ -33,7 +29,7 @@ START_ENGINE = "lmchat --local"
 
 CONFIG = Check(Group.FILES, "config", "Configuration")
 TOOLS = Check(Group.TOOLS, "tools", "Tools")
-"""Check of the tool servers. These names are for a row that says that it failed.
+"""These names are for a row that says that the check failed.
 
 The rows about servers have the names of the servers.
 """
@@ -54,19 +50,19 @@ async def examine(
     paths: Paths,
     environ: Mapping[str, str],
 ) -> list[Finding]:
-    """Run all checks and return their rows.
+    """Run all checks.
 
-    The arguments are what the checks need of a run. `find_server_rows` and `find_tool_rows` ask
-    model servers and tool servers, which `cli/setup/examine_machine.py` finds and starts.
-    `find_problems` returns the problems of `loaded`, of its keyboard keys, and of its theme.
+    `find_server_rows` and `find_tool_rows` ask model servers and tool servers, which
+    `cli/setup/examine_machine.py` finds and starts. `find_problems` returns the problems of
+    `loaded`, of its keyboard keys, and of its theme.
     """
     return await run_checks(
         (
             (SERVERS, find_server_rows),
-            # in a thread: to check keyboard keys may take long, as it imports Textual
+            # in a thread: checking keyboard keys imports Textual
             (CONFIG, in_thread(lambda: config_findings(loaded, find_problems()))),
             (TOOLS, find_tool_rows),
-            # in threads, as most of them read the disk
+            # in threads, as most read the disk
             (FOLDER, in_thread(lambda: folder_findings(paths.config_dir))),
             (STORE, in_thread(lambda: store_findings(paths.sessions_file))),
             (LOCALE, in_thread(lambda: locale_findings(environ))),
@@ -78,7 +74,7 @@ async def examine(
 
 
 def config_findings(loaded: LoadedSettings, problems: Sequence[Problem]) -> list[Finding]:
-    """Return a row for each problem of the configuration, or a row that says there is none."""
+    """Return a row for each problem, or one that says there is none."""
     step = "Correct it, then lmchat config check"
     if problems or loaded.notes:
         return [
@@ -96,9 +92,7 @@ def tool_findings(servers: Sequence[ToolServer], *, waited_s: float) -> list[Fin
     rows: list[Finding] = []
     for server in servers:
         step = server.hint.rstrip(".")
-        if (
-            server.state is ToolServerState.READY
-        ):  # an error means that some of its tools are left out
+        if server.state is ToolServerState.READY:  # its error means that some tools are left out
             grade = Grade.WARNING if server.error else Grade.OK
             cause = f"It is {server.state_sentence}"
         elif server.state is ToolServerState.STARTING:
@@ -113,9 +107,9 @@ def tool_findings(servers: Sequence[ToolServer], *, waited_s: float) -> list[Fin
 
 
 def folder_findings(folder: Path) -> list[Finding]:
-    """Return the row about the folder of lmchat's files, which is made at the first start."""
-    # If the folder is not made yet: its nearest parent that exists. Path would raise an error for a
-    # folder that may not be entered.
+    """Check the folder of lmchat's files, which is made at the first start."""
+    # Its nearest existing parent, if it is not made yet. Path raises for a folder that may not be
+    # entered.
     existing = next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110
     if not os.path.isdir(existing):  # noqa: PTH112
         step = "Set LMCHAT_HOME to another folder"
@@ -134,10 +128,7 @@ def folder_findings(folder: Path) -> list[Finding]:
 
 
 def store_findings(path: Path) -> list[Finding]:
-    """Return the row about `sessions.db`.
-
-    SQLite checks every page of the file: this blocks as long as reading it takes.
-    """
+    """Check every page of `sessions.db`: this blocks as long as reading it takes."""
     if not os.path.lexists(path):
         return [STORE.row(Grade.OK, "No session is saved yet.")]
     try:
@@ -152,8 +143,8 @@ def store_findings(path: Path) -> list[Finding]:
 
 
 def locale_findings(environ: Mapping[str, str]) -> list[Finding]:
-    """Return the row about the characters that the terminal can show."""
-    if os.name == "nt":  # its terminals have no variable for the locale
+    """Check which characters the terminal can show."""
+    if os.name == "nt":  # its terminals have no variable for it
         return []
     values = (environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
     locale = next(filter(None, values), "")  # the first that is set counts
@@ -165,7 +156,6 @@ def locale_findings(environ: Mapping[str, str]) -> list[Finding]:
 
 
 def engine_findings(environ: Mapping[str, str]) -> list[Finding]:
-    """Return the row about the built-in engine."""
     if engine_command(environ):
         return [ENGINE.row(Grade.OK, f"Installed: {START_ENGINE} starts it.")]
     cause = "Not installed; needed only if you have no model server."
@@ -173,7 +163,7 @@ def engine_findings(environ: Mapping[str, str]) -> list[Finding]:
 
 
 def kept_prompt_findings(folder: Path) -> list[Finding]:
-    """Return the row about the prompts that the built-in engine has read; none without any."""
+    """Return no row without kept prompts."""
     kept = kept_prompts(folder)
     if not kept:
         return []
@@ -183,7 +173,7 @@ def kept_prompt_findings(folder: Path) -> list[Finding]:
 
 
 def version_findings(log_file: Path) -> list[Finding]:
-    """Return the row about the versions of lmchat and Python, and the place of the log."""
+    """Name the versions of lmchat and Python, and the place of the log."""
     python, system = platform.python_version(), platform.platform(terse=True)
     cause = (
         f"lmchat {__version__}, Python {python}, Textual {version('textual')}, {system}; "

@@ -1,6 +1,6 @@
 """Checks of the doctor, the rows that they return, and their run side by side.
 
-A row is a `Finding`. Most checks return one row; some return a row for each server, or none.
+A row is a `Finding`. Most checks return one; some return a row for each server, or none.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from msgspec import Struct
 
 from lmchat.errors import LMChatError, log_bug
 
-_LIMIT_S = 15.0  # finding servers takes up to 5 s, and tool servers have 8 s to start
+_LIMIT_S = 15.0  # finding servers takes up to 5 s, tool servers have 8 s
 
 
 class Grade(StrEnum):
-    """Grade of a row, as scripts read it."""
+    """As scripts read it."""
 
     OK = "ok"
     WARNING = "warning"
     FAULT = "fault"
-    ABSENT = "absent"  # what was checked cannot be used, but is not needed
+    ABSENT = "absent"  # it cannot be used, but is not needed
 
     @property
     def label(self) -> str:
-        """Word for the grade in the report for people."""
+        """For people."""
         return "problem" if self is Grade.FAULT else self.value
 
 
 class Group(StrEnum):
-    """Heading in the report of the doctor; the report has them in this order."""
+    """The report has them in this order."""
 
     SERVERS = "Servers"
     KEYS = "API keys"
@@ -44,39 +44,39 @@ class Group(StrEnum):
 
 
 class Finding(Struct, frozen=True):
-    """One row of the report of the doctor."""
+    """One row of the report."""
 
     group: Group
-    check: str  # kind of the row for scripts, such as `store` or `server`
-    name: str  # what was checked, for people, such as the name of a server
+    check: str  # for scripts, such as `store` or `server`
+    name: str  # for people, such as the name of a server
     grade: Grade
-    cause: str  # a sentence that says what was found, also if that is good
-    next_step: str = ""  # a command, or what to do in words; the report shows it after a problem
+    cause: str  # a sentence that says what was found, good or bad
+    next_step: str = ""  # a command or words; shown after a problem
 
 
 Findings = Sequence[Finding]
 
 
 class Check(Struct, frozen=True):
-    """Heading and names that a row of a check has, also the row that says that the check failed."""
+    """Heading and names of its rows, also of the row that says that the check failed."""
 
     group: Group
-    check: str  # name for scripts, such as `store`
-    name: str  # name for people
+    check: str  # for scripts, such as `store`
+    name: str  # for people
 
     def row(self, grade: Grade, cause: str, next_step: str = "") -> Finding:
         return Finding(self.group, self.check, self.name, grade, cause, next_step)
 
 
-FindRows = Callable[[], Awaitable[Findings]]  # does what a check does, and returns its rows
+FindRows = Callable[[], Awaitable[Findings]]
 
 
 async def run_checks(
     checks: Sequence[tuple[Check, FindRows]], *, limit_s: float = _LIMIT_S
 ) -> list[Finding]:
-    """Run all checks at once; return their rows, in the order of `Group` and then of the checks.
+    """Run all at once; sort rows by `Group` and then by check.
 
-    For a check that fails, or takes longer than `limit_s`, there is one row that says so.
+    A check that fails, or takes longer than `limit_s`, has one row that says so.
     """
     runs = (_run_check(check, find_rows, limit_s) for check, find_rows in checks)
     found = await asyncio.gather(*runs)
@@ -85,7 +85,7 @@ async def run_checks(
 
 
 async def _run_check(check: Check, find_rows: FindRows, limit_s: float) -> Findings:
-    """Run `find_rows` and return its rows; after a failure, return one row that says why."""
+    """Run `find_rows`; after a failure, return one row that says why."""
     try:
         async with asyncio.timeout(limit_s):
             return await find_rows()

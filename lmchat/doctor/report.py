@@ -11,11 +11,10 @@ from lmchat.doctor.finding import Findings, Grade
 from lmchat.safe_text import safe_line
 from lmchat.units import counted
 
-_UNLIMITED_WIDTH = 1_000_000  # characters: for a pipe, no text is wrapped
+_UNLIMITED_WIDTH = 1_000_000  # characters: a pipe's text is not wrapped
 
 
 def worst_grade(findings: Findings) -> Grade:
-    """Return `FAULT` if any row has this grade, else `WARNING` if any row has it, else `OK`."""
     grades = {finding.grade for finding in findings}
     for grade in (Grade.FAULT, Grade.WARNING):
         if grade in grades:
@@ -24,7 +23,7 @@ def worst_grade(findings: Findings) -> Grade:
 
 
 def report_text(findings: Findings, *, width: int = _UNLIMITED_WIDTH) -> str:
-    """Return the report for people: the rows below their headings, and the line of `summary`.
+    """Write the report for people: rows below their headings, and the line of `summary`.
 
     A row has the columns grade, name and texts; lines are wrapped at `width` characters.
     """
@@ -41,7 +40,7 @@ def report_text(findings: Findings, *, width: int = _UNLIMITED_WIDTH) -> str:
             name = set_cell_size(safe_line(row.name), name_width)
             columns = f"  {row.grade.label:<{grade_width}}  {name}  "
             lines += wrapped(safe_line(row.cause), initial_indent=columns)
-            # nothing is to be done for what works, or for what is absent and not needed
+            # nothing to do for what works, or is not needed
             if row.next_step and row.grade not in (Grade.OK, Grade.ABSENT):
                 lines += wrapped(f"next: {safe_line(row.next_step)}", initial_indent=indent)
         lines.append("")
@@ -49,7 +48,7 @@ def report_text(findings: Findings, *, width: int = _UNLIMITED_WIDTH) -> str:
 
 
 def summary(findings: Findings) -> str:
-    """Return a line such as "1 problem, 2 warnings in 30 checks"; each row counts as a check."""
+    """Write "1 problem, 2 warnings in 30 checks"; each row counts as a check."""
     grades = [finding.grade for finding in findings]
     words = [
         counted(grades.count(grade), grade.label)

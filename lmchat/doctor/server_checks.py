@@ -12,14 +12,14 @@ from lmchat.servers.discovery.status import ServerState, ServerStatus
 from lmchat.servers.local.installed import Installed
 
 SERVERS = Check(Group.SERVERS, "servers", "Servers")
-"""Check of the model servers. These names are for a row that says that it failed.
+"""These names are for a row that says that the check failed.
 
-The functions below give their rows other names.
+Rows of the functions below have other names.
 """
 
 _ANSWERS_BUT_REFUSES = (ServerState.NEEDS_KEY, ServerState.REFUSES)
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL"
-_NAMES_CHARS = 200  # limit for the names of models in a row
+_NAMES_CHARS = 200  # for the names of models in a row
 
 
 def server_findings(
@@ -30,15 +30,15 @@ def server_findings(
     is_named: bool = False,
     engine_step: str = "",
 ) -> list[Finding]:
-    """Return the row about the chat, and one row for each server address.
+    """Return the row about the chat, and one for each server address.
 
     `choice` is the server and model of the chat that would begin now. `installed` are the products
-    that are on this machine, running or not. With `is_named`, the user has named the one server to
-    use. `engine_step` says how to chat without a server; empty if the engine is not installed.
+    on this machine, running or not. With `is_named`, the user has named the one server to use.
+    `engine_step` says how to chat without a server; "" if the engine is not installed.
     """
-    # a chat can begin without a model: the user then chooses one
+    # also without a model: the user then chooses one
     has_chat = choice.state.is_usable
-    # what is wrong with one server is less grave if a chat can begin with another one
+    # a fault of one server is less grave if a chat can begin with another
     fault_grade = Grade.WARNING if has_chat else Grade.FAULT
     warning_grade = Grade.ABSENT if has_chat else Grade.WARNING
     prefill_text = {program.product: program.prefill_text for program in installed}
@@ -46,17 +46,17 @@ def server_findings(
     rows: list[Finding] = []
     for server in servers:
         cause, step = _sentence_about(server), server.next_step
-        # `is_configured`: the user has named this server, or it is the built-in engine
+        # named by the user, or the built-in engine
         is_usual_address = server.endpoint.is_loopback and not server.is_configured
         name = server.product if is_usual_address else server.endpoint.netloc
         if server.state.is_usable:
-            # a server may be unready without a warning, unless it is to be used
+            # it may be unready without a warning, unless it is to be used
             is_to_be_used = server.is_configured or choice.server is server
             is_unready = server.state is not ServerState.READY
             grade = Grade.WARNING if is_unready and is_to_be_used else Grade.OK
         elif server.is_configured or server.state in _ANSWERS_BUT_REFUSES:
             grade = fault_grade
-        elif server.has_program:  # a program is there, but serves no models
+        elif server.has_program:  # it serves no models
             grade = warning_grade
         elif server.product in prefill_text:  # nothing answers, but the product could be started
             grade = warning_grade
@@ -81,13 +81,12 @@ def _chat_row(
 ) -> Finding:
     """Return the row about the chat that would begin now, with the step most likely to help.
 
-    `prefill_text` say how to start the installed servers, one text each. The other arguments are
-    those of `server_findings`. If no chat can begin, the row is a fault, or a warning if the engine
-    could be used instead.
+    `prefill_text` say how to start the installed servers, one text each. If no chat can begin, the
+    row is a fault, or a warning if the engine could be used.
     """
     row = partial(Finding, Group.SERVERS, "chat", "Chat")
     server, target = choice.server, choice.target
-    # a server that is chosen can be used, unless its key is missing
+    # a chosen server can be used, unless its key is missing
     if server is not None and choice.state.is_usable:
         model = safe_line(target.model_id, limit=_NAMES_CHARS) if target else ""
         if model and server.state is ServerState.READY:
@@ -102,22 +101,22 @@ def _chat_row(
     else:
         grade = Grade.WARNING if engine_step else Grade.FAULT
         cause = "No server is ready for a chat."
-        # a server that answers, or whose program runs, needs one step only, so it comes first
+        # one that answers, or whose program runs, needs one step only, so it comes first
         steps = [
             f"{result.product}: {result.next_step}"
             for result in servers
             if result.state in _ANSWERS_BUT_REFUSES or result.is_off
         ]
         steps += [engine_step, *prefill_text, _NAME_A_SERVER]
-    return row(grade, cause, next(filter(None, steps)))  # some steps are empty
+    return row(grade, cause, next(filter(None, steps)))  # some are ""
 
 
 def _sentence_about(server: ServerStatus) -> str:
-    """Return a sentence about what answers at an address, with its models."""
+    """Say what answers at an address, with its models."""
     if server.is_forbidden:
         return f"It was not checked: {safe_line(server.detail).rstrip('.')}."
     cause = server.sentence(server.name)
-    # while a server loads, or cannot be used, its models are not known or of no use
+    # else its models are not known or of no use
     if server.state not in (ServerState.READY, ServerState.NO_MODEL) or not server.models:
         return cause
     names = safe_line(", ".join(model.model_id for model in server.chat_models), limit=_NAMES_CHARS)
@@ -131,11 +130,11 @@ def key_findings(
     stored: Sequence[str],
     warning: str,
 ) -> list[Finding]:
-    """Return a row for each server that accepts or rejects a key, and rows about the stored keys.
+    """Return a row for each server that accepts or rejects a key, and rows about stored keys.
 
     `sources` says where the key for a server comes from, by origin, such as http://localhost:1234;
-    "" means that no key is sent. `stored` are the origins that a key is stored for. `warning` says
-    that the stored keys could not be read; it is empty if they could.
+    "" means that none is sent. `stored` are the origins with a stored key. `warning` says why
+    stored keys could not be read, or is "".
     """
     row = partial(Finding, Group.KEYS, "key")
     rows: list[Finding] = []
