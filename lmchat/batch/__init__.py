@@ -1,4 +1,4 @@
 """Many prompts for one or several models: lines and cases, jobs, answers as rows.
 
-It is behind `batch`, `eval` and `compare`, and must not know the options of the command line.
+Must not know the options of the command line.
 """

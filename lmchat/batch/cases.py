@@ -22,12 +22,12 @@ from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
 
 _Text = Annotated[str, Meta(min_length=1)]
-_Texts = list[_Text] | _Text  # value of a key that takes one text or several
+_Texts = list[_Text] | _Text  # one text or several
 _EXAMPLE = 'Example: case = [{ name = "sum", prompt = "What is 2 + 3?", expect = "5" }]'
 
 
 class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A `[[case]]` as it is in the file."""
+    """As it is in the file."""
 
     name: str
     prompt: str = ""
@@ -48,7 +48,7 @@ class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("The case has no prompt, messages or file")
         if has_messages and (has_prompt or self.system is not None):
             raise ValueError("messages takes the place of prompt, file and system")
-        has_schema = self.schema is not None  # one of {} is refused with a sentence of its own
+        has_schema = self.schema is not None  # {} is refused with another sentence
         if not (self.expect or self.reject or self.regex or has_schema):
             raise ValueError("The case checks nothing; checks: expect, reject, regex, schema")
 
@@ -62,10 +62,10 @@ class Case(Struct, frozen=True, kw_only=True):
 
     entry: _Entry
     messages: tuple[ChatMessage, ...]
-    files: Mapping[str, bytes]  # contents of the attached files, by digest
-    wanted: SchemaOutput | None  # None if the answer need not have a JSON value
-    # Of each regular expression, the JSON schema with this `pattern`: jsonschema-rs searches in
-    # bounded time, Python's `re` may search for hours (backtracking).
+    files: Mapping[str, bytes]  # by digest
+    wanted: SchemaOutput | None  # None if no JSON value is needed
+    # The JSON schema with each regular expression as `pattern`: jsonschema-rs searches in bounded
+    # time, Python's `re` may search for hours (backtracking).
     patterns: Mapping[str, Schema]
 
     @property
@@ -73,9 +73,9 @@ class Case(Struct, frozen=True, kw_only=True):
         return self.entry.name
 
     def failures(self, row: Row) -> dict[str, str]:
-        """Return the names of the checks that the answer in a row fails, each with its reason.
+        """Return the failed checks, each with its reason.
 
-        An answer that ended with an error, or is empty, fails the check `answer` alone.
+        An answer that ended with an error, or is empty, fails `answer` alone.
         """
         if "error" in row:
             return {"answer": row["error"]["message"]}
@@ -87,7 +87,7 @@ class Case(Struct, frozen=True, kw_only=True):
 
         folded = text.casefold()
         expected, rejected = _list(self.entry.expect), _list(self.entry.reject)
-        violated = {  # for each check, the texts or patterns for which it fails
+        violated = {  # by check, the texts or patterns for which it fails
             "expect": [words for words in expected if words.casefold() not in folded],
             "reject": [words for words in rejected if words.casefold() in folded],
             "regex": [regex for regex, schema in self.patterns.items() if schema.misfit(text)],
@@ -106,10 +106,9 @@ class Case(Struct, frozen=True, kw_only=True):
 
 
 async def read_cases(path: Path, system_prompt: str) -> list[Case]:
-    """Return the cases of a file; raises `WrongUse` for a wrong one.
+    """Raises `WrongUse`.
 
-    `system_prompt` is for cases that have neither messages nor a system prompt of their own; it may
-    be empty.
+    `system_prompt` is for cases with neither messages nor their own; it may be "".
     """
     try:
         data = await asyncio.to_thread(path.read_bytes)
@@ -133,7 +132,7 @@ async def read_cases(path: Path, system_prompt: str) -> list[Case]:
 
 
 async def _case(entry: _Entry, folder: Path, system_prompt: str) -> Case:
-    """Return the case of an entry, whose paths are relative to a folder; raises `LMChatError`."""
+    """Paths are relative to `folder`; raises `LMChatError`."""
     files = [await read_attachment(folder / file) for file in _list(entry.file)]
     if entry.messages is None:
         system = system_prompt if entry.system is None else entry.system

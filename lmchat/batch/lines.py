@@ -20,17 +20,17 @@ from lmchat.sessions.message import ChatMessage, Role, text_message
 from lmchat.terminal.output import open_stdin
 
 _CHAT_PATH = "/v1/chat/completions"
-_READ_BY_NAME = {"messages", "model", "response_format"}  # fields of a body
+_READ_BY_NAME = {"messages", "model", "response_format"}  # of a body
 _WITHOUT_EFFECT = {"n", "stream", "stream_options", "user", "metadata", "store"}
-"""Fields of a body that are ignored: they say how an answer is sent, or what a cloud stores."""
+"""They say how an answer is sent, or what a cloud stores."""
 
 
 class BatchLine(Struct, kw_only=True):
-    """Prompt of a line with its options, or the error that says why the line cannot be used."""
+    """Prompt of a line with its options, or why the line cannot be used."""
 
-    number: int  # in the file, from 1; blank lines count, too
-    line_id: str | int | None = None  # `custom_id` or `id` of the line; None if it has none
-    messages: tuple[ChatMessage, ...] = ()  # empty only if there is an error
+    number: int  # from 1; blank lines count, too
+    line_id: str | int | None = None  # `custom_id` or `id`, if it has one
+    messages: tuple[ChatMessage, ...] = ()  # empty only with an error
     model: str = ""  # empty if it names none
     options: dict[str, object] = {}  # sampling options by name
     output: OutputFormat = AnyText()
@@ -49,7 +49,7 @@ def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
                 text_file = TextIOWrapper(file, "utf-16", errors="replace", newline="\n")
                 lines = (line.encode() for line in text_file)
             for number, data in enumerate(lines, 1):
-                # editors of Windows begin files with a byte order mark
+                # editors of Windows begin files with one
                 text = data.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
                 if text.strip():
                     yield _line(number, text, is_text=is_text)
@@ -59,7 +59,7 @@ def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
 
 
 def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
-    """Return a line; a wrong line has an error, so that the other lines are still answered."""
+    """A wrong line has an error: the others are still answered."""
     line = BatchLine(number=number)
     try:
         if is_text and b"\0" in data:
@@ -85,8 +85,7 @@ def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
 def _read_fields(line: BatchLine, fields: Mapping[str, Any]) -> None:
     """Set the prompt and the options of a line.
 
-    `fields` has the `body` of OpenAI's format, `messages` or a `prompt`. Raises an `LMChatError`
-    for fields that cannot be sent.
+    `fields` has the `body` of OpenAI's format, `messages` or a `prompt`. Raises an `LMChatError`.
     """
     match fields:
         case {"body": dict(body)}:
@@ -103,7 +102,7 @@ def _read_fields(line: BatchLine, fields: Mapping[str, Any]) -> None:
 
 
 def _read_body(line: BatchLine, body: Mapping[str, Any]) -> None:
-    """Set what a request in the form of OpenAI's API asks for; raises an `LMChatError`."""
+    """Set what a request of OpenAI's API asks for; raises an `LMChatError`."""
     line.messages = messages_of(body.get("messages", ()))
     if isinstance(body.get("model"), str):
         line.model = body["model"]
@@ -117,7 +116,7 @@ def _read_body(line: BatchLine, body: Mapping[str, Any]) -> None:
         case _:
             raise RequestInvalid("its response_format is unknown.")
     for name, value in body.items():
-        # all other fields are options, except those without effect on an answer
+        # all others are options, but for those without effect
         if name not in _READ_BY_NAME | _WITHOUT_EFFECT and value is not None:
             # OpenAI's newer name
             option = "max_tokens" if name == "max_completion_tokens" else name

@@ -22,7 +22,7 @@ from lmchat.terminal.output import to_json
 _FILE_MODE = 0o666  # as the umask allows
 _REPLACE_HINT = "Name another file with -o, or replace this one with --force."
 _ROW_START = b'{"index": '
-# Beginning of a row from its number up to its key, which no other program writes. `.*` is the id.
+# From the number of a row up to its key, which no other program writes. `.*` is the id.
 _BEGUN_ROW = re.compile(rb'\{"index": \d+, (?:"id": .*, )?(?:"run": \d+, )?"key"')
 
 
@@ -37,12 +37,11 @@ class RowFile(Rows):
         """Open the file, which waits for the reader of a pipe; with `is_forced`, keep no rows.
 
         `source` is the file of the prompts; None: stdin. Raises `WrongUse` if both are one file,
-        another run writes it, or it has anything but rows, and `FileRefused` if it cannot be read
-        or written.
+        another run writes it, or it has anything but rows, and `FileRefused`.
         """
         self._path = path
-        self._keys: dict[int, str] = {}  # of the rows that are kept, by the index of the job
-        self._has_others = False  # whether the file has more than these rows
+        self._keys: dict[int, str] = {}  # of kept rows, by the index of the job
+        self._has_others = False  # the file has more than these
         self._adding = asyncio.Lock()  # a pipe may take a row in several parts
         self._file = self._open()
         try:
@@ -56,7 +55,7 @@ class RowFile(Rows):
             raise
 
     def _refuse_source(self, source: Path | None) -> None:
-        with suppress(OSError):  # it is missing, which is said when it is read
+        with suppress(OSError):  # missing, which is said when it is read
             status = os.fstat(0) if source is None else source.stat()
             is_same = os.path.samestat(status, os.fstat(self._file.fileno()))
             if is_same and not is_stream(self._path):
@@ -68,7 +67,7 @@ class RowFile(Rows):
             if error is None:
                 self._remove_others()
         finally:
-            with suppress(OSError):  # on a full disk; `add` has raised it
+            with suppress(OSError):  # a full disk; `add` has raised it
                 self._file.close()
 
     def is_done(self, job: Job) -> bool:
@@ -91,7 +90,7 @@ class RowFile(Rows):
     async def add(self, row: Row) -> None:
         """Append a row and wait until it is on the disk; raises `FileRefused`."""
         self._remove_others()
-        # "replace" is for lone surrogates, which a model may write
+        # a model may write lone surrogates
         line = (to_json(row) + "\n").encode("utf-8", "replace")
         try:
             if is_stream(self._path):  # its reader may pause
@@ -106,10 +105,10 @@ class RowFile(Rows):
     def _kept_lines(self) -> Iterator[tuple[bytes, Row]]:
         """Yield the lines of rows without an error; set `_has_others` if there are more.
 
-        If a job has several rows, the first counts. Raises `FileRefused`, and `WrongUse` for a line
+        Of several rows of a job, the first counts. Raises `FileRefused`, and `WrongUse` for a line
         that is no row. Only the last line may be half a row: it was cut by a kill, a full disk or a
-        power cut, after which file systems leave NULs. Behind no other row, it must show that it
-        is one.
+        power cut, after which file systems leave NULs. Behind no other row, it must show that it is
+        one.
         """
         seen: set[int] = set()
         for number, line in enumerate(self._lines(), 1):
@@ -154,7 +153,7 @@ class RowFile(Rows):
         replaced = self._file
         if not CAN_RENAME_OPEN_FILES:  # Windows, where row files have no lock
             replaced.close()
-        try:  # with `--force`, no row has a key, and the lines may be of anything
+        try:  # with `--force`, no row has a key, and lines may be of anything
             kept = (line for line, _ in self._kept_lines())
             write_atomically(self._path, kept if self._keys else ())
         except OSError as error:
@@ -163,10 +162,7 @@ class RowFile(Rows):
         replaced.close()
 
     def _open(self) -> FileIO:
-        """Open the file to append rows, and lock it.
-
-        There is no lock on Windows, and where the file system has none.
-        """
+        """Open the file to append rows, and lock it, but not on Windows."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         while True:
             try:
@@ -175,7 +171,7 @@ class RowFile(Rows):
                 raise self._refused(error) from error
             if not CAN_RENAME_OPEN_FILES or is_stream(self._path):  # on Windows; as `/dev/null`
                 return file
-            is_locked = True  # counts as locked where there are no locks
+            is_locked = True  # counts as locked without locks
             with suppress(OSError):  # a file system without locks
                 is_locked = try_lock(file.fileno())
             if not is_locked:
@@ -185,13 +181,10 @@ class RowFile(Rows):
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), self._path.stat()):
                     return file
-            file.close()  # another run has replaced it before it was locked here
+            file.close()  # another run has replaced it before it was locked
 
     def _refused(self, error: OSError) -> FileRefused:
-        """Return the error for a file that cannot be opened, read or written.
-
-        Its words fit all three: `strerror` does not say which of them failed.
-        """
+        """Say that a file cannot be used: `strerror` does not say for what."""
         return FileRefused(
             f"{self._path} cannot be used: {error.strerror or error}.",
             hint="When that is mended, the same command does what is missing.",
@@ -199,6 +192,6 @@ class RowFile(Rows):
 
 
 def _write_whole(file: FileIO, data: bytes) -> None:
-    """Write all bytes: a pipe, or a disk that is nearly full, may take fewer at once."""
+    """Write all bytes: a pipe, or a nearly full disk, may take fewer at once."""
     while data:
         data = data[file.write(data) :]
