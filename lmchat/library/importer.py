@@ -1,7 +1,7 @@
 """Import of chats from files into the store, and words for its outcome.
 
-A session is imported whole or not at all. A session that the store already has is not changed. A
-trial reads the files in the same way, but stores nothing.
+A session is imported whole or not at all. One that the store has is not changed. A trial stores
+nothing.
 """
 
 from __future__ import annotations
@@ -28,45 +28,45 @@ from lmchat.storage.store import Store
 from lmchat.terminal.output import SHORT_ID
 from lmchat.units import counted
 
-_TITLE_CHARS = 80  # of a title in a sentence; the rest is cut
-_MAX_LISTED = 50  # sessions, or notes, that are listed one by one
+_TITLE_CHARS = 80  # in a sentence; the rest is cut
+_MAX_LISTED = 50  # one by one
 Outcome = Literal["imported", "would be imported", "present", "in trash"]
 
 
 class ImportedChat(Struct, frozen=True, kw_only=True):
-    """Session of a file: imported now, or already in the store."""
+    """Imported now, or already in the store."""
 
     file: str
     """`-` for standard input."""
     header: SessionHeader
-    """In the store, if the session was there; else in the file."""
+    """In the store, if it was there; else in the file."""
     outcome: Outcome
-    """The last two: the store had the session before."""
+    """The last two: the store had it before."""
     branch_messages: int = 0
-    """Number of the messages in the file that are not on the path."""
+    """In the file, not on the path."""
     skipped: tuple[Skipped, ...] = ()
 
 
 class ImportOutcome(Struct, kw_only=True):
-    """Outcome of an import, or of a trial, as far as it has come."""
+    """Of an import, or of a trial, as far as it has come."""
 
     is_trial: bool = False
     chats: list[ImportedChat] = []
     skipped: list[tuple[str, Skipped]] = []
-    """Damaged parts of files outside of imported sessions, each with the name of its file."""
+    """Damaged parts outside of imported sessions, each with the name of its file."""
     refused: list[tuple[str, LMChatError]] = []
-    """Name and error of each file that was not imported whole, and of each folder without chats."""
+    """Files that were not imported whole, and folders without chats, by name."""
     unknown_count: int = 0
-    """Files in named folders whose format is not one of chats."""
+    """Files in named folders that are of no format of chats."""
     is_stopped: bool = False
     """By the user."""
 
 
 class Importer:
-    """Importer of files and folders for the command line and the screen.
+    """For the command line and the screen.
 
-    `find` returns where other programs keep chats on this machine; it may block. The progress is
-    reported for an import that takes longer than `quiet_s`.
+    `find` returns where other programs keep chats on this machine; it may block. Progress is
+    reported for an import of more than `quiet_s`.
     """
 
     def __init__(
@@ -92,11 +92,11 @@ class Importer:
         source: str = AUTO,
         report_progress: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Import files and folders, and add the results to `outcome`, also of a cancelled import.
+        """Add the results to `outcome`, which is true also after a cancellation.
 
-        A refused file does not stop the others; an error of the store, such as a full disk, ends
-        the import. `stdin` is the content of the file `-`. `source` is the program that the files
-        must be of, or `AUTO`.
+        A refused file does not stop the others; an error of the store, such as a full disk, does.
+        `stdin` is the content of the file `-`. `source` is the program that the files must be of,
+        or `AUTO`.
         """
         known: dict[str, SessionHeader] = {}
         if outcome.is_trial:
@@ -151,7 +151,7 @@ class Importer:
 
         In a trial, `known` has the headers that the store has, or would have by now, by id.
         """
-        # a chat may take long, so it is read in a thread that a cancelled import leaves behind
+        # a chat may take long: a cancelled import leaves the thread behind
         while (found := await run_abandonable(lambda: next(chats, None))) is not None:
             if isinstance(found, Skipped):
                 outcome.skipped.append((file, found))
@@ -179,9 +179,9 @@ class Importer:
             report()
 
     async def _put_in_store(self, session: Session) -> SessionHeader | None:
-        """Store a session; if the store has it already, leave it as it is, and return its header.
+        """Store a session, or return the header of the stored one.
 
-        Its files come first, as its messages refer to them; the daily check removes unused ones.
+        Files come first, as messages refer to them; the daily check removes unused ones.
         """
         for content in session.files.values():
             await self._store.save_file(content)
@@ -189,31 +189,31 @@ class Importer:
 
 
 def _files_of(name: str) -> dict[str, Path]:
-    """Return a file, or those below a folder, each with its name; raises `FileRefused`."""
+    """Return a file, or those below a folder; raises `FileRefused`."""
     path = expanded_path(name)
-    # Path.is_dir would raise an error for a long name, and for a folder that may not be entered
+    # Path.is_dir raises for a long name, and a folder that may not be entered
     if os.path.isdir(path):  # noqa: PTH112
         return {str(file): file for file in files_below(path)}
     return {name: path}
 
 
 def _word_for(known: SessionHeader | None, *, is_trial: bool) -> Outcome:
-    """`known` is the header in the store, if the session was there."""
+    """`known` is the header in the store, if it was there."""
     if known is None:
         return "would be imported" if is_trial else "imported"
     return "present" if known.deleted_at is None else "in trash"
 
 
 def _counts(chats: Sequence[ImportedChat]) -> str:
-    """Return the numbers of chats and of their messages in words: `2 chats, 1 message`."""
+    """Write `2 chats, 1 message`."""
     messages = sum(chat.header.message_count for chat in chats)
     return f"{counted(len(chats), 'chat')}, {counted(messages, 'message')}"
 
 
 def result_lines(outcome: ImportOutcome) -> list[str]:
-    """Return a line for each chat, and below several chats a line with the sum of the new ones.
+    """Return a line for each chat, and below several the sum of the new ones.
 
-    For more than `_MAX_LISTED` chats, only the sum is returned.
+    For more than `_MAX_LISTED` chats, only the sum.
     """
     chats = outcome.chats
     lines: list[str] = []
@@ -238,7 +238,7 @@ def result_lines(outcome: ImportOutcome) -> list[str]:
 
 
 def loss_lines(outcome: ImportOutcome) -> list[str]:
-    """Return a line for each part that was left out, or for the first ones and a number of others.
+    """Return a line for each part that was left out, or the first and a number of others.
 
     The last line counts the files in named folders that hold no chats.
     """

@@ -1,8 +1,7 @@
 """Saved sessions: their list, grouped by day, the actions on them, and their export to files.
 
-A `Library` changes headers of sessions that need not be in memory, and `OpenSession` changes one
-that is. What the `Store` does in one call, such as searching, forking and purging, is asked of the
-store itself.
+A `Library` changes headers of sessions that need not be in memory; `OpenSession` changes one that
+is. What the `Store` does in one call is asked of the store.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ from lmchat.sessions.session import (
 )
 from lmchat.storage.store import Store
 
-# those of `EXPORT_FORMATS`, by the ending of their files, that hold the content of attached files
+# they hold the content of attached files
 _FORMS_WITH_FILES = ("json", "html")
 
 
 class ExportAs(Struct, frozen=True, kw_only=True):
-    """Format of an export, and its contents beside the text."""
+    """Format, and contents beside the text."""
 
-    form: str = ""  # empty: by the name of the file, or else Markdown
+    form: str = ""  # "": by the name of the file, or else Markdown
     with_reasoning: bool = False
     with_branches: bool = False
     """JSON has them anyway, where they can be read."""
@@ -52,10 +51,9 @@ _DEFAULT_EXPORT = ExportAs()
 
 
 class Library:
-    """Actions on saved sessions that add something to the store: a time, checked values, a format.
+    """Actions that add something to the store: a time, checked values, a format.
 
-    Most return the header as it is stored now. A caller that has sessions in memory passes it to
-    `SessionsInMemory.update_header`.
+    Most return the stored header, which a caller passes to `SessionsInMemory.update_header`.
     """
 
     def __init__(self, store: Store, *, clock: Callable[[], datetime] = now) -> None:
@@ -66,7 +64,7 @@ class Library:
         return self._clock().astimezone().date()
 
     async def groups(self) -> tuple[SessionGroup, ...]:
-        """Return the sessions outside the trash, grouped by day or month, for the sidebar."""
+        """Leave out the trash; for the sidebar."""
         headers = await self.store.list_sessions()
         return await asyncio.to_thread(group_by_day, headers, moment=self._clock())
 
@@ -77,7 +75,7 @@ class Library:
         return await self.store.update_session(session_id, {"tags": tuple(tags)})
 
     async def toggle_tags(self, session_id: str, typed: str) -> SessionHeader:
-        """Add each typed tag to a session, or remove it if the session has it."""
+        """Add each typed tag, or remove one that the session has."""
         # only the header is needed, but the store reads at least one message
         session = await self.store.open_session(session_id, count=1)
         tags = list(session.header.tags)
@@ -95,16 +93,14 @@ class Library:
         return await self.store.update_session(session_id, {"is_archived": is_archived})
 
     async def delete(self, session_id: str) -> SessionHeader:
-        """Move a session to the trash."""
         return await self.store.update_session(session_id, {"deleted_at": self._clock()})
 
     async def undo_delete(self) -> SessionHeader | None:
-        """Restore the session that was deleted last, by this run or an earlier one."""
-        trash = await self.store.list_sessions(is_trash=True)  # the last deleted one is first
+        """Restore the session that was deleted last, by any run."""
+        trash = await self.store.list_sessions(is_trash=True)  # the last deleted is first
         return await self.restore(trash[0].session_id) if trash else None
 
     async def restore(self, session_id: str) -> SessionHeader:
-        """Take a session out of the trash."""
         return await self.store.update_session(session_id, {"deleted_at": None})
 
     # Export
@@ -118,15 +114,15 @@ class Library:
         is_forced: bool = False,
         may_stream: bool = False,
     ) -> Path:
-        """Write a session into a file, or into a file in a folder, and return the file's path.
+        """Write a session into a file, or into a file in a folder; return its path.
 
-        The name of a file in a folder is made of the title. `is_forced` and `may_stream` are those
-        of `write_new_file`. Raises `FileRefused`, and `WrongUse` for an unknown suffix if
-        `export_as` names no format.
+        In a folder, the title gives the name. `is_forced` and `may_stream` are those of
+        `write_new_file`. Raises `FileRefused`, and `WrongUse` for an unknown suffix if `export_as`
+        names no format.
         """
-        if str(path) == "-":  # the name of stdout, which only commands of a shell have
+        if str(path) == "-":  # stdout, which only commands of a shell have
             raise FileRefused("An export needs a name.", hint="Name a file, such as garden.md.")
-        # Path.is_dir would raise an error for a long name, and for a folder that may not be entered
+        # Path.is_dir raises for a long name, and a folder that may not be entered
         is_folder = await asyncio.to_thread(os.path.isdir, path)
         form = export_as.form or ("md" if is_folder else form_of(path))
         text = await self.export_text(session, replace(export_as, form=form))
@@ -138,22 +134,22 @@ class Library:
         return await asyncio.to_thread(write)
 
     async def export_text(self, session: Session, export_as: ExportAs = _DEFAULT_EXPORT) -> str:
-        """Return the text of the file that an export of this session would write.
+        """Return the text of the file that an export would write.
 
         Branches are read from the store if they are asked for, and for JSON.
         """
-        form = export_as.form or "md"  # without a file there is no name to go by
+        form = export_as.form or "md"  # there is no name to go by
         if export_as.with_branches or form == "json":
             with suppress(LMChatError):  # a session that could not be saved has no branches
                 stored = await self.store.tree(session.header.session_id)
-                # messages in memory replace the stored ones, since they may be newer
+                # messages in memory may be newer
                 messages = {message.message_id: message for message in (*stored, *session.messages)}
                 session = replace(session, tree=tuple(messages.values()))
         if form in _FORMS_WITH_FILES:
             files: dict[str, bytes] = {}
             for message in (*session.messages, *session.tree):
                 for part in message.files:
-                    with suppress(StoreUnavailable):  # it was removed, or is damaged
+                    with suppress(StoreUnavailable):  # removed, or damaged
                         files[part.digest] = await self.store.read_file(part.digest)
             session = replace(session, files=files)
         html_by_id: dict[str, str] = {}
