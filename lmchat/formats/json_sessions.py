@@ -1,8 +1,7 @@
 """lmchat's own JSON of a session: lossless export, and import.
 
 `messages` has the chosen path, `branches` all other messages. If there are any, each message has a
-`place`: its number in the order in which they were written. `files` has the content of attached
-files in Base64 by digest.
+`place`: its number in the order of writing. `files` has attached files in Base64 by digest.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from lmchat.sessions.session import MessagePath, Session, SessionHeader, tags_fr
 FORMAT_NUMBER = 1  # in the field `lmchat`
 _LARGEST_FIGURE = 1e13  # of milliseconds (300 years), tokens, bytes or pixels
 _MESSAGE_FIELDS = ChatMessage.__struct_encode_fields__
-# By the value of `type`. lmchat stores messages and parts as arrays, in the order of their fields.
+# By `type`. lmchat stores messages and parts as arrays, in the order of their fields.
 _PART_FIELDS: dict[str, tuple[str, ...]] = {
     str(part_class.__struct_config__.tag): part_class.__struct_encode_fields__
     for part_class in get_args(Part)
@@ -46,11 +45,11 @@ _PART_FIELDS: dict[str, tuple[str, ...]] = {
 
 
 def to_json(session: Session, _options: WriteOptions = PLAIN) -> str:
-    """Return a whole session as JSON in ASCII, which has nothing that a terminal would interpret.
+    """Write a whole session in ASCII, which has nothing that a terminal would interpret.
 
-    The options of an export leave nothing out of it, since the import needs everything.
+    No option leaves anything out: the import needs everything.
     """
-    places: dict[str, int] = {}  # without branches, the path is in the right order already
+    places: dict[str, int] = {}  # without branches, the path is in the right order
     if session.branch_messages:
         places = {message.message_id: place for place, message in enumerate(session.tree)}
     data: Record = {"lmchat": FORMAT_NUMBER, "session": msgspec.to_builtins(session.header)}
@@ -63,9 +62,9 @@ def to_json(session: Session, _options: WriteOptions = PLAIN) -> str:
 
 
 def _record(message: ChatMessage, places: Mapping[str, int]) -> Record:
-    """Return a message as an object; msgspec makes an array of it, without the names of fields.
+    """Make an object of a message; msgspec makes an array, without the names of fields.
 
-    `places` has the numbers of messages by their ids; it is empty if the session has no branches.
+    `places` has the numbers of messages by id, if the session has branches.
     """
     record = dict(zip(_MESSAGE_FIELDS, msgspec.to_builtins(message), strict=True))
     record["parts"] = [
@@ -78,10 +77,7 @@ def _record(message: ChatMessage, places: Mapping[str, int]) -> Record:
 
 
 def from_json(data: Record) -> Session:
-    """Return the session of an export that was decoded from JSON.
-
-    Raises `FileRefused` for one of another version, or with values that were changed afterwards.
-    """
+    """Raises `FileRefused` for an export of another version, or with changed values."""
     if data["lmchat"] != FORMAT_NUMBER:
         message = "Another version of lmchat exported this: update lmchat."
         raise FileRefused(message, hint="Update lmchat.")
@@ -102,7 +98,7 @@ def from_json(data: Record) -> Session:
         message = "It was changed after the export."
         raise FileRefused(message, hint=hint, details=repr(error)) from error
     tree: list[ChatMessage] = []
-    if len(messages) > path_length:  # else there are no branches, so the messages have no places
+    if len(messages) > path_length:  # else there are no branches, and no places
         placed = sorted(zip(places, messages, strict=True), key=itemgetter(0))
         tree = [message for _, message in placed]
     path = MessagePath(messages[:path_length])
@@ -110,7 +106,7 @@ def from_json(data: Record) -> Session:
 
 
 def _message(record: Record) -> ChatMessage:
-    """Return the message that an object of an export describes; raises one of `BAD_VALUE_ERRORS`.
+    """Raises one of `BAD_VALUE_ERRORS`.
 
     msgspec makes messages and parts only of arrays, in the order of the fields.
     """
@@ -120,12 +116,12 @@ def _message(record: Record) -> ChatMessage:
 
 
 def _values(record: Record, names: Sequence[str]) -> list[Any]:
-    """Return the values of the fields that a record has; an older export lacks the last ones."""
+    """Return the values of fields; an older export lacks the last ones."""
     return [record[name] for name in names if name in record]
 
 
 def _session(records: Sequence[Record], _source: Source, now: datetime) -> Session:
-    """Return the session of an export as it is imported; the file may be hostile.
+    """Return the session as it is imported; the file may be hostile.
 
     Images over the limit of bytes are left out. Foreign ids become hashes. A deleted session is not
     deleted any more. Raises `FileRefused` if ids are not unique, or if a message comes before its
@@ -139,7 +135,7 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
         if len(data) <= MAX_IMAGE_BYTES or not image_type(data)
     }
     session_id = local_id(header.session_id)
-    tree = session.tree or session.messages  # a session without branches has no `tree`
+    tree = session.tree or session.messages  # without branches, there is no `tree`
     calling_ids = {message.parent_id for message in tree if message.role is Role.TOOL}
     ids: dict[str | None, str] = {  # by those in the file
         message.message_id: local_id(message.message_id, session_id) for message in tree
@@ -170,7 +166,7 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
         session_id=session_id,
         title=header.title[:LONGEST_TITLE],
         tags=tags_from(" ".join(header.tags)),
-        # a time in the future would keep the session on top of the list
+        # one in the future would keep the session on top
         updated_at=min(header.updated_at, now),
         deleted_at=None,
         parent_id=None if header.parent_id is None else local_id(header.parent_id),
@@ -179,7 +175,7 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
     return Session(
         header=header,
         messages=MessagePath(reversed(path)),
-        # only needed if the path lacks messages of it
+        # only if the path lacks some of it
         tree=tuple(by_id.values()) if len(path) < len(by_id) else (),
         files=files,
         skipped=omissions(header.title, {"image": len(session.files) - len(files)}),
@@ -187,10 +183,10 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
 
 
 def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
-    """Return a message as it is imported; `has_results` says that its tool calls have results.
+    """Return a message as it is imported; `has_results`: its tool calls have results.
 
-    Without results, the calls become quoted text: they would look as if they waited to run, and
-    nothing of a file may run.
+    Without, the calls become quoted text: they would look as if they waited to run, and nothing of
+    a file may run.
     """
     if message.state is AnswerState.STREAMING:
         message = interrupted(message, "The session was exported")
@@ -198,7 +194,7 @@ def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
         return replace(message, endpoint="")  # marks an imported call, which never runs again
     if has_results:
         return message
-    # the texts of a message are shown without a separator: the quotation begins a paragraph
+    # texts of a message are shown without a separator: the quotation begins a paragraph
     parts = tuple(
         TextPart(text=f"\n\n{quoted_call(part.name, part.arguments).text}")
         if isinstance(part, ToolCallPart)
@@ -209,7 +205,7 @@ def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
 
 
 def _sound_part(part: Part) -> Part:
-    """Return a part; if a figure of an attached file is too large, all become 0 (unknown)."""
+    """Set the figures of an attached file to 0 (unknown) if one is too large."""
     if isinstance(part, FilePart):
         figures = (part.size, part.width, part.height, part.tokens)
         if not all(map(_is_usual, figures)):
@@ -218,7 +214,7 @@ def _sound_part(part: Part) -> Part:
 
 
 def _sound_stats(stats: AnswerStats | None) -> AnswerStats | None:
-    """Return stats; None if any of them is too large to be shown."""
+    """None if any is too large to be shown."""
     if stats is None:
         return None
     figures = (value for value in asdict(stats).values() if isinstance(value, int | float))
@@ -226,7 +222,7 @@ def _sound_stats(stats: AnswerStats | None) -> AnswerStats | None:
 
 
 def _is_usual(figure: float) -> bool:
-    """Return whether a figure can be shown; NaN cannot, as it is not smaller than any number."""
+    """Whether it can be shown; NaN cannot: it is not smaller than any number."""
     return abs(figure) < _LARGEST_FIGURE
 
 

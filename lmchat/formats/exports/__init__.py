@@ -1,4 +1,4 @@
-"""Export of a session as text: a module for each format, and the table of the formats.
+"""Export of a session as text: a module for each format, and their table.
 
 The command line reads the table at its start, so this module imports nothing.
 """

@@ -27,10 +27,10 @@ _STATES = {
 
 
 class WriteOptions(Struct, frozen=True, kw_only=True):
-    """Options of an export; JSON is always complete, with times in UTC."""
+    """JSON is always complete, with times in UTC."""
 
     with_reasoning: bool = False
-    # by ids of messages, for an HTML page; others are shown as plain text
+    # by ids of messages, for an HTML page; others are plain text
     html_by_id: Mapping[str, str] = {}
 
 
@@ -41,13 +41,13 @@ class MessageEntry(Struct, frozen=True, kw_only=True):
     """Message to write, and what all formats show of it."""
 
     message: ChatMessage
-    # name above the message: `You`, or that of the model; `You (edited)`
+    # `You`, or the model; `You (edited)`
     speaker: str
     time: str  # local: `2026-11-20 14:02`
-    # those that no tool message below it shows with their results
+    # without those that a tool message below shows with their results
     calls: tuple[ToolCallPart, ...]
     thought_heading: str  # `Thought for 2.0 s`
-    state: str  # `Stopped`, or `Prompt cut`; empty if nothing is missing
+    state: str  # `Stopped`, or `Prompt cut`
     reason: str  # of a failed answer or a cut prompt
 
 
@@ -56,7 +56,7 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
 
     A heading, such as `Another branch, after “Hello”`, is a text.
     """
-    # a tool message shows a call with its result, so the answer with that call does not show it
+    # a tool message shows its call with the result, so the answer does not
     tool_runs = filter(is_tool_run, (*session.messages, *session.branch_messages))
     ids_with_results = {message.parent_id for message in tool_runs}
     for message in session.messages:
@@ -76,7 +76,7 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
 
 
 def _entry(message: ChatMessage, ids_with_results: Container[str | None]) -> MessageEntry:
-    """Return what all formats show of a message. `ids_with_results` are from `entries`."""
+    """`ids_with_results` are from `entries`."""
     speaker = _SPEAKERS[message.role]
     if message.role is Role.ASSISTANT and message.model:
         speaker = line_without_controls(message.model)
@@ -106,5 +106,5 @@ def _entry(message: ChatMessage, ids_with_results: Container[str | None]) -> Mes
 
 
 def is_tool_run(message: ChatMessage) -> bool:
-    """Return whether a message is that of a tool, which shows a call and its result."""
+    """Whether it is of a tool, with a call and its result."""
     return message.role is Role.TOOL and bool(message.tool_calls)

@@ -41,7 +41,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
-    """Return the path and then the branches of a session as one HTML page.
+    """Write the path and then the branches as one HTML page.
 
     All text is escaped, except the HTML in `options.html_by_id`, in which `MarkdownConverter` has
     escaped the HTML of the messages.
@@ -58,7 +58,7 @@ def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
     for entry in entries(session):
         if isinstance(entry, MessageEntry):
             blocks += _article(entry, session.files, options)
-        else:  # the heading of a branch
+        else:  # of a branch
             blocks.append(f"<hr><p><strong>{escape(entry)}</strong></p>")
     return "\n".join([*blocks, "</body></html>"]) + "\n"
 
@@ -66,10 +66,7 @@ def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
 def _article(
     entry: MessageEntry, files: Mapping[str, bytes], options: WriteOptions
 ) -> Iterator[str]:
-    """Yield the elements of one message in the order of the page.
-
-    `files` has the content of attached files by digest.
-    """
+    """In the order of the page; `files` has attached files by digest."""
     message = entry.message
     yield f"<article><h2>{_escaped_line(entry.speaker)} <time>{escape(entry.time)}</time></h2>"
     if options.with_reasoning and message.reasoning:
@@ -84,7 +81,7 @@ def _article(
         yield f"<p><strong>{REFUSED}.</strong></p>"
     if message.text:
         yield options.html_by_id.get(message.message_id, _preformatted(message.text))
-    for call in entry.calls:  # without a result below the message
+    for call in entry.calls:  # without a result below
         yield (
             f"<p>Tool call <code>{_escaped_line(call.name)}</code></p>"
             f"{_preformatted(call.arguments)}"
@@ -107,7 +104,7 @@ def _preformatted(text: str) -> str:
 
 
 def _escaped_line(text: str) -> str:
-    """Return a foreign text as one line without terminal commands, with HTML's signs escaped.
+    """Make one line without terminal commands, with HTML's signs escaped.
 
     `escape` alone is for texts that are such lines already.
     """
@@ -115,16 +112,16 @@ def _escaped_line(text: str) -> str:
 
 
 class MarkdownConverter:
-    """Converter of Markdown; the child process starts with the first text and is used for all."""
+    """The child process starts with the first text and is used for all."""
 
     def __init__(self, *, longest_s: float = _LONGEST_S) -> None:
         self._longest_s = longest_s
         self._child: ChildProcess | None = None
 
     async def html_of(self, session: Session) -> dict[str, str]:
-        """Return the HTML of the messages of all branches by their ids.
+        """Return the HTML of the messages of all branches by id.
 
-        Messages without text, and those that cannot be converted in time, are left out.
+        Without those that have no text, or cannot be converted in time.
         """
         html_by_id: dict[str, str] = {}
         for message in (*session.messages, *session.branch_messages):
@@ -143,9 +140,9 @@ class MarkdownConverter:
             await child.end()
 
     async def _convert(self, text: str) -> str:
-        """Return a Markdown text as HTML; raises `TimeoutError` or `ChildEndedError`.
+        """Raises `TimeoutError` or `ChildEndedError`.
 
-        On any error the child is ended, because it would continue with this text.
+        On any error the child is ended: it would continue with this text.
         """
         try:
             if self._child is None:

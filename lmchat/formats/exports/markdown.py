@@ -26,8 +26,8 @@ from lmchat.sessions.message import (
 )
 from lmchat.sessions.session import Session
 
-# Indent of a misleading line. HTML that has to be closed would hide the messages below it. A line
-# like `## You · 2026-11-20 08:00` would look like the heading of another message.
+# Indent of a misleading line. HTML that has to be closed would hide the messages below it; `## You
+# · 2026-11-20 08:00` would look like the heading of another.
 _MISLEADING = re.compile(
     r"^ {0,3}(?=<(?:[!?]|(?:details|pre|script|style|textarea)\b)"
     r"|#{1,6}[ \t].* · \d{4}-\d\d-\d\d )",
@@ -47,13 +47,13 @@ def to_markdown(session: Session, options: WriteOptions = PLAIN) -> str:
 
 
 def _heading(marks: str, text: str) -> str:
-    """Return a heading in which no HTML can begin."""
+    """No HTML can begin in it."""
     return f"{marks} {line_without_controls(text)}".replace("<", r"\<")
 
 
 def _body(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
     message = entry.message
-    # a tool message shows its call above the result, so an answer shows only its other calls
+    # a tool message shows its call above the result, so an answer shows only its others
     shown_calls = message.tool_calls if is_tool_run(message) else entry.calls
     for part in message.parts:
         match part:
@@ -81,9 +81,9 @@ def _body(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
 
 
 def _self_contained(text: str) -> str:
-    """Return a text that neither hides the messages below it nor seems to begin another one.
+    """Make a text neither hide the messages below it nor seem to begin another.
 
-    Outside of code, misleading lines get a backslash. A code fence that is left open is closed.
+    Outside of code, misleading lines get a backslash. An open code fence is closed.
     """
     lines: list[str] = []
     open_fence = None
@@ -98,7 +98,7 @@ def _self_contained(text: str) -> str:
 
 
 def _fenced(text: str, language: str = "") -> str:
-    """Return a text as a code block, which no fence in the text can close."""
+    """Write a code block that no fence in the text can close."""
     shown = without_controls(text)
     fence = fence_for(shown)
     return f"{fence}{language}\n{shown}\n{fence}"

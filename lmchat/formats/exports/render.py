@@ -15,10 +15,10 @@ from lmchat.sessions.session import Session
 
 _BY_SUFFIX = {f".{form}": form for form in EXPORT_FORMATS}
 _BY_SUFFIX |= {"": "md", ".markdown": "md", ".htm": "html"}
-_TITLE_CHARS = 50  # of a title in a file name
+_TITLE_CHARS = 50  # in a file name
 _SHORT_CHARS = 24  # in a short one, which a user sees and changes
 _RESERVED = re.compile(r"con|prn|aux|nul|(?:com|lpt)\d")  # by Windows, with any ending
-_ID_CHARS = 8  # of an id in a file name
+_ID_CHARS = 8  # in a file name
 
 
 def render(session: Session, form: str, options: WriteOptions = PLAIN) -> str:
@@ -28,7 +28,7 @@ def render(session: Session, form: str, options: WriteOptions = PLAIN) -> str:
 
 
 def form_of(path: Path) -> str:
-    """Return the format for the suffix of a path, Markdown without one; raises `WrongUse`."""
+    """Return the format for a suffix, Markdown without one; raises `WrongUse`."""
     form = _BY_SUFFIX.get(path.suffix.lower())
     if form is None:
         suffix = safe_line(path.suffix, limit=20)
@@ -39,7 +39,7 @@ def form_of(path: Path) -> str:
 
 
 def export_name(session: Session, *, form: str = "md") -> str:
-    """Return a file name made of title and id, valid on every system: `Ferns-1f2e3d4c.md`.
+    """Make a file name of title and id, valid on every system: `Ferns-1f2e3d4c.md`.
 
     Letters with accents are composed (NFC), as most systems write them.
     """
@@ -49,7 +49,7 @@ def export_name(session: Session, *, form: str = "md") -> str:
 
 
 def short_name(session: Session) -> str:
-    """Return a short file name without an ending, made of the first words of the title."""
+    """Make a name without an ending of the first words of the title."""
     words = _words_of_title(session)
     while len(words) > 1 and len("-".join(words)) > _SHORT_CHARS:
         words.pop()

@@ -1,8 +1,8 @@
 """Chats of other programs ("foreign" ones), and the sessions that are made of them.
 
-The module of a program adds the messages of a chat to a `ForeignChat`. The session has the messages
-that the program shows; those of other versions, and parts that are left out, are counted. Tool
-calls and their results are quoted text, since nothing of a file may run.
+The module of a program adds the messages of a chat to a `ForeignChat`. The session has what the
+program shows; other versions, and parts that are left out, are counted. Tool calls and their
+results are quoted text, since nothing of a file may run.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ from lmchat.units import counted
 
 LONGEST_TITLE = 1000  # characters; lists read titles whole
 OTHER_VERSION = "message of other versions"
-_SYSTEM = "system prompt"  # key of the message made of `ForeignChat.system`
+_SYSTEM = "system prompt"  # key of the message of `ForeignChat.system`
 _MOST_KINDS = 10  # of omissions that are named for a chat
-# at the start of an answer: `<think>It is 4.</think>`, or open to the end of the text
+# at the start of an answer: `<think>It is 4.</think>`, or open to the end
 _THOUGHT = re.compile(
     r"\s*<(?P<tag>think|thinking)>(?P<reasoning>.*?)(?:</(?P=tag)>\s*|\Z)", re.DOTALL
 )
@@ -60,59 +60,58 @@ _THOUGHT = re.compile(
 class Format(NamedTuple):
     """JSON format of a program's chats."""
 
-    fits: Callable[[Record], bool]  # whether a record of a file is of this format
-    # Makes the session of a chat at the current time; may raise `FileRefused` or one of
-    # `BAD_VALUE_ERRORS`.
+    fits: Callable[[Record], bool]  # a record is of this format
+    # At the current time; may raise `FileRefused` or one of `BAD_VALUE_ERRORS`.
     session: Callable[[Sequence[Record], Source, datetime], Session]
-    # whether a record belongs to the chat of those before it; else each record is a chat
+    # a record belongs to the chat of those before it; else each is a chat
     continues: Callable[[Record, Sequence[Record]], bool] = lambda _record, _chat: False
 
 
 class ToolQuote(Struct, frozen=True, kw_only=True):
-    """Quoted text of a tool call or its result."""
+    """Of a tool call or its result."""
 
     text: str
 
 
 STOPPED = Failure(kind="interrupted", message="")  # of an answer that the user has stopped
 
-# A text may begin with `<think>`. Texts and thoughts may be empty. An answer may have a failure.
+# A text may begin with `<think>`; texts and thoughts may be empty.
 ForeignPart = str | FilePart | ReasoningPart | RefusalPart | ToolQuote | Failure
 
 
 class _Message(Struct, kw_only=True):
     role: Role
     parts: list[Part]
-    is_step: bool = False  # it is only a step to the answer after it: a call or a thought
+    is_step: bool = False  # to the answer after it: a call or a thought
     failure: Failure | None = None
     created_at: datetime | None = None
     model: str = ""
 
 
 class _Link(NamedTuple):
-    """Place of a message in a foreign chat; only the messages on the path are read."""
+    """Place of a message in a foreign chat; only those on the path are read."""
 
     parent: str | None  # key of the message before it
-    added_before: str | None  # key of the message that was added before it, if `parent` is lost
+    added_before: str | None  # key of the message added before it, if `parent` is lost
     read: Callable[[], _Message]  # may raise one of `BAD_VALUE_ERRORS`
 
 
 class ForeignChat(Struct, kw_only=True):
-    """Chat of another program, to which its messages are added one after the other."""
+    """Gets its messages one after the other."""
 
-    key: str  # identifies the chat in its program; the session's id is a hash of it
+    key: str  # in its program; the session's id is a hash of it
     title: str = ""
-    # Key of the last message of the path that the program shows. For None, or a key that no message
-    # has, the path ends with the last message.
+    # Last message of the path that the program shows; for None, or an unknown key, the last
+    # message.
     path_end: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
     system: str = ""
     model: str = ""
-    # by kind, which is a word in the singular
+    # by kind, a word in the singular
     omitted: Counter[str] = field(default_factory=Counter)
     links: dict[str, _Link] = field(default_factory=dict)  # by key, in the order of adding
-    files: dict[str, bytes] = field(default_factory=dict)  # content of images by digest
+    files: dict[str, bytes] = field(default_factory=dict)  # of images, by digest
 
     @property
     def last_key(self) -> str | None:
@@ -150,7 +149,7 @@ class ForeignChat(Struct, kw_only=True):
     def _message(
         self, role: Any, parts: Iterable[ForeignPart], created_at: datetime | None, model: Any
     ) -> _Message:
-        """Return a message of values of a file; raises one of `BAD_VALUE_ERRORS`."""
+        """Raises one of `BAD_VALUE_ERRORS`."""
         # the result of a tool is quoted in the answer that asked for it
         is_answer = Role(role) in (Role.ASSISTANT, Role.TOOL)
         message = _Message(
@@ -172,14 +171,14 @@ class ForeignChat(Struct, kw_only=True):
         return message
 
     def omit(self, kind: object, count: int = 1) -> None:
-        """Count parts that are not imported; `kind` is the name that their program has for them."""
+        """Count parts that are not imported; `kind` is their program's name for them."""
         self.omitted[kind if isinstance(kind, str) and kind else "unknown part"] += count
 
     def read_text(self, value: object) -> str:
-        """Return a text, or the joined texts of a list of parts like `{"text": "Hello"}`.
+        """Join a list of parts like `{"text": "Hello"}`.
 
-        The text may be in a field `value` again. Any other value that is not empty is counted as
-        left out.
+        The text may be in a field `value` again. Any other value that is not empty counts as left
+        out.
         """
         if isinstance(value, str):
             return value
@@ -196,15 +195,15 @@ class ForeignChat(Struct, kw_only=True):
     def image_or_omit(
         self, value: object, name: str = "", *, omitted_as: str = "image"
     ) -> Iterator[FilePart]:
-        """Yield the part of an image: bytes, base64 or a `data:` URL, whose pixels are not decoded.
+        """Yield an image: bytes, base64 or a `data:` URL, whose pixels are not decoded.
 
-        Any other value, and an image over the limit of bytes, is counted as left out.
+        Any other value, and one over the limit of bytes, counts as left out.
         """
         data = value if isinstance(value, bytes) else b""
         if isinstance(value, str):
             with suppress(ValueError):  # invalid base64
                 data = b64decode(value.rpartition(";base64,")[2])
-        media_type = image_type(data)  # empty if it is no image
+        media_type = image_type(data)  # "" if it is no image
         if not media_type or len(data) > MAX_IMAGE_BYTES:
             self.omit(omitted_as)
             return
@@ -213,9 +212,9 @@ class ForeignChat(Struct, kw_only=True):
         yield FilePart(name=name or "image", media_type=media_type, digest=digest, size=len(data))
 
     def session(self, now: datetime, *, source: str) -> Session:
-        """Return the session of the chat; `source` becomes its tag, if any.
+        """Make the session; `source` becomes its tag, if any.
 
-        A chat without prompts and answers has a session without messages.
+        Without prompts and answers, it has no messages.
         """
         session_id = local_id(f"{source} {self.key}")
         messages: list[ChatMessage] = []
@@ -224,7 +223,7 @@ class ForeignChat(Struct, kw_only=True):
         begun = [time for time in (self.created_at, *times[:1]) if time]
         time = min(begun, default=self.updated_at or now)
         for key, message in line.items():
-            time = message.created_at or time  # that of the message before it
+            time = message.created_at or time  # of the message before it
             failure = None if message.failure is STOPPED else message.failure
             state = AnswerState.STOPPED if message.failure is STOPPED else AnswerState.COMPLETE
             if failure:
@@ -247,7 +246,7 @@ class ForeignChat(Struct, kw_only=True):
             session_id=session_id,
             title=title,
             created_at=self.created_at or min(times, default=time),
-            # a time in the future would keep the session on top of the list
+            # one in the future would keep the session on top
             updated_at=min(self.updated_at or max(times, default=time), now),
             model=self.model or next(newest_models, ""),
             tags=(source,) if source else (),
@@ -261,7 +260,7 @@ class ForeignChat(Struct, kw_only=True):
         )
 
     def _line(self) -> dict[str, _Message]:
-        """Return the messages that the program shows by their keys; count the others.
+        """Return the messages that the program shows by key; count the others.
 
         Steps are joined with the answer after them: of prompt, call, result and answer, two
         messages are left, and the answer has the parts of all three.
@@ -284,7 +283,7 @@ class ForeignChat(Struct, kw_only=True):
                 continue
             if above.is_step and message.role is Role.ASSISTANT:
                 line.popitem()
-                above.parts += message.parts  # the same list grows, as there may be many steps
+                above.parts += message.parts  # the same list grows: there may be many steps
                 message.parts = above.parts
             line[key] = above = message
         self.omit(OTHER_VERSION, len(self.links) - len(path))
@@ -293,11 +292,11 @@ class ForeignChat(Struct, kw_only=True):
 
 
 def omissions(title: str, counts_by_kind: Mapping[str, int]) -> tuple[Skipped, ...]:
-    """Return what is left out of a chat: `2 images, 1 damaged message left out`, or nothing."""
+    """Write `2 images, 1 damaged message left out`, or nothing."""
     words: list[str] = []
     for kind, count in counts_by_kind.items():
         if count > 0:  # readers may have added 0
-            # kinds and titles are cut, as a file may have any text
+            # cut, as a file may have any text
             noun, of, rest = kind[:100].partition(" of ")
             words.append(f"{counted(count, noun)}{of}{rest}")
     if not words:
@@ -309,7 +308,7 @@ def omissions(title: str, counts_by_kind: Mapping[str, int]) -> tuple[Skipped, .
 def failure_of(error: object) -> Failure:
     """Return the failure of an answer for the error that its program has saved.
 
-    That is a text, an object with a text, perhaps in an object `error`, or any other value.
+    That is a text, an object with a text, perhaps in an object `error`, or anything.
     """
     paths = ((), ("error", "message"), ("detail",), ("message",))
     words = next(filter(str.strip, (text_at(error, *path) for path in paths)), "")
@@ -318,12 +317,12 @@ def failure_of(error: object) -> Failure:
 
 
 def quoted_call(name: str, arguments: object) -> ToolQuote:
-    """Return a tool call as a Markdown quotation: `> Tool call: add(a=1, b=2)`."""
+    """Quote a tool call in Markdown: `> Tool call: add(a=1, b=2)`."""
     return _quoted(f"Tool call: {call_text(name, value_text(arguments))}")
 
 
 def quoted_result(value: Any) -> ToolQuote:
-    """Return the result of a tool as a Markdown quotation.
+    """Quote the result of a tool in Markdown.
 
     A list like `[{"text": "Hello"}, {"type": "image"}]`, perhaps in the field `content` or as JSON
     in a text, becomes lines: its texts, and the types of other parts.
@@ -346,9 +345,9 @@ def _quoted(text: str) -> ToolQuote:
 
 
 def _converted(part: ForeignPart, *, is_answer: bool = False) -> Iterator[Part]:
-    """Yield the parts of a foreign part; in an answer, `<think>` at its start becomes reasoning.
+    """Convert a part; in an answer, `<think>` at its start becomes reasoning.
 
-    Raises `TypeError` for a value of a wrong type: a file may have anything where a text belongs.
+    Raises `TypeError` for a value of a wrong type: a file may have anything for a text.
     """
     match part:
         case str(text):
@@ -367,14 +366,14 @@ def _converted(part: ForeignPart, *, is_answer: bool = False) -> Iterator[Part]:
             yield part
         case ToolQuote(text=text):
             yield TextPart(text=text)
-        case _:  # a `Failure` is no part, and other types come from wrong values
+        case _:  # a `Failure` is no part; other types are wrong values
             raise TypeError(part)
 
 
 def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
-    """Return the parts of a message, with one for all thoughts and one for all texts.
+    """Make one part of all thoughts and one of all texts.
 
-    An answer may have several: steps before it (tool calls, thoughts) have become its parts.
+    Steps before an answer (tool calls, thoughts) have become its parts.
     """
     thoughts = [whole_text(part.text) for part in parts if isinstance(part, ReasoningPart)]
     texts = [whole_text(part.text) for part in parts if isinstance(part, TextPart)]

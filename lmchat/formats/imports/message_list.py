@@ -23,7 +23,7 @@ from lmchat.sessions.session import Session
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
-# types of parts of a content
+# of parts of a content
 _TEXTS = ("", "text", "input_text", "output_text")  # `{"text": "Hello"}` alone is a text, too
 _IMAGES = ("image_url", "input_image")
 _THOUGHTS = ("reasoning", "thinking")
@@ -32,17 +32,17 @@ _NOT_READ = (("attachments", "attachment"), ("files", "file"), ("audio", "record
 
 
 def _fits(record: Record) -> bool:
-    """Return whether a record is a message, or has a list with one message of a known role."""
+    """Whether it is a message, or has a list with one message of a known role."""
     rows = record.get("messages", [record])
     return isinstance(rows, list) and any(text_at(row, "role") in _ROLES for row in rows)
 
 
 def _session(records: Sequence[Record], _source: Source, now: datetime) -> Session:
-    """Return the session of one record with a list of messages, or of records that are messages.
+    """Make the session of one record with a list, or of records that are messages.
 
     Its id is made of its content, so that the same list is imported only once.
     """
-    head = records[0] if "messages" in records[0] else {}  # the object around the messages
+    head = records[0] if "messages" in records[0] else {}  # around the messages
     title, model = text_at(head, "title"), text_at(head, "model")
     # one after the other: the JSON of all would take much memory
     digest = hashlib.sha256(json.dumps([title, model]).encode())
@@ -62,7 +62,7 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
 
 
 def tool_calls(calls: Iterable[object], chat: ForeignChat) -> Iterator[ToolQuote]:
-    """Yield the tool calls in a list of a chat API; items of another form count as left out.
+    """Yield the calls in a list of a chat API; items of another form count as left out.
 
     A call is like `{"id": "1", "function": {"name": "add", "arguments": "{}"}}`.
     """
@@ -92,7 +92,7 @@ def _parts(row: Record, role: Role, chat: ForeignChat) -> Iterator[ForeignPart]:
     for name, kind in _NOT_READ:
         chat.omit(kind, len(items_of(row.get(name))))
     yield from tool_calls(items_of(row.get("tool_calls")), chat)
-    # the older field of one call
+    # older, of one call
     yield from tool_calls(({"function": call} for call in items_of(row.get("function_call"))), chat)
     yield RefusalPart(text=text_at(row, "refusal"))
     if row.get("error"):
@@ -100,16 +100,16 @@ def _parts(row: Record, role: Role, chat: ForeignChat) -> Iterator[ForeignPart]:
 
 
 def _content_part(part: object, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield a part of a content; one of another form than these is counted as left out.
+    """Count a part of another form than these as left out.
 
-    A part is a text, or an object like `{"type": "text", "text": "Hello"}` or
-    `{"type": "image_url", "image_url": {"url": "data:image/png;base64,…"}}`.
+    A part is a text, or an object like `{"type": "text", "text": "Hello"}` or `{"type":
+    "image_url", "image_url": {"url": "data:image/png;base64,…"}}`.
     """
     kind = text_at(part, "type")
     if kind in _TEXTS and (not isinstance(part, dict) or "text" in part):
         yield chat.read_text(part)
     elif kind in _IMAGES:
-        # the value of `image_url` may also be the address itself
+        # `image_url` may also be the address
         yield from chat.image_or_omit(
             text_at(part, "image_url", "url") or text_at(part, "image_url")
         )

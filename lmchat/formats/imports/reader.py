@@ -1,7 +1,7 @@
 """Import of chats from files in any format: `read_chats` is the entrance.
 
 The format of a file is found by its first bytes, or by the first records of a text. If a record
-cannot be read, only that record is lost. Nothing is stored here; that is up to the caller.
+cannot be read, only that record is lost. Nothing is stored here.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ from lmchat.formats.imports.source import ZIP_HEAD, Source, file_source, zip_sou
 from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, whole_text
 from lmchat.sessions.session import Session, Skipped
 
-STDIN = "-"  # the standard input in place of a file
+STDIN = "-"  # in place of a file
 LARGEST_RECORD = 256 * 1024 * 1024  # characters of a chat in JSON
 _FORMATS_HINT = (
     "lmchat imports its own JSON exports, JSON lists of {role, content}, "
     f"and chats of {', '.join(program.name for program in PROGRAMS)}."
 )
-# In the order in which a record is compared with them: the program as in `--from`, and the module,
-# which is imported when it is needed.
+# In the order of comparison: the program as in `--from`, and the module, imported when needed.
 _FORMATS = (
     (OWN, "json_sessions"),
     *((row.source, f"imports.programs.{row.module}") for row in PROGRAMS if row.module != "llm"),
@@ -43,16 +42,16 @@ _FORMATS = (
 )
 _SQLITE_HEAD = b"SQLite format 3\0"
 _LINES_ENDINGS = (".jsonl", ".ndjson")
-_PEEKED_RECORDS = 20  # to find out the format of a text; some may be broken
+_PEEKED_RECORDS = 20  # to find out the format; some may be broken
 _DAMAGED = "it is damaged"
 _LONGEST_TOKEN = 16  # characters, but for strings and numbers
-_CHUNK = 1 << 20  # characters that are read at once
+_CHUNK = 1 << 20  # characters, read at once
 _GAP = re.compile(r"[, \t\r\n]*")  # between values
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def _number(digits: str) -> float:
-    """Return a whole number; infinity for one with more digits than Python converts (4,300)."""
+    """Return infinity for more digits than Python converts (4,300)."""
     try:
         return int(digits)
     except ValueError:
@@ -67,7 +66,7 @@ def read_chats(
 ) -> Iterator[Session | Skipped]:
     """Yield the sessions of a file that have messages, and what cannot be read. Blocks.
 
-    `content` is the file, or what was read from a pipe; `wanted` a value of `--from`. Raises
+    `content` is the file, or what came from a pipe; `wanted` a value of `--from`. Raises
     `FileRefused`, and `FormatUnknown` for a file without such a session; both name the file by
     `name`.
     """
@@ -82,7 +81,7 @@ def read_chats(
                     yield found
                     continue
                 for part in found.skipped if isinstance(found, Session) else [found]:
-                    reason = reason or f" ({part.where}: {part.reason})"  # that of the first one
+                    reason = reason or f" ({part.where}: {part.reason})"  # of the first one
                     yield part
             if not has_messages:
                 message = f"It has no readable messages{reason}."
@@ -107,7 +106,7 @@ def error_about(file: str, error: LMChatError) -> LMChatError:
 def _chats(
     file: IO[bytes], path: Path | None, now: datetime, wanted: str
 ) -> Iterator[Session | Skipped]:
-    """Yield the sessions of a file, and what is left out; raises what `read_chats` handles."""
+    """Raises what `read_chats` handles."""
     head = file.read(len(_SQLITE_HEAD))
     file.seek(0)
     if head.startswith(ZIP_HEAD):
@@ -136,7 +135,7 @@ def _chats(
 
 
 def _text_chats(source: Source, now: datetime, wanted: str) -> Iterator[Session | Skipped]:
-    """Yield the sessions of a text, in the format of its first records, and what is left out.
+    """Find the format by the first records.
 
     Raises `FileRefused` for a broken text, and `FormatUnknown` for one that is empty, of no format,
     or of another program than `wanted`.
@@ -179,7 +178,7 @@ def _sessions(
 
 
 def _format_of(record: Record) -> tuple[str, Format] | None:
-    """Return the first format that fits a record, with its program as in `--from`."""
+    """Return the first format that fits, with its program as in `--from`."""
     for program, module in _FORMATS:
         text_format: Format = import_module(f"lmchat.formats.{module}").FORMAT
         if text_format.fits(record):
@@ -227,7 +226,7 @@ def _lines(lines: Iterable[str], unit: str, first: int = 1) -> Iterator[tuple[st
 
 
 def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
-    """Yield the place and the value of each item of a list, or of values in a row; None for broken.
+    """Yield the place and value of each item of a list, or of values in a row; None for broken.
 
     Behind a broken value, a list ends. Values in a row are then read by lines, since they may be
     JSON Lines without a name that says so.
@@ -239,7 +238,7 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
         message = "It is damaged: it begins with NULs, as after a crash."
         raise FileRefused(message, hint="Take it from a backup.")
     if begun and begun[0] not in "[{":
-        # lmchat's own Markdown exports begin with their title
+        # lmchat's own exports begin with their title
         is_markdown = begun.startswith("# ")
         message = "It is Markdown, which cannot be imported; export the session as JSON."
         raise FormatUnknown(
@@ -284,7 +283,7 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
 
 
 def _value_at(text: str, place: int) -> tuple[Any, int]:
-    """Return a JSON value at a place in a text, and the place of its end.
+    """Return a JSON value at a place in a text, and its end.
 
     Halves of surrogate pairs, as cut texts have them, become U+FFFD. Raises `ValueError` or
     `RecursionError`.

@@ -20,12 +20,12 @@ from lmchat.files.folder_walk import folders_below
 
 ZIP_HEAD = b"PK\x03\x04"
 _TEXT_ENDINGS = (".json", ".jsonl", ".ndjson")
-# Ends of the names of files that may have chats.
+# of files that may have chats
 _ENDINGS = (*_TEXT_ENDINGS, ".zip", ".db", ".sqlite", ".sqlite3")
-THREAD = "thread.json"  # read with a chat of Jan, and has none
-# of damaged archives, of unknown compression, and of encryption
+THREAD = "thread.json"  # of Jan, read with a chat, and has none
+# damaged archives, unknown compression, encryption
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
-_PARENTS_SEARCHED = 4  # folders above a text in which files of LM Studio are looked for
+_PARENTS_SEARCHED = 4  # folders above a text, for files of LM Studio
 
 # of a folder: names, and functions that read them
 Files = list[tuple[str, Callable[[], bytes]]]
@@ -34,8 +34,8 @@ Files = list[tuple[str, Callable[[], bytes]]]
 class Source:
     """Text that may have chats.
 
-    `find_files` returns the files that may belong to its chats, such as images: those of the
-    nearest folder first.
+    `find_files` returns the files that may belong to them, such as images: those of the nearest
+    folder first.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class Source:
         return io.TextIOWrapper(self._file, encoding, errors="replace")
 
     def read_beside(self, name: str) -> bytes:
-        """Return the content of the first file that `name` means; b"" if there is none.
+        """Return the content of the first file that `name` means, or b"".
 
-        In chats of LM Studio and ChatGPT, an image's name may lack the ending of the file, or a
-        hyphen and the name that the user gave it. `file_1` finds `file_1.png` and
-        `file_1-photo.png`, but not `file_12.png`.
+        In chats of LM Studio and ChatGPT, an image's name may lack the ending, or a hyphen and the
+        user's name for it. `file_1` finds `file_1.png` and `file_1-photo.png`, but not
+        `file_12.png`.
         """
-        if not name:  # the name of any file begins with ""
+        if not name:  # any name begins with ""
             return b""
         for files in self._folders:
             fitting = [
@@ -78,7 +78,7 @@ class Source:
 
 
 def zip_sources(file: IO[bytes]) -> Iterator[tuple[str, Source]]:
-    """Yield the texts in a zip file, each with its path in it, to be read before the next one.
+    """Yield the texts in a zip file with their paths; read each before the next.
 
     Raises `FileRefused` for a file that is encrypted or damaged.
     """
@@ -107,7 +107,7 @@ def file_source(path: Path, file: IO[bytes]) -> Source:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return the files below a folder that may have chats; raises `FileRefused` without any."""
+    """Return files that may have chats; raises `FileRefused` without any."""
     paths: list[Path] = []
     for parent, folder_names, file_names in folders_below(folder):
         folder_names[:] = sorted(name for name in folder_names if not name.startswith("."))
@@ -123,11 +123,11 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def _files_beside(path: Path) -> Iterator[Files]:
-    """Yield the files beside a text, and those in a folder `user-files` of each folder above it.
+    """Yield the files beside a text, and those in `user-files` of each folder above.
 
-    LM Studio has `user-files` beside its folder of chats, and chats may be in subfolders of that.
+    LM Studio has that beside its folder of chats, which may have subfolders.
     """
     parents = path.parents[:_PARENTS_SEARCHED]
     for folder in (path.parent, *(parent / "user-files" for parent in parents)):
-        with suppress(OSError):  # it is missing, or cannot be read
+        with suppress(OSError):  # missing, or not readable
             yield [(file.name, partial(read_plain, file)) for file in sorted(folder.iterdir())]

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-# of code that reads values of wrong types without checking each type
+# of code that does not check each type
 BAD_VALUE_ERRORS = (
     ValueError,
     TypeError,
@@ -21,10 +21,10 @@ BAD_VALUE_ERRORS = (
     RecursionError,
     msgspec.MsgspecError,
 )
-Record = dict[str, Any]  # JSON object, or row of a database
-EMPTY: tuple[object, ...] = (None, "", [], {})  # values without content are no omissions
+Record = dict[str, Any]  # object, or row of a database
+EMPTY: tuple[object, ...] = (None, "", [], {})  # without content, so no omissions
 
-# shown in every time zone, even with the duration of a long answer added
+# in every time zone, even with a long answer added
 _SHOWABLE_YEARS = range(1970, 9000)
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
 _OWN_ID = re.compile(r"[0-9a-f]{16}")
@@ -46,24 +46,21 @@ def text_at(value: Any, *path: str | int) -> str:
 
 
 def items_of(value: Any) -> list[Any]:
-    """Return a list unchanged, nothing for an empty value, and any other value as a list of one."""
+    """Return a list unchanged, nothing for an empty value, and others as a list of one."""
     if isinstance(value, list):
         return value
     return [] if value in EMPTY else [value]
 
 
 def parsed(text: str | bytes) -> Any:
-    """Return the value of JSON in a text or a file; the text itself where it is no JSON."""
+    """Decode JSON; return the text itself where it is none."""
     with suppress(ValueError, RecursionError):
         return json.loads(text)
     return text
 
 
 def time_of(value: object) -> datetime | None:
-    """Return the time that a value gives in seconds or milliseconds since 1970, or in ISO 8601.
-
-    A time without a zone is in UTC.
-    """
+    """Read seconds or milliseconds since 1970, or ISO 8601; without a zone, UTC."""
     # `OSError`: a number that the system cannot take
     with suppress(*BAD_VALUE_ERRORS, OSError):
         if isinstance(value, str):
@@ -82,15 +79,15 @@ def checked_time(time: datetime) -> datetime:
 
 
 def whole_text(text: str) -> str:
-    """Return a text in which halves of surrogate pairs are U+FFFD."""
+    """Halves of surrogate pairs become U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def local_id(file_id: str, session_id: str = "") -> str:
-    """Return an id of lmchat's form, 16 hexadecimal digits, unchanged; any other id as a hash.
+    """Keep an id of lmchat's form, 16 hexadecimal digits; make a hash of any other.
 
     `session_id` goes into the hash of a message's id, since two chats may have the same ids. Hashes
-    must stay the same in all versions: otherwise files would be imported twice.
+    must stay the same in all versions: else files would be imported twice.
     """
     if _OWN_ID.fullmatch(file_id):
         return file_id

@@ -1,8 +1,7 @@
 """One module for each program whose chats can be imported, and their table `PROGRAMS`.
 
 A module has a `Format` with the name `FORMAT`; that of llm, which reads a database, has `fits` and
-`sessions`. `files/paths.py` has the folders in which `servers` looks for models, too. The command
-line reads this table at its start, so this file imports little.
+`sessions`. The command line reads this table at its start, so this file imports little.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import NamedTuple
 
 from lmchat.files.paths import jan_folders, lm_studio_folders, settings_folders
 
-# values of `--from` beside those of other programs
+# of `--from`, beside other programs
 OWN = "lmchat"
 AUTO = "auto"  # any format
 
@@ -22,12 +21,12 @@ AUTO = "auto"  # any format
 class Program(NamedTuple):
     """Program whose chats can be imported."""
 
-    source: str  # value of `--from`, and the tag of the program's sessions
+    source: str  # of `--from`, and the tag of its sessions
     name: str  # for people
     module: str
-    # where it may keep its files, given the environment and the user's home folder
+    # where it may keep its files
     folders: Callable[[Mapping[str, str], Path], list[Path]] = lambda _environ, _home: []
-    chats: str = ""  # the file or folder in these folders that has its chats
+    chats: str = ""  # in these folders: the file or folder with its chats
 
 
 def _llm_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
@@ -36,7 +35,7 @@ def _llm_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
     return [Path(named), *usual] if named else usual
 
 
-# compared in this order; the first one that fits is used
+# in this order; the first that fits
 PROGRAMS = (
     Program(
         "lmstudio",
@@ -51,7 +50,7 @@ PROGRAMS = (
     Program("chatgpt", "ChatGPT", "chatgpt"),
     Program("llamacpp", "llama.cpp's web UI", "llama_cpp"),
 )
-# for people, by the values of `--from`
+# for people, by `--from`
 PROGRAM_NAMES = {OWN: OWN} | {program.source: program.name for program in PROGRAMS}
 
 
@@ -65,14 +64,13 @@ class ChatPlace(NamedTuple):
 def chat_places(environ: Mapping[str, str], home: Path) -> list[ChatPlace]:
     """Return the places of chats of other programs on this machine. Blocks.
 
-    Empty folders are left out: the program is installed, but has no chats. A place to which several
-    paths lead, as by links, is returned once, for the first path.
+    Empty folders are left out. A place to which several paths lead, as by links, is returned once.
     """
     places: dict[Path, ChatPlace] = {}
     for program in PROGRAMS:
         for folder in program.folders(environ, home):
             path = folder / program.chats
-            with suppress(OSError):  # a folder above it may not be entered
+            with suppress(OSError):  # a folder above may not be entered
                 if path.is_file() or any(path.glob("[!.]*")):  # a hidden file is no chat
                     places.setdefault(path.resolve(), ChatPlace(program, path))
     return list(places.values())

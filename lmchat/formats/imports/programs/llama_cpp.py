@@ -34,9 +34,9 @@ _MARK = re.compile(
 
 
 def _fits(record: Record) -> bool:
-    """Return whether a record is a session, a message of one, or a whole chat.
+    """Whether it is a session, a message of one, or a whole chat.
 
-    A message is enough, since the line of the first session may be broken.
+    A message is enough: the line of the first session may be broken.
     """
     kind = text_at(record, "type")
     is_message = kind == "message" and bool(_chat_id(record))
@@ -44,20 +44,20 @@ def _fits(record: Record) -> bool:
 
 
 def _is_whole_chat(record: Record) -> bool:
-    """Return whether a record is a chat of the time before June 2026."""
+    """Whether it is a chat of before June 2026."""
     return "conv" in record and isinstance(record.get("messages"), list)
 
 
 def _chat_id(record: Record) -> str:
-    """Return the id of the chat that a record begins (`session`) or belongs to (`message`)."""
+    """Return the id of the chat that it begins (`session`) or belongs to (`message`)."""
     return text_at(record, "id") or text_at(record, "message", "convId")
 
 
 def _continues(record: Record, chat: Sequence[Record]) -> bool:
-    """Return whether a record is a message of the chat of those before it.
+    """Whether it is a message of the chat before it.
 
-    A message of another chat comes without a record `session` if that line was broken. A record
-    without the id of a chat belongs to the chat before it.
+    A message of another chat comes without a record `session` if that line was broken. One without
+    the id of a chat belongs to the chat before.
     """
     if text_at(record, "type") == "session" or _is_whole_chat(record) or _is_whole_chat(chat[0]):
         return False
@@ -65,11 +65,11 @@ def _continues(record: Record, chat: Sequence[Record]) -> bool:
 
 
 def _session(records: Sequence[Record], _source: Source, now: datetime) -> Session:
-    """Return the session of a record `session` and messages, of messages alone, or a whole chat.
+    """Make the session of a record `session` and messages, of messages alone, or a whole chat.
 
     The messages are a tree, whose root is an empty message.
     """
-    head = records[0]  # a message, which has no title, if the line of the session is broken
+    head = records[0]  # a message without a title, if the line of the session is broken
     if _is_whole_chat(head):
         messages, head = head["messages"], head["conv"]
     else:
@@ -94,14 +94,14 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
 
 
 def _key(value: Any) -> Any:
-    """Return the id of a message as a text; it was a number until September 2025."""
+    """It was a number until September 2025."""
     return str(value) if isinstance(value, int) else value
 
 
 def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the attached files of a message, then its content.
+    """Attached files come before the content.
 
-    Files that are neither texts nor images are counted as left out.
+    Those that are neither texts nor images count as left out.
     """
     for extra in items_of(message.get("extra")):
         kind = text_at(extra, "type").removesuffix("File").lower()  # such as `audio`
@@ -131,7 +131,7 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
 
 
 def _marked_parts(text: str) -> Iterator[ForeignPart]:
-    """Yield the thoughts, calls and texts of a content of early 2026, which has marks for them."""
+    """Yield the parts of a content of early 2026, which has marks for them."""
     begin = 0
     name = arguments = ""
     for mark in _MARK.finditer(text):

@@ -1,8 +1,8 @@
 """Import of llm's database, as its version 0.36 writes it.
 
 Its threads share the messages of one tree: each message has the hash of the one before it. The tip
-of a thread or turn is its last message. A row of the table `turns` has the time and the model of an
-answer, and the hashes of prompt and answer. The file may be hostile, and llm may be using it.
+of a thread or turn is its last message. A row of `turns` has the time and the model of an answer,
+and the hashes of prompt and answer. The file may be hostile, and llm may be using it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _TABLES = """
 select name from sqlite_master where type = 'table' and rootpage > 0 and sql not like '%virtual%'
 """
 _NEEDED_TABLES = {"threads", "turns", "messages", "parts", "fragments", "attachments"}
-# Hashes of all messages of the thread `:id`: the ends of its branches and all messages above. One
-# of the `select` statements below follows it.
+# Hashes of all messages of the thread `:id`: the ends of its branches and all above. A `select`
+# below follows it.
 _CHAIN = """
 with recursive chain(hash) as (
     select tip_message_hash from threads where id = :id
@@ -44,43 +44,43 @@ _MESSAGES = "select messages.* from messages join chain using (hash) order by me
 _PARTS = "select parts.* from parts join chain on message_hash = hash order by parts.id"
 _FRAGMENT = "select content from fragments where id = :id"
 _ATTACHMENT = "select content from attachments where id = :id"
-# for a database that may be hostile: https://sqlite.org/security.html
+# against hostile databases: https://sqlite.org/security.html
 _GUARDS = ("trusted_schema = off", "cell_size_check = on", "query_only = on", "mmap_size = 0")
 
 
 def _session(path: Path) -> sqlite3.Connection:
-    """Open the database for reading, with limits that protect lmchat from a hostile file."""
+    """Open the database for reading, with limits against a hostile file."""
     address = f"{path.absolute().as_uri()}?mode=ro"
-    # `timeout`: seconds to wait for llm, if it has locked the database. `check_same_thread`: an
-    # import reads each chat in another thread, one after the other.
+    # `timeout`: seconds to wait for llm. `check_same_thread`: an import reads each chat in another
+    # thread, one after the other.
     database = sqlite3.connect(address, uri=True, timeout=1, check_same_thread=False)
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_VALUE_BYTES)
     for guard in _GUARDS:
         database.execute(f"pragma {guard}")
-    # only the invalid bytes of invalid UTF-8 are replaced
+    # only invalid bytes are replaced
     database.text_factory = lambda data: data.decode(errors="replace")
     database.row_factory = sqlite3.Row
     return database
 
 
 def _rows(database: sqlite3.Connection, query: str, **values: Any) -> list[Record]:
-    """Return all rows of a query at once, since an open query locks the database for llm."""
+    """Read all rows at once, since an open query locks the database for llm."""
     return [dict(row) for row in database.execute(query, values)]
 
 
-# By the hash of a message of a turn, what `ForeignChat.add` takes: `created_at` and, for an answer,
+# By the hash of a message of a turn, for `ForeignChat.add`: `created_at` and, for an answer,
 # `model`.
 _Metadata = dict[str, dict[str, Any]]
 
 
 def fits(path: Path) -> bool:
-    """Return whether a database has all tables that are read here; raises `sqlite3.Error`."""
+    """Whether it has all tables that are read here; raises `sqlite3.Error`."""
     with closing(_session(path)) as database:
         return {table["name"] for table in _rows(database, _TABLES)} >= _NEEDED_TABLES
 
 
 def sessions(path: Path, now: datetime) -> Iterator[Session | Skipped]:
-    """Yield a session for each thread; raises `sqlite3.Error`."""
+    """Raises `sqlite3.Error`."""
     with closing(_session(path)) as database:
         if any(table["name"] == "responses" for table in _rows(database, _TABLES)):
             older = "select count(distinct conversation_id) as count from responses"
@@ -101,8 +101,8 @@ def sessions(path: Path, now: datetime) -> Iterator[Session | Skipped]:
 def _add_metadata(turn: Record, metadata: _Metadata) -> None:
     """Add the times and the model of a turn to its prompt and answer.
 
-    The tip of a turn is its answer, and the parent of the tip is its prompt. What an earlier turn
-    has added stays.
+    The tip of a turn is its answer, whose parent is its prompt. What an earlier turn has added
+    stays.
     """
     begun = time_of(turn["datetime_utc"])
     ended = None
@@ -130,7 +130,7 @@ def _chat(database: sqlite3.Connection, thread: Record, metadata: _Metadata) -> 
             parent=message["parent_hash"],
             **facts,
         )
-        # the row has the time of the thread, which is later for a fork that took messages over
+        # that of the row is later for a fork that took messages over
         chat.created_at = chat.created_at or facts.get("created_at")
     chat.created_at = chat.created_at or time_of(thread["datetime_utc"])
     return chat
@@ -139,7 +139,7 @@ def _chat(database: sqlite3.Connection, thread: Record, metadata: _Metadata) -> 
 def _parts(
     database: sqlite3.Connection, rows: Iterable[Record], chat: ForeignChat
 ) -> Iterator[ForeignPart]:
-    """Yield the parts in the rows of a message; those of unknown kinds are counted as left out."""
+    """Count rows of unknown kinds as left out."""
     for part in rows:
         payload = json.loads(part["payload"] or "{}")
         match part["type"]:
@@ -165,7 +165,7 @@ def _text(database: sqlite3.Connection, part: Record, payload: Record, chat: For
     """Return the text of a part; `payload` is its decoded JSON.
 
     A prompt with files is a list like `[{"fragment": 3}, {"literal": "Hello"}]`: each file is
-    stored once, in the table `fragments`. One that is not there is counted as left out.
+    stored once, in the table `fragments`. A missing one counts as left out.
     """
     texts = [part["text"] or ""]
     for reference in payload.get("text_ref", ()):

@@ -45,28 +45,28 @@ _NOT_READ = (
 
 
 def _fits(record: Record) -> bool:
-    """Return whether a record is a chat: a row of the database, or only the object in its `chat`.
+    """Whether it is a chat: a row of the database, or only the object in its `chat`.
 
-    An older chat, which has no `history`, must have its row around it: else it looks like one of
-    the lists that `message_list` imports.
+    An older chat, without `history`, must have its row around it: else it looks like a list that
+    `message_list` imports.
     """
     has_history = isinstance(_content(record).get("history"), dict)
     return has_history or isinstance(at(record, "chat", "messages"), list)
 
 
 def _content(record: Record) -> Record:
-    """Return the object with the messages: that in `chat`, or in some exports the whole record."""
+    """Return the object with the messages: in `chat`, or in some exports the whole record."""
     chat = record.get("chat")
     return chat if chat and isinstance(chat, dict) else record
 
 
 def _session(records: Sequence[Record], _source: Source, now: datetime) -> Session:
-    """Return the session of a chat; it has no messages if Open WebUI marks it as internal."""
+    """A chat that Open WebUI marks as internal has no messages."""
     record = records[0]
     content = _content(record)
     history = content.get("history")
     chat = ForeignChat(
-        # without an id, its time identifies a chat
+        # without an id, its time identifies it
         key=text_at(record, "id") or text_at(content, "id") or str(content.get("timestamp")),
         title=text_at(record, "title") or text_at(content, "title"),
         path_end=text_at(record, "current_message_id") or text_at(history, "currentId"),
@@ -78,7 +78,7 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
     has_parents = isinstance(by_id, dict)
     if has_parents:
         rows = [*by_id.items()]
-    else:  # an older chat: each message follows the one before it
+    else:  # an older chat: each follows the one before
         rows = [(text_at(row, "id") or str(n), row) for n, row in enumerate(content["messages"])]
     for key, row in [] if at(record, "meta", "internal") else rows:
         chat.add(
@@ -93,7 +93,7 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
 
 
 def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the images of a message, then its content and its error; count what is left out."""
+    """Images come before the content and the error; count what is left out."""
     for name, kind in _NOT_READ:
         chat.omit(kind, len(items_of(message.get(name))))
     for file in items_of(message.get("files")):
@@ -121,7 +121,7 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
 
 
 def _item_parts(items: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the parts of a list `output`, whose items are those of OpenAI's Responses API."""
+    """The items of a list `output` are those of OpenAI's Responses API."""
     for item in items:
         if item.get("status") == "incomplete":
             yield STOPPED
@@ -139,9 +139,9 @@ def _item_parts(items: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]
 
 
 def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the `<details>` elements of a text, and the texts between them."""
+    """Split a text into its `<details>` elements, and the texts between."""
     before, *elements = text.split(_ELEMENT)
-    yield before.strip() if elements else text  # a text without elements stays as it is
+    yield before.strip() if elements else text  # without elements, it stays as it is
     for element in elements:
         content, end, after = element.partition("</details>")
         kind, _, _ = content.partition('"')  # `_ELEMENT` ends before it: `reasoning" done="true">…`
