@@ -29,7 +29,7 @@ _MAX_NAME_CHARS = 24  # of the command in the name of its file, with how it ende
 
 
 class ShellCommand:
-    """`run` runs it, `stop` ends it earlier."""
+    """A command of the user's shell: `run` runs it, `stop` ends it earlier."""
 
     def __init__(
         self,
@@ -59,10 +59,7 @@ class ShellCommand:
 
     @property
     def ending(self) -> str:
-        """How it has ended: `stopped_words`, or its exit code as shells report it.
-
-        "" if it never ran.
-        """
+        """Return `stopped_words`, or the exit code as shells report it; "" if it never ran."""
         code = self._child.exit_code if self._child is not None else None
         if code is None or self.stopped_words:
             return self.stopped_words

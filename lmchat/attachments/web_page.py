@@ -59,7 +59,7 @@ _IN_BROWSER = "Open the address in a browser, and attach what you save there."
 
 
 class PageAddress(Struct, frozen=True, kw_only=True):
-    """As it is requested: without user name, password and fragment."""
+    """Address as it is requested: without user name, password and fragment."""
 
     url: str  # ASCII: other letters are escaped
     scheme: str
@@ -90,7 +90,7 @@ async def refuse_host(address: PageAddress) -> bool:
 
 
 class WebPages:
-    """Fetches pages as text; remembers which hosts the user has allowed."""
+    """Pages as text; remembers which hosts the user has allowed."""
 
     def __init__(self, allowed_hosts: Iterable[str], ca_file: str = "") -> None:
         """Raises `EndpointNotAllowed` for a wrong entry of `allowed_hosts`."""

@@ -27,7 +27,7 @@ _EXAMPLE = 'Example: case = [{ name = "sum", prompt = "What is 2 + 3?", expect =
 
 
 class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
-    """As it is in the file."""
+    """A `[[case]]` as it is in the file."""
 
     name: str
     prompt: str = ""

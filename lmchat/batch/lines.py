@@ -59,7 +59,7 @@ def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
 
 
 def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
-    """A wrong line has an error: the others are still answered."""
+    """Return a line; a wrong one has an error, so that the others are still answered."""
     line = BatchLine(number=number)
     try:
         if is_text and b"\0" in data:

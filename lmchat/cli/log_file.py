@@ -18,7 +18,7 @@ _MAX_MESSAGE = 500  # characters
 
 
 class LogFile(logging.Handler):
-    """Appends records to a file, and keeps one older file beside it.
+    """Log handler that appends to a file, and keeps one older file beside it.
 
     A record that cannot be written is dropped.
     """

@@ -203,7 +203,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_commands(
     parser: _Parser, commands: Sequence[Subcommand], shared: _Parser, module: str = ""
 ) -> None:
-    """For actions, `module` has the handlers."""
+    """Add commands, or the actions of one, whose handlers are in `module`."""
     adder = parser.add_subparsers(
         metavar="ACTION" if module else "COMMAND",
         title="actions" if module else "commands",

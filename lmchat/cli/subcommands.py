@@ -14,7 +14,7 @@ _MAX_DIGITS = 9  # so that a number fits into 32 bits
 
 
 class Argument(NamedTuple):
-    """As `add_argument` of argparse takes it."""
+    """Option or positional argument, as `add_argument` of argparse takes it."""
 
     names: tuple[str, ...]
     keywords: dict[str, Any]

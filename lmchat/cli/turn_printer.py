@@ -45,7 +45,7 @@ _STAGES_OF_EVENTS = (Stage.RETRYING, Stage.THINKING, Stage.STALLED)
 
 
 class TurnPrinter:
-    """Prints the events of one turn.
+    """Printer of the events of one turn.
 
     The answer goes to stdout while it arrives, or one JSON object for each piece; for one JSON
     document, only the steps are kept. Notes go to stderr.

@@ -18,7 +18,7 @@ _LIMIT_S = 15.0  # finding servers takes up to 5 s, tool servers have 8 s
 
 
 class Grade(StrEnum):
-    """As scripts read it."""
+    """Grade of a row, as scripts read it."""
 
     OK = "ok"
     WARNING = "warning"
@@ -27,12 +27,12 @@ class Grade(StrEnum):
 
     @property
     def label(self) -> str:
-        """For people."""
+        """Return the word for people."""
         return "problem" if self is Grade.FAULT else self.value
 
 
 class Group(StrEnum):
-    """The report has them in this order."""
+    """Heading of the report, in its order."""
 
     SERVERS = "Servers"
     KEYS = "API keys"
@@ -58,7 +58,7 @@ Findings = Sequence[Finding]
 
 
 class Check(Struct, frozen=True):
-    """Heading and names of its rows, also of the row that says that the check failed."""
+    """Heading and names of the rows of a check, also of one that says that the check failed."""
 
     group: Group
     check: str  # for scripts, such as `store`

@@ -188,7 +188,7 @@ def free_name(path: Path, ending: str) -> Path:
 
 
 def free_bytes(places: Iterable[Path]) -> int | None:
-    """For the disk of the first that exists."""
+    """Return what is free on the disk of the first that exists; None if none does."""
     import shutil  # noqa: PLC0415 - 5 ms that the first paint does without
 
     for place in places:

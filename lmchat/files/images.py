@@ -41,7 +41,7 @@ _EXIF_BYTES = 65_536  # of a JPEG, in which EXIF is
 
 
 def image_format(data: bytes) -> str:
-    """As Pillow calls it; "" for other content."""
+    """Return the format, as Pillow calls it; "" for other content."""
     for beginning, image_format in _FORMATS.items():
         if data.startswith(beginning):
             return image_format

@@ -47,7 +47,7 @@ def fits(steps: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 class RuleTime:
-    """That the ignore files of a walk have taken."""
+    """Time that the ignore files of a walk have taken."""
 
     def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
         self.clock = clock
@@ -145,7 +145,7 @@ class _Group:
 
 
 class _Part:
-    """So few rules that the time is looked at often."""
+    """Few rules of a group, so that the time is looked at often."""
 
     def __init__(self) -> None:
         self.rule_count = 0  # without names, of which there may be any number

@@ -18,7 +18,7 @@ _ID_CHARS = 16
 
 
 class Paths:
-    """Folders and files of one user; it makes none of them."""
+    """Folders and files of one user; makes none of them."""
 
     def __init__(self, *, config_dir: Path, cache_dir: Path, state_dir: Path) -> None:
         self.config_dir = config_dir

@@ -34,7 +34,7 @@ Outcome = Literal["imported", "would be imported", "present", "in trash"]
 
 
 class ImportedChat(Struct, frozen=True, kw_only=True):
-    """Imported now, or already in the store."""
+    """Session of a file: imported now, or already in the store."""
 
     file: str
     """`-` for standard input."""
@@ -48,7 +48,7 @@ class ImportedChat(Struct, frozen=True, kw_only=True):
 
 
 class ImportOutcome(Struct, kw_only=True):
-    """Of an import, or of a trial, as far as it has come."""
+    """Outcome of an import, or of a trial, as far as it has come."""
 
     is_trial: bool = False
     chats: list[ImportedChat] = []
@@ -63,7 +63,7 @@ class ImportOutcome(Struct, kw_only=True):
 
 
 class Importer:
-    """For the command line and the screen.
+    """Importer of files and folders for the command line and the screen.
 
     `find` returns where other programs keep chats on this machine; it may block. Progress is
     reported for an import of more than `quiet_s`.

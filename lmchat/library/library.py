@@ -39,7 +39,7 @@ _FORMS_WITH_FILES = ("json", "html")
 
 
 class ExportAs(Struct, frozen=True, kw_only=True):
-    """Format, and contents beside the text."""
+    """Format of an export, and its contents beside the text."""
 
     form: str = ""  # "": by the name of the file, or else Markdown
     with_reasoning: bool = False

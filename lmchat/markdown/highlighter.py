@@ -93,7 +93,7 @@ class Colours:
 
 
 class Highlighter:
-    """Child process with the lexers; starts with the first code.
+    """Child process with the lexers, which starts with the first code.
 
     A language that was too slow `_MOST_SLOW_CODES` times stays plain.
     """

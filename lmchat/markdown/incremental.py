@@ -398,5 +398,5 @@ class IncrementalMarkdown(Struct):
 
 
 def _is_blank(line: str) -> bool:
-    """A line with only the marks of quotes is blank, too."""
+    """Whether a line is blank, or has only the marks of quotes."""
     return not line.strip("> \t\n")

@@ -144,7 +144,7 @@ class _Writer:
             self._add(f" ({self._shortened(source)})", self._style("muted"))
 
     def _link_style(self, target: str) -> Style:
-        """A link that cannot be opened looks like the text around it."""
+        """Make a link that cannot be opened look like the text around it."""
         return self._style("link" if can_be_opened(target) else "") + _link_meta(target)
 
     def _shortened(self, target: str) -> str:
@@ -264,7 +264,7 @@ class Layout:
             above = token.type
 
     def _is_below_blank(self, token: Token) -> bool:
-        """A blank line in the source is shown, too."""
+        """Whether there is a blank line above in the source: it is shown, too."""
         line = token.map[0] - 1 if token.map else -1
         # in a quote, it has the marks of the quote
         return 0 <= line < len(self._source) and not self._source[line].strip("> \t")
@@ -320,7 +320,7 @@ class Layout:
         return bool(code.markup) and end - 1 > start and is_closing
 
     def _inner_lines(self, inner: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
-        """An empty quote or item is a row with its mark."""
+        """Write an empty quote or item as a row with its mark."""
         if inner:
             yield from self._level_lines(inner, prefixes, style)
         else:
@@ -338,7 +338,7 @@ class Layout:
         return [*prefix, mark], [*next_prefix, next_mark]
 
     def _source_lines(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
-        """A formula is indented, and on one line if that says the same."""
+        """Indent a formula, and write it on one line if that says the same."""
         style = self.page.styles["muted"]
         shown = token.content.removesuffix("\n")
         if token.type == "math_block":

@@ -79,7 +79,7 @@ _logger = logging.getLogger(__name__)
 
 
 class RequestReport(Struct, kw_only=True):
-    """Of one request, without content."""
+    """Facts of one request, without content."""
 
     program: str  # first word of its `User-Agent`
     subject: str  # its model; of other requests, the path
@@ -384,7 +384,7 @@ class ServeApp(Struct, kw_only=True):
 
 
 class _ForwardRoute(Struct, frozen=True):
-    """Sends its reply itself: Starlette sends what a function returns."""
+    """Route that sends its reply itself: Starlette sends what a function returns."""
 
     app: ServeApp
 
@@ -443,7 +443,7 @@ def _openai_error(error: LMChatError, status: int | None = None) -> Response:
 
 
 def _bare_route_error(error: LMChatError, *, is_chat: bool) -> Response:
-    """All failures of servers have the status 500 in a bare route.
+    """Give all failures of servers the status 500, in a bare route.
 
     Programs that use the chat route expect a fixed text for them, so the message is in another
     field.
@@ -458,7 +458,7 @@ def _bare_route_error(error: LMChatError, *, is_chat: bool) -> Response:
 
 
 def _headers_of(error: LMChatError) -> dict[str, str]:
-    """As HTTP asks for with the status."""
+    """Return the headers that HTTP asks for with the status of an error."""
     if isinstance(error, TooManyRequests):
         return {"Retry-After": f"{error.wait_s:.0f}"}
     return {"WWW-Authenticate": "Bearer"} if error.kind == "auth" else {}

@@ -24,7 +24,7 @@ _ROLES_WITHOUT_TEXT = ("assistant", "tool")
 
 
 class BodyFields(Struct, frozen=True):
-    """That lmchat reads; None for a missing field."""
+    """Fields of a body that lmchat reads; None for a missing field."""
 
     # of any type, as sent:
     model: object = None

@@ -15,7 +15,7 @@ class Spread(Struct, frozen=True, kw_only=True):
 
 
 class DayStats(Struct, frozen=True, kw_only=True):
-    """Of the answers of a model that ended on one day, in local time."""
+    """Stats of the answers of a model that ended on one day, in local time."""
 
     day: date
     turns: int  # answers; its name in `lmchat stats --json`

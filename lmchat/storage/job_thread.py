@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class JobThread:
-    """Runs functions one after the other."""
+    """Thread that runs functions one after the other."""
 
     def __init__(self, name: str) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)

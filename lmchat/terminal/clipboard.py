@@ -21,7 +21,7 @@ _TIMEOUT_S = 2.0  # for one tool: some wait forever for a closed display
 
 
 class ClipboardTool(Struct, frozen=True, kw_only=True):
-    """Sets the clipboard from its stdin, and may read it."""
+    """Program that sets the clipboard from its stdin, and may read it."""
 
     name: str
     copy_command: tuple[str, ...]

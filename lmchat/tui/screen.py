@@ -34,7 +34,7 @@ NEW_SESSION = "New session"
 
 
 class DispatcherProtocol(Protocol):
-    """What screen and app call of the `Dispatcher`, which is imported later."""
+    """The part of `Dispatcher`, which is imported later, that screen and app call."""
 
     async def receive(self, message: Message) -> None:
         """Act on a message of a widget or dialog."""

@@ -28,7 +28,7 @@ _OTHER_PROGRAM = "away"  # group of the worker that lends the terminal
 
 
 class ScreenServices:
-    """Made once for all controllers."""
+    """The chat on the screen, made once for all controllers."""
 
     def __init__(self, app: LMChatApp, workspace: Workspace) -> None:
         self.app = app

@@ -133,7 +133,7 @@ async def _print_request(context: Context, runtime: Runtime, request: ChatReques
 
 
 class _AskFrontEnd(TurnListener):
-    """Runs the turn of one prompt and prints the answer and its end.
+    """Front end of one prompt: runs the turn, prints the answer and its end.
 
     With `--code` or `--schema`, only an extract is printed: code blocks, or the JSON value. A
     misfit is the error that says why a complete answer lacks it. After a misfit of the schema, a
@@ -175,7 +175,6 @@ class _AskFrontEnd(TurnListener):
         return settings if self._wanted is None else replace(settings, output=self._wanted.output)
 
     def on_event(self, session: OpenSession, event: ChatEvent) -> None:
-        """There is only one session."""
         self._printer.print_event(event)
         if words := self._stuck.words(session, event):
             self._printer.note(words)
@@ -316,7 +315,7 @@ class _AskFrontEnd(TurnListener):
     def _document(
         self, answer: ChatMessage, session_id: str | None, error: LMChatError | None
     ) -> dict[str, Any]:
-        """As `--json` prints it; times are in milliseconds."""
+        """Return what `--json` prints; times are in milliseconds."""
         turn = self._session.turn
         streamed = turn.answer if turn is not None else None  # it was stopped before
         stats = answer.stats or AnswerStats()
@@ -352,7 +351,7 @@ class _AskFrontEnd(TurnListener):
 
     @property
     def _answer(self) -> ChatMessage:
-        """The last message that is no tool call.
+        """Return the last message that is no tool call.
 
         If tool calls follow it, the model did not get their results: its state is then `STOPPED`.
         """
@@ -371,7 +370,7 @@ def _calls_json(answer: ChatMessage) -> list[dict[str, str]]:
 
 
 def _choices_json(choices: Sequence[TokenProbabilities]) -> list[dict[str, Any]]:
-    """Without the tokens of thoughts."""
+    """Leave out the tokens of thoughts."""
     return [
         {
             "token": choice.token,

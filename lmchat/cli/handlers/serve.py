@@ -127,7 +127,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Ends with exit code 0 after a signal."""
+    """Server of uvicorn that ends with exit code 0 after a signal."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -138,7 +138,7 @@ class PlainChat:
                 self._front.notify("", "Ctrl+D quits.")  # "" ends the typed line
 
     async def _begin(self) -> None:
-        """At a terminal, load the history, print the session, connect to a server."""
+        """Load the history, print the session, connect to a server, at a terminal only."""
         front = self._front
         if not front.reader.is_terminal:
             return

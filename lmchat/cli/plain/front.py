@@ -61,7 +61,7 @@ Item = TypeVar("Item")
 
 
 class PlainFront(TurnListener):
-    """Runs commands, sends prompts, prints answers as they arrive.
+    """The plain chat: runs commands, sends prompts, prints answers as they arrive.
 
     `_stream` prints the answers: with `--inline`, on a terminal that can redraw, `_inline`, which
     formats them. A label is a line for a person at a terminal, not for a pipe.
@@ -315,7 +315,7 @@ class PlainFront(TurnListener):
             self.print_label(f"Model: {model_words(target)}.")
 
     def print_session(self) -> None:
-        """At a terminal, print the title and the last two messages."""
+        """Print the title and the last two messages, at a terminal only."""
         session = self.chat.shown
         if self.reader.is_terminal and session.messages:
             self.notify(f"Session: {session_words(session.header)}")
@@ -424,7 +424,7 @@ class PlainFront(TurnListener):
         self.notify(words)
 
     def print_label(self, label: str) -> None:
-        """On stderr, such as the name of the model above its answer."""
+        """Print a label, such as the name of the model above its answer, on stderr."""
         if self.reader.is_terminal:
             self.notify(label)
 

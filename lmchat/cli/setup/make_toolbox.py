@@ -28,7 +28,7 @@ _NAMES_CHARS = 40
 
 
 def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
-    """The tool servers start when tools are first used."""
+    """Make a toolbox, whose tool servers start when tools are first used."""
     host = McpServers(
         settings.mcp,
         functions=context.paths.tools_file,

@@ -27,7 +27,7 @@ _STATES = {
 
 
 class WriteOptions(Struct, frozen=True, kw_only=True):
-    """JSON is always complete, with times in UTC."""
+    """Options of an export; JSON is always complete, with times in UTC."""
 
     with_reasoning: bool = False
     # by ids of messages, for an HTML page; others are plain text

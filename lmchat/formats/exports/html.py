@@ -66,7 +66,7 @@ def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
 def _article(
     entry: MessageEntry, files: Mapping[str, bytes], options: WriteOptions
 ) -> Iterator[str]:
-    """In the order of the page; `files` has attached files by digest."""
+    """Yield elements in the order of the page; `files` has attached files by digest."""
     message = entry.message
     yield f"<article><h2>{_escaped_line(entry.speaker)} <time>{escape(entry.time)}</time></h2>"
     if options.with_reasoning and message.reasoning:
@@ -112,7 +112,7 @@ def _escaped_line(text: str) -> str:
 
 
 class MarkdownConverter:
-    """The child process starts with the first text and is used for all."""
+    """Converter whose child process starts with the first text and is used for all."""
 
     def __init__(self, *, longest_s: float = _LONGEST_S) -> None:
         self._longest_s = longest_s

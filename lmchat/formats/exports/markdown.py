@@ -47,7 +47,7 @@ def to_markdown(session: Session, options: WriteOptions = PLAIN) -> str:
 
 
 def _heading(marks: str, text: str) -> str:
-    """No HTML can begin in it."""
+    """Escape HTML in a heading."""
     return f"{marks} {line_without_controls(text)}".replace("<", r"\<")
 
 

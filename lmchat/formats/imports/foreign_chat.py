@@ -68,7 +68,7 @@ class Format(NamedTuple):
 
 
 class ToolQuote(Struct, frozen=True, kw_only=True):
-    """Of a tool call or its result."""
+    """Quoted text of a tool call or its result."""
 
     text: str
 
@@ -97,7 +97,7 @@ class _Link(NamedTuple):
 
 
 class ForeignChat(Struct, kw_only=True):
-    """Gets its messages one after the other."""
+    """Chat of another program, which gets its messages one after the other."""
 
     key: str  # in its program; the session's id is a hash of it
     title: str = ""

@@ -134,7 +134,7 @@ class Document:
         self.heights = Heights(self._height(index) for index in range(len(self)))
 
     def _height(self, index: int) -> int:
-        """With the blank row above: exact, or an estimate."""
+        """Return the height with the blank row above: exact, or an estimate."""
         entry = self.entries[index]
         rows = entry.heights.total
         # rows of its text, one more than its line ends, and three that the log adds

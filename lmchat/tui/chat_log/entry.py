@@ -71,7 +71,7 @@ _PART_OF_DELTA: dict[type[Delta], type[Part]] = {
 
 
 class LivePart(Struct):
-    """New text is parsed when the blocks are needed."""
+    """Part of a message with its blocks; new text is parsed when they are needed."""
 
     kind: type[Part]
     chunks: list[str] = field(default_factory=list)  # its text, or the arguments of a call
@@ -327,7 +327,7 @@ class Entry(Struct):
         self.parts[-1].chunks.append(delta.text)
 
     def _add_part(self, part: LivePart) -> None:
-        """The one before it ends, unless that is a call: several calls may stream."""
+        """End the part before it, unless that is a call: several calls may stream."""
         if self.parts and self.parts[-1].kind is not ToolCallPart:
             self.parts[-1].is_ended = True
         self.parts = [*self.parts, part]
@@ -399,7 +399,7 @@ class Entry(Struct):
                 return self._answer_blocks(message)
 
     def _answer_blocks(self, message: ChatMessage) -> list[Block]:
-        """As source, they are its name and its plain text."""
+        """Return only its name and its plain text if it is shown as source."""
         if not self.parts:
             self.parts = _live_parts(message.parts, is_streaming=self.is_streaming)
         blocks: list[Block] = []

@@ -86,7 +86,7 @@ class Mark(NamedTuple):
 
 
 class Finder:
-    """Finds words in all messages, and brings one hit after the other into view.
+    """Search in all messages, which brings one hit after the other into view.
 
     The hits of a streaming answer are counted when a search begins, and when the answer ends. What
     the log adds (stats, states, cards) is not searched.

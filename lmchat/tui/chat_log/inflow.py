@@ -18,7 +18,7 @@ _FLOW_FRAMES = 2  # text flows while the last frame is not older than so many fr
 
 
 class FrameBuffer:
-    """Holds streamed text for the next frame."""
+    """Streamed text that waits for the next frame."""
 
     def __init__(self, post_frame: Callable[[], object]) -> None:
         """`post_frame` is called when it is time for the next frame."""

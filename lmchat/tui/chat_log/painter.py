@@ -87,7 +87,7 @@ _NULL = Style.null()
 
 
 class PaintKey(Struct, frozen=True):
-    """All but its line that a painted row depends on."""
+    """All that a painted row depends on but its line."""
 
     width: int
     left: int  # of the page

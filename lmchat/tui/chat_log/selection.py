@@ -40,7 +40,7 @@ Ends = tuple[Anchor, Anchor]  # of a selected range
 
 
 class Unit(IntEnum):
-    """That a selection grows by; the value is its number of presses; keys begin `MESSAGE`."""
+    """Unit that a selection grows by; the value is its number of presses; keys begin `MESSAGE`."""
 
     CHARACTER = 1
     WORD = 2

@@ -31,7 +31,7 @@ _SHOWN_S = 31  # whole seconds in the curve of the panel
 
 
 class Speedometer:
-    """Counts tokens by second of the monotonic clock, for the curve of the panel."""
+    """Counter of tokens by second of the monotonic clock, for the curve of the panel."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
@@ -76,7 +76,7 @@ class StatusDisplay:
 
     @property
     def health(self) -> ServerHealth:
-        """As monitor and running turn know it."""
+        """Return the health as monitor and running turn know it."""
         return health_in_turn(self._workspace.monitor.health, self._chat.shown.stats)
 
     def tick(self) -> None:
@@ -163,7 +163,7 @@ class StatusDisplay:
         )
 
     def _speeds(self, now_s: float) -> tuple[float, ...]:
-        """Of each of the last seconds; after a turn, of its last ones."""
+        """Return the speed in each of the last seconds; after a turn, in its last ones."""
         stats = self._chat.shown.stats
         return self.speedometer.values(
             now_s if stats is None or stats.ended_s is None else stats.ended_s
@@ -206,7 +206,7 @@ class StatusDisplay:
         )
 
     def _state(self) -> str:
-        """In a word or two; "" if it is ready."""
+        """Return the state in a word or two; "" if it is ready."""
         target, status = self._chat.turn_options.target, self.health.status
         if target is None:
             state = self._workspace.chat_state

@@ -156,7 +156,7 @@ class ConfirmDialog(Dialog):
 
 
 class QuitDialog(Dialog):
-    """What to do when sessions cannot be saved at the end; None to wait."""
+    """Question what to do when sessions cannot be saved at the end; None to wait."""
 
     AUTO_FOCUS = ""
     QUIT, EXPORT = "quit", "export"

@@ -133,7 +133,7 @@ class Dialog(ModalScreen[Any]):
 
 
 class ListDialog(Dialog):
-    """With a list, and a filter if a subclass wants one."""
+    """Dialog with a list, and a filter if a subclass wants one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("up", "move(-1)"),

@@ -36,7 +36,7 @@ _CURSOR = "bold reverse $primary"
 
 
 class TakenWord(Struct, frozen=True):
-    """That the user wants in the place of another one."""
+    """Token that the user wants in the place of another one."""
 
     index: int  # of the replaced word
     token: str

@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 
 
 class ProgressDialog(Dialog):
-    """Esc closes the dialog, and `with_progress` then stops the work."""
+    """Progress of work; Esc closes the dialog, and `with_progress` then stops the work."""
 
     AUTO_FOCUS = ""
     LEAVE = "stop"

@@ -43,7 +43,7 @@ def mend_console_keys() -> None:
     from textual.drivers import win32  # noqa: PLC0415 - only Windows can import it
 
     class KeyThread(win32.EventMonitor):
-        """Posts the keys and sizes of the console."""
+        """Thread that posts the keys and sizes of the console."""
 
         def run(self) -> None:
             keys, count = ConsoleKeys(), DWORD()

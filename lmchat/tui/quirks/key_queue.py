@@ -43,7 +43,7 @@ class _Delivered:
 
 
 class KeyQueue:
-    """Delivers each key or paste after the one before has had its effect.
+    """Queue that delivers each key or paste after the one before has had its effect.
 
     Text does not wait for earlier text in the same input, which can draw several letters at once.
 

@@ -31,7 +31,7 @@ CATCH_UP_S = 0.03  # interval of the checks of a slow terminal
 
 
 class PatchedApp(App[None]):
-    """Drops frames for a slow terminal; survives failing workers and late clicks."""
+    """App that drops frames for a slow terminal, and survives failing workers and late clicks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class PatchedApp(App[None]):
 
     @property
     def is_terminal_behind(self) -> bool:
-        """The terminal has not read what was written for a while."""
+        """Whether the terminal has not read what was written for a while."""
         return isinstance(self._driver, TerminalDriver) and self._driver.is_behind
 
     async def on_event(self, event: events.Event) -> None:
@@ -113,7 +113,7 @@ class PatchedApp(App[None]):
             self.screen._update_auto_focus()
 
     def _is_late(self, event: events.Event) -> bool:
-        """The app has ended, or a clicked widget is gone."""
+        """Whether the app has ended, or a clicked widget is gone."""
         if self._exit or not self.is_running or not self._screen_stack:
             return True
         # looked at when it came first

@@ -55,7 +55,7 @@ _RESULT_CELLS = len("not an LLM server")  # so that the columns stay while resul
 
 
 class ServerRow(Struct, frozen=True, kw_only=True):
-    """Its texts may come from outside."""
+    """Server as it is shown; its texts may come from outside."""
 
     status: ServerStatus
     result: str  # of the probe, such as "needs key" or "not running"
@@ -265,7 +265,7 @@ def _ways(machine: LocalSetup, width: int) -> Iterator[tuple[str, str, str]]:
 
 
 def _sign(server: ServerRow) -> StyledText:
-    """The style of the sign is also that of the result."""
+    """Return the sign of a server; its style is also that of the result."""
     sign = server.status.sign
     return sign, SIGN_STYLES[sign]
 

@@ -44,7 +44,7 @@ _OTHER_ROWS_SHORT = 5  # on a low screen
 
 
 class WelcomeFacts(Struct, frozen=True, kw_only=True):
-    """About servers and this machine."""
+    """Facts about servers and this machine."""
 
     servers: Sequence[ServerStatus] = ()  # of the last search, best first
     searched_at_s: float | None = None  # end of the last search

@@ -27,7 +27,7 @@ class Completion(Struct, frozen=True):
 
     @property
     def row(self) -> Command | str:
-        """There must be one."""
+        """Return the chosen row; there must be one."""
         return self.rows[self.chosen]
 
 

@@ -19,7 +19,7 @@ from lmchat.tui.widgets.text_steps import step, word_step
 
 
 class TextLine(Input):
-    """Takes no control characters and paints nothing unsafe.
+    """Input that takes no control characters and paints nothing unsafe.
 
     Its steps are those of the prompt, but a masked value tells nothing of its words.
     """

@@ -17,7 +17,7 @@ from lmchat.units import counted
 
 
 class FindBar(Horizontal):
-    """Hidden until it is opened; Tab leaves it for the message of the hit."""
+    """Find bar, hidden until it is opened; Tab leaves it for the message of the hit."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape", "close"),

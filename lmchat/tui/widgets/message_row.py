@@ -18,7 +18,7 @@ _TINT = "on $label-row"
 
 
 class Passing(Struct, frozen=True):
-    """Shown for a few seconds."""
+    """Message that is shown for a few seconds."""
 
     words: str
     severity: str = "information"  # as Textual has it; others than this get a sign

@@ -54,7 +54,7 @@ class QueueCards(Widget):
         self._texts: Sequence[str] = ()
 
     def show(self, texts: Sequence[str]) -> None:
-        """Oldest first; the keys of the prompt act on the last one."""
+        """Show the oldest first; the keys of the prompt act on the last one."""
         # nothing here is unfolded again
         self._texts = [safe_line(Placeholders().fold_files(text)) for text in texts]
         self.display = bool(texts)
@@ -169,12 +169,12 @@ class PromptStatus(Widget):
 
     @property
     def _has_column(self) -> bool:
-        """The stats are in the telemetry panel, beside the chat."""
+        """Whether the stats are in the telemetry panel, beside the chat."""
         return has_columns(self.screen) and not self.screen.has_class("-telemetry-hidden")
 
 
 class PromptArea(Vertical):
-    """Shows mode and completion of `PromptInput`."""
+    """Container of the prompt's widgets; shows mode and completion of `PromptInput`."""
 
     input = query_one(PromptInput)
     status = query_one(PromptStatus)

@@ -140,7 +140,7 @@ class PromptInput(TextArea):
 
     @property
     def full_text(self) -> str:
-        """With the blocks in place of their lines, as it would be sent."""
+        """Return the text with the blocks in place of their lines, as it would be sent."""
         return self._blocks.unfold(self.text)
 
     @property
@@ -155,13 +155,13 @@ class PromptInput(TextArea):
 
     @property
     def typed_command(self) -> str:
-        """The line `/COMMAND` or `!COMMAND` if only folded blocks are beside it, else ""."""
+        """Return `/COMMAND` or `!COMMAND` if only folded blocks are beside it, else ""."""
         line = self._words_beside_blocks.rstrip()
         return line if is_command(line) or is_shell_command(line) else ""
 
     @property
     def _words_beside_blocks(self) -> str:
-        """Without folded blocks, and without line breaks around."""
+        """Return the text without folded blocks and line breaks around it."""
         return self._blocks.without_lines(self.text).strip("\n")
 
     def _end_shell_mode_if_over(self) -> None:
@@ -642,7 +642,7 @@ class PromptInput(TextArea):
         return True
 
     def _replace_all(self, text: str) -> None:
-        """In one step that can be undone; go to its end."""
+        """Replace the text in one step that can be undone; go to its end."""
         self.is_shell = False  # not typed
         self.history.checkpoint()
         self.replace(self._folded(text), (0, 0), self.document.end, maintain_selection_offset=False)

@@ -48,7 +48,10 @@ _STYLES_OF_OTHERS = {
 
 
 class ListRow(Struct, frozen=True):
-    """Neighbours with the same key are chosen together. Without pieces it is blank."""
+    """Row of a list; neighbours with the same key are chosen together.
+
+    Without pieces it is blank.
+    """
 
     pieces: tuple[StyledTexts, ...] = ()
     """At the left; without room, the last are dropped."""
@@ -58,7 +61,7 @@ class ListRow(Struct, frozen=True):
     is_open: bool = False  # marked although it is not chosen
 
     def fitted(self, width: int) -> ListRow:  # noqa: ARG002 - for rows that depend on it
-        """As it is drawn in `width` cells; only rows in view are asked."""
+        """Return the row as it is drawn in `width` cells; only rows in view are asked."""
         return self
 
 
@@ -114,12 +117,12 @@ class RowList(ScrollView):
 
     @property
     def key(self) -> Hashable:
-        """Of the chosen row."""
+        """Return the key of the chosen row."""
         return self.keys[self._chosen_index] if self.keys else None
 
     @property
     def text_width(self) -> int:
-        """The last column is reserved for the scrollbar."""
+        """Leave the last column to the scrollbar."""
         return max(self.outer_size.width - 1, 0)
 
     def show(self, rows: Sequence[ListRow], *, choose: Hashable = None) -> None:
@@ -164,7 +167,7 @@ class RowList(ScrollView):
         self.move(direction * max(self.size.height // max(rows_of_choice, 1) - 1, 1))
 
     def _set_chosen(self, index: int) -> None:
-        """Beyond the ends, choose the first or the last."""
+        """Choose the first or the last beyond the ends."""
         index = min(max(index, 0), max(len(self.keys) - 1, 0))
         if index != self._chosen_index:
             self._chosen_index = index
@@ -179,7 +182,7 @@ class RowList(ScrollView):
         return numbers[0], len(numbers)
 
     def _scroll_to_chosen(self) -> None:
-        """With the first choice, show also the headings above it."""
+        """Show also the headings above the first choice."""
         start, height = self._rows_of_choice()
         if height and self.size.height:
             top = start if self._chosen_index else 0

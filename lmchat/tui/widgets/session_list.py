@@ -37,7 +37,7 @@ _FAR = 1_000_000  # rows that Home and End move by
 
 
 class SessionRow(ListRow, frozen=True, kw_only=True):
-    """With two rows, the title continues in the second one."""
+    """Row of a session; with two, the title continues in the second one."""
 
     header: SessionHeader
     today: date  # by which its time is shown

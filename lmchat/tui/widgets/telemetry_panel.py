@@ -46,7 +46,7 @@ class Form(Enum):
 
 
 class TextRow(Struct, frozen=True):
-    """The label may begin with a sign."""
+    """Label at the left, which may begin with a sign, and value at the right."""
 
     label: str
     value: str = ""

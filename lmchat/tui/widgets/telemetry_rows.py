@@ -37,7 +37,7 @@ _CALM_LATENCY_MS = 8.0  # a full bar below this latency, so that small changes l
 
 
 class PanelFacts(Struct, frozen=True, kw_only=True):
-    """Times `…_s` are monotonic seconds; None is unknown."""
+    """What the panel shows. Times `…_s` are monotonic seconds; None is unknown."""
 
     health: ServerHealth
     """Of the last check, and what a running turn shows of it (`health_in_turn`)."""
@@ -289,7 +289,7 @@ def _turn_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
 
 
 def stage_text(stats: LiveStats | None, now_s: float) -> StyledText:
-    """For the stage of a running turn, or for how it ended."""
+    """Return words for the stage of a running turn, or for how it ended."""
     if stats is None:
         return UNKNOWN, MUTED
     if not stats.is_running:

@@ -63,7 +63,7 @@ def _is_more(before: str, kind: str, char: str) -> bool:
 
 
 def _kind(char: str) -> str:
-    """The script of a letter, "" for a figure, `_SIGN` or `_BLANK`."""
+    """Return the script of a letter, "" for a figure, `_SIGN` or `_BLANK`."""
     category = unicodedata.category(char)
     if category[0] in "ZC":
         return _BLANK

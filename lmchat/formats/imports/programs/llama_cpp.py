@@ -94,7 +94,7 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
 
 
 def _key(value: Any) -> Any:
-    """It was a number until September 2025."""
+    """Return the id as a text; it was a number until September 2025."""
     return str(value) if isinstance(value, int) else value
 
 

@@ -61,7 +61,7 @@ def _content(record: Record) -> Record:
 
 
 def _session(records: Sequence[Record], _source: Source, now: datetime) -> Session:
-    """A chat that Open WebUI marks as internal has no messages."""
+    """Return no messages for a chat that Open WebUI marks as internal."""
     record = records[0]
     content = _content(record)
     history = content.get("history")
@@ -121,7 +121,7 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
 
 
 def _item_parts(items: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]:
-    """The items of a list `output` are those of OpenAI's Responses API."""
+    """Read a list `output`, whose items are those of OpenAI's Responses API."""
     for item in items:
         if item.get("status") == "incomplete":
             yield STOPPED
