@@ -364,8 +364,8 @@ lmchat tools add --from ~/.lmstudio/mcp.json""",
                 ),
                 argument(
                     "--from FILE",
-                    "add the servers of a file with mcpServers, as LM Studio, Claude, Cursor and "
-                    "VS Code write it, or the one that NAME names",
+                    "add the servers of a file with mcpServers, as LM Studio and Claude write it, "
+                    "or the one that NAME names",
                     dest="from_file",
                 ),
                 argument(

@@ -119,17 +119,24 @@ async def run_program(
 
 
 async def run_in_terminal(
-    argv: Sequence[str], *, environ: Mapping[str, str], data: bytes | None = None
+    argv: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    data: bytes | None = None,
+    folder: Path | None = None,
+    output: int | None = None,
 ) -> int:
     """Run a program in the terminal, or with `data` as its input; return its exit code.
 
-    Its environment is that of `run_program`. Cancelling kills it. Raises `OSError` if it cannot
-    start.
+    Its environment is that of `run_program`; `output` is a file descriptor. Cancelling kills it.
+    Raises `OSError` if it cannot start.
     """
     process = await asyncio.create_subprocess_exec(
         *with_absolute_program(argv, environ),
         stdin=None if data is None else PIPE,
+        stdout=output,
         env=environment_for_others(environ),
+        cwd=folder,
     )
     try:
         await process.communicate(data)

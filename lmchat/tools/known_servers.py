@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Mapping
@@ -12,12 +11,6 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from msgspec import Struct
-
-from lmchat.extras import install_words, packages_of
-from lmchat.processes.child import ChildProcess
-from lmchat.processes.environment import environment_for_others, with_absolute_program
-
-_STDERR = 2
 
 
 class KnownServer(Struct, frozen=True, kw_only=True):
@@ -54,11 +47,6 @@ KNOWN_SERVERS: Mapping[str, KnownServer] = {
 }
 
 
-def install_server_words(server: KnownServer) -> list[str]:
-    """Return the command that installs a server beside lmchat, with an SDK that lmchat can use."""
-    return install_words([server.requirement, *packages_of("tools")])
-
-
 def is_installed(server: KnownServer) -> bool:
     """Return whether just this version is installed beside lmchat."""
     package, _, version = server.requirement.partition("==")
@@ -67,29 +55,8 @@ def is_installed(server: KnownServer) -> bool:
     return False
 
 
-async def install(words: list[str], environ: Mapping[str, str]) -> int:
-    """Run an install command, whose output goes to stderr, and return its exit code.
-
-    It runs outside of the current folder, from which Python would import. Raises `OSError`.
-    """
-    child = await ChildProcess.start(
-        with_absolute_program(words, environ),
-        environment=environment_for_others(environ),
-        folder=Path(sys.prefix),
-        output=_STDERR,
-        errors=_STDERR,
-    )
-    try:
-        await child.communicate(b"")
-    finally:
-        if child.exit_code is None:
-            await child.end()
-    importlib.invalidate_caches()
-    return child.exit_code or 0
-
-
 def files_of_programs(home: Path, folder: Path, environ: Mapping[str, str]) -> list[Path]:
-    """Return where LM Studio, Claude, Cursor and VS Code keep servers, of this user and project."""
+    """Return where LM Studio and Claude keep servers, of this user and project."""
     data = home / ".config"
     if sys.platform == "darwin":
         data = home / "Library/Application Support"
@@ -100,9 +67,5 @@ def files_of_programs(home: Path, folder: Path, environ: Mapping[str, str]) -> l
         home / ".cache/lm-studio/mcp.json",
         data / "Claude/claude_desktop_config.json",
         home / ".claude.json",
-        home / ".cursor/mcp.json",
-        data / "Code/User/mcp.json",
         folder / ".mcp.json",
-        folder / ".cursor/mcp.json",
-        folder / ".vscode/mcp.json",
     ]

@@ -47,14 +47,6 @@ CLAUDE_CODE = {
         "/other": {"mcpServers": {"no": {"command": "no"}}},
     },
 }
-VS_CODE = {
-    "inputs": [{"type": "promptString", "id": "key", "password": True}],
-    "servers": {
-        "github": {"type": "http", "url": "https://api.githubcopilot.com/mcp"},
-        "here": {"command": "python", "args": ["${workspaceFolder}/serve.py"]},
-        "perplexity": {"command": "npx", "env": {"KEY": "${input:key}", "HOME2": "${env:HOME}"}},
-    },
-}
 
 
 def read(tmp_path, name, content, folder="/nowhere"):
@@ -88,24 +80,22 @@ def test_servers_of_lm_studio_and_claude_become_settings_without_values_of_varia
 
 
 def test_a_server_that_lmchat_cannot_use_is_refused_with_its_reason(tmp_path):
-    found = read(tmp_path, "garden/.vscode/mcp.json", VS_CODE)
-    assert [server.name for server in found.servers] == ["github", "perplexity"]
-    assert found.servers[1].env == {"KEY": "${KEY}", "HOME2": "${HOME}"}
-    assert found.servers[1].cwd == str(tmp_path / "garden")
-    assert found.refused == {
-        "here": "lmchat does not know what to put into ${workspaceFolder}/serve.py"
-    }
+    path = "${HOME}/serve.py"
     bad = {
-        "old": ({"type": "sse", "url": "http://a/sse"}, "its transport sse is not one of lmchat's"),
-        "off": ({"command": "a", "disabled": True}, "it is switched off there"),
-        "neither": ({}, "needs command or url, but not both"),
-        "number": ({"command": "a", "args": [3]}, "args[0]: expected str, got int"),
-        "text": ("uvx time", "expected object, got str"),
-        "a/b": ({"command": "a"}, 'its name has a "/"'),
+        "here": (
+            {"command": "python", "args": [path]},
+            f"lmchat does not know what to put into {path}.",
+        ),
+        "neither": ({}, "needs command or url, but not both."),
+        "number": ({"command": "a", "args": [3]}, "args[0]: expected str, got int."),
+        "text": ("uvx time", "expected object, got str."),
+        "a/b": ({"command": "a"}, 'its name has a "/".'),
     }
     found = read(tmp_path, "mcp.json", {"mcpServers": {name: bad[name][0] for name in bad}})
     assert found.servers == ()
     assert found.refused == {name: reason for name, (_, reason) in bad.items()}
+    only = read_mcp_servers(tmp_path / "mcp.json", tmp_path, "neither")
+    assert only.refused.keys() == {"neither"}
 
 
 @pytest.mark.parametrize(
@@ -114,5 +104,5 @@ def test_a_server_that_lmchat_cannot_use_is_refused_with_its_reason(tmp_path):
 def test_another_file_is_refused_as_a_whole(tmp_path, content):
     file = tmp_path / "mcp.json"
     file.write_bytes(content.encode(errors="surrogatepass"))
-    with pytest.raises(FileRefused, match="is not a file of MCP servers"):
+    with pytest.raises(FileRefused, match=r"is not a file of MCP servers|has no server below"):
         read_mcp_servers(file, tmp_path)

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing, suppress
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-from msgspec import ValidationError, convert
-from msgspec.structs import replace
 
 from lmchat.cli.context import Context, is_confirmed
-from lmchat.cli.setup.make_toolbox import make_toolbox, started_servers
-from lmchat.cli.tool_approval import ask_for_server
+from lmchat.cli.handlers.tools import open_toolbox
 from lmchat.config.edit import add_servers, remove_server
-from lmchat.config.file import reason_of
 from lmchat.config.settings import FUNCTIONS, McpSettings, Settings
-from lmchat.config.state import State
-from lmchat.config.toml import words_and_place
 from lmchat.errors import EndpointNotAllowed, FileRefused, LMChatError, WrongUse
+from lmchat.extras import install_words, packages_of
 from lmchat.files.disk import current_folder, expanded_path
 from lmchat.files.paths import home_folder
-from lmchat.formats.mcp_json import ForeignServers, read_mcp_servers
+from lmchat.formats.mcp_json import ForeignServers, read_mcp_servers, servers_of
+from lmchat.processes.child import run_in_terminal
 from lmchat.processes.environment import command_line
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint
@@ -34,15 +29,13 @@ from lmchat.tools.known_servers import (
     KNOWN_SERVERS,
     KnownServer,
     files_of_programs,
-    install,
-    install_server_words,
     is_installed,
 )
 from lmchat.tools.protocols import ToolServer, ToolServerState
 from lmchat.units import counted
 
+_STDERR = 2
 _NO_TERMINAL = "This starts or installs programs, after a question that needs a terminal."
-_HELP = "`lmchat tools add --help` has examples."
 _ADDRESS_WITHOUT_SCHEME = r"[\w.-]+:\d+(/|$)"
 
 
@@ -51,57 +44,34 @@ async def add(context: Context) -> int:
 
     Without arguments, list the servers of other programs, and those that lmchat can install.
     """
-    options, output, settings = context.options, context.output, context.settings
+    options, settings = context.options, context.settings
     if not (options.server or options.from_file):
         return await asyncio.to_thread(_list_offers, context)
-    if options.from_file:
-        found = await asyncio.to_thread(_servers_of_file, context)
-    else:
-        typed, known = await asyncio.to_thread(_typed_server, context)
-        if known is not None:
-            await _install(context, known)
-        found = ForeignServers(servers=(typed,))
-    refused = {name: f"{reason}." for name, reason in found.refused.items()}
-    names = {FUNCTIONS, *(server.name for server in settings.mcp)}
-    hosts: list[str] = []  # that are not allowed yet
-    wanted: list[McpSettings] = []
+    read = _servers_of_file if options.from_file else _typed_server
+    found = await asyncio.to_thread(read, context)
+    refused = dict(found.refused)
+    used_names = {FUNCTIONS, *(server.name for server in settings.mcp)}
+    wanted = [server for server in found.servers if server.name not in used_names]
     for server in found.servers:
-        missing = [name for name in server.variables if name not in context.environ]
-        if server.name in names:
+        if server not in wanted:
             refused[server.name] = "the configuration has a server of this name already."
-        elif missing:
-            where = f", with the value in {options.from_file}" if options.from_file else ""
-            refused[server.name] = f"set {', '.join(missing)} in your shell first{where}."
+    states = await _start(context, wanted) if wanted else {}
+    working: list[McpSettings] = []
+    for server in wanted:
+        if states[server.name].state is ToolServerState.READY:
+            working.append(server)
         else:
-            try:
-                hosts += _new_hosts(server, settings)
-            except LMChatError as error:
-                refused[server.name] = error.message_with_hint
-            else:
-                names.add(server.name)
-                wanted.append(server)
-    _tell(context, refused)
-    states: dict[str, ToolServer] = {}
-    if wanted:
-        await _confirm(context, wanted, hosts)
-        allowed = (*settings.allowed_hosts, *hosts)
-        states = await _started(context, replace(settings, mcp=wanted, allowed_hosts=allowed))
-    working = [one for one in wanted if states[one.name].state is ToolServerState.READY]
-    failed = {one.name: states[one.name].problem for one in wanted if one not in working}
+            refused[server.name] = states[server.name].problem
     if working:
-        used = [host for server in working for host in _new_hosts(server, settings)]
-        await asyncio.to_thread(add_servers, context.config_file, working, used)
+        hosts = _new_hosts(working, settings)
+        await asyncio.to_thread(add_servers, context.config_file, working, hosts)
     tools = {one.name: [tool.name for tool in states[one.name].tools] for one in working}
     lines = [f"Added {name}: {counted(len(added), 'tool')}." for name, added in tools.items()]
-    if working or output.is_json:
-        output.print_result({"added": tools, "refused": refused | failed}, *lines)
-    _tell(context, failed)
-    return 1 if refused or failed else 0
-
-
-def _tell(context: Context, refused: Mapping[str, str]) -> None:
+    if lines or context.output.is_json:
+        context.output.print_result({"added": tools, "refused": refused}, *lines)
     for name, reason in refused.items():
         context.output.note(f"lmchat: {name} was not added: {reason}")
+    return 1 if refused else 0
 
 
 async def remove(context: Context) -> int:
@@ -114,135 +84,108 @@ async def remove(context: Context) -> int:
     return context.output.print_result({"removed": name}, f"Removed {name} from {file}")
 
 
-def _new_hosts(server: McpSettings, settings: Settings) -> list[str]:
-    """Return host and port of a server that `allowed_hosts` lacks; raises `LMChatError`."""
-    if server.url:
-        endpoint = Endpoint.parse(server.url)
-        try:
-            AllowList(settings.allowed_hosts).check(endpoint)
-        except EndpointNotAllowed:
-            return [endpoint.netloc]
-    return []
-
-
-async def _confirm(context: Context, servers: Sequence[McpSettings], hosts: Sequence[str]) -> None:
-    """Ask about what the user has not typed: commands of a file, and new hosts."""
-    if not (context.options.from_file or hosts):
-        return
-    for server in servers:
-        what = server.url or command_line([server.command, *server.args])
-        context.output.note(f"    {server.name}: {what}")
-    question = f"Start {', '.join(server.name for server in servers)}"
-    if hosts:
-        question += f", and allow connections to {', '.join(hosts)}"
-    await _require_yes(context, f"{question}?")
-
-
-async def _require_yes(context: Context, question: str) -> None:
-    if not await is_confirmed(context, question, _NO_TERMINAL):
-        raise LMChatError("Nothing was added.", hint="Answer y to add it.")
-
-
-async def _started(context: Context, settings: Settings) -> dict[str, ToolServer]:
-    toolbox = make_toolbox(context, settings, State())
-    async with aclosing(toolbox.host) as host:
-        host.ask_user = partial(ask_for_server, context=context)
-        return {server.name: server for server in await started_servers(context, host)}
-
-
 def _servers_of_file(context: Context) -> ForeignServers:
     """Return the servers of the file that the command names, or the one that it also names."""
-    file, name = expanded_path(context.options.from_file), context.options.server
+    file = expanded_path(context.options.from_file).absolute()
     try:
-        found = read_mcp_servers(file.absolute(), current_folder())
+        return read_mcp_servers(file, current_folder(), context.options.server)
     except OSError as error:
         message = f"{file} cannot be read: {error.strerror or error}."
         raise FileRefused(message, hint="`lmchat tools add` lists the files it knows.") from error
-    if not name:
-        return found
-    servers = tuple(server for server in found.servers if server.name == name)
-    refused = {key: reason for key, reason in found.refused.items() if key == name}
-    if not (servers or refused):
-        raise WrongUse(f"{file} has no server {name}.", hint="Without a name, all are added.")
-    return ForeignServers(servers=servers, refused=refused)
 
 
-def _typed_server(context: Context) -> tuple[McpSettings, KnownServer | None]:
-    """Return the server that the command names, and what to install for it, if lmchat does."""
+def _typed_server(context: Context) -> ForeignServers:
+    """Return the server that the command names: a known one, a command or an address."""
     name, words = context.options.server, list(context.options.words)
-    env = {variable: f"${{{variable}}}" for variable in context.options.variables}
-    if not all(re.fullmatch(r"\w+", variable) for variable in env):
+    variables = context.options.variables
+    if not all(re.fullmatch(r"\w+", variable) for variable in variables):
         hint = "Set it in your shell, and write its name alone: --env WIKI_KEY"
         raise WrongUse("--env takes the name of a variable.", hint=hint)
-    values: dict[str, Any] = {"name": name, "env": env or None}
     known = KNOWN_SERVERS.get(name)
-    if words and not (known and known.takes_folders and all(Path(word).is_dir() for word in words)):
-        known = None  # another server of this name
-    if known is not None:
+    if known is not None and all(Path(word).is_dir() for word in words):
         if known.takes_folders and not words:
             hint = f"Write: lmchat tools add {name} FOLDER"
             raise WrongUse(f"The server {name} needs the folders that it may use.", hint=hint)
-        values |= {"command": known.command, "args": [str(Path(word).resolve()) for word in words]}
-    elif not words or re.match(_ADDRESS_WITHOUT_SCHEME, words[0]):
-        hint = f"Write: lmchat tools add {name} -- COMMAND, or lmchat tools add {name} http://…"
-        if not words:
-            hint += f" Without a command: {', '.join(KNOWN_SERVERS)}."
+        words = [known.command, *(str(Path(word).resolve()) for word in words)]
+    if not words:
+        hint = (
+            f"Write: lmchat tools add {name} -- COMMAND, or lmchat tools add {name} http://… "
+            "`lmchat tools add` lists those that need neither."
+        )
         raise WrongUse(f"The server {name} needs a command or an address.", hint=hint)
-    elif "://" in words[0]:
-        values["url"] = words[0]
-    else:
-        command, *arguments = words
-        if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` of a path
-            command = str(expanded_path(command).absolute())
-        values |= {"command": command, "args": arguments}
-    try:
-        return convert(values, McpSettings), known
-    except ValidationError as error:
-        words_of_it, place = words_and_place(error)
-        key = place.strip(".")
-        reason = reason_of(words_of_it, ("mcp", 0, key), values.get(key))
-        raise WrongUse(f"The server cannot be added: {reason}.", hint=_HELP) from None
+    if re.match(_ADDRESS_WITHOUT_SCHEME, words[0]):
+        words[0] = f"http://{words[0]}"
+    if os.path.dirname(words[0]) and "://" not in words[0]:  # noqa: PTH120 - pathlib drops the `./` of a path
+        words[0] = str(expanded_path(words[0]).absolute())
+    key = "url" if "://" in words[0] else "command"
+    env = {variable: f"${{{variable}}}" for variable in variables}
+    return servers_of({name: {key: words[0], "args": words[1:], "env": env}})
+
+
+async def _start(context: Context, servers: Sequence[McpSettings]) -> Mapping[str, ToolServer]:
+    """Start servers after questions about all that the user has not typed; return their states."""
+    for server in servers:
+        known = KNOWN_SERVERS.get(server.name)
+        if known is not None and server.command == known.command and not is_installed(known):
+            await _install(context, known)
+    hosts = _new_hosts(servers, context.settings)
+    if context.options.from_file or hosts:
+        lines = [
+            f"    {server.name}: {server.url or command_line([server.command, *server.args])}"
+            for server in servers
+        ]
+        question = f"Start {', '.join(server.name for server in servers)}"
+        if hosts:
+            question += f", and allow connections to {', '.join(hosts)}"
+        await _require_yes(context, lines, f"{question}?")
+    async with open_toolbox(context, servers, hosts) as toolbox:
+        return {server.name: server for server in toolbox.host.servers}
+
+
+def _new_hosts(servers: Sequence[McpSettings], settings: Settings) -> list[str]:
+    """Return host and port of servers that `allowed_hosts` lacks."""
+    allowed, hosts = AllowList(settings.allowed_hosts), []
+    for server in servers:
+        with suppress(EndpointNotAllowed):  # no address, or one that the start will refuse
+            endpoint = Endpoint.parse(server.url)
+            if not (endpoint.is_loopback or allowed.has_host(endpoint.host, endpoint.port)):
+                hosts.append(endpoint.netloc)
+    return hosts
 
 
 async def _install(context: Context, known: KnownServer) -> None:
-    """Install a known server after a question, unless this version is there."""
-    if is_installed(known):
-        return
-    words = install_server_words(known)
-    context.output.note(f"    {command_line(words)}")
-    await _require_yes(context, f"Install {known.requirement}?")
-    try:
-        exit_code = await install(words, context.environ_of_programs)
-    except OSError as error:
-        raise LMChatError(f"{words[0]} cannot start: {error.strerror}.", hint=_HELP) from error
-    if exit_code:
+    """Install a known server beside lmchat after a question, with an SDK that lmchat can use."""
+    words = install_words([known.requirement, *packages_of("tools")])
+    await _require_yes(context, [f"    {command_line(words)}"], f"Install {known.requirement}?")
+    is_done = False
+    with suppress(OSError):  # it cannot start
+        # outside of the current folder, from which Python would import
+        folder, environ = Path(sys.prefix), context.environ_of_programs
+        is_done = not await run_in_terminal(words, environ=environ, folder=folder, output=_STDERR)
+    importlib.invalidate_caches()
+    if not is_done:
         hint = "See its words above; then try again, or install it yourself."
         raise LMChatError(f"{known.requirement} could not be installed.", hint=hint, kind="install")
 
 
+async def _require_yes(context: Context, lines: Sequence[str], question: str) -> None:
+    context.output.note(*lines)
+    if not await is_confirmed(context, question, _NO_TERMINAL):
+        raise LMChatError("Nothing was added.", hint="Answer y to add it.")
+
+
 def _list_offers(context: Context) -> int:
     """List what can be added: servers in files of other programs, and those lmchat installs."""
-    used_names = {server.name for server in context.settings.mcp}
     offers: list[tuple[str, str, str]] = []
     for file in files_of_programs(home_folder(), current_folder(), context.environ):
-        with suppress(FileNotFoundError, NotADirectoryError):
-            try:
-                found = read_mcp_servers(file, current_folder())
-            except (FileRefused, PermissionError) as error:
-                context.output.note(f"lmchat: {error}")
-                continue
-            source = command_line([str(file)])
-            offers += [
-                (
-                    one.name,
-                    one.url or one.command,
-                    f"lmchat tools add {command_line([one.name])} --from {source}",
-                )
-                for one in found.servers
-            ]
+        with suppress(OSError, FileRefused):  # `--from` says what is wrong with it
+            for one in read_mcp_servers(file, current_folder()).servers:
+                words = command_line([one.name, "--from", str(file)])
+                offers.append((one.name, one.url or one.command, f"lmchat tools add {words}"))
     for name, known in KNOWN_SERVERS.items():
         folder = " FOLDER" if known.takes_folders else ""
         offers.append((name, known.description, f"lmchat tools add {name}{folder}"))
+    used_names = {server.name for server in context.settings.mcp}
     offers = [offer for offer in offers if offer[0] not in used_names]
     documents = [dict(zip(("name", "what", "add"), offer, strict=True)) for offer in offers]
     lines = table(("SERVER", "WHAT", "ADD IT WITH"), offers, width=terminal_columns())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
@@ -19,7 +19,7 @@ from lmchat.cli.setup.make_toolbox import (
 from lmchat.cli.setup.wiring import saved_state
 from lmchat.cli.tool_approval import ask_for_server
 from lmchat.cli.turn_printer import step_json
-from lmchat.config.settings import Approval
+from lmchat.config.settings import Approval, McpSettings
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.sessions.message import AnswerState, ToolCallPart, parse_arguments
 from lmchat.terminal.output import table, terminal_columns
@@ -31,15 +31,16 @@ _NO_SESSION = ""
 
 
 @asynccontextmanager
-async def _open_toolbox(context: Context, *, only: str = "") -> AsyncIterator[Toolbox]:
-    """Start the tool servers, wait until each works or has failed, and stop them after the block.
+async def open_toolbox(
+    context: Context, servers: Iterable[McpSettings], hosts: Iterable[str] = ()
+) -> AsyncIterator[Toolbox]:
+    """Start tool servers, wait until each works or has failed, and stop them after the block.
 
-    With `only`, just the MCP server of this name is started. The functions of `tools.py` are
-    started in any case.
+    The functions of `tools.py` are started in any case. `hosts` are allowed, too.
     """
-    state = await saved_state(context)
-    mcp = tuple(server for server in context.settings.mcp if not only or server.name == only)
-    toolbox = make_toolbox(context, replace(context.settings, mcp=mcp), state)
+    allowed = (*context.settings.allowed_hosts, *hosts)
+    settings = replace(context.settings, mcp=tuple(servers), allowed_hosts=allowed)
+    toolbox = make_toolbox(context, settings, await saved_state(context))
     async with aclosing(toolbox.host) as host:
         host.ask_user = partial(ask_for_server, context=context)
         await started_servers(context, host)
@@ -52,7 +53,7 @@ async def list_tools(context: Context) -> int:
     Return 1 if there are servers and none of them works, else 0.
     """
     output = context.output
-    async with _open_toolbox(context) as toolbox:
+    async with open_toolbox(context, context.settings.mcp) as toolbox:
         servers = toolbox.host.servers
         documents = [
             {
@@ -104,7 +105,8 @@ async def call(context: Context) -> int:
         raise WrongUse("The arguments are not a JSON object.", hint=hint)
     server_name = name.partition("/")[0]
     message = call_message(ToolCallPart(call_id="", name=name, arguments=json_text))
-    async with _open_toolbox(context, only=server_name) as toolbox:
+    servers = [server for server in context.settings.mcp if server.name == server_name]
+    async with open_toolbox(context, servers) as toolbox:
         tool = toolbox.find(name)
         if tool is None:
             for server in toolbox.host.servers:
