@@ -13,7 +13,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from lmchat import __version__
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import FUNCTIONS, McpSettings
-from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, foreign_library
+from lmchat.errors import LMChatError, RequestInvalid, foreign_library
 from lmchat.extras import install_command
 from lmchat.files.disk import begin_log, expanded_path
 from lmchat.processes.background import run_abandonable
@@ -46,7 +46,7 @@ from lmchat.servers.http.proxies import proxy_for
 from lmchat.servers.request import Tool
 from lmchat.tools.calls import cut_result
 from lmchat.tools.protocols import ToolResult, ToolServer, ToolServerState
-from lmchat.tools.questions import Answer, AskUser, ServerQuestion, fields_of
+from lmchat.tools.questions import AskUser, ServerQuestion, fields_of
 from lmchat.units import counted
 
 START_S = 180.0  # time for a server to start: at first, `npx` and `uvx` download it
@@ -67,8 +67,6 @@ _CLOSED = "Connection closed"
 """Message of the SDK's error for a program that has ended."""
 _SESSION_ENDED = "Session terminated"
 """Message of the SDK's error for a session over HTTP that the server has ended."""
-_STAND_INS = ("Server returned an error response", "Not Found")
-"""Messages of the SDK's errors for a status of 400 or more, in place of the words of its body."""
 _ERROR_BYTES = 8192  # of the end of stderr, where the reason of an end is
 # Lines below the reason: places in a stack, and what Node.js and npm print behind an error.
 _BELOW_REASON = re.compile(
@@ -95,14 +93,14 @@ class McpServers:
         log_file: Path | None,
         environ: Mapping[str, str],
         check_address: Callable[[str], None],
+        credentials: Credentials,
         start_s: float = START_S,
-        credentials: Credentials | None = None,
     ) -> None:
         """Start nothing yet.
 
         The file of `functions` may be missing. The stderr of servers goes into `log_file`.
         `check_address` raises `LMChatError` for an address that is not allowed. `start_s` is for
-        servers whose settings have no time. Without `credentials`, sign-ins are not kept.
+        servers whose settings have no time.
         """
         self.functions = functions
         self.start_s = start_s
@@ -254,9 +252,9 @@ class _McpServer:
         self._last_errors = bytearray()  # what the program wrote to stderr last
         self._settled = asyncio.Event()
         self._must_end = asyncio.Event()  # set by `end`; the task waits for it
-        self._limits: list[tuple[Any, float]] = []  # scopes of anyio, with their seconds
+        self._limits: dict[Any, float] = {}  # scopes of anyio, with their seconds
         self._questions_left = 0  # of the call that runs
-        self._question: asyncio.Future[Answer | None] | None = None  # that the user sees
+        self._questions: set[asyncio.Future[Any]] = set()  # that wait for the user
         self._sign_in: Any = None  # a `SignIn`, once it has connected over HTTP
 
     async def ensure_settled(self, *, restarts: bool) -> None:
@@ -311,7 +309,7 @@ class _McpServer:
             # `_client` is None after the end of the server, or another one: another call may have
             # restarted the server since
             has_ended = self._client is not client
-            refusal = self._refusal_of(error)
+            refusal = self._refusal
             words = refusal.message_with_hint if refusal else self._words_of(error)
             words = self._ended_sentence if has_ended else cut_result(words)
             return ToolResult(text=words, is_error=True)
@@ -321,14 +319,9 @@ class _McpServer:
         return ToolResult(text=cut_result(text), is_error=result.is_error)
 
     def stop_asking(self) -> None:
-        """Take a no for the answer to an open question, and end a wait for the browser.
-
-        Else the next prompt would wait for it again.
-        """
-        if self._question is not None:
-            self._question.cancel()
-        if self._sign_in is not None:
-            self._sign_in.stop()
+        """Take a no for the answer to all questions; else the next prompt would wait for them."""
+        for asked in self._questions:
+            asked.cancel()
 
     @contextmanager
     def limited(self, seconds: float) -> Iterator[Any]:
@@ -338,43 +331,47 @@ class _McpServer:
         """
         import anyio
 
-        with anyio.fail_after(seconds) as scope:
-            self._limits.append((scope, seconds))
+        with anyio.fail_after(seconds) as limit:
+            self._limits[limit] = seconds
             try:
-                yield scope
+                yield limit
             finally:
-                self._limits.remove((scope, seconds))
+                del self._limits[limit]
 
-    @contextmanager
-    def _paused_limits(self) -> Iterator[None]:
-        """Stop the limits that run, and begin each again after the block."""
+    def _restart_limits(self) -> None:
+        """Begin all limits again; none runs while the user is asked."""
         import anyio
 
-        paused = [limit for limit in self._limits if limit[0].deadline < math.inf]
-        for scope, _ in paused:
-            scope.deadline = math.inf
+        for limit, seconds in self._limits.items():
+            limit.deadline = math.inf if self._questions else anyio.current_time() + seconds
+
+    async def _ask(
+        self, question: ServerQuestion, then: Callable[[], Awaitable[Any]] | None = None
+    ) -> Any:
+        """Return the user's answer, or the result of `then`, which is awaited after a yes.
+
+        None for a no, and if nothing can ask or the call stops.
+        """
+        asked = asyncio.ensure_future(self._answer_of_user(question, then))
+        self._questions.add(asked)
+        self._restart_limits()
         try:
-            yield
-        finally:
-            for scope, seconds in paused:
-                scope.deadline = anyio.current_time() + seconds
-
-    async def _ask(self, question: ServerQuestion) -> Answer | None:
-        """Return the user's answer; None for a no, and if nothing can ask or the call stops."""
-        ask = self._owner.ask_user
-        if ask is None:
-            return None
-        with self._paused_limits():
-            async with self._owner.is_asking:
-                asked = self._question = asyncio.ensure_future(ask(question))
-                try:
-                    await asyncio.wait([asked])
-                finally:
-                    self._question = None
-                    asked.cancel()
+            await asyncio.wait([asked])
             return None if asked.cancelled() else asked.result()
+        finally:
+            asked.cancel()
+            self._questions.remove(asked)
+            self._restart_limits()
 
-    async def _answer(self, context: object, params: Any) -> Any:  # noqa: ARG002 - of the SDK
+    async def _answer_of_user(
+        self, question: ServerQuestion, then: Callable[[], Awaitable[Any]] | None
+    ) -> Any:
+        async with self._owner.is_asking:
+            ask = self._owner.ask_user
+            answer = None if ask is None else await ask(question)
+            return answer if answer is None or then is None else await then()
+
+    async def _elicit(self, context: object, params: Any) -> Any:  # noqa: ARG002 - of the SDK
         """Answer a question of the server, which may ask while it runs a call."""
         from mcp_types import INVALID_PARAMS, ElicitResult, ErrorData
 
@@ -427,7 +424,8 @@ class _McpServer:
                         listed = replace(listed, **wrong)
                         if not listed.tools:
                             raise LMChatError(listed.error, hint=listed.hint)  # noqa: TRY301 - shown like other failures
-                    limit.deadline = math.inf  # no limit while the connection is open
+                    # no limit while the connection is open
+                    limit.deadline = self._limits[limit] = math.inf
                     self._client = client
                     self.state = listed
                     self._settled.set()
@@ -435,7 +433,9 @@ class _McpServer:
                         listening.start_soon(self._listen, client)
                         await self._must_end.wait()
                         listening.cancel_scope.cancel()
-                    limit.deadline = anyio.current_time() + _ANSWER_S  # for closing the connection
+                    # for closing the connection
+                    self._limits[limit] = _ANSWER_S
+                    limit.deadline = anyio.current_time() + _ANSWER_S
         except Exception as error:  # noqa: BLE001 - of the SDK, whatever it is
             problem = self._failure_of(error, start_s)
         finally:
@@ -483,7 +483,9 @@ class _McpServer:
         error = _first_of(error)
         name, hint = self.settings.name, self._hint_to_correct
         reason = safe_line(self._words_of(error), limit=_REASON_CHARS).rstrip(".")
-        has_tried_to_sign_in = self._sign_in is not None and self._sign_in.has_failed(error)
+        refusal = self._refusal
+        if self._sign_in is not None:
+            refusal = self._sign_in.failure_of(error, reason) or refusal
         match error:
             case LMChatError():
                 return error
@@ -499,10 +501,7 @@ class _McpServer:
                 hint = f"If it needs longer for its first start, set timeout_s {place}."
                 reason = f"no answer within {start_s:g} s"
                 reason += f". It said: {self._last_words}" if self._last_words else ""
-            case _ if has_tried_to_sign_in and self._sign_in.is_offered:
-                message = f"The sign-in to {name} failed: {reason}."
-                return LMChatError(message, hint=self._sign_in.hint, kind="auth")
-            case _ if refusal := self._refusal_of(error):
+            case _ if refusal:
                 return refusal
             case _ if self.settings.url and not self._status:  # no reply
                 hint = "Start it, or check its url."
@@ -523,18 +522,16 @@ class _McpServer:
         words = next((line for line in reversed(said) if line.strip()), "")
         return safe_line(self._without_secrets(words), limit=_REASON_CHARS).rstrip(".")
 
-    def _refusal_of(self, error: BaseException) -> LMChatError | None:
-        """Return what the HTTP status of a refusal means, and what to do; None if none does."""
+    @property
+    def _refusal(self) -> LMChatError | None:
+        """Why the server has refused its last request, and what to do; None if it has not."""
         status: int | str = self._status
         if self._status < HTTPStatus.BAD_REQUEST:
             return None
-        is_of_sign_in = self._sign_in is not None and self._sign_in.has_failed(error)
-        stands_in = is_of_sign_in or str(error) in _STAND_INS
-        words = self._said if stands_in else self._words_of(error)
         with suppress(ValueError):  # a status without a name
             status = f"{self._status} {HTTPStatus(self._status).phrase}"
         says = f"The server {self.settings.name} answers {status}"
-        said = safe_line(words, limit=_REASON_CHARS).rstrip(".")
+        said = self._said.rstrip(".")
         said = "" if said in str(status) else said
         variables = ", ".join((self.settings.headers_env or {}).values())
         if self._status in _NO_KEY and variables:
@@ -611,7 +608,7 @@ class _McpServer:
                 cache=None,  # of lists: this class keeps the tools
                 client_info=Implementation(name="lmchat", version=__version__),
                 message_handler=self._note_message,
-                elicitation_callback=self._answer,
+                elicitation_callback=self._elicit,
             )
             await opened.enter_async_context(client)
             await stack.enter_async_context(opened.pop_all())
@@ -661,17 +658,24 @@ class _McpServer:
         import httpx2
         from mcp.client.streamable_http import streamable_http_client
 
+        from lmchat.tools.sign_in import SignIn
+
         address = self.settings.url
         self._status = 0
         headers = self._owner.headers(self.settings)
         self._secrets = tuple(headers.values())  # errors are shown without them
         url = httpx2.URL(address)
         has_key = any(header.lower() == "authorization" for header in headers)
-        self._sign_in = None if has_key else await self._make_sign_in()
+        owner = self._owner
+        self._sign_in = None
+        if not has_key:
+            self._sign_in = SignIn(self.settings, owner.credentials, owner.check_address, self._ask)
 
         async def note_request(request: Any) -> None:
             if (request.url.host, request.url.port) != (url.host, url.port):
-                await self._require_allowed(Endpoint.parse(str(request.url.copy_with(query=None))))
+                await self._sign_in.require_allowed(
+                    Endpoint.parse(str(request.url.copy_with(query=None)))
+                )
             elif request.method == "POST" and request.url == url:
                 self._status = 0
 
@@ -695,35 +699,6 @@ class _McpServer:
             timeout=httpx2.Timeout(_ANSWER_S, read=None),  # the caller limits the time of a call
         )
         return streamable_http_client(address, http_client=await stack.enter_async_context(client))
-
-    async def _make_sign_in(self) -> Any:
-        """Return the `SignIn` for a server that asks for one, with what is kept of the last."""
-        from lmchat.tools.sign_in import SignIn
-
-        address, credentials = self.settings.url, self._owner.credentials
-        saved = "" if credentials is None else await asyncio.to_thread(credentials.sign_in, address)
-
-        async def save(text: str) -> None:
-            if credentials is not None:
-                await asyncio.to_thread(credentials.set_sign_in, address, text)
-
-        return SignIn(self.settings.name, address, saved, save, self._ask, self._paused_limits)
-
-    async def _require_allowed(self, endpoint: Endpoint) -> None:
-        """Ask about another host, to which the sign-in leads; raises `LMChatError` after a no."""
-        name, host = self.settings.name, endpoint.netloc
-        try:
-            self._owner.check_address(endpoint.url)
-        except EndpointNotAllowed:
-            if host in self._sign_in.saved.hosts:
-                return
-            text = f"To sign in to {name}, lmchat has to connect to {host}, too."
-            question = ServerQuestion(title=f"Connect to {safe_line(host)}?", text=text)
-            if await self._ask(question) is None:
-                hint = f"Add {host} to allowed_hosts, or run `lmchat tools` in a terminal."
-                message = f"{name} signs in at {host}, which is not allowed."
-                raise LMChatError(message, hint=hint, kind="auth") from None
-            self._sign_in.saved.hosts.append(host)
 
 
 class _MessageReader:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, suppress
-from urllib.parse import parse_qs, urlsplit
+from contextlib import suppress
+from functools import partial
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlsplit
+from zlib import crc32
 
-import msgspec
 from mcp.client.auth import OAuthClientProvider, OAuthFlowError
 from mcp.shared.auth import (
     AuthorizationCodeResult,
@@ -17,25 +18,39 @@ from mcp.shared.auth import (
     OAuthMetadata,
     OAuthToken,
 )
-from msgspec import Struct
-from pydantic import AnyUrl, ValidationError
+from pydantic import AnyUrl, BaseModel, ValidationError
 
-from lmchat.errors import LMChatError
-from lmchat.tools.questions import AskUser, ServerQuestion
+from lmchat.config.credentials import Credentials
+from lmchat.config.settings import McpSettings
+from lmchat.errors import EndpointNotAllowed, LMChatError
+from lmchat.safe_text import safe_line
+from lmchat.servers.endpoint import Endpoint
+from lmchat.tools.questions import ServerQuestion
 
 _HINT = "`/tools`, or `lmchat tools` in a terminal, asks you to sign in."
 _WAIT_S = 300.0  # time for the user in the browser
 _HEAD_BYTES = 16 * 1024
+_PORTS = range(20_000, 30_000)  # below those that systems give to other connections
 _PATH = "/callback"
-_REPLY = "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n{text}\n"
+_REPLY = b"""HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r
+lmchat has the answer. You can close this page.
+"""
 
 
-class SavedSignIn(Struct, kw_only=True):
-    """What is kept of a sign-in; texts are JSON of the SDK's classes."""
+class Ask(Protocol):
+    """Asks the user, then awaits what `then` returns, within the user's time; None is a no."""
 
-    client: str = ""
-    tokens: str = ""
-    metadata: str = ""  # of the server that gives tokens
+    async def __call__(
+        self, question: ServerQuestion, then: Callable[[], Awaitable[Any]] | None = None
+    ) -> Any: ...
+
+
+class SavedSignIn(BaseModel):
+    """What is kept of a sign-in."""
+
+    client: OAuthClientInformationFull | None = None
+    tokens: OAuthToken | None = None
+    metadata: OAuthMetadata | None = None  # of the server that gives tokens
     expires_at: float | None = None
     hosts: list[str] = []  # that the user has allowed for it
 
@@ -43,164 +58,138 @@ class SavedSignIn(Struct, kw_only=True):
 class SignIn:
     """The sign-in to one server, which is also the SDK's `TokenStorage`."""
 
-    hint = _HINT
-
     def __init__(
         self,
-        name: str,
-        url: str,
-        saved: str,
-        save: Callable[[str], Awaitable[None]],
-        ask: AskUser,
-        paused_limits: Callable[[], AbstractContextManager[None]],
+        settings: McpSettings,
+        credentials: Credentials,
+        check_address: Callable[[str], None],
+        ask: Ask,
     ) -> None:
-        """Read what `save` has written before; what cannot be read counts as none.
-
-        Within `paused_limits`, the server's time does not run.
-        """
-        self._name = name
-        self._save_text = save
+        """`check_address` raises `EndpointNotAllowed`."""
+        self._name = settings.name
+        self._url = settings.url
+        self._credentials = credentials
+        self._check_address = check_address
         self._ask = ask
-        self._paused_limits = paused_limits
-        self.saved = SavedSignIn()
-        with suppress(msgspec.MsgspecError):
-            self.saved = msgspec.json.decode(saved, type=SavedSignIn)
-        self._listening: asyncio.Server | None = None
-        self._result: asyncio.Future[AuthorizationCodeResult] | None = None
-        self._port = self._known_port() or _free_port()
+        self._saved = SavedSignIn()
+        self._address = ""  # where the user signs in
+        # one for each server: many compare the address with that of the first sign-in
+        self._port = _PORTS[crc32(self._url.encode()) % len(_PORTS)]
         self.provider = OAuthClientProvider(
-            url,
+            self._url,
             OAuthClientMetadata(
                 client_name="lmchat",
                 redirect_uris=[AnyUrl(f"http://127.0.0.1:{self._port}{_PATH}")],
             ),
             self,
-            redirect_handler=self._send_user,
-            callback_handler=self._wait_for_user,
+            redirect_handler=self._note_address,
+            callback_handler=self._send_user,
         )
-        with suppress(ValidationError):
-            context = self.provider.context
-            context.oauth_metadata = OAuthMetadata.model_validate_json(self.saved.metadata)
-            context.token_expiry_time = self.saved.expires_at
 
     # Storage of the SDK
 
     async def get_tokens(self) -> OAuthToken | None:
+        """Read what was saved, before the SDK asks for anything else."""
+        text = await asyncio.to_thread(self._credentials.sign_in, self._url)
         with suppress(ValidationError):
-            return OAuthToken.model_validate_json(self.saved.tokens)
-        return None
+            self._saved = SavedSignIn.model_validate_json(text)
+        # the SDK does not ask for these, without which no token is renewed in a later run
+        self.provider.context.oauth_metadata = self._saved.metadata
+        self.provider.context.token_expiry_time = self._saved.expires_at
+        return self._saved.tokens
 
     async def set_tokens(self, tokens: OAuthToken) -> None:
-        self.saved.tokens = tokens.model_dump_json(exclude_none=True)
-        self.saved.expires_at = self.provider.context.token_expiry_time
-        if metadata := self.provider.context.oauth_metadata:
-            self.saved.metadata = metadata.model_dump_json(exclude_none=True)
-        await self.save()
+        self._saved.tokens = tokens
+        self._saved.metadata = self.provider.context.oauth_metadata
+        self._saved.expires_at = self.provider.context.token_expiry_time
+        await self._save()
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
-        with suppress(ValidationError):
-            return OAuthClientInformationFull.model_validate_json(self.saved.client)
-        return None
+        return self._saved.client
 
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        self.saved.client = client_info.model_dump_json(exclude_none=True)
-        await self.save()
+        self._saved.client = client_info
+        await self._save()
 
-    @property
-    def is_offered(self) -> bool:
-        """Whether the server has said where to sign in; others want a key."""
-        return self.provider.context.oauth_metadata is not None
-
-    def has_failed(self, error: BaseException) -> bool:
-        return isinstance(error, OAuthFlowError)
-
-    async def save(self) -> None:
-        await self._save_text(msgspec.json.encode(self.saved).decode())
+    async def _save(self) -> None:
+        text = self._saved.model_dump_json(exclude_none=True)
+        await asyncio.to_thread(self._credentials.set_sign_in, self._url, text)
 
     # The user
 
-    async def _send_user(self, address: str) -> None:
-        """Listen for the browser, and have the user sign in; raises `LMChatError` after a no."""
+    async def require_allowed(self, endpoint: Endpoint) -> None:
+        """Ask about another host, to which the sign-in leads; raises `LMChatError` after a no."""
+        host = endpoint.netloc
         try:
-            self._listening = await asyncio.start_server(
-                self._receive, "127.0.0.1", self._port, limit=_HEAD_BYTES
+            self._check_address(endpoint.url)
+        except EndpointNotAllowed:
+            if host in self._saved.hosts:
+                return
+            text = f"To sign in to {self._name}, lmchat has to connect to {host}, too."
+            question = ServerQuestion(title=f"Connect to {safe_line(host)}?", text=text)
+            if await self._ask(question) is None:
+                hint = f"Add {host} to allowed_hosts, or run `lmchat tools` in a terminal."
+                message = f"{self._name} signs in at {host}, which is not allowed."
+                raise LMChatError(message, hint=hint, kind="auth") from None
+            self._saved.hosts.append(host)
+
+    async def _note_address(self, address: str) -> None:
+        self._address = address
+
+    async def _send_user(self) -> AuthorizationCodeResult:
+        """Have the user sign in, and return the answer of the browser; raises `LMChatError`."""
+        answer: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
+        try:
+            listening = await asyncio.start_server(
+                partial(_receive, answer), "127.0.0.1", self._port, limit=_HEAD_BYTES
             )
         except OSError as error:
             message = (
                 f"Port {self._port} of this machine, to which {self._name} answers, is in use."
             )
             raise LMChatError(message, hint="Close what uses it, then try again.") from error
-        self._result = asyncio.get_running_loop().create_future()
-        host = urlsplit(address).netloc
+        host = urlsplit(self._address).netloc
         question = ServerQuestion(
             title=f"Sign in to {self._name}?",
             text=f"The tool server {self._name} wants you to sign in at {host}, in your browser.",
-            url=address,
+            url=self._address,
         )
-        if await self._ask(question) is None:
-            self._listening.close()
-            raise self._refusal
-
-    @property
-    def _refusal(self) -> LMChatError:
-        return LMChatError(f"You are not signed in to {self._name}.", hint=_HINT, kind="auth")
-
-    def stop(self) -> None:
-        """End the wait for the browser, if there is one."""
-        if self._result is not None and not self._result.done():
-            self._result.set_exception(self._refusal)
-            self._result.exception()  # asyncio logs one that nothing has asked for
-
-    async def _wait_for_user(self) -> AuthorizationCodeResult:
-        assert self._result is not None  # noqa: S101 - `_send_user` comes before it
         try:
-            with self._paused_limits():
-                async with asyncio.timeout(_WAIT_S):
-                    return await self._result
+            values = await self._ask(question, partial(asyncio.wait_for, answer, _WAIT_S))
         except TimeoutError:
-            message = f"The browser has not signed in to {self._name} within {_WAIT_S:g} s."
-            raise LMChatError(message, hint=_HINT, kind="auth") from None
+            limit = f"within {_WAIT_S:g} s"
+            raise _failure(f"The browser has not signed in to {self._name} {limit}.") from None
         finally:
-            if self._listening is not None:
-                self._listening.close()
+            listening.close()
+        if values is None:
+            raise _failure(f"You are not signed in to {self._name}.")
+        if "error" in values:
+            reason = values.get("error_description", values["error"]).rstrip(".")
+            raise _failure(f"The sign-in to {self._name} was refused: {reason}.")
+        return AuthorizationCodeResult.model_validate({"code": ""} | values)
 
-    async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer a request of the browser; the one with the code, or a refusal, is the result."""
-        status, text = "404 Not Found", "lmchat waits for a sign-in at another address."
-        with suppress(OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            head = await reader.readuntil(b"\r\n")
-            target = urlsplit(head.split(b" ")[1].decode("ascii"))
-            values = {name: value[0] for name, value in parse_qs(target.query).items()}
-            result = self._result
-            is_answer = target.path == _PATH and {"code", "error"} & set(values)
-            if is_answer and result is not None and not result.done():
-                status, text = "200 OK", "lmchat has the answer. You can close this page."
-                if "code" in values:
-                    result.set_result(
-                        AuthorizationCodeResult(
-                            code=values["code"], state=values.get("state"), iss=values.get("iss")
-                        )
-                    )
-                else:
-                    reason = values.get("error_description") or values["error"]
-                    message = f"The sign-in to {self._name} was refused: {reason.rstrip('.')}."
-                    error = LMChatError(message, hint=_HINT, kind="auth")
-                    result.set_exception(error)
-        with suppress(OSError):
-            writer.write(_REPLY.format(status=status, text=text).encode())
-            await writer.drain()
-            writer.close()
-
-    def _known_port(self) -> int:
-        """Return the port of the registered address, which many servers compare; 0 without one."""
-        with suppress(ValidationError):
-            client = OAuthClientInformationFull.model_validate_json(self.saved.client)
-            return next((address.port or 0 for address in client.redirect_uris or ()), 0)
-        return 0
+    def failure_of(self, error: BaseException, reason: str) -> LMChatError | None:
+        """Return an error of the sign-in; None if the server has not said where: it wants a key."""
+        if isinstance(error, OAuthFlowError) and self.provider.context.oauth_metadata is not None:
+            return _failure(f"The sign-in to {self._name} failed: {reason}.")
+        return None
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _failure(message: str) -> LMChatError:
+    return LMChatError(message, hint=_HINT, kind="auth")
+
+
+async def _receive(
+    answer: asyncio.Future[dict[str, str]],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """Take the query of the browser's address for the answer."""
+    with suppress(OSError, ValueError):  # the browser has gone, or this is no HTTP
+        _, address, _ = (await reader.readline()).decode("ascii").split(" ")
+        target = urlsplit(address)
+        if target.path == _PATH and not answer.done():
+            answer.set_result(dict(parse_qsl(target.query)))
+        writer.write(_REPLY)
+        await writer.drain()
+    writer.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lmchat.config.credentials import Credentials
 from lmchat.config.settings import McpSettings
 from lmchat.errors import EndpointNotAllowed
 from lmchat.extras import install_command
@@ -47,7 +48,13 @@ async def a_host(home, *servers, functions="", environ=None, refuses="", has_log
     files = {"functions": home / "tools.py", "folder": home, "log_file": None}
     if has_log:
         files["log_file"] = home / "tools.log"
-    host = McpServers(servers, **files, environ=os.environ | (environ or {}), check_address=check)
+    host = McpServers(
+        servers,
+        **files,
+        environ=os.environ | (environ or {}),
+        check_address=check,
+        credentials=Credentials(home / "credentials.toml"),
+    )
     others = psutil.Process().children(recursive=True)
     try:
         yield host

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lmchat.config.credentials import Credentials
 from lmchat.config.settings import McpSettings
 from lmchat.errors import RequestInvalid
 from lmchat.servers.request import Tool
@@ -39,6 +40,7 @@ async def asking(tmp_path, user):
         log_file=None,
         environ=os.environ,
         check_address=lambda _: None,
+        credentials=Credentials(tmp_path / "credentials.toml"),
     )
     host.ask_user = user
     try:
