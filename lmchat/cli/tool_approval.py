@@ -13,7 +13,7 @@ from lmchat.terminal.output import ask_yes_no, can_ask, typed_line
 from lmchat.terminal.programs import open_in_browser
 from lmchat.terminal.tty import drop_typed, has_more_input
 from lmchat.tools.calls import APPROVAL_SCOPES, ApprovalScope, Decision
-from lmchat.tools.questions import Answer, QuestionField, ServerQuestion
+from lmchat.tools.questions import Answer, ServerQuestion
 
 _PASTE_S = 0.05  # a line that follows within this time was pasted
 _MAX_NAME = 60  # characters
@@ -42,9 +42,7 @@ async def ask_about_call(question: ToolQuestion, context: Context) -> Decision:
         drop_typed(sys.stdin.fileno())  # what was typed before does not answer
         # written by the model; cut, so that they cannot scroll the name away
         note(f"{name} wants to run:", f"    {arguments}")
-        sys.stderr.write(f"{name}? {_CHOICES}: ")
-        sys.stderr.flush()
-        line = await typed_line()
+        line = await typed_line(f"{name}? {_CHOICES}:")
         if not line:  # Ctrl+D, or the terminal is gone
             note("")
             return Decision(choice=ApprovalScope.NO)
@@ -74,23 +72,16 @@ async def ask_for_server(question: ServerQuestion, context: Context) -> Answer |
     values: dict[str, object] = {}
     note("Ctrl+D declines.")
     for field in question.fields:
-        while field.name not in values:
-            line = await _typed_answer(field)
-            if not line:
-                note("")
-                return None
+        default = f" [{field.default}]" if field.default else ""
+        while line := await typed_line(f"{field.words}{default}:"):
             typed = line.decode("utf-8", "replace").strip() or field.default
-            if not (typed or field.is_required):
-                break
             try:
-                values[field.name] = field.value_of(typed)
+                values |= field.answer(typed)
             except RequestInvalid as error:
                 note(error.message)
+            else:
+                break
+        else:
+            note("")
+            return None
     return values
-
-
-async def _typed_answer(field: QuestionField) -> bytes:
-    default = f" [{field.default}]" if field.default else ""
-    sys.stderr.write(f"{safe_line(field.words + default)}: ")
-    sys.stderr.flush()
-    return await typed_line()

@@ -303,8 +303,8 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-async def typed_line() -> bytes:
-    """Wait for a line at the terminal; it is empty at the end of input.
+async def typed_line(question: str) -> bytes:
+    """Ask for a line at the terminal; it is empty at the end of input.
 
     The terminal shows what is typed, even if `--inline` has hidden it. After a cancellation, what
     is typed later is not taken, except on Windows.
@@ -314,6 +314,8 @@ async def typed_line() -> bytes:
     from lmchat.processes.background import run_abandonable  # noqa: PLC0415 - imports asyncio
     from lmchat.terminal.tty import echo  # noqa: PLC0415 - see above
 
+    sys.stderr.write(f"{safe_line(question)} ")
+    sys.stderr.flush()
     loop = asyncio.get_running_loop()
     is_typed = asyncio.Event()
     fileno = sys.stdin.fileno()
@@ -331,9 +333,7 @@ async def typed_line() -> bytes:
 
 async def ask_yes_no(question: str) -> bool:
     """Every line but y and yes means no."""
-    sys.stderr.write(f"{safe_line(question)} [y/N] ")
-    sys.stderr.flush()
-    line = await typed_line()
+    line = await typed_line(f"{question} [y/N]")
     return line.strip().lower() in (b"y", b"yes")
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import sqlite3
+import sys
 from contextlib import aclosing, closing
 from pathlib import Path
 
@@ -166,7 +167,8 @@ def test_at_a_terminal_it_is_asked_before_anything_is_removed(saved, monkeypatch
     monkeypatch.setattr("lmchat.cli.context.can_ask", lambda: True)
     for answer, left in ((b"n\n", 2), (b"y\n", 1)):
 
-        async def typed(answer: bytes = answer) -> bytes:
+        async def typed(question: str, answer: bytes = answer) -> bytes:
+            sys.stderr.write(question)
             return answer
 
         # only a terminal can be waited for, and there is none here

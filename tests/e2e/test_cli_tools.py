@@ -462,7 +462,7 @@ def test_a_question_of_a_server_is_asked_at_a_terminal_and_declined_without_one(
                 program.type("many\r")
                 program.wait_for("Type a whole number.")
                 program.type("3\r")
-                program.wait_for("sunny (yes or no; may be empty) [yes]:")
+                program.wait_for("sunny (yes, no; may be empty) [yes]:")
                 program.type("no\r")
             assert program.wait_exit() == 0
             assert f'"action": "{action}"' in program.text

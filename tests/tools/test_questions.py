@@ -61,7 +61,8 @@ async def test_a_server_asks_within_a_call_whose_time_then_does_not_run(tmp_path
         seen.append(question)
         await asyncio.sleep(2.5)
         typed = {"name": "west", "kind": "herbs", "rows": "3"}
-        return {one.name: one.value_of(typed.get(one.name, "no")) for one in question.fields}
+        answers = (one.answer(typed.get(one.name, "no")) for one in question.fields)
+        return dict(pair for answer in answers for pair in answer.items())
 
     async with asking(tmp_path, user) as host:
         await host.start_servers()
@@ -77,7 +78,7 @@ async def test_a_server_asks_within_a_call_whose_time_then_does_not_run(tmp_path
         assert (name.words, name.is_required) == ("Name of the bed", True)
         assert (kind.words, kind.default) == ("kind (herbs, roots; may be empty)", "roots")
         assert rows.words == "How many (a whole number)"
-        assert (sunny.words, sunny.default) == ("sunny (yes or no; may be empty)", "yes")
+        assert (sunny.words, sunny.default) == ("sunny (yes, no; may be empty)", "yes")
         assert json.loads((await call(host, "older/pay")).text)[1] == {"action": "accept"}
         assert seen[-1].url == "https://pay.example/1"
 
@@ -128,21 +129,22 @@ def field(**schema):
 
 
 def test_fields_take_what_their_schema_names():
-    assert field(type="number").value_of(" 2.5 ") == 2.5
+    assert field(type="number").answer("2.5") == {"x": 2.5}
+    assert field(type="number").answer("") == {}
     assert field(type="boolean", default=False).default == "no"
     titled = {"oneOf": [{"const": "a", "title": "Apple"}, {"const": "b"}]}
     one = field(type="string", default="a", **titled)
-    assert (one.default, one.value_of("Apple"), one.value_of("b")) == ("Apple", "a", "b")
-    assert field(type="string", enum=["a"], enumNames=["Apple"]).value_of("Apple") == "a"
+    assert (one.default, one.answer("Apple"), one.answer("b")) == ("Apple", {"x": "a"}, {"x": "b"})
+    assert field(type="integer", enum=[1, 2], default=1).answer("2") == {"x": 2}
     many = field(type="array", items={"type": "string", "enum": ["a", "b"]}, default=["a"])
-    assert (many.default, many.value_of("a, b")) == ("a", ["a", "b"])
+    assert (many.default, many.answer("a, b")) == ("a", {"x": ["a", "b"]})
     assert many.words == "x (a, b; one or more; may be empty)"
     assert field(type="string", title="T", description="D").words == "T: D (may be empty)"
-    for kind, typed in (("integer", "2.5"), ("number", "x"), ("boolean", "maybe"), ("string", " ")):
+    for kind, typed in (("integer", "2.5"), ("number", "x"), ("boolean", "maybe")):
         with pytest.raises(RequestInvalid, match="Type "):
-            field(type=kind).value_of(typed)
+            field(type=kind).answer(typed)
     with pytest.raises(RequestInvalid, match="one of Apple, b"):
-        one.value_of("c")
+        one.answer("c")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,6 @@ def test_fields_take_what_their_schema_names():
         {"properties": {"x": {}}},
         {"properties": {"x": 3}},
         {"properties": [1]},
-        {"properties": {str(number): {"type": "string"} for number in range(21)}},
     ],
 )
 def test_a_form_that_cannot_be_shown_is_refused(schema):

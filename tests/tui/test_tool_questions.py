@@ -38,7 +38,7 @@ async def test_a_question_is_answered_field_by_field_or_declined(tmp_path):
             ("kind (herbs, roots; may be empty)", "", ""),
             ("How many (a whole number)", "two", "Type a whole number."),
             ("How many (a whole number)", "3", ""),
-            ("sunny (yes or no; may be empty)", "", ""),
+            ("sunny (yes, no; may be empty)", "", ""),
         ):
             await desk.on(AskDialog)
             await shown(desk, "garden asks", words, "Do not type passwords")

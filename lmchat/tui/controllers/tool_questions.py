@@ -69,9 +69,7 @@ def _field_dialog(question: ServerQuestion, field: QuestionField) -> AskDialog:
     """Return the dialog for a field, whose result has its value, or nothing if it stays empty."""
 
     async def attempt(typed: str) -> Answer:
-        if not (typed or field.is_required):
-            return {}
-        return {field.name: field.value_of(typed)}
+        return field.answer(typed)
 
     return AskDialog(
         question.title,
