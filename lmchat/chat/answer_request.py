@@ -69,11 +69,11 @@ from lmchat.token_estimate import estimate_tokens
 
 _ANSWER_EVENTS = (TextDelta, RefusalDelta, ToolCallDelta)
 _CONTENT_EVENTS = (*_ANSWER_EVENTS, ReasoningDelta)
-"""After these, a request is not sent again: the answer has begun."""
+"""After these, a request is not sent again."""
 _PREFILL_REFUSED = ("bad_request", "template", "server_error", "unsupported")
-"""Errors by which servers refuse prefill, as for models that think."""
+"""By which servers refuse prefill, as for models that think."""
 _TOO_LONG = ("context_overflow", "answer_limit")
-"""Errors that a shorter prompt avoids."""
+"""That a shorter prompt avoids."""
 _MOST_TEXTS = 20  # for `needs_blank`
 _MAX_IMAGE_BYTES = 20_000_000
 """Sum of sizes from which older images are only named."""
@@ -121,8 +121,8 @@ class AnswerRequest:
         self._is_prefilled = beginning is not None and beginning.can_prefill(target)
         self._tools: tuple[Tool, ...] = ()
         self._tool_tokens = 0  # estimate
-        self.plan = self._make_plan()  # which reads the attributes above
-        # after calls of tools, `events` raises it, else the error would not be saved with an answer
+        self.plan = self._make_plan()  # reads the attributes above
+        # after calls of tools, `events` raises it: else the error would not be saved with an answer
         if rounds is None or rounds.steps == 0:
             self._require_fit()
 
@@ -197,7 +197,7 @@ class AnswerRequest:
 
     def answer_now(self) -> str:
         """End this thought, or the next, once; return why the server cannot, or ""."""
-        # only llama.cpp and the engine built on it can continue or end a thought
+        # only llama.cpp and the engine can continue or end a thought
         if not self._product.can_prefill_thought:
             return self._no_thought_end_note
         if self.can_answer_now:
@@ -253,15 +253,15 @@ class AnswerRequest:
         return replace(event, text=f" {event.text}") if is_missing else event
 
     def _is_prompt_cut(self, prompt_tokens: int) -> bool:
-        # the meter learns and compares the tokens of the messages alone
+        # the meter compares the tokens of the messages alone
         counted = prompt_tokens - self._tool_tokens
         return self._meter.is_cut(self.target, self.plan, counted)
 
     def _require_whole_prompt(self, prompt_tokens: int | None, *, has_answer: bool) -> None:
         """Raise `ServerRejected` if the server has cut the prompt and the answer is of no use.
 
-        The values for a schema would be invented. The count alone is too rough for an error: the
-        product has to be known to cut prompts.
+        The values for a schema would be invented. The count alone is too rough: the product has to
+        be known to cut prompts.
         """
         is_of_use = has_answer and not isinstance(self.settings.output, FittingValue)
         target, tokens, product = self.target, self.plan.tokens, self._product
@@ -277,7 +277,7 @@ class AnswerRequest:
         )
         error.needed_tokens = tokens
         window = self._meter.window(target)
-        # the count is not the window: Ollama keeps half of it
+        # Ollama keeps half of the window
         self._most_tokens = window if window and window < tokens else prompt_tokens
         raise error
 
@@ -298,7 +298,7 @@ class AnswerRequest:
         if self._was_shortened:
             return False
         if error.kind == "answer_limit" and not error.needed_tokens:
-            return False  # it says nothing about the prompt
+            return False  # nothing about the prompt
         # the server's count, or else the window that the prompt exceeds
         least_tokens = error.needed_tokens or error.room_tokens or self.plan.limit
         if not least_tokens:
@@ -345,7 +345,7 @@ class AnswerRequest:
         sent_thoughts = sent_thoughts_to(target)
         if self.beginning is not None:
             path = path.added(self.beginning.message)
-            # no thought follows the prompt that asks for the continuation
+            # no thought follows the prompt that asks to continue
             if not self._is_prefilled and sent_thoughts is SentThoughts.SINCE_PROMPT:
                 sent_thoughts = SentThoughts.NONE
         return plan_context(

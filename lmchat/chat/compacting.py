@@ -1,7 +1,7 @@
 """Compacting: a summary takes the place of the older messages, on a branch of its own.
 
-The prompt for the summary comes first, as some chat templates take only prompts and answers in
-turn. Copies of the last exchanges (a prompt and what answers it) follow.
+Its prompt comes first, as some chat templates take only prompts and answers in turn. Copies of the
+last exchanges (a prompt and what answers it) follow.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from lmchat.sessions.message import (
 )
 from lmchat.sessions.session import MessagePath
 
-COMPACT_FROM = 0.8  # share of the context window from which compacting is offered
+COMPACT_FROM = 0.8  # of the context window
 _KEPT_EXCHANGES = 2
 _MAX_KEPT_SHARE = 0.75
-"""If the kept exchanges take a larger share, a summary makes no room."""
+"""With a larger share of kept exchanges, a summary makes no room."""
 
 
 def compacting_start(
     path: MessagePath, *, prompt: str, tokens: int, sent_thoughts: SentThoughts
 ) -> TurnStart:
-    """Return the start of a turn that summarises all but the last two exchanges.
+    """Start a turn that summarises all but the last two exchanges.
 
     `tokens` is `ContextUse.tokens`. Raises `RequestInvalid` if there would be no more room, or if
     the last answer is streaming, perhaps in another lmchat.
@@ -53,7 +53,7 @@ def compacting_start(
     if all(path[index].text == prompt for index in summarised_indexes):
         raise RequestInvalid("There are no older messages to summarise yet.", hint=hint)
     older = MessagePath(path[: prompt_indexes[-_KEPT_EXCHANGES]])
-    # only for its sums; raw estimates are exact enough for this limit
+    # raw estimates are exact enough for this limit
     kept = plan_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)
     if kept.raw_text + kept.raw_thoughts > _MAX_KEPT_SHARE * tokens:
         problem = "A summary would make no room: the last prompts and answers take most of it."
@@ -63,10 +63,10 @@ def compacting_start(
 
 
 def compacted_branch(start: TurnStart, answer: ChatMessage) -> tuple[ChatMessage, ...]:
-    """Return the messages of the new branch; raises `LMChatError` without a whole summary.
+    """Return the new branch; raises `LMChatError` without a whole summary.
 
-    The last system prompt stays in force. Stats lose their prompt tokens, as the server has counted
-    the old branch.
+    The last system prompt stays in force. Stats lose their prompt tokens, counted for the old
+    branch.
     """
     hint = "Nothing has changed; /compact tries again."
     if answer.failure is not None:

@@ -27,13 +27,13 @@ _MAX_RESERVE = 1000  # tokens for an answer without a limit of its own
 
 
 def _raw_text_tokens(message: ChatMessage) -> float:
-    """Images are left out: no factor applies to their tokens."""
+    """Leave out images: no factor applies to their tokens."""
     file_tokens = sum(part.tokens for part in message.files if not part.is_image)  # raw, too
     return raw_tokens(message.sent_text) + file_tokens
 
 
 def message_tokens(message: ChatMessage, thought: str = "", *, factor: float = 1.0) -> int:
-    """Estimate tokens; the factor does not apply to images."""
+    """No factor applies to images."""
     raw = _raw_text_tokens(message) + raw_tokens(thought)
     text_tokens = max(1, round(raw * factor)) if raw else 0
     image_tokens = sum(part.tokens for part in message.files if part.is_image)
@@ -41,7 +41,7 @@ def message_tokens(message: ChatMessage, thought: str = "", *, factor: float = 1
 
 
 def has_images(messages: Sequence[ChatMessage]) -> bool:
-    """Whether any has an image; only the server knows its tokens."""
+    """Only the server knows the tokens of images."""
     return any(part.is_image for message in messages for part in message.files)
 
 
@@ -52,7 +52,7 @@ class ContextPlan(Struct, frozen=True, kw_only=True):
     left_out: int  # messages that do not fit
     tokens: int  # estimate for `messages` and tools, with the factor
     needed_tokens: int  # if no message were left out
-    limit: int | None  # tokens; None if unknown
+    limit: int | None  # tokens
     reserve: int  # tokens for the answer
     raw_text: float  # with text files
     raw_thoughts: float  # of the sent thoughts
@@ -74,7 +74,7 @@ def plan_context(
     sent_thoughts: SentThoughts = SentThoughts.NONE,
     is_continued: bool = False,
 ) -> ContextPlan:
-    """Return the plan of a request: the system prompt and the last messages that fit.
+    """Choose the system prompt and the last messages that fit.
 
     Chat templates take only prompts and answers in turn, so whole exchanges are left out, the
     oldest first. The last prompt and all after it are sent even if they do not fit.
@@ -118,12 +118,12 @@ def plan_context(
 
 
 def sent_messages(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return the messages that are sent if all fit."""
+    """Return what is sent if all fit."""
     return [*_system_prompt(messages), *dialogue_of(messages)]
 
 
 def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """With an empty system message, the user has removed the prompt."""
+    """An empty system message removes the prompt."""
     for message in reversed(messages):
         if message.role is Role.SYSTEM and not message.is_excluded:
             return [message] if message.text else []
@@ -167,14 +167,14 @@ def _has_content(messages: Sequence[ChatMessage], index: int) -> bool:
 
 
 def cut_note(target: Target, *, tokens: int, window: int | None, read_tokens: int = 0) -> str:
-    """Return what the server does with a too long prompt, and what to do.
+    """Say what the server does with a too long prompt, and what to do.
 
     `read_tokens` is for a prompt that was cut although the window is unknown or has room for it.
     """
     product = product_named(target.product)
     refuses_or_drops = "may refuse the prompt or drop a part of it"
     effect = "drops its beginning" if product.cuts_prompts else refuses_or_drops
-    # less than the window is read of a cut prompt: Ollama keeps half of it
+    # Ollama keeps half of the window
     size = (
         f"the context window {window}"
         if window and tokens > window
@@ -185,20 +185,20 @@ def cut_note(target: Target, *, tokens: int, window: int | None, read_tokens: in
 
 
 def larger_window_step(target: Target, tokens: int) -> str:
-    """Return how to get a window for that many tokens."""
+    """Say how to get a window for so many tokens."""
     enough_tokens = 1 << (tokens + _MAX_RESERVE).bit_length()
     name = shell_word(target.model_id)
     step = product_named(target.product).window_step(name, target.model, enough_tokens)
     return f"{step or 'Shorten it, or use a larger context window'}."
 
 
-# below, the system prompt that many chat templates add distorts a count
+# the system prompt of many chat templates distorts a smaller count
 _SMALL_TOKENS = 200
 _MAX_FACTOR = 4.0  # the lowest is a quarter
 
 
 class ContextUse(Struct, frozen=True, kw_only=True):
-    """Part of the window that the messages of a session take."""
+    """Part of the window that a session takes."""
 
     tokens: int
     limit: int | None  # None if unknown
@@ -210,7 +210,7 @@ class ContextUse(Struct, frozen=True, kw_only=True):
 
 
 class TokenEstimator:
-    """The factors of the models, and the estimates that are made with them.
+    """The factors of the models, and the estimates made with them.
 
     A factor is the server's count of texts, divided by their raw estimate. The tokens of tools are
     not in `counted`.
@@ -240,7 +240,7 @@ class TokenEstimator:
     def learn(self, target: Target, plan: ContextPlan, counted: int) -> None:
         """Learn the factor, but not from counts that may be too low, with images or little text."""
         raw = plan.raw_text + plan.raw_thoughts
-        # `counted` is below 0 if the estimate for the tools was too high
+        # below 0 if the estimate for the tools was too high
         if plan.has_images or counted <= 0 or raw < _SMALL_TOKENS:
             return
         if plan.raw_thoughts > 0 and sent_thoughts_to(target) is not SentThoughts.ALL:
@@ -255,7 +255,7 @@ class TokenEstimator:
         """Return the factor for a new plan after a prompt of at least `least_tokens` was too long.
 
         It is not noted with images: their unknown tokens would be taken for those of texts. It may
-        stay as it is: the server may have named a smaller window.
+        stay: the server may have named a smaller window.
         """
         factor = self.factor(target)
         if plan.tokens < least_tokens:
@@ -289,7 +289,7 @@ class TokenEstimator:
 
         tokens = 0
         uncounted: Sequence[ChatMessage] = []
-        # a count may include messages that are taken out of requests now
+        # a count may include messages that are excluded now
         if any(message.is_excluded for message in messages):
             uncounted = sent_messages(messages)
         else:
@@ -322,7 +322,7 @@ def _counted_tokens(message: ChatMessage) -> int:
 def _tokens_of_receipt(message: ChatMessage) -> int:
     """Return the tokens of an answer that was stopped, as the row below it tells them, or 0.
 
-    They are not used if they have a thought among them, or lack what the user has written.
+    Not if a thought is among them, or what the user has written is not.
     """
     stats = message.stats
     if stats is None or not stats.is_estimated or stats.is_edited or message.reasoning:
@@ -333,7 +333,7 @@ def _tokens_of_receipt(message: ChatMessage) -> int:
 def _last_count(
     messages: Sequence[ChatMessage], model_id: str
 ) -> tuple[int, Sequence[ChatMessage]]:
-    """Another model has other tokens; if `model_id` is empty, any count is used."""
+    """Another model has other tokens; with "", any count is used."""
     for index in reversed(range(len(messages))):
         answer = messages[index]
         tokens = _counted_tokens(answer) if model_id in ("", answer.model) else 0

@@ -42,10 +42,10 @@ class ContextWindow:
         )
 
     def plan(self, session: OpenSession, draft: str) -> ContextPlan | None:
-        """Return the plan of what would be sent now, with the draft as a prompt.
+        """Plan what would be sent now, with the draft as a prompt.
 
         Tools are not counted, as they may not be known yet. None without a known window, or while
-        older messages are not read yet.
+        older messages are not read.
         """
         target = self._turn_choices.target
         limit = self.meter.window(target)

@@ -12,7 +12,7 @@ from lmchat.sessions.message import new_id
 from lmchat.storage.store import Store
 
 SAVE_AFTER_S = 0.2
-"""A kill may lose what is typed in this time; a shorter one costs more writes, of 2 kB each."""
+"""A kill may lose what is typed in this time; a shorter one costs more writes, of 2 kB."""
 RETRY_S = 3.0
 """Delay after a failed write."""
 
@@ -27,7 +27,7 @@ class SessionTexts:
         *,
         retry_s: float = RETRY_S,
     ) -> None:
-        """`read` gets a session id, `save` also the text; empty means none."""
+        """`read` gets a session id, `save` also the text; "" means none."""
         self._retry_s = retry_s
         self._read = read
         self._save = save
@@ -45,7 +45,7 @@ class SessionTexts:
         return self._texts.get(session_id, "")
 
     async def load(self, session_id: str) -> str:
-        """Return an empty text if the disk cannot be read; the next call reads again."""
+        """Return "" if the disk cannot be read; the next call reads again."""
         if session_id not in self._texts:
             try:
                 text = await self._read(session_id)
@@ -56,7 +56,7 @@ class SessionTexts:
         return self._texts[session_id]
 
     def write_soon(self) -> None:
-        """Only texts in memory are written; others stay as they are on the disk."""
+        """Write texts in memory; others stay as they are on the disk."""
         self._has_changed = True
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._write_later(), name="session texts")
@@ -73,11 +73,11 @@ class SessionTexts:
     async def write(self) -> bool:
         """Return False if some texts could not be written; these stay in memory.
 
-        Unless lmchat ends, call `write_soon` to have them tried again.
+        Unless lmchat ends, call `write_soon` to try them again.
         """
         is_written = True
         async with self._lock:
-            for session_id in list(self._texts):  # a copy: others may come during a write
+            for session_id in list(self._texts):  # others may come during a write
                 text = self._text_to_save(session_id)
                 if self._written.get(session_id) != text:
                     try:
@@ -97,12 +97,12 @@ class SessionTexts:
         }
 
     def _text_to_save(self, session_id: str) -> str:
-        """`Drafts` adds prompts that wait."""
+        """Return the text; `Drafts` adds prompts that wait."""
         return self._texts[session_id]
 
 
 class Drafts(SessionTexts):
-    """Drafts by session id; also a new session has an id, and so a draft of its own.
+    """Drafts by session id, also of a new session.
 
     On the disk, a draft begins with `OpenSession.pending`: these survive a kill of any front end.
     """
@@ -111,11 +111,11 @@ class Drafts(SessionTexts):
         super().__init__(store.draft, self._save_draft)
         self._store = store
         self._in_memory = in_memory
-        # Ids under which drafts of purged sessions are saved, by the ids of these.
+        # under which drafts of purged sessions are saved
         self._other_ids: dict[str, str] = {}
 
     async def write(self) -> bool:
-        """Write also for sessions where nothing is typed, but a prompt waits."""
+        """Write also for sessions where only a prompt waits."""
         # a prompt that leaves a draft on the disk has to be a message there
         await self._in_memory.write_unsaved()
         for session in self._with_prompts:
@@ -126,7 +126,7 @@ class Drafts(SessionTexts):
         )
 
     async def write_at_end(self) -> None:
-        """Write again what is shown or pending, as another lmchat may have taken or cleared it."""
+        """Write again what is shown or pending: another lmchat may have taken or cleared it."""
         await self.write()
         for session in {self._in_memory.shown, *self._with_prompts}:
             session_id = session.session_id
@@ -134,13 +134,13 @@ class Drafts(SessionTexts):
             if text and self._written.get(session_id) == text:
                 try:
                     await self._store.restore_draft(session_id, text)
-                except SessionPurged:  # it was deleted with its session
+                except SessionPurged:  # deleted with its session
                     continue
                 except LMChatError:
                     del self._written[session_id]  # the disk may have it or not
 
     def unwritten(self) -> dict[str, str]:
-        """Return also drafts where only a prompt waits."""
+        """Add drafts where only a prompt waits."""
         unread = [one.session_id for one in self._with_prompts if one.session_id not in self._texts]
         return super().unwritten() | {one: self._text_to_save(one) for one in unread}
 
@@ -177,8 +177,8 @@ class Drafts(SessionTexts):
     async def restore(self) -> str:
         """Give the new session the drafts of earlier runs that belong to no saved session.
 
-        The store moves them on the disk, too; without the change in memory, the next write would
-        lose them there.
+        The store moves them on the disk, too; unless memory has them, the next write would lose
+        them.
         """
         session_id = self._in_memory.new_session.session_id
         async with self._lock:

@@ -18,7 +18,7 @@ class TurnBegun(Struct, frozen=True):
 
 
 class PathChanged(Struct, frozen=True):
-    """Messages have left the path: show `OpenSession.shown_messages` instead.
+    """Messages have left the path: show `OpenSession.shown_messages`.
 
     They may already have the message of the next event.
     """
@@ -34,7 +34,7 @@ class AnswerBegun(Struct, frozen=True, kw_only=True):
     """An answer begins, with the text that it continues."""
 
     message: ChatMessage
-    prefill: str = ""  # of the user (`/start`), at the beginning of the message
+    prefill: str = ""  # of the user (`/start`), at the beginning
 
 
 class MessageEnded(Struct, frozen=True):
@@ -65,7 +65,7 @@ class TurnListener(Protocol):
     """Front end: the screen, the plain chat, or `ask`."""
 
     def on_event(self, session: OpenSession, event: ChatEvent) -> None:
-        """Show the event; its session need not be the shown one."""
+        """The session need not be the shown one."""
 
     async def approve(self, session: OpenSession, question: ToolQuestion) -> Decision:
         """Ask the user; a stop of the turn cancels the question."""
@@ -86,7 +86,7 @@ class Reporter:
                 session.fail(error)
 
     async def ask(self, session: OpenSession, question: ToolQuestion) -> Decision:
-        """Without a front end, the call is refused."""
+        """Refuse the call without a front end."""
         if self.listener is None:
             return Decision(choice=ApprovalScope.NO)
         return await self.listener.approve(session, question)

@@ -34,8 +34,8 @@ from lmchat.token_estimate import estimate_tokens
 
 FORMS = ("text", "json", "curl")
 """The text that the model gets, the body, and a shell command."""
-KEY_VARIABLE = "LMCHAT_API_KEY"  # in place of the key in a command
-_SHOWN_DATA_CHARS = 32  # a whole image would hide the rest of the request
+KEY_VARIABLE = "LMCHAT_API_KEY"  # in place of the key
+_SHOWN_DATA_CHARS = 32  # an image would hide the rest of the request
 _IMAGE = re.compile(rb'(?<="url":"data:)(image/[a-z]+;base64,)([A-Za-z0-9+/=]+)(?=")')
 _END = "JSON"  # no line of indented JSON is equal to it
 LEFT_OUT = "left out"
@@ -48,8 +48,8 @@ class ContextItem(Struct, frozen=True, kw_only=True):
     """A message with its files, or all tools, for `/context`."""
 
     author: str  # "system", "tools", "you", "draft", "tool", or the name of the model
-    words: str  # beginning of text or result, or names of calls, files or tools
-    message_id: str = ""  # empty if it is not on the path
+    words: str  # beginning of a text, or names of calls, files or tools
+    message_id: str = ""  # "" off the path
     state: str = ""  # `CACHED`, `LEFT_OUT`, `NOT_SENT`, or empty
     tokens: int = 0  # estimate; if sent, scaled to the server's count
 
@@ -59,11 +59,11 @@ class ContextItem(Struct, frozen=True, kw_only=True):
 
 
 class ContextList(Struct, frozen=True, kw_only=True):
-    """The next request, and the messages of the session that it lacks."""
+    """The next request, and what it lacks of the session."""
 
     items: tuple[ContextItem, ...]
     tokens: int  # of the next request
-    limit: int | None  # tokens; None if unknown
+    limit: int | None  # tokens
     is_estimated: bool
 
 
@@ -113,7 +113,7 @@ def _context_list(
         if message.message_id not in thoughts_by_id:
             if not (message.sent_text or message.files):  # such as a failed answer
                 continue
-            # never sent: for example, an old system prompt
+            # never sent, as an old system prompt
             state = LEFT_OUT if message.message_id in ids_of_dialogue else NOT_SENT
         author = _AUTHORS.get(message.role) or message.model or "answer"
         if is_new and message.role is Role.USER:
@@ -181,14 +181,14 @@ def checked_form(typed: str) -> str:
 
 
 def json_text(prepared: PreparedRequest) -> str:
-    """Return indented JSON that is safe on a terminal; images are cut."""
+    """Indent JSON that is safe on a terminal; images are cut."""
     return _indented(_IMAGE.sub(_cut_image, prepared.body))
 
 
 def curl_command(prepared: PreparedRequest) -> str:
-    """Return a command for a POSIX shell.
+    """Write a command for a POSIX shell, which puts in the API key.
 
-    The shell puts in the API key. In the body below, no character is special.
+    In the body below, no character is special.
     """
     lines = [f"curl --silent --show-error --no-buffer {shell_word(prepared.url)}"]
     for name, value in prepared.headers.items():

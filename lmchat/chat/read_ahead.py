@@ -33,8 +33,8 @@ class ReadAhead:
         context_window: ContextWindow,
         next_request: Callable[[OpenSession, Prompt], Awaitable[ChatRequest]],
     ) -> None:
-        self.fraction: float | None = None  # 0 to 1; None while nothing is read
-        self.on_change: Callable[[], None] = lambda: None  # called when reading begins and ends
+        self.fraction: float | None = None  # 0 to 1, while something is read
+        self.on_change: Callable[[], None] = lambda: None  # when reading begins and ends
         self._backend = backend
         self._turn_choices = turn_options
         self._sessions = sessions
@@ -45,9 +45,9 @@ class ReadAhead:
         """Server, model and messages that are or were read; None after `cancel`."""
 
     def follow(self, draft: str) -> None:
-        """Call it after each change of the draft.
+        """Call this after each change of the draft.
 
-        Reading begins again if what is read has changed since. An empty draft ends it.
+        Reading begins again if what is read has changed. An empty draft ends it.
         """
         shown, target = self._sessions.shown, self._turn_choices.target
         if not draft or target is None:
@@ -70,26 +70,26 @@ class ReadAhead:
             self._task = None
 
     def _may_read(self, target: Target) -> bool:
-        """False while any session has a turn, which may need the same server."""
+        """False while any session has a turn, which may need the server."""
         if not self._turn_choices.is_ready or not product_named(target.product).read_ahead_fields:
             return False
         if not self._sessions.shown.has_all_messages or self._sessions.running:
             return False
         toolbox = self._turn_choices.toolbox
-        # a request with tools starts their servers, which only a sent prompt may do
+        # tools start their servers, which only a sent prompt may do
         if toolbox is not None and toolbox.can_use(target) and not toolbox.has_started:
             return False
         wanted = self._turn_choices.chat_settings.read_ahead
         return wanted == "always" or (wanted == "local" and target.endpoint.is_loopback)
 
     async def _read(self) -> None:
-        """An error only ends the reading: the prompt is sent without it."""
+        """An error only ends the reading."""
         session = self._sessions.shown
         use = self._context_window.context_use(session)
         if use is None or use.tokens < LEAST_TOKENS:
             return
         try:
-            # an empty prompt: what the user types is not known yet
+            # what the user types is not known yet
             request = await self._next_request(session, Prompt(""))
             self.fraction = 0.0
             self.on_change()
@@ -99,7 +99,7 @@ class ReadAhead:
         except LMChatError as error:
             _logger.info("reading ahead: %s", error.kind)
         finally:
-            # else `cancel` has ended this task, and `fraction` may be that of the next one
+            # else `cancel` has ended this task, and `fraction` may be that of the next
             if self._task is asyncio.current_task():
                 self.fraction = None
             self.on_change()

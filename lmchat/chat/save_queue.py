@@ -1,6 +1,6 @@
 """Queue of writes: messages, and the text of running answers.
 
-A message that cannot be written stays in memory. It is tried again by the next write, every few
+A message that cannot be written stays in memory, and is tried again by the next write, every few
 seconds, and at the end of lmchat.
 """
 
@@ -39,8 +39,8 @@ class SaveQueue:
         self.on_purged: Callable[[str, Sequence[ChatMessage]], MovedMessages | None] | None = None
         """Gets id and unsaved messages of a purged session; returns those to write to another."""
         self._retry_s = retry_s
-        self._retrying: asyncio.Task[None] | None = None  # runs while there is a warning
-        self._unsaved: list[_Unsaved] = []  # in the order of the calls of `save`
+        self._retrying: asyncio.Task[None] | None = None  # while there is a warning
+        self._unsaved: list[_Unsaved] = []  # in the order of `save`
         self._lock = asyncio.Lock()
 
     async def save(
@@ -49,7 +49,7 @@ class SaveQueue:
         *messages: ChatMessage,
         choices: Sequence[TokenProbabilities] = (),
     ) -> None:
-        """Write messages behind all earlier ones that are not written yet; wait for the disk.
+        """Write messages behind all earlier unwritten ones; wait for the disk.
 
         A failed write sets `warning`, and is tried again.
         """
@@ -59,7 +59,7 @@ class SaveQueue:
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
         """Create the file of a running answer, and its row unless earlier messages are unsaved.
 
-        If that fails, `warning` is set, and the answer is saved at its end. Raises `SessionPurged`.
+        A failure sets `warning`; the answer is saved at its end. Raises `SessionPurged`.
         """
         has_prompt = not self.is_unsaved(header.session_id)  # else the row would lack its parent
         try:
@@ -84,19 +84,19 @@ class SaveQueue:
         return any(header.session_id == session_id for header, _, _ in self._unsaved)
 
     async def write_unsaved(self) -> None:
-        """Try to write all unsaved messages, to the end even if the caller is cancelled."""
+        """Try to write all, to the end even if the caller is cancelled."""
         await asyncio.shield(asyncio.ensure_future(self._write_unsaved()))
 
     async def _write_unsaved(self) -> None:
         """Write the unsaved messages in order, one caller after the other.
 
-        After a failure, later messages of the same session are skipped. Those of a purged session
-        are moved (`on_purged`), and written last.
+        After a failure, later messages of the session are skipped. Those of a purged session are
+        moved (`on_purged`), and written last.
         """
         async with self._lock:
             failed_ids: set[str] = set()
             purged_ids: set[str] = set()
-            # a copy: `save` may add others during a write
+            # `save` may add others during a write
             entries = list(self._unsaved)
             while entries:
                 entry = entries.pop(0)
@@ -142,7 +142,7 @@ class SaveQueue:
         return entries
 
     def _warn(self, error: LMChatError) -> None:
-        """Only the first error since all was saved is logged."""
+        """Log only the first error since all was saved."""
         if self.warning is None:
             _logger.warning("the store failed: %s", error.kind)
         self.warning = error
@@ -150,9 +150,9 @@ class SaveQueue:
             self._retrying = asyncio.create_task(self._retry_until_saved(), name="unsaved messages")
 
     async def _retry_until_saved(self) -> None:
-        """Without unsaved messages, the warning is about the text of a running answer.
+        """Retry; without unsaved messages, the warning is about a running answer.
 
-        `journal_writer` writes this text again, and its success ends the warning.
+        `journal_writer` writes its text again, and ends the warning.
         """
         while self.warning is not None:
             await asyncio.sleep(self._retry_s)
@@ -166,7 +166,7 @@ async def journal_writer(
 ) -> AsyncIterator[list[JournalEntry]]:
     """Write the entries of the yielded list to the file of a running answer.
 
-    Those unwritten at the end are saved with the ended answer.
+    The rest is saved with the ended answer.
     """
     entries: list[JournalEntry] = []
     writing = _write_entries(save_queue, message_id, entries)
@@ -181,7 +181,7 @@ async def journal_writer(
 async def _write_entries(
     save_queue: SaveQueue, message_id: str, entries: list[JournalEntry]
 ) -> None:
-    """Entries that cannot be written are tried again together with later ones."""
+    """Try entries again together with later ones."""
     while True:
         await asyncio.sleep(WRITE_EVERY_S)
         taken = tuple(entries)

@@ -78,7 +78,7 @@ class ChatService:
         self.store = store
         self._clock = clock
         self.is_closing = False
-        """While lmchat is quitting, no queued prompt is sent."""
+        """Then no queued prompt is sent."""
         self.reporter = Reporter()
         self.in_memory = SessionsInMemory(
             store, self.save_queue, on_pending_change=self._follow_pending
@@ -110,7 +110,7 @@ class ChatService:
     ) -> None:
         """If this raises an error, the caller keeps the prompt.
 
-        If the prompt is refused later, it returns as `PromptsReturned`.
+        If it is refused later, it returns as `PromptsReturned`.
         """
         if session.is_running or not self.turn_options.is_ready or session.held:
             session.enqueue(prompt.draft)
@@ -138,7 +138,7 @@ class ChatService:
         draft = session.dequeue()
         try:
             self._send_now(session, Prompt.of(draft), may_compact=may_compact)
-        except LMChatError as refusal:  # for example, the server is gone by now
+        except LMChatError as refusal:  # as when the server is gone
             self._refuse(session, refusal, draft)
 
     def edit(
@@ -156,7 +156,7 @@ class ChatService:
     def regenerate(
         self, session: OpenSession, message: ChatMessage, target: Target | None = None
     ) -> None:
-        """A prompt gets another version of its answer, or its first; a tool call is repeated."""
+        """Give a prompt another version of its answer, or its first; repeat a tool call."""
         if message.role is Role.TOOL and self.turn_options.toolbox is None:
             problem = "No tools are configured."
             raise RequestInvalid(problem, hint="/tools shows how to add some.")
@@ -210,9 +210,9 @@ class ChatService:
         request = await self.request_of(session, start, settings)
         if prompt.text or prompt.files:
             return request
-        # The plan leaves out the empty prompt, so the last message may be an answer. A server would
-        # continue it, with other template text than for the next prompt. So the prompt is put
-        # back, before any first words of the next answer.
+        # The plan leaves out the empty prompt, so the last message may be an answer, which a server
+        # would continue, with other template text. So the prompt is put back, before any first
+        # words of the next answer.
         messages = list(request.messages)
         index = len(messages) if start.beginning is None else len(messages) - 1
         messages.insert(index, text_message(Role.USER, ""))
@@ -252,20 +252,20 @@ class ChatService:
         may_compact: bool = False,
         is_summary: bool = False,
     ) -> None:
-        """Raises `RequestInvalid` if the session already has a turn.
+        """Raises `RequestInvalid` if the session has a turn.
 
         With `may_compact`, a summary may come first; the prompt then waits in the queue.
         """
         settings = settings or self._settings(session)
         session.require_idle()
         self._titles.give_up()
-        self.read_ahead.cancel()  # the turn may need the same server
+        self.read_ahead.cancel()  # the turn may need the server
         turn = self._new_turn(session, pending=pending, is_summary=is_summary)
         running = self._run(turn, session, make_start, settings, may_compact=may_compact)
         turn.task = asyncio.create_task(running, name=f"turn-{session.session_id}")
         turn.task.add_done_callback(partial(self._after_turn, turn, session, settings.target))
         session.begin_turn(turn)
-        self.drafts.write_soon()  # the draft on the disk begins with `pending`
+        self.drafts.write_soon()  # it begins with `pending`
         self.reporter.report(session, TurnBegun())
 
     async def _run(
@@ -278,20 +278,20 @@ class ChatService:
         may_compact: bool,
     ) -> None:
         await session.load_older()
-        # only now, as `can_compact` counts the messages in memory
+        # `can_compact` counts the messages in memory
         may_compact = may_compact and not turn.is_stopping  # else a stop would miss the prompt
         if may_compact and self.context_window.can_compact(session, turn.pending):
             session.enqueue_first(turn.become_summary())
             make_start = self.context_window.summary_start
-            # of the same model, even if the user has chosen another one since
+            # of the same model, even if another was chosen since
             settings = replace(self._summary_settings(session), target=settings.target)
         await turn.run(make_start(session.messages), settings)
 
     def _after_turn(
         self, turn: Turn, session: OpenSession, target: Target, task: asyncio.Task[None]
     ) -> None:
-        """While lmchat is closing, nothing is sent, and only the pending prompt is reported."""
-        returned = (turn.pending,) if turn.pending else ()  # it has not become a message
+        """While lmchat is closing, send nothing, and report only the pending prompt."""
+        returned = (turn.pending,) if turn.pending else ()  # no message yet
         ended = turn.end(task)
         session.end_turn(ended)
         self.in_memory.mark_unread(session)
@@ -299,11 +299,11 @@ class ChatService:
             session.return_prompts(*returned)
         elif returned:
             self.reporter.report(session, PromptsReturned(prompts=returned))
-        if self.is_closing:  # the queue stays in the session: the draft on the disk has it
+        if self.is_closing:  # the queue stays: the draft on the disk has it
             return
         self.reporter.report(session, ended)
         if session.has_prompt_to_send and not self.turn_options.is_loading:  # else it waits
-            # one summary is enough, even if stopped, or if the session is still too long
+            # one summary is enough, even if stopped, or still too long
             self._send_next(session, may_compact=not turn.is_summary)
         else:
             self._titles.begin(session, target)
@@ -320,7 +320,7 @@ class ChatService:
         a refusal, an unusable summary, or a failed front end.
         """
         try:
-            # the end of a turn may begin the turn of a queued prompt
+            # its end may begin the turn of a queued prompt
             while session.turn is not None and session.turn.task is not None:
                 await asyncio.wait([session.turn.task])
         except asyncio.CancelledError:
@@ -341,8 +341,7 @@ class ChatService:
     ) -> MovedMessages | None:
         """Continue a purged session as a new one, from its unsaved prompt.
 
-        Return the new session and the messages to write. Without a prompt, the messages belong to
-        what was deleted.
+        Return it and the messages to write. Without a prompt, these belong to what was deleted.
         """
         session = self.in_memory.find(session_id)
         if session is None:
@@ -357,7 +356,7 @@ class ChatService:
         start = unsaved[begin]
         index = session.messages.index_of(start.message_id)
         path = unsaved[begin:] if index is None else session.messages[index:]
-        # a new session begins with the system prompt of the settings
+        # it begins with the system prompt of the settings
         first: tuple[ChatMessage, ...] = ()
         system_prompt = self.turn_options.chat_settings.system_prompt
         if system_prompt and start.role is Role.USER:
@@ -374,13 +373,14 @@ class ChatService:
     # The prompts that wait
 
     def send_waiting(self, *, has_loaded: bool = False) -> None:
-        """If a model `has_loaded`, a shown answer that failed without one is regenerated first.
+        """Send what waits.
 
-        While lmchat is closing, prompts stay queued: the next start finds them in the drafts.
+        If a model `has_loaded`, first regenerate an answer that failed without it. While lmchat is
+        closing, prompts stay queued: the next start finds them in the drafts.
         """
         if self.is_closing:
             return
-        # while the failed turn runs, no other can begin; at its end, the queue returns to the user
+        # while the failed turn runs, no other can begin; at its end, the queue returns
         if has_loaded and not self.shown.is_running:
             last = self.shown.last_answer_or_prompt
             if last is not None and last.failure and last.failure.kind == "model_not_loaded":

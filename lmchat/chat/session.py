@@ -27,7 +27,7 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
     """End of a turn, or its refusal before anything was sent."""
 
     state: AnswerState  # of its last answer, unless an error or a stop ended the turn
-    answer: ChatMessage | None = None  # the last one, if the path has one of this turn
+    answer: ChatMessage | None = None  # the last one, if this turn has one
     error: Exception | None = None  # an `LMChatError`, unless the front end has raised it
     is_shown_in_answer: bool = False  # the error is the failure of `answer`
     is_summary: bool = False
@@ -73,7 +73,7 @@ class TurnState(Protocol):
     def can_answer_now(self) -> bool: ...  # if the model thinks
 
     def stop(self) -> bool:
-        """Begin to stop; return False if it has ended or is already stopping."""
+        """Begin to stop; return False if it has ended or is stopping."""
 
     def answer_now(self) -> str:
         """End the current or next thought; return why that is impossible."""
@@ -83,13 +83,13 @@ class TurnState(Protocol):
 
 
 class Hold(Struct, eq=False):
-    """Mark of a queued prompt whose files are being read. Two are never equal."""
+    """Mark of a queued prompt whose files are being read; two are never equal."""
 
     is_over: bool = False
-    is_dropped: bool = False  # the user removed the prompt: its files are not wanted
+    is_dropped: bool = False  # the user removed the prompt
 
 
-# Gets each change of `pending`, with what the front end is to show.
+# gets each change of `pending`, with what the front end is to show
 OnPendingChange = Callable[["OpenSession", QueueChanged | PromptsReturned | None], None]
 
 
@@ -109,8 +109,8 @@ class OpenSession:
         self._header = session.header
         self._messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
-        """Id of the newest message that is only on the disk, if any."""
-        self._load_lock = asyncio.Lock()  # else two callers read the same messages
+        """Of the newest message that is only on the disk."""
+        self._load_lock = asyncio.Lock()  # else two callers read the same
         self._first_words = ""
         self._queue: tuple[str, ...] = ()
         self._held: tuple[Hold, ...] = ()
@@ -146,7 +146,7 @@ class OpenSession:
 
     @property
     def held(self) -> tuple[Hold, ...]:
-        """Holds of the last prompts of the queue; the first one waits for its files."""
+        """Of the last prompts of the queue; the first one waits for its files."""
         return self._held
 
     @property
@@ -256,7 +256,7 @@ class OpenSession:
         return self._earlier_id is None
 
     async def load_older(self) -> None:
-        """Read in parts from the newest back."""
+        """Read in parts, the newest first."""
         async with self._load_lock:
             while self._earlier_id is not None:
                 last_id = self._earlier_id
@@ -365,8 +365,8 @@ class OpenSession:
     async def toggle_excluded(self, message_id: str) -> list[ChatMessage]:
         """Exclude or include a message with the results of its calls; return what has changed.
 
-        Raises `RequestInvalid` while a turn runs, which may need them. If the disk fails, its error
-        is raised, and nothing has changed.
+        Raises `RequestInvalid` while a turn runs, which may need them, and the error of the disk;
+        then nothing has changed.
         """
         self.require_idle()
         with self.changing():
@@ -399,13 +399,13 @@ class OpenSession:
         )
 
     def _change_header(self, **fields: object) -> None:
-        """Change memory only: the store updates its header itself with each message."""
+        """The store updates its header itself with each message."""
         self._header = replace(self._header, **fields)
 
     # The queue
 
     def enqueue(self, prompt: str) -> None:
-        if self._held:  # it waits until those before it are sent
+        if self._held:  # until those before it are sent
             self._held += (Hold(is_over=True),)
         self._change_queue((*self._queue, prompt))
 
@@ -425,7 +425,7 @@ class OpenSession:
         self._change_queue((*self._queue[:index], changed, *self._queue[index + 1 :]))
 
     def end_hold(self, hold: Hold) -> None:
-        """The prompt may be sent once it is the first one."""
+        """Let the prompt be sent once it is the first."""
         hold.is_over = True
         while self._held and self._held[0].is_over:
             self._held = self._held[1:]
@@ -508,7 +508,7 @@ class OpenSession:
         )
 
     def note_left_out(self, count: int) -> list[str]:
-        """Each turn may leave out more, so only more than twice the last count is noted again."""
+        """Note only more than twice the last count: each turn may leave out more."""
         if count <= 2 * self._noted_left_out:
             return []
         self._noted_left_out = count
@@ -546,12 +546,12 @@ class OpenSession:
         return self._last_end
 
     def show_path(self, session: Session) -> None:
-        """The path may be another branch, even while an answer streams."""
+        """It may be another branch, even while an answer streams."""
         self._header = session.header
         self._messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
         # The disk may lack the end of the last answer (`shown_messages` adds text that streams).
-        # The branch of a summary has another copy of the answer, the path before it has none.
+        # The branch of a summary has another copy of it, the path before it none.
         turn = self._turn
         if self.is_running and turn is not None and turn.message and not turn.is_summary:
             self.replace(turn.message)

@@ -47,7 +47,7 @@ class SessionsInMemory:
         return self.switch_to(self.new_session)
 
     def _make_new(self) -> OpenSession:
-        """The disk has the session from its first prompt."""
+        """Make a session, which the disk has from its first prompt."""
         moment = now()
         header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
         return self._make(Session(header=header))
@@ -60,7 +60,7 @@ class SessionsInMemory:
         if (session := self._kept_in_memory(session_id)) is not None:
             return session
         stored = await self._store.open_session(session_id, count=MESSAGES_PER_READ)
-        # look again: a turn may have begun during the read
+        # a turn may have begun during the read
         return self._kept_in_memory(session_id) or self._make(stored)
 
     def changing_path(self, session_id: str) -> AbstractContextManager[None]:
@@ -75,10 +75,7 @@ class SessionsInMemory:
         return session.changing()
 
     async def choose_path(self, session_id: str, message_id: str) -> Session:
-        """Choose the newest path through a message; the caller shows it.
-
-        Raises as `changing_path` does.
-        """
+        """Choose the newest path through a message; raises as `changing_path` does."""
         with self.changing_path(session_id):
             return await self._store.choose_path_through(session_id, message_id)
 
@@ -92,10 +89,7 @@ class SessionsInMemory:
             return await self._store.delete_message(session.session_id, message_id)
 
     async def undo_delete(self, session_id: str) -> Session | None:
-        """Restore what was deleted last; None if nothing was.
-
-        Raises as `changing_path` does.
-        """
+        """Restore what was deleted last; raises as `changing_path` does."""
         with self.changing_path(session_id):
             deleted_id = await self._store.last_deleted_id(session_id)
             if deleted_id is None:
@@ -112,7 +106,7 @@ class SessionsInMemory:
         return self.switch_to(session)
 
     def switch_to(self, session: OpenSession) -> OpenSession:
-        """Show a session; drop the others that can be read from the disk again."""
+        """Show a session; drop the others that can be read again."""
         self.shown = session
         self._sessions = {
             session_id: other
@@ -143,7 +137,7 @@ class SessionsInMemory:
 
     @property
     def asking_ids(self) -> frozenset[str]:
-        """Other sessions than the shown one in which a tool call waits for the user."""
+        """Other sessions in which a tool call waits for the user."""
         others = [session for session in self.all if session is not self.shown]
         return frozenset(session.session_id for session in others if session.question is not None)
 
@@ -165,7 +159,7 @@ class SessionsInMemory:
     def update_header(self, changed: SessionHeader) -> None:
         """Follow a change on the disk; else an export would lack it.
 
-        A session that is not on the disk yet gets its title only here; its first prompt saves it.
+        A session that is not on the disk gets its title only here; its first prompt saves it.
         """
         session = self._sessions.get(changed.session_id)
         if session is not None:
@@ -178,7 +172,7 @@ class SessionsInMemory:
 
     @property
     def refused_ids(self) -> frozenset[str]:
-        """Sessions with messages that the disk has refused."""
+        """Return sessions with messages that the disk has refused."""
         return frozenset(
             session.session_id
             for session in self.all
@@ -192,7 +186,7 @@ class SessionsInMemory:
         return [header for header in headers if self._save_queue.is_unsaved(header.session_id)]
 
     def only_queued(self) -> list[SessionHeader]:
-        """Return headers of other sessions with queued prompts only, which the disk lacks.
+        """Return other sessions with queued prompts only, which the disk lacks.
 
         The first prompt gives a missing title, as when it is sent.
         """

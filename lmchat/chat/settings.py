@@ -31,11 +31,11 @@ from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import Prompt
 
 OptionValues = Mapping[str, object]
-"""Values by the names in `servers/sampling_options.py`."""
+"""By the names in `servers/sampling_options.py`."""
 
 
 class SetOption(Struct, frozen=True):
-    """A sampling option that is sent, and where it is set."""
+    """Sampling option that is sent, and where it is set."""
 
     name: str
     value: object
@@ -45,11 +45,11 @@ class SetOption(Struct, frozen=True):
 class SamplingLayers(Struct, frozen=True, kw_only=True):
     """The places that set sampling options, in order of priority.
 
-    An empty value of the first place that sets an option takes it back. The session's
-    options, which callers pass, come after the command line.
+    An empty value of the first place that sets an option takes it back. The session's options,
+    which callers pass, come after the command line.
     """
 
-    effort: str | None = None  # of `/effort`: "" for "default"; None: not chosen
+    effort: str | None = None  # of `/effort`: "" for "default"
     command_line: OptionValues = field(default_factory=dict)
     profile_name: str = ""
     profile: OptionValues = field(default_factory=dict)
@@ -75,7 +75,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
     def _layers(
         self, session_options: OptionValues, model_id: str
     ) -> Iterator[tuple[Origin, OptionValues]]:
-        """Only the first table whose pattern fits the model's name is used."""
+        """Use only the first table whose pattern fits the model's name."""
         if self.effort is not None:
             yield Origin(Level.EFFORT, "/effort"), {"reasoning_effort": self.effort}
         yield Origin(Level.COMMAND_LINE, "command line"), self.command_line
@@ -89,7 +89,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
 
 
 def options_set_in(settings: SamplingSettings) -> dict[str, object]:
-    """Return the sampling options that are set in a table of the configuration.
+    """Return the options that are set in a table of the configuration.
 
     An empty text or list counts as not set, unlike in `/effort`, the command line and a session.
     """
@@ -106,7 +106,7 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
 
     target: Target
     sampling: Sampling = field(default_factory=Sampling)
-    is_truncating: bool = True  # whether older messages may be left out
+    is_truncating: bool = True  # older messages may be left out
     output: OutputFormat = field(default_factory=AnyText)
     toolbox: Toolbox | None = None
 
@@ -145,7 +145,7 @@ class TurnOptions:
         return Sampling().with_options(self.layers.values(session_options, model_id))
 
     def effort_words(self, session_options: OptionValues) -> str:
-        """Such as "low", "500 tokens" or "default"."""
+        """Return "low", "500 tokens" or "default"."""
         effort = self.sampling(session_options).reasoning_effort or _NO_EFFORT
         return effort if effort in LEVELS else f"{effort} tokens"
 
@@ -163,7 +163,7 @@ class TurnOptions:
             problem = f"{target.product} is still loading its model."
             raise RequestInvalid(problem, hint="Try again when it is loaded.", kind="loading")
         if not target.model_id:
-            # without a full stop: scripts rely on it for LM Studio
+            # no full stop: scripts rely on it for LM Studio
             problem = no_model_selected(target.product)
             raise RequestInvalid(problem, hint="Choose one with /model.", kind="model_missing")
         return target
@@ -171,8 +171,7 @@ class TurnOptions:
     def settings(self, session_options: OptionValues) -> TurnSettings:
         """Raises `RequestInvalid`, and `WrongUse` for an ignored option of the command line.
 
-        An ignored option of the session may have been set for another server: a note says that it
-        is not sent.
+        One of the session may have been set for another server: a note says that it is not sent.
         """
         target = self.required_target()
         product_named(target.product).refuse_ignored(self.layers.command_line)
@@ -209,7 +208,7 @@ class TurnOptions:
             problem = f"Unknown profile: {safe_line(name, limit=40)}."
             raise WrongUse(problem, hint=f"Configured: {', '.join(profiles) or NO_PROFILE}.")
         options = {**layers.profile, **options_set_in(profile)}
-        # an effort that was chosen with /effort stays
+        # one chosen with /effort stays
         self.layers = replace(layers, profile_name=name, profile=options, effort=self.layers.effort)
         chat_values = non_default_values(profile)
         chat_values.pop("model", None)  # the caller switches to it
@@ -218,7 +217,7 @@ class TurnOptions:
         return profile
 
     def use_effort(self, typed: str) -> None:
-        """Raises `WrongUse` for a text that is neither one of `LEVELS` nor a number of tokens."""
+        """Raises `WrongUse` for neither one of `LEVELS` nor a number of tokens."""
         effort = "" if typed == _NO_EFFORT else effort_of(typed)
         if effort is None:
             hint = f"The levels are {', '.join(LEVELS)}; or type a number of tokens."

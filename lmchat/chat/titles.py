@@ -20,7 +20,7 @@ from lmchat.sessions.session import title_from, title_of
 from lmchat.storage.store import Store
 
 _TIMEOUT_S = 60.0
-_MAX_TOKENS = 1000  # enough for a model that thinks first
+_MAX_TOKENS = 1000  # for a model that thinks first
 _QUOTED_CHARS = 2000  # of the prompt, and of the answer
 _TITLE_REQUEST = (
     "Write a title of at most six words, in the language of the prompt, "
@@ -31,10 +31,7 @@ _AROUND_TITLE = "\"'“”„*. \n"  # models put these around a title
 
 
 class TitleWriter:
-    """Lets the model name a session after its first answer.
-
-    A title from the user is kept.
-    """
+    """Writer of titles: the model names a session after its first answer, unless the user has."""
 
     def __init__(
         self,
@@ -64,7 +61,7 @@ class TitleWriter:
             await self._rename(session, target)
 
     async def _rename(self, session: OpenSession, target: Target) -> None:
-        """Rename a session with one prompt, its complete answer, and the title made of it.
+        """Name a session with one prompt and its complete answer.
 
         Raises `LMChatError` or `TimeoutError`.
         """
@@ -92,9 +89,9 @@ class TitleWriter:
             await streamed.read(self._backend.stream(request))
         # "Title: **Lettuce in pots**." becomes "Lettuce in pots"
         written = streamed.content.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
-        # the title is the first line, cut if the answer is cut and has no further line
+        # cut if the answer is cut and has no further line
         is_whole = is_whole_end(streamed.stats.finish_reason) or "\n" in written
-        if not written or not is_whole:  # there may be nothing but a thought
+        if not written or not is_whole:  # perhaps only a thought
             return
         title = title_from(written)
         stored = await self._store.update_session(

@@ -36,7 +36,7 @@ class ToolQuestion(Struct, frozen=True, kw_only=True):
 
     message: ChatMessage
     name: str  # `SERVER/TOOL`
-    note: str = ""  # why the user is asked about a tool that was always allowed
+    note: str = ""  # why the user is asked about an always allowed tool
 
 
 Ask = Callable[[ToolQuestion], Awaitable[Decision]]
@@ -56,7 +56,7 @@ _MAX_CALL_HEAD = 1_000
 
 
 def call_in_text(text: str) -> str:
-    """Return the name of the tool in a call with which a text begins, or "".
+    """Return the tool of a call with which a text begins, or "".
 
     A model writes it if the server does not understand its calls.
     """
@@ -105,8 +105,8 @@ class ToolRounds:
     def count_round(self, calls: Sequence[ToolCallPart]) -> bool:
         """Return whether this round may run.
 
-        If not, the turn still asks for an answer, which fails as `offered` raises the reason: so
-        the reason is saved and shown with an answer.
+        If not, the turn still asks for an answer, which fails with the reason: so this is saved and
+        shown.
         """
         if self.steps >= self.toolbox.settings.max_steps:
             problem = f"The model called tools {self.steps} times without an answer."
@@ -141,8 +141,8 @@ class ToolRounds:
     ) -> None:
         """Ask about one call after the other, then run all at the same time.
 
-        A cancellation also cancels running calls; those that have ended while `on_end` saved
-        another one still get to it.
+        Cancelling also cancels running calls; those that have ended while `on_end` saved another
+        still get to it.
         """
         runs = [await self._make_run(message, ask) for message in messages]
         tasks = [
@@ -179,7 +179,7 @@ class ToolRounds:
                 reason = f" Reason: {decision.reason}" if decision.reason else ""
                 return f"The user refused this call.{reason}"
             await toolbox.allow(session_id, tool, decision.choice)
-        # last, as the user may have switched it off while the question waited
+        # last, as the user may have switched it off meanwhile
         if not toolbox.is_offered(session_id, tool):
             return "This tool is switched off, or not allowed to run."
         return partial(toolbox.call, tool, arguments)

@@ -1,7 +1,7 @@
 """The tools of this run: which are offered to models, which may run, and how they are called.
 
-A tool has the full name `SERVER/TOOL`, and another name in requests (`Tool.wire_name`). What the
-user has allowed counts only for the same *fingerprint*, a digest of what runs and describes it.
+A tool has the full name `SERVER/TOOL`, and another in requests (`Tool.wire_name`). What the user
+has allowed counts only for the same *fingerprint*, a digest of what runs and describes it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Toolbox:
         self._allowed_in_session: set[tuple[str, str, str]] = set()
         """Session id, full name, fingerprint."""
         self._off: set[tuple[str, str]] = set()
-        """Session id, and the name of a server or the full name of a tool."""
+        """Session id, and a server or the full name of a tool."""
 
     @property
     def tools(self) -> list[Tool]:
@@ -92,7 +92,7 @@ class Toolbox:
             return Approval.ALWAYS
         if self.is_allowed_here(session_id, tool):
             return Approval.ALWAYS
-        # `ASK` in the configuration has priority over what the user once always allowed
+        # `ASK` in the configuration comes before what the user once always allowed
         is_allowed = self.allowed.get(tool.full_name) == self._fingerprint(tool)
         return Approval.ALWAYS if is_allowed and not self._configured_rule(tool) else Approval.ASK
 
@@ -101,9 +101,9 @@ class Toolbox:
         return (session_id, tool.full_name, self._fingerprint(tool)) in self._allowed_in_session
 
     def why_asked_again(self, tool: Tool) -> str:
-        """Return that a tool which was always allowed has changed, or "".
+        """Say that a tool which was always allowed has changed, or "".
 
-        Only call this if `approval` is `ASK`: without a rule, the fingerprint has then changed.
+        Only if `approval` is `ASK`: without a rule, the fingerprint has then changed.
         """
         if tool.full_name not in self.allowed or self._configured_rule(tool):
             return ""
@@ -124,7 +124,7 @@ class Toolbox:
             self._allowed_in_session.add((session_id, tool.full_name, fingerprint))
 
     def _configured_rule(self, tool: Tool) -> str:
-        """`[tools.approval]` has priority over `[[mcp]]`; "" without a rule for tool or server."""
+        """`[tools.approval]` has priority over `[[mcp]]`; "" without a rule."""
         rules = self.settings.approval
         server = self._servers.get(tool.server)
         by_server = rules.get(tool.server) or (server.approve if server is not None else "")

@@ -86,7 +86,7 @@ class Turn:
         self.is_stopping = False
         self._error: Exception | None = None  # of the front end
         self._must_report_cut = False  # messages have left the path since the last report
-        self._rounds: ToolRounds | None = None  # None if the model gets no tools
+        self._rounds: ToolRounds | None = None  # None: the model gets no tools
         self.pending = pending
         self.is_summary = is_summary
         self.summary = MessagePath()
@@ -141,7 +141,7 @@ class Turn:
     def end(self, task: asyncio.Task[None]) -> TurnEnded:
         self.task = None
         self.pending = ""
-        self.summary = MessagePath()  # it is on the path now, or was given up
+        self.summary = MessagePath()  # on the path now, or given up
         state, error = AnswerState.FAILED, self._error or self._answer_error
         message = self.message
         if self._error is not None:
@@ -151,7 +151,7 @@ class Turn:
             if message is not None and not self.is_summary:
                 is_complete = message.state is AnswerState.COMPLETE
                 if not (is_complete and self.may_call_tools and message.tool_calls):
-                    state = message.state  # it had ended before the stop, and was being saved
+                    state = message.state  # it had ended before the stop
         elif (raised := task.exception()) is not None:
             error, _ = shown_error(raised)
         elif self.stats is not None:
@@ -187,13 +187,13 @@ class Turn:
         """Raises as `answer_request` does. A turn that repeats a call begins with the round."""
         session, request = self._session, self.answer_request(start, settings)
         session_id = session.session_id
-        # messages behind `start.path` leave the path, but stay in the tree
+        # those behind `start.path` leave the path, but stay in the tree
         self._must_report_cut = len(session.messages) > len(start.path)
         if start.summarised:
             self.summary = MessagePath(start.prompts)
         session.start(start)
         await self._save_prompts(start)
-        if session.session_id != session_id:  # it was purged: the new one has the prompts alone
+        if session.session_id != session_id:  # purged: the new one has the prompts alone
             request = request.for_path(session.messages, start.beginning)
         rounds = self._rounds
         if start.calls and rounds is not None:
@@ -203,7 +203,7 @@ class Turn:
         else:
             answer = await self._stream_answer(request, start.version)
         while rounds is not None and (calls := streamed_calls(session.messages, answer)):
-            self._report(MessageEnded(answer))  # `TurnEnded` shows the end of the last answer
+            self._report(MessageEnded(answer))  # `TurnEnded` shows the last
             answer = await self._answer_after(rounds, request, calls)
         if start.summarised:
             branch = compacted_branch(start, answer)
@@ -224,7 +224,7 @@ class Turn:
         return await self._stream_answer(request.for_path(self._session.messages), version=1)
 
     async def _save_prompts(self, start: TurnStart) -> None:
-        """The prompt of a summary is saved later, with the summary."""
+        """That of a summary is saved later, with it."""
         session = self._session
         for message in start.prompts:
             self._report(MessageAdded(message))  # first, as the disk may be locked for seconds
@@ -265,7 +265,7 @@ class Turn:
             self.summary = self.summary.added(message)
         else:
             session.start_answer(request.path, message)
-        state = AnswerState.STOPPED  # a stop is a cancellation, which only `finally` sees
+        state = AnswerState.STOPPED  # a cancellation, which only `finally` sees
         failure: Failure | None = None
         try:
             if not is_summary:
@@ -303,7 +303,7 @@ class Turn:
         state: AnswerState,
         failure: Failure | None,
     ) -> tuple[ChatMessage, str]:
-        """Return the final message, and a note for the user if the server has cut the prompt."""
+        """Return the final message, and a note if the server has cut the prompt."""
         answer.end(state)
         message = replace(answer.so_far(message), state=state, failure=failure)
         note = ""
@@ -334,7 +334,7 @@ class Turn:
             model=message.model,
             quantization=target.model.quantization if target.model else "",
             state=message.state,
-            # not `message.stats`: these include the answer that this one continues
+            # `message.stats` includes the answer that this one continues
             stats=answer.stats.saved(),
             stalls=answer.stats.stalls,
         )
@@ -369,10 +369,10 @@ class Turn:
                 named = replace(call, name=rounds.full_name(call.name))  # `SERVER/TOOL`
                 message = streaming_message(Role.TOOL, (named,), session.messages, target, version)
                 session.add(message)
-                version = 1  # the calls after the first have no other version
+                version = 1  # calls after the first have no other version
                 running[message.message_id] = message
                 self._report(MessageAdded(message))
-                # a row and a file, as for an answer, before the call runs
+                # as for an answer, before the call runs
                 await save_queue.begin_answer(session.header, message)
             for ended in copied:
                 copy = replace(
@@ -405,12 +405,12 @@ class Turn:
     async def _end_call(self, running: dict[str, ChatMessage], call: ChatMessage) -> None:
         del running[call.message_id]  # else a stop would mark it as stopped
         self._session.replace(call)
-        # to its end, as a stop may cancel this task, and the result must not be lost
+        # to its end: a stop may cancel this task, and the result must not be lost
         await self._session.finish(self._save_queue.save(self._session.header, call))
         self._report(MessageEnded(call))
 
     def _report(self, event: ChatEvent) -> None:
-        """`PathChanged` waits for an event whose message is already on the new path.
+        """Let `PathChanged` wait for an event whose message is on the new path.
 
         So the front end removes the old messages and shows the new one at once.
         """
@@ -423,7 +423,7 @@ class Turn:
 def streaming_message(
     role: Role, parts: tuple[Part, ...], path: MessagePath, target: Target, version: int
 ) -> ChatMessage:
-    """Return a message below the end of a path, the newest of its versions."""
+    """Make a message below the end of a path, the newest of its versions."""
     return ChatMessage(
         message_id=new_id(),
         role=role,

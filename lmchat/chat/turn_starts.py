@@ -64,12 +64,12 @@ _JOINED = re.compile(
 
 
 class Prefill(Struct, frozen=True, kw_only=True):
-    """The beginning of an answer, which the model continues."""
+    """Beginning of an answer, which the model continues."""
 
     message: ChatMessage
     choices: tuple[TokenProbabilities, ...] = ()
     is_exact: bool = False
-    """Whether it is sent with prefill or not at all, as it has words of the user."""
+    """It has words of the user, so it is sent with prefill or not at all."""
     is_first_words: bool = False  # from `/start`
 
     @classmethod
@@ -81,11 +81,11 @@ class Prefill(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_answer(cls, answer: ChatMessage) -> Prefill:
-        """Blanks at the end of the user's words are left out (R-43): the model writes its own."""
+        """Leave out blanks at the end of the user's words (R-43): the model writes its own."""
         stats = answer.stats
         if stats is not None and stats.ends_with_edit:  # it has only a text
             answer = replace(answer, parts=(TextPart(text=answer.text.rstrip()),))
-        # an edited answer is exact even if a model has added to it
+        # exact even if a model has added to it
         return cls(message=answer, is_exact=stats is not None and stats.is_edited)
 
     def can_prefill(self, target: Target) -> bool:
@@ -143,13 +143,13 @@ class TurnStart(Struct, frozen=True, kw_only=True):
     path: MessagePath  # what stays of the path
     prompts: tuple[ChatMessage, ...] = ()  # new ones, system prompts too
     version: int = 1
-    """Of the first answer or tool message that the turn makes."""
+    """Of the first message that the turn makes."""
     beginning: Prefill | None = None
     calls: tuple[ToolCallPart, ...] = ()  # at most one, to repeat before the first answer
     copied: tuple[ChatMessage, ...] = ()
-    """Tool messages of other calls of the same answer, which do not run again but are copied."""
+    """Tool messages of other calls of the same answer, which do not run again."""
     summarised: MessagePath = MessagePath()
-    """Older messages of which the answer is a summary: sent with `prompts`, instead of `path`."""
+    """Older messages that the answer summarises: sent with `prompts`, instead of `path`."""
 
     @property
     def sent_path(self) -> MessagePath:
@@ -209,8 +209,7 @@ def edited(
 def regenerated(path: MessagePath, message_id: str, *, prefill: str) -> TurnStart:
     """Start with a new version of an answer or a call, also from its prompt.
 
-    Raises `RequestInvalid` also for an imported call, and if a needed message is taken out of
-    requests.
+    Raises `RequestInvalid` also for an imported call, and if a needed message is excluded.
     """
     index = _index_of(path, message_id)
     message = path[index]
@@ -225,7 +224,7 @@ def regenerated(path: MessagePath, message_id: str, *, prefill: str) -> TurnStar
             version = following[0].versions + 1
     _require_sent(sent)
     if sent and sent[-1].role is Role.USER and path[-1].role is Role.SYSTEM:
-        # the new answer follows the system prompt that was set after the old one
+        # it follows the system prompt that was set after the old one
         return edited(path, sent[-1].message_id, sent[-1].text, prefill=prefill)
     return TurnStart(path=sent, version=version, beginning=Prefill.of_words(prefill))
 
@@ -244,7 +243,7 @@ def _repeated_call(path: MessagePath, index: int) -> TurnStart:
 
 
 def continued(path: MessagePath, answer_id: str, beginning: Prefill | None) -> TurnStart:
-    """Start with a new version that continues an answer; without `beginning`, from its end."""
+    """Continue an answer in a new version; without `beginning`, from its end."""
     index = _index_of(path, answer_id)
     old = path[index]
     _require_sent(path[: index + 1])
@@ -292,9 +291,9 @@ def why_not_rewritten(message: ChatMessage) -> str:
 
 
 def messages_together(path: MessagePath, message_id: str) -> list[ChatMessage]:
-    """Return the messages that are taken out together: an answer with calls and its results.
+    """Return what is taken out together: an answer with calls and its results.
 
-    The list is empty if the message is not on the path.
+    Empty if the message is not on the path.
     """
     first = path.index_of(message_id)
     if first is None:
@@ -331,7 +330,7 @@ def _require_sent(path: Sequence[ChatMessage]) -> None:
 
 
 def _prompt(text: str, files: Sequence[FilePart], parent_id: str | None) -> ChatMessage:
-    """If it has files, an empty text is left out."""
+    """Leave out an empty text beside files."""
     message = text_message(Role.USER, text, parent_id=parent_id)
     parts = message.parts if text or not files else ()
     return replace(message, parts=(*files, *parts))
