@@ -362,7 +362,7 @@ class _AskFrontEnd(TurnListener):
 
 
 def _calls_json(answer: ChatMessage) -> list[dict[str, str]]:
-    """Whether they ran or not."""
+    """Return the tool calls of an answer, whether they ran or not."""
     return [
         {"id": call.call_id, "name": call.name, "arguments": call.arguments}
         for call in answer.tool_calls
