@@ -1,8 +1,7 @@
-"""`/set`: what was typed behind it is parsed, and what is set is listed and explained.
+"""`/set`: what is typed behind it is parsed; what is set is listed and explained.
 
-A sampling option can be set at several places, such as the session or a profile. Its origin is the
-place whose value is used: `chat/settings.py` decides that. `/set` changes the value of the
-session, which `SessionChanges.set_sampling` saves.
+A sampling option can be set at several places. Its origin is the place whose value is used, as
+`chat/settings.py` decides. `/set` changes the value of the session.
 """
 
 from __future__ import annotations
@@ -35,14 +34,13 @@ _MAX_VALUE_CHARS = 60
 
 
 def _value_words(option: SetOption) -> str:
-    """Return the value of an option on one line, as it may be typed."""
     return safe_line(value_text(option.value), limit=_MAX_VALUE_CHARS)
 
 
 def option_rows(choices: TurnOptions, session: OpenSession) -> list[tuple[str, str, str]]:
     """Return the sampling options that are set for a session: name, value and origin.
 
-    If the server in use ignores an option, its origin adds that it is not sent.
+    The origin of one that the server ignores adds that it is not sent.
     """
     product = choices.target.product if choices.target else ""
     rows: list[tuple[str, str, str]] = []
@@ -68,11 +66,11 @@ async def set_option(chat: ChatService, session: OpenSession, typed: str) -> str
 def _with_option(
     choices: TurnOptions, session: OpenSession, typed: str
 ) -> tuple[OptionValues, str]:
-    """Return the options of a session after `NAME VALUE` or `NAME=VALUE`, and a sentence on it.
+    """Return the session's own options after `NAME VALUE` or `NAME=VALUE`, and a sentence on it.
 
-    These are the session's own options. Without a value, nothing changes, and the sentence says
-    what the option may be. Raises `WrongUse` if the option cannot have this value, or if `/effort`
-    or the command line has set it: these have priority over the session.
+    Without a value, nothing changes, and the sentence says what the option may be. Raises
+    `WrongUse` for a wrong value, or if `/effort` or the command line, which have priority, has set
+    the option.
     """
     match = _FORM.fullmatch(typed.strip())
     if match is None:
@@ -86,7 +84,7 @@ def _with_option(
             return options, f"{name} is not set. {form}"
         return options, f"{name} is {_value_words(before)} ({before.origin.words}). {form}"
 
-    # a value of these levels has priority, so that of the session would have no effect
+    # a value of these levels has priority over that of the session
     if before is not None and before.origin.level in (Level.EFFORT, Level.COMMAND_LINE):
         raise WrongUse(
             f"{name} keeps its value ({before.origin.words}), which has priority over /set.",
@@ -106,9 +104,6 @@ def _with_option(
 
 
 def _option(choices: TurnOptions, name: str, session_options: OptionValues) -> SetOption | None:
-    """Return the option of this name as it is set for a session with `session_options`, or None.
-
-    Another version of lmchat may have saved options that cannot be used; they are left out.
-    """
+    """Leave out unusable options, which another version of lmchat may have saved."""
     options = choices.options_with_origin(usable_options(session_options))
     return next((option for option in options if option.name == name), None)

@@ -105,7 +105,7 @@ async def _change_system_prompt(front: Front, text: str) -> None:
 
 
 async def _start_answer(front: Front, text: str) -> None:
-    """Let the next answer begin with a text; without one, take back an earlier text."""
+    """Let the next answer begin with a text; without one, take back the earlier one."""
     session = front.chat.shown
     if not text and not session.prefill:
         await front.ask("Begin the next answer with which text?", partial(_start_answer, front))
@@ -188,8 +188,8 @@ async def filled_preset(
     """Return the text of the preset `name` with its placeholders filled in.
 
     `typed` takes the place of {{input}}; without this placeholder, it follows after a blank line.
-    `read_clipboard` is called only for a preset with {{clipboard}}. A placeholder in an inserted
-    text stays as it is. Raises `WrongUse` for an unknown name, or if {{input}} has no text.
+    `read_clipboard` is called only for {{clipboard}}. A placeholder in an inserted text stays.
+    Raises `WrongUse` for an unknown name, or if {{input}} has no text.
     """
     preset = preset_named(presets, name)
     placeholders = _placeholders(preset)
@@ -215,7 +215,7 @@ def _placeholders(preset: Preset) -> set[str]:
 
 
 def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:
-    """Return the preset with this name; raises `WrongUse`."""
+    """Raises `WrongUse` for an unknown name."""
     if name in presets:
         return presets[name]
     hint = "Add [prompts.NAME] to config.toml and start lmchat again."
@@ -241,7 +241,7 @@ async def _paste(front: Front, _: str) -> None:
 
 
 async def _read_named(front: Front, name: str) -> Sequence[Attachment]:
-    """Read what a name means: a page, files as a terminal pastes them, a folder, or a pattern."""
+    """Read a page, files as a terminal pastes them, a folder, or a pattern."""
     chat = front.chat
     if is_page_address(name):
         # for each session, the user is asked once about a host
@@ -281,7 +281,7 @@ async def read_files(paths: Sequence[Path], confirm: Confirm) -> Sequence[Attach
 async def _require_consent(paths: Sequence[Path], confirm: Confirm) -> None:
     """Ask about paths outside the working folder; raise `WrongUse` after a no.
 
-    A path may be pasted with a text, unnoticed, which must not be enough to send such a file.
+    A path may be pasted unnoticed with a text, which must not be enough to send a file.
     """
     outside = await files_outside(paths, current_folder())
     lines: list[str] = [safe_line(str(path)) for path in outside[:_MOST_PATHS]]
@@ -294,7 +294,6 @@ async def _require_consent(paths: Sequence[Path], confirm: Confirm) -> None:
 
 
 def set_question(found: FileSet) -> Question:
-    """Return the question whether a large set of files is attached."""
     problem = f"More than {MOST_UNASKED} files, or half of the context window, need --yes"
     return Question(
         title=f"Attach {counted(len(found.files), 'file')}?",

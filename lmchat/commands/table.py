@@ -42,7 +42,6 @@ class Command(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The slash command without its argument, such as `/title`."""
         return self.slash.partition(" ")[0]
 
     @property
@@ -61,12 +60,11 @@ _key = partial(_chat, is_priority=True)  # its key works in the prompt, too
 
 
 def _slash(name: str, title: str, slash: str, **fields: Any) -> Command:
-    """Return a slash command of the chat screen without a key; its label is its name."""
+    """Return a slash command without a key; its label is its name."""
     return _chat(name, "", name, title, slash=slash, **fields)
 
 
 def _message(name: str, keys: str, label: str, title: str, **fields: Any) -> Command:
-    """Return a command on the focused message."""
     return Command(Scope.MESSAGE, f"message.{name}", keys, label, title, **fields)
 
 
@@ -74,7 +72,7 @@ _log = partial(Command, Scope.MESSAGE, is_offered=False)  # it concerns only the
 
 
 def _session(name: str, keys: str, label: str, title: str) -> Command:
-    """Return a command on the chosen session of the list, which posts it with that session's id."""
+    """Return a command on the chosen session of the list, which posts it with the session's id."""
     command_id = f"session.{name}"
     return Command(Scope.SESSIONS, command_id, keys, label, title, action=f"act({command_id!r})")
 
@@ -522,9 +520,9 @@ COMMANDS: tuple[Command, ...] = (
 SLASH_COMMANDS = tuple(command for command in COMMANDS if command.slash)
 BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMANDS}
 
-# Commands with a hint in the row of keys, by what has the focus. The most important come first, as
-# there is not room for all; in `COMMANDS`, commands are in the order of the help. Textual's
-# `active_bindings` have neither order, nor the words for what a message or a turn needs.
+# Commands with a hint in the row of keys, by what has the focus. The most important come first,
+# as there is not room for all. Textual's `active_bindings` have neither order, nor the words for
+# what a message or a turn needs.
 PROMPT_HINTS = ("model", "new", "search", "sessions")
 PROMPT_HINTS_WITHOUT_SERVER = ("check", "model", "new", "search")
 MESSAGE_HINTS = (  # `copy` is `message.copy`
@@ -535,8 +533,5 @@ SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "tag")  # `sessio
 
 
 def keys_of(command: Command, overrides: Mapping[str, str]) -> str:
-    """Return the keys of a command: the configured ones, else its own; comma-separated.
-
-    `overrides` are the configured keys, by command id.
-    """
+    """Return the configured keys of a command, else its own; comma-separated."""
     return overrides.get(command.command_id) or command.keys

@@ -47,12 +47,12 @@ class SlashCommand(Struct, frozen=True, kw_only=True):
 
 
 def is_command(text: str, *, is_plain: bool = False) -> bool:
-    """Return whether a typed text is run as a slash command; otherwise it is sent as a message.
+    """Whether a typed text is run as a slash command; otherwise it is sent as a message.
 
     It is one line, and begins with a command or with a slash and letters, which may be a mistyped
     command. These begin a message: a path with a second slash, the name of a folder of `/`, and a
-    command before words that it does not take (`message_notice`). `is_plain` says that it was typed
-    in the plain chat, where a few commands take other words.
+    command before words that it does not take. In the plain chat (`is_plain`), a few commands take
+    other words.
     """
     if not text.startswith("/") or "\n" in text:
         return False
@@ -80,7 +80,7 @@ def message_notice(text: str, *, is_plain: bool = False) -> str:
 def _root_folders() -> frozenset[str]:
     """Return the names in `/`: `/etc` and `/home and garden?` are no mistyped commands.
 
-    They are read once, without a look at what they are: a network folder among them may hang.
+    They are not looked at: a network folder among them may hang.
     """
     try:
         return frozenset(os.listdir(os.sep))  # noqa: PTH208 - names alone are needed
@@ -89,12 +89,12 @@ def _root_folders() -> frozenset[str]:
 
 
 def is_shell_command(text: str) -> bool:
-    """Return whether a typed text is a command for the user's shell: `!COMMAND` on one line."""
+    """Whether a typed text is `!COMMAND` on one line."""
     return text.startswith("!") and bool(text[1:].strip()) and "\n" not in text
 
 
 def require_slash(line: str, *, help_by: str, is_plain: bool = False) -> SlashCommand:
-    """Parse a slash command like `parse_slash`; raise `WrongUse` if it is unknown.
+    """Parse a slash command; raise `WrongUse` if it is unknown.
 
     `help_by` is the key or command that lists all commands in this front end.
     """
@@ -111,9 +111,8 @@ def require_slash(line: str, *, help_by: str, is_plain: bool = False) -> SlashCo
 def parse_slash(line: str, *, is_plain: bool = False) -> SlashCommand | None:
     """Parse `/name argument`; return None if no command has this name, or several could be meant.
 
-    A name may be shortened while only one command begins so, and no argument follows: what looks
-    like a shortened name before words may begin a sentence. A command that takes no argument is
-    meant only if none follows. An alias is replaced by the name of its command.
+    A name may be shortened only without an argument: before words, it may begin a sentence. A
+    command that takes no argument is meant only if none follows. An alias is replaced.
     """
     name, words = _divided(line)
     command = _command_named(name)
@@ -128,7 +127,6 @@ def parse_slash(line: str, *, is_plain: bool = False) -> SlashCommand | None:
 
 
 def _divided(line: str) -> tuple[str, str]:
-    """Return the first word of a line, and what follows it, without blanks around it."""
     name, *words = line.split(maxsplit=1) or [""]
     return name, words[0].strip() if words else ""
 
