@@ -18,8 +18,7 @@ def with_cut_prompt(stats: AnswerStats, request: ChatRequest, *, has_reply: bool
     """Return the stats of a complete answer, which say whether its prompt was cut.
 
     Raises `ServerRejected` if the answer is empty then, or has to match a schema, so that its
-    values are invented. The count alone is too rough for that: the product has to be known to cut
-    prompts.
+    values are invented. The count is too rough for that: the product must be known to cut prompts.
     """
     product = product_named(request.target.product)
     counted = stats.prompt_tokens

@@ -52,8 +52,8 @@ _RETRY_PROMPT = (
 class Schema:
     """A valid JSON schema; other documents that it refers to are never fetched.
 
-    The objects in which OpenAI's requests name a schema are taken off. Raises `RequestInvalid` for
-    a value that is no schema, or checks nothing.
+    The objects around a schema in OpenAI's requests are taken off. Raises `RequestInvalid` for a
+    value that is no schema, or checks nothing.
     """
 
     def __init__(self, value: object) -> None:
@@ -72,8 +72,7 @@ class Schema:
                 hint='Write a schema, such as {"type": "object"}, and no example of a value.',
             )
         self.unknown = tuple(schema.keys() - _CHECKING - _OTHER_KEYWORDS)
-        # `$schema`, which names the version of the standard, is left out, as some servers refuse
-        # it.
+        # without `$schema`, the version of the standard, which some servers refuse
         self.sent = {name: part for name, part in schema.items() if name != "$schema"}
         try:
             # a relative reference becomes an address below `base_uri`, and is refused like others
@@ -95,7 +94,7 @@ class Schema:
 class SchemaOutput:
     """JSON value that is wanted of a model: one that fits a schema, or any JSON object.
 
-    Raises `RequestInvalid` if `schema`, whose name in requests is `name`, is no valid one.
+    Raises `RequestInvalid` if `schema` is no valid one; requests call it `name`.
     """
 
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
@@ -114,9 +113,8 @@ class SchemaOutput:
     ) -> Any:
         """Return the JSON value of an answer; `thought` is the reasoning before it.
 
-        Raises `AnswerUnfit`, which names the cause. Only if the value is wrong, the error has a
-        `retry_prompt`, with which the caller may ask the model once more: `lmchat ask` in its
-        session, the Python API behind the messages it was given.
+        Raises `AnswerUnfit`, which names the cause. Only if the value is wrong, it has a
+        `retry_prompt`, with which the caller may ask once more.
         """
         try:
             # LM Studio and vLLM may report an answer that has to fit a schema as a thought
@@ -142,7 +140,7 @@ class SchemaOutput:
             raise AnswerUnfit(message, hint=hint, retry_prompt=retry_prompt) from error
 
     def _misfit(self, value: object) -> str:
-        """Return what is wrong with a value; without a schema, any object fits."""
+        """Without a schema, any object fits."""
         if self._schema is not None:
             return self._schema.misfit(value)
         return "" if isinstance(value, dict) else "it is not a JSON object"
@@ -164,7 +162,7 @@ def read_schema(path: Path) -> SchemaOutput:
 
 
 def _unwrapped(value: JsonObject) -> JsonObject:
-    """Return the schema in an object with `schema`, or `json_schema`, as OpenAI's requests have."""
+    """Return the schema in an object with `schema` or `json_schema`, as OpenAI's requests have."""
     if _CHECKING & value.keys() - {"type"} or value.get("type", "json_schema") != "json_schema":
         return value
     schema = (dict_or_empty(value.get("json_schema")) or value).get("schema")
@@ -172,7 +170,7 @@ def _unwrapped(value: JsonObject) -> JsonObject:
 
 
 def _invalid_schema_error(reason: str) -> RequestInvalid:
-    """Return the error of a schema that cannot be used; `reason` follows a colon."""
+    """`reason` follows a colon."""
     words = f"This JSON schema cannot be used: {reason}."
     return RequestInvalid(words, hint="Correct the schema.")
 
@@ -183,7 +181,7 @@ def _refuse_to_fetch(uri: str, /) -> NoReturn:
 
 
 def _error_text(error: ValueError) -> str:
-    """The place is in the value that was checked, or in a schema that is not valid."""
+    """The place is in the checked value, or in a schema that is not valid."""
     import jsonschema_rs  # noqa: PLC0415 - 18 ms
 
     if not isinstance(error, jsonschema_rs.ValidationError):
@@ -214,9 +212,9 @@ def strict_json(text: str) -> Any:
 def find_value(text: str, misfit: Callable[[Any], str]) -> Any:
     """Return the JSON value in an answer; `misfit` returns what is wrong with a value, or "".
 
-    Tried in turn: the whole answer, its part behind `</think>`, the code blocks in that part, from
-    the last one up, and the text from the first to the last bracket. Raises `UnfitError`, also for
-    a text that is too long.
+    Tried in turn: the whole answer, its part behind `</think>`, the code blocks in that part, the
+    last first, and the text from the first to the last bracket. Raises `UnfitError`, also for a
+    text that is too long.
     """
     if len(text) > MAX_CHARS:
         raise UnfitError(f"it has {len(text)} characters, {MAX_CHARS} are allowed")

@@ -1,7 +1,6 @@
 """Stage and stats of an answer, or of a round of tool calls, from its events.
 
-An event has the text of one chunk: of one token, at some servers of several. The chat log, which is
-painted before `chat` is imported, shows the stats.
+An event has the text of one chunk: of one token, at some servers of several.
 """
 
 from __future__ import annotations
@@ -177,12 +176,12 @@ class LiveStats(Struct, kw_only=True):
         self.build = event.build or self.build
 
     def retry_words(self, retry: RetryScheduled, now_s: float) -> str:
-        """Return which attempt comes next, and when, such as `retry 2/3 in 1.9 s`."""
+        """Write `retry 2/3 in 1.9 s`."""
         wait_s = max(self.retry_from_s + retry.wait_s - now_s, 0.0)
         return f"retry {retry.attempt}/{retry.attempts} in {units.elapsed(wait_s)}"
 
     def stage_words(self, now_s: float) -> str:
-        """Return the stage with its progress, and how long lmchat waits before it asks again."""
+        """Return the stage with its progress, and the wait before lmchat asks again."""
         if self.stage is Stage.RETRYING and self.retry is not None:
             return self.retry_words(self.retry, now_s)
         words = f"{self.stage_word}{units.progress_suffix(self.fraction)}"
@@ -201,7 +200,7 @@ class LiveStats(Struct, kw_only=True):
         self.retry = None
 
     def _begin_attempt(self, now_s: float) -> None:
-        """The attempt before may have had a first token whose text never came (`LifeSign`)."""
+        """The attempt before may have had a token whose text never came (`LifeSign`)."""
         self._leave_queue(now_s)
         self.stage = Stage.WAITING
         self.retry = None
@@ -214,7 +213,7 @@ class LiveStats(Struct, kw_only=True):
             self.queued_from_s = None
 
     def _end_stall(self) -> None:
-        """The stage then follows from what has arrived before the stall."""
+        """The stage follows from what had arrived before."""
         if self.stage is not Stage.STALLED:
             return
         if self.first_token_s is None:
@@ -243,7 +242,7 @@ class LiveStats(Struct, kw_only=True):
 
     @property
     def stage_word(self) -> str:
-        """The stage as it is shown: a summary has a word of its own for answering."""
+        """A summary has a word of its own for answering."""
         is_summarising = self.is_summary and self.stage is Stage.ANSWERING
         return "summarising" if is_summarising else self.stage.value
 
@@ -254,7 +253,7 @@ class LiveStats(Struct, kw_only=True):
 
     @property
     def may_be_thinking(self) -> bool:
-        """Whether a thought is streaming, or may still come as no text has arrived yet."""
+        """Whether a thought is streaming, or may still come."""
         is_running_answer = self.is_running and self.stage is not Stage.TOOLS
         return is_running_answer and (self.is_thinking or not self.has_text)
 
