@@ -147,7 +147,6 @@ def safe_json(text: str, *, is_ascii: bool = False) -> SafeText:
 
 
 def shell_word(name: str) -> str:
-    """Quote a word for a shell."""
     import shlex  # noqa: PLC0415 - few messages hold a command
     import subprocess  # noqa: PLC0415
 

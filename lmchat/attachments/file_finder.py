@@ -104,7 +104,6 @@ def _completions(folder: Path, typed: str) -> tuple[str, ...]:
 
 @in_thread
 def _best_matches(paths: Sequence[str], typed: str) -> tuple[str, ...]:
-    """Return at most `_MOST_MATCHES` paths, the best first."""
     wanted = normalized("NFC", typed)
     ranks: dict[str, tuple[int, int, str]] = {}  # less is better
     for path in paths:

@@ -157,7 +157,6 @@ def _comments(page: Any, files: list[str], widgets: list[Any]) -> Iterator[str]:
 
 
 def _named(names: Sequence[str]) -> str:
-    """Write the first names, with a mark for the others."""
     return ", ".join([*names[:_MOST_NAMED], *(["…"] if len(names) > _MOST_NAMED else [])])
 
 

@@ -143,7 +143,6 @@ def store_findings(path: Path) -> list[Finding]:
 
 
 def locale_findings(environ: Mapping[str, str]) -> list[Finding]:
-    """Check which characters the terminal can show."""
     if os.name == "nt":  # its terminals have no variable for it
         return []
     values = (environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))

@@ -27,7 +27,6 @@ class Grade(StrEnum):
 
     @property
     def label(self) -> str:
-        """Return the word for people."""
         return "problem" if self is Grade.FAULT else self.value
 
 

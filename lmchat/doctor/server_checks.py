@@ -112,7 +112,6 @@ def _chat_row(
 
 
 def _sentence_about(server: ServerStatus) -> str:
-    """Say what answers at an address, with its models."""
     if server.is_forbidden:
         return f"It was not checked: {safe_line(server.detail).rstrip('.')}."
     cause = server.sentence(server.name)

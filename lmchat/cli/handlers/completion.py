@@ -43,7 +43,6 @@ complete -o bashdefault -F _lmchat lmchat
 
 
 def completion(context: Context) -> int:
-    """Print the completion script of the shell that the command names."""
     # Names of models come from the cached lists: neither a server nor Python delays the shell.
     # `cut` splits `"model_id":"NAME"` at the quotes; the name is the 4th field.
     file = shlex.quote(str(context.paths.models_file))

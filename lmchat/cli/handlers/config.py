@@ -84,7 +84,6 @@ def show(context: Context) -> int:
 
 
 def init(context: Context) -> int:
-    """Write a commented configuration file and print its path."""
     file = context.config_file
     example = files("lmchat.config").joinpath("example.toml").read_text(encoding="utf-8")
     try:

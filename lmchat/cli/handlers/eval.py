@@ -145,7 +145,6 @@ class _Result(Struct):
 
 
 def _print_report(output: Output, results: Sequence[_Result]) -> None:
-    """Print stats and answers of the models, if there are answers."""
     models: list[dict[str, Any]] = []  # as JSON
     table_rows: list[tuple[str, ...]] = []  # of the models, as text
     answers: list[dict[str, Any]] = []  # all answers, as JSON

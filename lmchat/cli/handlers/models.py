@@ -60,7 +60,6 @@ async def list_models(context: Context) -> int:
 
 
 async def _list_files(context: Context) -> int:
-    """Print the model files of this disk, or a note."""
     files = await make_engine(context, context.settings).files()
     rows = [
         (
@@ -84,7 +83,6 @@ async def _list_files(context: Context) -> int:
 
 
 async def load(context: Context) -> int:
-    """Load the model that the command names, wait, and print its state."""
     async with open_runtime(context) as runtime:
         model = model_meant(
             context.options.model_id, await runtime.finder().models(), is_for_chat=False
@@ -98,7 +96,6 @@ async def load(context: Context) -> int:
 
 
 async def unload(context: Context) -> int:
-    """Unload the model that the command names, and print its state."""
     async with open_runtime(context) as runtime:
         model = model_meant(
             context.options.model_id, await runtime.finder().models(), is_for_chat=False
@@ -110,7 +107,6 @@ async def unload(context: Context) -> int:
 
 
 async def pull(context: Context) -> int:
-    """Let a server download the model that the command names."""
     name, output = context.options.model_id, context.output
     async with open_runtime(context) as runtime:
         finder = runtime.finder()
@@ -129,7 +125,6 @@ async def pull(context: Context) -> int:
 
 
 async def rm(context: Context) -> int:
-    """Let its server delete the model that the command names, if the user agrees."""
     async with open_runtime(context) as runtime:
         listed = await runtime.finder().models()
         model = model_meant(context.options.model_id, listed, is_exact=True, is_for_chat=False)
@@ -145,7 +140,6 @@ async def rm(context: Context) -> int:
 
 
 def _print_state(context: Context, model: ModelInfo, state: LoadState) -> int:
-    """Print a model in the state that the command has brought about."""
     document = model_json(model) | {"state": state}
     return context.output.print_result(document, f"{model.model_id}: {state}")
 

@@ -163,7 +163,6 @@ async def _find_others(runtime: Runtime, own_address: str) -> tuple[ServerStatus
 
 
 def _print_servers(output: Output, routes: ModelRoutes) -> None:
-    """Print on a terminal which servers there are."""
     servers = [
         f"{server.product} {server.endpoint.netloc} ({counted(len(server.models), 'model')})"
         for server in usable_of(routes.servers)

@@ -142,7 +142,6 @@ async def purge(context: Context) -> int:
 
 
 def header_json(header: SessionHeader) -> dict[str, object]:
-    """Return the JSON form of a session header."""
     return {
         "id": header.session_id,
         "title": header.title,
@@ -164,7 +163,6 @@ def _id_and_title(header: SessionHeader) -> str:
 
 
 async def search(context: Context) -> int:
-    """Print the hits of the query in all sessions, at most as many as `--limit` says."""
     options = context.options
     async with open_store(context) as store:
         hits = await store.search(" ".join(options.query), limit=options.limit)

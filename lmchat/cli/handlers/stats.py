@@ -55,7 +55,6 @@ async def metrics(context: Context) -> int:
 
 
 async def reset_metrics(context: Context) -> int:
-    """Set the counters to 0."""
     async with open_stores(context) as stores:
         await stores.stats_store.reset_counters()
     context.output.print_json({"message": METRICS_RESET})

@@ -165,7 +165,6 @@ class PlainChat:
         raise WrongUse(message, hint="Save the text as a file, and attach it: /file PATH.")
 
     async def _handle_line(self, line: str) -> None:
-        """Run a command of the chat or of the user's shell, or send any other text."""
         shell_line = line.strip("\n")  # a paste of one line may have line ends around it
         # `is_command` refuses several lines, but a prompt after `/edit` may have them
         if is_command(line, is_plain=True) or line.startswith("/edit "):

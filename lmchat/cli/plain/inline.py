@@ -102,7 +102,6 @@ class InlineText:
         self._begin_text()
 
     def _begin_text(self) -> None:
-        """Begin another text, such as the next answer."""
         self._markdown = IncrementalMarkdown()
         self._is_complete = False  # no more text arrives
         self._closed: list[_Closed] = []  # not printed yet

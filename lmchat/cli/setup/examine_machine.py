@@ -23,7 +23,6 @@ _TOOLS_S = 8.0  # a slower tool server may be downloading itself, or hang
 
 
 async def examine_machine(context: Context, backend: ServerClient) -> list[Finding]:
-    """Run the doctor's checks with the options of this run."""
     return await examine(
         find_server_rows=partial(_check_servers, context, backend),
         find_tool_rows=partial(_check_tools, context),

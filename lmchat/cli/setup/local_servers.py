@@ -90,5 +90,4 @@ def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
 
 
 def find_installed(context: Context) -> tuple[Installed, ...]:
-    """Look on the disk for them."""
     return installed_products(context.environ, home_folder())

@@ -42,6 +42,5 @@ async def open_stores(
 
 @asynccontextmanager
 async def open_store(context: Context) -> AsyncIterator[Store]:
-    """Open the store for a command about sessions alone."""
     async with open_stores(context) as stores:
         yield stores.saved

@@ -207,7 +207,6 @@ def make_pages(settings: Settings) -> WebPages:
 
 
 def make_engine(context: Context, settings: Settings) -> Engine:
-    """Make the engine; it is not started."""
     return Engine(
         settings.local,
         folder=context.paths.demo_dir,

@@ -268,7 +268,6 @@ def suggested_name(info: str, words: str) -> str:
 
 
 def failure_text(failure: Failure) -> str:
-    """Return what a report needs of a failure."""
     failure_id = f"error id {failure.failure_id}" if failure.failure_id else ""
     lines = [failure.message, failure.hint, failure.details, failure_id]
     return "\n".join(line for line in lines if line)

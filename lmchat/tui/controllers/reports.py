@@ -44,7 +44,6 @@ class Reports:
     # The next request: with what is typed as its prompt, unless that is an edit or a command
 
     def open_context(self) -> None:
-        """Show the messages of the next request, which can be taken out of it."""
         self._chat.turn_options.required_target()  # raises before the dialog opens
         dialog = ContextDialog(
             lambda message_id: self._ui.begin(partial(self._toggle, dialog, message_id), "exclude")

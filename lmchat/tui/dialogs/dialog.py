@@ -195,7 +195,6 @@ class ListDialog(Dialog):
         self.action_accept()
 
     def action_accept(self) -> None:
-        """Leave with the key of the chosen row."""
         if self.list.key is not None:
             self.dismiss(self.list.key)
 

@@ -83,7 +83,6 @@ class ExportDialog(AskDialog):
             return ""
 
     def _draw(self) -> None:
-        """Draw the choices, and the folder if the name has none."""
         if not self.can_show:
             return
         self.show_figures(self._figure)

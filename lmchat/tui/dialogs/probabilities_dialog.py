@@ -60,14 +60,12 @@ class WordsText(ScrollView):
         self._line_of_word: dict[int, int] = {}  # in which a word ends
 
     def move_to(self, index: int) -> None:
-        """Move the cursor to a word, and scroll to it."""
         self.cursor = index
         self.refresh()
         line = self._line_of_word.get(index, 0)  # 0 also before the text is wrapped
         self.scroll_to_region(Region(0, line, 1, 1), animate=False, force=True)
 
     def on_resize(self) -> None:
-        """Wrap the text again, and scroll to the word under the cursor."""
         width = max(self.outer_size.width - 2, 1)  # without bar and scrollbar
         self._lines = self._text.wrap(width)
         # a word that spans several lines gets the last one

@@ -176,7 +176,6 @@ def _figure(label: str, value: str, style: str = MUTED, *, width: int = _COLUMN_
 
 
 def _beside(rows: Sequence[Content]) -> Content:
-    """Put the rows of sections side by side."""
     padded = [row + " " * (_COLUMN_WIDTH + _GAP - row.cell_length) for row in rows]
     return Content("").join(padded).rstrip()
 
@@ -212,7 +211,6 @@ def _causes(stats: AnswerStats) -> list[str]:
 def stats_text(
     metrics: Metrics, rate_limit: RateLimit, models: Sequence[ModelStats], width: int
 ) -> str:
-    """Return the counters of this run, and the table of models."""
     list_requests = metrics.cache_hits + metrics.cache_misses
     run = _lines(
         ("requests", str(metrics.total_requests)),

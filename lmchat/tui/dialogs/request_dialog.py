@@ -51,7 +51,6 @@ class RequestDialog(TextDialog):
         self.call_after_refresh(self._show_form)
 
     def _show_form(self) -> None:
-        """Show the chosen form from its beginning, with its name and size."""
         size = units.size_text(len(self._prepared.body), is_exact=True)
         match self._form, self._template_text:
             case "json", _:

@@ -29,7 +29,6 @@ class ThemeDialog(ListDialog):
         self._old_name = old_name
 
     def draw(self) -> None:
-        """Draw the themes, each with the kind of its colours; the one in use is chosen."""
         rows = [
             text_row(
                 f" {safe_line(short_name(theme.name), limit=40)}",

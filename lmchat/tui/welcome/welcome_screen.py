@@ -235,7 +235,6 @@ class WelcomeScreen(Screen[None]):
 
     @on(RowList.Clicked)
     def action_accept(self) -> None:
-        """Do what the chosen row offers, unless a dialog is open."""
         if not self.is_active:
             return
         self._has_user_chosen = True

@@ -53,7 +53,6 @@ class FindBar(Horizontal):
         self.screen.set_focus(self._field.input)  # at once: the next key must reach it
 
     def show_number(self) -> None:
-        """Show which hit is current, and how many there are, unless the bar is hidden."""
         if not self.display:
             return
         number, count = self._log.finder.number_and_count  # `number` is 0 without a current hit

@@ -64,7 +64,6 @@ def paragraphs(text: str, style: str = "") -> Content:
 
 
 def cut(text: Content, width: int) -> Content:
-    """Cut a text to `width` cells, with an ellipsis."""
     if text.cell_length <= width:
         return text
     if width <= 0:

@@ -117,7 +117,6 @@ class RowList(ScrollView):
 
     @property
     def key(self) -> Hashable:
-        """Return the key of the chosen row."""
         return self.keys[self._chosen_index] if self.keys else None
 
     @property
@@ -201,7 +200,6 @@ class RowList(ScrollView):
             self._scroll_to_chosen()
 
     def on_click(self, event: events.Click) -> None:
-        """Choose the row under the pointer and post `Clicked`, if it has a key."""
         y = event.get_content_offset_capture(self).y + self.scroll_offset.y
         key = self.rows[y].key if 0 <= y < len(self.rows) else None
         if key is not None:
@@ -235,7 +233,6 @@ class RowList(ScrollView):
 
 
 def _with_styles(texts: StyledTexts, styles: Mapping[str, str | None]) -> StyledTexts:
-    """Return the shown texts with styles of Textual."""
     shown = [(text, styles.get(style, style)) for text, style in texts]
     return tuple((text, style) for text, style in shown if style is not None)
 
