@@ -9,6 +9,7 @@ caused no alarm, and of the 303 answers that did, nearly all were loops.
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.config.settings import Stuck
 from lmchat.servers.events import (
@@ -32,11 +33,15 @@ class Repetition(Struct, frozen=True, kw_only=True):
 
     is_thought: bool
     times: int
+    way_out: str = ""  # what lmchat does, with `stuck = "act"`
 
     @property
     def words(self) -> str:
         subject = "thought" if self.is_thought else "answer"
-        return f"The {subject} has repeated itself {self.times} times."
+        return f"The {subject} has repeated itself {self.times} times. {self.way_out}".rstrip()
+
+    def acted_on(self, *, ends_thought: bool) -> Repetition:
+        return replace(self, way_out=f"lmchat {'ends' if ends_thought else 'stops'} it.")
 
 
 class RepetitionWatch:

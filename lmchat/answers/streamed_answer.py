@@ -130,6 +130,7 @@ class StreamedAnswer:
         self.content = AnswerContent(begun)
         self._token_log = TokenLog(begun_tokens)
         self._clock = clock
+        self.is_stuck = False  # whether lmchat has ended it, or its thought, as it repeated itself
 
     @property
     def tokens(self) -> Sequence[TokenProbabilities]:

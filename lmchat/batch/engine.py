@@ -29,7 +29,7 @@ from msgspec.structs import replace
 from lmchat import units
 from lmchat.answers.cut_prompts import with_cut_prompt
 from lmchat.answers.live_stats import usage_json
-from lmchat.answers.repetition import RepetitionWatch
+from lmchat.answers.repetition import Repetition, RepetitionWatch
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.config.settings import Stuck
 from lmchat.errors import LMChatError
@@ -47,6 +47,7 @@ STATS = ("FIRST TOKEN", "SPEED", "TOKENS", "TIME")  # heads of columns
 _KEY_DIGITS = 16  # of a hash: enough to tell runs apart
 
 Row = Mapping[str, Any]
+Show = Callable[[StreamEvent | Repetition], None]
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -107,15 +108,12 @@ class JobAnswer(Struct, frozen=True, kw_only=True):
 async def answer_to(
     job: Job,
     server: ServerClient,
-    show: Callable[[StreamEvent], None] = lambda _: None,
+    show: Show = lambda _: None,
     streamed: StreamedAnswer | None = None,
     *,
     stuck: Stuck,
-    tell: Callable[[str], None],
 ) -> JobAnswer:
     """Send a prompt and read its answer into `streamed`; call `show` with each event.
-
-    If the model repeats itself, `tell` gets a sentence, unless `stuck` is "off".
 
     If no seed is set and the server takes one, a seed is drawn, so that the answer can be repeated.
     A job with an error is not sent; its answer has this error.
@@ -136,10 +134,9 @@ async def answer_to(
     )
     streamed = streamed or StreamedAnswer(model.model_id)
     failure = job.error
-    watched = _WatchedAnswer(server, request, stuck, tell)
     if failure is None:
         try:
-            await streamed.read(watched.events(), show)
+            await streamed.read(_events(server, request, streamed, stuck, show), show)
         except LMChatError as error:
             failure = error
     reply = streamed.content.text("text", "refusal")
@@ -157,56 +154,51 @@ async def answer_to(
         reasoning=streamed.content.text("reasoning"),
         is_refusal=bool(streamed.content.text("refusal")),
         stats=stats,
-        is_stuck=watched.has_acted,
+        is_stuck=streamed.is_stuck,
         error=failure,
     )
 
 
-class _WatchedAnswer:
-    """Events of an answer that tells if the model repeats itself; with "act", it ends then."""
+async def _events(
+    server: ServerClient,
+    request: ChatRequest,
+    streamed: StreamedAnswer,
+    stuck: Stuck,
+    show: Show,
+) -> AsyncGenerator[StreamEvent, None]:
+    """Yield the events of an answer; with "act", end its thought, once, or else the answer.
 
-    def __init__(
-        self, server: ServerClient, request: ChatRequest, stuck: Stuck, tell: Callable[[str], None]
-    ) -> None:
-        self.has_acted = False
-        self._server = server
-        self._request = request
-        self._stuck = stuck
-        self._tell = tell
-        self._can_end_thought = product_named(request.target.product).can_prefill_thought
-
-    async def events(self) -> AsyncGenerator[StreamEvent, None]:
-        watch = RepetitionWatch(self._stuck)
-        answer_id = ""
-        async with aclosing(self._server.stream(self._request)) as events:
-            async for event in events:
-                yield event
-                if isinstance(event, ModelNamed):
-                    answer_id = event.answer_id
-                if (repetition := watch.add(event)) is None:
-                    continue
-                if self._stuck == "tell":
-                    self._tell(repetition.words)
-                elif repetition.is_thought and await self._ends_thought(answer_id):
-                    self._tell(f"{repetition.words} lmchat ends it.")
-                else:
-                    self.has_acted = True
-                    self._tell(f"{repetition.words} lmchat stops it.")
-                    return
-
-    async def _ends_thought(self, answer_id: str) -> bool:
-        """Return whether the server ends it; it is asked once."""
-        if not self._can_end_thought:
-            return False
-        self._can_end_thought = False
-        self.has_acted = await self._server.end_thought(self._request, answer_id)
-        return self.has_acted
+    Call `show` if it repeats itself.
+    """
+    watch = RepetitionWatch(stuck)
+    can_end_thought = product_named(request.target.product).can_prefill_thought
+    answer_id = ""
+    async with aclosing(server.stream(request)) as events:
+        async for event in events:
+            yield event
+            if isinstance(event, ModelNamed):
+                answer_id = event.answer_id
+            if (repetition := watch.add(event)) is None:
+                continue
+            if stuck == "tell":
+                show(repetition)
+                continue
+            streamed.is_stuck = True
+            ends_thought = repetition.is_thought and can_end_thought
+            can_end_thought = False
+            ends_thought = ends_thought and await server.end_thought(request, answer_id)
+            show(repetition.acted_on(ends_thought=ends_thought))
+            if not ends_thought:
+                return
 
 
-def print_note(output: Output, job: Job, words: str) -> None:
-    """Print a note on the answer of a job."""
-    name = job.head.get("id", job.head.get("index"))
-    output.note(f"lmchat: {name}: {words}")
+def print_note(output: Output, job: Job, event: StreamEvent | Repetition) -> None:
+    """Print a note that an answer repeats itself, or as `print_remote_note` does."""
+    if isinstance(event, Repetition):
+        name = job.head.get("id", job.head.get("index"))
+        output.note(f"lmchat: {name}: {event.words}")
+    else:
+        print_remote_note(output, event)
 
 
 def print_remote_note(output: Output, event: StreamEvent) -> None:

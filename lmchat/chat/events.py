@@ -6,6 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from lmchat.answers.repetition import Repetition
 from lmchat.chat.session import OpenSession, PromptsReturned, QueueChanged, TurnEnded
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.servers.events import StreamEvent
@@ -57,6 +58,7 @@ ChatEvent = (
     | QueueChanged
     | PromptsReturned
     | TitleChanged
+    | Repetition
     | StreamEvent
 )
 

@@ -19,6 +19,7 @@ from lmchat.config.settings import (
     Origin,
     Profile,
     SamplingSettings,
+    Stuck,
     effort_of,
     non_default_values,
 )
@@ -109,6 +110,7 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
     is_truncating: bool = True  # older messages may be left out
     output: OutputFormat = field(default_factory=AnyText)
     toolbox: Toolbox | None = None
+    stuck: Stuck = "off"
 
 
 class TurnOptions:
@@ -180,6 +182,7 @@ class TurnOptions:
             sampling=self.sampling(session_options),
             is_truncating=self.chat_settings.auto_truncate,
             toolbox=self.toolbox,
+            stuck=self.chat_settings.stuck,
         )
 
     def prompt_start(self, prompt: Prompt, prefill: str) -> MakeStart:

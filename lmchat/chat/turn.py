@@ -20,6 +20,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from lmchat.answers.live_stats import LiveStats, Stage
+from lmchat.answers.repetition import Repetition, RepetitionWatch
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.chat.answer_request import AnswerRequest, refuse_unseen_images
 from lmchat.chat.compacting import compacted_branch
@@ -265,6 +266,7 @@ class Turn:
             self.summary = self.summary.added(message)
         else:
             session.start_answer(request.path, message)
+        watch = RepetitionWatch(request.settings.stuck)
         state = AnswerState.STOPPED  # a cancellation, which only `finally` sees
         failure: Failure | None = None
         try:
@@ -284,6 +286,8 @@ class Turn:
                     if not is_summary:
                         entries.extend(new_entries)
                     self._report(event)
+                    if repetition := watch.add(event):
+                        self._report_repetition(repetition, request, answer)
             state = AnswerState.COMPLETE
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
             state = AnswerState.INTERRUPTED if answer.content.entries else AnswerState.FAILED
@@ -294,6 +298,19 @@ class Turn:
                 self._report(RequestAdapted(note=note))
             await session.finish(self._save_answer(request.target, answer, message))
         return message
+
+    def _report_repetition(
+        self, repetition: Repetition, request: AnswerRequest, answer: StreamedAnswer
+    ) -> None:
+        if request.settings.stuck == "act":
+            answer.is_stuck = True
+            ends_thought = repetition.is_thought and self.can_answer_now
+            if ends_thought:
+                self.answer_now()
+            else:
+                self.stop()
+            repetition = repetition.acted_on(ends_thought=ends_thought)
+        self._report(repetition)
 
     def _end_answer(
         self,

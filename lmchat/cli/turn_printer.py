@@ -14,6 +14,7 @@ from typing import Any
 
 from lmchat.answers.answer_notes import answer_note
 from lmchat.answers.live_stats import LiveStats, Stage
+from lmchat.answers.repetition import Repetition
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
 from lmchat.processes.background import background_task
 from lmchat.safe_text import safe_line
@@ -145,6 +146,8 @@ class TurnPrinter:
                 self._is_wait_noted = True
                 words = f"the server loads the model; asked again in {event.wait_s:.1f} s"
                 output.note(f"lmchat: {words}.")
+            case Repetition():
+                self.note(event.words if event.way_out else f"{event.words} Ctrl+C stops it.")
             case RequestAdapted():
                 self.note(event.note)
             case StreamStalled() if not self._is_stall_noted:

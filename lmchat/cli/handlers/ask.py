@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from lmchat.answers.json_schema import SchemaOutput
 from lmchat.answers.live_stats import usage_json
+from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.attachments.attachment import Attachment
 from lmchat.attachments.file_sets import FileSet
 from lmchat.chat.events import ChatEvent, TurnListener
@@ -20,7 +21,6 @@ from lmchat.chat.preview import curl_command, json_text
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession
 from lmchat.chat.settings import TurnSettings
-from lmchat.chat.stuck import StuckNotices
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.cli.read_prompt import prompt_of, read_named, require_consent_to_set, wanted_value
@@ -166,7 +166,6 @@ class _AskFrontEnd(TurnListener):
             self._extract["code"] = None
         self._is_saved = is_saved
         self._printer = TurnPrinter(self._output, prints_text=not self._extract)
-        self._stuck = StuckNotices(context.settings.chat.stuck, stop_key="Ctrl+C")
 
     @property
     def settings(self) -> TurnSettings:
@@ -174,10 +173,8 @@ class _AskFrontEnd(TurnListener):
         settings = self._chat.turn_options.settings(self._session.session_sampling)
         return settings if self._wanted is None else replace(settings, output=self._wanted.output)
 
-    def on_event(self, session: OpenSession, event: ChatEvent) -> None:
+    def on_event(self, _: OpenSession, event: ChatEvent) -> None:
         self._printer.print_event(event)
-        if words := self._stuck.words(session, event):
-            self._printer.note(words)
 
     async def approve(self, _: OpenSession, question: ToolQuestion) -> Decision:
         return await ask_about_call(question, self._context)
@@ -308,7 +305,7 @@ class _AskFrontEnd(TurnListener):
             last_line["session_id"] = session_id
         if answer.stats is not None and answer.stats.is_prompt_cut:
             last_line["prompt_cut"] = True
-        if self._stuck.has_acted:
+        if self._is_stuck:
             last_line["stuck"] = True
         self._output.print_json({**last_line, **self._extract})
 
@@ -316,8 +313,7 @@ class _AskFrontEnd(TurnListener):
         self, answer: ChatMessage, session_id: str | None, error: LMChatError | None
     ) -> dict[str, Any]:
         """Return what `--json` prints; times are in milliseconds."""
-        turn = self._session.turn
-        streamed = turn.answer if turn is not None else None  # it was stopped before
+        streamed = self._streamed
         stats = answer.stats or AnswerStats()
         estimated_prompt_tokens = streamed.stats.estimated_prompt_tokens if streamed else 0
         document = {
@@ -341,13 +337,23 @@ class _AskFrontEnd(TurnListener):
             "steps": self._printer.steps,  # ended calls, with results
             **self._extract,
         }
-        if self._stuck.has_acted:
+        if self._is_stuck:
             document["stuck"] = True
         if streamed is not None and streamed.tokens:
             document["logprobs"] = _choices_json(streamed.tokens)
         if error is not None:
             document["detail"] = failure_detail(error)
         return document
+
+    @property
+    def _streamed(self) -> StreamedAnswer | None:
+        """None if the turn was stopped before."""
+        turn = self._session.turn
+        return turn.answer if turn is not None else None
+
+    @property
+    def _is_stuck(self) -> bool:
+        return self._streamed is not None and self._streamed.is_stuck
 
     @property
     def _answer(self) -> ChatMessage:

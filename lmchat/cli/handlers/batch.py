@@ -21,7 +21,6 @@ from lmchat.batch.engine import (
     Rows,
     answer_to,
     print_note,
-    print_remote_note,
     run,
 )
 from lmchat.batch.lines import BatchLine, lines_of
@@ -190,14 +189,9 @@ class _Lines(Struct, frozen=True, kw_only=True):
                 sent = replace(job, messages=[*before, text_message(Role.USER, text)])
             except LMChatError as error:
                 sent = replace(job, error=error)
-        show = partial(print_remote_note, self.context.output)
-        answer = await answer_to(
-            sent,
-            self.runtime.backend,
-            show,
-            stuck=self.context.settings.chat.stuck,
-            tell=partial(print_note, self.context.output, job),
-        )
+        show = partial(print_note, self.context.output, job)
+        stuck = self.context.settings.chat.stuck
+        answer = await answer_to(sent, self.runtime.backend, show, stuck=stuck)
         value = {}
         if self.wanted is not None and answer.error is None:
             try:

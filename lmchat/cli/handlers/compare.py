@@ -100,16 +100,8 @@ async def _measure(context: Context, runtime: Runtime, job: Job) -> dict[str, An
             show = (lambda _: None) if answers else printer.print_event
             answer = StreamedAnswer(model.model_id)
             async with printer.stages_shown(lambda: answer.stats):  # noqa: B023 - ends in this round
-                answers.append(
-                    await answer_to(
-                        job,
-                        runtime.backend,
-                        show,
-                        answer,
-                        stuck=context.settings.chat.stuck,
-                        tell=printer.note,
-                    )
-                )
+                stuck = context.settings.chat.stuck
+                answers.append(await answer_to(job, runtime.backend, show, answer, stuck=stuck))
         finally:
             printer.end()
         failure = answers[-1].error

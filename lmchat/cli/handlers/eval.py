@@ -24,7 +24,6 @@ from lmchat.batch.engine import (
     Rows,
     answer_to,
     print_note,
-    print_remote_note,
     rounded_median,
     run,
     stats_cells,
@@ -88,13 +87,8 @@ async def evaluate(context: Context) -> int:
         ]
 
         async def ask(job: Job) -> Row:
-            answer = await answer_to(
-                job,
-                runtime.backend,
-                partial(print_remote_note, output),
-                stuck=context.settings.chat.stuck,
-                tell=partial(print_note, output, job),
-            )
+            show, stuck = partial(print_note, output, job), context.settings.chat.stuck
+            answer = await answer_to(job, runtime.backend, show, stuck=stuck)
             row = answer.row(job)
             if answer.error is None:
                 row["tokens_per_second"] = rounded(answer.stats.tokens_per_second)

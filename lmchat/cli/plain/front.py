@@ -14,7 +14,6 @@ from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.chat.events import AnswerBegun, ChatEvent, TurnListener
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession, PromptsReturned, TurnEnded
-from lmchat.chat.stuck import StuckNotices
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.cli.plain.inline import InlineText
@@ -92,7 +91,6 @@ class PlainFront(TurnListener):
             self.output.before_notes = self._inline.end_line  # a note begins a line
         self._stream = self._inline or SafeStream()
         self._printer = TurnPrinter(self.output, stream=self._stream)  # of the last turn
-        self._stuck = StuckNotices(self.settings.chat.stuck, stop_key="Ctrl+C")
         self._stage = ""  # as it was told
         self._copied_code = ("", 0)  # message and number of the block
         chat.reporter.listener = self
@@ -382,10 +380,10 @@ class PlainFront(TurnListener):
             error.hint = "Type /continue for the rest of the answer, or /retry."
         if error is not None:
             raise error
-        if ended.state is not AnswerState.STOPPED:  # by `_stuck`, which has told it
+        if ended.state is not AnswerState.STOPPED:  # else a note has said that it repeats itself
             printer.print_notes_on(session.messages[-1])  # such as that it was cut short
 
-    def on_event(self, session: OpenSession, event: ChatEvent) -> None:
+    def on_event(self, _: OpenSession, event: ChatEvent) -> None:
         """Print an event; a turn with tools has several answers.
 
         A note below a complete summary says where the older messages are.
@@ -408,8 +406,6 @@ class PlainFront(TurnListener):
         elif isinstance(event, TextDelta | RefusalDelta) and self._stage == _THINKING:
             self._tell_stage("Answering…")
         self._printer.print_event(event)
-        if words := self._stuck.words(session, event):
-            self._printer.note(words)
 
     def _signal_end(self, ended: TurnEnded) -> None:
         """A person may not listen to the whole of a long answer."""

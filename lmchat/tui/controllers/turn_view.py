@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+from lmchat.answers.repetition import Repetition
 from lmchat.chat.events import (
     AnswerBegun,
     ChatEvent,
@@ -17,7 +18,6 @@ from lmchat.chat.events import (
     TurnListener,
 )
 from lmchat.chat.session import OpenSession, PromptsReturned, QueueChanged, TurnEnded
-from lmchat.chat.stuck import StuckNotices
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.turn import NOT_THINKING
 from lmchat.errors import LMChatError
@@ -80,12 +80,6 @@ class TurnView(TurnListener):
         self._status = status
         self._session_view = session_view
         self._prompt_text = prompt_text
-        self._stuck = StuckNotices(
-            ui.workspace.settings.chat.stuck,
-            stop_key=ui.key_name("stop"),
-            now_key=ui.key_name("now"),
-        )
-        self._stuck_words = ""  # as they were shown last
         self._failed_turn: object = self  # the last with an event that could not be shown
         self._decisions: dict[str, asyncio.Future[Decision]] = {}
         """Turns wait on these, by the ids of the messages of the calls."""
@@ -140,7 +134,6 @@ class TurnView(TurnListener):
         if refusal:
             self._ui.notify(refusal)
         else:
-            self._ui.take_back(self._stuck_words)
             self._ui.show_action("answer now")
 
     def _attempt(self, begin_turn: Callable[[], object]) -> bool:
@@ -251,9 +244,6 @@ class TurnView(TurnListener):
             return
         try:
             self._show(session, event)
-            is_shown = session is self._chat.shown
-            if words := self._stuck.words(session, event, is_shown=is_shown):
-                self._show_stuck(session, words)
         except Exception as error:  # noqa: BLE001 - the answer is saved, and lmchat continues
             if session.turn is not self._failed_turn:
                 self._failed_turn = session.turn
@@ -294,6 +284,8 @@ class TurnView(TurnListener):
                 self._ui.show_action(f"retry {event.attempt} of {event.attempts}: {reason}")
             case RequestAdapted(note=note):
                 self._ui.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_LONG_NOTICE_S)
+            case Repetition():
+                self._show_repetition(session, event)
             case QueueChanged() if is_shown:
                 self._session_view.show_queue()
             case PromptsReturned(prompts=prompts):
@@ -327,10 +319,19 @@ class TurnView(TurnListener):
         if self._log.document.index_of(answer.message_id) is None:
             self._log.begin_answer(answer)
 
-    def _show_stuck(self, session: OpenSession, words: str) -> None:
+    def _show_repetition(self, session: OpenSession, repetition: Repetition) -> None:
+        """The keys act on the session that is shown."""
+        words, turn = repetition.words, session.turn
+        key_name = self._ui.key_name
         if session is not self._chat.shown:
             words = f"“{safe_line(session.header.title, limit=_MAX_NAME)}”: {words}"
-        self._stuck_words = safe_line(words)
+            way_out = "Open its session to stop it."
+        elif repetition.is_thought and turn is not None and turn.can_answer_now and key_name("now"):
+            way_out = f"{key_name('now')} answers now."
+        else:
+            way_out = f"{key_name('stop')} stops it."
+        if not repetition.way_out:
+            words = f"{words} {way_out}"
         self._ui.notify(words, timeout_s=_LONG_NOTICE_S)
         self._ui.notify_if_unfocused(words)
         self._ui.show_action("repeats itself")
@@ -339,8 +340,6 @@ class TurnView(TurnListener):
 
     def _show_end(self, session: OpenSession, ended: TurnEnded) -> None:
         """Show how a turn ended; if no answer began, only why."""
-        if self._ui.workspace.settings.chat.stuck == "tell":
-            self._ui.take_back(self._stuck_words)
         if session is self._chat.shown:
             if self._log.calls.has_cursor:  # the card of a call, which disappears with the turn
                 self._leave_card()
