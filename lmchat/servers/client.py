@@ -15,6 +15,7 @@ import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
+    Awaitable,
     Callable,
     Mapping,
     Sequence,
@@ -57,7 +58,6 @@ from lmchat.servers.events import (
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.http.key_source import KeySource, NoKeys
 from lmchat.servers.local.engine import Engine
-from lmchat.servers.local.gguf import FileOffer
 from lmchat.servers.local.kept_slot import kept_ids
 from lmchat.servers.model import (
     LoadState,
@@ -309,16 +309,15 @@ class HttpServerClient:
         await product_named(model.product).remove(api, model)
         await self.check(model.endpoint)
 
-    async def offer_file(self, engine: Engine, url: str) -> FileOffer:
-        from lmchat.servers.local import download  # noqa: PLC0415 - few runs download a file
+    async def download_file(
+        self, engine: Engine, url: str, agrees: Callable[[str], Awaitable[bool]], on_pull: OnPull
+    ) -> Path | None:
+        from lmchat.servers.local.download import (  # noqa: PLC0415 - few runs download a file
+            download,
+        )
 
         await engine.require_installed()
-        return await download.look_up(self._connections, url, engine.models_folder)
-
-    async def fetch_file(self, offer: FileOffer, on_pull: OnPull) -> None:
-        from lmchat.servers.local import download  # noqa: PLC0415 - as above
-
-        await download.fetch(self._connections, offer, on_pull)
+        return await download(self._connections, url, engine.models_folder, agrees, on_pull)
 
     # Requests that want no answer
 

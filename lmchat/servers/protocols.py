@@ -7,8 +7,9 @@ it. Chats and the screen are handed the backend, so that they load no HTTP.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Protocol
 
 from lmchat.metrics import Metrics, RateLimit
@@ -17,7 +18,6 @@ from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.events import PromptProgress, StreamEvent
 from lmchat.servers.local.engine import Engine
-from lmchat.servers.local.gguf import FileOffer
 from lmchat.servers.model import ModelInfo, ModelList
 from lmchat.servers.products.server_api import OnPull
 from lmchat.servers.request import (
@@ -107,14 +107,10 @@ class ServerClient(AnswerSource, ServerSource, Protocol):
     async def remove(self, model: ModelInfo) -> None:
         """Let the server of a model delete it from its disk."""
 
-    async def offer_file(self, engine: Engine, url: str) -> FileOffer:
-        """Ask the host of an address for its GGUF file, which the engine can serve.
-
-        Only that host is asked. Raises `EngineUnavailable` or `WrongUse`.
-        """
-
-    async def fetch_file(self, offer: FileOffer, on_pull: OnPull) -> None:
-        """Download a file that the user wants; what has come stays if this is cancelled."""
+    async def download_file(
+        self, engine: Engine, url: str, agrees: Callable[[str], Awaitable[bool]], on_pull: OnPull
+    ) -> Path | None:
+        """Download a GGUF file for the engine; see `local/download.py`."""
 
     def allow(self, host: str) -> None:
         """Put a host ("host" or "host:port") on the allow-list, for this run."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from lmchat.servers.events import (
 )
 from lmchat.servers.local.demo import SMOLLM2
 from lmchat.servers.local.engine import Engine
-from lmchat.servers.local.gguf import FileOffer, ModelFile
+from lmchat.servers.local.gguf import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
 from lmchat.servers.products.server_api import OnPull
 from lmchat.servers.request import (
@@ -121,8 +121,7 @@ class ScriptedBackend:
         self.pulled: list[str] = []
         self.pull_script: list[PullProgress | Exception | asyncio.Event] = []
         self.removed: list[str] = []
-        self.offered: list[str] = []
-        self.offer = FileOffer(url="", host="", path=Path())
+        self.file = Path()  # that an address has
         self.allowed: list[str] = []
         self.is_closed = False
         self.counted = Metrics()
@@ -282,15 +281,16 @@ class ScriptedBackend:
                 on_pull(step)
         return model(name, endpoint=server.endpoint, product=server.product)
 
-    async def offer_file(self, engine: Engine, url: str) -> FileOffer:
-        self.offered.append(url)
-        return self.offer
-
-    async def fetch_file(self, offer: FileOffer, on_pull: OnPull) -> None:
+    async def download_file(
+        self, engine: Engine, url: str, agrees: Callable[[str], Awaitable[bool]], on_pull: OnPull
+    ) -> Path | None:
+        if not await agrees(f"{self.file.name} from {url}"):
+            return None
+        self.pulled.append(url)
         for step in self.pull_script:
             if isinstance(step, PullProgress):
                 on_pull(step)
-        self.pulled.append(offer.url)
+        return self.file
 
     async def remove(self, model: ModelInfo) -> None:
         self.removed.append(model.model_id)

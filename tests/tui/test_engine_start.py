@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 
 from lmchat.config.state import UsedModel
 from lmchat.errors import EngineUnavailable, StreamInterrupted
-from lmchat.servers.local.gguf import FileOffer
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import AnswerState
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
@@ -104,22 +103,15 @@ async def test_a_demo_model_is_fetched_only_after_consent_to_size_licence_and_fo
         await shown(desk, "● built-in")
 
 
-async def test_an_address_is_downloaded_after_a_question_that_names_host_size_and_folder(tmp_path):
+async def test_an_address_is_downloaded_after_a_question(tmp_path):
     url = "https://huggingface.co/org/big-GGUF/resolve/main/big.gguf"
     backend = answering("big")
-    backend.offer = FileOffer(
-        url=url,
-        host="huggingface.co",
-        path=BIG.path,
-        size_bytes=4_700_000_000,
-        free_bytes=75_000_000_000,
-    )
+    backend.file = BIG.path
     engine = ScriptedEngine(BIG)
     async with local(tmp_path, engine, backend, local_model=url) as desk:
         await desk.on(ConfirmDialog)
-        await shown(desk, "Download a model?", "big.gguf (4.7 GB) from huggingface.co into /models")
-        await shown(desk, "75.0 GB are")
-        assert (backend.offered, backend.pulled, engine.started) == ([url], [], [])
+        await shown(desk, "Download a model?", "big.gguf from https://huggingface.co")
+        assert (backend.pulled, engine.started) == ([], [])
         await desk.confirm()
         await desk.until(lambda: engine.started == ["big"], "it is started")
         assert backend.pulled == [url]

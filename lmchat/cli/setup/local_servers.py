@@ -39,8 +39,17 @@ async def start_engine_without_screen(context: Context, runtime: Runtime) -> Set
     """
     engine, output = runtime.engine, context.output
     named = context.local_model or runtime.settings.local.model
+    agrees = partial(_agrees, context)
     if is_url(named):
-        named = await _downloaded(context, runtime, named)
+        show = output.show_progress
+        path = await runtime.backend.download_file(
+            engine,
+            named,
+            lambda words: agrees(breakable(f"The model can be downloaded: {words}.")),
+            lambda done: show(f"lmchat: {done.words}"),
+        )
+        show("")
+        named = str(path)
     model = await engine.choose(named)
     if model is None:
         demo = engine.demo
@@ -49,10 +58,7 @@ async def start_engine_without_screen(context: Context, runtime: Runtime) -> Set
             "There is no model on this disk. A demo model, only for trying lmchat, can be "
             f"downloaded: {demo.name}, {size}, {demo.licence}, into {engine.folder}."
         )
-        if can_ask():  # else `is_confirmed` has these words
-            output.note(words)
-        if not await is_confirmed(context, "Download it?", words):
-            raise WrongUse("There is no model.", hint="Name a file with -m FILE.gguf.")
+        await agrees(words)
         output.note("Downloading the demo model …")
         model = await engine.fetch(output.show_progress)
         output.show_progress("")
@@ -60,19 +66,13 @@ async def start_engine_without_screen(context: Context, runtime: Runtime) -> Set
     return replace(runtime.settings, endpoint=endpoint.url, model=model.name)
 
 
-async def _downloaded(context: Context, runtime: Runtime, url: str) -> str:
-    """Return the path of a file that is downloaded if the user agrees."""
-    offer = await runtime.backend.offer_file(runtime.engine, url)
-    if not offer.is_here:
-        words = breakable(f"The model can be downloaded: {offer.words}.")
-        if can_ask():
-            context.output.note(words)
-        if not await is_confirmed(context, "Download it?", words):
-            raise WrongUse("There is no model.", hint="Name a file with -m FILE.gguf.")
-        show = context.output.show_progress
-        await runtime.backend.fetch_file(offer, lambda done: show(f"lmchat: {done.words}"))
-        show("")
-    return str(offer.path)
+async def _agrees(context: Context, words: str) -> bool:
+    """Raise `WrongUse` if the user does not agree."""
+    if can_ask():  # else `is_confirmed` has these words
+        context.output.note(words)
+    if not await is_confirmed(context, "Download it?", words):
+        raise WrongUse("There is no model.", hint="Name a file with -m FILE.gguf.")
+    return True
 
 
 def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:

@@ -24,7 +24,7 @@ from lmchat.errors import EngineUnavailable
 from lmchat.files.disk import ensure_folder
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import command_line, environment_for_others, find_program
-from lmchat.servers.local.gguf import ModelFile
+from lmchat.servers.local.gguf import ModelFile, writing_to
 from lmchat.servers.local.process import new_log
 
 _STOP_S = 3.0  # time for the installer to end before it is killed
@@ -82,7 +82,7 @@ async def fetch_demo_model(
 
     `report` gets the time since the beginning, such as `3 s`, again and again.
     """
-    try:
+    with writing_to(folder, "The demo model"):
         await asyncio.to_thread(_make_folder, folder)
         # within the folder, so that the file can be moved from there in one step
         with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
@@ -97,12 +97,6 @@ async def fetch_demo_model(
                     kind="fetch",
                 )
             await asyncio.to_thread(file.replace, folder / demo.file_name)
-    except OSError as error:
-        raise EngineUnavailable(
-            f"The demo model cannot be written to {folder}: {error.strerror or error}.",
-            hint="Check the permissions there, or set LMCHAT_HOME to another folder.",
-            kind="fetch",
-        ) from error
 
 
 def _make_folder(folder: Path) -> None:

@@ -9,20 +9,19 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.errors import WrongUse
+from lmchat.errors import EngineUnavailable, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.files.folder_walk import folders_below
 from lmchat.matching import closest_word
-from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
 from lmchat.servers.products import PRODUCTS
-from lmchat.units import size_text
 
 _SUFFIX = ".gguf"
 _NAMELESS = "model"  # name of a file whose folder has the model's name
@@ -69,25 +68,18 @@ class ModelFile(Struct, frozen=True, kw_only=True):
         )
 
 
-class FileOffer(Struct, frozen=True, kw_only=True):
-    """A GGUF file that lmchat can download, or has downloaded."""
-
-    url: str
-    host: str
-    path: Path  # where it is, or will be
-    is_here: bool = False
-    part: Path = Path()  # where it is until it is complete
-    can_continue: bool = False  # whether `part` is of the same version
-    size_bytes: int | None = None  # None: the host does not say
-    free_bytes: int = 0  # on the disk
-
-    @property
-    def words(self) -> str:
-        size = size_text(self.size_bytes) or "size not known"
-        return (
-            f"{safe_line(self.path.name)} ({size}) from {safe_line(self.host)} into "
-            f"{self.path.parent}, where {size_text(self.free_bytes)} are free"
-        )
+@contextmanager
+def writing_to(folder: Path, subject: str) -> Iterator[None]:
+    """Raise `EngineUnavailable` for an `OSError` while a model is written to a folder."""
+    try:
+        yield
+    except OSError as error:
+        raise EngineUnavailable(
+            f"{subject} cannot be written to {folder}: {error.strerror or error}.",
+            hint="Check the free space and the permissions there, or set LMCHAT_HOME to another "
+            "folder.",
+            kind="fetch",
+        ) from error
 
 
 def is_url(name: str) -> bool:

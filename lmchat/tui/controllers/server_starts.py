@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from lmchat import units
 from lmchat.errors import LMChatError
@@ -117,7 +118,7 @@ class ServerStarts:
         """
         named = named or self._workspace.local_model or self._workspace.settings.local.model
         if is_url(named):
-            return await self._downloaded(engine, named)
+            return await self._download(engine, named)
         model = await engine.choose(named, last=self._last_model)
         if model is not None:
             return model
@@ -130,30 +131,27 @@ class ServerStarts:
             f"Licence  {demo.licence}\n"
             f"Folder   {safe_line(str(engine.folder))}"
         )
-        title = "Download a demo model?"
-        key = self._ui.yes_key
-        if not await self._ui.ask(ConfirmDialog(title, text=text, verb="download it", key=key)):
+        if not await self._agrees("Download a demo model?", text):
             return None
         return await with_progress(self._ui, f"Downloading {demo.name}", engine.fetch)
 
-    async def _downloaded(self, engine: Engine, url: str) -> ModelFile | None:
-        """Return the file of an address, which is downloaded if the user agrees; else None."""
-        backend = self._workspace.backend
-        offer = await backend.offer_file(engine, url)
-        if not offer.is_here:
-            title, key = "Download a model?", self._ui.yes_key
-            dialog = ConfirmDialog(title, text=f"{offer.words}.", verb="download it", key=key)
-            if not await self._ui.ask(dialog):
-                return None
+    async def _agrees(self, title: str, text: str) -> bool:
+        dialog = ConfirmDialog(title, text=text, verb="download it", key=self._ui.yes_key)
+        return bool(await self._ui.ask(dialog))
 
-            async def fetch(report: Callable[[str], None]) -> bool:
-                await backend.fetch_file(offer, lambda done: report(done.words))
-                return True
+    async def _download(self, engine: Engine, url: str) -> ModelFile | None:
+        """Return the file of an address; None if the user does not agree, or stops it."""
 
-            name = safe_line(offer.path.name, limit=30)
-            if not await with_progress(self._ui, f"Downloading {name}", fetch):
-                return None
-        return await engine.choose(str(offer.path))
+        async def work(report: Callable[[str], None]) -> Path | None:
+            return await self._workspace.backend.download_file(
+                engine,
+                url,
+                lambda words: self._agrees("Download a model?", f"{words}."),
+                lambda done: report(done.words),
+            )
+
+        path = await with_progress(self._ui, "Downloading the model", work)
+        return None if path is None else await engine.choose(str(path))
 
     async def _serve(self, engine: Engine, model: ModelFile) -> None:
         """Start the engine with a model, and use it from now on; requests wait until it is loaded.

@@ -9,7 +9,7 @@ import pytest
 
 from lmchat.errors import EngineUnavailable, LMChatError, WrongUse
 from lmchat.servers.http.connections import Connections
-from lmchat.servers.local import download
+from lmchat.servers.local.download import download
 from tests.support.scripted_server import Reply, ScriptedServer, body_reply
 
 FILE = b"GGUF" + bytes(range(256)) * 40
@@ -47,24 +47,28 @@ def serve(server, content=FILE, *, sent=None, etag='"b179"'):
     server.on("GET /alder.gguf", play)
 
 
-async def got(connections, server, folder, path="/alder.gguf"):
-    offer = await download.look_up(connections, f"{server.url}{path}", folder)
-    told = []
-    if not offer.is_here:
-        await download.fetch(connections, offer, told.append)
-    return offer, told
+async def got(connections, server, folder, path="/alder.gguf", *, agrees=True):
+    """Return the file, the question, and the progress."""
+    asked, told = [], []
+
+    async def ask(words):
+        asked.append(words.replace("\u00a0", " "))
+        return agrees
+
+    file = await download(connections, f"{server.url}{path}", folder, ask, told.append)
+    return file, asked, told
 
 
 async def test_a_file_is_downloaded_with_its_size_told_and_only_once(server, connections, tmp_path):
     serve(server)
-    offer, told = await got(connections, server, tmp_path)
-    assert offer.path.read_bytes() == FILE
-    assert offer.path.name == "alder.gguf"
-    assert "alder.gguf (10 kB) from " in offer.words.replace("\u00a0", " ")
+    file, (question,), told = await got(connections, server, tmp_path)
+    assert file.read_bytes() == FILE
+    assert file.name == "alder.gguf"
+    host = server.url.removeprefix("http://")
+    assert question.startswith(f"alder.gguf (10 kB) from {host} into {file.parent}, where ")
     assert (told[-1].done_bytes, told[-1].total_bytes) == (len(FILE), len(FILE))
     assert "authorization" not in server.seen("GET /alder.gguf")[0].headers
-    again, _ = await got(connections, server, tmp_path)
-    assert again.is_here
+    assert await got(connections, server, tmp_path) == (file, [], [])
     assert len(server.seen()) == 2, "what is here is not asked for"
 
 
@@ -74,9 +78,22 @@ async def test_a_download_that_breaks_off_continues_where_it_stopped(server, con
         await got(connections, server, tmp_path)
     assert "continues where it stopped" in failed.value.hint
     assert list(tmp_path.rglob("*.gguf")) == [], "a part is no model"
-    offer, _ = await got(connections, server, tmp_path)
-    assert offer.path.read_bytes() == FILE
+    file, *_ = await got(connections, server, tmp_path)
+    assert file.read_bytes() == FILE
     assert server.seen("GET /alder.gguf")[-1].headers["range"] == "bytes=5000-"
+
+
+async def test_a_download_that_was_ended_behind_its_last_byte_is_complete(
+    server, connections, tmp_path
+):
+    serve(server, sent=5000)
+    with pytest.raises(EngineUnavailable):
+        await got(connections, server, tmp_path)
+    (part,) = tmp_path.rglob("*.part")
+    part.write_bytes(FILE)
+    file, *_ = await got(connections, server, tmp_path)
+    assert file.read_bytes() == FILE
+    assert len(server.seen("GET /alder.gguf")) == 1
 
 
 async def test_another_version_begins_from_the_start(server, connections, tmp_path):
@@ -85,8 +102,8 @@ async def test_another_version_begins_from_the_start(server, connections, tmp_pa
         await got(connections, server, tmp_path)
     other = b"GGUF" + bytes(10_240)
     serve(server, other, etag='"e3b0"')
-    offer, _ = await got(connections, server, tmp_path)
-    assert offer.path.read_bytes() == other
+    file, *_ = await got(connections, server, tmp_path)
+    assert file.read_bytes() == other
     assert "range" not in server.seen("GET /alder.gguf")[-1].headers
 
 
@@ -96,11 +113,10 @@ async def test_another_host_is_asked_only_for_the_file_itself(server, connection
         there = LINKED | {"Location": f"{cdn.url}/alder.gguf"}
         for method in ("HEAD", "GET"):
             server.on(f"{method} /alder.gguf", body_reply(b"", status=302, headers=there))
-        offer = await download.look_up(connections, f"{server.url}/alder.gguf", tmp_path)
-        assert offer.size_bytes == len(FILE)
-        assert cdn.seen() == []
-        await download.fetch(connections, offer, lambda _: None)
-        assert offer.path.read_bytes() == FILE
+        refused, (question,), _ = await got(connections, server, tmp_path, agrees=False)
+        assert (refused, "(10 kB)" in question, cdn.seen()) == (None, True, [])
+        file, *_ = await got(connections, server, tmp_path)
+        assert file.read_bytes() == FILE
 
 
 @pytest.mark.parametrize(
@@ -109,7 +125,7 @@ async def test_another_host_is_asked_only_for_the_file_itself(server, connection
         ("/readme.md", "wrong_use", "not the address of a GGUF file"),
         ("/alder-00001-of-00003.gguf", "wrong_use", "one of several files"),
         ("/missing.gguf", "fetch", "answered with status 404"),
-        ("/page.gguf", "fetch", "not a GGUF file"),
+        ("/page.gguf", "fetch", "that of a page, not of a GGUF file"),
         ("/huge.gguf", "no_space", "on the disk, and "),
     ],
 )
@@ -117,7 +133,7 @@ async def test_what_cannot_be_downloaded_is_told_and_leaves_nothing(
     server, connections, tmp_path, path, kind, words
 ):
     page = body_reply(b"<!doctype html>" * 9, content_type="text/html")
-    server.on("GET /page.gguf", page).on("HEAD /page.gguf", page)
+    server.on("HEAD /page.gguf", page)
     huge = LINKED | {"X-Linked-Size": str(10**15), "Location": "/other"}
     server.on("HEAD /huge.gguf", body_reply(b"", headers=huge))
     with pytest.raises(LMChatError) as failed:
@@ -130,7 +146,10 @@ async def test_what_cannot_be_downloaded_is_told_and_leaves_nothing(
 
 @pytest.mark.parametrize("url", ["http://[x/a.gguf", "https://ada:secret@example.org/a.gguf"])
 async def test_a_wrong_address_is_refused_without_being_quoted(connections, tmp_path, url):
+    async def ask(_):
+        return True
+
     with pytest.raises(LMChatError) as failed:
-        await download.look_up(connections, url, tmp_path)
+        await download(connections, url, tmp_path, ask, lambda _: None)
     assert "secret" not in failed.value.message_with_hint
     assert isinstance(failed.value, WrongUse) or failed.value.kind == "not_allowed"
