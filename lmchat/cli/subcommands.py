@@ -249,9 +249,9 @@ lmchat replay last --json | jq .difference""",
             "session id or `last`, for its last answer; ID:2 is the second answer",
             type=session_id,
         ),
-        argument("--tools", "offer the configured tools to the model; none is run"),
     ),
-    notes="What is saved of the request is sent again: messages, sampling options and seed.\n"
+    notes="What is saved of the request is sent again: messages, sampling options and seed,\n"
+    "but no tools.\n"
     "The model and server are those of the answer, or what -m and --endpoint name.\n"
     "Exit codes: 0 equal, 1 different, or an error as with all commands.",
     handler="replay:replay",
