@@ -7,15 +7,16 @@ days. The next daily check removes attached files that are left.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import unidata_version
 
+from lmchat.files.kept_prompts import kept_prompts
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import TRASH_DAYS, title_from
-from lmchat.storage import attachment_files, backup, clock_doubts, prompt_files
+from lmchat.storage import attachment_files, backup, clock_doubts
 from lmchat.storage.branch_queries import TITLE_WORDS, first_prompt_title
 from lmchat.storage.journal import answer_files, read_answer
 from lmchat.storage.message_rows import set_columns
@@ -31,10 +32,13 @@ DELETED_MESSAGES = """messages m join messages root
     on root.message_id = m.hidden_by and root.session_id = m.session_id"""
 # numbers of the messages that were deleted before a time
 _DELETED_BEFORE = f"select m.number from {DELETED_MESSAGES} where root.hidden_at < ?"
+_VISIBLE = """select m.session_id from messages m
+    join sessions s on s.session_id = m.session_id
+    where m.message_id = ? and m.hidden_by is null and s.deleted_at is null"""
 
 
 def purge_expired(
-    connection: Connection, moment: datetime, folder: Path, kept_prompts: Path | None
+    connection: Connection, moment: datetime, folder: Path, prompts_folder: Path | None
 ) -> None:
     """Delete what was in the trash for `TRASH_DAYS`, and make a daily copy without it.
 
@@ -48,7 +52,7 @@ def purge_expired(
     session_ids = [session_id for (session_id,) in connection.execute(query, (before,))]
     has_expired = session_ids or connection.execute(_DELETED_BEFORE, (before,)).fetchone()
     if has_expired and not is_damaged(connection.path):
-        purge(connection, session_ids, folder, kept_prompts, messages_before=before)
+        purge(connection, session_ids, folder, prompts_folder, messages_before=before)
         backup.back_up(connection.path, moment)
 
 
@@ -68,7 +72,7 @@ def purge(
     connection: Connection,
     session_ids: Collection[str],
     folder: Path,
-    kept_prompts: Path | None,
+    prompts_folder: Path | None,
     *,
     messages_before: str = "",
 ) -> Purged:
@@ -82,7 +86,7 @@ def purge(
     message_ids = {text_from(message_id) for message_id, _ in rows}
     kept_files = _remove_answers(connection.path, {*session_ids, *message_ids})
     changed_ids = {*session_ids, *(text_from(session_id) for _, session_id in rows)}
-    kept_files += prompt_files.remove_deleted(connection, kept_prompts, changed_ids)
+    kept_files += remove_prompts(connection, prompts_folder, changed_ids)
 
     with transaction(connection):
         connection.execute(PURGED)
@@ -104,6 +108,27 @@ def purge(
     # the log stays while another connection reads
     is_busy, *_ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
     return Purged(not is_busy, tuple(kept_files))
+
+
+def are_visible(connection: Connection, message_ids: Sequence[str]) -> bool:
+    """Whether these messages are all saved, in sessions outside the trash."""
+    return all(connection.execute(_VISIBLE, (one,)).fetchone() for one in message_ids)
+
+
+def remove_prompts(
+    connection: Connection, folder: Path | None, session_ids: Collection[str] = ()
+) -> list[Path]:
+    """Remove the kept prompts of deleted sessions and of these; return the files that stay."""
+    left: list[Path] = []
+    for kept in kept_prompts(folder) if folder is not None else ():
+        row = connection.execute(_VISIBLE, (kept.message_id,)).fetchone()
+        if row is not None and text_from(row[0]) not in session_ids:
+            continue
+        try:
+            kept.path.unlink(missing_ok=True)
+        except OSError:
+            left.append(kept.path)
+    return left
 
 
 def _remove_answers(path: Path, ids: Collection[str]) -> list[Path]:

@@ -40,7 +40,6 @@ from lmchat.storage import (
     backup,
     clock_doubts,
     message_rows,
-    prompt_files,
     search,
 )
 from lmchat.storage.branch_queries import (
@@ -78,7 +77,14 @@ from lmchat.storage.opening import (
     is_damaged,
     require_whole,
 )
-from lmchat.storage.purge import DELETED_MESSAGES, Purged, purge, purge_expired
+from lmchat.storage.purge import (
+    DELETED_MESSAGES,
+    Purged,
+    are_visible,
+    purge,
+    purge_expired,
+    remove_prompts,
+)
 from lmchat.storage.recovery import recover_killed_answers
 from lmchat.storage.row_values import (
     HEADER_COLUMNS,
@@ -281,7 +287,7 @@ class Store:
             columns["title"] = column_value(first_prompt_title(connection, session_id))
         set_columns(connection, session_id, **columns)
         if changes.get("deleted_at") is not None:
-            prompt_files.remove_deleted(connection, self._kept_prompts)
+            remove_prompts(connection, self._kept_prompts)
         return header(connection, session_id)
 
     @writing
@@ -342,7 +348,7 @@ class Store:
     @reading
     def are_visible(self, connection: Connection, message_ids: Sequence[str]) -> bool:
         """Whether all are saved, in sessions outside the trash."""
-        return prompt_files.are_visible(connection, message_ids)
+        return are_visible(connection, message_ids)
 
     @reading
     def deleted_message_count(self, connection: Connection) -> int:

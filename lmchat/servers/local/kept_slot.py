@@ -67,7 +67,6 @@ class KeptSlot:
         self._key = ""
         self._engine = ""  # digest of model and program
         self._held: tuple[str, ...] = ()  # `kept_ids` of the prompt in the slot; (): not known
-        self._is_changed = False  # since it was saved or restored
         self._lock = asyncio.Lock()
 
     def begin(self, port: int, key: str, files: Sequence[Path]) -> str:
@@ -99,57 +98,49 @@ class KeptSlot:
         """
         held = tuple(message_ids)
         async with self._lock:
-            if not held or held[:1] != self._held[:1]:
+            is_known = held[:1] == self._held[:1]
+            if not is_known:
                 await self.save(_SLOT_S)
-                self._held = ()  # a cancelled restore may take effect
-                if held:
-                    is_restored = await run_abandonable(partial(self._restore, held[0]))
-                    self._held = held if is_restored else ()
-            if self._held:  # an answer that is stopped has changed it, too
-                self._held, self._is_changed = held, True
+                is_known = bool(held) and await run_abandonable(partial(self._restore, held[0]))
+            # until the server has read the prompt, the slot may hold words of the other session
+            self._held = held if is_known else ()
             yield
-            self._held, self._is_changed = held, True
+            self._held = held
 
     async def save(self, wait_s: float) -> None:
-        """Save what has changed in the slot, if that may be kept and takes no longer."""
-        held = self._held
-        if not held or not self._is_changed:
-            return
+        """Save the slot, if that may be kept and takes no longer; then its content is not known."""
+        held, self._held = self._held, ()
         with suppress(LMChatError, OSError):  # a `TimeoutError` is an `OSError`
             async with asyncio.timeout(wait_s):
-                if await self._are_saved(held):
+                if held and await self._are_saved(held):
                     await run_abandonable(partial(self._write, held[0], wait_s))
-                    self._is_changed = False
 
     def _write(self, message_id: str, wait_s: float) -> None:
         """Save the slot; the file gets its name once it is whole."""
-        part = self._new_part(message_id)
+        name = f"{message_id}.{self._engine}"
+        part = self._folder / f"{name}.0.{os.getpid()}"
         try:
             reply = self._ask("save", part.name, wait_s)
-            size_bytes = part.stat().st_size
-            if reply.n_saved >= _LEAST_TOKENS and size_bytes == reply.n_written:
-                for old in self._whole_files(message_id):
-                    old.unlink(missing_ok=True)
-                part.replace(part.with_name(f"{message_id}.{self._engine}.{size_bytes}"))
+            if reply.n_saved >= _LEAST_TOKENS and part.stat().st_size == reply.n_written:
+                part.replace(part.with_name(f"{name}.{reply.n_written}"))
         finally:
-            _remove(part)
+            for left in self._folder.glob(f"{part.name}*"):  # llama.cpp may write others beside it
+                left.unlink(missing_ok=True)
         self._remove_oldest()
 
     def _restore(self, message_id: str) -> bool:
-        """Restore the slot from the file of a session; return whether that has worked.
+        """Restore the slot from the file of a session, and remove it; return whether it worked.
 
-        Meanwhile, the file has the name of an unfinished one: if the engine ends by it, it is not
-        read again.
+        llama.cpp ends at a file that was cut. One at which it ends is not there the next time.
         """
         with suppress(OSError):
-            for file in self._whole_files(message_id):
-                part = file.replace(self._new_part(message_id))
+            for file in self._folder.glob(f"{message_id}.{self._engine}.*"):
                 try:
-                    if self._ask("restore", part.name, _SLOT_S).n_restored:
-                        part.replace(file)
+                    is_whole = file.suffix == f".{file.stat().st_size}"
+                    if is_whole and self._ask("restore", file.name, _SLOT_S).n_restored:
                         return True
                 finally:
-                    _remove(part)
+                    file.unlink(missing_ok=True)
         return False
 
     def _ask(self, action: str, name: str, wait_s: float) -> _Reply:
@@ -165,15 +156,6 @@ class KeptSlot:
         finally:
             connection.close()
 
-    def _whole_files(self, message_id: str) -> list[Path]:
-        """Return the files of a session that this model has read; llama.cpp ends at a cut one."""
-        files = self._folder.glob(f"{message_id}.{self._engine}.*")
-        return [file for file in files if file.suffix == f".{file.stat().st_size}"]
-
-    def _new_part(self, message_id: str) -> Path:
-        """Return the path of an unfinished file, which no other one has."""
-        return self._folder / f"{message_id}.{self._engine}.0.{os.urandom(4).hex()}"
-
     def _remove_oldest(self) -> None:
         """Remove the files that are too many, the oldest first."""
         room_bytes = self._most_bytes
@@ -181,9 +163,3 @@ class KeptSlot:
             room_bytes -= kept.size_bytes
             if room_bytes < 0:
                 kept.path.unlink(missing_ok=True)
-
-
-def _remove(part: Path) -> None:
-    """Remove an unfinished file, and what llama.cpp has written beside it under its name."""
-    for path in part.parent.glob(f"{part.name}*"):
-        path.unlink(missing_ok=True)

@@ -103,7 +103,7 @@ async def test_the_next_run_reads_one_token_and_answers_the_same_also_after_a_ki
     _, short = await home.session("Hi")
     async with home.run() as client:
         assert await home.ask(client, asked) == warm
-        file.unlink()
+        assert home.files() == [], "it is in the slot now"
         await home.ask(client, short)  # takes the slot
         assert home.files() == [file]
         os.kill(home.engine._child.pid, signal.SIGKILL)
@@ -125,6 +125,7 @@ async def test_a_file_of_another_model_or_that_was_cut_is_not_offered_and_all_go
         data.truncate(file.stat().st_size - 1)  # llama.cpp would end at it
     async with home.run() as client:
         assert (await home.ask(client, asked))[1] == cold
+        assert home.files() == []
         await home.ask(client, asked, model="other")
         assert len(home.files()) == 1, "a whole one has replaced it"
         await home.store.update_session(one.session_id, {"deleted_at": now()})
