@@ -298,11 +298,7 @@ class HttpServerClient:
             on_pull(replace(progress, free_bytes=free))
 
         await product.pull(api, name, report)
-        listed = (await self.check(server.endpoint)).models
-        # llama.cpp adds the quantization
-        beginning = f"{name}:".casefold()
-        longer = (one for one in listed if one.model_id.casefold().startswith(beginning))
-        return find_model(name, listed) or next(longer, model)
+        return find_model(name, (await self.check(server.endpoint)).models) or model
 
     async def remove(self, model: ModelInfo) -> None:
         api = await self._new_api(Target.of(model))

@@ -99,7 +99,7 @@ class ServerClient(AnswerSource, ServerSource, Protocol):
     async def unload(self, model: ModelInfo) -> None: ...
 
     async def pull(self, server: ServerStatus, name: str, on_pull: OnPull) -> ModelInfo:
-        """Let a server download a model, and return it as it is then listed; cancelling stops it.
+        """Let a server download a model, and return it with what is known; cancelling stops it.
 
         `ServerRejected` is raised, too, if the model is larger than what is free on the disk.
         """

@@ -56,8 +56,3 @@ def test_nothing_is_deleted_without_a_yes_which_names_model_and_size(cli, server
     assert server.seen(DELETE) == []
     assert cli("models", "rm", NAME, "--yes").stdout == f"{NAME}: deleted\n"
     assert [one.json for one in server.seen(DELETE)] == [{"model": NAME}]
-
-
-def test_the_question_says_that_a_model_is_in_memory(cli, server):
-    products.ollama(server, NAME, loaded=[NAME])
-    assert f"{NAME} (2.0 GB, on Ollama, now in memory)" in cli("models", "rm", NAME).stderr

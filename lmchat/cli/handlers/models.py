@@ -128,10 +128,8 @@ async def rm(context: Context) -> int:
     async with open_runtime(context) as runtime:
         listed = await runtime.finder().models()
         model = model_meant(context.options.model_id, listed, is_exact=True, is_for_chat=False)
-        facts = [units.breakable(units.size_text(model.size_bytes)), f"on {model.product}"]
-        if model.state is LoadState.LOADED:
-            facts.append("now in memory")
-        subject = f"{model.model_id} ({', '.join(filter(None, facts))})"
+        size = units.breakable(units.size_text(model.size_bytes)) or "size not known"
+        subject = f"{model.model_id} ({size}, on {model.product})"
         refusal = f"Deleting {subject} cannot be undone."
         if not await is_confirmed(context, f"Delete {subject} from the disk?", refusal):
             return context.output.print_list([], [], "Nothing was deleted.")

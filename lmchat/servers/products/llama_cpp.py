@@ -298,15 +298,13 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
 
         async with background_task(follow()):
             self.require_done(api, await api.post("/models", {"model": name}), "download")
-            has_ended = False
             try:
                 while (await self._status(api, name)).get("value") == _DOWNLOADING:
                     on_pull(pull_progress(files.values(), done="done", total="total"))
                     await asyncio.sleep(LOADING_POLL_S)
-                has_ended = True
-            finally:
-                if not has_ended:
-                    await self._stop(api, name)
+            except (asyncio.CancelledError, LMChatError):
+                await self._stop(api, name)
+                raise
         listed = [str_or_empty(row["id"]) for row in await self._rows_now(api)]
         if not any(f"{one}:".casefold().startswith(f"{name}:".casefold()) for one in listed):
             raise ServerRejected(

@@ -13,7 +13,7 @@ from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line, shell_word
 from lmchat.servers.discovery.choose import can_pull, server_for_pull, unlisted_model
 from lmchat.servers.discovery.model_lists import ModelRow, recent_by_number, rows_of
-from lmchat.servers.discovery.status import LACKS_SERVER, ServerHealth, ServerStatus, usable_of
+from lmchat.servers.discovery.status import LACKS_SERVER, ServerHealth, usable_of
 from lmchat.servers.endpoint import configured_names
 from lmchat.servers.events import PullProgress
 from lmchat.servers.model import LoadState, ModelInfo, model_meant
@@ -105,7 +105,10 @@ class ModelSwitch:
         chat.
         """
         if not name:
-            self.open_picker()
+            if self._workspace.chat_state in LACKS_SERVER:
+                self._ui.screen.post_message(ShowServers())
+            else:
+                self.open_picker()
             return
         if not name.isdigit():
             self.pick_named(name)
@@ -147,9 +150,7 @@ class ModelSwitch:
         While an image is attached that the model in use cannot see, it shows only models that can.
         `then` is called with the chosen model; by default that is used from now on.
         """
-        if self._workspace.chat_state in LACKS_SERVER:
-            self._ui.screen.post_message(ShowServers())
-            return
+        can_download = any(map(can_pull, self._workspace.finder.servers))
         target = self._chat.turn_options.target
         listed = self._workspace.backend.cached_models()
         picker = ModelPicker(
@@ -159,9 +160,7 @@ class ModelSwitch:
                 load_or_unload=self._load_or_unload,
                 load_with=self._ask_for_context,
                 remove=self._remove,
-                pull=self._ask_to_pull
-                if any(map(can_pull, self._workspace.finder.servers))
-                else None,
+                pull=self._pull if can_download else None,
                 refresh=self._refresh_anew,
             ),
             unlisted=self._unlisted,
@@ -228,7 +227,11 @@ class ModelSwitch:
 
     # Downloading and deleting
 
-    def _ask_to_pull(self, name: str) -> None:
+    def _pull(self, name: str) -> None:
+        self._ui.begin(partial(self._pull_if_wanted, name), "pull", is_only=True)
+
+    async def _pull_if_wanted(self, name: str) -> None:
+        """Have a model downloaded, while a dialog shows how far it is; Esc stops it."""
         target = self._chat.turn_options.target
         servers = self._workspace.finder.servers
         server = server_for_pull(servers, target.endpoint if target else None)
@@ -238,17 +241,9 @@ class ModelSwitch:
             verb="download it",
             key=self._ui.yes_key,
         )
-        self._ui.open_dialog(question, lambda is_wanted: self.pull(server, is_wanted and name))
+        if not await self._ui.ask(question):
+            return
 
-    def pull(self, server: ServerStatus, name: str | None) -> None:
-        """Have a model downloaded, while a dialog shows how far it is; Esc stops it.
-
-        Without a name, as the user has left the question for it, do nothing.
-        """
-        if name:
-            self._ui.begin(partial(self._wait_for_pull, server, name), "pull", is_only=True)
-
-    async def _wait_for_pull(self, server: ServerStatus, name: str) -> None:
         async def work(report: Callable[[str], None]) -> ModelInfo:
             report(PullProgress().words)
             return await self._workspace.backend.pull(
@@ -270,12 +265,10 @@ class ModelSwitch:
 
     async def _remove_if_wanted(self, model: ModelInfo) -> None:
         size = size_text(model.size_bytes) or "Its size is not known"
-        use = "It is in memory." if model.state is LoadState.LOADED else ""
-        if self.is_in_use(model):
-            use = "This chat uses it."
+        use = " This chat uses it." if self.is_in_use(model) else ""
         question = ConfirmDialog(
             f"Delete {safe_line(model.model_id, limit=40)} from the disk?",
-            text=f"{size}; {model.product} at {model.endpoint.url}. {use}",
+            text=f"{size}; {model.product} at {model.endpoint.url}.{use}",
             verb="delete it",
             key=self._ui.yes_key,
         )

@@ -25,7 +25,6 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.local.gguf import ModelFile
 from lmchat.servers.local.installed import ServerStart
 from lmchat.servers.model import ModelInfo, unknown_model_error
-from lmchat.servers.products import product_named
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.server_starts import ServerStarts
 from lmchat.tui.dialogs.ask_dialog import AskDialog, host_question, key_dialog
@@ -150,14 +149,8 @@ class ServerSearch:
         elif server.state is ServerState.NEEDS_KEY:
             attempt = partial(self._try_server, server.endpoint)
             self._ui.open_dialog(key_dialog(server, attempt), self._use_result)
-        elif can_pull(server) and not server.has_model:
-            dialog = AskDialog(
-                "Download a model",
-                text=f"{server.name} has no model yet.\n"
-                f"Type the name of one, as in: {product_named(server.product).pull_step}",
-                verb="download it",
-            )
-            self._ui.open_dialog(dialog, partial(self._model_switch.pull, server))
+        elif can_pull(server) and not server.has_model:  # the picker downloads one
+            self._model_switch.open_picker(then=self._use_model)
         elif (server.state.is_usable and server.has_model) or server.takes_any_name:
             found = self._target_on(server)
             if found.is_complete:

@@ -52,6 +52,7 @@ from lmchat.units import SIGNS
 
 VISION = "vision"  # capability of models that see images; also a filter
 _NO_MODELS = "No models found. ^R checks again."
+_NONE_YET = "No models found. Type the name of one, and ^D downloads it."
 _NO_VISION = "No model is known to see images. Load one that can on its server, then press ^R."
 _LEAVES = "! your prompts leave this machine"
 _LEAST_NAME = 16  # cells that names have at least beside the columns
@@ -230,7 +231,7 @@ class ModelPicker(ListDialog):
             step = f"^D downloads a model of this name. {step if count or has_name else ''}"
         nothing = f"No model matches “{safe_line(typed, limit=30)}”. {step}".rstrip()
         if not (count or has_name or can_pull):
-            nothing = _NO_MODELS
+            nothing = _NO_MODELS if self._actions.pull is None else _NONE_YET
         elif typed == VISION:  # the filter with which a prompt with images opens the picker
             nothing = _NO_VISION
         servers = len({row.model.endpoint for row in self._rows})
