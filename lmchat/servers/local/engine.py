@@ -140,7 +140,7 @@ class Engine:
         if self._files is None or is_refresh:
             models: list[ModelFile] = []  # the thread adds to it, also after the timeout
             own = gguf_models({self.models_folder: "lmchat"})
-            places = chain(find_models_on_disk(self._environ), own)
+            places = chain(own, find_models_on_disk(self._environ))
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SEARCH_S):
                     await run_abandonable(lambda: models.extend(places))
