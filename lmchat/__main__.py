@@ -28,6 +28,8 @@ def _run(argv: list[str]) -> int:
         if argv == ["--version"] and _has_printed_version():
             code = 0
         else:
+            # where click is installed, httpx imports its own command line: a third of a start
+            sys.modules["httpx._main"] = None  # type: ignore[assignment]
             from lmchat.cli.run import run
 
             code = run(argv)

@@ -10,7 +10,6 @@ import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +80,8 @@ def _requirement(row: Mapping[str, Any]) -> str:
 
 def packages_of(extra: str) -> list[str]:
     """Return the packages of an extra, as `pypdf[crypto]>=6`, or it alone without metadata."""
+    from importlib.metadata import PackageNotFoundError, requires  # noqa: PLC0415 - few messages need it
+
     rows: list[tuple[str, str, str]] = []
     with suppress(PackageNotFoundError):
         rows = [line.partition(";") for line in requires("lmchat") or []]

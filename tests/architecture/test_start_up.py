@@ -77,19 +77,11 @@ def test_next_to_nothing_is_imported_before_ctrl_c_ends_the_program_without_a_tr
     assert not modules & {"typing", "re", "contextlib", "pathlib", "asyncio"}
 
 
-_AS_A_USER = """
-import sys
-sys.modules["click"] = None  # a developer's tool: where it is installed, httpx imports its command line
-from lmchat.__main__ import main
-sys.exit(main())
-"""
-
-
 @pytest.mark.parametrize("argv", [["health"], ["ask", "Hi"]], ids=" ".join)
 def test_a_command_that_asks_a_server_does_without_the_screen(tmp_path, argv):
     with ScriptedServer() as server:
         plain(server, "tiny")
-        modules = _imported("-c", _AS_A_USER, *argv, "--endpoint", server.url, home=tmp_path)
+        modules = _imported("-m", "lmchat", *argv, "--endpoint", server.url, home=tmp_path)
     assert "httpx" in _packages(modules)
     assert not _packages(modules) & {"textual", "rich", "markdown_it", "pygments", "jsonschema_rs"}
 

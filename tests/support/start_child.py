@@ -23,9 +23,6 @@ def main(file: Path, moment: str, arguments: list[str]) -> int:
         Bare.on_ready = lambda app: _end(app, file)
         Bare().run()
         return 0
-    sys.modules["click"] = (
-        None  # a developer's tool: where it is installed, httpx imports its command line
-    )
     from lmchat import __main__ as cli  # noqa: PLC0415 - as `lmchat` imports it
     from lmchat.tui.app import LMChatApp  # noqa: PLC0415 - after it
 
