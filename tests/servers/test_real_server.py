@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import aclosing
 
@@ -61,9 +62,14 @@ async def test_a_long_prompt_is_told_in_steps_between_which_a_stop_is_heard_and_
     assert [*filter(None, usage)][-1] == counted
 
 
-async def slot_of(server) -> dict:
+async def slot_of(server, *, is_processing) -> dict:
+    """Return the slot of a server as soon as it is at work, or is not."""
     async with httpx.AsyncClient() as http:
-        return (await http.get(f"{server.url}/slots")).json()[0]
+        while True:
+            slot = (await http.get(f"{server.url}/slots")).json()[0]
+            if slot["is_processing"] == is_processing:
+                return slot
+            await asyncio.sleep(0.01)
 
 
 async def begun(client, request, kind):
@@ -85,8 +91,7 @@ async def test_closing_the_connection_alone_ends_an_answer_also_while_its_prompt
         real_server, f"{time.time()} Write the numbers from 1 to 500.", max_tokens=2000
     )
     assert await begun(client, endless, TextDelta)
-    while (slot := await slot_of(real_server))["is_processing"]:
-        pass
+    slot = await slot_of(real_server, is_processing=False)
     assert slot["n_prompt_tokens"] < 2000, "the prompt, and the answer as far as it has come"
 
     for moment in (PromptProgress, RequestSent):  # between two batches, and before any event
@@ -95,10 +100,8 @@ async def test_closing_the_connection_alone_ends_an_answer_also_while_its_prompt
             async for event in stream:
                 if isinstance(event, moment):
                     break
-            while not (await slot_of(real_server))["is_processing"]:
-                pass
-        while (await slot_of(real_server))["is_processing"]:
-            pass
+            await slot_of(real_server, is_processing=True)
+        await slot_of(real_server, is_processing=False)
         progress = await begun(client, long, PromptProgress)
         assert progress.total_tokens > 2500
         assert progress.processed_tokens < progress.total_tokens / 2, "the rest was never read"
