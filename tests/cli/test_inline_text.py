@@ -28,7 +28,7 @@ WHOLE = {
     },
 }
 STRANGE = {
-    **{f"giant {name}": made(4_300)[-2_500:] for name, made in GIANTS.items()},
+    **{f"giant {name}": made(4_300)[-1_500:] for name, made in GIANTS.items()},
     **{name: made(400) for name, made in DEAR.items()},
     **{name: made(400) for name, made in ENDLESS.items()},
     "more than a piece": GIANTS["paragraph"](4_500),

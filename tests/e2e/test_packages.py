@@ -150,6 +150,7 @@ def _own_tools(folder: Path) -> dict[str, str]:
     """Return an environment in which pipx and uv keep what they install in a folder."""
     return {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PIP_NO_COMPILE": "1",  # little of it is imported
         "PIPX_HOME": str(folder / "pipx"),
         "PIPX_BIN_DIR": str(folder / "bin"),
         "UV_TOOL_DIR": str(folder / "uv"),
