@@ -19,12 +19,12 @@ _BY_NAME = {product.name: product for product in PRODUCTS}
 
 
 def product_named(name: str) -> Product:
-    """Return the product of this name, or that of an unknown server if there is none."""
+    """Return the product of this name, or that of an unknown server."""
     return _BY_NAME.get(name, UNKNOWN)
 
 
 def product_at(endpoint: Endpoint) -> Product:
-    """Return the product to which the host of an address belongs, else its port, else `UNKNOWN`."""
+    """Return the product of the host of an address, else of its port, else `UNKNOWN`."""
     for product in PRODUCTS:
         if endpoint.host in product.hosts:
             return product
@@ -35,33 +35,31 @@ def product_at(endpoint: Endpoint) -> Product:
 
 
 def named_endpoints(environ: Mapping[str, str]) -> dict[str, Endpoint]:
-    """Return the addresses that the environment names, by the name of the product."""
+    """Return addresses by the name of the product."""
     found = {product.name: product.named_endpoint(environ) for product in PRODUCTS}
     return {name: endpoint for name, endpoint in found.items() if endpoint is not None}
 
 
 def sent_thoughts_to(target: Target | None) -> SentThoughts:
-    """Return which answers the model of a target gets together with their thoughts (R-45)."""
     if target is None:
         return SentThoughts.NONE
     return product_named(target.product).sent_thoughts(target.model)
 
 
 def no_model_selected(product: str) -> str:
-    """Return the words of the error that no model of a product is chosen, without a full stop.
+    """Return a sentence without its full stop.
 
-    Users' scripts look for "No LM Studio model selected", so this is also what an unknown product
-    gets.
+    Scripts look for "No LM Studio model selected", also of an unknown product.
     """
     named = product_named(product)
     return f"No {LM_STUDIO if named is UNKNOWN else named.name} model selected"
 
 
 def too_many_requests(product: str) -> str:
-    """Return the words of the error that too many requests go to a product, without a full stop.
+    """Return a sentence without its full stop.
 
-    Users' scripts look for "Too many requests to LMStudio, please try again later", in which the
-    name is one word. LM Studio and an unknown product get exactly this text.
+    Scripts look for "Too many requests to LMStudio, please try again later", also of an unknown
+    product.
     """
     named = product_named(product)
     name = "LMStudio" if named is UNKNOWN or named.name == LM_STUDIO else named.name

@@ -14,10 +14,10 @@ _MAX_PROOF_BYTES = 64 * 1024  # a gateway's document of 2 MB would keep it busy 
 
 
 async def identify(api: ServerApi, expected: Product) -> Product | None:
-    """Return the product that answers, None if nothing tells it; raise `ServerUnavailable`.
+    """Return None if nothing tells it; raise `ServerUnavailable`.
 
-    The list alone may tell it. After a hint, or where a product is expected, one request more asks
-    for its proof, unless the product was recognised here before (R-2).
+    After a hint, or where a product is expected, one request more asks for its proof, unless the
+    product was recognised here before (R-2).
     """
     reply = await api.get(LIST)
     api.memory.server_name = reply.headers.get("server", "")
@@ -45,10 +45,7 @@ async def identify(api: ServerApi, expected: Product) -> Product | None:
 
 
 async def _is_proved(api: ServerApi, product: Product, *, is_open: bool) -> bool:
-    """Whether a server sends the proof of a product; one that has no such proof is asked once.
-
-    A server that lists its models, `is_open`, is asked once also if it refuses this path.
-    """
+    """Ask for the proof once; of a server that lists its models (`is_open`) also if it refuses."""
     if product.proof is None or product.name in api.memory.refuted:
         return False
     try:

@@ -1,6 +1,5 @@
-"""llama.cpp's server, with one model or as a router.
+"""llama.cpp's server, with one model, or as a router: a server in front of several processes.
 
-A router is a llama.cpp server in front of several models, each of which runs in its own process.
 Only a router can load and unload models.
 """
 
@@ -32,9 +31,9 @@ from lmchat.servers.products.server_api import OnProgress, OnPull, ServerApi
 from lmchat.servers.request import Sampling, TemplateText
 
 LOADING_POLL_S = 0.2
-_MAX_UNLOADED_POLLS = 25  # polls that find the model unloaded, after which loading has failed
+_MAX_UNLOADED_POLLS = 25  # then loading has failed
 _MAX_UNLOAD_POLLS = 150  # 30 s
-_UNLOAD_AFTER_CANCEL_S = 1.0  # timeout of the request that stops loading
+_UNLOAD_AFTER_CANCEL_S = 1.0
 _STATES = {
     "loaded": LoadState.LOADED,
     "sleeping": LoadState.ASLEEP,
@@ -58,11 +57,7 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
     """llama-server; it reports window, timings and progress. Never poll its `/slots` (R-29)."""
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models of the list; a single loaded model also gets the facts of `/props`.
-
-        The list does not say whether the server has put its model to sleep, but `/props` of newer
-        versions does.
-        """
+        """Read `/props`, too: in newer versions it says whether the model sleeps."""
         models = await super().models(api)
         if any(model.has_own_slots for model in models):
             asked = (self._with_router_facts(api, model) for model in models)
@@ -80,10 +75,7 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         return (_with_props(models[0], props.object),)
 
     async def _with_router_facts(self, api: ServerApi, model: ModelInfo) -> ModelInfo:
-        """Return a model of a router with its facts, which are asked for once in each load.
-
-        If no reply comes, or the process of the model cannot answer yet, the next look asks again.
-        """
+        """Ask for facts once in each load, and again if the model cannot answer yet."""
         kept = api.memory.model_facts
         if model.state is not LoadState.LOADED:
             kept.pop(model.model_id, None)
@@ -100,18 +92,16 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         return _with_props(model, kept[model.model_id])
 
     async def read_rows(self, api: ServerApi) -> list[JsonObject]:
-        """Return the rows of models; those that a router is downloading are none yet."""
+        """Leave out models that a router is downloading."""
         rows = await super().read_rows(api)
         return [
             row for row in rows if dict_or_empty(row.get("status")).get("value") != _DOWNLOADING
         ]
 
     def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
-        """Return the model of a row of the list, with the facts that llama.cpp adds to the row.
+        """Read state and command line, too; only a router writes them.
 
-        Only a router writes state and command line of the model into the row. Each model of a
-        router runs in a process with slots of its own. A server with one model lists the model as
-        soon as it is loaded.
+        Its models have slots of their own.
         """
         meta = dict_or_empty(row.get("meta"))
         status = dict_or_empty(row.get("status"))
@@ -143,11 +133,9 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         )
 
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> JsonObject:
-        """Return the usual fields, and those that ask for the progress and the timings (R-14).
+        """Ask for progress, too: then the server also stops at once when it is cancelled (R-14).
 
-        If a request asks for the progress, the server also stops at once when it is cancelled.
-        `reasoning_control` lets `end_thought` end a thought. It is left out if the effort rules out
-        thinking; older versions ignore it.
+        `reasoning_control` is for `end_thought`; older versions ignore it.
         """
         fields = super().request_fields(sampling, model)
         fields |= {"return_progress": True, "timings_per_token": True}
@@ -156,19 +144,12 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         return fields
 
     async def end_thought(self, api: ServerApi, model_id: str, answer_id: str) -> bool:
-        """Order the end of the thought; return whether the server agreed.
-
-        A router needs the name of the model that is answering: it would load any other one.
-        """
+        """Name the model, as a router would load any other one."""
         order = {"model": model_id, "id": answer_id, "action": "reasoning_end"}
         return (await api.post(_CONTROL, order)).object.get("success") is True
 
     async def template_text(self, api: ServerApi, body: JsonObject) -> TemplateText:
-        """Return the text of `/apply-template`, with the number of its tokens by `/tokenize`.
-
-        Raises `ServerRejected`, also for an older version, which cannot apply its template. No
-        model is loaded for this.
-        """
+        """Load no model for this; raise `ServerRejected`, also for an older version."""
         reply = await api.post(f"/apply-template{_NO_LOAD}", body)
         if reply.is_unknown_path:
             return await super().template_text(api, body)
@@ -176,8 +157,8 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         tokenize_body = {
             "model": body["model"],
             "content": text,
-            "with_pieces": True,  # so that each token is an object
-            "add_special": True,  # with the token that begins a prompt, as in a chat request
+            "with_pieces": True,
+            "add_special": True,  # the token that begins a prompt
         }
         reply = api.require_good(await api.post(f"/tokenize{_NO_LOAD}", tokenize_body))
         return TemplateText(text=text, tokens=len(dicts_in(reply.object.get("tokens"))))
@@ -194,20 +175,19 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         context: int | None,  # noqa: ARG002 - it takes none
         on_progress: OnProgress,
     ) -> None:
-        """Load a model, or wake it if it is asleep, and return when that is done.
+        """Load a model, or wake it; cancelling stops that.
 
-        A router answers the request to load at once, so the state of the model is polled until it
-        is loaded. Cancelling stops the loading.
+        A router answers at once, so the state is polled.
         """
         if model.state is LoadState.ASLEEP:
-            body = {"model": model.model_id, "content": "wake"}  # the text does not matter
+            body = {"model": model.model_id, "content": "wake"}
             self.require_done(api, await api.post(_WAKE, body), "load")
             return
 
         async with background_task(self.follow_loading(api, model.model_id, on_progress)):
             try:
                 reply = await api.post(_LOAD, {"model": model.model_id})
-                # A model that is "already" loading or loaded is no error: wait for it.
+                # one that is "already" loading or loaded is waited for
                 if "already" not in str(reply.object.get("error", "")):
                     self.require_done(api, reply, "load")
                 await self._wait_until_loaded(api, model)
@@ -216,12 +196,7 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
                 raise
 
     async def _wait_until_loaded(self, api: ServerApi, model: ModelInfo) -> None:
-        """Poll the state of a model until it is loaded or asleep.
-
-        A few polls may find the model unloaded, before its loading begins. If too many do, if the
-        status says that loading has failed, or if the model is not listed any more,
-        `ServerRejected` is raised.
-        """
+        """Raise `ServerRejected` if loading fails; a few polls may come before it begins."""
         unloaded_polls = 0
         while True:
             status = await self._status(api, model.model_id)
@@ -240,11 +215,7 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
             await asyncio.sleep(LOADING_POLL_S)
 
     async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
-        """Report the progress that the router's event stream tells, until the model is loaded.
-
-        Events of other models, and events without a progress, are ignored. Also returns if the
-        stream ends.
-        """
+        """Return at the end of the stream, too."""
         last_percent = -1
         async with aclosing(api.events("/models/sse")) as events:
             async for event in events:
@@ -257,16 +228,12 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
                 if fraction is None:
                     continue
                 percent = int(fraction * 100)
-                if percent != last_percent:  # smaller changes are not visible where it is shown
+                if percent != last_percent:  # smaller changes are not visible
                     last_percent = percent
                     on_progress(fraction)
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
-        """Unload a model, and wait up to 30 s until its process has ended.
-
-        The router answers before that, so the state of the model is polled. No error is raised if
-        the process is still there in the end.
-        """
+        """Wait up to 30 s until the process has ended: the router answers before that."""
         await super().unload(api, model)
         for _ in range(_MAX_UNLOAD_POLLS):
             status = await self._status(api, model.model_id)
@@ -281,10 +248,10 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         return all(model.has_own_slots for model in models) and self.name != BUILT_IN
 
     async def pull(self, api: ServerApi, name: str, on_pull: OnPull) -> None:
-        """Let a router download a repository of Hugging Face: `USER/MODEL` or `USER/MODEL:QUANT`.
+        """Download `USER/MODEL` or `USER/MODEL:QUANT` of Hugging Face.
 
-        The router answers when the download has begun, so the state of the model is polled. It also
-        agrees to names that do not exist, and adds the quantization to the name of what it has.
+        The router answers when the download has begun, so the state is polled. It also agrees to
+        names that do not exist, and adds the quantization to the name of what it has.
         """
         files: JsonObject = {}
 
@@ -320,20 +287,17 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         self.require_done(api, reply, "delete")
 
     async def _stop(self, api: ServerApi, name: str) -> None:
-        """End the loading or the download of a model within `_UNLOAD_AFTER_CANCEL_S`, if possible.
-
-        It is for work that was cancelled.
-        """
+        """End a load or a download that was cancelled, if possible."""
         with suppress(TimeoutError, LMChatError):
             async with asyncio.timeout(_UNLOAD_AFTER_CANCEL_S):
                 await api.post(UNLOAD, {"model": name})
 
     async def _rows_now(self, api: ServerApi) -> list[JsonObject]:
-        """Return the rows of a new list: an API returns the same reply for the same path."""
+        """Use another API, as one returns the same reply for the same path."""
         return await super().read_rows(replace(api, replies={}))
 
     async def _status(self, api: ServerApi, name: str) -> JsonObject:
-        """Return the `status` of a model in a new list of the router; empty if it is not listed."""
+        """Return {} if the model is not listed."""
         for row in await self._rows_now(api):
             if row.get("id") == name:
                 return dict_or_empty(row.get("status"))
@@ -341,10 +305,6 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
 
 
 def _with_props(model: ModelInfo, props: JsonObject) -> ModelInfo:
-    """Return a model, as the list described it, with the facts of `/props`.
-
-    The context window of the list is kept. The model takes images if the list or `/props` says so.
-    """
     template = dict_or_empty(props.get("chat_template_caps"))
     images = bool_or_none(dict_or_empty(props.get("modalities")).get("vision"))
     settings = dict_or_empty(props.get("default_generation_settings"))
@@ -363,11 +323,7 @@ def _with_props(model: ModelInfo, props: JsonObject) -> ModelInfo:
 
 
 def _loaded_fraction(progress: JsonObject) -> float | None:
-    """Return the part of all stages of loading that is done, 0 to 1.
-
-    Example: `{"stages": ["load", "warm up"], "current": "warm up", "value": 0.5}` is 0.75. None if
-    `progress` has no list of stages, or no number as its value.
-    """
+    """Return 0.75 for `{"stages": ["load", "warm up"], "current": "warm up", "value": 0.5}`."""
     stages = progress.get("stages")
     current_stage = progress.get("current")
     done_of_stage = number_or_none(progress.get("value"))
@@ -379,11 +335,7 @@ def _loaded_fraction(progress: JsonObject) -> float | None:
 
 
 def _command_line_number(status: JsonObject, option: str) -> int | None:
-    """Return the number behind an option such as `--ctx-size` in the command line of a model.
-
-    `status` holds the command line in `args`. None if the option is not set, is not a number, or is
-    0, which means the default of the model.
-    """
+    """Return None also for 0, which means the default of the model."""
     arguments = status.get("args")
     if not isinstance(arguments, list) or option not in arguments[:-1]:  # a value must follow
         return None

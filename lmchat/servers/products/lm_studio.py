@@ -43,11 +43,7 @@ class LmStudio(Product, frozen=True, kw_only=True):
     """
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models on its disk, loaded or not; a row without a name is left out.
-
-        Version 0.3 has an older list; without that, and after a failure of the list, only the names
-        are known.
-        """
+        """Read the older list of version 0.3; without that, and after a failure, only the names."""
         if not api.memory.has_old_api:
             try:
                 reply = await api.get(MODELS)
@@ -66,11 +62,7 @@ class LmStudio(Product, frozen=True, kw_only=True):
         return tuple(_model_of_old(api, row) for row in rows if str_or_empty(row.get("id")))
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
-        """Unload all instances of a model, each of which has a name of its own.
-
-        The names are read from the list of models. If the model has no instance there, the request
-        names the model, so the server says why it cannot be unloaded.
-        """
+        """Unload all instances, each by its name; without one, the server says why it cannot."""
         reply = await api.get(MODELS)
         self.require_done(api, reply, "unload")
         names: list[str] = []
@@ -87,7 +79,7 @@ class LmStudio(Product, frozen=True, kw_only=True):
         return True
 
     async def pull(self, api: ServerApi, name: str, on_pull: OnPull) -> None:
-        """Download a model, and look how far it is until the download ends; nothing stops it."""
+        """Wait for a download, which nothing stops."""
         reply = await api.post(_DOWNLOAD, {"model": name})
         self.require_done(api, reply, "download")
         job = reply.object
@@ -95,7 +87,7 @@ class LmStudio(Product, frozen=True, kw_only=True):
         while job.get("status") in ("downloading", "paused"):
             on_pull(pull_progress([job], done="downloaded_bytes", total="total_size_bytes"))
             await asyncio.sleep(PULL_POLL_S)
-            # an API returns the same reply for the same path
+            # an API keeps its replies
             job = api.require_good(await structs.replace(api, replies={}).get(path)).object
         if job.get("status") not in ("completed", "already_downloaded"):
             raise ServerRejected(
@@ -106,7 +98,7 @@ class LmStudio(Product, frozen=True, kw_only=True):
 
 
 def model_folders(environ: Mapping[str, str], home: Path) -> list[Path]:  # noqa: ARG001 - as others
-    """Return its folders of models; its settings may name another one."""
+    """Return also the folder that its settings name."""
     folders: list[Path] = []
     for base in lm_studio_folders(home):
         chosen = str_or_empty(_read_settings(base / "settings.json").get("downloadsFolder"))
@@ -117,10 +109,7 @@ def model_folders(environ: Mapping[str, str], home: Path) -> list[Path]:  # noqa
 
 
 def last_port() -> int | None:
-    """Return the port that LM Studio's server used last, from a file; None without one.
-
-    Each folder of LM Studio may have the file; one that notes an error is left out.
-    """
+    """Return the port in a file of it; one that notes an error is left out."""
     for folder in lm_studio_folders(home_folder()):
         fields = _read_settings(folder / ".internal" / "http-server-config.json")
         port = count_or_none(fields.get("port")) or 0
@@ -138,7 +127,7 @@ def is_open() -> bool:
 
 
 def _read_settings(file: Path) -> JsonObject:
-    """Return the values of a JSON file of LM Studio; empty if it is missing or not readable."""
+    """Return {} if the file is missing or not readable."""
     try:
         return dict_or_empty(decode(read_plain(file, max_bytes=_MAX_FILE_BYTES)))
     except (OSError, NotJsonError):
@@ -146,10 +135,7 @@ def _read_settings(file: Path) -> JsonObject:
 
 
 def _model_of(api: ServerApi, row: JsonObject) -> ModelInfo:
-    """Return the model that a row of `/api/v1/models` describes.
-
-    If several instances are in memory, the first gives the loaded context window.
-    """
+    """Take the window of the first of several instances in memory."""
     instances = dicts_in(row.get("loaded_instances"))
     abilities = row.get("capabilities")  # not in all versions
     known = dict_or_empty(abilities)
@@ -181,7 +167,6 @@ def _model_of(api: ServerApi, row: JsonObject) -> ModelInfo:
 
 
 def _model_of_old(api: ServerApi, row: JsonObject) -> ModelInfo:
-    """Return the model that a row of `/api/v0/models` describes."""
     kind = str_or_empty(row.get("type"))
     is_loaded = row.get("state") == "loaded"
     return ModelInfo(

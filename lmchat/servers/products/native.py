@@ -1,8 +1,7 @@
 """Facts of models that products add to the list which all of them have.
 
-Each function takes a listed model and its row, or all listed models, the JSON of the product's own
-list, and a function that makes a model of a row. A name that only that list has is not added, as it
-could not be sent. What a server does not say stays unknown.
+Each function takes a model and its row, or all models and the JSON of the product's own list. A
+name that only that list has is not added, as it could not be sent.
 """
 
 from __future__ import annotations
@@ -29,20 +28,16 @@ _MIN_BILLION = 0.95e9  # rounds to 1B
 
 
 def has_word(value: object, word: str) -> bool | None:
-    """Whether a list from a server has a word; None if the value is no list: it is not known."""
+    """Return None, not known, if `value` is no list."""
     return word in value if isinstance(value, list) else None
 
 
 def bool_or_none(value: object) -> bool | None:
-    """Return a value that is true or false; None for any other."""
     return value if isinstance(value, bool) else None
 
 
 def params_text(count: object) -> str:
-    """Return a number of parameters as people write it: 135M, 8B, 1.7B.
-
-    Empty if it is not a number, or is below a million.
-    """
+    """Return such as 135M, 8B, 1.7B; "" below a million."""
     params = number_or_none(count) or 0.0
     if params < _MILLION:
         return ""
@@ -52,7 +47,7 @@ def params_text(count: object) -> str:
 
 
 def pull_progress(parts: Iterable[object], *, done: str, total: str) -> PullProgress:
-    """Return the progress of a download of parts; `done` and `total` are fields of each."""
+    """Sum up the parts, of which `done` and `total` are fields."""
     rows = [dict_or_empty(part) for part in parts]
     done_bytes, total_bytes = (
         sum(count_or_none(row.get(field)) or 0 for row in rows) for field in (done, total)
@@ -83,7 +78,6 @@ def mistral_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
 
 
 def openrouter_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
-    """OpenRouter lists what goes in, what comes out, and the parameters that have an effect."""
     architecture = dict_or_empty(row.get("architecture"))
     outputs = architecture.get("output_modalities")
     parameters = row.get("supported_parameters")
@@ -127,7 +121,7 @@ def docker_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
 
 
 def lemonade_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
-    """Labels say what a model is for, and what it can; older versions have fewer of them."""
+    """Older versions have fewer labels."""
     labels = row.get("labels")
     known = labels if isinstance(labels, list) else []
     kinds = (kind for label, kind in _LEMONADE_KINDS.items() if label in known)
@@ -160,7 +154,6 @@ def koboldcpp_row(model: ModelInfo, _: JsonObject) -> ModelInfo:
 
 
 def lmchat_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
-    """`lmchat serve` passes on what it knows of the servers behind it."""
     abilities = row.get("capabilities")
     kind = str_or_empty(row.get("type"))
     state = _STATES.get(str_or_empty(row.get("state")), model.state)
@@ -180,7 +173,7 @@ def lmchat_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
 
 
 def jan_available(models: Models, value: object, model_of: ModelOfRow) -> Models:
-    """Also return the models that do not run: Jan loads them on request, so these are names."""
+    """Jan also loads models that do not run on request."""
     known = {"", *(model.model_id for model in models)}
     others = [
         model if model.is_remote else replace(model, state=LoadState.NOT_LOADED)
@@ -191,7 +184,7 @@ def jan_available(models: Models, value: object, model_of: ModelOfRow) -> Models
 
 
 def litellm_info(models: Models, value: object, _: ModelOfRow) -> Models:
-    """`/model/info` may have several rows of one name, or none if the key may not ask."""
+    """It may have several rows of one name, or none if the key may not ask."""
     infos: dict[str, JsonObject] = {}
     for row in dicts_in(dict_or_empty(value).get("data")):
         name = str_or_empty(row.get("model_name"))
@@ -213,7 +206,6 @@ def _with_litellm(model: ModelInfo, info: JsonObject) -> ModelInfo:
 
 
 def _with_states(models: Models, loaded: Container[object]) -> Models:
-    """Return the models, which are in memory if the set has their names."""
     states = {True: LoadState.LOADED, False: LoadState.NOT_LOADED}
     return tuple(
         model if model.is_remote else replace(model, state=states[model.model_id in loaded])
@@ -222,13 +214,11 @@ def _with_states(models: Models, loaded: Container[object]) -> Models:
 
 
 def localai_loaded(models: Models, value: object, _: ModelOfRow) -> Models:
-    """`/system` names the models in memory."""
     rows = dicts_in(dict_or_empty(value).get("loaded_models"))
     return _with_states(models, [row.get("id") for row in rows])
 
 
 def lemonade_loaded(models: Models, value: object, _: ModelOfRow) -> Models:
-    """`/v1/health` names the models in memory."""
     rows = dicts_in(dict_or_empty(value).get("all_models_loaded"))
     return _with_states(models, [row.get("model_name") for row in rows])
 

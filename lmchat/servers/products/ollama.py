@@ -35,15 +35,13 @@ WINDOW_STEP = (
 )
 _CLOUD = "ollama.com"
 _NUM_CTX = re.compile(r"^num_ctx[ \t]+(\d{1,9})[ \t\r]*$", re.MULTILINE)  # in `parameters`
-_DETAILS_S = 1.0  # longest wait for details; those still missing are asked for with the next list
+_DETAILS_S = 1.0
 
 
 def named_endpoint(environ: Mapping[str, str]) -> Endpoint | None:
-    """Return the address in `OLLAMA_HOST`: `HOST`, `HOST:PORT`, `:PORT` or a URL.
+    """Read `OLLAMA_HOST`: `HOST`, `HOST:PORT`, `:PORT` or a URL, perhaps of another machine.
 
-    A host without a port gets the usual port. It may be on another machine: Ollama's own clients
-    read the variable, too. Return None for a wrong value, and for the usual address, which a search
-    probes anyway.
+    None for a wrong value, and for the usual address, which a search probes anyway.
     """
     value = environ.get("OLLAMA_HOST", "").strip().rstrip("/")
     if not value:
@@ -59,7 +57,7 @@ def named_endpoint(environ: Mapping[str, str]) -> Endpoint | None:
 
 
 def model_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the folders that may hold its models; they have no GGUF files by that name."""
+    """Return folders that show which disk it uses; their files are not named as GGUF files."""
     service = Path("/usr/share/ollama")  # home of the service of its installer for Linux
     folders = [folder / ".ollama" / "models" for folder in (service, home)]
     chosen = Path(environ.get("OLLAMA_MODELS", ""))
@@ -70,12 +68,7 @@ class Ollama(Product, frozen=True, kw_only=True):
     """Ollama; it loads a model with the first request for it."""
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the listed models with what `/api/tags` says of them.
-
-        `/api/ps` tells which models are in memory, and `/api/show` the details of one model.
-        Details are asked for once: `_read_details` keeps them in `api.memory`, where
-        `_model_from_tag` finds them.
-        """
+        """List by `/api/tags`, with states by `/api/ps`, and details by `/api/show`, once."""
         names = [str_or_empty(row["id"]) for row in await self.read_rows(api)]
         tags = await api.get_extra("/api/tags")
         if tags is None:
@@ -88,7 +81,7 @@ class Ollama(Product, frozen=True, kw_only=True):
             str_or_empty(row.get("name")): count_or_none(row.get("context_length"))
             for row in running_rows
         }
-        # Not of remote models: Ollama would ask another machine for some of these.
+        # not of remote ones: Ollama would ask another machine
         await _read_details(api, [row for row in listed if not _is_remote(row)])
         models: list[ModelInfo] = []
         for row in listed:
@@ -106,19 +99,16 @@ class Ollama(Product, frozen=True, kw_only=True):
         return tuple(models)
 
     def _model_from_tag(self, api: ServerApi, row: JsonObject) -> ModelInfo:
-        """Return the model of a row of `/api/tags`, with what `/api/show` said of it, if anything.
-
-        If nothing tells its abilities, a model of the family BERT counts as one for embeddings.
-        """
+        """Take a model of the family BERT as one for embeddings if nothing tells its abilities."""
         details = dict_or_empty(row.get("details"))
         shown = api.memory.model_facts.get(_digest(row), {})
         info = dict_or_empty(shown.get("model_info"))
         family = str_or_empty(info.get("general.architecture") or details.get("family"))
-        # older versions name none: an empty list says nothing, too
+        # an empty list of older versions says nothing
         abilities = shown.get("capabilities") or row.get("capabilities") or None
         # an older Ollama names the other host only among the details
         is_remote = _is_remote(row) or _is_remote(shown)
-        # In a GGUF file, the names of such facts begin with the architecture.
+        # such names begin with the architecture
         context_max = count_or_none(info.get(f"{family}.context_length"))
         if is_remote:
             context_max = context_max or count_or_none(details.get("context_length"))
@@ -162,17 +152,12 @@ class Ollama(Product, frozen=True, kw_only=True):
         context: int | None,  # noqa: ARG002 - it would be lost: see the docstring
         on_progress: OnProgress,  # noqa: ARG002 - it reports none
     ) -> None:
-        """Load a model by a request without a prompt.
-
-        No context window is set. Chat requests name none, so Ollama would load the model again with
-        its default window at the next request.
-        """
+        """Set no window: the next chat request names none, so Ollama would load it again."""
         body: JsonObject = {"model": model.model_id, "stream": False}
         api.require_good(await api.post("/api/generate", body))
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
-        """Unload a model by a request without a prompt."""
-        # `keep_alive`: seconds for which the model stays in memory after this request
+        # `keep_alive`: seconds in memory after this request
         body = {"model": model.model_id, "keep_alive": 0, "stream": False}
         api.require_good(await api.post("/api/generate", body))
 
@@ -180,10 +165,7 @@ class Ollama(Product, frozen=True, kw_only=True):
         return True
 
     async def pull(self, api: ServerApi, name: str, on_pull: OnPull) -> None:
-        """Download the layers of a model; Ollama stops when the connection is closed.
-
-        It keeps what it has, and continues from there. It reports each layer by its digest.
-        """
+        """Close the connection to stop it; Ollama then continues from there the next time."""
         layers: dict[str, JsonObject] = {}
         async with aclosing(api.events("/api/pull", {"model": name})) as events:
             async for event in events:
@@ -204,12 +186,7 @@ class Ollama(Product, frozen=True, kw_only=True):
 
 
 async def _read_details(api: ServerApi, listed: list[JsonObject]) -> None:
-    """Ask for the details of models within `_DETAILS_S`, and keep them in `api.memory`.
-
-    `listed` are rows of `/api/tags`. Details are kept by `_digest`, which changes if a name gets
-    another model. Only models whose details are not known are asked for. A model that the server
-    refuses to show is not asked for again.
-    """
+    """Ask about rows of `/api/tags`; what takes over `_DETAILS_S` waits for the next list."""
     unknown = [row for row in listed if _digest(row) not in api.memory.model_facts]
     with suppress(TimeoutError, ServerUnavailable):  # a list without details is worth having
         async with asyncio.timeout(_DETAILS_S):
@@ -217,7 +194,7 @@ async def _read_details(api: ServerApi, listed: list[JsonObject]) -> None:
 
 
 async def _read_details_of(api: ServerApi, row: JsonObject) -> None:
-    """Ask for the details of one model; a refusal is kept as a model without details."""
+    """Keep a refusal as a model without details."""
     reply = await api.post("/api/show", {"model": row["name"]})
     shown = reply.object if reply.is_good else {}
     api.memory.model_facts[_digest(row)] = {
@@ -227,14 +204,14 @@ async def _read_details_of(api: ServerApi, row: JsonObject) -> None:
 
 
 def _is_remote(row: JsonObject) -> bool:
-    """Whether a row of `/api/tags`, or the details of a model, are of one that runs elsewhere."""
+    """Read a row of `/api/tags`, or details."""
     name = str_or_empty(row.get("name"))
     has_remote_fields = bool(row.get("remote_host") or row.get("remote_model"))
     return has_remote_fields or is_cloud_name(name)
 
 
 def _host_of(row: JsonObject) -> str:
-    """Return the host in `remote_host`, which is a URL; the whole text if it is none."""
+    """Return the whole text if `remote_host` is no URL."""
     address = str_or_empty(row.get("remote_host"))
     try:
         return urlsplit(address).hostname or address
@@ -243,5 +220,5 @@ def _host_of(row: JsonObject) -> str:
 
 
 def _digest(row: JsonObject) -> str:
-    """Return what identifies the content of a model: its digest, or its name if it has none."""
+    """Return the digest, else the name."""
     return str_or_empty(row.get("digest")) or str_or_empty(row.get("name"))

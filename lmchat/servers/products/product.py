@@ -1,9 +1,7 @@
 """A product: its words, how it is recognised, what it can do, and how it is spoken to over HTTP.
 
-`Product` is a plain OpenAI-compatible server; `table.py` has a row for each product. A few have an
-interface of their own beside it, in a module with a subclass that says what differs.
-
-A row of a list is an object of JSON in the list of models that a server sends.
+`Product` is a plain OpenAI-compatible server; `table.py` has a row for each. A few have a subclass
+in a module of their own. A row of a list is an object of JSON in a server's list of models.
 """
 
 from __future__ import annotations
@@ -39,11 +37,11 @@ from lmchat.sessions.message import SentThoughts
 
 LM_STUDIO = "LM Studio"
 NOTHING_FOUND = "No LMStudio server detected"  # wording that scripts know
-LIST = "/v1/models"  # the list of models that all products have
+LIST = "/v1/models"
 _CLOUD_NAME = re.compile(r":([^:/]*-)?cloud\s*$", re.IGNORECASE)  # such as "gpt-oss:120b-cloud"
-_SEEDS = 2**32 - 1  # seeds are 0 to one less: this number itself means "random" to llama.cpp
+_SEEDS = 2**32 - 1  # this number itself means "random" to llama.cpp
 _SENT_TO_ALL = ("temperature", "top_p", "max_tokens", "stop")
-"""Options whose fields `request_body` writes, as their names depend on the request_format."""
+"""`request_body` writes them, as their names depend on the request format."""
 _PROMPT_FIELDS = (
     "model",
     "messages",
@@ -52,7 +50,7 @@ _PROMPT_FIELDS = (
     "reasoning_effort",
     "chat_template_kwargs",
 )
-"""Fields of a request that its prompt depends on."""
+"""A prompt depends on them."""
 _DEFAULT_LOAD_STEP = "Use the server's own program"
 _DEFAULT_KEY_STEP = "Ask the administrator of the server for its API key"
 
@@ -62,10 +60,9 @@ ModelOfRow = Callable[[JsonObject], ModelInfo]
 
 
 def step_sentence(step: str) -> str:
-    """Return a next step as a sentence; "" if none exists.
+    """Return a step as a sentence, for a server that does not answer or cannot be used.
 
-    It is for the hint of a server that does not answer or cannot be used. A step that begins with a
-    small letter is a command: one of lmchat, or else one that starts the server (`ollama serve`).
+    One with a small first letter is a command: one of lmchat, or else one that starts the server.
     """
     if not step:
         return ""
@@ -74,20 +71,19 @@ def step_sentence(step: str) -> str:
 
 
 class Clue(Struct, frozen=True, kw_only=True):
-    """A sign of a product in a reply to a request for the list of models; all that is set fits."""
+    """Sign of a product in its reply to a request for the list of models; all that is set fits."""
 
-    header: str = ""  # pattern found in a header, as "name: value"
-    owners: frozenset[str] = frozenset()  # each row of the list has one of them as `owned_by`
-    created: int | None = None  # each row has this time
-    fields: frozenset[str] = frozenset()  # each row has exactly these fields
-    ids: str = ""  # pattern found in the `id` of each row
+    header: str = ""  # pattern in "name: value"
+    owners: frozenset[str] = frozenset()  # `owned_by` of each row is one of them
+    created: int | None = None  # of each row
+    fields: frozenset[str] = frozenset()  # of each row, exactly
+    ids: str = ""  # pattern in the `id` of each row
     is_null: bool = False  # the list is `null`
-    words: str = ""  # pattern found in the body of a refusal
+    words: str = ""  # pattern in the body of a refusal
     is_hint: bool = False
-    """Whether other products may send the same: then the product has to be proved."""
+    """Other products may send the same: the product has to be proved."""
 
     def fits(self, reply: Reply, rows: list[JsonObject]) -> bool:
-        """Whether a reply, whose list has these rows, has the sign."""
         if self.words and (reply.is_good or not re.search(self.words, reply.text)):
             return False
         if self.is_null and reply.object.get("data", "") is not None:
@@ -99,7 +95,7 @@ class Clue(Struct, frozen=True, kw_only=True):
         return bool(rows) and all(self._fits_row(row) for row in rows)
 
     def fits_headers(self, reply: Reply) -> bool:
-        """Whether any reply has the header that is set, if one is."""
+        """Return True for any reply if no header is set."""
         headers = (f"{name}: {value}" for name, value in reply.headers.items())
         return not self.header or any(re.search(self.header, header) for header in headers)
 
@@ -113,10 +109,7 @@ class Clue(Struct, frozen=True, kw_only=True):
 
 
 class Proof(Struct, frozen=True):
-    """A path whose reply only servers of one product send, by a pattern found in it.
-
-    It needs to be asked for only once, and only a part of the reply is read.
-    """
+    """Path at which only servers of one product send the pattern; asked for only once."""
 
     path: str
     pattern: str
@@ -131,7 +124,7 @@ def _no_endpoint(environ: Mapping[str, str]) -> Endpoint | None:  # noqa: ARG001
 
 
 class Product(Struct, frozen=True, kw_only=True):
-    """A product; the defaults are those of a plain OpenAI-compatible server. Holds no state.
+    """Product, by default a plain OpenAI-compatible server. Holds no state.
 
     A step is a next step for the user, without a full stop; one with a small first letter is a
     command. In comments on the fields, "it" is the product, or a server of it.
@@ -143,121 +136,114 @@ class Product(Struct, frozen=True, kw_only=True):
     ports: tuple[int, ...] = ()  # default ports, the likeliest first
     path: str = "/v1"  # path of its OpenAI-like API
     hosts: tuple[str, ...] = ()
-    """Hosts where it alone answers; no request is needed to recognise it."""
+    """It alone answers there; no request is needed to recognise it."""
     clues: tuple[Clue, ...] = ()
     proof: Proof | None = None
-    """Asked for after a hint, or where it is expected; None: there is none."""
+    """Asked for after a hint, or where it is expected."""
     is_offered: bool = False
-    """Whether a search shows it even if nothing answers and it is not installed."""
+    """A search shows it even if nothing answers and it is not installed."""
     named_endpoint: Callable[[Mapping[str, str]], Endpoint | None] = _no_endpoint
-    """Returns the address in an environment variable of the product, None without a usable one."""
+    """By an environment variable of the product, if that is usable."""
     last_port: Callable[[], int | None] = lambda: None
-    """Returns the port that it used last on this machine, by a file of it; may block."""
+    """Used last on this machine, by a file of it; may block."""
 
     # the program on this machine
     program: str = ""  # name on PATH; empty: it is not looked for
     folders: tuple[str, ...] = ()  # show that it is installed; below the home folder, or absolute
     start_arguments: str = ""
-    """Arguments of `program` that start the server; empty if the user has to choose more."""
+    """Start the server; empty if the user has to choose more."""
     install_folders: Callable[[Path], list[Path]] = lambda _: []
-    """Returns further `folders`, below that of the user; their `bin` may have the program."""
+    """Further `folders`, below that of the user; their `bin` may have the program."""
     model_folders: Callable[[Mapping[str, str], Path], list[Path]] = _no_folders
-    """Returns the folders of its GGUF files, by the environment and the user's folder."""
+    """Of its GGUF files, by the environment and the user's folder."""
     is_open: Callable[[], bool] = lambda: False
-    """Whether its program runs on this machine; asked if its server does not answer (R-3)."""
+    """Its program runs on this machine; asked if its server does not answer (R-3)."""
 
     # words
     where_to_get: str = ""  # next step if it is not installed
     start_step: str = "Start the server"
-    stop_words: str = ""  # how to stop a server that continues after lmchat
+    stop_words: str = ""  # for one that continues after lmchat
     key_step: str = _DEFAULT_KEY_STEP
     model_step: str = "Load a model"
-    empty_step: str = "Load a model"  # step if it lists no model
-    load_step: str = _DEFAULT_LOAD_STEP  # step if it cannot load on request
+    empty_step: str = "Load a model"  # if it lists no model
+    load_step: str = _DEFAULT_LOAD_STEP  # if it cannot load on request
     host_step: str = "Add the host name {host} to the server's trusted hosts, or use localhost"
-    silent_step: str = "Check which program uses port {port}"  # step if nothing answers in time
-    pull_step: str = ""  # step if it cannot download on request; empty: `load_step`
-    remove_step: str = _DEFAULT_LOAD_STEP  # step if it cannot delete a model on request
+    silent_step: str = "Check which program uses port {port}"  # if nothing answers in time
+    pull_step: str = ""  # if it cannot download; empty: `load_step`
+    remove_step: str = _DEFAULT_LOAD_STEP  # if it cannot delete
     continues_pull: str = ""
-    """Sentence for a stopped wait if it downloads on all the same; empty: it stops."""
-    larger_window: str = ""  # step to a larger context window, with {model} and {context}
-    larger_own_window: str = ""  # the same for a model whose own file sets it
+    """Sentence for a stopped wait if it downloads on all the same."""
+    larger_window: str = ""  # with {model} and {context}
+    larger_own_window: str = ""  # where the model's own file sets it
     refusal_hints: Mapping[str, str] = {}
-    """Sentences after other refusals, by the kind of the error; {model} is filled in."""
+    """By the kind of the error; {model} is filled in."""
 
     # abilities
-    can_remove: bool = False  # whether it deletes what it has downloaded on request
-    loads_on_demand: bool = False  # whether a chat request loads its model
-    state: LoadState = LoadState.UNKNOWN  # state of listed models, if the list does not tell one
-    slots: int = 1  # requests answered at once where no model says how many (R-25)
-    is_disturbed_by_list: bool = False  # whether asking for its list ends a running answer
-    can_prefill: bool = False  # whether it continues an answer that is the last message
-    can_prefill_thought: bool = False  # whether it also continues a thought
-    prefill_fields: Mapping[str, object] = {}  # fields of a request with which it continues one
+    can_remove: bool = False  # what it has downloaded
+    loads_on_demand: bool = False
+    state: LoadState = LoadState.UNKNOWN  # if the list does not tell one
+    slots: int = 1  # where no model says how many (R-25)
+    is_disturbed_by_list: bool = False  # asking for it ends a running answer
+    can_prefill: bool = False  # continue an answer that is the last message
+    can_prefill_thought: bool = False
+    prefill_fields: Mapping[str, object] = {}
     read_ahead_fields: Mapping[str, object] = {}
-    """Fields of a request with which it only reads the prompt into its cache (R-41)."""
+    """With them, it only reads the prompt into its cache (R-41)."""
     shows_template_text: bool = False  # see `template_text`
-    ignores_model_name: bool = False  # whether it answers with its one model to any name
-    cuts_prompts: bool = False  # whether it drops the beginning of a too long prompt
-    names_finish_reason: bool = False  # whether each complete answer says why it has ended
-    names_build: bool = False  # whether the `system_fingerprint` of an answer is its build
-    fails_without_key: bool = False  # whether its list without a key is an error of the server
+    ignores_model_name: bool = False  # it answers with its one model
+    cuts_prompts: bool = False  # it drops their beginning
+    names_finish_reason: bool = False  # in each complete answer
+    names_build: bool = False  # as `system_fingerprint`
+    fails_without_key: bool = False  # its list is then an error of the server
     is_gateway: bool = False
-    """Whether it passes requests on, also for models that it does not list, and errors back."""
+    """It passes requests on, also for models that it does not list, and errors back."""
 
     # the form of its requests
-    request_format: RequestFormat = RequestFormat()  # form of its requests until it refuses a field
+    request_format: RequestFormat = RequestFormat()  # until it refuses a field
     health_path: str = ""
-    """Path that tells at once whether it answers, and whether it loads a model; empty: none."""
-    facts_path: str = ""  # its own list, with facts of the models; empty: none
+    """It tells at once whether the server answers, and whether it loads a model."""
+    facts_path: str = ""  # its own list, with facts of the models
     add_facts: Callable[[Models, object, ModelOfRow], Models] = lambda models, _, __: models
-    """Returns the listed models with the facts in the JSON of `facts_path`."""
+    """Adds the facts in the JSON of `facts_path`."""
     row_facts: Callable[[ModelInfo, JsonObject], ModelInfo] = lambda model, _: model
-    """Adds to a model what its row of the list says, beyond what rows of all servers say."""
+    """Adds what its row of the list says, beyond what rows of all servers say."""
     load_path: str = ""
     unload_path: str = ""  # may hold {model}
-    load_field: str = "model"  # field of a request to load or unload a model: its name
-    count_path: str = ""  # path that counts the tokens of a request; empty: it cannot
+    load_field: str = "model"  # its name in a request to load or unload
+    count_path: str = ""  # counts the tokens of a request
     count_field: str = "count"
-    efforts: tuple[str, ...] = ()  # levels of the reasoning effort that it is known to take
-    effort_path: tuple[str, ...] = ("reasoning_effort",)  # field of the level, and fields in it
+    efforts: tuple[str, ...] = ()  # levels that it is known to take
+    effort_path: tuple[str, ...] = ("reasoning_effort",)  # field, and fields in it
     answer_limit: int | None = None
-    """Tokens of an answer that a request allows if the user has set no limit; None: it decides."""
-    thought_limit_field: str = ""  # field for the longest thought in tokens; empty: none
+    """Tokens, if the user has set no limit; None: it decides."""
+    thought_limit_field: str = ""  # longest thought in tokens
     has_thinking_switch: bool = False
-    """Whether a request can set a variable of chat templates that turns thinking off."""
+    """A request can set a variable of chat templates that turns thinking off."""
     thought_fields: tuple[str, ...] = ()
-    """Fields of a message by which a later request gives the model its thought back."""
+    """Of a message, by which a later request gives the model its thought back."""
     sampling_fields: Mapping[str, str] = {}
-    """Fields of a request for the options that it takes, by their names (`sampling_options.py`).
+    """By the names of options (`sampling_options.py`).
 
-    `temperature`, `top_p`, `max_tokens` and `stop` are sent to all servers, and the reasoning
-    effort has rules of its own.
+    `_SENT_TO_ALL` are sent to all servers, and the reasoning effort has rules of its own.
     """
     ignored_fields: Mapping[str, str] = {}
-    """Further fields that it ignores without a word, with the step that has their effect."""
-    takes_further_options: bool = False  # whether it takes llama.cpp's further options
-    context_field: str = ""  # field of a request to load a model: the context window in tokens
+    """Ignored without a word, with the step that has their effect."""
+    takes_further_options: bool = False  # those of llama.cpp
+    context_field: str = ""  # of a request to load a model: the window in tokens
 
     @property
     def subject(self) -> str:
-        """Name of a server of this product at the beginning of a sentence."""
+        """Name at the beginning of a sentence."""
         return "The server" if self.name == OPENAI_COMPATIBLE else self.name
 
     def refusal_context(
         self, *, key: str = "", model: str = "", host: str = "", path: str = "/v1"
     ) -> RefusalContext:
-        """Return the facts that the error for a refusal by this product needs.
-
-        They are names and next steps of the product, and the API key and the model of the request,
-        and the host and the path of the address.
-        """
         hints = {"host_blocked": f"{self.host_step}."}
         if not (self.loads_on_demand or self.hosts or self.load_step == _DEFAULT_LOAD_STEP):
             hints["model_not_loaded"] = f"{self.load_step}."
         hints |= self.refusal_hints
-        # The default step does not say where to find a key. In its place, the error has the hint of
-        # the rule (`refusals.REFUSALS`), which says whether a key was sent.
+        # the default step would replace the hint of the rule, which says whether a key was sent
         if self.key_step != _DEFAULT_KEY_STEP:
             hints["auth"] = f"{self.key_step}."
         return RefusalContext(
@@ -271,10 +257,10 @@ class Product(Struct, frozen=True, kw_only=True):
         )
 
     def takes_option(self, name: str) -> bool:
-        """Return whether its servers take a sampling option, as far as lmchat knows.
+        """Return whether its servers take an option, as far as lmchat knows.
 
-        The user decides about an option whose name begins with `EXTRA`: it is sent to any product.
-        The reasoning effort depends on the model, too; here it counts as taken.
+        The user decides about an option that begins with `EXTRA`. The effort depends on the model,
+        too; here it counts as taken.
         """
         if name.startswith(EXTRA):
             return name.removeprefix(EXTRA) not in self.ignored_fields
@@ -283,10 +269,9 @@ class Product(Struct, frozen=True, kw_only=True):
         return name in FURTHER_OPTIONS and self.takes_further_options
 
     def refuse_ignored(self, options: Iterable[str]) -> None:
-        """Raise `WrongUse` for the first option that the product would ignore.
+        """Raise `WrongUse` for the first option that it would ignore.
 
-        It is for options of the command line, and for one that is being set in a chat. The hint
-        lists those that the product takes.
+        It is for options of the command line, and for one that is being set in a chat.
         """
         for option in options:
             if step := self.ignored_fields.get(option.removeprefix(EXTRA)):
@@ -299,10 +284,10 @@ class Product(Struct, frozen=True, kw_only=True):
                 )
 
     def drawn_seed(self, options: Mapping[str, object]) -> int | None:
-        """Return a random seed for a request with these options, so that it can be repeated.
+        """Return a seed, so that the request can be repeated.
 
-        Return None if the user has set a seed, or if the product takes none. Return None also for a
-        gateway, because a model behind it may take none.
+        None if the user has set one, if the product takes none, and for a gateway, as a model
+        behind it may take none.
         """
         is_set = "seed" in options or f"{EXTRA}seed" in options
         if is_set or self.is_gateway or not self.takes_option("seed"):
@@ -310,35 +295,23 @@ class Product(Struct, frozen=True, kw_only=True):
         return int.from_bytes(os.urandom(8)) % _SEEDS
 
     def sent_thoughts(self, model: ModelInfo | None) -> SentThoughts:
-        """Return which thoughts of earlier answers a request gives back to a model (R-45).
-
-        `NONE` if the product has no field for them, `ALL` if the model keeps the thoughts of all
-        its answers, else `SINCE_PROMPT`. `model` is None if it is not known.
-        """
+        """Return which thoughts of earlier answers a request gives back (R-45)."""
         if not self.thought_fields:
             return SentThoughts.NONE
         keeps_all = model is not None and model.keeps_thoughts
         return SentThoughts.ALL if keeps_all else SentThoughts.SINCE_PROMPT
 
     def window_step(self, model_id: str, model: ModelInfo | None, context: object) -> str:
-        """Return how the user gets a window of `context` tokens; empty if that is not known.
-
-        `model` is None if it is not listed.
-        """
+        """Return how the user gets a window of `context` tokens; "" if that is not known."""
         has_own_window = model is not None and model.has_own_window
         step = (has_own_window and self.larger_own_window) or self.larger_window
         return step.format(model=model_id, context=context)
 
     def endpoint_at(self, port: int) -> Endpoint:
-        """Return the address of its server at a port of this machine."""
         return replace(loopback(port), path=self.path)
 
     async def models(self, api: ServerApi) -> Models:
-        """Return the models that the server lists.
-
-        Raises `ServerRejected` if it refuses or sends no list, `ServerUnavailable` if nothing
-        answers.
-        """
+        """Raises `ServerRejected` if it refuses or sends no list, and `ServerUnavailable`."""
 
         def model_of(row: JsonObject) -> ModelInfo:
             return self.model_from_row(api, row)
@@ -348,11 +321,6 @@ class Product(Struct, frozen=True, kw_only=True):
         return models if facts is None else self.add_facts(models, facts.value, model_of)
 
     def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
-        """Return the model of a row of the OpenAI-like list.
-
-        Where rows do not have its state, it is the one that all models of the product have, unless
-        the row is that of a remote model.
-        """
         model = ModelInfo(
             model_id=str_or_empty(row.get("id")),
             endpoint=api.endpoint,
@@ -365,14 +333,13 @@ class Product(Struct, frozen=True, kw_only=True):
         return self.row_facts(model, row)
 
     def unlisted_model(self, endpoint: Endpoint, name: str) -> ModelInfo:
-        """Return a model that the server does not list, with what its name tells of it."""
+        """Return a model with what its name tells of it."""
         return ModelInfo(model_id=name, endpoint=endpoint, product=self.name)
 
     async def read_rows(self, api: ServerApi) -> list[JsonObject]:
-        """Ask for the OpenAI-like list of models; return the rows that have a name.
+        """Return rows that have a name.
 
-        Raises `ServerRejected` if the server refuses, or answers with anything but a list, and
-        `ServerUnavailable` if nothing answers.
+        Raises `ServerRejected`, also if it is no list, and `ServerUnavailable`.
         """
         try:
             rows = rows_of(api.require_good(await api.get(LIST)))
@@ -386,11 +353,7 @@ class Product(Struct, frozen=True, kw_only=True):
         return rows
 
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> JsonObject:
-        """Return the fields of a chat request whose names depend on the product.
-
-        The fields of `_SENT_TO_ALL` are left out, because `body_of` writes them. `model` is None if
-        the server has not listed it.
-        """
+        """Return the fields whose names depend on the product, without those of `_SENT_TO_ALL`."""
         fields: JsonObject = {}
         for name, value in self.taken_options(sampling, model).items():
             if name not in _SENT_TO_ALL:
@@ -398,27 +361,24 @@ class Product(Struct, frozen=True, kw_only=True):
         return fields
 
     def fields_of_option(self, name: str, value: object) -> JsonObject:
-        """Return the fields of a request for a sampling option that the product takes.
+        """Return fields, the first of which is the option itself.
 
-        The first field is the option itself: if a server refuses it, the option counts as not sent
-        (`PreparedRequest.sent_options`). An option is sent under the name that the product has for
-        it, or else under its own. If the name begins with `EXTRA`, this beginning is removed.
+        If a server refuses that, the option counts as not sent (`PreparedRequest.sent_options`).
         """
         if name == "reasoning_effort":
             return self.effort_fields(str(value))
         if name.startswith(EXTRA):
             return {name.removeprefix(EXTRA): value}
         if name == "logprobs":
-            # the option is the number of alternatives; requests have it beside a switch
+            # the number of alternatives, beside a switch
             return {"logprobs": True, "top_logprobs": value}
         return {self.sampling_fields.get(name, name): value}
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
-        """Whether a request to a model may name this effort; the server may still refuse it.
+        """Return whether a request may name this effort; the server may still refuse it.
 
         An effort is a level such as `low`, or a limit for the thought: a number of tokens as text.
         The levels are those that the server names for the model, else those of the product.
-        `model` is None if the server has not listed it.
         """
         if effort.isdecimal():
             return bool(self.thought_limit_field)
@@ -427,24 +387,21 @@ class Product(Struct, frozen=True, kw_only=True):
         return effort in levels or (effort == "none" and "off" in levels)
 
     def effort_fields(self, effort: str) -> JsonObject:
-        """Return the fields of a request for an effort that `takes_effort` allows."""
         if effort.isdecimal():
             return {self.thought_limit_field: int(effort)}
         value: object = effort
         for name in reversed(self.effort_path):
             value = {name: value}
         fields = dict_or_empty(value)
-        # many chat templates that know no efforts have this variable, which stops the thought
+        # many templates that know no efforts have this variable
         if effort == "none" and self.has_thinking_switch:
             fields["chat_template_kwargs"] = {"enable_thinking": False}
         return fields
 
     def taken_options(self, sampling: Sampling, model: ModelInfo | None) -> dict[str, object]:
-        """Return those of the set sampling options that a request to a model may have, by name.
+        """Return the options that a request may have; a server may still refuse some.
 
-        They are those that the product takes; a server may still refuse some of them. An effort is
-        a level or a limit of the thought in tokens; a limit of 0 is sent as the level `none`
-        (R-46). Whether the product takes an effort, `takes_effort` decides.
+        An effort of 0 tokens is sent as the level `none` (R-46).
         """
         taken: dict[str, object] = {}
         for name, value in sampling.options.items():
@@ -462,18 +419,11 @@ class Product(Struct, frozen=True, kw_only=True):
         model_id: str,  # noqa: ARG002 - for those that override it
         answer_id: str,  # noqa: ARG002 - for those that override it
     ) -> bool:
-        """Order the end of the thought in a running answer; return whether the server agreed.
-
-        Here, return False: few products can.
-        """
+        """Return whether the server agreed; few products can."""
         return False
 
     async def count_tokens(self, api: ServerApi, body: JsonObject) -> int | None:
-        """Return how many tokens the prompt of a chat request has with the model's template.
-
-        Return None if this version of the server cannot count, or its reply has no number. The
-        method is called only for a product with a `count_path`.
-        """
+        """Return None if this version cannot count. Call it only with a `count_path`."""
         fields = {name: body[name] for name in _PROMPT_FIELDS if name in body}
         reply = await api.post(self.count_path, fields)
         if reply.is_unknown_path:
@@ -481,11 +431,7 @@ class Product(Struct, frozen=True, kw_only=True):
         return count_or_none(api.require_good(reply).object.get(self.count_field))
 
     async def template_text(self, api: ServerApi, body: JsonObject) -> TemplateText:  # noqa: ARG002 - for those that override it
-        """Let a server apply its chat template to the body of a request, and count the tokens.
-
-        It shows users the text that the model gets. Raises `ServerRejected` if the server cannot do
-        it; here always: few products can.
-        """
+        """Raise `ServerRejected`: few products show it."""
         raise ServerRejected(
             f"{self.subject} does not show the text behind its chat template.",
             kind="unsupported",
@@ -493,7 +439,6 @@ class Product(Struct, frozen=True, kw_only=True):
         )
 
     def can_load_or_unload(self, model: ModelInfo) -> bool:
-        """Whether it loads a model on request; of a loaded one, whether it unloads it."""
         path = self.unload_path if model.state is LoadState.LOADED else self.load_path
         return bool(path)
 
@@ -504,11 +449,10 @@ class Product(Struct, frozen=True, kw_only=True):
         context: int | None,
         on_progress: OnProgress,  # noqa: ARG002 - for those that override it
     ) -> None:
-        """Load a model and return when it is loaded; raise `ServerRejected` if that is refused.
+        """Return when a model is loaded; raise `ServerRejected`.
 
-        `context` is the window in tokens, only for a product with a `context_field`; None: the
-        server decides. A model in memory is unloaded first if a window is given: some products
-        would load it a second time, beside the first. `on_progress` is not called here.
+        `context` is the window in tokens, only with a `context_field`. With it, a model in memory
+        is unloaded first: some products would load it a second time, beside the first.
         """
         if not self.load_path:
             raise self._cannot_error("load")
@@ -520,13 +464,10 @@ class Product(Struct, frozen=True, kw_only=True):
         self.require_done(api, await api.post(self.load_path, body), "load")
 
     async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
-        """Report the progress while a server loads a model, no matter which request makes it load.
-
-        Here, return at once: only some products tell the progress.
-        """
+        """Report the progress, whichever request makes the server load; here, none."""
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
-        """Unload a model; raise `ServerRejected` if the product cannot, or the server refuses."""
+        """Raises `ServerRejected`."""
         if not self.unload_path:
             raise self._cannot_error("unload")
         path = self.unload_path.format(model=quote(model.model_id))
@@ -534,7 +475,7 @@ class Product(Struct, frozen=True, kw_only=True):
         self.require_done(api, reply, "unload")
 
     def can_pull(self, models: Models) -> bool:  # noqa: ARG002 - for those that override it
-        """Whether a server that lists these models downloads others on request."""
+        """Return whether a server with these models downloads others on request."""
         return False
 
     async def pull(
@@ -543,31 +484,24 @@ class Product(Struct, frozen=True, kw_only=True):
         name: str,  # noqa: ARG002 - as above
         on_pull: OnPull,  # noqa: ARG002 - for those that override it
     ) -> None:
-        """Let the server download a model, and return when it has it.
+        """Return when the server has a model; raise `ServerRejected`.
 
-        Cancelling stops the download, unless the product `continues_pull`. Raises
-        `ServerRejected` if the server cannot download on request, or fails.
+        Cancelling stops the download, unless the product `continues_pull`.
         """
         raise self._cannot_error("download")
 
     async def remove(self, api: ServerApi, model: ModelInfo) -> None:  # noqa: ARG002 - as above
-        """Let the server delete a model from its disk; raise `ServerRejected` if it cannot."""
+        """Have a model deleted from the server's disk; raise `ServerRejected`."""
         raise self._cannot_error("delete")
 
     def add_start_hint(self, error: ServerUnavailable) -> None:
-        """Replace the hint of a refused connection by how to start a server of this product.
-
-        The hint of any other error stays as it is.
-        """
-        # "offline": the connection was refused; after a "timeout", the address may be wrong
+        """Replace the hint of a refused connection; others stay."""
+        # after a "timeout", the address may be wrong
         if isinstance(error, NothingAnswers) and error.kind == "offline":
             error.hint = step_sentence(self.start_step)
 
     def require_done(self, api: ServerApi, reply: Reply, verb: str) -> None:
-        """Raise `ServerRejected` unless the server has done what `verb` says, such as "load".
-
-        If the server does not have the path, the error says that it cannot do this on request.
-        """
+        """Raise `ServerRejected` unless the server has done what `verb` says, such as "load"."""
         if reply.is_bare_ok:
             return
         try:
@@ -578,7 +512,6 @@ class Product(Struct, frozen=True, kw_only=True):
             raise self._cannot_error(verb) from error
 
     def _cannot_error(self, verb: str) -> ServerRejected:
-        """Return the error for a server that has no request for this; its hint is another way."""
         steps = {"download": self.pull_step, "delete": self.remove_step}
         return ServerRejected(
             f"{self.subject} cannot {verb} models on request.",
@@ -588,7 +521,7 @@ class Product(Struct, frozen=True, kw_only=True):
 
 
 def rows_of(reply: Reply) -> list[JsonObject] | None:
-    """Return the rows of a list of models that have a name; None if the reply is no such list."""
+    """Return the rows that have a name; None if the reply is no list."""
     data = reply.object.get("data", 0)
     if data is None:  # Ollama without any model
         return []
@@ -598,15 +531,14 @@ def rows_of(reply: Reply) -> list[JsonObject] | None:
 
 
 def is_cloud_name(name: str) -> bool:
-    """Whether Ollama passes requests for this name on to its cloud, even for a file on the disk."""
+    """Return whether Ollama passes this name on to its cloud, even for a file on the disk."""
     return _CLOUD_NAME.search(name) is not None
 
 
 def _is_remote(row: JsonObject) -> bool:
-    """Whether a row is that of a model which does not run where its server runs.
+    """Check the signs of all servers, as a proxy may hide which product answers.
 
-    Rows are checked for the signs of all servers: a proxy may hide which product answers. They are
-    those of Jan, llama-swap, Lemonade, `lmchat serve`, and the names of Ollama's cloud.
+    They are those of Jan, llama-swap, Lemonade, `lmchat serve`, and the names of Ollama's cloud.
     """
     peer = dict_or_empty(dict_or_empty(row.get("meta")).get("llamaswap")).get("peerID")
     return (

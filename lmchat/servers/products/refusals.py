@@ -1,7 +1,6 @@
 """Refusals of servers as errors: from status and body to kind, sentence and next step (R-24).
 
-`refusal` and `refusal_in_stream` read the body and find the first rule that fits. They fill its
-words with facts of the refusal and of the request (`RefusalContext`).
+`refusal` and `refusal_in_stream` take the first rule that fits.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ _OLLAMA = "Ollama"
 
 
 class Refusal(Struct, frozen=True):
-    """Row of the table of refusals; the first that fits a reply gives its kind and words."""
+    """Row of the table of refusals; the first that fits gives kind and words."""
 
     kind: str
     statuses: tuple[int, ...] = ()  # empty: all; 0: an error inside a stream without a status
-    pattern: str = ""  # searched in status and words of the server in lower case
-    message: str = "{said}"  # the server's words; `_error_by_rule` has all such names
+    pattern: str = ""  # searched in status and words in lower case
+    message: str = "{said}"  # `_error_by_rule` has all such names
     hint: str = ""
-    """The next step; one that the product has for this kind replaces it."""
-    product: str = ""  # the only product in which it has this meaning; empty: any
-    needs: str = ""  # what the request must have had: "tools" or "images"; empty: anything
-    has_own_step: bool = False  # whether `hint` stays, whatever the product has for the kind
+    """One that the product has for this kind replaces it."""
+    product: str = ""  # the only one in which it has this meaning
+    needs: str = ""  # of the request: "tools" or "images"
+    has_own_step: bool = False  # `hint` stays, whatever the product has
 
 
 # Words of engines, since their errors pass through gateways. The texts that they stand for are in
@@ -337,12 +336,12 @@ REFUSALS: tuple[Refusal, ...] = (
 )
 
 _SECONDS = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)(ms|s?)\s*", re.ASCII)
-"""Matches "3", "0.5" and "12s", as Gemini writes it."""
+""""3", "0.5" and "12s", as Gemini writes it."""
 _MINUTES_FROM_S = 120  # longer waits are told in minutes
 _COMMAS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")  # of "131,072"
 _NUMBER = r"(\d{1,15})\b"
 _NEAR = rf"(?:(?!exceed| by )\D){{0,25}}{_NUMBER}"
-# Numbers of tokens in the words of a refusal, the surest pattern first.
+# the surest pattern first
 _PROMPT_TOKENS = (
     rf"{_NUMBER} (?:tokens )?(?:in the messages|in your prompt|from the input|input tokens)",
     rf"{_NUMBER} (?:`inputs`|of text input)",
@@ -371,37 +370,36 @@ _MOST_ANSWER_TOKENS = (
     rf"max_tokens.{{0,40}}(?:less than or equal to|valid range .{{0,30}}\[1,) `?{_NUMBER}",
 )
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"})
-"""Kinds of refusals after which the hint tells how long to wait, if the server names a time."""
-_STATUS_DIGITS = 3  # digits of an HTTP status, such as 503
+"""After these kinds, the hint tells how long to wait, if the server names a time."""
+_STATUS_DIGITS = 3
 _NAME_CHARS = 3  # a shorter name of a model may be a part of any word
 _DATE_CHARS = 60
 
 
 class RefusalContext(Struct, frozen=True, kw_only=True):
-    """Facts of a request that a message about its refusal needs."""
+    """Facts of a request that an error about its refusal needs."""
 
     product: str
     subject: str  # what a sentence calls a server of this product
-    hints: Mapping[str, str]  # next steps of this product, by the kind of the refusal
-    key: str = ""  # the key that was sent
+    hints: Mapping[str, str]  # next steps by the kind of the refusal
+    key: str = ""
     model: str = ""
     host: str = ""
-    path: str = "/v1"  # that of the address
-    options: Sequence[str] = ()  # names of the sampling options that the user has set
-    tools: Sequence[str] = ()  # names of the tools that the model was offered
+    path: str = "/v1"
+    options: Sequence[str] = ()  # set by the user
+    tools: Sequence[str] = ()  # offered to the model
     has_images: bool = False
-    is_remote: bool = False  # whether the model does not run where its server runs
+    is_remote: bool = False
 
     def __repr__(self) -> str:
         """Leave out the key: a traceback or a log may show it."""
         return f"<{type(self).__name__} {self.product}>"
 
     def has(self, needed: str) -> bool:
-        """Whether the request has what a rule needs."""
         return not needed or (self.has_images if needed == "images" else bool(self.tools))
 
     def what_to_check(self, words: str) -> str:
-        """Return the next step after a refusal whose words, in lower case, no rule knows."""
+        """Return the step after a refusal whose words, in lower case, no rule knows."""
         named = [name for name in self.options if name in words] or self.options
         steps = [f"Check the options that you set: {', '.join(named)}."] if named else []
         if self.tools:
@@ -416,25 +414,24 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
 def refusal(
     status: int, headers: Mapping[str, str], body: bytes, facts: RefusalContext
 ) -> ServerRejected:
-    """Return the error for a reply whose status or body is a refusal.
+    """Return the error; the caller knows that it is a refusal.
 
-    The caller has found out that it is one. `read_body` removes the key from the server's words.
+    `read_body` removes the key from the server's words.
     """
     error_body = read_body(body, headers.get("content-type", ""), key=facts.key)
     return _error_by_rule(status, headers, error_body, facts)
 
 
 def not_an_llm_error(reason: str, details: str = "") -> ServerRejected:
-    """Return the error for a reply that no model server gives."""
     message = f"This is not a model server: {reason}"
     return ServerRejected(message, kind="not_an_llm", hint=_PAGE_HINT, details=details)
 
 
 def refusal_in_stream(value: object, facts: RefusalContext) -> ServerRejected:
-    """Return the error for an error inside a stream: a decoded object, or bytes that are no data.
+    """Return the error for a decoded object, or for bytes that are no data.
 
-    If the code of the object looks like a status, such as 503, rules use it as one. The `status` of
-    the returned error is None all the same, which says that the error came inside a stream.
+    Rules use a code that looks like a status, such as 503, as one. `status` stays None, which says
+    that the error came inside a stream.
     """
     if isinstance(value, bytes):
         error_body = read_body(value, key=facts.key)
@@ -448,7 +445,7 @@ def refusal_in_stream(value: object, facts: RefusalContext) -> ServerRejected:
 
 
 def overflow_error(needed: int, room: int, facts: RefusalContext) -> ServerRejected:
-    """Return the error for a prompt that its server has taken, although the window is smaller."""
+    """Return the error for a prompt that was taken, although the window is smaller."""
     fields = {"code": "context_length_exceeded", "n_prompt_tokens": needed, "n_ctx": room}
     return refusal_in_stream(fields, facts)
 
@@ -456,9 +453,9 @@ def overflow_error(needed: int, room: int, facts: RefusalContext) -> ServerRejec
 def _error_by_rule(
     status: int, headers: Mapping[str, str], body: ErrorBody, facts: RefusalContext
 ) -> ServerRejected:
-    """Return the error for a refusal by the first rule that fits; the last rule fits all.
+    """Return the error by the first rule that fits; the last fits all.
 
-    `status` is 0 for an error inside a stream that names no status.
+    `status` is 0 for an error inside a stream that names none.
     """
     words = _words_for_rules(status, body, facts)
     rule = next(rule for rule in REFUSALS if _fits(rule, status, words, facts))
@@ -476,7 +473,6 @@ def _error_by_rule(
             kind = "context_overflow" if is_too_long else "answer_limit"
             rule = next(rule for rule in REFUSALS if rule.kind == kind)
 
-    # the message
     if body.message:
         said = f"says: {body.message}"
     elif 0 < status < HTTPStatus.MULTIPLE_CHOICES or not status:
@@ -505,13 +501,12 @@ def _error_by_rule(
     elif rule.kind == "answer_limit" and left:
         message = f"The answer may have at most {left} tokens here."
 
-    # the next step: that of the product, or of the rule
     wait_s = retry_after_s(headers, body)
     is_key_missing = rule.kind == "auth" and not facts.key and not rule.has_own_step
     hint = _KEY_MISSING if is_key_missing else rule.hint
     if not rule.has_own_step:
         hint = facts.hints.get(rule.kind) or hint
-    # The hint may hold a command, in which names have to be quoted.
+    # it may hold a command
     model, host = shell_word(facts.model or "MODEL"), shell_word(facts.host)
     check = facts.what_to_check(words)
     address = _address_step(facts.path)
@@ -539,7 +534,6 @@ def _error_by_rule(
 
 
 def _address_step(path: str) -> str:
-    """Return the next step where a server does not know what is asked for behind this path."""
     if path == "/v1":  # also if none was typed
         return "Some servers have a path in front of /v1, such as /engines/v1: check the address."
     if path.endswith("/v1"):
@@ -548,10 +542,10 @@ def _address_step(path: str) -> str:
 
 
 def _words_for_rules(status: int, body: ErrorBody, facts: RefusalContext) -> str:
-    """Return the text that the patterns of rules are searched in.
+    """Return the text in which patterns are searched.
 
-    The first line has tags, by which patterns ask for a status, a web page and so on. Each of the
-    server's words has a line of its own, its message the last one.
+    The first line has tags, such as the status; each of the server's words has a line of its own,
+    its message the last one.
     """
     said = (body.type, body.code, body.param, body.words or body.message)
     tags = [f"<{status}>"]
@@ -578,12 +572,11 @@ def _fits(rule: Refusal, status: int, words: str, facts: RefusalContext) -> bool
 
 
 def retry_after_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
-    """Return the seconds to wait, or None if the server names no time (R-32).
+    """Return the time that a header or Gemini's details name; 0 if it has passed (R-32).
 
-    They come from a header, as seconds, milliseconds or a date (RFC 9110, 10.2.3), or from the
-    details of the error, where Gemini writes them. A time that has passed is 0.
+    A header has seconds, milliseconds or a date (RFC 9110, 10.2.3).
     """
-    # LiteLLM passes on that of the server behind it, with a name of its own
+    # LiteLLM's name for that of the server behind it
     passed_on = next((name for name in headers if name.lower().endswith("retry-after")), "")
     delay = headers.get("retry-after", "") or headers.get(passed_on, "")
     if milliseconds := headers.get("retry-after-ms", ""):
@@ -602,11 +595,7 @@ def retry_after_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
 
 
 def _token_count(body: ErrorBody, field: str, said: str, patterns: Sequence[str]) -> int | None:
-    """Return a number of tokens from a field of the error, or else from its words.
-
-    `said` are the words in lower case, without commas in numbers. None if there is no such number,
-    or if it is 0.
-    """
+    """Return a number from a field, or else from `said`, in lower case without commas; not 0."""
     count = count_or_none(body.error_object.get(field))
     if count is None:
         matches = (re.search(pattern, said) for pattern in patterns)
@@ -615,10 +604,7 @@ def _token_count(body: ErrorBody, field: str, said: str, patterns: Sequence[str]
 
 
 def status_words(status: int) -> str:
-    """Return a status and its name, as "502 Bad Gateway"; if it has no name, "with status 799".
-
-    Both fit behind "answered".
-    """
+    """Return "502 Bad Gateway", or "with status 799"; both fit behind "answered"."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

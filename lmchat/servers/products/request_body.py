@@ -1,7 +1,4 @@
-"""Body of a chat request: the common fields and those of the product, in a format of the server.
-
-`body_of` puts the body together. A `MessageEncoder` writes its field `messages`.
-"""
+"""Body of a chat request, in a form that the server accepts."""
 
 from __future__ import annotations
 
@@ -41,7 +38,7 @@ from lmchat.sessions.message import (
     tool_calls_text,
 )
 
-_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")  # characters that a schema's name may not have
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")  # of a schema
 _MAX_NAME_CHARS = 64
 _NOTHING_ELSE = "and nothing else: no explanation, no code fence."
 _NO_ANSWER = "(no answer)"
@@ -58,10 +55,9 @@ def body_of(
     request_format: RequestFormat,
     sent_thoughts: SentThoughts,
 ) -> JsonObject:
-    """Return the body of a request; options that are not set are left out.
+    """Leave out options that are not set, and what the server has refused (`dropped`).
 
-    `extra_fields` are all fields of the product and those of tools. If the server has refused a
-    field with the same value (`request_format.dropped`), the field is left out.
+    `extra_fields` are all fields of the product and those of tools.
     """
     mode = request_format.json_mode(request.output)
     sent_fields = {
@@ -71,10 +67,10 @@ def body_of(
     }
     has_tools = "tools" in sent_fields
     if not has_tools:
-        # Servers refuse `tool_choice` without `tools`, which may just have been left out.
+        # servers refuse it without `tools`, which may just have been left out
         sent_fields.pop("tool_choice", None)
     if "logprobs" not in sent_fields:
-        # Servers refuse `top_logprobs` without `logprobs`, which may have been left out, too.
+        # as above, without `logprobs`
         sent_fields.pop("top_logprobs", None)
     product = product_named(request.target.product)
     encoder = MessageEncoder(
@@ -107,7 +103,6 @@ def body_of(
 
 
 def tool_fields(request: ChatRequest) -> JsonObject:
-    """Return the fields that offer the tools of a request; no fields if it has no tools."""
     if not request.tools:
         return {}
     fields: JsonObject = {"tools": [tool_in_request(tool) for tool in request.tools]}
@@ -117,10 +112,7 @@ def tool_fields(request: ChatRequest) -> JsonObject:
 
 
 def json_mode_note(error: ServerRejected, output: OutputFormat, mode: JsonMode) -> str:
-    """Return the note for the user after a server has refused a way of asking for JSON.
-
-    It has the reason of the server, and the way that the next attempt uses: `mode`.
-    """
+    """Return a note with the reason of the server, and `mode`, the way of the next attempt."""
     # `json_object` has no field for a schema, so `_with_output_instruction` writes it out
     is_schema_in_words = isinstance(output, FittingValue) and mode is JsonMode.OBJECT
     schema = ", the schema in words" if is_schema_in_words else ""
@@ -128,10 +120,7 @@ def json_mode_note(error: ServerRejected, output: OutputFormat, mode: JsonMode) 
 
 
 def _response_format(output: OutputFormat, mode: JsonMode) -> JsonObject:
-    """Return the field that asks for JSON.
-
-    No field is returned if text is wanted, or if JSON is asked for in words.
-    """
+    """Return no field if text is wanted, or JSON is asked for in words."""
     if isinstance(output, AnyText) or mode is JsonMode.WORDS:
         return {}
     if mode is JsonMode.OBJECT:
@@ -148,13 +137,9 @@ def _response_format(output: OutputFormat, mode: JsonMode) -> JsonObject:
 def _with_output_instruction(
     messages: tuple[ChatMessage, ...], output: OutputFormat, mode: JsonMode
 ) -> tuple[ChatMessage, ...]:
-    """Return the messages with an instruction in the system prompt what JSON to answer with.
+    """Say in the system prompt what JSON to answer with, unless the request has the schema.
 
-    The instruction is added to the system prompt of the messages, or becomes one. The messages are
-    returned unchanged if text is wanted, or if the request itself has the schema for the answer.
-
-    The mode `json_object` needs the instruction, too: OpenAI refuses that mode unless a message
-    names JSON.
+    `json_object` needs it, too: OpenAI refuses that mode unless a message names JSON.
     """
     has_schema = isinstance(output, FittingValue) and mode is JsonMode.SCHEMA
     if isinstance(output, AnyText) or has_schema:
@@ -174,27 +159,24 @@ def _with_output_instruction(
 class MessageEncoder(Struct, frozen=True, kw_only=True):
     """Encoder of messages for a request.
 
-    Many chat templates take only prompts and answers in turn. So neighbours of one role become one
-    message, with a blank line between their texts, and an answer without content is left out.
-
-    A result of a tool is a message of the role `tool`; it also has the call that it answers. A call
-    is sent with its result, or not at all. Chat templates of models without tools refuse the role
-    `tool`. So if the request offers no tools, calls are not sent, and results are sent as text of
-    an answer. A result that has no call right before it is sent as such a text, too.
+    Many chat templates take only prompts and answers in turn, so neighbours of one role become one
+    message, and empty answers are left out. A call is sent with its result, or not at all.
+    Templates of models without tools refuse the role `tool`: without tools in the request, and
+    without a call right before it, a result is sent as text of an answer.
     """
 
-    files: Mapping[str, bytes]  # contents by digest; b"" for images that are named, not sent
-    has_tools: bool  # whether the request offers tools
+    files: Mapping[str, bytes]  # by digest; b"" for images that are named, not sent
+    has_tools: bool
     sent_thoughts: SentThoughts
-    thought_fields: Sequence[str]  # fields of a message that hold its thought
+    thought_fields: Sequence[str]
     has_system_role: bool = True  # else a system prompt becomes the beginning of the next prompt
 
     def encode(self, messages: Sequence[ChatMessage]) -> list[JsonObject]:
-        """Return messages, oldest first, as the field `messages` of a request has them."""
+        """Encode messages, oldest first."""
         encoded: list[JsonObject] = []
         thoughts = thoughts_to_send(messages, self.sent_thoughts)  # one for each message, or ""
-        open_ids: list[str] = []  # of the calls of the last answer that have no result yet
-        quoted: list[str] = []  # results that become a text, behind those of the role `tool`
+        open_ids: list[str] = []  # of calls that have no result yet
+        quoted: list[str] = []  # behind those of the role `tool`
         for index, message in enumerate(messages):
             if message.role is Role.TOOL:
                 call_id = message.tool_calls[0].call_id if message.tool_calls else ""
@@ -219,7 +201,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
             open_ids = [call.call_id for call in calls]
             _add(encoded_message, encoded)
         _add_quoted(quoted, encoded)
-        # an answer that has only a thought is sent at the end: the server continues the thought
+        # at the end, the server continues a thought
         if encoded and _is_empty_answer(encoded[-1]) and not self._has_thought(encoded[-1]):
             encoded.pop()
         return encoded
@@ -228,12 +210,10 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         return any(encoded_message.get(name) for name in self.thought_fields)
 
     def _with_files(self, message: ChatMessage) -> str | list[JsonObject]:
-        """Return the content of a message with files.
+        """Return a text, or a list of parts if there are images.
 
-        Without images, the content is a text. It begins with the text files that have no `place`;
-        the text of the message follows, with the other text files at their places. With images, the
-        content is a list of parts: the images, then this text if there is any. An image that is
-        missing or not sent is named in the text.
+        Text files without a `place` come first, the others are at their places in the text. An
+        image that is missing or not sent is named.
         """
         texts: list[str] = []
         images: list[JsonObject] = []
@@ -251,10 +231,10 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
 
 
 def _add(message: JsonObject, encoded: list[JsonObject]) -> None:
-    """Add a message to the list `encoded`; join it with the last one there if both have one role.
+    """Add a message, or join it with the last one if both have one role.
 
-    A prompt behind an empty answer takes its place. Between results of tools and a prompt, some
-    templates need an answer: the one that should have come gets the words `_NO_ANSWER`.
+    A prompt takes the place of an empty answer. Between results of tools and a prompt, some
+    templates need an answer, which gets the words `_NO_ANSWER`.
     """
     if message["role"] == Role.USER:
         if encoded and _is_empty_answer(encoded[-1]):
@@ -273,14 +253,14 @@ def _add(message: JsonObject, encoded: list[JsonObject]) -> None:
 
 
 def _add_quoted(quoted: list[str], encoded: list[JsonObject]) -> None:
-    """Add results of tools as text of an answer, and empty their list `quoted`."""
+    """Add results of tools as text of an answer, and empty `quoted`."""
     if quoted:
         _add({"role": Role.ASSISTANT.value, "content": _joined_paragraphs(*quoted)}, encoded)
         quoted.clear()
 
 
 def _is_empty_answer(encoded_message: JsonObject) -> bool:
-    """Whether a message is an answer without text, image and calls; servers refuse such ones."""
+    """Return whether servers refuse it: an answer without text, image and calls."""
     content = encoded_message["content"]
     is_blank = not content.strip() if isinstance(content, str) else not content
     is_answer = encoded_message["role"] == Role.ASSISTANT
@@ -288,7 +268,6 @@ def _is_empty_answer(encoded_message: JsonObject) -> bool:
 
 
 def _joined_content(earlier: str | list[JsonObject], later: str | list[JsonObject]) -> Any:
-    """Return two contents as one, with a blank line between texts; a list if one has images."""
     if isinstance(earlier, str) and isinstance(later, str):
         return _joined_paragraphs(earlier, later)
     parts = _parts_of(earlier)
@@ -302,14 +281,12 @@ def _joined_content(earlier: str | list[JsonObject], later: str | list[JsonObjec
 
 
 def _parts_of(content: str | list[JsonObject]) -> list[JsonObject]:
-    """Return a content as a list of parts."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     return list(content)
 
 
 def _tool_result(message: ChatMessage) -> JsonObject:
-    """Return an encoded message of the role `tool`, which has one call and its result."""
     return {
         "role": "tool",
         "tool_call_id": message.tool_calls[0].call_id,
@@ -318,11 +295,7 @@ def _tool_result(message: ChatMessage) -> JsonObject:
 
 
 def _encoded_call(call: ToolCallPart) -> JsonObject:
-    """Return a call as it is sent back to the model.
-
-    Arguments that are not a JSON object, or are an empty one, become `{}`: chat templates fail on
-    anything but an object.
-    """
+    """Encode a call; arguments that are no object become `{}`: chat templates fail on them."""
     arguments = call.arguments if parse_arguments(call.arguments) else "{}"
     return {
         "id": call.call_id,
@@ -338,10 +311,7 @@ def _image(part: FilePart, data: bytes) -> JsonObject:
 
 
 def _file_as_text(part: FilePart, data: bytes | None) -> str:
-    """Return a text file with its name, in a code block, or else a short note in brackets.
-
-    The note is for a missing file, whose data is None, and for an image that is not sent.
-    """
+    """Return a text file in a code block, or a note for a missing one and for an image."""
     name = safe_line(part.name)
     if data is None:
         return f"[file {name} is missing]"
@@ -353,5 +323,4 @@ def _file_as_text(part: FilePart, data: bytes | None) -> str:
 
 
 def _joined_paragraphs(*texts: str) -> str:
-    """Return the texts that are not empty, with a blank line between them."""
     return "\n\n".join(filter(None, texts))

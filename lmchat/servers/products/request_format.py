@@ -1,8 +1,4 @@
-"""Forms of a request that a server accepts, as they are learnt from its refusals (R-13).
-
-A `RequestFormat` is one form. Two of its methods read a refusal and return the form to try next.
-`after_refusal` changes single fields, `after_json_refusal` the way in which JSON is asked for.
-"""
+"""Forms of a request that a server accepts, as they are learnt from its refusals (R-13)."""
 
 from __future__ import annotations
 
@@ -23,15 +19,14 @@ _FIELD_REFUSED = re.compile(
     r"|forbidden|additional prop|deprecated|instead|use \W?max_",
     re.IGNORECASE,
 )
-"""Found in a refusal of a field itself; other refusals are about its value."""
+"""A refusal of a field itself; others are about its value."""
 _WORDS_FOR_FIELDS = {
     "reasoning_effort": "reasoning|thinking|think|effort",
     "reasoning": "thinking|think",
     "tools": "tool choice|tool_choice|tool-call-parser|function calling|--jinja|grammar|samplers"
     "|tool calls?|tool use",
 }
-"""Patterns of other words by which refusals mean a field, by the name of the field."""
-# Kinds of errors with which servers refuse the way in which JSON was asked for.
+"""Other words by which refusals mean a field."""
 _JSON_KINDS = ("bad_request", "server_error", "unsupported", "model_not_loaded")
 # "response_format type is unavailable", "Invalid schema for response_format", "grammar error"
 _ABOUT_JSON = re.compile(
@@ -56,20 +51,20 @@ _NAMES_SYSTEM_ROLE = re.compile(
     r"|\brole:? ['\"`]?system['\"`]? is (not |un|in)",
     re.IGNORECASE,
 )
-"""Found in a refusal of the system prompt as a message of its own."""
+"""A refusal of the system prompt as a message of its own."""
 _NAMES_TURNS = re.compile(
     r"must alternate|(first message|conversations?) must (start|begin|use|be)\b.{0,20}\buser",
     re.IGNORECASE,
 )
-"""Found in a refusal by a template that takes the system prompt for a prompt or an answer."""
+"""A refusal by a template that takes the system prompt for a prompt or an answer."""
 _NAMES_OPTIONAL_SYSTEM = re.compile(r"optional\W{1,3}(initial )?system message", re.IGNORECASE)
-"""Found in a refusal by a template that takes a system prompt: it refuses something else."""
+"""A refusal by a template that takes a system prompt: it refuses something else."""
 _TEMPLATE_KINDS = ("bad_request", "template", "server_error", "unsupported")
-"""Kinds of errors by which servers pass on what a chat template refuses."""
+"""Kinds with which servers pass on what a chat template refuses."""
 
 
 class JsonMode(StrEnum):
-    """A way to ask for JSON: a type of `response_format`, or words in the system prompt."""
+    """Way to ask for JSON: a type of `response_format`, or words in the system prompt."""
 
     SCHEMA = "json_schema"
     OBJECT = "json_object"
@@ -77,18 +72,18 @@ class JsonMode(StrEnum):
 
 
 class RequestFormat(Struct, frozen=True, kw_only=True):
-    """Form of the requests to one model of a server; a refusal leads to another form."""
+    """Form of the requests to one model; a refusal leads to another one."""
 
     streams: bool = True  # else the answer comes whole
-    has_completion_tokens: bool = False  # whether the limit is called `max_completion_tokens`
+    has_completion_tokens: bool = False  # `max_completion_tokens`
     has_stream_options: bool = True
-    has_system_role: bool = True  # else the system prompt is put in front of the first prompt
+    has_system_role: bool = True  # else it begins the first prompt
     dropped: frozenset[tuple[str, str]] = frozenset()
-    """Fields that are not sent, because the server refused them: pairs of name and value as text.
+    """Refused fields: pairs of name and value as text.
 
-    The refusal may be about the value, such as one effort. So the field is sent with other values.
+    The refusal may be about the value, such as one effort, so other values are sent.
     """
-    json_modes: tuple[JsonMode, ...] = tuple(JsonMode)  # those that may be tried, strictest first
+    json_modes: tuple[JsonMode, ...] = tuple(JsonMode)  # strictest first
 
     @property
     def limit_field(self) -> str:
@@ -97,36 +92,30 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
     def after_refusal(
         self, error: ServerRejected, extra_fields: Mapping[str, Any]
     ) -> RequestFormat | None:
-        """Return the form to try after a refusal; None if no other form would help.
+        """Return the form to try next; None if no other form would help.
 
-        Only a bad request or a template is about fields. Its text decides about the change:
-
-        - if it names `stream_options`, that field is left out;
-        - else, if it names the limit of the answer, the limit gets its other name;
-        - else, the fields of `extra_fields` that it names are left out; the tools only if it names
-          no other field;
-        - else, if it names `stream`, the answer is asked for whole.
-
-        `extra_fields` are the fields of the request that may be left out, with their values.
+        By the text of the refusal, this order of changes is tried: `stream_options` is left out;
+        the limit of the answer gets its other name; fields of `extra_fields` are left out, the
+        tools only if no other field is named; the answer is asked for whole.
         """
         if error.kind not in ("bad_request", "template"):
             return None
         words = _words_of(error)
         if self.has_stream_options and re.search("stream_options|include_usage", words):
             return replace(self, has_stream_options=False)
-        # A refusal of the limit's value, such as "max_tokens is too large", is no reason to rename.
+        # not for a value, as in "max_tokens is too large"
         is_limit_refused = re.search(r"\bmax_tokens\b", words) and _FIELD_REFUSED.search(words)
         if is_limit_refused and not self.has_completion_tokens:
             return replace(self, has_completion_tokens=True)
         refused: set[tuple[str, str]] = set()
         for name, value in extra_fields.items():
-            # escaped, because a name from the user's settings may hold anything
+            # a name from the settings may hold anything
             pattern = re.escape(name)
-            if name in _WORDS_FOR_FIELDS:  # other words by which refusals mean this field
+            if name in _WORDS_FOR_FIELDS:
                 pattern += f"|{_WORDS_FOR_FIELDS[name]}"
             if re.search(rf"(?<!\w)({pattern})(?!\w)", words, re.IGNORECASE):
                 refused.add((name, str(value)))
-        # what was left out already was not sent, so it has not caused this refusal
+        # what was not sent has not caused this refusal
         refused -= self.dropped
         if not refused:
             is_refused = re.search(r"\bstream(ing)?\b", words) and _FIELD_REFUSED.search(words)
@@ -138,10 +127,9 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
     def after_json_refusal(
         self, error: ServerRejected, output: OutputFormat
     ) -> RequestFormat | None:
-        """Return the form to try after a refusal of the way in which JSON was asked for.
+        """Return the form to try next; None if the refusal is about anything else.
 
-        Returns None if the refusal is about anything else, or if JSON was asked for in words, which
-        is the last way.
+        None also if JSON was asked for in words, the last way.
         """
         mode = self.json_mode(output)
         is_about_json = error.kind in _JSON_KINDS and _ABOUT_JSON.search(_words_of(error))
@@ -152,27 +140,24 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
         )
 
     def json_mode(self, output: OutputFormat) -> JsonMode:
-        """Return the first mode that can ask for this output and was not refused.
-
-        The last one, `WORDS`, can ask for any output; for plain text, it adds nothing.
-        """
+        """Return the first mode for this output that was not refused; `WORDS` is for any."""
         modes: tuple[JsonMode, ...] = ()
         if isinstance(output, AnyObject):
-            # Both modes ask for the same; `json_object` is the simpler one.
+            # the simpler one of two that ask for the same
             modes = (JsonMode.OBJECT, JsonMode.SCHEMA)
         elif isinstance(output, FittingValue):
-            # `json_object` would forbid a value that is a list or a number.
+            # `json_object` would forbid a list or a number
             is_object = output.schema.get("type") == "object" or "properties" in output.schema
             modes = (JsonMode.SCHEMA, JsonMode.OBJECT) if is_object else (JsonMode.SCHEMA,)
         return next((mode for mode in modes if mode in self.json_modes), JsonMode.WORDS)
 
 
 def refuses_system_role(error: ServerRejected, *, has_other_roles: bool) -> bool:
-    """Return whether a server has refused the system prompt of a request.
+    """Return whether a refusal is about the system prompt.
 
-    A template that does not know the role `system` may say that roles must alternate. As prompts
-    and answers do (`MessageEncoder`), that is about the system prompt, too. With `has_other_roles`,
-    it may be about these: results of tools, or an answer that is to be continued.
+    A template without the role `system` may say that roles must alternate. Prompts and answers do
+    (`MessageEncoder`), so that is about it, too, unless the request `has_other_roles`: results of
+    tools, or an answer to be continued.
     """
     # llama.cpp quotes a piece of the template, which may name other errors, before the error
     words = _words_of(error).rpartition("Jinja Exception:")[2]

@@ -1,8 +1,4 @@
-"""The HTTP API of one server, asked by one probe or one action.
-
-An action is any other request than one for an answer, such as loading a model. A `ServerMemory`
-keeps what all probes and actions know of a server.
-"""
+"""The HTTP API of one server, asked by one probe or one action, such as loading a model."""
 
 from __future__ import annotations
 
@@ -23,24 +19,24 @@ OnPull = Callable[[PullProgress], None]  # may raise an error, which stops the d
 
 
 class ServerMemory(Struct, kw_only=True):
-    """Facts that earlier requests have found out about the server at one address.
+    """Facts that probes and actions have found out of the server at an address.
 
     `Scanner` has one for each address and notes the product; products note the rest.
     """
 
     product: str | None = None  # the product that has answered, or is expected
     model_facts: dict[str, JsonObject] = field(default_factory=dict)
-    """Facts that are asked for once, by a digest or name of the model."""
-    is_recognised: bool = False  # whether the product has answered since the server started
-    has_clue: bool = False  # whether its last list had a clue at the product
-    server_name: str = ""  # header `server` of its list, perhaps that of a proxy
-    wants_list: bool = False  # whether even a list that disturbs the server has to be asked for
-    refuted: set[str] = field(default_factory=set)  # products that it is not, by their proofs
-    has_old_api: bool = False  # whether it is a version with an older list; used for LM Studio
+    """By a digest or name of the model."""
+    is_recognised: bool = False  # since the server started
+    has_clue: bool = False
+    server_name: str = ""  # of its list, perhaps of a proxy
+    wants_list: bool = False  # even if that disturbs it
+    refuted: set[str] = field(default_factory=set)  # by their proofs
+    has_old_api: bool = False  # used for LM Studio
 
 
 class ServerApi(Struct, kw_only=True):
-    """API of one server for one probe or action; remembers the replies to its GET requests.
+    """API that remembers the replies to its GET requests.
 
     A probe sets `facts` and `is_identified` when it has found out which product answers.
     """
@@ -49,23 +45,15 @@ class ServerApi(Struct, kw_only=True):
     facts: RefusalContext
     memory: ServerMemory
     ask: Callable[[str, str, bytes | None, int], Awaitable[Reply]]
-    """Sends a method, a URL and a body with the key of `facts`, and reads some bytes of the reply.
-
-    Raises `ServerUnavailable`.
-    """
+    """Takes method, URL, body and most bytes of the reply. Raises `ServerUnavailable`."""
     ask_for_events: Callable[[str, bytes | None], AsyncGenerator[JsonObject]]
-    """Yields the JSON objects of an event stream; see `events`."""
-    is_identified: bool = False  # whether the product is known, and not only expected
-    first_reply: Reply | None = None  # its time is the latency that is shown for the server
-    refused_reply: Reply | None = None  # the last reply that `require_good` refused
-    replies: dict[str, Reply] = field(default_factory=dict)  # replies to GET, by URL
+    is_identified: bool = False  # and not only expected
+    first_reply: Reply | None = None  # its time is the latency that is shown
+    refused_reply: Reply | None = None
+    replies: dict[str, Reply] = field(default_factory=dict)  # to GET, by URL
 
     async def get(self, path: str, *, max_bytes: int = MAX_REPLY_BYTES) -> Reply:
-        """GET a path (see `url`) and return the reply; a second call returns the same reply.
-
-        A longer reply is cut behind about `max_bytes`. Raises `ServerUnavailable` if nothing
-        answers.
-        """
+        """Return the same reply to a second call; cut a longer one behind about `max_bytes`."""
         url = self.url(path)
         if url in self.replies:
             return self.replies[url]
@@ -75,29 +63,24 @@ class ServerApi(Struct, kw_only=True):
         return reply
 
     async def ping(self) -> Reply:
-        """Ask for nothing, to see whether the server answers; else raise `ServerUnavailable`."""
+        """Ask for nothing, to see whether the server answers."""
         return await self._send("HEAD", self.url("/"), None)
 
     async def post(self, path: str, value: object) -> Reply:
-        """POST a JSON value to a path and return the reply; raises the same errors as `get`."""
         return await self._send("POST", self.url(path), encode(value))
 
     async def delete(self, path: str, value: object = None) -> Reply:
-        """DELETE a path, with a JSON value if one is given; raises the same errors as `get`."""
         return await self._send("DELETE", self.url(path), None if value is None else encode(value))
 
     def require_good(self, reply: Reply) -> Reply:
-        """Return a reply that `is_good`, else raise `ServerRejected`.
-
-        A bad one is kept as `refused_reply`: it may show a probe that this is no model server.
-        """
+        """Raise `ServerRejected`; `refused_reply` may show a probe that it is no model server."""
         if not reply.is_good:
             self.refused_reply = reply
             raise refusal(reply.status, reply.headers, reply.body, self.facts)
         return reply
 
     async def get_extra(self, path: str) -> Reply | None:
-        """GET facts that are of use but not needed; return the reply, None after any failure."""
+        """Return None after any failure."""
         with suppress(ServerUnavailable):  # `get` raises nothing else
             reply = await self.get(path)
             if reply.is_good:
@@ -105,21 +88,18 @@ class ServerApi(Struct, kw_only=True):
         return None
 
     def events(self, path: str, posted: object = None) -> AsyncGenerator[JsonObject]:
-        """Return the JSON objects of an event stream.
+        """Return the objects of a GET, or a POST of `posted`, up to the end or any failure.
 
-        The stream is the reply to a GET, or to a POST of the JSON value `posted` if one is given;
-        it may also have one object on each line. The generator ends with the stream, and after any
-        failure. Use it with `aclosing`, which closes the connection.
+        Use it with `aclosing`, which closes the connection.
         """
         body = None if posted is None else encode(posted)
         return self.ask_for_events(self.url(path), body)
 
     def url(self, path: str) -> str:
-        """Return the URL of a path of the server.
+        """Put a path in `/v1/` behind the address with its version, another one without `/v1`.
 
-        A path in `/v1/` belongs to the OpenAI-like API, whose address may end in something else:
-        `/v1/models` becomes `…/v1beta/openai/models` at Gemini. Any other path is put behind the
-        address without `/v1`; `/engines`, with which an address of Docker's ends, is not doubled.
+        So `/v1/models` becomes `…/v1beta/openai/models` at Gemini. `/engines`, with which an
+        address of Docker's ends, is not doubled.
         """
         if path.startswith("/v1/"):
             return self.endpoint.base_url + path.removeprefix("/v1")
@@ -129,7 +109,6 @@ class ServerApi(Struct, kw_only=True):
     async def _send(
         self, method: str, url: str, body: bytes | None, max_bytes: int = MAX_REPLY_BYTES
     ) -> Reply:
-        """Send a request and return its reply; keep the first reply of all, for its latency."""
         reply = await self.ask(method, url, body, max_bytes)
         self.first_reply = self.first_reply or reply
         return reply

@@ -1,7 +1,6 @@
-"""All products, a row for each: facts and words, and no behaviour.
+"""All products, a row for each: facts and words, no behaviour.
 
-A product that is only another port and other words is one row here. What needs code is a function
-of `native.py`, or, for an interface of its own, a subclass in a module beside this one.
+What needs code is a function of `native.py`, or a subclass in a module beside this one.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _LOAD_WITH_CONTEXT = "Load it with: lmchat models load {model} --context {contex
 
 
 def _same_names(*names: str) -> dict[str, str]:
-    """Return options that a product takes under the names that lmchat has for them."""
+    """Return options that a product takes under lmchat's names."""
     return {name: name for name in names}
 
 
@@ -49,10 +48,7 @@ def _owned_by(*owners: str, created: int | None = None, is_hint: bool = False) -
 
 
 def _llama_cpp_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the usual folder of llama.cpp's downloads, and before it that of `LLAMA_CACHE`.
-
-    llama.cpp reads this variable itself.
-    """
+    """Return the folder of llama.cpp's downloads, behind that of its own `LLAMA_CACHE`."""
     caches = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
     if sys.platform == "darwin":
         caches = home / "Library" / "Caches"
@@ -541,10 +537,7 @@ _LMCHAT = Product(
 
 
 def _hosted(name: str, host: str, *, keys: str = "") -> Product:
-    """Return a provider on the internet, whose models are always loaded.
-
-    `keys` is the page where its users create API keys.
-    """
+    """Return a provider on the internet; `keys` is the page where users create API keys."""
     away = "Check the network, and the address"
     row = Product(
         name=name,
@@ -639,4 +632,4 @@ PRODUCTS: tuple[Product, ...] = (
     UNKNOWN,
     _BUILT_IN,
 )
-"""All products, in the order in which they are shown if none answers."""
+"""In the order in which they are shown if none answers."""
