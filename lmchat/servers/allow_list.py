@@ -14,32 +14,20 @@ _PROVIDER_HOSTS = frozenset(host for product in PRODUCTS for host in product.hos
 
 
 class AllowList:
-    """Hosts, with or without a port, that requests may go to in addition to this machine.
-
-    Addresses are parsed before they are compared, so another spelling cannot pass the check.
-    """
+    """Hosts, with or without a port, that may be asked in addition to this machine."""
 
     def __init__(self, hosts: Iterable[str] = ()) -> None:
-        # Hosts with a port; None as the port means all ports.
+        # None as the port: all ports
         self._hosts = set(map(_host_and_port, hosts))
 
     def allow(self, host: str) -> None:
-        """Add a host: "host" allows all its ports, "host:port" only this one.
-
-        Raises:
-            EndpointNotAllowed: the text is neither.
-        """
+        """Add "host" for all its ports, or "host:port"; raise `EndpointNotAllowed`."""
         self._hosts.add(_host_and_port(host))
 
     def check(self, endpoint: Endpoint) -> None:
-        """Return if requests may go to an endpoint: it is on this machine, or its host is listed.
-
-        Raises:
-            EndpointNotAllowed: neither is the case, or its fields are not a plain address.
-            RequestInvalid: it is a provider on the internet, addressed by http.
-        """
-        # An endpoint may have been made without `parse`, for example with "evil.example/" as its
-        # host. Its URL must be parsed to the same fields, or requests would go to another host.
+        """Raise `EndpointNotAllowed`, and `RequestInvalid` for a provider addressed by http."""
+        # an endpoint may have been made without `parse`, with "evil.example/" as its host: its URL
+        # must be parsed to the same fields, or requests would go to another host
         if Endpoint.parse(endpoint.base_url) != endpoint:
             raise EndpointNotAllowed("Endpoint not allowed: write it as http://HOST:PORT.")
 
@@ -61,24 +49,19 @@ class AllowList:
         )
 
     def has_host(self, host: str, port: int) -> bool:
-        """Whether the list has this host, with all its ports or with this one."""
         host = usual_host(host)
         return (host, None) in self._hosts or (host, port) in self._hosts
 
 
 def _host_and_port(text: str) -> tuple[str, int | None]:
-    """Return the host and the port of "host" or "host:port"; the port is None if it is left out.
-
-    Raises:
-        EndpointNotAllowed: the text is neither.
-    """
+    """Return "host" or "host:port" in its parts; raise `EndpointNotAllowed`."""
     host = text.strip().lower()
     if not host.startswith("[") and host.count(":") > 1:  # an IPv6 address without a port
         host = f"[{host}]"
     with suppress(EndpointNotAllowed):  # its message asks for an address
         endpoint = Endpoint.parse(f"http://{host}")
         if {"/", "?", "#"}.isdisjoint(host):  # it has no path
-            # not `endpoint.port`, which is 80 if the text names no port
+            # `endpoint.port` is 80 if the text names none
             return endpoint.host, urlsplit(f"//{host}").port
     raise EndpointNotAllowed(
         "Endpoint not allowed: a host or host:port is needed, without a path.",

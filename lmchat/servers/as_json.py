@@ -18,7 +18,7 @@ from lmchat.units import rounded, timestamp
 def model_json(model: ModelInfo, name: str = "") -> dict[str, object]:
     """Return a model with the fields of OpenAI's list of models, and lmchat's own.
 
-    `name` is the name by which `lmchat serve` lists it, such as `NAME@PRODUCT`; empty: its own.
+    `name` is that by which `lmchat serve` lists it, such as `NAME@PRODUCT`.
     """
     own_fields = (
         "product",
@@ -45,7 +45,7 @@ def model_json(model: ModelInfo, name: str = "") -> dict[str, object]:
 
 
 def list_json(models: Mapping[str, ModelInfo]) -> dict[str, object]:
-    """Return models in the form of OpenAI's list; the keys are the names to list them by."""
+    """Return models in the form of OpenAI's list, by the names to list them by."""
     return {"object": "list", "data": [model_json(model, name) for name, model in models.items()]}
 
 
@@ -57,11 +57,9 @@ def health_json(
     error: LMChatError | None = None,
     has_problems: bool = False,
 ) -> dict[str, object]:
-    """Return the health of the server and model that the chat would use.
+    """Return the health of server and model of the chat; scripts read these names.
 
-    `error` says why nothing could be checked, so that there are no servers. `has_problems` is
-    whether the configuration has problems. Scripts read the names of the fields, so these must not
-    change.
+    `error` says why nothing could be checked.
     """
     server, model = choice.server, None
     is_loaded = can_answer = False
@@ -71,7 +69,7 @@ def health_json(
         model = choice.target.model if choice.target else None
         is_ready = server.state is ServerState.READY
         if model is None:
-            # of a gateway or a provider, the user chooses the model
+            # the user chooses the model of a provider
             can_answer = is_ready and not settings.model
         else:
             # it may be ready and report no states of models
@@ -83,7 +81,7 @@ def health_json(
         shown_url = server.endpoint.url
     elif is_address(settings.endpoint):  # else it is not shown: it may hold a password
         shown_url = Endpoint.parse(settings.endpoint).url
-    status = "ok" if can_answer else "degraded"  # degraded: the first answer has to wait
+    status = "ok" if can_answer else "degraded"  # the first answer has to wait
     return {
         "healthy": error is None,
         "endpoint": shown_url,
@@ -94,7 +92,7 @@ def health_json(
         "model": model.model_id if model else None,
         "model_loaded": is_loaded,
         "model_state": model.state if model else None,
-        "orchestrator_ready": not has_problems,  # whether the configuration is good
+        "orchestrator_ready": not has_problems,
         "timestamp": timestamp(),
     }
 
@@ -102,9 +100,9 @@ def health_json(
 def detection_json(
     choice: Choice, servers: Sequence[ServerStatus], *, error: LMChatError | None = None
 ) -> dict[str, object]:
-    """Return the server that the chat would use, and every address that was tried.
+    """Return the server of the chat, and every address that was tried.
 
-    `error` says why nothing could be checked, so that there are no servers.
+    `error` says why nothing could be checked.
     """
     best = choice.server
     document: dict[str, object]
@@ -126,7 +124,7 @@ def detection_json(
 
 
 def metrics_json(metrics: Metrics) -> dict[str, object]:
-    """Return the counters as JSON, under the names that scripts read; times in milliseconds."""
+    """Return counters under the names that scripts read; times in milliseconds."""
     return {
         "totalRequests": metrics.total_requests,
         "successfulRequests": metrics.successful_requests,
@@ -141,7 +139,6 @@ def metrics_json(metrics: Metrics) -> dict[str, object]:
 
 
 def _status_json(server: ServerStatus) -> dict[str, object]:
-    """Return the fields that `detection_json` has for the chosen server and for each address."""
     return {
         "product": server.product,
         "verdict": server.word,

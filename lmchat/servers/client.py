@@ -1,9 +1,6 @@
 """Client of model servers; it sends all requests of lmchat to them.
 
-`HttpServerClient` joins the parts, which hold most of the state. `Scanner` finds servers and asks
-them, `ModelLists` keeps their lists of models, and `Engine` is the server that lmchat starts
-itself. A request is checked by `RequestChecks`, waits for a slot in `ServerSlots`, and runs as an
-`Exchange`. `RequestCounters` counts it.
+`HttpServerClient` joins the parts, which hold most of the state.
 """
 
 from __future__ import annotations
@@ -88,12 +85,11 @@ from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState, AnswerStats
 from lmchat.units import size_text
 
-COUNT_S = 2.0  # longest wait for a count of tokens; after it, an estimate is shown
-TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
-END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought
-LOOK_AGAIN_S = 0.5  # pause before a model that should be in memory is looked for again
-# Before a request that must not load a model, an older list of models is read again: the model may
-# have gone to sleep since, and the request would wake it.
+COUNT_S = 2.0  # then an estimate is shown
+TEMPLATE_S = 5.0  # for up to 1 MB
+END_THOUGHT_S = 2.0
+LOOK_AGAIN_S = 0.5
+# an older list is read again before a request that must not load a model: it may sleep by now
 NO_WAKE_CHECK_S = 1.0
 _logger = logging.getLogger(__name__)
 
@@ -111,16 +107,11 @@ class HttpServerClient:
         reads_per_second: float | None = None,
         engine: Engine | None = None,
     ) -> None:
-        """Create a client; nothing is connected yet.
+        """Nothing is connected yet; without `cache_file`, lists are kept in memory only.
 
-        Args:
-            settings: Limits, timeouts and allowed hosts.
-            keys: Where the API keys of servers come from; None: no key is sent.
-            cache_file: File that keeps the lists of models; None: they are kept in memory only.
-            transport: Replaces the network in tests.
-            reads_per_second: How often streams from this machine and its network are read at most.
-                The frame rate of the screen saves a quarter of their CPU time. None: no limit.
-            engine: The built-in engine, which ends with this client.
+        `reads_per_second` is how often near streams are read at most: the frame rate of the screen
+        saves a quarter of their CPU time. The engine ends with this client. `transport` is for
+        tests.
         """
         self._engine = engine
         self._settings = settings
@@ -147,15 +138,15 @@ class HttpServerClient:
             },
         )
         self._slots = ServerSlots(self.model_lists)
-        self._noted_remote: set[tuple[Endpoint, str]] = set()  # remote models that got a request
+        self._noted_remote: set[tuple[Endpoint, str]] = set()  # that got a request
 
     # Servers and their models
 
     def scan_also(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
-        """Let `detect` also probe `hinted` and `used` addresses.
+        """Let `detect` also probe these.
 
-        `hinted` are the addresses that environment variables name, each under the name of the
-        product that is expected there. `used` are addresses of earlier runs.
+        `hinted` are addresses of environment variables, by the product that is expected there,
+        `used` those of earlier runs.
         """
         self._scanner.scan_also((*hinted.values(), *used))
         for product, endpoint in hinted.items():
@@ -166,13 +157,13 @@ class HttpServerClient:
     ) -> tuple[ServerStatus, ...]:
         """Ask the usual addresses, those given to `scan_also`, and the named ones.
 
-        If the built-in engine has an address, its result is the first, even while it does not run.
+        The built-in engine is the first, even while it does not run.
         """
         await self._read_lists()
         probes = await self._scanner.scan(named)
         servers = tuple([await self._keep_models(server) for server in probes])
         if is_counted and usable_of(servers):
-            self._counters.add(cache_misses=1)  # one for all lists: a scan is one question
+            self._counters.add(cache_misses=1)  # a scan is one question
         if self._engine is None or self._engine.endpoint is None:
             return servers
         await self._engine.files(is_refresh=True)  # model files may have come or gone
@@ -182,7 +173,7 @@ class HttpServerClient:
 
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
         self._checks.allowed.check(endpoint)
-        await self._read_lists()  # so that the scanner knows which product to expect
+        await self._read_lists()  # the scanner then knows which product to expect
         if engine := self._engine_at(endpoint):  # it is asked with the key of this run, not `key`
             server = await engine.probe(self._scanner.check)
         else:
@@ -192,10 +183,7 @@ class HttpServerClient:
     async def models(
         self, endpoint: Endpoint, *, is_refresh: bool = False
     ) -> tuple[ModelInfo, ...]:
-        """Return the models of one server: those of a fresh list in the cache, unless `is_refresh`.
-
-        Raises the error that says why the server cannot be used.
-        """
+        """Return a fresh list of the cache, unless `is_refresh`."""
         self._checks.allowed.check(endpoint)
         await self._read_lists()
         cached = self.model_lists.models_of(endpoint, max_age_s=self._settings.limits.models_ttl_s)
@@ -250,9 +238,9 @@ class HttpServerClient:
         await self._require_loaded_now(model)
 
     async def _require_loaded_now(self, model: ModelInfo) -> None:
-        """Raise `ServerRejected` if a server has said that it loads a model, and does not have it.
+        """Raise `ServerRejected` if a server that has loaded a model does not have it.
 
-        A server that does not tell the state of the model is believed.
+        One that tells no states is believed.
         """
         for wait_s in (0.0, LOOK_AGAIN_S):  # a list may be a little late
             await asyncio.sleep(wait_s)
@@ -330,13 +318,12 @@ class HttpServerClient:
             return None
 
     async def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
-        # On purpose, the request takes no slot, and no limit and no counter notes it: the user has
-        # sent nothing yet. Nor is a model loaded only for this (R-41).
+        # no slot, limit or counter: the user has sent nothing yet; nor is a model loaded (R-41)
         await self._require_loaded(request.target)
         api = await self._new_api(request.target)
         fields = product_named(request.target.product).read_ahead_fields
         body = {**self._preparer.prepare(request).json(), **fields}
-        is_read = False  # the events also end, without an error, when the connection breaks
+        is_read = False  # the events also end when the connection breaks
         async with (
             # the last message is not written yet
             self._served(request.target, kept_ids(request.messages[:-1])),
@@ -360,7 +347,7 @@ class HttpServerClient:
 
     async def template_text(self, request: ChatRequest) -> TemplateText:
         product = product_named(request.target.product)
-        if product.shows_template_text:  # other products refuse below, without asking the server
+        if product.shows_template_text:  # others refuse below
             await self._require_loaded(request.target)
         api = await self._new_api(request.target, read_s=TEMPLATE_S)
         return await product.template_text(api, self._preparer.prepare(request).json())
@@ -368,11 +355,9 @@ class HttpServerClient:
     # Answers
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Send a request and yield the events of its answer.
+        """Run the request in a task (R-28), which is cancelled if this generator is closed.
 
-        The request runs in a separate task (R-28), which is cancelled if this generator is closed.
-        The events arrive in a queue; None in the queue means that the task has ended. If the task
-        failed, its error is raised then.
+        None in the queue of events means that the task has ended; its error is raised then.
         """
         exchange = self._admit(request)
         task = asyncio.create_task(self._run(exchange), name="chat request")
@@ -389,10 +374,10 @@ class HttpServerClient:
             await end_tasks(task)
 
     async def _is_other_model(self, request: ChatRequest, served: str) -> bool:
-        """Whether an answer comes from another model of its server than the one asked for (R-40).
+        """Return whether another model of the server answers than the one asked for (R-40).
 
-        A server with one model for all names may have been started anew with another one. If the
-        name is not known, it is asked for its list once more.
+        A server with one model for all names may have started again with another one, so an unknown
+        name has it asked for its list once more.
         """
         endpoint, asked = request.target.endpoint, request.target.model_id
         listed = self.model_lists.models_of(endpoint) or ()
@@ -424,7 +409,7 @@ class HttpServerClient:
             async with self._slot(target), forwarding.reply() as reply:
                 yield reply
 
-        # a program that stops reading must not hold the slot of a server that is done
+        # a program that stops reading must not hold the slot
         async with read_beside(opening()) as reply:
             yield reply
 
@@ -450,16 +435,14 @@ class HttpServerClient:
         return self._checks.limiter.rate_limit()
 
     async def aclose(self) -> None:
-        """Close all connections; the engine ends, and the lists of models are written."""
         await self._connections.aclose()
         if self._engine is not None:
             await self._engine.stop()
         await self.model_lists.write()
 
-    # The built-in engine; its address is that of no other server
+    # The built-in engine
 
     def _engine_at(self, endpoint: Endpoint) -> Engine | None:
-        """Return the built-in engine if this is its address, else None."""
         engine = self._engine
         return engine if engine is not None and engine.endpoint == endpoint else None
 
@@ -470,7 +453,6 @@ class HttpServerClient:
         post: Callable[[StreamEvent], None] = lambda _: None,
         message_ids: Sequence[str] = (),
     ) -> AsyncIterator[None]:
-        """Wait for a slot of a model, which the built-in engine loads; `post` takes the events."""
         async with (
             self._slots.one_slot(target, on_wait=lambda: post(RequestQueued())),
             self._served(target, message_ids, lambda: post(ModelLoading())),
@@ -483,26 +465,21 @@ class HttpServerClient:
         message_ids: Sequence[str],
         on_load: Callable[[], None] = lambda: None,
     ) -> AbstractAsyncContextManager[None]:
-        """Have the built-in engine serve a model during the block, if the model is its own."""
         engine = self._engine_at(target.endpoint)
         return engine.serving(target.model_id, on_load, message_ids) if engine else nullcontext()
 
     # The lists of models
 
     async def _read_lists(self) -> None:
-        """Read the file of the cache with the first call; later calls change nothing.
-
-        The scanner then expects, at each address of the file, the product that was there.
-        """
+        """Read the file of the cache, once; the scanner then expects the products in it."""
         for model in await self.model_lists.read_once():
             self._scanner.expect_product(model.endpoint, model.product)
 
     async def _keep_models(self, server: ServerStatus) -> ServerStatus:
-        """Keep the models of a server for `cached_models`; return the result unchanged.
+        """Keep the models for `cached_models`; return the result unchanged.
 
-        If the server cannot be used and lists no models, its earlier list is kept. The built-in
-        engine lists its models even after a crash. A list that was hard to come by is written at
-        once, for other runs.
+        Of a server that cannot be used, the earlier list is kept. One that was hard to come by is
+        written at once, for other runs.
         """
         # the same list: the server was not asked for it
         is_kept = server.models is self.model_lists.models_of(server.endpoint)
@@ -517,22 +494,16 @@ class HttpServerClient:
     # Steps of a request
 
     async def _new_api(self, target: Target, *, read_s: float | None = None) -> ServerApi:
-        """Return a new `ServerApi`, with which a `Product` asks its server for one action.
-
-        `read_s` is the timeout of a reply in seconds; None: no timeout. Raises `LMChatError` if no
-        request may be sent to the server.
-        """
+        """Raise `LMChatError` if no request may be sent. `read_s` None: no timeout of a reply."""
         self._checks.allowed.check(target.endpoint)
         key = await self._keys.key_for(target.endpoint)
         return self._scanner.new_api(target, key=key, read_s=read_s)
 
     async def _would_load(self, target: Target) -> bool:
-        """Whether a request would make a server load or wake its model (R-29, R-41).
+        """Return whether a request would make a server load or wake its model (R-29, R-41).
 
-        True also for a remote model, and for one whose state is not known: the callers then send
-        nothing, as they must not load one, and what they send must not leave the machine. A request
-        to the built-in engine loads the model, because the engine is started with it. If the cached
-        state of the model is not fresh, the server is asked for it first. Raises
+        True also for a remote model and an unknown state: the callers then send nothing. The engine
+        loads the model at its start. If the cached state is not fresh, the server is asked. Raises
         `EndpointNotAllowed`.
         """
         endpoint = target.endpoint
@@ -550,9 +521,7 @@ class HttpServerClient:
     async def _require_loaded(self, target: Target) -> None:
         """Raise `ServerRejected` if a request would make a server load or wake its model.
 
-        The message is for users who want to see the text that the model gets (`template_text`). So
-        it also names what can be shown without the model: the JSON. `read_ahead` calls this, too,
-        but users do not see its errors.
+        The message is for users of `template_text`; those of `read_ahead` do not see it.
         """
         if await self._would_load(target):
             raise ServerRejected(
@@ -563,12 +532,7 @@ class HttpServerClient:
             )
 
     def _admit(self, request: ChatRequest) -> Exchange:
-        """Check and prepare a request, and return its exchange; nothing is sent yet.
-
-        The queue of events then already has a note for the user about each option that is not sent.
-        Raises `LMChatError` for a request that is invalid, too large, not allowed or over a limit,
-        and for one to a remote model that the user has not chosen.
-        """
+        """Check and prepare a request; its queue has a note for each option that is not sent."""
         target, endpoint = request.target, request.target.endpoint
         self._scanner.expect_product(endpoint, target.product)  # a later probe asks for it first
         remote = self._remote_model(target)
@@ -597,10 +561,7 @@ class HttpServerClient:
         return exchange
 
     def _remote_model(self, target: Target) -> ModelInfo | None:
-        """Return the model of a target if it is a remote one, as far as lmchat knows, else None.
-
-        A model that its server does not list is judged by its name.
-        """
+        """Return the model if it is a remote one; an unlisted one is judged by its name."""
         model = self.model_lists.model(target)
         if model is None:
             product = product_named(target.product)
@@ -610,7 +571,6 @@ class HttpServerClient:
     def _new_sender(
         self, target: Target, *, post: Callable[[StreamEvent], None] = lambda _: None
     ) -> Sender:
-        """Return the sender of one request to a model; `post` takes the events while it waits."""
         return Sender(
             target=target,
             connections=self._connections,
@@ -622,11 +582,10 @@ class HttpServerClient:
         )
 
     async def _run(self, exchange: Exchange) -> StreamFinished:
-        """Wait for a slot, run an exchange, and return the last event of its answer.
+        """Wait for a slot, run an exchange, and return the last event.
 
-        After a success, keep the format of requests that the model accepts for the next
-        request, and note that the model is loaded. An unexpected error becomes an `LMChatError`,
-        which names only its type.
+        After a success, the format of requests that the model accepts is kept. An unexpected error
+        becomes an `LMChatError`, which names only its type.
         """
         request = exchange.prepared.request
         target = request.target
@@ -662,10 +621,7 @@ class HttpServerClient:
 
     @asynccontextmanager
     async def _loading_reports(self, exchange: Exchange) -> AsyncIterator[None]:
-        """Post the progress of loading as events of the exchange while the block runs.
-
-        If the request does not make the server load its model, nothing is posted.
-        """
+        """Post the progress if the request makes the server load its model."""
         prepared = exchange.prepared
         if not prepared.is_known_to_load:
             yield
@@ -681,7 +637,6 @@ class HttpServerClient:
             yield
 
     def _timeouts_for(self, endpoint: Endpoint) -> TimeoutSettings:
-        """Return the timeouts that are configured for a server, or else those for all servers."""
         for configured in self._settings.endpoints:
             if configured.timeouts is None:
                 continue
@@ -691,7 +646,7 @@ class HttpServerClient:
 
 
 def _require_local(model: ModelInfo) -> None:
-    """Raise `ServerRejected` for a remote model, which its server cannot load or unload."""
+    """Raise `ServerRejected` for a remote model."""
     if not model.is_remote:
         return
     place = f" It runs at {safe_line(model.runs_at, limit=80)}." if model.runs_at else ""

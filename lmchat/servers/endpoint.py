@@ -1,7 +1,4 @@
-"""The address of a server, and the forms in which hosts are written.
-
-Names of hosts are compared as texts, and never looked up in the network.
-"""
+"""The address of a server, and the forms of hosts, which are never looked up in the network."""
 
 from __future__ import annotations
 
@@ -18,12 +15,12 @@ _PORT_ALONE = r"^:?(\d{1,5})$"  # "1234" or ":1234"
 _NOT_IN_ADDRESSES = r"[\s\\%\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 _MAX_ADDRESS_CHARS = 2000
 _MAX_HOST_CHARS = 253
-# a name in ASCII, which does not end with a number
+# ASCII, without a number at the end
 _NAME = r"([a-z0-9_-]{1,63}\.)*(?!\d+$)[a-z0-9_-]{1,63}"
 _VERSION_SEGMENT = r"/v\d[a-z0-9]*(/|$)"  # "/v1", "/v1beta/"
 _REQUEST_PATH = r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completions|/models)$"
-"""Ending of an address that was copied from a request."""
-# endings of names that are used only within a network of one's own
+"""Of an address that was copied from a request."""
+# used only within a private network
 _OWN_ZONES = (".local", ".lan", ".home", ".internal", ".home.arpa", ".localdomain")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -76,7 +73,6 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @property
     def netloc(self) -> str:
-        """Host and port, with brackets around an IPv6 address."""
         return f"{bracketed(self.host)}:{self.port}"
 
     @property
@@ -85,25 +81,21 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @property
     def base_url(self) -> str:
-        """Address with its version, for `/chat/completions` and `/models`."""
+        """Address for `/chat/completions` and `/models`."""
         return f"{self.origin}{self.path}"
 
     @property
     def url(self) -> str:
-        """Address without `/v1` at its end: for native APIs, and as lmchat shows and prints it."""
+        """Address for native APIs, and as lmchat shows it."""
         return f"{self.origin}{self.path.removesuffix('/v1')}"
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is on this machine."""
         return self.host == "localhost"
 
     @property
     def is_near(self) -> bool:
-        """Whether it is this machine or in a private network, by its IP address or its name.
-
-        A name is in a private network if it has no dot, or an ending such as `.local`.
-        """
+        """Whether it is here or in a private network: a name without a dot, or as `.local`."""
         address = _ip_address(self.host)
         if address is not None:
             return address.is_private
@@ -111,10 +103,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
 
 def is_address(text: str) -> bool:
-    """Return whether a text can be read as an address.
-
-    Other texts must not be shown or used: they may hold a password.
-    """
+    """Return whether a text is an address; others must not be shown: they may hold a password."""
     try:
         Endpoint.parse(text)
     except EndpointNotAllowed:
@@ -123,23 +112,21 @@ def is_address(text: str) -> bool:
 
 
 def loopback(port: int) -> Endpoint:
-    """Return the address of a port of this machine."""
     return Endpoint(scheme="http", host="localhost", port=port)
 
 
 def is_loopback_host(host: str) -> bool:
-    """Return whether a host is `localhost` or a loopback address."""
     address = _ip_address(host)
     return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def bracketed(host: str) -> str:
-    """Return a host as it is written before a port: an IPv6 address in brackets."""
+    """Return a host as it is written before a port."""
     return f"[{host}]" if ":" in host else host
 
 
 def usual_host(host: str) -> str:
-    """Return the usual form of a host: `localhost` for this machine, a short form of IP addresses.
+    """Return `localhost` for this machine, else a short form.
 
     Servers that listen on all addresses print 0.0.0.0 or [::]: these mean this machine, too.
     """
@@ -150,13 +137,10 @@ def usual_host(host: str) -> str:
 
 
 def _port_of(parts: SplitResult) -> int:
-    """Return the port that an address names, or else the usual one of its scheme.
-
-    Raises `EndpointNotAllowed` for a port that is no number, 0 or too large.
-    """
+    """Raises `EndpointNotAllowed`."""
     try:
         port = DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
-    except ValueError:  # it is no number, or too large: refused like 0
+    except ValueError:  # refused like 0
         port = 0
     if port == 0:
         raise _not_allowed_error("the port must be a number from 1 to 65535")
@@ -174,7 +158,7 @@ def _is_host(host: str) -> bool:
 
 
 def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
-    """Return a host as an IP address, `::ffff:1.2.3.4` as that of IPv4; None for a name."""
+    """Return None for a name; `::ffff:1.2.3.4` is one of IPv4."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -187,17 +171,11 @@ def _not_allowed_error(reason: str) -> EndpointNotAllowed:
 
 
 def configured_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    """Return the address of `endpoint`; if it is unset, return those of `[[endpoints]]`.
-
-    Raises `EndpointNotAllowed` for a text that is no plain http(s) address.
-    """
+    """Return `endpoint`, else those of `[[endpoints]]`; raise `EndpointNotAllowed`."""
     urls = [settings.endpoint] if settings.endpoint else [entry.url for entry in settings.endpoints]
     return tuple(Endpoint.parse(url) for url in urls)
 
 
 def configured_names(settings: Settings) -> dict[str, str]:
-    """Return the names of the servers in `[[endpoints]]`, by origin.
-
-    Raises `EndpointNotAllowed` for a text that is no plain http(s) address.
-    """
+    """Return the names in `[[endpoints]]`, by origin; raise `EndpointNotAllowed`."""
     return {Endpoint.parse(entry.url).origin: entry.name for entry in settings.endpoints}

@@ -65,11 +65,11 @@ class ModelLoading(Struct, frozen=True, kw_only=True):
 
 
 class PullProgress(Struct, frozen=True, kw_only=True):
-    """How far the download of a model is."""
+    """How far the download of a model is; all in bytes."""
 
     done_bytes: int = 0
-    total_bytes: int | None = None  # None: not known yet
-    free_bytes: int | None = None  # on the disk of the server; None: not known
+    total_bytes: int | None = None
+    free_bytes: int | None = None  # on the disk of the server
 
     @property
     def words(self) -> str:

@@ -15,7 +15,7 @@ from lmchat.servers.endpoint import Endpoint
 
 BUILT_IN = "built-in"  # product of the built-in engine
 OPENAI_COMPATIBLE = "OpenAI-compatible"  # an unknown product
-_MOST_HOST = 80  # characters of the place where a remote model runs, in a sentence
+_MOST_HOST = 80  # characters in a sentence
 
 
 class LoadState(StrEnum):
@@ -32,10 +32,7 @@ class LoadState(StrEnum):
 
 
 def server_id_of(endpoint: Endpoint, product: str) -> str:
-    """Return the text by which a server is known in files.
-
-    It is the address. For the built-in engine it is the product, as its port changes with each run.
-    """
+    """Return the address, or the product for the built-in engine, whose port changes."""
     return product if product == BUILT_IN else endpoint.url
 
 
@@ -132,9 +129,9 @@ class ModelList(Struct, frozen=True, kw_only=True):
 
 # ending of a file: ".gguf", "-00001-of-00003.gguf"
 _FILE_ENDING = r"(-\d{5}-of-\d{5})?\.gguf$"
-_INSTANCE = r":\d$"  # ending of a model that LM Studio has loaded several times
-_NO_BUILD = r"-(latest|gguf|mlx|ud)(?=-|$)"  # words that make no difference between models
-# endings that name a build, which is a quantization, format or date of a model:
+_INSTANCE = r":\d$"  # of a model that LM Studio has loaded several times
+_NO_BUILD = r"-(latest|gguf|mlx|ud)(?=-|$)"  # they make no difference
+# endings that name a build, a quantization, format or date:
 # "-Q4_K_M", "-fp16", "-4bit", "-2024-07-18"
 _BUILDS = r"([-.](\d{4}-\d\d-\d\d|\d{8}|\d{4}|i?q\d\w*|b?fp?(8|16|32)|mxfp4|\d+bit|awq|gptq))*"
 _DATES = r"([-.](\d{4}-\d\d-\d\d|\d{8}|\d{4}))*"  # those of `_BUILDS`
@@ -149,7 +146,7 @@ _LIST_HINT = "`lmchat models` lists the models."
 
 
 def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
-    """Return the only model that a name can mean; None if there is none, or several."""
+    """Return the only model that a name can mean, else None."""
     possible = models_meant(name, models)
     return possible[0] if len(possible) == 1 else None
 
@@ -157,10 +154,9 @@ def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
 def models_meant(name: str, models: Sequence[ModelInfo]) -> list[ModelInfo]:
     """Return the models that a name can mean, each id once.
 
-    A model with exactly this name or alias is the only one, then that of the name with Ollama's
-    `:latest`. Otherwise the publisher or registry in front of a name, `:latest`, and upper and
-    lower case make no difference. A remote model is meant only by its whole name, and behind the
-    others of this name.
+    Exactly this name or alias comes first, then that with Ollama's `:latest`. Otherwise publisher
+    or registry, `:latest` and case make no difference. A remote model is meant only by its whole
+    name, and behind the others of this name.
     """
     local = [model for model in models if not model.is_remote]
     remote = [model for model in models if model.is_remote]
@@ -179,7 +175,7 @@ def models_meant(name: str, models: Sequence[ModelInfo]) -> list[ModelInfo]:
 
 
 def _is_same_name(name: str, known: str) -> bool:
-    """Whether two names differ only by a publisher, `:latest`, and upper and lower case."""
+    """Ignore publisher, `:latest` and case."""
     shorter, longer = sorted(
         (text.casefold().replace("\\", "/").removesuffix(":latest") for text in (name, known)),
         key=len,
@@ -188,10 +184,7 @@ def _is_same_name(name: str, known: str) -> bool:
 
 
 def find_by_part(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
-    """Return the model of this name, else the only one whose name contains it, else None.
-
-    Upper and lower case are the same in a part of a name. No part of a name means a remote model.
-    """
+    """Return the model of this name, else the only one that contains it, but no remote one."""
     if found := find_model(name, models):
         return found
     matches = [
@@ -199,17 +192,16 @@ def find_by_part(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
         for model in models
         if not model.is_remote and name.casefold() in model.model_id.casefold()
     ]
-    # an empty name is a part of every name, so it would mean the only model of a server
+    # it is a part of every name
     return matches[0] if name and len(matches) == 1 else None
 
 
 def model_meant(
     name: str, models: Sequence[ModelInfo], *, is_exact: bool = False, is_for_chat: bool = True
 ) -> ModelInfo:
-    """Return the model that a name means: that of this name, else the only one that contains it.
+    """Return the model of this name, else, unless `is_exact`, the only one that contains it.
 
-    With `is_exact`, a part of a name means no model. With `is_for_chat`, only models that can chat
-    are returned. Raises `WrongUse` if the name means no model or several, or one that cannot chat.
+    Raises `WrongUse`, also for one that cannot chat, if it `is_for_chat`.
     """
     find = find_model if is_exact else find_by_part
     possible = [model for model in models if model.can_chat or not is_for_chat]
@@ -220,7 +212,6 @@ def model_meant(
 
 
 def unknown_model_error(name: str, models: Sequence[ModelInfo]) -> WrongUse:
-    """Return the error for a model that no server lists; it suggests similar names."""
     suggestion = similar_names(name, models)
     ending = f"; did you mean {suggestion}?" if suggestion else "."
     sentence = safe_line(f"No server has a model {name}{ending}")
@@ -228,9 +219,9 @@ def unknown_model_error(name: str, models: Sequence[ModelInfo]) -> WrongUse:
 
 
 def similar_names(name: str, models: Sequence[ModelInfo]) -> str:
-    """Return up to three listed names that a name can mean, or that contain it, as "A or B".
+    """Return up to three names that it can mean, or that contain it, as "A or B".
 
-    Without such names, return the most similar one; "" if none is similar.
+    Else the most similar one; "" if none is similar.
     """
     known_names = tuple(dict.fromkeys(model.model_id for model in models))
     longer_names = [model.model_id for model in models_meant(name, models)] or [
@@ -240,22 +231,19 @@ def similar_names(name: str, models: Sequence[ModelInfo]) -> str:
 
 
 def cannot_chat_error(model: ModelInfo) -> WrongUse:
-    """Return the error for a model that makes no answers.
-
-    For a chat, it is as if the server did not have the model, so the kind is that of a missing one.
-    """
+    """Return an error of the kind of a missing model, which it is for a chat."""
     makes = _KINDS.get(model.kind, "makes no text")
     sentence = f"{safe_line(model.model_id)} {makes} and cannot chat."
     return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
 
 
 def is_other_model(asked: str, served: str, listed: Sequence[ModelInfo]) -> bool:
-    """Whether a server that was asked for a model answers with another one of its list.
+    """Return whether a server answers with another model of its list.
 
-    `served` is the name in the answer. A name that the server does not list is its own name for the
-    model that was asked for, such as the path of a file, and a dated one is a version of it.
+    A `served` name that it does not list is its own name of the model, such as the path of a file;
+    a dated one is a version of it.
     """
-    is_path = served[:1] in "/\\~" or served[1:2] == ":"  # its last part is no name of a model
+    is_path = served[:1] in "/\\~" or served[1:2] == ":"  # not a name
     exact = [model for model in listed if served == model.model_id]
     found = find_model(served, exact if is_path else listed)
     meant = find_model(asked, listed)
@@ -275,9 +263,8 @@ def is_other_model(asked: str, served: str, listed: Sequence[ModelInfo]) -> bool
 def has_other_name(asked: str, served: str) -> bool:
     """Return whether two names are of different models.
 
-    Servers write the name of a model in many ways. A folder, a publisher, a file ending and the
-    number of an instance (`:2`) make no difference. Neither does the name of a build (`-q4_k_m`) if
-    only one of the names has it. An empty name may be of any model.
+    Folder, publisher, ending of a file and number of an instance (`:2`) make no difference, nor
+    does a build (`-q4_k_m`) that only one of them has. An empty name may be of any model.
     """
     shorter, longer = sorted((_short_name(asked), _short_name(served)), key=len)
     if not longer.startswith(shorter):
@@ -286,10 +273,7 @@ def has_other_name(asked: str, served: str) -> bool:
 
 
 def _short_name(name: str) -> str:
-    """Return the part of a name that tells the model and its build, in lower case.
-
-    Example: "Publisher/Qwen3-8B-Q4_K_M.gguf" becomes "qwen3-8b-q4_k_m".
-    """
+    """Return "qwen3-8b-q4_k_m" for "Publisher/Qwen3-8B-Q4_K_M.gguf"."""
     path = name.strip().casefold().replace("\\", "/").rstrip("/")
     name = re.sub(_FILE_ENDING, "", path.rpartition("/")[2])
     name = re.sub(_INSTANCE, "", name)

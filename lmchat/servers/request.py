@@ -1,7 +1,6 @@
 """Requests for an answer, tools in them, and requests of other programs.
 
-`Tool` is here, not in the package `tools`, because requests name the tools that a model may call,
-and `servers` does not import `tools`.
+`Tool` is here, as `servers` does not import the package `tools`.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from lmchat.sessions.message import ChatMessage
 
 
 class Tool(Struct, frozen=True, kw_only=True):
-    """A tool that a request offers to the model."""
+    """Tool that a request offers to the model."""
 
-    server: str  # MCP server that has it, by its name in the configuration
+    server: str  # name of its MCP server in the configuration
     name: str
-    wire_name: str = ""  # unique name in requests, at most 64 characters of `A-Za-z0-9_-`
+    wire_name: str = ""  # unique, at most 64 characters of `A-Za-z0-9_-`
     description: str = ""
-    schema: dict[str, Any] = field(default_factory=dict)  # JSON schema of its arguments
-    is_read_only: bool = False  # whether it only reads, as its server says; nothing relies on it
+    schema: dict[str, Any] = field(default_factory=dict)  # of its arguments
+    is_read_only: bool = False  # as its server says; nothing relies on it
 
     @property
     def full_name(self) -> str:
@@ -33,7 +32,6 @@ class Tool(Struct, frozen=True, kw_only=True):
 
 
 def tool_in_request(tool: Tool) -> Mapping[str, Any]:
-    """Return a tool in the form of OpenAI's requests."""
     # servers expect a schema also for a tool without arguments
     schema = tool.schema or {"type": "object", "properties": {}}
     function = {"name": tool.wire_name, "description": tool.description, "parameters": schema}
@@ -41,16 +39,13 @@ def tool_in_request(tool: Tool) -> Mapping[str, Any]:
 
 
 def given_options(options: object, names: Iterable[str]) -> dict[str, object]:
-    """Return the options of a `Sampling`, or of a table of the settings, that are given, by name.
-
-    `names` are attributes of `options`. One that is None, "" or () is not given.
-    """
+    """Return the options of a `Sampling` or a table of settings; None, "" and () are not given."""
     values = {name: getattr(options, name) for name in names}
     return {name: value for name, value in values.items() if value not in (None, "", ())}
 
 
 class Sampling(Struct, frozen=True, kw_only=True):
-    """Sampling options of a request; one that is None, "" or () is not set, and not sent."""
+    """Sampling options of a request; None, "" and () are not sent."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -59,18 +54,15 @@ class Sampling(Struct, frozen=True, kw_only=True):
     seed: int | None = None
     reasoning_effort: str = ""  # `none` to `max`, or a number of tokens as text
     more: Mapping[str, object] = field(default_factory=dict)
-    """The options of `servers/sampling_options.py` that have no field here, by name."""
+    """Options without a field here, by name."""
 
     @property
     def options(self) -> dict[str, object]:
-        """The options that are set, by the names of `servers/sampling_options.py`."""
+        """Options that are set, by the names of `servers/sampling_options.py`."""
         return given_options(self, SAMPLING_FIELDS) | dict(self.more)
 
     def with_options(self, options: Mapping[str, object]) -> Sampling:
-        """Return a copy in which the values of `options` replace those of the same names.
-
-        `checked_option` has checked the values before.
-        """
+        """Replace values, which `checked_option` has checked."""
         fields: dict[str, Any] = {}
         more = dict(self.more)
         for name, value in options.items():
@@ -83,15 +75,13 @@ class Sampling(Struct, frozen=True, kw_only=True):
     def without_limits(self) -> Sampling:
         """Return a copy for a text that lmchat itself needs, such as a summary.
 
-        It lacks the options with which the user limits or shapes the answers of a chat: they would
-        cut or spoil such a text.
+        Options that limit or shape answers would cut or spoil it.
         """
         more = {name: value for name, value in self.more.items() if name not in _FOR_ANSWERS}
         return replace(self, max_tokens=None, stop=(), more=more)
 
 
 SAMPLING_FIELDS = ("temperature", "top_p", "max_tokens", "stop", "seed", "reasoning_effort")
-"""Options with a field of their own in `Sampling`."""
 _FOR_ANSWERS = (
     "grammar",
     "json_schema",
@@ -101,64 +91,60 @@ _FOR_ANSWERS = (
     "extra.max_completion_tokens",
     "extra.response_format",
 )
-"""Further options that limit or shape an answer."""
+"""They limit or shape an answer."""
 
 
 class AnyText(Struct, frozen=True, kw_only=True):
-    """An answer in words, of any form."""
+    """Output in words, of any form."""
 
 
 class AnyObject(Struct, frozen=True, kw_only=True):
-    """An answer that is one JSON object, of any form."""
+    """Output that is one JSON object, of any form."""
 
 
 class FittingValue(Struct, frozen=True, kw_only=True):
-    """An answer that is one JSON value, and fits a schema."""
+    """Output that is one JSON value, and fits a schema."""
 
     schema: dict[str, Any]
-    name: str = "answer"  # name in the request
+    name: str = "answer"
 
 
 OutputFormat = AnyText | AnyObject | FittingValue
-"""Wanted form of an answer; the server may ignore it."""
+"""The server may ignore it."""
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
-    """A request for one answer, before it is put into the form of its product."""
+    """Request for one answer, before it has the form of its product."""
 
     target: Target
     messages: tuple[ChatMessage, ...]
-    """Oldest first; `Product.sent_thoughts` says which of them are sent with their reasoning."""
+    """Oldest first; `Product.sent_thoughts` says which keep their reasoning."""
     sampling: Sampling = field(default_factory=Sampling)
     output: OutputFormat = field(default_factory=AnyText)
-    tools: tuple[Tool, ...] = ()  # tools offered to the model
+    tools: tuple[Tool, ...] = ()
     has_drawn_seed: bool = False
-    """Whether the seed in `sampling` was drawn at random, because the user has set none."""
+    """The user has set no seed."""
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """Contents of attached files, by digest.
-
-    b"" is an image of which only the name is sent. A file without an item here is missing.
+    """By digest; b"" is an image of which only the name is sent, a file without an item is missing.
     """
     is_batch: bool = False
-    """Whether a command sends many such requests.
-
-    The limit of requests per minute does not count them if their server is on this machine.
+    """One of many: at a server of this machine, the limit of requests per minute does not count it.
     """
-    must_call: bool = False  # whether the model must call a tool (`tool_choice: "required"`)
+    must_call: bool = False  # `tool_choice: "required"`
 
 
 class TemplateText(Struct, frozen=True, kw_only=True):
     """Text that the chat template of a model makes of a request."""
 
     text: str
-    tokens: int  # number of tokens that the server counts in it
+    tokens: int  # as the server counts
 
 
 CHAT_PATH = "/chat/completions"  # behind the address of the API
 
 
 class ForwardedRequest(Struct, frozen=True, kw_only=True):
-    """A request of another program, which is sent to the server of its model as it came."""
+    """Request of another program, sent as it came."""
 
     model: ModelInfo
     path: str  # behind the address of the API, such as `CHAT_PATH`
@@ -166,9 +152,9 @@ class ForwardedRequest(Struct, frozen=True, kw_only=True):
 
 
 class ForwardedReply(Struct, frozen=True, kw_only=True):
-    """The reply of a server as it comes, with whatever status."""
+    """Reply of a server as it comes, with whatever status."""
 
     status: int
     headers: Mapping[str, str]  # names in lower case
     chunks: AsyncIterator[bytes]
-    """The body, each part as soon as it has come; raises `LMChatError` if the rest is missing."""
+    """Each as soon as it has come; raises `LMChatError` if the rest is missing."""

@@ -1,8 +1,7 @@
 """Sampling options: their names, and the types of the values of common ones.
 
-The common options are those of `COMMON`; each product takes some of them
-(`Product.sampling_fields`). Some also take `FURTHER_OPTIONS`. The name `extra.NAME` sends
-the field NAME unchecked.
+Each product takes some of `COMMON` (`Product.sampling_fields`), some also `FURTHER_OPTIONS`.
+`extra.NAME` sends the field NAME unchecked.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from lmchat.errors import WrongUse
 from lmchat.matching import did_you_mean
 from lmchat.safe_text import safe_line
 
-# options that count as taken by all products
+# by all products
 TAKEN_BY_ALL = ("temperature", "top_p", "max_tokens", "stop", "reasoning_effort")
 EXTRA = "extra."
-"""Beginning of the name of an option that is sent as it is."""
+"""Sent as it is."""
 _OWN_FIELDS = ("model", "messages", "stream")
-"""Fields that decide what is sent to which model. Options may come from a file: none sets them."""
+"""They decide what is sent to which model. Options may come from a file, so none sets them."""
 _WINDOWS = ("num_ctx", "n_ctx", "ctx_size", "context_length")  # what people try to set
-_MAX_SHOWN_CHARS = 40  # most characters of a wrong value in a message
+_MAX_SHOWN_CHARS = 40  # of a wrong value in a message
 _FORMS = {
     float: "a number",
     int: "a whole number",
@@ -35,18 +34,17 @@ _FORMS = {
     tuple[str, ...]: "a list of texts",
     Mapping[str, float]: "a table of token numbers and biases",
 }
-"""Words for what a value must be, by type."""
 
 
 class SamplingOption(Struct, frozen=True):
-    """Type and limits of the values of an option, with a line of help."""
+    """Type and limits of an option, with a line of help."""
 
-    type: Any  # one of the keys of `_FORMS`
+    type: Any  # a key of `_FORMS`
     meta: Meta
 
     @property
     def form(self) -> str:
-        """What a value must be: `a number from 0 to 2`."""
+        """Words such as `a number from 0 to 2`."""
         form = _FORMS[self.type]
         return form if self.meta.ge is None else f"{form} from {self.meta.ge} to {self.meta.le}"
 
@@ -90,11 +88,11 @@ FURTHER_OPTIONS = (
     "n_indent",
     "t_max_predict_ms",
 )
-"""Further options of llama.cpp, as its `/completion` takes them."""
+"""Those of llama.cpp's `/completion`."""
 
 
 def parsed_value(text: str) -> object:
-    """Return the value of a typed text: that of JSON if the text is JSON, else the text itself."""
+    """Return the value of JSON, else the text itself."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -102,10 +100,7 @@ def parsed_value(text: str) -> object:
 
 
 def option_form(name: str) -> str:
-    """Return what the value of an option may be, with its help in brackets.
-
-    Raises `WrongUse` for an unknown name.
-    """
+    """Return what a value may be, with its help in brackets; raise `WrongUse`."""
     if name in FURTHER_OPTIONS or _is_extra(name):
         return "any value, which is sent as it is"
     option = _common_option(name)
@@ -113,10 +108,10 @@ def option_form(name: str) -> str:
 
 
 def checked_option(name: str, value: object) -> object:
-    """Return the value of an option in the type in which it is sent.
+    """Return the value in the type in which it is sent.
 
-    Raises `WrongUse` for an unknown name, for `extra.` with one of `_OWN_FIELDS`, and for a value
-    of a common option that has another type or is out of its range.
+    Raises `WrongUse` for an unknown name, for `extra.` with one of `_OWN_FIELDS`, and for a wrong
+    value of a common option.
     """
     if _is_extra(name):
         field = name.removeprefix(EXTRA)
@@ -146,9 +141,9 @@ def checked_option(name: str, value: object) -> object:
 
 
 def usable_options(options: Mapping[str, object]) -> dict[str, object]:
-    """Return saved options as they are sent, without those that this version would refuse.
+    """Return saved options without those that this version would refuse.
 
-    Another version of lmchat may have saved them, and JSON has turned tuples into lists.
+    Another version may have saved them, and JSON has turned tuples into lists.
     """
     usable: dict[str, object] = {}
     for name, value in options.items():
@@ -162,7 +157,7 @@ def _is_extra(name: str) -> bool:
 
 
 def _common_option(name: str) -> SamplingOption:
-    """Return the option of this name; for an unknown one, raise `WrongUse` with a similar name."""
+    """Raise `WrongUse` with a similar name."""
     if name in COMMON:
         return COMMON[name]
     if name in _WINDOWS:

@@ -25,7 +25,7 @@ class Target(Struct, frozen=True, kw_only=True):
 
     @property
     def server_name(self) -> str:
-        """Name of the product; of one that is not known, the address of its server."""
+        """Name of the product; of an unknown one, the address."""
         is_known = self.product != OPENAI_COMPATIBLE
         return self.product if is_known else self.endpoint.netloc
 
