@@ -1,8 +1,7 @@
 """Choice of the server and model that answer the next turn.
 
-`servers` are those of probes, best first, and `server` is one of them. `model` is the name in
-flags, environment or configuration, "" if they name none. `state` has the last used server and
-models.
+`servers` are those of probes, best first. `model` is the name in flags, environment or
+configuration, "" if they name none. `state` has the last used server and models.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ _MAX_NAMES = 20  # that an error lists
 
 
 class Choice(Struct, frozen=True, kw_only=True):
-    """The server and model that were chosen for the next turn."""
+    """Server and model that were chosen for the next turn."""
 
     state: ServerState
     """READY or LOADING, or what the user has to give: NO_MODEL, NEEDS_KEY, AWAY for a server."""
@@ -67,10 +66,10 @@ def choose(
 ) -> Choice:
     """Choose the server and the model for the next turn, or find out what the user has to choose.
 
-    Of usable servers, the one with the best `_rank` is chosen, and a model on it. A named model or
-    the last used one may also be on one that `may_answer`. Without one, the first that needs or
-    rejects a key is chosen, without a target, else another model server. With `is_named`, only
-    servers that the user has named count.
+    Of usable servers, the best by `_rank` is chosen, and a model on it. A named model or the last
+    used one may also be on one that `may_answer`. Without one, the first that needs or rejects a
+    key is chosen, without a target, else another model server. With `is_named`, only servers that
+    the user has named count.
     """
     if is_named:
         servers = [server for server in servers if server.is_configured]
@@ -87,13 +86,13 @@ def choose(
         if server.state is ServerState.NEEDS_KEY:
             return Choice(state=server.state, server=server)
     for server in servers:
-        if server.is_model_server:  # such as one that blocks the name of its host
+        if server.is_model_server:  # it may block the name of its host
             return Choice(state=server.state, server=server)
     return Choice(state=ServerState.AWAY)
 
 
 def _rank(server: ServerStatus, state: State, model: str) -> tuple[bool, ...]:
-    """Return a sort key: the smallest is best, and the first item that differs decides."""
+    """Return a sort key, of which the smallest is best."""
     # False is less than True
     named = find_model(model, server.chat_models) if model else None
     lacks_model = bool(model) and named is None
@@ -106,13 +105,13 @@ def _rank(server: ServerStatus, state: State, model: str) -> tuple[bool, ...]:
 
 
 def choose_on_server(server: ServerStatus, *, model: str, state: State) -> Choice:
-    """Choose the configured model on a server, or without one, the preferred model."""
+    """Choose the configured model, else the preferred one."""
     chosen = _configured_model(server, model) if model else _preferred_model(server, state)
     return _choice_of(server, chosen)
 
 
 def _choice_of(server: ServerStatus, model: ModelInfo | None) -> Choice:
-    """A server alone lacks a model, unless it is loading one whose name is not known yet."""
+    """A server alone lacks a model, unless it loads one whose name is not known yet."""
     target = Target(
         endpoint=server.endpoint,
         product=model.product if model is not None else server.product,
@@ -126,9 +125,9 @@ def _choice_of(server: ServerStatus, model: ModelInfo | None) -> Choice:
 
 
 def _configured_model(server: ServerStatus, name: str) -> ModelInfo | None:
-    """Return the model of this name; None if it cannot chat, or the server lacks it.
+    """Return None if it cannot chat, or the server lacks it.
 
-    If the server does not list the model but may have it, it is returned with its name alone.
+    If it is not listed, but the server may have it, it has its name alone.
     """
     if _find_non_chat_model(server, name) is not None:
         return None
@@ -137,30 +136,29 @@ def _configured_model(server: ServerStatus, name: str) -> ModelInfo | None:
         return listed
     if is_unclear(server, name):
         return None
-    # the list of a server that the user has named may be incomplete: its chat decides
+    # the list of a named server may be incomplete: its chat decides
     if _lacks(server, name) and not server.has_named_address:
         return None
     return _unlisted_model(server, name)
 
 
 def _unlisted_model(server: ServerStatus, name: str) -> ModelInfo:
-    # the product of an address without a list is not known, only expected
+    # without a list, the product is only expected
     is_known = server.state is not ServerState.AWAY
     product = product_named(server.product if is_known else OPENAI_COMPATIBLE)
     return product.unlisted_model(server.endpoint, name)
 
 
 def _preferred_model(server: ServerStatus, state: State) -> ModelInfo | None:
-    """Return the model to use without a question: the last used one, else one in memory.
+    """Return the last used model, else one in memory.
 
-    If the server reports no states, it is the first one, but not that of a provider: its models may
-    cost money, or be made for other work than chats. A remote model is returned only if the user
-    has chosen it before, and used it last.
+    Without states, it is the first one, but not of a provider: its models may cost money. A remote
+    model is returned only if the user has chosen it before, and used it last.
     """
     models = server.chat_models
     if (unlisted := _last_unlisted(server, state)) is not None:
         return unlisted
-    # not with the built-in engine: if it has not loaded this model, the start with it has failed,
+    # not the engine's: if it has not loaded this model, the start with it has failed,
     # and would fail again
     if state.endpoint == server.server_id and server.product != BUILT_IN:
         last = find_model(state.model, models)
@@ -177,7 +175,7 @@ def _preferred_model(server: ServerStatus, state: State) -> ModelInfo | None:
 
 
 def _last_unlisted(server: ServerStatus, state: State) -> ModelInfo | None:
-    """Return the model that was used last, if it is on this server, which lists none."""
+    """Return the last used model of a server that lists none."""
     is_last = state.endpoint == server.server_id and bool(state.model)
     if not is_last or server.models or not server.takes_any_name:
         return None
@@ -186,10 +184,7 @@ def _last_unlisted(server: ServerStatus, state: State) -> ModelInfo | None:
 
 
 def _unloaded_model(server: ServerStatus, state: State) -> ModelInfo | None:
-    """Return the model that was used last on a server, else its only one.
-
-    Remote models do not count.
-    """
+    """Return the last used model of a server, else its only one, but no remote one."""
     models = [model for model in server.chat_models if not model.is_remote]
     for used in state.recent:  # newest first; `state.model` may be on another server
         served = find_model(used.model, models)
@@ -209,10 +204,10 @@ def _may_be_provider(server: ServerStatus) -> bool:
 
 
 def _lacks(server: ServerStatus, name: str) -> bool:
-    """Whether a server lists its models, and this name means none of them.
+    """Return whether a server lists its models, and this name means none of them.
 
-    A name may mean a model that is listed under a similar one (`has_other_name`). Gateways and
-    providers take names that they do not list.
+    A similar one may be meant (`has_other_name`). Gateways and providers take names that they do
+    not list.
     """
     if is_unclear(server, name):
         return True
@@ -223,10 +218,10 @@ def _lacks(server: ServerStatus, name: str) -> bool:
 
 
 def is_unclear(server: ServerStatus, name: str) -> bool:
-    """Whether a name must not be sent, as it may mean a model that the user does not mean.
+    """Return whether a name must not be sent: it may mean a model that the user does not mean.
 
-    It can mean several listed models, or is similar to that of a remote model: the server may
-    complete it, or ignore upper and lower case.
+    It can mean several listed models, or is similar to a remote one: the server may complete it, or
+    ignore case.
     """
     possible = models_meant(name, server.models) if name else []
     if not name or possible:
@@ -238,9 +233,8 @@ def is_unclear(server: ServerStatus, name: str) -> bool:
 def require_model(name: str, chosen: ServerStatus | None, servers: Sequence[ServerStatus]) -> None:
     """Raise `WrongUse` if the chosen server lacks the model of this name.
 
-    `choose_without_asking` chooses such a model all the same, and only the server would refuse it.
-    The error suggests similar models of all `servers`, or says which server needs a key: that one
-    may have the model.
+    `choose_without_asking` chooses it all the same. The error suggests similar models, or says
+    which server needs a key: that one may have the model.
     """
     if chosen is None or not _lacks(chosen, name):
         return
@@ -254,13 +248,11 @@ def require_model(name: str, chosen: ServerStatus | None, servers: Sequence[Serv
 
 
 def choose_without_asking(servers: Sequence[ServerStatus], *, model: str, state: State) -> Choice:
-    """Choose the server and the model where there is no user to ask; only a model may be missing.
+    """Choose where there is no user to ask; only a model may be missing.
 
-    Where `choose` leaves the model to the user, the configured one is chosen all the same; the
-    server will refuse it. Without a configured one, that of `_unloaded_model` is chosen.
-
-    Raises `WrongUse` for a configured model that cannot chat, and for a name that `is_unclear`.
-    Raises `no_server_error` if no server can be used.
+    The configured model, or else that of `_unloaded_model`, is chosen where `choose` leaves it to
+    the user; the server will refuse it. Raises `WrongUse` for a configured model that cannot chat,
+    and for a name that `is_unclear`, and `no_server_error`.
     """
     choice = choose(servers, model=model, state=state)
     server, target = choice.server, choice.target
@@ -279,15 +271,14 @@ def choose_without_asking(servers: Sequence[ServerStatus], *, model: str, state:
 
 
 def can_pull(server: ServerStatus) -> bool:
-    """Whether a server downloads models on request, as far as lmchat knows."""
+    """Return whether a server downloads models on request, as far as lmchat knows."""
     return server.state.is_usable and product_named(server.product).can_pull(server.models)
 
 
 def server_for_pull(servers: Sequence[ServerStatus], used: Endpoint | None) -> ServerStatus:
-    """Return the server that a model is downloaded to: the used one, else the best that can.
+    """Return the used server, else the best that can download a model.
 
-    If none can, return the best all the same: its error says what else to do. Raises
-    `no_server_error` if none can be used.
+    If none can, return the best: its error says what else to do. Raises `no_server_error`.
     """
     usable = usable_of(servers)
     if not usable:
@@ -301,7 +292,7 @@ def unlisted_model(
 ) -> ModelInfo | None:
     """Return a model that no server lists, on the best server that may have it all the same.
 
-    There is none if the name is empty, or a part of a listed one. `is_named` is as for `choose`.
+    None for a part of a listed name.
     """
     listed = [model for server in servers for model in server.models]
     if not name or any(name.casefold() in model.model_id.casefold() for model in listed):
@@ -313,9 +304,9 @@ def unlisted_model(
 def no_server_error(servers: Sequence[ServerStatus], *, is_for_chat: bool = False) -> LMChatError:
     """Return the error that says why none of these servers can be used.
 
-    It is about the first model server, or another program at an address that the user has named, or
-    about the only address. With `is_for_chat`, its hint says if a chat could begin with the name of
-    a model.
+    It is about the first model server, another program at an address that the user has named, or
+    the only address. With `is_for_chat`, its hint says if a chat could begin with the name of a
+    model.
     """
     is_only = len(servers) == 1
     for server in servers:
@@ -358,9 +349,6 @@ def no_model_error(server: ServerStatus | None) -> RequestInvalid:
 
 
 def endpoints_of(state: State) -> tuple[Endpoint, ...]:
-    """Return the addresses of the last used models, each once, newest first.
-
-    The built-in engine is left out, because it gets a new address in each run.
-    """
+    """Return the addresses of the last used models, newest first, without the engine's."""
     servers = (used.endpoint for used in state.recent if used.endpoint != BUILT_IN)
     return tuple(dict.fromkeys(Endpoint.parse(server) for server in servers if is_address(server)))

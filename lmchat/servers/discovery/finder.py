@@ -1,4 +1,4 @@
-"""Search for servers, and for the server and model of the next request, without asking a user."""
+"""Search for servers, and choice for the next request, without asking a user."""
 
 from __future__ import annotations
 
@@ -29,31 +29,27 @@ _CHECK_EVERY_S = 0.5  # while a server loads its model
 
 
 class ServerSource(Protocol):
-    """All model servers, asked whether they answer; every coroutine may raise `LMChatError`."""
+    """All model servers; every coroutine may raise `LMChatError`."""
 
     async def detect(
         self, *, named: Sequence[Endpoint] = (), is_counted: bool = True
     ) -> tuple[ServerStatus, ...]:
         """Ask all usual addresses and the `named` ones at once; best result first.
 
-        Without `is_counted`, as for a search by `lmchat serve`, `cache_misses` does not count it.
+        Without `is_counted`, `cache_misses` does not count it.
         """
 
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
-        """It is no error if nothing answers.
-
-        `key` is sent with this request only; empty: the key that is known for the address.
-        """
+        """Send `key` with this request only; "" is the known one. Silence is no error."""
 
 
 class ServerFinder:
-    """Finds the servers of a run, and the server and model of its next request.
+    """Servers of a run, and server and model of its next request.
 
-    Every coroutine may raise the error that says why no server or model can be used.
+    Every coroutine may raise the error that says why none can be used.
     """
 
     def __init__(self, source: ServerSource, settings: Settings, state: State) -> None:
-        """`state` has the server and models that were used last."""
         self._source = source
         self._settings = settings
         self._state = state
@@ -64,7 +60,7 @@ class ServerFinder:
         self._added: tuple[Endpoint, ...] = ()  # to `configured_endpoints`
 
     async def look(self, *, is_counted: bool = True) -> tuple[ServerStatus, ...]:
-        """Check the server that the settings name; if they name none, search for servers."""
+        """Check the server that the settings name, else search."""
         if not self._settings.endpoint:
             return await self.search(is_counted=is_counted)
         (endpoint,) = configured_endpoints(self._settings)
@@ -77,7 +73,7 @@ class ServerFinder:
         return self.servers
 
     def add(self, endpoint: Endpoint) -> None:
-        """Search at this address too from now on, unless the last search has found it anyway."""
+        """Search at this address too from now on."""
         searched = [server.endpoint for server in self.servers]
         if endpoint not in (*self._added, *searched, *configured_endpoints(self._settings)):
             self._added = (endpoint, *self._added)
@@ -87,7 +83,6 @@ class ServerFinder:
         self.servers = ()
 
     def choice(self, model: str = "", *, is_named: bool = False) -> Choice:
-        """Choose of the servers of the last look, as `choose` does."""
         return choose(
             self.servers,
             model=model or self._settings.model,
@@ -110,8 +105,8 @@ class ServerFinder:
     ) -> list[ModelInfo]:
         """Look for servers, and return the models that names mean (`model_meant`), on any of them.
 
-        A name that no server lists means a model of the server that may have it all the same.
-        Raises `WrongUse` if there is none.
+        A name that no server lists means a model of one that may have it all the same. Raises
+        `WrongUse`.
         """
         servers = await self.look()
         listed = [model for server in usable_of(servers) for model in server.models]
@@ -133,25 +128,21 @@ class ServerFinder:
     ) -> Target:
         """Return the server and model of a request, once the server has loaded a model.
 
-        The servers are those of the last look, if one of them has the model. An empty `model` means
-        that of the settings. `note` is called if the chosen server is loading its first model: it
-        does not tell its name yet, so it is checked again until it does. There is no wait for a
-        model with a known name.
+        The servers are those of the last look, if one of them has the model. `note` is called if
+        the server loads its first model, whose name it does not tell yet. There is no wait for a
+        known name.
 
-        Raises:
-            NoServerFound: no server was found.
-            ServerRejected: the server cannot be used.
-            ServerUnavailable: the model was not loaded within the limit for the first token.
-            RequestInvalid: the server has no model, or several equally likely ones.
-            WrongUse: the server, which the user has not named, has no model of this name; or the
-                model cannot chat.
+        Raises `NoServerFound`; `ServerRejected`; `ServerUnavailable` if the model was not loaded
+        within the limit for the first token; `RequestInvalid` for no model, or several equally
+        likely ones; `WrongUse` for a model that a server which the user has not named lacks, or
+        that cannot chat.
         """
         name = model or self._settings.model
         looks = self._looks
         async with first_token_limit(self._settings.timeouts.first_token_s):
             target = None
             async with self._lock:
-                with suppress(LMChatError):  # a server or model may have come since the last look
+                with suppress(LMChatError):  # one may have come since the last look
                     target = self._target(name)
                 if target is None and looks == self._looks:  # no other request has just looked
                     await self.look()
@@ -167,10 +158,7 @@ class ServerFinder:
             return target
 
     def _target(self, name: str) -> Target:
-        """The model of the result is None while the server loads its first one.
-
-        Raises the error that says why none of them can be used, or has such a model.
-        """
+        """Raise why none can be used. The model is None while the server loads its first one."""
         choice = choose_without_asking(self.servers, model=name, state=self._state)
         if name and not (choice.server and choice.server.has_named_address):
             require_model(name, choice.server, self.servers)

@@ -31,17 +31,17 @@ class _CachedList(Struct, frozen=True, kw_only=True):
 
 
 class Load(Struct, kw_only=True):
-    """A load of a model by lmchat, while it runs."""
+    """Load of a model by lmchat, while it runs."""
 
     model: ModelInfo
     since_s: float  # monotonic
-    fraction: float | None = None  # part that is loaded, 0 to 1
+    fraction: float | None = None  # 0 to 1
     tasks: set[asyncio.Task[None]] = field(default_factory=set)  # that want the model and run
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # of the task that loads it
 
 
 class ModelLists:
-    """The last list of models of each server, and the models that lmchat is loading.
+    """The last list of each server, and the models that lmchat is loading.
 
     The lists of the file are replaced by those of this run.
     """
@@ -54,15 +54,12 @@ class ModelLists:
         self._loads: dict[tuple[Endpoint, str], Load] = {}
         self.on_change: Callable[[], None] = lambda: None  # when a load begins, runs or ends
         self._lists: dict[Endpoint, _CachedList] = {}
-        self._loading_servers: set[Endpoint] = set()  # they load a model, perhaps without its name
+        self._loading_servers: set[Endpoint] = set()  # perhaps without a name
         self._has_read_file = False
         self._has_new_lists = False  # that the file does not have
 
     async def read_once(self) -> tuple[ModelInfo, ...]:
-        """Return the models in the file; later calls return none.
-
-        Lists that were put before stay as they are.
-        """
+        """Return the models in the file, with the first call; newer lists stay."""
         if self._has_read_file or self._file is None:
             return ()
         self._has_read_file = True
@@ -72,14 +69,11 @@ class ModelLists:
         return tuple(model for cached in lists for model in cached.models)
 
     async def write(self) -> None:
-        """Write the lists to the file if there are new ones; called once, at the end.
-
-        A failure is only logged: the next start can do without the file.
-        """
+        """Write new lists, once, at the end; a failure is only logged."""
         if self._file is None or not self._has_new_lists:
             return
         await self.read_once()  # else the file would lose the lists of other servers
-        # the built-in engine has another address in the next run
+        # the engine has another address in the next run
         lists = [
             cached
             for cached in self._lists.values()
@@ -100,9 +94,9 @@ class ModelLists:
     def models_of(
         self, endpoint: Endpoint, *, max_age_s: float | None = None
     ) -> tuple[ModelInfo, ...] | None:
-        """A list that is missing, or older than `max_age_s`, is None.
+        """Return None for no list, or one older than `max_age_s`.
 
-        A list from the future counts as older: the clock was set back, so its age is not known.
+        One from the future counts as older: the clock was set back.
         """
         cached = self._lists.get(endpoint)
         if cached is None:
@@ -169,9 +163,9 @@ class ModelLists:
         change(endpoint)
 
     def is_loading(self, target: Target) -> bool:
-        """Whether prompts have to wait: lmchat loads the model, or its server has not named it yet.
+        """Return whether prompts have to wait: lmchat loads the model, or it has no name yet.
 
-        A model that the server loads need not be waited for: the server does that.
+        A model that the server itself loads need not be waited for.
         """
         if target.model is not None:
             return self.load_of(target.model) is not None
@@ -180,26 +174,22 @@ class ModelLists:
     # Lists
 
     def all_models(self) -> ModelList:
-        """The age is that of the oldest list."""
+        """Return all, with the age of the oldest list."""
         models = [
             self.with_load(model) for cached in self._lists.values() for model in cached.models
         ]
         ages_s = [self._clock() - cached.fetched_s for cached in self._lists.values()]
-        # 0: there may be no list, and the age is negative if the clock was set back
+        # negative if the clock was set back
         return ModelList(models=tuple(models), age_s=max([0.0, *ages_s]))
 
     def model(self, target: Target) -> ModelInfo | None:
-        """Return the model of a target as its server listed it last."""
         for model in self.models_of(target.endpoint) or ():
             if model.model_id == target.model_id:
                 return model
         return None
 
     def mark_loaded(self, target: Target) -> None:
-        """Set the state of a listed model that has answered.
-
-        This is no reason to write the file, so `_has_new_lists` stays as it is.
-        """
+        """Set the state of a model that has answered; that alone is not written to the file."""
         cached = self._lists.get(target.endpoint)
         if cached is None:
             return
@@ -213,13 +203,13 @@ class ModelLists:
 
 
 class ModelRow(Struct, frozen=True, kw_only=True):
-    """A model as the picker shows it."""
+    """Model as the picker shows it."""
 
     model: ModelInfo
     tokens_per_second: float | None = None  # median of earlier turns
     recent_index: int | None = None
-    """0 for the model used last; None for a remote one, which is not chosen by a number."""
-    server_name: str = ""  # the user's name for its server; empty: its product is shown
+    """0 for the model used last; None for a remote one, which has no number."""
+    server_name: str = ""  # of the user; empty: its product is shown
 
     @property
     def key(self) -> tuple[str, str]:
@@ -233,10 +223,9 @@ def rows_of(
     speeds: Mapping[tuple[str, str], float],
     server_names: Mapping[str, str],
 ) -> tuple[ModelRow, ...]:
-    """Return the rows: recent models first, the last used one at the top; remote ones behind.
+    """Return recent models first, then others, then remote ones, then those that cannot chat.
 
-    Those that cannot chat come last. `speeds` are those of earlier turns by `ModelRow.key`,
-    `server_names` the user's names of servers by their origin (http://HOST:PORT).
+    `speeds` are by `ModelRow.key`, `server_names` the user's names by origin.
     """
     recent_indexes = {(used.endpoint, used.model): index for index, used in enumerate(state.recent)}
     rows: list[ModelRow] = []
@@ -261,11 +250,7 @@ def rows_of(
 
 
 def recent_by_number(rows: Sequence[ModelRow]) -> dict[str, ModelInfo]:
-    """Return the recent models of the rows by their numbers: "1" is the one used last.
-
-    The picker has these models in its first rows. Those that are not listed any more, or cannot
-    chat, get no number.
-    """
+    """Return the recent models by their numbers: "1" is the one used last."""
     recent = [row.model for row in rows if row.recent_index is not None and row.model.can_chat]
     return {str(number): model for number, model in enumerate(recent, start=1)}
 

@@ -23,7 +23,7 @@ KEPT_LATENCIES = 32
 class Monitor:
     """Periodic check of the server in use, except while an answer streams (R-29).
 
-    `aim` says which server is in use, `watch` checks it, and `health` has the results.
+    `aim` says which server is in use, `watch` checks it, `health` has the results.
     """
 
     def __init__(
@@ -32,7 +32,6 @@ class Monitor:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`check` may raise `LMChatError`."""
         self._probe = check
         self._clock = clock
         self._is_check_due = asyncio.Event()
@@ -60,14 +59,10 @@ class Monitor:
         self._is_check_due.set()
 
     def note_streaming(self, *, is_streaming: bool) -> None:
-        """Say whether any session streams an answer."""
         self._is_streaming = is_streaming
 
     async def watch(self) -> AsyncGenerator[ServerHealth, None]:
-        """Check repeatedly until cancelled, and yield the health after each check.
-
-        While an answer streams, a server is checked only if it was not checked before.
-        """
+        """Yield the health after each check; while an answer streams, only the first is made."""
         while True:
             self._is_check_due.clear()  # before the check: `check_now` during it asks for another
             target = self.health.target
@@ -84,7 +79,7 @@ class Monitor:
                     await self._is_check_due.wait()
 
     async def _check(self, endpoint: Endpoint) -> None:
-        """If `aim` has named another server during the check, the result is dropped."""
+        """Drop the result if `aim` has named another server by then."""
         try:
             server = await self._probe(endpoint)
         except LMChatError as error:
@@ -103,7 +98,7 @@ class Monitor:
         if model is not None and model.is_remote and server.state is ServerState.NO_MODEL:
             server = replace(server, reason="")  # it answers, although not from here
         has_list = server.state.is_usable
-        # only a model server tells its product; otherwise the product stays as it was
+        # only a model server tells its product
         product = server.product if server.is_model_server else target.product
         is_unlisted = model is not None and model.state is LoadState.UNKNOWN
         if is_unlisted and server.takes_any_name and (has_list or current.seen_s is None):
@@ -120,18 +115,18 @@ class Monitor:
 
 
 def _model_after(server: ServerStatus, used: ModelInfo | None) -> ModelInfo | None:
-    """Return the model in use as the server lists it, with its state.
+    """Return the model in use as the server lists it.
 
-    If the server lists no models, the model stays as it was. If it does not list this one, its
-    state is unknown, unless it is a remote one.
+    It stays as it was if the server lists none. If it is not listed, its state is unknown, unless
+    it is remote.
     """
     if used is None or not server.models:
         return used
     for model in server.models:
         if model.model_id == used.model_id:
             return model
-    # llama-server answers with its one model to any name, so it may list the model in use under
-    # another name. In other states than these, the list is that of a router, which heeds names.
+    # llama-server answers with its one model to any name, so it may list it under another one; in
+    # other states than these, the list is that of a router, which heeds names
     if product_named(server.product).ignores_model_name and len(server.models) == 1:
         only_model = server.models[0]
         if only_model.state in (LoadState.LOADED, LoadState.ASLEEP):

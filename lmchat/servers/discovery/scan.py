@@ -1,4 +1,4 @@
-"""Asks addresses, one or all, what answers there, and makes a `ServerStatus` of it.
+"""Probes of addresses, one or all, whose results are `ServerStatus`.
 
 A scan asks all addresses where a server may be, a check only one.
 """
@@ -41,27 +41,26 @@ from lmchat.servers.products.server_api import ServerApi, ServerMemory
 from lmchat.servers.target import Target
 
 _SCAN_S = 5.0
-# for a reply of this machine: a scan ends within 2 s if all ports are silent
+# on this machine: a scan ends within 2 s if all ports are silent
 _SCAN_READ_S = 1.8
-_KEPT_LIST_S = 600.0  # for a list in place of a look that would disturb the server
+_KEPT_LIST_S = 600.0  # in place of a look that would disturb the server
 _FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
 """A model server would not refuse a request for its models in these ways."""
 _logger = logging.getLogger(__name__)
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
-    """An address where a server may be, and the product to expect there.
+    """Address where a server may be, and the product to expect there.
 
-    It is neither configured nor usual if an earlier run has used it, or an environment variable
-    has it.
+    It is neither configured nor usual if an earlier run or an environment variable has it.
     """
 
     endpoint: Endpoint
     expected: Product
     is_configured: bool = False  # by the user, in this run
-    is_usual: bool = False  # a port of this machine at which a product usually answers
+    is_usual: bool = False  # of a product, on this machine
     is_offered: bool = True
-    """Whether it is shown if no model server answers; else any program may have the port."""
+    """Shown if no model server answers; else any program may have the port."""
 
 
 class Scanner:
@@ -77,10 +76,9 @@ class Scanner:
         check_allowed: Callable[[Endpoint], None],
         named: Collection[str] = (),
     ) -> None:
-        """`named` are the hosts and ports that the settings name.
+        """`check_allowed` raises `EndpointNotAllowed` or `RequestInvalid`.
 
-        `check_allowed` raises `EndpointNotAllowed` or `RequestInvalid` for an address to which no
-        request may be sent.
+        `named` are the hosts and ports that the settings name.
         """
         self._named = named
         self._keys = keys
@@ -92,21 +90,20 @@ class Scanner:
         self._remembered: Sequence[Endpoint] = ()
 
     def scan_also(self, remembered: Sequence[Endpoint]) -> None:
-        """Let each scan probe the addresses of environment variables and earlier runs, too."""
+        """Let each scan probe addresses of environment variables and earlier runs, too."""
         self._remembered = remembered
 
     async def scan(self, named: Sequence[Endpoint]) -> tuple[ServerStatus, ...]:
-        """Ask all usual and remembered addresses at once; return what to show, best first.
+        """Ask all usual, remembered and `named` addresses at once; return what to show, best first.
 
-        `named` are the addresses that the user has named. A product may have several usual
-        addresses. Of those at which no model server answers, only the best result is shown, and
-        none if a server of the product answers at any address.
+        Of several addresses of a product without a model server, only the best result is shown, and
+        none if a server of the product answers anywhere.
         """
         candidates = await asyncio.to_thread(self._candidates, named)
         servers = await asyncio.gather(*map(self._scan_one, candidates))
         ranked = sorted(zip(candidates, servers, strict=True), key=lambda pair: pair[1].rank)
         shown: list[ServerStatus] = []
-        # products that need no further row without a server
+        # they need no further row
         products_shown = {server.product for server in servers if server.is_model_server}
         for candidate, server in ranked:
             is_unknown = server.product == OPENAI_COMPATIBLE
@@ -120,11 +117,7 @@ class Scanner:
         return tuple(shown)
 
     def _candidates(self, named: Sequence[Endpoint]) -> list[Candidate]:
-        """Return what a scan asks, each address once.
-
-        First come the `named` addresses, then those of the products, last the remembered ones.
-        Blocks: reads files in which products keep their last port.
-        """
+        """Return each address once: named ones, those of products, remembered ones. Blocks."""
         candidates = [self._candidate(endpoint, is_configured=True) for endpoint in named]
         search_path = os.environ.get("PATH", os.defpath)
         for product in PRODUCTS:
@@ -155,10 +148,10 @@ class Scanner:
         )
 
     async def _scan_one(self, candidate: Candidate) -> ServerStatus:
-        """Ask an address in a scan; if no request may be sent to it, the status says why.
+        """Ask an address; if no request may be sent to it, the status says why.
 
         A usual address gets no key at first, as any program may listen there. A server that asks
-        for a key is asked again with its key, for which the user may be asked for a password.
+        for one is asked again, for which the user may be asked for a password.
         """
         endpoint = candidate.endpoint
         try:
@@ -174,11 +167,11 @@ class Scanner:
             return server
         if key := await self._keys.key_for(endpoint):
             return await self._ask_in_time(candidate, key)
-        # the command that should print the key has run only in `key_for`, and may have failed
+        # the command for the key has run only in `key_for`, and may have failed
         return replace(server, next_step=self._keys.why_withheld(endpoint) or server.next_step)
 
     async def _ask_in_time(self, candidate: Candidate, key: str) -> ServerStatus:
-        """Ask an address of a scan; an unexpected error becomes a status.
+        """Turn an unexpected error into a status.
 
         Replies of this machine have to come sooner: at most of its usual ports, nothing answers.
         """
@@ -196,42 +189,35 @@ class Scanner:
             return _unread(candidate, "server_error", detail="its reply cannot be read")
 
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
-        """Ask one address outside of a scan; an empty `key` means that known for the address."""
+        """Ask one address outside of a scan; "" means the known key."""
         has_usual_port = any(endpoint.port in product.ports for product in PRODUCTS)
         is_usual = endpoint.is_loopback and has_usual_port and endpoint.netloc not in self._named
-        # an address that no scan would ask is one that the user has named
+        # no scan would ask it: the user has named it
         candidate = self._candidate(endpoint, is_configured=not is_usual, is_usual=is_usual)
         key = key or await self._keys.key_for(endpoint)
         return await self._ask(candidate, key, self._timeouts_for(endpoint).health_s)
 
     def expect_product(self, endpoint: Endpoint, product: str) -> None:
-        """Note the product for which a probe of an address asks first.
-
-        A known product that was noted there before stays: it may have answered.
-        """
+        """Note the product that a probe asks for first; a known one stays: it may have answered."""
         memory = self._memory_of(endpoint)
         if memory.product is None and product != OPENAI_COMPATIBLE:
             memory.product = product
 
     def forget_lists(self) -> None:
-        """Let the next probe of each server find out again which product and version it is.
-
-        It asks for the list also where that disturbs the server.
-        """
+        """Let the next probes find out again product and version, also where that disturbs."""
         for memory in self._memories.values():
             memory.wants_list = True
             memory.is_recognised = memory.has_old_api = False
             memory.refuted.clear()
 
     def new_api(self, target: Target, *, key: str, read_s: float | None) -> ServerApi:
-        """Return a new API of a server, for the requests of one probe or action.
+        """Return an API for one probe or action, as it remembers its replies.
 
-        An API remembers its replies to GET requests. Its errors name product and model of the
-        target. `read_s` is the timeout of a reply; None: no timeout, as loading may take minutes.
+        `read_s` is the timeout of a reply; None: no timeout, as loading may take minutes.
         """
         endpoint = target.endpoint
         connect_s = connect_timeout_s(endpoint, self._timeouts_for(endpoint).connect_s)
-        if read_s is not None:  # the timeout of a reply limits connecting, too
+        if read_s is not None:  # it limits connecting, too
             connect_s = min(connect_s, read_s)
         timeout = httpx.Timeout(connect=connect_s, read=read_s, write=WRITE_S, pool=POOL_S)
         return ServerApi(
@@ -248,11 +234,7 @@ class Scanner:
         return self._memories.setdefault(endpoint, ServerMemory())
 
     def _expected_product(self, endpoint: Endpoint) -> Product:
-        """At the host of a provider, it is the provider.
-
-        Elsewhere it is the product that was noted for the address, or else the one that usually has
-        the port.
-        """
+        """Return the provider of the host, else the noted product, else that of the port."""
         usual = product_at(endpoint)
         noted = self._memory_of(endpoint).product
         is_provider = bool(usual.hosts)
@@ -288,7 +270,7 @@ class Scanner:
             is_configured=candidate.is_configured,
         )
 
-        # A product that is only expected is named after an error, if no model server has answered,
+        # An expected product is named after an error, if no model server has answered,
         # or one of this machine has refused. On other machines, the port does not tell the product,
         # unless the server refuses the name of its host without a word, as only Ollama does.
         refused = api.refused_reply
@@ -307,7 +289,7 @@ class Scanner:
     def _note_product(self, server: ServerStatus, api: ServerApi) -> None:
         """Note which product has answered, for later probes.
 
-        A server that was not recognised and lists no models says nothing about its product.
+        A server that was not recognised and lists no models says nothing about it.
         """
         endpoint = server.endpoint
         if server.is_model_server and (api.is_identified or server.models):
@@ -324,8 +306,8 @@ class Scanner:
     def _own_step(
         self, candidate: Candidate, server: ServerStatus, error: LMChatError | None
     ) -> str:
-        """Return a next step that says more than the usual one of the status; empty without one."""
-        # a key that is set but was not sent: the reason for that says what to do
+        """Return a next step that says more than the usual one, or ""."""
+        # why a key that is set was not sent says what to do
         if server.state is ServerState.NEEDS_KEY and not server.has_rejected_key:
             return self._keys.why_withheld(candidate.endpoint)
         if error is not None and _has_better_hint(error, candidate, server):
@@ -337,11 +319,10 @@ class Scanner:
         return ""
 
     async def _kept_list(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the list that was read before, of a server whose answer a look would end.
+        """Return the earlier list of a server whose answer a look would end.
 
-        It is empty for all others, and if none is known, or nothing answers. A list of an earlier
-        run, or another one, counts if it is younger than `_KEPT_LIST_S`. Raises `ServerUnavailable`
-        if the server does not answer in time.
+        One of an earlier run counts if it is younger than `_KEPT_LIST_S`. Raises
+        `ServerUnavailable` if the server does not answer in time.
         """
         max_age_s = None if api.memory.is_recognised else _KEPT_LIST_S
         models = self._lists.models_of(api.endpoint, max_age_s=max_age_s) or ()
@@ -372,11 +353,10 @@ class Scanner:
 async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:
     """Find out which product answers, and return its models, each name once.
 
-    Sets `api.facts`, so that errors name the product and give its next steps, and
-    `api.is_identified`, which is False if the product is only expected; both even if an error is
-    raised.
+    Sets `api.facts` for errors, and `api.is_identified`, False for an expected product; both even
+    if an error is raised.
     """
-    # a product with `hosts` is a provider, which alone answers there: nothing has to be asked
+    # a provider alone answers there
     product = expected if expected.hosts else await identify(api, expected)
     api.is_identified = product is not None
     # A server that no product recognises may still be of the expected one, but is asked only for
@@ -393,7 +373,6 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
 
 
 def _unread(candidate: Candidate, reason: str, *, detail: str = "", step: str = "") -> ServerStatus:
-    """Return the status of an address from which nothing was read."""
     server = ServerStatus(
         endpoint=candidate.endpoint,
         product=candidate.expected.name if candidate.is_offered else OPENAI_COMPATIBLE,
@@ -405,7 +384,7 @@ def _unread(candidate: Candidate, reason: str, *, detail: str = "", step: str = 
 
 
 def _usual_step(server: ServerStatus) -> str:
-    """Return what the user should do, in the words of the product; empty: nothing."""
+    """Return what the user should do, in the words of the product, or ""."""
     models, endpoint = server.chat_models, server.endpoint
     is_unloaded = server.state is ServerState.NO_MODEL and bool(models)
     if is_unloaded and all(model.is_remote for model in models):
@@ -422,9 +401,9 @@ def _usual_step(server: ServerStatus) -> str:
 
 
 def _has_better_hint(error: LMChatError, candidate: Candidate, server: ServerStatus) -> bool:
-    """Whether the hint of an error tells the user more than the usual step of the status."""
+    """Return whether a hint tells the user more than the usual step of the status."""
     if server.state is ServerState.REFUSES:
-        # the usual step, to read the server's log, would not help with these
+        # the server's log would not help with these
         return error.kind in ("certificate", "wrong_path", "forbidden")
     if server.state is not ServerState.AWAY:
         return False
@@ -437,11 +416,10 @@ def _has_better_hint(error: LMChatError, candidate: Candidate, server: ServerSta
 
 
 def _reason_of_error(error: LMChatError, api: ServerApi, *, is_usual: bool) -> str:
-    """As long as the product is not identified, another program may answer.
+    """Return a reason that suits another program while no product is identified.
 
-    A web login is a sign of one, and so is a refusal that a model server would not send. One that
-    forbids the request may come from a model server, or a proxy of it, unless the address is only a
-    usual one.
+    A web login is a sign of one, and so is a refusal that a model server would not send. A server
+    that forbids the request may be a model server, unless the address is only a usual one.
     """
     may_be_other_program = not api.is_identified
     if error.kind == "dropped" and api.memory.is_recognised:

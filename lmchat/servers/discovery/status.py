@@ -35,7 +35,7 @@ class ServerState(StrEnum):
 
 
 class Meaning(Struct, frozen=True):
-    """What a reason means, and how it is said."""
+    """Meaning of a reason, and how it is said."""
 
     state: ServerState
     sign: str
@@ -184,7 +184,7 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def panel(self) -> tuple[str, str]:
-        """The status in a word, and why in two words at most."""
+        """State in a word, and why in two words at most."""
         return self._meaning.panel
 
     @property
@@ -245,7 +245,6 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def is_forbidden(self) -> bool:
-        """Whether lmchat sends no requests to the address."""
         return self.reason in _FORBIDDEN
 
     @property
@@ -257,7 +256,7 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def has_named_address(self) -> bool:
-        """Whether the user has named its address; that of the built-in server is never named."""
+        """Whether the user has named its address; never that of the engine."""
         return self.is_configured and self.product != BUILT_IN
 
     @property
@@ -271,10 +270,7 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def may_answer(self) -> bool:
-        """Whether only a chat can tell if a model server answers.
-
-        The user has named the address, and a program there has no list of models to show.
-        """
+        """Whether only a chat can tell: the user has named the address, which has no list."""
         return self.has_named_address and self.reason in ("not_an_llm", "server_error")
 
     @property
@@ -285,9 +281,9 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
 
 def reason_of_models(models: Iterable[ModelInfo]) -> str:
-    """A server is ready if one of its models answers, even while others are loading.
+    """Return why a server is not ready: no model, remote ones aside, can answer.
 
-    Remote models do not count: none of them is used unasked.
+    One that answers is enough, even while others are loading.
     """
     states = {model.state for model in models if model.can_chat}
     if states & {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}:
@@ -300,7 +296,7 @@ def usable_of(servers: Iterable[ServerStatus]) -> list[ServerStatus]:
 
 
 LACKS_SERVER = (ServerState.NEEDS_KEY, ServerState.AWAY)
-"""States of the chat in which a search has found no server with a model."""
+"""A search has found no server with a model."""
 
 
 def chat_state(
@@ -308,14 +304,14 @@ def chat_state(
 ) -> ServerState | None:
     """Return how far the chat is from an answer; None while the first search runs.
 
-    `servers` are those of the last search. `is_loading` is whether prompts have to wait for the
-    model. The state is never REFUSES: another server is looked for.
+    `is_loading`: prompts have to wait for the model. The state is never REFUSES: another server is
+    looked for.
     """
     if is_loading:
         return ServerState.LOADING
     if target is not None and target.model_id:
         return ServerState.READY
-    # a model is missing: the user can choose one, unless the search has found the server empty
+    # the user can choose a model, unless the server is empty
     empty = [server.endpoint for server in usable_of(servers) if not server.has_model]
     if target is not None and target.endpoint not in empty:
         return ServerState.NO_MODEL
@@ -325,14 +321,14 @@ def chat_state(
 
 
 class ServerHealth(Struct, frozen=True, kw_only=True):
-    """The server in use, as the last check has found it."""
+    """Server in use, as the last check has found it."""
 
-    target: Target | None = None  # with the model as the check has listed it
-    status: ServerStatus | None = None  # None before the first check
-    since_s: float | None = None  # monotonic time of the first check with this word
+    target: Target | None = None  # with the model as it was listed
+    status: ServerStatus | None = None
+    since_s: float | None = None  # monotonic, of the first check with this word
     latencies_ms: tuple[float | None, ...] = ()
     """Of the last checks, newest last; None for a failed check."""
-    seen_s: float | None = None  # monotonic time of the last check that found the server
+    seen_s: float | None = None  # monotonic, of the last check that found it
 
     @property
     def model(self) -> ModelInfo | None:
@@ -344,7 +340,6 @@ class ServerHealth(Struct, frozen=True, kw_only=True):
 
     @property
     def latency_ms(self) -> float | None:
-        """It is None if the last check failed, or before the first one."""
         return self.latencies_ms[-1] if self.latencies_ms else None
 
     @property
