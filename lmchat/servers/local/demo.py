@@ -1,7 +1,6 @@
-"""Checked download of the demo model by this environment's package installer, pip or uv.
+"""Checked download of the demo model, a file in a Python package, by pip or uv.
 
-The model is a file in a Python package. The installer's mirrors and proxies apply. An interrupted
-download leaves nothing that is used.
+The installer's mirrors and proxies apply. An interrupted download leaves nothing that is used.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from lmchat.processes.environment import command_line, environment_for_others, f
 from lmchat.servers.local.gguf import ModelFile, writing_to
 from lmchat.servers.local.process import new_log
 
-_STOP_S = 3.0  # time for the installer to end before it is killed
+_STOP_S = 3.0  # before the installer is killed
 _POLL_S = 0.1
 _OUTPUT_TAIL_BYTES = 2000
-_SCRATCH = "fetch-"  # beginning of the name of the folder of a download
-_LEFT_S = 86_400.0  # age at which such a folder is one that was left
+_SCRATCH = "fetch-"  # begins the name of its folder
+_LEFT_S = 86_400.0  # age of a folder that was left
 
 
 class DemoModel(Struct, frozen=True, kw_only=True):
@@ -39,16 +38,16 @@ class DemoModel(Struct, frozen=True, kw_only=True):
 
     name: str
     file_name: str
-    requirement: str  # package and version
-    member: str  # file inside the package
+    requirement: str
+    member: str  # inside the package
     quantization: str
     licence: str
-    download_bytes: int  # size of the package
-    size_bytes: int  # size of the file
-    sha256: str  # hash of the file
+    download_bytes: int  # of the package
+    size_bytes: int  # of the file
+    sha256: str  # of the file
 
     def file_in(self, folder: Path) -> ModelFile:
-        """Return the file of the model in a folder, where it need not exist yet."""
+        """Return its file, which need not exist yet."""
         return ModelFile(
             path=folder / self.file_name,
             name=self.name,
@@ -78,13 +77,10 @@ async def fetch_demo_model(
     environ: Mapping[str, str],
     report: Callable[[str], None],
 ) -> None:
-    """Download the demo model to a folder and check it; raises `EngineUnavailable`.
-
-    `report` gets the time since the beginning, such as `3 s`, again and again.
-    """
+    """Download and check; raise `EngineUnavailable`. `report` gets times such as `3 s`."""
     with writing_to(folder, "The demo model"):
         await asyncio.to_thread(_make_folder, folder)
-        # within the folder, so that the file can be moved from there in one step
+        # within the folder: the file is moved from there in one step
         with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
             package_folder = Path(scratch) / "package"
             await _install(demo, package_folder, environ, report)
@@ -100,7 +96,7 @@ async def fetch_demo_model(
 
 
 def _make_folder(folder: Path) -> None:
-    """Make the folder, and remove what downloads that were killed have left in it."""
+    """Make the folder, and remove what downloads that were killed have left."""
     ensure_folder(folder)
     for scratch in folder.glob(f"{_SCRATCH}*"):
         with suppress(FileNotFoundError):  # another lmchat has removed its own
@@ -109,10 +105,9 @@ def _make_folder(folder: Path) -> None:
 
 
 def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the install command; it ends with `--target`, so a folder and a package must follow.
+    """Return a command of pip or uv, which ends with `--target`; raise `EngineUnavailable`.
 
-    It runs pip, or uv if pip is missing; raises `EngineUnavailable` without both. Only a wheel is
-    installed: a source package would run code of its own.
+    Only a wheel is installed: a source package would run code of its own.
     """
     wheel_only = ("install", "--no-deps", "--only-binary", ":all:")
     pip_options = (
@@ -141,17 +136,14 @@ async def _install(
     environ: Mapping[str, str],
     report: Callable[[str], None],
 ) -> None:
-    """Run the installer until it has ended; raises `EngineUnavailable` if it fails.
-
-    If this call is cancelled, the installer is ended too.
-    """
+    """Raise `EngineUnavailable` if the installer fails; a cancellation ends it."""
     command = (*find_installer(environ), str(package_folder), demo.requirement)
     scratch = package_folder.parent
     log_file = scratch / "output"
     async with new_log(log_file) as log:
         installer = await ChildProcess.start(
             command,
-            # the installer's own temporary files are within `scratch`, and are removed with it
+            # its own temporary files are removed with `scratch`
             environment=environment_for_others(environ) | {"TMPDIR": str(scratch)},
             folder=scratch,  # the current folder may hold settings, or programs
             output=log,
@@ -166,9 +158,9 @@ async def _install(
     finally:
         installer.stop(_STOP_S)
         await installer.wait()
-        await installer.end_group()  # programs that it has started
+        await installer.end_group()
     if installer.exit_code:
-        # an installer may print much; its error is at the end
+        # its error is at the end
         output = (await asyncio.to_thread(log_file.read_bytes))[-_OUTPUT_TAIL_BYTES:]
         output_tail = output.decode("utf-8", "replace").strip()
         lines = output_tail.splitlines() or ["the installer ended without a message"]

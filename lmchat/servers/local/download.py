@@ -1,7 +1,4 @@
-"""Download of a GGUF file for the built-in engine.
-
-What has come of a download that was stopped stays on the disk, and the next one continues there.
-"""
+"""Download of a GGUF file for the built-in engine; a stopped one is continued."""
 
 from __future__ import annotations
 
@@ -40,11 +37,10 @@ async def download(
     agrees: Callable[[str], Awaitable[bool]],
     on_pull: OnPull,
 ) -> Path | None:
-    """Download a GGUF file, unless it is here; return its path, None if the user does not agree.
+    """Return the path of the file, which may be here; None if the user does not agree.
 
     `agrees` gets host, size, folder and free space; before, no other host is asked. Raises
-    `WrongUse` for an address of no GGUF file, and `EngineUnavailable` if the host refuses or does
-    not answer, or the disk has no room.
+    `WrongUse` for an address of no GGUF file, and `EngineUnavailable`.
     """
     try:
         parts = urlsplit(url)
@@ -104,7 +100,7 @@ async def download(
 
 
 def _room(part: Path) -> tuple[int, int]:
-    """Return how many bytes a file has that need not exist, and how many are free on its disk."""
+    """Return the bytes of a file that need not exist, and those free on its disk."""
     has_bytes = part.stat().st_size if part.exists() else 0
     return has_bytes, free_bytes(part.parents) or 0
 
@@ -154,10 +150,10 @@ async def _open(
     *,
     redirects: int = 0,
 ) -> tuple[Endpoint, httpx.Response]:
-    """Request an address, without a key, and return the response, which is not read yet.
+    """Return an unread response; no key is sent. Raises `EngineUnavailable`.
 
-    So many redirects are followed, but none from https to http. Each host has a client of its own,
-    so httpx cannot do that. Raises `EngineUnavailable` if no host answers, or one refuses.
+    Redirects are not followed from https to http. Each host has a client of its own, so httpx
+    cannot follow them.
     """
     asked = {"Accept-Encoding": "identity", **(headers or {})}
     timeout = httpx.Timeout(_READ_S, connect=CONNECT_ELSEWHERE_S)

@@ -46,7 +46,7 @@ from lmchat.servers.model import BUILT_IN, LoadState
 
 _STARTS_AGAIN = "The next request starts it again."
 _HOST = "127.0.0.1"
-_CONTEXT = 8192  # default window in tokens: enough for long chats, and 1 GB for a model of 8B
+_CONTEXT = 8192  # tokens: enough for long chats, and 1 GB for a model of 8B
 _SETTINGS = {
     "LLAMA_ARG_N_PARALLEL": "1",  # one answer at a time, with the whole window
     # tokens read at once; the server notices a stop and reports progress only between two batches
@@ -54,9 +54,9 @@ _SETTINGS = {
     "LLAMA_ARG_CACHE_RAM": "512",  # MiB that keep earlier prompts, beyond the window
     "LLAMA_ARG_UI": "0",
 }
-_SEARCH_S = 3.0  # longest search for models; a disk may be slow, or away
+_SEARCH_S = 3.0  # a disk may be slow, or away
 _HEALTH_S = 2.0
-_END_S = 2.0  # time for a child to end when it is asked to
+_END_S = 2.0
 _EXIT_WAIT_S = 1.0  # a connection breaks before the system reports that the process has ended
 _KEY_BYTES = 24
 _OUT_OF_MEMORY = (
@@ -67,26 +67,23 @@ _OUT_OF_MEMORY = (
     "cannot allocate memory",
     "bad_alloc",
 )
-"""Words in the log of llama.cpp, in small letters."""
+"""In the log of llama.cpp, in small letters."""
 _KILLED = 9
-"""Number of the signal SIGKILL, with which Linux ends a program that needs too much memory.
-
-Windows does not name it.
-"""
-_REASON_CHARS = 200  # most characters of the log in the sentence of an error
-_DETAIL_LINES = 8  # lines of the end of the log that an error shows
-_TAIL_BYTES = 16_384  # bytes of the end of the log that are read
+"""SIGKILL, with which Linux ends a program that needs too much memory; Windows does not name it."""
+_REASON_CHARS = 200  # of the log, in a sentence
+_DETAIL_LINES = 8  # from the end of the log
+_TAIL_BYTES = 16_384  # of the log
 _GB = 1e9
 
 
 class Engine:
-    """The built-in engine, which serves one model at a time, always at one address with one key.
+    """Engine that serves one model at a time, always at one address with one key.
 
     The client starts it before a request (`serving`) and sees all model files of this disk as the
     models of its server (`probe`).
     """
 
-    demo = SMOLLM2  # the model that it can download
+    demo = SMOLLM2
 
     def __init__(
         self,
@@ -97,45 +94,35 @@ class Engine:
         environ: Mapping[str, str],
         on_address: Callable[[Endpoint, str], None] = lambda _, __: None,
     ) -> None:
-        """`folder` is for the demo model, if it is downloaded.
-
-        `on_address` gets the address and its key before anything answers there, so that requests to
-        the engine have this key.
-        """
+        """`folder` is for downloads. `on_address` gets address and key before anything answers."""
         self._settings = settings
         self._on_address = on_address
         self.folder = folder
-        self.models_folder = folder / "models"  # of files that were downloaded from an address
+        self.models_folder = folder / "models"  # downloaded from an address
         self._log_file = log_file
         self._environ = environ
-        self._files: tuple[ModelFile, ...] | None = None  # models on the disk; None: not searched
-        self._child: ChildProcess | None = None  # None before a start and after an end
-        self.is_loading = False  # whether a child is starting, which loads the model
-        self._lock = asyncio.Lock()  # held while a child is started or ended
+        self._files: tuple[ModelFile, ...] | None = None  # None: not searched
+        self._child: ChildProcess | None = None
+        self.is_loading = False
+        self._lock = asyncio.Lock()  # while a child is started or ended
         self.endpoint: Endpoint | None = None  # None before `reserve_address`
         self.key = secrets.token_urlsafe(_KEY_BYTES)  # new for each run of lmchat
-        self.model: ModelFile | None = None  # the model that is served, or was last
+        self.model: ModelFile | None = None  # served, or was last
         self.slot: KeptSlot | None = None  # None: no prompt is kept on the disk
 
     # Model files
 
     async def fetch(self, report: Callable[[str], None]) -> ModelFile:
-        """Download the demo model, and return its file; raises `EngineUnavailable`.
-
-        `report` gets the time since the beginning, such as `3 s`, again and again.
-        """
+        """Download the demo model; raise `EngineUnavailable`. `report` gets times such as `3 s`."""
         await fetch_demo_model(self.demo, self.folder, self._environ, report)
-        self._files = None  # the next call of `files` searches again: there is one model more
+        self._files = None  # there is one model more
         return self.demo.file_in(self.folder)
 
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
-        """Return the models on this disk, also those of other programs; cached until a refresh.
+        """Return the models on this disk, and the served one; cached until a refresh.
 
-        The served model is always among them. The user may have named one outside of the searched
-        folders; then it replaces another model of its name.
-
-        A search that takes longer than `_SEARCH_S` is left alone in its thread; the models that it
-        has found by then are returned.
+        The user may have named that outside of the searched folders; then it replaces another one
+        of its name. A search beyond `_SEARCH_S` is left alone in its thread.
         """
         if self._files is None or is_refresh:
             models: list[ModelFile] = []  # the thread adds to it, also after the timeout
@@ -155,12 +142,11 @@ class Engine:
         return (served, *(file for file in self._files if file.name != served.name))
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
-        """Return the model of this name or path; without one, the last used or the best model.
+        """Return the model of this name or path, else the last used or the best one.
 
-        `last` is the name of the last used one. Return None if the demo model must be downloaded
-        first: the user has named it, or there is no model at all. Raises `EngineUnavailable` if the
-        engine, too, must be installed first, and `WrongUse` if the named model does not exist, or
-        is not complete.
+        None: the demo model must be downloaded first. Raises `EngineUnavailable` if the engine,
+        too, must be installed, and `WrongUse` if the named model does not exist, or is not
+        complete.
         """
         files = await self.files()
         has_demo = any(file.is_demo for file in files)
@@ -183,26 +169,20 @@ class Engine:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the model is served; a child that has ended unasked serves nothing."""
+        """Whether the model is served."""
         return self._child is not None and self._child.exit_code is None
 
     def reserve_address(self) -> Endpoint:
-        """Return the address of the engine; choose a free port if none exists yet.
-
-        It stays the same until lmchat ends.
-        """
+        """Return the address, which stays the same until lmchat ends."""
         if self.endpoint is None:
-            # the system chooses a port, which is free again for the child when this block ends
+            # the port is free again when this block ends
             with socket.create_server((_HOST, 0)) as listener:
                 self.endpoint = loopback(listener.getsockname()[1])
             self._on_address(self.endpoint, self.key)
         return self.endpoint
 
     async def load(self, model_name: str, *, context: int | None = None) -> None:
-        """Serve the model file of this name; `context` is a window in tokens.
-
-        Raises `ServerRejected` if there is none.
-        """
+        """Raise `ServerRejected` if there is no such file. `context` is in tokens."""
         for file in await self.files():
             if file.name == model_name:
                 await self.start(file, context=context)
@@ -216,9 +196,8 @@ class Engine:
     async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
         """Serve a model in place of the previous one; return the address when it is ready.
 
-        `context` is the window in tokens, by default that of the settings, or else `_CONTEXT`. If
-        the model is served already, and no window is asked for, nothing is done. Raises
-        `EngineUnavailable` with reason and advice; a cancelled start leaves no child.
+        `context` is in tokens; without it, a model that is served already stays. Raises
+        `EngineUnavailable`; a cancelled start leaves no child.
         """
         async with self._lock:
             endpoint = self.reserve_address()
@@ -242,7 +221,7 @@ class Engine:
                 )
             finally:
                 self.is_loading = False
-                if child is not None and child is not self._child:  # it failed, or was cancelled
+                if child is not None and child is not self._child:
                     await _end(child)
 
     async def _new_child(
@@ -291,10 +270,7 @@ class Engine:
             ) from error
 
     async def crash_error(self, wait_s: float = 0.0) -> EngineUnavailable | None:
-        """Return the error for a child that ended unasked; None if it runs, or there is none.
-
-        Wait for its end for at most `wait_s` seconds.
-        """
+        """Return the error for a child that ended unasked, within `wait_s`."""
         child, model = self._child, self.model
         if child is None or model is None:
             return None
@@ -308,12 +284,12 @@ class Engine:
         )
 
     async def stop(self) -> None:
-        """End the child, to free its memory; the address stays for the next start."""
+        """End the child, to free its memory; the address stays."""
         async with self._lock:
             await self._end_child()
 
     async def _end_child(self) -> None:
-        """Stop the child, if there is one; it counts as stopped, not crashed, from now on."""
+        """Stop the child; it counts as stopped, not crashed, from now on."""
         child = self._child
         if self.is_ready and self.slot is not None:
             await self.slot.save(END_S)
@@ -324,12 +300,12 @@ class Engine:
     # The engine as a server of the client
 
     async def probe(self, check: Callable[[Endpoint], Awaitable[ServerStatus]]) -> ServerStatus:
-        """Return the status of the engine as a server, even while it serves no model.
+        """Return the engine as a server, even while it serves no model.
 
         Its models are the files of this disk. `check` probes its address, once a model is served.
         """
         endpoint = self.reserve_address()
-        # `is_configured`: only the user can start it, so it comes before servers that were found
+        # only the user can start it, so it comes before servers that were found
         server = ServerStatus(
             endpoint=endpoint, product=BUILT_IN, reason="loading", is_configured=True
         )
@@ -351,7 +327,7 @@ class Engine:
         for file in await self.files():
             is_served = self.model is not None and file.path == self.model.path
             model = file.info(endpoint, served_state if is_served else LoadState.NOT_LOADED)
-            if is_served and server.models:  # the server tells more of its only model than the file
+            if is_served and server.models:  # it tells more than the file
                 listed = server.models[0]
                 model = replace(
                     listed,
@@ -368,11 +344,9 @@ class Engine:
     async def serving(
         self, model_name: str, on_load: Callable[[], None], message_ids: Sequence[str] = ()
     ) -> AsyncIterator[None]:
-        """Serve a model while the block runs; `on_load` is called if it has to be loaded first.
+        """Serve a model during the block; `on_load` is called if it has to be loaded first.
 
-        `message_ids` are the `kept_ids` of the prompt.
-
-        The engine may crash while the block runs. Then the error of the request becomes a
+        `message_ids` are the `kept_ids` of the prompt. After a crash, the error becomes a
         `StreamInterrupted` with the reason, and the next request starts the engine again.
         """
         if not self.is_ready or self.model is None or self.model.name != model_name:
@@ -390,7 +364,7 @@ class Engine:
 
 
 def _ask_health(port: int) -> bool | None:
-    """Return True if llama.cpp answers that it has loaded its model; needs no key."""
+    """Return True if the model is loaded; needs no key."""
     connection = HTTPConnection(_HOST, port, timeout=_HEALTH_S)
     try:
         connection.request("GET", "/health")
@@ -402,7 +376,6 @@ def _ask_health(port: int) -> bool | None:
 
 
 async def _end(child: ChildProcess) -> None:
-    """Ask a child and what it has started to end, and kill them after `_END_S`."""
     child.stop(_END_S)
     await child.wait()
     await child.end_group()
@@ -442,7 +415,7 @@ def engine_error(
         found = (line.split(maxsplit=2) for line in lines)
         errors = [fields[-1].partition(": ")[2] for fields in found if fields[1:2] == ["E"]]
         if errors or exit_code >= 0:
-            # the first error: later ones only say that the model cannot be loaded
+            # later ones only say that the model cannot be loaded
             reason = safe_line((errors or lines[-1:] or [how])[0], limit=_REASON_CHARS).rstrip(".")
             message = f"The built-in engine could not serve {model.name}: {reason}."
     return EngineUnavailable(message, hint=f"Read its log, {log_file}.", details=details)

@@ -1,8 +1,8 @@
 """Program of the engine's child process: llama.cpp's HTTP server with one model.
 
 It is run by its path, and imports nothing of lmchat. The environment variables of `llama-server`
-say what to serve. The extension module xllamacpp serves it, or the program that the argument names.
-When stdin is closed, both end.
+say what to serve; xllamacpp serves it, or the program that the argument names. When stdin is
+closed, both end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-_LOG_S = 0.5  # time for the log thread of the library to write why a start failed
+_LOG_S = 0.5  # for the library's log thread
 _READ_BYTES = 1024
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 _FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
@@ -36,12 +36,12 @@ _FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
     "LLAMA_ARG_SLOT_SAVE_PATH": ("slot_save_path", str),
     "LLAMA_ARG_UI": ("ui", lambda value: value != "0"),
 }
-"""Fields of the library's `CommonParams`, by the variables that set the same in `llama-server`."""
+"""Of the library's `CommonParams`, by the variables of `llama-server`."""
 
 
 def main() -> None:
     """Serve until stdin is closed or the server ends; then this process ends as the server has."""
-    os.umask(0o077)  # a prompt that is kept in a file is the user's alone
+    os.umask(0o077)  # for kept prompts
     if sys.argv[1:]:
         _run(sys.argv[1])
     else:
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _run(program: str) -> None:
-    """Run `llama-server`, whose environment is that of this process."""
+    """Run `llama-server` in the environment of this process."""
     server = subprocess.Popen(  # noqa: S603 - an absolute path, without a shell
         [program],
         stdin=subprocess.DEVNULL,
@@ -65,7 +65,7 @@ def _run(program: str) -> None:
 
 
 def _kill(server: subprocess.Popen[bytes]) -> None:
-    """Kill the program, and what it has started if it is a script; then also this process."""
+    """Kill the program, with what a script has started, then this process."""
     if hasattr(os, "killpg"):
         os.killpg(0, signal.SIGKILL)
     server.kill()
@@ -87,11 +87,10 @@ def _serve() -> None:
         time.sleep(_LOG_S)
         os._exit(1)  # threads of the library must not delay the end
     input_end.join()
-    del server  # it would have ended without this reference
+    del server  # it ends without this reference
 
 
 def new_params(xllamacpp: Any) -> Any:
-    """Return the settings of the library that the environment asks for."""
     params = xllamacpp.CommonParams()
     for variable, (field, convert) in _FIELDS.items():
         if variable in os.environ:
@@ -106,7 +105,7 @@ def new_params(xllamacpp: Any) -> Any:
 
 
 def _when_input_ends(action: Callable[[], object]) -> threading.Thread:
-    """Start a thread that runs `action` and ends this process when its parent ends."""
+    """Run `action` in a thread and end this process when its parent ends."""
 
     def wait() -> None:
         while os.read(0, _READ_BYTES):

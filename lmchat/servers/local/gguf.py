@@ -1,7 +1,4 @@
-"""Model files on this disk: GGUF files in the folders of other programs, and the choice of one.
-
-A split model consists of several files.
-"""
+"""Model files on this disk: GGUF files in the folders of other programs, and the choice of one."""
 
 from __future__ import annotations
 
@@ -24,31 +21,30 @@ from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
 from lmchat.servers.products import PRODUCTS
 
 _SUFFIX = ".gguf"
-_NAMELESS = "model"  # name of a file whose folder has the model's name
-# name of a file of a model that is split: "qwen3-00001-of-00003"
+_NAMELESS = "model"  # then its folder has the model's name
+# such as "qwen3-00001-of-00003"
 _SPLIT_NAME = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
-# ending of a name that is a quantization: "-Q4_K_M", ".IQ2_XS", "_BF16", ":q8_0"; the group has
-# no separator before it
+# "-Q4_K_M", ".IQ2_XS", "_BF16", ":q8_0"; the group is without the separator
 _QUANTIZATION = re.compile(
     r"(?:^|[-._:])((?:I?Q\d|BF16|F16|F32|MXFP4|TQ\d)(?:_\w+)?)$", re.IGNORECASE
 )
-_ENCODERS = ("mmproj", "embed")  # words in the names of encoders, which cannot chat
+_ENCODERS = ("mmproj", "embed")  # in names of encoders, which cannot chat
 _OVERHEAD = 1.15
-"""Memory per file size, with window and buffers; measured 1.3 for the smallest, 1.1 for 8B."""
+"""Memory per file size; measured 1.3 for the smallest, 1.1 for 8B."""
 _FAST_SHARE = 0.25
-"""Part of the free memory that a fast model takes; larger ones need a graphics card to be fast."""
+"""Of the free memory; larger models need a graphics card to be fast."""
 
 
 class ModelFile(Struct, frozen=True, kw_only=True):
-    """A model on this disk."""
+    """Model on this disk."""
 
-    path: Path  # the first of its files
+    path: Path  # of the first part
     name: str  # unique among the listed files
-    size_bytes: int  # size of all its files
-    source: str = ""  # program whose folder holds it: `LM Studio`, `Ollama`, …
-    quantization: str = ""  # empty: the name does not tell it
-    parts: int = 1  # number of its files
-    is_demo: bool = False  # whether it is the model that lmchat can download
+    size_bytes: int  # of all parts
+    source: str = ""  # `LM Studio`, `Ollama`, …
+    quantization: str = ""  # if the name tells it
+    parts: int = 1
+    is_demo: bool = False
 
     @property
     def needed_bytes(self) -> int:
@@ -56,7 +52,6 @@ class ModelFile(Struct, frozen=True, kw_only=True):
         return int(self.size_bytes * _OVERHEAD)
 
     def info(self, endpoint: Endpoint, state: LoadState) -> ModelInfo:
-        """Return the model as the built-in engine at an address lists it."""
         return ModelInfo(
             model_id=self.name,
             endpoint=endpoint,
@@ -64,13 +59,13 @@ class ModelFile(Struct, frozen=True, kw_only=True):
             state=state,
             quantization=self.quantization,
             size_bytes=self.size_bytes,
-            owned_by=self.source,  # the only field of a listed model that can say where it is from
+            owned_by=self.source,  # where it is from
         )
 
 
 @contextmanager
 def writing_to(folder: Path, subject: str) -> Iterator[None]:
-    """Raise `EngineUnavailable` for an `OSError` while a model is written to a folder."""
+    """Turn an `OSError` while a model is written to a folder into `EngineUnavailable`."""
     try:
         yield
     except OSError as error:
@@ -91,19 +86,16 @@ def is_one_of_several(path: Path) -> bool:
 
 
 def available_bytes() -> int:
-    """Return the bytes of memory that are free without swapping."""
+    """Return the memory that is free without swapping."""
     import psutil  # noqa: PLC0415 - not needed for a list of models
 
     return psutil.virtual_memory().available
 
 
 def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
-    """Yield the chat models that other programs keep on this disk.
-
-    The search may take long on a slow disk, and hang on a lost one.
-    """
+    """Yield the chat models of other programs; may take long, and hang on a lost disk."""
     home = Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - never raises
-    sources: dict[Path, str] = {}  # name of the program by its folder, which need not exist
+    sources: dict[Path, str] = {}  # by folder, which need not exist
     for product in PRODUCTS:
         for folder in product.model_folders(environ, home):
             sources.setdefault(folder, product.name)
@@ -114,11 +106,8 @@ def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
 
 
 def gguf_models(sources: Mapping[Path, str]) -> Iterator[ModelFile]:
-    """Yield the chat models in GGUF files below folders; what cannot be read is skipped.
-
-    `sources` has the name of the program by each folder.
-    """
-    # real paths, because links may lead to a file from several places, or in circles
+    """Yield the chat models below folders, named by program; skip unreadable ones."""
+    # links may lead to a file from several places, or in circles
     visited: set[str] = set()
     for top, source in sources.items():
         for folder, folders, names in folders_below(top, follows_links=True):
@@ -131,13 +120,12 @@ def gguf_models(sources: Mapping[Path, str]) -> Iterator[ModelFile]:
                 if path.suffix.lower() != _SUFFIX or not _is_first_visit(path, visited):
                     continue
                 model = _model_at(path)
-                # encoders of images and texts cannot chat
                 if model and not any(word in model.name.casefold() for word in _ENCODERS):
                     yield replace(model, source=source)
 
 
 def _is_first_visit(path: Path, visited: set[str]) -> bool:
-    """Add the real path of a folder or file to `visited`; return whether it was not there."""
+    """Add the real path to `visited`; return whether it was not there."""
     # `realpath` follows any number of links by calling itself; the system refuses more than 40
     if not os.path.exists(path):  # noqa: PTH110 - Path raises for some names
         return False
@@ -148,10 +136,9 @@ def _is_first_visit(path: Path, visited: set[str]) -> bool:
 
 
 def _model_at(path: Path) -> ModelFile | None:
-    """Return the model in a file; if it is split, `path` has to be the first of its files.
+    """Return the model in a file, the first one if it is split.
 
-    Return None if `path` is another one of them or no regular file, if one of them is missing, or
-    if the path is not UTF-8.
+    None for another part, a missing part, no regular file, or a path that is not UTF-8.
     """
     name, files = path.stem, [path]
     if split := _SPLIT_NAME.match(name):
@@ -180,11 +167,7 @@ def _model_at(path: Path) -> ModelFile | None:
 
 
 def with_unique_names(models: Iterable[ModelFile]) -> tuple[ModelFile, ...]:
-    """Return the models, each with a unique name.
-
-    If a name is taken, the folder of the file is put before it (`folder/name`), and as many of the
-    folders above as needed.
-    """
+    """Put the folder before a taken name (`folder/name`), and more folders as needed."""
     by_name: dict[str, ModelFile] = {}
     for model in models:
         name, folder = model.name, model.path.parent
@@ -196,15 +179,12 @@ def with_unique_names(models: Iterable[ModelFile]) -> tuple[ModelFile, ...]:
 
 
 def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFile:
-    """Return the model that the user named by its name, without regard to capitals, or by a path.
-
-    Raises `WrongUse` if none exists, or if files of a split model are missing.
-    """
+    """Return the model of a name, in any case, or of a path; raise `WrongUse`."""
     path = expanded_path(name_or_path).absolute()
     for model in models:
         if name_or_path.casefold() == model.name.casefold() or path == model.path:
             return model
-    # Path.is_file would raise an error for a long name, and for a folder that may not be entered
+    # Path.is_file raises for a long name, and a folder that may not be entered
     if os.path.isfile(path):  # noqa: PTH113
         file = _model_at(path)
         if file is None:
@@ -223,11 +203,10 @@ def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFil
 
 
 def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
-    """Return the model to start where the user named none; None if there are no models.
+    """Return the last used model, else the largest fast one, else the smallest.
 
-    It is the one that was used last, whose name is `last`; else the largest fast one, or the
-    smallest if none is fast. A fast model needs at most `_FAST_SHARE` of the free memory: larger
-    ones are slow without a graphics card. The demo model is only chosen if there is no other.
+    A fast one needs at most `_FAST_SHARE` of the free memory. The demo model is only chosen if
+    there is no other.
     """
     for model in models:
         if model.name == last:

@@ -25,11 +25,11 @@ from lmchat.servers.products import PRODUCTS
 
 
 class ServerStart(Struct, frozen=True, kw_only=True):
-    """A command line that starts a server; run without a shell."""
+    """Command line that starts a server; run without a shell."""
 
     product: str
-    argv: tuple[str, ...]  # path of the program, then its arguments
-    endpoint: Endpoint  # where the server is expected to answer
+    argv: tuple[str, ...]  # path of the program, arguments
+    endpoint: Endpoint  # where it is expected
 
     @property
     def command(self) -> str:
@@ -37,15 +37,15 @@ class ServerStart(Struct, frozen=True, kw_only=True):
 
     @property
     def short(self) -> str:
-        """The command line without the folder of the program: `lms server start`."""
+        """Without the folder of the program: `lms server start`."""
         return " ".join((PurePath(self.argv[0]).name, *self.argv[1:]))
 
 
 class Installed(Struct, frozen=True, kw_only=True):
-    """A model server that is installed on this machine."""
+    """Model server that is installed on this machine."""
 
     product: str
-    start: tuple[str, ...] = ()  # `argv` that starts the server; empty: lmchat cannot start it
+    start: tuple[str, ...] = ()  # empty: lmchat cannot start it
     prefill_text: str = ""  # how a person starts it: a command, or where to click
 
 
@@ -53,24 +53,24 @@ class ServerLauncher(Struct, frozen=True, kw_only=True):
     """Functions that find and start the model servers of this machine."""
 
     find: Callable[[], Sequence[Installed]]
-    """Finds the installed servers; it blocks."""
+    """Blocks."""
     start: Callable[[ServerStart], Awaitable[ServerStatus]]
-    """Starts a server and waits until it answers; raises `LMChatError`."""
+    """Returns when it answers; raises `LMChatError`."""
     install_command: Callable[[], str] = str
-    """Returns the command that installs the built-in engine, or "" if one is there; it blocks."""
+    """Of the built-in engine, "" if one is there; blocks."""
 
 
-START_S = 60.0  # time for a server to answer after its start
+START_S = 60.0
 _ENGINE_CHILD = Path(__file__).with_name("engine_child.py")
 _started: list[subprocess.Popen[bytes]] = []  # servers that may still run
 
 
 def engine_command(environ: Mapping[str, str]) -> list[str]:
-    """Return the command of the engine's child; empty if no engine is installed.
+    """Return the command of the child; [] if no engine is installed.
 
     The package comes before a `llama-server` of `PATH`, whose version is not known.
     """
-    # `-P`: nothing of the current folder is imported
+    # `-P`: not from the current folder
     command = [sys.executable, "-P", str(_ENGINE_CHILD)]
     if _package_file():
         return command
@@ -79,7 +79,7 @@ def engine_command(environ: Mapping[str, str]) -> list[str]:
 
 
 def engine_file(environ: Mapping[str, str]) -> str:
-    """Return a file that changes with the version of the engine; empty if none is installed."""
+    """Return a file that changes with the version of the engine, or ""."""
     return _package_file() or find_program("llama-server", environ.get("PATH", os.defpath))
 
 
@@ -89,7 +89,6 @@ def _package_file() -> str:
 
 
 def not_installed_error() -> EngineUnavailable:
-    """Return the error for an engine that is not installed; it has the command that installs it."""
     return EngineUnavailable(
         "The built-in engine is not installed.",
         hint=f"Install it: `{install_command('local')}`; an installed `llama-server` will do, too.",
@@ -98,14 +97,14 @@ def not_installed_error() -> EngineUnavailable:
 
 
 def installed_products(environ: Mapping[str, str], home: Path) -> tuple[Installed, ...]:
-    """Return the products whose program or folder exists, in the order of `PRODUCTS`.
+    """Return products whose program or folder exists, in the order of `PRODUCTS`.
 
-    lmchat can start a product (`Installed.start`) only if its program exists and needs no further
-    choices, such as a model. `prefill_text` tell the user how to start any of them.
+    lmchat can start one (`Installed.start`) only if its program exists and needs no further
+    choices, such as a model.
     """
     installed: list[Installed] = []
     for product in PRODUCTS:
-        if not product.program:  # it is not known how to find the product
+        if not product.program:  # not known how to find it
             continue
         install_folders = product.install_folders(home)  # which may hold the program, in `bin`
         search_path = [environ.get("PATH") or os.defpath]
@@ -113,13 +112,13 @@ def installed_products(environ: Mapping[str, str], home: Path) -> tuple[Installe
         program = find_program(product.program, os.pathsep.join(search_path))
         # an absolute name replaces `home`
         folders = install_folders + [home / name for name in product.folders]
-        # `Path.is_dir` would raise an error where a folder above may not be entered
+        # `Path.is_dir` raises where a folder above may not be entered
         is_installed = bool(program) or any(map(os.path.isdir, folders))
         if not is_installed:
             continue
         start: tuple[str, ...] = ()
-        prefill_text = product.start_step  # a command, or where to click
-        if program and product.start_arguments:  # there are none if the user has to choose
+        prefill_text = product.start_step
+        if program and product.start_arguments:
             start = (program, *product.start_arguments.split())
             prefill_text = f"{product.program} {product.start_arguments}"
         installed.append(Installed(product=product.name, start=start, prefill_text=prefill_text))
@@ -134,11 +133,10 @@ async def start_server(
     check: Callable[[Endpoint], Awaitable[ServerStatus]],
     limit_s: float = START_S,
 ) -> ServerStatus:
-    """Start a server in the background, wait until it answers, and return what `check` found.
+    """Start a server, wait until it answers, and return what `check` found.
 
-    The output of the server goes to a file of its own in `log_folder`. The server continues when
-    lmchat ends. Raises `LMChatError` if it cannot be run, ends with an error, or does not answer
-    within `limit_s`.
+    Its output goes to a file in `log_folder`, and it continues when lmchat ends. Raises
+    `LMChatError`, also if it does not answer within `limit_s`.
     """
     name = safe_line(start.short)
     log_file = log_folder / f"{start.product.lower().replace(' ', '-')}.log"
@@ -148,7 +146,7 @@ async def start_server(
                 start_in_background,
                 start.argv,
                 environment=environment_for_others(environ),
-                # not in the current folder, which may hold settings or code that it would use
+                # the current folder may hold settings or code that it would use
                 folder=log_folder,
                 output=log,
             )

@@ -1,8 +1,8 @@
 """The slot of the built-in engine, whose read prompts are kept in files.
 
-llama.cpp saves the slot when another session takes it and when the engine ends, and restores it
-before the next prompt of the session. Nothing depends on that: after any failure, the prompt is
-read again. Only `cached_tokens` of an answer says whether it was not.
+It is saved when another session takes it and when the engine ends, and restored before the next
+prompt of the session. After any failure, the prompt is read again: only `cached_tokens` says
+whether it was not.
 """
 
 from __future__ import annotations
@@ -24,10 +24,8 @@ from lmchat.files.kept_prompts import kept_prompts
 from lmchat.processes.background import run_abandonable
 from lmchat.sessions.message import ChatMessage, Role
 
-END_S = 2.0  # longest time that a save delays the end of lmchat
-_SLOT_S = (
-    60.0  # the same for another prompt; llama.cpp may still read the last batch of the old one
-)
+END_S = 2.0  # at the end of lmchat
+_SLOT_S = 60.0  # before another prompt; llama.cpp may still read the last batch
 _LEAST_TOKENS = 256  # fewer are read in one batch
 _MB = 1_000_000
 _DIGEST_CHARS = 16
@@ -42,7 +40,7 @@ class _Reply(Struct):
 
 
 def kept_ids(messages: Sequence[ChatMessage]) -> tuple[str, ...]:
-    """Return the ids of the messages in a prompt; its file has the first one in its name."""
+    """Return the ids of the messages; a file has the first one in its name."""
     return tuple(one.message_id for one in messages if one.role is not Role.SYSTEM)
 
 
@@ -56,7 +54,7 @@ class KeptSlot:
         most_mb: int,
         are_saved: Callable[[Sequence[str]], Awaitable[bool]],
     ) -> None:
-        """`are_saved` says whether messages are in saved sessions, and none of them is deleted.
+        """`are_saved` says whether messages are in saved sessions, and none is deleted.
 
         Only then may a file have their words. It may raise `LMChatError`.
         """
@@ -70,9 +68,9 @@ class KeptSlot:
         self._lock = asyncio.Lock()
 
     def begin(self, port: int, key: str, files: Sequence[Path]) -> str:
-        """Prepare the folder for a new child, and return its name for llama.cpp; "": keep nothing.
+        """Return the folder as llama.cpp wants it; "": keep nothing. Blocks.
 
-        `files` are the model and the program. Blocks.
+        `files` are the model and the program.
         """
         self._port, self._key = port, key
         self._held = ()
@@ -92,10 +90,7 @@ class KeptSlot:
 
     @asynccontextmanager
     async def holding(self, message_ids: Sequence[str]) -> AsyncIterator[None]:
-        """Restore a session before a prompt with these messages is sent in the block.
-
-        The prompt of another session is saved first.
-        """
+        """Save another session, and restore that of a prompt with these messages."""
         held = tuple(message_ids)
         async with self._lock:
             is_known = held[:1] == self._held[:1]
@@ -108,7 +103,7 @@ class KeptSlot:
             self._held = held
 
     async def save(self, wait_s: float) -> None:
-        """Save the slot, if that may be kept and takes no longer; then its content is not known."""
+        """Save the slot within `wait_s`, if that may be kept; then its content is not known."""
         held, self._held = self._held, ()
         with suppress(LMChatError, OSError):  # a `TimeoutError` is an `OSError`
             async with asyncio.timeout(wait_s):
@@ -129,7 +124,7 @@ class KeptSlot:
         self._remove_oldest()
 
     def _restore(self, message_id: str) -> bool:
-        """Restore the slot from the file of a session, and remove it; return whether it worked.
+        """Restore the slot from a file, which goes, and return whether that has worked.
 
         llama.cpp ends at a file that was cut. One at which it ends is not there the next time.
         """
@@ -144,7 +139,6 @@ class KeptSlot:
         return False
 
     def _ask(self, action: str, name: str, wait_s: float) -> _Reply:
-        """Have llama.cpp save or restore the only slot."""
         connection = HTTPConnection("127.0.0.1", self._port, timeout=wait_s)
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         try:
@@ -157,7 +151,6 @@ class KeptSlot:
             connection.close()
 
     def _remove_oldest(self) -> None:
-        """Remove the files that are too many, the oldest first."""
         room_bytes = self._most_bytes
         for kept in kept_prompts(self._folder):
             room_bytes -= kept.size_bytes

@@ -1,4 +1,4 @@
-"""What all starts of model servers share: a log of their output, and waiting until they answer."""
+"""Log of the output of a model server, and the wait until it answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Answer = TypeVar("_Answer")
 
 @asynccontextmanager
 async def new_log(path: Path) -> AsyncIterator[int]:
-    """Yield the descriptor of a new log, which a program is started with; raises `OSError`."""
+    """Yield the descriptor of a new log; raise `OSError`."""
     log = await asyncio.to_thread(begin_log, path)
     try:
         yield log
@@ -28,7 +28,7 @@ async def new_log(path: Path) -> AsyncIterator[int]:
 async def first_answer(
     ask: Callable[[], Awaitable[_Answer | None]], has_ended: Callable[[], bool]
 ) -> _Answer | None:
-    """Ask a server that starts until it answers; return None if it has ended before."""
+    """Return None if the server has ended before it answers."""
     while not has_ended():
         answer = await ask()
         if answer is not None:
