@@ -1,4 +1,4 @@
-"""Reading of the chunks of one answer, which are the JSON objects of its stream.
+"""Reader of the chunks of one answer, the JSON objects of its stream.
 
 Each server has its own fields for text, thought, refusal, tool calls, progress and counts.
 """
@@ -46,18 +46,18 @@ from lmchat.servers.stream.tool_calls import ToolCalls
 MAX_ANSWER_CHARS = 16 << 20
 """Of text, thought and tool calls of one answer: some days of a fast model."""
 MAX_NAME_CHARS = 1024
-"""Of the names of model and build, and the finish reason, which rows show."""
+"""Of model, build and finish reason, which rows show."""
 USAGE_EVERY_S = 1.0
-# tokens of a prompt in answers of `/messages`, where the first leaves out those of the cache
+# of `/messages`; the first leaves out those of the cache
 _PROMPT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-# choices that are held back until it is known whether their indices count chunks or answers
+# until it is known whether indices count chunks or answers
 _MAX_HELD = 8
-# added to the length of each fragment: a server might send empty ones forever
+# for each fragment: a server might send empty ones forever
 _CALL_CHARS = 64
 
 
 class ChunkParser:
-    """Reader of the chunks of one answer; posts events and knows whether the answer is complete."""
+    """Reader of chunks; posts events and knows whether the answer is complete."""
 
     def __init__(
         self,
@@ -66,33 +66,32 @@ class ChunkParser:
         *,
         splitter: ThinkSplitter | None = None,
     ) -> None:
-        """`refusal_of` makes the exception for an error that the server sent in the stream.
+        """`refusal_of` makes the exception for an error in the stream.
 
-        `splitter` separates thought from answer where marks such as `<think>` separate them in the
-        text; None: marks stay in the text.
+        `splitter` separates thought from answer where marks such as `<think>` do; None: marks stay.
         """
         self.has_done = False  # `[DONE]` came, or a whole reply was read
         self.has_posted_token = False  # any text, thought or tool call
-        self.finish_reason = ""  # the server's word, empty if none came
+        self.finish_reason = ""
         self._refusal_of = refusal_of
         self._post_event = post
-        self.is_ended = False  # a finish reason came, and no token behind it
-        self.end_count = 0  # how often `is_ended` became true: some servers end in the middle
+        self.is_ended = False  # no token came behind it
+        self.end_count = 0  # some servers end in the middle
         self._usage = ServerUsage()
         self._calls = ToolCalls()
         self._choices = ChoiceReader()
         self._logprobs = LogprobReader()
-        self._has_model_name = False  # a `ModelNamed` was posted
+        self._has_model_name = False
         self._splitter = splitter
         self._char_count = 0  # of text, thought and tool calls so far
         self._post_count = 0
-        self._malformed_count = 0  # chunks that are not JSON
-        self._delta_kinds: set[str] = set()  # kinds of content that deltas had
+        self._malformed_count = 0
+        self._delta_kinds: set[str] = set()  # that deltas had
         self._thought_field = ""  # where the first thought stood
         self._thoughts: list[str] = []  # that came in fields of their own
         self._thought_chars = 0
         self._repeating_fields: set[str] = set()  # those with the same thought once more
-        self._failure: object = None  # the last chunk, if it has words but is no sure error
+        self._failure: object = None  # the last chunk, if it is no sure error
 
     def read(self, data: bytes, name: str = "") -> None:
         """Read one SSE event: a chunk as JSON, `[DONE]`, or a comment, whose `data` is empty.
@@ -126,8 +125,8 @@ class ChunkParser:
     def _read_chunk(self, value: object, *, is_error_event: bool) -> None:
         """Read a decoded chunk, or raise the error that it is (R-26).
 
-        An error may stand beside the last text. An object without choices that has a message is an
-        error only if nothing follows (`conclude`): it may also say what the server is doing.
+        An error may stand beside the last text. A message without choices is an error only if
+        nothing follows (`conclude`): it may also say what the server is doing.
         """
         chunk = dict_or_empty(value)
         choices = dicts_in(chunk.get("choices"))
@@ -142,7 +141,7 @@ class ChunkParser:
                 self._failure = value
 
     def _read_object(self, chunk: JsonObject, choices: list[JsonObject]) -> None:
-        """Read a decoded chunk, or a whole answer; of parallel answers, only the first."""
+        """Read a chunk, or a whole answer; of parallel answers, only the first."""
         model = str_or_empty(chunk.get("model"))[:MAX_NAME_CHARS]
         if model and not self._has_model_name:
             self._has_model_name = True
@@ -170,16 +169,14 @@ class ChunkParser:
 
     @property
     def has_parallel_answers(self) -> bool:
-        """There may be other answers than the one that is read."""
         return self._choices.has_others
 
     @property
     def usage(self) -> UsageReported | None:
-        """The counts and speeds so far."""
         return self._usage.report()
 
     def read_whole(self, reply: object) -> None:
-        """Read the decoded reply of a server that does not stream; no `[DONE]` follows it."""
+        """Read the reply of a server that does not stream."""
         value = dict_or_empty(reply)
         self._read_object(value, dicts_in(value.get("choices")))
         self.has_done = True
@@ -188,8 +185,8 @@ class ChunkParser:
         pieces = self._read_delta(dict_or_empty(choice.get("delta")))
         has_delta = bool(pieces)
         self._delta_kinds.update(kind for kind, _, _ in pieces)
-        # A whole reply has a `message`. Some servers send one in each chunk, or the whole answer at
-        # the end, also beside a `delta`. So of each kind, it counts only if no delta had any.
+        # some servers send a `message` in each chunk, or the whole answer at the end, also beside a
+        # `delta`: of each kind, it counts only if no delta had any
         if message := choice.get("message"):
             pieces += self._read_delta(dict_or_empty(message), self._delta_kinds)
         if tokens := self._logprobs.read(choice.get("logprobs"), pieces):
@@ -207,7 +204,7 @@ class ChunkParser:
             self.end_count += 1
 
     def close(self) -> None:
-        """End the answer: post what was held back, the usage, and how many chunks were skipped."""
+        """Post what was held back, the usage, and how many chunks were skipped."""
         is_ended, failure = self.is_ended, self._failure  # what was held back came before them
         with suppress(MalformedStreamError):  # the answer is too long: the rest is dropped
             for choice in self._choices.close():
@@ -226,12 +223,10 @@ class ChunkParser:
     def conclude(self, network_error: str, *, names_reason: bool = False) -> StreamFinished:
         """Return the last event of a complete answer, or raise the error for any other.
 
-        Complete is an answer with a finish reason, or with `[DONE]` behind a token if its product
-        does not always name a reason (`names_reason`). A connection that breaks behind the finish
-        reason takes nothing away.
-        Raises `StreamInterrupted` if the answer has begun or the connection broke
-        (`network_error`), and `ServerRejected` if the stream ended without a token, or with words
-        that tell of an error.
+        Complete is an answer with a finish reason, or with `[DONE]` behind a token unless
+        `names_reason`, even if the connection breaks then. Raises `StreamInterrupted` if the answer
+        has begun or the connection broke, and `ServerRejected` if the stream ended without a token,
+        or with words that tell of an error.
         """
         if self._failure is not None and not self.finish_reason:
             raise self._refusal_of(self._failure)
@@ -262,7 +257,7 @@ class ChunkParser:
     def _read_delta(
         self, delta: JsonObject, repeated: AbstractSet[str] = frozenset()
     ) -> list[Piece]:
-        """Post what a chunk adds to the answer, and return it, with a piece for each call.
+        """Post what a chunk adds, and return it, with a piece for each call.
 
         `delta` may also be a `message`, of which the kinds in `repeated` are left out.
         """
@@ -292,9 +287,8 @@ class ChunkParser:
     def _add_thought(self, thought: str, field: str) -> None:
         """Post a thought that came in a field of its own.
 
-        Such a server does not mark thought by tags in the text, so tags are words of the answer
-        from then on, but for a closing one that is left over at its beginning. If the whole thought
-        comes once more in another field, this field is not read any more.
+        Tags in the text are words from then on, but for a closing one left over at its beginning. A
+        field that repeats the whole thought is not read any more.
         """
         self._thought_field = self._thought_field or field
         may_repeat = field != self._thought_field and len(thought) == self._thought_chars
@@ -311,8 +305,7 @@ class ChunkParser:
     def _add_content(self, content: str) -> None:
         """Post content, in which tags may enclose thought.
 
-        While the splitter still holds back all of it, each chunk posts a `LifeSign`, which counts
-        as a token (R-18).
+        While all of it is held back, each chunk posts a `LifeSign`, which counts as a token (R-18).
         """
         if self._splitter is None:
             self._post_token(TextDelta(text=content), len(content))
@@ -335,7 +328,6 @@ class ChunkParser:
             self._post_token(delta, len(text))
 
     def _count(self, chars: int) -> None:
-        """Raise `MalformedStreamError` beyond the limit."""
         self._char_count += chars
         if self._char_count > MAX_ANSWER_CHARS:
             raise MalformedStreamError("the answer is longer than 16 MB")
@@ -348,16 +340,13 @@ class ChunkParser:
         self._post(event)
 
     def _skip_failure(self) -> None:
-        """Forget words that were no error, since more came; those that are no JSON are counted."""
+        """Forget words that were no error, since more came."""
         if isinstance(self._failure, bytes):
             self._malformed_count += 1
         self._failure = None
 
     def note_stray(self, lines: bytes) -> None:
-        """Note lines of the stream that were no events: they say why an answer is not complete.
-
-        They may be an error in JSON, alone or as the last line, a web page, or words.
-        """
+        """Note lines that were no events: an error in JSON, a web page, or words."""
         lines = lines.strip()
         for text in (lines, lines.rpartition(b"\n")[2]):
             with suppress(NotJsonError):
@@ -369,17 +358,17 @@ class ChunkParser:
             self._failure = lines
 
     def _post(self, event: StreamEvent) -> None:
-        """Post any event, and count it: `read` has to know whether a chunk posted one."""
+        """Post any event, and count it for `read`."""
         self._post_count += 1
         self._post_event(event)
 
 
 class ChoiceReader:
-    """The choices of one answer, of which a server may send several (`n` above 1).
+    """Choices of one answer, of which a server may send several (`n` above 1).
 
-    lmchat asks for one answer, so the index of a choice says little: some servers count their
-    chunks with it. Answers are parallel if a chunk has several choices, or if more text of the
-    first index comes behind another one; then only the first answer is read.
+    The index of a choice says little: some servers count chunks with it. Answers are parallel if a
+    chunk has several choices, or if more text of the first index comes behind another one; then
+    only the first is read.
     """
 
     def __init__(self) -> None:
@@ -396,10 +385,7 @@ class ChoiceReader:
     def own(
         self, choices: list[JsonObject], *, has_begun: bool, has_ended: bool
     ) -> Sequence[JsonObject]:
-        """Return the choices, from the next chunk, that are known to be of this answer.
-
-        `has_ended` is whether a finish reason came before.
-        """
+        """Return the choices that are known to be of this answer."""
         if not choices:
             return ()
         index = count_or_none(choices[0].get("index"))
@@ -431,7 +417,7 @@ class ChoiceReader:
         return self.close()
 
     def close(self) -> Sequence[JsonObject]:
-        """Return the choices that were held back: no other came, so they are of one answer."""
+        """Return what was held back: no other came, so it is of one answer."""
         held, self.held = self.held, []
         return held
 
@@ -439,14 +425,13 @@ class ChoiceReader:
 class ServerUsage:
     """Token counts and speeds that the server reports during an answer (R-19).
 
-    `usage` is the object of OpenAI's or Anthropic's API. `timings` are those of llama.cpp, or the
-    `stats` of LM Studio.
+    `usage` is of OpenAI's or Anthropic's API, `timings` of llama.cpp, or the `stats` of LM Studio.
     """
 
     def __init__(self) -> None:
         self._usage: JsonObject = {}
         self._timings: JsonObject = {}
-        self._last_report_s = time.monotonic()  # as if of now: the first report is due later
+        self._last_report_s = time.monotonic()  # the first report is due later
 
     def keep(self, chunk: JsonObject) -> UsageReported | None:
         """Keep the counts of a chunk; return a report for the screen if one is due."""
@@ -464,7 +449,7 @@ class ServerUsage:
         return self.report()
 
     def _keep_usage(self, usage: JsonObject) -> None:
-        """Keep a usage whose counts are real: a gateway that does not count may send zeros last."""
+        """Keep real counts: a gateway that does not count may send zeros last."""
         # Counts of `/responses` and `/messages`. New API sends both kinds, these as 0.
         if not usage.keys() & {"prompt_tokens", "completion_tokens"} and (
             usage.keys() & {"input_tokens", "output_tokens"}
@@ -491,7 +476,7 @@ class ServerUsage:
 
         cached = count_or_none(timings.get("cache_n"))
         prompt = count_or_none(usage.get("prompt_tokens"))
-        # While llama.cpp reads the prompt, it counts what it has read so far, and no answer yet.
+        # llama.cpp counts what it has read so far, and no answer yet
         is_prompt_read = timings.get("predicted_n") != 0
         if prompt is None and "prompt_n" in timings and is_prompt_read:
             # `prompt_n` leaves out cached tokens
@@ -524,7 +509,7 @@ def _has_content(choice: JsonObject) -> bool:
 
 
 def prompt_progress(progress: object) -> PromptProgress | None:
-    """Return how far the server has read the prompt: `fraction` leaves out cached tokens."""
+    """Return how far the prompt is read; `fraction` leaves out cached tokens."""
     if not isinstance(progress, dict):
         return None
     total = count_or_none(progress.get("total")) or 0

@@ -8,7 +8,7 @@ from lmchat.servers.http.json_values import JsonObject, dict_or_empty, str_or_em
 
 THOUGHT, TEXT, REFUSAL, CALLS = "thought", "text", "refusal", "calls"
 Piece = tuple[str, str, str]
-"""Kind of content, its text, and the field of the delta in which it came."""
+"""Kind, text, and field of the delta."""
 _THOUGHT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
 _THOUGHT_TYPES = ("thinking", "reasoning")  # of a part of the content
 
@@ -16,7 +16,7 @@ _THOUGHT_TYPES = ("thinking", "reasoning")  # of a part of the content
 def pieces_of(delta: JsonObject) -> Iterator[Piece]:
     """Yield what is not empty of a delta or `message`."""
     for field in _THOUGHT_FIELDS:
-        # only one is read, because some servers send the same thought in several
+        # some servers send the same thought in several
         if (value := delta.get(field)) and (thought := _joined_text(value)):
             yield (THOUGHT, thought, field)
             break
@@ -46,7 +46,7 @@ def _pieces_of_part(part: object) -> Iterator[Piece]:
 
 
 def _joined_text(value: object) -> str:
-    """Return a text, or the joined texts of a list; an object has its text in a field."""
+    """Return a text, or the joined texts of a list."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Reading of the probabilities of tokens, which come with the chunks of an answer."""
+"""Reader of the probabilities of tokens, which come with the chunks of an answer."""
 
 from __future__ import annotations
 
@@ -15,27 +15,26 @@ from lmchat.servers.http.json_values import (
 from lmchat.servers.stream.deltas import TEXT, THOUGHT, Piece
 from lmchat.sessions.tokens import LEAST_LOGPROB, MAX_ALTERNATIVES, Alternative, TokenProbabilities
 
-_MAX_TOKEN_CHARS = 1000  # a longer token is no token of a model
+_MAX_TOKEN_CHARS = 1000
 
 
 class LogprobReader:
-    """Reader of the probabilities in an answer; tells for each token which text came with it.
+    """Reader of probabilities; tells which text came with each token.
 
     Of the tokens of one character, llama.cpp reports only the last, and it leaves out tokens that
-    it adds itself. So a reported token may have more text than its own.
+    it adds itself. So a token may have more text than its own.
     """
 
     def __init__(self) -> None:
-        self._has_begun = False  # any probabilities have come
+        self._has_begun = False
         self._text = ""  # for which no token was reported yet
-        self._is_thought = False  # whether that text is a thought
+        self._is_thought = False  # of that text
 
     def read(self, logprobs: object, pieces: Iterable[Piece]) -> tuple[TokenProbabilities, ...]:
-        """Return the tokens in the field `logprobs` of a chunk, which has these pieces.
+        """Return the tokens of a chunk, which has these pieces.
 
-        The tokens share the text since the last reported token. Each takes its own characters from
-        the beginning of the rest, or nothing if others are there. What then is left belongs to the
-        last token.
+        They share the text since the last one: each takes its own characters from the beginning of
+        the rest, or nothing if others are there. What is left belongs to the last token.
         """
         if not (logprobs or self._has_begun):
             return ()
@@ -71,18 +70,18 @@ class LogprobReader:
 
 
 def read_alternatives(entry: JsonObject) -> tuple[Alternative, ...]:
-    """Return the likeliest tokens; empty ones, such as the end of the answer, are left out."""
+    """Leave out empty tokens, such as the end of the answer."""
     listed = dicts_in(entry.get("top_logprobs"))[:MAX_ALTERNATIVES]
     return tuple(filter(None, map(read_token, listed)))
 
 
 def read_token(entry: JsonObject) -> Alternative | None:
-    """None for an empty or very long token, or without a logprob."""
+    """Return None for an empty or very long token, or without a logprob."""
     text = str_or_empty(entry.get("token"))
     logprob = entry.get("logprob")
     if not text or len(text) > _MAX_TOKEN_CHARS:
         return None
-    # not by `number_or_none`: for a probability of 0, llama.cpp sends the lowest number of a float
+    # for a probability of 0, llama.cpp sends the lowest number of a float
     if isinstance(logprob, bool) or not isinstance(logprob, int | float):
         return None
     return Alternative(token=text, logprob=float(min(max(logprob, LEAST_LOGPROB), 0.0)))

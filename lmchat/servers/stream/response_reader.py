@@ -29,7 +29,7 @@ from lmchat.servers.stream.think_tags import ThinkSplitter
 from lmchat.servers.stream.timeouts import IdleTimeout
 
 EventQueue = asyncio.Queue[StreamEvent | None]  # None behind the last
-MAX_WAITING = 256  # if more events wait, reading from the network pauses (backpressure)
+MAX_WAITING = 256  # then reading from the network pauses
 MAX_WHOLE_BYTES = 1 << 20
 DRAIN_S = 0.05  # for the end of a body behind `[DONE]`
 END_WAIT_S = 2.0  # for usage and `[DONE]` behind a finish reason
@@ -46,14 +46,13 @@ class EndWait:
     def __init__(self, chunks: ChunkParser, idle_timeout: IdleTimeout) -> None:
         self._chunks = chunks
         self._idle_timeout = idle_timeout
-        self._end_count = 0  # that of `chunks` when `_left_s` was set
+        self._end_count = 0  # when `_left_s` was set
         self._left_s: float | None = None  # rest of the wait; None before an end
 
     async def next_part(self, body: AsyncIterator[bytes]) -> bytes | None:
-        """Return the next bytes of a stream; None at its end.
+        """Return the next bytes; None at the end, or `END_WAIT_S` behind a finish reason.
 
-        Behind a finish reason or `[DONE]`, the stream ends after `END_WAIT_S`, whatever comes but
-        text. Only the time in this method counts: the caller may be slow.
+        Only the time in this method counts: the caller may be slow.
         """
         if not (self._chunks.is_ended or self._chunks.has_done):
             self._left_s = None
@@ -64,7 +63,7 @@ class EndWait:
         loop = asyncio.get_running_loop()
         since_s = loop.time()
         wait = asyncio.timeout(self._left_s)
-        with self._idle_timeout.paused():  # the answer is complete, so silence is no fault
+        with self._idle_timeout.paused():  # silence is no fault
             try:
                 async with wait:
                     return await anext(body, None)
@@ -90,11 +89,9 @@ class ResponseReader:
         window: int | None = None,
         names_reason: bool = False,
     ) -> None:
-        """`facts` go into the error for a refusal; `idle_timeout` is told when data arrives.
+        """With `names_reason`, the server always says why an answer has ended.
 
-        `window` is that of the model; with `names_reason`, the server always says why an answer has
-        ended. `splitter` separates thought that tags mark in the text; None: the tags stay in the
-        text.
+        `window` is that of the model. Without a `splitter`, tags stay in the text.
         """
         self._response = response
         self._facts = facts
@@ -111,7 +108,7 @@ class ResponseReader:
         return self._chunks.has_posted_token
 
     async def read(self) -> StreamFinished:
-        """Read the response to its end and return the last event of the answer.
+        """Return the last event of the answer.
 
         Raises `StreamInterrupted` if the answer is not complete, or the stream is malformed, and
         `ServerRejected` for an error of the server, or no answer.
@@ -140,10 +137,7 @@ class ResponseReader:
         return finished
 
     def _require_read_prompt(self) -> None:
-        """Raise the error of an overflow if the server took the prompt, and had no room for it.
-
-        Some servers then say nothing at all: the answer is empty, and its prompt fills the window.
-        """
+        """Raise the error of an overflow for an empty answer whose prompt fills the window."""
         usage = self._chunks.usage
         tokens = usage.prompt_tokens if usage is not None else None
         if self._chunks.has_posted_token or not self._window or tokens is None:
@@ -152,7 +146,7 @@ class ResponseReader:
             raise overflow_error(tokens, self._window, self._facts)
 
     async def _read_stream(self, body: AsyncIterator[bytes], beginning: bytes = b"") -> None:
-        """Read a stream to its end, or to `[DONE]`; `beginning` is what was read of it before."""
+        """Read to the end, or to `[DONE]`; `beginning` was read before."""
         if beginning:
             await self._read_part(beginning)
         end_wait = EndWait(self._chunks, self._idle_timeout)
@@ -162,7 +156,7 @@ class ResponseReader:
                 self._read_events(self._sse.close())
                 return
             await self._read_part(data)
-        await _read_to_end(body)  # so that its connection can be used again
+        await _read_to_end(body)
 
     async def _read_part(self, data: bytes) -> None:
         self._read_events(self._sse.feed(data))
@@ -176,10 +170,9 @@ class ResponseReader:
             self._chunks.read(event.data, event.name)
 
     async def _read_untyped(self, body: AsyncIterator[bytes]) -> None:
-        """Read a reply whose content type is not that of an event stream (R-23).
+        """Read a reply without the content type of an event stream (R-23).
 
-        It may be a stream with a wrong type, a whole answer in JSON, or anything else, for which
-        `ServerRejected` is raised.
+        It may be a stream all the same, an answer in JSON, or anything else: `ServerRejected`.
         """
         content = bytearray()
         async for data in body:
@@ -212,7 +205,7 @@ class ResponseReader:
 
 
 async def _read_to_end(body: AsyncIterator[bytes]) -> None:
-    """Drop the rest of a body, for at most `DRAIN_S`, so that its connection can be used again."""
+    """Drop the rest of a body, within `DRAIN_S`, so that its connection can be used again."""
     with suppress(TimeoutError, *TRANSPORT_ERRORS):
         async with asyncio.timeout(DRAIN_S):
             async for _ in body:

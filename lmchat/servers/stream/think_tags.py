@@ -1,6 +1,6 @@
-"""Separation of thought and answer in one text, where marks of the model separate them (R-17).
+"""Separation of thought and answer in one text by marks of the model (R-17).
 
-Each family of models has its own marks: `FAMILIES`, and `_HEADER` for gpt-oss.
+Each family of models has its own: `FAMILIES`, and `_HEADER` for gpt-oss.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ FAMILIES = (
     ),
 )
 
-# Messages of gpt-oss, each with a header: openai/harmony, docs/format.md. A thought is
+# Messages of gpt-oss (openai/harmony, docs/format.md): a thought is
 # `<|channel|>analysis<|message|>…<|end|>`, a further message begins with `<|start|>assistant`.
 _HEADER = re.compile(
     r"(?:<\|start\|>assistant)?<\|channel\|>(analysis|commentary|final)\b[^\n]{0,200}?<\|message\|>"
@@ -110,12 +110,11 @@ _FINAL_ENDS = ("<|return|>", "<|end|>")
 _BY_OPEN = {marks.open: marks for marks in FAMILIES}
 _BY_CLOSE = {marks.close: marks for marks in FAMILIES}
 _MARK = re.compile("|".join(map(re.escape, (*_BY_OPEN, *_BY_CLOSE))))
-# White space before the answer, or blanks behind a closing mark. They are read again with each new
-# part: a long run of them would take the square of time.
+# white space, which is read again with each new part: a long run would take the square of time
 _MAX_HELD = 4096
 
 SplitPiece = tuple[bool, str]
-"""Whether a text is thought, and the text, which is not empty."""
+"""Whether it is thought, and the text, which is not empty."""
 _IS_THOUGHT, _IS_ANSWER = True, False
 
 
@@ -145,10 +144,10 @@ class _State(Enum):
 class ThinkSplitter:
     """Splitter of a text that arrives in parts; marks may be cut anywhere.
 
-    An opening mark counts only at the beginning of the text. Other words there are returned as
-    answer up to the first mark. If that is a closing mark at the end of a line outside of code, the
-    chat template had opened a thought, and a `Rethought` says that all text before was thought. Any
-    other first mark is a word of the answer, and so are the marks behind it.
+    An opening mark counts only at the beginning of the text. Other words there are answer up to the
+    first mark. If that is a closing mark at the end of a line outside of code, the chat template
+    had opened a thought, and a `Rethought` says that all text before was thought. Any other first
+    mark is a word of the answer, and so are those behind it.
     """
 
     def __init__(self) -> None:
@@ -157,7 +156,7 @@ class ThinkSplitter:
         self._begin = ""  # mark with which the answer may begin
         self._ends: tuple[str, ...] = ()  # marks of which one may end the answer
         self._ends_begun = frozenset[str]()
-        self._held = ""  # not returned yet, because a mark may begin or end in it
+        self._held = ""  # a mark may begin or end in it
         self._unsure: list[str] = []  # of the state `UNSURE`
         self._has_ended = False  # by `close`
         self._readers = {
@@ -172,26 +171,23 @@ class ThinkSplitter:
         }
 
     def feed(self, text: str) -> list[SplitPiece | Rethought]:
-        """Take the next part of the text; return the pieces that are certain enough to show.
-
-        A `Rethought` among them corrects all pieces that were returned before it.
-        """
+        """Return the pieces that are certain; a `Rethought` corrects all earlier ones."""
         pieces: list[SplitPiece | Rethought] = []
         text = self._held + text
         self._held = ""
-        while text:  # if a state ends within the text, the next one reads the rest
+        while text:  # the next state reads the rest
             text = self._readers[self._state](text, pieces)
         return pieces
 
     def close(self) -> list[SplitPiece | Rethought]:
-        """Return what was held back, but not white space behind a closing mark."""
+        """Return what was held back, but no white space behind a closing mark."""
         self._has_ended = True
         return self.feed("")
 
     def note_thought(self) -> list[SplitPiece | Rethought]:
         """Return what was held back: a thought came elsewhere.
 
-        Marks are words from then on, but for closing ones at the very beginning of the text.
+        Marks are words from then on, but for closing ones at the very beginning.
         """
         if self._state in (_State.START, _State.LEFTOVER) and not self._held.strip():
             self._state = _State.LEFTOVER
@@ -288,7 +284,7 @@ class ThinkSplitter:
         self._ends_begun = _begun(ends)
 
     def _read_after(self, text: str, _: list[SplitPiece | Rethought]) -> str:
-        text = text.lstrip()  # empty lines between thought and answer belong to neither
+        text = text.lstrip()  # they belong to neither
         begin = self._begin
         if text and text != begin and begin.startswith(text) and not self._has_ended:
             self._held = text
@@ -298,7 +294,7 @@ class ThinkSplitter:
         return text.removeprefix(begin)
 
     def _read_answer(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
-        """Read the answer, which a mark of `_ends` may end; the mark is no part of it."""
+        """Read the answer, which a mark of `_ends` may end."""
         if self._ends:
             words = text.rstrip()
             end = next((end for end in self._ends if words.endswith(end)), "")
@@ -314,10 +310,10 @@ class ThinkSplitter:
         return ""
 
     def _read_to_first_mark(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
-        """Read text in the state `UNSURE`, which its first mark ends; return the rest of the text.
+        """Read text in the state `UNSURE`; return the rest behind its first mark.
 
-        The mark is held back until the rest of its line has come, which shows whether it ends a
-        thought. Otherwise it is a word of the answer, with which the rest begins.
+        The mark is held back until the rest of its line shows whether it ends a thought; else it is
+        a word of the answer, with which the rest begins.
         """
         mark = _MARK.search(text)
         before = self._hold_begun_mark(text, _MARKS_BEGUN) if mark is None else text[: mark.start()]
@@ -351,7 +347,7 @@ class ThinkSplitter:
         return text[mark.start() :]
 
     def _hold_begun_end(self, text: str) -> str:
-        """Hold back what may end a message of gpt-oss; return the text before it."""
+        """Hold back what may end a message of gpt-oss."""
         start = text.find("<", max(0, len(text) - _MAX_HEADER))
         while start >= 0 and not self._has_ended:
             end = text[start:]
@@ -362,7 +358,7 @@ class ThinkSplitter:
         return text
 
     def _hold_begun_mark(self, text: str, begun: frozenset[str]) -> str:
-        """Hold back the beginning of a mark at the end of a text; return the text before it."""
+        """Hold back the beginning of a mark at the end of a text."""
         if self._has_ended:
             return text
         for start in range(max(0, len(text) - _MAX_MARK), len(text)):

@@ -22,10 +22,10 @@ AskHealth = Callable[[], Awaitable[Reply]]
 class IdleTimeout:
     """Limits of silence of one request, from its first attempt to the end of its answer.
 
-    Each attempt waits for its reply, and reads it, in a block of `watching`. After `ASK_AFTER_S` of
-    silence, the server is asked for its health. Before the first byte, silence alone is no error: a
-    model may read a long prompt for minutes. This wait ends with an error if the health check, too,
-    gets no answer for `give_up_after_s`, or at the limit for the first token, if that is set.
+    Each attempt runs in a block of `watching`. After `ASK_AFTER_S` of silence, the server is asked
+    for its health. Before the first byte, silence alone is no error: a model may read a long prompt
+    for minutes. This wait ends if the health check, too, gets no answer for `give_up_after_s`, or
+    at the limit for the first token.
     """
 
     def __init__(
@@ -34,16 +34,16 @@ class IdleTimeout:
         post: Callable[[LifeSign | StreamStalled], None],
         ask_health: AskHealth | None,
     ) -> None:
-        """`ask_health` uses another connection; None if the server has no health path."""
+        """`ask_health` uses another connection; None: no health path."""
         self._timeouts = timeouts
         self._post = post
         self._ask_health = ask_health
         self._loop = asyncio.get_running_loop()
         self._begun_s = self._loop.time()
         # of the watched attempt:
-        self._has_news = False  # bytes have arrived since the last check
-        self._has_token = False  # any text has arrived
-        self._is_paused = False  # arrived data waits to be taken, see `paused`
+        self._has_news = False  # bytes since the last check
+        self._has_token = False
+        self._is_paused = False  # see `paused`
         self._error: LMChatError | None = None  # set by `_watch`, raised by `watching`
 
     def note_data(self, *, has_token: bool) -> None:
@@ -52,7 +52,7 @@ class IdleTimeout:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Count no silence while the block runs: data of the server wait for this process."""
+        """Count no silence while data waits for this process."""
         self._is_paused = True
         try:
             yield
@@ -66,7 +66,7 @@ class IdleTimeout:
         self._error = None
         self._has_news = False
         try:
-            # `_watch` ends the block: it sets the time of this timeout, which has none yet
+            # `_watch` sets its time
             async with asyncio.timeout(None) as block, background_task(self._watch(block)):
                 yield
         except TimeoutError:
@@ -75,31 +75,28 @@ class IdleTimeout:
             raise self._error from None
 
     def check_first_token(self) -> None:
-        """Raise `ServerUnavailable` if the limit for the first token has passed.
+        """Raise `ServerUnavailable` beyond the limit, which counts from the first attempt.
 
-        The time is counted from the first attempt, with the pauses while the model loads, in which
-        no block is watched.
+        Pauses while the model loads count, too.
         """
         first_token_s = self._timeouts.first_token_s
         if 0 < first_token_s <= self._loop.time() - self._begun_s:
             raise _no_token_error(first_token_s)
 
     async def _watch(self, block: asyncio.Timeout) -> None:
-        """Check the silence in rounds, and post stalls; end the watched block at a limit.
+        """Check the silence in rounds, post stalls, and end the block at a limit.
 
-        Before the first byte, only health checks decide. While they are not answered, a stall is
-        posted; after `give_up_after_s` without any sign of life, the request fails. From the first
-        byte on, silence alone decides, too.
+        Before the first byte, only health checks decide; from it on, silence alone does, too.
         """
         limits = self._timeouts
         limits_s = (limits.first_token_s, limits.stalled_after_s, limits.give_up_after_s)
-        # without 0, which means that the first token has no limit
+        # 0: no limit
         shortest_s = min(filter(None, (ASK_AFTER_S, *limits_s)))
         round_s = shortest_s / 2  # two checks within the shortest limit
-        silent_s = 0.0  # time since the last bytes
-        unheard_s = 0.0  # time since the last sign of life: bytes, or an answer to a health check
-        has_begun = False  # any bytes have arrived
-        is_gone = False  # the health check of this round got no answer
+        silent_s = 0.0  # since the last bytes
+        unheard_s = 0.0  # since bytes, or an answer to a health check
+        has_begun = False
+        is_gone = False  # no answer to the health check of this round
         checked_s = self._loop.time()
         try:
             while True:
@@ -112,7 +109,7 @@ class IdleTimeout:
                 must_ask = not self._has_arrivals and unheard_s + round_s >= ASK_AFTER_S
                 is_gone = must_ask and not await self._is_alive()
 
-                # count the silence, but not all of a longer time: this process was suspended then
+                # after a longer time, this process was suspended
                 passed_s = min(self._loop.time() - checked_s, LONGEST_ROUND_S)
                 checked_s = self._loop.time()
                 silent_s += passed_s  # with the time of the health check
@@ -150,10 +147,9 @@ class IdleTimeout:
         return self._has_news or self._is_paused
 
     async def _is_alive(self) -> bool:
-        """Ask the server for its health; any answer is a sign of life, also an error.
+        """Ask the server for its health; any answer counts, also an error.
 
-        A server without a health path counts as alive. The timeout of the settings (`health_s`) may
-        be that of a far server; here, a dead one must show soon.
+        `health_s` of the settings may be for a far server; here, a dead one must show soon.
         """
         if self._ask_health is None:
             return True
@@ -178,7 +174,7 @@ def _no_token_error(first_token_s: float) -> ServerUnavailable:
 
 @asynccontextmanager
 async def first_token_limit(first_token_s: float) -> AsyncIterator[None]:
-    """Limit a wait before the request as that for the first token; raises `ServerUnavailable`."""
+    """Limit a wait before the request as that for the first token; raise `ServerUnavailable`."""
     try:
         async with asyncio.timeout(first_token_s or None):
             yield

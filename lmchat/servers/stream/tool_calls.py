@@ -19,16 +19,16 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 
-# calls that are looked at, from the last one: a server that sends thousands costs no more time
+# looked at, from the last one: thousands cost no more time
 _RECENT = 64
-# more quotation marks and brackets are not read: then the end of the arguments is not found
+# with more quotation marks and brackets, the end is not found
 _MAX_MARKS = 300_000
 _MARK = re.compile(r'["{}\[\]]')
 _REST_OF_TEXT = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)  # of a text in JSON
 
 
 class _Fragment(Struct, frozen=True):
-    """An element of the field `tool_calls` of a chunk."""
+    """Element of the field `tool_calls` of a chunk."""
 
     index: int | None
     call_id: str
@@ -37,11 +37,11 @@ class _Fragment(Struct, frozen=True):
 
 
 class _Arguments(Struct, eq=False):
-    """A JSON object as far as it has come, whose end is looked for."""
+    """JSON object as far as it has come, whose end is looked for."""
 
     pieces: list[str] = field(default_factory=list)
     size: int = 0  # characters of the pieces
-    has_begun: bool = False  # anything but white space has come
+    has_begun: bool = False  # but white space
     is_whole: bool = False
     _marks_left: int = _MAX_MARKS
     _depth: int = 0  # brackets that are open
@@ -50,7 +50,7 @@ class _Arguments(Struct, eq=False):
     _canonical: bytes | None = None
 
     def add(self, text: str) -> str:
-        """Add the next characters; return those behind the end, without white space around them."""
+        """Return the characters behind the end, without white space around them."""
         beginning = text.lstrip()[:1]
         if beginning and not self.has_begun:
             self.has_begun = True
@@ -63,7 +63,7 @@ class _Arguments(Struct, eq=False):
         return text[end:].strip()
 
     def _find_end(self, text: str) -> int:
-        """Return the place behind the end of the object; the length of the text without an end."""
+        """Return the place behind the object, or the length of the text."""
         place = 0
         if self._is_escaped and text:
             self._is_escaped = False
@@ -96,7 +96,7 @@ class _Arguments(Struct, eq=False):
 
     @property
     def canonical(self) -> bytes:
-        """The same bytes for the same value, for arguments that are whole."""
+        """Return the same bytes for the same value, of whole arguments."""
         if self._canonical is None:
             self._canonical = self.text.encode("utf-8", "replace")
             with suppress(NotJsonError):
@@ -109,16 +109,16 @@ class _Arguments(Struct, eq=False):
 
 
 class _Call(Struct, eq=False):
-    """One call as far as it has come."""
+    """Call as far as it has come."""
 
     index: int | None  # of the fragment that began it
     call_id: str = ""
     name: str = ""
     arguments: _Arguments = field(default_factory=_Arguments)
-    number: int | None = None  # None as long as no event has told of it
-    posted_count: int = 0  # pieces of the arguments that events have told
+    number: int | None = None  # None: no event has told of it
+    posted_count: int = 0  # pieces that events have told
     again: _Arguments | None = None
-    """What came behind whole arguments: the same once more, or those of another call."""
+    """Behind whole arguments: the same once more, or those of another call."""
     may_be_another: bool = False
 
     @property
@@ -127,17 +127,16 @@ class _Call(Struct, eq=False):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the arguments are whole, and `{}`."""
         return self.arguments.is_whole and self.arguments.canonical == b"{}"
 
 
 class ToolCalls:
-    """Tool calls of one answer; each gets a number from 0, in the order in which they begin.
+    """Tool calls of one answer, with numbers from 0 in the order in which they begin.
 
-    The index in a fragment is a number of the server: it may be missing, 0 for each call, or count
-    the fragments. So a known id is the same call at any index, and arguments alone belong to a call
-    whose arguments are not whole yet. What is sent again of a whole call is dropped: no call may
-    run twice. A call without a name cannot run, and no event tells of it.
+    The index in a fragment may be missing, 0 for each call, or count the fragments. So a known id
+    is the same call at any index, and arguments alone belong to a call whose arguments are not
+    whole yet. What is sent again of a whole call is dropped: no call may run twice. A call without
+    a name cannot run, and no event tells of it.
     """
 
     def __init__(self) -> None:
@@ -145,10 +144,10 @@ class ToolCalls:
         self._call_by_index: dict[int, _Call] = {}  # the last one at each index of the server
         self._calls_by_id: dict[str, list[_Call]] = {}  # some servers have one id for all calls
         self._named_count = 0
-        self.char_count = 0  # of all ids, names and arguments that came
+        self.char_count = 0  # of ids, names and arguments
 
     def read(self, fragment: JsonObject) -> list[ToolCallDelta]:
-        """Return events with what a fragment adds; id and name are in the first event of a call."""
+        """Return events with what a fragment adds; id and name are in the first one of a call."""
         part = _fragment_of(fragment)
         self.char_count += len(part.call_id) + len(part.name) + len(part.arguments)
         call = self._find_call(part)
@@ -166,7 +165,7 @@ class ToolCalls:
         return events
 
     def close(self) -> list[ToolCallDelta]:
-        """Return events for the arguments that were held back."""
+        """Return events for arguments that were held back."""
         for call in tuple(self._calls):
             again = call.again
             if again is None or not call.may_be_another:
@@ -177,7 +176,7 @@ class ToolCalls:
         return [event for call in self._calls for event in self._new_events(call, is_end=True)]
 
     def has(self, fragment: JsonObject) -> bool:
-        """Whether the arguments of a call came before, as its id tells, or its name and they."""
+        """Return whether a call came before, by its id, or by name and arguments."""
         part = _fragment_of(fragment)
         with_id = self._calls_by_id.get(part.call_id, [])
         if any(call.arguments.size for call in with_id[-_RECENT:]):
@@ -190,7 +189,7 @@ class ToolCalls:
         )
 
     def _find_call(self, part: _Fragment) -> _Call | None:
-        """None if the fragment begins a call."""
+        """Return None if the fragment begins a call."""
         at_index = None if part.index is None else self._call_by_index.get(part.index)
         if part.call_id:
             with_id = [
@@ -216,7 +215,7 @@ class ToolCalls:
         return next(open_calls, at_index or last)
 
     def _find_named_call(self, part: _Fragment, at_index: _Call | None) -> _Call | None:
-        """None if the fragment, which has no known id, begins a call."""
+        """Return None if the fragment, which has no known id, begins a call."""
         last = self._calls[-1] if self._calls else None
         call = last if at_index is None else at_index
         if call is None:
@@ -249,8 +248,8 @@ class ToolCalls:
     def _add_arguments(self, call: _Call, part: _Fragment) -> list[_Call]:
         """Add a fragment to its call; return the calls that begin with it.
 
-        Arguments behind whole ones are compared with these when they are whole, too. If they differ
-        and the fragment can begin a call, they are those of another call of this name.
+        Arguments behind whole ones are compared with these when they are whole. If they differ and
+        the fragment can begin a call, they are those of another call of this name.
         """
         is_at_other_index = part.index is not None and part.index != call.index
         was_at_index = part.index is not None and self._call_by_index.get(part.index) is call
@@ -298,9 +297,9 @@ class ToolCalls:
         return new
 
     def _new_events(self, call: _Call, *, is_end: bool = False) -> list[ToolCallDelta]:
-        """Return the event for what a call got since the last one.
+        """Return what a call got since the last event.
 
-        Arguments that are `{}` are held back until the end, because the real ones may follow.
+        `{}` is held back until the end, because the real arguments may follow.
         """
         if not call.name:
             return []
@@ -339,7 +338,6 @@ def _end_of_text(text: str, place: int) -> int:
 
 
 def _repeats(part: _Fragment, call: _Call) -> bool:
-    """Whether a fragment has all arguments of a call once more."""
     words = part.arguments.strip()
     return len(words) == call.arguments.size and words == call.arguments.text
 
