@@ -32,8 +32,8 @@ POOL_S = 5.0  # for a free connection of the pool
 _STEP_BYTES = 1024 * 1024  # decompressed at once
 _MAX_LINE_BYTES = 1024 * 1024  # of a reply with one JSON value on each line
 _JSON_TYPES = ("application/x-ndjson", "application/json")
-_HEADER_BYTES = 2  # of compressed data: they show its format
-_ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS  # zlib finds out which of the two it is
+_HEADER_BYTES = 2  # they show the format
+_ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 _MAX_CERTIFICATE_BYTES = 4 * 1024 * 1024  # the usual list of all authorities has 250 kB
 KEEPALIVE_S = 2.0  # LM Studio and llama.cpp close an idle connection after 5 s (R-33)
 
@@ -48,7 +48,7 @@ class Connections:
         ca_file: str = "",
         reads_per_second: float | None = None,
     ) -> None:
-        """`transport` replaces the network in tests; `reads_per_second` is for near streams."""
+        """`reads_per_second` is for near streams; `transport` for tests."""
         self._transport = transport
         self._reads_per_second = reads_per_second
         self._ca_file = ca_file
@@ -59,18 +59,14 @@ class Connections:
         self._empty_tls_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     async def client(self, endpoint: Endpoint) -> httpx.AsyncClient:
-        """Return the client for the origin of an endpoint, which is made with the first call.
-
-        Raises `WrongUse` after `aclose`, and `ServerUnavailable` if a proxy that the environment
-        names, or a file of certificates, cannot be used.
-        """
+        """Raise `WrongUse` after `aclose`, `ServerUnavailable` for a wrong proxy or certificate."""
         if self._is_closed:
             raise WrongUse("This client is closed.")
         if endpoint.origin in self._clients:
             return self._clients[endpoint.origin]
-        # slots and limits say how many requests run at once, so there is no limit of connections
+        # slots limit how many requests run at once
         limits = httpx.Limits(keepalive_expiry=KEEPALIVE_S)
-        tls_context = self._empty_tls_context  # over http, and in tests, nothing is verified
+        tls_context = self._empty_tls_context  # nothing is verified
         transport = self._transport  # of tests, else None
         if transport is None and endpoint.scheme == "https":
             if self._tls_context is None:
@@ -99,7 +95,7 @@ class Connections:
                 ),
             )
         except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-            # without the message of the error: the address of a proxy may hold a password
+            # no message: the address of a proxy may hold a password
             raise ServerUnavailable(
                 f"Cannot connect to {endpoint.netloc}: "
                 "a proxy set in the environment cannot be used.",
@@ -119,11 +115,10 @@ class Connections:
         key: str,
         timeout: httpx.Timeout,  # noqa: ASYNC109 - of httpx
     ) -> Reply:
-        """Send a request and return the whole reply, or raise `ServerUnavailable`.
+        """Return the whole reply, cut behind about `max_bytes`; raise `ServerUnavailable`.
 
-        A body of more than `max_bytes` is cut behind the chunk that exceeds this limit. The timeout
-        for reading is that of the whole reply: httpx has one for each read, which a server that
-        sends a byte now and then would never exceed.
+        The timeout for reading is that of the whole reply: httpx has one for each read, which a
+        server that sends a byte now and then would never exceed.
         """
         started_s = time.perf_counter()
         headers = request_headers(key, has_body=body is not None)
@@ -154,7 +149,7 @@ class Connections:
         timeout: httpx.Timeout,  # noqa: ASYNC109 - of httpx
         body: bytes | None = None,
     ) -> httpx.Response:
-        """Return the response, whose body is not read yet. Raises `ServerUnavailable`."""
+        """Return a response that is not read yet; raise `ServerUnavailable`."""
         client = await self.client(endpoint)
         request = client.build_request(method, url, content=body, headers=headers, timeout=timeout)
         with errors_as_unavailable(endpoint):
@@ -167,12 +162,11 @@ class Connections:
     async def json_events(
         self, endpoint: Endpoint, url: str, body: bytes | None, *, key: str
     ) -> AsyncGenerator[JsonObject]:
-        """Send a GET, or a POST if there is a body, and yield the JSON objects of the event stream.
+        """Yield the JSON objects of an event stream, or one on each line of a JSON reply.
 
-        It is for streams that report, for example, the state of models; `ResponseReader` reads
-        answers. A JSON reply has one object on each line. Data that is not JSON is left out. The
-        generator ends with the stream, after any failure, behind a line of more than
-        `_MAX_LINE_BYTES`, and if the reply is of another type.
+        It is a POST if there is a body. Data that is not JSON is left out. The generator ends with
+        the stream, after any failure, behind a line of more than `_MAX_LINE_BYTES`, and if the
+        reply is of another type.
         """
         headers = request_headers(key, has_body=body is not None)
         headers["Accept"] = "text/event-stream"
@@ -213,7 +207,7 @@ class Connections:
 
 
 def _is_of_proxy(response: httpx.Response) -> bool:
-    """Whether a proxy says that it does not reach the server, which itself would send JSON."""
+    """Return whether a proxy does not reach the server, which itself would send JSON."""
     is_page = "json" not in response.headers.get("content-type", "")
     codes = httpx.codes
     failures = (codes.BAD_GATEWAY, codes.SERVICE_UNAVAILABLE, codes.GATEWAY_TIMEOUT)
@@ -222,17 +216,14 @@ def _is_of_proxy(response: httpx.Response) -> bool:
 
 
 def request_headers(key: str, *, has_body: bool) -> dict[str, str]:
-    """With an empty key, there is no Authorization header (R-10).
-
-    Raises `RequestInvalid` for a key with characters that a header cannot have.
-    """
+    """Leave out an empty key (R-10); raise `RequestInvalid` for forbidden characters."""
     headers = {"Accept": "application/json"}
     if has_body:
         headers["Content-Type"] = "application/json"
     try:
         key = header_value(key)
     except ValueError as error:
-        # the error says that the key has forbidden characters: these are meant by "them"
+        # the forbidden characters of the key
         raise RequestInvalid(
             f"The API key {error}, and was not sent.",
             hint="Type or set it again without them.",
@@ -244,11 +235,10 @@ def request_headers(key: str, *, has_body: bool) -> dict[str, str]:
 
 
 async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Yield the body of a response, decompressed in steps of `_STEP_BYTES`.
+    """Yield a body, decompressed in steps: a small one may become huge.
 
-    A small body may decompress to a huge one, so the caller can stop after each step. httpx would
-    read data behind the end of the compressed data, and zlib would keep and copy all of it with
-    each chunk.
+    httpx would read data behind the end of the compressed data, and zlib would keep and copy all of
+    it with each chunk.
     """
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding in ("", "identity"):
@@ -283,7 +273,7 @@ async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 def _has_header(content: bytes) -> bool:
-    """Whether compressed data begins as zlib (RFC 1950, 2.2) or gzip does."""
+    """Return whether data begins as zlib (RFC 1950, 2.2) or gzip does."""
     is_zlib = content[0] & 15 == zlib.DEFLATED and int.from_bytes(content[:2], "big") % 31 == 0
     return is_zlib or content.startswith(b"\x1f\x8b")
 
@@ -291,10 +281,7 @@ def _has_header(content: bytes) -> bool:
 async def read_up_to(
     response: httpx.Response, limit_bytes: int, timeout_s: float | None = None
 ) -> bytes:
-    """Read a body, close the response, and return what has arrived: too much, or only a part.
-
-    Reading ends with the chunk that exceeds `limit_bytes`, or after `timeout_s` (None: no limit).
-    """
+    """Return what has arrived, up to the chunk beyond `limit_bytes` or to `timeout_s`; close."""
     content = bytearray()
     try:
         async with asyncio.timeout(timeout_s):
@@ -310,21 +297,20 @@ async def read_up_to(
 
 
 def connect_timeout_s(endpoint: Endpoint, configured_s: float | None) -> float:
-    """None as `configured_s` means "not set"."""
+    """`configured_s` None: not set."""
     if configured_s is not None:
         return configured_s
     return CONNECT_LOOPBACK_S if endpoint.is_loopback else CONNECT_ELSEWHERE_S
 
 
 def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
-    """Return a TLS context with the certificates by which servers are verified. Reads files.
+    """Return a context with the usual certificates; raise `ServerUnavailable`. Reads files.
 
-    The usual certificates are those of certifi and of the operating system. The variables
-    `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them; those of `ca_file` are added. Raises
-    `ServerUnavailable` if a file cannot be read, or holds no certificate.
+    They are those of certifi and the operating system, which `SSL_CERT_FILE` and `SSL_CERT_DIR`
+    replace; those of `ca_file` are added.
     """
     variable_file = os.environ.get("SSL_CERT_FILE", "")
-    # name and value of the setting in effect, for the error
+    # for the error
     setting = "SSL_CERT_FILE" if variable_file else "SSL_CERT_DIR"
     path = os.environ.get(setting, "")
     try:
@@ -332,7 +318,7 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
         if not path:
             context.load_default_certs()
         if ca_file:
-            # from here on, an error is about `ca_file`; the variable, if it is set, was read well
+            # from here on, an error is about `ca_file`
             setting, path = "ca_file", ca_file
             content = read_plain(expanded_path(ca_file), max_bytes=_MAX_CERTIFICATE_BYTES)
             # PEM is ASCII; only comments between the certificates may have other characters

@@ -21,23 +21,22 @@ from lmchat.servers.http.json_values import (
 )
 
 MESSAGE_CHARS = 300
-# characters that are cleaned before a text is shortened: a megabyte would take seconds
+# cleaned before a text is shortened: a megabyte would take seconds
 _READ_CHARS = 16 * MESSAGE_CHARS
-_MAX_CODES = 100  # entries of an object or list that are searched for a code
-_MAX_DEPTH = 8  # levels of a body that are searched for its words
+_MAX_CODES = 100  # searched for a code
+_MAX_DEPTH = 8  # searched for words
 _HTML = re.compile(rb"^(\xef\xbb\xbf)?\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
 _TITLE = re.compile(r"<title[^<>]{0,99}>([^<]{1,300})", re.IGNORECASE)
 _WANTS_HTTPS = "http request was sent to https port"  # on nginx's page for this error
 _DATA = re.compile(r"^data: ?(.+)", re.MULTILINE)  # of an event stream
 _OUTER = ("error", "errors", "detail", "message", "msg", "error_message")
-"""Fields in which the words of an error stand deeper: in an object or a list."""
+"""In them, the words of an error stand deeper."""
 _TEXTS = (
     *("message", "msg", "error_message", "errors", "error", "detail"),
     *("error_description", "description", "reason", "title", "text"),
 )
 """Such words as a text: a sentence comes before a name such as "Bad Request"."""
-# What stands before the sentence of a template or a program: a piece of the template, a trace. The
-# last piece counts.
+# before the sentence: a piece of a template, a trace; the last one counts
 _BEFORE_SENTENCE = re.compile(
     r"jinja exception:|^error:|^[\w.]{0,99}(?:error|exception):", re.MULTILINE | re.IGNORECASE
 )
@@ -48,23 +47,22 @@ _TRACE_BEHIND = re.compile(r"\n\s*at [^\n]{1,200}:\d+")  # "\n    at _0x29 (x.js
 class ErrorBody(Struct, frozen=True, kw_only=True):
     """Facts of a refusal, whatever the shape of its body."""
 
-    message: str = ""  # of the server, trimmed and safe on one line; may be empty
-    words: str = ""  # all that it says, of which `message` is the telling part
+    message: str = ""  # trimmed and safe on one line
+    words: str = ""  # all that it says
     # the server's own words:
     code: str = ""  # may be a status, such as "503"
     type: str = ""
-    param: str = ""  # field of the request that it refuses
+    param: str = ""  # the refused field
     error_object: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the error and of the objects around it; the inner ones win."""
+    """Fields of the error and the objects around it; the inner ones win."""
     is_html: bool = False
 
 
 def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBody:
-    """Return the facts of a refusal; `key`, which was sent, is cut out of its message.
+    """Return the facts of a refusal; the sent `key` is cut out of its message.
 
-    For a web page, `message` is its title. If the page asks for https, `type` has its words, by
-    which a rule recognises it. Of a body that is not JSON, the beginning is the message; of an
-    event stream, its first data.
+    Of a web page, `message` is its title; if it asks for https, `type` has its words, for a rule.
+    Of a body that is not JSON, the beginning is the message; of an event stream, its first data.
     """
     text = body[:_READ_CHARS].decode("utf-8", "replace")
     if "html" in content_type.lower() or _HTML.match(body[:512]):
@@ -92,7 +90,7 @@ def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBod
 
 
 def read_value(value: object, *, key: str) -> ErrorBody:
-    """`key`, the key that was sent, is cut out of the message."""
+    """Cut the sent `key` out of the message."""
     fields: JsonObject = {}
     words = _read(value, fields, 0)
     if fields.get("code") is None and (code := _deep_code(value, 0)):
@@ -101,7 +99,7 @@ def read_value(value: object, *, key: str) -> ErrorBody:
 
 
 def _deep_code(value: object, depth: int) -> str:
-    """Return the first code that is a word, such as `model_not_found`, at any depth."""
+    """Return the first code that is a word, such as `model_not_found`."""
     if depth > _MAX_DEPTH or not isinstance(value, dict | list):
         return ""
     own = str_or_empty(value.get("code")) if isinstance(value, dict) else ""
@@ -157,7 +155,7 @@ def _read(value: object, fields: JsonObject, depth: int) -> str:
 
 
 def _unpacked(text: str, fields: JsonObject, depth: int) -> str:
-    """Return the words of an error that is JSON inside a text; without one, the text."""
+    """Return the words of an error in JSON inside a text, else the text."""
     begin, end = text.find("{"), text.rfind("}") + 1
     if 0 <= begin < end <= _READ_CHARS:
         try:
@@ -171,7 +169,7 @@ def _unpacked(text: str, fields: JsonObject, depth: int) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Return the telling part of a text: of a trace, its last sentence."""
+    """Return the last sentence of a trace, else the text."""
     text = text.strip()
     if _IS_TRACE.search(text):
         *_, last = [0, *(begin.end() for begin in _BEFORE_SENTENCE.finditer(text))]
@@ -180,7 +178,7 @@ def _sentence(text: str) -> str:
 
 
 def is_error(value: object) -> bool:
-    """Whether a decoded reply or chunk is an error, whatever the status is (R-1, R-26)."""
+    """Return whether a reply or chunk is an error, whatever the status is (R-1, R-26)."""
     if isinstance(value, list) and value:  # as in `read_value`
         value = value[0]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""JSON from outside: decoding that tolerates errors, and values checked for their type."""
+"""JSON from outside: tolerant decoding, and values checked for their type."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NotJsonError(ValueError):
 
 
 def decode(data: bytes) -> Any:
-    """Return the value of JSON bytes, or raise `NotJsonError`.
+    """Raise `NotJsonError` for anything but JSON.
 
     A byte order mark is dropped (RFC 8259, 8.1); wrong UTF-8 and lone surrogates become U+FFFD;
     `NaN`, `Infinity` and `-Infinity` become None.
@@ -35,7 +35,7 @@ def decode(data: bytes) -> Any:
 
 
 def encode(value: object) -> bytes:
-    """Lone surrogates, which UTF-8 cannot encode, become U+FFFD."""
+    """Replace lone surrogates by U+FFFD."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
@@ -43,7 +43,7 @@ def encode(value: object) -> bytes:
 
 
 def utf8_safe(value: Any) -> Any:
-    """Put U+FFFD in place of lone surrogates in texts and names of a JSON value."""
+    """Replace lone surrogates in texts and names by U+FFFD."""
     # as one JSON text, with surrogates unescaped, to change all texts at once
     return json.loads(_SURROGATE.sub("\ufffd", json.dumps(value, ensure_ascii=False)))
 
@@ -63,26 +63,26 @@ def str_or_empty(value: object) -> str:
 
 
 def count_or_none(value: object) -> int | None:
-    """Drop the decimals of a number from 0 up; None also from 2**53 up."""
+    """Drop decimals of a number from 0 up; None also from 2**53 up."""
     count = number_or_none(value)
     return None if count is None or count < 0 else int(count)
 
 
 def number_or_none(value: object) -> float | None:
-    """None for any other value than a number between -2**53 and 2**53; a `bool` is none here."""
+    """Return a number between -2**53 and 2**53, else None; a `bool` is none here."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if -_MAX_NUMBER < value < _MAX_NUMBER else None
 
 
 def positive_or_none(value: object) -> float | None:
-    """None for any other value than a number above 0."""
+    """Return a number above 0, else None."""
     amount = number_or_none(value)
     return None if amount is None or amount <= 0 else amount
 
 
 def _decode_loosely(data: bytes) -> Any:
-    """Python's own decoder accepts lone surrogates, `NaN` and `Infinity`."""
+    """Accept lone surrogates, `NaN` and `Infinity`, as Python's own decoder does."""
     text = data.removeprefix(BOM_UTF8).decode("utf-8", "replace")
     try:
         return utf8_safe(json.loads(text, parse_constant=lambda _: None))

@@ -8,27 +8,27 @@ from lmchat.servers.endpoint import Endpoint
 
 
 class KeySource(Protocol):
-    """Source of API keys, such as the settings of the user; an empty key means none."""
+    """Source of API keys; an empty one means none."""
 
     def known_key(self, endpoint: Endpoint) -> str:
-        """Return the key that may be sent to an address, without asking the user."""
+        """Return the key for an address without asking the user."""
         ...
 
     async def key_for(self, endpoint: Endpoint) -> str:
-        """Return the key that may be sent to an address; the user may be asked for a password."""
+        """Return the key for an address; the user may be asked for a password."""
         ...
 
     def why_withheld(self, endpoint: Endpoint) -> str:
-        """Return why a key that is set is not sent to an address, and the next step; else ""."""
+        """Return why a key that is set is not sent, and the next step; else ""."""
         ...
 
     def take_fault(self, endpoint: Endpoint) -> str:
-        """Return why a key that was asked for could not be had, the first time only; else ""."""
+        """Return why a key could not be had, the first time only; else ""."""
         ...
 
 
 class NoKeys:
-    """A source without keys; a subclass has only to override `known_key`."""
+    """Source without keys; a subclass overrides `known_key`."""
 
     def known_key(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - used by subclasses
         return ""

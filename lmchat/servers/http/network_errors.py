@@ -15,9 +15,9 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.proxies import proxy_name
 
 TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
-"""All that httpx and the sockets below it raise."""
+"""All that httpx and its sockets raise."""
 _QUOTE_BEGINNINGS = ("bytearray(b", "b'", 'b"')
-"""How a quotation of sent or received bytes begins in messages of h11."""
+"""Before a quotation of bytes in messages of h11."""
 
 _PROXY_HINT = (
     "Start the proxy, correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the host in NO_PROXY."
@@ -26,7 +26,7 @@ _PROXY_HINT = (
 
 @contextmanager
 def errors_as_unavailable(endpoint: Endpoint) -> Iterator[None]:
-    """Raise `ServerUnavailable` for any error of the network inside the block."""
+    """Raise `ServerUnavailable` for any error of the network in the block."""
     try:
         yield
     except httpx.ProtocolError as error:
@@ -36,11 +36,11 @@ def errors_as_unavailable(endpoint: Endpoint) -> Iterator[None]:
 
 
 def error_words(error: BaseException) -> str:
-    """Cut a message before bytes that h11 quotes in it: these may contain the API key."""
+    """Cut a message before bytes that h11 quotes: they may contain the API key."""
     message = str(error)
     for beginning in _QUOTE_BEGINNINGS:
         message = message.partition(beginning)[0]
-    # without the signs before a quotation, or ": " if there is no message
+    # without the signs before a quotation
     return f"{type(error).__name__}: {message}".rstrip(" :({")
 
 
@@ -127,7 +127,7 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, the errors that caused it, and the members of error groups among these."""
+    """Yield an error, its causes, and the members of error groups among these."""
     yield error
     for cause in (error.__cause__ or error.__context__, *getattr(error, "exceptions", ())):
         if cause is not None:

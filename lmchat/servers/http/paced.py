@@ -1,8 +1,7 @@
-"""HTTP transport that reads a stream about as often as a screen shows a frame.
+"""HTTP transport that reads a near stream about as often as a screen shows a frame.
 
-It is used for servers of this machine and of private networks. Each read wakes the event loop,
-anyio, httpcore, h11, httpx and our reader: a quarter of what a stream of 100 tokens a second costs.
-So events wait in the socket until the next frame.
+Each read wakes the event loop, anyio, httpcore, h11, httpx and our reader: a quarter of what a
+stream of 100 tokens a second costs. So events wait in the socket until the next frame.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from typing import Any
 import httpcore
 import httpx
 
-# the first reads of each response, which bring its head and first words
+# of each response: its head and first words
 _UNPACED_READS = 20
-# after a read of this size more data is probably there: the next one does not wait
+# more data is probably there: the next read does not wait
 _FULL_READ_BYTES = 16 * 1024
 _ERRORS = (
     httpcore.TimeoutException,
@@ -29,10 +28,7 @@ _ERRORS = (
 
 
 class PacedTransport(httpx.AsyncBaseTransport):
-    """Connections over http, without a proxy, as httpx makes them.
-
-    None as `reads_per_second` means no limit.
-    """
+    """Connections over http, without a proxy, as httpx makes them."""
 
     def __init__(self, limits: httpx.Limits, reads_per_second: float | None) -> None:
         self._pool = httpcore.AsyncConnectionPool(
@@ -83,7 +79,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 class PacedStream(httpcore.AsyncNetworkStream):
-    """Connection whose reads wait for the next frame, after the first reads of a response."""
+    """Connection whose reads wait for the next frame, after the first ones of a response."""
 
     def __init__(self, inner: httpcore.AsyncNetworkStream, reads_per_second: float) -> None:
         self._inner = inner
@@ -96,7 +92,7 @@ class PacedStream(httpcore.AsyncNetworkStream):
         max_bytes: int,
         timeout: float | None = None,  # noqa: ASYNC109 - of httpcore
     ) -> bytes:
-        """Read what has arrived, or wait for more; `timeout` is that of httpcore, in seconds."""
+        """Read what has arrived, or wait for more; `timeout` in seconds."""
         self._read_count += 1
         pause_s = self._next_read_s - monotonic()
         if self._read_count > _UNPACED_READS and pause_s > 0:
@@ -111,7 +107,7 @@ class PacedStream(httpcore.AsyncNetworkStream):
         buffer: bytes,
         timeout: float | None = None,  # noqa: ASYNC109 - of httpcore
     ) -> None:
-        """The reads of the response are counted from 0."""
+        """Count the reads of the response from 0."""
         self._read_count = 0
         await self._inner.write(buffer, timeout)
 
@@ -134,10 +130,9 @@ class _PacedBackend(httpcore.AnyIOBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to `localhost` at 127.0.0.1, and if that refuses, at ::1, without looking it up.
+        """Connect to `localhost` at 127.0.0.1, then at ::1, without looking it up.
 
-        Some machines know it for one of these addresses only; others know it for ::1 first, where
-        few servers listen.
+        Some machines know it for one of these only; others for ::1 first, where few servers listen.
         """
         if host == "localhost":
             try:
@@ -154,7 +149,7 @@ class _PacedBackend(httpcore.AnyIOBackend):
 
 @contextmanager
 def _errors_of_httpx() -> Iterator[None]:
-    """Raise an error of httpcore as the error of httpx that has the same name."""
+    """Raise an error of httpcore as that of httpx with the same name."""
     try:
         yield
     except _ERRORS as error:

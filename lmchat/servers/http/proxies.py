@@ -10,7 +10,7 @@ from lmchat.servers.endpoint import Endpoint
 
 
 def proxy_for(endpoint: Endpoint) -> str:
-    """Return the address of the proxy, or "" if the server is reached without one (R-8)."""
+    """Return the address of the proxy, "" without one (R-8)."""
     if endpoint.is_near:
         return ""
     found = getproxies()
@@ -21,13 +21,13 @@ def proxy_for(endpoint: Endpoint) -> str:
 
 
 def proxy_name(endpoint: Endpoint) -> str:
-    """Return host and port of the proxy, without its password."""
+    """Return host and port, without the password."""
     scheme, _, address = proxy_for(endpoint).partition("://")
     return safe_line(address.rpartition("@")[2].partition("/")[0]) or scheme
 
 
 def _is_excluded(endpoint: Endpoint, no_proxy: str) -> bool:
-    """Whether `NO_PROXY` names a server, as curl reads it; what cannot be read names none."""
+    """Read `NO_PROXY` as curl does; what cannot be read names none."""
     try:
         address = ip_address(endpoint.host)
     except ValueError:

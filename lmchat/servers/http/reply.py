@@ -1,4 +1,4 @@
-"""A reply of a server that was read as a whole."""
+"""Reply of a server that was read as a whole."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SUCCESSES = range(200, 300)
 
 
 class Reply(Struct, frozen=True, kw_only=True, dict=True):
-    """A whole reply. Its status alone does not tell whether it is an error (R-1)."""
+    """Whole reply; its status alone does not tell whether it is an error (R-1)."""
 
     status: int
     headers: Mapping[str, str]  # names in lower case
@@ -49,7 +49,7 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def is_bare_ok(self) -> bool:
-        """Whether it says that an order was carried out, and nothing else, as llama-swap does."""
+        """Whether it says only that an order was carried out, as llama-swap does."""
         return self.status in _SUCCESSES and self.body.strip() in (b"", b"OK")
 
     @property

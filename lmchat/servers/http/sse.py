@@ -1,4 +1,4 @@
-"""Server-sent events from bytes, by the rules of the HTML Standard (9.2.6); does no I/O.
+"""Server-sent events from bytes, by the HTML Standard (9.2.6); does no I/O.
 
 CR, LF and the colon never occur inside a UTF-8 sequence, so bytes need no decoding before JSON.
 """
@@ -26,20 +26,20 @@ class MalformedStreamError(Exception):
 
 
 class SseEvent(Struct, frozen=True):
-    """One event, or a comment."""
+    """Event, or a comment."""
 
     data: bytes  # empty for a comment
     name: str = ""  # such as `error`
 
 
 class SseReader:
-    """Reader of bytes in pieces of any size; returns events as soon as they are complete."""
+    """Reader of bytes in pieces of any size."""
 
     def __init__(self) -> None:
         self._is_first_line = True  # it may begin with a byte order mark
         self._skips_lf = False  # the last chunk ended in CR, whose LF may follow
         self._partial_line = bytearray()  # without a line end
-        # the event that is not complete yet:
+        # of the event that is not complete:
         self._data: list[bytes] = []  # one for each line of data
         self._data_bytes = 0
         self._name = b""
@@ -47,10 +47,7 @@ class SseReader:
         """Lines that are no fields: a server may send an error or a page without `data:`."""
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
-        """Take the next bytes; return the events that are complete now.
-
-        Raises `MalformedStreamError` if a line or an event is too long.
-        """
+        """Return the events that are complete now; raise `MalformedStreamError`."""
         if self._skips_lf and chunk:
             # The CR has ended a line: to wait for its LF would delay every event.
             self._skips_lf = False
@@ -58,7 +55,7 @@ class SseReader:
         if b"\r" in chunk:
             self._skips_lf = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        # A line is put together only when its end has come, so that it is not copied often.
+        # not copied before its end has come
         if self._partial_line and b"\n" in chunk:
             chunk = bytes(self._partial_line) + chunk
             self._partial_line.clear()
@@ -73,10 +70,10 @@ class SseReader:
         return events
 
     def close(self) -> list[SseEvent]:
-        """End the stream; return its last event if only the blank line behind it is missing.
+        """Return the last event if only the blank line behind it is missing.
 
-        Its data must then be JSON or `[DONE]`, because it may have been cut off (R-38). Each word
-        of an error helps, so its data may be cut. Data that begins no JSON is kept as `stray`.
+        It may have been cut off, so its data must be JSON or `[DONE]` (R-38), but for an error, of
+        which each word helps. Data that begins no JSON is kept as `stray`.
         """
         events: list[SseEvent] = []
         if self._partial_line:
@@ -90,10 +87,9 @@ class SseReader:
         return events
 
     def _read_line(self, line: bytes, events: list[SseEvent]) -> None:
-        """Read a field such as `data: {}`, a comment, or the blank line that ends an event.
+        """Read a field such as `data: {}`, a comment, or the blank line behind an event.
 
-        `error` is no field of the standard: llama.cpp before September 2025 sends `error: {}` in
-        place of `data: {"error": {}}`.
+        `error` is no field of the standard: llama.cpp before September 2025 sends `error: {}`.
         """
         if self._is_first_line:
             self._is_first_line = False
@@ -133,7 +129,7 @@ class SseReader:
 
 
 def _is_json(data: bytes) -> bool:
-    """A stream may end within an object, which then is not complete."""
+    """Return False for an object that was cut."""
     try:
         decode(data)
     except NotJsonError:

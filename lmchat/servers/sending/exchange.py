@@ -1,4 +1,4 @@
-"""One chat request on its way: its form, which is adapted to the server, and its answer."""
+"""One chat request on its way: its form, and its answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lmchat.servers.stream.timeouts import IdleTimeout
 class Exchange(Struct, kw_only=True):
     """One chat request, from the first attempt to the end of its answer.
 
-    To stop the answer, cancel the task in which `run` runs: this closes the connection (R-28).
+    Cancelling the task of `run` closes the connection (R-28).
     """
 
     prepared: PreparedRequest
@@ -40,10 +40,10 @@ class Exchange(Struct, kw_only=True):
         return self.prepared.facts_for_refusal(self.sender.facts)
 
     async def run(self) -> StreamFinished:
-        """Send the request, read the answer, and return its last event.
+        """Return the last event of the answer.
 
-        Raises `ServerUnavailable` if the server does not answer, `ServerRejected` if it refuses,
-        and `StreamInterrupted` if the answer is not complete.
+        Raises `ServerUnavailable`, `ServerRejected`, and `StreamInterrupted` if the answer is not
+        complete.
         """
         return await self.sender.attempts(self._send_once, self._adapt)
 
@@ -57,10 +57,10 @@ class Exchange(Struct, kw_only=True):
         return True
 
     async def _send_once(self, idle_timeout: IdleTimeout) -> StreamFinished:
-        """Send the request once, and read its answer; raises the error of a refusal.
+        """Send the request once, and read its answer; raise the error of a refusal.
 
-        A `ModelLoading` is posted if the model has to be loaded first, or if the server has refused
-        an earlier attempt because the model was loading.
+        A `ModelLoading` is posted if the model has to be loaded first, or was loading in an earlier
+        attempt.
         """
         prepared = self.prepared
         self.post(RequestSent(sampling=prepared.sent_options()))
@@ -74,7 +74,7 @@ class Exchange(Struct, kw_only=True):
     async def _read_answer(
         self, response: httpx.Response, idle_timeout: IdleTimeout
     ) -> StreamFinished:
-        """Read the answer to its end, and tell the sender if text has arrived; raise a refusal."""
+        """Tell the sender if text has arrived; raise a refusal."""
         if not response.is_success:
             _, error = await self.sender.read_refusal(response, self._facts)
             raise error

@@ -1,6 +1,6 @@
-"""Passing on a request of another program: its body as it came, and the reply byte for byte.
+"""Pass-through of a request of another program: its body as it came, the reply byte for byte.
 
-After a reply has begun, the request is not sent again. The server's API key is cut out of replies.
+After a reply has begun, the request is not sent again. The API key is cut out of replies.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ from lmchat.servers.stream.timeouts import IdleTimeout
 from lmchat.sessions.message import AnswerState, AnswerStats
 
 _WHOLE_BYTES = 1024 * 1024  # longer replies are not searched for counts; embeddings are long
-_MAX_UNREAD_BYTES = 64 * 1024 * 1024  # of a reply that its program takes slower than it arrives
-# kinds of errors with which servers refuse a model that they list, but have not loaded
+_MAX_UNREAD_BYTES = 64 * 1024 * 1024  # of a reply that is taken slower than it arrives
+# for a model that is listed, but not loaded
 _UNLOADED_KINDS = ("model_not_loaded", "model_missing")
 _logger = logging.getLogger(__name__)
 
 
 class Forwarding(Struct, kw_only=True):
-    """One request of another program, from the first attempt to the end of its reply."""
+    """Request of another program, from the first attempt to the end of its reply."""
 
     request: ForwardedRequest
     sender: Sender
@@ -64,7 +64,7 @@ class Forwarding(Struct, kw_only=True):
     _refused: ForwardedReply | None = None  # as it came
     _stream: _PassingStream | None = None  # None for a reply that is no stream
     _received: bytearray = field(default_factory=bytearray)
-    """Beginning of a reply that is no stream: the counts are read from it."""
+    """Beginning of a reply that is no stream, for its counts."""
     # values of `perf_counter`:
     _begun_s: float = field(default_factory=time.perf_counter)
     _sent_s: float = 0.0  # of the last attempt
@@ -72,14 +72,14 @@ class Forwarding(Struct, kw_only=True):
 
     @asynccontextmanager
     async def reply(self) -> AsyncIterator[ForwardedReply]:
-        """Send the request, and yield the reply, whose connection is closed after the block.
+        """Yield the reply, also a refusal; its connection is closed after the block.
 
-        A refusal of the server is a reply, too. The request is counted, and `on_end` called.
-        Raises `ServerUnavailable` if the server does not answer, or the reply has broken off, and
-        `StreamInterrupted` if it has stopped for too long.
+        The request is counted, and `on_end` called. Raises `ServerUnavailable` if the server does
+        not answer, or the reply has broken off, and `StreamInterrupted` if it has stopped for too
+        long.
         """
         self.counters.add(total_requests=1)
-        state = AnswerState.FAILED  # also after a refusal, and after an unexpected error
+        state = AnswerState.FAILED  # also after a refusal and an unexpected error
         reply: ForwardedReply | None = None  # None until it has begun
         try:
             async with AsyncExitStack() as stack:
@@ -110,8 +110,8 @@ class Forwarding(Struct, kw_only=True):
     async def _send(self, stack: AsyncExitStack, idle_timeout: IdleTimeout) -> ForwardedReply:
         """Send the request once; return the reply, or raise the error of a refusal.
 
-        A reply needs its connection, with the `idle_timeout`, and the generator of its body; they
-        end with `stack`. After a failure, they end before this method does.
+        Connection, `idle_timeout` and generator of the body end with `stack`, or after a failure at
+        once.
         """
         sender = self.sender
         self._sent_s = time.perf_counter()
@@ -138,14 +138,14 @@ class Forwarding(Struct, kw_only=True):
             return ForwardedReply(status=response.status_code, headers=headers, chunks=chunks)
 
     def _without_key(self, data: bytes) -> bytes:
-        """An error may repeat the API key. A key that is split between two chunks is not found."""
+        """Cut the API key out; one that is split between two chunks is not found."""
         key = self.sender.key.encode()
         return data.replace(key, "…".encode()) if key else data
 
     async def _chunks(
         self, response: httpx.Response, idle_timeout: IdleTimeout
     ) -> AsyncGenerator[bytes, None]:
-        """While a chunk waits to be taken, no silence is counted."""
+        """Count no silence while a chunk waits to be taken."""
         body = body_chunks(response)
         stream = self._stream
         with errors_as_unavailable(self.sender.target.endpoint):
@@ -166,7 +166,7 @@ class Forwarding(Struct, kw_only=True):
                     yield self._without_key(chunk)
 
     async def _try_to_load(self, error: ServerRejected) -> bool:
-        """Load the model once if a refusal says that it is missing; return whether it is loaded."""
+        """Load the model once if a refusal says that it is missing."""
         if error.kind not in _UNLOADED_KINDS or self._has_tried_load:
             return False
         self._has_tried_load = True
@@ -178,7 +178,7 @@ class Forwarding(Struct, kw_only=True):
         return True
 
     def _stats(self) -> AnswerStats:
-        """The first byte counts as the first token, and as the first word."""
+        """Take the first byte as the first token, and as the first word."""
         first_s = self._first_byte_s
         usage, finish_reason = self._usage()
         return AnswerStats(
@@ -188,7 +188,7 @@ class Forwarding(Struct, kw_only=True):
             tokens_per_second=usage.tokens_per_second,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens or None,  # 0 means that nobody has counted
-            is_estimated=False,  # counts that the server does not tell stay None
+            is_estimated=False,  # other counts stay None
             retries=self.sender.retries,
             elapsed_ms=(time.perf_counter() - self._begun_s) * 1e3,
             finish_reason=finish_reason,
@@ -196,7 +196,7 @@ class Forwarding(Struct, kw_only=True):
         )
 
     def _usage(self) -> tuple[UsageReported, str]:
-        """Return the counts that the server has told, and why the answer ended."""
+        """Return the counts, and why the answer ended."""
         if self._stream is not None:
             self._stream.close()
             chunks = self._stream.chunks
@@ -217,8 +217,8 @@ async def read_beside(
 ) -> AsyncIterator[ForwardedReply]:
     """Enter `opening` and read its reply in a task, so that it ends when the server is done.
 
-    At most `_MAX_UNREAD_BYTES` are read before they are taken. Raises the errors of `opening`;
-    those that come after its reply has begun are raised by `chunks`.
+    At most `_MAX_UNREAD_BYTES` are read before they are taken. Errors after the beginning of the
+    reply are raised by `chunks`.
     """
     begun: asyncio.Future[ForwardedReply] = asyncio.get_running_loop().create_future()
     unread: asyncio.Queue[bytes | None] = asyncio.Queue()  # None: the task has ended
@@ -259,19 +259,19 @@ async def read_beside(
 
 
 class _PassingStream:
-    """Reader of a stream on its way: of its counts, and of its end."""
+    """Reader of the counts and the end of a stream."""
 
     def __init__(self, idle_timeout: IdleTimeout, facts: RefusalContext) -> None:
         refusal_of = partial(refusal_in_stream, facts=facts)
         self.chunks = ChunkParser(refusal_of, lambda _: None)
         self._sse = SseReader()
         self._end_wait = EndWait(self.chunks, idle_timeout)
-        self._is_readable = True  # until an error in the stream: what follows is only passed on
+        self._is_readable = True  # until an error in the stream
 
     async def next_part(self, body: AsyncIterator[bytes]) -> bytes | None:
         """Return the next bytes; None at the end.
 
-        Parallel answers end at different times, so only the server knows the end of their stream.
+        Only the server knows the end of parallel answers.
         """
         if self.chunks.has_parallel_answers:
             return await anext(body, None)

@@ -1,8 +1,4 @@
-"""Chat requests as their products want them, by what is known of each model and its server.
-
-The format that a model accepted last is remembered. It notes which fields the model has refused
-(`dropped`), each with its value: the model may take the same field with another value.
-"""
+"""Chat requests as their products want them, in the format that a model accepted last."""
 
 from __future__ import annotations
 
@@ -38,7 +34,7 @@ _NO_SYSTEM_HINT = (
 
 
 class PreparedRequest(Struct, kw_only=True):
-    """One request as its product wants it, in a form that refusals change.
+    """Request as its product wants it, in a form that refusals change.
 
     `url`, `headers` and `body` are what is sent, and what the user is shown.
     """
@@ -55,7 +51,7 @@ class PreparedRequest(Struct, kw_only=True):
 
     @property
     def is_known_to_load(self) -> bool:
-        """False if it is unknown: users are told that the model is loaded, which must be true."""
+        """False if unknown: users are told that it loads, which must be true."""
         is_unloaded = self.model is not None and self.model.state in (
             LoadState.NOT_LOADED,
             LoadState.ASLEEP,
@@ -72,7 +68,7 @@ class PreparedRequest(Struct, kw_only=True):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """All headers but the one with the key."""
+        """All but the one with the key."""
         return STREAM_HEADERS
 
     @property
@@ -88,17 +84,17 @@ class PreparedRequest(Struct, kw_only=True):
 
     @property
     def _extra_fields(self) -> JsonObject:
-        """Fields of the body for options, in the product's spelling, and for tools."""
+        """Fields for options, in the product's spelling, and for tools."""
         fields = self.product.request_fields(self.request.sampling, self.model)
         return fields | tool_fields(self.request)
 
     @property
     def taken_options(self) -> Mapping[str, object]:
-        """The sampling options that the product takes; the server may have refused some."""
+        """Options that the product takes; the server may have refused some."""
         return self.product.taken_options(self.request.sampling, self.model)
 
     def sent_options(self) -> dict[str, object]:
-        """Return the sampling options of the request, without those that were refused."""
+        """Return the options that were not refused."""
         options: dict[str, object] = {}
         for name, value in self.taken_options.items():
             fields = self.product.fields_of_option(name, value)
@@ -128,13 +124,12 @@ class PreparedRequest(Struct, kw_only=True):
         return any(name == "tools" for name, _ in self.request_format.dropped)
 
     def adapt(self, error: ServerRejected) -> list[str] | None:
-        """Change the request format after a refusal; return None if no other form would help.
+        """Change the format after a refusal; return None if no other form would help.
 
-        Else return the notes to show, one for each setting that is lost; the caller then sends the
-        request again. If a system prompt in front of the first prompt was refused, too, the error
-        gets words about it.
-        An empty stream is no refusal, but may hide one: llama-cpp-python tells it only to a request
-        for the whole answer, which is sent once.
+        Else return the notes to show, one for each lost setting; the caller sends the request
+        again. If a system prompt in front of the first prompt was refused, too, the error says so.
+        An empty stream may hide a refusal: llama-cpp-python tells it only to a request for the
+        whole answer, which is sent once.
         """
         request = self.request
         if error.kind == "empty_answer":
@@ -143,7 +138,7 @@ class PreparedRequest(Struct, kw_only=True):
             self.is_whole = True
             return []
         request_format = self.request_format.after_json_refusal(error, request.output)
-        if request_format is not None:  # the refusal is about the way in which JSON was asked for
+        if request_format is not None:  # about the way in which JSON was asked for
             self.request_format = request_format
             return [json_mode_note(error, request.output, request_format.json_mode(request.output))]
         # after an earlier refusal
@@ -162,16 +157,14 @@ class PreparedRequest(Struct, kw_only=True):
         request_format = self.request_format.after_refusal(error, self._extra_fields)
         if request_format is None:
             return None
-        # A lost setting is a new pair of name and value in `dropped`. The other name of the limit
-        # (`max_completion_tokens`) and the loss of `stream_options` are in other fields of the
-        # format.
+        # a lost setting is a new pair in `dropped`; the limit's other name and the loss of
+        # `stream_options` are in other fields of the format
         lost = sorted(request_format.dropped - self.request_format.dropped)
         self.request_format = request_format
         reason = error.message.rstrip(".")
         return [f"{reason}. Sending the request again without {name}." for name, _ in lost]
 
     def _has_system_prompt(self) -> bool:
-        """Whether the request has a system prompt, wherever the request format puts it."""
         own_format = replace(self.request_format, has_system_role=True)
         messages = replace(self, request_format=own_format).json()["messages"]
         return any(message["role"] == Role.SYSTEM for message in messages)
@@ -184,7 +177,7 @@ class PreparedRequest(Struct, kw_only=True):
 
 
 class RequestPreparer:
-    """Prepares requests; remembers the request format of each model."""
+    """Preparer of requests; remembers the request format of each model."""
 
     def __init__(self, lists: ModelLists) -> None:
         self._lists = lists
@@ -193,7 +186,7 @@ class RequestPreparer:
         self._noted: set[tuple[Endpoint, str, str]] = set()
 
     def prepare(self, request: ChatRequest) -> PreparedRequest:
-        """Prepare a request in the format that its model took last, or else that of the product."""
+        """Use the format that the model took last, else that of the product."""
         target = request.target
         request_format = self._request_formats.get((target.endpoint, target.model_id))
         return PreparedRequest(
@@ -203,12 +196,12 @@ class RequestPreparer:
         )
 
     def keep_request_format(self, prepared: PreparedRequest) -> None:
-        """Prepare later requests to this model in the form that it has just accepted."""
+        """Prepare later requests in the form that was just accepted."""
         target = prepared.request.target
         self._request_formats[target.endpoint, target.model_id] = prepared.request_format
 
     def take_new_notes(self, prepared: PreparedRequest) -> list[str]:
-        """Return a note, once for each model, for each option of a request that is not sent."""
+        """Return a note for each option that is not sent, once for each model."""
         target, taken = prepared.request.target, prepared.taken_options
         new_notes: list[str] = []
         for name in prepared.request.sampling.options:

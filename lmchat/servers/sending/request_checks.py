@@ -1,4 +1,4 @@
-"""Checks before a request is sent: model and messages, allowed hosts, size, requests per minute."""
+"""Checks before a request is sent: model, messages, hosts, size, requests per minute."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.sessions.message import Role
 
 _WINDOW_S = 60.0
-_BASE64_GROWTH = 4 / 3  # size of an image in a request, relative to the size of its file
+_BASE64_GROWTH = 4 / 3  # of an image in a request
 _logger = logging.getLogger(__name__)
 
 
@@ -27,13 +27,13 @@ class Limiter:
     """Limit of requests in the last 60 seconds; 0: no limit."""
 
     def __init__(self, limit: int, *, section: str = "limits") -> None:
-        """`section` has the limit in the configuration: the hint of the error names it."""
+        """`section` of the configuration has the limit, for a hint."""
         self._limit = limit
         self._section = section
         self._times: deque[float] = deque()  # oldest first
 
     def count_request(self, product: str) -> None:
-        """Count a request before it is sent; raises `TooManyRequests`, which names `product`."""
+        """Count a request before it is sent; raise `TooManyRequests`."""
         if self._limit == 0:
             return
         if self.rate_limit().left > 0:
@@ -49,17 +49,17 @@ class Limiter:
         )
 
     def rate_limit(self) -> RateLimit:
-        """Without a limit, both figures are 0, because no request is noted."""
+        """Both stats are 0 without a limit."""
         while self._times and self._times[0] <= time.monotonic() - _WINDOW_S:
             self._times.popleft()
         return RateLimit(left=self._limit - len(self._times), limit=self._limit)
 
 
 def check_request(request: ChatRequest) -> None:
-    """Raise `RequestInvalid` for the first wrong part of a request.
+    """Raise `RequestInvalid` for the first wrong part.
 
-    Each message needs a text or a file. An answer that is the last message may also have reasoning
-    alone, which the model continues.
+    Each message needs a text or a file. The last one may have reasoning alone, which the model
+    continues.
     """
     if not request.target.model_id:
         sentence = no_model_selected(request.target.product)
@@ -81,7 +81,7 @@ def check_size(prepared: PreparedRequest, limit_mb: float) -> None:
     """Raise `BodyTooLarge`, which names the largest message; images have limits of their own."""
     request = prepared.request
     image_bytes = 0
-    sizes: list[int] = []  # bytes of each message with its text files, which the user can shorten
+    sizes: list[int] = []  # of each message with its text files, which the user can shorten
     for message in request.messages:
         message_bytes = len(message.sent_text.encode(errors="replace"))
         for part in message.files:
@@ -112,7 +112,7 @@ class RequestChecks:
         self._counters = counters
 
     def admit(self, prepared: PreparedRequest) -> None:
-        """Run all checks, and count the request for the limit per minute; raises `LMChatError`."""
+        """Count the request for the limit per minute; raise `LMChatError`."""
         request = prepared.request
         with self._refusals_counted(logged_name="chat"):
             check_request(request)
@@ -123,17 +123,14 @@ class RequestChecks:
                 self.limiter.count_request(request.target.product)
 
     def admit_forwarded(self, request: ForwardedRequest) -> None:
-        """Raises `LMChatError`; the size of the request was checked when it was read."""
+        """Raise `LMChatError`; the size was checked when it was read."""
         with self._refusals_counted(logged_name="forwarded"):
             self.allowed.check(request.model.endpoint)
             self._forward_limiter.count_request(request.model.product)
 
     @contextmanager
     def _refusals_counted(self, logged_name: str) -> Iterator[None]:
-        """Count and log an `LMChatError` of the block, which is raised all the same.
-
-        The log gets nothing that the request contains.
-        """
+        """Count and log an `LMChatError` of the block, without the content of the request."""
         try:
             yield
         except LMChatError as error:

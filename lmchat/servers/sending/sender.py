@@ -1,7 +1,6 @@
-"""The one sender of requests with a streamed reply: it decides when a request is sent once more.
+"""Sender of requests with a streamed reply: it decides when one is sent once more.
 
-Its two users know what is sent, and what the reply means: `Exchange` reads the answer to a chat
-request, `Forwarding` passes on that to another program. After a refusal, they also say what to do.
+`Exchange` and `Forwarding` know what is sent, what the reply means, and what to do after a refusal.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ from lmchat.servers.target import Target
 
 REFUSAL_BYTES = 1024 * 1024
 REFUSAL_S = 10.0  # after the status has arrived
-LOADING_PAUSE_S = 1.0  # before a server that loads the model gets the request again
-MAX_WAIT_S = 60.0  # if a server asks for a longer wait, the request is not repeated (R-32)
-REFUSED_WAIT_S = 0.3  # before a near server that refused the connection is tried again
-BUSY_FACTOR = 3.0  # longer waits for a near server, which answers one request at a time
+LOADING_PAUSE_S = 1.0  # while the server loads the model
+MAX_WAIT_S = 60.0  # not repeated after longer ones (R-32)
+REFUSED_WAIT_S = 0.3  # after a near server has refused the connection
+BUSY_FACTOR = 3.0  # for a near server, which answers one request at a time
 JITTER = 0.25  # largest random part of a wait, in both directions
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "timeout"})
 _Accepted = TypeVar("_Accepted")  # made of the reply to an accepted request
@@ -50,7 +49,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Sender(Struct, kw_only=True):
-    """The attempts of one request, and the connection of the one that is accepted."""
+    """Attempts of one request, and the connection of the accepted one."""
 
     target: Target
     connections: Connections
@@ -61,20 +60,19 @@ class Sender(Struct, kw_only=True):
     on_retry: Callable[[], None]  # before each further attempt
     key: str = ""  # empty: none
     retries: int = 0  # without those while a model loads or after a remedy
-    is_loading: bool = False  # an attempt was refused because the model was loading
-    _has_token: bool = False  # any text has arrived; then the request is not repeated
+    is_loading: bool = False  # an attempt was refused for that
+    _has_token: bool = False  # then the request is not repeated
 
     async def attempts(
         self,
         send: Callable[[IdleTimeout], Awaitable[_Accepted]],
         remedy: Callable[[ServerRejected], Awaitable[bool]],
     ) -> _Accepted:
-        """Call `send` until it succeeds; raises `ServerUnavailable` or `ServerRejected`.
+        """Call `send` until it succeeds; raise `ServerUnavailable` or `ServerRejected`.
 
-        After the first text of an answer (`note_token`), any failure is raised at once. If the
-        model is loading, the limit for the first token applies. After another refusal, `remedy`
-        returns whether to send again at once; it raises nothing. Other failures follow
-        `retry_plan`.
+        After the first text (`note_token`), any failure is raised at once. If the model is loading,
+        the limit for the first token applies. After another refusal, `remedy`, which raises
+        nothing, says whether to send again at once. Other failures follow `retry_plan`.
         """
         self.key = await self.keys.key_for(self.target.endpoint)
         if fault := self.keys.take_fault(self.target.endpoint):
@@ -121,7 +119,7 @@ class Sender(Struct, kw_only=True):
                 await asyncio.sleep(plan.wait_s)
 
     def note_token(self) -> None:
-        """Note that text has arrived; a repeated request would bring the text a second time."""
+        """Note that text has arrived: a repeated request would bring it a second time."""
         self._has_token = True
 
     @asynccontextmanager
@@ -132,10 +130,9 @@ class Sender(Struct, kw_only=True):
         body: bytes,
         idle_timeout: IdleTimeout,
     ) -> AsyncIterator[httpx.Response]:
-        """POST a request once and yield the response, whose body is not read yet.
+        """POST a request once and yield the unread response; raise `ServerUnavailable`.
 
-        The key is added to `headers` here. Reading has no time limit: `idle_timeout` watches the
-        block. Raises `ServerUnavailable`.
+        The key is added here. `idle_timeout` watches the block: reading has no other limit.
         """
         connect_s = connect_timeout_s(self.target.endpoint, self.timeouts.connect_s)
         sent_headers = {**request_headers(self.key, has_body=True), **headers}
@@ -160,7 +157,7 @@ class Sender(Struct, kw_only=True):
     async def read_refusal(
         self, response: httpx.Response, facts: RefusalContext
     ) -> tuple[bytes, ServerRejected]:
-        """Return the body of a refusal and its error, which is not raised here."""
+        """Return the body of a refusal and its error."""
         with errors_as_unavailable(self.target.endpoint):
             body = await read_up_to(response, REFUSAL_BYTES, REFUSAL_S)
         return body, refusal(response.status_code, response.headers, body, facts)
@@ -171,21 +168,21 @@ class Sender(Struct, kw_only=True):
 
     @property
     def facts(self) -> RefusalContext:
-        """With the key, which is cut out of the error of a refusal."""
+        """With the key, which is cut out of errors."""
         endpoint = self.target.endpoint
         return self.product.refusal_context(
             key=self.key, model=self.target.model_id, host=endpoint.host, path=endpoint.path
         )
 
     def _add_hint(self, error: ServerUnavailable | ServerRejected) -> None:
-        """Let the error say how to start a server that is off, or why a key was withheld."""
+        """Say how to start a server that is off, or why a key was withheld."""
         if isinstance(error, ServerUnavailable):
             self.product.add_start_hint(error)
         elif error.kind == "auth" and not self.key:
             error.hint = self.keys.why_withheld(self.target.endpoint) or error.hint
 
     async def _ask_health(self) -> Reply:
-        """Ask over another connection; `IdleTimeout` calls this while the server is silent."""
+        """Ask over another connection, while the server is silent."""
         url = f"{self.target.endpoint.url}{self.product.health_path}"
         no_limit = httpx.Timeout(None)  # `IdleTimeout` has one
         return await self.connections.ask(
@@ -205,18 +202,18 @@ def retry_plan(
 ) -> RetryPlan | None:
     """Return how to repeat a request that failed before its first token; None: not at all.
 
-    `attempt` is the number of the attempt that failed, from 1. A request is not repeated if the
-    server may still work on it.
+    `attempt` is the failed one, from 1. A request is not repeated if the server may still work on
+    it.
     """
     backoff_s = min(limits.retry_base_s * 2.0 ** (attempt - 1), limits.retry_max_s)
     wait_s = backoff_s * random.uniform(1 - JITTER, 1 + JITTER)
-    attempts = limits.retries  # in spite of its name, it counts the first attempt, too
+    attempts = limits.retries  # it counts the first attempt, too
     is_near = endpoint.is_near
     if isinstance(error, ServerRejected):
-        # a provider's machines share the requests, so another one may do better
+        # another machine of a provider may do better
         is_hosted_failure = error.status == 500 and error.kind == "server_error" and not is_near  # noqa: PLR2004
         is_temporary = error.kind in _TEMPORARY or is_hosted_failure
-        # An error without a status came inside a stream. A model server that has begun to answer
+        # an error without a status came inside a stream. A model server that has begun to answer
         # does not refuse any more. But a gateway passes on refusals of the servers behind it, and
         # any server that is not near may be one.
         may_be_gateway = product.is_gateway or not is_near
@@ -229,7 +226,7 @@ def retry_plan(
             wait_s = error.retry_after_s
             if wait_s > MAX_WAIT_S:
                 return None
-    elif error.kind == "offline":  # no connection could be made, and that showed at once
+    elif error.kind == "offline":  # that showed at once
         if is_near:  # the server may be restarting: try once more, soon
             attempts = min(attempts, 2)
             wait_s = REFUSED_WAIT_S
@@ -237,6 +234,6 @@ def retry_plan(
         if is_near:  # near servers are tried again only after failures that pass soon
             return None
         attempts = min(attempts, 2)  # once more only: the system has already tried several times
-    else:  # for example no reply in time: the server may have begun to work on the request
+    else:  # the server may have begun to work on the request
         return None
     return RetryPlan(attempts=attempts, wait_s=wait_s) if attempt < attempts else None

@@ -18,7 +18,7 @@ CountSlots = Callable[[], int]  # at least 1
 
 
 class _Waiter(Struct, eq=False):
-    """Never equal (`eq=False`), so `in` and `remove` find the right one in a queue."""
+    """Waiter in a queue, equal only to itself (`eq=False`)."""
 
     count: CountSlots
     has_slot: asyncio.Event = field(default_factory=asyncio.Event)
@@ -27,8 +27,7 @@ class _Waiter(Struct, eq=False):
 class SlotQueue:
     """Slots of one server, or of one model of it, taken in the order of arrival.
 
-    The function that counts the slots is called whenever a request begins or ends, because the
-    number changes when the server is checked again.
+    They are counted whenever a request begins or ends, as a check may change their number.
     """
 
     def __init__(self) -> None:
@@ -37,7 +36,7 @@ class SlotQueue:
 
     @asynccontextmanager
     async def one_slot(self, count: CountSlots, on_wait: Callable[[], None]) -> AsyncIterator[None]:
-        """Wait for a slot, and hold it while the block runs; call `on_wait` if none is free yet."""
+        """Hold a slot while the block runs; call `on_wait` if none is free yet."""
         waiter = _Waiter(count)
         self._waiters.append(waiter)
         self._serve_waiters()
@@ -54,14 +53,14 @@ class SlotQueue:
             self._serve_waiters()
 
     def _serve_waiters(self) -> None:
-        """If the first waiter has to wait, so do all others, even if they count more slots."""
+        """Let all wait if the first one has to, even if others count more slots."""
         while self._waiters and self._taken < self._waiters[0].count():
             self._taken += 1
             self._waiters.popleft().has_slot.set()
 
 
 class ServerSlots:
-    """Slots of all servers in the user's network; each of these answers few requests at once."""
+    """Slots of all servers in the user's network."""
 
     def __init__(self, lists: ModelLists) -> None:
         self._lists = lists
@@ -73,10 +72,9 @@ class ServerSlots:
     async def one_slot(
         self, target: Target, *, on_wait: Callable[[], None] = lambda: None
     ) -> AsyncIterator[None]:
-        """Wait for a slot of a near server, and hold it while the block runs (R-25).
+        """Hold a slot of a near server while the block runs (R-25).
 
-        `on_wait` is called if none is free. Other servers are made for many requests at once, so
-        there is no wait.
+        Other servers are made for many requests at once, so there is no wait.
         """
         if not target.endpoint.is_near:
             yield
@@ -91,7 +89,7 @@ class ServerSlots:
             yield
 
     def _slot_count(self, target: Target) -> int:
-        """Return what the server said last, or else the usual number of its product."""
+        """Return what the server said last, else the usual number."""
         model = self._lists.model(target)
         if model is not None and model.slots:
             return model.slots
