@@ -50,7 +50,8 @@ _LOG_ACTIONS = {
 _FILE_COMMAND = "/file "
 # a file's name begins before the cursor; one with blanks is in quotes
 _MENTION = re.compile(r'(?:^|\s)@("[^"]*"?|\S*)$')
-_LIKE_PATH = re.compile(r"""\s*['"]?(?:file://|~?/)""")  # as terminals paste a dropped file
+# as terminals paste a dropped file
+_LIKE_PATH = re.compile(r"""\s*['"]?(?:file://|~?/|~\\|[A-Za-z]:[/\\])""")
 _DRAFT = -1  # index of the text that is being written; the newest prompt has 0
 
 
@@ -549,10 +550,11 @@ class PromptInput(TextArea):
 
     def _choose_named(self, typed: str) -> bool:
         """Choose the listed file that is named as typed, with its folder or without."""
-        name = typed.strip('"')
+        name = typed.strip('"').replace(os.sep, "/")
         rows = self.completion.rows
         for index, row in enumerate(rows):
-            if isinstance(row, str) and name in (row, row.rpartition("/")[2]):
+            path = row.replace(os.sep, "/") if isinstance(row, str) else ""
+            if name in (path, path.rpartition("/")[2]):
                 self.completion = Completion(rows, index)
                 return bool(name)
         return False
