@@ -83,11 +83,12 @@ def parse_set_name(name: str, folder: Path) -> SetName | None:
     exists.
     """
     full_path = existing_path(folder / expanded_path(name))
+    path = name.replace(os.sep, "/")
     if os.path.isdir(full_path):  # noqa: PTH112 - Path.is_dir may raise
         # names of files begin as typed, but those of `.` have no `./`
-        start = "" if name.rstrip("/") == "." else f"{name.rstrip('/')}/"
+        start = "" if path.rstrip("/") == "." else f"{path.rstrip('/')}/"
         return SetName(typed=name, start=start, folder=full_path, pattern=(ANY_FOLDERS,))
-    steps = name.split("/")
+    steps = path.split("/")
     has_signs = [not _SIGNS.isdisjoint(step) for step in steps]
     if not any(has_signs) or os.path.lexists(full_path):
         return None

@@ -266,6 +266,11 @@ class ChildProcess:
         )
         try:
             process = await asyncio.shield(starting)
+        except OSError as error:
+            if error.filename is None:  # on Windows
+                place = folder if isinstance(error, NotADirectoryError) else argv[0]
+                error.filename = str(place)
+            raise
         except asyncio.CancelledError:
             # Only the caller was cancelled. If `starting` were, asyncio would kill the program
             # alone, and wait for what the program has started, which holds its pipes. So the start

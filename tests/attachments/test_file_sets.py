@@ -45,6 +45,8 @@ async def test_the_files_of_a_name_are_those_that_fit_it_in_order(folder):
         ("s?c/[a-d].*", "src/c.py src/d.md"),
         ("src/**", of_src),
         ("src/", of_src),
+        (f"src{os.sep}", of_src),
+        (f"src{os.sep}deep{os.sep}*.py", "src/deep/e.py"),
         (".", f"a.py b.txt odd[1].py {of_src}"),
         (f"{folder}/src/*.py", f"{folder}/src/c.py"),
     ):

@@ -156,23 +156,6 @@ def test_a_setting_of_an_earlier_version_is_a_note_and_stops_nothing(tmp_path):
             leave(screen)
 
 
-def test_arguments_in_the_command_of_a_tool_server_are_found(cli, tmp_path):
-    (tmp_path / "my server").write_text("")
-    (tmp_path / "my server").chmod(0o700)
-    for command, line in (
-        ("node seeds.js --port 1", 3),
-        ("/bin/sh -c true", 3),
-        ("npx", None),
-        (f"{tmp_path}/my server", None),
-    ):
-        cli.configure(f"[[mcp]]\nname = 'a'\ncommand = '{command}'\n")
-        problems = cli.json("config", "check", "--json", code=2 if line else 0)["problems"]
-        assert [problem["line"] for problem in problems] == ([line] if line else [])
-        assert all(
-            "arguments, which belong into args" in problem["message"] for problem in problems
-        )
-
-
 def test_a_broken_configuration_stops_with_one_sentence(cli):
     cli.configure("model = ")
     for words in (("ask", "hi"), ("models",), ("config", "show")):

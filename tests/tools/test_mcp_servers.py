@@ -20,13 +20,12 @@ from lmchat.tools.calls import MAX_RESULT_CHARS
 from lmchat.tools.mcp_servers import McpServers
 from lmchat.tools.protocols import ToolServerState
 from tests.support import mcp_server
-from tests.support.programs import is_running, until
+from tests.support.programs import PYTHON, is_running, until
 from tests.support.scripted_server import ScriptedServer, body_reply, json_reply, text_reply
 from tests.support.start_desk import put
 
 SCRIPT = str(Path(mcp_server.__file__))
 SOURCE = Path(SCRIPT).read_text(encoding="utf-8")
-TIME = str(Path(sys.executable).with_name("mcp-server-time"))
 ONE = "def one() -> int: 'Return 1.'; return 1"
 
 
@@ -94,7 +93,7 @@ async def states(host, *, restarts=False):
 async def test_servers_list_their_tools_and_answer_calls(tmp_path):
     """One of the servers is a real one, made with the SDK; two others have many tools."""
     servers = (
-        McpSettings(name="time", command=TIME),
+        McpSettings(name="time", command=sys.executable, args=("-m", "mcp_server_time")),
         scripted(env={"LOG": "off"}, cwd=str(tmp_path)),
         scripted("many", env={"MORE_TOOLS": "500"}),
         scripted("endless", env={"MORE_TOOLS": "5000"}),
@@ -242,7 +241,7 @@ async def test_programs_start_in_the_folder_of_the_configuration_and_never_in_th
         found = json.loads((await call(host, "python/where")).text)
     assert found["cwd"] == str(home)
     assert not set(secrets) & set(found["names"])
-    assert {"HOME", "PATH"} <= set(found["names"])
+    assert {"TZ", "PATH"} <= set(found["names"])
     assert not (tmp_path / "trace").exists()
 
 
@@ -429,7 +428,7 @@ def broken(a): "Do nothing."
 def fails(): "Divide by zero."; return 1 / 0
 def leaves(): "Leave."; raise SystemExit(3)
 def sleeps(): "Sleep."; time.sleep(600)
-def no_text(): "Name a file that is no text."; return os.fsdecode(b"\\xff")
+def no_text(): "Name a file that is no text."; return "\\udcff"
 def _private(a: int): "Not a tool."
 """
 
@@ -813,12 +812,18 @@ async def test_a_program_that_ends_at_any_request_but_its_handshake_works(tmp_pa
 
 
 async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatch):
-    files = {"plain": "", "lost": "#!/no/such/interpreter\n", "bare": "\x7f\x00\x01"}
+    files = {
+        "plain": "",
+        "lost": "#!/no/such/interpreter\n",
+        "bare": "\x7f\x00\x01",
+        "bad.exe": "x",
+    }
     for name, content in files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
         (tmp_path / name).chmod(0o700 if content else 0o600)
     for name in ("a folder", "beds"):
         (tmp_path / name).mkdir()
+    plain, beds, lost, bare = (tmp_path / name for name in ("plain", "beds", "lost", "bare"))
     npx = "Install Node.js, or set command to the path of npx."
     only = "Set command to the program alone, and args to the rest of it."
     first = "Correct that line, such as #!/usr/bin/env python3."
@@ -829,13 +834,24 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
             "Install uv, or set command to the path of uvx.",
         ),
         ("node seeds.js --port 1", ""): ("node seeds.js --port 1 does not exist", only),
-        ("./plain", ""): (f"{tmp_path}/plain cannot be executed", f"chmod u+x {tmp_path}/plain"),
-        ("./beds", ""): (f"{tmp_path}/beds is not a program", CHECK),
-        ("./lost", ""): (f"the first line of {tmp_path}/lost names no program", first),
-        ("./bare", ""): (f"the first line of {tmp_path}/bare names no program", first),
-        ("/bin/sh", "gone"): (f"{tmp_path}/gone does not exist", CHECK),
-        ("/bin/sh", "plain"): (f"{tmp_path}/plain: Not a directory", CHECK),
+        ("./beds", ""): (f"{beds} is not a program", CHECK),
     }
+    if os.name == "nt":
+        ending = "Name one that ends in .exe or .cmd."
+        cases |= {
+            (f"./{file.name}", ""): (f"{file} is no program of Windows", ending)
+            for file in (plain, lost, bare, tmp_path / "bad.exe")
+        }
+        # Windows has one error for these
+        cases |= {(PYTHON, name): (f"{tmp_path / name}: ", CHECK) for name in ("gone", "plain")}
+    else:
+        cases |= {
+            ("./plain", ""): (f"{plain} cannot be executed", f"chmod u+x {plain}"),
+            ("./lost", ""): (f"the first line of {lost} names no program", first),
+            ("./bare", ""): (f"the first line of {bare} names no program", first),
+            (PYTHON, "gone"): (f"{tmp_path}/gone does not exist", CHECK),
+            (PYTHON, "plain"): (f"{plain}: Not a directory", CHECK),
+        }
     for (command, cwd), (reason, hint) in cases.items():
         server = McpSettings(name="garden", command=command, cwd=cwd)
         with monkeypatch.context() as elsewhere:  # an environment of developers has uvx
@@ -843,8 +859,7 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
             async with a_host(tmp_path, server, environ={"PATH": str(tmp_path)}) as host:
                 [state] = await host.start_servers()
         assert state.error.startswith(f"The server garden cannot start: {reason}")
-        if command != "/bin/sh":
-            assert state.hint == hint
+        assert state.hint == hint
     # pip puts programs beside its Python, which need not be in PATH
     put(tmp_path / "environment", "mcp-server-beds", SOURCE)
     beside = McpSettings(name="beside", command="mcp-server-beds")

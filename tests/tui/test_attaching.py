@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 from textual import events
@@ -168,6 +169,11 @@ async def test_tab_and_down_complete_paths_and_enter_takes_what_is_typed(
     _, second = desk.prompt_input.completion.rows
     await desk.press("down", "enter")
     await desk.prompt_is(f"/file {second}")
+    desk.prompt_input.put("")
+    await desk.type(f"@beds{os.sep}peas.md")
+    await shown(desk, "beds/peas.md")
+    await desk.press("enter")
+    await desk.prompt_is("[peas.md (27 B)]\n")
     desk.prompt_input.put("")
     made(tmp_path, "my beds/corn.md")
     steps = [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 
 from textual.widgets import Input
 
@@ -83,6 +84,7 @@ async def test_the_export_shows_what_enter_will_write_and_its_keys_change_that(t
             ("plan.htm", "● HTML", "/plan"),
             ("notes", "● Markdown", "● HTML"),
             ("v1.2", "· Markdown", "●\u00a0Markdown"),
+            (f"beds{os.sep}plan.txt", "● text", "   in "),
             (f"{tmp_path}/plan.txt", "● text", "   in "),
         ):
             name.value = typed

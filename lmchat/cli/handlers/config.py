@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -113,7 +114,7 @@ def check(context: Context) -> int:
         program = command.split(maxsplit=1)[0]
         is_typed_with_arguments = program != command.strip() and not shutil.which(command)
         # a path of its own folder is looked for there, and may have blanks
-        if is_typed_with_arguments and ("/" not in program or shutil.which(program)):
+        if is_typed_with_arguments and (Path(program).name == program or shutil.which(program)):
             raise ConfigError(
                 "it has arguments, which belong into args.", hint="Write the program alone."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -87,7 +88,7 @@ class ExportDialog(AskDialog):
             return
         self.show_figures(self._figure)
         name = self._input.value.strip()
-        has_folder = "/" in name or name.startswith("~") or Path(name).is_absolute()
+        has_folder = "/" in name or os.sep in name or name.startswith("~")
         folder = "" if has_folder or not self._folder else cut_middle(self._folder, _FOLDER_CELLS)
         self.query_one(Field).show_note(f"in {folder}" if folder else "")
         form, is_json = self._form, self._form == "json"
@@ -115,7 +116,7 @@ class ExportDialog(AskDialog):
         """Give the name the ending of the next format; a folder has none."""
         forms = [*_FORMATS]
         name, form = self._input.value.strip(), self._form
-        if name.endswith("/") or not Path(name).name:
+        if name.endswith(("/", os.sep)) or not Path(name).name:
             return
         next_form = forms[(forms.index(form) + 1) % len(forms)] if form else forms[0]
         stem = name.removesuffix(Path(name).suffix) if form else name
