@@ -234,7 +234,7 @@ def test_serve_passes_on_to_a_remote_model_by_its_whole_name_only(server, tmp_pa
             assert told_to(server)[-2:] == [CLOUD, CLOUD]
             program.process.terminate()
             _, stderr = program.process.communicate(timeout=30)
-    assert stderr.decode() == f"lmchat: {NOTES[CLOUD]}\n"
+    assert stderr.decode().splitlines() == [f"lmchat: {NOTES[CLOUD]}"]
 
 
 @pytest.mark.parametrize(

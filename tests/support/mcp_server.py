@@ -150,6 +150,7 @@ def main():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         sleep = [sys.executable, "-c", "import time; time.sleep(600)", os.environ["IGNORE_END"]]
         subprocess.Popen(sleep)  # noqa: S603 - ours
+    sys.stdin.reconfigure(encoding="utf-8")  # Windows reads pipes in its code page
     sys.stdout.write("not a message\n")  # many servers greet
     for line in sys.stdin:
         for reply in replies(json.loads(line)):

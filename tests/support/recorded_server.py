@@ -78,7 +78,7 @@ def _recordings() -> list[Recording]:
     for file in sorted(FOLDER.rglob("*.jsonl")):
         with file.open(encoding="utf-8") as lines:
             about = json.loads(next(lines))
-        request, name = about["request"], str(file.relative_to(FOLDER).with_suffix(""))
+        request, name = about["request"], file.relative_to(FOLDER).with_suffix("").as_posix()
         found.append(
             Recording(
                 name=name,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 
 from textual import events
 
@@ -494,7 +495,7 @@ async def test_what_is_typed_after_a_failed_command_is_never_joined_to_it(desk, 
         ("/p wild", "preset"),
         ("/profile wild", "rofile"),
         ("/model nowhere", "/model lists the models."),
-        ("/export /dev/null/a.md", "/dev/null"),
+        ("/export /dev/null/a.md", str(Path("/dev/null"))),
         ("/continue", "This answer is complete"),
         ("/start Tea", "cannot continue"),
         ("/modle x", "Unknown command: /modle"),
