@@ -63,5 +63,9 @@ def _lock_byte(descriptor: int) -> None:
     """Raises `PermissionError` if another process has locked the byte."""
     import msvcrt  # noqa: PLC0415 - only Windows has it
 
-    os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)  # what is written later is appended anyway
-    msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    position = os.lseek(descriptor, 0, os.SEEK_CUR)
+    os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+    try:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    finally:
+        os.lseek(descriptor, position, os.SEEK_SET)
