@@ -20,7 +20,7 @@ def there(monkeypatch, tmp_path):
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}" if name in there else None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name in there or None)
     monkeypatch.setattr(
-        "lmchat.extras.requires",
+        "importlib.metadata.requires",
         lambda _: ["rich", "b[c]>=6; extra == 'local'", "d; extra == 'local'", "e; extra == 'all'"],
     )
     (tmp_path / "lmchat").mkdir()
