@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, chdir
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -21,6 +22,7 @@ import psutil
 
 from lmchat.__main__ import main
 from lmchat.attachments.shell_command import ShellCommand
+from lmchat.cli import parser
 
 ROOT = Path(__file__).parents[2]
 PYTHON = sys.executable
@@ -128,6 +130,9 @@ class Cli:
         (self.folder / "config.toml").write_text(text, encoding="utf-8")
 
 
+_parser_of_all = cache(parser.build_parser)
+
+
 class Inside(Cli):
     """The same without a process for each command, where a test is about what it prints, sends and writes."""
 
@@ -150,6 +155,8 @@ class Inside(Cli):
             around = clean_environment(self.home) | self.env | env
             stack.enter_context(patch.dict(os.environ, around, clear=True))
             stack.enter_context(chdir(self.cwd))
+            # two thirds of the time of a short command, for the same parser each time
+            stack.enter_context(patch.object(parser, "build_parser", _parser_of_all))
             try:
                 code = main(argv[len(LMCHAT) :])
             finally:
