@@ -128,12 +128,7 @@ class McpServers:
     async def start_servers(self, *, restarts: bool = False) -> tuple[ToolServer, ...]:
         """As `ToolHost` says; a server that said that its tools have changed lists them again."""
         servers = self._servers.values()
-        try:
-            await asyncio.gather(*(server.ensure_settled(restarts=restarts) for server in servers))
-        except asyncio.CancelledError:
-            for server in servers:
-                server.stop_asking()
-            raise
+        await asyncio.gather(*(server.ensure_settled(restarts=restarts) for server in servers))
         await asyncio.gather(*(server.list_changed_tools() for server in servers))
         return self.servers
 
@@ -266,7 +261,11 @@ class _McpServer:
         if self.task is None or (restarts and self.task.done()):
             self._settled.clear()
             self.task = asyncio.create_task(self._run(), name=self.settings.name)
-        await self._settled.wait()
+        try:
+            await self._settled.wait()
+        except asyncio.CancelledError:
+            self._stop_asking()  # the start continues in a task of its own
+            raise
 
     async def list_changed_tools(self) -> None:
         """List the tools again if the server said that they have changed; on an error, keep them.
@@ -299,7 +298,7 @@ class _McpServer:
             # lone surrogates cannot be sent as UTF-8: the server would never get the call
             result = await client.call_tool(tool, utf8_safe(dict(arguments)))
         except asyncio.CancelledError:
-            self.stop_asking()  # the SDK answers in a task of its own
+            self._stop_asking()  # the SDK answers in a task of its own
             if self.settings.name == FUNCTIONS:
                 self.end()
             raise
@@ -318,7 +317,7 @@ class _McpServer:
         text = "".join(part.text for part in result.content)  # one part of `_make_readable`
         return ToolResult(text=cut_result(text), is_error=result.is_error)
 
-    def stop_asking(self) -> None:
+    def _stop_asking(self) -> None:
         """Take a no for the answer to all questions; else the next prompt would wait for them."""
         for asked in self._questions:
             asked.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Protocol
@@ -55,6 +56,7 @@ class ToolHost(Protocol):
     """Tool servers, each of which starts at its first use and again after its end."""
 
     ask_user: AskUser | None  # for questions of servers; None refuses them all
+    is_asking: asyncio.Lock  # held while a question is shown
 
     @property
     def servers(self) -> tuple[ToolServer, ...]:

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import sys
+import time
 import tomllib
 
 import httpx
@@ -477,6 +478,8 @@ def test_a_sign_in_without_a_browser_prints_its_address_and_is_kept(alone):
         env = {"BROWSER": "false"}
         with PtyProgram(command, home=alone.home, size=(900, 20), env=env) as program:
             program.wait_for("Open the address in your browser? [y/N]", 50)
+            thought_s = time.monotonic() + 2.5  # longer than a start without a word
+            program.wait_until(lambda: time.monotonic() > thought_s, "an answer that takes time")
             program.type("y\r")
             program.wait_for("No browser is available: open the address yourself.")
             [address] = re.findall(rf"^{garden.origin}/authorize\S+", program.text, re.MULTILINE)

@@ -40,6 +40,7 @@ class ScriptedHost:
         self.started = asyncio.Event()  # ends the start of a host that is starting
         self.is_closed = False
         self.ask_user: AskUser | None = None
+        self.is_asking = asyncio.Lock()
 
     @property
     def servers(self) -> tuple[ToolServer, ...]:

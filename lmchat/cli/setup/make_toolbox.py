@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -79,15 +78,20 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
 
 async def started_servers(context: Context, host: ToolHost) -> tuple[ToolServer, ...]:
     """Start the tool servers; if that takes long, a terminal shows which."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_SHORT_WAIT_S):
-            return await host.start_servers()
-    slow = (server.name for server in host.servers if server.state is ToolServerState.STARTING)
-    names = safe_line(", ".join(slow), limit=_NAMES_CHARS)
-    context.output.show_progress(f"lmchat: starting {names} … Ctrl+C stops")
-    servers = await host.start_servers()
-    context.output.show_progress("")
-    return servers
+
+    def show() -> None:
+        if host.is_asking.locked():
+            return
+        slow = (server.name for server in host.servers if server.state is ToolServerState.STARTING)
+        names = safe_line(", ".join(slow), limit=_NAMES_CHARS)
+        context.output.show_progress(f"lmchat: starting {names} … Ctrl+C stops")
+
+    showing = asyncio.get_running_loop().call_later(_SHORT_WAIT_S, show)
+    try:
+        return await host.start_servers()
+    finally:
+        showing.cancel()
+        context.output.show_progress("")
 
 
 def is_any_ready(servers: Sequence[ToolServer]) -> bool:
