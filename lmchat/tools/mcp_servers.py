@@ -77,7 +77,6 @@ _VALIDATION = re.compile(r":? ?\d+ validation errors? for .*", re.DOTALL)  # wor
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _PROGRAMS_OF = {"npx": "Node.js", "npm": "Node.js", "node": "Node.js", "uvx": "uv", "uv": "uv"}
 _NO_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-_SERVER_FAULTS = (HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600))
 _NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
 
 
@@ -543,7 +542,7 @@ class _McpServer:
             hint = "Check the path of its url, which often ends in /mcp."
         elif self._status == HTTPStatus.TOO_MANY_REQUESTS:
             hint = "Try again later."
-        elif self._status in _SERVER_FAULTS:
+        elif self._status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             hint = "The fault is the server's: see its log."
         else:
             hint = "Check its url and headers_env."
