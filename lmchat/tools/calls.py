@@ -26,12 +26,11 @@ from lmchat.tools.protocols import ToolResult
 
 MAX_RESULT_CHARS = 32_000
 
-Run = Callable[[], Awaitable[ToolResult]]
-"""Function that runs a tool, with its arguments already in it."""
+Run = Callable[[], Awaitable[ToolResult]]  # has the arguments in it
 
 
 class ApprovalScope(StrEnum):
-    """Answer of the user about a call: for how long its tool is allowed, or that it is not."""
+    """The user's answer about a call: for how long its tool is allowed, if at all."""
 
     ONCE = "once"
     SESSION = "this session"
@@ -52,11 +51,10 @@ class Decision(Struct, frozen=True, kw_only=True):
     """The user's choice about one call, with a reason for a refusal, which the model gets."""
 
     choice: ApprovalScope
-    reason: str = ""  # empty: the user gave none
+    reason: str = ""
 
 
 def cut_result(text: str) -> str:
-    """Return a result, cut to `MAX_RESULT_CHARS` with a notice behind it if it is longer."""
     if len(text) <= MAX_RESULT_CHARS:
         return text
     note = f"[cut: {len(text)} characters, the first {MAX_RESULT_CHARS} are here]"
@@ -64,15 +62,14 @@ def cut_result(text: str) -> str:
 
 
 def call_message(call: ToolCallPart) -> ChatMessage:
-    """Return a tool message whose call has not run yet."""
     return ChatMessage(message_id=new_id(), role=Role.TOOL, parts=(call,), created_at=now())
 
 
 async def run_call(call: ChatMessage, run: Run | str) -> ChatMessage:
-    """Run the call of a tool message; return the message with its result, state and duration.
+    """Return the message with its result, state and duration.
 
-    `run` may be a text instead: the reason why the call does not run, such as a refusal by the
-    user. The model gets this text as the result, like an error of the tool.
+    A text as `run` says why the call does not run, such as a refusal by the user. The model gets
+    it like an error of the tool.
     """
     started_s = time.monotonic()
     result = ToolResult(text=run, is_error=True) if isinstance(run, str) else await run()

@@ -1,7 +1,7 @@
 """MCP server of the functions of a file, usually `tools.py`: a program over stdin and stdout.
 
-The file is executed as a module. The public functions of the file are the tools of the server. The
-problems of the file are the text of the server's instructions. The program ends with its stdin.
+The file is executed as a module, and its public functions are the tools. What is wrong with it is
+the text of the server's instructions. The program ends with its stdin.
 """
 
 from __future__ import annotations
@@ -60,10 +60,9 @@ class FunctionTool:
         self.tool = Tool(name=name, description=description, input_schema=own_schema)
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
-        """Run the function in a thread and return its result: a string as it is, or else JSON.
+        """Run the function in a thread; the result is a string as it is, or else JSON.
 
-        A function defined with `async` gives an awaitable, which is then awaited here. Raises
-        `RequestInvalid` for wrong arguments, and the errors of the function itself.
+        Raises `RequestInvalid` for wrong arguments, and the errors of the function itself.
         """
         try:
             # not strict: some models send a number as text
@@ -84,11 +83,7 @@ class FunctionTool:
 
 
 def _arguments_struct(function: FunctionType) -> type[Any]:
-    """Return a struct with a field for each parameter of a function.
-
-    Raises `TypeError` if a parameter does not fit, or the docstring is missing, and any error of
-    reading the type hints.
-    """
+    """Raises `TypeError` if a parameter does not fit or the docstring is missing, and others."""
     if not inspect.getdoc(function):
         raise TypeError("it has no docstring")
     fields: list[tuple[str, Any, Any]] = []
@@ -110,7 +105,6 @@ def main() -> None:
 
 
 async def _serve(path: Path) -> None:
-    """Execute a file and serve its functions, until stdin ends."""
     # `stdio_server` takes stdin and stdout for itself. From then on, functions and the programs
     # that they start read nothing, and what they print goes to stderr.
     async with stdio_server() as (source, sink):
@@ -126,14 +120,13 @@ async def _serve(path: Path) -> None:
 
 
 async def _list_tools(functions: Mapping[str, FunctionTool], *_: object) -> ListToolsResult:
-    """Describe all functions in one page, whatever page is asked for."""
     return ListToolsResult(tools=[function.tool for function in functions.values()])
 
 
 async def _call_tool(
     functions: Mapping[str, FunctionTool], path: Path, _: object, call: Any
 ) -> CallToolResult:
-    """Run a function of the file; any error of it is a result, so that this program continues."""
+    """Any error of the function is a result, so that this program continues."""
     text = f"{path.name} has no function {call.name}."
     is_error = True
     if call.name in functions:
@@ -151,14 +144,11 @@ async def _call_tool(
 
 
 def _load(path: Path) -> tuple[dict[str, FunctionTool], str]:
-    """Execute a file as a module, which may import modules of its own folder.
-
-    Return the public functions that the file defines, by name, and a text with its problems.
-    """
+    """Execute a file; return the functions that it defines, and a text with its problems."""
     module = ModuleType(path.stem)
     module.__file__ = str(path)
     sys.modules[path.stem] = module  # dataclasses look for their module there
-    sys.path.append(str(path.parent))
+    sys.path.append(str(path.parent))  # from which it may import
     try:
         code = compile(read_plain(path), str(path), "exec", dont_inherit=True)
         exec(code, vars(module))  # noqa: S102 - the user's own file
@@ -179,10 +169,7 @@ def _load(path: Path) -> tuple[dict[str, FunctionTool], str]:
 
 
 def _describe_error(path: Path, error: BaseException) -> str:
-    """Return a sentence about an error, with the line of the user's file that has led to it.
-
-    The line is the last one of the file in the traceback, or that of an error of syntax.
-    """
+    """Name the last line of the user's file in the traceback, or that of an error of syntax."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(path)]
     reason = str(error)

@@ -48,7 +48,7 @@ KNOWN_SERVERS: Mapping[str, KnownServer] = {
 
 
 def is_installed(server: KnownServer) -> bool:
-    """Return whether just this version is installed beside lmchat."""
+    """Whether just this version is installed beside lmchat."""
     package, _, version = server.requirement.partition("==")
     with suppress(PackageNotFoundError):
         return metadata.version(package) == version

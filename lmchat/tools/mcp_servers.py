@@ -1,7 +1,6 @@
 """MCP servers, and the functions of `tools.py` as one more: how they start, answer and end.
 
-The MCP SDK is the library that speaks the protocol. It takes 0.7 s to import, so it is imported in
-a thread, when the first server starts.
+The MCP SDK takes 0.7 s to import, so a thread imports it when the first server starts.
 """
 
 from __future__ import annotations
@@ -95,11 +94,10 @@ class McpServers:
         credentials: Credentials,
         start_s: float = START_S,
     ) -> None:
-        """Start nothing yet.
+        """The file of `functions` may be missing.
 
-        The file of `functions` may be missing. The stderr of servers goes into `log_file`.
-        `check_address` raises `LMChatError` for an address that is not allowed. `start_s` is for
-        servers whose settings have no time.
+        The stderr of servers goes into `log_file`. `check_address` raises `LMChatError` for an
+        address that is not allowed. `start_s` is for servers whose settings have no time.
         """
         self.functions = functions
         self.start_s = start_s
@@ -232,7 +230,6 @@ class _McpServer:
     """
 
     def __init__(self, settings: McpSettings, owner: McpServers) -> None:
-        """Start nothing yet."""
         self.state = ToolServer(name=settings.name)
         self.task: asyncio.Task[None] | None = None  # the last `_run`; None before the first
         self.settings = settings
@@ -243,7 +240,7 @@ class _McpServer:
         self._status = 0  # HTTP status of its last reply; 0 before a reply, and over pipes
         self._said = ""  # in the body of a refusal
         self._child: ChildProcess | None = None
-        self._last_errors = bytearray()  # what the program wrote to stderr last
+        self._last_errors = bytearray()  # the end of its stderr
         self._settled = asyncio.Event()
         self._must_end = asyncio.Event()  # set by `end`; the task waits for it
         self._limits: dict[Any, float] = {}  # scopes of anyio, with their seconds
@@ -274,7 +271,7 @@ class _McpServer:
         client = self._client
         if client is None or not self._has_changed_tools:
             return
-        self._has_changed_tools = False  # before the request: it may say so once more meanwhile
+        self._has_changed_tools = False  # before the request, as it may say so again
         try:
             async with asyncio.timeout(_ANSWER_S):
                 listed = await self._list_tools(client)
@@ -477,7 +474,6 @@ class _McpServer:
         return "Check its args and env in [[mcp]]."
 
     def _failure_of(self, error: BaseException, start_s: float) -> LMChatError:
-        """Return what an error that has ended the connection means, and what to do."""
         error = _first_of(error)
         name, hint = self.settings.name, self._hint_to_correct
         reason = safe_line(self._words_of(error), limit=_REASON_CHARS).rstrip(".")
@@ -549,7 +545,6 @@ class _McpServer:
         return LMChatError(f"{says}: {said}." if said else f"{says}.", hint=hint)
 
     def _words_of(self, error: BaseException) -> str:
-        """Return the text of an error, without the values of `_secrets`."""
         words = _VALIDATION.sub("", str(error)) or type(error).__name__
         if words.endswith("Timeout"):  # the name of an error of HTTP, which has no words
             words = f"no answer within {_ANSWER_S:g} s"
@@ -613,17 +608,14 @@ class _McpServer:
         return client
 
     async def _list_tools(self, client: Any) -> ToolServer:
-        """Return the state of a server that is ready, with the first `MAX_LISTED` of its tools.
-
-        A server lists them page by page. A cursor may be any text, and some servers repeat one.
-        """
+        """Return the state of a server that is ready, with the first `MAX_LISTED` of its tools."""
         from mcp import MCPError
         from mcp_types import METHOD_NOT_FOUND
 
         tools: dict[str, Tool] = {}
         unusable: dict[str, str] = {}  # why a tool cannot be used, by its name
         cursors: set[str | None] = set()
-        cursor = None  # of the next page; None also behind the last one
+        cursor = None  # of the next page: any text, which some repeat; None behind the last one
         while cursor not in cursors and len(tools) < MAX_LISTED:
             cursors.add(cursor)
             try:
@@ -652,7 +644,7 @@ class _McpServer:
         )
 
     async def _transport_over_http(self, stack: AsyncExitStack) -> Any:
-        """Return the SDK's transport; leaving `stack` closes its HTTP client."""
+        """Leaving `stack` closes the HTTP client."""
         import httpx2
         from mcp.client.streamable_http import streamable_http_client
 
@@ -703,10 +695,7 @@ class _MessageReader:
     """Reads messages of servers for the SDK, which would refuse some that lmchat can use."""
 
     def validate_json(self, data: bytes | str, *, by_name: bool) -> Any:
-        """Read a message, also with faults of JSON, such as half an emoji.
-
-        Raises `ValidationError`.
-        """
+        """Read also faults of JSON, such as half an emoji; raises `ValidationError`."""
         from mcp_types import jsonrpc_message_adapter
 
         with suppress(NotJsonError):
@@ -778,9 +767,9 @@ def _import_sdk() -> None:
 async def _transport_over_pipes(
     name: str, child: ChildProcess, on_end: Callable[[], None]
 ) -> AsyncIterator[tuple[Any, Any]]:
-    """Yield streams of messages, as the SDK's own transport does, which reads lines of any length.
+    """Yield streams as the SDK's own transport does, which reads lines of any length.
 
-    `name` is that of the server; `on_end` is called when no more messages can come.
+    `on_end` is called when no more messages can come.
     """
     import anyio
 
@@ -797,10 +786,7 @@ async def _transport_over_pipes(
 async def _read_messages(
     name: str, child: ChildProcess, incoming_sender: Any, on_end: Callable[[], None]
 ) -> None:
-    """Pass on the messages of a program to the SDK's client, until the program ends.
-
-    Raises `LMChatError` after a message that is too long.
-    """
+    """Pass on messages to the SDK until the program ends; raises `LMChatError` for a long one."""
     import anyio
     from mcp.shared.message import SessionMessage
     from pydantic import ValidationError
@@ -834,7 +820,7 @@ async def _write_messages(child: ChildProcess, outgoing: Any) -> None:
 
 
 def _copy_errors(source: int, log_fd: int | None, last: bytearray) -> None:
-    """Copy the stderr of a program into the log, then close both; leave its end in `last`."""
+    """Close both at the end; the end of stderr is left in `last`."""
     while chunk := os.read(source, _ERROR_BYTES):
         last += chunk
         del last[:-_ERROR_BYTES]
@@ -847,10 +833,7 @@ def _copy_errors(source: int, log_fd: int | None, last: bytearray) -> None:
 
 
 async def _end(child: ChildProcess, copying: Thread) -> None:
-    """End a program; the time limit for its start, which may be over, does not cancel this.
-
-    `copying` is the thread that copies its stderr, to the end unless another program has it.
-    """
+    """End a program; the time limit for its start, which may be over, does not cancel this."""
     import anyio
 
     with anyio.CancelScope(shield=True):
@@ -859,7 +842,7 @@ async def _end(child: ChildProcess, copying: Thread) -> None:
 
 
 def _schema_fault(schema: object) -> str:
-    """Return why this schema cannot be that of the arguments of a tool; empty if it can."""
+    """Return why this schema cannot be that of a tool's arguments, or ""."""
     if schema in (None, []):  # of a tool without arguments, as PHP writes it, too
         return ""
     if not isinstance(schema, dict):
@@ -887,7 +870,6 @@ def _parameters_of(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unusable_words(server: str, unusable: Mapping[str, str]) -> str:
-    """Return a sentence that names the tools which cannot be used, or ""."""
     if not unusable:
         return ""
     named = ", ".join(f"{name} ({reason})" for name, reason in unusable.items())
@@ -897,14 +879,13 @@ def _unusable_words(server: str, unusable: Mapping[str, str]) -> str:
 
 
 def _first_of(error: BaseException) -> BaseException:
-    """Return the first error of a group, in which task groups raise theirs."""
+    """Task groups raise their errors in groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
 def _start_failure(name: str, command: str, error: OSError) -> LMChatError:
-    """Return why a program could not be started, and what to do."""
     path, program = Path(str(error.filename)), Path(command).name
     reason = f"{path}: {error.strerror}"
     hint = "Check command and cwd in its [[mcp]]."

@@ -33,12 +33,11 @@ class ToolServer(Struct, frozen=True, kw_only=True):
 
     @property
     def problem(self) -> str:
-        """Its error and what to do, or ""."""
         return f"{self.error} {self.hint}".strip()
 
     @property
     def state_sentence(self) -> str:
-        """Its state, such as `ready, 3 tools.`, and its error, if any."""
+        """Such as `ready, 3 tools.`, and its error."""
         tools = (
             f", {counted(len(self.tools), 'tool')}" if self.state is ToolServerState.READY else ""
         )
@@ -60,7 +59,7 @@ class ToolHost(Protocol):
 
     @property
     def servers(self) -> tuple[ToolServer, ...]:
-        """The servers as last reported, with the names of their tools in requests."""
+        """As last reported, with the names of their tools in requests."""
 
     async def start_servers(self, *, restarts: bool = False) -> tuple[ToolServer, ...]:
         """Start all servers that do not run, and return them when each is ready or has failed.
