@@ -48,7 +48,7 @@ class Credentials:
         self._store(origin, key=key)
 
     def sign_in(self, address: str) -> str:
-        """Return what `set_sign_in` has stored, or ""; raises `StoreUnavailable`."""
+        """The text that `set_sign_in` has stored, or ""; raises `StoreUnavailable`."""
         return self._read().get(address, _Stored()).sign_in
 
     def set_sign_in(self, address: str, text: str) -> None:

@@ -62,7 +62,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 def faults_in(tables: Values) -> dict[KeyPath, str]:
-    """Return why values are wrong, by their places, of at most `_MOST_FAULTS`.
+    """Return at most `_MOST_FAULTS` reasons, by their places.
 
     Each value is converted alone, so all faults are found.
     """
@@ -92,7 +92,7 @@ def faults_in(tables: Values) -> dict[KeyPath, str]:
 
 
 def _parts(place: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:
-    """Yield the values within a value, then the value itself, each with its place."""
+    """Yield inner values first."""
     items: Iterable[tuple[str | int, Any]] = ()
     if len(place) < _DEPTH and isinstance(value, dict | list):
         items = value.items() if isinstance(value, dict) else enumerate(value)
@@ -102,14 +102,14 @@ def _parts(place: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:
 
 
 def alone(place: KeyPath, value: Any) -> Any:
-    """Return the tables of a file that has this value alone."""
+    """Return the tables of a file with this value alone."""
     for name in reversed(place):
         value = [value] if isinstance(name, int) else {name: value}
     return value
 
 
 def reason_of(words: str, place: KeyPath, value: Any) -> str:
-    """Return what msgspec says of a value, with a cure, and with the help of its setting."""
+    """Add a cure, and the help of the setting, to what msgspec says of a value."""
     kind, meta = _declared_at(place)
     if heading := _heading(place, kind):
         return f"{words} (write {heading})"
@@ -127,7 +127,6 @@ def reason_of(words: str, place: KeyPath, value: Any) -> str:
 
 
 def _unknown(place: KeyPath, *, is_table: bool) -> str:
-    """Return what to write in place of an unknown name."""
     *above, name = map(str, place)
     top_level = declared(Settings)
     if len(above) > 1 and is_table:  # `[profiles.short.v2]`
@@ -147,7 +146,6 @@ def _unknown(place: KeyPath, *, is_table: bool) -> str:
 
 
 def _declared_at(key_path: KeyPath) -> tuple[Any, Meta]:
-    """Return type and `Meta` of the value at a place."""
     kind: Any = Settings
     meta = Meta()
     for step in key_path:

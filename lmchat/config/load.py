@@ -86,19 +86,18 @@ class Flags(Struct, frozen=True, kw_only=True):
 class LoadedSettings(Secret, frozen=True, kw_only=True):
     """Merged settings, their origins and problems."""
 
-    # Without the values of wrong variables. Of a file with a problem, there is only `[keys]` and
-    # `[ui]`.
+    # without values of wrong variables; of a wrong file, only `[keys]` and `[ui]`
     settings: Settings
     file: Path  # also if it does not exist
     text: str = ""  # `outline` of the file; empty, too, if it cannot be parsed
-    tables: Values = field(default_factory=dict)  # the parsed text; empty if the file has a problem
-    has_file: bool = False  # whether it exists
-    # By full keys; a key that is not here has its default.
+    tables: Values = field(default_factory=dict)  # empty if the file has a problem
+    has_file: bool = False
+    # by full keys; others have their defaults
     origins: Mapping[str, Origin] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     notes: tuple[Problem, ...] = ()  # on settings of the file that have no effect any more
-    # Address for which `api_key` is meant. File or environment may set the key, and only an
-    # address from the same place counts; empty: there is none.
+    # Address for which `api_key` is meant, or "": file or environment may set the key, and only an
+    # address from the same place counts.
     key_endpoint: str = ""
 
     def origin(self, key: str) -> Origin:
@@ -109,7 +108,7 @@ class LoadedSettings(Secret, frozen=True, kw_only=True):
         return Problem(source=str(self.file), line=line, key=key_of(place), reason=reason)
 
     def require_valid(self) -> LoadedSettings:
-        """Return this value, or raise `ConfigError` with the first problem and all as details."""
+        """Raises `ConfigError` with the first problem, and all as details."""
         if not self.problems:
             return self
         details = "\n".join(problem.sentence for problem in self.problems)
@@ -172,7 +171,7 @@ def load(
         if (value := getattr(flags, name)) is not None:
             overrides[key] = (value, named_origin(Level.COMMAND_LINE, option))
     if flags.endpoint is not None and not flags.endpoint.strip():
-        # the empty address counts all the same: the user does not mean the server of the file
+        # it counts all the same: the user does not mean the server of the file
         problems.append(Problem(source='--endpoint ""', reason="write it as http://HOST:PORT"))
     if flags.allowed_hosts:  # the only flag that adds to the value of the file
         hosts = (*settings.allowed_hosts, *flags.allowed_hosts)

@@ -32,14 +32,14 @@ class UsedModel(Struct, frozen=True):
 
 
 class State(Struct, frozen=True, kw_only=True):
-    """Choices that the next run remembers; most are made on the screen."""
+    """Choices that the next run remembers."""
 
     endpoint: str = ""  # server of the last used model, as in `UsedModel`; empty: none was used
     model: str = ""
     is_remote: bool = False
-    """Whether the last used model was a remote one when the user chose it.
+    """Whether it was a remote one when the user chose it: only then is it used without a question.
 
-    Only then is a remote model used again without a question. Earlier versions did not ask.
+    Earlier versions did not ask.
     """
     recent: tuple[UsedModel, ...] = ()  # newest first
     theme: str = ""
@@ -47,7 +47,7 @@ class State(Struct, frozen=True, kw_only=True):
     has_telemetry: bool = True  # whether the telemetry panel is shown
     # whether it then shows also what says nothing now; not written until that was chosen
     has_all_figures: bool | UnsetType = UNSET
-    # Tools for which the user has answered "always", by `SERVER/TOOL`, each with its fingerprint.
+    # fingerprints of tools for which the user has answered "always", by `SERVER/TOOL`
     allowed_tools: dict[str, str] = field(default_factory=dict)
 
     def with_model(self, endpoint: str, model: str, *, is_remote: bool = False) -> State:
@@ -67,7 +67,7 @@ Change = Callable[[State], State]  # returns the choices with one of them change
 
 
 def read_state(path: Path) -> tuple[State, str]:
-    """Return the saved choices, else the defaults; and a warning, empty if all went well."""
+    """Return the saved choices, else the defaults; and a warning, or ""."""
     try:
         state, _ = read_toml(path, State)
     except FileNotFoundError:
@@ -85,9 +85,9 @@ def read_state(path: Path) -> tuple[State, str]:
 
 
 def change_state(path: Path, change: Change) -> State:
-    """Change the file, and keep what another window, or the user, has changed in it since.
+    """Keep what another window, or the user, has changed since; raises `StoreUnavailable`.
 
-    A damaged file is kept under another name. Raises `StoreUnavailable`.
+    A damaged file is kept under another name.
     """
     import tomli_w  # noqa: PLC0415 - no start must wait for it
 

@@ -129,7 +129,7 @@ def words_and_place(error: ValidationError) -> tuple[str, str]:
 
 
 def toml_value(value: Any) -> str:
-    """Return a value as TOML on one line; TOML writes strings and numbers as JSON does."""
+    """Write a value on one line; TOML has the strings and numbers of JSON."""
     if isinstance(value, dict):
         pairs = ", ".join(f"{_toml_key(name)} = {toml_value(item)}" for name, item in value.items())
         return f"{{ {pairs} }}"

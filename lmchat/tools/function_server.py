@@ -83,7 +83,7 @@ class FunctionTool:
 
 
 def _arguments_struct(function: FunctionType) -> type[Any]:
-    """Raises `TypeError` if a parameter does not fit or the docstring is missing, and others."""
+    """Raises `TypeError` for a parameter that does not fit, and any error of the type hints."""
     if not inspect.getdoc(function):
         raise TypeError("it has no docstring")
     fields: list[tuple[str, Any, Any]] = []
