@@ -26,7 +26,7 @@ from lmchat.config.credentials import Credentials
 from lmchat.config.settings import FUNCTIONS, McpSettings
 from lmchat.errors import LMChatError, RequestInvalid, foreign_library
 from lmchat.extras import install_command
-from lmchat.files.disk import begin_log, expanded_path
+from lmchat.files.disk import begin_log, ensure_folder, expanded_path
 from lmchat.processes.background import run_abandonable
 from lmchat.processes.child import ChildProcess, own_program
 from lmchat.processes.environment import IS_WINDOWS, needed_environment, with_absolute_program
@@ -169,6 +169,8 @@ class McpServers:
         async with self._opening_log:  # the servers start at the same time
             if self._log_fd is None and self.log_file is not None:
                 self._log_fd = await asyncio.to_thread(begin_log, self.log_file)
+        # it is missing before the first `lmchat tools add`
+        await asyncio.to_thread(ensure_folder, self._folder)
         environment = needed_environment(self._environ) | dict(settings.env or {})
         environment |= self.referenced_values(settings)
         folder = self._folder / expanded_path(settings.cwd)
@@ -889,7 +891,9 @@ def _start_failure(name: str, command: str, error: OSError) -> LMChatError:
     path, program = Path(str(error.filename)), Path(command).name
     reason = f"{path}: {error.strerror}"
     hint = "Check command and cwd in its [[mcp]]."
-    if path.is_absolute() and path.is_file() and not os.access(path, os.X_OK):
+    if error.errno == errno.ENOENT and path.name != program:  # the folder to start in
+        reason = f"{path} does not exist"
+    elif path.is_absolute() and path.is_file() and not os.access(path, os.X_OK):
         if error.errno == errno.ENOENT:  # as `with_absolute_program` finds only what can be run
             reason, hint = f"{path} cannot be executed", f"chmod u+x {path}"
     elif path.is_absolute() and path.is_file() and error.errno in (errno.ENOENT, errno.ENOEXEC):

@@ -322,6 +322,13 @@ def written(alone):
     return (alone.folder / "config.toml").read_text(encoding="utf-8")
 
 
+def test_the_first_server_is_added_in_an_empty_home(alone):
+    words = ("tools", "add", "wiki", "--", sys.executable, mcp_server.__file__)
+    done = alone(*words, LMCHAT_HOME="", XDG_CONFIG_HOME=str(alone.home / "settings"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (alone.home / "settings" / "lmchat" / "config.toml").exists()
+
+
 def test_a_server_is_added_when_it_starts_and_removed_with_all_other_lines_kept(alone):
     alone.configure("# mine\n[ui] # screen\nascii = true\n")
     before = written(alone)

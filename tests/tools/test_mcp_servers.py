@@ -821,6 +821,7 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
     for name, content in files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
         (tmp_path / name).chmod(0o700 if content else 0o600)
+    put(tmp_path, "serve", SOURCE)
     for name in ("a folder", "beds"):
         (tmp_path / name).mkdir()
     plain, beds, lost, bare = (tmp_path / name for name in ("plain", "beds", "lost", "bare"))
@@ -850,6 +851,7 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
             ("./lost", ""): (f"the first line of {lost} names no program", first),
             ("./bare", ""): (f"the first line of {bare} names no program", first),
             (PYTHON, "gone"): (f"{tmp_path}/gone does not exist", CHECK),
+            ("serve", "gone"): (f"{tmp_path}/gone does not exist", CHECK),
             (PYTHON, "plain"): (f"{plain}: Not a directory", CHECK),
         }
     for (command, cwd), (reason, hint) in cases.items():
