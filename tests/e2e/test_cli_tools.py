@@ -256,7 +256,8 @@ def test_at_a_terminal_each_call_is_asked_about_and_always_holds_until_the_tool_
         chat_reply("It is 5."),
     )
     with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(100, 20)) as program:
-        program.wait_for('    {"a": 3}\npython/add? y once, s this session, a always, n no:')
+        words = '    {"a": 3}\npython/add? y once, s this session, a always, n no:'
+        program.wait_for(words, 50)
         program.type("what\r")
         program.wait_until(lambda: program.text.count("python/add? y") == 2, "asked again")
         program.type("a\r")
