@@ -31,7 +31,7 @@ async def names(folder: Path, name: str) -> list[str]:
     assert wanted is not None
     found = await read_set(wanted)
     assert [file.data.decode().strip() for file in found.files] == [
-        file.part.name.removeprefix(f"{folder}/") for file in found.files
+        file.part.name.removeprefix(f"{folder.as_posix()}/") for file in found.files
     ]
     return [file.part.name for file in found.files]
 
@@ -48,7 +48,7 @@ async def test_the_files_of_a_name_are_those_that_fit_it_in_order(folder):
         (f"src{os.sep}", of_src),
         (f"src{os.sep}deep{os.sep}*.py", "src/deep/e.py"),
         (".", f"a.py b.txt odd[1].py {of_src}"),
-        (f"{folder}/src/*.py", f"{folder}/src/c.py"),
+        (f"{folder}/src/*.py", f"{folder.as_posix()}/src/c.py"),
     ):
         assert await names(folder, name) == found.split(), name
     for name in ("a.py", "odd[1].py", "missing.py"):  # no set

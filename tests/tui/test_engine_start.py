@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from lmchat.config.state import UsedModel
 from lmchat.errors import EngineUnavailable, StreamInterrupted
@@ -79,7 +80,7 @@ async def test_a_demo_model_is_fetched_only_after_consent_to_size_licence_and_fo
             "Download a demo model?",
             "93 MB",
             "Apache-2.0",
-            "/home/ada/.cache/lmchat/engine",
+            str(Path("/home/ada/.cache/lmchat/engine")),
             "is a small model, only",
         ):
             assert words in text.replace("\u00a0", " ")
