@@ -148,10 +148,9 @@ class SignIn:
                 f"Port {self._port} of this machine, to which {self._name} answers, is in use."
             )
             raise LMChatError(message, hint="Close what uses it, then try again.") from error
-        host = urlsplit(self._address).netloc
         question = ServerQuestion(
             title=f"Sign in to {self._name}?",
-            text=f"The tool server {self._name} wants you to sign in at {host}, in your browser.",
+            text=f"The tool server {self._name} wants you to sign in with your browser.",
             url=self._address,
         )
         try:

@@ -15,7 +15,7 @@ WARNING = "This is a question of the tool server. Do not type passwords or keys 
 BEDS = ServerQuestion(title="garden asks", text=f"Which bed?\n\n{WARNING}", fields=fields_of(BED))
 SIGN_IN = ServerQuestion(
     title="Sign in to garden?",
-    text="The tool server garden wants you to sign in at auth.example, in your browser.",
+    text="The tool server garden wants you to sign in with your browser.",
     url="https://auth.example/authorize?response_type=code&client_id=0123456789&state=" + 300 * "x",
 )
 
