@@ -1,6 +1,6 @@
 """Prompts of which a server has left out a part, in requests outside of a session.
 
-In a session, the plan of the request has better estimates (`chat/context.py`).
+In a session, the request has better estimates (`chat/context.py`).
 """
 
 from __future__ import annotations

@@ -16,12 +16,12 @@ from msgspec.structs import replace
 
 from lmchat.answers.live_stats import LiveStats
 from lmchat.chat.context import (
-    ContextPlan,
+    ContextSelection,
     TokenEstimator,
     cut_note,
     has_images,
     larger_window_step,
-    plan_context,
+    select_context,
 )
 from lmchat.chat.settings import TurnSettings
 from lmchat.chat.tool_rounds import ToolRounds, call_in_text
@@ -96,7 +96,7 @@ class AnswerRequest:
         path: MessagePath,
         *,
         backend: AnswerSource,
-        meter: TokenEstimator,
+        estimator: TokenEstimator,
         store: Store,
         rounds: ToolRounds | None = None,
         beginning: Prefill | None = None,
@@ -112,7 +112,7 @@ class AnswerRequest:
         self.rounds = rounds
         self.beginning = beginning
         self._backend = backend
-        self._meter = meter
+        self._estimator = estimator
         self._store = store
         self._product = product = product_named(target.product)
 
@@ -121,7 +121,7 @@ class AnswerRequest:
         self._is_prefilled = beginning is not None and beginning.can_prefill(target)
         self._tools: tuple[Tool, ...] = ()
         self._tool_tokens = 0  # estimate
-        self.plan = self._make_plan()  # reads the attributes above
+        self.selection = self._select()  # reads the attributes above
         # after calls of tools, `events` raises it: else the error would not be saved with an answer
         if rounds is None or rounds.steps == 0:
             self._require_fit()
@@ -146,7 +146,7 @@ class AnswerRequest:
             self.settings,
             path,
             backend=self._backend,
-            meter=self._meter,
+            estimator=self._estimator,
             store=self._store,
             rounds=self.rounds,
             beginning=beginning,
@@ -155,7 +155,7 @@ class AnswerRequest:
     async def events(
         self, note_left_out: Callable[[int], list[str]]
     ) -> AsyncGenerator[StreamEvent, None]:
-        """Complete the plan, send it, and yield the events of the answer.
+        """Select the messages, send them, and yield the events of the answer.
 
         Notes about left out messages come first. Raises `ServerRejected` if no change of the
         request helps.
@@ -221,22 +221,24 @@ class AnswerRequest:
 
     def ended(self, live: LiveStats) -> tuple[AnswerStats, str]:
         """Return stats, with those of the continued answer, and a note about a cut prompt or ""."""
-        live.estimated_prompt_tokens = self.plan.tokens
+        live.estimated_prompt_tokens = self.selection.tokens
         stats, counted, target = self._saved(live), live.prompt_tokens, self.target
         if counted is None:
             return stats, ""
         is_cut = self._is_prompt_cut(counted)  # before `learn` corrects the estimates
-        self._meter.learn(target, self.plan, counted - self._tool_tokens)
+        self._estimator.learn(target, self.selection, counted - self._tool_tokens)
         note = ""
         if is_cut and not self._has_noted_length:
-            window = self._meter.window(target)
-            note = cut_note(target, tokens=self.plan.tokens, window=window, read_tokens=counted)
+            window = self._estimator.window(target)
+            note = cut_note(
+                target, tokens=self.selection.tokens, window=window, read_tokens=counted
+            )
         return replace(stats, is_prompt_cut=stats.is_prompt_cut or is_cut), note
 
     def _saved(self, live: LiveStats) -> AnswerStats:
         live.product = self.target.product
         # they show which of both limits cut the answer short
-        live.context = self._meter.window(self.target)
+        live.context = self._estimator.window(self.target)
         live.max_tokens = self.settings.sampling.max_tokens
         if not self._product.names_build:
             live.build = ""  # it is something else in `system_fingerprint`
@@ -248,14 +250,14 @@ class AnswerRequest:
         if not isinstance(event, TextDelta) or self.beginning is None or self._is_prefilled:
             return event
         begun_text = self.beginning.message.text
-        texts = (message.text for message in self.plan.messages[-_MOST_TEXTS:])
+        texts = (message.text for message in self.selection.messages[-_MOST_TEXTS:])
         is_missing = needs_blank(begun_text, event.text, (begun_text, *texts))
         return replace(event, text=f" {event.text}") if is_missing else event
 
     def _is_prompt_cut(self, prompt_tokens: int) -> bool:
         # the meter compares the tokens of the messages alone
         counted = prompt_tokens - self._tool_tokens
-        return self._meter.is_cut(self.target, self.plan, counted)
+        return self._estimator.is_cut(self.target, self.selection, counted)
 
     def _require_whole_prompt(self, prompt_tokens: int | None, *, has_answer: bool) -> None:
         """Raise `ServerRejected` if the server has cut the prompt and the answer is of no use.
@@ -264,7 +266,7 @@ class AnswerRequest:
         be known to cut prompts.
         """
         is_of_use = has_answer and not isinstance(self.settings.output, FittingValue)
-        target, tokens, product = self.target, self.plan.tokens, self._product
+        target, tokens, product = self.target, self.selection.tokens, self._product
         if prompt_tokens is None or is_of_use or not product.cuts_prompts:
             return
         if not self._is_prompt_cut(prompt_tokens):
@@ -276,7 +278,7 @@ class AnswerRequest:
             hint=larger_window_step(target, tokens),
         )
         error.needed_tokens = tokens
-        window = self._meter.window(target)
+        window = self._estimator.window(target)
         # Ollama keeps half of the window
         self._most_tokens = window if window and window < tokens else prompt_tokens
         raise error
@@ -288,30 +290,30 @@ class AnswerRequest:
             if beginning.is_exact:  # it is sent with prefill or not at all
                 return False
             self._is_prefilled = False
-            self.plan = self._make_plan()
+            self.selection = self._select()
             self._require_fit()
             return True
         if error.kind not in _TOO_LONG:
             return False
         if error.room_tokens:
-            self._meter.learn_window(self.target, error.room_tokens)
+            self._estimator.learn_window(self.target, error.room_tokens)
         if self._was_shortened:
             return False
         if error.kind == "answer_limit" and not error.needed_tokens:
             return False  # nothing about the prompt
         # the server's count, or else the window that the prompt exceeds
-        least_tokens = error.needed_tokens or error.room_tokens or self.plan.limit
+        least_tokens = error.needed_tokens or error.room_tokens or self.selection.limit
         if not least_tokens:
             return False
-        refused_plan = self.plan
+        refused_selection = self.selection
         # also for later plans and the stats
-        factor = self._meter.learn_refusal(self.target, refused_plan, least_tokens)
+        factor = self._estimator.learn_refusal(self.target, refused_selection, least_tokens)
         if self.settings.is_truncating:
-            self.plan = self._make_plan(error.room_tokens or self._most_tokens, factor=factor)
-        self._was_shortened = self.plan.left_out > refused_plan.left_out
+            self.selection = self._select(error.room_tokens or self._most_tokens, factor=factor)
+        self._was_shortened = self.selection.left_out > refused_selection.left_out
         return self._was_shortened
 
-    # The plan
+    # What is sent
 
     async def _prepare(self) -> None:
         """Raises `RequestInvalid` as `__init__` does, and the error of `ToolRounds.offered`."""
@@ -321,10 +323,10 @@ class AnswerRequest:
                 estimate_tokens(json.dumps(tool_in_request(tool), ensure_ascii=False))
                 for tool in self._tools
             )
-            self.plan = self._make_plan()
+            self.selection = self._select()
             self._require_fit()
         image_room = 0 if self.target.is_blind else _MAX_IMAGE_BYTES
-        newest_first = reversed(self.plan.messages)
+        newest_first = reversed(self.selection.messages)
         for part in chain.from_iterable(message.files for message in newest_first):
             if part.digest in self._files:
                 continue
@@ -339,7 +341,7 @@ class AnswerRequest:
                     data = await run_abandonable(partial(as_sent, data))
                 self._files[part.digest] = data
 
-    def _make_plan(self, limit: int | None = None, *, factor: float | None = None) -> ContextPlan:
+    def _select(self, limit: int | None = None, *, factor: float | None = None) -> ContextSelection:
         """`limit` and `factor` come from a refusal."""
         target, path = self.target, self.path
         sent_thoughts = sent_thoughts_to(target)
@@ -348,37 +350,41 @@ class AnswerRequest:
             # no thought follows the prompt that asks to continue
             if not self._is_prefilled and sent_thoughts is SentThoughts.SINCE_PROMPT:
                 sent_thoughts = SentThoughts.NONE
-        return plan_context(
+        return select_context(
             path,
-            limit=limit or self._meter.window(target),
+            limit=limit or self._estimator.window(target),
             max_tokens=self.settings.sampling.max_tokens,
-            factor=factor or self._meter.factor(target),
+            factor=factor or self._estimator.factor(target),
             tool_tokens=self._tool_tokens,
             sent_thoughts=sent_thoughts,
             is_continued=self._is_prefilled,
         )
 
     def _require_fit(self) -> None:
-        plan = self.plan
-        if plan.fits or self.settings.is_truncating:
+        selection = self.selection
+        if selection.fits or self.settings.is_truncating:
             return
         raise RequestInvalid(
-            f"The session needs about {plan.needed_tokens} tokens, plus {plan.reserve} for "
-            f"the answer; the context window has {plan.limit}.",
+            f"The session needs about {selection.needed_tokens} tokens, plus {selection.reserve} "
+            f"for the answer; the context window has {selection.limit}.",
             hint="Start a new session, set auto_truncate = true, or use a larger context window.",
             kind="context_overflow",
         )
 
     def _note_what_does_not_fit(self, note_left_out: Callable[[int], list[str]]) -> list[str]:
-        plan = self.plan
-        notes = note_left_out(plan.left_out)
-        if plan.limit is not None and plan.tokens > plan.limit and not self._has_noted_length:
+        selection = self.selection
+        notes = note_left_out(selection.left_out)
+        if (
+            selection.limit is not None
+            and selection.tokens > selection.limit
+            and not self._has_noted_length
+        ):
             self._has_noted_length = True
-            notes.append(cut_note(self.target, tokens=plan.tokens, window=plan.limit))
+            notes.append(cut_note(self.target, tokens=selection.tokens, window=selection.limit))
         return notes
 
     def _make_request(self) -> ChatRequest:
-        messages = self.plan.messages
+        messages = self.selection.messages
         begun_text = self.beginning.message.text if self.beginning is not None else ""
         # a thought alone cannot be quoted: the model answers the prompt again
         if begun_text and not self._is_prefilled:

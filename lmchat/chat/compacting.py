@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from lmchat.chat.context import plan_context
+from lmchat.chat.context import select_context
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, RequestInvalid, StillAnswering
 from lmchat.safe_text import safe_line
@@ -54,7 +54,7 @@ def compacting_start(
         raise RequestInvalid("There are no older messages to summarise yet.", hint=hint)
     older = MessagePath(path[: prompt_indexes[-_KEPT_EXCHANGES]])
     # raw estimates are exact enough for this limit
-    kept = plan_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)
+    kept = select_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)
     if kept.raw_text + kept.raw_thoughts > _MAX_KEPT_SHARE * tokens:
         problem = "A summary would make no room: the last prompts and answers take most of it."
         raise RequestInvalid(problem, hint=hint)

@@ -45,7 +45,7 @@ def has_images(messages: Sequence[ChatMessage]) -> bool:
     return any(part.is_image for message in messages for part in message.files)
 
 
-class ContextPlan(Struct, frozen=True, kw_only=True):
+class ContextSelection(Struct, frozen=True, kw_only=True):
     """The messages of a path that will be sent, and their tokens."""
 
     messages: tuple[ChatMessage, ...]
@@ -64,7 +64,7 @@ class ContextPlan(Struct, frozen=True, kw_only=True):
         return self.limit is None or self.needed_tokens + self.reserve <= self.limit
 
 
-def plan_context(
+def select_context(
     messages: Sequence[ChatMessage],
     *,
     limit: int | None,
@@ -73,7 +73,7 @@ def plan_context(
     tool_tokens: int = 0,
     sent_thoughts: SentThoughts = SentThoughts.NONE,
     is_continued: bool = False,
-) -> ContextPlan:
+) -> ContextSelection:
     """Choose the system prompt and the last messages that fit.
 
     Chat templates take only prompts and answers in turn, so whole exchanges are left out, the
@@ -104,7 +104,7 @@ def plan_context(
         kept_tokens -= sum(tokens[start:end])
         left_out = end
     sent = (*system, *dialogue[left_out:])
-    return ContextPlan(
+    return ContextSelection(
         messages=sent,
         left_out=left_out,
         tokens=kept_tokens,
@@ -237,42 +237,45 @@ class TokenEstimator:
         """Note a window that a refusal has named."""
         self._windows[_model_key(target)] = (target.context, window)
 
-    def learn(self, target: Target, plan: ContextPlan, counted: int) -> None:
+    def learn(self, target: Target, selection: ContextSelection, counted: int) -> None:
         """Learn the factor, but not from counts that may be too low, with images or little text."""
-        raw = plan.raw_text + plan.raw_thoughts
+        raw = selection.raw_text + selection.raw_thoughts
         # below 0 if the estimate for the tools was too high
-        if plan.has_images or counted <= 0 or raw < _SMALL_TOKENS:
+        if selection.has_images or counted <= 0 or raw < _SMALL_TOKENS:
             return
-        if plan.raw_thoughts > 0 and sent_thoughts_to(target) is not SentThoughts.ALL:
+        if selection.raw_thoughts > 0 and sent_thoughts_to(target) is not SentThoughts.ALL:
             return  # the template may leave them out
-        if self.is_cut(target, plan, counted):
+        if self.is_cut(target, selection, counted):
             return
-        factor = (counted - TEMPLATE_TOKENS * len(plan.messages)) / raw
+        factor = (counted - TEMPLATE_TOKENS * len(selection.messages)) / raw
         earlier_factor = self._factors.get(_model_key(target), factor)
         self._set_factor(target, (earlier_factor + 2 * factor) / 3)
 
-    def learn_refusal(self, target: Target, plan: ContextPlan, least_tokens: int) -> float:
-        """Return the factor for a new plan after a prompt of at least `least_tokens` was too long.
+    def learn_refusal(
+        self, target: Target, selection: ContextSelection, least_tokens: int
+    ) -> float:
+        """Return the factor to select with again: a prompt of at least `least_tokens` was too long.
 
         It is not noted with images: their unknown tokens would be taken for those of texts. It may
         stay: the server may have named a smaller window.
         """
         factor = self.factor(target)
-        if plan.tokens < least_tokens:
+        if selection.tokens < least_tokens:
             # a little too low: no factor changes the tokens of images, tools and template
-            factor = min(factor * least_tokens / plan.tokens, _MAX_FACTOR)
-            if not plan.has_images:
+            factor = min(factor * least_tokens / selection.tokens, _MAX_FACTOR)
+            if not selection.has_images:
                 self._set_factor(target, factor)
         return factor
 
-    def is_cut(self, target: Target, plan: ContextPlan, counted: int) -> bool:
+    def is_cut(self, target: Target, selection: ContextSelection, counted: int) -> bool:
         """Thoughts are not in the estimate, as templates may leave them out."""
         return is_prompt_cut(
             counted,
-            estimate=plan.raw_text * self.factor(target) + TEMPLATE_TOKENS * len(plan.messages),
+            estimate=selection.raw_text * self.factor(target)
+            + TEMPLATE_TOKENS * len(selection.messages),
             window=self.window(target),
-            reserve=plan.reserve,
-            has_images=plan.has_images,
+            reserve=selection.reserve,
+            has_images=selection.has_images,
         )
 
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.chat.compacting import COMPACT_FROM, compacting_start
-from lmchat.chat.context import ContextPlan, ContextUse, TokenEstimator, plan_context
+from lmchat.chat.context import ContextSelection, ContextUse, TokenEstimator, select_context
 from lmchat.chat.session import OpenSession
 from lmchat.chat.settings import TurnOptions
 from lmchat.chat.turn_starts import TurnStart
@@ -20,12 +20,12 @@ class ContextWindow:
     """Context window of the next turn, with the meter of all sessions."""
 
     def __init__(self, turn_options: TurnOptions) -> None:
-        self._turn_choices = turn_options
-        self.meter = TokenEstimator()
+        self._turn_options = turn_options
+        self.estimator = TokenEstimator()
 
     def draft_tokens(self, draft: str) -> int:
         text, files = split_draft(draft)
-        factor = self.meter.factor(self._turn_choices.target)
+        factor = self.estimator.factor(self._turn_options.target)
         # no factor applies to images
         file_tokens = sum(part.tokens * (1 if part.is_image else factor) for part in files)
         return estimate_tokens(text, factor=factor) + round(file_tokens)
@@ -34,34 +34,34 @@ class ContextWindow:
         """None while older messages are not read yet."""
         if not session.has_all_messages:
             return None
-        use = self.meter.use(self._turn_choices.target, session.messages)
+        use = self.estimator.use(self._turn_options.target, session.messages)
         if session.stats is None or not session.stats.is_running:
             return use
         return replace(
             use, tokens=use.tokens + (session.stats.completion_tokens or 0), is_estimated=True
         )
 
-    def plan(self, session: OpenSession, draft: str) -> ContextPlan | None:
-        """Plan what would be sent now, with the draft as a prompt.
+    def select(self, session: OpenSession, draft: str) -> ContextSelection | None:
+        """Select what would be sent now, with the draft as a prompt.
 
         Tools are not counted, as they may not be known yet. None without a known window, or while
         older messages are not read.
         """
-        target = self._turn_choices.target
-        limit = self.meter.window(target)
+        target = self._turn_options.target
+        limit = self.estimator.window(target)
         if target is None or limit is None or not session.has_all_messages:
             return None
         path = session.messages
         if draft:
-            start = self._turn_choices.prompt_start(Prompt.of(draft), session.prefill)(path)
+            start = self._turn_options.prompt_start(Prompt.of(draft), session.prefill)(path)
             path = start.sent_path
             if start.beginning is not None:
                 path = path.added(start.beginning.message)
-        return plan_context(
+        return select_context(
             path,
             limit=limit,
-            max_tokens=self._turn_choices.sampling(session.session_sampling).max_tokens,
-            factor=self.meter.factor(target),
+            max_tokens=self._turn_options.sampling(session.session_sampling).max_tokens,
+            factor=self.estimator.factor(target),
             sent_thoughts=sent_thoughts_to(target),
         )
 
@@ -70,7 +70,7 @@ class ContextWindow:
 
         Only messages in memory are counted.
         """
-        use = self.meter.use(self._turn_choices.target, session.messages)
+        use = self.estimator.use(self._turn_options.target, session.messages)
         tokens = use.tokens + self.draft_tokens(draft)
         if use.limit is None or tokens < COMPACT_FROM * use.limit:
             return False
@@ -82,10 +82,10 @@ class ContextWindow:
 
     def summary_start(self, path: MessagePath) -> TurnStart:
         """Raises `RequestInvalid`."""
-        target = self._turn_choices.target
+        target = self._turn_options.target
         return compacting_start(
             path,
-            prompt=self._turn_choices.compact_prompt,
-            tokens=self.meter.use(target, path).tokens,
+            prompt=self._turn_options.compact_prompt,
+            tokens=self.estimator.use(target, path).tokens,
             sent_thoughts=sent_thoughts_to(target),
         )

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from lmchat.chat.session import OpenSession
-from lmchat.chat.sessions import SessionsInMemory
+from lmchat.chat.sessions import OpenSessions
 from lmchat.errors import LMChatError, SessionPurged, StoreUnavailable
 from lmchat.sessions.message import new_id
 from lmchat.storage.store import Store
@@ -107,10 +107,10 @@ class Drafts(SessionTexts):
     On the disk, a draft begins with `OpenSession.pending`: these survive a kill of any front end.
     """
 
-    def __init__(self, store: Store, in_memory: SessionsInMemory) -> None:
+    def __init__(self, store: Store, open_sessions: OpenSessions) -> None:
         super().__init__(store.draft, self._save_draft)
         self._store = store
-        self._in_memory = in_memory
+        self._in_memory = open_sessions
         # under which drafts of purged sessions are saved
         self._other_ids: dict[str, str] = {}
 

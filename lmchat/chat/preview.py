@@ -85,7 +85,7 @@ async def context_of_next_request(
         request,
         path,
         settings.target,
-        chat.context_window.meter,
+        chat.context_window.estimator,
         total=total,
     )
 
@@ -94,12 +94,12 @@ def _context_list(
     request: ChatRequest,
     path: Sequence[ChatMessage],
     target: Target,
-    meter: TokenEstimator,
+    estimator: TokenEstimator,
     *,
     total: int | None,
 ) -> ContextList:
     """After the path come messages that only the request has; `total` is the server's count."""
-    factor = meter.factor(target)
+    factor = estimator.factor(target)
     thoughts = thoughts_to_send(request.messages, sent_thoughts_to(target))
     sent_ids = [message.message_id for message in request.messages]
     thoughts_by_id = dict(zip(sent_ids, thoughts, strict=True))  # also empty ones
@@ -149,7 +149,7 @@ def _context_list(
     return ContextList(
         items=tuple(_with_cached(items, path, target)),
         tokens=tokens,
-        limit=meter.window(target),
+        limit=estimator.window(target),
         is_estimated=total is None,
     )
 

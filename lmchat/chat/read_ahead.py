@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from lmchat.chat.context_window import ContextWindow
 from lmchat.chat.session import OpenSession
-from lmchat.chat.sessions import SessionsInMemory
+from lmchat.chat.sessions import OpenSessions
 from lmchat.chat.settings import TurnOptions
 from lmchat.errors import LMChatError
 from lmchat.servers.products import product_named
@@ -29,14 +29,14 @@ class ReadAhead:
         self,
         backend: AnswerSource,
         turn_options: TurnOptions,
-        sessions: SessionsInMemory,
+        sessions: OpenSessions,
         context_window: ContextWindow,
         next_request: Callable[[OpenSession, Prompt], Awaitable[ChatRequest]],
     ) -> None:
         self.fraction: float | None = None  # 0 to 1, while something is read
         self.on_change: Callable[[], None] = lambda: None  # when reading begins and ends
         self._backend = backend
-        self._turn_choices = turn_options
+        self._turn_options = turn_options
         self._sessions = sessions
         self._context_window = context_window
         self._next_request = next_request
@@ -49,7 +49,7 @@ class ReadAhead:
 
         Reading begins again if what is read has changed. An empty draft ends it.
         """
-        shown, target = self._sessions.shown, self._turn_choices.target
+        shown, target = self._sessions.shown, self._turn_options.target
         if not draft or target is None:
             self.cancel()
             return
@@ -71,15 +71,15 @@ class ReadAhead:
 
     def _may_read(self, target: Target) -> bool:
         """False while any session has a turn, which may need the server."""
-        if not self._turn_choices.is_ready or not product_named(target.product).read_ahead_fields:
+        if not self._turn_options.is_ready or not product_named(target.product).read_ahead_fields:
             return False
         if not self._sessions.shown.has_all_messages or self._sessions.running:
             return False
-        toolbox = self._turn_choices.toolbox
+        toolbox = self._turn_options.toolbox
         # tools start their servers, which only a sent prompt may do
         if toolbox is not None and toolbox.can_use(target) and not toolbox.has_started:
             return False
-        wanted = self._turn_choices.chat_settings.read_ahead
+        wanted = self._turn_options.chat_settings.read_ahead
         return wanted == "always" or (wanted == "local" and target.endpoint.is_loopback)
 
     async def _read(self) -> None:

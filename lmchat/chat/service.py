@@ -15,7 +15,7 @@ from lmchat.chat.events import PathChanged, Reporter, TitleChanged, TurnBegun
 from lmchat.chat.read_ahead import ReadAhead
 from lmchat.chat.save_queue import MovedMessages, SaveQueue
 from lmchat.chat.session import Hold, OpenSession, PromptsReturned, QueueChanged, TurnEnded
-from lmchat.chat.sessions import SessionsInMemory
+from lmchat.chat.sessions import OpenSessions
 from lmchat.chat.settings import SamplingLayers, TurnOptions, TurnSettings
 from lmchat.chat.titles import TitleWriter
 from lmchat.chat.toolbox import Toolbox
@@ -80,12 +80,12 @@ class ChatService:
         self.is_closing = False
         """Then no queued prompt is sent."""
         self.reporter = Reporter()
-        self.in_memory = SessionsInMemory(
+        self.open_sessions = OpenSessions(
             store, self.save_queue, on_pending_change=self._follow_pending
         )
-        self.drafts = Drafts(store, self.in_memory)
+        self.drafts = Drafts(store, self.open_sessions)
         self.read_ahead = ReadAhead(
-            backend, self.turn_options, self.in_memory, self.context_window, self.next_request
+            backend, self.turn_options, self.open_sessions, self.context_window, self.next_request
         )
         self._titles = TitleWriter(self.turn_options, backend, store, self.reporter)
         self.save_queue.on_purged = self._leave_purged
@@ -93,7 +93,7 @@ class ChatService:
 
     @property
     def shown(self) -> OpenSession:
-        return self.in_memory.shown
+        return self.open_sessions.shown
 
     def _follow_pending(
         self, session: OpenSession, event: QueueChanged | PromptsReturned | None
@@ -210,9 +210,9 @@ class ChatService:
         request = await self.request_of(session, start, settings)
         if prompt.text or prompt.files:
             return request
-        # The plan leaves out the empty prompt, so the last message may be an answer, which a server
-        # would continue, with other template text. So the prompt is put back, before any first
-        # words of the next answer.
+        # Empty prompts are never sent, so the last message may be an answer, which a server would
+        # continue, with other template text. So the prompt is put back, before any prefill of the
+        # next answer.
         messages = list(request.messages)
         index = len(messages) if start.beginning is None else len(messages) - 1
         messages.insert(index, text_message(Role.USER, ""))
@@ -235,7 +235,7 @@ class ChatService:
             session,
             backend=self.backend,
             save_queue=self.save_queue,
-            meter=self.context_window.meter,
+            estimator=self.context_window.estimator,
             reporter=self.reporter,
             clock=self._clock,
             pending=pending,
@@ -294,7 +294,7 @@ class ChatService:
         returned = (turn.pending,) if turn.pending else ()  # no message yet
         ended = turn.end(task)
         session.end_turn(ended)
-        self.in_memory.mark_unread(session)
+        self.open_sessions.mark_unread(session)
         if ended.has_failed and not self.is_closing:  # the next prompt would probably fail, too
             session.return_prompts(*returned)
         elif returned:
@@ -343,7 +343,7 @@ class ChatService:
 
         Return it and the messages to write. Without a prompt, these belong to what was deleted.
         """
-        session = self.in_memory.find(session_id)
+        session = self.open_sessions.find(session_id)
         if session is None:
             return None
         roles = [message.role for message in unsaved]
@@ -363,7 +363,7 @@ class ChatService:
             first = (text_message(Role.SYSTEM, system_prompt),)
         parent_id = first[0].message_id if first else None
         start = replace(start, parent_id=parent_id, version=1, versions=1)
-        self.in_memory.leave_purged(session, (*first, start, *path[1:]))
+        self.open_sessions.leave_purged(session, (*first, start, *path[1:]))
         self.drafts.move(session_id, session.session_id)
         self.reporter.report(session, PathChanged())
         self.reporter.report(session, TitleChanged())
@@ -388,17 +388,17 @@ class ChatService:
                     self.regenerate(self.shown, last)
                 except LMChatError as error:
                     self._refuse(self.shown, error)
-        for session in self.in_memory.waiting:
+        for session in self.open_sessions.waiting:
             if session.has_prompt_to_send:
                 self._send_next(session)
 
     def return_waiting(self) -> None:
-        for session in self.in_memory.waiting:
+        for session in self.open_sessions.waiting:
             session.return_prompts()
 
     def end_hold(self, hold: Hold) -> None:
         """Send a prompt whose files are read, now or when its turn comes."""
-        session = self.in_memory.with_hold(hold)
+        session = self.open_sessions.with_hold(hold)
         if session is None:
             return
         session.end_hold(hold)
@@ -415,9 +415,9 @@ class ChatService:
         """
         self.is_closing = True
         self.read_ahead.cancel()
-        for session in self.in_memory.running:
+        for session in self.open_sessions.running:
             session.stop()
-        for session in self.in_memory.all:
+        for session in self.open_sessions.all:
             await session.wait_until_saved()
         await self.save_queue.write_unsaved()
 
@@ -432,9 +432,9 @@ class ChatService:
         New ids let them be imported beside what the disk has.
         """
         drafts = self.drafts.unwritten()
-        ids = {header.session_id for header in self.in_memory.unsaved()} | set(drafts)
+        ids = {header.session_id for header in self.open_sessions.unsaved()} | set(drafts)
         sessions: list[Session] = []
-        for session in filter(None, map(self.in_memory.find, sorted(ids))):
+        for session in filter(None, map(self.open_sessions.find, sorted(ids))):
             messages = session.shown_messages
             draft = drafts.get(session.session_id, "")
             if draft:

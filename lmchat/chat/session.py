@@ -529,7 +529,7 @@ class OpenSession:
         saving.add_done_callback(self._saves.discard)
         return saving
 
-    # For `ChatService` and `SessionsInMemory`
+    # For `ChatService` and `OpenSessions`
 
     def begin_turn(self, turn: TurnState) -> None:
         self._earlier_stats = self.stats

@@ -16,7 +16,7 @@ from lmchat.sessions.session import MESSAGES_PER_READ, Session, SessionHeader, t
 from lmchat.storage.store import Store
 
 
-class SessionsInMemory:
+class OpenSessions:
     """The shown session, and others of which the disk lacks a part (`is_ahead_of_disk`)."""
 
     def __init__(

@@ -40,7 +40,7 @@ class TitleWriter:
         store: Store,
         reporter: Reporter,
     ) -> None:
-        self._turn_choices = turn_options
+        self._turn_options = turn_options
         self._backend = backend
         self._store = store
         self._reporter = reporter
@@ -48,7 +48,7 @@ class TitleWriter:
 
     def begin(self, session: OpenSession, target: Target) -> None:
         """`target` is that of the turn: no other model gets to read the chat."""
-        if self._turn_choices.chat_settings.auto_title:
+        if self._turn_options.chat_settings.auto_title:
             self._task = asyncio.create_task(self._try_to_rename(session, target), name="title")
 
     def give_up(self) -> None:
@@ -77,7 +77,7 @@ class TitleWriter:
             prompt=prompt.text[:_QUOTED_CHARS], answer=answer.text[:_QUOTED_CHARS]
         )
         # the session's options are for its answers
-        options = self._turn_choices.layers.values({}, target.model_id)
+        options = self._turn_options.layers.values({}, target.model_id)
         sampling = Sampling().with_options(options)
         request = ChatRequest(
             target=target,

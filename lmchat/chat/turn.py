@@ -71,7 +71,7 @@ class Turn:
         *,
         backend: AnswerSource,
         save_queue: SaveQueue,
-        meter: TokenEstimator,
+        estimator: TokenEstimator,
         reporter: Reporter,
         clock: Callable[[], float],
         pending: str = "",
@@ -80,7 +80,7 @@ class Turn:
         self._session = session
         self._backend = backend
         self._save_queue = save_queue
-        self._meter = meter
+        self._estimator = estimator
         self._reporter = reporter
         self._clock = clock  # monotonic seconds
         self._began_s = clock()
@@ -178,7 +178,7 @@ class Turn:
             settings,
             start.sent_path,
             backend=self._backend,
-            meter=self._meter,
+            estimator=self._estimator,
             store=self._save_queue.store,
             rounds=self._rounds,
             beginning=start.beginning,

@@ -53,7 +53,7 @@ _DEFAULT_EXPORT = ExportAs()
 class Library:
     """Actions that add something to the store: a time, checked values, a format.
 
-    Most return the stored header, which a caller passes to `SessionsInMemory.update_header`.
+    Most return the stored header, which a caller passes to `OpenSessions.update_header`.
     """
 
     def __init__(self, store: Store, *, clock: Callable[[], datetime] = now) -> None:

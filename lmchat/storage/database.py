@@ -79,7 +79,7 @@ class Database:
         self._opened_file: tuple[int, int] | None = None
 
     @classmethod
-    def in_memory(cls) -> Database:
+    def open_sessions(cls) -> Database:
         return cls(Path(os.devnull), connect_in_memory)
 
     @property

@@ -147,7 +147,9 @@ class Store:
         self._kept_prompts = kept_prompts
         self._is_temporary = path is None
         self.database = (
-            Database.in_memory() if path is None else database_in_file(path, clock, kept_prompts)
+            Database.open_sessions()
+            if path is None
+            else database_in_file(path, clock, kept_prompts)
         )
         self._path = self.database.path
         self._attachments_folder = self._path.with_name("attachments")

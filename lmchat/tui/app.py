@@ -103,7 +103,7 @@ class LMChatApp(PatchedApp):
         return self.chat_screen
 
     @asynccontextmanager
-    async def lent_terminal(self) -> AsyncIterator[None]:
+    async def suspended(self) -> AsyncIterator[None]:
         """Lend the terminal to another program, to one at a time.
 
         `api_key_cmd` may want it while an editor is open.

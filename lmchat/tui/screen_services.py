@@ -147,18 +147,18 @@ class ScreenServices:
         """Cancel the workers of a group; return whether there were any."""
         return bool(self.screen.workers.cancel_group(self.screen, group))
 
-    def lend_terminal_to(self, work: Work) -> None:
+    def suspend_for(self, work: Work) -> None:
         """Run work that uses the terminal for another program, one at a time."""
         workers = [worker for worker in self.app.workers if worker.group == _OTHER_PROGRAM]
         if all(worker.is_finished for worker in workers):
             self.begin(partial(self._run_on_terminal, work), _OTHER_PROGRAM)
 
     async def _run_on_terminal(self, work: Work) -> None:
-        async with self.app.lent_terminal():
+        async with self.app.suspended():
             await work()
 
     def show_in_pager(self, text: str) -> None:
-        self.lend_terminal_to(partial(self.workspace.platform.show_in_pager, text))
+        self.suspend_for(partial(self.workspace.platform.show_in_pager, text))
 
     def copy(self, text: str, note: str = "") -> None:
         """Copy a text by a tool of the desktop, else by the terminal (OSC 52), and say so.

@@ -37,19 +37,19 @@ async def test_no_prompt_gets_lost_behind_a_change_that_waits_for_the_disk(store
     await chat.send("one")
     await chat.send("two")
     await chat.edit(chat.path[2], "two again")
-    in_memory, first_version, prompt = chat.sessions.in_memory, chat.path[1], chat.path[2]
+    open_sessions, first_version, prompt = chat.sessions.open_sessions, chat.path[1], chat.path[2]
     session_id = chat.session.session_id
 
     async def show(change):
-        in_memory.switch_to_path(await change)
+        open_sessions.switch_to_path(await change)
 
     if act == "undo":
-        await show(in_memory.delete(chat.session, prompt.message_id))
+        await show(open_sessions.delete(chat.session, prompt.message_id))
     work = {
-        "delete": lambda: show(in_memory.delete(chat.session, prompt.message_id)),
-        "undo": lambda: show(in_memory.undo_delete(session_id)),
+        "delete": lambda: show(open_sessions.delete(chat.session, prompt.message_id)),
+        "undo": lambda: show(open_sessions.undo_delete(session_id)),
         "another version": lambda: show(
-            in_memory.choose_path(session_id, first_version.message_id)
+            open_sessions.choose_path(session_id, first_version.message_id)
         ),
         "take out": lambda: chat.session.toggle_excluded(prompt.message_id),
     }
@@ -65,8 +65,8 @@ async def test_no_prompt_gets_lost_behind_a_change_that_waits_for_the_disk(store
             with pytest.raises(RequestInvalid, match="being changed"):
                 refused()
         for other in (
-            in_memory.delete(chat.session, chat.path[0].message_id),
-            in_memory.undo_delete(session_id),
+            open_sessions.delete(chat.session, chat.path[0].message_id),
+            open_sessions.undo_delete(session_id),
             chat.session.set_system_prompt("Be short."),
         ):
             with pytest.raises(RequestInvalid, match="being changed"):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.chat.context import TokenEstimator, plan_context
+from lmchat.chat.context import TokenEstimator, select_context
 from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
 from lmchat.sessions.message import (
@@ -34,7 +34,7 @@ def talk(*sizes: int, system: str = ""):
 def test_all_is_sent_where_it_fits_or_the_window_is_unknown():
     messages = talk(10, 10, 10)
     for limit in (None, 10_000):
-        plan = plan_context(messages, limit=limit)
+        plan = select_context(messages, limit=limit)
         assert plan.messages == tuple(messages)
         assert plan.left_out == 0
         assert plan.fits
@@ -42,7 +42,7 @@ def test_all_is_sent_where_it_fits_or_the_window_is_unknown():
 
 def test_the_oldest_whole_exchanges_go_first_and_the_system_prompt_stays():
     messages = talk(100, 100, 100, 100, 100, system="be brief")
-    plan = plan_context(messages, limit=400, max_tokens=50)
+    plan = select_context(messages, limit=400, max_tokens=50)
     assert plan.messages[0].role is Role.SYSTEM
     assert plan.left_out == 2
     assert plan.messages[1:] == tuple(messages[3:])
@@ -55,7 +55,7 @@ def test_the_oldest_whole_exchanges_go_first_and_the_system_prompt_stays():
     [(8192, 300, 300), (8192, None, 1000), (2048, None, 512), (None, None, 0)],
 )
 def test_the_reserve_is_max_tokens_else_a_thousand_or_a_quarter(limit, max_tokens, reserve):
-    assert plan_context([], limit=limit, max_tokens=max_tokens).reserve == reserve
+    assert select_context([], limit=limit, max_tokens=max_tokens).reserve == reserve
 
 
 def test_cjk_takes_a_token_a_character():
@@ -66,7 +66,7 @@ def test_cjk_takes_a_token_a_character():
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=12), st.integers(50, 3000))
 def test_what_is_kept_begins_with_a_prompt_and_has_the_last_one(sizes: list[int], limit: int):
     messages = talk(*sizes)
-    plan = plan_context(messages, limit=limit)
+    plan = select_context(messages, limit=limit)
     assert plan.messages == tuple(messages[plan.left_out :])
     assert plan.messages[0].role is Role.USER
     if len(plan.messages) > 2:  # there was no other exchange to leave out
@@ -108,18 +108,18 @@ def test_the_thoughts_that_are_sent_count_and_no_others(target, thoughts):
     messages = loop()
     least = 2000 * thoughts + 300
     sent_thoughts = product_named(target.product).sent_thoughts(target.model)
-    plan = plan_context(messages, limit=8192, sent_thoughts=sent_thoughts)
+    plan = select_context(messages, limit=8192, sent_thoughts=sent_thoughts)
     assert least <= plan.tokens < least + 100
     used = TokenEstimator().use(target, messages)
     assert (used.tokens, used.is_estimated) == (plan.tokens, True)
 
 
 def test_a_short_prompt_does_not_teach_the_system_prompt_that_a_template_adds():
-    meter, target = TokenEstimator(), thinking_target()
+    estimator, target = TokenEstimator(), thinking_target()
     for sizes, factor in (((4, 30, 5), 1.0), ((100, 100), 1.1)):
-        plan = plan_context(talk(*sizes), limit=8192)
-        meter.learn(target, plan, plan.tokens + 20)  # Qwen2.5's template has a prompt of 20
-        assert meter.factor(target) == pytest.approx(factor)
+        plan = select_context(talk(*sizes), limit=8192)
+        estimator.learn(target, plan, plan.tokens + 20)  # Qwen2.5's template has a prompt of 20
+        assert estimator.factor(target) == pytest.approx(factor)
 
 
 def test_a_stopped_answer_takes_as_many_tokens_as_the_row_below_it_tells():
@@ -127,9 +127,11 @@ def test_a_stopped_answer_takes_as_many_tokens_as_the_row_below_it_tells():
     stats = AnswerStats(completion_tokens=2320)  # chunks: the server counts no stopped answer
     answer = text_message(Role.ASSISTANT, "word " * 1600)
     stopped = replace(answer, state=AnswerState.STOPPED, stats=stats)
-    meter, target = TokenEstimator(), thinking_target()
-    used = meter.use(target, [prompt, stopped])
+    estimator, target = TokenEstimator(), thinking_target()
+    used = estimator.use(target, [prompt, stopped])
     assert used.is_estimated
-    assert used.tokens == meter.use(target, [prompt]).tokens + 2320 + TEMPLATE_TOKENS
+    assert used.tokens == estimator.use(target, [prompt]).tokens + 2320 + TEMPLATE_TOKENS
     edited = replace(stopped, stats=replace(stats, is_edited=True))
-    assert meter.use(target, [prompt, edited]).tokens < 2320  # what the user wrote is not counted
+    assert (
+        estimator.use(target, [prompt, edited]).tokens < 2320
+    )  # what the user wrote is not counted

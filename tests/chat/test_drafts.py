@@ -198,8 +198,8 @@ async def test_what_a_window_shows_at_its_end_is_on_the_disk_whatever_another_on
             session, _ = await begin_session(first, "Plan the garden")
             windows = [run_on(store) for store in (first, second)]
             for chat in windows:
-                in_memory, session_id = chat.in_memory, session.session_id
-                in_memory.switch_to(await in_memory.find_or_load(session_id))
+                open_sessions, session_id = chat.open_sessions, session.session_id
+                open_sessions.switch_to(await open_sessions.find_or_load(session_id))
             await type_in(windows[0], "ours")
             await windows[1].drafts.load(session.session_id)
             await type_in(windows[1], theirs)
@@ -219,7 +219,7 @@ async def test_two_windows_with_one_session_each_change_their_own_part_of_its_dr
         other, _ = await begin_session(first, "Another")
         ours, theirs = run_on(first), run_on(second)
         for chat in (ours, theirs):
-            chat.in_memory.switch_to(await chat.in_memory.find_or_load(session.session_id))
+            chat.open_sessions.switch_to(await chat.open_sessions.find_or_load(session.session_id))
             await chat.drafts.load(session.session_id)
         for chat, text, draft in (
             (ours, "peas", "peas"),
@@ -234,7 +234,7 @@ async def test_two_windows_with_one_session_each_change_their_own_part_of_its_dr
         ):
             await type_in(chat, text)
             assert await first.draft(session.session_id) == draft
-        ours.in_memory.switch_to(await ours.in_memory.find_or_load(other.session_id))
+        ours.open_sessions.switch_to(await ours.open_sessions.find_or_load(other.session_id))
         for chat in (ours, theirs):
             await chat.drafts.write_at_end()
         assert await first.draft(session.session_id) == "leeks\n\nkale"

@@ -52,7 +52,7 @@ def compact(chat: ChatTurns) -> None:
 
 
 def compact_too_early(chat: ChatTurns) -> None:
-    chat.sessions.in_memory.switch_to_new()
+    chat.sessions.open_sessions.switch_to_new()
     compact(chat)
 
 

@@ -8,7 +8,7 @@ from unittest.mock import AsyncMock
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.context import plan_context
+from lmchat.chat.context import select_context
 from lmchat.chat.preview import context_of_next_request
 from lmchat.chat.turn_starts import messages_together
 from lmchat.errors import RequestInvalid, StoreUnavailable
@@ -47,7 +47,7 @@ def test_results_go_with_the_answer_that_called_for_them():
     assert messages_together(path, said.message_id) == [said]
     assert messages_together(path, "gone") == []
     out = [replace(message, is_excluded=message is calls) for message in path]
-    assert [one.text for one in plan_context(out, limit=None).messages] == ["Read both.", "Read."]
+    assert [one.text for one in select_context(out, limit=None).messages] == ["Read both.", "Read."]
 
 
 async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(store):

@@ -36,7 +36,7 @@ async def test_a_long_session_is_opened_with_its_end_and_a_prompt_waits_for_the_
     window = chat.sessions.context_window
     assert not chat.session.has_all_messages
     assert list(chat.path) == talk[-MESSAGES_PER_READ:]
-    assert window.plan(chat.session, "more") is None
+    assert window.select(chat.session, "more") is None
     assert window.context_use(chat.session) is None
     turn = asyncio.create_task(chat.send("and now?"))
     await gated.asked.wait()
@@ -45,7 +45,7 @@ async def test_a_long_session_is_opened_with_its_end_and_a_prompt_waits_for_the_
     await turn
     assert chat.sent() == [*(one.text for one in talk), "and now?"]
     assert len(chat.path) == COUNT + 2
-    assert window.plan(chat.session, "more").left_out == 0
+    assert window.select(chat.session, "more").left_out == 0
     assert window.context_use(chat.session) is not None
 
 
@@ -66,7 +66,7 @@ async def test_another_path_shown_while_older_messages_are_read_is_not_mixed_wit
     chat, talk = await session(gated)
     filling = asyncio.create_task(chat.session.load_older())
     await gated.asked.wait()
-    chat.sessions.in_memory.switch_to_path(
+    chat.sessions.open_sessions.switch_to_path(
         await gated.choose_path_through(chat.session.session_id, talk[-1].message_id)
     )
     gated.gate.set()

@@ -268,7 +268,7 @@ async def test_of_any_history_prompts_and_answers_take_turns_and_results_have_th
     chat = ChatTurns(store, server=client, box=toolbox() if has_tools else None)
     chat.use(product, window=window)
     stored = Session(header=chats.header("Any"), messages=MessagePath(path))
-    session = chat.sessions.in_memory.switch_to_path(stored)
+    session = chat.sessions.open_sessions.switch_to_path(stored)
     if prefill:
         session.use_first_words(prefill, None)
     role = path[-1].role if path else Role.SYSTEM

@@ -94,14 +94,14 @@ async def test_a_disk_that_fails_stops_no_answer_and_all_is_written_in_order_whe
     assert len(chat.server.requests) == 2
     assert queue.warning is FULL
     unsaved = chat.session
-    chat.sessions.in_memory.switch_to_new()
-    assert await chat.sessions.in_memory.find_or_load(unsaved.session_id) is unsaved
-    assert [header.title for header in chat.sessions.in_memory.unsaved()] == ["one"]
-    chat.sessions.in_memory.switch_to(unsaved)
+    chat.sessions.open_sessions.switch_to_new()
+    assert await chat.sessions.open_sessions.find_or_load(unsaved.session_id) is unsaved
+    assert [header.title for header in chat.sessions.open_sessions.unsaved()] == ["one"]
+    chat.sessions.open_sessions.switch_to(unsaved)
     store.append, store.begin_answer, store.end_answer = real
     await chat.sessions.close()
     assert queue.warning is None
-    assert chat.sessions.in_memory.unsaved() == []
+    assert chat.sessions.open_sessions.unsaved() == []
     assert await chat.on_disk() == chat.path
     assert chat.texts == ["one", "Lettuce does well.", "two", "Lettuce does well."]
 
@@ -114,7 +114,7 @@ async def test_a_stop_before_the_request_keeps_the_prompt_once(store):
     await asyncio.sleep(0)
     write.set()
     await stopping
-    await until(lambda: not chat.sessions.in_memory.unsaved(), "the saved prompt")
+    await until(lambda: not chat.sessions.open_sessions.unsaved(), "the saved prompt")
     assert [message.text for message in await chat.on_disk()] == ["What grows in shade?"]
     assert chat.server.requests == []
 
@@ -222,12 +222,12 @@ async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in
     first = chat.session
     with pytest.raises(RequestInvalid):
         await chat.regenerate(chat.path[0])
-    chat.sessions.in_memory.switch_to_new()
-    assert chat.sessions.in_memory.running_ids == {first.session_id}
+    chat.sessions.open_sessions.switch_to_new()
+    assert chat.sessions.open_sessions.running_ids == {first.session_id}
     await chat.send("two")
     assert chat.texts == ["two", "Lettuce does well."]
-    assert await chat.sessions.in_memory.find_or_load(first.session_id) is first
-    back = chat.sessions.in_memory.switch_to_path(await store.open_session(first.session_id))
+    assert await chat.sessions.open_sessions.find_or_load(first.session_id) is first
+    back = chat.sessions.open_sessions.switch_to_path(await store.open_session(first.session_id))
     assert back is first
     assert [message.text for message in first.shown_messages] == ["one", "Let"]
     gate.set()
@@ -249,11 +249,13 @@ async def test_a_path_that_is_shown_while_its_answer_streams_or_is_saved_has_the
     text = "lettuce " * 50
     chat = ChatTurns(store, [RequestSent(), TextDelta(text=text), gate, END])
     use = chat.sessions.context_window.context_use
-    in_memory = chat.sessions.in_memory
+    open_sessions = chat.sessions.open_sessions
 
     async def show() -> None:
         last_id = chat.path[-1].message_id
-        in_memory.switch_to_path(await in_memory.choose_path(chat.session.session_id, last_id))
+        open_sessions.switch_to_path(
+            await open_sessions.choose_path(chat.session.session_id, last_id)
+        )
 
     await chat.begin("one", TextDelta)
     before = use(chat.session)
@@ -273,11 +275,11 @@ async def test_an_ended_session_is_read_from_the_disk_again_and_unread_until_it_
     chat = ChatTurns(store)
     first = chat.session
     chat.sessions.send(first, Prompt("one"))
-    chat.sessions.in_memory.switch_to_new()
+    chat.sessions.open_sessions.switch_to_new()
     await chat.sessions.wait(first)
-    assert chat.sessions.in_memory.unread == {first.session_id}
+    assert chat.sessions.open_sessions.unread == {first.session_id}
     again = await chat.open(first.session_id)
-    assert chat.sessions.in_memory.unread == set()
+    assert chat.sessions.open_sessions.unread == set()
     assert again is not first
     assert chat.texts == ["one", "Lettuce does well."]
 
@@ -356,7 +358,7 @@ async def test_a_refusal_is_kept_apart_and_is_what_was_said(store):
 
 async def test_a_mistake_in_the_stats_of_an_answer_costs_none_of_its_text(store, caplog):
     chat = ChatTurns(store)
-    chat.sessions.context_window.meter.learn = Mock(side_effect=ZeroDivisionError)
+    chat.sessions.context_window.estimator.learn = Mock(side_effect=ZeroDivisionError)
     await chat.send("x")
     await chat.send("y")
     assert [message.text for message in await chat.on_disk()] == chat.texts

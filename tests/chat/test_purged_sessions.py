@@ -74,7 +74,7 @@ async def test_the_next_prompt_in_a_purged_session_begins_a_new_one_without_the_
 
 async def test_nothing_that_a_window_does_brings_a_purged_session_back(store, other, tmp_path):
     chat = await begun(store, *[answer_steps("Kale.")] * 4)
-    session, in_memory = chat.session, chat.sessions.in_memory
+    session, open_sessions = chat.session, chat.sessions.open_sessions
     old_id, answer = session.session_id, session.messages[-1]
     chat.sessions.drafts.change(old_id, "typed secret")
     await chat.sessions.drafts.write()
@@ -86,8 +86,8 @@ async def test_nothing_that_a_window_does_brings_a_purged_session_back(store, ot
     await session.set_sampling({"stop": ["secret"]})
     for act in (
         session.toggle_excluded(session.messages[0].message_id),
-        in_memory.choose_path(old_id, answer.message_id),
-        in_memory.delete(session, answer.message_id),
+        open_sessions.choose_path(old_id, answer.message_id),
+        open_sessions.delete(session, answer.message_id),
         store.fork(old_id, answer.message_id),
         store.update_session(old_id, {"title": "secret", "tags": ("secret",)}),
     ):

@@ -34,16 +34,16 @@ async def test_a_queue_is_sent_in_order_in_its_own_session_after_good_ends_and_s
     for text in ("one", "two", "three"):
         chat.sessions.send(first, Prompt(text))
     assert first.queue == ("two", "three")
-    chat.sessions.in_memory.switch_to_new()
-    assert await chat.sessions.in_memory.find_or_load(first.session_id) is first
+    chat.sessions.open_sessions.switch_to_new()
+    assert await chat.sessions.open_sessions.find_or_load(first.session_id) is first
     gate.set()
     await until(lambda: len(chat.server.requests) == 2, "the second prompt")
     assert first.stop()
     assert not first.stop(), "it is being stopped already"
     await chat.sessions.wait(first)
     assert chat.path == ()
-    assert chat.sessions.in_memory.unread == {first.session_id}
-    chat.sessions.in_memory.switch_to(first)
+    assert chat.sessions.open_sessions.unread == {first.session_id}
+    chat.sessions.open_sessions.switch_to(first)
     assert prompts(chat) == ["one", "two", "three"]
     assert chat.path == await chat.on_disk()
     assert [end.state for end in chat.ends] == [
@@ -60,7 +60,7 @@ async def test_after_a_failure_the_queue_returns_in_order_also_behind_another_se
         first = chat.session
         for text in ("one", "two", "three"):
             chat.sessions.send(first, Prompt(text))
-        chat.sessions.in_memory.switch_to_new()
+        chat.sessions.open_sessions.switch_to_new()
         gate.set()
         await chat.sessions.wait(first)
         assert chat.returned == ["two", "three"]
@@ -228,9 +228,9 @@ async def test_a_session_in_which_prompts_only_wait_is_listed_by_the_words_or_fi
     for text in (f"{file_line(notes)}What grows?", file_line(notes)):
         chat.sessions.send(chat.session, Prompt.of(text))
         chat.sessions.send(chat.session, Prompt("and in shade?"))
-        assert chat.sessions.in_memory.only_queued() == [], "it is the shown one"
-        chat.sessions.in_memory.switch_to_new()
-        (listed,) = chat.sessions.in_memory.only_queued()
+        assert chat.sessions.open_sessions.only_queued() == [], "it is the shown one"
+        chat.sessions.open_sessions.switch_to_new()
+        (listed,) = chat.sessions.open_sessions.only_queued()
         assert listed.title == ("What grows?" if "grows" in text else "notes.md")
         chat.sessions.return_waiting()
 

@@ -55,9 +55,9 @@ class Typist:
         self.read_ahead = self.chat.read_ahead
 
     def open(self, *texts: str, earlier_id: str | None = None) -> None:
-        header = self.chat.in_memory.switch_to_new().header
+        header = self.chat.open_sessions.switch_to_new().header
         session = Session(header=header, messages=path_of(*texts), earlier_id=earlier_id)
-        self.chat.in_memory.switch_to_path(session)
+        self.chat.open_sessions.switch_to_path(session)
 
     async def type(self, draft: str) -> int:
         """Type a draft; return how many requests were sent to read ahead, in all."""

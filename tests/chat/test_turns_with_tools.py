@@ -204,7 +204,7 @@ async def test_while_a_turn_may_call_tools_no_branch_is_shown_and_no_system_prom
         await chat.begin("two", TextDelta)
         acts = (
             chat.session.require_free_end,
-            lambda chat=chat: chat.sessions.in_memory.changing_path(chat.session.session_id),
+            lambda chat=chat: chat.sessions.open_sessions.changing_path(chat.session.session_id),
         )
         for act in acts:
             if is_free:

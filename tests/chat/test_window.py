@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.context import plan_context
+from lmchat.chat.context import select_context
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.formats.exports.html import to_html
 from lmchat.formats.exports.markdown import to_markdown
@@ -90,9 +90,9 @@ async def test_a_window_that_a_refusal_has_named_holds_for_the_next_prompts(stor
     assert window.context_use(chat.session).limit == WINDOW
     assert chat.path[-1].stats.context == WINDOW
     larger = replace(target, model=replace(target.model, context_loaded=8192))
-    assert window.meter.window(larger) == 8192, "the list tells a new one"
+    assert window.estimator.window(larger) == 8192, "the list tells a new one"
     other = replace(target, model=replace(target.model, model_id="other"))
-    assert window.meter.window(other) is None
+    assert window.estimator.window(other) is None
 
 
 async def test_a_limit_of_the_answer_that_needs_more_room_is_met_with_fewer_messages(store):
@@ -123,8 +123,8 @@ async def test_a_limit_above_the_window_says_nothing_about_the_prompt(store):
     await chat.send("Hello")
     await chat.send(DIGITS)
     assert (chat.path[-1].failure.kind, len(chat.server.requests)) == ("answer_limit", 2)
-    meter = chat.sessions.context_window.meter
-    assert meter.factor(chat.sessions.turn_options.target) == 1
+    estimator = chat.sessions.context_window.estimator
+    assert estimator.factor(chat.sessions.turn_options.target) == 1
 
 
 async def test_a_prompt_that_was_refused_as_too_long_does_not_fail_the_next_one(store):
@@ -144,8 +144,8 @@ async def test_a_refusal_of_an_image_shortens_the_request_and_teaches_nothing_ab
     chat.sessions.send(chat.session, Prompt("What grows here?", (image,)))
     await chat.wait()
     assert len(chat.sent(2)) > len(chat.sent(3)) >= 2
-    meter = chat.sessions.context_window.meter
-    assert meter.factor(chat.sessions.turn_options.target) == 1
+    estimator = chat.sessions.context_window.estimator
+    assert estimator.factor(chat.sessions.turn_options.target) == 1
 
 
 async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
@@ -306,7 +306,7 @@ async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(s
 def test_the_plan_of_a_draft_has_all_that_its_turn_would_send(store):
     sessions = ChatTurns(store, system_prompt="Be brief.").sessions
     sessions.shown.use_first_words("Because", sessions.turn_options.target)
-    plan = sessions.context_window.plan(sessions.shown, "Why?")
+    plan = sessions.context_window.select(sessions.shown, "Why?")
     assert [message.text for message in plan.messages] == ["Be brief.", "Why?", "Because"]
 
 
@@ -315,7 +315,7 @@ def test_what_is_typed_adds_an_estimate_that_learns_from_the_server(store):
     window, target = sessions.context_window, sessions.turn_options.target
     assert window.draft_tokens("word " * 40) == 50
     prompt = text_message(Role.USER, "word " * 160)
-    window.meter.learn(target, plan_context([prompt], limit=None), 404)
+    window.estimator.learn(target, select_context([prompt], limit=None), 404)
     assert window.draft_tokens("word " * 40) == 100
     text_file = FilePart(name="a.txt", media_type="text/plain", digest="0" * 64, size=9, tokens=50)
     image = FilePart(name="a.png", media_type="image/png", digest="1" * 64, size=9, tokens=85)

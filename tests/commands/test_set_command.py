@@ -44,10 +44,10 @@ async def test_options_of_a_new_session_are_saved_with_its_first_message(store):
     chat = ChatTurns(store)
     await change(chat, "seed 7")
     assert await store.list_sessions() == ()
-    saved_id = chat.sessions.in_memory.switch_to_new().session_id
+    saved_id = chat.sessions.open_sessions.switch_to_new().session_id
     assert await ask(chat, "one") == {"seed": 7}
     assert (await store.open_session(saved_id)).header.sampling == {"seed": 7}
-    chat.sessions.in_memory.switch_to_new()
+    chat.sessions.open_sessions.switch_to_new()
     assert await ask(chat, "one") == {}
 
 

@@ -85,7 +85,7 @@ class LogApp(App[None]):
         """Run a command that changes or copies only the log, as `MessageActions` does."""
         match command_id.removeprefix("message."):
             case "fold":
-                self.log_view.toggle("is_folded")
+                self.log_view.toggle("is_collapsed")
             case "source":
                 self.log_view.toggle("is_source")
             case "copy" if self.log_view.copy_selection():

@@ -128,8 +128,8 @@ class ChatTurns(TurnListener):
         await self.open(session.header.session_id)
 
     async def open(self, session_id: str) -> OpenSession:
-        in_memory = self.sessions.in_memory
-        return in_memory.switch_to(await in_memory.find_or_load(session_id))
+        open_sessions = self.sessions.open_sessions
+        return open_sessions.switch_to(await open_sessions.find_or_load(session_id))
 
     async def send(self, text: str, files: Sequence[Any] = ()) -> None:
         for file in files:

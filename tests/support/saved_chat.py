@@ -123,7 +123,7 @@ def steps(
             await then(desk)
         await desk.until(lambda: sees in desk.text, f"“{sees}”")
         await at_rest(desk)
-        if not desk.chat.in_memory.running_ids:
+        if not desk.chat.open_sessions.running_ids:
             await desk.store.aclose()
 
     return run

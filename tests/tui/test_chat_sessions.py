@@ -37,7 +37,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         session_id = first.header.session_id
         await desk.press("ctrl+n", hides="Let")
         assert not re.search("speed.*\n.*[▁-█]", desk.text)  # the speeds of the other answer
-        assert session_id in desk.chat.in_memory.running_ids
+        assert session_id in desk.chat.open_sessions.running_ids
         await desk.until(lambda: re.search(r"↓ \d\d:\d\d", desk.text), "the mark")
         await desk.dispatcher.saved_sessions.rename(session_id, "The garden")
         gates[0].set()
@@ -47,14 +47,14 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         assert desk.shown.header.title == "The garden"
         await desk.press("ctrl+n", hides="Lettuce.")
         gates[1].set()
-        await desk.until(lambda: session_id in desk.chat.in_memory.unread, "unread")
+        await desk.until(lambda: session_id in desk.chat.open_sessions.unread, "unread")
         await desk.until(lambda: re.search(r"• new \d\d:\d\d", desk.text), "the mark")
         saved = (await desk.store.open_session(session_id)).messages[-1]
         assert (saved.text, saved.state) == ("Lettuce. Done.", AnswerState.COMPLETE)
         assert "Lettuce." not in desk.text
         await desk.open_in_list(session_id)
         await shown(desk, "Lettuce. Done.")
-        assert desk.chat.in_memory.unread == set()
+        assert desk.chat.open_sessions.unread == set()
 
 
 async def test_neither_letters_nor_words_of_an_answer_nor_the_timer_read_the_list(

@@ -223,7 +223,7 @@ async def test_a_tool_that_waits_in_another_session_is_reported_and_asks_there(t
     gate = asyncio.Event()
     async with desk_with(tmp_path, [gate, *call()]) as desk:
         await desk.say("read my notes")
-        await desk.until(lambda: desk.chat.in_memory.running_ids, "the turn")
+        await desk.until(lambda: desk.chat.open_sessions.running_ids, "the turn")
         waiting_id = desk.session_id
         await desk.press("ctrl+n")
         gate.set()

@@ -85,7 +85,9 @@ async def ask(context: Context) -> int:
         stack.push_async_callback(chat.drafts.write)
         if options.resume is not None:
             session_id = await runtime.store.take_session(runtime.saved, options.resume)
-            session = chat.in_memory.switch_to(await chat.in_memory.find_or_load(session_id))
+            session = chat.open_sessions.switch_to(
+                await chat.open_sessions.find_or_load(session_id)
+            )
             if options.system_prompt is not None:  # a new session has it from the settings
                 await session.set_system_prompt(options.system_prompt)
         target = await target_of_command(context, runtime)

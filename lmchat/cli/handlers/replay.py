@@ -79,7 +79,7 @@ async def replay(context: Context) -> int:
             TurnSettings(target=target, sampling=Sampling().with_options(sampling)),
             start.sent_path,
             backend=runtime.backend,
-            meter=TokenEstimator(),
+            estimator=TokenEstimator(),
             store=store,
         )
         streamed = StreamedAnswer(target.model_id)

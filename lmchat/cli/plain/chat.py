@@ -76,7 +76,7 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     stack.push_async_callback(front.aclose)
     if context.options.resume is not None:
         session_id = await runtime.store.take_session(runtime.saved, context.options.resume)
-        chat.in_memory.switch_to(await chat.in_memory.find_or_load(session_id))
+        chat.open_sessions.switch_to(await chat.open_sessions.find_or_load(session_id))
     return PlainChat(front)
 
 

@@ -126,7 +126,7 @@ class PlainFront(TurnListener):
         await handler(slash.argument)
 
     async def new(self, _: str) -> None:
-        self.chat.in_memory.switch_to_new()
+        self.chat.open_sessions.switch_to_new()
         self.notify("New session.")
 
     async def _run_on_last(self, command_id: str, _: str) -> None:
@@ -255,8 +255,8 @@ class PlainFront(TurnListener):
         if wanted.isdecimal() and len(wanted) < SHORT_ID:  # else digits are the beginning of an id
             wanted = _by_number(self._headers, wanted, "session", "/sessions").session_id
         session_id = await self.chat.store.find_id(wanted)
-        in_memory = self.chat.in_memory
-        in_memory.switch_to(await in_memory.find_or_load(session_id))
+        open_sessions = self.chat.open_sessions
+        open_sessions.switch_to(await open_sessions.find_or_load(session_id))
         self.print_session()
 
     async def confirm(self, question: Question) -> bool:

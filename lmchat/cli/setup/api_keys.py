@@ -44,7 +44,7 @@ class ApiKeys:
         self._faults: dict[str, str] = {}  # why a command has printed no key
         self._told_faults: set[str] = set()  # that `take_fault` has returned
         self._command_lock = asyncio.Lock()
-        self.lent_terminal: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+        self.suspended: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
         """A key command has the terminal in it."""
 
     def load(self) -> str:
@@ -149,7 +149,7 @@ class ApiKeys:
     async def _printed_key(self, entry: EndpointSettings) -> str:
         """Run `api_key_cmd` in a shell; return the first line, or "", and remember why."""
         try:
-            async with self.lent_terminal(), asyncio.timeout(_COMMAND_S):
+            async with self.suspended(), asyncio.timeout(_COMMAND_S):
                 exit_code, key = await run_for_first_line(
                     entry.api_key_cmd, environ=self._environ, folder=self._loaded.file.parent
                 )

@@ -55,7 +55,7 @@ async def make_dispatcher(
     servers that lmchat has started. `warning` says what was wrong with the file of `state`.
     """
     # a command that prints a key may ask for a password
-    wiring.api_keys_of(context).lent_terminal = app.lent_terminal
+    wiring.api_keys_of(context).suspended = app.suspended
     options = context.options
     notices = [
         *filter(None, [warning]),
@@ -110,7 +110,7 @@ async def make_dispatcher(
             if chat.turn_options.toolbox is not None:
                 await chat.turn_options.toolbox.host.aclose()
             # shown before, but the screen is closed now
-            if titles := ", ".join(f"“{header.title}”" for header in chat.in_memory.unsaved()):
+            if titles := ", ".join(f"“{header.title}”" for header in chat.open_sessions.unsaved()):
                 error = chat.save_queue.warning
                 reason = "." if error is None else f": {error.message}"
                 with suppress(OSError):  # the terminal may be gone, too

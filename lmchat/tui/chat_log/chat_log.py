@@ -590,7 +590,7 @@ class ChatLog(ScrollView, can_focus=True):
         elif finder.step(step) == (0, 0):
             self.notify("No hits.", markup=False)
 
-    def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
+    def toggle(self, attribute: Literal["is_collapsed", "is_source"]) -> None:
         self.viewport.toggle(attribute)
         if self.viewport.cursor is not None:
             self.finder.recount(self.viewport.cursor)  # its hits are in other blocks now

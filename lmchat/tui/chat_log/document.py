@@ -248,9 +248,9 @@ class Document:
         entry.is_last = index == len(self) - 1
         return entry.build()
 
-    def toggle(self, index: int, attribute: Literal["is_folded", "is_source"]) -> None:
+    def toggle(self, index: int, attribute: Literal["is_collapsed", "is_source"]) -> None:
         entry = self.entries[index]
-        if attribute == "is_folded":
+        if attribute == "is_collapsed":
             entry.is_collapsed = not entry.is_collapsed
         else:
             entry.is_source = not entry.is_source

@@ -283,7 +283,7 @@ class Finder:
         # without a block while the reasoning is folded; it comes first
         folded_count = max(self._counts[index] - len(hits), 0) if entry.is_collapsed else 0
         if self._nth < folded_count:
-            document.toggle(index, "is_folded")
+            document.toggle(index, "is_collapsed")
             hits = self._hits_of(entry.blocks)
             folded_count = 0
         # without hits in what is shown, the beginning

@@ -286,7 +286,7 @@ class Viewport:
 
     # Folding
 
-    def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
+    def toggle(self, attribute: Literal["is_collapsed", "is_source"]) -> None:
         """Fold or unfold the focused message, or switch between its source and its Markdown.
 
         Its first row on the screen stays. If it streams and the end is followed, the end stays in

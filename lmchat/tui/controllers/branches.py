@@ -73,7 +73,7 @@ class Branches:
             self._ui.notify("Only one version is left.")
             return
         chosen_id = ids[(ids.index(message.message_id) + step) % len(ids)]
-        path = await self._chat.in_memory.choose_path(session_id, chosen_id)
+        path = await self._chat.open_sessions.choose_path(session_id, chosen_id)
         row = self._log.viewport.row_of(message.message_id)
         if self._show_unless_left(path):
             self._log.go_to_message(chosen_id, row=row)
@@ -142,7 +142,7 @@ class Branches:
         """Stop the running turn, and hide a message with what follows it; `undo` restores it."""
         session = self._chat.shown
         await self._chat.stop_and_wait(session)
-        path = await self._chat.in_memory.delete(session, message.message_id)
+        path = await self._chat.open_sessions.delete(session, message.message_id)
         self._deletions[session.session_id] += 1
         self._ui.show_action("deleted")
         if not self._show_unless_left(path):  # /undo would restore a message of another session
@@ -155,7 +155,7 @@ class Branches:
 
     async def undo(self) -> None:
         session_id = self._session_view.active_id
-        path = await self._chat.in_memory.undo_delete(session_id)
+        path = await self._chat.open_sessions.undo_delete(session_id)
         left = self._deletions[session_id] - 1  # -1 after a deletion of an earlier run
         self._deletions[session_id] = max(left, 0) if path is not None else 0
         if path is None:

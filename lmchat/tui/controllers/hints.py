@@ -158,7 +158,7 @@ class KeyHints:
 
     def _session_hints(self) -> list[Hint]:
         chosen_id = self._ui.widgets.session_list.chosen_id
-        session = self._chat.in_memory.find(chosen_id)
+        session = self._chat.open_sessions.find(chosen_id)
         names = ["undo"] if self._saved_sessions.can_undo else []
         if session is not None and not session.has_had_messages:
             names = ["open", *names]

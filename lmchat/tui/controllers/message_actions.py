@@ -70,7 +70,7 @@ class MessageActions:
     def fold(self, message: ChatMessage) -> Awaitable[None] | None:
         """Fold or unfold a message, and show its files, whose rows in the log never unfold."""
         self._focus(message)
-        self._log.toggle("is_folded")
+        self._log.toggle("is_collapsed")
         return self._open_files(message) if message.files else None
 
     def switch_source(self, message: ChatMessage) -> None:

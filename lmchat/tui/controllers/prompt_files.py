@@ -133,7 +133,7 @@ class PromptFiles:
     def _is_of(self, reading: Reading, number: int) -> bool:
         """`number` is that of a prompt that is shown or sent."""
         hold = reading.hold
-        if hold is not None and (hold.is_dropped or self._chat.in_memory.with_hold(hold)):
+        if hold is not None and (hold.is_dropped or self._chat.open_sessions.with_hold(hold)):
             return False
         is_shown = reading.session.session_id == self._chat.shown.session_id
         is_in_edit = reading.edited_id == self._prompt_text.edited_id
@@ -191,7 +191,7 @@ class PromptFiles:
         if self._chat.is_closing or (hold is not None and hold.is_dropped):
             return  # when lmchat ends, the saved draft has the prompt, also a queued one
         sent_count = self._ui.widgets.prompt_input.sent_count
-        session = self._chat.in_memory.with_hold(hold) if hold is not None else None
+        session = self._chat.open_sessions.with_hold(hold) if hold is not None else None
         if hold is not None and session is not None:
             if reading.lines is None:
                 session.return_held()

@@ -82,7 +82,7 @@ class PromptText:
             for prompt in await self._workspace.store.prompt_history()
             if prompt != compact_prompt
         ]
-        session_id = self._chat.in_memory.new_session.session_id
+        session_id = self._chat.open_sessions.new_session.session_id
         draft = await self._drafts.restore()
         is_new = not (self._chat.shown.messages or self._workspace.resume_id)
         if draft and is_new and not self._input.text:
@@ -196,7 +196,7 @@ class PromptText:
         if session is not shown and not session.messages:
             prompts = (*prompts, self._drafts.text(session.session_id))
             self._drafts.change(session.session_id, "")
-            session = self._chat.in_memory.new_session
+            session = self._chat.open_sessions.new_session
         if session is not shown:
             draft = joined_prompts(*prompts, self._drafts.text(session.session_id))
             self._drafts.change(session.session_id, draft)
@@ -207,7 +207,7 @@ class PromptText:
             self._input.put_before_typed(joined_prompts(*prompts))
 
     def edit_in_program(self) -> None:
-        self._ui.lend_terminal_to(self._edit)
+        self._ui.suspend_for(self._edit)
 
     async def _edit(self) -> None:
         """If the editor fails, what it has saved is put into the prompt, too."""

@@ -48,16 +48,16 @@ class SavedSessions:
         `Dispatcher` calls this with each `ShowChanges`. Changes by another lmchat are not noticed;
         for these, the message `ReadSessions` is posted.
         """
-        in_memory = self._chat.in_memory
+        open_sessions = self._chat.open_sessions
         state = (
             self._store.database.changed_rows,
             self._store.notice,  # about a damaged file that was replaced
-            in_memory.shown.session_id,
-            in_memory.running_ids,
-            frozenset(in_memory.unread),
-            in_memory.asking_ids,
-            in_memory.unsaved(),
-            in_memory.only_queued(),
+            open_sessions.shown.session_id,
+            open_sessions.running_ids,
+            frozenset(open_sessions.unread),
+            open_sessions.asking_ids,
+            open_sessions.unsaved(),
+            open_sessions.only_queued(),
         )
         if state != self._last_state:
             self._last_state = state
@@ -77,14 +77,14 @@ class SavedSessions:
             self._ui.set_warning("sessions", "")
         except LMChatError as error:
             self._ui.set_warning("sessions", error.message_with_hint)
-        in_memory = self._chat.in_memory
+        open_sessions = self._chat.open_sessions
         self._ui.widgets.session_list.show(
-            with_unsaved(self._groups, [*in_memory.unsaved(), *in_memory.only_queued()]),
-            open_id=in_memory.shown.session_id,
+            with_unsaved(self._groups, [*open_sessions.unsaved(), *open_sessions.only_queued()]),
+            open_id=open_sessions.shown.session_id,
             today=self._library.today(),
-            streaming=in_memory.running_ids,
-            unread=in_memory.unread,
-            with_question=in_memory.asking_ids,
+            streaming=open_sessions.running_ids,
+            unread=open_sessions.unread,
+            with_question=open_sessions.asking_ids,
         )
 
     # Changes
@@ -108,7 +108,7 @@ class SavedSessions:
 
     async def rename(self, session_id: str, typed: str = "") -> None:
         """Without a typed title, a dialog asks for one."""
-        session = self._chat.in_memory.find(session_id)
+        session = self._chat.open_sessions.find(session_id)
         if typed and session is not None and not session.has_had_messages:
             # in memory only: the first prompt saves the title
             self._show_changed(replace(session.header, title=typed_title(typed)), "Renamed")
@@ -151,13 +151,13 @@ class SavedSessions:
         Its queued prompts return to the prompt field: a later turn would bring the session back
         from the trash.
         """
-        session = self._chat.in_memory.find(session_id)
+        session = self._chat.open_sessions.find(session_id)
         if session is not None and not session.has_had_messages:
             self._ui.notify(NOTHING_YET)
             return
         if session is not None:
             await self._chat.stop_and_wait(session)
-        with self._chat.in_memory.changing_path(session_id):
+        with self._chat.open_sessions.changing_path(session_id):
             await self._library.delete(session_id)
         if session is self._chat.shown:
             self._session_view.leave()
@@ -167,7 +167,7 @@ class SavedSessions:
 
     async def _saved(self, session_id: str) -> SessionHeader | None:
         """Return the header of a session; None, and a notice, if it has never had a message."""
-        session = self._chat.in_memory.find(session_id)
+        session = self._chat.open_sessions.find(session_id)
         if session is not None and not session.has_had_messages:
             self._ui.notify(NOTHING_YET)
             return None
@@ -180,7 +180,7 @@ class SavedSessions:
         self._show_result("Restored" if restored else "Nothing to undo")
 
     def _show_changed(self, changed: SessionHeader, result: str, *, undone_by: str = "") -> None:
-        self._chat.in_memory.update_header(changed)
+        self._chat.open_sessions.update_header(changed)
         self._session_view.show_title()
         self._show_result(result, undone_by=undone_by)
 

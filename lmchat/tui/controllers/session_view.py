@@ -86,9 +86,9 @@ class SessionView:
         """Mark which messages a request with the typed text would leave out."""
         self._mark_timer = None
         draft = self._ui.widgets.prompt_input.full_text
-        plan = self._chat.context_window.plan(self._chat.shown, draft)
-        count = 0 if plan is None else plan.left_out  # of messages
-        messages = () if plan is None else plan.messages
+        selection = self._chat.context_window.select(self._chat.shown, draft)
+        count = 0 if selection is None else selection.left_out  # of messages
+        messages = () if selection is None else selection.messages
         # at the first message behind them: never the system prompt, which is always sent
         sent_ids = (message.message_id for message in messages if message.role is not Role.SYSTEM)
         first_sent_id = next(sent_ids, None)
@@ -160,11 +160,11 @@ class SessionView:
 
     def switch_to_new(self) -> None:
         """Show the new session; what is typed stays in the prompt."""
-        self._chat.in_memory.switch_to_new()
+        self._chat.open_sessions.switch_to_new()
         self.redraw()
 
     def show_path(self, session: Session) -> None:
-        self._chat.in_memory.switch_to_path(session)
+        self._chat.open_sessions.switch_to_path(session)
         self.redraw()
 
     def switch_to(
@@ -196,14 +196,14 @@ class SessionView:
         await self._chat.drafts.load(session_id)
         bookmark: Bookmark | None = None
         if message_id:
-            path = await self._chat.in_memory.choose_path(session_id, message_id)
-            change_session = partial(self._chat.in_memory.switch_to_path, path)
+            path = await self._chat.open_sessions.choose_path(session_id, message_id)
+            change_session = partial(self._chat.open_sessions.switch_to_path, path)
         else:
-            session = await self._chat.in_memory.find_or_load(session_id)
+            session = await self._chat.open_sessions.find_or_load(session_id)
             bookmark = Bookmark.parse(await self.bookmarks.load(session_id))
             if bookmark is not None and session.find(bookmark.message_id) is None:
                 await session.load_older()  # it is among the older messages
-            change_session = partial(self._chat.in_memory.switch_to, session)
+            change_session = partial(self._chat.open_sessions.switch_to, session)
         self.leave()  # only now: until here, the user may have typed and scrolled
 
         left = self._chat.shown

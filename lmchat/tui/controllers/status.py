@@ -122,7 +122,7 @@ class StatusDisplay:
         self._ui.widgets.log.greet(self._greeting())
         is_loading = workspace.chat_state is ServerState.LOADING
         is_reading = self._chat.read_ahead.fraction is not None
-        is_answering = bool(self._chat.in_memory.running_ids)
+        is_answering = bool(self._chat.open_sessions.running_ids)
         is_failing = save_error is not None or self.health.is_down
         if is_failing or is_loading or is_reading or is_answering:
             self._ticker.resume()

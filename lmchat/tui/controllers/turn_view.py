@@ -351,7 +351,7 @@ class TurnView(TurnListener):
                 return
         monitor = self._ui.workspace.monitor
         # health checks pause while an answer streams in any session
-        monitor.note_streaming(is_streaming=bool(self._chat.in_memory.running_ids))
+        monitor.note_streaming(is_streaming=bool(self._chat.open_sessions.running_ids))
         if session is self._chat.shown:
             # The whole path is shown again if the turn was stopped before an answer began, or after
             # a summary, which begins another branch.
