@@ -84,6 +84,11 @@ class ScreenServices:
     def notify(self, words: str, *, timeout_s: float | None = None) -> None:
         self.app.notify(words, timeout=timeout_s)
 
+    def take_back(self, words: str) -> None:
+        """Remove a message that is no longer true, if it is still shown."""
+        if self.app.passing is not None and self.app.passing.words == words:
+            self.app.passing = None
+
     def warn(self, words: str) -> None:
         self.app.notify(words, severity="warning")
 

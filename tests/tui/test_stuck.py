@@ -41,7 +41,7 @@ async def test_a_thought_and_the_answer_behind_it_are_told_once_with_the_key_tha
     backend = llama(script)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("How many beds?", sees=f"{THOUGHT} Ctrl+S answers now.")
-        await desk.press("ctrl+s")
+        await desk.press("ctrl+s", hides=THOUGHT)
         gates[0].set()
         await shown(desk, f"{ANSWER} Esc stops it.")
         assert [answer_id for _, answer_id in backend.thoughts_to_end] == ["chatcmpl-7"]
@@ -59,7 +59,7 @@ async def test_where_a_thought_cannot_be_ended_alone_the_key_that_stops_the_answ
     backend = ScriptedBackend([*NAMED, *loop(ReasoningDelta), gate])
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("How many beds?", sees=f"{THOUGHT} Esc stops it.")
-        await desk.press("escape")
+        await desk.press("escape", hides=THOUGHT)
         await desk.answered()
         assert (await desk.on_disk())[-1].state is AnswerState.STOPPED
 

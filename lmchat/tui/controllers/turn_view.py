@@ -80,6 +80,7 @@ class TurnView(TurnListener):
         self._status = status
         self._session_view = session_view
         self._prompt_text = prompt_text
+        self._key_notice = ""  # of the last model that repeated itself
         self._failed_turn: object = self  # the last with an event that could not be shown
         self._decisions: dict[str, asyncio.Future[Decision]] = {}
         """Turns wait on these, by the ids of the messages of the calls."""
@@ -134,6 +135,7 @@ class TurnView(TurnListener):
         if refusal:
             self._ui.notify(refusal)
         else:
+            self._ui.take_back(self._key_notice)
             self._ui.show_action("answer now")
 
     def _attempt(self, begin_turn: Callable[[], object]) -> bool:
@@ -331,7 +333,7 @@ class TurnView(TurnListener):
         else:
             way_out = f"{key_name('stop')} stops it."
         if not repetition.way_out:
-            words = f"{words} {way_out}"
+            words = self._key_notice = f"{words} {way_out}"
         self._ui.notify(words, timeout_s=_LONG_NOTICE_S)
         self._ui.notify_if_unfocused(words)
         self._ui.show_action("repeats itself")
@@ -340,6 +342,7 @@ class TurnView(TurnListener):
 
     def _show_end(self, session: OpenSession, ended: TurnEnded) -> None:
         """Show how a turn ended; if no answer began, only why."""
+        self._ui.take_back(self._key_notice)
         if session is self._chat.shown:
             if self._log.calls.has_cursor:  # the card of a call, which disappears with the turn
                 self._leave_card()
