@@ -41,7 +41,7 @@ def server_findings(
     # a fault of one server is less grave if a chat can begin with another
     fault_grade = Grade.WARNING if has_chat else Grade.FAULT
     warning_grade = Grade.ABSENT if has_chat else Grade.WARNING
-    prefill_text = {program.product: program.prefill_text for program in installed}
+    how_to_start = {program.product: program.how_to_start for program in installed}
     row = partial(Finding, Group.SERVERS, "server")
     rows: list[Finding] = []
     for server in servers:
@@ -58,15 +58,15 @@ def server_findings(
             grade = fault_grade
         elif server.has_program:  # it serves no models
             grade = warning_grade
-        elif server.product in prefill_text:  # nothing answers, but the product could be started
+        elif server.product in how_to_start:  # nothing answers, but the product could be started
             grade = warning_grade
             cause = f"It is installed, but nothing answers at {server.endpoint.url}."
-            step = prefill_text[server.product]
+            step = how_to_start[server.product]
         else:
             grade = Grade.ABSENT
         rows.append(row(name, grade, cause, step))
     return [
-        _chat_row(servers, choice, [*prefill_text.values()], engine_step, is_named=is_named),
+        _chat_row(servers, choice, [*how_to_start.values()], engine_step, is_named=is_named),
         *rows,
     ]
 
@@ -74,14 +74,14 @@ def server_findings(
 def _chat_row(
     servers: Sequence[ServerStatus],
     choice: Choice,
-    prefill_text: Sequence[str],
+    how_to_start: Sequence[str],
     engine_step: str,
     *,
     is_named: bool,
 ) -> Finding:
     """Return the row about the chat that would begin now, with the step most likely to help.
 
-    `prefill_text` say how to start the installed servers, one text each. If no chat can begin, the
+    `how_to_start` say how to start the installed servers, one text each. If no chat can begin, the
     row is a fault, or a warning if the engine could be used.
     """
     row = partial(Finding, Group.SERVERS, "chat", "Chat")
@@ -107,7 +107,7 @@ def _chat_row(
             for result in servers
             if result.state in _ANSWERS_BUT_REFUSES or result.is_off
         ]
-        steps += [engine_step, *prefill_text, _NAME_A_SERVER]
+        steps += [engine_step, *how_to_start, _NAME_A_SERVER]
     return row(grade, cause, next(filter(None, steps)))  # some are ""
 
 

@@ -58,7 +58,7 @@ def test_what_is_installed_and_not_running_comes_first_among_what_helps():
     away = probed("offline", "llama.cpp")
     _, servers = rows(away)
     assert servers["llama.cpp"].cause == words.capitalize()
-    here = Installed(product="llama.cpp", prefill_text="llama-server")
+    here = Installed(product="llama.cpp", how_to_start="llama-server")
     chat, servers = rows(refused, away, installed=(here,))
     found = servers["llama.cpp"]
     assert found.cause == f"It is installed, but {words}"

@@ -30,7 +30,7 @@ def test_a_program_on_the_path_is_found_if_it_can_be_run(tmp_path):
     ):
         file = put_script(tmp_path / "bin" / name, "")
         one = found(tmp_path, PATH=str(tmp_path / "bin"))[product]
-        assert one.prefill_text
+        assert one.how_to_start
         assert not one.start or one.start[0] == str(file)
 
 
@@ -38,7 +38,7 @@ def test_a_program_on_the_path_is_found_if_it_can_be_run(tmp_path):
 def test_lm_studio_is_found_by_its_own_folder_with_or_without_its_program(tmp_path):
     (tmp_path / ".lmstudio").mkdir()
     one = found(tmp_path)["LM Studio"]
-    assert (one.start, "Developer" in one.prefill_text) == ((), True)
+    assert (one.start, "Developer" in one.how_to_start) == ((), True)
     file = put_script(tmp_path / ".lmstudio" / "bin" / "lms", "")
     assert found(tmp_path)["LM Studio"].start == (str(file), "server", "start")
 

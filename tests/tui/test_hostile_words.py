@@ -39,7 +39,7 @@ AT = Endpoint(scheme="http", host="evil\x1b[31mx[/q]", port=1234)
 FILE = ModelFile(path=Path("/" + EVIL), name=EVIL, size_bytes=5, source=EVIL, quantization=EVIL)
 OFFER = replace(SMOLLM2, name=EVIL, licence=EVIL, download_bytes=1)
 HERE = LocalSetup(
-    installed=(Installed(product="Ollama", start=("/" + EVIL,), prefill_text=EVIL),),
+    installed=(Installed(product="Ollama", start=("/" + EVIL,), how_to_start=EVIL),),
     files=(FILE,),
     offer=OFFER,
 )

@@ -24,16 +24,16 @@ from tests.support.scripted_products import PRODUCT_NAMES
 OLLAMA = Installed(
     product="Ollama",
     start=("/usr/bin/ollama", "serve"),
-    prefill_text="ollama serve",
+    how_to_start="ollama serve",
 )
 LMS = Installed(
     product="LM Studio",
     start=("/h/lms", "server", "start"),
-    prefill_text="lms server start",
+    how_to_start="lms server start",
 )
 LLAMA = Installed(
     product="llama.cpp",
-    prefill_text="llama-server -m MODEL.gguf",
+    how_to_start="llama-server -m MODEL.gguf",
 )
 JAN = Installed(product="Jan")
 OWN_STEP = "Its own step"
@@ -55,7 +55,7 @@ def test_each_program_that_is_not_running_has_its_step():
             "server_off",
             None,
             "server off",
-            LMS.prefill_text,
+            LMS.how_to_start,
             True,
         ),
         ("LM Studio", "server_off", none, "server off", OWN_STEP, False),

@@ -114,7 +114,7 @@ async def test_the_servers_are_one_table_at_every_size_and_the_head_has_the_whol
 
 async def test_servers_come_first_only_if_one_answers_or_is_a_step_away():
     engine = LocalSetup(offer=SMOLLM2)
-    installed = Installed(product="vLLM", start=("/vllm",), prefill_text="vllm serve")
+    installed = Installed(product="vLLM", start=("/vllm",), how_to_start="vllm serve")
     near = LocalSetup(offer=SMOLLM2, installed=(installed,))
     for places, machine, is_first in (
         ((*AWAY, JAN), engine, True),

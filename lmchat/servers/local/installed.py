@@ -46,7 +46,7 @@ class Installed(Struct, frozen=True, kw_only=True):
 
     product: str
     start: tuple[str, ...] = ()  # empty: lmchat cannot start it
-    prefill_text: str = ""  # how a person starts it: a command, or where to click
+    how_to_start: str = ""  # how a person starts it: a command, or where to click
 
 
 class ServerLauncher(Struct, frozen=True, kw_only=True):
@@ -117,11 +117,11 @@ def installed_products(environ: Mapping[str, str], home: Path) -> tuple[Installe
         if not is_installed:
             continue
         start: tuple[str, ...] = ()
-        prefill_text = product.start_step
+        how_to_start = product.start_step
         if program and product.start_arguments:
             start = (program, *product.start_arguments.split())
-            prefill_text = f"{product.program} {product.start_arguments}"
-        installed.append(Installed(product=product.name, start=start, prefill_text=prefill_text))
+            how_to_start = f"{product.program} {product.start_arguments}"
+        installed.append(Installed(product=product.name, start=start, how_to_start=how_to_start))
     return tuple(installed)
 
 
