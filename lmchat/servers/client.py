@@ -183,7 +183,7 @@ class HttpServerClient:
     async def models(
         self, endpoint: Endpoint, *, is_refresh: bool = False
     ) -> tuple[ModelInfo, ...]:
-        """Return a fresh list of the cache, unless `is_refresh`."""
+        """Return the cached list if it is fresh, unless `is_refresh`; else ask the server."""
         self._checks.allowed.check(endpoint)
         await self._read_lists()
         cached = self.model_lists.models_of(endpoint, max_age_s=self._settings.limits.models_ttl_s)

@@ -153,7 +153,7 @@ class ChunkParser:
         if report := self._usage.keep(chunk):  # due every `USAGE_EVERY_S`
             self._post(report)
 
-        if len(choices) == 1 and self._choices.is_configured(choices[0]):
+        if len(choices) == 1 and self._choices.is_of_answer(choices[0]):
             self._read_choice(choices[0])
             return
         held_count = len(self._choices.held)
@@ -378,8 +378,8 @@ class ChoiceReader:
         self._is_counted = False  # the index counts chunks
         self.held: list[JsonObject] = []  # choices of which this is not known yet
 
-    def is_configured(self, choice: JsonObject) -> bool:
-        """`choice` is alone in its chunk."""
+    def is_of_answer(self, choice: JsonObject) -> bool:
+        """Return whether a choice, alone in its chunk, is of the answer that is read."""
         return not self.held and choice.get("index") == self._index
 
     def own(

@@ -262,11 +262,11 @@ class ToolCalls:
 
         begun: list[_Call] = []
         rest = part.arguments
-        is_configured = call.is_open or bool(part.call_id) or not part.name
+        is_of_call = call.is_open or bool(part.call_id) or not part.name
         if call.is_open and rest:
             rest = call.arguments.add(rest)
         is_placeholder = call.is_empty and not call.posted_count and not is_at_other_index
-        if is_placeholder and is_configured and rest.lstrip().startswith("{"):
+        if is_placeholder and is_of_call and rest.lstrip().startswith("{"):
             # some servers send `{}` before the arguments, such as Bedrock
             call.arguments = _Arguments()
             rest = call.arguments.add(rest)

@@ -193,8 +193,8 @@ def _usual_form(key: re.Match[str]) -> str:
     if char < " " and not text and code not in _WITHOUT_TEXT:
         raise ValueError(code)
     if text and chord and not (chord & _ALT and chord & _CTRL):  # AltGr may be Ctrl and Alt
-        is_configured = chr(int(text)).lower() == char.lower() or int(text) == shifted
-        text = "" if chord != _ALT or is_configured else text
+        is_of_key = chr(int(text)).lower() == char.lower() or int(text) == shifted
+        text = "" if chord != _ALT or is_of_key else text
     if text:
         bits &= _SHIFT  # the others made this text
     elif code in _PRIVATE or code in _WITHOUT_TEXT:
