@@ -475,23 +475,22 @@ def one() -> int: "Return 1."; return 1
 """
 
 
-@pytest.mark.parametrize("name", ["sleeps", "locks", "blocks"])
-async def test_a_stopped_function_ends_with_its_process_and_the_next_call_starts_another(
-    tmp_path, name
-):
+async def test_a_stopped_function_ends_with_its_process_and_the_next_call_starts_another(tmp_path):
     note = tmp_path / "pid"
     async with a_host(tmp_path, functions=BLOCKING) as host:
-        running = asyncio.create_task(call(host, f"python/{name}", 60))
-        await until(
-            lambda: note.exists() and note.read_text(encoding="utf-8").endswith("\n"),
-            "the function runs",
-        )
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
-        pid = int(note.read_text(encoding="utf-8"))
-        await until(lambda: not is_running(pid), "the end of the process")
-        assert (await call(host, "python/one", 60)).text == "1"
+        for name in ("sleeps", "locks", "blocks"):
+            running = asyncio.create_task(call(host, f"python/{name}", 60))
+            await until(
+                lambda: note.exists() and note.read_text(encoding="utf-8").endswith("\n"),
+                "the function runs",
+            )
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            pid = int(note.read_text(encoding="utf-8"))
+            await until(lambda pid=pid: not is_running(pid), "the end of the process")
+            note.unlink()
+            assert (await call(host, "python/one", 60)).text == "1", name
 
 
 async def test_a_message_without_end_ends_its_server_and_delays_no_other(tmp_path):
