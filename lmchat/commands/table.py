@@ -160,6 +160,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _key("next", "alt+down", "next", "Focus the next message"),
     _key("check", "f5", "check now", "Check the server now"),
+    _slash("servers", "Show the servers, to use another or type an address", "/servers"),
     *(
         _key(
             f"model_{number}",

@@ -86,6 +86,7 @@ class ScreenCommands:
             "now": turn_view.answer_now,
             "editor": prompt_text.edit_in_program,
             "check": server_search.check_now,
+            "servers": server_search.open_welcome_page,
             **{
                 f"model_{number}": partial(model_switch.pick, str(number))
                 for number in range(1, 10)

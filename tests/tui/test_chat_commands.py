@@ -388,7 +388,7 @@ async def test_the_list_of_commands_lies_over_the_end_of_the_log_which_does_not_
             await desk.pilot.resize_terminal(*size)
             await desk.pilot.pause()
             before = desk.text.split("\n")
-            for typed, count in (("/", most), ("/se", 3), ("/stats", 1)):
+            for typed, count in (("/", most), ("/se", 4), ("/stats", 1)):
                 await desk.type(typed)
                 await shown(desk, typed, "/s" if typed != "/" else "/model")
                 await desk.pilot.pause()

@@ -87,6 +87,21 @@ async def test_an_address_where_nothing_answers_can_be_mended_and_one_that_answe
         assert desk.target.endpoint == NEAR
 
 
+async def test_an_address_can_be_typed_while_a_model_is_in_use(tmp_path):
+    backend = Places()
+    backend.results = [probed("", model())]
+    async with desktop(tmp_path, backend) as desk:
+        await shown(desk, "▌ Ask qwen3-8b…")
+        assert desk.target.endpoint != NEAR
+        await desk.say("/servers")
+        await desk.on(WelcomeScreen)
+        desk.app.screen.post_message(events.Paste("localhost:9000"))
+        await desk.on(AskDialog)
+        await desk.press("enter")
+        await desk.on(ChatScreen)
+        assert desk.target.endpoint == NEAR
+
+
 async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_allowed_for_this_run_alone(
     tmp_path,
 ):
