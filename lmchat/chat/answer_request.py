@@ -255,7 +255,7 @@ class AnswerRequest:
         return replace(event, text=f" {event.text}") if is_missing else event
 
     def _is_prompt_cut(self, prompt_tokens: int) -> bool:
-        # the meter compares the tokens of the messages alone
+        # the estimator compares the tokens of the messages alone
         counted = prompt_tokens - self._tool_tokens
         return self._estimator.is_cut(self.target, self.selection, counted)
 

@@ -17,7 +17,7 @@ from lmchat.token_estimate import estimate_tokens
 
 
 class ContextWindow:
-    """Context window of the next turn, with the meter of all sessions."""
+    """Context window of the next turn, with the estimator of all sessions."""
 
     def __init__(self, turn_options: TurnOptions) -> None:
         self._turn_options = turn_options

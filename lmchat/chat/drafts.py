@@ -110,14 +110,14 @@ class Drafts(SessionTexts):
     def __init__(self, store: Store, open_sessions: OpenSessions) -> None:
         super().__init__(store.draft, self._save_draft)
         self._store = store
-        self._in_memory = open_sessions
+        self._open_sessions = open_sessions
         # under which drafts of purged sessions are saved
         self._other_ids: dict[str, str] = {}
 
     async def write(self) -> bool:
         """Write also for sessions where only a prompt waits."""
         # a prompt that leaves a draft on the disk has to be a message there
-        await self._in_memory.write_unsaved()
+        await self._open_sessions.write_unsaved()
         for session in self._with_prompts:
             await self.load(session.session_id)  # else its draft on the disk would be replaced
         is_written = await super().write()
@@ -128,7 +128,7 @@ class Drafts(SessionTexts):
     async def write_at_end(self) -> None:
         """Write again what is shown or pending: another lmchat may have taken or cleared it."""
         await self.write()
-        for session in {self._in_memory.shown, *self._with_prompts}:
+        for session in {self._open_sessions.shown, *self._with_prompts}:
             session_id = session.session_id
             text = self._text_to_save(session_id) if session_id in self._texts else ""
             if text and self._written.get(session_id) == text:
@@ -146,11 +146,11 @@ class Drafts(SessionTexts):
 
     @property
     def _with_prompts(self) -> list[OpenSession]:
-        return [one for one in self._in_memory.all if one.pending]
+        return [one for one in self._open_sessions.all if one.pending]
 
     async def _save_draft(self, session_id: str, text: str) -> None:
         """What was typed since the session was purged belongs to no saved session."""
-        if session_id in self._in_memory.refused_ids:
+        if session_id in self._open_sessions.refused_ids:
             message = "A prompt of this draft is no message on the disk yet."
             raise StoreUnavailable(message, hint="It is tried again.")
         own = self._written.get(session_id, "")
@@ -171,7 +171,7 @@ class Drafts(SessionTexts):
         self.write_soon()
 
     def _text_to_save(self, session_id: str) -> str:
-        session, draft = self._in_memory.find(session_id), self.text(session_id)
+        session, draft = self._open_sessions.find(session_id), self.text(session_id)
         return joined_prompts(*session.pending, draft) if session else draft
 
     async def restore(self) -> str:
@@ -180,7 +180,7 @@ class Drafts(SessionTexts):
         The store moves them on the disk, too; unless memory has them, the next write would lose
         them.
         """
-        session_id = self._in_memory.new_session.session_id
+        session_id = self._open_sessions.new_session.session_id
         async with self._lock:
             earlier = await self._store.take_drafts(session_id)
             own = self._written.get(session_id, "")

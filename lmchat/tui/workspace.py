@@ -111,5 +111,5 @@ class Workspace(Struct, kw_only=True):
     @property
     def chat_state(self) -> ServerState | None:
         """None while the first search runs."""
-        choices = self.chat.turn_options
-        return chat_state(choices.target, self.finder.servers, is_loading=choices.is_loading)
+        options = self.chat.turn_options
+        return chat_state(options.target, self.finder.servers, is_loading=options.is_loading)

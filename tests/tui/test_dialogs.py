@@ -78,9 +78,9 @@ async def test_a_question_says_that_a_key_for_yes_came_too_early():
         dialog.key_pause.prolong(time.monotonic() + 60)  # as if other keys had come just now
         assert "y attach" in screen_text(app)
         await pilot.press("y")
-        assert "y again attach" in screen_text(app)
+        assert "y again to attach" in screen_text(app)
         await pilot.press("enter")
-        assert "Press y attach" in screen_text(app)
+        assert "Press y to attach" in screen_text(app)
         confirm(app)
         await pilot.pause()
         assert app.results == [True]

@@ -56,7 +56,7 @@ async def test_a_question_takes_enter_only_if_the_users_own_enter_has_opened_it(
     is_typed.set()
     await desk.on(ConfirmDialog)
     await shown(desk, "http://localhost:9/", "y download")
-    await desk.press("enter", sees="Press y download")
+    await desk.press("enter", sees="Press y to download")
     await desk.press("escape", leads_to=ChatScreen)
     assert desk.prompt_input.text == "x"
 

@@ -90,7 +90,7 @@ def init(context: Context) -> int:
     try:
         write_new_file(file, example, is_forced=context.options.force, mode=0o600)
     except FileExists as error:
-        error.hint = "Add --force to overwrite it, or --config FILE to write another file."
+        error.hint = "Take another with --config FILE; --force replaces this one and its settings."
         raise
     return context.output.print_result({"config": file}, f"Wrote {file}")
 

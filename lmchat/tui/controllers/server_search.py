@@ -326,9 +326,9 @@ class ServerSearch:
             return
         problem = self._starts.problem
         named = self._workspace.settings.model  # the model that the user wants
-        choices = self._workspace.chat.turn_options
-        lacks_model = choices.target is not None and not choices.target.model_id
-        if not problem and named and lacks_model and not choices.is_loading:
+        options = self._workspace.chat.turn_options
+        lacks_model = options.target is not None and not options.target.model_id
+        if not problem and named and lacks_model and not options.is_loading:
             servers = usable_of(self._workspace.finder.servers)
             listed = [model for server in servers for model in server.chat_models]
             problem = unknown_model_error(named, listed).message

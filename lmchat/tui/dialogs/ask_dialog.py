@@ -151,8 +151,8 @@ class ConfirmDialog(Dialog):
             self.dismiss(True)
         elif event.key in (self._key, "enter", "y"):
             [(key, verb)] = self.hints
-            words = f"{key} again" if event.key == self._key else f"Press {key}"
-            self.show_keys(((words, verb),))
+            again = " again" if event.key == self._key else ""
+            self.show_keys(((f"Press {key}{again} to", verb),))
 
 
 class QuitDialog(Dialog):

@@ -161,7 +161,7 @@ def help_groups(overrides: Mapping[str, str]) -> dict[str, list[CommandItem]]:
     """
     groups = {"The prompt": _PROMPT, "Reading": _READING}
     for scope in Scope:  # each is a text: the heading of its commands
-        note = "; slash commands act on the last answer" if scope is Scope.MESSAGE else ""
+        note = " (/: the last answer)" if scope is Scope.MESSAGE else ""
         groups[f"{scope}{note}"] = [
             item_of(command, overrides)
             for command in COMMANDS
