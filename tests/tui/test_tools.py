@@ -180,7 +180,7 @@ async def test_the_card_lets_the_user_type_on_and_is_reached_with_a_key(tmp_path
         await desk.type(" y")
         await desk.prompt_is("and then y")
         assert desk.host.calls == []
-        await desk.press("alt+up", "y")
+        await desk.press("alt+up", "y", sees="Press y again: it came too soon")
         assert desk.host.calls == []
         await takes_keys(desk)
         await desk.press("y", sees="Done reading.")

@@ -569,6 +569,8 @@ class ChatLog(ScrollView, can_focus=True):
         """
         if self.calls.key_pause.takes_key(time_s):
             self.post_message(self.Decided(APPROVAL_SCOPES[key]))
+        else:
+            self.notify(f"Press {key} again: it came too soon to be meant for the question.")
 
     def on_paste(self, event: events.Paste) -> None:
         self._give_to_prompt(event)
