@@ -314,7 +314,7 @@ def test_a_temporary_chat_leaves_nothing_in_the_log_of_the_tools_and_a_purge_emp
 _SERVERS = {
     "notes": {"command": sys.executable, "args": [mcp_server.__file__], "env": {"K": "s3cret"}},
     "gone": {"command": "no-such-program"},
-    "hub": {"url": "http://127.0.0.1:1/mcp"},
+    "hub": {"url": "http://127.0.0.1:1/mcp", "headers": {"X-A": "${API_KEY}", "X-B": "${K}"}},
     "old": {"command": "${HOME}/server"},
 }
 
@@ -412,6 +412,8 @@ def test_servers_of_a_file_are_added_after_a_question_and_each_refusal_is_told(a
         with PtyProgram(command, home=alone.home, size=(160, 30), env={"K": "a"}) as program:
             program.wait_for("Start notes, gone, hub? [y/N]")
             assert f"notes: {sys.executable} {mcp_server.__file__}" in program.text
+            assert "gets the variable K" in program.text
+            assert "gets the variables API_KEY, K" in program.text
             assert "s3cret" not in program.text
             program.type(f"{answer}\r")
             if answer == "y":

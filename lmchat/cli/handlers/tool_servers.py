@@ -130,10 +130,13 @@ async def _start(context: Context, servers: Sequence[McpSettings]) -> Mapping[st
             await _install(context, known)
     hosts = _new_hosts(servers, context.settings)
     if context.options.from_file or hosts:
-        lines = [
-            f"    {server.name}: {server.url or command_line([server.command, *server.args])}"
-            for server in servers
-        ]
+        lines: list[str] = []
+        for server in servers:
+            started = server.url or command_line([server.command, *server.args])
+            lines.append(f"    {server.name}: {started}")
+            if variables := dict.fromkeys(server.variables):
+                word = "variable" if len(variables) == 1 else "variables"
+                lines.append(f"        gets the {word} {', '.join(variables)}")
         question = f"Start {', '.join(server.name for server in servers)}"
         if hosts:
             question += f", and allow connections to {', '.join(hosts)}"
