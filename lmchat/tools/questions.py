@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sized
 from typing import Any
 
 from msgspec import Struct
 
 from lmchat.errors import RequestInvalid
+from lmchat.safe_text import safe_line
 
 _TYPES: Mapping[str, Callable[[str], object]] = {"string": str, "integer": int, "number": float}
+_MAX_ROWS = 100  # fields of a question, and choices of a field
+_LABEL_CHARS = 600
+_FIELD_CHARS = 4000  # about two screens of 80 columns
 _EXPECTED = {"integer": "a whole number", "number": "a number"}
 
 
@@ -70,10 +74,11 @@ AskUser = Callable[[ServerQuestion], Awaitable[Answer | None]]
 def fields_of(schema: Mapping[str, Any]) -> tuple[QuestionField, ...]:
     """Return the fields of a schema of MCP, which has no nested objects.
 
-    Raises `RequestInvalid` for another one.
+    Raises `RequestInvalid` for another one, and for one that would fill the screen.
     """
     try:
         properties = schema.get("properties", {}).items()
+        _require_few(properties, "fields")
         required = schema.get("required", [])
         return tuple(
             _field(name, value, is_required=name in required) for name, value in properties
@@ -82,13 +87,22 @@ def fields_of(schema: Mapping[str, Any]) -> tuple[QuestionField, ...]:
         raise RequestInvalid("The question has a form that lmchat cannot show.") from error
 
 
+def _require_few(rows: Sized, noun: str) -> None:
+    if len(rows) > _MAX_ROWS:
+        raise RequestInvalid(f"The question has more than {_MAX_ROWS} {noun}.")
+
+
 def _field(name: str, schema: Mapping[str, Any], *, is_required: bool) -> QuestionField:
-    """Raises `KeyError` or `TypeError` for a schema that lmchat does not know."""
+    """Raises `KeyError` or `TypeError` for a schema that lmchat does not know.
+
+    Also `RequestInvalid` for one that is too long.
+    """
     has_many = schema["type"] == "array"
     values = schema["items"] if has_many else schema
     kind = values.get("type", "string")
     rows = values.get("oneOf") or values.get("anyOf")
     rows = rows or [{"const": value} for value in values.get("enum", ())]
+    _require_few(rows, "choices")
     choices = {str(row.get("title", row["const"])): row["const"] for row in rows}
     if kind == "boolean":
         choices = {"yes": True, "no": False}
@@ -97,12 +111,15 @@ def _field(name: str, schema: Mapping[str, Any], *, is_required: bool) -> Questi
     given = schema.get("default", "")
     words = {value: label for label, value in choices.items()}
     label = ": ".join(str(schema[key]) for key in ("title", "description") if schema.get(key))
-    return QuestionField(
+    field = QuestionField(
         name=name,
-        label=label or name,
+        label=safe_line(label or name, limit=_LABEL_CHARS),
         kind=kind,
         choices=choices,
         has_many=has_many,
         default=", ".join(str(words.get(one, one)) for one in (given if has_many else [given])),
         is_required=is_required,
     )
+    if len(field.words) + len(field.default) > _FIELD_CHARS:
+        raise RequestInvalid("The question has a field that is too long to show.")
+    return field

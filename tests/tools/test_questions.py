@@ -140,6 +140,7 @@ def test_fields_take_what_their_schema_names():
     assert (many.default, many.answer("a, b")) == ("a", {"x": ["a", "b"]})
     assert many.words == "x (a, b; one or more; may be empty)"
     assert field(type="string", title="T", description="D").words == "T: D (may be empty)"
+    assert len(field(type="string", title="T" * 200_000).label) < 1000
     for kind, typed in (("integer", "2.5"), ("number", "x"), ("boolean", "maybe")):
         with pytest.raises(RequestInvalid, match="Type "):
             field(type=kind).answer(typed)
@@ -155,7 +156,12 @@ def test_fields_take_what_their_schema_names():
         {"properties": {"x": {}}},
         {"properties": {"x": 3}},
         {"properties": [1]},
+        {"properties": {f"f{number}": {"type": "string"} for number in range(101)}},
+        {"properties": {"x": {"enum": [f"c{number}" for number in range(101)], "type": "string"}}},
+        {"properties": {"x": {"enum": ["c" * 5000], "type": "string"}}},
+        {"properties": {"x": {"type": "string", "default": "d" * 5000}}},
     ],
+    ids=lambda schema: str(schema)[:60],
 )
 def test_a_form_that_cannot_be_shown_is_refused(schema):
     with pytest.raises(RequestInvalid, match="The question has"):
