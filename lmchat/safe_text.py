@@ -167,13 +167,15 @@ def header_value(text: str) -> str:
 
 
 def without_secret(text: str, secret: str) -> str:
-    """Replace a key or header value by `…`, also URL-encoded."""
+    """Replace a key or header value by `…`, also URL-encoded, or in JSON as PHP writes it."""
     from urllib.parse import quote  # noqa: PLC0415 - a start without an error does not need it
 
     secret = secret.strip()
     if len(secret) < _SHORTEST_SECRET:
         return text
-    return text.replace(secret, "…").replace(quote(secret, safe=""), "…")
+    for written in (secret, quote(secret, safe=""), secret.replace("/", r"\/")):
+        text = text.replace(written, "…")
+    return text
 
 
 def _json_escape(unsafe: re.Match[str]) -> str:

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from lmchat.cells import graphemes, widen_cells
 from lmchat.markdown.fences import Fence, opening_fence, unclosed_fence
-from lmchat.safe_text import safe_line, safe_text, without_controls
+from lmchat.safe_text import safe_line, safe_text, without_controls, without_secret
 
 
 def test_an_open_fence_is_recognised():
@@ -147,3 +147,8 @@ def test_of_a_row_of_selectors_the_first_one_is_painted_if_it_selects():
 def test_filtering_twice_changes_nothing_more(text: str):
     once = safe_text(text)
     assert safe_text(once) == once
+
+
+def test_a_secret_is_removed_also_as_addresses_and_json_write_it():
+    text = r"4/0Ab+c code=4%2F0Ab%2Bc {\"code\": \"4\/0Ab+c\"}"
+    assert without_secret(text, "4/0Ab+c") == r"… code=… {\"code\": \"…\"}"

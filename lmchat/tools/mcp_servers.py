@@ -75,6 +75,7 @@ _BELOW_REASON = re.compile(
 _VALIDATION = re.compile(r":? ?\d+ validation errors? for .*", re.DOTALL)  # words of pydantic
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _PROGRAMS_OF = {"npx": "Node.js", "npm": "Node.js", "node": "Node.js", "uvx": "uv", "uv": "uv"}
+_FORM = "application/x-www-form-urlencoded"
 _NO_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
 
@@ -484,7 +485,7 @@ class _McpServer:
             refusal = self._sign_in.failure_of(error, reason) or refusal
         match error:
             case LMChatError():
-                return error
+                return LMChatError(self._without_secrets(error.message), hint=error.hint)
             case ImportError() if foreign := foreign_library(error):
                 return foreign
             case ImportError():
@@ -560,7 +561,9 @@ class _McpServer:
         return self._without_secrets(words)
 
     def _without_secrets(self, text: str) -> str:
-        for secret in self._secrets:
+        of_sign_in = self._sign_in.secrets if self._sign_in is not None else ()
+        # the longest first: one may be a part of another
+        for secret in sorted({*self._secrets, *of_sign_in}, key=len, reverse=True):
             text = without_secret(text, secret)
         return text
 
@@ -655,7 +658,8 @@ class _McpServer:
         address = self.settings.url
         self._status = 0
         headers = self._owner.headers(self.settings)
-        self._secrets = tuple(headers.values())  # errors are shown without them
+        # errors are shown without them, also without the scheme, as in `Bearer KEY`
+        self._secrets = (*headers.values(), *(one.rpartition(" ")[2] for one in headers.values()))
         url = httpx2.URL(address)
         has_key = any(header.lower() == "authorization" for header in headers)
         owner = self._owner
@@ -664,11 +668,13 @@ class _McpServer:
             self._sign_in = SignIn(self.settings, owner.credentials, owner.check_address, self._ask)
 
         async def note_request(request: Any) -> None:
-            if (request.url.host, request.url.port) != (url.host, url.port):
-                await self._sign_in.require_allowed(
-                    Endpoint.parse(str(request.url.copy_with(query=None)))
-                )
-            elif request.method == "POST" and request.url == url:
+            if self._sign_in is not None:
+                origin = request.url.copy_with(path="/", query=None, fragment=None)
+                await self._sign_in.require_allowed(Endpoint.parse(str(origin)))
+                is_form = request.headers.get("content-type") == _FORM
+                form = request.content.decode() if is_form else ""
+                self._sign_in.note_request(request.headers.get("authorization", ""), form)
+            if request.method == "POST" and request.url == url:
                 self._status = 0
 
         async def note_reply(reply: Any) -> None:
@@ -678,7 +684,9 @@ class _McpServer:
                 if self._status >= HTTPStatus.BAD_REQUEST:
                     body = self._without_secrets((await reply.aread()).decode(errors="replace"))
                     media_type = reply.headers.get("content-type", "")
-                    self._said = read_body(body.encode(), media_type).message
+                    # once more, as JSON can write letters in other ways
+                    said = read_body(body.encode(), media_type).message
+                    self._said = self._without_secrets(said)
 
         client = httpx2.AsyncClient(
             auth=self._sign_in.provider if self._sign_in else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -35,6 +36,10 @@ _PATH = "/callback"
 _REPLY = b"""HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r
 lmchat has the answer. You can close this page.
 """
+_REFUSAL = b"""HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r
+This is not the answer that lmchat waits for.
+"""
+_SECRET_FIELDS = {"client_secret", "code", "code_verifier", "refresh_token", "state"}
 
 
 class Ask(Protocol):
@@ -52,7 +57,7 @@ class SavedSignIn(BaseModel):
     tokens: OAuthToken | None = None
     metadata: OAuthMetadata | None = None  # of the server that gives tokens
     expires_at: float | None = None
-    hosts: list[str] = []  # that the user has allowed for it
+    origins: list[str] = []  # that the user has allowed for it
 
 
 class SignIn:
@@ -73,6 +78,7 @@ class SignIn:
         self._ask = ask
         self._saved = SavedSignIn()
         self._address = ""  # where the user signs in
+        self.secrets: set[str] = set()  # which errors may repeat
         # one for each server: many compare the address with that of the first sign-in
         self._port = _PORTS[crc32(self._url.encode()) % len(_PORTS)]
         self.provider = OAuthClientProvider(
@@ -96,6 +102,7 @@ class SignIn:
         # the SDK does not ask for these, without which no token is renewed in a later run
         self.provider.context.oauth_metadata = self._saved.metadata
         self.provider.context.token_expiry_time = self._saved.expires_at
+        self._note_saved()
         return self._saved.tokens
 
     async def set_tokens(self, tokens: OAuthToken) -> None:
@@ -112,26 +119,47 @@ class SignIn:
         await self._save()
 
     async def _save(self) -> None:
+        self._note_saved()
         text = self._saved.model_dump_json(exclude_none=True)
         await asyncio.to_thread(self._credentials.set_sign_in, self._url, text)
+
+    # Secrets
+
+    def note_request(self, authorization: str, form: str) -> None:
+        """Note the secrets of a request that is sent: its header, and the fields of its form."""
+        self.secrets |= {authorization, authorization.rpartition(" ")[2]}
+        self._note_fields(form)
+
+    def _note_fields(self, query: str) -> dict[str, str]:
+        fields = dict(parse_qsl(query))
+        self.secrets |= {value for name, value in fields.items() if name in _SECRET_FIELDS}
+        return fields
+
+    def _note_saved(self) -> None:
+        tokens, client = self._saved.tokens, self._saved.client
+        found = [client.client_secret] if client else []
+        found += [tokens.access_token, tokens.refresh_token] if tokens else []
+        self.secrets |= set(filter(None, found))
 
     # The user
 
     async def require_allowed(self, endpoint: Endpoint) -> None:
-        """Ask about another host, to which the sign-in leads; raises `LMChatError` after a no."""
+        """Ask about another origin, to which the sign-in leads; raises `LMChatError` after a no."""
+        if endpoint.origin == Endpoint.parse(self._url).origin:
+            return
         host = endpoint.netloc
         try:
             self._check_address(endpoint.url)
         except EndpointNotAllowed:
-            if host in self._saved.hosts:
+            if endpoint.origin in self._saved.origins:
                 return
-            text = f"To sign in to {self._name}, lmchat has to connect to {host}, too."
+            text = f"To sign in to {self._name}, lmchat has to connect to {endpoint.origin}, too."
             question = ServerQuestion(title=f"Connect to {safe_line(host)}?", text=text)
             if await self._ask(question) is None:
                 hint = f"Add {host} to allowed_hosts, or run `lmchat tools` in a terminal."
                 message = f"{self._name} signs in at {host}, which is not allowed."
                 raise LMChatError(message, hint=hint, kind="auth") from None
-            self._saved.hosts.append(host)
+            self._saved.origins.append(endpoint.origin)
 
     async def _note_address(self, address: str) -> None:
         self._address = address
@@ -139,9 +167,10 @@ class SignIn:
     async def _send_user(self) -> AuthorizationCodeResult:
         """Have the user sign in, and return the answer of the browser; raises `LMChatError`."""
         answer: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
+        state = self._note_fields(urlsplit(self._address).query).get("state", "")
         try:
             listening = await asyncio.start_server(
-                partial(_receive, answer), "127.0.0.1", self._port, limit=_HEAD_BYTES
+                partial(_receive, answer, state), "127.0.0.1", self._port, limit=_HEAD_BYTES
             )
         except OSError as error:
             message = (
@@ -180,15 +209,23 @@ def _failure(message: str) -> LMChatError:
 
 async def _receive(
     answer: asyncio.Future[dict[str, str]],
+    state: str,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
 ) -> None:
-    """Take the query of the browser's address for the answer."""
+    """Take the query of the browser's address for the answer if it has the state of this sign-in.
+
+    Without it, any web page could answer, or end the sign-in with an error.
+    """
     with suppress(OSError, ValueError):  # the browser has gone, or this is no HTTP
         _, address, _ = (await reader.readline()).decode("ascii").split(" ")
         target = urlsplit(address)
-        if target.path == _PATH and not answer.done():
-            answer.set_result(dict(parse_qsl(target.query)))
-        writer.write(_REPLY)
+        values = dict(parse_qsl(target.query))  # without empty ones
+        given = values.get("state", "").encode()
+        is_answer = bool(given) and secrets.compare_digest(given, state.encode())
+        is_answer = is_answer and target.path == _PATH
+        if is_answer and not answer.done():
+            answer.set_result(values)
+        writer.write(_REPLY if is_answer else _REFUSAL)
         await writer.drain()
     writer.close()

@@ -7,6 +7,7 @@ import socket
 import time
 from threading import Thread
 from typing import Annotated, Literal, Self
+from urllib.parse import urlencode
 
 import uvicorn
 from mcp.server import MCPServer
@@ -23,6 +24,9 @@ from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver import Elicit, Resolve
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from pydantic import AnyHttpUrl, BaseModel
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class Bed(BaseModel):
@@ -54,6 +58,9 @@ class OAuthServer:
         """With `issuer`, another server gives the tokens."""
         self._issuer = issuer
         self.refuses = False  # whether the user says no in the browser
+        self.echoes = ""  # path at which it answers an error that quotes all secrets it knows
+        self.state = ""  # of the last sign-in
+        self.quoted: set[str] = set()
         self.lives_s = 3600
         self.signed_in = 0
         self.refreshed = 0
@@ -78,7 +85,8 @@ class OAuthServer:
             ),
         )
         add_questions(server)
-        config = uvicorn.Config(server.streamable_http_app(), log_level="critical", lifespan="on")
+        app = self._echoing(server.streamable_http_app())
+        config = uvicorn.Config(app, log_level="critical", lifespan="on")
         self._server = uvicorn.Server(config)
         self._thread = Thread(target=self._server.run, args=([self._socket],))
         self._thread.start()
@@ -92,6 +100,26 @@ class OAuthServer:
         self._thread.join()
         self._socket.close()
 
+    def _echoing(self, app: ASGIApp) -> ASGIApp:
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http" or scope["path"] != self.echoes:
+                return await app(scope, receive, send)
+            request = Request(scope, receive)
+            authorization = request.headers.get("authorization", "")
+            if self.echoes == "/mcp" and not authorization:
+                return await app(scope, receive, send)
+            sent = await request.form() if self.echoes == "/token" else {}
+            names = ("client_secret", "code", "code_verifier", "refresh_token")
+            said = [str(sent[name]) for name in names if name in sent]
+            said += [authorization.removeprefix("Bearer "), self.state, *self.refresh_tokens]
+            said += [str(client.client_secret) for client in self._clients.values()]
+            self.quoted |= set(filter(None, said))
+            body = f"nope {authorization} {' '.join(said)} {urlencode(sent)}"
+            reply = JSONResponse({"error": {"message": body}}, 500)
+            return await reply(scope, receive, send)
+
+        return answer
+
     async def get_client(self, client_id: str) -> OAuthClientInformationFull | None:
         return self._clients.get(client_id)
 
@@ -102,6 +130,7 @@ class OAuthServer:
         self, client: OAuthClientInformationFull, params: AuthorizationParams
     ) -> str:
         back = str(params.redirect_uri)
+        self.state = str(params.state)
         if self.refuses:
             return construct_redirect_uri(back, error="access_denied", state=params.state)
         code = AuthorizationCode(

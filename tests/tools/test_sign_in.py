@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from contextlib import asynccontextmanager
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -12,8 +14,10 @@ import pytest
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import McpSettings
 from lmchat.errors import EndpointNotAllowed
+from lmchat.servers.endpoint import Endpoint
 from lmchat.tools.mcp_servers import McpServers
 from lmchat.tools.protocols import ToolServerState
+from lmchat.tools.sign_in import SignIn
 from tests.support.oauth_server import OAuthServer
 
 
@@ -182,3 +186,67 @@ async def test_who_stops_the_start_is_not_waited_for_again(tmp_path, garden):
                 await starting
             [state] = await host.start_servers()
         assert state.error == "You are not signed in to garden."
+
+
+async def test_errors_repeat_no_secret_of_a_sign_in(tmp_path, garden):
+    for garden.echoes in ("/token", "/mcp"):
+        for _ in range(2):  # the second sign-in at /mcp has saved tokens
+            garden.quoted.clear()
+            garden.state = ""  # those of earlier sign-ins are of no use
+            state = await started(tmp_path, garden, User())
+            assert re.search("nope +…", state.problem)
+            assert len(garden.quoted) > 2
+            assert [secret for secret in garden.quoted if secret in state.problem] == []
+    garden.quoted.clear()
+    state = await started(tmp_path, garden, User(), headers_env={"Authorization": "KEY"})
+    assert "wrong" in garden.quoted
+    assert "wrong" not in state.problem
+
+
+async def test_a_request_of_another_page_does_not_end_a_sign_in(tmp_path, garden):
+    user = User()
+    pages = []
+
+    async def attacked(question):
+        state = parse_qs(urlsplit(question.url).query)["state"][0]
+        back = parse_qs(urlsplit(question.url).query)["redirect_uri"][0]
+        async with httpx.AsyncClient(trust_env=False) as browser:
+            queries = ("", "?error=x", "?code=x&state=", f"?code=x&state={state}x")
+            addresses = [f"{back}{query}" for query in queries]
+            addresses.append(f"{back}s?code=x&state={state}")
+            pages.extend([await browser.get(address) for address in addresses])
+        return await user(question)
+
+    state = await started(tmp_path, garden, attacked)
+    assert (state.state, garden.signed_in) == (ToolServerState.READY, 1)
+    assert [page.status_code for page in pages] == [400] * 5
+    assert pages[0].text == "This is not the answer that lmchat waits for.\n"
+
+
+async def test_what_comes_before_the_yes_does_not_replace_it(tmp_path, garden):
+    """Here the user opens the address, then says no in lmchat."""
+    user = User(says_no=True)
+
+    async def deciding(question):
+        async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as browser:
+            await browser.get(question.url)
+        return await user(question)
+
+    state = await started(tmp_path, garden, deciding)
+    assert state.error == "You are not signed in to garden."
+    assert garden.signed_in == 0
+
+
+async def test_a_sign_in_over_plain_http_at_the_same_host_is_asked_for(tmp_path):
+    def check(_):
+        raise EndpointNotAllowed("Endpoint not allowed.")
+
+    user = User()
+    settings = McpSettings(name="garden", url="https://garden.example/mcp")
+    sign_in = SignIn(settings, Credentials(tmp_path / "credentials.toml"), check, user)
+    await sign_in.require_allowed(Endpoint.parse("https://garden.example:443/token"))
+    assert user.questions == []
+    for _ in range(2):  # one yes is enough
+        await sign_in.require_allowed(Endpoint.parse("http://garden.example/token"))
+    [question] = user.questions
+    assert question.text.endswith("lmchat has to connect to http://garden.example:80, too.")
