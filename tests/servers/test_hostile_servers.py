@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import zlib
+from contextlib import asynccontextmanager
 
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.sending import sender
@@ -17,7 +19,13 @@ from tests.support.scripted_server import (
     sse,
 )
 
+BYTES_OF_A_TURN = 128 * 1024  # decompressed in one turn of the event loop, at most
+CHUNKS_OF_A_TURN = 100
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+
+
+def data_line(chunk: dict) -> bytes:
+    return f"data: {json.dumps(chunk)}\n\n".encode()
 
 
 def packed(data: bytes, packing: str):
@@ -34,8 +42,7 @@ async def test_a_broken_packing_interrupts(server, client):
 async def test_a_stream_is_read_in_each_form_of_a_compression_that_was_asked_for(server, client):
     """`deflate` is often sent without its zlib header (RFC 9110, 8.4.1.2)."""
     chunks_sent = (delta("Peas climb high."), finish())
-    lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks_sent]
-    stream = "".join([*lines, "data: [DONE]\n\n"]).encode()
+    stream = b"".join([*map(data_line, chunks_sent), b"data: [DONE]\n\n"])
     for packing, window in (("gzip", 31), ("x-gzip", 31), ("deflate", 15), ("deflate", -15)):
         for level in (0, 1, 9):
             data = zlib.compress(stream, level, wbits=window)
@@ -58,6 +65,58 @@ async def test_bytes_behind_the_end_of_a_compressed_reply_are_not_awaited(server
     server.on("GET /v1/models", raw_reply(head, models, b"x" * 100_000, Hold()))
     found = await client.check(endpoint_of(server))
     assert [model.model_id for model in found.models] == ["tiny"]
+
+
+@asynccontextmanager
+async def counted_turns():
+    """Yield a list with one entry for each turn of the event loop during the block."""
+    turns: list[None] = []
+
+    async def count():
+        while True:
+            turns.append(None)
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(count())
+    try:
+        yield turns
+    finally:
+        task.cancel()
+
+
+async def test_other_tasks_run_while_a_flood_is_read(server, client):
+    end = b"".join(data_line(chunk) for chunk in (delta("Peas climb high."), finish()))
+    flood = b":".ljust(98) + b"\n\n"
+    flood *= 100_000
+    server.on(CHAT, packed(gzip.compress(flood + end, mtime=0), "gzip"))
+    async with counted_turns() as turns:
+        events = await answered(client, ask(server))
+    assert text_of(events) == "Peas climb high."
+    assert len(turns) > len(flood) / BYTES_OF_A_TURN
+    assert len(events) < len(turns), "there is no event for each comment"
+
+    # as many chunks of one byte, not compressed, as come with one read of the network
+    chunks = [b"1\r\n%c\r\n" % byte for byte in b":\n" * 5_000 + end]
+    server.on(CHAT, raw_reply(STREAM + b"Transfer-Encoding: chunked\r\n\r\n", b"".join(chunks)))
+    async with counted_turns() as turns:
+        assert text_of(await answered(client, ask(server))) == "Peas climb high."
+    assert len(turns) > len(chunks) / CHUNKS_OF_A_TURN
+
+    models = b" " * 6_000_000 + b'{"object": "list", "data": [{"id": "tiny"}]}'
+    server.on("GET /v1/models", packed(gzip.compress(models, mtime=0), "gzip"))
+    async with counted_turns() as turns:
+        found = await client.check(endpoint_of(server))
+    assert [model.model_id for model in found.models] == ["tiny"]
+    assert len(turns) > len(models) / BYTES_OF_A_TURN
+
+
+async def test_a_compressed_reply_of_any_length_is_whole(server, client):
+    """The last bytes may be ready only when all of the compressed ones are taken."""
+    for more in (0, 1, 9):
+        models = b'{"data": [{"id": "tiny"}]}'.ljust(BYTES_OF_A_TURN + more)
+        server.on("GET /v1/models", packed(zlib.compress(models, 9, wbits=-15), "deflate"))
+        found = await client.check(endpoint_of(server))
+        assert [model.model_id for model in found.models] == ["tiny"], more
 
 
 async def test_an_answer_without_end_of_any_shape_ends_as_interrupted_and_is_kept(

@@ -101,6 +101,18 @@ async def test_ollama_tells_the_sum_of_its_layers_and_the_model_is_listed_at_the
     assert words.startswith("━━━━━━──────── 44 %  400 B of 900 B, ")
 
 
+async def test_layers_without_number_are_added_up_one_by_one(server, pull):
+    """If each of 30,000 lines added up all layers before it, this would take minutes."""
+    products.ollama(server, "alder:latest")
+    count = 30_000
+    rows = b"".join(_line(layer(f"sha256:{at}", 9, 1)) for at in range(count))
+    server.on(PULL, lines(rows, layer("sha256:0", 9, 5), {"status": "success"}))
+    told: list[PullProgress] = []
+    await pull("Ollama", told=told)
+    assert amounts(told)[:2] == [(1, 9), (2, 18)]
+    assert amounts(told)[-2:] == [(count, 9 * count), (count + 4, 9 * count)]
+
+
 @pytest.mark.parametrize(
     ("said", "kind", "words", "step"),
     [

@@ -6,16 +6,18 @@ Line ends and fields of events are in `test_sse.py`.
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import pytest
 
-from lmchat.servers.events import LifeSign, RequestAdapted, StreamFinished, TextDelta
+from lmchat.servers.events import LifeSign, RequestAdapted, StreamFinished
 from tests.support.client_calls import ask, events_of, streamed, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
     DONE,
     Cut,
+    Gate,
     Reply,
     body_reply,
     delta,
@@ -477,10 +479,14 @@ async def test_every_case_of_the_catalogue(server, make_client):
 
 
 async def test_comments_and_empty_frames_are_signs_of_life(server, client):
-    server.on(CHAT, sse(b": ping\n\n", R, b"data:\n\n", H, F, DONE))
-    events, _ = await events_of(client, ask(server))
-    first = next(place for place, one in enumerate(events) if isinstance(one, TextDelta))
-    assert [one for one in events[:first] if isinstance(one, LifeSign)] == [LifeSign()] * 2
+    for frame in (b": ping\n\n", b"data:\n\n"):
+        gate = Gate()
+        server.on(CHAT, sse(frame, gate, H, F, DONE))
+        async with aclosing(client.stream(ask(server))) as stream:
+            async for event in stream:
+                if event == LifeSign():
+                    gate.open()
+        assert gate.is_open, frame
 
 
 async def test_an_answer_that_ends_without_a_reason_broke_off_where_a_product_always_names_one(

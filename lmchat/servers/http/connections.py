@@ -29,7 +29,8 @@ CONNECT_LOOPBACK_S = 2.0
 CONNECT_ELSEWHERE_S = 10.0
 WRITE_S = 30.0
 POOL_S = 5.0  # for a free connection of the pool
-_STEP_BYTES = 1024 * 1024  # decompressed at once
+_CHUNKS_OF_A_TURN = 64  # the least have a byte; one read of the network may have 10,000
+_STEP_BYTES = 64 * 1024  # decompressed at once: as much as one read of the network
 _MAX_LINE_BYTES = 1024 * 1024  # of a reply with one JSON value on each line
 _JSON_TYPES = ("application/x-ndjson", "application/json")
 _HEADER_BYTES = 2  # they show the format
@@ -237,12 +238,14 @@ def request_headers(key: str, *, has_body: bool) -> dict[str, str]:
 async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     """Yield a body, decompressed in steps: a small one may become huge.
 
+    The event loop runs between two steps, as it does between two reads of the network, and within
+    a read of many chunks.
     httpx would read data behind the end of the compressed data, and zlib would keep and copy all of
     it with each chunk.
     """
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding in ("", "identity"):
-        async for chunk in response.aiter_raw():
+        async for chunk in _raw_chunks(response):
             yield chunk
         return
     if encoding not in ("gzip", "x-gzip", "deflate"):
@@ -250,7 +253,7 @@ async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     decompressor = None
     rest = b""
     try:
-        async for chunk in response.aiter_raw():
+        async for chunk in _raw_chunks(response):
             rest += chunk
             if decompressor is None:
                 if len(rest) < _HEADER_BYTES:
@@ -258,10 +261,16 @@ async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
                 # some servers send deflate without the zlib header (RFC 9110, 8.4.1.2)
                 is_bare = encoding == "deflate" and not _has_header(rest)
                 decompressor = zlib.decompressobj(-zlib.MAX_WBITS if is_bare else _ZLIB_OR_GZIP)
-            while rest and not decompressor.eof:
-                if content := decompressor.decompress(rest, _STEP_BYTES):
-                    yield content
+            has_more = True
+            while has_more and not decompressor.eof:
+                content = decompressor.decompress(rest, _STEP_BYTES)
                 rest = decompressor.unconsumed_tail
+                if content:
+                    yield content
+                # behind a full step, zlib may hold the rest even if it has taken all input
+                has_more = len(content) == _STEP_BYTES
+                if has_more:
+                    await asyncio.sleep(0)
             if decompressor.eof:
                 return
     except zlib.error as error:
@@ -270,6 +279,15 @@ async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
         return  # an empty body, as of a reply to HEAD
     # the body has ended before its compressed data did
     raise httpx.DecodingError("its compression is damaged")
+
+
+async def _raw_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    count = 0
+    async for chunk in response.aiter_raw():
+        yield chunk
+        count += 1
+        if count % _CHUNKS_OF_A_TURN == 0:
+            await asyncio.sleep(0)
 
 
 def _has_header(content: bytes) -> bool:

@@ -26,9 +26,9 @@ class MalformedStreamError(Exception):
 
 
 class SseEvent(Struct, frozen=True):
-    """Event, or a comment."""
+    """Data of all lines of one event, and its type."""
 
-    data: bytes  # empty for a comment
+    data: bytes
     name: str = ""  # such as `error`
 
 
@@ -87,7 +87,7 @@ class SseReader:
         return events
 
     def _read_line(self, line: bytes, events: list[SseEvent]) -> None:
-        """Read a field such as `data: {}`, a comment, or the blank line behind an event.
+        """Read a field such as `data: {}`, or the blank line behind an event; drop a comment.
 
         `error` is no field of the standard: llama.cpp before September 2025 sends `error: {}`.
         """
@@ -105,14 +105,12 @@ class SseReader:
             self._data_bytes += len(value) + 1  # with the line break that joins it to the others
             if self._data_bytes > MAX_EVENT_BYTES:
                 raise MalformedStreamError("an event is longer than 16 MB")
-        elif not field:  # a comment: it says only that the server is alive
-            events.append(SseEvent(b""))
         elif field == b"event":
             self._name = value
         elif field == _ERROR:
             self._name = _ERROR
             self._read_line(b"data: " + value, events)
-        elif not (
+        elif field and not (  # without a field, the line is a comment
             _FIELD.match(line)
             or any(known.startswith(line) for known in _KNOWN_FIELDS)
             or len(self.stray) + len(line) > MAX_STRAY_BYTES

@@ -25,7 +25,7 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
-from lmchat.servers.products.native import bool_or_none, has_word, params_text, pull_progress
+from lmchat.servers.products.native import PullSum, bool_or_none, has_word, params_text
 from lmchat.servers.products.product import Models, Product
 from lmchat.servers.products.server_api import OnProgress, OnPull, ServerApi
 from lmchat.servers.request import Sampling, TemplateText
@@ -253,21 +253,21 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         The router answers when the download has begun, so the state is polled. It also agrees to
         names that do not exist, and adds the quantization to the name of what it has.
         """
-        files: JsonObject = {}
+        files = PullSum(done="done", total="total")
 
         async def follow() -> None:
             async with aclosing(api.events("/models/sse")) as events:
                 async for event in events:
                     if event.get("model") == name:
-                        files.update(
-                            dict_or_empty(dict_or_empty(event.get("data")).get("progress"))
-                        )
+                        progress = dict_or_empty(dict_or_empty(event.get("data")).get("progress"))
+                        for file, part in progress.items():
+                            files.keep(file, part)
 
         async with background_task(follow()):
             self.require_done(api, await api.post("/models", {"model": name}), "download")
             try:
                 while (await self._status(api, name)).get("value") == _DOWNLOADING:
-                    on_pull(pull_progress(files.values(), done="done", total="total"))
+                    on_pull(files.progress)
                     await asyncio.sleep(LOADING_POLL_S)
             except (asyncio.CancelledError, LMChatError):
                 await self._stop(api, name)

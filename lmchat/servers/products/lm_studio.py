@@ -24,7 +24,7 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.native import bool_or_none, pull_progress
+from lmchat.servers.products.native import PullSum, bool_or_none
 from lmchat.servers.products.product import LM_STUDIO, Models, Product
 from lmchat.servers.products.server_api import OnPull, ServerApi
 
@@ -84,8 +84,10 @@ class LmStudio(Product, frozen=True, kw_only=True):
         self.require_done(api, reply, "download")
         job = reply.object
         path = f"{_DOWNLOAD}/status/{quote(str_or_empty(job.get('job_id')), safe='')}"
+        files = PullSum(done="downloaded_bytes", total="total_size_bytes")
         while job.get("status") in ("downloading", "paused"):
-            on_pull(pull_progress([job], done="downloaded_bytes", total="total_size_bytes"))
+            files.keep("", job)
+            on_pull(files.progress)
             await asyncio.sleep(PULL_POLL_S)
             # an API keeps its replies
             job = api.require_good(await structs.replace(api, replies={}).get(path)).object

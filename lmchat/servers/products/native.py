@@ -6,7 +6,7 @@ name that only that list has is not added, as it could not be sent.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container
 
 from msgspec.structs import replace
 
@@ -46,13 +46,30 @@ def params_text(count: object) -> str:
     return f"{params / 1e9:.1f}".removesuffix(".0") + "B"
 
 
-def pull_progress(parts: Iterable[object], *, done: str, total: str) -> PullProgress:
-    """Sum up the parts, of which `done` and `total` are fields."""
-    rows = [dict_or_empty(part) for part in parts]
-    done_bytes, total_bytes = (
-        sum(count_or_none(row.get(field)) or 0 for row in rows) for field in (done, total)
-    )
-    return PullProgress(done_bytes=done_bytes, total_bytes=total_bytes or None)
+class PullSum:
+    """Progress of a download in parts, of which `done` and `total` are fields.
+
+    Each part changes the sums, which are not made again: the server says how many parts there are.
+    """
+
+    def __init__(self, *, done: str, total: str) -> None:
+        self._fields = (done, total)
+        self._parts: dict[str, tuple[int, int]] = {}  # bytes by name: done, total
+        self._done_bytes = 0
+        self._total_bytes = 0
+
+    def keep(self, name: str, part: object) -> None:
+        """Replace what the part of this name said before."""
+        row = dict_or_empty(part)
+        done_before, total_before = self._parts.get(name, (0, 0))
+        done, total = (count_or_none(row.get(field)) or 0 for field in self._fields)
+        self._parts[name] = (done, total)
+        self._done_bytes += done - done_before
+        self._total_bytes += total - total_before
+
+    @property
+    def progress(self) -> PullProgress:
+        return PullProgress(done_bytes=self._done_bytes, total_bytes=self._total_bytes or None)
 
 
 # Facts in the rows of the list

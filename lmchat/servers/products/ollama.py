@@ -23,7 +23,7 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.native import has_word, pull_progress
+from lmchat.servers.products.native import PullSum, has_word
 from lmchat.servers.products.product import Models, Product, is_cloud_name
 from lmchat.servers.products.refusals import refusal_in_stream
 from lmchat.servers.products.server_api import OnProgress, OnPull, ServerApi
@@ -166,15 +166,15 @@ class Ollama(Product, frozen=True, kw_only=True):
 
     async def pull(self, api: ServerApi, name: str, on_pull: OnPull) -> None:
         """Close the connection to stop it; Ollama then continues from there the next time."""
-        layers: dict[str, JsonObject] = {}
+        layers = PullSum(done="completed", total="total")
         async with aclosing(api.events("/api/pull", {"model": name})) as events:
             async for event in events:
                 if event.get("status") == "success":
                     return
                 if "error" in event:
                     raise refusal_in_stream(event, api.facts)
-                layers[str_or_empty(event.get("digest"))] = event
-                on_pull(pull_progress(layers.values(), done="completed", total="total"))
+                layers.keep(str_or_empty(event.get("digest")), event)
+                on_pull(layers.progress)
         raise ServerUnavailable(
             f"Ollama closed the connection before it had {safe_line(name)}.",
             kind="dropped",

@@ -94,7 +94,7 @@ class ChunkParser:
         self._failure: object = None  # the last chunk, if it is no sure error
 
     def read(self, data: bytes, name: str = "") -> None:
-        """Read one SSE event: a chunk as JSON, `[DONE]`, or a comment, whose `data` is empty.
+        """Read one SSE event: a chunk as JSON, `[DONE]`, or no `data`.
 
         A `LifeSign` is posted if nothing else is. Raises `ServerRejected` for an error of the
         server, and `MalformedStreamError` for an answer that is too long.

@@ -159,7 +159,8 @@ class ResponseReader:
         await _read_to_end(body)
 
     async def _read_part(self, data: bytes) -> None:
-        self._read_events(self._sse.feed(data))
+        # without an event, as for a comment, the bytes only say that the server is alive
+        self._read_events(self._sse.feed(data) or [SseEvent(b"")])
         self._idle_timeout.note_data(has_token=self._chunks.has_posted_token)
         if self._events.qsize() > MAX_WAITING:
             with self._idle_timeout.paused():
