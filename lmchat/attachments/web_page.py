@@ -144,14 +144,12 @@ class WebPages:
         timeout = httpx.Timeout(_FETCH_S, connect=CONNECT_ELSEWHERE_S)
         connections = Connections(ca_file=self._ca_file)
         try:
-            client = await connections.client(endpoint)
-            client.event_hooks = {"response": [_move_location]}
             response = await connections.send(
                 endpoint, "GET", address.url, headers=_HEADERS, timeout=timeout
             )
             with errors_as_unavailable(endpoint):
                 try:
-                    location = response.extensions["location"]  # `_move_location` put it there
+                    location = response.headers.get("Location", "")
                     if response.status_code in _REDIRECTS and location:
                         return _parse(location, address.url)
                     return await _read(response, address)
@@ -159,14 +157,6 @@ class WebPages:
                     await response.aclose()
         finally:
             await connections.aclose()
-
-
-async def _move_location(response: httpx.Response) -> None:
-    """Move the address of a redirect to the extensions of the response.
-
-    httpx would parse it even if it does not follow it, and fail at an unknown scheme.
-    """
-    response.extensions["location"] = response.headers.pop("Location", "")
 
 
 def _parse(text: str, base_url: str = "") -> PageAddress:

@@ -20,7 +20,7 @@ NEAR = (
     "10.0.0.9:1",
     "workstation:1",
 )
-NEAR += ("box.lan:1", "mac.local:1", "nas.home.arpa:1")
+NEAR += ("box.lan:1", "mac.local:1", "nas.home.arpa:1", "ada.localhost:1")
 FAR = ("api.example.com", "8.8.8.8:1", "[2606:4700::1]:1", "localhost.evil.com", "box.lan.example")
 
 

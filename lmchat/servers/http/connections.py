@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import ssl
 import time
 import zlib
@@ -88,6 +89,7 @@ class Connections:
                     proxy=proxy or None,
                     trust_env=False,  # httpx fails at networks in NO_PROXY
                     follow_redirects=False,
+                    event_hooks={"response": [_move_location]},
                     limits=limits,
                     headers={
                         "User-Agent": f"lmchat/{__version__}",
@@ -158,6 +160,8 @@ class Connections:
             if endpoint.scheme == "http" and proxy_for(endpoint) and _is_of_proxy(response):
                 await response.aclose()
                 raise httpx.ProxyError(f"{response.status_code} {response.reason_phrase}")
+        if location := response.extensions.pop("location", ""):
+            response.headers["Location"] = location
         return response
 
     async def json_events(
@@ -207,6 +211,14 @@ class Connections:
             await client.aclose()
 
 
+async def _move_location(response: httpx.Response) -> None:
+    """Move the address of a redirect to the extensions of the response, until httpx is done.
+
+    httpx would parse it even if it does not follow it, and fail at a wrong one.
+    """
+    response.extensions["location"] = response.headers.pop("Location", "")
+
+
 def _is_of_proxy(response: httpx.Response) -> bool:
     """Return whether a proxy does not reach the server, which itself would send JSON."""
     is_page = "json" not in response.headers.get("content-type", "")
@@ -233,6 +245,14 @@ def request_headers(key: str, *, has_body: bool) -> dict[str, str]:
     if key:
         headers["Authorization"] = f"Bearer {key}"
     return headers
+
+
+def header_count(text: str) -> int | None:
+    """Return the number in a header; None for anything else, also for more than 18 digits.
+
+    `int` raises `ValueError` for more than 4,300 digits.
+    """
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:

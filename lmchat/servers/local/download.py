@@ -13,13 +13,13 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from lmchat.errors import EngineUnavailable, ServerUnavailable, WrongUse
+from lmchat.errors import EndpointNotAllowed, EngineUnavailable, ServerUnavailable, WrongUse
 from lmchat.files.disk import ensure_folder, free_bytes
 from lmchat.files.locks import try_lock
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PullProgress
-from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, body_chunks
+from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, header_count
 from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.local.gguf import is_one_of_several, writing_to
 from lmchat.servers.products.server_api import OnPull
@@ -27,7 +27,9 @@ from lmchat.units import size_text
 
 _READ_S = 60.0  # longest pause in a download
 _REDIRECTS = 5
+_MAGIC = b"GGUF"
 _TRY_AGAIN = "Check the network, then try again: it continues where it stopped."
+_CHECK_ADDRESS = "Check the address, or download the file with another program and name it with -m."
 
 
 async def download(
@@ -75,7 +77,7 @@ async def download(
     size = headers.get("x-linked-size", "")
     if response.is_success:
         size = size or headers.get("content-length", "")
-    size_bytes = int(size) if size.isdecimal() else None
+    size_bytes = header_count(size) or None  # no file is empty
     part = path.with_name(f"{name}.{_mark(etag or size)}.part")  # another version has another one
     begun_bytes, free = await asyncio.to_thread(_room, part)
     missing = (size_bytes or 0) - begun_bytes
@@ -93,8 +95,7 @@ async def download(
         return None
     with writing_to(path.parent, "The file"):
         await asyncio.to_thread(ensure_folder, path.parent)
-        if begun_bytes != size_bytes:
-            await _fetch(connections, url, part, size_bytes, free, on_pull)
+        await _fetch(connections, url, part, size_bytes, free, on_pull)
         await asyncio.to_thread(part.replace, path)
     return path
 
@@ -113,33 +114,61 @@ async def _fetch(
     free: int,
     on_pull: OnPull,
 ) -> None:
-    with part.open("ab") as file:
+    """Download what is missing, never more than was agreed to; empty the part if it is wrong."""
+    host = safe_line(urlsplit(url).netloc)
+    with part.open("a+b") as file:
         if not try_lock(file.fileno()):
             raise EngineUnavailable(
                 "Another lmchat downloads this file.", hint="Wait until it has ended.", kind="fetch"
             )
+
+        def refusal(problem: str) -> EngineUnavailable:
+            file.truncate(0)
+            return EngineUnavailable(problem, hint=_CHECK_ADDRESS, kind="fetch")
+
         done = file.tell()
-        begin = {"Range": f"bytes={done}-"} if done else {}
-        endpoint, response = await _open(connections, "GET", url, begin, redirects=_REDIRECTS)
-        async with aclosing(response):
-            if response.status_code != HTTPStatus.PARTIAL_CONTENT:
-                done = 0
-                file.truncate(0)
-            length = response.headers.get("content-length", "")
-            total = done + int(length) if length.isdecimal() else size_bytes
-            try:
-                with errors_as_unavailable(endpoint):
-                    async for chunk in body_chunks(response):
-                        await asyncio.to_thread(file.write, chunk)
-                        done += len(chunk)
-                        on_pull(PullProgress(done_bytes=done, total_bytes=total, free_bytes=free))
-            except ServerUnavailable as error:
-                raise EngineUnavailable(
-                    f"The download from {safe_line(urlsplit(url).netloc)} broke off.",
-                    hint=_TRY_AGAIN,
-                    details=error.message,
-                    kind="fetch",
-                ) from error
+        if size_bytes is None:
+            most, most_words = done + free, f"the {size_text(free)} that are free"
+        else:
+            most, most_words = size_bytes, f"the {size_text(size_bytes)} that it named"
+        too_much = f"{host} sends more than {most_words}."
+        if done > most:
+            done = file.truncate(0)
+        cause: ServerUnavailable | None = None
+        if done != size_bytes:
+            begin = {"Range": f"bytes={done}-"} if done else {}
+            endpoint, response = await _open(connections, "GET", url, begin, redirects=_REDIRECTS)
+            async with aclosing(response):
+                if response.status_code != HTTPStatus.PARTIAL_CONTENT:
+                    done = file.truncate(0)
+                if response.headers.get("content-encoding", "identity").lower() != "identity":
+                    raise refusal(f"{host} sends the file compressed, which was not asked for.")
+                length = header_count(response.headers.get("content-length", ""))
+                total = size_bytes if length is None else done + length
+                if total is not None and total > most:
+                    raise refusal(too_much)
+                try:
+                    with errors_as_unavailable(endpoint):
+                        async for chunk in response.aiter_raw():
+                            done += len(chunk)
+                            if done > most:
+                                raise refusal(too_much)
+                            await asyncio.to_thread(file.write, chunk)
+                            on_pull(
+                                PullProgress(done_bytes=done, total_bytes=total, free_bytes=free)
+                            )
+                except ServerUnavailable as error:
+                    cause = error
+        file.seek(0)
+        if done >= len(_MAGIC) and file.read(len(_MAGIC)) != _MAGIC:
+            raise refusal(f"What {host} sent is not a GGUF file.")
+        if cause or done < (size_bytes or len(_MAGIC)):
+            raise EngineUnavailable(
+                f"The download from {host} broke off.",
+                hint=_TRY_AGAIN,
+                details=cause.message if cause else f"{done} bytes came.",
+                kind="fetch",
+            ) from cause
 
 
 async def _open(
@@ -152,8 +181,7 @@ async def _open(
 ) -> tuple[Endpoint, httpx.Response]:
     """Return an unread response; no key is sent. Raises `EngineUnavailable`.
 
-    Redirects are not followed from https to http. Each host has a client of its own, so httpx
-    cannot follow them.
+    Each host has a client of its own, so httpx cannot follow redirects.
     """
     asked = {"Accept-Encoding": "identity", **(headers or {})}
     timeout = httpx.Timeout(_READ_S, connect=CONNECT_ELSEWHERE_S)
@@ -167,15 +195,39 @@ async def _open(
     if response.is_success or (response.is_redirect and method == "HEAD"):
         return endpoint, response
     await response.aclose()
-    other = urljoin(url, response.headers.get("location", ""))
-    is_safe = parts.scheme == "http" or urlsplit(other).scheme == "https"
-    if response.is_redirect and redirects and is_safe:
+    if response.is_redirect and redirects:
+        other = _redirect_target(endpoint, url, response.headers.get("location", ""))
         return await _open(connections, method, other, headers, redirects=redirects - 1)
     raise EngineUnavailable(
         f"{safe_line(parts.netloc)} answered with status {response.status_code}.",
         hint="Check the address; some files are only for users who are signed in there.",
         kind="fetch",
     )
+
+
+def _redirect_target(endpoint: Endpoint, url: str, location: str) -> str:
+    """Return the address of a redirect; raise `EngineUnavailable` if it is not followed."""
+    problem = ""
+    try:
+        target = urljoin(url, location)
+        parts = urlsplit(target)
+        there = Endpoint.parse(f"{parts.scheme}://{parts.netloc}")
+    except (ValueError, EndpointNotAllowed):  # their words may quote a password
+        target, problem = "", "what is not an allowed address"
+    else:
+        if endpoint.scheme == "https" and there.scheme == "http":
+            problem = "an address without https"
+        elif there.is_loopback and not endpoint.is_loopback:
+            problem = "this machine"
+        elif there.is_near and not endpoint.is_near:
+            problem = "a private network"
+    if problem:
+        raise EngineUnavailable(
+            f"{endpoint.netloc} redirects to {problem}, which lmchat does not follow.",
+            hint=_CHECK_ADDRESS,
+            kind="fetch",
+        )
+    return target
 
 
 def _mark(text: str) -> str:

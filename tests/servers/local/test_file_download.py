@@ -5,6 +5,9 @@ Redirect, `X-Linked-Size` and `X-Linked-Etag` are as huggingface.co sends them f
 
 from __future__ import annotations
 
+import gzip
+
+import httpx
 import pytest
 
 from lmchat.errors import EngineUnavailable, LMChatError, WrongUse
@@ -142,6 +145,161 @@ async def test_what_cannot_be_downloaded_is_told_and_leaves_nothing(
     assert words in failed.value.message
     assert failed.value.hint
     assert not any(one.stat().st_size for one in tmp_path.rglob("*") if one.is_file())
+
+
+def chunked(content):
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    steps = [b"%x\r\n%s\r\n" % (len(content), content)] * 3
+    return Reply(steps=(head, *steps, b"0\r\n\r\n"))
+
+
+# each `HEAD` names 1000 bytes
+WRONG_BODIES = {
+    "a page": (body_reply(b"<html>" * 250), "sends more than the 1 kB that it named"),
+    "short": (body_reply(b"NOTAGGUF"), "is not a GGUF file"),
+    "no GGUF file": (body_reply(b"NOTAGGUF" * 125), "is not a GGUF file"),
+    "compressed": (
+        body_reply(gzip.compress(FILE), headers={"Content-Encoding": "gzip"}),
+        "sends the file compressed",
+    ),
+    "without end": (chunked(FILE[:500]), "sends more than the 1 kB that it named"),
+    "far too long": (
+        body_reply(FILE[:500], headers={"Content-Length": "900000000000"}),
+        "sends more than the 1 kB that it named",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_BODIES)
+async def test_a_file_that_is_not_as_agreed_is_refused_and_leaves_nothing(
+    server, connections, tmp_path, name
+):
+    reply, words = WRONG_BODIES[name]
+    server.on("HEAD /alder.gguf", body_reply(b"", headers={"Content-Length": "1000"}))
+    server.on("GET /alder.gguf", reply)
+    for _ in range(2):
+        with pytest.raises(EngineUnavailable) as failed:
+            await got(connections, server, tmp_path)
+        assert words in failed.value.message.replace("\u00a0", " ")
+        assert not any(one.stat().st_size for one in tmp_path.rglob("*") if one.is_file())
+
+
+async def test_a_reply_that_ends_too_early_is_no_model_and_is_continued(
+    server, connections, tmp_path
+):
+    serve(server)
+    server.on("GET /alder.gguf", body_reply(FILE[:5000]))
+    with pytest.raises(EngineUnavailable, match="broke off") as failed:
+        await got(connections, server, tmp_path)
+    assert failed.value.details == "5000 bytes came."
+    assert list(tmp_path.rglob("*.gguf")) == []
+    serve(server)
+    file, *_ = await got(connections, server, tmp_path)
+    assert file.read_bytes() == FILE
+    assert server.seen("GET /alder.gguf")[-1].headers["range"] == "bytes=5000-"
+
+
+async def test_a_part_of_the_size_that_is_no_gguf_file_is_emptied(server, connections, tmp_path):
+    serve(server, sent=5000)
+    with pytest.raises(EngineUnavailable):
+        await got(connections, server, tmp_path)
+    (part,) = tmp_path.rglob("*.part")
+    part.write_bytes(bytes(len(FILE)))
+    with pytest.raises(EngineUnavailable, match="is not a GGUF file"):
+        await got(connections, server, tmp_path)
+    serve(server)
+    file, *_ = await got(connections, server, tmp_path)
+    assert file.read_bytes() == FILE
+
+
+@pytest.mark.parametrize(
+    "named", [{"X-Linked-Size": "9" * 5000}, {"X-Linked-Size": "many"}, {"Content-Length": "0"}]
+)
+async def test_a_file_of_no_sane_size_is_asked_about_as_one_of_unknown_size(
+    server, connections, tmp_path, named
+):
+    serve(server)
+    server.on("HEAD /alder.gguf", body_reply(b"", status=302, headers={"Location": "/x"} | named))
+    file, (question,), told = await got(connections, server, tmp_path)
+    assert question.startswith("alder.gguf (size not known) from ")
+    assert (file.read_bytes(), told[-1].total_bytes) == (FILE, len(FILE))
+
+
+async def test_a_file_of_unknown_size_stops_at_the_free_space(server, connections, tmp_path):
+    server.on("HEAD /alder.gguf", body_reply(b"", status=302, headers={"Location": "/x"}))
+    huge = body_reply(FILE, headers={"Content-Length": str(10**15 - 1)})
+    server.on("GET /alder.gguf", huge)
+    with pytest.raises(EngineUnavailable, match=r"sends more than the .* that are free"):
+        await got(connections, server, tmp_path)
+    assert not any(one.stat().st_size for one in tmp_path.rglob("*") if one.is_file())
+
+
+async def ask_through(play, folder, url):
+    """Download from a host that `play` answers for; return the error and the hosts asked."""
+    hosts = []
+
+    def answer(request):
+        hosts.append(request.url.host)
+        return play(request)
+
+    connections = Connections(httpx.MockTransport(answer))
+
+    async def agree(_):
+        return True
+
+    try:
+        with pytest.raises(EngineUnavailable) as failed:
+            await download(connections, url, folder, agree, lambda _: None)
+    finally:
+        await connections.aclose()
+    return failed.value, hosts
+
+
+@pytest.mark.parametrize(
+    ("host", "location", "words"),
+    [
+        ("models.example", "http://localhost:8080/a", "redirects to this machine"),
+        ("models.example", "http://[::1]:8080/a", "redirects to this machine"),
+        ("models.example", "http://[::ffff:127.0.0.1]/a", "redirects to this machine"),
+        ("models.example", "http://0.0.0.0/a", "redirects to this machine"),
+        ("models.example", "http://192.168.1.1/a", "redirects to a private network"),
+        ("models.example", "http://169.254.169.254/a", "redirects to a private network"),
+        ("models.example", "//router.lan/a", "redirects to a private network"),
+        ("models.example", "//ada.localhost/a", "redirects to a private network"),
+        ("192.168.1.7", "http://127.0.0.1:8080/a", "redirects to this machine"),
+        ("models.example", "http://[::", "redirects to what is not an allowed address"),
+        ("models.example", "file:///etc/passwd", "redirects to what is not an allowed address"),
+        ("models.example", "http://2130706433/a", "redirects to what is not an allowed address"),
+        ("models.example", "http://ada:secret@x.example/a", "what is not an allowed address"),
+    ],
+)
+async def test_a_redirect_to_this_machine_or_to_no_address_is_not_followed(
+    tmp_path, host, location, words
+):
+    def play(request):
+        return httpx.Response(302, headers={"Location": location})
+
+    error, hosts = await ask_through(play, tmp_path, f"http://{host}/alder.gguf")
+    assert words in error.message
+    assert "secret" not in error.message_with_hint
+    assert set(hosts) == {host}, "HEAD and GET"
+
+
+async def test_a_redirect_does_not_leave_https(tmp_path):
+    def play(request):
+        return httpx.Response(302, headers={"Location": "http://models.example/alder.gguf"})
+
+    error, _ = await ask_through(play, tmp_path, "https://models.example/alder.gguf")
+    assert "redirects to an address without https" in error.message
+
+
+async def test_a_redirect_to_a_wrong_address_is_told_by_a_real_host(server, connections, tmp_path):
+    for method in ("HEAD", "GET"):
+        server.on(
+            f"{method} /alder.gguf", body_reply(b"", status=302, headers={"Location": "http://[::"})
+        )
+    with pytest.raises(EngineUnavailable, match="redirects to what is not an allowed address"):
+        await got(connections, server, tmp_path)
 
 
 @pytest.mark.parametrize("url", ["http://[x/a.gguf", "https://ada:secret@example.org/a.gguf"])
