@@ -231,7 +231,7 @@ async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pil
     await write(pilot, "/s")
     await pilot.pause()
     assert "/search " in screen_text(app)
-    await pilot.press("down", "down", "tab")
+    await pilot.press("down", "down", "down", "tab")
     assert prompt.text == "/system "
     await pilot.pause()
     assert "/search" not in screen_text(app)
@@ -249,7 +249,7 @@ async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pil
     prompt.put("")
     await write(pilot, "/s")
     await pilot.pause()
-    await pilot.click("CompletionList", offset=(5, 2))
+    await pilot.click("CompletionList", offset=(5, 3))
     assert prompt.text == "/system "
     assert app.focused is prompt
 
