@@ -95,7 +95,7 @@ async def test_the_command_attaches_a_pattern_and_many_files_after_a_question_on
     assert "src/a.py (23 bytes):\n```py\nThe words of src/a.py." in sent(desk.backend)[0]
     await desk.say("/file notes", leads_to=ConfirmDialog, sees="Attach 51 files?")
     await shown(desk, "51 files, 1 kB")
-    await desk.press("enter", sees="Enter again attach them")
+    await desk.press("enter", sees="Enter again to attach them")
     assert isinstance(desk.app.screen, ConfirmDialog)
     await desk.press("escape", hides="Attach 51 files?")
     assert desk.prompt_input.text == ""

@@ -27,7 +27,7 @@ async def test_what_cannot_be_saved_is_asked_about_and_can_be_exported_or_waited
             await shown(desk, "The end of “one” is not saved: The disk is full.")
             await desk.press("ctrl+q", "escape", hides=QUESTION)
             await desk.press("ctrl+q", sees=QUESTION)
-            await desk.press("enter", sees="Press q quit without saving")
+            await desk.press("enter", sees="Press q to quit without saving")
             await desk.press("e", sees="Export this session")
             await desk.press("escape")
             await desk.ask("two", 2)

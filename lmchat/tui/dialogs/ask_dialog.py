@@ -183,7 +183,7 @@ class QuitDialog(Dialog):
             self.dismiss(choice)
         elif event.key == "enter":
             quit_hint, export_hint = self.HINTS
-            self.show_keys((("Press q", quit_hint[1]), export_hint))
+            self.show_keys((("Press q to", quit_hint[1]), export_hint))
 
 
 def host_question(endpoint: Endpoint) -> ConfirmDialog:
