@@ -34,7 +34,7 @@ def test_init_writes_the_example_for_its_owner_alone_and_overwrites_only_if_forc
     done = cli("config", "init")
     assert done.returncode == 1
     assert "config.toml already exists." in done.stderr
-    assert "Add --force to overwrite it" in done.stderr
+    assert "--force replaces this one and its settings." in done.stderr
     assert cli("config", "init", "--force").returncode == 0
     assert file.read_text() == example_text()
     assert cli("config", "path").stdout == f"{file}\n"
