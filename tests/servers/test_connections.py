@@ -54,10 +54,22 @@ async def test_each_origin_has_one_client_which_drops_a_connection_before_the_se
     hosted = await connections.client(Endpoint.parse("https://models.example"))
     assert hosted is not one
     assert one.follow_redirects is False
-    for client in (one, hosted):
-        assert 0 < client._transport._pool._keepalive_expiry < 5
+    assert 0 < hosted._transport._pool._keepalive_expiry < 5
     await connections.aclose()
     assert one.is_closed
+
+
+@pytest.mark.rule("R-33")
+async def test_a_near_server_may_close_each_connection_without_saying_so(server):
+    """llama.cpp does, behind each streamed reply: its provider of chunks returns false at the end."""
+    connections = Connections()
+    server.on("GET /v1/models", raw_reply(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"))
+    for _ in range(100):
+        reply = await connections.ask(
+            endpoint_of(server), "GET", f"{server.url}/v1/models", key="", timeout=httpx.Timeout(5)
+        )
+        assert reply.body == b"{}"
+    await connections.aclose()
 
 
 async def test_a_reply_has_a_limit_as_a_whole_and_not_for_each_byte(server):

@@ -76,7 +76,7 @@ class Connections:
             tls_context = self._tls_context
         elif transport is None and endpoint.is_near:
             # read once a frame: see the head of `paced.py`
-            transport = PacedTransport(limits, self._reads_per_second)
+            transport = PacedTransport(self._reads_per_second)
         proxy = proxy_for(endpoint) if transport is None else ""
         try:
             urlsplit(proxy).port  # noqa: B018 - it raises for 99999, which httpx takes

@@ -28,12 +28,16 @@ _ERRORS = (
 
 
 class PacedTransport(httpx.AsyncBaseTransport):
-    """Connections over http, without a proxy, as httpx makes them."""
+    """Connections over http, without a proxy, one for each request.
 
-    def __init__(self, limits: httpx.Limits, reads_per_second: float | None) -> None:
+    llama.cpp closes a connection behind a streamed reply without having said so. A request that
+    came upon it at that moment would fail, and cannot be told from one that was begun.
+    """
+
+    def __init__(self, reads_per_second: float | None) -> None:
         self._pool = httpcore.AsyncConnectionPool(
-            max_connections=limits.max_connections,
-            keepalive_expiry=limits.keepalive_expiry,
+            max_connections=None,
+            max_keepalive_connections=0,
             network_backend=_PacedBackend(reads_per_second),
         )
 
