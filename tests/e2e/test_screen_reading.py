@@ -16,7 +16,8 @@ HOME, END, ESC, UP, DOWN, ALT_UP = "\x1b[H", "\x1b[F", "\x1b", "\x1b[A", "\x1b[B
 FIRST = "".join(f"Paragraph {number} with a word in it.\n\n" for number in range(60))
 TABLE = "| a | b |\n|---|---|\n" + "".join(f"| {'x' * row} | {row} |\n" for row in range(40))
 CODE = "\n```python\n" + "x = 1\n" * 80 + "```\n\n"
-ELAPSED = re.compile(r"elapsed +(\S+)")
+# Where no speed is known yet, it is beside the stage.
+ELAPSED = re.compile(r"(?:elapsed|answering) +([\d.]+\sm?s)")
 PILL = re.compile(r"(↓ new text)  End")
 
 
