@@ -188,6 +188,19 @@ def test_a_key_that_the_server_repeats_is_cut_out_of_its_reply(gateway, server):
         assert passed.text.endswith(("}", "\n\n"))
 
 
+@pytest.mark.parametrize("cut", [1, len(KEY) // 2, len(KEY) - 1])
+def test_a_key_in_two_pieces_is_cut_out_and_what_only_begins_like_it_passes(gateway, server, cut):
+    for end, whole in ((KEY[cut:], "…"), ("else", f"{KEY[:cut]}else"), ("", KEY[:cut])):
+        gate = Gate()
+        server.on(CHAT, sse("Hel", f"data: {KEY[:cut]}".encode(), gate, end.encode()))
+        with gateway.stream() as reply:
+            chunks = reply.iter_raw()
+            passed = next(chunks)  # the first piece was read by then
+            gate.open()
+            passed += b"".join(chunks)
+        assert passed.decode().endswith(f"data: {whole}")
+
+
 def test_a_program_that_hangs_up_ends_the_generation_and_frees_the_server(gateway, server):
     server.on(CHAT, sse("Hel", Hold()), chat_reply())
     with gateway.stream() as reply:

@@ -138,20 +138,30 @@ class Forwarding(Struct, kw_only=True):
             return ForwardedReply(status=response.status_code, headers=headers, chunks=chunks)
 
     def _without_key(self, data: bytes) -> bytes:
-        """Cut the API key out; one that is split between two chunks is not found."""
         key = self.sender.key.encode()
         return data.replace(key, "…".encode()) if key else data
+
+    def _begun_key(self, data: bytes) -> int:
+        """Return with how many of its last bytes the API key may begin."""
+        key = self.sender.key.encode()
+        return max((size for size in range(1, len(key)) if data.endswith(key[:size])), default=0)
 
     async def _chunks(
         self, response: httpx.Response, idle_timeout: IdleTimeout
     ) -> AsyncGenerator[bytes, None]:
-        """Count no silence while a chunk waits to be taken."""
+        """Count no silence while a chunk waits to be taken.
+
+        Bytes with which the API key may begin wait for the next chunk.
+        """
         body = body_chunks(response)
         stream = self._stream
+        held = b""
         with errors_as_unavailable(self.sender.target.endpoint):
             while True:
                 chunk = await (anext(body, None) if stream is None else stream.next_part(body))
                 if chunk is None:
+                    if held:
+                        yield held
                     return
                 if self._first_byte_s is None:
                     self._first_byte_s = time.perf_counter()
@@ -162,8 +172,12 @@ class Forwarding(Struct, kw_only=True):
                     del self._received[_WHOLE_BYTES:]  # a reply that is cut is no JSON: no counts
                 # for any kind of reply, any byte counts as the first token
                 idle_timeout.note_data(has_token=True)
-                with idle_timeout.paused():
-                    yield self._without_key(chunk)
+                ready = self._without_key(held + chunk)
+                shown = len(ready) - self._begun_key(ready)
+                ready, held = ready[:shown], ready[shown:]
+                if ready:
+                    with idle_timeout.paused():
+                        yield ready
 
     async def _try_to_load(self, error: ServerRejected) -> bool:
         """Load the model once if a refusal says that it is missing."""
