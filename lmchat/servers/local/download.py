@@ -147,16 +147,18 @@ async def _fetch(
                 total = size_bytes if length is None else done + length
                 if total is not None and total > most:
                     raise refusal(too_much)
+                chunks = response.aiter_raw()
                 try:
-                    with errors_as_unavailable(endpoint):
-                        async for chunk in response.aiter_raw():
-                            done += len(chunk)
-                            if done > most:
-                                raise refusal(too_much)
-                            await asyncio.to_thread(file.write, chunk)
-                            on_pull(
-                                PullProgress(done_bytes=done, total_bytes=total, free_bytes=free)
-                            )
+                    while True:
+                        with errors_as_unavailable(endpoint):  # not around the disk
+                            chunk = await anext(chunks, None)
+                        if chunk is None:
+                            break
+                        done += len(chunk)
+                        if done > most:
+                            raise refusal(too_much)
+                        await asyncio.to_thread(file.write, chunk)
+                        on_pull(PullProgress(done_bytes=done, total_bytes=total, free_bytes=free))
                 except ServerUnavailable as error:
                     cause = error
         file.seek(0)

@@ -13,6 +13,7 @@ import pytest
 from lmchat.errors import EngineUnavailable, LMChatError, WrongUse
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.local.download import download
+from tests.support.faults import no_room
 from tests.support.scripted_server import Reply, ScriptedServer, body_reply
 
 FILE = b"GGUF" + bytes(range(256)) * 40
@@ -84,6 +85,22 @@ async def test_a_download_that_breaks_off_continues_where_it_stopped(server, con
     file, *_ = await got(connections, server, tmp_path)
     assert file.read_bytes() == FILE
     assert server.seen("GET /alder.gguf")[-1].headers["range"] == "bytes=5000-"
+
+
+@pytest.mark.posix
+async def test_a_disk_that_fills_is_told_as_such_and_the_download_continues_with_room(
+    server, connections, tmp_path
+):
+    large = FILE * 40  # more than Python keeps before it writes
+    serve(server, large)
+    head = {"ETag": '"b179"', "Content-Length": str(len(large))}
+    server.on("HEAD /alder.gguf", body_reply(b"", headers=head))
+    with no_room(len(FILE)), pytest.raises(EngineUnavailable) as failed:
+        await got(connections, server, tmp_path)
+    assert f"cannot be written to {tmp_path}" in failed.value.message
+    assert "Check the free space" in failed.value.hint
+    file, *_ = await got(connections, server, tmp_path)
+    assert file.read_bytes() == large
 
 
 async def test_a_download_that_was_ended_behind_its_last_byte_is_complete(
