@@ -16,8 +16,7 @@ from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import Tool
 from lmchat.servers.target import Target
-from lmchat.tools.calls import ApprovalScope
-from lmchat.tools.protocols import ToolHost, ToolResult, ToolServerState
+from lmchat.tools.calls import ApprovalScope, ToolHost, ToolResult, ToolServerState
 
 
 class Toolbox:

@@ -23,7 +23,7 @@ from lmchat.processes.background import in_thread
 from lmchat.processes.environment import IS_WINDOWS, command_line
 from lmchat.servers.local.installed import engine_command
 from lmchat.storage.opening import check_file
-from lmchat.tools.protocols import ToolServer, ToolServerState
+from lmchat.tools.calls import ToolServer, ToolServerState
 
 START_ENGINE = "lmchat --local"
 

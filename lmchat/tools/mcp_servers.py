@@ -43,8 +43,7 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.http.proxies import proxy_for
 from lmchat.servers.request import Tool
-from lmchat.tools.calls import cut_result
-from lmchat.tools.protocols import ToolResult, ToolServer, ToolServerState
+from lmchat.tools.calls import ToolResult, ToolServer, ToolServerState, cut_result
 from lmchat.tools.questions import AskUser, ServerQuestion, fields_of
 from lmchat.units import counted
 

@@ -14,8 +14,7 @@ from lmchat.errors import RequestInvalid
 from lmchat.servers.events import TextDelta
 from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import AnswerState, Role, ToolCallPart
-from lmchat.tools.calls import ApprovalScope, Decision
-from lmchat.tools.protocols import ToolResult
+from lmchat.tools.calls import ApprovalScope, Decision, ToolResult
 from tests.support import chats
 from tests.support.chat_turns import ChatTurns
 from tests.support.programs import until

@@ -7,7 +7,7 @@ from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import Settings
 from lmchat.doctor.checks import config_findings, tool_findings
 from lmchat.doctor.finding import Grade
-from lmchat.tools.protocols import ToolServer, ToolServerState
+from lmchat.tools.calls import ToolServer, ToolServerState
 
 
 def test_a_tool_server_is_as_bad_as_its_state_and_one_that_still_starts_gets_more_time():

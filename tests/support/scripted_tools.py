@@ -11,8 +11,8 @@ from lmchat.chat.toolbox import Toolbox
 from lmchat.config.settings import ToolSettings
 from lmchat.servers.events import RequestSent, StreamFinished, ToolCallDelta
 from lmchat.servers.request import Tool
+from lmchat.tools.calls import ToolResult, ToolServer, ToolServerState
 from lmchat.tools.mcp_servers import with_wire_names
-from lmchat.tools.protocols import ToolResult, ToolServer, ToolServerState
 from lmchat.tools.questions import AskUser
 from tests.support.scripted_backend import Step
 

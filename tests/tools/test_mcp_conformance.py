@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.config.settings import McpSettings
-from lmchat.tools.protocols import ToolServerState
+from lmchat.tools.calls import ToolServerState
 from tests.support.scripted_server import ScriptedServer, json_reply, text_reply
 from tests.tools.test_mcp_servers import a_host, call
 

@@ -16,9 +16,8 @@ from lmchat.config.settings import McpSettings
 from lmchat.errors import EndpointNotAllowed
 from lmchat.extras import install_command
 from lmchat.servers.request import Tool
-from lmchat.tools.calls import MAX_RESULT_CHARS
+from lmchat.tools.calls import MAX_RESULT_CHARS, ToolServerState
 from lmchat.tools.mcp_servers import McpServers
-from lmchat.tools.protocols import ToolServerState
 from tests.support import mcp_server
 from tests.support.programs import PYTHON, is_running, until
 from tests.support.scripted_server import ScriptedServer, body_reply, json_reply, text_reply

@@ -15,8 +15,8 @@ from lmchat.config.credentials import Credentials
 from lmchat.config.settings import McpSettings
 from lmchat.errors import EndpointNotAllowed
 from lmchat.servers.endpoint import Endpoint
+from lmchat.tools.calls import ToolServerState
 from lmchat.tools.mcp_servers import McpServers
-from lmchat.tools.protocols import ToolServerState
 from lmchat.tools.sign_in import SignIn
 from tests.support.oauth_server import OAuthServer
 

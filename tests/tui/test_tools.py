@@ -14,7 +14,7 @@ from textual import events
 
 from lmchat.servers.events import RequestSent, TextDelta
 from lmchat.sessions.message import AnswerState, Role, TextPart, ToolCallPart, ToolResultPart
-from lmchat.tools.protocols import ToolResult
+from lmchat.tools.calls import ToolResult
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.tools_dialog import ToolsDialog

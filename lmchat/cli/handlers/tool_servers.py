@@ -25,13 +25,13 @@ from lmchat.processes.environment import command_line
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint
 from lmchat.terminal.output import table, terminal_columns
+from lmchat.tools.calls import ToolServer, ToolServerState
 from lmchat.tools.known_servers import (
     KNOWN_SERVERS,
     KnownServer,
     files_of_programs,
     is_installed,
 )
-from lmchat.tools.protocols import ToolServer, ToolServerState
 from lmchat.units import counted
 
 _STDERR = 2

@@ -18,8 +18,8 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.target import Target
+from lmchat.tools.calls import ToolHost, ToolServer, ToolServerState
 from lmchat.tools.mcp_servers import START_S, McpServers
-from lmchat.tools.protocols import ToolHost, ToolServer, ToolServerState
 
 _logger = logging.getLogger(__name__)
 _SHORT_WAIT_S = 2.0  # a shorter wait needs no words

@@ -12,7 +12,7 @@ from lmchat.chat.service import ChatService
 from lmchat.chat.toolbox import Toolbox
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import Tool
-from lmchat.tools.protocols import ToolServerState
+from lmchat.tools.calls import ToolServerState
 from lmchat.tui.dialogs.dialog import Dialog, ListDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.widgets.line import MUTED, styled
