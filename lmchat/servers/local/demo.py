@@ -24,7 +24,7 @@ from lmchat.files.disk import ensure_folder
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import command_line, environment_for_others, find_program
 from lmchat.servers.local.gguf import ModelFile, writing_to
-from lmchat.servers.local.process import new_log
+from lmchat.servers.local.installed import new_log
 
 _STOP_S = 3.0  # before the installer is killed
 _POLL_S = 0.1

@@ -39,9 +39,14 @@ from lmchat.servers.local.gguf import (
     gguf_models,
     with_unique_names,
 )
-from lmchat.servers.local.installed import engine_command, engine_file, not_installed_error
+from lmchat.servers.local.installed import (
+    engine_command,
+    engine_file,
+    first_answer,
+    new_log,
+    not_installed_error,
+)
 from lmchat.servers.local.kept_slot import END_S, KeptSlot
-from lmchat.servers.local.process import first_answer, new_log
 from lmchat.servers.model import BUILT_IN, LoadState
 
 _STARTS_AGAIN = "The next request starts it again."

@@ -1,4 +1,4 @@
-"""Installed model servers, the built-in engine among them, and the commands that start them."""
+"""Installed model servers, the built-in engine among them, and how they are started."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path, PurePath
+from typing import TypeVar
 
 from msgspec import Struct
 
 from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.extras import install_command
+from lmchat.files.disk import begin_log
 from lmchat.processes.child import start_in_background
 from lmchat.processes.environment import command_line, environment_for_others, find_program
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.local.process import first_answer, new_log
 from lmchat.servers.products import PRODUCTS
+
+_Answer = TypeVar("_Answer")
 
 
 class ServerStart(Struct, frozen=True, kw_only=True):
@@ -61,6 +64,7 @@ class ServerLauncher(Struct, frozen=True, kw_only=True):
 
 
 START_S = 60.0
+_POLL_S = 0.1
 _ENGINE_CHILD = Path(__file__).with_name("engine_child.py")
 _started: list[subprocess.Popen[bytes]] = []  # servers that may still run
 
@@ -123,6 +127,28 @@ def installed_products(environ: Mapping[str, str], home: Path) -> tuple[Installe
             how_to_start = f"{product.program} {product.start_arguments}"
         installed.append(Installed(product=product.name, start=start, how_to_start=how_to_start))
     return tuple(installed)
+
+
+@asynccontextmanager
+async def new_log(path: Path) -> AsyncIterator[int]:
+    """Yield the descriptor of a new log; raise `OSError`."""
+    log = await asyncio.to_thread(begin_log, path)
+    try:
+        yield log
+    finally:
+        os.close(log)  # the program has its own copy
+
+
+async def first_answer(
+    ask: Callable[[], Awaitable[_Answer | None]], has_ended: Callable[[], bool]
+) -> _Answer | None:
+    """Return None if the server has ended before it answers."""
+    while not has_ended():
+        answer = await ask()
+        if answer is not None:
+            return answer
+        await asyncio.sleep(_POLL_S)
+    return None
 
 
 async def start_server(
