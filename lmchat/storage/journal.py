@@ -1,8 +1,8 @@
-"""Files of running answers and tool calls; after a kill, `recovery` reads them.
+"""Files of running answers and tool calls, which `recovery` reads after a kill; locks of drafts.
 
 The file `sessions.db-answer-ID` has its head, a line of JSON, then a line for each write: pairs of
 a kind and a text. SQLite would write whole pages. A line that a kill has cut off is ignored. The
-process locks the file while the answer runs.
+process locks the file while the answer runs; a lock ends with its process.
 """
 
 from __future__ import annotations
@@ -229,6 +229,53 @@ def create_locked(path: Path) -> int:
             os.close(descriptor)
             raise
     return descriptor
+
+
+class DraftLocks:
+    """Locks of drafts of unsaved sessions: has a window left one, or does it still write it?
+
+    If so, an empty file `sessions.db-draft-ID` is locked. Every method blocks.
+    """
+
+    def __init__(self, database_path: Path) -> None:
+        self._database_path = database_path
+        self._descriptors: dict[str, int] = {}  # by the ids of the sessions
+
+    def lock(self, session_id: str) -> None:
+        if session_id not in self._descriptors:
+            try:
+                self._descriptors[session_id] = create_locked(self._path(session_id))
+            except OSError as error:  # another window may take it; both write it at the end
+                _logger.warning("a draft could not be locked: %s", error.strerror)
+
+    def is_locked(self, session_id: str) -> bool:
+        """Whether the draft belongs to an lmchat that runs, such as this."""
+        return is_running(self._path(session_id))
+
+    def release(self, session_id: str) -> None:
+        descriptor = self._descriptors.pop(session_id, None)
+        if descriptor is not None:
+            os.close(descriptor)
+            self._remove(self._path(session_id))
+
+    def remove_abandoned(self) -> None:
+        folder, name = self._database_path.parent, self._database_path.name
+        for path in folder.glob(f"{name}-draft-*"):
+            if not is_running(path):
+                self._remove(path)
+
+    def close(self) -> None:
+        for session_id in list(self._descriptors):
+            self.release(session_id)
+
+    def _path(self, session_id: str) -> Path:
+        name = f"{self._database_path.name}-draft-{quote(session_id, safe='')}"
+        return self._database_path.with_name(name)
+
+    @staticmethod
+    def _remove(path: Path) -> None:
+        with suppress(OSError):  # another process has removed it, or the folder is read-only
+            path.unlink()
 
 
 def _json_line(value: Any) -> bytes:

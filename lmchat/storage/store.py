@@ -57,8 +57,7 @@ from lmchat.storage.branch_queries import (
     whole_path,
 )
 from lmchat.storage.database import Database, reading, writing
-from lmchat.storage.draft_locks import DraftLocks
-from lmchat.storage.journal import FileJournal
+from lmchat.storage.journal import DraftLocks, FileJournal
 from lmchat.storage.message_rows import (
     allow_purged,
     make_leaf,
