@@ -32,7 +32,6 @@ from lmchat.processes.child import ChildProcess, own_program
 from lmchat.processes.environment import IS_WINDOWS, needed_environment, with_absolute_program
 from lmchat.safe_text import header_value, safe_line, without_secret
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.error_body import read_body
 from lmchat.servers.http.json_values import (
     NotJsonError,
     decode,
@@ -42,6 +41,7 @@ from lmchat.servers.http.json_values import (
     utf8_safe,
 )
 from lmchat.servers.http.proxies import proxy_for
+from lmchat.servers.http.reply import read_body
 from lmchat.servers.request import Tool
 from lmchat.tools.calls import ToolResult, ToolServer, ToolServerState, cut_result
 from lmchat.tools.questions import AskUser, ServerQuestion, fields_of

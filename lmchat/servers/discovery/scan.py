@@ -31,9 +31,8 @@ from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.discovery.status import STATUS, ServerState, ServerStatus, reason_of_models
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
-from lmchat.servers.http.error_body import read_body
 from lmchat.servers.http.key_source import KeySource
-from lmchat.servers.http.reply import Reply
+from lmchat.servers.http.reply import Reply, read_body
 from lmchat.servers.model import OPENAI_COMPATIBLE, ModelInfo
 from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
 from lmchat.servers.products.product import Product

@@ -1,18 +1,50 @@
-"""Reply of a server that was read as a whole."""
+"""Replies of servers that were read as a whole, and errors in all known shapes (R-24)."""
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from lmchat.servers.http.error_body import is_error
-from lmchat.servers.http.json_values import JsonObject, NotJsonError, decode, dict_or_empty
+from lmchat.safe_text import safe_line, without_secret
+from lmchat.servers.http.json_values import (
+    JsonObject,
+    NotJsonError,
+    decode,
+    dict_or_empty,
+    dicts_in,
+    str_or_empty,
+)
 
 MAX_REPLY_BYTES = 16 * 1024 * 1024
 _SUCCESSES = range(200, 300)
+MESSAGE_CHARS = 300
+# cleaned before a text is shortened: a megabyte would take seconds
+_READ_CHARS = 16 * MESSAGE_CHARS
+_MAX_CODES = 100  # searched for a code
+_MAX_DEPTH = 8  # searched for words
+_HTML = re.compile(rb"^(\xef\xbb\xbf)?\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^<>]{0,99}>([^<]{1,300})", re.IGNORECASE)
+_WANTS_HTTPS = "http request was sent to https port"  # on nginx's page for this error
+_DATA = re.compile(r"^data: ?(.+)", re.MULTILINE)  # of an event stream
+_OUTER = ("error", "errors", "detail", "message", "msg", "error_message")
+"""In them, the words of an error stand deeper."""
+_TEXTS = (
+    *("message", "msg", "error_message", "errors", "error", "detail"),
+    *("error_description", "description", "reason", "title", "text"),
+)
+"""Such words as a text: a sentence comes before a name such as "Bad Request"."""
+# before the sentence: a piece of a template, a trace; the last one counts
+_BEFORE_SENTENCE = re.compile(
+    r"jinja exception:|^error:|^[\w.]{0,99}(?:error|exception):", re.MULTILINE | re.IGNORECASE
+)
+_IS_TRACE = re.compile(r"while executing |traceback \(most recent|jinja exception:", re.IGNORECASE)
+_TRACE_BEHIND = re.compile(r"\n\s*at [^\n]{1,200}:\d+")  # "\n    at _0x29 (x.js:7:2)"
 
 
 class Reply(Struct, frozen=True, kw_only=True, dict=True):
@@ -57,3 +89,156 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
         """Whether the server does not have the path; LM Studio says so with status 200."""
         has_path_status = self.status in (404, 405, 501)
         return has_path_status or "Unexpected endpoint" in str(self.object.get("error", ""))
+
+
+class ErrorBody(Struct, frozen=True, kw_only=True):
+    """Facts of a refusal, whatever the shape of its body."""
+
+    message: str = ""  # trimmed and safe on one line
+    words: str = ""  # all that it says
+    # the server's own words:
+    code: str = ""  # may be a status, such as "503"
+    type: str = ""
+    param: str = ""  # the refused field
+    error_object: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the error and the objects around it; the inner ones win."""
+    is_html: bool = False
+
+
+def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBody:
+    """Return the facts of a refusal; the sent `key` is cut out of its message.
+
+    Of a web page, `message` is its title; if it asks for https, `type` has its words, for a rule.
+    Of a body that is not JSON, the beginning is the message; of an event stream, its first data.
+    """
+    text = body[:_READ_CHARS].decode("utf-8", "replace")
+    if "html" in content_type.lower() or _HTML.match(body[:512]):
+        wants_https = _WANTS_HTTPS.encode() in body.lower()
+        title = _TITLE.search(text)
+        return ErrorBody(
+            is_html=True,
+            type=_WANTS_HTTPS if wants_https else "",
+            message=_clean(without_secret(html.unescape(title[1]) if title else "", key)),
+        )
+    try:
+        value = decode(body)
+    except NotJsonError:
+        first_data = _DATA.search(text) if text.startswith(("data:", "event:")) else None
+        if first_data is None:
+            return _with_words(text, {}, key=key)
+        try:
+            value = decode(first_data[1].encode())
+        except NotJsonError:
+            return _with_words(first_data[1], {}, key=key)
+    error_body = read_value(value, key=key)
+    if error_body.message or not value:
+        return error_body
+    return _with_words(text, error_body.error_object, key=key)
+
+
+def read_value(value: object, *, key: str) -> ErrorBody:
+    """Cut the sent `key` out of the message."""
+    fields: JsonObject = {}
+    words = _read(value, fields, 0)
+    if fields.get("code") is None and (code := _deep_code(value, 0)):
+        fields["code"] = code
+    return _with_words(words, fields, key=key)
+
+
+def _deep_code(value: object, depth: int) -> str:
+    """Return the first code that is a word, such as `model_not_found`."""
+    if depth > _MAX_DEPTH or not isinstance(value, dict | list):
+        return ""
+    own = str_or_empty(value.get("code")) if isinstance(value, dict) else ""
+    inner = value.values() if isinstance(value, dict) else value
+    return own or next(
+        filter(None, (_deep_code(one, depth + 1) for one in islice(inner, _MAX_CODES))), ""
+    )
+
+
+def _with_words(text: str, fields: Mapping[str, Any], *, key: str) -> ErrorBody:
+    # before the message is shortened, which could leave half of a key
+    text = without_secret(text, key)[:_READ_CHARS]
+    # servers without a `code` may have the status of HTTP in the body
+    code = fields.get("code", fields.get("status"))
+    return ErrorBody(
+        message=_clean(_sentence(text)),
+        words=safe_line(text),
+        code=_clean(str(code)) if isinstance(code, str | int) else "",
+        type=_clean(str_or_empty(fields.get("type"))),
+        param=_clean(str_or_empty(fields.get("param"))),
+        error_object=fields,
+    )
+
+
+def _read(value: object, fields: JsonObject, depth: int) -> str:
+    """Return the first words of an error at any depth, and add its fields to `fields`."""
+    if depth > _MAX_DEPTH:
+        return ""
+    if isinstance(value, str):
+        return _unpacked(value, fields, depth)
+    if isinstance(value, list):
+        return next(filter(None, (_read(one, fields, depth + 1) for one in value[:_MAX_DEPTH])), "")
+    reply = dict_or_empty(value)
+    for choice in dicts_in(reply.get("choices"))[:1]:
+        if choice.get("error"):  # in a chunk
+            reply = choice
+        elif choice.get("finish_reason") == "error":  # the text is the failure
+            text = dict_or_empty(choice.get("message") or choice.get("delta")).get("content")
+            reply = {"message": text or choice.get("text"), **reply}
+    fields.update((name, one) for name, one in reply.items() if one is not None)
+    location = reply.get("loc")
+    if isinstance(location, list) and isinstance(reply.get("msg"), str):
+        # FastAPI has a list of faults: [{"msg": "Input should be …", "loc": ["body", "top_p"]}]
+        steps = [str(step) for step in location[:_MAX_DEPTH]]
+        fields["param"] = steps[-1] if steps else ""
+        return f"{reply['msg']} ({'.'.join(steps)})"
+    inner = (reply[name] for name in _OUTER if isinstance(reply.get(name), dict | list))
+    texts = (reply[name] for name in _TEXTS if isinstance(reply.get(name), str))
+    for part in (*inner, *texts):
+        if words := _read(part, fields, depth + 1):
+            return words
+    return ""
+
+
+def _unpacked(text: str, fields: JsonObject, depth: int) -> str:
+    """Return the words of an error in JSON inside a text, else the text."""
+    begin, end = text.find("{"), text.rfind("}") + 1
+    if 0 <= begin < end <= _READ_CHARS:
+        try:
+            value = decode(text[begin:end].encode())
+        except NotJsonError:
+            return text
+        # other JSON is a part of the sentence, such as a schema that is quoted
+        if dict_or_empty(value).keys() & set(_OUTER):
+            return _read(value, fields, depth + 1) or text
+    return text
+
+
+def _sentence(text: str) -> str:
+    """Return the last sentence of a trace, else the text."""
+    text = text.strip()
+    if _IS_TRACE.search(text):
+        *_, last = [0, *(begin.end() for begin in _BEFORE_SENTENCE.finditer(text))]
+        text = text[last:].strip() or text
+    return _TRACE_BEHIND.split(text, maxsplit=1)[0] or text
+
+
+def is_error(value: object) -> bool:
+    """Return whether a reply or chunk is an error, whatever the status is (R-1, R-26)."""
+    if isinstance(value, list) and value:  # as in `read_value`
+        value = value[0]
+    if not isinstance(value, dict):
+        return False
+    if value.get("error") or value.get("error_message"):
+        return True
+    if value.get("object") == "error" or value.get("type") == "error":
+        return True
+    choices = value.get("choices")
+    choice = dict_or_empty(choices[0] if isinstance(choices, list) and choices else None)
+    # an answer may end with an error, too
+    return choice.get("finish_reason") == "error" or bool(choice.get("error"))
+
+
+def _clean(message: str) -> str:
+    return safe_line(message[:_READ_CHARS], limit=MESSAGE_CHARS)

@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from lmchat.errors import ServerRejected
 from lmchat.safe_text import safe_line, shell_word, without_secret
-from lmchat.servers.http.error_body import ErrorBody, read_body, read_value
 from lmchat.servers.http.json_values import count_or_none, dicts_in, str_or_empty
+from lmchat.servers.http.reply import ErrorBody, read_body, read_value
 
 _OLLAMA = "Ollama"
 

@@ -26,7 +26,6 @@ from lmchat.servers.events import (
     TokensChosen,
     UsageReported,
 )
-from lmchat.servers.http.error_body import is_error
 from lmchat.servers.http.json_values import (
     JsonObject,
     NotJsonError,
@@ -37,6 +36,7 @@ from lmchat.servers.http.json_values import (
     positive_or_none,
     str_or_empty,
 )
+from lmchat.servers.http.reply import is_error
 from lmchat.servers.http.sse import DONE, MalformedStreamError
 from lmchat.servers.stream.deltas import CALLS, TEXT, THOUGHT, Piece, pieces_of
 from lmchat.servers.stream.logprobs import LogprobReader
