@@ -31,7 +31,7 @@ from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamEvent
-from lmchat.servers.http.key_source import NoKeys
+from lmchat.servers.http.connections import NoKeys
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import AnyText, ChatRequest, OutputFormat, Sampling
 from lmchat.servers.sampling_options import checked_option

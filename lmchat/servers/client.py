@@ -52,8 +52,7 @@ from lmchat.servers.events import (
     StreamEvent,
     StreamFinished,
 )
-from lmchat.servers.http.connections import Connections
-from lmchat.servers.http.key_source import KeySource, NoKeys
+from lmchat.servers.http.connections import Connections, KeySource, NoKeys
 from lmchat.servers.local.engine import Engine
 from lmchat.servers.local.kept_slot import kept_ids
 from lmchat.servers.model import (

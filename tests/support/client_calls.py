@@ -15,7 +15,7 @@ from lmchat.errors import LMChatError
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import TextDelta
-from lmchat.servers.http.key_source import NoKeys
+from lmchat.servers.http.connections import NoKeys
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import ChatRequest, Sampling, Tool
 from lmchat.servers.target import Target

@@ -30,8 +30,13 @@ from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.discovery.status import STATUS, ServerState, ServerStatus, reason_of_models
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
-from lmchat.servers.http.key_source import KeySource
+from lmchat.servers.http.connections import (
+    POOL_S,
+    WRITE_S,
+    Connections,
+    KeySource,
+    connect_timeout_s,
+)
 from lmchat.servers.http.reply import Reply, read_body
 from lmchat.servers.model import OPENAI_COMPATIBLE, ModelInfo
 from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named

@@ -1,4 +1,4 @@
-"""HTTP clients, one for each origin, and the replies that they read as a whole."""
+"""HTTP clients, one for each origin, the replies that they read, and the source of API keys."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx
@@ -377,3 +378,39 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
+
+
+class KeySource(Protocol):
+    """Source of API keys; an empty one means none."""
+
+    def known_key(self, endpoint: Endpoint) -> str:
+        """Return the key for an address without asking the user."""
+        ...
+
+    async def key_for(self, endpoint: Endpoint) -> str:
+        """Return the key for an address; the user may be asked for a password."""
+        ...
+
+    def why_withheld(self, endpoint: Endpoint) -> str:
+        """Return why a key that is set is not sent, and the next step; else ""."""
+        ...
+
+    def take_fault(self, endpoint: Endpoint) -> str:
+        """Return why a key could not be had, the first time only; else ""."""
+        ...
+
+
+class NoKeys:
+    """Source without keys; a subclass overrides `known_key`."""
+
+    def known_key(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - used by subclasses
+        return ""
+
+    async def key_for(self, endpoint: Endpoint) -> str:
+        return self.known_key(endpoint)
+
+    def why_withheld(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - used by subclasses
+        return ""
+
+    def take_fault(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - used by subclasses
+        return ""

@@ -23,11 +23,11 @@ from lmchat.servers.http.connections import (
     POOL_S,
     WRITE_S,
     Connections,
+    KeySource,
     connect_timeout_s,
     read_up_to,
     request_headers,
 )
-from lmchat.servers.http.key_source import KeySource
 from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.products import product_named
