@@ -31,20 +31,16 @@ class ConsoleKeys(KeyParser):
         self._decode = getincrementaldecoder("utf-16-le")("replace").decode
 
     def feed(self, data: str) -> Iterator[Message]:
-        """Half a character is a surrogate."""
         yield from super().feed(self._decode(data.encode("utf-16-le", "surrogatepass")))
 
 
 def mend_console_keys() -> None:
-    """Let Textual's driver for Windows read keys by `ConsoleKeys`."""
     from ctypes import byref  # noqa: PLC0415
     from ctypes.wintypes import DWORD  # noqa: PLC0415
 
     from textual.drivers import win32  # noqa: PLC0415 - only Windows can import it
 
     class KeyThread(win32.EventMonitor):
-        """Thread that posts the keys and sizes of the console."""
-
         def run(self) -> None:
             keys, count = ConsoleKeys(), DWORD()
             post: Callable[[Any], None] = self.process_event

@@ -67,9 +67,8 @@ _RESTORE_MODES = (
 def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]]) -> None:
     """Let an app that does not run yet use `TerminalDriver`; on Windows, mend Textual's driver.
 
-    On SIGTERM, SIGHUP, SIGINT and SIGQUIT, and when the terminal is gone without a SIGHUP, the
-    terminal is restored at once; Textual leaves it raw. `on_terminate` has `SAVE_S`; the app exits
-    with 128 + signal.
+    On an ending signal, and when the terminal is gone without a SIGHUP, the terminal is restored at
+    once; Textual leaves it raw. `on_terminate` has `SAVE_S`; the app exits with 128 + signal.
     """
     if termios is None:
         mend_console_keys()
@@ -85,7 +84,6 @@ def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]])
 async def _save_and_exit(
     app: App[Any], on_terminate: Callable[[], Awaitable[object]], number: int
 ) -> None:
-    """Let the app save for a limited time, then end it by signal `number`."""
     with app._context():  # sets the active app, which another thread lacks
         try:
             async with asyncio.timeout(SAVE_S):
@@ -107,7 +105,7 @@ def _end_on_break(app: App[Any], on_terminate: Callable[[], Awaitable[object]]) 
 
 
 def write_to_terminal(app: App[Any], data: str) -> None:
-    """Send a control sequence, such as a notification, behind the frames written so far."""
+    """Write behind the frames written so far."""
     driver = app._driver
     if driver is not None and not driver.is_headless:
         driver.write(data)
@@ -144,7 +142,6 @@ def remember_copied(app: App[Any], text: str) -> None:
 
 
 def _as_written(text: str) -> str:
-    """Use fewer colour codes, and put the cursor where rich counts it."""
     return with_sure_widths(with_changed_colours(text))
 
 
@@ -178,7 +175,7 @@ class TerminalDriver(LinuxDriver):
         atexit.register(self.give_back)
 
     def write(self, data: str) -> None:
-        """Queue a frame or a control sequence, unless the app does not have the terminal."""
+        """Have no effect while the app does not have the terminal."""
         if self._owns_terminal and self._writer is not None:
             rows = rows_of(data)
             # only a frame has several rows, most of which come again in the next
@@ -237,22 +234,18 @@ class TerminalDriver(LinuxDriver):
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
 
     def disable_input(self) -> None:
-        """End the thread that reads keys, and read what is still to come from the terminal.
-
-        Textual's method waits for the thread without ending it.
-        """
+        """End the thread that reads keys; Textual's method would wait for it without ending it."""
         is_reading = self._key_thread is not None and self._key_thread.is_alive()
         if self._stop_reading is not None and is_reading:
-            os.write(self._stop_reading[1], b"x")  # ends the thread
+            os.write(self._stop_reading[1], b"x")
         super().disable_input()
         if is_reading and self._owns_terminal and self.input_tty:
             self._read_answers()
 
     def _read_answers(self) -> None:
-        """Ask a last question, and drop what is read up to its answer, for a limited time.
+        """Ask for the terminal's kind, which each one tells, and drop all up to its answer.
 
-        The shell or an editor would get earlier answers, and moves of the mouse, as typed text. A
-        terminal answers in order, and every one says what it is.
+        The shell or an editor would get earlier answers, and moves of the mouse, as typed text.
         """
         self.write(_ASK_KIND)
         end_s = monotonic() + _LAST_ANSWER_S
@@ -303,7 +296,7 @@ class TerminalDriver(LinuxDriver):
                 self._post_messages(parser.feed(decode(data)))
 
     def _post_messages(self, messages: Iterable[Message]) -> None:
-        """Post messages; keys wait until widgets are mounted."""
+        """Keys wait until widgets are mounted."""
         for message in messages:
             if isinstance(message, events.Key | events.Paste):
                 self._early_keys.append(message)
@@ -321,7 +314,7 @@ class TerminalDriver(LinuxDriver):
         return b""
 
     def _stop_owning_terminal(self) -> bool:
-        """Give the terminal back; return whether the app had it until now."""
+        """Return whether the app had it until now."""
         with self._release_lock:
             owned_terminal = self._owns_terminal
             self._owns_terminal = False
@@ -346,8 +339,7 @@ def with_changed_colours(text: str) -> str:
 
     Textual resets all colours after each piece of text and sets them again before the next. An
     answer of 100 tokens a second writes 57 kB/s, and without this 85 kB/s, in the benchmark
-    `stream`. Codes are written only before what draws something. The output begins and ends with
-    the terminal's own colours.
+    `stream`. The output begins and ends with the terminal's own colours.
     """
     written: list[str] = []
     terminal_style = text_style = ""  # codes since the last reset: written, and in `text`

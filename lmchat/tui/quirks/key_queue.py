@@ -21,9 +21,7 @@ from textual.message_pump import MessagePump
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
-LONGEST_S = 2.0
-"""A key may keep the next ones waiting so long: its handler may wait for the user."""
-
+LONGEST_S = 2.0  # a handler may wait for the user
 _LOOK_AGAIN_S = 0.01  # interval of the checks whether keys are held
 _MOST_PASSES = 20  # for a key: while an answer streams, a queue may never be empty
 
@@ -43,7 +41,7 @@ class _Delivered:
 
 
 class KeyQueue:
-    """Queue that delivers each key or paste after the one before has had its effect.
+    """Queue of keys and pastes.
 
     Text does not wait for earlier text in the same input, which can draw several letters at once.
 
@@ -65,12 +63,11 @@ class KeyQueue:
         await self._deliver_waiting()
 
     def hold_while(self, condition: Callable[[], bool]) -> None:
-        """Let the keys behind the current one wait while a condition holds."""
+        """For the keys behind the current one."""
         if self._current is not None:
             self._current.is_held = condition
 
     async def _deliver_waiting(self) -> None:
-        """Deliver keys in order, until one has to wait for the current one."""
         while self._waiting and (self._current is None or self._is_more_text(self._waiting[0])):
             if self._current is not None:
                 self._current.time_limit.cancel()
@@ -128,7 +125,6 @@ class KeyQueue:
             await self._deliver_next()
 
     async def _end_late(self, event: Typed) -> None:
-        """End the wait for an event that takes too long."""
         if self._current is not None and self._current.event is event:
             await self._deliver_next()
 

@@ -110,7 +110,6 @@ class KeyParser(XTermParser):
         return None if self._timeout_time is None else constants.ESCAPE_DELAY
 
     def feed(self, data: str) -> Iterator[Message]:
-        """Yield the keys, pastes and answers of the terminal in one read."""
         # An ESC that was read before begins a sequence with `[` or `O`, even if they come late.
         # Else `tick` makes a key of it in time.
         if not data.startswith(("[", "O")):
@@ -162,7 +161,6 @@ class KeyParser(XTermParser):
 
 
 def _one_by_one(key: re.Match[str]) -> str:
-    """Make one key for each code point of the text of a key of kitty."""
     return "".join(f"\x1b[{key[1]};{code}u" for code in key[2].split(":"))
 
 

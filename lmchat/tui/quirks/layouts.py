@@ -61,10 +61,7 @@ def key_at_place(char: str, base: str) -> str:
 
 
 def _places_of_letters(environ: Mapping[str, str]) -> dict[str, str]:
-    """Look into the layout of the user's language first.
-
-    Elsewhere, a place with a letter goes before a sign, for which there is no command.
-    """
+    """Prefer the layout of the user's language, then places of letters, which have commands."""
     locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
     own = _LAYOUTS.get(locale[:2], "")
     of_letters = {**_SHIFTED}

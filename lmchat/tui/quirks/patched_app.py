@@ -43,10 +43,7 @@ class PatchedApp(App[None]):
         self.key_queue = KeyQueue(self, self._deliver_key)
 
     def begin_with_theme(self, name: str) -> None:
-        """Set the theme before the app runs; assigning `theme` would parse all styles twice.
-
-        This does what Textual's watcher of `theme` does, but parses no styles.
-        """
+        """Do what Textual's watcher of `theme` does, which would parse all styles twice."""
         self.set_reactive(App.theme, name)
         self.set_class(True, f"-theme-{name}", update=False)
         self.set_class(self.current_theme.dark, "-dark-mode", update=False)
@@ -55,7 +52,7 @@ class PatchedApp(App[None]):
         self.stylesheet.set_variables(self.get_css_variables())
 
     def report_failure(self, error: BaseException) -> None:
-        """Report the exception of a worker. This ends the app; a subclass may show it."""
+        """End the app; a subclass may show the error instead."""
         super()._handle_exception(WorkerFailed(error))
 
     def cover_for(self, error: Exception) -> Widget:
@@ -123,7 +120,7 @@ class PatchedApp(App[None]):
         return widget is not None and not widget.is_attached  # None: outside of the screen
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
-        """Write a frame, or drop it while the terminal is behind: it would come seconds late.
+        """Drop a frame while the terminal is behind: it would come seconds late.
 
         What else Textual displays is written: `_catch_up` would not bring it back.
         """
@@ -135,7 +132,6 @@ class PatchedApp(App[None]):
             super()._display(screen, renderable)
 
     def _catch_up(self) -> None:
-        """Paint everything once the terminal has read what was written."""
         if self.is_terminal_behind:
             self.set_timer(CATCH_UP_S, self._catch_up)
         else:
@@ -143,7 +139,6 @@ class PatchedApp(App[None]):
             self.screen.refresh()
 
     def _handle_exception(self, error: Exception) -> None:
-        """Report an error, but not that a widget is missing while the app ends."""
         cause = error.error if isinstance(error, WorkerFailed) else error
         if not self.is_running and isinstance(cause, NoMatches):
             return  # a screen loses its widgets before its workers and messages
@@ -161,7 +156,7 @@ class PatchedApp(App[None]):
 
 
 def patch_compositor() -> None:
-    """Let all screens made from now on have a `PatchedCompositor`."""
+    """For all screens made from now on."""
     setattr(textual.screen, "Compositor", PatchedCompositor)  # noqa: B010 - for mypy
 
 
@@ -169,9 +164,7 @@ class PatchedCompositor(Compositor):
     """Compositor that renders only what has changed, covers widgets that fail, and loses no size.
 
     For each new word, Textual renders all rows of each widget that touches the smallest rectangle
-    around all changes. Here, a widget renders its own changed rows.
-
-    An error in the drawing of one widget ends the app. Here, the widget is covered.
+    around all changes, and an error in the drawing of one widget ends the app.
 
     Textual compares the new places of widgets with those found last, also for a widget that is not
     shown. If that was just before a layout, the log would keep the lines of its old width. Here,
@@ -205,7 +198,6 @@ class PatchedCompositor(Compositor):
     def _get_renders(
         self, crop: Region | None = None
     ) -> Iterable[tuple[Region, Region, list[Strip]]]:
-        """Yield region, rows and strips of each changed part of the visible widgets."""
         changed = self._changed or (crop or self.size.region,)
         in_front: list[Region] = []  # Textual gives these first
         for widget, (region, clip) in self.visible_widgets.items():
@@ -242,25 +234,20 @@ class PatchedScreen(Screen[None]):
     """
 
     def _screen_resized(self, size: Size) -> None:
-        """Lay the screen out for a new size; let a dialog above paint all of it.
-
-        It may have painted this screen in its old layout, and keeps those rows.
-        """
+        """Let a dialog above paint all: it keeps rows of this screen in its old layout."""
         super()._screen_resized(size)
         if self is not self.app.screen:
             self.app.screen.refresh()
 
     def _compositor_refresh(self) -> None:
-        """Paint; below a dialog, replace the full repaint that Textual requests by an update.
+        """Below a dialog, replace the full repaint that Textual requests by an update.
 
-        Textual marks the regions of a changed screen below a dialog on both screens. The one on top
-        paints them.
+        Textual marks the changed regions on both screens. The one on top paints them.
         """
         top = self.app.screen
         was_required = top._repaint_required  # as after a resize: it has to stay
         super()._compositor_refresh()
         if self is not top:
-            # `super` has marked this screen, too, but `top` paints
             self._repaint_required = False
             self._exchange_repaint_regions()  # their copy is not needed
             if top._repaint_required and not was_required:

@@ -98,7 +98,7 @@ def patch_cuts() -> None:
 
 @lru_cache(_CUTS_KEPT)
 def _cut_segment(segment: Segment, cell: int) -> tuple[Segment, Segment]:
-    """Cut a segment at a cell; most are cut again with the next frame."""
+    """Most segments are cut again with the next frame."""
     text, style, control = segment
     before, behind = split_at_cell(text, cell)
     return Segment(before, style, control), Segment(behind, style, control)
