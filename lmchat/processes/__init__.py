@@ -1,6 +1,3 @@
-"""Child processes, signals, threads and background tasks.
-
-Must not know: what the program does. A child ends with its stdin or its process group.
-"""
+"""Child processes, signals, threads and background tasks."""
 
 from __future__ import annotations

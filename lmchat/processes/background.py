@@ -19,11 +19,7 @@ T = TypeVar("T")
 
 
 async def run_abandonable(work: Callable[[], T]) -> T:
-    """Run a call that may block forever in a thread that may be abandoned.
-
-    A hanging call delays neither cancellation nor the end of Python, which does not wait for a
-    daemon thread.
-    """
+    """Run a call that may block forever; it delays neither cancellation nor the end of Python."""
     future: Future[T] = Future()
     # one that is marked as running cannot be cancelled: the thread could not set its result
     future.set_running_or_notify_cancel()
@@ -39,7 +35,7 @@ async def run_abandonable(work: Callable[[], T]) -> T:
 
 
 def in_thread(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Make an async function that calls a blocking one by `run_abandonable`."""
+    """Call it by `run_abandonable`."""
 
     @wraps(function)
     async def run(*args: P.args, **options: P.kwargs) -> T:
@@ -50,7 +46,7 @@ def in_thread(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
 
 @asynccontextmanager
 async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run a coroutine while the block runs, then end it; its errors are ignored."""
+    """Run while the block runs; errors are ignored."""
     task = asyncio.create_task(work, name="background")
     try:
         yield

@@ -94,9 +94,8 @@ async def run_program(
 ) -> bytes | None:
     """Run a program of the user; None if it does not start, fails, or is killed after `timeout_s`.
 
-    Its environment lacks lmchat's own variables, one of which may hold an API key. Programs that
-    set the clipboard need `has_output=False`: they stay in the background with their output open,
-    and waiting for its end would run into the timeout.
+    Programs that set the clipboard need `has_output=False`: they stay in the background with their
+    output open, and waiting for its end would run into the timeout.
     """
     try:
         child = await ChildProcess.start(
@@ -128,8 +127,7 @@ async def run_in_terminal(
 ) -> int:
     """Run a program in the terminal, or with `data` as its input; return its exit code.
 
-    Its environment is that of `run_program`; `output` is a file descriptor. Cancelling kills it.
-    Raises `OSError` if it cannot start.
+    `output` is a file descriptor. Cancelling kills the program. Raises `OSError`.
     """
     process = await asyncio.create_subprocess_exec(
         *with_absolute_program(argv, environ),
@@ -150,8 +148,8 @@ async def run_for_first_line(
 ) -> tuple[int, str]:
     """Run a command of the system's shell; return its exit code and the first line it has printed.
 
-    It may open the terminal for input; its errors are dropped. Environment, cancelling and errors
-    are those of `run_in_terminal`.
+    It may open the terminal for input; its errors are dropped. Cancelling kills it. Raises
+    `OSError`.
     """
     printed = bytearray()
 
@@ -217,8 +215,7 @@ async def _end_of(process: Process) -> int:
 class ChildProcess:
     """Program in the background with a pipe for its input, and often one for its output.
 
-    A frame is any bytes, with their number before them. `stop` and `kill` return at once; `end` and
-    `end_politely` wait for its end.
+    A frame is any bytes, with their number before them. `stop` and `kill` return at once.
     """
 
     def __init__(self, process: Process) -> None:
@@ -246,7 +243,6 @@ class ChildProcess:
         """Start a program; raises `OSError`. Cancelling also kills it, and waits for its end.
 
         With `shell`, which may be "" for that of the system, `argv` is one text, its command.
-        `output` and `errors` are file descriptors, or `PIPE` or `DEVNULL`.
         """
         create = asyncio.create_subprocess_exec
         if shell is not None:
@@ -272,10 +268,9 @@ class ChildProcess:
                 error.filename = str(place)
             raise
         except asyncio.CancelledError:
-            # Only the caller was cancelled. If `starting` were, asyncio would kill the program
-            # alone, and wait for what the program has started, which holds its pipes. So the start
-            # is awaited, and then `end` kills all. A further cancellation in this time is dropped:
-            # it would leave a program running.
+            # If `starting` were cancelled, asyncio would kill the program alone, and wait for what
+            # the program has started, which holds its pipes. A further cancellation in this time is
+            # dropped: it would leave a program running.
             while not starting.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait([starting])
@@ -289,10 +284,7 @@ class ChildProcess:
 
     @classmethod
     async def start_own(cls, module: str) -> ChildProcess:
-        """Start a program that calls `main` of a module of lmchat; raises `LMChatError`.
-
-        The error speaks of files: exports to HTML and attached web pages show it.
-        """
+        """Raises `LMChatError`, whose words are for exports to HTML and attached web pages."""
         environment = needed_environment(os.environ)
         folder = Path(__file__).parent  # not the current one, which may hold foreign modules
         try:
@@ -359,10 +351,7 @@ class ChildProcess:
         self._input.close()
 
     def stop(self, kill_after_s: float) -> None:
-        """Ask the program and what it has started to end; kill them after `kill_after_s`.
-
-        If it ends before, what it leaves behind is for `end_group`.
-        """
+        """Ask the program and its group to end. If it does, what it leaves is for `end_group`."""
         if self._process.returncode is None:
             self._signal(signal.SIGTERM)
             asyncio.get_running_loop().call_later(kill_after_s, self._kill_if_running)
@@ -372,7 +361,6 @@ class ChildProcess:
             self.kill()
 
     def kill(self) -> None:
-        """Kill the program and all of its process group or job."""
         self._signal(_KILL)
 
     async def end_politely(self) -> None:
@@ -424,21 +412,21 @@ class ChildProcess:
         return True
 
     async def wait(self) -> None:
-        """Call `drop_output` before, if the output was not read; else this may not return."""
+        """If the output was not read, call `drop_output` before."""
         await self._process.wait()
 
     async def drop_output(self) -> None:
-        """Read the rest of the output, to its end.
+        """Let `wait` return.
 
         While more output waits than it buffers, asyncio (of Python 3.11) does not notice that the
-        program has ended, and `wait` would not return.
+        program has ended.
         """
         if self._process.stdout is not None:
             while await self._process.stdout.read(_LINE_BYTES):
                 pass
 
     async def end(self) -> None:
-        """Kill the program and its group, wait for its end, and release its pipes."""
+        """Kill the program and its group, and wait for its end."""
         self.kill()
         self._input.close()
         await self._release_pipes()
@@ -472,10 +460,9 @@ def limit_memory(limit_bytes: int) -> None:
 
 
 def answer_parent(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> None:
-    """Call `answer` for each frame of the parent, in order; never return.
+    """Call `answer` with each frame of the parent and a function that sends one.
 
-    `answer` also gets a function that sends a frame. The process ends with the parent, even while
-    `answer` works.
+    The process ends with the parent, even while `answer` works.
     """
     output = os.fdopen(os.dup(1), "wb")
     # what libraries print must not get between the frames
@@ -494,7 +481,6 @@ def _write_frame(output: BinaryIO, frame: bytes) -> None:
 
 
 def _read_frames(frames: SimpleQueue[bytes]) -> None:
-    """Queue the frames of the parent; end this process at the end of its input."""
     source = sys.stdin.buffer
     while True:
         packed_length = source.read(_LENGTH.size)

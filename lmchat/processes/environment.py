@@ -36,10 +36,9 @@ _NEEDED_PREFIXES = (
 
 
 def find_program(name: str, search_path: str, endings: Sequence[str] = _ENDINGS) -> str:
-    """Return the absolute path of a program in `search_path`, a `PATH`; "" if it is not there.
+    """Return an absolute path; "" if the program is not in `search_path`.
 
-    Only absolute folders are searched: in the current one may be a stranger's program. On Windows,
-    a name may lack one of `endings`.
+    Only absolute folders are searched: in the current one may be a stranger's program.
     """
     has_ending = name.lower().endswith(tuple(map(str.lower, endings)))
     for folder in search_path.split(os.pathsep):
@@ -57,10 +56,7 @@ def is_over_ssh(environ: Mapping[str, str]) -> bool:
 
 
 def command_words(command: str, *, is_windows: bool = IS_WINDOWS) -> list[str]:
-    """Split a command at blanks that are not in quotes; raises `ValueError` for an open quote.
-
-    On Windows, a backslash divides folders; elsewhere it quotes the next character.
-    """
+    """Raises `ValueError` for an open quote. On Windows, a backslash divides folders."""
     words = shlex.shlex(command, posix=True, punctuation_chars=False)
     words.whitespace_split = True
     words.commenters = ""
@@ -73,7 +69,7 @@ def command_line(words: Sequence[str], *, is_windows: bool = IS_WINDOWS) -> str:
 
 
 def with_absolute_program(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """Raises `FileNotFoundError` if the first word is no program in `PATH`."""
+    """Raises `FileNotFoundError`."""
     program = find_program(argv[0], environ.get("PATH", os.defpath))
     if not program:
         raise system_error(errno.ENOENT, argv[0])

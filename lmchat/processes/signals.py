@@ -14,10 +14,9 @@ ENDING_SIGNALS = tuple(
 
 
 def interrupt_on_ending_signals() -> list[int]:
-    """Make all `ENDING_SIGNALS` interrupt the program as Ctrl+C does.
+    """Return a list that gets the numbers of the signals that come, but not SIGINT.
 
-    A signal that is ignored stays so: with `nohup`, a program survives its terminal. The returned
-    list gets the numbers of the signals that come, but not SIGINT.
+    A signal that is ignored stays so: with `nohup`, a program survives its terminal.
     """
     received: list[int] = []
 
