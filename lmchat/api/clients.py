@@ -1,7 +1,4 @@
-"""Clients for programs: a model server in few calls, without a screen and without files.
-
-`Client` is for asyncio. `SyncClient` runs a `Client` in a thread and waits for its results.
-"""
+"""Clients for programs: a model server in few calls, without a screen and without files."""
 
 from __future__ import annotations
 
@@ -80,9 +77,9 @@ class Answer(Struct, frozen=True, kw_only=True):
     refusal: str = ""
     """The part of `text` in which the model refuses to answer."""
     tool_calls: tuple[ToolCallPart, ...]
-    """Tool calls of the model, which lmchat does not run."""
+    """Not run by lmchat."""
     model: str
-    """The model that answered, as the server named it."""
+    """As the server named it."""
     endpoint: str
     """URL of the server that answered."""
     finish_reason: str
@@ -103,9 +100,7 @@ class JsonAnswer(Struct, frozen=True, kw_only=True):
     """An answer that is a JSON value."""
 
     value: Any
-    """The value as a Python object."""
     answer: Answer
-    """The answer that contains the value."""
     first_misfit: str = ""
     """Why the first answer did not match, if lmchat asked again; else empty."""
 
@@ -142,7 +137,6 @@ class Client:
         # Python itself accepts any name, as `settings` takes them all
         for name in settings.keys() - ClientOptions.__annotations__.keys():
             raise TypeError(f"Unexpected keyword argument {name!r}")
-        # the address that the caller has named, as a tuple; it is empty without one
         self._named = (Endpoint.parse(endpoint),) if endpoint else ()
         self._model = settings.get("model", "")
         own_settings = Settings(
@@ -151,7 +145,6 @@ class Client:
             limits=settings.get("limits") or LimitSettings(),
             timeouts=settings.get("timeouts") or TimeoutSettings(),
         )
-        # sent only to the named address; if none is named, to any server of this machine
         keys = _CallersKey(settings.get("key", ""), *self._named)
         self._backend = HttpServerClient(own_settings, keys=keys)
         # without a memory of earlier chats, whose server and model the screen would prefer
@@ -277,12 +270,12 @@ class Client:
         options: Options,
         output: OutputFormat | None = None,
     ) -> Answer:
-        """Ask for one answer and return it when it is complete; raises the error that ended it."""
+        """Raises the error that ended the answer."""
         target = await self._target(model)
         request = _request(target, messages, options, output)
         streamed = StreamedAnswer(target.model_id)
         await streamed.read(self._events_of(request))
-        content = streamed.content  # the parts of the answer
+        content = streamed.content
         live = streamed.stats
         live.product = target.product
         # they show which of both limits cut the answer short
@@ -300,7 +293,7 @@ class Client:
         )
 
     async def _events_of(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Yield the events of an answer; after an error, the next request probes again."""
+        """After an error, the next request looks for the server again."""
         try:
             async with aclosing(self._backend.stream(request)) as events:
                 async for event in events:
@@ -310,7 +303,6 @@ class Client:
             raise
 
     async def _target(self, model: str) -> Target:
-        """Return the server and the model for a request."""
         name: object = model or self._model  # a program may have passed anything
         if not isinstance(name, str):
             raise RequestInvalid("Invalid model parameter: a model name must be a text.")
@@ -323,12 +315,8 @@ def _request(
     options: Options,
     output: OutputFormat | None = None,
 ) -> ChatRequest:
-    """Return a request to a server and model; without an `output`, any text is wanted.
-
-    If an option in `more` has the name of another option, such as `top_p`, it replaces that one.
-    Raises `WrongUse` for a wrong option.
-    """
-    # one dictionary of all options; an option in `more` replaces one with a field of its own
+    """Raises `WrongUse` for a wrong option."""
+    # an option in `more` replaces one with a field of its own, such as `top_p`
     set_options = Sampling(**options).options
     checked = {name: checked_option(name, value) for name, value in set_options.items()}
     return ChatRequest(
@@ -340,11 +328,7 @@ def _request(
 
 
 class _CallersKey(NoKeys):
-    """API key that a program has passed to `Client`.
-
-    It is sent to the server that the program named. If it named none, it is sent to any server of
-    this machine.
-    """
+    """API key of a program, for the server that it named, or else any server of this machine."""
 
     def __init__(self, key: str, *named: Endpoint) -> None:
         self._key = key
@@ -362,8 +346,6 @@ P = ParamSpec("P")  # parameters of a method, without `self`
 def _blocking(
     method: Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[SyncClient, P], T]:
-    """Return a method of `SyncClient` that runs `method` of its `Client` and waits for it."""
-
     @wraps(method)
     def run_and_wait(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._run(method(self._client, *args, **kwargs))
@@ -414,9 +396,8 @@ class SyncClient:
             while (event := self._run(next_event())) is not None:
                 yield event
         finally:
-            # Python's garbage collector may close this generator in the thread of the loop. That
-            # thread must not wait for itself. The loop then closes the stream, which is garbage,
-            # too.
+            # Python's garbage collector may close this generator in the thread of the loop, which
+            # must not wait for itself. The loop then closes the stream, which is garbage, too.
             if threading.current_thread() is not self._thread:
                 with suppress(WrongUse):  # a closed client has closed the stream
                     self._run(events.aclose())
@@ -440,12 +421,11 @@ class SyncClient:
             self._loop.close()
 
     async def _stop_tasks(self) -> None:
-        """Cancel all other tasks of the loop, wait for them, and close the connections."""
         await end_tasks(*(asyncio.all_tasks() - {asyncio.current_task()}))
         await self._client.aclose()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the thread of the loop, and return its result or raise its error.
+        """Run a coroutine in the thread of the loop, and wait for it.
 
         Raises `WrongUse` if `close` was called before, or is called while the coroutine runs. If
         the wait is interrupted, for example by Ctrl+C, the coroutine is cancelled.
