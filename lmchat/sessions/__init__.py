@@ -1,6 +1,3 @@
-"""Messages, parts, versions, branches and stats: values without I/O.
-
-Must not know servers, disk, screens.
-"""
+"""Messages, parts, versions, branches and stats: values without I/O."""
 
 from __future__ import annotations

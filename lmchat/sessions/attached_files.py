@@ -31,23 +31,21 @@ def fence_for(text: str) -> str:
 
 
 def file_as_prompt_text(name: str, size_bytes: int, text: str, language: str = "") -> str:
-    """Put a text file in a code fence, without blanks and empty lines at its end."""
     fence = fence_for(text)
     return f"{name} ({size_bytes} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
 
 
 def file_line(part: FilePart) -> str:
-    """Return the line of an attached file in a draft, with its line end."""
+    """With its line end."""
     return f"{_FILE_MARK}{json.encode(part).decode()}\n"
 
 
 def place_of_files(text: str, cursor: int, typed: str, name: str) -> tuple[int, int, str, str]:
     """Return start and end of what files replace in a prompt, and two texts to follow them.
 
-    They go above the line in which they were named, or else above that of the cursor. `Compare
-    @a.py with it` becomes the files, and below them `Compare a.py with it`. The two texts are the
-    beginning of the line, and `name` if other words are in the line, else "". `typed` is the text
-    before the cursor that named the files, such as `@not`, or empty.
+    `Compare @a.py with it` becomes the files, and below them `Compare a.py with it`. The two texts
+    are the beginning of the line, and `name` if other words are in the line, else "". `typed` is
+    the text before the cursor that named the files, such as `@not`, or empty.
     """
     start = text.rfind(typed, 0, cursor)
     if start < 0:  # the user has changed the name while the files were read
@@ -62,7 +60,7 @@ def place_of_files(text: str, cursor: int, typed: str, name: str) -> tuple[int, 
 
 
 def with_files(draft: str, lines: Sequence[str], typed: str = "", name: str = "") -> str:
-    """Put files where `place_of_files` says, or else in front of the draft."""
+    """Put files where `typed` is, or else in front of the draft."""
     cursor = len(draft) if typed and typed in draft else 0
     start, end, words, name = place_of_files(draft, cursor, typed, name)
     return draft[:start] + "".join(lines) + words + name + draft[end:]
@@ -82,7 +80,7 @@ def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str
 
 
 def draft_of(text: str, files: Iterable[FilePart]) -> str:
-    """Make a draft, which `split_draft` takes apart again; files without a place come first."""
+    """Make a draft for `split_draft`; files without a place come first."""
     before = "".join(file_line(part) for part in files if part.place is None)
     return before + "".join(
         without_file_lines(piece) if isinstance(piece, str) else file_line(piece)
@@ -107,10 +105,7 @@ class Prompt(Struct, frozen=True):
 
 
 def pieces_of(text: str, files: Iterable[FilePart]) -> list[str | FilePart]:
-    """Return the texts of a prompt and its files in order.
-
-    `files` are in the order of their places.
-    """
+    """`files` are in the order of their places."""
     pieces: list[str | FilePart] = []
     start = 0
     for part in files:
@@ -125,7 +120,7 @@ def pieces_of(text: str, files: Iterable[FilePart]) -> list[str | FilePart]:
 
 
 def text_with_files(text: str, files: Sequence[FilePart], contents: Mapping[str, bytes]) -> str:
-    """Return the text as it is sent, with a note for a file that is missing."""
+    """Return the text as it is sent."""
     sent = ""
     for piece in pieces_of(text, files):
         if isinstance(piece, str):

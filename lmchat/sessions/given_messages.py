@@ -25,7 +25,7 @@ def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
 
 
 def _message(entry: object, position: int) -> ChatMessage:
-    """Raises `RequestInvalid`, which names `position` (from 1)."""
+    """Raises `RequestInvalid`."""
     match entry:
         case ChatMessage():
             return entry

@@ -24,9 +24,9 @@ _CALL_KIND = r"(?a)tool_call (\d{1,9}) (id|name|arguments)"
 
 
 def parts_of(entries: Iterable[JournalEntry]) -> tuple[Part, ...]:
-    """Join entries, without `RESET`, to parts; unknown kinds are ignored.
+    """Join neighbouring entries, without `RESET`; unknown kinds are ignored.
 
-    Neighbouring texts of one kind become one part. Tool calls come last, by their number.
+    Tool calls come last, by their number.
     """
     text_entries: list[JournalEntry] = []
     calls: defaultdict[int, dict[str, str]] = defaultdict(

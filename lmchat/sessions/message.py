@@ -30,7 +30,7 @@ class Role(StrEnum):
 NOT_SENT = "not sent"
 """Words shown with a message that the user has taken out of requests."""
 NO_RESULT = "This call was not run, or not to its end: it has no result."
-"""What the model gets as the result of a call that was stopped: it may not know more."""
+"""What the model gets as the result of a call that was stopped."""
 
 
 class AnswerState(StrEnum):
@@ -101,13 +101,13 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
     """A file that goes with a prompt; the store has its content."""
 
     name: str
-    """Name without its folder."""
+    """Without its folder."""
     media_type: str
     """Type of the original file; of a PDF, only the text is stored."""
     digest: str
     """SHA-256 of the stored bytes in hexadecimal digits."""
     size: int
-    """Number of stored bytes."""
+    """Of the stored bytes."""
     width: int = 0
     """Pixels of an image; 0 where they are not known."""
     height: int = 0
@@ -166,7 +166,7 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     ttft_ms: float | None = None
     """Time from sending to the first token."""
     tokens_per_second: float | None = None
-    """Speed of the answer, as the server reports it, otherwise as lmchat measures it."""
+    """As the server reports it, otherwise as lmchat measures it."""
     prompt_tokens: int | None = None
     """As the server counted them."""
     completion_tokens: int | None = None  # tokens of the answer with its thoughts
@@ -192,10 +192,8 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     """Whether the user has rewritten the answer, or the one that it continues."""
     sampling: Mapping[str, object] = field(default_factory=dict)
     """Names and values of the sampling options that were sent."""
-    product: str = ""
-    """Product of the server."""
-    build: str = ""
-    """Build of the server, as it said it."""
+    product: str = ""  # of the server
+    build: str = ""  # of the server, as it said it
     context: int | None = None
     """Tokens of the context window."""
     wait_ms: float | None = None
@@ -209,21 +207,16 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     load_ms: float | None = None
     """Time in which the model was loaded or woken; None if the end of that was not reported."""
     prompt_tokens_per_second: float | None = None
-    """Speed at which the server has read the prompt."""
+    """At which the server has read the prompt."""
     cached_tokens: int | None = None
     """Tokens of the prompt that came from the server's cache."""
     thought_tokens: int | None = None
     """Tokens of the thought: counted by the server, or else its chunks."""
-    draft_tokens: int | None = None
-    """Tokens that the server's drafts proposed."""
-    accepted_tokens: int | None = None
-    """Number of the `draft_tokens` that the model accepted."""
+    draft_tokens: int | None = None  # proposed by the server's drafts
+    accepted_tokens: int | None = None  # of the `draft_tokens`
 
     def after(self, begun: AnswerStats | None) -> AnswerStats:
-        """Return the stats of an answer in two parts, of which this is the second.
-
-        Tokens and times are added up, but for the time to the first token.
-        """
+        """Return the stats of an answer in two parts, of which this is the second."""
         if begun is None:
             return self
         tokens = (begun.completion_tokens or 0) + (self.completion_tokens or 0)
@@ -288,7 +281,7 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     parts: tuple[Part, ...]
     created_at: datetime
     parent_id: str | None = None
-    """The message before it; None for a root."""
+    """None for a root."""
     state: AnswerState = AnswerState.COMPLETE
     model: str = ""  # of an answer; that of the turn in a tool message, else empty
     endpoint: str = ""  # address of the server of `model`
@@ -297,13 +290,12 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     version: int = 1
     """Number among the versions of this message (same parent and role), counted from 1."""
     versions: int = 1
-    """Number of all versions of this message."""
     is_excluded: bool = False
-    """Whether the user has taken it out of all requests; it stays in the session."""
+    """Whether the user has taken it out of all requests."""
 
     @property
     def text(self) -> str:
-        """The text of the message, a refusal included, without reasoning."""
+        """With a refusal, without reasoning."""
         return "".join(part.text for part in self.parts if isinstance(part, TextPart | RefusalPart))
 
     @property
@@ -383,10 +375,9 @@ def answered_calls(messages: Sequence[ChatMessage], index: int) -> list[ToolCall
 
 
 def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
-    """Set the state and failure of an answer or a tool call that was cut off.
+    """`cause` begins a sentence, such as "lmchat ended".
 
-    `cause` begins a sentence, such as "lmchat ended". An answer of which nothing has arrived has
-    failed: there is nothing to continue.
+    An answer of which nothing has arrived has failed: there is nothing to continue.
     """
     state = AnswerState.INTERRUPTED
     reason = f"{cause} while this answer was streaming."
@@ -456,7 +447,7 @@ def is_imported_call(message: ChatMessage) -> bool:
 
 
 def is_continuable(message: ChatMessage) -> bool:
-    """Whether it is an answer that can be continued or retried."""
+    """Whether it can be continued or retried."""
     if message.role is not Role.ASSISTANT:
         return False
     if message.state is AnswerState.COMPLETE:
@@ -465,20 +456,17 @@ def is_continuable(message: ChatMessage) -> bool:
 
 
 def has_text_to_continue(message: ChatMessage) -> bool:
-    """Whether the model can continue it; a failed answer is regenerated.
-
-    An answer that alone fills the context window has no room for more.
-    """
+    """Whether the model can continue it; a failed answer is regenerated."""
     stats, failure = message.stats, message.failure
     if failure is not None and failure.kind == "context_overflow":
         return False
     if stats is not None and stats.limit is Limit.CONTEXT:
-        # older messages can be left out of the next request, the answer cannot
+        # it may not fill the window alone: only older messages can be left out
         return (stats.prompt_tokens or 0) > (stats.completion_tokens or 0)
     return bool(message.text or message.reasoning) and message.state is not AnswerState.FAILED
 
 
 def readable_text(message: ChatMessage) -> str:
-    """Return what is copied of a message: of tool calls, the arguments, one call a line."""
+    """Return what is copied."""
     words = message.text or message.tool_result or message.reasoning
     return words or "\n".join(call.arguments for call in message.tool_calls)

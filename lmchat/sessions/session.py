@@ -12,7 +12,7 @@ from lmchat.sessions.message import ChatMessage, FilePart, Role
 
 _MAX_TAG_CHARS = 40
 _MAX_TITLE_CHARS = 60
-TRASH_DAYS = 30  # a deleted session can be restored
+TRASH_DAYS = 30
 MESSAGES_PER_READ = 64
 """Messages that are read at once: the newest before a session is shown, then the older ones."""
 # by the kind of the `SearchHit`; a hit in the text of a message has no name
@@ -37,7 +37,7 @@ class MessagePath(tuple[ChatMessage, ...]):
         return MessagePath((*earlier, *self))
 
     def replaced(self, message: ChatMessage) -> MessagePath:
-        """Put a message in the place of the one with its id, if there is one."""
+        """Put it in the place of the one with its id, if there is one."""
         index = self.index_of(message.message_id)
         if index is None:
             return self
@@ -66,8 +66,7 @@ class SessionHeader(Struct, frozen=True, kw_only=True):
     deleted_at: datetime | None = None  # None unless it can be restored
     parent_id: str | None = None  # session that this one was forked from
     tags: tuple[str, ...] = ()
-    # options that the user has set for this session
-    sampling: Mapping[str, object] = field(default_factory=dict)
+    sampling: Mapping[str, object] = field(default_factory=dict)  # set by the user
 
 
 class Skipped(Struct, frozen=True, kw_only=True):
@@ -129,7 +128,7 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     created_at: datetime  # for a title, the last change of the session
     before: str  # text before the match, cut to some words
     match: str
-    after: str  # the same behind it
+    after: str
     kind: str = "text"  # `text`, or a key of `HIT_KIND_NAMES`
     words: tuple[str, ...] = ()  # that were searched, to mark them in the log
 
@@ -157,18 +156,14 @@ def title_from(prompt: str) -> str:
 
 
 def title_of(text: str, files: Sequence[FilePart]) -> str:
-    """Without a text, the names of the files give the title."""
     return title_from(text or ", ".join(part.name for part in files))
 
 
 class Branch(Struct, frozen=True, kw_only=True):
-    """Messages of a tree up to the next fork: each but the first is the only child of its parent.
-
-    `depth` counts the forks above.
-    """
+    """Messages of a tree up to the next fork: each is the only child of the one before."""
 
     messages: tuple[ChatMessage, ...]
-    depth: int = 0
+    depth: int = 0  # forks above
 
     @property
     def branch_id(self) -> str:
@@ -184,7 +179,7 @@ class Branch(Struct, frozen=True, kw_only=True):
 
 
 def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
-    """Return all branches, each before those that begin at its end; older ones first.
+    """Return each branch before those that begin at its end; older ones first.
 
     `messages` come oldest first. One whose parent is not among them begins a branch of depth 0.
     """
@@ -219,7 +214,6 @@ class SessionGroup(Struct, frozen=True, kw_only=True):
 def with_unsaved(
     groups: Sequence[SessionGroup], unsaved: Iterable[SessionHeader]
 ) -> tuple[SessionGroup, ...]:
-    """Put the sessions that are not on the disk yet first, as “Not saved”."""
     listed_ids = {header.session_id for group in groups for header in group.headers}
     missing = tuple(header for header in unsaved if header.session_id not in listed_ids)
     if not missing:
@@ -228,10 +222,7 @@ def with_unsaved(
 
 
 def group_by_day(headers: Iterable[SessionHeader], *, moment: datetime) -> tuple[SessionGroup, ...]:
-    """Group sorted headers by the local day or month of their last change; “Archived” is last.
-
-    `moment` is the current time.
-    """
+    """Group sorted headers by the local day or month of their last change."""
     groups: dict[str, list[SessionHeader]] = {}
     archived: list[SessionHeader] = []
     for header in headers:

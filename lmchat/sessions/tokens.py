@@ -27,7 +27,7 @@ class Alternative(Struct, frozen=True, array_like=True, gc=False):
 
 
 class TokenProbabilities(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """A token that was chosen, and what else the model could have chosen in its place."""
+    """A token that was chosen, with its alternatives."""
 
     token: str
     logprob: float
@@ -56,7 +56,7 @@ def probability(logprob: float) -> float:
 
 
 def count_probabilities(tokens: Sequence[TokenProbabilities]) -> int:
-    """Count probabilities, to limit their memory."""
+    """To limit their memory."""
     return sum(1 + len(token.top) for token in tokens)
 
 
