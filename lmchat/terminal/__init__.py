@@ -1,6 +1,3 @@
-"""The terminal around the program, and the desktop around that.
-
-Must not know Textual or sessions.
-"""
+"""The terminal around the program, and the desktop around that."""
 
 from __future__ import annotations

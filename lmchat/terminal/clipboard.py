@@ -72,10 +72,7 @@ _SCREEN_CHARS = 76  # of a sequence that screen passes on
 
 
 def copyable(text: str) -> str:
-    """Remove controls and last line ends, at which a shell would run what is pasted.
-
-    All that is copied goes through here.
-    """
+    """Remove controls and last line ends, at which a shell would run what is pasted."""
     return without_controls(text).rstrip("\n")
 
 
@@ -113,7 +110,7 @@ class Clipboard:
         return ""
 
     async def paste_image(self) -> bytes:
-        """Return the image from the first tool that has one; a large one is a `FileRefused`."""
+        """A large image is a `FileRefused`."""
         for tool in self._usable_tools():
             data = await self._output_of(tool.image_command) or b""
             hexadecimal = _HEX_OF_OSASCRIPT.match(data)
@@ -124,7 +121,7 @@ class Clipboard:
         return b""
 
     async def paste(self) -> str:
-        """Return the text from the first tool that can read it; else raise `FileRefused`."""
+        """Raises `FileRefused`."""
         for tool in self._usable_tools():
             data = await self._output_of(tool.paste_command)
             if data is not None:

@@ -51,22 +51,22 @@ class Output:
         self.before_notes: Callable[[], None] = lambda: None
 
     def print_text(self, text: str) -> None:
-        """Print one or more lines: safe on a terminal, else exactly as they are."""
+        """Print it safe on a terminal, else exactly."""
         self.print_safe(safe_text(text) if is_terminal(sys.stdout) else text)
 
     def print_lines(self, lines: Iterable[str]) -> None:
-        """Print each text on one line of stdout, so that a name in it cannot forge another line."""
+        """Print each on one line, so that a name in it cannot forge another line."""
         self.print_safe("\n".join(map(_one_line, lines)))
 
     def print_safe(self, text: str) -> None:
-        """Print a safe text, and end its line; with `is_json`, it is JSON."""
+        """End its line; with `is_json`, it is JSON."""
         self.show_progress("")
         if self.is_json:
             self.has_printed_json = True
         _write(text if text.endswith("\n") else text + "\n")
 
     def print_exactly(self, text: str) -> None:
-        """Print a text without a line end; for a terminal, the caller makes it safe."""
+        """For a terminal, the caller makes it safe."""
         _write(text)
 
     def print_json(self, value: object) -> None:
@@ -81,7 +81,7 @@ class Output:
         return 0
 
     def print_list(self, data: Sequence[object], lines: Iterable[str], empty_note: str) -> int:
-        """Print a list, or `empty_note` on stderr; return exit code 0."""
+        """Return exit code 0."""
         if self.is_json:
             self.print_json({"object": "list", "data": data})  # as in the API of OpenAI
         elif data:
@@ -91,7 +91,7 @@ class Output:
         return 0
 
     def note(self, *lines: str) -> None:
-        """Print as `print_lines` does, but on stderr; ignore errors, as of a full disk."""
+        """Print on stderr; ignore errors, as of a full disk."""
         if sys.stderr is not None:
             self.show_progress("")
             self.before_notes()
@@ -102,7 +102,7 @@ class Output:
     def show_progress(self, text: str) -> None:
         """Replace the short text on the current line of the terminal; "" clears it.
 
-        Methods that print lines clear it, too. A dumb terminal cannot overwrite a line.
+        A dumb terminal cannot overwrite a line.
         """
         can_show = self.has_progress and os.environ.get("TERM") != "dumb"
         if text != self._progress and can_show and is_terminal(sys.stderr):
@@ -114,10 +114,7 @@ class Output:
             sys.stderr.flush()
 
     def print_error(self, error: LMChatError) -> int:
-        """Print an error on stderr, and on stdout as JSON if wanted; return its exit code.
-
-        A printed document stays alone; JSON lines always end with the error.
-        """
+        """Return its exit code. A printed document stays alone; JSON lines end with the error."""
         hint = [error.hint] if error.hint else []
         if error.kind == "auth" and not error.hint.startswith("Sign in"):
             hint.append(
@@ -151,14 +148,11 @@ class SafeStream:
     """
 
     def __init__(self) -> None:
-        # its safe form depends on what follows
-        self._pending = ""
-        # the safe form of the next one depends on it
-        self._printed = ""
+        self._pending = ""  # its safe form depends on what follows
+        self._printed = ""  # the safe form of the next one depends on it
         self.is_at_line_start = True
 
     def write(self, piece: str) -> None:
-        """Print a piece, but for an end whose safe form depends on what follows."""
         text = self._pending + piece
         if not is_terminal(sys.stdout):
             self._print_exactly(text)
@@ -175,8 +169,7 @@ class SafeStream:
         self._printed = ""
 
     def _print(self, text: str) -> None:
-        # The safe form of a character depends on the printed one before it. Both are made safe; the
-        # first, which stays as it is, is cut off.
+        # the printed character, which stays as it is, is cut off
         safe = safe_text(self._printed + text)
         self._print_exactly(safe[len(self._printed) :])
         self._printed = safe[-1:]
@@ -192,7 +185,7 @@ def failure_detail(error: LMChatError) -> dict[str, str]:
 
 
 def local_time(moment: datetime) -> str:
-    """Write the local time to the minute: `2026-11-01 09:30`."""
+    """Such as `2026-11-01 09:30`."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
@@ -208,7 +201,6 @@ def to_json(value: object, *, indent: int | None = None) -> str:
 
 
 def _json_form(value: object) -> object:
-    """Convert what `json.dumps` does not know; round floats of a struct to 3 digits."""
     if isinstance(value, Struct):
         fields = asdict(value).items()
         return {
@@ -220,10 +212,7 @@ def _json_form(value: object) -> object:
 def table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, width: int | None = None
 ) -> list[str]:
-    """Return the lines of a table, safe for a terminal.
-
-    Columns are aligned by cells. Long texts are cut, and lines of more than `width` cells.
-    """
+    """Return lines that are safe for a terminal, cut at `width` cells."""
     from rich.cells import cell_len  # noqa: PLC0415 - commands start without rich
 
     widen_cells()
@@ -249,7 +238,6 @@ def terminal_columns() -> int | None:
 
 
 def _one_line(text: str) -> str:
-    """Make a text safe, with blanks for line breaks and tabs, and none at its end."""
     return on_one_line(text).rstrip(" ")
 
 
@@ -260,10 +248,7 @@ def is_utf8() -> bool:
 
 
 def _write(text: str) -> None:
-    """Write to stdout and flush it; characters that its encoding lacks become `?`.
-
-    Raises `BrokenPipeError` if the reader of a pipe is gone, else `FileRefused`.
-    """
+    """Raises `BrokenPipeError` if the reader of a pipe is gone, else `FileRefused`."""
     if sys.stdout is None:
         return
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
@@ -299,7 +284,7 @@ def has_piped_input() -> bool:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """None is a closed stream."""
+    """`stream` is None if it is closed."""
     return stream is not None and stream.isatty()
 
 
@@ -332,7 +317,6 @@ async def typed_line(question: str) -> bytes:
 
 
 async def ask_yes_no(question: str) -> bool:
-    """Every line but y and yes means no."""
     line = await typed_line(f"{question} [y/N]")
     return line.strip().lower() in (b"y", b"yes")
 

@@ -46,10 +46,9 @@ async def open_file(
     folders: ExitStack,
     environ: Mapping[str, str],
 ) -> str:
-    """Write a file into a new private folder, and open it in the system's viewer.
+    """Open a copy in the system's viewer, which reads it later; `folders` removes its folder.
 
-    The viewer reads it later; `folders` removes the folder. Return the path if no viewer could be
-    started, else "". Raises `FileRefused`.
+    Return the path if no viewer could be started, else "". Raises `FileRefused`.
     """
     copy = await asyncio.to_thread(_private_copy, name, data, folders)
     return "" if await asyncio.to_thread(_open, copy.as_uri(), environ) else str(copy)
@@ -76,8 +75,7 @@ def _private_copy(name: str, data: bytes, folders: ExitStack) -> Path:
 def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
     """Return the output that makes the terminal notify the user.
 
-    `desktop` is OSC 777 for terminals known to need it, else OSC 9. tmux passes it on only if
-    configured, so the bell is added.
+    tmux passes it on only if configured, so the bell is added.
     """
     if kind == "none":
         return ""
@@ -95,11 +93,11 @@ def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
 
 
 def _open(address: str, environ: Mapping[str, str]) -> bool:
-    """Open an address with Python's `webbrowser`, in a process without the terminal.
+    """Open an address with Python's `webbrowser`, in a process of its own.
 
     Without `TERM`, it finds no browser that runs in a terminal. `PATH` gets absolute folders only,
     so that no program of the current folder starts. Over ssh, macOS and Windows would open it on a
-    screen that the user does not see. True if it still runs after `_TIME_TO_FAIL_S`.
+    screen that the user does not see.
     """
     if is_over_ssh(environ) and not any(environ.get(name) for name in _SHOWN_OVER_SSH):
         return False
@@ -209,7 +207,7 @@ class Editor:
 
 
 def editor_command(environ: Mapping[str, str]) -> list[str]:
-    """Return the command in $VISUAL or $EDITOR, else an installed editor; raises `WrongUse`."""
+    """Raises `WrongUse`."""
     argv = _command(_EDITOR_VARIABLES, _EDITORS, environ)
     if not argv:
         raise WrongUse("No editor is set.", hint="Set $EDITOR, for example: export EDITOR=nano")
@@ -217,10 +215,7 @@ def editor_command(environ: Mapping[str, str]) -> list[str]:
 
 
 async def show_in_pager(text: str, *, environ: Mapping[str, str]) -> None:
-    """The caller has suspended the screen.
-
-    Raises `WrongUse` if there is no pager that can be run.
-    """
+    """The caller has suspended the screen. Raises `WrongUse`."""
     argv = _command(("PAGER",), _PAGERS, environ)
     if not argv:
         hint = "Set $PAGER, for example: export PAGER=less"
@@ -234,10 +229,7 @@ async def show_in_pager(text: str, *, environ: Mapping[str, str]) -> None:
 def _command(
     variables: Sequence[str], usual_programs: Sequence[str], environ: Mapping[str, str]
 ) -> list[str]:
-    """Return the first command in `variables`, else the first installed program.
-
-    Raises `WrongUse` for a variable that is no command.
-    """
+    """Raises `WrongUse` for a variable that is no command."""
     for name in variables:
         value = environ.get(name, "").strip()
         if value:
@@ -256,7 +248,7 @@ def _command(
 async def _run(
     argv: list[str], environ: Mapping[str, str], variable: str, data: bytes | None = None
 ) -> int:
-    """Raises `WrongUse`; `variable` names the program, `data` is its input."""
+    """Raises `WrongUse`."""
     try:
         exit_code = await run_in_terminal(argv, environ=environ, data=data)
     except OSError as error:

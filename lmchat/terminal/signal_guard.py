@@ -34,22 +34,15 @@ class SignalGuard:
         ask_to_end: Callable[[int], None],
         timeout_s: float,
     ) -> None:
-        """On a signal, restore the terminal, ask the program to end, and end it after `timeout_s`.
-
-        `ask_to_end` gets the number of the signal.
-        """
-        # Signal that ends the program. Then the screen may not take the terminal back.
-        self.ended_by: int | None = None
+        """`ask_to_end` gets the number of the signal."""
+        self.ended_by: int | None = None  # then the screen may not take the terminal back
         self._restore_terminal = restore_terminal
         self._ask_to_end = ask_to_end
         self._timeout_s = timeout_s
         self._pipe: tuple[int, int] | None = None
 
     def watch(self) -> None:
-        """Handle all `ENDING_SIGNALS` from now on; call this in the main thread.
-
-        Only the first call has an effect.
-        """
+        """Call this in the main thread; only the first call has an effect."""
         if self._pipe is not None:
             return
         read_end, write_end = self._pipe = os.pipe()
@@ -66,8 +59,7 @@ class SignalGuard:
     def lend(self, *, is_lent: bool) -> None:
         """Note that another program, such as an editor, has the terminal, or lmchat again.
 
-        Signals from keys are meant for that program, but lmchat gets them, too. The note goes
-        through the pipe, in order with the signals.
+        The note goes through the pipe, in order with the signals.
         """
         self._write(_LENT if is_lent else _RETURNED)
 
@@ -83,7 +75,7 @@ class SignalGuard:
             os.write(self._pipe[1], bytes([number]))
 
     def _wait(self, read_end: int) -> None:
-        """Read the pipe for ever; signals that end nothing, as of a new size, are in it, too."""
+        """Signals that end nothing, as of a new size, are in the pipe, too."""
         is_lent = False
         while True:
             for number in os.read(read_end, 64):
@@ -95,7 +87,6 @@ class SignalGuard:
                     self._end(number)
 
     def _end(self, number: int) -> None:
-        """Ask the program to end, and end it hard after `timeout_s`; does not return."""
         self.ended_by = number
         _logger.info("ending on %s", signal.Signals(number).name)
         try:

@@ -32,7 +32,7 @@ class TerminalOutput:
         self._is_open = True
 
     def write(self, text: str) -> None:
-        """Write a text, and wait while the terminal takes nothing.
+        """Wait while the terminal takes nothing.
 
         The rest is dropped if `end` is called or the terminal is gone.
         """
@@ -42,7 +42,7 @@ class TerminalOutput:
                 while data and self._is_open:
                     written_bytes = self._write_some(data)
                     data = data[written_bytes:]
-            except OSError:  # the terminal is gone
+            except OSError:
                 self._is_open = False
                 self._on_gone()
 
@@ -117,7 +117,7 @@ def drop_typed(fileno: int) -> None:
 
 
 def has_more_input(fileno: int, *, wait_s: float) -> bool:
-    """Wait for input, such as the rest of a paste. Always False on Windows."""
+    """Always False on Windows."""
     try:
         readable, _, _ = select.select([fileno], [], [], wait_s)
     except (OSError, ValueError):  # Windows selects sockets only; the file may be closed
