@@ -35,10 +35,7 @@ _LAST_FLAG_LETTER = "\U0001f1ff"
 
 @cache
 def widen_cells() -> None:
-    """Make rich count the most cells that a usual terminal gives, for the whole process.
-
-    `rich.cells` finds its own parts by name at each call, also for earlier importers.
-    """
+    """For the whole process: `rich.cells` finds its own parts by name at each call."""
     import rich.cells as rich_cells  # noqa: PLC0415 - commands start without rich
 
     table = rich_cells.load_cell_table("auto")  # type: ignore[attr-defined]
@@ -73,7 +70,7 @@ def _widened(text: str, narrow_to_wide: frozenset[str]) -> int:
 
 
 def _widest(table: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Give each code point of a table the most cells of any terminal."""
+    """Give each code point the most cells of any terminal."""
     cells_of = dict.fromkeys(map(ord, UNSEEN), 0)  # not painted
     cells_of |= dict.fromkeys(map(ord, (*_WIDE_NUMBERS, *_SKIN_TONES)), 2)
     is_marked = re.compile(f"[{MARKED}]").match  # painted as one narrow sign
@@ -134,10 +131,7 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
 
 
 def split_at_cell(text: str, cell: int) -> tuple[str, str]:
-    """Return the text of the first `cell` cells, and the rest.
-
-    A wide character across the cut becomes blanks on both sides, so the widths stay.
-    """
+    """A wide character across the cut becomes blanks on both sides, so the widths stay."""
     column = 0  # cells before the grapheme
     for (begin, width), (end, _) in pairwise([*graphemes(text), (len(text), 0)]):
         column_after = column + width

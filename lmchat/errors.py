@@ -15,7 +15,7 @@ def new_error_id() -> str:
 
 
 def log_bug(error: BaseException) -> str:
-    """Log an error that is a fault of lmchat itself, with its traceback; return its id."""
+    """Log an error that is a fault of lmchat itself; return its id."""
     error_id = new_error_id()
     _logger.error("unexpected error, id %s", error_id, exc_info=error)
     return error_id
@@ -176,8 +176,8 @@ class ServerRejected(LMChatError):
         self.retry_after_s = retry_after_s  # time that the server asks to wait, None if it does not
         # `servers/products/refusals.py` sets these if the server names them
         self.param = ""  # field of the request that is wrong
-        self.needed_tokens: int | None = None  # tokens of a prompt that was too long
-        self.room_tokens: int | None = None  # size of the window for which it was too long
+        self.needed_tokens: int | None = None  # of a prompt that was too long
+        self.room_tokens: int | None = None  # size of the window
 
 
 class StreamInterrupted(LMChatError):

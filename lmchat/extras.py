@@ -17,10 +17,9 @@ _UNQUOTED_ON_WINDOWS = re.compile(r"[\w.:/\\+-]+")
 
 
 def install_command(extra: str, *, platform: str = sys.platform) -> str:
-    """Return the command by which a person adds an extra to this installation.
+    """Name the packages and not lmchat, which may come from a folder that is gone.
 
-    It names the packages and not lmchat, which may come from a folder that is gone. On Windows, it
-    fits cmd and PowerShell.
+    On Windows, the command fits cmd and PowerShell.
     """
     words = install_words(packages_of(extra), platform)
     if platform != "win32":
@@ -29,7 +28,6 @@ def install_command(extra: str, *, platform: str = sys.platform) -> str:
 
 
 def install_words(packages: Sequence[str], platform: str = sys.platform) -> list[str]:
-    """Return the program and arguments that add packages to this installation."""
     environment = Path(sys.prefix)
     receipt = environment / "uv-receipt.toml"
     if receipt.exists():
@@ -79,7 +77,7 @@ def _requirement(row: Mapping[str, Any]) -> str:
 
 
 def packages_of(extra: str) -> list[str]:
-    """Return the packages of an extra, as `pypdf[crypto]>=6`, or it alone without metadata."""
+    """Such as `pypdf[crypto]>=6`; the extra alone without metadata."""
     from importlib.metadata import PackageNotFoundError, requires  # noqa: PLC0415 - few messages need it
 
     rows: list[tuple[str, str, str]] = []

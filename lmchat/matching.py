@@ -19,17 +19,14 @@ _SIMILARITY = 0.65  # least one, to offer a word for a misspelt one
 
 
 def fold(text: str) -> str:
-    """Remove accents, capitals and compatibility forms: `Café` becomes `cafe`, and `x²` `x2`."""
+    """`Café` becomes `cafe`, and `x²` `x2`."""
     if text.isascii():
         return text.lower()
     return re.sub(_ACCENTS, "", normalized("NFKD", text)).lower()
 
 
 def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
-    """Return a normal form of text, in linear time.
-
-    Text with more than `_MOST_MARKS` marks in a row, which is hostile, is normalized in sections.
-    """
+    """Take linear time: a text with too many marks in a row is hostile, and cut into sections."""
     if text.isascii():
         return text
     # a longer run covers an index that is a multiple of `_MOST_MARKS`
@@ -48,18 +45,14 @@ def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
 
 
 class FuzzyMatch(Struct, frozen=True):
-    """Offsets and score of typed characters in a name."""
+    """Offsets of typed characters in a name."""
 
     score: float  # higher is better
-    offsets: tuple[int, ...]  # of the typed characters in the name
+    offsets: tuple[int, ...]
 
 
 def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
-    """Find the typed characters in a name, in order and without regard to capitals.
-
-    Text in one piece scores higher than any other match. Adjacent characters, beginnings of words
-    and an early match also score.
-    """
+    """Find the typed characters in a name, in order and without regard to capitals."""
     query, text = typed.lower(), name.lower()
     if len(text) != len(name):  # as for İ, which becomes two characters: offsets must stay valid
         text = name
@@ -97,6 +90,5 @@ def closest_word(word: str, words: tuple[str, ...]) -> str:
 
 
 def did_you_mean(word: str, words: tuple[str, ...]) -> str:
-    """End a sentence about an unknown word."""
     suggestion = closest_word(word, words)
     return f"; did you mean {suggestion}?" if suggestion else "."

@@ -11,7 +11,7 @@ METRICS_RESET = "Metrics reset successfully"  # what screen, command line and HT
 
 
 class Metrics(Struct, frozen=True, kw_only=True):
-    """Counters of requests: all that were sent, and in which of three ways they ended."""
+    """Counters of requests."""
 
     total_requests: int = 0  # with those that still run, and without the refused ones
     successful_requests: int = 0
@@ -19,11 +19,9 @@ class Metrics(Struct, frozen=True, kw_only=True):
     stopped_requests: int = 0
     retries: int = 0  # attempts after the first one; a request counts once all the same
     total_response_ms: float = 0.0  # of the successful requests
-    cache_hits: int = 0
-    """Lists of models that came from the cache."""
+    cache_hits: int = 0  # lists of models that came from the cache
     cache_misses: int = 0
-    refused_requests: int = 0
-    """Requests that lmchat rejected and did not send."""
+    refused_requests: int = 0  # by lmchat, which did not send them
 
     def since(self, earlier: Metrics) -> Metrics:
         before = asdict(earlier)
@@ -31,7 +29,7 @@ class Metrics(Struct, frozen=True, kw_only=True):
 
     @property
     def average_response_ms(self) -> float:
-        """Mean time of a successful request; 0 without one."""
+        """0 without a successful request."""
         if not self.successful_requests:
             return 0.0
         return self.total_response_ms / self.successful_requests
@@ -48,7 +46,6 @@ class RequestCounters:
         self.metrics = replace(self.metrics, **sums)
 
     def add_end(self, state: str, elapsed_ms: float) -> None:
-        """Only the times of complete requests are added up, for their mean."""
         name = _ENDS.get(state, "failed_requests")
         self.add(**{name: 1, "total_response_ms": elapsed_ms * (state == "complete")})
 

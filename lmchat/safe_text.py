@@ -103,7 +103,7 @@ def _visible(hostile: re.Match[str]) -> str:
 
 
 def on_one_line(text: str) -> SafeText:
-    """Put safe text on one line; blanks at its ends stay."""
+    """Blanks at its ends stay."""
     return SafeText(safe_text(text).replace("\n", " ").replace("\t", " "))
 
 
@@ -112,7 +112,7 @@ def controls_on_one_line(text: str) -> str:
 
 
 def safe_line(text: str, *, limit: int | None = None) -> SafeText:
-    """Put safe text on one line, for titles, names and errors; `…` ends a cut one."""
+    """For titles, names and errors; `…` ends a cut one."""
     return SafeText(_cut(on_one_line(text).strip(), limit))
 
 
@@ -137,7 +137,7 @@ def _cut(line: str, limit: int | None) -> str:
 
 
 def safe_json(text: str, *, is_ascii: bool = False) -> SafeText:
-    """Make JSON safe on a terminal; it decodes to the same value."""
+    """It decodes to the same value."""
     if is_ascii:
         return SafeText(re.sub(_NOT_PRINTABLE_ASCII, _json_escape, text))
     if safe_text(text) == text:
@@ -185,7 +185,7 @@ def _json_escape(unsafe: re.Match[str]) -> str:
 
 
 def decoded_text(data: bytes) -> str:
-    """Decode bytes as `encoding_of` says; others become U+FFFD."""
+    """Bytes that cannot be decoded become U+FFFD."""
     return data.decode(encoding_of(data), "replace")
 
 

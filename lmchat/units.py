@@ -13,7 +13,6 @@ GAP = "\u00a0"  # between a figure and its unit
 
 
 def breakable(figures: str) -> str:
-    """Make a text that may be wrapped."""
     return figures.replace(GAP, " ")
 
 
@@ -107,7 +106,7 @@ def window(value: int | None) -> str:
 
 
 def windows(loaded: int | None, most: int | None) -> str:
-    """Write a window as loaded, and the largest of the model if that is larger: `8k of 32k`."""
+    """Write `8k of 32k`, or the largest alone as `max 32k`."""
     if not loaded:
         return f"max {window(most)}" if most else ""
     has_more = bool(most) and window(loaded) != window(most)
@@ -115,7 +114,7 @@ def windows(loaded: int | None, most: int | None) -> str:
 
 
 def progress_suffix(fraction: float | None) -> str:
-    """Write ` 42 %`, to follow a word such as "loading"."""
+    """To follow a word such as "loading"."""
     return f" {percent(fraction)}" if fraction else ""
 
 
@@ -124,10 +123,7 @@ def percent(fraction: float) -> str:
 
 
 def rough_time(value_s: float) -> str:
-    """Write `12 s`, `3 min`, `2 h` or `5 d`, rounded down.
-
-    A negative time is `0 s`: a check may begin a moment late.
-    """
+    """Round down; a negative time is `0 s`: a check may begin a moment late."""
     for unit_s, unit in _ROUGH_UNITS:
         if value_s >= unit_s:
             return f"{value_s // unit_s:.0f}{GAP}{unit}"
@@ -149,7 +145,6 @@ def rounded(value: float | None) -> float | None:
 
 
 def timestamp() -> str:
-    """In UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
