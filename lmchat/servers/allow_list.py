@@ -54,7 +54,7 @@ class AllowList:
 
 
 def _host_and_port(text: str) -> tuple[str, int | None]:
-    """Return "host" or "host:port" in its parts; raise `EndpointNotAllowed`."""
+    """Raise `EndpointNotAllowed`."""
     host = text.strip().lower()
     if not host.startswith("[") and host.count(":") > 1:  # an IPv6 address without a port
         host = f"[{host}]"

@@ -16,10 +16,7 @@ from lmchat.units import rounded, timestamp
 
 
 def model_json(model: ModelInfo, name: str = "") -> dict[str, object]:
-    """Return a model with the fields of OpenAI's list of models, and lmchat's own.
-
-    `name` is that by which `lmchat serve` lists it, such as `NAME@PRODUCT`.
-    """
+    """`name` is that by which `lmchat serve` lists it, such as `NAME@PRODUCT`."""
     own_fields = (
         "product",
         "state",
@@ -45,7 +42,6 @@ def model_json(model: ModelInfo, name: str = "") -> dict[str, object]:
 
 
 def list_json(models: Mapping[str, ModelInfo]) -> dict[str, object]:
-    """Return models in the form of OpenAI's list, by the names to list them by."""
     return {"object": "list", "data": [model_json(model, name) for name, model in models.items()]}
 
 
@@ -57,10 +53,7 @@ def health_json(
     error: LMChatError | None = None,
     has_problems: bool = False,
 ) -> dict[str, object]:
-    """Return the health of server and model of the chat; scripts read these names.
-
-    `error` says why nothing could be checked.
-    """
+    """`error` says why nothing could be checked. Scripts read these names."""
     server, model = choice.server, None
     is_loaded = can_answer = False
     if server is None or not server.state.is_usable:
@@ -100,10 +93,7 @@ def health_json(
 def detection_json(
     choice: Choice, servers: Sequence[ServerStatus], *, error: LMChatError | None = None
 ) -> dict[str, object]:
-    """Return the server of the chat, and every address that was tried.
-
-    `error` says why nothing could be checked.
-    """
+    """`error` says why nothing could be checked."""
     best = choice.server
     document: dict[str, object]
     if best is None:
@@ -124,7 +114,7 @@ def detection_json(
 
 
 def metrics_json(metrics: Metrics) -> dict[str, object]:
-    """Return counters under the names that scripts read; times in milliseconds."""
+    """Times in milliseconds."""
     return {
         "totalRequests": metrics.total_requests,
         "successfulRequests": metrics.successful_requests,

@@ -1,7 +1,4 @@
-"""Client of model servers; it sends all requests of lmchat to them.
-
-`HttpServerClient` joins the parts, which hold most of the state.
-"""
+"""Client of model servers, which joins the parts that hold most of the state."""
 
 from __future__ import annotations
 
@@ -154,10 +151,7 @@ class HttpServerClient:
     async def detect(
         self, *, named: Sequence[Endpoint] = (), is_counted: bool = True
     ) -> tuple[ServerStatus, ...]:
-        """Ask the usual addresses, those given to `scan_also`, and the named ones.
-
-        The built-in engine is the first, even while it does not run.
-        """
+        """Put the built-in engine first, even while it does not run."""
         await self._read_lists()
         probes = await self._scanner.scan(named)
         servers = tuple([await self._keep_models(server) for server in probes])
@@ -182,7 +176,6 @@ class HttpServerClient:
     async def models(
         self, endpoint: Endpoint, *, is_refresh: bool = False
     ) -> tuple[ModelInfo, ...]:
-        """Return the cached list if it is fresh, unless `is_refresh`; else ask the server."""
         self._checks.allowed.check(endpoint)
         await self._read_lists()
         cached = self.model_lists.models_of(endpoint, max_age_s=self._settings.limits.models_ttl_s)
@@ -237,10 +230,7 @@ class HttpServerClient:
         await self._require_loaded_now(model)
 
     async def _require_loaded_now(self, model: ModelInfo) -> None:
-        """Raise `ServerRejected` if a server that has loaded a model does not have it.
-
-        One that tells no states is believed.
-        """
+        """Raise `ServerRejected` if the list of a server says that it is not loaded."""
         for wait_s in (0.0, LOOK_AGAIN_S):  # a list may be a little late
             await asyncio.sleep(wait_s)
             server = await self.check(model.endpoint)
@@ -376,7 +366,7 @@ class HttpServerClient:
         """Return whether another model of the server answers than the one asked for (R-40).
 
         A server with one model for all names may have started again with another one, so an unknown
-        name has it asked for its list once more.
+        name has it asked for its list again.
         """
         endpoint, asked = request.target.endpoint, request.target.model_id
         listed = self.model_lists.models_of(endpoint) or ()
@@ -470,12 +460,12 @@ class HttpServerClient:
     # The lists of models
 
     async def _read_lists(self) -> None:
-        """Read the file of the cache, once; the scanner then expects the products in it."""
+        """Tell the scanner which products to expect."""
         for model in await self.model_lists.read_once():
             self._scanner.expect_product(model.endpoint, model.product)
 
     async def _keep_models(self, server: ServerStatus) -> ServerStatus:
-        """Keep the models for `cached_models`; return the result unchanged.
+        """Return the result unchanged.
 
         Of a server that cannot be used, the earlier list is kept. One that was hard to come by is
         written at once, for other runs.
@@ -502,8 +492,7 @@ class HttpServerClient:
         """Return whether a request would make a server load or wake its model (R-29, R-41).
 
         True also for a remote model and an unknown state: the callers then send nothing. The engine
-        loads the model at its start. If the cached state is not fresh, the server is asked. Raises
-        `EndpointNotAllowed`.
+        loads the model at its start. Raises `EndpointNotAllowed`.
         """
         endpoint = target.endpoint
         self._checks.allowed.check(endpoint)
@@ -531,7 +520,6 @@ class HttpServerClient:
             )
 
     def _admit(self, request: ChatRequest) -> Exchange:
-        """Check and prepare a request; its queue has a note for each option that is not sent."""
         target, endpoint = request.target, request.target.endpoint
         self._scanner.expect_product(endpoint, target.product)  # a later probe asks for it first
         remote = self._remote_model(target)
@@ -560,7 +548,7 @@ class HttpServerClient:
         return exchange
 
     def _remote_model(self, target: Target) -> ModelInfo | None:
-        """Return the model if it is a remote one; an unlisted one is judged by its name."""
+        """An unlisted model is judged by its name."""
         model = self.model_lists.model(target)
         if model is None:
             product = product_named(target.product)
@@ -581,11 +569,7 @@ class HttpServerClient:
         )
 
     async def _run(self, exchange: Exchange) -> StreamFinished:
-        """Wait for a slot, run an exchange, and return the last event.
-
-        After a success, the format of requests that the model accepts is kept. An unexpected error
-        becomes an `LMChatError`, which names only its type.
-        """
+        """Turn an unexpected error into an `LMChatError`, which names only its type."""
         request = exchange.prepared.request
         target = request.target
         async with self._slot(target, exchange.post, kept_ids(request.messages)):
@@ -620,7 +604,6 @@ class HttpServerClient:
 
     @asynccontextmanager
     async def _loading_reports(self, exchange: Exchange) -> AsyncIterator[None]:
-        """Post the progress if the request makes the server load its model."""
         prepared = exchange.prepared
         if not prepared.is_known_to_load:
             yield

@@ -38,10 +38,8 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     def parse(cls, text: str) -> Endpoint:
         """Read an address, with or without scheme and `/v1`, or a port of this machine.
 
-        If the text names no scheme, it is `http`; if it names no port, it is the usual one of the
-        scheme. Doubled slashes become one. The ending of a request, such as `/models`, is removed.
-        `/v1` is added to a path without a version. An IP address of this machine becomes
-        `localhost`.
+        The ending of a request, such as `/models`, is removed. `/v1` is added to a path without a
+        version. An IP address of this machine becomes `localhost`.
 
         Raises:
             EndpointNotAllowed: the text is no plain http(s) address.
@@ -103,7 +101,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
 
 def is_address(text: str) -> bool:
-    """Return whether a text is an address; others must not be shown: they may hold a password."""
+    """Other texts must not be shown: they may hold a password."""
     try:
         Endpoint.parse(text)
     except EndpointNotAllowed:
@@ -121,7 +119,6 @@ def is_loopback_host(host: str) -> bool:
 
 
 def bracketed(host: str) -> str:
-    """Return a host as it is written before a port."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -148,7 +145,6 @@ def _port_of(parts: SplitResult) -> int:
 
 
 def _is_host(host: str) -> bool:
-    """Return whether a host is an IP address, or a name that can be looked up."""
     if _ip_address(host) is not None:
         return True
     if len(host) > _MAX_HOST_CHARS:

@@ -47,10 +47,7 @@ class RequestAdapted(Struct, frozen=True, kw_only=True):
     note: str
     """What was changed, skipped or cut, for the user."""
     is_remote: bool = False
-    """Whether the note says only that the model does not run on this machine.
-
-    It comes before the first request of a run to each remote model.
-    """
+    """Whether the note says only that the model does not run on this machine."""
 
 
 class ModelLoading(Struct, frozen=True, kw_only=True):
@@ -173,7 +170,7 @@ class UsageReported(Struct, frozen=True, kw_only=True):
     thought_tokens: int | None = None
     """How many of `completion_tokens` belong to the thought."""
     draft_tokens: int | None = None
-    """Tokens that a draft of the server proposed (speculation); None if it made no draft."""
+    """Proposed by a draft of the server (speculation); None if it made no draft."""
     accepted_tokens: int | None = None
     """How many of `draft_tokens` the model accepted."""
 

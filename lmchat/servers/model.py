@@ -23,12 +23,12 @@ class LoadState(StrEnum):
 
     LOADED = "loaded"
     ASLEEP = "asleep"
-    """Taken out of memory while it is not used; the next request loads it again."""
+    """Taken out of memory; the next request loads it again."""
     LOADING = "loading"
     NOT_LOADED = "not loaded"
     UNKNOWN = "unknown"
     REMOTE = "remote"
-    """It does not run where its server runs: the server passes prompts on to another machine."""
+    """It does not run where its server runs."""
 
 
 def server_id_of(endpoint: Endpoint, product: str) -> str:
@@ -46,8 +46,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     load_failure: str = ""  # why the last attempt to load it failed; empty: it did not
     load_fraction: float | None = None  # part that is loaded, 0 to 1; only while lmchat loads it
     kind: str = ""
-    """What it is for, if it cannot chat: a key of `_KINDS`; empty also if the server does not say.
-    """
+    """What it is for, if it cannot chat: a key of `_KINDS`."""
     params: str = ""
     """Number of parameters, such as "8B"; empty: not known."""
     quantization: str = ""  # such as "Q4_K_M"; empty: not known
@@ -77,7 +76,6 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Its name, and the other names by which its server takes it."""
         return (self.model_id, *self.aliases)
 
     @property
@@ -110,13 +108,12 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 
     @property
     def capabilities(self) -> tuple[str, ...]:
-        """Those of `tools`, `vision`, `reasoning` that the server says it has, in this order."""
         abilities = {"tools": self.tools, "vision": self.images, "reasoning": self.reasoning}
         return tuple(name for name, is_able in abilities.items() if is_able)
 
     @property
     def context(self) -> int | None:
-        """Context window of requests in tokens; None: not known, and never the largest one."""
+        """Tokens; None: not known, and never the largest window."""
         return self.context_loaded
 
 
@@ -146,7 +143,7 @@ _LIST_HINT = "`lmchat models` lists the models."
 
 
 def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
-    """Return the only model that a name can mean, else None."""
+    """Return the only model that a name can mean."""
     possible = models_meant(name, models)
     return possible[0] if len(possible) == 1 else None
 
@@ -154,9 +151,8 @@ def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
 def models_meant(name: str, models: Sequence[ModelInfo]) -> list[ModelInfo]:
     """Return the models that a name can mean, each id once.
 
-    Exactly this name or alias comes first, then that with Ollama's `:latest`. Otherwise publisher
-    or registry, `:latest` and case make no difference. A remote model is meant only by its whole
-    name, and behind the others of this name.
+    If none has exactly this name or alias, publisher or registry, Ollama's `:latest` and case make
+    no difference. A remote model is meant only by its whole name, and behind the others.
     """
     local = [model for model in models if not model.is_remote]
     remote = [model for model in models if model.is_remote]
@@ -231,7 +227,7 @@ def similar_names(name: str, models: Sequence[ModelInfo]) -> str:
 
 
 def cannot_chat_error(model: ModelInfo) -> WrongUse:
-    """Return an error of the kind of a missing model, which it is for a chat."""
+    """Its kind is that of a missing model, which it is for a chat."""
     makes = _KINDS.get(model.kind, "makes no text")
     sentence = f"{safe_line(model.model_id)} {makes} and cannot chat."
     return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")

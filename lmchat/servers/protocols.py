@@ -40,9 +40,9 @@ class AnswerSource(Protocol):
     def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
         """Let the server read a prompt into its cache, and yield how far it is.
 
-        It does not wait for others, and no limit and no metric counts it. Raises `LMChatError` if
-        the model is not in memory, or the prompt was not read to its end. What the server has read
-        until the generator is closed stays in its cache.
+        No limit and no metric counts it. Raises `LMChatError` if the model is not in memory, or the
+        prompt was not read to its end. What is read until the generator is closed stays in the
+        cache.
         """
 
     async def end_thought(self, request: ChatRequest, answer_id: str) -> bool:
@@ -71,10 +71,7 @@ class ServerClient(AnswerSource, ServerSource, Protocol):
     def forward(
         self, request: ForwardedRequest, on_end: Callable[[AnswerState, AnswerStats], None]
     ) -> AbstractAsyncContextManager[ForwardedReply]:
-        """Pass on a request of another program, and yield the reply of the server as it comes.
-
-        After the block, `on_end` gets state and stats, if it was sent.
-        """
+        """After the block, `on_end` gets state and stats, if the request was sent."""
 
     async def prepare(self, request: ChatRequest) -> PreparedRequest:
         """Return a request as `stream` would send it first."""
@@ -85,17 +82,14 @@ class ServerClient(AnswerSource, ServerSource, Protocol):
     def load(self, model: ModelInfo, *, context: int | None = None) -> asyncio.Task[None]:
         """Begin to load a model, which counts as loading at once (`ModelLists`).
 
-        The task ends when it is loaded, or raises why it is not; cancelling it stops the load, if
-        possible. `context` is in tokens.
+        The task raises why it is not loaded; cancelling it stops the load, if possible. `context`
+        is in tokens.
         """
 
     async def unload(self, model: ModelInfo) -> None: ...
 
     async def pull(self, server: ServerStatus, name: str, on_pull: OnPull) -> ModelInfo:
-        """Let a server download a model, and return it with what is known; cancelling stops it.
-
-        Raises `ServerRejected`, also if the disk has no room.
-        """
+        """Cancelling stops the download. Raises `ServerRejected`, also if the disk has no room."""
 
     async def remove(self, model: ModelInfo) -> None:
         """Let the server delete a model from its disk."""

@@ -39,13 +39,13 @@ def tool_in_request(tool: Tool) -> Mapping[str, Any]:
 
 
 def given_options(options: object, names: Iterable[str]) -> dict[str, object]:
-    """Return the options of a `Sampling` or a table of settings; None, "" and () are not given."""
+    """Of a `Sampling` or a table of settings; None, "" and () are not given."""
     values = {name: getattr(options, name) for name in names}
     return {name: value for name, value in values.items() if value not in (None, "", ())}
 
 
 class Sampling(Struct, frozen=True, kw_only=True):
-    """Sampling options of a request; None, "" and () are not sent."""
+    """Sampling options of a request."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -73,10 +73,7 @@ class Sampling(Struct, frozen=True, kw_only=True):
         return replace(self, more=more, **fields)
 
     def without_limits(self) -> Sampling:
-        """Return a copy for a text that lmchat itself needs, such as a summary.
-
-        Options that limit or shape answers would cut or spoil it.
-        """
+        """For a text that lmchat itself needs, such as a summary: the others could spoil it."""
         more = {name: value for name, value in self.more.items() if name not in _FOR_ANSWERS}
         return replace(self, max_tokens=None, stop=(), more=more)
 
@@ -122,8 +119,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     sampling: Sampling = field(default_factory=Sampling)
     output: OutputFormat = field(default_factory=AnyText)
     tools: tuple[Tool, ...] = ()
-    has_drawn_seed: bool = False
-    """The user has set no seed."""
+    has_drawn_seed: bool = False  # the user has set none
     files: Mapping[str, bytes] = field(default_factory=dict)
     """By digest; b"" is an image of which only the name is sent, a file without an item is missing.
     """

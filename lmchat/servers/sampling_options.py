@@ -24,7 +24,7 @@ TAKEN_BY_ALL = ("temperature", "top_p", "max_tokens", "stop", "reasoning_effort"
 EXTRA = "extra."
 """Sent as it is."""
 _OWN_FIELDS = ("model", "messages", "stream")
-"""They decide what is sent to which model. Options may come from a file, so none sets them."""
+"""They decide what is sent to which model. Options may come from a file."""
 _WINDOWS = ("num_ctx", "n_ctx", "ctx_size", "context_length")  # what people try to set
 _MAX_SHOWN_CHARS = 40  # of a wrong value in a message
 _FORMS = {
@@ -92,7 +92,6 @@ FURTHER_OPTIONS = (
 
 
 def parsed_value(text: str) -> object:
-    """Return the value of JSON, else the text itself."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -100,7 +99,7 @@ def parsed_value(text: str) -> object:
 
 
 def option_form(name: str) -> str:
-    """Return what a value may be, with its help in brackets; raise `WrongUse`."""
+    """Raise `WrongUse`."""
     if name in FURTHER_OPTIONS or _is_extra(name):
         return "any value, which is sent as it is"
     option = _common_option(name)
@@ -108,11 +107,7 @@ def option_form(name: str) -> str:
 
 
 def checked_option(name: str, value: object) -> object:
-    """Return the value in the type in which it is sent.
-
-    Raises `WrongUse` for an unknown name, for `extra.` with one of `_OWN_FIELDS`, and for a wrong
-    value of a common option.
-    """
+    """Return the value in the type in which it is sent; raise `WrongUse`."""
     if _is_extra(name):
         field = name.removeprefix(EXTRA)
         if field in _OWN_FIELDS:
@@ -141,9 +136,9 @@ def checked_option(name: str, value: object) -> object:
 
 
 def usable_options(options: Mapping[str, object]) -> dict[str, object]:
-    """Return saved options without those that this version would refuse.
+    """Leave out what this version would refuse.
 
-    Another version may have saved them, and JSON has turned tuples into lists.
+    Another version may have saved it, and JSON has turned tuples into lists.
     """
     usable: dict[str, object] = {}
     for name, value in options.items():
