@@ -37,12 +37,12 @@ _FREE_S = 1.0  # in which a virus scanner, an indexer or a reader closes a file
 
 
 def system_error(code: int, path: Path | str) -> OSError:
-    """Make the error for a code of `errno`, as `FileNotFoundError` for `ENOENT`."""
+    """Such as `FileNotFoundError` for `ENOENT`."""
     return OSError(code, os.strerror(code), str(path))
 
 
 def open_plain(path: Path, *, may_stream: bool = False) -> IO[bytes]:
-    """Open a regular file for reading; raises `OSError`, also for a folder, a pipe or a device.
+    """Raises `OSError`, also for a folder, a pipe or a device.
 
     With `may_stream`, a pipe or device is opened too, as in `--config <(pass lmchat)`; that waits
     for the pipe's writer.
@@ -64,7 +64,7 @@ def open_plain(path: Path, *, may_stream: bool = False) -> IO[bytes]:
 
 
 def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = False) -> bytes:
-    """Read a file that `open_plain` opens; raises `OSError`, also if it is too long."""
+    """Raises `OSError`, also if the file is too long."""
     with open_plain(path, may_stream=may_stream) as file:
         status = os.fstat(file.fileno())
         if stat.S_ISREG(status.st_mode) and status.st_size > max_bytes:
@@ -76,11 +76,7 @@ def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = Fal
 
 
 def expanded_path(name: str) -> Path:
-    """Replace `~` by a home folder.
-
-    Raises `FileRefused` for the home of an unknown user, on Windows for a name with a colon; as
-    `current_folder` for a relative path.
-    """
+    """Replace `~` by a home folder; raises `FileRefused`, `WrongUse`."""
     try:
         path = Path(name).expanduser()
     except RuntimeError as error:
@@ -94,7 +90,7 @@ def expanded_path(name: str) -> Path:
 
 
 def current_folder() -> Path:
-    """Raises `WrongUse` if it was removed, or may not be entered."""
+    """Raises `WrongUse`."""
     try:
         return Path.cwd()
     except OSError as error:
@@ -108,8 +104,8 @@ def current_folder() -> Path:
 def write_atomically(path: Path, data: str | bytes | Iterable[bytes]) -> None:
     """Replace or create a file; readers see its old or its new content, never half of it.
 
-    A missing folder is made. The target of a link is replaced. A new file is for its owner only; a
-    replaced one keeps its mode. Raises `OSError`; the old file is then untouched.
+    The target of a link is replaced. A new file is for its owner only; a replaced one keeps its
+    mode. Raises `OSError`; the old file is then untouched.
     """
     ensure_folder(path.parent)
     target = path.resolve()
@@ -128,10 +124,9 @@ def write_atomically(path: Path, data: str | bytes | Iterable[bytes]) -> None:
 def locked(path: Path, *, is_shared: bool = False) -> Iterator[None]:
     """Hold a file while it is read, changed and written; raises `OSError`.
 
-    With `is_shared`, only those wait that do not share it. The lock is on the folder: one on the
-    file would stay with the old file when `write_atomically` replaces it. Windows and some network
-    disks lock no folders. On Windows, the lock is on a file beside it, and none is shared; on these
-    disks, the second of two processes wins.
+    The lock is on the folder: one on the file would stay with the old file when `write_atomically`
+    replaces it. On Windows, the lock is on a file beside it, and none is shared. Some network disks
+    lock no folders: there, the second of two processes wins.
     """
     ensure_folder(path.parent)
     if fcntl is None and is_shared:
@@ -154,7 +149,7 @@ def locked(path: Path, *, is_shared: bool = False) -> Iterator[None]:
 
 
 def _when_free(change: Callable[[], object]) -> None:
-    """Wait a moment, on Windows, for other programs that have the file open."""
+    """On Windows, other programs may have the file open."""
     until_s = monotonic() + _FREE_S
     while True:
         try:
@@ -168,7 +163,7 @@ def _when_free(change: Callable[[], object]) -> None:
 
 
 def sync(descriptor: int) -> None:
-    """Wait until an open file survives a power cut; raises `OSError`."""
+    """Wait until the file survives a power cut; raises `OSError`."""
     # macOS, whose `fsync` leaves data in the cache of the disk
     full_sync = getattr(fcntl, "F_FULLFSYNC", None)
     if full_sync is not None:
@@ -179,7 +174,6 @@ def sync(descriptor: int) -> None:
 
 
 def free_name(path: Path, ending: str) -> Path:
-    """Add `.ENDING` to the path, and a number where a file has that name."""
     free, number = path.with_name(f"{path.name}.{ending}"), 1
     while os.path.lexists(free):
         number += 1
@@ -188,7 +182,7 @@ def free_name(path: Path, ending: str) -> Path:
 
 
 def free_bytes(places: Iterable[Path]) -> int | None:
-    """Return what is free on the disk of the first that exists; None if none does."""
+    """Return what is free on the disk of the first that exists."""
     import shutil  # noqa: PLC0415 - 5 ms that the first paint does without
 
     for place in places:
@@ -229,11 +223,10 @@ def write_new_file(
     may_stream: bool = False,
     mode: int = _USUAL_MODE,
 ) -> Path:
-    """Write a new file, which has its name once it is whole; a missing folder is made.
+    """Write a new file, which has its name once it is whole.
 
     A forced replacement keeps the mode. With `may_stream`, a pipe or a device such as `/dev/null`
-    is written to; opening a pipe waits for its reader, and a terminal gets safe text. Raises
-    `FileExists`, or `FileRefused` if it cannot be written.
+    is written to; opening a pipe waits for its reader. Raises `FileExists`, `FileRefused`.
     """
     try:
         if may_stream and is_stream(path):
@@ -288,10 +281,7 @@ def _create_at_once(path: Path, data: str | bytes, mode: int) -> None:
 
 
 def _create(path: Path, data: str | bytes | Iterable[bytes], mode: int) -> None:
-    """Create a file and write its content to the disk, text as UTF-8.
-
-    Raises `OSError`, also if the file exists; nothing is left of a failure.
-    """
+    """Raises `OSError`, also if the file exists; nothing is left of a failure."""
     # a lone surrogate becomes "?"
     content = data.encode(errors="replace") if isinstance(data, str) else data
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, mode)
@@ -310,14 +300,14 @@ def _create(path: Path, data: str | bytes | Iterable[bytes], mode: int) -> None:
 
 
 def begin_log(path: Path) -> int:
-    """Create a log or empty it; return a descriptor that appends. Raises `OSError`."""
+    """Return a descriptor that appends; raises `OSError`."""
     ensure_folder(path.parent)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | OPEN_FLAGS
     return os.open(path, flags, OWNER_ONLY)
 
 
 def empty_log(path: Path) -> None:
-    """Empty a log that a program may be writing. Raises `StoreUnavailable`."""
+    """Raises `StoreUnavailable`."""
     try:
         with suppress(FileNotFoundError):
             # a program that appends continues at the new end
@@ -344,7 +334,6 @@ _REASONS = {
 
 
 def explain_system_error(error: OSError, path: Path) -> StoreUnavailable:
-    """Explain why a file cannot be used, and the next step."""
     other_reason = (error.strerror or str(error), PERMISSION)
     reason, hint = _REASONS.get(error.errno or 0, other_reason)
     # a part of the path is a file; the last name would not show which

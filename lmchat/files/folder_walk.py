@@ -36,10 +36,10 @@ class Walk(NamedTuple):
 
 
 def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.thread_time) -> Walk:
-    """Return all files and links below a folder that are not ignored, upper folders first.
+    """Return all files and links that are not ignored, upper folders first.
 
     It enters neither hidden folders nor links to folders. It ends after `most_entries` files and
-    folders, ignored ones included, and counts as cut then, even without more. Blocks.
+    folders, ignored ones included, and counts as cut then, even without more.
     """
     found: list[tuple[str, os.DirEntry[str]]] = []
     rule_time = RuleTime(clock)
@@ -79,10 +79,10 @@ def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.t
 
 
 def folders_below(top: Path, *, follows_links: bool = False) -> Iterator[_Folder]:
-    """Yield a folder and those below it, each with the names of its folders and its files.
+    """Yield each folder with the names of its folders and its files, without unreadable ones.
 
     The caller may change the list of folders, which are entered in its order. `os.walk` calls
-    itself for each level before Python 3.12. Unreadable folders are left out.
+    itself for each level before Python 3.12.
     """
     left = [top]
     while left:
@@ -104,10 +104,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _rules_above(folder: Path, rule_time: RuleTime) -> tuple[str, tuple[IgnoreRules, ...] | None]:
-    """Return the path of a folder in its repository, and the rules above it; None: it is ignored.
-
-    Outside of a repository, the path is "".
-    """
+    """Return the path in the repository, "" outside of one, and the rules; None: it is ignored."""
     try:
         folder = folder.absolute()
     except FileNotFoundError:  # the current folder was removed
@@ -126,10 +123,7 @@ def _rules_above(folder: Path, rule_time: RuleTime) -> tuple[str, tuple[IgnoreRu
 
 
 def _rules_in(folder: Path, path: str, rule_time: RuleTime) -> list[IgnoreRules]:
-    """Read the ignore file in a folder, if there is one.
-
-    `path` is that of the folder in the repository; without one, in the walk.
-    """
+    """`path` is that of the folder in the repository; without one, in the walk."""
     if rule_time.is_over:
         rule_time.dropped_count += 1
         return []

@@ -41,7 +41,7 @@ _EXIF_BYTES = 65_536  # of a JPEG, in which EXIF is
 
 
 def image_format(data: bytes) -> str:
-    """Return the format, as Pillow calls it; "" for other content."""
+    """Return the format, as Pillow calls it, or ""."""
     for beginning, image_format in _FORMATS.items():
         if data.startswith(beginning):
             return image_format
@@ -80,11 +80,10 @@ class SizedImage(Struct, frozen=True):
 
 
 def fit_image(name: str, data: bytes) -> SizedImage:
-    """Return an image to attach, decoded to find damage.
+    """Decode an image to find damage; raises `FileRefused`.
 
     A PNG or JPEG stays, unless EXIF says that it lies on its side, or a side is longer than
-    `LONGEST_SIDE`. Else a copy is made. Raises `FileRefused` if it is damaged, has too many pixels,
-    is larger than `MAX_IMAGE_BYTES`, or has to be converted without Pillow.
+    `LONGEST_SIDE`. Else a copy is made.
     """
     found = image_format(data)
     if find_spec("PIL") is None:
@@ -106,10 +105,7 @@ def fit_image(name: str, data: bytes) -> SizedImage:
 
 
 def as_sent(data: bytes) -> bytes:
-    """Convert a stored image, if possible, to PNG or JPEG: an imported one may be of another type.
-
-    Blocks.
-    """
+    """Convert to PNG or JPEG, if possible: an imported image may be of another type."""
     if image_format(data) not in ("", *_SENT):
         with suppress(FileRefused):
             return fit_image("", data).data
@@ -158,7 +154,6 @@ def _upright(name: str, data: bytes, image_format: str, image: Any) -> SizedImag
 
 
 def _turn(image: Any) -> Any:
-    """Return how an image is turned until it is upright; damaged EXIF turns nothing."""
     from PIL.Image import Transpose  # noqa: PLC0415 - see above
 
     turns = {
@@ -177,10 +172,7 @@ def _turn(image: Any) -> Any:
 
 
 def _in_common_mode(image: Any) -> Any:
-    """Copy it in 8 bits, grey or in colours; what is transparent becomes white.
-
-    llama.cpp would show the colours that such pixels happen to have.
-    """
+    """Make transparent pixels white: llama.cpp would show the colours that they happen to have."""
     if image.mode.startswith(("I", "F")):  # grey of more bits, which `convert` would cut off
         low, high = (0, 65_535) if image.mode.startswith("I;16") else image.getextrema()
         factor = 255 / (high - low or 1)

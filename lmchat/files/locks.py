@@ -16,10 +16,9 @@ _LOCKED_BYTE = 1024 * 1024 * 1024
 
 
 def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
-    """Lock an open file without waiting; return False if another process has locked it.
+    """Return False if another process has locked the file; raise `OSError` without locks.
 
-    Others may share a lock that `is_shared`, but not on Windows. It is released when the file is
-    closed or the process ends. Raises `OSError` on a file system without locks.
+    On Windows, no lock is shared. It is released when the file is closed or the process ends.
     """
     try:
         if fcntl is None:
@@ -27,10 +26,7 @@ def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
         else:
             kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except (
-        BlockingIOError,
-        PermissionError,
-    ):  # another process has it; Windows raises the latter
+    except (BlockingIOError, PermissionError):  # Windows raises the latter
         return False
     return True
 

@@ -100,7 +100,6 @@ class IgnoreRules:
         return None
 
     def _is_too_slow(self, begun_s: float) -> bool:
-        """Drop the rules if they have taken too long."""
         self._spent_s += self._time.clock() - begun_s
         if self._spent_s > _FILE_S + self._path_count * _PATH_S:
             self._groups = []
@@ -109,7 +108,7 @@ class IgnoreRules:
         return False
 
     def _add(self, line: str) -> None:
-        """Add the rule of a line, if it has one: https://git-scm.com/docs/gitignore."""
+        """See https://git-scm.com/docs/gitignore."""
         rule = line.rstrip(" ")
         if rule.endswith("\\") and len(rule) < len(line):
             rule += " "  # a blank that is escaped
