@@ -43,7 +43,7 @@ def save(folder: Path, data: bytes) -> str:
 
 
 def read(folder: Path, digest: str) -> bytes:
-    """Raises `StoreUnavailable` if the file is missing, unreadable, or does not fit its digest."""
+    """Raises `StoreUnavailable`."""
     try:
         data = read_plain(folder / digest, max_bytes=_MOST_BYTES)
     except FileNotFoundError as error:
@@ -63,9 +63,9 @@ def _unreadable_error(reason: str) -> StoreUnavailable:
 
 
 def remove(folder: Path, digests: Collection[str]) -> list[Path]:
-    """Return the files that could not be removed; texts that are no digests are ignored.
+    """Return the files that could not be removed.
 
-    An imported message may name the path of a file of the user.
+    Only digests are: an imported message may name the path of a file of the user.
     """
     kept: list[Path] = []
     for digest in filter(_DIGEST.fullmatch, digests):
@@ -77,10 +77,7 @@ def remove(folder: Path, digests: Collection[str]) -> list[Path]:
 
 
 def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> None:
-    """Remove all files that neither a message nor a draft names, except young ones.
-
-    Other files stay: LMCHAT_HOME may be a folder of the user.
-    """
+    """Only files with names of lmchat's: LMCHAT_HOME may be a folder of the user."""
     digests = named_digests(connection)
     young_from_s = moment.timestamp() - _YOUNG_S
     for path in folder.glob("*"):

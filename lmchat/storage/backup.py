@@ -31,10 +31,7 @@ def is_due(connection: Connection, moment: datetime) -> bool:
 
 
 def back_up(path: Path, moment: datetime, *, keeps_all: bool = False) -> None:
-    """Copy the file, and remove all but the newest `_KEPT_COPIES` copies unless `keeps_all`.
-
-    If copying fails, that is logged, and all old copies stay.
-    """
+    """Remove all but the newest copies, unless `keeps_all`, or the copying fails."""
     try:
         copy_database(path, _copy_of_day(path, moment))
     except (sqlite3.Error, OSError) as error:
@@ -46,7 +43,7 @@ def back_up(path: Path, moment: datetime, *, keeps_all: bool = False) -> None:
 
 
 def remove_copies(path: Path) -> list[Path]:
-    """Remove all copies, incomplete ones too; return those that could not be removed.
+    """Return copies that could not be removed.
 
     An incomplete one was left by a killed process, or is being made.
     """
@@ -99,7 +96,7 @@ def _day_of(copy: Path) -> date:
 def copy_database(path: Path, copy: Path) -> None:
     """Copy a database, which may be in use; the copy gets its name once it is complete.
 
-    Raises `sqlite3.Error` or `OSError`; nothing is left of an incomplete copy then.
+    Raises `sqlite3.Error` or `OSError`.
     """
     incomplete = copy.with_name(f".{copy.name}.{os.urandom(4).hex()}")
     # for its owner alone: SQLite would let others read it
@@ -121,7 +118,7 @@ def copy_database(path: Path, copy: Path) -> None:
 
 
 def _remove(file: Path) -> bool:
-    """Return False if the file is still there, as in a read-only folder."""
+    """Return whether the file is gone."""
     try:
         file.unlink(missing_ok=True)
     except OSError as error:

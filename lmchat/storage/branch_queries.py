@@ -100,10 +100,7 @@ def header(connection: Connection, session_id: str) -> SessionHeader:
 
 
 def chosen_path(connection: Connection, session_id: str, count: int | None = None) -> Session:
-    """Raises `SessionNotFound` or `SessionUnreadable`.
-
-    `earlier_id` is that of the message before the last `count`.
-    """
+    """Raises `SessionNotFound`, `SessionUnreadable`."""
     leaf_id = _chosen_leaf(connection, session_id)
     earlier_id = None
     if count is None or leaf_id is None:
@@ -136,7 +133,7 @@ def end_of_path(
 ) -> tuple[MessagePath, str | None]:
     """Return the last `count` messages of the path to a leaf, and the id of the one before.
 
-    Hidden and damaged ones are left out after counting, so there may be fewer.
+    Hidden and damaged ones count, but are left out.
     """
     # one more, to know whether there is one before them
     values = {"session": session_id, "leaf": leaf_id, "count": count + 1}
@@ -163,7 +160,7 @@ def whole_path(connection: Connection, session_id: str, leaf_id: str | None) -> 
 
 
 def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, ...]:
-    """Visible ones, oldest first; damaged ones are left out."""
+    """Visible ones, oldest first."""
     of_session = "number in (select number from messages where session_id = ?)"
     parts = read_parts(connection, of_session, (session_id,))
     rows = connection.execute(_READ_TREE, (session_id,)).fetchall()
@@ -173,7 +170,7 @@ def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, 
 def _messages(
     connection: Connection, rows: Sequence[Sequence[Any]], parts: Mapping[int, list[Part]]
 ) -> Iterator[ChatMessage]:
-    """Leave out damaged rows of `_READ_PATH` or `_READ_TREE`."""
+    """`rows` are those of `_READ_PATH` or `_READ_TREE`."""
     for row in rows:
         number, message_id, *_other_columns, version, versions = row
         if row[_STATE] == AnswerState.STREAMING:
@@ -208,11 +205,7 @@ def newest_leaf(connection: Connection, session_id: str, message_id: str) -> str
 
 
 def leaf_without(connection: Connection, session_id: str, message_id: str) -> str | None:
-    """Return the leaf to show after a message was hidden.
-
-    It is the newest visible message among its parent and all below that, or, without a parent, of
-    the session.
-    """
+    """Return the newest visible message among the parent and all below it, or of the session."""
     # the parent may be lost
     query = """select p.message_id from messages m join messages p
         on p.message_id = m.parent_id and p.session_id = m.session_id where m.message_id = ?"""
@@ -230,7 +223,6 @@ def first_id(
 
 
 def _chosen_leaf(connection: Connection, session_id: str) -> str | None:
-    """If the chosen leaf is hidden or lost, return the newest visible message."""
     query = """select m.message_id from sessions s join messages m
         on m.message_id = s.leaf_id and m.session_id = s.session_id
         where s.session_id = ? and m.hidden_by is null"""

@@ -1,8 +1,4 @@
-"""Jobs on a database: functions of its connection, which run on a `JobThread`.
-
-`Database` opens the connection, and replaces it after damage or errors of the disk. `reading` and
-`writing` make jobs of methods.
-"""
+"""Jobs on a database: functions of its connection, which run on a `JobThread`."""
 
 from __future__ import annotations
 
@@ -65,7 +61,7 @@ class Database:
     ) -> None:
         """`restore` replaces a damaged file and returns a sentence for the user.
 
-        None for a database in memory, which is opened once and kept.
+        It is None for a database in memory, which is opened once and kept.
         """
         self.path = path
         self.notice = ""  # see `Store.notice`
@@ -75,8 +71,7 @@ class Database:
         self._is_file = restore is not None
         self._thread = JobThread("lmchat-disk")
         self._connection: Connection | None = None
-        # device and inode
-        self._opened_file: tuple[int, int] | None = None
+        self._opened_file: tuple[int, int] | None = None  # device and inode
 
     @classmethod
     def open_sessions(cls) -> Database:
@@ -84,7 +79,6 @@ class Database:
 
     @property
     def changed_rows(self) -> int:
-        """Count changes of rows of sessions on the open connection."""
         return self._connection.changed_rows if self._connection else 0
 
     async def run(self, job: Callable[[Connection], T]) -> T:
@@ -119,10 +113,7 @@ class Database:
         return await self._thread.run(lambda: self._explained(in_transaction, is_writing=True))
 
     async def aclose(self, last_job: Callable[[Connection], None] = lambda _: None) -> None:
-        """Run `last_job` if the database is open, and close it.
-
-        Its errors are dropped: nobody would read a notice now, and the next start finds the damage.
-        """
+        """Run `last_job` if the database is open. The next start finds any damage."""
 
         def end() -> None:
             if self._connection is not None:
@@ -135,10 +126,7 @@ class Database:
         await self._thread.aclose(end)
 
     def _explained(self, job: Callable[[Connection], T], *, is_writing: bool = False) -> T:
-        """Run a job; errors of the database or the system become `StoreUnavailable`.
-
-        The next job then opens the file again, unless the error is `_TEMPORARY` or a full disk.
-        """
+        """Raise `StoreUnavailable` for an error of the database or the system."""
         try:
             return self._run_and_mend(job, is_writing=is_writing)
         except (*DATABASE_ERRORS, OSError) as error:
@@ -149,7 +137,7 @@ class Database:
             raise explain(error, self.path) from error
 
     def _run_and_mend(self, job: Callable[[Connection], T], *, is_writing: bool) -> T:
-        """Run a job; if the file is damaged, mend it and run the job once more.
+        """If the file is damaged, mend it and run the job again.
 
         If SQLite finds the pages whole, and can write the indexes again, the file stays: an error
         alone must not cost what was saved since the last copy.
@@ -178,7 +166,6 @@ class Database:
         return self._run_once(job, is_writing=is_writing)
 
     def _run_once(self, job: Callable[[Connection], T], *, is_writing: bool) -> T:
-        """Run a job; open the file before if it is closed or was replaced."""
         with self._held(is_shared=True) if is_writing else nullcontext():
             if self._is_file and self._opened_file != self._file_identity():
                 if self._connection is not None:
@@ -201,8 +188,7 @@ class Database:
     def _held(self, *, is_shared: bool = False) -> Iterator[None]:
         """Let no other process replace the file; or, if it is not shared, use it at all.
 
-        What is written into a file that was just replaced would be lost. A file system without
-        locks does not keep others out.
+        What is written into a file that was just replaced would be lost.
         """
         with ExitStack() as stack:
             if self._is_file:

@@ -27,7 +27,7 @@ _CHANGED_AT_END = ("state", "model", "endpoint", "receipt", "failure")
 
 
 def refuse_purged(connection: Connection, session_id: str) -> None:
-    """Raises `SessionPurged` if it was deleted permanently."""
+    """Raises `SessionPurged`."""
     if _is_purged(connection, session_id):
         raise SessionPurged
 
@@ -51,10 +51,10 @@ def _has_purged(connection: Connection) -> bool:
 
 
 def put_session(connection: Connection, header: SessionHeader) -> None:
-    """Write the row of a session; raises `SessionPurged`.
+    """Raises `SessionPurged`.
 
     The values of an existing row stay, as they may be newer. But the session leaves the trash, as a
-    message follows, and an empty title is replaced.
+    message follows.
     """
     refuse_purged(connection, header.session_id)
     insert(
@@ -95,7 +95,7 @@ def rows_of(connection: Connection, session_id: str) -> Iterator[tuple[str, dict
 
 
 def put_rows(connection: Connection, rows: Iterable[tuple[str, dict[str, object]]]) -> None:
-    """Write the rows of a session; an answer that still ran is interrupted."""
+    """Interrupt an answer that still ran."""
     for table, columns in rows:
         insert(connection, table, columns)
     connection.execute("update messages set state = 'interrupted' where state = 'streaming'")
@@ -113,7 +113,7 @@ def put_message(
     message: ChatMessage,
     choices: Sequence[TokenProbabilities] = (),
 ) -> None:
-    """Write or update a row, and replace its parts; stored choices stay if `choices` are empty."""
+    """Stored choices stay if `choices` are empty."""
     number = _put_row(connection, session_id, message)
     connection.execute("delete from parts where number = ?", (number,))
     write_parts(connection, number, message.parts)
@@ -126,10 +126,7 @@ def put_message(
 def begin_answer(
     connection: Connection, session_id: str, message: ChatMessage, moment: datetime
 ) -> None:
-    """Write the row of an answer or a tool call that begins, and make it the leaf.
-
-    An answer has no parts yet.
-    """
+    """Write the row of an answer or a tool call that begins, and make it the leaf."""
     ensure_session(connection, session_id, moment)
     if message.role is Role.TOOL:
         put_message(connection, session_id, message)
@@ -145,10 +142,9 @@ def end_answer(
     moment: datetime,
     choices: Sequence[TokenProbabilities] = (),
 ) -> None:
-    """Write an answer or a tool call that has ended, and make its session the newest.
+    """Write an answer or a tool call that has ended; raise `SessionPurged`.
 
-    Its row or that of its parent may be missing, as after a full disk. Nothing is written if it was
-    deleted permanently meanwhile. Raises `SessionPurged`.
+    Its row or that of its parent may be missing, as after a full disk.
     """
     if _is_purged(connection, message.message_id):
         return
@@ -174,10 +170,9 @@ def end_answer(
 def make_leaf(
     connection: Connection, session_id: str, message: ChatMessage, moment: datetime
 ) -> None:
-    """Make a written message the leaf of the chosen path.
+    """Make a written message the leaf of the chosen path, and its session the newest.
 
-    The session leaves the trash, and becomes the newest. If another window has hidden the parent,
-    all messages above become visible again.
+    If another window has hidden the parent, all messages above become visible again.
     """
     set_columns(
         connection,
@@ -210,7 +205,6 @@ def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
 
 
 def _put_row(connection: Connection, session_id: str, message: ChatMessage) -> int:
-    """Write a row without its parts; of an existing one, change only `_CHANGED_AT_END`."""
     changes = ", ".join(f"{name} = excluded.{name}" for name in _CHANGED_AT_END)
     insert(
         connection,

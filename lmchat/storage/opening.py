@@ -120,11 +120,7 @@ class Connection(sqlite3.Connection):
 
 
 def connect(path: Path) -> Connection:
-    """Open the file, or create it with its tables; bring an older format to the newest.
-
-    On a read-only disk, it is only read. Raises `OSError`, `sqlite3.Error`, or `StoreUnavailable`
-    for another format.
-    """
+    """Open the file, or create it; raise `OSError`, `sqlite3.Error`, `StoreUnavailable`."""
     file = real_file(path)
     ensure_folder(path.parent)
     # closing an existing file here would release SQLite's locks on it in this process
@@ -173,11 +169,7 @@ def connect(path: Path) -> Connection:
 
 
 def real_file(path: Path) -> Path:
-    """Resolve links; companions and copies are beside the real file.
-
-    Raises `StoreUnavailable` if something else has its name, or that of a companion that SQLite
-    needs.
-    """
+    """Resolve links; companions and copies are beside the real file. Raises `StoreUnavailable`."""
     real = Path(os.path.realpath(path))  # `Path.resolve` fails at circular links
     for file in (path, companion(real, "-wal"), companion(real, "-journal")):
         if os.path.lexists(file) and not file.is_file():
@@ -242,7 +234,7 @@ def is_whole_with_new_indexes(path: Path) -> bool:
 
 
 def messages_in_copy(path: Path) -> int | None:
-    """Count the messages in a file that nobody writes; None unless it is whole."""
+    """For a file that no process writes; None unless it is whole."""
     try:
         with closing(_open(path, "immutable=1", busy_s=0.0)) as connection:
             if version_of(connection) == 0 or _fault(connection):
@@ -283,9 +275,9 @@ class FileCheck(NamedTuple):
 
 
 def check_file(path: Path) -> FileCheck:
-    """Check all pages of an existing file, and whether it can be written; change nothing.
+    """Check all pages, and whether the file can be written; change nothing.
 
-    Raises `StoreUnavailable` if it cannot be used or written now, or has another format.
+    Raises `StoreUnavailable`.
     """
     real_file(path)
     try:
@@ -342,7 +334,7 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
 
 
 def name_of(error: BaseException) -> str:
-    """SQLite's name, such as `SQLITE_BUSY`."""
+    """Such as `SQLITE_BUSY`."""
     return str(getattr(error, "sqlite_errorname", None) or "")
 
 

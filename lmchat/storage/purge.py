@@ -42,8 +42,7 @@ def purge_expired(
 ) -> None:
     """Delete what was in the trash for `TRASH_DAYS`, and make a daily copy without it.
 
-    Not if the clock may be wrong, or the database is damaged: a deletion also removes the older
-    copies, which may be needed to repair it.
+    A deletion also removes the older copies, which may be needed to repair a damaged database.
     """
     if clock_doubts.is_doubtful(connection, moment):
         return
@@ -62,8 +61,7 @@ class Purged(NamedTuple):
     is_log_emptied: bool
     """Whether no text is left in the write-ahead log; else another process was reading.
 
-    SQLite empties it when the last connection that can write is closed, or, after a kill, when the
-    next lmchat ends.
+    SQLite then empties it when the last connection that can write is closed.
     """
     kept_files: tuple[Path, ...]
 
@@ -76,10 +74,7 @@ def purge(
     *,
     messages_before: str = "",
 ) -> Purged:
-    """Delete sessions, and all messages that the user has deleted before `messages_before`.
-
-    `messages_before` is a stored time, or ""; `folder` has the attached files.
-    """
+    """`messages_before` is a stored time, or "": deleted messages that are older go, too."""
     backup.remove_copies(connection.path)
     query = f"select message_id, session_id from messages where number in ({_DELETED_BEFORE})"
     rows = connection.execute(query, (messages_before,)).fetchall()
@@ -111,14 +106,14 @@ def purge(
 
 
 def are_visible(connection: Connection, message_ids: Sequence[str]) -> bool:
-    """Whether these messages are all saved, in sessions outside the trash."""
+    """Whether all are saved, in sessions outside the trash."""
     return all(connection.execute(_VISIBLE, (one,)).fetchone() for one in message_ids)
 
 
 def remove_prompts(
     connection: Connection, folder: Path | None, session_ids: Collection[str] = ()
 ) -> list[Path]:
-    """Remove the kept prompts of deleted sessions and of these; return the files that stay."""
+    """Remove those of deleted sessions and of these; return the files that stay."""
     left: list[Path] = []
     for kept in kept_prompts(folder) if folder is not None else ():
         row = connection.execute(_VISIBLE, (kept.message_id,)).fetchone()
@@ -132,7 +127,7 @@ def remove_prompts(
 
 
 def _remove_answers(path: Path, ids: Collection[str]) -> list[Path]:
-    """Remove files of running answers of these ids; return those that stay."""
+    """Return the files that stay."""
     kept: list[Path] = []
     for file in answer_files(path):
         try:
@@ -155,10 +150,7 @@ def _delete_session(connection: Connection, session_id: str) -> None:
 
 
 def _delete_messages(connection: Connection, before: str) -> None:
-    """Delete the messages deleted before a stored time, none for an empty one.
-
-    A title from a deleted prompt is replaced by that of the first visible one.
-    """
+    """A title from a deleted prompt is replaced by that of the first visible one."""
     titles = connection.execute(
         f"""select s.session_id, s.title, {TITLE_WORDS} from messages m
             join sessions s on s.session_id = m.session_id

@@ -50,7 +50,7 @@ def _modified_ns(path: Path) -> int:
 
 
 def _end_row(connection: Connection, number: int, message_id: str, moment: datetime) -> None:
-    """Save the answer of a row as interrupted, unless another process has ended it."""
+    """Save the answer as interrupted, unless another process has ended it."""
     query = f"""select session_id, {", ".join(MESSAGE_COLUMNS)} from messages
         where number = ? and state = 'streaming'"""
     with transaction(connection):
@@ -66,11 +66,7 @@ def _end_row(connection: Connection, number: int, message_id: str, moment: datet
 
 
 def _save_and_remove_file(connection: Connection, path: Path, moment: datetime) -> None:
-    """Save the answer in a file if it has text and no row, then remove the file.
-
-    So is one with a damaged head: its session is not known. A file whose answer cannot be saved
-    stays.
-    """
+    """A file whose answer cannot be saved stays; one with a damaged head has no known session."""
     # removed by another process, or a damaged id or time in its head
     with suppress(OSError, ValueError, OverflowError):
         head, entries = read_answer(path)

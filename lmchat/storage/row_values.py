@@ -62,7 +62,6 @@ MESSAGE_COLUMNS = ("number", *_MESSAGE_FIELDS)
 
 
 def storable(text: str) -> str | bytes:
-    """Make bytes of a text that has lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -81,7 +80,6 @@ def text_from(value: object) -> str:
 
 
 def encodable(text: str) -> str:
-    """Replace lone surrogates by question marks."""
     return text.encode(errors="replace").decode()
 
 

@@ -153,7 +153,7 @@ def unicode_of_index(connection: sqlite3.Connection) -> set[str]:
 
 
 def index_anew(connection: sqlite3.Connection) -> None:
-    """Write the search index again, in a transaction; nothing is left of removed texts."""
+    """In a transaction; nothing is left of removed texts."""
     for name in ("parts_added", "parts_removed"):
         connection.execute(f"drop trigger if exists {name}")
     for name in ("", "_data", "_idx", "_docsize", "_config"):  # the others after `forget_index`
@@ -198,7 +198,7 @@ def newest_version() -> int:
 
 
 def migrate(connection: sqlite3.Connection, version: int | None = None) -> None:
-    """Bring a file, or one without tables, to a format, in a transaction of the caller."""
+    """In a transaction of the caller; the file may have no tables yet."""
     last = newest_version() if version is None else version
     found = version_of(connection)
     if found == 0:
@@ -213,11 +213,7 @@ def migrate(connection: sqlite3.Connection, version: int | None = None) -> None:
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """Return the format of the file, 0 for a new one.
-
-    Raises `StoreUnavailable` for a format that this lmchat cannot read, and for a file of another
-    program.
-    """
+    """Return 0 for a new file; raise `StoreUnavailable` for one that this lmchat cannot read."""
     query = "select name from sqlite_master where type = 'table'"
     names = {name for (name,) in connection.execute(query)}
     if names and 2 * len(names & {*TABLES}) < len(TABLES):  # damage may have cost some names

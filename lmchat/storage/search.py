@@ -77,10 +77,10 @@ _FORMS = {"role": "role:user or role:assistant", "has": "has:code"}
 
 
 def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ...]:
-    """Return hits for what the user has typed, one for each message.
+    """Return one hit for each message; raise `WrongUse` for a wrong filter.
 
     First come `_FIRST_TITLES` titles, then messages, then the other titles, newest first each. A
-    title is a hit only if no message of its session is. Raises `WrongUse` for a wrong filter.
+    title is a hit only if no message of its session is.
     """
     text_without_filters, filters = parse_filters(text)
     terms = parse_terms(text_without_filters)
@@ -110,7 +110,7 @@ def _titles(connection: Connection, terms: Sequence[str]) -> Iterator[SearchHit]
 def _messages(
     connection: Connection, terms: Sequence[str], filters: Filters
 ) -> Generator[SearchHit]:
-    """Yield parts of messages that hold all terms, newest first."""
+    """Newest first."""
     values = filters.values
     index_query = _index_query(connection, terms)
     conditions = filters.sql if terms else f"{filters.sql} {_TEXTS_AND_TOOLS}"
@@ -156,7 +156,7 @@ def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
 
 
 def _quoted(term: str) -> str:
-    """Quote a term for FTS5, so that no character has a special meaning."""
+    """For FTS5, so that no character has a special meaning."""
     escaped = term.replace('"', '""')
     return f'"{escaped}"'
 
@@ -236,7 +236,7 @@ class Filters(Struct, frozen=True, kw_only=True):
 
 
 def parse_terms(text: str) -> tuple[str, ...]:
-    """Return the different terms of a search without filters, folded."""
+    """Return the different terms, folded."""
     terms: dict[str, None] = {}
     for match in _TERM.finditer(text.replace("\0", " ")):
         phrase, word = match.groups()

@@ -75,7 +75,7 @@ class StatsStore:
         stats: AnswerStats,
         stalls: int = 0,
     ) -> None:
-        """Add an answer that has ended; it is dropped if the disk fails."""
+        """The answer is dropped if the disk fails."""
         values = {
             "created_at": stored_time(self._clock()),
             "message_id": message_id,
@@ -98,10 +98,7 @@ class StatsStore:
     def model_stats(
         self, connection: Connection, *, since: datetime | None = None
     ) -> tuple[ModelStats, ...]:
-        """Return the stats of each model at each server; the last used comes first.
-
-        Answers that ended before `since` do not count, nor do damaged rows.
-        """
+        """The last used comes first. Answers that ended before `since` do not count."""
         connection.create_aggregate("spread", 1, _Spread)
         values = ("" if since is None else stored_time(since),)
         days: defaultdict[tuple[object, object], list[dict[str, object]]] = defaultdict(list)
@@ -124,7 +121,7 @@ class StatsStore:
 
     @reading
     def speeds(self, connection: Connection) -> Mapping[tuple[str, str], float]:
-        """Return median speeds, in tokens per second, by endpoint and model."""
+        """Median of tokens per second, by endpoint and model."""
         connection.create_aggregate("spread", 1, _Spread)
         rows = connection.execute(_SPEEDS, (_RECENT_ANSWERS,))
         return {

@@ -164,12 +164,12 @@ class Store:
         return self.database.notice
 
     async def open(self) -> str:
-        """Open the file and return the notice. Raises `StoreUnavailable`."""
+        """Return the notice. Raises `StoreUnavailable`."""
         await self.database.run(lambda _: None)
         return self.notice
 
     async def daily_check(self) -> None:
-        """Check and copy the file, once a day; a damaged file is replaced."""
+        """Check and copy the file, once a day."""
         if self._is_temporary:
             return
         path, folder, moment = self._path, self._attachments_folder, self._clock()
@@ -252,10 +252,7 @@ class Store:
     def open_session(
         self, connection: Connection, session_id: str, *, count: int | None = None
     ) -> Session:
-        """Return a session with its chosen path, or only the last `count` messages of it.
-
-        Answers of killed processes are saved first: one may be of this session.
-        """
+        """Save answers of killed processes first: one may be of this session."""
         if not self._is_temporary:
             try:
                 recover_killed_answers(connection, self._clock())
@@ -275,12 +272,12 @@ class Store:
         *,
         old_title: str | None = None,
     ) -> SessionHeader:
-        """Change fields of the header, by their names, and return the new header.
+        """Change fields of the header, by their names; raise `SessionNotFound`.
 
         Nothing changes if the title is not `old_title`: a model must not replace a title of the
-        user. Raises `SessionNotFound`.
+        user.
         """
-        old = header(connection, session_id)  # raises if there is no such session
+        old = header(connection, session_id)
         if old_title is not None and old_title != old.title:
             return old
         columns = {name: column_value(value) for name, value in changes.items()}
@@ -330,10 +327,7 @@ class Store:
         return _choose_path(connection, fork.session_id, parent_id)
 
     async def purge(self, *session_ids: str, is_with_messages: bool = False) -> Purged:
-        """Delete sessions permanently; with `is_with_messages`, all deleted messages, too.
-
-        Return what is left of their text for now.
-        """
+        """With `is_with_messages`, also all deleted messages. Return what is left for now."""
         messages_before = _LATEST if is_with_messages else ""
         folder, kept_prompts = self._attachments_folder, self._kept_prompts
         # Cancelling must not leave files with the text of deleted rows. `write` cannot run this:
@@ -348,12 +342,11 @@ class Store:
 
     @reading
     def are_visible(self, connection: Connection, message_ids: Sequence[str]) -> bool:
-        """Whether all are saved, in sessions outside the trash."""
         return are_visible(connection, message_ids)
 
     @reading
     def deleted_message_count(self, connection: Connection) -> int:
-        """Count the messages of all sessions that can still be restored."""
+        """In all sessions."""
         query = f"select count(*) from {DELETED_MESSAGES}"
         return int(connection.execute(query).fetchone()[0])
 
@@ -375,7 +368,7 @@ class Store:
 
     @writing
     def import_session(self, connection: Connection, session: Session) -> SessionHeader | None:
-        """Write a session, or return the header of the one that has its id.
+        """Return the header of a session that has its id; nothing is written then.
 
         A message whose parent is not in `session` becomes a root.
         """
@@ -417,12 +410,11 @@ class Store:
     def read_path(
         self, connection: Connection, session_id: str, message_id: str, *, count: int
     ) -> tuple[MessagePath, str | None]:
-        """Return the last `count` messages of a path, and the id of the one before."""
         return end_of_path(connection, session_id, message_id, count)
 
     @writing
     def append(self, connection: Connection, session: SessionHeader, message: ChatMessage) -> None:
-        """Write a message as the new leaf; a missing session is created."""
+        """A missing session is created."""
         put_session(connection, session)
         put_message(connection, session.session_id, message)
         make_leaf(connection, session.session_id, message, self._clock())
@@ -508,10 +500,7 @@ class Store:
 
     @writing
     def restore_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        """Show what the deletion of a message has hidden, and choose the newest path through it.
-
-        Raises `SessionNotFound`.
-        """
+        """Choose the newest path through the message; raises `SessionNotFound`."""
         _raise_if_missing(connection, session_id, message_id)
         connection.execute(
             "update messages set hidden_by = null where session_id = ? and hidden_by = ?",
@@ -544,7 +533,7 @@ class Store:
         *,
         is_excluded: bool,
     ) -> None:
-        """Take messages out of requests, or put them back; raises `SessionNotFound`."""
+        """Raises `SessionNotFound`."""
         for message_id in message_ids:
             _raise_if_missing(connection, session_id, message_id)
             connection.execute(
@@ -570,7 +559,7 @@ class Store:
     # Attached files
 
     async def save_file(self, data: bytes) -> str:
-        """Return the digest of the file."""
+        """Return the digest."""
         if self._is_temporary:
             digest = sha256(data).hexdigest()
             self._files_in_memory[digest] = data
