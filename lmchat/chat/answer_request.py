@@ -14,6 +14,7 @@ from itertools import chain
 
 from msgspec.structs import replace
 
+from lmchat.answers.cut_prompts import require_useful_answer
 from lmchat.answers.live_stats import LiveStats
 from lmchat.chat.context import (
     ContextSelection,
@@ -51,7 +52,6 @@ from lmchat.servers.products import product_named, sent_thoughts_to
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import (
     ChatRequest,
-    FittingValue,
     Tool,
     tool_in_request,
 )
@@ -188,7 +188,8 @@ class AnswerRequest:
                             self._must_end_thought = False
                             if not await self._backend.end_thought(request, answer_id):
                                 yield RequestAdapted(note=self._no_thought_end_note)
-                self._require_whole_prompt(prompt_tokens, has_answer=has_answer)
+                if prompt_tokens is not None:
+                    self._require_useful_answer(request, prompt_tokens, has_answer=has_answer)
             except ServerRejected as error:
                 if not (can_adapt and self._adapt_request(error)):
                     raise
@@ -259,29 +260,22 @@ class AnswerRequest:
         counted = prompt_tokens - self._tool_tokens
         return self._estimator.is_cut(self.target, self.selection, counted)
 
-    def _require_whole_prompt(self, prompt_tokens: int | None, *, has_answer: bool) -> None:
-        """Raise `ServerRejected` if the server has cut the prompt and the answer is of no use.
-
-        The values for a schema would be invented. The count alone is too rough: the product has to
-        be known to cut prompts.
-        """
-        is_of_use = has_answer and not isinstance(self.settings.output, FittingValue)
-        target, tokens, product = self.target, self.selection.tokens, self._product
-        if prompt_tokens is None or is_of_use or not product.cuts_prompts:
-            return
+    def _require_useful_answer(
+        self, request: ChatRequest, prompt_tokens: int, *, has_answer: bool
+    ) -> None:
+        """Raises `ServerRejected` if the server has cut the prompt and the answer is of no use."""
         if not self._is_prompt_cut(prompt_tokens):
             return
-        error = ServerRejected(
-            f"{product.subject} has left out a part of the prompt: it has "
-            f"about {tokens} tokens, and {prompt_tokens} were read.",
-            kind="context_overflow",
-            hint=larger_window_step(target, tokens),
-        )
-        error.needed_tokens = tokens
-        window = self._estimator.window(target)
+        tokens, window = self.selection.tokens, self._estimator.window(self.target)
         # Ollama keeps half of the window
         self._most_tokens = window if window and window < tokens else prompt_tokens
-        raise error
+        require_useful_answer(
+            request,
+            tokens=tokens,
+            counted=prompt_tokens,
+            has_reply=has_answer,
+            hint=larger_window_step(self.target, tokens),
+        )
 
     def _adapt_request(self, error: ServerRejected) -> bool:
         """Return whether to send a changed request; more messages are left out at most once."""
