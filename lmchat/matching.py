@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
 from msgspec import Struct
+
+from lmchat.safe_text import without_unseen
 
 # marks of alphabets; in other scripts they distinguish letters
 _ACCENTS = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
@@ -18,8 +21,20 @@ _MARK_RUN = rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}"
 _SIMILARITY = 0.65  # least one, to offer a word for a misspelt one
 
 
-def fold(text: str) -> str:
-    """`Café` becomes `cafe`, and `x²` `x2`."""
+def folded(text: str) -> str:
+    """Fold text as all searches and filters do: `Café` becomes `cafe`, and `Straße` `strasse`.
+
+    The four Turkish letters i become one; else some would not be found in the other case. Composed
+    syllables and kana stay one character, of which no part is found.
+    """
+    if text.isascii():
+        return text.lower()
+    letters = normalized("NFC", without_accents(without_unseen(text)))
+    return letters.casefold().replace("\u0131", "i")
+
+
+def without_accents(text: str) -> str:
+    """As the search index has texts, decomposed: `Café` becomes `cafe`, and `x²` `x2`."""
     if text.isascii():
         return text.lower()
     return re.sub(_ACCENTS, "", normalized("NFKD", text)).lower()
@@ -52,10 +67,13 @@ class FuzzyMatch(Struct, frozen=True):
 
 
 def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
-    """Find the typed characters in a name, in order and without regard to capitals."""
-    query, text = typed.lower(), name.lower()
-    if len(text) != len(name):  # as for İ, which becomes two characters: offsets must stay valid
-        text = name
+    """Find the typed characters in a name, in order; both are folded."""
+    query, text = folded(typed), folded(name)
+    places: Sequence[int] = range(len(name))  # of the folded characters
+    if len(text) != len(name):  # as for ß, which becomes two characters
+        letters = [folded(char) for char in name]
+        text = "".join(letters)
+        places = [place for place, letter in enumerate(letters) for _ in letter]
     start = text.find(query)
     at_word = re.search(rf"(?<!\w){re.escape(query)}", text)
     if at_word is not None:
@@ -78,7 +96,8 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     score = len(offsets) + adjacent_pairs + word_starts - lateness
     if is_contained:
         score += 2 * len(query)  # more than any other match gets
-    return FuzzyMatch(score=score, offsets=tuple(offsets))
+    in_name = dict.fromkeys(places[offset] for offset in offsets)
+    return FuzzyMatch(score=score, offsets=tuple(in_name))
 
 
 def closest_word(word: str, words: tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct, field
 
+from lmchat.matching import folded
 from lmchat.sessions.message import ChatMessage, FilePart, Role
 
 _MAX_TAG_CHARS = 40
@@ -100,21 +101,23 @@ class Session(Struct, frozen=True, kw_only=True):
 class ListFilter(Struct, frozen=True, kw_only=True):
     """Filter of the list of sessions."""
 
-    title_part: str = ""  # in small letters
+    title_part: str = ""  # folded, as are the tags
     tags: tuple[str, ...] = ()  # beginnings of tags, all of which the session must have
 
     @classmethod
     def typed(cls, text: str) -> ListFilter:
         """Each `#word` is the beginning of a tag; the other words are in the title."""
-        words = text.casefold().split()
+        words = folded(text).split()
         return cls(
             title_part=" ".join(word for word in words if not word.startswith("#")),
             tags=tuple(word.removeprefix("#") for word in words if word.startswith("#")),
         )
 
     def fits(self, title: str, tags: Collection[str] = ()) -> bool:
-        has_tags = all(any(tag.startswith(beginning) for tag in tags) for beginning in self.tags)
-        return has_tags and self.title_part in title.casefold()
+        has_tags = all(
+            any(folded(tag).startswith(beginning) for tag in tags) for beginning in self.tags
+        )
+        return has_tags and self.title_part in folded(title)
 
 
 class SearchHit(Struct, frozen=True, kw_only=True):

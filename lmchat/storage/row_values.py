@@ -20,7 +20,7 @@ import msgspec
 from msgspec import ValidationError, convert, to_builtins
 from msgspec.structs import asdict, fields
 
-from lmchat.matching import fold
+from lmchat.matching import without_accents
 from lmchat.sessions.message import (
     TEXT_PARTS,
     AnswerState,
@@ -83,10 +83,10 @@ def encodable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def folded(value: object) -> str:
+def searchable_text(value: object) -> str:
     """Fold a stored text for searches; white space becomes single blanks."""
     # a NUL may end a text in functions of SQLite
-    return encodable(" ".join(fold(text_from(value)).replace("\0", " ").split()))
+    return encodable(" ".join(without_accents(text_from(value)).replace("\0", " ").split()))
 
 
 def searched_text(kind: str, text: object, name: object) -> str:
@@ -105,11 +105,11 @@ def searchable(kind: str, text: object, name: object) -> str:
     Two line ends let trigrams begin at its last two characters: a term shorter than a trigram is
     looked up by trigrams that begin with it.
     """
-    return f"{folded(searched_text(kind, text, name))}\n\n"
+    return f"{searchable_text(searched_text(kind, text, name))}\n\n"
 
 
 # models and titles repeat from query to query
-_folded_name = lru_cache(maxsize=16 * 1024)(folded)
+_folded_name = lru_cache(maxsize=16 * 1024)(searchable_text)
 
 
 def contains(name: object, folded_term: str) -> bool:

@@ -17,13 +17,13 @@ from typing import Any
 from msgspec import Struct
 
 from lmchat.errors import WrongUse
-from lmchat.matching import fold
+from lmchat.matching import without_accents
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import SearchHit
 from lmchat.storage.opening import Connection
 from lmchat.storage.row_values import (
-    folded,
+    searchable_text,
     searched_text,
     stored_time,
     text_from,
@@ -122,7 +122,7 @@ def _messages(
     with closing(connection.execute(query, values)) as rows:
         for *row, kind, stored_text, name in rows:
             text = searched_text(kind, stored_text, name)
-            folded_text = folded(text)
+            folded_text = searchable_text(text)
             if all(term in folded_text for term in terms):
                 yield from _hit(row, kind, text, terms)
 
@@ -198,7 +198,7 @@ def _spans(text: str, terms: Sequence[str]) -> Iterator[tuple[int, int]]:
 
     A question mark may stand for a lone surrogate, which is not found then.
     """
-    folded_text = fold(text)
+    folded_text = without_accents(text)
     for term in terms:
         words = map(re.escape, term.split(" "))
         match = re.search(r"[\s\0]+".join(words), folded_text)
@@ -211,11 +211,14 @@ def _spans(text: str, terms: Sequence[str]) -> Iterator[tuple[int, int]]:
 def _index(text: str, offset: int) -> int:
     """Return the index of the character at an offset of the folded text.
 
-    `fold` makes “fi” of the ligature “ﬁ”, and nothing of an accent.
+    `without_accents` makes “fi” of the ligature “ﬁ”, and nothing of an accent.
     """
     index = 0
     for step in (4096, 64, 1):  # pieces first: single characters take long
-        while index < len(text) and (length := len(fold(text[index : index + step]))) <= offset:
+        while (
+            index < len(text)
+            and (length := len(without_accents(text[index : index + step]))) <= offset
+        ):
             offset -= length
             index += step
     return index
@@ -244,7 +247,7 @@ def parse_terms(text: str) -> tuple[str, ...]:
         # these, so the star is dropped, unless the word is only stars.
         term = phrase if word is None else word.rstrip("*") or word
         term = " ".join(term.split())[:_LONGEST_TERM]
-        terms[folded(term)] = None
+        terms[searchable_text(term)] = None
     terms.pop("", None)
     return tuple(terms)[:_MOST_TERMS]
 
@@ -272,7 +275,7 @@ def parse_filters(text: str) -> tuple[str, Filters]:
 
 def _condition(name: str, value: str) -> tuple[str, str] | None:
     """None for a wrong value."""
-    folded_value = folded(value[:_LONGEST_TERM])
+    folded_value = searchable_text(value[:_LONGEST_TERM])
     # bytes, as in `_TITLE_HAS_TERM`
     match name:
         case "model":

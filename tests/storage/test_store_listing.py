@@ -8,6 +8,8 @@ def test_words_and_tags_filter_the_list():
     for typed, found in (
         ("  über STRASSEN ", [3]),
         ("session 1", [1]),
+        ("uber strassen", [3]),
+        ("#PLÀNS", [0]),
         ("100%", []),
         ("#garden", [0, 1]),
         ("#garden #plans", [0]),

@@ -162,5 +162,20 @@ def test_a_substring_beats_letters_apart():
     assert fuzzy_match("coder", "qwen-coder").score > fuzzy_match("coder", "c-o-d-e-r").score
 
 
+def test_accents_and_letters_of_another_length_are_matched_and_marked_where_they_are():
+    for typed, name, marked in [
+        ("cafe", "un caf\u00e9", "caf\u00e9"),
+        ("caf\u00e9", "cafe", "cafe"),
+        ("cafe", "cafe\u0301", "cafe"),
+        ("strasse.md", "die Stra\u00dfe.md", "Stra\u00dfe.md"),
+        ("stra\u00dfe", "Strasse", "Strasse"),
+        ("\ud55c", "\ud55c\uae00", "\ud55c"),
+        ("\u0130x", "i\u0130x", "\u0130x"),
+    ]:
+        match = fuzzy_match(typed, name)
+        assert match is not None, (typed, name)
+        assert "".join(name[offset] for offset in match.offsets) == marked
+
+
 def test_a_hostile_name_does_not_take_long_to_match():
     assert fuzzy_match("ab" * 20 + "z", "ab" * 2_000) is None

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from lmchat.cells import graphemes
 from lmchat.markdown.block import Block, Line
-from lmchat.matching import normalized
-from lmchat.safe_text import without_controls, without_unseen
+from lmchat.matching import folded
+from lmchat.safe_text import without_controls
 from lmchat.sessions.message import ReasoningPart
 from lmchat.tui.chat_log.anchor import row_starts, unwrapped_text
 from lmchat.tui.chat_log.document import Document, LogPosition
@@ -23,17 +23,6 @@ from lmchat.tui.chat_log.viewport import Viewport
 MAX_CHARS = 1_000  # of pasted words; the rest is not searched
 
 Range = tuple[int, int]  # first character, and the one after the last
-
-
-def folded(text: str) -> str:
-    """Fold case, ways to write an accent, and invisible characters.
-
-    The four Turkish letters i become one; else some would not be found in the other case.
-    """
-    if text.isascii():
-        return text.lower()
-    letters = normalized("NFC", without_unseen(text))
-    return letters.replace("\u0130", "i").casefold().replace("\u0131", "i")
 
 
 class Query:
@@ -59,7 +48,7 @@ class Query:
     def spans(self, text: str) -> Iterator[Range]:
         """Yield the range of each hit.
 
-        None begins or ends within a drawn character: the letter `e` is not found in `é`.
+        None begins or ends within a drawn character: the letter `하` is not found in `한`.
         """
         if not self.needles:
             return

@@ -18,7 +18,7 @@ from textual.widget import Widget
 
 from lmchat import units
 from lmchat.commands.table import Scope
-from lmchat.matching import FuzzyMatch, fuzzy_match
+from lmchat.matching import FuzzyMatch, folded, fuzzy_match
 from lmchat.safe_text import SafeText, safe_line
 from lmchat.servers.discovery.model_lists import ModelRow, recent_by_number
 from lmchat.servers.local.gguf import ModelFile
@@ -83,14 +83,14 @@ def _match(typed: str, row: ModelRow) -> FuzzyMatch | None:
     """
     model = row.model
     about = (row.server_name, model.product, model.endpoint.netloc, model.quantization)
-    facts = " ".join((*about, *model.capabilities)).lower()
+    facts = folded(" ".join((*about, *model.capabilities)))
     score = 0.0
     offsets = set[int]()
     for word in typed.split():
         if (found := fuzzy_match(word, safe_line(model.model_id))) is not None:
             score += found.score
             offsets.update(found.offsets)
-        elif word.lower() not in facts:
+        elif folded(word) not in facts:
             return None
     return FuzzyMatch(score=score, offsets=tuple(sorted(offsets)))
 
