@@ -1,6 +1,3 @@
-"""Markdown text, which may still grow, as lines of a given width.
-
-Must not know Textual, messages, screens, or themes, whose styles it only names.
-"""
+"""Markdown text, which may still grow, as lines of a given width; it only names styles."""
 
 from __future__ import annotations

@@ -59,18 +59,14 @@ AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.CUSTOM)  # show their source without 
 
 
 class Block(Struct, gc=False):
-    """A piece of a message that is laid out on its own.
-
-    It has no reference cycles, so the garbage collector need not look at it (`gc=False`).
-    """
+    """A piece of a message that is laid out on its own; it has no reference cycles (`gc=False`)."""
 
     kind: Kind
     source: str = ""  # Markdown, bare code, or plain text; "" for rows of the log itself
     info: str = ""  # language of a fence; for `MORE_ROWS`, the table's head and first rows
     is_first: bool = True  # False for a later piece, if no blank row is above it
     is_end: bool = False  # its code has ended: no piece follows
-    # no blank row divides it from the block above
-    is_attached: bool = False
+    is_attached: bool = False  # no blank row divides it from the block above
     number: int | None = None  # of its first item, if it is a piece of a list
     # What it shows of the parsed text, in characters with LF at line ends, fence and blank lines
     # above it included. Both are 0 for blocks of other texts.
@@ -91,10 +87,7 @@ def custom_block(make: Callable[[Any], list[Line]], *, is_attached: bool = False
 
 
 def plain_blocks(text: str) -> Iterator[Block]:
-    """Cut text into blocks of at most `PIECE_LINES` lines and about `PIECE_CHARS` characters.
-
-    All but the first have `is_first` False. An empty text is one empty block.
-    """
+    """An empty text is one empty block."""
     lines: list[str] = []
     size = 0
     is_first = True

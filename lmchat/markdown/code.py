@@ -40,11 +40,10 @@ def code_lines(
     is_first: bool = True,
     is_end: bool = False,
 ) -> Iterator[Line]:
-    """Yield the lines of code, or of a piece of it; long ones are wrapped.
+    """Yield the lines of code, or of a piece of it.
 
-    `info` is what follows the opening marks of a fence, such as `python`. `prefixes` are those of
-    the first line and of the others. `is_first` adds a row with language and file name above,
-    `is_end` half a row below, unless the page has no tints.
+    `prefixes` are those of the first line and of the others. `is_first` adds a row with language
+    and file name above, `is_end` half a row below.
     """
     prefix, next_prefix = prefixes
     if is_first:
@@ -101,7 +100,7 @@ def _coloured_lines(page: Page, code: str, colours: bytes) -> Iterator[list[Span
 
 
 def language_of(info: str) -> str:
-    """Return the language in the info of a fence, as in `python:main.py` or `{.python}`."""
+    """As in `python:main.py` or `{.python}`."""
     match = re.match(r"[{.\s]*([\w#+.-]{1,40})", info)
     return match[1] if match else ""
 
@@ -121,7 +120,7 @@ def head_line(
     *,
     has_copy_key: bool = True,
 ) -> Line:
-    """Return the row above code; with `has_copy_key`, its `hint` has the key that copies it."""
+    """With `has_copy_key`, its `hint` has the key that copies the code."""
     muted = page.styles["muted"]
     left = [*_pad(page), (words, muted)]
     pad = width_of(_pad(page))
@@ -143,7 +142,6 @@ def head_line(
 
 
 def _without_middle(path: str, room: int) -> str:
-    """Return the whole path, or a shorter one without its middle, or "", as there is room."""
     if cell_len(path) <= room:
         return path
     if room < _LEAST_WORDS:
@@ -155,7 +153,7 @@ def _without_middle(path: str, room: int) -> str:
 
 
 def _half_row(page: Page, prefix: Sequence[Span]) -> Line:
-    """Return the upper half of a row in the tint of code; no blank row follows it."""
+    """In the tint of code; no blank row follows it."""
     width = page.text_width + 1 - width_of(prefix)
     tint = Style(color=page.styles["panel"].bgcolor)
     line = page.line([(SIGNS.half_row * max(width, 0), tint)], prefix=prefix)
@@ -164,7 +162,7 @@ def _half_row(page: Page, prefix: Sequence[Span]) -> Line:
 
 
 def _pad(page: Page, sign: str = " ") -> list[Span]:
-    """Return two cells before code; without tints, the first is a rule that tells it from text."""
+    """Without tints, the first of the two cells is a rule that tells code from text."""
     if page.is_scrollback:
         return []
     if page.has_tints:

@@ -16,7 +16,7 @@ _LONG_REFERENCE = "&(?=#(?:[0-9]{8}|[xX][0-9a-fA-F]{7}))"
 
 
 def unescaped(text: str) -> str:
-    """Put characters in place of HTML references, such as `&amp;`; unknown ones stay."""
+    """Put characters in place of HTML references, such as `&amp;`."""
     from html import unescape
 
     # `unescape` turns the "&amp;" before a long number back into "&"
@@ -74,7 +74,7 @@ def _inline_parser() -> Any:
 
 
 def parse_blocks(text: str, references: References) -> list[Token]:
-    """Parse blocks only: their text is in `inline` tokens. Add link definitions to `references`."""
+    """Parse no text: it is in `inline` tokens. Add link definitions to `references`."""
     tokens: list[Token] = _block_parser().parse(text, {"references": references})
     return tokens
 
@@ -87,7 +87,7 @@ def parse_inline(text: str, references: References) -> list[Token]:
 
 
 def image_words(token: Token) -> str:
-    """Return the words of an image without their marks (CommonMark 6.4)."""
+    """Without their marks (CommonMark 6.4)."""
     return "".join(
         " " if part.type in ("softbreak", "hardbreak") else image_words(part)
         for part in token.children or ()
@@ -95,7 +95,7 @@ def image_words(token: Token) -> str:
 
 
 def span(token: Token) -> tuple[int, int]:
-    """Return the first line of a block and the line after its last; (0, 0) if it has none."""
+    """Return `map`, or (0, 0)."""
     start, end = token.map or (0, 0)
     return start, end
 
@@ -122,15 +122,14 @@ def blocks_of(tokens: list[Token]) -> Iterator[tuple[Token, list[Token]]]:
 
 
 def code_blocks(text: str) -> list[Token]:
-    """Return fences and indented code; `info` is what follows the opening marks."""
+    """Fences and indented code."""
     return [token for token in parse_blocks(text, {}) if token.type in ("fence", "code_block")]
 
 
 def links(text: str) -> dict[str, str]:
     """Return the words of all links and pictures by address, in the order of the text.
 
-    The first words of an address that are not empty count. A picture within a link is also listed
-    by its own address; its words are a part of the link's.
+    A picture within a link is also listed by its own address.
     """
     references: References = {}
     words_of: dict[str, str] = {}

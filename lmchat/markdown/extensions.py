@@ -77,7 +77,6 @@ MOST_LEVELS = 40  # deeper blocks are shown as source; a list takes two
 
 
 def add_rules(parser: MarkdownIt) -> MarkdownIt:
-    """Add these rules, and let the parser ask fewer rules at each line."""
     block = parser.block.ruler
     inline = parser.inline.ruler
     block.before("table", "deep", deep_nesting_rule)
@@ -98,7 +97,7 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
 
 
 def add_rules_for_words(parser: MarkdownIt) -> None:
-    """Add the rules that decide which words and signs are shown, also in an HTML export."""
+    """Those that decide which words and signs are shown, also in an HTML export."""
     block = parser.block.ruler
     inline = parser.inline.ruler
     block.before("table", "math", math_block_rule, {"alt": list(_CHAINS)})
@@ -131,16 +130,15 @@ def _ends_block(
 
 
 def _first_sign(state: StateBlock, line: int) -> str:
-    """Return the first sign of a line after its indent; " " if it is empty."""
+    """Return " " for an empty line."""
     begin = state.bMarks[line] + state.tShift[line]
     return state.src[begin] if begin < state.eMarks[line] else " "
 
 
 def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take blocks that are nested too deep, or too many nested lines, as one text.
+    """Take blocks that are nested too deep as one text: the parser would drop them.
 
-    The parser would drop the former. Each level goes through all of its lines, so the latter take
-    too long.
+    It takes too many nested lines, too: each level goes through all of its lines.
     """
     is_deep = state.level >= MOST_LEVELS or state.level * (last - first) > _MOST_NESTED_LINES
     if silent or not is_deep:
@@ -180,7 +178,6 @@ def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> b
 
 
 def _push(state: StateBlock, kind: str, first: int, last: int) -> None:
-    """Add lines as one token of the type `kind`; the parser continues with line `last`."""
     token = state.push(kind, "", 0)
     token.content = state.getLines(first, last, state.blkIndent, keepLastLF=True)
     token.map = [first, last]
@@ -241,7 +238,7 @@ def fence_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
 
 
 def _line_of(state: StateBlock, line: int) -> str:
-    """Return a line without the indent of the block around it."""
+    """Without the indent of the block around it."""
     indent = " " * (state.sCount[line] - state.blkIndent)  # none if it is indented less
     return indent + state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
 
@@ -280,7 +277,7 @@ def table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
 
 
 def cells_of(row: str) -> list[str]:
-    """Cut a row into cells; a `|` in code or behind a backslash ends none."""
+    """A `|` in code or behind a backslash ends no cell."""
     cells = []
     start = 0
     for sign in re.finditer(_IN_ROW, row):

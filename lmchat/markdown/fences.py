@@ -14,7 +14,7 @@ _CODE_INDENT = 4  # blanks before a line of code, which ends no fence
 
 
 class Fence(Struct, frozen=True):
-    """Opening line of a fenced code block (CommonMark 4.5)."""
+    """Opening line of a fenced code block."""
 
     indent: str  # up to three blanks
     marks: str  # three or more backticks or tildes
@@ -30,7 +30,6 @@ class Fence(Struct, frozen=True):
 
     @property
     def holds_markdown(self) -> bool:
-        """Whether its blocks may have fences of their own."""
         return re.match(_MARKDOWN, self.info) is not None
 
     def depth_behind(self, line: str, depth: int) -> int:

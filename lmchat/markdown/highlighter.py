@@ -26,8 +26,7 @@ CodeRequest = tuple[str, str]  # language, and code without terminal commands
 class Colours:
     """Known colours of code, and the code that waits for its colours.
 
-    Unknown code becomes a request: the caller gives `newest_request` to the highlighter, and its
-    answer to `put`. Code that grows keeps the colours of its beginning.
+    The caller gives `newest_request` to the highlighter, and its answer to `put`.
     """
 
     def __init__(self) -> None:
@@ -44,8 +43,7 @@ class Colours:
     def of(self, language: str, code: str) -> bytes:
         """Return the known colours, or request them.
 
-        Until they arrive, code that continues the last coloured code of its language gets the
-        colours of that beginning.
+        Until they arrive, code that has grown keeps the colours of its beginning.
         """
         if not (language and code):
             return b""
@@ -68,14 +66,10 @@ class Colours:
 
     @property
     def newest_request(self) -> CodeRequest | None:
-        """None if no code waits."""
         return next(reversed(self._waiting), None)
 
     def put(self, request: CodeRequest, colours: bytes | None) -> list[Block]:
-        """Take the colours of requested code, None for no colours.
-
-        Return the blocks to lay out again. With too many colours, all older ones are forgotten.
-        """
+        """Return the blocks to lay out again."""
         language, code = request
         if colours:
             beginning, _ = self._last_coloured.get(language, ("", b""))
@@ -93,10 +87,7 @@ class Colours:
 
 
 class Highlighter:
-    """Child process with the lexers, which starts with the first code.
-
-    A language that was too slow `_MOST_SLOW_CODES` times stays plain.
-    """
+    """Child process with the lexers, which starts with the first code."""
 
     def __init__(self, *, limit_s: float = _LIMIT_S) -> None:
         self._limit_s = limit_s
@@ -106,11 +97,7 @@ class Highlighter:
         self._slow_codes: Counter[str] = Counter()
 
     async def colours(self, language: str, code: str) -> bytes | None:
-        """Return a byte for each character: its colour, an index in `COLOUR_NAMES`.
-
-        None: its lexer is unknown, fails or is too slow, the child cannot start, or this was
-        closed.
-        """
+        """Return an index of `COLOUR_NAMES` for each character; None: the code stays plain."""
         async with self._request_lock:
             if self._is_off or not language or self._slow_codes[language] >= _MOST_SLOW_CODES:
                 return None
@@ -154,7 +141,7 @@ class Highlighter:
 
 
 class Highlighting:
-    """Colours of code in the log; without a highlighter, it stays plain."""
+    """Colours of code in the log."""
 
     def __init__(self, highlighter: Highlighter | None, show_changed: Callable[[], object]) -> None:
         """`show_changed` is called when there are colours for `drain`."""
@@ -168,7 +155,6 @@ class Highlighting:
         return self.colours.newest_request is not None and self._highlighter is not None
 
     async def run(self) -> None:
-        """Get the colours of all code that waits, the newest first."""
         highlighter = self._highlighter
         while highlighter is not None and (request := self.colours.newest_request):
             colours = await highlighter.colours(*request)

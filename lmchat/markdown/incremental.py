@@ -55,7 +55,7 @@ class OpenFence(Struct):
     _lines: list[str] = field(default_factory=list)  # of the next piece, complete
 
     def feed(self, lines: list[str]) -> tuple[int, bool]:
-        """Take complete lines; return how many were taken, and whether the fence ended."""
+        """Return how many lines were taken, and whether the fence ended."""
         for number, line in enumerate(lines):
             if not self._is_in_line:
                 self._depth = self.opening.depth_behind(line, self._depth)
@@ -67,7 +67,7 @@ class OpenFence(Struct):
         return len(lines), False
 
     def feed_line(self, line: str, *, is_complete: bool = True) -> None:
-        """Add a line; one that is longer than a piece is shown as several."""
+        """Show a line that is longer than a piece as several."""
         code = self._dedented(line)  # before it is cut: only its own first blanks are an indent
         self._is_in_line = not is_complete
         self.end += len(line) - len(code)
@@ -79,7 +79,7 @@ class OpenFence(Struct):
         self.end += is_complete  # its line end
 
     def finish(self) -> None:
-        """Close the last piece; an empty fence has one empty piece."""
+        """An empty fence has one empty piece."""
         if self._lines or self.is_first:
             self._close(is_end=True)
 
@@ -116,7 +116,7 @@ class OpenFence(Struct):
         )
 
     def _dedented(self, line: str) -> str:
-        """Drop the blanks that the opening of the fence also has."""
+        """Without the blanks that the opening of the fence also has."""
         if self._is_in_line:  # the rest of a line: its first blanks are no indent
             return line
         return line[min(len(self.opening.indent), indent_of(line)) :]
@@ -125,8 +125,8 @@ class OpenFence(Struct):
 class IncrementalMarkdown(Struct):
     """Parser of a growing text: feed text, read `closed`, which only grows, and `open`.
 
-    The tail, which is not closed, is parsed again when a line of it is complete. If it is too long,
-    `_cut_long_tail` cuts it. An open fence (`_fence`) takes each complete line out of it.
+    The tail is parsed again when a line of it is complete. An open fence takes each complete line
+    out of it.
     """
 
     closed: list[Block] = field(default_factory=list)
@@ -193,10 +193,7 @@ class IncrementalMarkdown(Struct):
         self._fence = OpenFence(opening, self.closed, self.start, self.start, is_first=False)
 
     def _normalized(self, text: str, *, is_final: bool) -> str:
-        """Set LF at line ends, and make controls visible.
-
-        A CR at the end is held back: the LF of a CRLF may follow.
-        """
+        """A CR at the end is held back: the LF of a CRLF may follow."""
         text = (self._held_cr + text).replace("\r\n", "\n")
         self._held_cr = ""
         if text.endswith("\r") and not is_final:
@@ -210,7 +207,6 @@ class IncrementalMarkdown(Struct):
         return self._tail_limit + len(self._head) - len(self._tail)
 
     def _close_complete_lines(self) -> None:
-        """Close what ends in the complete lines; an open fence takes its lines first."""
         if self._fence is not None:
             *lines, last_line = self._tail.split("\n")
             taken, has_ended = self._fence.feed(lines)
@@ -318,7 +314,7 @@ class IncrementalMarkdown(Struct):
         return cuts[-1]
 
     def _next_block(self, source: str) -> Block:
-        """Make a block that follows the closed ones or continues the last one."""
+        """Follow the closed blocks, or continue the last one."""
         kind = Kind.MORE_ROWS if self._table_start else Kind.MARKDOWN
         is_attached = self._type_above in ABOVE_LISTS and re.match(_LIST, source) is not None
         return Block(
@@ -333,7 +329,6 @@ class IncrementalMarkdown(Struct):
         )
 
     def _drop_start(self, chars: int) -> None:
-        """Drop closed characters from the tail; `_head` stays."""
         self._tail = self._head + self._tail[chars:]
         self._tail_limit = PIECE_CHARS
 

@@ -97,7 +97,6 @@ class _Writer:
         return self._stack[-1] + self.page.styles.get(name, _NULL)
 
     def _add(self, text: str, style: Style) -> None:
-        """Add a `BREAK` for each line end, and make terminal commands visible."""
         for number, line in enumerate(text.split("\n")):
             if number:
                 self.spans.append((BREAK, _NULL))
@@ -114,10 +113,7 @@ class _Writer:
         self._stack.append(style)
 
     def _close(self, token: Token) -> None:
-        """End emphasis or a link.
-
-        If the words of a link hide where it leads, or if it has none, its address is shown.
-        """
+        """Show the address of a link whose words hide where it leads, or which has none."""
         style = self._stack.pop()
         if token.type == "link_close" and self._target:
             words = text_of(self.spans[self._link_start :]).strip()
@@ -154,7 +150,6 @@ class _Writer:
 
 
 def _shown_formula(page: Page, source: str) -> str:
-    """Return one line of Unicode, or the source if the line cannot say the same."""
     if page.is_ascii:
         return source
     return unicode_formula(source) or source
@@ -164,8 +159,7 @@ def _shown_formula(page: Page, source: str) -> str:
 def _link_meta(target: str) -> Style:
     """Return a style without a look, in which a click finds the address.
 
-    It is empty if the link cannot be opened. The terminal gets no link of its own (OSC 8), which it
-    would open without asking.
+    The terminal gets no link of its own (OSC 8), which it would open without asking.
     """
     return Style(meta={"link": target}) if can_be_opened(target) else _NULL
 
@@ -186,10 +180,7 @@ class Layout:
         self._next_number: int | None = None
 
     def lay_out(self, block: Block, references: References) -> list[Line]:
-        """Lay a block out by its kind; the caller keeps the lines as `Block.lines`.
-
-        `references` are the link definitions of its text.
-        """
+        """`references` are the link definitions of its text."""
         self.page.colours.block = block
         if block.make is not None:  # of the kind `CUSTOM` or `GAP`
             return block.make(self.page)
@@ -239,7 +230,7 @@ class Layout:
         return lines
 
     def _put_cursor(self, line: Line) -> None:
-        """Paint a cursor behind the text, if there is room and no tint, as that of code."""
+        """Paint no cursor without room, or on a tint, as that of code."""
         padding = line.segments[-1]
         is_free = padding.text.isspace() and padding.style == self.page.styles["base"]
         if line.text and is_free:
@@ -247,7 +238,7 @@ class Layout:
             line.segments.append(Segment(padding.text[1:], padding.style))
 
     def _level_lines(self, tokens: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
-        """Put blank rows between the blocks; `tokens` have all that is nested in the level."""
+        """`tokens` have all that is nested in the level."""
         prefix, next_prefix = prefixes
         above = ""  # type of the block above
         last: Line | None = None
@@ -320,7 +311,6 @@ class Layout:
         return bool(code.markup) and end - 1 > start and is_closing
 
     def _inner_lines(self, inner: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
-        """Write an empty quote or item as a row with its mark."""
         if inner:
             yield from self._level_lines(inner, prefixes, style)
         else:
@@ -404,7 +394,7 @@ class Layout:
         return _Writer(self.page, style).write(parse_inline(text, self._references))
 
     def _cells(self, tokens: list[Token]) -> tuple[list[list[Cell]], list[str]]:
-        """Return rows of cells, and for each column `left`, `center`, `right` or ""."""
+        """Return also the `Columns.aligns`."""
         rows: list[list[Cell]] = []
         aligns: list[str] = []
         for token in tokens:

@@ -1,8 +1,8 @@
 """Program of the child process that highlights code.
 
-Lexers of Pygments are regular expressions. Some need exponential time, during which `re` holds
-Python's lock, so only a separate process can be stopped. A request is a line with a limit in
-seconds and a language, then the code. An answer is the colours, or empty.
+Some lexers of Pygments need exponential time, during which `re` holds Python's lock, so only a
+separate process can be stopped. A request is a line with a limit in seconds and a language, then
+the code. An answer is the colours, or empty.
 """
 
 from __future__ import annotations
@@ -53,10 +53,7 @@ def _answer(request: bytes, send: Callable[[bytes], None]) -> None:
 
 
 def colours_of(language: str, code: str) -> bytes:
-    """Return a byte for each character, an index of `COLOUR_NAMES`.
-
-    Return none for an unknown language, and if the lexer fails or changes the code.
-    """
+    """Return an index of `COLOUR_NAMES` for each character, or none at all."""
     colours = bytearray()
     text = ""
     try:
@@ -85,7 +82,6 @@ def _lexer(language: str) -> Any:
 
 @lru_cache(maxsize=256)
 def _colour_index(token_type: Any) -> int:
-    """Return 0 for no colour."""
     type_name = str(token_type).removeprefix("Token.")
     for beginning, colour_name in _COLOURS:
         if type_name.startswith(beginning):

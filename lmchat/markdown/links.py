@@ -67,9 +67,7 @@ def host_of(address: str) -> str:
 def is_honest_link(address: str, words: str) -> bool:
     """Whether the words do not mislead about where the link leads.
 
-    Words that are the address itself are honest. Others are not if the address cannot be opened, or
-    if they are too long to be searched. Each host that they name must be that of the address;
-    `click here` names none.
+    Each host that they name must be that of the address; `click here` names none.
     """
     if words in (address, address.removeprefix(_MAIL)):
         return True

@@ -45,7 +45,7 @@ class Page(Struct):
         return max(self.width - 3, MIN_WIDTH)
 
     def style(self, *names: str) -> Style:
-        """Add up styles; where they differ, the last counts."""
+        """Where styles differ, the last counts."""
         total = Style.null()
         for name in names:
             total += self.styles[name]
@@ -61,10 +61,9 @@ class Page(Struct):
         tint: str = "base",
         left_tint: str = "base",
     ) -> Line:
-        """Return a line as wide as the page: the prefix and the spans, and `right` at its end.
+        """Return a line as wide as the page; spans that do not fit are cut.
 
-        Spans that do not fit are cut. `text` is what a selection copies. The prefix and all left of
-        it have the tint `left_tint`.
+        `text` is what a selection copies. The prefix and all left of it have the tint `left_tint`.
         """
         ground = self.styles[left_tint]
         segments = [Segment(" ", ground)]  # beside the bar
@@ -100,10 +99,9 @@ class Page(Struct):
         right: Sequence[Span] = (),
         tint: str = "base",
     ) -> Iterator[Line]:
-        """Wrap a paragraph; each line has the text that a selection copies.
+        """Wrap a paragraph; the first line ends with `right`, and all leave room for it.
 
-        `prefix` must not be wider than `next_prefix`. The first line ends with `right`, and all
-        leave room for it. On a page too narrow for `MIN_WIDTH` cells, `line` cuts them.
+        `prefix` must not be wider than `next_prefix`.
         """
         width = max(self.text_width - width_of(next_prefix) - width_of(right), MIN_WIDTH)
         rows = wrapped(spans, width)
@@ -123,11 +121,10 @@ class Page(Struct):
         keys: Sequence[Span] = (),
         tint: str = "base",
     ) -> list[Line]:
-        """Return a row with spans at the left and right.
+        """Return a row with spans at the left and right, or several, of which the last has `right`.
 
-        Without room for both, `left` is wrapped, and `right` is in the last row. While the message
-        has the focus, `keys` are before `right`, if they have room: in the prompt, they would type
-        letters.
+        While the message has the focus, `keys` are before `right`, if they have room: in the
+        prompt, they would type letters.
         """
         *rows, last = wrapped(left, self.text_width)
         if width_of([*last, *right]) > self.text_width:
@@ -182,8 +179,8 @@ class Page(Struct):
     def key_hint(self, key: str, words: str, command_id: str) -> list[Span]:
         """Return a gap, the key of a command and its effect; a click on them runs it.
 
-        `key` is the default: the user may have another. `command_id` may also be another act, or
-        "": then a click does nothing.
+        `key` is the default. `command_id` may also be another act, or "": then a click does
+        nothing.
         """
         key = self.user_keys.get(command_id) or key
         hint = [(f"  {key}", self.styles["strong"]), (f" {words}", self.styles["muted"])]
@@ -191,7 +188,6 @@ class Page(Struct):
         return clickable(hint, command_id.removeprefix("message."))
 
     def rule(self, spans: Sequence[Span]) -> Line:
-        """Cut the words if they are too long."""
         sign = SIGNS.rule
         faint = self.styles["faint"]
         room = max(self.text_width - _RULE_CELLS, 1)

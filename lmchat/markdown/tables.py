@@ -37,7 +37,7 @@ class Columns(Struct):
 
 
 def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Columns:
-    """Return columns that fit into `room` cells, or columns without widths if none do.
+    """Return columns without widths if none fit into `room` cells.
 
     The widest are shrunk, but no word of up to `_LONGEST_WORD` cells is cut.
     """
@@ -83,10 +83,7 @@ def table_lines(
     *,
     is_continued: bool = False,
 ) -> Iterator[Line]:
-    """Yield the lines of a table, or of a list of values where no columns fit.
-
-    The first of `rows` is the head; with `is_continued`, it only names the values in a list.
-    """
+    """The first of `rows` is the head; with `is_continued`, it only names the values in a list."""
     prefix, next_prefix = prefixes
     if is_continued and (columns.has_blank_rows or not columns.widths):
         yield page.line([], prefix=prefix)  # the row above is in another block

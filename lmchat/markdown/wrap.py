@@ -82,10 +82,9 @@ def wrap_points(text: str, width: int) -> list[int]:
 
 
 def cut_points(text: str, width: int, next_width: int = 0) -> list[int]:
-    """Cut a text into lines of `width` cells, wherever its blanks are.
+    """Cut a text wherever its blanks are, but split no grapheme.
 
-    With `next_width`, all lines but the first have that many cells. No grapheme is split: one that
-    is wider than a line has its own.
+    With `next_width`, all lines but the first have that many cells.
     """
     points: list[int] = []
     used = 0  # cells of the current line
@@ -131,5 +130,4 @@ def split_spans(spans: Iterable[Span], bounds: Sequence[int]) -> Iterator[list[S
 
 
 def harmless(text: str) -> str:
-    """Remove terminal commands, and make blanks of tabs."""
     return without_controls(text).expandtabs(TAB_CELLS)
