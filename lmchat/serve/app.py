@@ -93,10 +93,7 @@ class RequestReport(Struct, kw_only=True):
         self.state, self.stats = state, stats
 
     def note(self, message: Message) -> None:
-        """Note the end before it is sent, as the program may then hang up.
-
-        `forward` has to distinguish this from a program that hangs up earlier.
-        """
+        """Note the end before it is sent, as the program may then hang up."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
         elif not message.get("more_body", False):
@@ -141,7 +138,7 @@ class ServeApp(Struct, kw_only=True):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, and report it at the end, also if the program has hung up."""
+        """Report the request at its end, also if the program has hung up."""
         headers = Headers(scope=scope)
         program = next(iter(headers.get("user-agent", "").split()), "")
         report = RequestReport(program=program, subject=scope["path"])
@@ -197,10 +194,7 @@ class ServeApp(Struct, kw_only=True):
         return any(hmac.compare_digest(key.strip().encode(), self.key.encode()) for key in keys)
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
-        """Return the reply for an error, in the shape of the routes that were asked.
-
-        For a wrong path and an unexpected error, in that of OpenAI's API.
-        """
+        """Reply in the shape of the routes that were asked, or of OpenAI's API."""
         if isinstance(error, HTTPException):
             message = "lmchat serve has no such path."
             if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -231,7 +225,6 @@ class ServeApp(Struct, kw_only=True):
     # The bare routes except the one for chat
 
     async def _list_models_at(self, request: Request) -> Response:
-        """List the models of the server in the query (`endpoint`), or of all."""
         routes = self.watch.routes
         endpoint = request.query_params.get("endpoint", "")
         server = routes.server(endpoint)
@@ -242,7 +235,6 @@ class ServeApp(Struct, kw_only=True):
         return JSONResponse(list_json(models))
 
     async def _health(self, request: Request) -> Response:
-        """Say whether the server in the query (`endpoint`), or else any, can answer."""
         servers: tuple[ServerStatus, ...] = ()
         error = None
         try:
@@ -258,7 +250,6 @@ class ServeApp(Struct, kw_only=True):
         return JSONResponse(document, status)
 
     async def _detect(self, _: Request) -> Response:
-        """Name the server that the chat would use, and all addresses that were tried."""
         servers = self.watch.routes.servers
         document = detection_json(self._choice(servers), servers)
         status = HTTPStatus.OK if document["detected"] else HTTPStatus.NOT_FOUND
@@ -281,8 +272,7 @@ class ServeApp(Struct, kw_only=True):
     async def forward(self, request: Request, send: Send) -> None:
         """Pass on a request and its reply; a program that hangs up ends the generation.
 
-        One task passes the reply on, another waits for the hang-up; the first to end cancels the
-        other. An `LMChatError` is raised only as long as a reply with its status can be sent.
+        An `LMChatError` is raised only as long as a reply with its status can be sent.
         """
         report: RequestReport = request.scope[_REPORT]
         try:
@@ -323,10 +313,7 @@ class ServeApp(Struct, kw_only=True):
     async def _answer(
         self, request: Request, body: bytes, send: Send, report: RequestReport
     ) -> None:
-        """Send a request to the server of its model, and the reply to the program as it comes.
-
-        `report` gets the name of the model, and at the end its stats.
-        """
+        """Send a request to the server of its model, and the reply to the program as it comes."""
         path = request.scope["path"].removeprefix(API)
         is_bare_route = path == request.scope["path"]
         fields = fields_of(body)
@@ -429,7 +416,6 @@ def _status_of(error: LMChatError) -> HTTPStatus:
 
 
 def _openai_error(error: LMChatError, status: int | None = None) -> Response:
-    """`status` follows from the error by default."""
     if status is None:
         status = _status_of(error)
     is_server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -443,10 +429,9 @@ def _openai_error(error: LMChatError, status: int | None = None) -> Response:
 
 
 def _bare_route_error(error: LMChatError, *, is_chat: bool) -> Response:
-    """Give all failures of servers the status 500, in a bare route.
+    """Give all failures of servers the status 500.
 
-    Programs that use the chat route expect a fixed text for them, so the message is in another
-    field.
+    Programs that use the chat route expect a fixed text for them.
     """
     status = _status_of(error)
     document = {"error": error.message}
@@ -458,7 +443,7 @@ def _bare_route_error(error: LMChatError, *, is_chat: bool) -> Response:
 
 
 def _headers_of(error: LMChatError) -> dict[str, str]:
-    """Return the headers that HTTP asks for with the status of an error."""
+    """Those that HTTP asks for with the status."""
     if isinstance(error, TooManyRequests):
         return {"Retry-After": f"{error.wait_s:.0f}"}
     return {"WWW-Authenticate": "Bearer"} if error.kind == "auth" else {}

@@ -33,13 +33,10 @@ class BodyFields(Struct, frozen=True):
     endpoint: object = None  # only the bare routes know it
 
     def model_name(self) -> str:
-        """Raises `RequestInvalid` if the name is missing, blank, no text or too long.
-
-        Older scripts look for the first words, such as "No LM Studio model selected".
-        """
+        """Raises `RequestInvalid`, in whose first words older scripts look for the reason."""
         name = self.model
         if name == "":
-            # old scripts send "" if no model was chosen, and look for the words for LM Studio
+            # old scripts send "" if no model was chosen
             raise RequestInvalid(f"{no_model_selected(OPENAI_COMPATIBLE)}: name a model.")
         if not isinstance(name, str) or not name.strip():
             raise RequestInvalid("Invalid model parameter: the name of a model is needed.")
@@ -76,10 +73,7 @@ class BodyFields(Struct, frozen=True):
 
 
 async def read_body(request: Request, limit_mb: float) -> bytes:
-    """Leave out a byte order mark.
-
-    Raises `BodyTooLarge` as soon as it exceeds the limit, and `ClientDisconnect`.
-    """
+    """Raises `BodyTooLarge`, `ClientDisconnect`."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -54,10 +54,7 @@ class ModelRoutes(Struct, frozen=True):
         return cls(tuple(servers), dict(remote_last))
 
     def listed(self) -> dict[str, ModelInfo]:
-        """Return models by the names to show, each name for the first server that has it.
-
-        If several have it, it is also listed with `@` for each.
-        """
+        """If several servers have a name, it is also listed with `@` for each."""
         counts = Counter(model.model_id for model in self.aliases.values())
         models: dict[str, ModelInfo] = {}
         for alias, model in self.aliases.items():
@@ -67,7 +64,7 @@ class ModelRoutes(Struct, frozen=True):
         return models
 
     def at(self, url: str) -> tuple[ServerStatus, ...]:
-        """Return the server at an address, as a tuple; without an address, all.
+        """Return the server at an address, or all.
 
         Raises `EndpointNotAllowed` for an address where no server was found or configured: a
         request must not make lmchat connect to other programs.
@@ -87,10 +84,7 @@ class ModelRoutes(Struct, frozen=True):
         return servers
 
     def server(self, url: str = "") -> ServerStatus:
-        """Return the usable server at an address; without an address, the best.
-
-        Raises the error that says why it cannot be used.
-        """
+        """Raise the error that says why it cannot be used; without an address, return the best."""
         servers = self.at(url)
         if usable := usable_of(servers):  # the best one first
             return usable[0]
@@ -122,16 +116,13 @@ class ServerWatch(Struct):
     routes: ModelRoutes = field(default_factory=ModelRoutes)
 
     async def look(self) -> bool:
-        """Look once; return whether names or what they lead to have changed.
-
-        Raises `LMChatError` if servers cannot be looked for.
-        """
+        """Return whether names or what they lead to have changed; raise `LMChatError`."""
         before = {name: model.endpoint for name, model in self.routes.aliases.items()}
         self.routes = ModelRoutes.of(await self.find())
         return before != {name: model.endpoint for name, model in self.routes.aliases.items()}
 
     async def run(self) -> None:
-        """Look until this is cancelled; if that fails, the routes stay."""
+        """If a search fails, the routes stay."""
         while True:
             await asyncio.sleep(PAUSE_S)
             try:
