@@ -1,7 +1,3 @@
-"""Which servers and models are there, and which one answers next.
-
-Entrances: `finder.ServerFinder`, `choose.choose`, `status.STATUS`. Must not know: who asks the
-user.
-"""
+"""Search for servers and their models, and choice of those that answer next."""
 
 from __future__ import annotations

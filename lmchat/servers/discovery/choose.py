@@ -66,10 +66,8 @@ def choose(
 ) -> Choice:
     """Choose the server and the model for the next turn, or find out what the user has to choose.
 
-    Of usable servers, the best by `_rank` is chosen, and a model on it. A named model or the last
-    used one may also be on one that `may_answer`. Without one, the first that needs or rejects a
-    key is chosen, without a target, else another model server. With `is_named`, only servers that
-    the user has named count.
+    A named model or the last used one may also be on a server that `may_answer`. With `is_named`,
+    only servers that the user has named count.
     """
     if is_named:
         servers = [server for server in servers if server.is_configured]
@@ -105,7 +103,6 @@ def _rank(server: ServerStatus, state: State, model: str) -> tuple[bool, ...]:
 
 
 def choose_on_server(server: ServerStatus, *, model: str, state: State) -> Choice:
-    """Choose the configured model, else the preferred one."""
     chosen = _configured_model(server, model) if model else _preferred_model(server, state)
     return _choice_of(server, chosen)
 
@@ -125,10 +122,7 @@ def _choice_of(server: ServerStatus, model: ModelInfo | None) -> Choice:
 
 
 def _configured_model(server: ServerStatus, name: str) -> ModelInfo | None:
-    """Return None if it cannot chat, or the server lacks it.
-
-    If it is not listed, but the server may have it, it has its name alone.
-    """
+    """Return None if it cannot chat, or the server lacks it."""
     if _find_non_chat_model(server, name) is not None:
         return None
     listed = find_model(name, server.chat_models)
@@ -153,7 +147,7 @@ def _preferred_model(server: ServerStatus, state: State) -> ModelInfo | None:
     """Return the last used model, else one in memory.
 
     Without states, it is the first one, but not of a provider: its models may cost money. A remote
-    model is returned only if the user has chosen it before, and used it last.
+    model is returned only if the user has used it last.
     """
     models = server.chat_models
     if (unlisted := _last_unlisted(server, state)) is not None:
@@ -167,7 +161,7 @@ def _preferred_model(server: ServerStatus, state: State) -> ModelInfo | None:
             return last
     for load_state in _PREFERRED_STATES:  # which does not contain `NOT_LOADED`
         if load_state is LoadState.UNKNOWN and _may_be_provider(server):
-            return None  # the models of providers have this state
+            return None
         for candidate in models:
             if candidate.state is load_state:
                 return candidate
@@ -233,8 +227,7 @@ def is_unclear(server: ServerStatus, name: str) -> bool:
 def require_model(name: str, chosen: ServerStatus | None, servers: Sequence[ServerStatus]) -> None:
     """Raise `WrongUse` if the chosen server lacks the model of this name.
 
-    `choose_without_asking` chooses it all the same. The error suggests similar models, or says
-    which server needs a key: that one may have the model.
+    The error suggests similar models, or says which server needs a key: it may have the model.
     """
     if chosen is None or not _lacks(chosen, name):
         return
@@ -250,9 +243,8 @@ def require_model(name: str, chosen: ServerStatus | None, servers: Sequence[Serv
 def choose_without_asking(servers: Sequence[ServerStatus], *, model: str, state: State) -> Choice:
     """Choose where there is no user to ask; only a model may be missing.
 
-    The configured model, or else that of `_unloaded_model`, is chosen where `choose` leaves it to
-    the user; the server will refuse it. Raises `WrongUse` for a configured model that cannot chat,
-    and for a name that `is_unclear`, and `no_server_error`.
+    Raises `WrongUse` for a configured model that cannot chat, and for a name that `is_unclear`, and
+    `no_server_error`.
     """
     choice = choose(servers, model=model, state=state)
     server, target = choice.server, choice.target
@@ -271,7 +263,7 @@ def choose_without_asking(servers: Sequence[ServerStatus], *, model: str, state:
 
 
 def can_pull(server: ServerStatus) -> bool:
-    """Return whether a server downloads models on request, as far as lmchat knows."""
+    """As far as lmchat knows."""
     return server.state.is_usable and product_named(server.product).can_pull(server.models)
 
 
@@ -302,12 +294,7 @@ def unlisted_model(
 
 
 def no_server_error(servers: Sequence[ServerStatus], *, is_for_chat: bool = False) -> LMChatError:
-    """Return the error that says why none of these servers can be used.
-
-    It is about the first model server, another program at an address that the user has named, or
-    the only address. With `is_for_chat`, its hint says if a chat could begin with the name of a
-    model.
-    """
+    """With `is_for_chat`, the hint says if a chat could begin with the name of a model."""
     is_only = len(servers) == 1
     for server in servers:
         is_asked_for = server.is_configured or is_only
@@ -349,6 +336,6 @@ def no_model_error(server: ServerStatus | None) -> RequestInvalid:
 
 
 def endpoints_of(state: State) -> tuple[Endpoint, ...]:
-    """Return the addresses of the last used models, newest first, without the engine's."""
+    """Of the last used models, newest first, without the engine's."""
     servers = (used.endpoint for used in state.recent if used.endpoint != BUILT_IN)
     return tuple(dict.fromkeys(Endpoint.parse(server) for server in servers if is_address(server)))

@@ -60,7 +60,6 @@ class ServerFinder:
         self._added: tuple[Endpoint, ...] = ()  # to `configured_endpoints`
 
     async def look(self, *, is_counted: bool = True) -> tuple[ServerStatus, ...]:
-        """Check the server that the settings name, else search."""
         if not self._settings.endpoint:
             return await self.search(is_counted=is_counted)
         (endpoint,) = configured_endpoints(self._settings)
@@ -73,7 +72,6 @@ class ServerFinder:
         return self.servers
 
     def add(self, endpoint: Endpoint) -> None:
-        """Search at this address too from now on."""
         searched = [server.endpoint for server in self.servers]
         if endpoint not in (*self._added, *searched, *configured_endpoints(self._settings)):
             self._added = (endpoint, *self._added)
@@ -103,10 +101,9 @@ class ServerFinder:
     async def models_named(
         self, names: Sequence[str], *, is_exact: bool = False
     ) -> list[ModelInfo]:
-        """Look for servers, and return the models that names mean (`model_meant`), on any of them.
+        """Return the models that names mean (`model_meant`), on any server; raise `WrongUse`.
 
-        A name that no server lists means a model of one that may have it all the same. Raises
-        `WrongUse`.
+        A name that no server lists means a model of one that may have it all the same.
         """
         servers = await self.look()
         listed = [model for server in usable_of(servers) for model in server.models]
@@ -129,8 +126,7 @@ class ServerFinder:
         """Return the server and model of a request, once the server has loaded a model.
 
         The servers are those of the last look, if one of them has the model. `note` is called if
-        the server loads its first model, whose name it does not tell yet. There is no wait for a
-        known name.
+        the server loads its first model, whose name it does not tell yet.
 
         Raises `NoServerFound`; `ServerRejected`; `ServerUnavailable` if the model was not loaded
         within the limit for the first token; `RequestInvalid` for no model, or several equally

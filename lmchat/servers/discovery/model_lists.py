@@ -41,13 +41,10 @@ class Load(Struct, kw_only=True):
 
 
 class ModelLists:
-    """The last list of each server, and the models that lmchat is loading.
-
-    The lists of the file are replaced by those of this run.
-    """
+    """The last list of each server, and the models that lmchat is loading."""
 
     def __init__(self, file: Path | None = None, *, clock: Callable[[], float] = time.time) -> None:
-        """Without a `file`, nothing is read and written; `clock`: seconds since 1970."""
+        """`clock` gives seconds since 1970."""
         self._file = file
         self._clock = clock
         self.monotonic = time.monotonic  # clock of the loads
@@ -59,7 +56,7 @@ class ModelLists:
         self._has_new_lists = False  # that the file does not have
 
     async def read_once(self) -> tuple[ModelInfo, ...]:
-        """Return the models in the file, with the first call; newer lists stay."""
+        """Return the models in the file; newer lists stay."""
         if self._has_read_file or self._file is None:
             return ()
         self._has_read_file = True
@@ -69,7 +66,7 @@ class ModelLists:
         return tuple(model for cached in lists for model in cached.models)
 
     async def write(self) -> None:
-        """Write new lists, once, at the end; a failure is only logged."""
+        """A failure is only logged."""
         if self._file is None or not self._has_new_lists:
             return
         await self.read_once()  # else the file would lose the lists of other servers
@@ -174,7 +171,6 @@ class ModelLists:
     # Lists
 
     def all_models(self) -> ModelList:
-        """Return all, with the age of the oldest list."""
         models = [
             self.with_load(model) for cached in self._lists.values() for model in cached.models
         ]
@@ -189,7 +185,7 @@ class ModelLists:
         return None
 
     def mark_loaded(self, target: Target) -> None:
-        """Set the state of a model that has answered; that alone is not written to the file."""
+        """This alone is not written to the file."""
         cached = self._lists.get(target.endpoint)
         if cached is None:
             return
@@ -256,7 +252,6 @@ def recent_by_number(rows: Sequence[ModelRow]) -> dict[str, ModelInfo]:
 
 
 def _read(file: Path) -> list[_CachedList]:
-    """Return no lists if the file is missing, or damaged (which is logged)."""
     try:
         return msgspec.json.decode(read_plain(file), type=list[_CachedList])
     except FileNotFoundError:

@@ -41,10 +41,9 @@ class Monitor:
         self.next_check_s: float | None = None  # monotonic time; None during a check
 
     def aim(self, target: Target | None) -> None:
-        """Let `watch` check the server of this target from now on, for the first time at once.
+        """Let `watch` check the server of this target, for the first time at once.
 
-        If only the model is another one, `health` keeps the results of earlier checks. Without a
-        target, `health` is empty.
+        If only the model is another one, `health` keeps the results of earlier checks.
         """
         old = self.health
         is_same_server = (
@@ -62,7 +61,7 @@ class Monitor:
         self._is_streaming = is_streaming
 
     async def watch(self) -> AsyncGenerator[ServerHealth, None]:
-        """Yield the health after each check; while an answer streams, only the first is made."""
+        """While an answer streams, only the first check is made."""
         while True:
             self._is_check_due.clear()  # before the check: `check_now` during it asks for another
             target = self.health.target

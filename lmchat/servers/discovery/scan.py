@@ -1,7 +1,4 @@
-"""Probes of addresses, one or all, whose results are `ServerStatus`.
-
-A scan asks all addresses where a server may be, a check only one.
-"""
+"""Probes of addresses: a scan asks all where a server may be, a check only one."""
 
 from __future__ import annotations
 
@@ -94,11 +91,11 @@ class Scanner:
         self._remembered: Sequence[Endpoint] = ()
 
     def scan_also(self, remembered: Sequence[Endpoint]) -> None:
-        """Let each scan probe addresses of environment variables and earlier runs, too."""
+        """Of environment variables and earlier runs."""
         self._remembered = remembered
 
     async def scan(self, named: Sequence[Endpoint]) -> tuple[ServerStatus, ...]:
-        """Ask all usual, remembered and `named` addresses at once; return what to show, best first.
+        """Ask all addresses at once; return what to show, best first.
 
         Of several addresses of a product without a model server, only the best result is shown, and
         none if a server of the product answers anywhere.
@@ -107,7 +104,6 @@ class Scanner:
         servers = await asyncio.gather(*map(self._scan_one, candidates))
         ranked = sorted(zip(candidates, servers, strict=True), key=lambda pair: pair[1].rank)
         shown: list[ServerStatus] = []
-        # they need no further row
         products_shown = {server.product for server in servers if server.is_model_server}
         for candidate, server in ranked:
             is_unknown = server.product == OPENAI_COMPATIBLE
@@ -121,7 +117,7 @@ class Scanner:
         return tuple(shown)
 
     def _candidates(self, named: Sequence[Endpoint]) -> list[Candidate]:
-        """Return each address once: named ones, those of products, remembered ones. Blocks."""
+        """Return each address once, named ones first. Blocks."""
         candidates = [self._candidate(endpoint, is_configured=True) for endpoint in named]
         search_path = os.environ.get("PATH", os.defpath)
         for product in PRODUCTS:
@@ -152,10 +148,9 @@ class Scanner:
         )
 
     async def _scan_one(self, candidate: Candidate) -> ServerStatus:
-        """Ask an address; if no request may be sent to it, the status says why.
+        """A usual address gets no key at first, as any program may listen there.
 
-        A usual address gets no key at first, as any program may listen there. A server that asks
-        for one is asked again, for which the user may be asked for a password.
+        A server that asks for one is asked again; the user may be asked for a password.
         """
         endpoint = candidate.endpoint
         try:
@@ -238,14 +233,12 @@ class Scanner:
         return self._memories.setdefault(endpoint, ServerMemory())
 
     def _expected_product(self, endpoint: Endpoint) -> Product:
-        """Return the provider of the host, else the noted product, else that of the port."""
         usual = product_at(endpoint)
         noted = self._memory_of(endpoint).product
         is_provider = bool(usual.hosts)
         return product_named(noted) if noted and not is_provider else usual
 
     async def _ask(self, candidate: Candidate, key: str, read_s: float) -> ServerStatus:
-        """Ask one address for its models, and note which product answers."""
         endpoint, expected = candidate.endpoint, candidate.expected
         target = Target(endpoint=endpoint, product=expected.name)
         api = self.new_api(target, key=key, read_s=read_s)
@@ -291,10 +284,7 @@ class Scanner:
         return replace(server, next_step=step)
 
     def _note_product(self, server: ServerStatus, api: ServerApi) -> None:
-        """Note which product has answered, for later probes.
-
-        A server that was not recognised and lists no models says nothing about it.
-        """
+        """A server that was not recognised and lists no models says nothing about its product."""
         endpoint = server.endpoint
         if server.is_model_server and (api.is_identified or server.models):
             memory = self._memory_of(endpoint)
@@ -355,11 +345,7 @@ class Scanner:
 
 
 async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:
-    """Find out which product answers, and return its models, each name once.
-
-    Sets `api.facts` for errors, and `api.is_identified`, False for an expected product; both even
-    if an error is raised.
-    """
+    """Return the models, each name once; set `api.facts` and `api.is_identified`."""
     # a provider alone answers there
     product = expected if expected.hosts else await identify(api, expected)
     api.is_identified = product is not None
@@ -388,7 +374,7 @@ def _unread(candidate: Candidate, reason: str, *, detail: str = "", step: str = 
 
 
 def _usual_step(server: ServerStatus) -> str:
-    """Return what the user should do, in the words of the product, or ""."""
+    """In the words of the product."""
     models, endpoint = server.chat_models, server.endpoint
     is_unloaded = server.state is ServerState.NO_MODEL and bool(models)
     if is_unloaded and all(model.is_remote for model in models):
@@ -405,7 +391,7 @@ def _usual_step(server: ServerStatus) -> str:
 
 
 def _has_better_hint(error: LMChatError, candidate: Candidate, server: ServerStatus) -> bool:
-    """Return whether a hint tells the user more than the usual step of the status."""
+    """Whether it tells more than the usual step of the status."""
     if server.state is ServerState.REFUSES:
         # the server's log would not help with these
         return error.kind in ("certificate", "wrong_path", "forbidden")
@@ -422,8 +408,7 @@ def _has_better_hint(error: LMChatError, candidate: Candidate, server: ServerSta
 def _reason_of_error(error: LMChatError, api: ServerApi, *, is_usual: bool) -> str:
     """Return a reason that suits another program while no product is identified.
 
-    A web login is a sign of one, and so is a refusal that a model server would not send. A server
-    that forbids the request may be a model server, unless the address is only a usual one.
+    A server that forbids the request may be a model server, unless the address is only a usual one.
     """
     may_be_other_program = not api.is_identified
     if error.kind == "dropped" and api.memory.is_recognised:

@@ -184,12 +184,11 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def panel(self) -> tuple[str, str]:
-        """State in a word, and why in two words at most."""
         return self._meaning.panel
 
     @property
     def rank(self) -> int:
-        """Place among all statuses, the best first."""
+        """0 for the best."""
         return [meaning.word for meaning in STATUS.values()].index(self.word)
 
     @property
@@ -198,7 +197,7 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """Product and address, such as "Jan at http://localhost:1337"."""
+        """Such as "Jan at http://localhost:1337"."""
         return f"{self.product} at {self.endpoint.url}"
 
     def sentence(self, name: str) -> str:
@@ -220,7 +219,6 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def error_kind(self) -> str:
-        """Kind of the error, if a program answers that cannot be used."""
         return self._meaning.error_kind
 
     @property
@@ -249,7 +247,6 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def can_be_allowed(self) -> bool:
-        """Whether lmchat sends no requests only because the host is not allowed."""
         return self.reason == "not_allowed"
 
     # Its models
@@ -302,10 +299,9 @@ LACKS_SERVER = (ServerState.NEEDS_KEY, ServerState.AWAY)
 def chat_state(
     target: Target | None, servers: Sequence[ServerStatus], *, is_loading: bool
 ) -> ServerState | None:
-    """Return how far the chat is from an answer; None while the first search runs.
+    """Return None while the first search runs; never REFUSES, as another server is looked for.
 
-    `is_loading`: prompts have to wait for the model. The state is never REFUSES: another server is
-    looked for.
+    `is_loading`: prompts have to wait for the model.
     """
     if is_loading:
         return ServerState.LOADING
