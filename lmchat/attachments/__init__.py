@@ -1,4 +1,1 @@
-"""What can go with a prompt: files, folders, images, PDFs, clipboard, pages, output of commands.
-
-Must not know prompts or screens.
-"""
+"""Attachments of prompts: files, folders, images, PDFs, clipboard, pages, output of commands."""

@@ -91,7 +91,7 @@ def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
 
 
 async def read_clipboard(clipboard: ClipboardReader) -> Attachment:
-    """Return the image in the clipboard, or else its text; raises `FileRefused`."""
+    """Raises `FileRefused`."""
     image = await clipboard.paste_image()
     if image:
         return await run_abandonable(lambda: _image_attachment("clipboard.png", image))
@@ -102,7 +102,7 @@ async def read_clipboard(clipboard: ClipboardReader) -> Attachment:
 
 
 async def read_attachment(path: Path) -> Attachment:
-    """Read a text, an image or a PDF; raises `FileRefused`."""
+    """Raises `FileRefused`."""
     data = await _read(path)
     return await attachment_of(safe_line(path.name, limit=_MAX_NAME_CHARS), data)
 
@@ -135,10 +135,7 @@ async def attachment_of(name: str, data: bytes) -> Attachment:
 
 
 async def file_attachment(name: str, data: bytes) -> Attachment | None:
-    """Return None for what is neither image nor PDF; raises `FileRefused`.
-
-    An image becomes an upright PNG or JPEG, a PDF its text.
-    """
+    """Return None for what is neither image nor PDF; raises `FileRefused`."""
     if image_format(data):
         return await run_abandonable(lambda: _image_attachment(name, data))
     if is_pdf(data):
@@ -156,13 +153,12 @@ def is_pdf(data: bytes) -> bool:
 
 
 def language_of(name: str) -> str:
-    """Return the ending of a name as language of a code fence."""
-    # blanks and backticks are not allowed there
+    # blanks and backticks are not allowed behind the marks of a code fence
     return re.sub(r"[\s`]", "", Path(name).suffix.removeprefix("."))
 
 
 def _image_attachment(name: str, data: bytes) -> Attachment:
-    """Bring an image into a form that servers read; raises `FileRefused`. Blocks."""
+    """Raises `FileRefused`. Blocks."""
     image = fit_image(name, data)
     part = _file_part(name, image_type(image.data), image.data, tokens=image.tokens)
     part = replace(part, width=image.width, height=image.height, left_out=image.left_out)
@@ -185,10 +181,7 @@ def text_of(name: str, data: bytes) -> str:
 
 
 def text_attachment(name: str, media_type: str, data: bytes, *, language: str = "") -> Attachment:
-    """Convert a text to UTF-8; `language` is for its code fence.
-
-    Raises `FileRefused` for more than `MAX_TEXT_BYTES`, and for bytes that are no text.
-    """
+    """Convert a text to UTF-8; raises `FileRefused`. `language` is for its code fence."""
     text = text_of(name, data)
     content = text.encode()
     if len(content) > MAX_TEXT_BYTES:
@@ -200,7 +193,6 @@ def text_attachment(name: str, media_type: str, data: bytes, *, language: str = 
 
 
 def decoding_note(data: bytes) -> str:
-    """Tell what the reader should know of its letters, or ""."""
     encoding = encoding_of(data)
     if encoding == WINDOWS:
         return "taken for Windows-1252"
@@ -219,10 +211,7 @@ def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FileP
 
 
 async def _pdf_attachment(name: str, data: bytes) -> Attachment:
-    """Say in a line of the text what it lacks.
-
-    Raises `FileRefused` without pypdf, and for a PDF that cannot be read or has no text.
-    """
+    """Say in a line of the text what it lacks; raises `FileRefused`."""
     if find_spec("pypdf") is None:
         message = f"{name} is a PDF, which cannot be read without pypdf."
         raise FileRefused(message, hint=f"Install it: {install_command('pdf')}")

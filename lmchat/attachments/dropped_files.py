@@ -32,10 +32,7 @@ def named_files(text: str) -> tuple[Path, ...]:
 
 
 def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:
-    """Return none if one of the words names no file.
-
-    Raises `ValueError` for a broken address.
-    """
+    """Return none if one of the words names no file; raise `ValueError` for a broken address."""
     paths: list[Path] = []
     for word in words:
         if word.startswith("file://"):

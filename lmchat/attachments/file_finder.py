@@ -60,7 +60,7 @@ class FileFinder:
         return await _best_matches(listing, typed.replace(os.sep, "/"))
 
     def _list_files(self) -> Sequence[str]:
-        """Leave out names that cannot be printed, and all after `_MOST_LISTED`. Blocks."""
+        """Blocks."""
         found = walk(self._folder, most_entries=_MOST_LISTED)
         if found.dropped_count:
             _logger.warning("%d ignore files were too slow to follow", found.dropped_count)
@@ -79,10 +79,9 @@ def _can_be_shown(name: str) -> bool:
 
 @in_thread
 def _completions(folder: Path, typed: str) -> tuple[str, ...]:
-    """Return at most `_MOST_MATCHES` paths of one folder that begin with the typed one, by name.
+    """Return paths of one folder, sorted; a relative one begins at `folder`.
 
-    A relative path begins at `folder`. Folders end with the slash as typed. Hidden files are
-    offered once their dot is typed.
+    Folders end with the slash as typed. Hidden files are offered once their dot is typed.
     """
     end = max(typed.rfind("/"), typed.rfind(os.sep)) + 1
     parent, name_start = typed[:end], typed[end:]

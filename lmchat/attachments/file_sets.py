@@ -77,10 +77,9 @@ class FileSet(Struct, frozen=True, kw_only=True):
 
 @in_thread
 def parse_set_name(name: str, folder: Path) -> SetName | None:
-    """Return None for the name of one file.
+    """Return None for the name of one file, which may have signs of a pattern if it exists.
 
-    A relative name begins at `folder`. A name with signs of a pattern names one file if that
-    exists.
+    A relative name begins at `folder`.
     """
     full_path = existing_path(folder / expanded_path(name))
     path = name.replace(os.sep, "/")
@@ -100,10 +99,9 @@ def parse_set_name(name: str, folder: Path) -> SetName | None:
 
 @in_thread
 def read_set(name: SetName) -> FileSet:
-    """Read text files; each name begins as the user typed it.
+    """Leave out links, hidden files and those that `.gitignore` names.
 
-    Links are not followed; hidden files and those that `.gitignore` names are left out. Raises
-    `FileRefused` if no file is left, or if there is too much.
+    Raises `FileRefused` if no file is left, or if there is too much.
     """
     shown_name = safe_line(name.typed, limit=_MOST_NAME_CHARS)
     found = walk(name.folder, most_entries=_MOST_ENTRIES)

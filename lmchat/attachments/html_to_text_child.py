@@ -24,16 +24,12 @@ _CODE_STYLE = HtmlElement(
 
 
 def main() -> None:
-    """Answer; more memory than `_MAX_MEMORY_BYTES` ends this process (only on Linux)."""
     limit_memory(_MAX_MEMORY_BYTES)
     answer_parent(_answer)
 
 
 def _answer(page: bytes, send: Callable[[bytes], None]) -> None:
-    """Send the text of a page, as a browser without scripts shows it, in UTF-8.
-
-    `page` is in UTF-8 too, whatever charset it names. This may take very long.
-    """
+    """Send text in UTF-8; `page` is in UTF-8 too, whatever charset it names."""
     try:
         tree = document_fromstring(page, parser=HTMLParser(encoding="utf-8"))
     except LxmlError:  # nothing in it is text

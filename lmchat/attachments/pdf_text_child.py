@@ -161,7 +161,7 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _pages(numbers: Sequence[int], page_count: int, verb: str, verb_of_many: str) -> str:
-    """Write how many pages, and which: `2 of 4 pages have no text: 2, 4`."""
+    """Write `2 of 4 pages have no text: 2, 4`."""
     if not numbers:
         return ""
     # pages of a row have the same distance from their indices
@@ -188,10 +188,7 @@ def _root(reference: Any) -> Any:
 
 
 def _form_lines(roots: Sequence[Any]) -> Iterator[str]:
-    """Yield lines `Name: Ada`; the value may be empty.
-
-    Raises any error for a damaged form, and `ValueError` for too many fields.
-    """
+    """Yield lines `Name: Ada`; the value may be empty. Raises any error for a damaged form."""
     seen: set[int] = set()  # numbers of fields, which may lead to each other
     # field, name of those above, inherited values, level
     left: list[tuple[Any, str, Mapping[str, Any], int]]
@@ -218,7 +215,6 @@ def _form_lines(roots: Sequence[Any]) -> Iterator[str]:
 
 
 def _field_text(values: Mapping[str, Any]) -> str:
-    """Return a value as it is shown; of a choice, what is chosen."""
     value = _value(values["/V"])
     if value is None:  # a button that is not pressed
         return "Off" if _value(values["/FT"]) == "/Btn" else ""
@@ -233,7 +229,7 @@ def _field_text(values: Mapping[str, Any]) -> str:
 
 
 def _text(reference: Any) -> str:
-    """Return a text, the name of a button's state, or the text of a stream."""
+    """Of a text, the name of a button's state, or a stream."""
     value = _value(reference)
     if hasattr(value, "get_data"):
         value = value.get_data()
@@ -246,5 +242,5 @@ def _text(reference: Any) -> str:
 
 
 def _value(reference: Any) -> Any:
-    """Follow a reference of pypdf; return any other value."""
+    """Follow a reference of pypdf."""
     return reference.get_object() if hasattr(reference, "get_object") else reference

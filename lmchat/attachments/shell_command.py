@@ -52,14 +52,13 @@ class ShellCommand:
         self._time_limit_s = time_limit_s
         self.output = bytearray()  # the end of output and errors, as they came
         self.left_out_bytes = 0  # before `output`
-        # `stopped` or `stopped after 60 s` if lmchat ends it
-        self.stopped_words = ""
+        self.stopped_words = ""  # `stopped` or `stopped after 60 s` if lmchat ends it
         self._environment = environment_for_others(environ)
         self._child: ChildProcess | None = None  # the shell
 
     @property
     def ending(self) -> str:
-        """Return `stopped_words`, or the exit code as shells report it; "" if it never ran."""
+        """`stopped_words`, or the exit code as shells report it; "" if it never ran."""
         code = self._child.exit_code if self._child is not None else None
         if code is None or self.stopped_words:
             return self.stopped_words
@@ -67,9 +66,9 @@ class ShellCommand:
         return f"exit code {code if code >= 0 else 128 - code}"
 
     async def run(self) -> None:
-        """Run the command until it and its process group have ended.
+        """Wait until the command and its process group have ended; raise `LMChatError`.
 
-        Cancelling ends them, too. Raises `LMChatError` if the command cannot start.
+        Cancelling ends them, too.
         """
         with output_pipe(self._receive) as output:
             child = self._child = await self._start(output)
@@ -118,7 +117,7 @@ class ShellCommand:
         return child
 
     def _shell_program(self) -> str:
-        """Return the path of the shell, or "" for that of the system; raises `LMChatError`."""
+        """Return "" for that of the system; raises `LMChatError`."""
         if not self._shell:
             # only an absolute $SHELL: no folder is searched; on Windows, it is that of another
             # system
@@ -132,18 +131,14 @@ class ShellCommand:
         return program
 
     def stop(self) -> None:
-        """Begin to end the command and its group, or as soon as it has started."""
+        """Begin to end the command and its group, or do so as soon as it has started."""
         self.stopped_words = "stopped"
         if self._child is not None:
             self._child.stop(_TERMINATE_S)
 
 
 def output_attachment(command: ShellCommand) -> Attachment:
-    """Write an ended command as a terminal shows it: after `$`, then the output.
-
-    The last line says in brackets how it has ended; another may say how much was left out, or that
-    the output is no text.
-    """
+    """Write an ended command as a terminal shows it: after `$`, then the output."""
     name = f"$ {safe_line(command.command, limit=_MAX_NAME_CHARS)}"
     if command.ending != "exit code 0":
         name += f", {command.ending}"

@@ -106,8 +106,7 @@ class WebPages:
         unless the configuration or the user allows them for this session.
 
         Raises `WrongUse` for what is no http(s) address, also of a redirect; `EndpointNotAllowed`
-        if the user refuses; `ServerUnavailable` if nothing answers in time; `FileRefused` for a
-        page that cannot be attached.
+        if the user refuses; `ServerUnavailable`; `FileRefused`.
         """
         address = _parse(text)
         for _ in range(_MOST_REDIRECTS + 1):
@@ -137,8 +136,7 @@ class WebPages:
     async def _fetch(self, address: PageAddress) -> Attachment | PageAddress:
         """Request an address over a new connection, so that no cookie or connection is left.
 
-        A redirect is returned, as the user may have to be asked. Raises `ServerUnavailable`, and
-        what `_read` and `_parse` raise.
+        A redirect is returned, as the user may have to be asked.
         """
         endpoint = Endpoint(scheme=address.scheme, host=address.host, port=address.port)
         timeout = httpx.Timeout(_FETCH_S, connect=CONNECT_ELSEWHERE_S)
@@ -160,10 +158,7 @@ class WebPages:
 
 
 def _parse(text: str, base_url: str = "") -> PageAddress:
-    """Read an address as it will be requested; a relative one begins at `base_url`.
-
-    Raises `WrongUse` if it is not http(s) or has a user name or password.
-    """
+    """Raises `WrongUse`. A relative address begins at `base_url`."""
     no_address = WrongUse("This is not the address of a page.", hint="Check it.")
     if len(text) > _MAX_ADDRESS_CHARS:
         problem = f"The address has more than {_MAX_ADDRESS_CHARS} characters."
@@ -188,10 +183,9 @@ def _parse(text: str, base_url: str = "") -> PageAddress:
 
 
 async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
-    """Hold no more than `MAX_PAGE_BYTES` and one step of decompression in memory.
+    """Raises `FileRefused`.
 
-    Raises `FileRefused` for an error of the host, and for what is too large, or neither HTML nor
-    text.
+    No more than `MAX_PAGE_BYTES` and one step of decompression are in memory.
     """
     if response.status_code != _OK:
         problem = f"{address.origin} answered with status {response.status_code}."
@@ -240,7 +234,7 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
 
 
 async def _text_of_html(html: str) -> str:
-    """Raises `FileRefused` without inscriptis, and for a page that is too complicated."""
+    """Raises `FileRefused`."""
     if find_spec("inscriptis") is None:
         problem = "The page is HTML, which cannot be read without inscriptis."
         raise FileRefused(problem, hint=f"Install it: {install_command('web')}")
