@@ -22,7 +22,7 @@ _SIMILARITY = 0.65  # least one, to offer a word for a misspelt one
 
 
 def folded(text: str) -> str:
-    """Fold text as all searches and filters do: `Café` becomes `cafe`, and `Straße` `strasse`.
+    """Fold text for find and for filters of lists: `Café` becomes `cafe`, and `Straße` `strasse`.
 
     The four Turkish letters i become one; else some would not be found in the other case. Composed
     syllables and kana stay one character, of which no part is found.

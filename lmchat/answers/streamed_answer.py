@@ -29,10 +29,10 @@ _MAX_PROBABILITIES = 300_000
 class TokenLog:
     """The tokens of an answer, behind those of the beginning that it continues."""
 
-    def __init__(self, begun: Sequence[TokenProbabilities]) -> None:
-        self.tokens = list(begun)
-        self._begun_count = len(begun)  # a `Rethought` changes only tokens behind them
-        self._probability_count = count_probabilities(begun)
+    def __init__(self, prefill: Sequence[TokenProbabilities]) -> None:
+        self.tokens = list(prefill)
+        self._prefill_count = len(prefill)  # a `Rethought` changes only tokens behind them
+        self._probability_count = count_probabilities(prefill)
 
     def add(self, event: StreamEvent) -> None:
         if isinstance(event, TokensChosen):
@@ -40,20 +40,20 @@ class TokenLog:
             if self._probability_count <= _MAX_PROBABILITIES:  # else they take too much memory
                 self.tokens += event.choices
         elif isinstance(event, Rethought):
-            for index in range(self._begun_count, len(self.tokens)):
+            for index in range(self._prefill_count, len(self.tokens)):
                 self.tokens[index] = replace(self.tokens[index], is_thought=True)
 
 
 class AnswerContent:
-    """Text of a running answer behind that of `begun`, which it continues."""
+    """Text of a running answer behind that of `prefill`, which it continues."""
 
-    def __init__(self, begun: ChatMessage | None = None) -> None:
+    def __init__(self, prefill: ChatMessage | None = None) -> None:
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
         """By kind: one of these, or a field of a tool call."""
-        if begun is not None:
-            self._texts["reasoning"] = [begun.reasoning]
-            self._texts["text"] = [begun.text]  # with its refusal
-        self._begun_text_count = len(self._texts["text"])
+        if prefill is not None:
+            self._texts["reasoning"] = [prefill.reasoning]
+            self._texts["text"] = [prefill.text]  # with its refusal
+        self._prefill_text_count = len(self._texts["text"])
         """A `Rethought` changes only later texts."""
 
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
@@ -76,8 +76,8 @@ class AnswerContent:
 
     def _move_text_to_reasoning(self) -> None:
         texts = self._texts["text"]
-        self._texts["reasoning"] += texts[self._begun_text_count :]
-        del texts[self._begun_text_count :]
+        self._texts["reasoning"] += texts[self._prefill_text_count :]
+        del texts[self._prefill_text_count :]
 
     def _entries_of_call(self, delta: ToolCallDelta) -> list[JournalEntry]:
         """The id is made if the server gives none; the name may come with a later event."""
@@ -119,16 +119,16 @@ class StreamedAnswer:
         self,
         model: str,
         *,
-        begun: ChatMessage | None = None,
-        begun_tokens: Sequence[TokenProbabilities] = (),
+        prefill: ChatMessage | None = None,
+        prefill_tokens: Sequence[TokenProbabilities] = (),
         clock: Callable[[], float] = monotonic,
         steps: int = 0,
         is_summary: bool = False,
     ) -> None:
-        """`begun` is the answer that it continues."""
+        """`prefill` is the answer that it continues."""
         self.stats = LiveStats(model=model, started_s=clock(), steps=steps, is_summary=is_summary)
-        self.content = AnswerContent(begun)
-        self._token_log = TokenLog(begun_tokens)
+        self.content = AnswerContent(prefill)
+        self._token_log = TokenLog(prefill_tokens)
         self._clock = clock
         self.is_stuck = False  # whether lmchat has ended it, or its thought, as it repeated itself
 

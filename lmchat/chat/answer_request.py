@@ -1,7 +1,6 @@
 """The request for one answer: which messages are sent, and what changes after a refusal.
 
-A *refusal* is a `ServerRejected` before the answer has begun. `turn_starts.py` explains beginning
-and prefill.
+A *refusal* is a `ServerRejected` before the answer has begun. `turn_starts.py` explains prefill.
 """
 
 from __future__ import annotations
@@ -99,7 +98,7 @@ class AnswerRequest:
         estimator: TokenEstimator,
         store: Store,
         rounds: ToolRounds | None = None,
-        beginning: Prefill | None = None,
+        prefill: Prefill | None = None,
     ) -> None:
         """Without `rounds`, the model gets no tools.
 
@@ -110,15 +109,15 @@ class AnswerRequest:
         self.target = target = settings.target
         self.path = path
         self.rounds = rounds
-        self.beginning = beginning
+        self.prefill = prefill
         self._backend = backend
         self._estimator = estimator
         self._store = store
         self._product = product = product_named(target.product)
 
-        if beginning is not None and beginning.is_exact:
-            require_prefill(target, beginning)
-        self._is_prefilled = beginning is not None and beginning.can_prefill(target)
+        if prefill is not None and prefill.is_exact:
+            require_prefill(target, prefill)
+        self._is_prefilled = prefill is not None and prefill.can_prefill(target)
         self._tools: tuple[Tool, ...] = ()
         self._tool_tokens = 0  # estimate
         self.selection = self._select()  # reads the attributes above
@@ -141,7 +140,7 @@ class AnswerRequest:
         self._was_shortened = False  # by a refusal
         self._most_tokens: int | None = None  # room, after a prompt was cut
 
-    def for_path(self, path: MessagePath, beginning: Prefill | None = None) -> AnswerRequest:
+    def for_path(self, path: MessagePath, prefill: Prefill | None = None) -> AnswerRequest:
         return AnswerRequest(
             self.settings,
             path,
@@ -149,7 +148,7 @@ class AnswerRequest:
             estimator=self._estimator,
             store=self._store,
             rounds=self.rounds,
-            beginning=beginning,
+            prefill=prefill,
         )
 
     async def events(
@@ -243,16 +242,16 @@ class AnswerRequest:
         live.max_tokens = self.settings.sampling.max_tokens
         if not self._product.names_build:
             live.build = ""  # it is something else in `system_fingerprint`
-        begun = self.beginning.message.stats if self.beginning is not None else None
-        return live.saved().after(begun)
+        earlier = self.prefill.message.stats if self.prefill is not None else None
+        return live.saved().after(earlier)
 
     def _with_blank(self, event: StreamEvent) -> StreamEvent:
-        """With prefill, the model writes the blank itself."""
-        if not isinstance(event, TextDelta) or self.beginning is None or self._is_prefilled:
+        """A model that gets the prefill writes the blank itself."""
+        if not isinstance(event, TextDelta) or self.prefill is None or self._is_prefilled:
             return event
-        begun_text = self.beginning.message.text
+        prefill_text = self.prefill.message.text
         texts = (message.text for message in self.selection.messages[-_MOST_TEXTS:])
-        is_missing = needs_blank(begun_text, event.text, (begun_text, *texts))
+        is_missing = needs_blank(prefill_text, event.text, (prefill_text, *texts))
         return replace(event, text=f" {event.text}") if is_missing else event
 
     def _is_prompt_cut(self, prompt_tokens: int) -> bool:
@@ -279,9 +278,9 @@ class AnswerRequest:
 
     def _adapt_request(self, error: ServerRejected) -> bool:
         """Return whether to send a changed request; more messages are left out at most once."""
-        beginning = self.beginning
-        if beginning is not None and self._is_prefilled and error.kind in _PREFILL_REFUSED:
-            if beginning.is_exact:  # it is sent with prefill or not at all
+        prefill = self.prefill
+        if prefill is not None and self._is_prefilled and error.kind in _PREFILL_REFUSED:
+            if prefill.is_exact:  # it is continued or not sent at all
                 return False
             self._is_prefilled = False
             self.selection = self._select()
@@ -339,8 +338,8 @@ class AnswerRequest:
         """`limit` and `factor` come from a refusal."""
         target, path = self.target, self.path
         sent_thoughts = sent_thoughts_to(target)
-        if self.beginning is not None:
-            path = path.added(self.beginning.message)
+        if self.prefill is not None:
+            path = path.added(self.prefill.message)
             # no thought follows the prompt that asks to continue
             if not self._is_prefilled and sent_thoughts is SentThoughts.SINCE_PROMPT:
                 sent_thoughts = SentThoughts.NONE
@@ -379,10 +378,10 @@ class AnswerRequest:
 
     def _make_request(self) -> ChatRequest:
         messages = self.selection.messages
-        begun_text = self.beginning.message.text if self.beginning is not None else ""
+        prefill_text = self.prefill.message.text if self.prefill is not None else ""
         # a thought alone cannot be quoted: the model answers the prompt again
-        if begun_text and not self._is_prefilled:
-            text = f"{CONTINUE}\n\n{begun_text.rstrip()[-QUOTED_END_CHARS:]}"
+        if prefill_text and not self._is_prefilled:
+            text = f"{CONTINUE}\n\n{prefill_text.rstrip()[-QUOTED_END_CHARS:]}"
             messages = (*messages, text_message(Role.USER, text))
         settings = self.settings
         return ChatRequest(

@@ -53,10 +53,10 @@ class ContextWindow:
             return None
         path = session.messages
         if draft:
-            start = self._turn_options.prompt_start(Prompt.of(draft), session.prefill)(path)
+            start = self._turn_options.prompt_start(Prompt.of(draft), session.prefill_text)(path)
             path = start.sent_path
-            if start.beginning is not None:
-                path = path.added(start.beginning.message)
+            if start.prefill is not None:
+                path = path.added(start.prefill.message)
         return select_context(
             path,
             limit=limit,

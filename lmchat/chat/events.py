@@ -35,7 +35,7 @@ class AnswerBegun(Struct, frozen=True, kw_only=True):
     """An answer begins, with the text that it continues."""
 
     message: ChatMessage
-    prefill: str = ""  # of the user (`/start`), at the beginning
+    prefill_text: str = ""  # of the user (`/start`), at the beginning
 
 
 class MessageEnded(Struct, frozen=True):

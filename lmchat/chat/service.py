@@ -127,7 +127,7 @@ class ChatService:
     ) -> None:
         self._begin(
             session,
-            self.turn_options.prompt_start(prompt, session.prefill),
+            self.turn_options.prompt_start(prompt, session.prefill_text),
             settings=settings,
             pending=prompt.draft,
             may_compact=may_compact and self.turn_options.chat_settings.auto_compact,
@@ -149,7 +149,7 @@ class ChatService:
             message_id=message_id,
             text=prompt.text,
             files=None if keeps_files else prompt.files,
-            prefill=session.prefill,
+            prefill_text=session.prefill_text,
         )
         self._begin(session, make_start, pending=prompt.draft)
 
@@ -160,23 +160,25 @@ class ChatService:
         if message.role is Role.TOOL and self.turn_options.toolbox is None:
             problem = "No tools are configured."
             raise RequestInvalid(problem, hint="/tools shows how to add some.")
-        make_start = partial(regenerated, message_id=message.message_id, prefill=session.prefill)
+        make_start = partial(
+            regenerated, message_id=message.message_id, prefill_text=session.prefill_text
+        )
         settings = self._settings(session)
         if target is not None:
             settings = replace(settings, target=target)
         self._begin(session, make_start, settings=settings)
 
     def continue_answer(
-        self, session: OpenSession, message: ChatMessage, beginning: Prefill | None = None
+        self, session: OpenSession, message: ChatMessage, prefill: Prefill | None = None
     ) -> None:
         """Continue an answer in another version; regenerate one that failed or has no words.
 
-        `beginning` replaces its own text.
+        `prefill` replaces its own text.
         """
-        if beginning is None and not has_text_to_continue(message):
+        if prefill is None and not has_text_to_continue(message):
             self.regenerate(session, message)
             return
-        make_start = partial(continued, answer_id=message.message_id, beginning=beginning)
+        make_start = partial(continued, answer_id=message.message_id, prefill=prefill)
         self._begin(session, make_start)
 
     def compact(self, session: OpenSession) -> None:
@@ -206,7 +208,7 @@ class ChatService:
         """
         await session.load_older()
         settings = settings or self._settings(session)
-        start = self.turn_options.prompt_start(prompt, session.prefill)(session.shown_messages)
+        start = self.turn_options.prompt_start(prompt, session.prefill_text)(session.shown_messages)
         request = await self.request_of(session, start, settings)
         if prompt.text or prompt.files:
             return request
@@ -214,7 +216,7 @@ class ChatService:
         # continue, with other template text. So the prompt is put back, before any prefill of the
         # next answer.
         messages = list(request.messages)
-        index = len(messages) if start.beginning is None else len(messages) - 1
+        index = len(messages) if start.prefill is None else len(messages) - 1
         messages.insert(index, text_message(Role.USER, ""))
         return replace(request, messages=tuple(messages))
 

@@ -111,7 +111,7 @@ class OpenSession:
         self._earlier_id = session.earlier_id
         """Of the newest message that is only on the disk."""
         self._load_lock = asyncio.Lock()  # else two callers read the same
-        self._first_words = ""
+        self._prefill_text = ""
         self._queue: tuple[str, ...] = ()
         self._held: tuple[Hold, ...] = ()
         self._turn: TurnState | None = None
@@ -135,9 +135,9 @@ class OpenSession:
         return self._messages
 
     @property
-    def prefill(self) -> str:
+    def prefill_text(self) -> str:
         """Words of the user with which the next answer begins."""
-        return self._first_words
+        return self._prefill_text
 
     @property
     def queue(self) -> tuple[str, ...]:
@@ -202,7 +202,7 @@ class OpenSession:
 
     @property
     def is_ahead_of_disk(self) -> bool:
-        is_pending = self.is_running or self._is_changing or self._queue or self._first_words
+        is_pending = self.is_running or self._is_changing or self._queue or self._prefill_text
         return bool(is_pending) or self._save_queue.is_unsaved(self.session_id)
 
     def require_idle(self) -> None:
@@ -349,18 +349,18 @@ class OpenSession:
         await self._save_queue.save(self._header, message)
         return message
 
-    def use_first_words(self, words: str, target: Target | None) -> None:
-        """Blank words take earlier ones back; trailing blanks are cut (R-43).
+    def set_prefill(self, text: str, target: Target | None) -> None:
+        """A blank one takes the earlier one back; trailing blanks are cut (R-43).
 
-        Raises `RequestInvalid` if the server cannot continue the words, and `WrongUse` if there are
-        none to take back.
+        Raises `RequestInvalid` if the server cannot continue the text, and `WrongUse` if there is
+        nothing to take back.
         """
-        words = words.rstrip()
-        if not words and not self._first_words:
+        text = text.rstrip()
+        if not text and not self._prefill_text:
             raise WrongUse("Type a text after /start.", hint="The next answer begins with it.")
-        if words and target is not None:  # without a server, the turn checks it
+        if text and target is not None:  # without a server, the turn checks it
             require_prefill(target)
-        self._first_words = words
+        self._prefill_text = text
 
     async def toggle_excluded(self, message_id: str) -> list[ChatMessage]:
         """Exclude or include a message with the results of its calls; return what has changed.
@@ -474,9 +474,9 @@ class OpenSession:
     # For its turn
 
     def start(self, start: TurnStart) -> None:
-        """First words serve one answer only; the prompts of a summary are not on the path."""
-        if start.beginning is not None and start.beginning.is_first_words:
-            self._first_words = ""
+        """A typed prefill serves one answer only; the prompts of a summary are not on the path."""
+        if start.prefill is not None and start.prefill.is_typed:
+            self._prefill_text = ""
         self._messages = start.path
         if start.summarised:
             return

@@ -185,13 +185,13 @@ class TurnOptions:
             stuck=self.chat_settings.stuck,
         )
 
-    def prompt_start(self, prompt: Prompt, prefill: str) -> MakeStart:
+    def prompt_start(self, prompt: Prompt, prefill_text: str) -> MakeStart:
         return partial(
             new_prompt,
             text=prompt.text,
             files=prompt.files,
             system_prompt=self.chat_settings.system_prompt,
-            prefill=prefill,
+            prefill_text=prefill_text,
         )
 
     def use_target(self, target: Target | None) -> None:

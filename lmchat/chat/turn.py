@@ -181,7 +181,7 @@ class Turn:
             estimator=self._estimator,
             store=self._save_queue.store,
             rounds=self._rounds,
-            beginning=start.beginning,
+            prefill=start.prefill,
         )
 
     async def run(self, start: TurnStart, settings: TurnSettings) -> None:
@@ -195,7 +195,7 @@ class Turn:
         session.start(start)
         await self._save_prompts(start)
         if session.session_id != session_id:  # purged: the new one has the prompts alone
-            request = request.for_path(session.messages, start.beginning)
+            request = request.for_path(session.messages, start.prefill)
         rounds = self._rounds
         if start.calls and rounds is not None:
             answer = await self._answer_after(
@@ -245,13 +245,13 @@ class Turn:
 
     async def _stream_answer(self, request: AnswerRequest, version: int) -> ChatMessage:
         """Return the ended answer, also a failed one; a stop is raised once it is saved."""
-        session, beginning = self._session, request.beginning
-        parts = beginning.message.parts if beginning is not None else ()
+        session, prefill = self._session, request.prefill
+        parts = prefill.message.parts if prefill is not None else ()
         message = streaming_message(Role.ASSISTANT, parts, request.path, request.target, version)
         answer = StreamedAnswer(
             message.model,
-            begun=beginning.message if beginning is not None else None,
-            begun_tokens=beginning.choices if beginning is not None else (),
+            prefill=prefill.message if prefill is not None else None,
+            prefill_tokens=prefill.choices if prefill is not None else (),
             clock=self._clock,
             steps=request.rounds.steps if request.rounds else 0,
             is_summary=self.is_summary,
@@ -272,9 +272,8 @@ class Turn:
         try:
             if not is_summary:
                 await self._save_queue.begin_answer(session.header, message)
-            has_first_words = beginning is not None and beginning.is_first_words
-            prefill = message.text if has_first_words else ""
-            self._report(AnswerBegun(message=message, prefill=prefill))
+            typed_text = message.text if prefill is not None and prefill.is_typed else ""
+            self._report(AnswerBegun(message=message, prefill_text=typed_text))
             async with (
                 journal_writer(self._save_queue, message.message_id) as entries,
                 aclosing(request.events(session.note_left_out)) as events,

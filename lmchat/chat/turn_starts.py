@@ -1,9 +1,9 @@
 """What each kind of turn follows, adds, and continues or repeats; only a summary is elsewhere.
 
-The functions take a complete path, and raise `RequestInvalid`. `prefill` are the user's.
+The functions take a complete path, and raise `RequestInvalid`. `prefill_text` is the user's.
 
-A *beginning* is a text that the model continues. With *prefill*, it is the last message of the
-request. Without, a prompt quotes its end.
+A *prefill* is what an answer begins with, and the model continues. It is the last message of the
+request. For a server that cannot continue it, a prompt quotes its end.
 """
 
 from __future__ import annotations
@@ -69,15 +69,15 @@ class Prefill(Struct, frozen=True, kw_only=True):
     message: ChatMessage
     choices: tuple[TokenProbabilities, ...] = ()
     is_exact: bool = False
-    """It has words of the user, so it is sent with prefill or not at all."""
-    is_first_words: bool = False  # from `/start`
+    """It has words of the user, so it is continued or not sent at all."""
+    is_typed: bool = False  # from `/start`
 
     @classmethod
-    def of_words(cls, words: str) -> Prefill | None:
-        if not words:
+    def of_text(cls, text: str) -> Prefill | None:
+        if not text:
             return None
-        message = text_message(Role.ASSISTANT, words)
-        return cls(message=message, is_exact=True, is_first_words=True)
+        message = text_message(Role.ASSISTANT, text)
+        return cls(message=message, is_exact=True, is_typed=True)
 
     @classmethod
     def of_answer(cls, answer: ChatMessage) -> Prefill:
@@ -120,10 +120,10 @@ def needs_blank(before: str, after: str, texts: Iterable[str]) -> bool:
     return left.lower() in words or (len(right) >= _LEAST_CHARS and right.lower() in words)
 
 
-def require_prefill(target: Target, beginning: Prefill | None = None) -> None:
+def require_prefill(target: Target, prefill: Prefill | None = None) -> None:
     """Raise `RequestInvalid` if the server cannot continue words of the user; None: any text."""
     product = product_named(target.product)
-    can_prefill = beginning.can_prefill(target) if beginning else product.can_prefill
+    can_prefill = prefill.can_prefill(target) if prefill else product.can_prefill
     if not can_prefill:
         raise RequestInvalid(
             f"{product.subject} cannot continue a text that you have written.",
@@ -144,7 +144,7 @@ class TurnStart(Struct, frozen=True, kw_only=True):
     prompts: tuple[ChatMessage, ...] = ()  # new ones, system prompts too
     version: int = 1
     """Of the first message that the turn makes."""
-    beginning: Prefill | None = None
+    prefill: Prefill | None = None
     calls: tuple[ToolCallPart, ...] = ()  # at most one, to repeat before the first answer
     copied: tuple[ChatMessage, ...] = ()
     """Tool messages of other calls of the same answer, which do not run again."""
@@ -166,7 +166,7 @@ def new_prompt(
     files: Sequence[FilePart] = (),
     *,
     system_prompt: str = "",
-    prefill: str = "",
+    prefill_text: str = "",
 ) -> TurnStart:
     """Start with a new prompt; a new session first gets `system_prompt`."""
     prompts: list[ChatMessage] = []
@@ -175,7 +175,7 @@ def new_prompt(
         prompts.append(text_message(Role.SYSTEM, system_prompt))
         parent_id = prompts[0].message_id
     prompts.append(_prompt(text, files, parent_id))
-    return TurnStart(path=path, prompts=tuple(prompts), beginning=Prefill.of_words(prefill))
+    return TurnStart(path=path, prompts=tuple(prompts), prefill=Prefill.of_text(prefill_text))
 
 
 def edited(
@@ -184,7 +184,7 @@ def edited(
     text: str,
     files: Sequence[FilePart] | None = None,
     *,
-    prefill: str,
+    prefill_text: str,
 ) -> TurnStart:
     """Start with another version of a prompt; `files` None keeps its files.
 
@@ -202,11 +202,11 @@ def edited(
     return TurnStart(
         path=MessagePath(path[:index]),
         prompts=tuple(prompts),
-        beginning=Prefill.of_words(prefill),
+        prefill=Prefill.of_text(prefill_text),
     )
 
 
-def regenerated(path: MessagePath, message_id: str, *, prefill: str) -> TurnStart:
+def regenerated(path: MessagePath, message_id: str, *, prefill_text: str) -> TurnStart:
     """Start with a new version of an answer or a call, also from its prompt.
 
     Raises `RequestInvalid` also for an imported call, and if a needed message is excluded.
@@ -225,8 +225,8 @@ def regenerated(path: MessagePath, message_id: str, *, prefill: str) -> TurnStar
     _require_sent(sent)
     if sent and sent[-1].role is Role.USER and path[-1].role is Role.SYSTEM:
         # it follows the system prompt that was set after the old one
-        return edited(path, sent[-1].message_id, sent[-1].text, prefill=prefill)
-    return TurnStart(path=sent, version=version, beginning=Prefill.of_words(prefill))
+        return edited(path, sent[-1].message_id, sent[-1].text, prefill_text=prefill_text)
+    return TurnStart(path=sent, version=version, prefill=Prefill.of_text(prefill_text))
 
 
 def _repeated_call(path: MessagePath, index: int) -> TurnStart:
@@ -242,15 +242,15 @@ def _repeated_call(path: MessagePath, index: int) -> TurnStart:
     )
 
 
-def continued(path: MessagePath, answer_id: str, beginning: Prefill | None) -> TurnStart:
-    """Continue an answer in a new version; without `beginning`, from its end."""
+def continued(path: MessagePath, answer_id: str, prefill: Prefill | None) -> TurnStart:
+    """Continue an answer in a new version; without `prefill`, from its end."""
     index = _index_of(path, answer_id)
     old = path[index]
     _require_sent(path[: index + 1])
     return TurnStart(
         path=MessagePath(path[:index]),
         version=old.versions + 1,
-        beginning=beginning or Prefill.of_answer(old),
+        prefill=prefill or Prefill.of_answer(old),
     )
 
 

@@ -119,7 +119,7 @@ class TurnPrinter:
             case AnswerBegun():
                 self._asked_model = event.message.model
                 # of the user, as with `ask --start`
-                self._print(event.prefill)
+                self._print(event.prefill_text)
             case Rethought() if output.is_json_lines:
                 output.print_json({"rethought": True})
             case Rethought() if self._prints_text:

@@ -107,10 +107,10 @@ async def _change_system_prompt(front: Front, text: str) -> None:
 async def _start_answer(front: Front, text: str) -> None:
     """Let the next answer begin with a text; without one, take back the earlier one."""
     session = front.chat.shown
-    if not text and not session.prefill:
+    if not text and not session.prefill_text:
         await front.ask("Begin the next answer with which text?", partial(_start_answer, front))
         return
-    session.use_first_words(text, front.chat.turn_options.target)
+    session.set_prefill(text, front.chat.turn_options.target)
     front.notify(f"The next answer begins {'with your text' if text else 'as usual'}.")
 
 

@@ -215,24 +215,24 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     draft_tokens: int | None = None  # proposed by the server's drafts
     accepted_tokens: int | None = None  # of the `draft_tokens`
 
-    def after(self, begun: AnswerStats | None) -> AnswerStats:
+    def after(self, earlier: AnswerStats | None) -> AnswerStats:
         """Return the stats of an answer in two parts, of which this is the second."""
-        if begun is None:
+        if earlier is None:
             return self
-        tokens = (begun.completion_tokens or 0) + (self.completion_tokens or 0)
-        thought_tokens = (begun.thought_tokens or 0) + (self.thought_tokens or 0)
-        reasoning_ms = (begun.reasoning_ms or 0.0) + (self.reasoning_ms or 0.0)
+        tokens = (earlier.completion_tokens or 0) + (self.completion_tokens or 0)
+        thought_tokens = (earlier.thought_tokens or 0) + (self.thought_tokens or 0)
+        reasoning_ms = (earlier.reasoning_ms or 0.0) + (self.reasoning_ms or 0.0)
         return replace(
             self,
-            ttft_ms=self.ttft_ms if begun.ttft_ms is None else begun.ttft_ms,
+            ttft_ms=self.ttft_ms if earlier.ttft_ms is None else earlier.ttft_ms,
             completion_tokens=tokens or self.completion_tokens,  # not 0 if both are unknown
             thought_tokens=thought_tokens or None,
             # the server rarely counts a first part, as it broke off
-            is_estimated=self.is_estimated or bool(begun.completion_tokens),
-            elapsed_ms=begun.elapsed_ms + self.elapsed_ms,
+            is_estimated=self.is_estimated or bool(earlier.completion_tokens),
+            elapsed_ms=earlier.elapsed_ms + self.elapsed_ms,
             reasoning_ms=reasoning_ms or None,
-            is_edited=self.is_edited or begun.is_edited,
-            is_prompt_cut=self.is_prompt_cut or begun.is_prompt_cut,
+            is_edited=self.is_edited or earlier.is_edited,
+            is_prompt_cut=self.is_prompt_cut or earlier.is_prompt_cut,
         )
 
     @property

@@ -80,7 +80,7 @@ class AnswerTokens:
         start = whole.rfind(_text_of(self.tokens, is_thought=is_thought))
         return None if start < 0 else start
 
-    def begun_with(
+    def prefill_with(
         self, index: int, token: str
     ) -> tuple[ChatMessage, tuple[TokenProbabilities, ...]]:
         """Return the answer up to `index`, then `token`, an alternative; and its tokens.
@@ -99,11 +99,11 @@ class AnswerTokens:
         logprobs = {other.token: other.logprob for other in old_token.top}
         logprob = logprobs.get(token, old_token.logprob)  # `top` may lack the answer's own token
         new_token = replace(old_token, token=token, logprob=logprob, text=text_of_token)
-        begun = whole[:start] + _text_of(earlier, is_thought=old_token.is_thought) + text_of_token
-        parts: tuple[Part, ...] = (ReasoningPart(text=begun),)
+        text = whole[:start] + _text_of(earlier, is_thought=old_token.is_thought) + text_of_token
+        parts: tuple[Part, ...] = (ReasoningPart(text=text),)
         if not old_token.is_thought:  # the thought, which came before the text, stays
             thoughts = [part for part in self.answer.parts if isinstance(part, ReasoningPart)]
-            parts = (*thoughts, TextPart(text=begun))
+            parts = (*thoughts, TextPart(text=text))
         # those of the old answer are not true of the new version
         stats = AnswerStats(is_edited=True, completion_tokens=len(earlier) + 1)
         message = replace(self.answer, parts=parts, stats=stats, failure=None)

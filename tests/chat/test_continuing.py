@@ -35,7 +35,7 @@ async def resumed(store, *scripts) -> ChatTurns:
 
 async def test_ollama_continues_the_words_of_the_user(store):
     chat = ChatTurns(store, answer_steps(" there."), product="Ollama")
-    chat.session.use_first_words("Hello", chat.sessions.turn_options.target)
+    chat.session.set_prefill("Hello", chat.sessions.turn_options.target)
     await chat.send("Say hello.")
     (request,) = chat.server.requests
     assert (request.messages[-1].role, request.messages[-1].text) == (Role.ASSISTANT, "Hello")
@@ -179,7 +179,7 @@ async def test_words_of_the_user_that_a_server_cannot_continue_are_refused_and_n
 async def test_an_answer_begins_with_the_first_words_and_only_the_next_one_does(store):
     rest = [TextDelta(text=" grow"), TextDelta(text="."), END]
     chat = ChatTurns(store, rest, answer_steps("Yes."), answer_steps("No."))
-    chat.session.use_first_words("Ferns ", chat.sessions.turn_options.target)
+    chat.session.set_prefill("Ferns ", chat.sessions.turn_options.target)
     await chat.send("What grows in shade?")
     sent = chat.server.requests[0].messages[-1]
     assert (sent.role, sent.text) == (Role.ASSISTANT, "Ferns")
@@ -197,12 +197,12 @@ async def test_a_stop_before_the_first_token_loses_no_first_words(store):
         ([TextDelta(text=" gr"), asyncio.Event()], "Ferns gr"),
     ):
         chat = ChatTurns(store, script)
-        chat.session.use_first_words("Ferns", chat.sessions.turn_options.target)
+        chat.session.set_prefill("Ferns", chat.sessions.turn_options.target)
         await chat.begin("What grows?", type(script[0]))
         await chat.stop()
         last = (await chat.on_disk())[-1]
         assert (last.text, last.state) == (text, AnswerState.STOPPED)
-        assert chat.session.prefill == ""
+        assert chat.session.prefill_text == ""
 
 
 async def test_a_blank_between_two_words_is_added_and_none_within_one(store):

@@ -171,7 +171,7 @@ async def test_an_answer_before_the_first_prompt_is_not_sent_and_cannot_be_regen
 
 async def test_a_look_at_the_next_request_of_a_new_session_has_its_first_words(store):
     chat = ChatTurns(store)
-    chat.session.use_first_words("Because", chat.sessions.turn_options.target)
+    chat.session.set_prefill("Because", chat.sessions.turn_options.target)
     request = await chat.sessions.next_request(chat.session, Prompt(""))
     assert [one.text for one in request.messages] == ["", "Because"]
 
@@ -246,7 +246,7 @@ async def body_of_turn(chat: ChatTurns, session: OpenSession, kind: str) -> list
         start = (
             continued(path, last_id, None)
             if kind == "continue"
-            else regenerated(path, last_id, prefill=session.prefill)
+            else regenerated(path, last_id, prefill_text=session.prefill_text)
         )
         request = await chat.sessions.request_of(session, start, turn_settings)
     return json.loads((await chat.server.prepare(request)).body)["messages"]
@@ -270,7 +270,7 @@ async def test_of_any_history_prompts_and_answers_take_turns_and_results_have_th
     stored = Session(header=chats.header("Any"), messages=MessagePath(path))
     session = chat.sessions.open_sessions.switch_to_path(stored)
     if prefill:
-        session.use_first_words(prefill, None)
+        session.set_prefill(prefill, None)
     role = path[-1].role if path else Role.SYSTEM
     is_begun = role is Role.ASSISTANT and has_text_to_continue(path[-1])
     can_repeat = is_begun if kind == "continue" else role in (Role.USER, Role.ASSISTANT)

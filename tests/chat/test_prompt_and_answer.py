@@ -73,7 +73,7 @@ async def test_a_prompt_is_shown_then_on_the_disk_then_sent_and_its_answer_is_ke
 
 async def test_the_preview_of_a_prompt_is_the_request_that_the_server_gets(store):
     chat = ChatTurns(store, box=toolbox(), system_prompt="Be brief.", seed=42)
-    chat.session.use_first_words("Ferns", chat.sessions.turn_options.target)
+    chat.session.set_prefill("Ferns", chat.sessions.turn_options.target)
     for text in ("What grows in shade?", "And in the sun?"):
         preview = await chat.sessions.next_request(chat.session, Prompt(text))
         await chat.send(text)

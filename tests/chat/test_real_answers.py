@@ -39,7 +39,7 @@ async def asked(client, store, url, tokens: int, *, prefill: str = "") -> ChatTu
     """Return a session with one answer."""
     chat = await chat_at(client, store, url, tokens)
     if prefill:
-        chat.session.use_first_words(prefill, chat.sessions.turn_options.target)
+        chat.session.set_prefill(prefill, chat.sessions.turn_options.target)
     await chat.send(PROMPT)
     return chat
 

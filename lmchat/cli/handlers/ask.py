@@ -96,7 +96,7 @@ async def ask(context: Context) -> int:
             for file_set in file_sets:
                 await require_consent_to_set(file_set, target.context)
         if options.start.strip():
-            chat.shown.use_first_words(options.start, target)
+            chat.shown.set_prefill(options.start, target)
         toolbox = chat.turn_options.toolbox
         if toolbox is not None:
             await stack.enter_async_context(aclosing(toolbox.host))

@@ -73,7 +73,7 @@ async def replay(context: Context) -> int:
             sampling.setdefault("cache_prompt", False)
         if product.takes_option("logprobs"):
             sampling.setdefault("logprobs", _ALTERNATIVES)
-        start = regenerated(path, answer.message_id, prefill="")
+        start = regenerated(path, answer.message_id, prefill_text="")
         refuse_unseen_images(target, start.path)
         request = AnswerRequest(
             TurnSettings(target=target, sampling=Sampling().with_options(sampling)),

@@ -91,10 +91,10 @@ class Branches:
         answer = AnswerTokens(message, tokens)
         taken = await self._ui.ask(ProbabilitiesDialog(answer))
         if taken is not None:
-            begun, kept = answer.begun_with(taken.index, taken.token)
-            beginning = Prefill(message=begun, choices=kept, is_exact=True)
+            message_so_far, kept = answer.prefill_with(taken.index, taken.token)
+            prefill = Prefill(message=message_so_far, choices=kept, is_exact=True)
             chat = self._chat
-            begin = partial(chat.continue_answer, chat.shown, message, beginning)
+            begin = partial(chat.continue_answer, chat.shown, message, prefill)
             self._turn_view.run_turn(begin)
 
     def _show_unless_left(self, path: Session) -> bool:

@@ -77,10 +77,10 @@ class KeyHints:
             return running_words, f"{self._ui.key_name('stop')} stops it"
         if self._prompt_text.is_rewriting:
             return "Rewriting an answer", f"Enter saves · {self._ui.key_name('stop')} cancels"
-        prefill = self._chat.shown.prefill
-        if not prefill:
+        prefill_text = self._chat.shown.prefill_text
+        if not prefill_text:
             return "", ""
-        return f"Next answer: {prefill}", "/start takes it back"
+        return f"Next answer: {prefill_text}", "/start takes it back"
 
     def _placeholder(self) -> Content:
         if self._prompt_text.is_rewriting:
