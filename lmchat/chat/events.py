@@ -7,7 +7,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from lmchat.answers.repetition import Repetition
-from lmchat.chat.session import OpenSession, PromptsReturned, QueueChanged, TurnEnded
+from lmchat.chat.prompt_queue import PromptsReturned, QueueChanged
+from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from lmchat.chat.context_window import ContextWindow
 from lmchat.chat.drafts import Drafts
 from lmchat.chat.events import PathChanged, Reporter, TitleChanged, TurnBegun
+from lmchat.chat.prompt_queue import PromptsReturned, QueueChanged, Queued
 from lmchat.chat.read_ahead import ReadAhead
 from lmchat.chat.save_queue import MovedMessages, SaveQueue
-from lmchat.chat.session import Hold, OpenSession, PromptsReturned, QueueChanged, TurnEnded
+from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.sessions import OpenSessions
 from lmchat.chat.settings import SamplingLayers, TurnOptions, TurnSettings
 from lmchat.chat.titles import TitleWriter
@@ -112,8 +113,9 @@ class ChatService:
 
         If it is refused later, it returns as `PromptsReturned`.
         """
-        if session.is_running or not self.turn_options.is_ready or session.held:
-            session.enqueue(prompt.draft)
+        queue = session.queue
+        if session.is_running or not self.turn_options.is_ready or queue.needs_files:
+            queue.add(prompt.draft)
         else:
             self._send_now(session, prompt, settings=settings)
 
@@ -135,7 +137,7 @@ class ChatService:
 
     def _send_next(self, session: OpenSession, *, may_compact: bool = True) -> None:
         """If the prompt is refused, the whole queue returns."""
-        draft = session.dequeue()
+        draft = session.queue.take_first()
         try:
             self._send_now(session, Prompt.of(draft), may_compact=may_compact)
         except LMChatError as refusal:  # as when the server is gone
@@ -283,7 +285,7 @@ class ChatService:
         # `can_compact` counts the messages in memory
         may_compact = may_compact and not turn.is_stopping  # else a stop would miss the prompt
         if may_compact and self.context_window.can_compact(session, turn.pending):
-            session.enqueue_first(turn.become_summary())
+            session.queue.add_first(turn.become_summary())
             make_start = self.context_window.summary_start
             # of the same model, even if another was chosen since
             settings = replace(self._summary_settings(session), target=settings.target)
@@ -298,13 +300,13 @@ class ChatService:
         session.end_turn(ended)
         self.open_sessions.mark_unread(session)
         if ended.has_failed and not self.is_closing:  # the next prompt would probably fail, too
-            session.return_prompts(*returned)
+            session.queue.return_all(*returned)
         elif returned:
             self.reporter.report(session, PromptsReturned(prompts=returned))
         if self.is_closing:  # the queue stays: the draft on the disk has it
             return
         self.reporter.report(session, ended)
-        if session.has_prompt_to_send and not self.turn_options.is_loading:  # else it waits
+        if session.queue.has_prompt_to_send and not self.turn_options.is_loading:  # else it waits
             # one summary is enough, even if stopped, or still too long
             self._send_next(session, may_compact=not turn.is_summary)
         else:
@@ -312,7 +314,7 @@ class ChatService:
 
     def _refuse(self, session: OpenSession, error: LMChatError, *prompts: str) -> None:
         ended = session.refuse(error)
-        session.return_prompts(*prompts)
+        session.queue.return_all(*prompts)
         self.reporter.report(session, ended)
 
     async def wait(self, session: OpenSession) -> TurnEnded:
@@ -334,7 +336,7 @@ class ChatService:
         return ended
 
     async def stop_and_wait(self, session: OpenSession) -> None:
-        session.return_prompts()  # else the end of the turn sends the next one
+        session.queue.return_all()  # else the end of the turn sends the next one
         session.stop()
         await session.wait_until_saved()
 
@@ -391,21 +393,18 @@ class ChatService:
                 except LMChatError as error:
                     self._refuse(self.shown, error)
         for session in self.open_sessions.waiting:
-            if session.has_prompt_to_send:
+            if session.queue.has_prompt_to_send:
                 self._send_next(session)
 
     def return_waiting(self) -> None:
         for session in self.open_sessions.waiting:
-            session.return_prompts()
+            session.queue.return_all()
 
-    def end_hold(self, hold: Hold) -> None:
+    def end_reading(self, session: OpenSession, queued: Queued) -> None:
         """Send a prompt whose files are read, now or when its turn comes."""
-        session = self.open_sessions.with_hold(hold)
-        if session is None:
-            return
-        session.end_hold(hold)
+        session.queue.end_reading(queued)
         may_send = not session.is_running and not self.is_closing and self.turn_options.is_ready
-        if may_send and session.has_prompt_to_send:
+        if may_send and session.queue.has_prompt_to_send:
             self._send_next(session)
 
     # The end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import takewhile
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 
 from lmchat.answers.live_stats import LiveStats
 from lmchat.answers.streamed_answer import StreamedAnswer
+from lmchat.chat.prompt_queue import PromptQueue, PromptsReturned, QueueChanged
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.turn_starts import TurnStart, messages_together, require_prefill, rewritten
@@ -36,16 +38,6 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
     @property
     def has_failed(self) -> bool:
         return self.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
-
-
-class QueueChanged(Struct, frozen=True):
-    """Change of the queue."""
-
-
-class PromptsReturned(Struct, frozen=True, kw_only=True):
-    """Unsent prompts, which go back to the beginning of their session's draft."""
-
-    prompts: tuple[str, ...]
 
 
 class TurnState(Protocol):
@@ -82,13 +74,6 @@ class TurnState(Protocol):
         """Stop it, to end with this error of the front end."""
 
 
-class Hold(Struct, eq=False):
-    """Mark of a queued prompt whose files are being read; two are never equal."""
-
-    is_over: bool = False
-    is_dropped: bool = False  # the user removed the prompt
-
-
 # gets each change of `pending`, with what the front end is to show
 OnPendingChange = Callable[["OpenSession", QueueChanged | PromptsReturned | None], None]
 
@@ -112,8 +97,7 @@ class OpenSession:
         """Of the newest message that is only on the disk."""
         self._load_lock = asyncio.Lock()  # else two callers read the same
         self._prefill_text = ""
-        self._queue: tuple[str, ...] = ()
-        self._held: tuple[Hold, ...] = ()
+        self.queue = PromptQueue(partial(on_pending_change, self))
         self._turn: TurnState | None = None
         self._earlier_stats: LiveStats | None = None
         self._last_end = TurnEnded(state=AnswerState.COMPLETE)
@@ -138,16 +122,6 @@ class OpenSession:
     def prefill_text(self) -> str:
         """Words of the user with which the next answer begins."""
         return self._prefill_text
-
-    @property
-    def queue(self) -> tuple[str, ...]:
-        """Drafts, oldest first; they wait for the end of the turn, a server, a model or files."""
-        return self._queue
-
-    @property
-    def held(self) -> tuple[Hold, ...]:
-        """Of the last prompts of the queue; the first one waits for its files."""
-        return self._held
 
     @property
     def turn(self) -> TurnState | None:
@@ -178,7 +152,7 @@ class OpenSession:
     def pending(self) -> tuple[str, ...]:
         """Drafts of prompts that are no messages yet."""
         of_turn = self._turn.pending if self._turn is not None else ""
-        return (of_turn, *self._queue) if of_turn else self._queue
+        return (of_turn, *self.queue.drafts) if of_turn else self.queue.drafts
 
     @property
     def has_had_messages(self) -> bool:
@@ -188,21 +162,16 @@ class OpenSession:
     @property
     def has_begun(self) -> bool:
         """Whether a prompt was sent, if only to the queue."""
-        return self.has_had_messages or bool(self._queue) or self.is_running
+        return self.has_had_messages or bool(self.queue.prompts) or self.is_running
 
     @property
     def is_waiting(self) -> bool:
         """Whether prompts wait for more than the end of a turn."""
-        return bool(self._queue) and not self.is_running
-
-    @property
-    def has_prompt_to_send(self) -> bool:
-        """Whether the first queued prompt waits for no files."""
-        return len(self._queue) > len(self._held)
+        return bool(self.queue.prompts) and not self.is_running
 
     @property
     def is_ahead_of_disk(self) -> bool:
-        is_pending = self.is_running or self._is_changing or self._queue or self._prefill_text
+        is_pending = self.is_running or self._is_changing or self.pending or self._prefill_text
         return bool(is_pending) or self._save_queue.is_unsaved(self.session_id)
 
     def require_idle(self) -> None:
@@ -401,75 +370,6 @@ class OpenSession:
     def _change_header(self, **fields: object) -> None:
         """The store updates its header itself with each message."""
         self._header = replace(self._header, **fields)
-
-    # The queue
-
-    def enqueue(self, prompt: str) -> None:
-        if self._held:  # until those before it are sent
-            self._held += (Hold(is_over=True),)
-        self._change_queue((*self._queue, prompt))
-
-    def enqueue_first(self, prompt: str) -> None:
-        self._change_queue((prompt, *self._queue))
-
-    def enqueue_held(self, prompt: str) -> Hold:
-        """Queue a prompt that must not be sent before `end_hold`."""
-        hold = Hold()
-        self._held += (hold,)
-        self._change_queue((*self._queue, prompt))
-        return hold
-
-    def change_held(self, hold: Hold, change: Callable[[str], str]) -> None:
-        index = len(self._queue) - len(self._held) + self._held.index(hold)
-        changed = change(self._queue[index])
-        self._change_queue((*self._queue[:index], changed, *self._queue[index + 1 :]))
-
-    def end_hold(self, hold: Hold) -> None:
-        """Let the prompt be sent once it is the first."""
-        hold.is_over = True
-        while self._held and self._held[0].is_over:
-            self._held = self._held[1:]
-
-    def dequeue(self) -> str:
-        prompt, *others = self._queue
-        self._change_queue(tuple(others))
-        return prompt
-
-    def dequeue_last(self, *, is_dropped: bool = False) -> str:
-        """With `is_dropped`, its files are no longer wanted."""
-        for hold in self._held[-1:]:
-            hold.is_dropped = is_dropped
-        self._held = self._held[:-1]
-        *others, prompt = self._queue
-        self._change_queue(tuple(others))
-        return prompt
-
-    def return_held(self) -> bool:
-        """Return False if there were none."""
-        count = len(self._held)
-        if not count:
-            return False
-        returned, self._held = self._queue[-count:], ()
-        self._queue = self._queue[:-count]
-        self._on_pending_change(self, PromptsReturned(prompts=returned))
-        return True
-
-    def return_prompts(self, *pending: str) -> None:
-        """Return these, then all queued prompts, to the draft of the front end."""
-        returned = (*pending, *self._queue)
-        self._queue = self._held = ()
-        self._on_pending_change(self, PromptsReturned(prompts=returned) if returned else None)
-
-    def move_queue(self, other: OpenSession) -> None:
-        """Append the queue to another one; the caller shows both."""
-        other._queue += self._queue
-        other._held += self._held
-        self._queue = self._held = ()
-        self._on_pending_change(self, None)
-
-    def _change_queue(self, queue: tuple[str, ...]) -> None:
-        self._queue = queue
-        self._on_pending_change(self, QueueChanged())
 
     # For its turn
 

@@ -8,8 +8,9 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from lmchat.chat.prompt_queue import Queued
 from lmchat.chat.save_queue import SaveQueue
-from lmchat.chat.session import Hold, OnPendingChange, OpenSession
+from lmchat.chat.session import OnPendingChange, OpenSession
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import ChatMessage, new_id, now
 from lmchat.sessions.session import MESSAGES_PER_READ, Session, SessionHeader, title_of
@@ -149,9 +150,9 @@ class OpenSessions:
     def running(self) -> tuple[OpenSession, ...]:
         return tuple(session for session in self.all if session.is_running)
 
-    def with_hold(self, hold: Hold) -> OpenSession | None:
+    def with_queued(self, queued: Queued) -> OpenSession | None:
         """None if the prompt waits no more."""
-        return next((session for session in self.all if hold in session.held), None)
+        return next((session for session in self.all if queued in session.queue.prompts), None)
 
     def find(self, session_id: str) -> OpenSession | None:
         return self._sessions.get(session_id)
@@ -193,6 +194,6 @@ class OpenSessions:
         headers: list[SessionHeader] = []
         for session in self.waiting:
             if session is not self.shown and not session.messages:
-                title = session.header.title or title_of(*split_draft(session.queue[0]))
+                title = session.header.title or title_of(*split_draft(session.queue.drafts[0]))
                 headers.append(replace(session.header, title=title))
         return headers

@@ -76,7 +76,7 @@ async def test_a_prompt_that_waits_is_no_less_unwritten_where_its_draft_cannot_b
     chat = ChatTurns(store)
     drafts, read = chat.sessions.drafts, store.draft
     drafts._read = AsyncMock(side_effect=StoreUnavailable("no"))
-    chat.session.enqueue("waiting")
+    chat.session.queue.add("waiting")
     assert not await drafts.write()
     assert drafts.unwritten() == {chat.session.session_id: "waiting"}
     drafts._read = read
@@ -248,5 +248,5 @@ async def test_two_windows_with_one_session_each_change_their_own_part_of_its_dr
 
 async def test_a_prompt_that_waits_is_saved_with_the_draft_also_where_nothing_was_typed(store):
     chat = ChatTurns(store)
-    chat.session.enqueue("waiting")
+    chat.session.queue.add("waiting")
     await is_on_disk(store, chat.session.session_id, "waiting")

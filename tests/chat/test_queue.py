@@ -33,7 +33,7 @@ async def test_a_queue_is_sent_in_order_in_its_own_session_after_good_ends_and_s
     first = chat.session
     for text in ("one", "two", "three"):
         chat.sessions.send(first, Prompt(text))
-    assert first.queue == ("two", "three")
+    assert first.queue.drafts == ("two", "three")
     chat.sessions.open_sessions.switch_to_new()
     assert await chat.sessions.open_sessions.find_or_load(first.session_id) is first
     gate.set()
@@ -64,7 +64,7 @@ async def test_after_a_failure_the_queue_returns_in_order_also_behind_another_se
         gate.set()
         await chat.sessions.wait(first)
         assert chat.returned == ["two", "three"]
-        assert first.queue == ()
+        assert first.queue.drafts == ()
         assert len(chat.server.requests) == 1
 
 
@@ -85,7 +85,7 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
     chat.sessions.send(chat.session, Prompt("three"))
     chat.sessions.return_waiting()
     assert chat.returned == ["three"]
-    assert chat.session.queue == ()
+    assert chat.session.queue.drafts == ()
 
 
 async def test_a_prompt_behind_an_answer_waits_for_the_model_that_was_chosen_meanwhile(store):
@@ -95,7 +95,7 @@ async def test_a_prompt_behind_an_answer_waits_for_the_model_that_was_chosen_mea
     target, gate = chat.sessions.turn_options.target, asyncio.Event()
     load = chat.server.model_lists.load(target.model, lambda _: gate.wait())
     await chat.wait()
-    assert (chat.session.queue, chat.returned) == (("two",), [])
+    assert (chat.session.queue.drafts, chat.returned) == (("two",), [])
     gate.set()
     await load
     chat.sessions.send_waiting(has_loaded=True)
@@ -182,7 +182,7 @@ async def filled(store, *scripts) -> ChatTurns:
 async def test_a_prompt_for_a_full_window_follows_a_summary_also_a_stopped_one(store):
     gate = asyncio.Event()
     chat = await filled(store, [gate, *answer_steps("They spoke.")], answer_steps("D."))
-    await until(lambda: chat.session.queue == ("d",), "the prompt behind the summary")
+    await until(lambda: chat.session.queue.drafts == ("d",), "the prompt behind the summary")
     gate.set()
     await chat.wait()
     assert chat.texts[1:] == ["They spoke.", "b", "B.", "c", "C.", "d", "D."]

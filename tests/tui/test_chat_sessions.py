@@ -213,7 +213,7 @@ async def test_deleting_a_session_stops_its_answer_and_keeps_its_queue_as_a_draf
         await desk.press("d", sees="In the trash; u restores it.")
         assert desk.session_id != first.session_id
         assert desk.backend.stopped == 1
-        assert (first.queue, sent(desk.backend)) == ((), ["first"])
+        assert (first.queue.drafts, sent(desk.backend)) == ((), ["first"])
         assert desk.chat.drafts.text(first.session_id) == "queued"
         await desk.press("u")
         await desk.until(lambda: sessions.chosen_id == first.session_id, "the session in the list")

@@ -114,9 +114,9 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
             await desk.say(text)
         await desk.press("up")
         await desk.prompt_is("three")
-        assert desk.chat.shown.queue == ("two",)
+        assert desk.chat.shown.queue.drafts == ("two",)
         await desk.press("ctrl+u", "delete")
-        await desk.until(lambda: not desk.chat.shown.queue, "an empty queue")
+        await desk.until(lambda: not desk.chat.shown.queue.drafts, "an empty queue")
         await desk.press("ctrl+r")  # harms nothing
         gate.set()
         await desk.answered()

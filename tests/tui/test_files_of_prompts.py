@@ -63,7 +63,7 @@ async def test_enter_waits_for_a_file_and_what_is_typed_next_is_another_prompt(t
         await desk.press("enter", sees="Sent once leaf.md is there")
         await shown(desk, "next  @lea please", "Esc gives it back")
         await desk.say("and then?")
-        assert desk.shown.queue == ("@lea please", "and then?")
+        assert desk.shown.queue.drafts == ("@lea please", "and then?")
         await desk.type("later")
         assert desk.backend.requests == []
         may_save.set()
@@ -128,7 +128,7 @@ async def test_esc_gives_the_prompt_and_its_file_back(tmp_path):
         await desk.type("more")
         await desk.press("escape", hides="Sent once")
         assert desk.prompt_input.text == "@lea please\n\nmore"
-        assert desk.shown.queue == ()
+        assert desk.shown.queue.drafts == ()
         may_save.set()
         await desk.pilot.pause()
         assert desk.prompt_input.text == "@lea please\n\nmore"
@@ -244,7 +244,7 @@ async def test_a_held_prompt_is_a_part_of_the_draft_and_files_that_are_there_sta
         may_save = hold(desk.store, "save_file")
         await name_leaf(desk)
         await desk.say(" please", sees="Sent once leaf.md")
-        draft = desk.shown.queue[0]
+        draft = desk.shown.queue.drafts[0]
         assert names(draft) == ["pea.png"]
         await kept_as(desk, desk.session_id, draft)
         may_save.set()

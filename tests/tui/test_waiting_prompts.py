@@ -140,4 +140,4 @@ async def test_a_session_in_which_prompts_only_wait_has_nothing_to_delete_or_pin
         await shown(desk, "Not saved")
         await desk.go_to_list()
         await desk.press("d", sees="This session is empty.")
-        assert waiting.queue == ("one",)
+        assert waiting.queue.drafts == ("one",)

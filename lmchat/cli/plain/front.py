@@ -12,8 +12,9 @@ from typing import TypeVar
 from lmchat.attachments.attachment import Attachment, ClipboardReader
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.chat.events import AnswerBegun, ChatEvent, TurnListener
+from lmchat.chat.prompt_queue import PromptsReturned
 from lmchat.chat.service import ChatService
-from lmchat.chat.session import OpenSession, PromptsReturned, TurnEnded
+from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.cli.plain.inline import InlineText

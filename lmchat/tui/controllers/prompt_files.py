@@ -14,7 +14,8 @@ from lmchat.attachments.attachment import Attachment
 from lmchat.attachments.dropped_files import named_files
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import is_page_address
-from lmchat.chat.session import Hold, OpenSession
+from lmchat.chat.prompt_queue import Queued
+from lmchat.chat.session import OpenSession
 from lmchat.commands.shared import Question, ReadFiles, read_files
 from lmchat.commands.typed_line import SlashCommand
 from lmchat.files.disk import expanded_path
@@ -41,7 +42,7 @@ class Reading(Struct, eq=False):
     worker: Worker[Any] | None = None  # that `stop` cancels
     is_page: bool = False  # `stop` cancels a page also for a typed prompt
     command: ShellCommand | None = None  # whose output is read, once it runs
-    hold: Hold | None = None  # of the queued prompt that waits for the files
+    queued: Queued | None = None  # the prompt that waits for the files
     lines: Sequence[str] | None = None  # the files, once they are read
 
 
@@ -75,10 +76,8 @@ class PromptFiles:
     @property
     def awaited_words(self) -> str:
         """What queued prompts of the shown session wait for."""
-        if not self._chat.shown.held:
-            return ""
-        held = self._chat.shown.held
-        return ", ".join(reading.words for reading in self._readings if reading.hold in held)
+        prompts = self._chat.shown.queue.prompts
+        return ", ".join(reading.words for reading in self._readings if reading.queued in prompts)
 
     def stop(self) -> bool:
         """Begin to stop the running commands, else the downloads; return whether there were any.
@@ -87,7 +86,7 @@ class PromptFiles:
         a file is read on: the next prompt must not be sent without it.
         """
         shown = self._chat.shown
-        has_returned = shown.return_held()
+        has_returned = shown.queue.return_from_reading()
         for reading in self._readings:
             if has_returned and reading.session is shown and reading.worker is not None:
                 reading.worker.cancel()
@@ -123,17 +122,19 @@ class PromptFiles:
             return ""
         if not pending:
             return text
-        hold = self._chat.shown.enqueue_held(text)
+        queued = self._chat.shown.queue.add(text, needs_files=True)
         for reading in pending:
-            reading.hold = hold
+            reading.queued = queued
         self._prompt_text.remember(text)
         self._ui.show_action("queued")
         return ""
 
     def _is_of(self, reading: Reading, number: int) -> bool:
         """`number` is that of a prompt that is shown or sent."""
-        hold = reading.hold
-        if hold is not None and (hold.is_dropped or self._chat.open_sessions.with_hold(hold)):
+        queued = reading.queued
+        if queued is not None and (
+            queued.is_dropped or self._chat.open_sessions.with_queued(queued)
+        ):
             return False
         is_shown = reading.session.session_id == self._chat.shown.session_id
         is_in_edit = reading.edited_id == self._prompt_text.edited_id
@@ -187,18 +188,18 @@ class PromptFiles:
 
     def _end(self, reading: Reading) -> None:
         """Put files into their prompt: the one that is typed, a queued one, or a draft."""
-        hold = reading.hold
-        if self._chat.is_closing or (hold is not None and hold.is_dropped):
+        queued = reading.queued
+        if self._chat.is_closing or (queued is not None and queued.is_dropped):
             return  # when lmchat ends, the saved draft has the prompt, also a queued one
         sent_count = self._ui.widgets.prompt_input.sent_count
-        session = self._chat.open_sessions.with_hold(hold) if hold is not None else None
-        if hold is not None and session is not None:
+        session = self._chat.open_sessions.with_queued(queued) if queued is not None else None
+        if queued is not None and session is not None:
             if reading.lines is None:
-                session.return_held()
+                session.queue.return_from_reading()
                 return
-            session.change_held(hold, partial(self._with_files, reading=reading))
-            if all(other.hold is not hold for other in self._readings):
-                self._chat.end_hold(hold)
+            session.queue.change_draft(queued, self._with_files(queued.draft, reading))
+            if all(other.queued is not queued for other in self._readings):
+                self._chat.end_reading(session, queued)
         elif sent_count > self._held_number and self._is_of(reading, sent_count):
             self._ended.append(reading)  # its prompt has left the input
         elif reading.lines:

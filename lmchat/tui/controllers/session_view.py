@@ -103,7 +103,7 @@ class SessionView:
         self._ui.widgets.show_title(safe_line(self._chat.shown.header.title))
 
     def show_queue(self) -> None:
-        self._ui.widgets.prompt_area.show_queue(self._chat.shown.queue)
+        self._ui.widgets.prompt_area.show_queue(self._chat.shown.queue.drafts)
 
     # Tool calls
 
@@ -209,7 +209,7 @@ class SessionView:
         left = self._chat.shown
         change_session()
         if takes_queue:
-            left.move_queue(self._chat.shown)
+            left.queue.move_to(self._chat.shown.queue)
         self._prompt_text.show_draft()
         self.redraw()
         self._ui.widgets.prompt_input.focus()

@@ -17,7 +17,8 @@ from lmchat.chat.events import (
     TurnBegun,
     TurnListener,
 )
-from lmchat.chat.session import OpenSession, PromptsReturned, QueueChanged, TurnEnded
+from lmchat.chat.prompt_queue import PromptsReturned, QueueChanged
+from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.turn import NOT_THINKING
 from lmchat.errors import LMChatError
@@ -98,7 +99,7 @@ class TurnView(TurnListener):
         self._log.scroll_end()
         if not self._attempt(partial(self._chat.send, session, Prompt.of(text))):
             self._prompt_text.put_before_typed(session, text)
-        elif session.queue:
+        elif session.queue.prompts:
             self._ui.show_action("queued")
             state = self._ui.workspace.chat_state
             if state in LACKS_SERVER:
@@ -158,8 +159,8 @@ class TurnView(TurnListener):
     def edit_queued(self) -> None:
         """Move the newest queued prompt before what is typed."""
         session = self._chat.shown
-        if session.queue:
-            self._prompt_text.put_before_typed(session, session.dequeue_last())
+        if session.queue.prompts:
+            self._prompt_text.put_before_typed(session, session.queue.take_last())
 
     def take_back(self) -> bool:
         """Move the newest queued prompt back into the prompt field, for Esc.
@@ -173,8 +174,9 @@ class TurnView(TurnListener):
         return True
 
     def remove_queued(self) -> None:
-        if self._chat.shown.queue:
-            self._chat.shown.dequeue_last(is_dropped=True)
+        queue = self._chat.shown.queue
+        if queue.prompts:
+            queue.take_last(is_dropped=True)
 
     # The card of a tool call
 
