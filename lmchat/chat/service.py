@@ -386,7 +386,7 @@ class ChatService:
             return
         # while the failed turn runs, no other can begin; at its end, the queue returns
         if has_loaded and not self.shown.is_running:
-            last = self.shown.last_answer_or_prompt
+            last = self.shown.messages.last_answer_or_prompt
             if last is not None and last.failure and last.failure.kind == "model_not_loaded":
                 try:
                     self.regenerate(self.shown, last)
@@ -439,7 +439,9 @@ class ChatService:
             messages = session.shown_messages
             draft = drafts.get(session.session_id, "")
             if draft:
-                messages = messages.added(text_message(Role.USER, draft, parent_id=session.leaf_id))
+                messages = messages.added(
+                    text_message(Role.USER, draft, parent_id=session.messages.leaf_id)
+                )
             header = replace(
                 session.header,
                 session_id=new_id(),

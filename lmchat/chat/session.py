@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import takewhile
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -252,10 +251,6 @@ class OpenSession:
         is_streaming = turn.message.state is AnswerState.STREAMING
         return turn.answer.so_far(turn.message) if is_streaming else None
 
-    def find(self, message_id: str) -> ChatMessage | None:
-        index = self._messages.index_of(message_id)
-        return None if index is None else self._messages[index]
-
     def current(self, message: ChatMessage) -> ChatMessage:
         """Return a message as it is now: the log may have an answer without its text."""
         if message.state is not AnswerState.STREAMING:
@@ -263,31 +258,13 @@ class OpenSession:
         answer = self._answer_so_far
         if answer is not None and answer.message_id == message.message_id:
             return answer
-        return self.find(message.message_id) or message
-
-    @property
-    def last_answer_or_prompt(self) -> ChatMessage | None:
-        """The message on which commands act."""
-        for message in reversed(self._messages):
-            if message.role in (Role.ASSISTANT, Role.USER):
-                return message
-        return None
-
-    @property
-    def last_calls(self) -> list[ChatMessage]:
-        """At the end of the path, oldest first."""
-        backwards = takewhile(lambda message: message.role is Role.TOOL, reversed(self._messages))
-        return list(backwards)[::-1]
+        return self._messages.find(message.message_id) or message
 
     @property
     def running_calls(self) -> list[ChatMessage]:
         if not self.is_running:
             return []
-        return [call for call in self.last_calls if call.state is AnswerState.STREAMING]
-
-    @property
-    def leaf_id(self) -> str | None:
-        return self._messages[-1].message_id if self._messages else None
+        return [call for call in self._messages.last_calls if call.state is AnswerState.STREAMING]
 
     @property
     def session_sampling(self) -> dict[str, object]:
@@ -313,7 +290,7 @@ class OpenSession:
         """Two quotes `""` remove it. Raises as `require_free_end` does."""
         self.require_free_end()
         content = "" if text == '""' else text
-        message = text_message(Role.SYSTEM, content, parent_id=self.leaf_id)
+        message = text_message(Role.SYSTEM, content, parent_id=self._messages.leaf_id)
         self.add(message)
         await self._save_queue.save(self._header, message)
         return message

@@ -159,7 +159,7 @@ class Turn:
             state = self.stats.state
         return TurnEnded(
             state=state,
-            answer=self._session.find(message.message_id) if message is not None else None,
+            answer=self._session.messages.find(message.message_id) if message is not None else None,
             error=error,
             is_shown_in_answer=error is not None and error is self._answer_error,
             is_summary=self.is_summary,
@@ -394,7 +394,7 @@ class Turn:
                 copy = replace(
                     ended,
                     message_id=new_id(),
-                    parent_id=session.leaf_id,
+                    parent_id=session.messages.leaf_id,
                     version=1,
                     versions=1,
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from msgspec import Struct, field
 
@@ -50,6 +51,28 @@ class MessagePath(tuple[ChatMessage, ...]):
             if self[index].message_id == message_id:
                 return index
         return None
+
+    def find(self, message_id: str) -> ChatMessage | None:
+        index = self.index_of(message_id)
+        return None if index is None else self[index]
+
+    @property
+    def last_answer_or_prompt(self) -> ChatMessage | None:
+        """The message on which commands act."""
+        for message in reversed(self):
+            if message.role in (Role.ASSISTANT, Role.USER):
+                return message
+        return None
+
+    @property
+    def last_calls(self) -> list[ChatMessage]:
+        """At the end of the path, oldest first."""
+        backwards = takewhile(lambda message: message.role is Role.TOOL, reversed(self))
+        return list(backwards)[::-1]
+
+    @property
+    def leaf_id(self) -> str | None:
+        return self[-1].message_id if self else None
 
 
 class SessionHeader(Struct, frozen=True, kw_only=True):

@@ -178,7 +178,7 @@ class ScreenCommands:
             case "now":
                 return shown.turn is not None and shown.turn.can_answer_now
             case "retry":
-                last = shown.last_answer_or_prompt
+                last = shown.messages.last_answer_or_prompt
                 return not reason_against("message.regenerate", shown, last)
             case "find" | "export" | "previous" | "next" | "tag" | "compact":
                 return bool(shown.messages)
@@ -228,12 +228,12 @@ class ScreenCommands:
         return self.on_message[command_id](self.chat.shown.current(message))
 
     def _run_on_last(self, command_id: str) -> Pending:
-        return self._begin_on(command_id, self.chat.shown.last_answer_or_prompt)
+        return self._begin_on(command_id, self.chat.shown.messages.last_answer_or_prompt)
 
     @property
     def _subject(self) -> ChatMessage | None:
         """The focused message, or else the last answer or prompt."""
-        return self._ui.widgets.focused_message or self.chat.shown.last_answer_or_prompt
+        return self._ui.widgets.focused_message or self.chat.shown.messages.last_answer_or_prompt
 
     def _copy_last(self, part: str) -> Pending:
         """Copy a code block for the part `code`; raises `WrongUse` for another part."""

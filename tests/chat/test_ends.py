@@ -144,7 +144,7 @@ async def test_a_turn_ends_once_and_its_error_is_told_at_one_place(store, name):
         assert chat.ends[-1] == ended, "the event is what `wait` gives"
     assert len(chat.ends) <= 2, "that of a queued prompt comes behind that of its turn"
 
-    last = chat.session.last_answer_or_prompt
+    last = chat.session.messages.last_answer_or_prompt
     if row.answer is None:
         assert last is None
         return

@@ -126,7 +126,9 @@ async def test_the_list_is_of_the_messages_for_which_the_request_was_made(store)
     await say(chat, "a")
 
     async def count_late(_request):
-        chat.session.add(text_message(Role.ASSISTANT, "Late.", parent_id=chat.session.leaf_id))
+        chat.session.add(
+            text_message(Role.ASSISTANT, "Late.", parent_id=chat.session.messages.leaf_id)
+        )
 
     chat.server.count_tokens = count_late
     listed = await context_of_next_request(chat.sessions, chat.session, Prompt("b"))

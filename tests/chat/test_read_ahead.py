@@ -91,7 +91,7 @@ async def test_a_session_is_read_again_without_a_message_that_was_taken_out(stor
     shown = typist.chat.shown
     for message in shown.messages:
         await store.append(shown.header, message)
-    await shown.toggle_excluded(shown.leaf_id)
+    await shown.toggle_excluded(shown.messages.leaf_id)
     assert await typist.type("Wh") == 2
     request = typist.backend.read_ahead_requests[1]
     assert [message.text for message in request.messages] == [LONG[0], ""]

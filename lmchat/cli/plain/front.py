@@ -136,7 +136,7 @@ class PlainFront(TurnListener):
     def _last_message(self, command_id: str) -> ChatMessage:
         """Return the last answer or prompt; raise `WrongUse` if the command can do nothing."""
         session = self.chat.shown
-        message = session.last_answer_or_prompt
+        message = session.messages.last_answer_or_prompt
         reason = reason_against(command_id, session, message)
         if message is None or reason:
             raise WrongUse(reason)

@@ -146,7 +146,7 @@ class KeyHints:
             hints.append((previous_key, "answer the tool"))
         is_down = self._ui.workspace.monitor.health.is_down
         commands = PROMPT_HINTS_WITHOUT_SERVER if is_down else PROMPT_HINTS
-        last = shown.last_answer_or_prompt
+        last = shown.messages.last_answer_or_prompt
         if last is not None and last.role is Role.USER and not shown.is_running:
             hints.append(self._hint("retry"))  # its answer was deleted, or stopped at its beginning
         hints += [self._hint(name) for name in commands]

@@ -130,7 +130,7 @@ class MessageActions:
         await session.load_older()  # the prompt may not be read yet
         prompt: ChatMessage | None = message
         while prompt is not None and prompt.role is not Role.USER:
-            prompt = session.find(prompt.parent_id or "")
+            prompt = session.messages.find(prompt.parent_id or "")
         if prompt is None:
             self._ui.notify("There is no prompt before this answer.")
         else:

@@ -201,7 +201,7 @@ class SessionView:
         else:
             session = await self._chat.open_sessions.find_or_load(session_id)
             bookmark = Bookmark.parse(await self.bookmarks.load(session_id))
-            if bookmark is not None and session.find(bookmark.message_id) is None:
+            if bookmark is not None and session.messages.find(bookmark.message_id) is None:
                 await session.load_older()  # it is among the older messages
             change_session = partial(self._chat.open_sessions.switch_to, session)
         self.leave()  # only now: until here, the user may have typed and scrolled

@@ -348,7 +348,8 @@ class TurnView(TurnListener):
         if session is self._chat.shown:
             if self._log.calls.has_cursor:  # the card of a call, which disappears with the turn
                 self._leave_card()
-            for message in session.last_calls:  # the log still shows stopped ones as running
+            # the log still shows stopped ones as running
+            for message in session.messages.last_calls:
                 self._log.replace(message)
         if isinstance(ended.error, LMChatError) and not ended.is_shown_in_answer:
             self._ui.show_error(ended.error)
