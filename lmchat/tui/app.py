@@ -83,11 +83,7 @@ class LMChatApp(PatchedApp):
         self.set_keymap(dict(settings.keys))
 
     def _begin_with_wanted_theme(self) -> None:
-        """Begin with the wanted theme if there is one of this name, else with the default.
-
-        Assigning `theme` would parse all styles twice. `Workspace.notices` warns of an unknown
-        name.
-        """
+        """`Workspace.notices` warns of an unknown name."""
         for theme in THEMES:
             self.register_theme(theme)
         name = theme_named(self.wanted_theme, self.available_themes) or THEMES[0].name
@@ -116,20 +112,16 @@ class LMChatApp(PatchedApp):
 
     @property
     def dispatcher(self) -> DispatcherProtocol | None:
-        """None until its module is imported."""
         return self.chat_screen.dispatcher
 
     def on_ready(self) -> None:
-        """Begin the rest of the start a moment after the first paint, so that keys come first.
-
-        Without a wanted theme, ask the terminal for its background.
-        """
+        """Begin the rest of the start a moment after the first paint, so that keys come first."""
         self.set_timer(_FIRST_KEY_S, self._begin)
         if not self.wanted_theme:
             self.call_after_refresh(write_to_terminal, self, ASK_BACKGROUND)
 
     def _begin(self) -> None:
-        """Open the dispatcher; switch on the garbage collector, which was off for a fast start."""
+        """Switch on the garbage collector, too, which was off for a fast start."""
         gc.freeze()  # imported objects stay: it need not visit them
         gc.enable()
         # mypy needs the type of the worker
@@ -144,7 +136,7 @@ class LMChatApp(PatchedApp):
 
     @on(AppMessage)
     async def pass_on_from_other_screen(self, message: Message) -> None:
-        """Pass on a message of a dialog or the welcome screen, which are above the chat screen."""
+        """Of a dialog or the welcome screen, which are above the chat screen."""
         await self.chat_screen.pass_on(message)
 
     def on_app_focus(self) -> None:
@@ -170,10 +162,7 @@ class LMChatApp(PatchedApp):
         await self.chat_screen.widgets.highlighter.aclose()
 
     def report_failure(self, error: BaseException) -> None:
-        """Show an error, as of a worker; lmchat continues.
-
-        Before the dispatcher is open, an error ends lmchat.
-        """
+        """Show an error, as of a worker; before the dispatcher is open, it ends lmchat."""
         if self.dispatcher is None:
             super().report_failure(error)
         elif isinstance(error, LMChatError):
@@ -184,7 +173,7 @@ class LMChatApp(PatchedApp):
             self.notify(words, severity="error")
 
     def cover_for(self, error: Exception) -> Static:
-        """Log why a widget could not be drawn; return a card for its place."""
+        """Return a card for the place of the widget."""
         error_id = log_bug(error)
         # the stack has no values, and the text of the error is left out: both may quote a chat
         stack = "".join(format_tb(error.__traceback__))
@@ -200,10 +189,7 @@ class LMChatApp(PatchedApp):
         self.copy_to_clipboard(self._drawing_error)
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Copy what Textual copies, such as a selection in an input.
-
-        By a tool of the desktop: Textual's way works only in some terminals.
-        """
+        """Copy by a tool of the desktop: Textual's way works only in some terminals."""
         if self.dispatcher is not None:
             self.dispatcher.copy(text)
 
@@ -217,10 +203,7 @@ class LMChatApp(PatchedApp):
         timeout: float | None = None,
         **_options: Any,
     ) -> None:
-        """Show a message for a few seconds, in place of the one before.
-
-        Nothing is markup: the words may come from a server or a file.
-        """
+        """Nothing in a message is markup: the words may come from a server or a file."""
         if self._passing_timer is not None:
             self._passing_timer.stop()
         self._passing_timer = self.set_timer(timeout or self.NOTIFICATION_TIMEOUT, self._forget)
@@ -234,10 +217,7 @@ class LMChatApp(PatchedApp):
         self.mutate_reactive(LMChatApp.passing)
 
     async def run_action(self, *args: Any, **options: Any) -> bool:
-        """Run an action of a key, and show the error that it raises, which would end lmchat.
-
-        Then return True: the key was meant for this action.
-        """
+        """Show an error, which would end lmchat; then return True: the key was for this action."""
         try:
             return await super().run_action(*args, **options)
         except Exception as error:  # noqa: BLE001 - an answer may be running: lmchat continues
@@ -246,13 +226,12 @@ class LMChatApp(PatchedApp):
 
     @on(Driver.SignalResume)
     def _paint_all(self) -> None:
-        """Repaint: the shell has used the screen."""
+        """The shell has used the screen."""
         self.refresh(layout=True)
 
     # The terminal's background
 
     def on_background_reported(self, event: BackgroundReported) -> None:
-        """Use the light theme on a light background, unless a theme was set or chosen."""
         is_unset = not self.wanted_theme and self.theme == THEMES[0].name
         if is_unset and not event.is_dark:
             self.theme = LIGHT.name

@@ -108,7 +108,6 @@ class Dispatcher:
     # The start
 
     def start(self) -> None:
-        """Show the session, begin the search for a server, and read what is on the disk."""
         widgets, workspace = self.ui.widgets, self.workspace
         widgets.log.today = workspace.library.today  # other days are shown with their date
         widgets.prompt_input.find_files = workspace.platform.find_files
@@ -136,10 +135,7 @@ class Dispatcher:
             await self.workspace.store.daily_check()
 
     async def _open_named_session(self) -> None:
-        """Show the session that the command line names.
-
-        A prompt that was sent before it was read is moved into its queue.
-        """
+        """Move a prompt that was sent before the session was read into its queue."""
         workspace = self.workspace
         session_id = await workspace.store.take_session(workspace.saved, workspace.resume_id)
         await self.session_view.go_to(session_id, takes_queue=True)
@@ -152,10 +148,7 @@ class Dispatcher:
         self.ui.copy(text)
 
     async def stop_and_save(self) -> None:
-        """End at a signal: stop all answers, and save what can be saved in the short time.
-
-        The rest is written into files of the state folder.
-        """
+        """End at a signal; what cannot be saved in the short time goes into the state folder."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_SAVE_AT_SIGNAL_S):
                 await self.prompt_text.take_from_editor()
@@ -176,10 +169,7 @@ class Dispatcher:
             self.session_view.keep_draft_and_place()
 
     def follow_app_focus(self, *, is_focused: bool) -> None:
-        """With the focus, search for a server at once if there is no model.
-
-        Without it, save draft and bookmark: another lmchat may open the session.
-        """
+        """Without the focus, save draft and bookmark: another lmchat may open the session."""
         if is_focused:
             self.server_search.search_soon()
         else:
@@ -188,7 +178,6 @@ class Dispatcher:
     # Messages and commands
 
     async def receive(self, message: Message) -> None:
-        """Act on a message of a widget or dialog, then show what has changed."""
         try:
             await self._act_on(message)
         except Exception as error:  # noqa: BLE001 - an answer may be running: lmchat continues
@@ -256,11 +245,7 @@ class Dispatcher:
     # The prompt and the log
 
     def _submit(self, text: str, number: int) -> None:
-        """Send what was typed, save it as a rewritten answer, or run it as a command.
-
-        `number` says which prompt it is, for files that are being read. ↑ does not bring back a
-        rewritten answer.
-        """
+        """`number` says which prompt it is, for files that are being read."""
         # `follow_typing` does this later. Until then, the saved draft would have `text` twice: as a
         # draft, and as an unsent prompt.
         self.prompt_text.keep_draft(sent=text)
@@ -288,7 +273,7 @@ class Dispatcher:
         self.chat.read_ahead.follow(self.prompt_text.typed_prompt)
 
     def focus_message(self, step: int) -> None:
-        """Focus the message below (`step` 1) or above (-1); below the last one is the prompt."""
+        """Below the last message is the prompt; `step` is 1 or -1."""
         if not self.ui.widgets.log.focus_message(step):
             self.ui.widgets.prompt_input.focus()
 
@@ -302,11 +287,11 @@ class Dispatcher:
     # Esc
 
     def stop_running(self) -> bool:
-        """Stop shell commands, else downloads of pages, else the answer; return whether any ran."""
+        """Return whether any ran."""
         return self.prompt_files.stop() or self.turn_view.stop()
 
     def stop_or_leave(self) -> None:
-        """Do, for Esc, the first of these steps that has an effect."""
+        """Do the first of these steps that has an effect."""
         prompt_input = self.ui.widgets.prompt_input
         is_in_prompt = self.ui.screen.focused is prompt_input
         has_done_something = (

@@ -1,7 +1,6 @@
 """The pause: a short time without keys before a question takes one.
 
-The question may open while the user types the prompt. The card of a tool call and the questions of
-`dialogs` use it.
+The question may open while the user types the prompt.
 """
 
 from __future__ import annotations

@@ -37,11 +37,7 @@ class _PlainScrollBar(ScrollBarRender):
 
 
 def ascii_filters(*, is_ascii: bool) -> list[LineFilter]:
-    """Return the filters of the app, and set how scrollbars are drawn.
-
-    Textual has one renderer for all scrollbars of a process. It is also set back: an app without
-    `is_ascii` may follow.
-    """
+    """Set how scrollbars are drawn, too: Textual has one renderer for all of a process."""
     ScrollBar.renderer = _PlainScrollBar if is_ascii else ScrollBarRender
     return [AsciiFilter()] if is_ascii else []
 

@@ -44,14 +44,11 @@ class DispatcherProtocol(Protocol):
     def follow_app_focus(self, *, is_focused: bool) -> None: ...
 
     async def stop_and_save(self) -> None:
-        """Stop all answers, and save them, the drafts and the bookmark.
-
-        The bookmark is the place to which the log is scrolled.
-        """
+        """Stop all answers, and save them, the drafts and the bookmark."""
 
 
 class ChatWidgets:
-    """The widgets of the chat screen. `ChatScreen.compose` arranges them."""
+    """The widgets of the chat screen."""
 
     def __init__(self, telemetry_sections: Sequence[str]) -> None:
         self.session_list = SessionList()
@@ -112,10 +109,7 @@ class ChatScreen(PatchedScreen):
         yield self.widgets.key_bar
 
     def _set_first_classes(self) -> None:
-        """Set the classes for the size of the terminal and for the hidden panels.
-
-        Textual does so after the first paint, and must then compute all styles again.
-        """
+        """Textual does so after the first paint, and must then compute all styles again."""
         app = self.app
         for breakpoints, size in (  # least sizes and their classes, ascending
             (app.HORIZONTAL_BREAKPOINTS, app.size.width),
@@ -164,7 +158,6 @@ class ChatScreen(PatchedScreen):
 
     @on(AppMessage)
     async def pass_on(self, message: Message) -> None:
-        """Give a message to the dispatcher, or keep it until that is there."""
         message.stop()
         # later ones wait behind the kept ones
         if self.dispatcher is None or self._waiting:
@@ -173,7 +166,6 @@ class ChatScreen(PatchedScreen):
             await self.dispatcher.receive(message)
 
     async def open(self, dispatcher: DispatcherProtocol) -> None:
-        """Give all messages to the dispatcher from now on, those that wait first."""
         self.dispatcher = dispatcher
         while self._waiting:
             await dispatcher.receive(self._waiting[0])

@@ -148,10 +148,7 @@ class ScreenCommands:
         }
 
     def run(self, command: Command, argument: str = "") -> None:
-        """Run a command for a key, a click or the palette.
-
-        A function has its effect at once, for the next key; a worker does the rest.
-        """
+        """A function has its effect at once, for the next key; a worker does the rest."""
         self._hold_keys(self._begin(command, argument))
 
     def run_on_session(self, command_id: str, session_id: str) -> None:
@@ -196,7 +193,6 @@ class ScreenCommands:
                 return True
 
     def _hold_keys(self, work: Pending) -> None:
-        """Do the rest in a worker, for which the next keys wait."""
         if work is not None:
             self._ui.begin(lambda: work, "command", holds_keys=True)
 
@@ -232,11 +228,10 @@ class ScreenCommands:
 
     @property
     def _subject(self) -> ChatMessage | None:
-        """The focused message, or else the last answer or prompt."""
         return self._ui.widgets.focused_message or self.chat.shown.messages.last_answer_or_prompt
 
     def _copy_last(self, part: str) -> Pending:
-        """Copy a code block for the part `code`; raises `WrongUse` for another part."""
+        """Raises `WrongUse` for an unknown part."""
         if part not in ("", "code"):
             words = f"Unknown argument: {safe_line(part, limit=40)}."
             raise WrongUse(words, hint="Use /copy or /copy code.")

@@ -1,7 +1,4 @@
-"""Services that all controllers share: notices, dialogs, workers, the clipboard.
-
-What exists without a screen is in `workspace.py`; what concerns one subject, in its controller.
-"""
+"""Services that all controllers share: notices, dialogs, workers, the clipboard."""
 
 from __future__ import annotations
 
@@ -43,10 +40,7 @@ class ScreenServices:
     # Stats and the list of sessions
 
     def show_changes(self) -> None:
-        """Let `Dispatcher` show what has changed: stats, list of sessions, row of keys.
-
-        Only for work that continues after a change: `StatusDisplay` lists when it is done unasked.
-        """
+        """For work that continues after a change: `StatusDisplay` lists when it is done unasked."""
         self.screen.post_message(ShowChanges())
 
     def show_action(self, words: str) -> None:
@@ -55,37 +49,29 @@ class ScreenServices:
 
     @property
     def warning(self) -> str:
-        """The first standing warning, for the panel."""
         return next(filter(None, self._warnings.values()), "")
 
     def set_warning(self, source: str, words: str) -> None:
-        """Set the standing warning of a source; "" takes it back.
-
-        The panel shows `SaveQueue.warning`, that saving has failed, first. The notice of the
-        session file and `Workspace.notices` are shown once.
-        """
+        """Set the standing warning of a source; "" takes it back."""
         self._warnings[source] = words
 
     # Notices and dialogs
 
     def key_name(self, command_id: str) -> str:
-        """Return the first key of a command, as sentences name it: `Ctrl+O`, or the user's own."""
+        """Such as `Ctrl+O`, or the user's own."""
         key, _ = command_hint(command_id, self.workspace.settings.keys)
         return written(key, ctrl="Ctrl+")
 
     @property
     def yes_key(self) -> str:
-        """The key for a yes to a question that opens now.
-
-        Enter if the user's own Enter has opened it. Otherwise the user may be typing.
-        """
+        """Enter if the user's own Enter has opened the question; else the user may be typing."""
         return "Enter" if self.app.key_queue.last_key == "enter" else "y"
 
     def notify(self, words: str, *, timeout_s: float | None = None) -> None:
         self.app.notify(words, timeout=timeout_s)
 
     def take_back(self, words: str) -> None:
-        """Remove a message that is no longer true, if it is still shown."""
+        """Remove a message that is no longer true."""
         if self.app.passing is not None and self.app.passing.words == words:
             self.app.passing = None
 
@@ -96,7 +82,6 @@ class ScreenServices:
         self.warn(error.message_with_hint)
 
     def notify_if_unfocused(self, words: str) -> None:
-        """Let the terminal notify the user if its window lacks the focus."""
         if not self.app.app_focus:
             write_to_terminal(self.app, self.workspace.platform.notification(words))
 
@@ -107,7 +92,6 @@ class ScreenServices:
     def open_dialog(
         self, dialog: Screen[Any], use_result: Callable[[Any], Any] | None = None
     ) -> None:
-        """`use_result` gets the result of the dialog."""
         self.app.push_screen(dialog, use_result)
 
     # Workers
@@ -166,10 +150,7 @@ class ScreenServices:
         self.suspend_for(partial(self.workspace.platform.show_in_pager, text))
 
     def copy(self, text: str, note: str = "") -> None:
-        """Copy a text by a tool of the desktop, else by the terminal (OSC 52), and say so.
-
-        `note` says which part of a message it is, such as `Block 2 of 3`.
-        """
+        """`note` says which part of a message it is, such as `Block 2 of 3`."""
         text = copyable(text)
         remember_copied(self.app, text)  # for Ctrl+V in lmchat
         self.begin(partial(self._copy, text, note), "copy", is_only=True)
@@ -181,7 +162,7 @@ class ScreenServices:
         self.notify(f"{note}: copied." if note else "Copied.")
 
     def remember(self, change: Change) -> None:
-        """Change what lmchat remembers between its runs, also on the disk."""
+        """Change the state, also on the disk."""
         self.workspace.state = change(self.workspace.state)
         self.begin(partial(self._write_change, change), "remember")
 

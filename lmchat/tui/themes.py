@@ -103,10 +103,7 @@ THEMES = (DARK, LIGHT, ANSI)  # the first is the default
 
 
 def theme_named(name: str, names: Iterable[str]) -> str:
-    """Return the one of `names` that a typed name means, or "".
-
-    In any case, and without the prefix: `dark` means `lmchat-dark`.
-    """
+    """Return "" if the name means none of `names`; `dark` means `lmchat-dark`."""
     full_names = {full_name.lower(): full_name for full_name in names}
     return full_names.get(name.lower()) or full_names.get(f"{_PREFIX}{name.lower()}", "")
 
@@ -118,8 +115,7 @@ def short_name(name: str) -> str:
 def fitted(theme: Theme) -> Theme:
     """Copy a theme of Textual with all variables that lmchat's styles use.
 
-    What it does not set is mixed from its colours; an ansi theme gets those of `ANSI`. The colour
-    of the chosen row is replaced: lmchat's text cannot be read on it.
+    The colour of the chosen row is replaced: lmchat's text cannot be read on it.
     """
     mixed = ANSI.variables if theme.ansi else _variables_from(theme)
     chosen_row = {"block-cursor-background": mixed["block-cursor-background"]}

@@ -1,8 +1,7 @@
 """The services and options of one run of the screen, as `cli/setup/screen_wiring.py` makes them.
 
-The controllers get nothing else from the command line: all that exists before the `Dispatcher` is a
-field of `Workspace`. What acts on the screen is in `ScreenServices`. No other module of the screen
-names the class of the store.
+The controllers get nothing else from the command line. No other module of the screen names the
+class of the store.
 """
 
 from __future__ import annotations
