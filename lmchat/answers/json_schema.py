@@ -83,7 +83,7 @@ class Schema:
             raise _invalid_schema_error(_error_text(error)) from error
 
     def misfit(self, value: object) -> str:
-        """Return what is wrong with a value and where; "" if it fits."""
+        """Return what is wrong and where; "" if the value fits."""
         try:
             self._validator.validate(value)
         except ValueError as error:
@@ -140,17 +140,13 @@ class SchemaOutput:
             raise AnswerUnfit(message, hint=hint, retry_prompt=retry_prompt) from error
 
     def _misfit(self, value: object) -> str:
-        """Without a schema, any object fits."""
         if self._schema is not None:
             return self._schema.misfit(value)
         return "" if isinstance(value, dict) else "it is not a JSON object"
 
 
 def read_schema(path: Path) -> SchemaOutput:
-    """Read the schema in a file, which may be a pipe.
-
-    Raises `WrongUse` if the file cannot be read, and `RequestInvalid` for JSON that is no schema.
-    """
+    """The file may be a pipe. Raises `WrongUse`; `RequestInvalid` for JSON that is no schema."""
     try:
         data = read_plain(path, max_bytes=_MAX_SCHEMA_BYTES, may_stream=True)
         return SchemaOutput(strict_json(data.decode("utf-8-sig")), name=path.stem)
@@ -162,7 +158,7 @@ def read_schema(path: Path) -> SchemaOutput:
 
 
 def _unwrapped(value: JsonObject) -> JsonObject:
-    """Return the schema in an object with `schema` or `json_schema`, as OpenAI's requests have."""
+    """Return the schema in an object, as OpenAI's requests have."""
     if _CHECKING & value.keys() - {"type"} or value.get("type", "json_schema") != "json_schema":
         return value
     schema = (dict_or_empty(value.get("json_schema")) or value).get("schema")
@@ -210,12 +206,7 @@ def strict_json(text: str) -> Any:
 
 
 def find_value(text: str, misfit: Callable[[Any], str]) -> Any:
-    """Return the JSON value in an answer; `misfit` returns what is wrong with a value, or "".
-
-    Tried in turn: the whole answer, its part behind `</think>`, the code blocks in that part, the
-    last first, and the text from the first to the last bracket. Raises `UnfitError`, also for a
-    text that is too long.
-    """
+    """Raises `UnfitError`; `misfit` returns what is wrong with a value, or ""."""
     if len(text) > MAX_CHARS:
         raise UnfitError(f"it has {len(text)} characters, {MAX_CHARS} are allowed")
 
@@ -243,7 +234,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _finite_float(digits: str) -> float:
-    """Refuse what Python reads as infinity, as `1e999`."""
+    """Python reads `1e999` as infinity."""
     value = float(digits)
     if not math.isfinite(value):
         raise ValueError("a number in it is too large")

@@ -77,7 +77,7 @@ class LiveStats(Struct, kw_only=True):
     fraction: float | None = None
     first_token_s: float | None = None  # of a thought, the answer or a call
     last_token_s: float | None = None
-    thought_from_s: float | None = None  # first token of a thought
+    thought_from_s: float | None = None
     thought_ended_s: float | None = None  # None while the model thinks
     ended_s: float | None = None
     queued_from_s: float | None = None  # when the wait for another answer began
@@ -181,7 +181,6 @@ class LiveStats(Struct, kw_only=True):
         return f"retry {retry.attempt}/{retry.attempts} in {units.elapsed(wait_s)}"
 
     def stage_words(self, now_s: float) -> str:
-        """Return the stage with its progress, and the wait before lmchat asks again."""
         if self.stage is Stage.RETRYING and self.retry is not None:
             return self.retry_words(self.retry, now_s)
         words = f"{self.stage_word}{units.progress_suffix(self.fraction)}"
@@ -190,7 +189,6 @@ class LiveStats(Struct, kw_only=True):
         return words
 
     def end(self, state: AnswerState, now_s: float) -> None:
-        """A thought that was not finished ends with its last token."""
         if self.is_thinking:
             self.thought_ended_s = self.last_token_s
         self.state = state
@@ -213,7 +211,6 @@ class LiveStats(Struct, kw_only=True):
             self.queued_from_s = None
 
     def _end_stall(self) -> None:
-        """The stage follows from what had arrived before."""
         if self.stage is not Stage.STALLED:
             return
         if self.first_token_s is None:
@@ -242,7 +239,6 @@ class LiveStats(Struct, kw_only=True):
 
     @property
     def stage_word(self) -> str:
-        """A summary has a word of its own for answering."""
         is_summarising = self.is_summary and self.stage is Stage.ANSWERING
         return "summarising" if is_summarising else self.stage.value
 
@@ -253,7 +249,6 @@ class LiveStats(Struct, kw_only=True):
 
     @property
     def may_be_thinking(self) -> bool:
-        """Whether a thought is streaming, or may still come."""
         is_running_answer = self.is_running and self.stage is not Stage.TOOLS
         return is_running_answer and (self.is_thinking or not self.has_text)
 
@@ -309,10 +304,7 @@ class LiveStats(Struct, kw_only=True):
 
     @property
     def tokens_per_second(self) -> float | None:
-        """As the server tells it, else as measured by lmchat (R-19).
-
-        lmchat divides the tokens behind the first one by the time from the first to the last token.
-        """
+        """As the server tells it, else as measured by lmchat (R-19)."""
         if self.usage.tokens_per_second is not None:
             return self.usage.tokens_per_second
         if self.first_token_s is None or self.last_token_s is None:
@@ -364,10 +356,7 @@ class LiveStats(Struct, kw_only=True):
 
     @property
     def limit(self) -> Limit | None:
-        """The limit that cut the answer short, if it is known which: servers say "length" for both.
-
-        If prompt and answer nearly fill the window, it was the window.
-        """
+        """Servers say "length" for both limits."""
         if self.finish_reason != "length":
             return None
         if self.context is None or self.prompt_tokens is None:

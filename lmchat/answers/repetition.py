@@ -58,7 +58,6 @@ class RepetitionWatch:
         self._window = self._new = ""
 
     def add(self, event: Struct) -> Repetition | None:
-        """Return what an event completes; those without text change nothing."""
         match event:
             case ReasoningDelta(text=text):
                 is_thought = True
@@ -89,7 +88,7 @@ class RepetitionWatch:
 
 
 def _times_repeated(text: str) -> int:
-    """Return how often the end of a text is repeated there; 0 if that is ordinary.
+    """Return 0 if a repetition is ordinary.
 
     If the last `size` characters come before, their distance is the period, or part of a longer
     one, for which `size` is doubled. The time is linear, as that of `find` is.

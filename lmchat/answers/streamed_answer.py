@@ -57,7 +57,7 @@ class AnswerContent:
         """A `Rethought` changes only later texts."""
 
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
-        """Return the entries for the journal; for a `Rethought`, `RESET` and all so far."""
+        """Return the entries for the journal."""
         match event:
             case TextDelta(text=text):
                 return self._add_entries([("text", text)])
@@ -103,7 +103,6 @@ class AnswerContent:
 
     @property
     def entries(self) -> tuple[JournalEntry, ...]:
-        """One for each kind that has a text."""
         joined = ((kind, "".join(texts)) for kind, texts in self._texts.items())
         return tuple((kind, text) for kind, text in joined if text)
 
@@ -113,7 +112,7 @@ class AnswerContent:
 
 
 class StreamedAnswer:
-    """An answer as far as it has come. It knows no request."""
+    """An answer as far as it has come."""
 
     def __init__(
         self,
@@ -154,10 +153,9 @@ class StreamedAnswer:
         stream: AsyncGenerator[StreamEvent, None],
         show: Callable[[StreamEvent], None] = lambda _: None,
     ) -> None:
-        """Read a stream to its end and close it; call `show` with each event.
+        """Close the stream at its end. After an error or a cancellation, the text so far is there.
 
-        After an error or a cancellation, which is raised, the text so far is there. The state is
-        then `FAILED`: `STOPPED` is for turns that a user stops.
+        The state is then `FAILED`: `STOPPED` is for turns that a user stops.
         """
         state = AnswerState.FAILED
         try:
