@@ -1,7 +1,6 @@
 """Import of chats from files into the store, and words for its outcome.
 
-A session is imported whole or not at all. One that the store has is not changed. A trial stores
-nothing.
+A session is imported whole or not at all. One that the store has is not changed.
 """
 
 from __future__ import annotations
@@ -41,9 +40,7 @@ class ImportedChat(Struct, frozen=True, kw_only=True):
     header: SessionHeader
     """In the store, if it was there; else in the file."""
     outcome: Outcome
-    """The last two: the store had it before."""
-    branch_messages: int = 0
-    """In the file, not on the path."""
+    branch_messages: int = 0  # in the file, not on the path
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -58,15 +55,13 @@ class ImportOutcome(Struct, kw_only=True):
     """Files that were not imported whole, and folders without chats, by name."""
     unknown_count: int = 0
     """Files in named folders that are of no format of chats."""
-    is_stopped: bool = False
-    """By the user."""
+    is_stopped: bool = False  # by the user
 
 
 class Importer:
     """Importer of files and folders for the command line and the screen.
 
-    `find` returns where other programs keep chats on this machine; it may block. Progress is
-    reported for an import of more than `quiet_s`.
+    `find` returns where other programs keep chats on this machine; it may block.
     """
 
     def __init__(
@@ -95,8 +90,7 @@ class Importer:
         """Add the results to `outcome`, which is true also after a cancellation.
 
         A refused file does not stop the others; an error of the store, such as a full disk, does.
-        `stdin` is the content of the file `-`. `source` is the program that the files must be of,
-        or `AUTO`.
+        `stdin` is the content of the file `-`.
         """
         known: dict[str, SessionHeader] = {}
         if outcome.is_trial:
@@ -179,17 +173,14 @@ class Importer:
             report()
 
     async def _put_in_store(self, session: Session) -> SessionHeader | None:
-        """Store a session, or return the header of the stored one.
-
-        Files come first, as messages refer to them; the daily check removes unused ones.
-        """
+        """Store files first, as messages refer to them; the daily check removes unused ones."""
         for content in session.files.values():
             await self._store.save_file(content)
         return await self._store.import_session(session)
 
 
 def _files_of(name: str) -> dict[str, Path]:
-    """Return a file, or those below a folder; raises `FileRefused`."""
+    """Raises `FileRefused`."""
     path = expanded_path(name)
     # Path.is_dir raises for a long name, and a folder that may not be entered
     if os.path.isdir(path):  # noqa: PTH112
@@ -198,7 +189,6 @@ def _files_of(name: str) -> dict[str, Path]:
 
 
 def _word_for(known: SessionHeader | None, *, is_trial: bool) -> Outcome:
-    """`known` is the header in the store, if it was there."""
     if known is None:
         return "would be imported" if is_trial else "imported"
     return "present" if known.deleted_at is None else "in trash"
@@ -211,10 +201,7 @@ def _counts(chats: Sequence[ImportedChat]) -> str:
 
 
 def result_lines(outcome: ImportOutcome) -> list[str]:
-    """Return a line for each chat, and below several the sum of the new ones.
-
-    For more than `_MAX_LISTED` chats, only the sum.
-    """
+    """Return a line for each chat, unless they are too many, and the sum of several new ones."""
     chats = outcome.chats
     lines: list[str] = []
     for chat in chats if len(chats) <= _MAX_LISTED else ():
@@ -238,10 +225,7 @@ def result_lines(outcome: ImportOutcome) -> list[str]:
 
 
 def loss_lines(outcome: ImportOutcome) -> list[str]:
-    """Return a line for each part that was left out, or the first and a number of others.
-
-    The last line counts the files in named folders that hold no chats.
-    """
+    """Return a line for each part that was left out, or the first and a number of others."""
     parts = [(chat.file, part) for chat in outcome.chats for part in chat.skipped]
     parts += outcome.skipped
     lines = [f"{file}, {part.where}: {part.reason}." for file, part in parts]

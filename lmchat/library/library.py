@@ -1,7 +1,7 @@
 """Saved sessions: their list, grouped by day, the actions on them, and their export to files.
 
 A `Library` changes headers of sessions that need not be in memory; `OpenSession` changes one that
-is. What the `Store` does in one call is asked of the store.
+is.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Library:
         return self._clock().astimezone().date()
 
     async def groups(self) -> tuple[SessionGroup, ...]:
-        """Leave out the trash; for the sidebar."""
+        """Leave out the trash."""
         headers = await self.store.list_sessions()
         return await asyncio.to_thread(group_by_day, headers, moment=self._clock())
 
@@ -134,10 +134,7 @@ class Library:
         return await asyncio.to_thread(write)
 
     async def export_text(self, session: Session, export_as: ExportAs = _DEFAULT_EXPORT) -> str:
-        """Return the text of the file that an export would write.
-
-        Branches are read from the store if they are asked for, and for JSON.
-        """
+        """JSON has branches in any case."""
         form = export_as.form or "md"  # there is no name to go by
         if export_as.with_branches or form == "json":
             with suppress(LMChatError):  # a session that could not be saved has no branches
