@@ -67,7 +67,6 @@ class Connections:
             raise WrongUse("This client is closed.")
         if endpoint.origin in self._clients:
             return self._clients[endpoint.origin]
-        # slots limit how many requests run at once
         limits = httpx.Limits(keepalive_expiry=KEEPALIVE_S)
         tls_context = self._empty_tls_context  # nothing is verified
         transport = self._transport  # of tests, else None
@@ -170,8 +169,7 @@ class Connections:
     ) -> AsyncGenerator[JsonObject]:
         """Yield the JSON objects of an event stream, or one on each line of a JSON reply.
 
-        It is a POST if there is a body. Data that is not JSON is left out. The generator ends with
-        the stream, after any failure, behind a line of more than `_MAX_LINE_BYTES`, and if the
+        Data that is not JSON is left out. The generator also ends after any failure, and if the
         reply is of another type.
         """
         headers = request_headers(key, has_body=body is not None)
@@ -213,15 +211,12 @@ class Connections:
 
 
 async def _move_location(response: httpx.Response) -> None:
-    """Move the address of a redirect to the extensions of the response, until httpx is done.
-
-    httpx would parse it even if it does not follow it, and fail at a wrong one.
-    """
+    """Hide the address of a redirect: httpx would parse it, and fail at a wrong one."""
     response.extensions["location"] = response.headers.pop("Location", "")
 
 
 def _is_of_proxy(response: httpx.Response) -> bool:
-    """Return whether a proxy does not reach the server, which itself would send JSON."""
+    """Whether a proxy does not reach the server, which itself would send JSON."""
     is_page = "json" not in response.headers.get("content-type", "")
     codes = httpx.codes
     failures = (codes.BAD_GATEWAY, codes.SERVICE_UNAVAILABLE, codes.GATEWAY_TIMEOUT)
@@ -249,20 +244,15 @@ def request_headers(key: str, *, has_body: bool) -> dict[str, str]:
 
 
 def header_count(text: str) -> int | None:
-    """Return the number in a header; None for anything else, also for more than 18 digits.
-
-    `int` raises `ValueError` for more than 4,300 digits.
-    """
+    """`int` raises `ValueError` for more than 4,300 digits."""
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     """Yield a body, decompressed in steps: a small one may become huge.
 
-    The event loop runs between two steps, as it does between two reads of the network, and within
-    a read of many chunks.
-    httpx would read data behind the end of the compressed data, and zlib would keep and copy all of
-    it with each chunk.
+    The event loop runs between two steps, and within a read of many chunks. httpx would read data
+    behind the end of the compressed data, and zlib would keep and copy all of it with each chunk.
     """
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding in ("", "identity"):
@@ -336,7 +326,6 @@ async def read_up_to(
 
 
 def connect_timeout_s(endpoint: Endpoint, configured_s: float | None) -> float:
-    """`configured_s` None: not set."""
     if configured_s is not None:
         return configured_s
     return CONNECT_LOOPBACK_S if endpoint.is_loopback else CONNECT_ELSEWHERE_S
@@ -384,11 +373,11 @@ class KeySource(Protocol):
     """Source of API keys; an empty one means none."""
 
     def known_key(self, endpoint: Endpoint) -> str:
-        """Return the key for an address without asking the user."""
+        """Never ask the user."""
         ...
 
     async def key_for(self, endpoint: Endpoint) -> str:
-        """Return the key for an address; the user may be asked for a password."""
+        """The user may be asked for a password."""
         ...
 
     def why_withheld(self, endpoint: Endpoint) -> str:

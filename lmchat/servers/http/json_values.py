@@ -23,7 +23,7 @@ class NotJsonError(ValueError):
 
 
 def decode(data: bytes) -> Any:
-    """Raise `NotJsonError` for anything but JSON.
+    """Raise `NotJsonError`.
 
     A byte order mark is dropped (RFC 8259, 8.1); wrong UTF-8 and lone surrogates become U+FFFD;
     `NaN`, `Infinity` and `-Infinity` become None.
@@ -35,7 +35,7 @@ def decode(data: bytes) -> Any:
 
 
 def encode(value: object) -> bytes:
-    """Replace lone surrogates by U+FFFD."""
+    """Replace lone surrogates."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
@@ -76,13 +76,11 @@ def number_or_none(value: object) -> float | None:
 
 
 def positive_or_none(value: object) -> float | None:
-    """Return a number above 0, else None."""
     amount = number_or_none(value)
     return None if amount is None or amount <= 0 else amount
 
 
 def _decode_loosely(data: bytes) -> Any:
-    """Accept lone surrogates, `NaN` and `Infinity`, as Python's own decoder does."""
     text = data.removeprefix(BOM_UTF8).decode("utf-8", "replace")
     try:
         return utf8_safe(json.loads(text, parse_constant=lambda _: None))

@@ -26,7 +26,6 @@ _PROXY_HINT = (
 
 @contextmanager
 def errors_as_unavailable(endpoint: Endpoint) -> Iterator[None]:
-    """Raise `ServerUnavailable` for any error of the network in the block."""
     try:
         yield
     except httpx.ProtocolError as error:
@@ -127,7 +126,6 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, its causes, and the members of error groups among these."""
     yield error
     for cause in (error.__cause__ or error.__context__, *getattr(error, "exceptions", ())):
         if cause is not None:

@@ -96,7 +96,6 @@ class PacedStream(httpcore.AsyncNetworkStream):
         max_bytes: int,
         timeout: float | None = None,  # noqa: ASYNC109 - of httpcore
     ) -> bytes:
-        """Read what has arrived, or wait for more; `timeout` in seconds."""
         self._read_count += 1
         pause_s = self._next_read_s - monotonic()
         if self._read_count > _UNPACED_READS and pause_s > 0:
@@ -153,7 +152,6 @@ class _PacedBackend(httpcore.AnyIOBackend):
 
 @contextmanager
 def _errors_of_httpx() -> Iterator[None]:
-    """Raise an error of httpcore as that of httpx with the same name."""
     try:
         yield
     except _ERRORS as error:

@@ -10,7 +10,7 @@ from lmchat.servers.endpoint import Endpoint
 
 
 def proxy_for(endpoint: Endpoint) -> str:
-    """Return the address of the proxy, "" without one (R-8)."""
+    """Return "" without a proxy (R-8)."""
     if endpoint.is_near:
         return ""
     found = getproxies()

@@ -69,12 +69,10 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def object(self) -> JsonObject:
-        """Empty if the body is no JSON object."""
         return dict_or_empty(self.value)
 
     @property
     def is_good(self) -> bool:
-        """Whether the status is a success, and the body is JSON and no error."""
         if self.status not in _SUCCESSES or self.value is None:
             return False
         return not is_error(self.value)
@@ -106,7 +104,7 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
 
 
 def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBody:
-    """Return the facts of a refusal; the sent `key` is cut out of its message.
+    """Cut the sent `key` out of the message.
 
     Of a web page, `message` is its title; if it asks for https, `type` has its words, for a rule.
     Of a body that is not JSON, the beginning is the message; of an event stream, its first data.
@@ -172,7 +170,7 @@ def _with_words(text: str, fields: Mapping[str, Any], *, key: str) -> ErrorBody:
 
 
 def _read(value: object, fields: JsonObject, depth: int) -> str:
-    """Return the first words of an error at any depth, and add its fields to `fields`."""
+    """Return the first words of an error at any depth."""
     if depth > _MAX_DEPTH:
         return ""
     if isinstance(value, str):

@@ -127,7 +127,6 @@ class SseReader:
 
 
 def _is_json(data: bytes) -> bool:
-    """Return False for an object that was cut."""
     try:
         decode(data)
     except NotJsonError:
