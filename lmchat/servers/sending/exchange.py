@@ -40,15 +40,11 @@ class Exchange(Struct, kw_only=True):
         return self.prepared.facts_for_refusal(self.sender.facts)
 
     async def run(self) -> StreamFinished:
-        """Return the last event of the answer.
-
-        Raises `ServerUnavailable`, `ServerRejected`, and `StreamInterrupted` if the answer is not
-        complete.
-        """
+        """Raise `ServerUnavailable`, `ServerRejected`, `StreamInterrupted`."""
         return await self.sender.attempts(self._send_once, self._adapt)
 
     async def _adapt(self, error: ServerRejected) -> bool:
-        """Change the request after a refusal; return whether to send it again."""
+        """Return whether to send the request again."""
         notes = self.prepared.adapt(error)
         if notes is None:  # no other form would help
             return False
@@ -57,11 +53,7 @@ class Exchange(Struct, kw_only=True):
         return True
 
     async def _send_once(self, idle_timeout: IdleTimeout) -> StreamFinished:
-        """Send the request once, and read its answer; raise the error of a refusal.
-
-        A `ModelLoading` is posted if the model has to be loaded first, or was loading in an earlier
-        attempt.
-        """
+        """Raise the error of a refusal."""
         prepared = self.prepared
         self.post(RequestSent(sampling=prepared.sent_options()))
         if prepared.is_known_to_load or self.sender.is_loading:

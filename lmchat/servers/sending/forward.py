@@ -74,9 +74,8 @@ class Forwarding(Struct, kw_only=True):
     async def reply(self) -> AsyncIterator[ForwardedReply]:
         """Yield the reply, also a refusal; its connection is closed after the block.
 
-        The request is counted, and `on_end` called. Raises `ServerUnavailable` if the server does
-        not answer, or the reply has broken off, and `StreamInterrupted` if it has stopped for too
-        long.
+        Raises `ServerUnavailable` if the server does not answer, or the reply has broken off, and
+        `StreamInterrupted` if it has stopped for too long.
         """
         self.counters.add(total_requests=1)
         state = AnswerState.FAILED  # also after a refusal and an unexpected error
@@ -108,7 +107,7 @@ class Forwarding(Struct, kw_only=True):
             self.on_end(state, stats)
 
     async def _send(self, stack: AsyncExitStack, idle_timeout: IdleTimeout) -> ForwardedReply:
-        """Send the request once; return the reply, or raise the error of a refusal.
+        """Raise the error of a refusal.
 
         Connection, `idle_timeout` and generator of the body end with `stack`, or after a failure at
         once.
@@ -210,7 +209,7 @@ class Forwarding(Struct, kw_only=True):
         )
 
     def _usage(self) -> tuple[UsageReported, str]:
-        """Return the counts, and why the answer ended."""
+        """Return the finish reason, too."""
         if self._stream is not None:
             self._stream.close()
             chunks = self._stream.chunks

@@ -36,7 +36,7 @@ _NO_SYSTEM_HINT = (
 class PreparedRequest(Struct, kw_only=True):
     """Request as its product wants it, in a form that refusals change.
 
-    `url`, `headers` and `body` are what is sent, and what the user is shown.
+    `url`, `headers` and `body` are also what the user is shown.
     """
 
     request: ChatRequest
@@ -84,7 +84,6 @@ class PreparedRequest(Struct, kw_only=True):
 
     @property
     def _extra_fields(self) -> JsonObject:
-        """Fields for options, in the product's spelling, and for tools."""
         fields = self.product.request_fields(self.request.sampling, self.model)
         return fields | tool_fields(self.request)
 
@@ -94,7 +93,6 @@ class PreparedRequest(Struct, kw_only=True):
         return self.product.taken_options(self.request.sampling, self.model)
 
     def sent_options(self) -> dict[str, object]:
-        """Return the options that were not refused."""
         options: dict[str, object] = {}
         for name, value in self.taken_options.items():
             fields = self.product.fields_of_option(name, value)

@@ -33,7 +33,7 @@ class Limiter:
         self._times: deque[float] = deque()  # oldest first
 
     def count_request(self, product: str) -> None:
-        """Count a request before it is sent; raise `TooManyRequests`."""
+        """Raise `TooManyRequests`."""
         if self._limit == 0:
             return
         if self.rate_limit().left > 0:
@@ -49,7 +49,6 @@ class Limiter:
         )
 
     def rate_limit(self) -> RateLimit:
-        """Both stats are 0 without a limit."""
         while self._times and self._times[0] <= time.monotonic() - _WINDOW_S:
             self._times.popleft()
         return RateLimit(left=self._limit - len(self._times), limit=self._limit)
@@ -112,7 +111,7 @@ class RequestChecks:
         self._counters = counters
 
     def admit(self, prepared: PreparedRequest) -> None:
-        """Count the request for the limit per minute; raise `LMChatError`."""
+        """Raise `LMChatError`."""
         request = prepared.request
         with self._refusals_counted(logged_name="chat"):
             check_request(request)
@@ -130,7 +129,7 @@ class RequestChecks:
 
     @contextmanager
     def _refusals_counted(self, logged_name: str) -> Iterator[None]:
-        """Count and log an `LMChatError` of the block, without the content of the request."""
+        """Log no content of the request."""
         try:
             yield
         except LMChatError as error:

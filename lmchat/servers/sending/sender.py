@@ -130,7 +130,7 @@ class Sender(Struct, kw_only=True):
         body: bytes,
         idle_timeout: IdleTimeout,
     ) -> AsyncIterator[httpx.Response]:
-        """POST a request once and yield the unread response; raise `ServerUnavailable`.
+        """Yield the unread response; raise `ServerUnavailable`.
 
         The key is added here. `idle_timeout` watches the block: reading has no other limit.
         """
@@ -157,7 +157,6 @@ class Sender(Struct, kw_only=True):
     async def read_refusal(
         self, response: httpx.Response, facts: RefusalContext
     ) -> tuple[bytes, ServerRejected]:
-        """Return the body of a refusal and its error."""
         with errors_as_unavailable(self.target.endpoint):
             body = await read_up_to(response, REFUSAL_BYTES, REFUSAL_S)
         return body, refusal(response.status_code, response.headers, body, facts)
