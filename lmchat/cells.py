@@ -35,7 +35,7 @@ _LAST_FLAG_LETTER = "\U0001f1ff"
 
 @cache
 def widen_cells() -> None:
-    """For the whole process: `rich.cells` finds its own parts by name at each call."""
+    """Change rich for the whole process: `rich.cells` finds its own parts by name at each call."""
     import rich.cells as rich_cells  # noqa: PLC0415 - commands start without rich
 
     table = rich_cells.load_cell_table("auto")  # type: ignore[attr-defined]

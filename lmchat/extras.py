@@ -77,7 +77,7 @@ def _requirement(row: Mapping[str, Any]) -> str:
 
 
 def packages_of(extra: str) -> list[str]:
-    """Such as `pypdf[crypto]>=6`; the extra alone without metadata."""
+    """Return names such as `pypdf[crypto]>=6`; without metadata, the extra alone."""
     from importlib.metadata import PackageNotFoundError, requires  # noqa: PLC0415 - few messages need it
 
     rows: list[tuple[str, str, str]] = []

@@ -112,7 +112,7 @@ def controls_on_one_line(text: str) -> str:
 
 
 def safe_line(text: str, *, limit: int | None = None) -> SafeText:
-    """For titles, names and errors; `…` ends a cut one."""
+    """Put safe text on one line, for titles, names and errors; `…` ends a cut one."""
     return SafeText(_cut(on_one_line(text).strip(), limit))
 
 

@@ -77,9 +77,9 @@ class Answer(Struct, frozen=True, kw_only=True):
     refusal: str = ""
     """The part of `text` in which the model refuses to answer."""
     tool_calls: tuple[ToolCallPart, ...]
-    """Not run by lmchat."""
+    """Tool calls of the model, which lmchat does not run."""
     model: str
-    """As the server named it."""
+    """The model that answered, as the server named it."""
     endpoint: str
     """URL of the server that answered."""
     finish_reason: str

@@ -229,7 +229,7 @@ def _field_text(values: Mapping[str, Any]) -> str:
 
 
 def _text(reference: Any) -> str:
-    """Of a text, the name of a button's state, or a stream."""
+    """Return a text, the name of a button's state, or the text of a stream."""
     value = _value(reference)
     if hasattr(value, "get_data"):
         value = value.get_data()

@@ -100,7 +100,7 @@ def _coloured_lines(page: Page, code: str, colours: bytes) -> Iterator[list[Span
 
 
 def language_of(info: str) -> str:
-    """As in `python:main.py` or `{.python}`."""
+    """Return the language, as in `python:main.py` or `{.python}`."""
     match = re.match(r"[{.\s]*([\w#+.-]{1,40})", info)
     return match[1] if match else ""
 
@@ -153,7 +153,7 @@ def _without_middle(path: str, room: int) -> str:
 
 
 def _half_row(page: Page, prefix: Sequence[Span]) -> Line:
-    """In the tint of code; no blank row follows it."""
+    """The row has the tint of code; no blank row follows it."""
     width = page.text_width + 1 - width_of(prefix)
     tint = Style(color=page.styles["panel"].bgcolor)
     line = page.line([(SIGNS.half_row * max(width, 0), tint)], prefix=prefix)

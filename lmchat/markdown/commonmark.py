@@ -87,7 +87,7 @@ def parse_inline(text: str, references: References) -> list[Token]:
 
 
 def image_words(token: Token) -> str:
-    """Without their marks (CommonMark 6.4)."""
+    """Return the words without their marks (CommonMark 6.4)."""
     return "".join(
         " " if part.type in ("softbreak", "hardbreak") else image_words(part)
         for part in token.children or ()
@@ -95,7 +95,7 @@ def image_words(token: Token) -> str:
 
 
 def span(token: Token) -> tuple[int, int]:
-    """Return `map`, or (0, 0)."""
+    """Return the first line and the line after the last; (0, 0) if it has none."""
     start, end = token.map or (0, 0)
     return start, end
 
@@ -122,7 +122,7 @@ def blocks_of(tokens: list[Token]) -> Iterator[tuple[Token, list[Token]]]:
 
 
 def code_blocks(text: str) -> list[Token]:
-    """Fences and indented code."""
+    """Return fences and indented code."""
     return [token for token in parse_blocks(text, {}) if token.type in ("fence", "code_block")]
 
 

@@ -97,7 +97,7 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
 
 
 def add_rules_for_words(parser: MarkdownIt) -> None:
-    """Those that decide which words and signs are shown, also in an HTML export."""
+    """Add the rules that decide which words and signs are shown, also in an HTML export."""
     block = parser.block.ruler
     inline = parser.inline.ruler
     block.before("table", "math", math_block_rule, {"alt": list(_CHAINS)})
@@ -238,7 +238,7 @@ def fence_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
 
 
 def _line_of(state: StateBlock, line: int) -> str:
-    """Without the indent of the block around it."""
+    """Return a line without the indent of the block around it."""
     indent = " " * (state.sCount[line] - state.blkIndent)  # none if it is indented less
     return indent + state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
 

@@ -116,7 +116,7 @@ class OpenFence(Struct):
         )
 
     def _dedented(self, line: str) -> str:
-        """Without the blanks that the opening of the fence also has."""
+        """Drop the blanks that the opening of the fence also has."""
         if self._is_in_line:  # the rest of a line: its first blanks are no indent
             return line
         return line[min(len(self.opening.indent), indent_of(line)) :]
@@ -314,7 +314,7 @@ class IncrementalMarkdown(Struct):
         return cuts[-1]
 
     def _next_block(self, source: str) -> Block:
-        """Follow the closed blocks, or continue the last one."""
+        """Make a block that follows the closed ones or continues the last one."""
         kind = Kind.MORE_ROWS if self._table_start else Kind.MARKDOWN
         is_attached = self._type_above in ABOVE_LISTS and re.match(_LIST, source) is not None
         return Block(

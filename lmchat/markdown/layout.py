@@ -394,7 +394,7 @@ class Layout:
         return _Writer(self.page, style).write(parse_inline(text, self._references))
 
     def _cells(self, tokens: list[Token]) -> tuple[list[list[Cell]], list[str]]:
-        """Return also the `Columns.aligns`."""
+        """Return rows of cells, and the `Columns.aligns`."""
         rows: list[list[Cell]] = []
         aligns: list[str] = []
         for token in tokens:

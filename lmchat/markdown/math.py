@@ -128,7 +128,7 @@ def _sign(command: str) -> str:
 
 
 def _raised_or_lowered(script: re.Match[str]) -> str:
-    """Such as `^2` or `_{10}`, if all signs have such a form."""
+    """Raise or lower a script, as `^2` or `_{10}`, if all of its signs have such a form."""
     _, scripts = _tables()
     forms = [scripts.get(script[1] + sign, "") for sign in (script[2] or script[3])]
     return script[0] if "" in forms else "".join(forms)

@@ -35,7 +35,7 @@ async def run_abandonable(work: Callable[[], T]) -> T:
 
 
 def in_thread(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Call it by `run_abandonable`."""
+    """Make an async function that calls a blocking one by `run_abandonable`."""
 
     @wraps(function)
     async def run(*args: P.args, **options: P.kwargs) -> T:
@@ -46,7 +46,7 @@ def in_thread(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
 
 @asynccontextmanager
 async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run while the block runs; errors are ignored."""
+    """Run a coroutine while the block runs; its errors are ignored."""
     task = asyncio.create_task(work, name="background")
     try:
         yield

@@ -412,7 +412,7 @@ class ChildProcess:
         return True
 
     async def wait(self) -> None:
-        """If the output was not read, call `drop_output` before."""
+        """Call `drop_output` before, if the output was not read; else this may not return."""
         await self._process.wait()
 
     async def drop_output(self) -> None:

@@ -443,7 +443,7 @@ def _bare_route_error(error: LMChatError, *, is_chat: bool) -> Response:
 
 
 def _headers_of(error: LMChatError) -> dict[str, str]:
-    """Those that HTTP asks for with the status."""
+    """Return those that HTTP asks for with the status."""
     if isinstance(error, TooManyRequests):
         return {"Retry-After": f"{error.wait_s:.0f}"}
     return {"WWW-Authenticate": "Bearer"} if error.kind == "auth" else {}

@@ -114,7 +114,7 @@ def detection_json(
 
 
 def metrics_json(metrics: Metrics) -> dict[str, object]:
-    """Times in milliseconds."""
+    """Times are in milliseconds."""
     return {
         "totalRequests": metrics.total_requests,
         "successfulRequests": metrics.successful_requests,

@@ -170,7 +170,7 @@ class UsageReported(Struct, frozen=True, kw_only=True):
     thought_tokens: int | None = None
     """How many of `completion_tokens` belong to the thought."""
     draft_tokens: int | None = None
-    """Proposed by a draft of the server (speculation); None if it made no draft."""
+    """Tokens that a draft of the server proposed (speculation); None if it made no draft."""
     accepted_tokens: int | None = None
     """How many of `draft_tokens` the model accepted."""
 

@@ -73,7 +73,7 @@ class Sampling(Struct, frozen=True, kw_only=True):
         return replace(self, more=more, **fields)
 
     def without_limits(self) -> Sampling:
-        """For a text that lmchat itself needs, such as a summary: the others could spoil it."""
+        """Leave out what could spoil a text that lmchat itself needs, such as a summary."""
         more = {name: value for name, value in self.more.items() if name not in _FOR_ANSWERS}
         return replace(self, max_tokens=None, stop=(), more=more)
 

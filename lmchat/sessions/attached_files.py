@@ -36,7 +36,7 @@ def file_as_prompt_text(name: str, size_bytes: int, text: str, language: str = "
 
 
 def file_line(part: FilePart) -> str:
-    """With its line end."""
+    """Return the line with its line end."""
     return f"{_FILE_MARK}{json.encode(part).decode()}\n"
 
 

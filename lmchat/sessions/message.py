@@ -107,7 +107,7 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
     digest: str
     """SHA-256 of the stored bytes in hexadecimal digits."""
     size: int
-    """Of the stored bytes."""
+    """Number of stored bytes."""
     width: int = 0
     """Pixels of an image; 0 where they are not known."""
     height: int = 0
@@ -207,7 +207,7 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     load_ms: float | None = None
     """Time in which the model was loaded or woken; None if the end of that was not reported."""
     prompt_tokens_per_second: float | None = None
-    """At which the server has read the prompt."""
+    """Speed at which the server has read the prompt."""
     cached_tokens: int | None = None
     """Tokens of the prompt that came from the server's cache."""
     thought_tokens: int | None = None
@@ -295,7 +295,7 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
 
     @property
     def text(self) -> str:
-        """With a refusal, without reasoning."""
+        """The text with a refusal, without reasoning."""
         return "".join(part.text for part in self.parts if isinstance(part, TextPart | RefusalPart))
 
     @property
@@ -467,6 +467,6 @@ def has_text_to_continue(message: ChatMessage) -> bool:
 
 
 def readable_text(message: ChatMessage) -> str:
-    """Return what is copied."""
+    """Return what is copied of a message."""
     words = message.text or message.tool_result or message.reasoning
     return words or "\n".join(call.arguments for call in message.tool_calls)

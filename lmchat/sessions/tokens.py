@@ -56,7 +56,7 @@ def probability(logprob: float) -> float:
 
 
 def count_probabilities(tokens: Sequence[TokenProbabilities]) -> int:
-    """To limit their memory."""
+    """Count them to limit their memory."""
     return sum(1 + len(token.top) for token in tokens)
 
 

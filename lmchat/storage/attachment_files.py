@@ -77,7 +77,7 @@ def remove(folder: Path, digests: Collection[str]) -> list[Path]:
 
 
 def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> None:
-    """Only files with names of lmchat's: LMCHAT_HOME may be a folder of the user."""
+    """Remove only files with names of lmchat's: LMCHAT_HOME may be a folder of the user."""
     digests = named_digests(connection)
     young_from_s = moment.timestamp() - _YOUNG_S
     for path in folder.glob("*"):

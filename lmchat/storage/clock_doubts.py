@@ -58,7 +58,7 @@ def _is_far(moment: datetime, used: datetime) -> bool:
 
 
 def _times(connection: Connection) -> tuple[datetime | None, datetime | None]:
-    """Of the last use, and of the last doubt."""
+    """Return the times of the last use and of the last doubt."""
     try:
         row = connection.execute("select used_at, doubted_at from uses").fetchone()
         return (None, None) if row is None else (time_from(row[0]), time_from(row[1]))

@@ -234,7 +234,7 @@ def is_whole_with_new_indexes(path: Path) -> bool:
 
 
 def messages_in_copy(path: Path) -> int | None:
-    """For a file that no process writes; None unless it is whole."""
+    """Count the messages in a file that no process writes; None unless it is whole."""
     try:
         with closing(_open(path, "immutable=1", busy_s=0.0)) as connection:
             if version_of(connection) == 0 or _fault(connection):

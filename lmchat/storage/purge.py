@@ -113,7 +113,7 @@ def are_visible(connection: Connection, message_ids: Sequence[str]) -> bool:
 def remove_prompts(
     connection: Connection, folder: Path | None, session_ids: Collection[str] = ()
 ) -> list[Path]:
-    """Remove those of deleted sessions and of these; return the files that stay."""
+    """Remove the kept prompts of deleted sessions and of these; return the files that stay."""
     left: list[Path] = []
     for kept in kept_prompts(folder) if folder is not None else ():
         row = connection.execute(_VISIBLE, (kept.message_id,)).fetchone()

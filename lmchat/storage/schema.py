@@ -153,7 +153,7 @@ def unicode_of_index(connection: sqlite3.Connection) -> set[str]:
 
 
 def index_anew(connection: sqlite3.Connection) -> None:
-    """In a transaction; nothing is left of removed texts."""
+    """Run in a transaction; nothing is left of removed texts."""
     for name in ("parts_added", "parts_removed"):
         connection.execute(f"drop trigger if exists {name}")
     for name in ("", "_data", "_idx", "_docsize", "_config"):  # the others after `forget_index`
@@ -198,7 +198,7 @@ def newest_version() -> int:
 
 
 def migrate(connection: sqlite3.Connection, version: int | None = None) -> None:
-    """In a transaction of the caller; the file may have no tables yet."""
+    """Run in a transaction of the caller; the file may have no tables yet."""
     last = newest_version() if version is None else version
     found = version_of(connection)
     if found == 0:

@@ -110,7 +110,7 @@ def _titles(connection: Connection, terms: Sequence[str]) -> Iterator[SearchHit]
 def _messages(
     connection: Connection, terms: Sequence[str], filters: Filters
 ) -> Generator[SearchHit]:
-    """Newest first."""
+    """Yield the newest first."""
     values = filters.values
     index_query = _index_query(connection, terms)
     conditions = filters.sql if terms else f"{filters.sql} {_TEXTS_AND_TOOLS}"
@@ -156,7 +156,7 @@ def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
 
 
 def _quoted(term: str) -> str:
-    """For FTS5, so that no character has a special meaning."""
+    """Quote a term for FTS5, so that no character has a special meaning."""
     escaped = term.replace('"', '""')
     return f'"{escaped}"'
 

@@ -121,7 +121,7 @@ class StatsStore:
 
     @reading
     def speeds(self, connection: Connection) -> Mapping[tuple[str, str], float]:
-        """Median of tokens per second, by endpoint and model."""
+        """Return median speeds, in tokens per second, by endpoint and model."""
         connection.create_aggregate("spread", 1, _Spread)
         rows = connection.execute(_SPEEDS, (_RECENT_ANSWERS,))
         return {

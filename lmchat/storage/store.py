@@ -327,7 +327,7 @@ class Store:
         return _choose_path(connection, fork.session_id, parent_id)
 
     async def purge(self, *session_ids: str, is_with_messages: bool = False) -> Purged:
-        """With `is_with_messages`, also all deleted messages. Return what is left for now."""
+        """With `is_with_messages`, purge all deleted messages, too; return what is left for now."""
         messages_before = _LATEST if is_with_messages else ""
         folder, kept_prompts = self._attachments_folder, self._kept_prompts
         # Cancelling must not leave files with the text of deleted rows. `write` cannot run this:
@@ -346,7 +346,7 @@ class Store:
 
     @reading
     def deleted_message_count(self, connection: Connection) -> int:
-        """In all sessions."""
+        """Count those of all sessions."""
         query = f"select count(*) from {DELETED_MESSAGES}"
         return int(connection.execute(query).fetchone()[0])
 

@@ -59,7 +59,7 @@ class Output:
         self.print_safe("\n".join(map(_one_line, lines)))
 
     def print_safe(self, text: str) -> None:
-        """End its line; with `is_json`, it is JSON."""
+        """Print a safe text, and end its line; with `is_json`, it is JSON."""
         self.show_progress("")
         if self.is_json:
             self.has_printed_json = True

@@ -136,7 +136,7 @@ class LMChatApp(PatchedApp):
 
     @on(AppMessage)
     async def pass_on_from_other_screen(self, message: Message) -> None:
-        """Of a dialog or the welcome screen, which are above the chat screen."""
+        """Pass on a message of a dialog or the welcome screen, which are above the chat screen."""
         await self.chat_screen.pass_on(message)
 
     def on_app_focus(self) -> None:

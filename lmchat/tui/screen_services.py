@@ -58,7 +58,7 @@ class ScreenServices:
     # Notices and dialogs
 
     def key_name(self, command_id: str) -> str:
-        """Such as `Ctrl+O`, or the user's own."""
+        """Return a name such as `Ctrl+O`, or that of the user's own key."""
         key, _ = command_hint(command_id, self.workspace.settings.keys)
         return written(key, ctrl="Ctrl+")
 

@@ -263,7 +263,7 @@ def choose_without_asking(servers: Sequence[ServerStatus], *, model: str, state:
 
 
 def can_pull(server: ServerStatus) -> bool:
-    """As far as lmchat knows."""
+    """Whether it downloads models on request, as far as lmchat knows."""
     return server.state.is_usable and product_named(server.product).can_pull(server.models)
 
 
@@ -336,6 +336,6 @@ def no_model_error(server: ServerStatus | None) -> RequestInvalid:
 
 
 def endpoints_of(state: State) -> tuple[Endpoint, ...]:
-    """Of the last used models, newest first, without the engine's."""
+    """Return those of the last used models, newest first, without the engine's."""
     servers = (used.endpoint for used in state.recent if used.endpoint != BUILT_IN)
     return tuple(dict.fromkeys(Endpoint.parse(server) for server in servers if is_address(server)))

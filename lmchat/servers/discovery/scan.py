@@ -91,7 +91,7 @@ class Scanner:
         self._remembered: Sequence[Endpoint] = ()
 
     def scan_also(self, remembered: Sequence[Endpoint]) -> None:
-        """Of environment variables and earlier runs."""
+        """Let each scan probe these, too: those of environment variables and earlier runs."""
         self._remembered = remembered
 
     async def scan(self, named: Sequence[Endpoint]) -> tuple[ServerStatus, ...]:
@@ -374,7 +374,7 @@ def _unread(candidate: Candidate, reason: str, *, detail: str = "", step: str = 
 
 
 def _usual_step(server: ServerStatus) -> str:
-    """In the words of the product."""
+    """Return a step in the words of the product."""
     models, endpoint = server.chat_models, server.endpoint
     is_unloaded = server.state is ServerState.NO_MODEL and bool(models)
     if is_unloaded and all(model.is_remote for model in models):

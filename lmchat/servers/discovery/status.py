@@ -188,7 +188,7 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def rank(self) -> int:
-        """0 for the best."""
+        """Place among all statuses; the best has 0."""
         return [meaning.word for meaning in STATUS.values()].index(self.word)
 
     @property

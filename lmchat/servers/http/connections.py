@@ -373,7 +373,7 @@ class KeySource(Protocol):
     """Source of API keys; an empty one means none."""
 
     def known_key(self, endpoint: Endpoint) -> str:
-        """Never ask the user."""
+        """Return it without asking the user."""
         ...
 
     async def key_for(self, endpoint: Endpoint) -> str:

@@ -175,7 +175,7 @@ class TerminalDriver(LinuxDriver):
         atexit.register(self.give_back)
 
     def write(self, data: str) -> None:
-        """Have no effect while the app does not have the terminal."""
+        """Queue nothing while the app does not have the terminal."""
         if self._owns_terminal and self._writer is not None:
             rows = rows_of(data)
             # only a frame has several rows, most of which come again in the next

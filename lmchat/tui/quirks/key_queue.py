@@ -63,7 +63,7 @@ class KeyQueue:
         await self._deliver_waiting()
 
     def hold_while(self, condition: Callable[[], bool]) -> None:
-        """For the keys behind the current one."""
+        """Let the keys behind the current one wait."""
         if self._current is not None:
             self._current.is_held = condition
 

@@ -156,7 +156,7 @@ class PatchedApp(App[None]):
 
 
 def patch_compositor() -> None:
-    """For all screens made from now on."""
+    """Let all screens made from now on have a `PatchedCompositor`."""
     setattr(textual.screen, "Compositor", PatchedCompositor)  # noqa: B010 - for mypy
 
 
