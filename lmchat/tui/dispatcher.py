@@ -1,4 +1,4 @@
-"""The dispatcher: it makes the controllers, and finds which of them acts on a message."""
+"""The dispatcher: it finds which controller acts on a message."""
 
 from __future__ import annotations
 
@@ -20,19 +20,7 @@ from lmchat.servers.sampling_options import COMMON, FURTHER_OPTIONS
 from lmchat.terminal.tty import has_shell
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.chat_log.chat_log import ChatLog
-from lmchat.tui.controllers.branches import Branches
-from lmchat.tui.controllers.export_import import ExportImport
-from lmchat.tui.controllers.hints import KeyHints
-from lmchat.tui.controllers.message_actions import MessageActions
-from lmchat.tui.controllers.model_switch import ModelSwitch
-from lmchat.tui.controllers.prompt_files import PromptFiles
-from lmchat.tui.controllers.prompt_text import PromptText
-from lmchat.tui.controllers.saved_sessions import SavedSessions
-from lmchat.tui.controllers.server_search import ServerSearch
-from lmchat.tui.controllers.session_view import SessionView
-from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.controllers.tool_questions import ToolQuestions
-from lmchat.tui.controllers.turn_view import TurnView
+from lmchat.tui.controllers.controllers import Controllers
 from lmchat.tui.dialogs.ask_dialog import QuitDialog
 from lmchat.tui.messages import (
     KeysChanged,
@@ -62,28 +50,17 @@ _SHOWN_ALREADY = (ShowChanges, KeysChanged, PromptInput.Drafted, PromptInput.Scr
 
 
 class Dispatcher:
-    """The controllers of the screen, and what concerns several of them: typing, Esc and Ctrl+C."""
+    """Gives messages to the controllers, and does what concerns several: typing, Esc and Ctrl+C."""
 
     def __init__(self, app: LMChatApp, workspace: Workspace) -> None:
         self.app = app
         self.workspace = workspace
         self.chat = workspace.chat
         self.ui = ui = ScreenServices(app, workspace)
-        self.status = status = StatusDisplay(ui)
-        self.prompt_text = prompt_text = PromptText(ui)
-        self.prompt_files = prompt_files = PromptFiles(ui, prompt_text)
-        self.session_view = session_view = SessionView(ui, status, prompt_text)
-        self.turn_view = turn_view = TurnView(ui, status, session_view, prompt_text)
-        self.branches = branches = Branches(ui, session_view, turn_view, prompt_text)
-        self.export_import = export_import = ExportImport(ui, session_view)
-        self.saved_sessions = saved_sessions = SavedSessions(ui, session_view)
-        self.model_switch = model_switch = ModelSwitch(ui, prompt_text, turn_view)
-        self.server_search = server_search = ServerSearch(ui, model_switch)
-        self.message_actions = message_actions = MessageActions(ui, prompt_text)
-        ToolQuestions(ui)
-        self.hints = KeyHints(ui, prompt_text, prompt_files, branches, saved_sessions)
+        self.controllers = Controllers(ui)
         self.commands = ScreenCommands(
             ui,
+            self.controllers,
             {
                 "stop": self.stop_or_leave,
                 "previous": partial(self.focus_message, -1),
@@ -92,16 +69,6 @@ class Dispatcher:
                 "suspend": self.suspend,
                 "quit": self.quit,
             },
-            prompt_text=prompt_text,
-            prompt_files=prompt_files,
-            session_view=session_view,
-            turn_view=turn_view,
-            branches=branches,
-            export_import=export_import,
-            saved_sessions=saved_sessions,
-            model_switch=model_switch,
-            server_search=server_search,
-            message_actions=message_actions,
         )
         self._last_ctrl_c_s = 0.0  # that had nothing to do
 
@@ -116,19 +83,19 @@ class Dispatcher:
             "/profile": workspace.settings.profiles,
             "/set": (*COMMON, *FURTHER_OPTIONS),
         }
-        self.session_view.redraw()
-        self.server_search.start()
+        self.controllers.session_view.redraw()
+        self.controllers.server_search.start()
         if workspace.notices:  # in one message: a later one would take its place
             folder = f"{workspace.platform.config_file.parent}{os.sep}"  # it would take all rows
             self.ui.warn(" ".join(workspace.notices).replace(folder, ""))
         self.ui.begin(self._open_store, "history")
         if workspace.resume_id:
-            self.session_view.begin_switch(self._open_named_session)
+            self.controllers.session_view.begin_switch(self._open_named_session)
         self.ui.begin_later(CHECK_AFTER_S, lambda: self.ui.begin(self._check_daily, "daily check"))
 
     async def _open_store(self) -> None:
         await self.workspace.store.open()
-        await self.prompt_text.load_history()
+        await self.controllers.prompt_text.load_history()
 
     async def _check_daily(self) -> None:
         with suppress(LMChatError):  # reported where it is used
@@ -138,7 +105,7 @@ class Dispatcher:
         """Move a prompt that was sent before the session was read into its queue."""
         workspace = self.workspace
         session_id = await workspace.store.take_session(workspace.saved, workspace.resume_id)
-        await self.session_view.go_to(session_id, takes_queue=True)
+        await self.controllers.session_view.go_to(session_id, takes_queue=True)
         if self.chat.shown.is_waiting and self.chat.turn_options.is_ready:
             self.chat.send_waiting()
 
@@ -151,7 +118,7 @@ class Dispatcher:
         """End at a signal; what cannot be saved in the short time goes into the state folder."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_SAVE_AT_SIGNAL_S):
-                await self.prompt_text.take_from_editor()
+                await self.controllers.prompt_text.take_from_editor()
                 await self._stop_and_save()
         self._keep_draft_and_place()
         unsaved = self.chat.unsaved()
@@ -162,18 +129,18 @@ class Dispatcher:
         await self.chat.close()  # before the drafts: it may return an unsent prompt
         self._keep_draft_and_place()
         await self.chat.drafts.write_at_end()
-        await self.session_view.bookmarks.write()
+        await self.controllers.session_view.bookmarks.write()
 
     def _keep_draft_and_place(self) -> None:
         with suppress(NoMatches):  # a signal may come before the prompt exists
-            self.session_view.keep_draft_and_place()
+            self.controllers.session_view.keep_draft_and_place()
 
     def follow_app_focus(self, *, is_focused: bool) -> None:
         """Without the focus, save draft and bookmark: another lmchat may open the session."""
         if is_focused:
-            self.server_search.search_soon()
+            self.controllers.server_search.search_soon()
         else:
-            self.session_view.keep_draft_and_place()
+            self.controllers.session_view.keep_draft_and_place()
 
     # Messages and commands
 
@@ -187,21 +154,22 @@ class Dispatcher:
 
     async def _act_on(self, message: Message) -> None:  # noqa: C901 - one case a message
         """A message without a case concerns only widgets."""
+        controllers = self.controllers
         match message:
             case RunCommand(command_id=command_id, argument=argument):
                 self.commands.run(BY_ID[command_id], argument)
             case KeysChanged():
-                self.hints.show()
+                controllers.hints.show()
             case ReadSessions():
-                self.saved_sessions.reload()
+                controllers.saved_sessions.reload()
             case ShowChanges():
-                self.session_view.show_calls()
-                self.status.refresh()
-                self.saved_sessions.refresh()
-                self.hints.show()
+                controllers.session_view.show_calls()
+                controllers.status.refresh()
+                controllers.saved_sessions.refresh()
+                controllers.hints.show()
             case PromptInput.Submitted(text=text, is_for_shell=True, number=number):
-                self.prompt_text.remember(text)
-                self.prompt_files.begin_shell(text, number)
+                controllers.prompt_text.remember(text)
+                controllers.prompt_files.begin_shell(text, number)
             case PromptInput.Submitted(text=text, number=number):
                 self._submit(text, number)
             case PromptInput.Drafted():
@@ -209,21 +177,21 @@ class Dispatcher:
             case PromptInput.ScrollRequested(action=action):
                 await self.app.run_action(action, self.ui.widgets.log)
             case PromptInput.QueuedEditRequested():
-                self.turn_view.edit_queued()
+                controllers.turn_view.edit_queued()
             case PromptInput.QueuedRemovalRequested():
-                self.turn_view.remove_queued()
+                controllers.turn_view.remove_queued()
             case PromptInput.FileNamed(path=path, text=text, number=number):
-                self.prompt_files.attach(path, text, number)
+                controllers.prompt_files.attach(path, text, number)
             case ChatLog.StopClicked():  # unlike the command `stop`, it only stops the answer
-                self.turn_view.stop()
+                controllers.turn_view.stop()
             case ChatLog.CopyRequested(text=text):
                 self.ui.copy(text)
             case ChatLog.CodeClicked(message=clicked, number=number, is_thought=is_thought):
-                self.message_actions.copy_code(clicked, number, is_thought=is_thought)
+                controllers.message_actions.copy_code(clicked, number, is_thought=is_thought)
             case ChatLog.LinkClicked(address=address):
-                self.message_actions.open_link(address)
+                controllers.message_actions.open_link(address)
             case ChatLog.Decided(choice=choice):
-                self.turn_view.decide(choice)
+                controllers.turn_view.decide(choice)
             case ChatLog.Changed():
                 self._follow_log()
             case MessageRow.Pressed():
@@ -232,13 +200,13 @@ class Dispatcher:
             case SessionList.ActRequested(command_id=command_id, session_id=session_id):
                 self.commands.run_on_session(command_id, session_id)
             case SessionList.SearchRequested(query=query):
-                self.saved_sessions.search(query)
+                controllers.saved_sessions.search(query)
             case ShowServers():
-                self.server_search.open_welcome_page()
+                controllers.server_search.open_welcome_page()
             case ShowChat(typed=typed):
-                self.server_search.leave_page(typed)
+                controllers.server_search.leave_page(typed)
             case WelcomeScreen.Chosen(choice=choice, typed=typed):
-                self.server_search.act_on_choice(choice, typed)
+                controllers.server_search.act_on_choice(choice, typed)
             case _:
                 pass
 
@@ -246,31 +214,33 @@ class Dispatcher:
 
     def _submit(self, text: str, number: int) -> None:
         """`number` says which prompt it is, for files that are being read."""
+        controllers = self.controllers
         # `follow_typing` does this later. Until then, the saved draft would have `text` twice: as a
         # draft, and as an unsent prompt.
-        self.prompt_text.keep_draft(sent=text)
+        controllers.prompt_text.keep_draft(sent=text)
         notice = message_notice(text)
         if is_command(text):
-            self.prompt_text.remember(text)
+            controllers.prompt_text.remember(text)
             self.commands.run_line(text, number)
             return
-        text = self.prompt_files.hold(text, number)
+        text = controllers.prompt_files.hold(text, number)
         if not text:
             self.ui.widgets.log.scroll_end()
-        elif self.prompt_text.is_rewriting:
-            self.ui.begin(partial(self.branches.rewrite, text), "message")
+        elif controllers.prompt_text.is_rewriting:
+            self.ui.begin(partial(controllers.branches.rewrite, text), "message")
         else:
-            self.prompt_text.remember(text)
-            self.turn_view.submit(text)
+            controllers.prompt_text.remember(text)
+            controllers.turn_view.submit(text)
             if notice:
                 self.ui.notify(notice)
 
     def follow_typing(self) -> None:
-        self.status.show_line()
-        self.hints.show()
-        self.session_view.mark_left_out_soon()
-        self.prompt_text.keep_draft()
-        self.chat.read_ahead.follow(self.prompt_text.typed_prompt)
+        controllers = self.controllers
+        controllers.status.show_line()
+        controllers.hints.show()
+        controllers.session_view.mark_left_out_soon()
+        controllers.prompt_text.keep_draft()
+        self.chat.read_ahead.follow(controllers.prompt_text.typed_prompt)
 
     def focus_message(self, step: int) -> None:
         """Below the last message is the prompt; `step` is 1 or -1."""
@@ -288,7 +258,7 @@ class Dispatcher:
 
     def stop_running(self) -> bool:
         """Return whether any ran."""
-        return self.prompt_files.stop() or self.turn_view.stop()
+        return self.controllers.prompt_files.stop() or self.controllers.turn_view.stop()
 
     def stop_or_leave(self) -> None:
         """Do the first of these steps that has an effect."""
@@ -296,10 +266,10 @@ class Dispatcher:
         is_in_prompt = self.ui.screen.focused is prompt_input
         has_done_something = (
             self.stop_running()
-            or self.prompt_text.cancel_edit()
+            or self.controllers.prompt_text.cancel_edit()
             or self.ui.widgets.log.drop_selection()
             or (
-                is_in_prompt and self.turn_view.take_back()
+                is_in_prompt and self.controllers.turn_view.take_back()
             )  # elsewhere, Esc first leads to the prompt
         )
         if not has_done_something:
@@ -361,4 +331,4 @@ class Dispatcher:
             return
         self.chat.reopen()
         if choice == QuitDialog.EXPORT:
-            await self.export_import.export()
+            await self.controllers.export_import.export()

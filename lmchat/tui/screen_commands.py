@@ -13,19 +13,7 @@ from lmchat.commands.typed_line import require_slash
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import ChatMessage
-from lmchat.tui.controllers.appearance import Appearance
-from lmchat.tui.controllers.branches import Branches
-from lmchat.tui.controllers.export_import import ExportImport
-from lmchat.tui.controllers.message_actions import MessageActions
-from lmchat.tui.controllers.model_switch import ModelSwitch
-from lmchat.tui.controllers.palette import Palette
-from lmchat.tui.controllers.prompt_files import PromptFiles
-from lmchat.tui.controllers.prompt_text import PromptText
-from lmchat.tui.controllers.reports import Reports
-from lmchat.tui.controllers.saved_sessions import SavedSessions
-from lmchat.tui.controllers.server_search import ServerSearch
-from lmchat.tui.controllers.session_view import SessionView
-from lmchat.tui.controllers.turn_view import TurnView
+from lmchat.tui.controllers.controllers import Controllers
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.screen_services import ScreenServices
@@ -43,21 +31,11 @@ class ScreenCommands:
     or else the last answer or prompt; `on_session` one of the list, by its id.
     """
 
-    def __init__(  # noqa: PLR0913 - what the commands act on
+    def __init__(
         self,
         ui: ScreenServices,
+        controllers: Controllers,
         own: Mapping[str, Callable[[], None]],
-        *,
-        prompt_text: PromptText,
-        prompt_files: PromptFiles,
-        session_view: SessionView,
-        turn_view: TurnView,
-        branches: Branches,
-        export_import: ExportImport,
-        saved_sessions: SavedSessions,
-        model_switch: ModelSwitch,
-        server_search: ServerSearch,
-        message_actions: MessageActions,
     ) -> None:
         """`own` are the commands of the dispatcher."""
         self.chat = ui.workspace.chat
@@ -65,30 +43,27 @@ class ScreenCommands:
         self.clipboard: ClipboardReader = ui.workspace.platform
         self.pages = ui.workspace.pages
         self.notify = ui.notify
-        self.confirm = prompt_files.confirm
-        self.attach = prompt_files.attach_expected
+        self.confirm = controllers.prompt_files.confirm
+        self.attach = controllers.prompt_files.attach_expected
         self._ui = ui
-        self._prompt_text = prompt_text
-        self._prompt_files = prompt_files
-        self._turn_view = turn_view
-        self._model_switch = model_switch
-        appearance = Appearance(ui)
-        palette = Palette(ui, server_search, self.can_run)
-        reports = Reports(ui, prompt_text, branches)
+        self._controllers = controllers
+        branches, message_actions = controllers.branches, controllers.message_actions
+        reports, saved_sessions = controllers.reports, controllers.saved_sessions
+        server_search, session_view = controllers.server_search, controllers.session_view
         without_argument: dict[str, Callable[[], Pending]] = {
             **own,
             "new": session_view.start_new,
             "clear": session_view.start_new,
-            "sessions": appearance.toggle_sessions,
-            "telemetry": appearance.toggle_telemetry,
+            "sessions": controllers.appearance.toggle_sessions,
+            "telemetry": controllers.appearance.toggle_telemetry,
             "retry": partial(self._run_on_last, "message.regenerate"),
             "fork": partial(self._run_on_last, "message.fork"),
-            "now": turn_view.answer_now,
-            "editor": prompt_text.edit_in_program,
+            "now": controllers.turn_view.answer_now,
+            "editor": controllers.prompt_text.edit_in_program,
             "check": server_search.check_now,
             "servers": server_search.open_welcome_page,
             **{
-                f"model_{number}": partial(model_switch.pick, str(number))
+                f"model_{number}": partial(controllers.model_switch.pick, str(number))
                 for number in range(1, 10)
             },
             "context": reports.open_context,
@@ -97,8 +72,8 @@ class ScreenCommands:
             "log": reports.open_log_file,
             "tools": reports.open_tools,
             "doctor": reports.open_doctor,
-            "commands": palette.open,
-            "help": palette.open_help,
+            "commands": partial(controllers.palette.open, self.can_run),
+            "help": controllers.palette.open_help,
             "redraw": ui.app.redraw,
             "copy_drawing_error": ui.app.copy_drawing_error,
             "message.undo": branches.undo,
@@ -107,16 +82,16 @@ class ScreenCommands:
         self.handlers: Mapping[str, Callable[[str], Pending]] = {
             **{name: partial(run, self) for name, run in SHARED.items()},
             **{name: partial(_run_alone, run) for name, run in without_argument.items()},
-            "model": model_switch.pick,
+            "model": controllers.model_switch.pick,
             "find": ui.widgets.find_bar.open,
-            "export": export_import.export,
-            "import": export_import.import_,
+            "export": controllers.export_import.export,
+            "import": controllers.export_import.import_,
             "search": saved_sessions.search,
             "request": reports.open_request,
             "title": lambda title: saved_sessions.rename(session_view.active_id, title),
             "tag": lambda tag: saved_sessions.tag(session_view.active_id, tag),
             "copy": self._copy_last,
-            "theme": appearance.use_theme,
+            "theme": controllers.appearance.use_theme,
         }
         self.on_message: Mapping[str, Callable[[ChatMessage], Pending]] = {
             **{name: partial(run, self) for name, run in SHARED_ON_MESSAGE.items()},
@@ -124,8 +99,8 @@ class ScreenCommands:
             "message.copy_code": message_actions.copy_code,
             "message.save": message_actions.save,
             "message.edit": message_actions.edit,
-            "message.rewrite": prompt_text.begin_edit,
-            "message.another_model": model_switch.regenerate_with_another,
+            "message.rewrite": controllers.prompt_text.begin_edit,
+            "message.another_model": controllers.model_switch.regenerate_with_another,
             "message.probabilities": branches.open_probabilities,
             "message.details": message_actions.open_details,
             "message.fork": branches.fork,
@@ -160,7 +135,7 @@ class ScreenCommands:
         `number` is that of the prompt before it, by default the last one.
         """
         slash = require_slash(line, help_by=self._ui.key_name("help"))
-        self._prompt_files.expect(slash, number)
+        self._controllers.prompt_files.expect(slash, number)
         run = partial(self._run, slash.command, slash.argument)
         self._ui.begin(run, "slash", holds_keys=True)
 
@@ -253,17 +228,17 @@ class ScreenCommands:
         return chosen or ""
 
     async def run_turn(self, begin: Callable[[], None]) -> None:
-        self._turn_view.run_turn(begin)
+        self._controllers.turn_view.run_turn(begin)
 
     async def send(self, text: str) -> None:
-        if self._prompt_text.is_rewriting:  # `submit` would send it as an edit
+        if self._controllers.prompt_text.is_rewriting:  # `submit` would send it as an edit
             problem = "You are rewriting an answer, which Enter saves."
             key = self._ui.key_name("stop")
             raise WrongUse(problem, hint=f"Press {key} first, then send the preset.")
-        self._turn_view.submit(text)
+        self._controllers.turn_view.submit(text)
 
     async def use_model(self, name: str) -> None:
-        self._model_switch.pick_named(name)
+        self._controllers.model_switch.pick_named(name)
 
 
 def _run_alone(run: Callable[[], Pending], _: str) -> Pending:

@@ -503,7 +503,7 @@ class Situation(Desktop):
     def time_passes(self, seconds: float = 5.0) -> None:
         """Let the pause between two looks be over: nobody presses anything."""
         self.clock.now_s += seconds
-        self.dispatcher.server_search._search_wanted.set()
+        self.dispatcher.controllers.server_search._search_wanted.set()
         self.workspace.monitor.check_now()
 
     async def says(self, text: str) -> None:

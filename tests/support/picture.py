@@ -147,16 +147,18 @@ async def talking(theme: str, size: tuple[int, int]) -> AsyncIterator[Desktop]:
         async with desktop(Path(folder), backend, size=size, store=store) as desk:
             desk.app.theme = theme
             await desk.ready()
-            desk.dispatcher.turn_view.submit("Is it too late to sow in August?")
+            desk.dispatcher.controllers.turn_view.submit("Is it too late to sow in August?")
             await desk.answered(1)
-            desk.dispatcher.turn_view.submit("What grows on the north side, in three metres?")
+            desk.dispatcher.controllers.turn_view.submit(
+                "What grows on the north side, in three metres?"
+            )
             await desk.until(lambda: desk.shown.shown_messages[-1].text == ANSWER)
             await desk.pilot.pause(0.6)
             yield desk
 
 
 async def queue(desk: Desktop) -> None:
-    desk.dispatcher.turn_view.submit("Which herbs go with them?")
+    desk.dispatcher.controllers.turn_view.submit("Which herbs go with them?")
     desk.prompt_input.put("and in full shade?")
 
 

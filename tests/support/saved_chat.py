@@ -115,7 +115,8 @@ def steps(
         await desk.ready()
         await desk.until(lambda: desk.session_id == SESSION, "the session")
         await desk.until(
-            lambda: desk.dispatcher.status.health.state is ServerState.READY, "a look at the server"
+            lambda: desk.dispatcher.controllers.status.health.state is ServerState.READY,
+            "a look at the server",
         )
         await at_rest(desk)  # the frames of an answer would show colours of code with its text
         await pilot.press(*keys)

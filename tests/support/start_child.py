@@ -42,8 +42,8 @@ def main(file: Path, moment: str, arguments: list[str]) -> int:
 MOMENTS: dict[str, Callable[..., object]] = {
     "server": lambda app: (
         app.dispatcher is not None
-        and app.dispatcher.status.health.state is not None
-        and not app.dispatcher.status.health.is_down
+        and app.dispatcher.controllers.status.health.state is not None
+        and not app.dispatcher.controllers.status.health.is_down
     ),
     "session": lambda app: (
         app.chat_screen.widgets.log.document.entries and app.chat_screen.widgets.log.max_scroll_y

@@ -124,7 +124,7 @@ async def test_files_that_are_read_slowly_go_to_the_session_for_which_they_were_
         may_save.set()
         await shown(desk, "Attached: 2 files")
         assert desk.prompt_input.text == ""
-        desk.dispatcher.session_view.switch_to(session_id)
+        desk.dispatcher.controllers.session_view.switch_to(session_id)
         await desk.prompt_is("[notes/a.md (25 B)]\n[notes/b.md (25 B)]\n")
 
 

@@ -32,7 +32,7 @@ async def test_each_session_keeps_its_place_within_a_run_and_for_the_next(tmp_pa
             await desk.pilot.pause()
         await desk.press("ctrl+n")
         await desk.until(lambda: desk.session_id != first, "a new session")
-        desk.dispatcher.session_view.switch_to(first)
+        desk.dispatcher.controllers.session_view.switch_to(first)
         await desk.until(lambda: desk.log_view.viewport.bookmark == mark, "the place")
     async with desktop(tmp_path, resume_id="last", size=(80, 24)) as desk:
         await desk.until(lambda: desk.log_view.viewport.bookmark == mark, "the place")

@@ -19,15 +19,15 @@ async def together(desk: Desktop, *keys: str) -> None:
 async def test_a_turn_stopped_or_deleted_at_once_leaves_the_session_at_rest(tmp_path):
     scripts = [answer_steps(text) for text in ("First.", "Second.", "Third.", "Fourth.")]
     async with ready_desktop(tmp_path, *scripts) as desk:
-        desk.dispatcher.turn_view.submit("zero")
-        assert desk.dispatcher.turn_view.stop()
+        desk.dispatcher.controllers.turn_view.submit("zero")
+        assert desk.dispatcher.controllers.turn_view.stop()
         await desk.at_rest()
         assert desk.texts == ["zero"]
         assert desk.backend.requests == []
 
         await desk.ask("one")
         await desk.dispatcher.commands.handlers["retry"]("")
-        assert desk.dispatcher.turn_view.stop()
+        assert desk.dispatcher.controllers.turn_view.stop()
         await desk.at_rest()
         assert sent(desk.backend) == ["one"]
         await desk.ask("two", 2)

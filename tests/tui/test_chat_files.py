@@ -101,7 +101,7 @@ async def test_a_hit_that_was_opened_is_exported_with_its_own_name(tmp_path):
     async with ready_desktop(tmp_path, *scripts, asked=["vegetables"]) as desk:
         await desk.press("ctrl+n", hides="Lettuce.")
         await desk.ask("alphabet")
-        desk.dispatcher.saved_sessions.search("lettuce")
+        desk.dispatcher.controllers.saved_sessions.search("lettuce")
         await shown(desk, "1 hit in 1 session")
         await desk.press("enter", leads_to=ChatScreen, sees="Lettuce.")
         await desk.press("ctrl+e", leads_to=AskDialog)

@@ -36,7 +36,7 @@ async def begin_streaming(desk: Desktop) -> None:
     await desk.press("ctrl+r")
     await desk.until(lambda: "sorrel" in desk.text, "the first words")
     desk.workspace.clock.now_s += 4.1
-    desk.dispatcher.status.tick()
+    desk.dispatcher.controllers.status.tick()
 
 
 @pytest.mark.parametrize("size", ["120x40", "40x12"])

@@ -39,7 +39,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         assert not re.search("speed.*\n.*[▁-█]", desk.text)  # the speeds of the other answer
         assert session_id in desk.chat.open_sessions.running_ids
         await desk.until(lambda: re.search(r"↓ \d\d:\d\d", desk.text), "the mark")
-        await desk.dispatcher.saved_sessions.rename(session_id, "The garden")
+        await desk.dispatcher.controllers.saved_sessions.rename(session_id, "The garden")
         gates[0].set()
         await desk.open_in_list(session_id)
         await shown(desk, "Lettuce.")
@@ -81,7 +81,7 @@ async def test_neither_letters_nor_words_of_an_answer_nor_the_timer_read_the_lis
             await desk.chat.drafts.write()
             gate.set()
             await shown(desk, "more " * (count - 1) + "more")
-            desk.dispatcher.status.tick()
+            desk.dispatcher.controllers.status.tick()
             await desk.pilot.pause()
         assert not reads
         await desk.press("ctrl+n")
@@ -95,7 +95,7 @@ async def test_a_title_that_is_given_before_the_first_prompt_is_kept_and_saved_w
         await desk.say("/title  Peas and  beans", sees="Renamed.")
         await shown(desk, "Peas and beans")
         titled = desk.session_id
-        desk.dispatcher.session_view.switch_to(first)
+        desk.dispatcher.controllers.session_view.switch_to(first)
         await desk.until(lambda: desk.session_id == first, "the other session")
         await desk.press("ctrl+n", sees="Peas and beans")
         await desk.press("ctrl+n")
@@ -283,7 +283,7 @@ async def test_who_begins_a_session_while_another_is_read_or_copied_is_not_throw
         await desk.until(lambda: desk.text.count(" one") > 1, "the fork in the list")
         assert desk.session_id == here
         gate = hold(desk.store, "open_session")
-        desk.dispatcher.session_view.switch_to(first)
+        desk.dispatcher.controllers.session_view.switch_to(first)
         await desk.pilot.pause()
         await desk.say("/new")
         gate.set()

@@ -54,7 +54,7 @@ async def test_what_could_not_be_saved_stays_in_reach_and_is_saved_when_the_disk
             first = desk.shown
             await desk.press("ctrl+n", hides="Alpha.")
             await shown(desk, "Not saved")
-            desk.dispatcher.session_view.switch_to(first.header.session_id)
+            desk.dispatcher.controllers.session_view.switch_to(first.header.session_id)
             await shown(desk, "Alpha.")
         await desk.ask("two", 2)
         assert await desk.texts_on_disk() == ["one", "Alpha.", "two", "Beta."]
@@ -113,8 +113,8 @@ async def test_a_full_window_is_refused_where_the_user_wants_that_and_prompts_re
     backend = ScriptedBackend(half("word " * 90, gate), results=SMALL)
     async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
         await desk.say("one", sees="word")
-        desk.dispatcher.turn_view.submit("many words " * 40)
-        desk.dispatcher.turn_view.submit("two")
+        desk.dispatcher.controllers.turn_view.submit("many words " * 40)
+        desk.dispatcher.controllers.turn_view.submit("two")
         await desk.press("x")
         gate.set()
         await shown(desk, "tokens")

@@ -178,7 +178,7 @@ async def test_a_server_that_is_chosen_during_a_start_stays_in_use_if_the_start_
     async with local(tmp_path, engine, ScriptedBackend(results=[probed("offline")])) as desk:
         await desk.until(lambda: engine.is_loading, "the start")
         assert (desk.target.product, desk.target.model_id) == ("built-in", "big")
-        desk.dispatcher.model_switch.switch_to(model())
+        desk.dispatcher.controllers.model_switch.switch_to(model())
         engine.ready.set()
         await shown(desk, "Make room there.")
         assert desk.target.model_id == "qwen3-8b"

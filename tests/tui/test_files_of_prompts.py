@@ -182,7 +182,7 @@ async def test_a_file_goes_to_the_prompt_of_its_session_also_after_a_switch(tmp_
         assert "Leaves are green." in sent(desk.backend)[-1]
         assert sent(desk.backend)[-1].endswith("leaf.md please")
         assert desk.texts[0] == "elsewhere"
-        desk.dispatcher.session_view.switch_to(session_id)
+        desk.dispatcher.controllers.session_view.switch_to(session_id)
         await desk.until(lambda: desk.session_id == session_id, "the session")
         await desk.answered(2)
 

@@ -51,7 +51,7 @@ async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
         await desk.press("escape", leads_to=ChatScreen, sees="Lettuce does well.")
         detect, looks = desk.backend.detect, []
         desk.backend.detect = lambda **more: looks.append(1) or detect(**more)
-        desk.dispatcher.server_search.check_now()
+        desk.dispatcher.controllers.server_search.check_now()
         await desk.until(lambda: looks, "another look")
         await desk.pilot.pause()
         assert isinstance(desk.app.screen, ChatScreen), "what is read is not covered"
@@ -83,7 +83,7 @@ async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_wo
         await desk.type("What is 2+2?")
         await desk.prompt_is("What is 2+2?")
         await desk.press("enter")
-        desk.dispatcher.server_search.check_now()
+        desk.dispatcher.controllers.server_search.check_now()
         await desk.on(WelcomeScreen)
         await desk.press("ctrl+p", leads_to=CommandsDialog)
         await desk.type("import")

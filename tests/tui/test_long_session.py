@@ -38,7 +38,9 @@ async def test_the_end_is_shown_before_the_beginning_is_read_and_stays_where_it_
         assert is_shown(desk, f"prompt {COUNT}")
         first = desk.shown.messages[0]
         assert first.role is Role.ASSISTANT
-        edit = partial(desk.dispatcher.message_actions.edit, first)  # its prompt was not read yet
+        edit = partial(
+            desk.dispatcher.controllers.message_actions.edit, first
+        )  # its prompt was not read yet
         desk.dispatcher.ui.begin(edit, "message")
         assert not desk.prompt_input.text
         desk.store.gate.set()

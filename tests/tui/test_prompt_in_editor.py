@@ -98,7 +98,7 @@ async def test_an_editor_that_changes_nothing_leaves_what_has_come(desk):
     await desk.press("enter", sees="[$ echo result")
     await desk.type("why?")
     async with opened_editor(desk) as editor:
-        desk.dispatcher.prompt_text.put_before_typed(desk.shown, "returned")
+        desk.dispatcher.controllers.prompt_text.put_before_typed(desk.shown, "returned")
         editor.leave(editor.text)
         await desk.until(
             lambda: all(one.is_finished for one in desk.app.workers if one.group == "away"),
@@ -122,7 +122,7 @@ async def test_the_text_of_a_session_that_was_left_becomes_its_draft(tmp_path):
         session_id = desk.session_id
         await desk.type("why?")
         async with opened_editor(desk) as editor:
-            desk.dispatcher.session_view.start_new()
+            desk.dispatcher.controllers.session_view.start_new()
             editor.leave("Why do they grow?")
             await kept_as(desk, session_id, "Why do they grow?")
         assert desk.prompt_input.text == ""

@@ -34,7 +34,7 @@ async def test_typing_before_the_drafts_are_read_costs_none_of_them(tmp_path):
         session_id = desk.session_id
         await desk.press("ctrl+n")  # back in its session, it is shown
         await desk.until(lambda: desk.session_id != session_id, "a new session")
-        desk.dispatcher.session_view.switch_to(session_id)
+        desk.dispatcher.controllers.session_view.switch_to(session_id)
         await desk.prompt_is("of the first run")
         await desk.press("ctrl+u")
         await kept_as(desk, session_id, "")

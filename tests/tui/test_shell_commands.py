@@ -33,7 +33,9 @@ async def test_it_runs_and_its_output_is_a_folded_block_until_it_is_sent(tmp_pat
     async with ready_desktop(tmp_path, answer_steps("Beans.")) as desk:
         await desk.type("!printf 'a\\nb'; exit 3")
         await desk.prompt_is("!printf 'a\\nb'; exit 3")
-        assert desk.dispatcher.prompt_text.typed_prompt == ""  # nothing is read ahead or counted
+        assert (
+            desk.dispatcher.controllers.prompt_text.typed_prompt == ""
+        )  # nothing is read ahead or counted
         await desk.press("enter")
         await until_prompt(desk, "[$ printf 'a\\nb'; exit 3, exit code 3]\n")
         assert desk.backend.requests == []
@@ -69,7 +71,7 @@ async def test_an_output_that_comes_later_is_in_the_prompt_of_its_session_and_ch
         (desk.folder / "go").touch()
         await desk.press(hides="Running:")
         assert desk.prompt_input.text == ""
-        desk.dispatcher.session_view.switch_to(session_id)
+        desk.dispatcher.controllers.session_view.switch_to(session_id)
         await desk.until(lambda: "[$ until " in desk.prompt_input.text, "the output")
         assert len(desk.backend.requests) == 1
 
@@ -80,7 +82,7 @@ async def test_an_output_is_in_the_prompt_of_its_session_that_was_left_and_is_sh
         session_id = desk.session_id
         await desk.press("ctrl+n")
         await desk.until(lambda: not desk.shown.messages, "a new session")
-        desk.dispatcher.session_view.switch_to(session_id)
+        desk.dispatcher.controllers.session_view.switch_to(session_id)
         await desk.until(lambda: desk.session_id == session_id, "its session")
         (desk.folder / "go").touch()
         await desk.until(lambda: "[$ until " in desk.prompt_input.text, "the output")

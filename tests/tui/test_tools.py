@@ -232,7 +232,7 @@ async def test_a_tool_that_waits_in_another_session_is_reported_and_asks_there(t
             lambda: re.search(r"! asks \d\d:\d\d", desk.text),
             "a mark in the list",
         )
-        desk.dispatcher.session_view.switch_to(waiting_id)
+        desk.dispatcher.controllers.session_view.switch_to(waiting_id)
         await takes_keys(desk)
         assert desk.host.calls == []
         await desk.press("y")

@@ -62,7 +62,7 @@ async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_o
         await desk.on(ChatScreen)
         await desk.say("two", sees="is sent when a")
         backend.results = (probed("", model()),)
-        desk.dispatcher.server_search.check_now()
+        desk.dispatcher.controllers.server_search.check_now()
         await desk.answered(2)
         assert sent(backend) == ["one", "two"]
 

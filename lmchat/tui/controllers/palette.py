@@ -24,33 +24,26 @@ _OF_THE_SESSION = ("message.tree", "message.undo")  # they do not depend on the 
 class Palette:
     """Lists the commands, and runs the one that is chosen."""
 
-    def __init__(
-        self,
-        ui: ScreenServices,
-        server_search: ServerSearch,
-        can_run: Callable[[Command], bool],
-    ) -> None:
-        """`can_run` says whether a command could act now."""
+    def __init__(self, ui: ScreenServices, server_search: ServerSearch) -> None:
         self._ui = ui
         self._server_search = server_search
-        self._can_run = can_run
 
-    def open(self) -> None:
+    def open(self, can_run: Callable[[Command], bool]) -> None:
         """Show the commands that can do something now, and run the chosen one.
 
         If another screen covers the chat, commands on messages are left out. Otherwise they come
         first if a message is focused; if none is, they are about the last answer.
         """
         keys, widgets = self._ui.workspace.settings.keys, self._ui.widgets
-        can_run = [command for command in COMMANDS if command.is_offered and self._can_run(command)]
+        offered = [command for command in COMMANDS if command.is_offered and can_run(command)]
         of_chat = [
             item_of(command, keys)
-            for command in can_run
+            for command in offered
             if command.scope is Scope.CHAT or command.command_id in _OF_THE_SESSION
         ]
         of_message = [
             replace(item_of(command, keys), slash=_slash(command))
-            for command in can_run
+            for command in offered
             if command.scope is Scope.MESSAGE and command.command_id not in _OF_THE_SESSION
         ]
         if self._ui.app.screen is not self._ui.screen:  # the user does not see the message
@@ -61,7 +54,7 @@ class Palette:
         elif of_message:
             groups["Last answer"] = of_message
         groups[Scope.APP.value] = [
-            item_of(command, keys) for command in can_run if command.scope is Scope.APP
+            item_of(command, keys) for command in offered if command.scope is Scope.APP
         ]
         self._ui.open_dialog(CommandsDialog("Commands", groups), self._run_chosen)
 
