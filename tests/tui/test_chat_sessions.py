@@ -156,6 +156,41 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
         await desk.press("u", sees="Nothing to undo.")
 
 
+async def test_undo_shows_a_deleted_session_again_if_it_was_shown_and_nothing_was_begun_since(
+    tmp_path,
+):
+    async with ready_desktop(
+        tmp_path, *map(answer_steps, ("Beans.", "Peas.", "Kale.")), asked=["first"]
+    ) as desk:
+        first = desk.session_id
+        await desk.press("ctrl+n")
+        await desk.ask("second")
+        second = desk.session_id
+        await desk.go_to_list()
+        await desk.until(lambda: desk.session_list.chosen_id == second, "the shown session")
+        await desk.press("d", sees="In the trash; u restores it.", hides="Peas.")
+        await desk.until(lambda: desk.session_list.chosen_id == first, "the other session")
+        await desk.press("d")
+        await desk.until(lambda: not desk.session_list.chosen_id, "an empty list")
+        await desk.press("u")
+        await desk.until(lambda: desk.session_list.chosen_id == first, "the other session")
+        assert desk.session_id not in (first, second), "it was not shown when it was deleted"
+        await desk.press("u", sees="Peas.")
+        assert desk.session_id == second
+        assert desk.chat_screen.focused is desk.session_list
+
+        await desk.press("up")
+        await desk.until(lambda: desk.session_list.chosen_id == second, "the shown session")
+        await desk.press("d", sees="In the trash; u restores it.", hides="Peas.")
+        await desk.press("escape")
+        await desk.ask("third")
+        third = desk.session_id
+        await desk.go_to_list()
+        await desk.press("u", sees="Restored.")
+        await desk.at_rest()
+        assert desk.session_id == third
+
+
 async def test_what_is_typed_is_on_the_disk_a_moment_later_until_it_is_there_as_a_prompt(desk):
     session_id = desk.chat.shown.session_id
     await desk.press(*"abc")

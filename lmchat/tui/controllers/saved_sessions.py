@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from msgspec.structs import replace
 
 from lmchat.commands.conditions import NOTHING_YET
@@ -35,6 +37,7 @@ class SavedSessions:
         self._groups: tuple[SessionGroup, ...] = ()  # as they were read last
         self._last_state: object = None  # what the list depended on when it was read last
         self._deletions = 0  # of this run that `undo` can restore
+        self._deleted_ids: set[str] = set()  # of sessions that were shown when they were deleted
 
     @property
     def can_undo(self) -> bool:
@@ -160,6 +163,7 @@ class SavedSessions:
         with self._chat.open_sessions.changing_path(session_id):
             await self._library.delete(session_id)
         if session is self._chat.shown:
+            self._deleted_ids.add(session_id)
             self._session_view.leave()
             self._session_view.switch_to_new()
         self._deletions += 1
@@ -178,6 +182,18 @@ class SavedSessions:
         restored = await self._library.undo_delete()
         self._deletions = max(self._deletions - 1, 0) if restored else 0
         self._show_result("Restored" if restored else "Nothing to undo")
+        if restored is not None and restored.session_id in self._deleted_ids:
+            self._deleted_ids.discard(restored.session_id)
+            if not self._chat.shown.has_begun:  # the user has begun nothing since
+                self._session_view.begin_switch(partial(self._show_again, restored.session_id))
+
+    async def _show_again(self, session_id: str) -> None:
+        """Show a session without taking the focus from the list, where `u` may be pressed again."""
+        session_list = self._ui.widgets.session_list
+        had_focus = session_list.has_focus
+        await self._session_view.go_to(session_id)
+        if had_focus:
+            session_list.focus()
 
     def _show_changed(self, changed: SessionHeader, result: str, *, undone_by: str = "") -> None:
         self._chat.open_sessions.update_header(changed)
