@@ -182,6 +182,10 @@ async def test_the_card_lets_the_user_type_on_and_is_reached_with_a_key(tmp_path
         assert desk.host.calls == []
         await desk.press("alt+up", "y", sees="Press y again: it came too soon")
         assert desk.host.calls == []
+        # from a message above, another key leads to the card
+        await desk.press("alt+up", sees="Alt+↓ answer")
+        assert "Alt+↑ answer" not in desk.text
+        await desk.press("alt+down", sees="y once")
         await takes_keys(desk)
         await desk.press("y", sees="Done reading.")
         assert results(desk)[-1] == (AnswerState.COMPLETE, "found it")

@@ -344,8 +344,9 @@ def _argument_lines(source: str, language: str, page: Page) -> list[Line]:
 def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     """Return the question of a card, and a row of keys.
 
-    Without the focus, the row has the key that focuses the card; with it, the keys that decide. The
-    keys are above the arguments, since a focused card is shown from its beginning.
+    Without the focus, the row has the key that leads to the card from the prompt, or from a focused
+    message above; with it, the keys that decide. The keys are above the arguments, since a focused
+    card is shown from its beginning.
     """
     name = safe_line(message.tool_calls[0].name, limit=_LONG_NAME_CHARS)
     question = [
@@ -356,9 +357,13 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     keys: list[Span] = []
     for key, words in APPROVAL_SCOPES.items():
         keys += page.key_hint(key, words, key)
-    previous_key = page.user_keys.get("previous") or f"Alt+{SIGNS.up_arrow}"
-    focus_key = page.key_hint(previous_key, "answer", "")  # any click on the card focuses it
-    last = page.line(focus_key, tint="panel")
+    # any click on the card focuses it
+    from_prompt, from_above = (
+        page.key_hint(page.user_keys.get(name) or f"Alt+{arrow}", "answer", "")
+        for name, arrow in (("previous", SIGNS.up_arrow), ("next", SIGNS.down_arrow))
+    )
+    last = page.line(from_prompt, tint="panel")
+    last.hint_below = page.line(from_above, tint="panel", left_tint="panel").segments
     # while the card has the focus
     last.hint = page.line(keys, tint="panel", left_tint="panel").segments
     return _on_panel(page, [*page.row(question, tint="panel"), last], "warning")

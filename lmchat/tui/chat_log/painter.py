@@ -10,6 +10,7 @@ from datetime import date
 from math import ceil
 
 from msgspec import Struct
+from msgspec.structs import replace
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
@@ -174,6 +175,8 @@ class Painter:
             is_focused = place.message == focused and place.number >= 0
             is_dim = viewport.document.entries[place.message].is_excluded
             line = line_or_none or blank_line
+            if line.hint_below and focused is not None and focused < place.message:
+                line = replace(line, segments=line.hint_below, painted=None)
             if is_focused or has_marks or is_dim:
                 strip = self._paint(page, line, is_focused=is_focused, is_dim=is_dim)
                 strips.append(self._filtered(self._marked(page, place, line, strip)))
