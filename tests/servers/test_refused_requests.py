@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from lmchat.config.settings import LimitSettings
 from lmchat.servers.events import ModelLoading, RequestAdapted, RetryScheduled
 from lmchat.servers.sending import sender
-from lmchat.sessions.message import FilePart, Role, TextPart
+from lmchat.sessions.message import FilePart, Role, TextPart, text_message
 from tests.support.client_calls import (
     READ_TOOL,
     answered,
@@ -126,11 +126,32 @@ async def test_a_prompt_that_fills_the_window_and_gets_no_answer_was_too_long(se
             8192,
         )
         assert error.message == (
-            f"The session needs {prompt_tokens} tokens; the context window has 8192."
+            f"The prompt needs {prompt_tokens} tokens; the context window has 8192."
         )
     for reply in (sse(finish(), usage(8191, 0), DONE), sse("Hi", finish(), usage(9100, 1), DONE)):
         server.on(CHAT, reply)
         assert not notes(await answered(client, ask(server, product="vLLM")))
+
+
+async def test_a_prompt_that_is_too_long_without_others_is_not_called_a_session(server, client):
+    one = ask(server)
+    prompt = text_message(Role.USER, "Hi")
+    answer = text_message(Role.ASSISTANT, "Hello.")
+    numbers = {"n_prompt_tokens": 4121, "n_ctx": 4096, "type": "exceed_context_size_error"}
+    for messages, sent, step in (
+        ((prompt,), "prompt", "Shorten the prompt, or load"),
+        ((text_message(Role.SYSTEM, "Be kind."), prompt), "prompt", "Shorten the prompt, or load"),
+        ((prompt, answer, prompt), "session", "Shorten the prompt, start a new session"),
+    ):
+        for fields, words in (
+            (numbers, "needs 4121 tokens; the context window has 4096."),
+            ({"code": "context_length_exceeded"}, "is longer than the model's context window."),
+        ):
+            error = {"message": "too long", **fields}
+            server.on(CHAT, json_reply({"error": error}, status=400))
+            error = await failure_of(client, replace(one, messages=messages))
+            assert (error.kind, error.message) == ("context_overflow", f"The {sent} {words}")
+            assert error.hint.startswith(step)
 
 
 async def test_an_image_that_a_server_refuses_is_named_as_the_reason(server, client):

@@ -73,6 +73,7 @@ _NO_KEY = (
 _KEY_MISSING = (  # in place of `_KEY_REJECTED`
     "The server needs an API key, but none was sent; it belongs under [[endpoints]] in config.toml."
 )
+_ONE_PROMPT_TOO_LONG = "Shorten the prompt, or load the model with a larger context window."
 _KEY_REJECTED = "The API key was rejected; check it."
 _NO_CREDIT = (
     r"insufficient_quota|exceeded your current quota|credit_balance|out of credits?\b|billing"
@@ -389,6 +390,7 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
     options: Sequence[str] = ()  # set by the user
     tools: Sequence[str] = ()  # offered to the model
     has_images: bool = False
+    has_one_prompt: bool = False  # and no results of calls: nothing can be left out
     is_remote: bool = False
 
     def __repr__(self) -> str:
@@ -494,16 +496,21 @@ def _error_by_rule(
     is_param_named = body.param.lower() in message.lower()  # also true if there is no parameter
     if rule.kind == "bad_request" and not is_param_named:
         message = f"{message} ({body.param})"
+    sent = "prompt" if facts.has_one_prompt else "session"
     if rule.kind == "context_overflow" and needed and room:
         # vLLM stops counting behind the window
         least = "at least " if f"at least {needed}" in _COMMAS.sub("", body.words.lower()) else ""
-        message = f"The session needs {least}{needed} tokens; the context window has {room}."
+        message = f"The {sent} needs {least}{needed} tokens; the context window has {room}."
+    elif rule.kind == "context_overflow":
+        message = f"The {sent} is longer than the model's context window."
     elif rule.kind == "answer_limit" and left:
         message = f"The answer may have at most {left} tokens here."
 
     wait_s = retry_after_s(headers, body)
     is_key_missing = rule.kind == "auth" and not facts.key and not rule.has_own_step
     hint = _KEY_MISSING if is_key_missing else rule.hint
+    if rule.kind == "context_overflow" and facts.has_one_prompt:
+        hint = _ONE_PROMPT_TOO_LONG
     if not rule.has_own_step:
         hint = facts.hints.get(rule.kind) or hint
     # it may hold a command

@@ -109,12 +109,14 @@ class PreparedRequest(Struct, kw_only=True):
             options.pop("seed", None)
         sent_tools = () if self._has_lost_tools else request.tools
         files = chain.from_iterable(message.files for message in request.messages)
+        roles = [message.role for message in request.messages]
         return replace(
             facts,
             is_remote=self.model is not None and self.model.is_remote,
             options=tuple(options),
             tools=tuple(tool.name for tool in sent_tools),
             has_images=any(file.is_image and request.files.get(file.digest) for file in files),
+            has_one_prompt=roles.count(Role.USER) == 1 and Role.TOOL not in roles,
         )
 
     @property

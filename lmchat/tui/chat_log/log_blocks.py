@@ -490,6 +490,8 @@ def _token_words(stats: AnswerStats) -> str:
 
 def _offers(page: Page, message: ChatMessage) -> list[Span]:
     """Return what continues the last answer from the prompt; a click does it, too."""
+    if _was_prompt_too_long(message):
+        return clickable([("  /edit", page.styles["strong"])], "edit")
     spans: list[Span] = []
     if has_text_to_continue(message):
         spans = clickable([("  /continue", page.styles["strong"]), (" ", _NULL)], "resume")
@@ -504,9 +506,17 @@ def _letters(page: Page, message: ChatMessage) -> list[Span]:
     if has_text_to_continue(message):
         spans += page.key_hint("a", "continue", "message.resume")
     if message.state is not AnswerState.COMPLETE:
-        spans += page.key_hint("r", "retry", "message.regenerate")
+        if not _was_prompt_too_long(message):
+            spans += page.key_hint("r", "retry", "message.regenerate")
         spans += page.key_hint("e", "edit", "message.edit")
     return spans
+
+
+def _was_prompt_too_long(message: ChatMessage) -> bool:
+    """Whether the same prompt would be refused again, so that it has to be changed."""
+    failure = message.failure
+    is_too_long = failure is not None and failure.kind == "context_overflow"
+    return is_too_long and message.state is AnswerState.FAILED
 
 
 def _failure_lines(message: ChatMessage, failure: Failure, is_last: bool, page: Page) -> list[Line]:

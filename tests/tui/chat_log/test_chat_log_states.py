@@ -153,6 +153,19 @@ def test_an_answer_that_alone_fills_the_context_window_is_not_offered_to_be_cont
         assert "retry" in words
 
 
+def test_a_prompt_that_is_too_long_is_offered_to_be_edited_and_not_to_be_sent_again():
+    for kind, offer, letters in (
+        ("context_overflow", "/edit", "e edit  y copy details"),
+        ("server_error", "^R retry", "r retry  e edit  y copy details"),
+    ):
+        failed = answer("", state=AnswerState.FAILED, failure=replace(FAILURE, kind=kind))
+        [block] = end_blocks(failed, is_last=True)
+        last = block.make(plain_page(70))[-1]
+        assert shown(last).split("  ")[0].strip() == offer
+        hint = "".join(segment.text for segment in last.hint)
+        assert hint.strip().startswith(letters)
+
+
 async def test_an_answer_without_words_of_its_own_says_why_and_what_helps(log):
     full = replace(STATS, finish_reason="length", limit=Limit.CONTEXT)
     for message, words in (
