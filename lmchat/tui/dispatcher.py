@@ -163,6 +163,7 @@ class Dispatcher:
             case ReadSessions():
                 controllers.saved_sessions.reload()
             case ShowChanges():
+                controllers.turn_view.begin_postponed()
                 controllers.session_view.show_calls()
                 controllers.status.refresh()
                 controllers.saved_sessions.refresh()

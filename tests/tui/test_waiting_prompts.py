@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lmchat.servers.discovery.status import ServerState
 from lmchat.storage.store import Store
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.chats import header, prompt
-from tests.support.desktop import calm, desktop, gone, hold, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, model, probed
+from tests.support.desktop import calm, desktop, gone, half, hold, ready_desktop, sent, shown
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 
 
-def slow_backend(**more):
+def slow_backend(*scripts, **more):
     """A backend that finds nothing out before it is told to."""
-    backend = ScriptedBackend(**more)
+    backend = ScriptedBackend(*scripts, **more)
     backend.gate = hold(backend, "detect")
     return backend
 
@@ -141,3 +143,30 @@ async def test_a_session_in_which_prompts_only_wait_has_nothing_to_delete_or_pin
         await desk.go_to_list()
         await desk.press("d", sees="This session is empty.")
         assert waiting.queue.drafts == ("one",)
+
+
+@pytest.mark.parametrize("line", ["/continue", "/retry"])
+async def test_an_answer_is_continued_or_retried_once_a_server_is_found_after_a_restart(
+    tmp_path, line
+):
+    async with ready_desktop(tmp_path, half("Sow ")) as desk:
+        await desk.say("when?", sees="Sow")
+        await desk.press("escape", sees="stopped")
+    backend = slow_backend(answer_steps("in May."), answer_steps("Soon."))
+    async with desktop(tmp_path, backend, resume_id="last") as desk:
+        await shown(desk, "stopped")
+        await desk.say(line, sees="This begins when a server is found; Esc cancels it.")
+        await desk.press("escape", sees="Cancelled.")
+        await desk.say(line, sees="This begins when a server is found")
+        await desk.say("and then?", sees="next  and then?")
+        backend.gate.set()
+        await shown(desk, "in May.", "Soon.")
+        assert desk.texts[-2:] == ["and then?", "Soon."]
+
+    backend = slow_backend(results=[off()])
+    async with desktop(tmp_path, backend, resume_id="last") as desk:
+        await shown(desk, "Soon.")
+        await desk.say("/retry", sees="This begins when a server is found")
+        backend.gate.set()
+        await shown(desk, "No model is ready yet.")
+        assert len(desk.texts) == 4

@@ -69,6 +69,7 @@ class ModelSwitch:
         )
         self._ui.show_action("model chosen")
         if not self._lists.is_loading(target):
+            self._turn_view.begin_postponed()
             self._chat.send_waiting()
 
     def aim_at(self, target: Target | None) -> None:

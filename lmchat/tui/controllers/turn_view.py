@@ -82,6 +82,8 @@ class TurnView(TurnListener):
         self._session_view = session_view
         self._prompt_text = prompt_text
         self._key_notice = ""  # of the last model that repeated itself
+        self._postponed: Callable[[], None] | None = None
+        """Begins a turn once the first search for a server has ended."""
         self._failed_turn: object = self  # the last with an event that could not be shown
         self._decisions: dict[str, asyncio.Future[Decision]] = {}
         """Turns wait on these, by the ids of the messages of the calls."""
@@ -118,10 +120,22 @@ class TurnView(TurnListener):
         """Begin a turn without a new prompt.
 
         The prompt gets the focus: on the message, the letters of the next prompt would be commands,
-        such as `d`.
+        such as `d`. While lmchat looks for a server after its start, the turn waits as prompts do.
         """
-        if self._attempt(begin_turn):
+        if self._ui.workspace.chat_state is None:
+            self._postponed = begin_turn
+            key = self._ui.key_name("stop")
+            self._ui.notify(f"This begins when a server is found; {key} cancels it.")
             self._ui.screen.set_focus(self._ui.widgets.prompt_input)
+        elif self._attempt(begin_turn):
+            self._ui.screen.set_focus(self._ui.widgets.prompt_input)
+
+    def begin_postponed(self) -> None:
+        """Begin the turn that waits for the first search; after a vain one, say what is missing."""
+        begin_turn = self._postponed
+        if begin_turn is not None and self._ui.workspace.chat_state is not None:
+            self._postponed = None
+            self.run_turn(begin_turn)
 
     def stop(self) -> bool:
         """Return whether a turn was running that was not being stopped already."""
@@ -165,8 +179,13 @@ class TurnView(TurnListener):
     def take_back(self) -> bool:
         """Move the newest queued prompt back into the prompt field, for Esc.
 
-        One that waits for the end of the running answer stays: Esc stops that answer.
+        One that waits for the end of the running answer stays: Esc stops that answer. A turn that
+        waits for the first search is dropped.
         """
+        if self._postponed is not None:
+            self._postponed = None
+            self._ui.notify("Cancelled.")
+            return True
         if not self._chat.shown.is_waiting:
             return False
         self.edit_queued()
