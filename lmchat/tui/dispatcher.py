@@ -102,10 +102,10 @@ class Dispatcher:
             await self.workspace.store.daily_check()
 
     async def _open_named_session(self) -> None:
-        """Move a prompt that was sent before the session was read into its queue."""
+        """Show the session; what was typed or sent before it was read is meant for it."""
         workspace = self.workspace
         session_id = await workspace.store.take_session(workspace.saved, workspace.resume_id)
-        await self.controllers.session_view.go_to(session_id, takes_queue=True)
+        await self.controllers.session_view.go_to(session_id, takes_prompts=True)
         if self.chat.shown.is_waiting and self.chat.turn_options.is_ready:
             self.chat.send_waiting()
 

@@ -96,6 +96,31 @@ async def test_what_is_said_before_a_session_is_resumed_is_meant_for_it(tmp_path
         assert (await desk.texts_on_disk())[:2] == ["what grows?", "and in shade?"]
 
 
+async def test_what_is_typed_before_a_session_is_resumed_follows_its_draft(tmp_path):
+    store = Store(tmp_path / "sessions.db")
+    old = header("Garden")
+    await store.append(old, prompt("what grows?"))
+    for draft, shown_text in (("", "and in shade"), ("and in sun", "and in sun\n\nand in shade")):
+        if draft:
+            async with desktop(tmp_path, slow_backend(), resume_id=old.session_id) as desk:
+                await shown(desk, "what grows?")
+                await desk.press("ctrl+u")
+                await desk.type(draft)
+                await desk.prompt_is(draft)
+        store = Store(tmp_path / "sessions.db")
+        gate = hold(store, "open_session")
+        async with desktop(tmp_path, slow_backend(), store=store, resume_id=old.session_id) as desk:
+            await desk.type("and in shade")
+            await desk.prompt_is("and in shade")
+            gate.set()
+            await shown(desk, "what grows?")
+            await desk.prompt_is(shown_text)
+            await desk.type("?")
+            await desk.prompt_is(f"{shown_text}?")
+            await desk.press("ctrl+n")
+            await desk.prompt_is("")
+
+
 async def test_another_session_can_begin_while_a_prompt_waits_and_the_list_leads_back(tmp_path):
     backend = slow_backend()
     async with desktop(tmp_path, backend) as desk:

@@ -206,6 +206,16 @@ class PromptText:
         else:
             self._input.put_before_typed(joined_prompts(*prompts))
 
+    def take_typed(self) -> str:
+        """Remove what is typed from the prompt, and return it."""
+        typed = self._input.full_text
+        self._input.put("")
+        return typed
+
+    def put_after_draft(self, typed: str) -> None:
+        if typed:
+            self._input.put(joined_prompts(self._input.full_text, typed))
+
     def edit_in_program(self) -> None:
         self._ui.suspend_for(self._edit)
 

@@ -183,14 +183,14 @@ class SessionView:
         *,
         message_id: str = "",
         words: Sequence[str] = (),
-        takes_queue: bool = False,
+        takes_prompts: bool = False,
     ) -> None:
         """Show another session. It is read first; if that fails, the shown session stays.
 
         With a message, the path to it becomes the chosen one, also on the disk, which raises
         `RequestInvalid` while a turn may add messages to the chosen path. Else the place is shown
-        where the user left the session. With `takes_queue`, prompts that wait in the session shown
-        now move into the other one.
+        where the user left the session. With `takes_prompts`, what is typed and what waits in the
+        session shown now move into the other one.
         """
         # read all first; nothing is changed yet
         await self._chat.drafts.load(session_id)
@@ -204,13 +204,16 @@ class SessionView:
             if bookmark is not None and session.messages.find(bookmark.message_id) is None:
                 await session.load_older()  # it is among the older messages
             change_session = partial(self._chat.open_sessions.switch_to, session)
-        self.leave()  # only now: until here, the user may have typed and scrolled
+        # only now: until here, the user may have typed and scrolled
+        typed = self._prompt_text.take_typed() if takes_prompts else ""
+        self.leave()
 
         left = self._chat.shown
         change_session()
-        if takes_queue:
+        if takes_prompts:
             left.queue.move_to(self._chat.shown.queue)
         self._prompt_text.show_draft()
+        self._prompt_text.put_after_draft(typed)
         self.redraw()
         self._ui.widgets.prompt_input.focus()
 
