@@ -178,9 +178,11 @@ async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(desk)
     desk.backend.tokens = 41
     desk.prompt_input.put("word " * 2000)
     await desk.until(lambda: "~2\u00a0500\u00a0tok" in status(desk), "an estimate")
+    await shown(desk, "~2 500 of 8 192 tok")  # in the panel
+    [head] = [row for row in desk.text.split("\n") if "Context" in row]
     await desk.pilot.resize_terminal(100, 40)  # without a panel, the row has the share
     await desk.until(lambda: "%" in status(desk), "the share")
-    assert int(status(desk).split()[-2]) > 10
+    assert status(desk).split()[-2:] == head.split()[-2:] == ["31", "%"]
     assert desk.backend.counts == [], "it is an estimate"
     desk.prompt_input.put("/find " + "word " * 100)
     await desk.until(lambda: "8k window" in status(desk), "no estimate of a command")

@@ -95,9 +95,13 @@ class SessionView:
         self._log.mark_left_out(count, first_sent_id)
 
     def mark_left_out_soon(self) -> None:
-        """Call `mark_left_out` in `_MARK_AFTER_S`, once for all keys until then."""
+        """In `_MARK_AFTER_S`, once for all keys until then, show what the draft changes."""
         if self._mark_timer is None:
-            self._mark_timer = self._ui.begin_later(_MARK_AFTER_S, self.mark_left_out)
+            self._mark_timer = self._ui.begin_later(_MARK_AFTER_S, self._mark_and_show)
+
+    def _mark_and_show(self) -> None:
+        self.mark_left_out()
+        self._status.refresh()  # the panel counts the draft, too
 
     def show_title(self) -> None:
         self._ui.widgets.show_title(safe_line(self._chat.shown.header.title))

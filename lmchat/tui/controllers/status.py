@@ -8,6 +8,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from lmchat import units
+from lmchat.chat.context import ContextUse
 from lmchat.commands.table import BY_ID
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import ServerHealth, ServerState
@@ -53,8 +54,8 @@ class Speedometer:
 class StatusDisplay:
     """Shows all stats, and keeps those that no service has.
 
-    Controllers do not call `refresh`: apart from frames of an answer, `Dispatcher` calls it for the
-    message `ShowChanges`, which is posted:
+    Controllers do not call `refresh`: apart from frames of an answer and pauses while typing,
+    `Dispatcher` calls it for the message `ShowChanges`, which is posted:
 
     - after each message that `Dispatcher.receive` has acted on, except those of `_SHOWN_ALREADY`;
     - after each event of a turn that `TurnView` shows, except a piece of text or of a tool call;
@@ -133,7 +134,8 @@ class StatusDisplay:
         shown = self._chat.shown
         turn_options, window = self._chat.turn_options, self._chat.context_window
         backend = self._workspace.backend
-        use = window.context_use(shown)
+        use = self._use_with_draft()
+        draft = self._draft
         stats = shown.stats
         target = turn_options.target
         next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
@@ -146,11 +148,11 @@ class StatusDisplay:
             else "",
             profile=turn_options.profile_name,
             # of a new session, only the size of the window is known
-            used=use.tokens if use and shown.messages else None,
+            used=use.tokens if use and (shown.messages or draft) else None,
             limit=use.limit if use else None,
             is_estimated=use is not None and use.is_estimated,
             left_out=self._ui.widgets.log.left_out,
-            can_compact=window.can_compact(shown),
+            can_compact=window.can_compact(shown, draft),
             stats=stats,
             speeds=self._speeds(now_s),
             is_asking=shown.question is not None,
@@ -162,6 +164,23 @@ class StatusDisplay:
             next_check_in_s=None if next_check_s is None else next_check_s - now_s,
         )
 
+    @property
+    def _draft(self) -> str:
+        """What is typed; a command, or a word that may become one, counts as an empty draft."""
+        prompt_input = self._ui.widgets.prompt_input
+        typed = prompt_input.full_text
+        may_be_command = typed.startswith("/") and len(typed.split()) == 1
+        return "" if may_be_command or prompt_input.typed_command else typed
+
+    def _use_with_draft(self) -> ContextUse | None:
+        """Return how much of the window session and draft take; None while messages are unread."""
+        window = self._chat.context_window
+        use = window.context_use(self._chat.shown)
+        draft_tokens = window.draft_tokens(self._draft)
+        if use is None or not draft_tokens:
+            return use
+        return replace(use, tokens=use.tokens + draft_tokens, is_estimated=True)
+
     def _speeds(self, now_s: float) -> tuple[float, ...]:
         """Return the speed in each of the last seconds; after a turn, in its last ones."""
         stats = self._chat.shown.stats
@@ -172,19 +191,14 @@ class StatusDisplay:
     # The status line
 
     def show_line(self) -> None:
-        """Show state, model and server in the prompt's last row, and stats at its right.
-
-        A command counts as an empty draft.
-        """
-        widgets, window = self._ui.widgets, self._chat.context_window
+        """Show state, model and server in the prompt's last row, and stats at its right."""
+        widgets = self._ui.widgets
         shown, target = self._chat.shown, self._chat.turn_options.target
-        prompt_input = widgets.prompt_input
-        draft = "" if prompt_input.typed_command else prompt_input.full_text
-        draft_tokens = window.draft_tokens(draft)
-        use = window.context_use(shown)  # None while older messages are not read
+        draft_tokens = self._chat.context_window.draft_tokens(self._draft)
+        use = self._use_with_draft()
         share, empty_window = None, ""
         if use is not None and (shown.messages or draft_tokens):
-            share = replace(use, tokens=use.tokens + draft_tokens).fraction
+            share = use.fraction
         elif use is not None and use.limit:
             empty_window = f"{units.window(use.limit)} window"
         stats = shown.stats
