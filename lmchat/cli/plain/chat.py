@@ -61,10 +61,7 @@ def run_plain(context: Context) -> int:
 
 
 async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> PlainChat:
-    """Open store, servers and tools, and show a new session, or that of `-r`.
-
-    `stack` closes them.
-    """
+    """Show a new session, or that of `-r`."""
     # a screen reader would read out each change of a progress
     context.output.has_progress = context.options.inline and reader.can_redraw
     runtime = await stack.enter_async_context(open_runtime(context))
@@ -89,10 +86,8 @@ class PlainChat:
     def run(self, runner: asyncio.Runner, signals: Sequence[int]) -> int:
         """Run one line after the other until the chat ends; return the exit code.
 
-        At a terminal, Ctrl+C clears the line or stops what runs, and errors are only printed. On a
-        pipe, Ctrl+C raises `KeyboardInterrupt`, errors set the exit code, and the chat ends if no
-        server is found. Another signal, whose number is then in `signals`, raises
-        `KeyboardInterrupt`. No coroutine, as reading blocks.
+        On a pipe, Ctrl+C raises `KeyboardInterrupt`. So does another signal, whose number is then
+        in `signals`. This is no coroutine, as reading blocks.
         """
         reader, output = self._front.reader, self._front.output
         exit_code = 0
@@ -116,7 +111,7 @@ class PlainChat:
         return exit_code
 
     def _next_work(self, signals: Sequence[int]) -> Coroutine[Any, Any, None] | None:
-        """Read a line; return the coroutine that runs it, or None at the end of the input."""
+        """Return the coroutine that runs the next line, or None at the end of the input."""
         reader = self._front.reader
         while True:
             try:

@@ -63,8 +63,7 @@ Item = TypeVar("Item")
 class PlainFront(TurnListener):
     """The plain chat: runs commands, sends prompts, prints answers as they arrive.
 
-    `_stream` prints the answers: with `--inline`, on a terminal that can redraw, `_inline`, which
-    formats them. A label is a line for a person at a terminal, not for a pipe.
+    A label is a line for a person at a terminal, not for a pipe.
     """
 
     def __init__(
@@ -115,7 +114,7 @@ class PlainFront(TurnListener):
     # Commands
 
     async def run(self, line: str) -> None:
-        """Raises `WrongUse` for an unknown command, or one that needs the screen or a value."""
+        """Raises `WrongUse`."""
         slash = require_slash(line, help_by="/help", is_plain=True)
         command = slash.command
         handler = self.handlers.get(command.command_id)
@@ -143,10 +142,7 @@ class PlainFront(TurnListener):
         return message
 
     async def copy(self, part: str) -> None:
-        """Copy the last answer; with the part `code`, one code block of it after the other.
-
-        Raises `WrongUse` for another part, and where nothing can copy.
-        """
+        """With the part `code`, copy one code block after the other; raise `WrongUse`."""
         if part not in ("", "code"):
             problem = f"Unknown argument: {safe_line(part, limit=40)}."
             raise WrongUse(problem, hint="Use /copy or /copy code.")
@@ -171,8 +167,7 @@ class PlainFront(TurnListener):
     async def edit(self, text: str) -> None:
         """Send a text as another version of the last prompt.
 
-        Without a text, the next line begins with this command and the prompt, to be changed. Where
-        lines cannot be edited, both are printed.
+        Without a text, the next line begins with this command and the prompt, to be changed.
         """
         session = self.chat.shown
         await session.load_older()  # at first, only the last messages are in memory
@@ -200,10 +195,9 @@ class PlainFront(TurnListener):
         )
 
     async def choose_model(self, wanted: str) -> None:
-        """Use a model for the next turn; without an argument, list those that can chat.
+        """Without an argument, list the models that can chat; raise `WrongUse`.
 
         A number refers to the printed list, since servers may list models in another order now.
-        Raises `WrongUse` for an unknown model, or one that cannot chat.
         """
         if wanted.isdecimal():
             await self._switch_to(_by_number(self._models, wanted, "model", "/model"))
@@ -225,7 +219,7 @@ class PlainFront(TurnListener):
         self.output.print_lines(lines or ["No server has a model. Download one there."])
 
     async def _switch_to(self, model: ModelInfo) -> None:
-        """Use a model now and at the next start; load it if needed."""
+        """Use a model now and at the next start."""
         if model.state is LoadState.NOT_LOADED:
             self.notify("Loading model…")
             await load_if_needed(self.runtime, model, self.output)
@@ -244,10 +238,7 @@ class PlainFront(TurnListener):
         self.is_leaving = True
 
     async def open_session(self, wanted: str) -> None:
-        """Open a session, by its number in the last list or its id.
-
-        Without an argument, list sessions: the pinned ones, then the newest.
-        """
+        """Without an argument, list sessions: the pinned ones, then the newest."""
         if not wanted:
             self._headers = (await self.chat.store.list_sessions())[:_MAX_SESSIONS]
             lines = _numbered(map(session_words, self._headers))
@@ -307,14 +298,12 @@ class PlainFront(TurnListener):
     # Turns
 
     async def connect(self) -> None:
-        """Choose server and model, unless they are chosen."""
         if self.chat.turn_options.target is None:
             target = await self.runtime.finder().ready_target(note=self.notify)
             self.chat.turn_options.use_target(target)
             self.print_label(f"Model: {model_words(target)}.")
 
     def print_session(self) -> None:
-        """Print the title and the last two messages, at a terminal only."""
         session = self.chat.shown
         if self.reader.is_terminal and session.messages:
             self.notify(f"Session: {session_words(session.header)}")
@@ -325,11 +314,10 @@ class PlainFront(TurnListener):
                 self._stream.end()
 
     async def send(self, text: str, *, edited_id: str = "") -> None:
-        """Send a prompt with its files, and print the answer.
+        """Send a prompt with its files, and print the answer; raise the error of the turn.
 
-        With `edited_id`, it is another version of that prompt. Else, a summary comes first if the
-        session is too long and the settings allow it. Raises the error that the turn ends with.
-        Files of a prompt that was not sent stay, but for images that the model cannot see.
+        With `edited_id`, it is another version of that prompt. Files of a prompt that was not sent
+        stay, but for images that the model cannot see.
         """
         if not text.strip():
             return
@@ -361,10 +349,7 @@ class PlainFront(TurnListener):
                 self._attach(attached)
 
     async def print_turn(self) -> None:
-        """Print the answer of a turn that has just begun, while it arrives.
-
-        Raises the error of the turn, of its answer, or of saving it.
-        """
+        """Raises the error of the turn, of its answer, or of saving it."""
         session, inline = self.chat.shown, self._inline
         printer = self._printer = TurnPrinter(self.output, stream=self._stream)
         try:
@@ -385,10 +370,7 @@ class PlainFront(TurnListener):
             printer.print_notes_on(session.messages[-1])  # such as that it was cut short
 
     def on_event(self, _: OpenSession, event: ChatEvent) -> None:
-        """Print an event; a turn with tools has several answers.
-
-        A note below a complete summary says where the older messages are.
-        """
+        """A turn with tools has several answers."""
         if isinstance(event, TurnEnded):
             self._signal_end(event)
             if event.is_summary and event.answer is not None and not event.has_failed:
@@ -437,10 +419,9 @@ class PlainFront(TurnListener):
     # The user's shell
 
     async def run_in_shell(self, line: str) -> None:
-        """Run the line `!COMMAND`, and attach its output to the next prompt.
+        """Attach the output to the next prompt, also after Ctrl+C.
 
-        Ctrl+C stops it; what it has printed is attached. Raises `WrongUse` at a terminal that does
-        not mark pastes, where a pasted line could run.
+        Raises `WrongUse` at a terminal that does not mark pastes, where a pasted line could run.
         """
         if not self.reader.has_paste_marks:
             raise WrongUse(
@@ -465,10 +446,7 @@ class PlainFront(TurnListener):
     # The end
 
     async def aclose(self) -> None:
-        """Save the sessions, and end started programs.
-
-        What cannot be saved is written into files, which are named to the user.
-        """
+        """What cannot be saved is written into files, which are named to the user."""
         await self.chat.close()
         await self.chat.drafts.write()  # without the prompts that are messages by now
         unsaved = [] if self.context.options.temporary else self.chat.unsaved()
@@ -504,7 +482,7 @@ def _numbered(texts: Iterable[str]) -> list[str]:
 
 
 def _by_number(items: Sequence[Item], number: str, noun: str, command: str) -> Item:
-    """Raises `WrongUse` if the list does not have this number."""
+    """Raises `WrongUse`."""
     # Python refuses to read thousands of digits
     position = int(number) if len(number) < _MOST_DIGITS else 0
     if 0 < position <= len(items):

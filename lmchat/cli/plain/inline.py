@@ -118,7 +118,7 @@ class InlineText:
             self._printing = asyncio.ensure_future(self._print_frames())
 
     async def print_all(self) -> None:
-        """Print all text, with the colours of its code, when no more arrives."""
+        """Print all text, when no more arrives."""
         self._is_complete = True
         if self._printing is not None:
             await self._printing
@@ -155,7 +155,6 @@ class InlineText:
         await self._highlighter.aclose()
 
     async def _print_frames(self) -> None:
-        """Print frames until all text that has arrived is read."""
         while self._unread:
             self._feed(self._unread[:_FRAME_CHARS])
             self._unread = self._unread[_FRAME_CHARS:]
@@ -218,7 +217,7 @@ class InlineText:
             self._write(printed)
 
     def _unprinted(self, lines: list[Line]) -> str:
-        """Return what is to be printed of lines; count down the signs that are printed already."""
+        """Count down the signs that are printed already."""
         shown = ""
         for line in lines:
             count = self._printed_signs
@@ -242,11 +241,10 @@ class InlineText:
         return shown
 
     def _open(self) -> list[_Closed]:
-        """Return the block that may still grow, if any."""
         return [_Closed(block, self._references) for block in self._markdown.open]
 
     def _lay_out(self, waiting: _Closed) -> list[Line]:
-        """Lay a block out, with the blank line above; the lines are kept in `block.lines`."""
+        """Lay a block out, with the blank line above."""
         block = waiting.block
         if block.lines is not None:
             return block.lines
@@ -274,7 +272,7 @@ class InlineText:
         return block.lines
 
     def _painted(self, line: Line, start: int) -> str:
-        """Return the text of a line from a column on, with control sequences."""
+        """Return the text from a column on, with control sequences."""
         text = "".join(segment.text for segment in line.segments)
         end = max(len(text.rstrip(" ")), line.start, start)  # without blanks at the end
         spans = [(segment.text, segment.style or _NULL) for segment in line.segments]

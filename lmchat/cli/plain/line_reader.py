@@ -47,10 +47,7 @@ class LineReader:
             sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline=None)
 
     def begin(self, history: Iterable[str]) -> None:
-        """Let the user edit lines and recall those of `history`, if the terminal can draw them.
-
-        `history` has the newest first. Pastes are marked from now on, if possible.
-        """
+        """`history` has the newest first. Pastes are marked from now on, if possible."""
         if not self.can_redraw:
             return
         try:
@@ -89,8 +86,7 @@ class LineReader:
     def read(self, prompt: str = "You:\n") -> str | None:
         """Wait for a line or a paste; return its text without the line end, None at the end.
 
-        At a terminal, lines that arrive right after the first belong to a paste, and are one text.
-        But if pastes are marked, a line that waits already was typed during an answer.
+        If pastes are marked, a line that waits already was typed during an answer.
         """
         is_typed_ahead = self.has_paste_marks and has_more_input(sys.stdin.fileno(), wait_s=0)
         may_be_paste = self.is_terminal and not is_typed_ahead
