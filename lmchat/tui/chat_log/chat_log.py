@@ -246,10 +246,9 @@ class ChatLog(ScrollView, can_focus=True):
         has_all_messages: bool = True,
         is_ours: bool = True,
     ) -> None:
-        """Show the end of another session, or of another path.
+        """Unless `has_all_messages`, `prepend_older` adds the others later.
 
-        Unless `has_all_messages`, `prepend_older` adds the others later. `is_ours`: this lmchat
-        writes the answer that streams, if the last message is one.
+        `is_ours`: this lmchat writes the answer that streams, if the last message is one.
         """
         self.inflow.end_wait()
         self.highlighting.reset()
@@ -381,7 +380,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.append(message)
 
     def replace(self, message: ChatMessage) -> bool:
-        """Take another form of a message; return whether it is in the log."""
+        """Return whether the message is in the log."""
         index = self.document.index_of(message.message_id)
         if index is None:
             return False
@@ -404,7 +403,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     @contextmanager
     def _changed(self, index: int) -> Iterator[Entry]:
-        """Change a message in the block; then build, search and show it again."""
+        """Change a message in the block of the context."""
         with self.viewport.anchored():
             yield self.document.entries[index]
             self.document.rebuild(index)
@@ -513,7 +512,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def _scroll_by_drag(self) -> None:
-        """Scroll while the pointer is held above or below the log, the faster the farther it is."""
+        """Scroll the faster, the farther the pointer is above or below the log."""
         x, y = self.selection.pointer
         if 0 <= y < self.size.height:
             return
@@ -599,7 +598,6 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def on_click(self, event: events.Click) -> None:
-        """Focus the message under the pointer; run the command or open the link there."""
         y = self.viewport.top + event.y
         if y >= self.document.total:
             return

@@ -48,11 +48,7 @@ def copied(document: Document, selected: SelectedRange) -> str:
 
 
 def _message_text(entry: Entry) -> str:
-    """Return the source of a message that is selected as a whole.
-
-    An unfolded answer has its reasoning and the arguments of its calls, an unfolded call its
-    arguments and result, with JSON indented.
-    """
+    """Return the source of a message that is selected as a whole."""
     message = entry.message
     texts = [entry.source]
     if message.role is Role.TOOL:

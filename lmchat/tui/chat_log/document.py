@@ -32,7 +32,7 @@ class LogPosition(NamedTuple):
 
 
 def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:
-    """Make entries; tool messages behind an answer show its calls."""
+    """Tool messages behind an answer show its calls."""
     entries = [Entry(message) for message in messages]
     for entry, next_entry in pairwise(entries):
         if entry.message.role is Role.ASSISTANT and entry.message.tool_calls:
@@ -65,7 +65,7 @@ class Document:
         return self.heights.total
 
     def reset(self, messages: Iterable[ChatMessage], *, is_streaming: bool = False) -> None:
-        """Replace all messages, without laying them out; the last may be streaming."""
+        """Lay nothing out; the last message may be streaming."""
         self.entries = _entries_of(messages)
         if is_streaming:
             self.entries[-1].is_streaming = True
@@ -93,7 +93,7 @@ class Document:
             model = entry.message.model or model  # a prompt has no model
 
     def append(self, entry: Entry) -> int:
-        """Add an entry; the one above loses the offers below the last answer."""
+        """The entry above loses the offers below the last answer."""
         self.entries.append(entry)
         index = len(self.entries) - 1
         self._name_again(index)
@@ -123,7 +123,6 @@ class Document:
         return None
 
     def set_page(self, page: Page) -> None:
-        """Take another page: drop all lines, and estimate all heights."""
         self.layout = Layout(page)
         for entry in self.entries:
             if entry.blocks:
@@ -177,10 +176,10 @@ class Document:
         return self.entries[place.message].blocks[place.number]
 
     def blank_rows(self, place: LogPosition) -> int:
-        """Return how many blank rows a block has above its lines: 0 or 1.
+        """Return 0 or 1, the blank rows above the lines of a block.
 
-        The row above the first block belongs to the message. Empty blocks have none, nor have those
-        below a rule or the half row at the end of code.
+        The row above the first block belongs to the message. Blocks below a rule or the half row at
+        the end of code have none.
         """
         blocks = self.entries[place.message].blocks
         block = blocks[place.number]
@@ -213,7 +212,6 @@ class Document:
     # Blocks and their heights
 
     def lay_out(self, index: int) -> Sequence[Block]:
-        """Cut a message into blocks unless that is done, and lay them out if there is a page."""
         entry = self.entries[index]
         if not entry.blocks:
             self._build(index)

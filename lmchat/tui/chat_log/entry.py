@@ -100,7 +100,6 @@ class LivePart(Struct):
         return self.text.replace("\r\n", "\n")[start:end]
 
     def update_blocks(self) -> list[Block]:
-        """Parse text that was added, and close the open blocks of a part that has ended."""
         text = "".join(self.chunks[self._parsed_chunks :])
         if text:
             is_begun = self._parsed_chunks > 0
@@ -228,12 +227,11 @@ class Entry(Struct):
 
     @property
     def is_excluded(self) -> bool:
-        """Whether requests leave it out; then it is dim."""
         return self.message.is_excluded
 
     @property
     def texts(self) -> list[str]:
-        """All texts in which hits are counted, with reasoning, and calls that have no messages."""
+        """All texts in which hits are counted, with calls that have no messages."""
         if self.is_streaming:
             return [part.text for part in self.parts]
         texts: list[str] = []

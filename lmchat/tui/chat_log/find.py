@@ -138,7 +138,7 @@ class Finder:
     # Searching
 
     def find(self, *words: str) -> int:
-        """Begin a search, without moving the view; return how many hits it has."""
+        """Return how many hits there are; the view does not move."""
         self._search(words)
         self._on_change()
         return sum(self._counts)
@@ -176,7 +176,6 @@ class Finder:
         self._on_change()
 
     def search_again(self) -> None:
-        """Search for the same words in another session, but not for those of `mark_words`."""
         self._search(self._kept_words)
 
     def _search(self, words: Sequence[str]) -> None:
@@ -214,7 +213,6 @@ class Finder:
             self._locate(index)  # it may be in another block now
 
     def shift_messages(self, count: int) -> None:
-        """Adapt to `count` messages that were put before all others."""
         self._counts[:0] = [self._count(index) for index in range(count)]
         self._search_start = self._search_start._replace(message=self._search_start.message + count)
         if self.index is not None:
@@ -287,6 +285,6 @@ class Finder:
         return place._replace(row=first_rows.get(nth, 0) + document.blank_rows(place))
 
     def _hits_of(self, blocks: Iterable[Block]) -> list[tuple[int, int]]:
-        """Return each hit as the number of its block and its own in the block."""
+        """Each hit is the number of its block and its own in the block."""
         counts = enumerate(self._query.count(block.source) for block in blocks)
         return [(number, nth) for number, count in counts for nth in range(count)]

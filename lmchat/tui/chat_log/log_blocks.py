@@ -130,7 +130,7 @@ def shown_plainly(text: str) -> Iterator[Block]:
 
 
 def gap_block(middle: str) -> Block:
-    """Return the row in place of the middle of a long text, which is its source."""
+    """`middle` is the source of the row in its place."""
     return Block(Kind.GAP, middle, make=partial(_gap_lines, middle))
 
 
@@ -146,19 +146,13 @@ def _gap_lines_on_panel(middle: str, bar: str, page: Page) -> list[Line]:
 
 
 def _file_row(words: str, message: ChatMessage | None, page: Page) -> list[Line]:
-    """Return the row of a file; with the prompt as `message`, it has version and time.
-
-    A click on it lets the screen show the file.
-    """
+    """With the prompt as `message`, the row has version and time; a click on it shows the file."""
     left = _fold_spans(page, [(words, _NULL)], is_collapsed=True)
     return _on_panel(page, page.row(left, _version_and_time(page, message), tint="panel"), "faint")
 
 
 def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[Line]:
-    """Return the wrapped lines of a part of a prompt; `message` is the prompt in its first part.
-
-    Then the first line has version and time at its right.
-    """
+    """`message` is the prompt in its first part, whose first line has version and time."""
     right = _version_and_time(page, message)
     lines: list[Line] = []
     for text in harmless(source).split("\n"):
@@ -264,7 +258,7 @@ def call_texts(message: ChatMessage) -> list[CallText]:
 
 
 def _indented_json(text: str) -> str:
-    """Indent a JSON object or array; return an empty text for others, and if it is too long."""
+    """Return "" for all but a JSON object or array, and if it is too long."""
     if len(text) > _MOST_JSON_CHARS:
         return ""
     try:
@@ -295,7 +289,6 @@ def call_lines(message: ChatMessage, state: str, is_collapsed: bool, page: Page)
 
 
 def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span]:
-    """Return what a running call does, time and size of a result, or why there is no result."""
     match message.state:
         case AnswerState.STREAMING:
             # a call without a state runs in another lmchat: this one would have set it

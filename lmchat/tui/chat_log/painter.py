@@ -148,10 +148,7 @@ class Painter:
         return x - self.left - 1
 
     def rows(self, log: Widget, y: int, count: int, *, user_keys: Mapping[str, str]) -> list[Strip]:
-        """Return `count` rows of the screen from row `y` on, as strips of its whole width.
-
-        While the log has the focus, the focused message has a bar. Below the end, rows are blank.
-        """
+        """Return `count` rows of the screen from row `y` on; below the end, rows are blank."""
         filters = tuple(log.get_line_filters())
         _, background = log.background_colors  # of what is behind the log, and of the log
         look = PaintKey(log.size.width, self.left, filters, background)
@@ -197,7 +194,7 @@ class Painter:
         return self._filtered(Strip(segments).adjust_cell_length(self._look.width, base))
 
     def _filtered(self, strip: Strip) -> Strip:
-        """Make a strip safe, and apply the colour filters of the app, as of `NO_COLOR`."""
+        """Make a strip safe, and apply the filters of the app, as of `NO_COLOR`."""
         strip = safe_strip(strip)
         for line_filter in self._look.filters:
             strip = strip.apply_filter(line_filter, self._look.background)

@@ -94,7 +94,7 @@ class Viewport:
             self.has_new_text = False
 
     def note_new_text(self) -> None:
-        """Note text added at the end; `lay_out` takes this back if the end is on the screen."""
+        """`lay_out` takes this back if the end is on the screen."""
         self.has_new_text = True
 
     def resize(self, height: int) -> None:
