@@ -1,4 +1,1 @@
-"""Many prompts for one or several models: lines and cases, jobs, answers as rows.
-
-Must not know the options of the command line.
-"""
+"""Many prompts for one or several models: lines and cases, jobs, answers as rows."""

@@ -193,7 +193,6 @@ async def _events(
 
 
 def print_note(output: Output, job: Job, event: StreamEvent | Repetition) -> None:
-    """Print a note that an answer repeats itself, or as `print_remote_note` does."""
     if isinstance(event, Repetition):
         name = job.head.get("id", job.head.get("index"))
         output.note(f"lmchat: {name}: {event.words}")
@@ -202,7 +201,6 @@ def print_note(output: Output, job: Job, event: StreamEvent | Repetition) -> Non
 
 
 def print_remote_note(output: Output, event: StreamEvent) -> None:
-    """Print the note that a prompt leaves this machine; nothing for other events."""
     if isinstance(event, RequestAdapted) and event.is_remote:
         output.note(f"lmchat: {event.note}")
 
@@ -214,7 +212,6 @@ class Rows(AbstractContextManager[None]):
         pass
 
     def is_done(self, _job: Job) -> bool:
-        """Whether an earlier run has done a job."""
         return False
 
     def kept(self) -> Iterable[Row]:
@@ -287,7 +284,6 @@ async def run(
 
 
 def rounded_median(values: Sequence[float | None]) -> float | None:
-    """Return the median of the known values, rounded; None if none of them is known."""
     known = [value for value in values if value is not None]
     return units.rounded(median(known)) if known else None
 
@@ -298,7 +294,7 @@ def stats_cells(
     tokens: float | None,
     elapsed_ms: float | None,
 ) -> tuple[str, ...]:
-    """Return the cells of a table below the heads `STATS`: times in seconds, "" for None."""
+    """Return the cells below `STATS`: times in seconds."""
     return (
         "" if ttft_ms is None else f"{ttft_ms / 1e3:.2f} s",
         "" if tokens_per_second is None else f"{tokens_per_second:.1f} tok/s",

@@ -83,10 +83,7 @@ def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
 
 
 def _read_fields(line: BatchLine, fields: Mapping[str, Any]) -> None:
-    """Set the prompt and the options of a line.
-
-    `fields` has the `body` of OpenAI's format, `messages` or a `prompt`. Raises an `LMChatError`.
-    """
+    """Raises an `LMChatError`."""
     match fields:
         case {"body": dict(body)}:
             path = fields.get("url", _CHAT_PATH)
@@ -102,7 +99,7 @@ def _read_fields(line: BatchLine, fields: Mapping[str, Any]) -> None:
 
 
 def _read_body(line: BatchLine, body: Mapping[str, Any]) -> None:
-    """Set what a request of OpenAI's API asks for; raises an `LMChatError`."""
+    """Raises an `LMChatError`."""
     line.messages = messages_of(body.get("messages", ()))
     if isinstance(body.get("model"), str):
         line.model = body["model"]
