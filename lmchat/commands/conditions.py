@@ -31,11 +31,10 @@ def reason_against(command_id: str, session: OpenSession, message: ChatMessage |
 
 
 def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str:
-    """Return why a command cannot act on a message; "" if it can.
+    """Return "" if there is no reason; `name` is the id of the command without `message.`.
 
-    `name` is the id of the command without `message.`. The first case that fits gives the reason;
-    later cases rely on the earlier ones. `is_busy`: a turn of the session runs, so no other can
-    begin.
+    The first case that fits gives the reason; later cases rely on the earlier ones. `is_busy`: a
+    turn of the session runs, so no other can begin.
     """
     role = message.role
     is_answer = role is Role.ASSISTANT

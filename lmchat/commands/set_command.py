@@ -38,10 +38,7 @@ def _value_words(option: SetOption) -> str:
 
 
 def option_rows(choices: TurnOptions, session: OpenSession) -> list[tuple[str, str, str]]:
-    """Return the sampling options that are set for a session: name, value and origin.
-
-    The origin of one that the server ignores adds that it is not sent.
-    """
+    """Return name, value and origin of the sampling options that are set for a session."""
     product = choices.target.product if choices.target else ""
     rows: list[tuple[str, str, str]] = []
     for option in choices.options_with_origin(session.session_sampling):
@@ -53,10 +50,7 @@ def option_rows(choices: TurnOptions, session: OpenSession) -> list[tuple[str, s
 
 
 async def set_option(chat: ChatService, session: OpenSession, typed: str) -> str:
-    """Change or explain a sampling option, typed as `NAME VALUE`; return a sentence about it.
-
-    The change is saved. Raises `WrongUse` as `_with_option` does.
-    """
+    """Return a sentence about the option; raise `WrongUse`."""
     options, words = _with_option(chat.turn_options, session, typed)
     if options != session.header.sampling:
         await session.set_sampling(options)

@@ -139,10 +139,7 @@ async def _use_effort(front: Front, level: str) -> None:
 
 
 async def _set_option(front: Front, typed: str) -> None:
-    """Set a sampling option of the session, as `top_k 40`; with a name alone, explain it.
-
-    Without both, list the options that are set, and where each comes from.
-    """
+    """`typed` may be `top_k 40`, a name alone, which is explained, or "", which lists all."""
     chat, session = front.chat, front.chat.shown
     if typed:
         front.notify(await set_command.set_option(chat, session, typed))
@@ -161,7 +158,7 @@ async def _set_option(front: Front, typed: str) -> None:
 
 
 async def _use_preset(front: Front, typed: str) -> None:
-    """Send the preset in `NAME [TEXT]` with the text; without a name, let the user choose."""
+    """Without a name, the user chooses."""
     presets = front.settings.prompts
     name, _, text = typed.partition(" ")
     if not name:
@@ -215,7 +212,7 @@ def _placeholders(preset: Preset) -> set[str]:
 
 
 def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:
-    """Raises `WrongUse` for an unknown name."""
+    """Raises `WrongUse`."""
     if name in presets:
         return presets[name]
     hint = "Add [prompts.NAME] to config.toml and start lmchat again."
@@ -273,7 +270,7 @@ async def _may_fetch(confirm: Confirm, address: PageAddress) -> bool:
 
 
 async def read_files(paths: Sequence[Path], confirm: Confirm) -> Sequence[Attachment]:
-    """Read files, if the user lets those be read that are outside the working folder."""
+    """The user may refuse those outside the working folder."""
     await _require_consent(paths, confirm)
     return [await read_attachment(path) for path in paths]
 
