@@ -139,10 +139,7 @@ class ApiKeys:
         self._accepted[endpoint.origin] = key
 
     def keep(self, endpoint: Endpoint, key: str) -> None:
-        """Use a key, and store it in `credentials.toml`. Blocks.
-
-        Raises `StoreUnavailable` if it could not be stored; it is then used in this run only.
-        """
+        """Raises `StoreUnavailable`; the key is then used in this run only. Blocks."""
         self._accepted[endpoint.origin] = key
         self._credentials.set(endpoint.origin, key)
 

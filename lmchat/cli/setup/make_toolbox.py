@@ -77,7 +77,7 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
 
 
 async def started_servers(context: Context, host: ToolHost) -> tuple[ToolServer, ...]:
-    """Start the tool servers; if that takes long, a terminal shows which."""
+    """If that takes long, a terminal shows which."""
 
     def show() -> None:
         if host.is_asking.locked():
@@ -95,7 +95,6 @@ async def started_servers(context: Context, host: ToolHost) -> tuple[ToolServer,
 
 
 def is_any_ready(servers: Sequence[ToolServer]) -> bool:
-    """One server that works is enough."""
     return any(server.state is ToolServerState.READY for server in servers)
 
 

@@ -49,10 +49,9 @@ _READS_PER_FRAME = 0.9
 async def make_dispatcher(
     app: LMChatApp, context: Context, settings: Settings, state: State, warning: str
 ) -> AsyncIterator[Dispatcher]:
-    """Make the `Dispatcher` with its servers and store.
+    """At the end of the block, save the sessions, and end servers that lmchat has started.
 
-    At the end of the block, save the sessions, remove temporary folders, and end servers and tool
-    servers that lmchat has started. `warning` says what was wrong with the file of `state`.
+    `warning` says what was wrong with the file of `state`.
     """
     # a command that prints a key may ask for a password
     wiring.api_keys_of(context).suspended = app.suspended

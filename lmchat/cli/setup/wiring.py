@@ -54,7 +54,6 @@ class Runtime(Struct, frozen=True, kw_only=True):
     state: State
 
     def finder(self) -> ServerFinder:
-        """Make a finder, which looks for servers before it chooses."""
         return ServerFinder(self.backend, self.settings, self.state)
 
 
@@ -68,8 +67,8 @@ async def open_runtime(
 ) -> AsyncIterator[Runtime]:
     """Open all that a command needs to talk to servers, and close it after the block.
 
-    Keys are loaded first; a warning is printed, or passed to `warn`. At the end, the counters of
-    requests are saved. `is_saved` is False for a command that saves no session.
+    At the end, the counters of requests are saved. `is_saved` is False for a command that saves no
+    session.
     """
     settings = context.settings
     if warning := await run_abandonable(api_keys_of(context).load):
@@ -114,11 +113,7 @@ async def saved_state(context: Context) -> State:
 
 
 def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) -> ChatService:
-    """Make the service that sends prompts and saves answers, for a chat or `ask`.
-
-    It has the configured tools, for `ask` only with `--tools`. `with_titles` lets the model write
-    titles, if the settings allow it.
-    """
+    """Make the service of a chat or `ask`, with the configured tools: for `ask` if it is wanted."""
     options, chat_settings = context.options, runtime.settings.chat
     is_chat = not options.handler  # else `ask`
     if not is_chat:
@@ -140,10 +135,7 @@ def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) 
 
 
 def sampling_layers(context: Context) -> SamplingLayers:
-    """Return sampling options by the place that sets them: some rank higher.
-
-    The level of a value's origin tells its place. Raises `WrongUse` for a wrong `--set`.
-    """
+    """Return sampling options by the place that sets them; raise `WrongUse` for a wrong `--set`."""
     loaded = context.loaded
     chat: dict[str, object] = {}
     profile: dict[str, object] = {}
