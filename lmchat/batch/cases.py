@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from lmchat.answers.json_schema import Schema, SchemaOutput, read_schema
 from lmchat.attachments.attachment import read_attachment
-from lmchat.batch.engine import Row
+from lmchat.batch.jobs import Row
 from lmchat.chat.turn_starts import new_prompt
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.servers.sampling_options import checked_option

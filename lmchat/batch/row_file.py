@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 
 from lmchat.answers.json_schema import strict_json
-from lmchat.batch.engine import Job, Row, Rows
+from lmchat.batch.jobs import Job, Row, Rows
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files.disk import is_stream, sync, write_atomically
 from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lmchat.batch.engine import Progress
+from lmchat.batch.jobs import Progress
 from lmchat.terminal.output import Output
 from tests.support.programs import PYTHON, WAIT_S, Inside, start, wait_until
 from tests.support.scripted_products import CHAT, model_list, plain, repeat
@@ -465,7 +465,7 @@ def test_an_interrupt_ends_the_wait_for_a_reader_that_pauses(cli, server, tmp_pa
 
 def test_the_progress_of_a_row_that_took_no_time_is_shown(monkeypatch):
     """A clock with coarse steps, as of Windows; a prompt that cannot be sent fails at once."""
-    monkeypatch.setattr("lmchat.batch.engine.monotonic", lambda: 1.0)
+    monkeypatch.setattr("lmchat.batch.jobs.monotonic", lambda: 1.0)
     progress = Progress(Output(), 2)
     progress.count({}, is_failed=True)
     assert (progress.done, progress.failed) == (1, 1)

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.answers.json_schema import SchemaOutput
-from lmchat.batch.engine import (
+from lmchat.batch.jobs import (
     Job,
     Progress,
     Row,

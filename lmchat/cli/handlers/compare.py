@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lmchat.answers.streamed_answer import StreamedAnswer
-from lmchat.batch.engine import (
+from lmchat.batch.jobs import (
     STATS,
     Job,
     JobAnswer,

@@ -13,7 +13,7 @@ from time import monotonic
 
 from lmchat.answers.cut_prompts import with_cut_prompt
 from lmchat.answers.streamed_answer import StreamedAnswer
-from lmchat.batch.engine import print_remote_note
+from lmchat.batch.jobs import print_remote_note
 from lmchat.cli.context import Context
 from lmchat.cli.read_prompt import prompt_of
 from lmchat.cli.setup.find_target import target_of_command

@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.batch.cases import Case, read_cases
-from lmchat.batch.engine import (
+from lmchat.batch.jobs import (
     STATS,
     Job,
     Progress,

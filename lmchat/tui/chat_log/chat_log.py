@@ -34,7 +34,7 @@ from lmchat.tui.chat_log.greeting import StyledWords
 from lmchat.tui.chat_log.inflow import FrameBuffer
 from lmchat.tui.chat_log.painter import PARTIAL_STYLES, TINTS, Painter, Thumb, rows_region
 from lmchat.tui.chat_log.running_calls import RunningCalls
-from lmchat.tui.chat_log.selection import Selection
+from lmchat.tui.chat_log.selection import TextSelection
 from lmchat.tui.chat_log.viewport import Bookmark, Viewport
 from lmchat.tui.messages import AppMessage, RunCommand, bindings
 from lmchat.tui.quirks.keys import hand_over
@@ -101,7 +101,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
         self.finder = Finder(self.viewport, self._repaint)
-        self.selection = Selection(self.viewport)
+        self.selection = TextSelection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.inflow = FrameBuffer(self._post_frame)
         self.highlighting = Highlighting(highlighter, self._request_colour_frame)

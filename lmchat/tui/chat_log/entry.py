@@ -32,7 +32,7 @@ from lmchat.sessions.message import (
     TextPart,
     ToolCallPart,
 )
-from lmchat.tui.chat_log.excerpt import MOST_LOAD, excerpt_of, is_long, load_of
+from lmchat.tui.chat_log.excerpt import MOST_COST, excerpt_of, is_long, layout_cost
 from lmchat.tui.chat_log.heights import Heights
 from lmchat.tui.chat_log.log_blocks import (
     Thought,
@@ -82,7 +82,7 @@ class LivePart(Struct):
     is_ended: bool = False  # no more text follows
     # the beginning of a long text, and the row for its middle
     blocks_above: list[Block] = field(default_factory=list)
-    _load: int = 0  # see `load_of`
+    _layout_cost: int = 0
     _parsed_chunks: int = 0
     _is_final: bool = False  # its end was parsed, too
 
@@ -109,7 +109,7 @@ class LivePart(Struct):
                 text = self._begin_at_end(text)
             elif not is_begun and self.kind is ToolCallPart:
                 self.markdown.open_code("json")
-            self._load += load_of(text)
+            self._layout_cost += layout_cost(text)
         if text or self._is_final != self.is_ended:
             self.markdown.feed(text, is_final=self.is_ended)
             self._is_final = self.is_ended
@@ -127,11 +127,11 @@ class LivePart(Struct):
         A text that streams is shown as a whole, so that it does not move while it is read. The next
         blocks are those of its beginning and its end.
         """
-        if self._load <= MOST_LOAD:
+        if self._layout_cost <= MOST_COST:
             return False
         self.markdown = IncrementalMarkdown()
         self.blocks_above = []
-        self._load = self._parsed_chunks = 0
+        self._layout_cost = self._parsed_chunks = 0
         self._is_final = False
         return True
 

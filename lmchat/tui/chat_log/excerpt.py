@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from lmchat.markdown.block import HEAD_LINES
 
-MOST_LOAD = 5_000  # of a text that is shown as a whole; see `load_of`
-_END_LOAD = 1_000  # of the beginning, and of the end, of any other
-EXCERPT_ROWS = 2 * _END_LOAD  # that are shown of such a text, about
+MOST_COST = 5_000  # of a text that is shown as a whole; see `layout_cost`
+_END_COST = 1_000  # of the beginning, and of the end, of any other
+EXCERPT_ROWS = 2 * _END_COST  # that are shown of such a text, about
 _BYTES_PER_LINE = 100
 _MARKS_PER_LINE = 4
 _MARKS = "*_`[<$&~|>:/"  # that the Markdown parser stops at
@@ -36,7 +36,7 @@ class Excerpt(Struct, frozen=True):
     context: str
 
 
-def load_of(text: str) -> int:
+def layout_cost(text: str) -> int:
     """Estimate the work to show a text, in lines: long lines and marks count as more."""
     lines = text.count("\n") - text.count("\n\n")  # blank lines take no time
     size = len(text) if text.isascii() else len(text.encode(errors="replace"))
@@ -46,21 +46,21 @@ def load_of(text: str) -> int:
 
 def is_long(text: str) -> bool:
     # cheap for short texts: each byte adds less than one line
-    return len(text) > MOST_LOAD and load_of(text) > MOST_LOAD
+    return len(text) > MOST_COST and layout_cost(text) > MOST_COST
 
 
 def excerpt_of(text: str) -> Excerpt:
     """Cut a long text into the parts that are shown and the rest."""
-    size = _END_LOAD * _BYTES_PER_LINE
+    size = _END_COST * _BYTES_PER_LINE
     beginning = text[:size]
-    while load_of(beginning) > _END_LOAD:
+    while layout_cost(beginning) > _END_COST:
         beginning = beginning[: len(beginning) * 3 // 4]
     end_lines = beginning.rfind("\n") + 1
     if end_lines > len(beginning) // 2:
         beginning = beginning[:end_lines]
 
     end = text[-size:]
-    while load_of(end) > _END_LOAD:
+    while layout_cost(end) > _END_COST:
         end = end[len(end) // 4 :]
     starts = (re.compile(pattern).search(end, 0, len(end) // 2) for pattern in _STARTS)
     start = next((found.end() for found in starts if found), 0)

@@ -28,7 +28,7 @@ from lmchat.tui.chat_log.anchor import row_starts
 from lmchat.tui.chat_log.document import LogPosition
 from lmchat.tui.chat_log.find import Finder
 from lmchat.tui.chat_log.greeting import LOOKING, StyledWords, greeting_rows
-from lmchat.tui.chat_log.selection import Selection
+from lmchat.tui.chat_log.selection import TextSelection
 from lmchat.tui.chat_log.viewport import Viewport
 from lmchat.tui.line_filters import AsciiFilter, safe_strip
 from lmchat.units import SIGNS
@@ -99,7 +99,7 @@ class PaintKey(Struct, frozen=True):
 class Painter:
     """Paints rows of the viewport's document. `Line.painted` keeps those without marks."""
 
-    def __init__(self, viewport: Viewport, finder: Finder, selection: Selection) -> None:
+    def __init__(self, viewport: Viewport, finder: Finder, selection: TextSelection) -> None:
         self.page: Page | None = None  # None until `fit` is called first
         self.greeting = LOOKING  # what an empty log says
         self.left = 0  # cells to the left of the page

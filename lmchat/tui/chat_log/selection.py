@@ -100,7 +100,7 @@ class SelectedRange(Struct):
         return SelectedRange((origin_begin, origin_end), (head_begin, head_end), self.unit)
 
 
-class Selection:
+class TextSelection:
     """Selection by mouse or keys, which keeps its text when the log changes."""
 
     def __init__(self, viewport: Viewport) -> None:

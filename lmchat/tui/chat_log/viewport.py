@@ -3,7 +3,8 @@
 The position is an anchor in the text, or None while the end is followed. Only `lay_out` computes
 the first row `top` from it. Whoever changes the document or lays out blocks does so within
 `anchored`, except `set_page`, `scroll_to_row` and `scroll_to_place` (which compute `top` again),
-`ChatLog.show` (which calls `reset`), and `Selection` (the blocks under the pointer are laid out).
+`ChatLog.show` (which calls `reset`), and `TextSelection` (which lays out the blocks under the
+pointer).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from lmchat.tui.chat_log.anchor import anchor_in_text
 from lmchat.tui.chat_log.copying import code_number, copied
 from lmchat.tui.chat_log.document import LogPosition
 from lmchat.tui.chat_log.entry import ASKS, Entry
-from lmchat.tui.chat_log.excerpt import excerpt_of, is_long, load_of
+from lmchat.tui.chat_log.excerpt import excerpt_of, is_long, layout_cost
 from lmchat.tui.chat_log.selection import SelectedRange, message_ends
 from tests.support.chat_log_app import (
     answer,
@@ -63,14 +63,14 @@ def test_a_large_text_of_any_kind_is_cut_to_what_is_laid_out_at_once():
             continue
         excerpt = excerpt_of(whole)
         assert excerpt.beginning + excerpt.middle + excerpt.end == whole, name
-        assert load_of(excerpt.beginning) + load_of(excerpt.end) <= 2_500, name
+        assert layout_cost(excerpt.beginning) + layout_cost(excerpt.end) <= 2_500, name
         assert excerpt.beginning, name
         assert excerpt.end, name
 
 
 def test_an_address_is_as_much_work_without_a_scheme_as_with_one():
     with_scheme, without, words = (
-        load_of(word * 1_000) for word in ("http://a.b ", "www.a.b ", "wwwwa.b ")
+        layout_cost(word * 1_000) for word in ("http://a.b ", "www.a.b ", "wwwwa.b ")
     )
     assert with_scheme >= without > 5 * words
 
