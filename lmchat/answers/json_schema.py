@@ -206,7 +206,11 @@ def strict_json(text: str) -> Any:
 
 
 def find_value(text: str, misfit: Callable[[Any], str]) -> Any:
-    """Raises `UnfitError`; `misfit` returns what is wrong with a value, or ""."""
+    """Return the JSON value in an answer; `misfit` returns what is wrong with a value, or "".
+
+    Tried in turn: the whole answer, its part behind `</think>`, the code blocks in that part, the
+    last first, and the text from the first to the last bracket. Raises `UnfitError`.
+    """
     if len(text) > MAX_CHARS:
         raise UnfitError(f"it has {len(text)} characters, {MAX_CHARS} are allowed")
 

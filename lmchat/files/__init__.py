@@ -1,3 +1,3 @@
-"""Safe access to the disk; everything blocks."""
+"""Safe access to the disk; everything blocks. Must not know what a file means."""
 
 from __future__ import annotations
