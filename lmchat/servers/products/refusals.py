@@ -475,20 +475,12 @@ def _error_by_rule(
             kind = "context_overflow" if is_too_long else "answer_limit"
             rule = next(rule for rule in REFUSALS if rule.kind == kind)
 
-    if body.message:
-        said = f"says: {body.message}"
-    elif 0 < status < HTTPStatus.MULTIPLE_CHOICES or not status:
-        said = "sent an error without a message."
-    else:
-        said = f"answered {status_words(status)}."
-    if body.is_html and body.message:
-        said = f"answered {status_words(status)}: {body.message}" if status else said
     # without user, password and query, which may be secret
     location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
     location = without_secret(safe_line(location, limit=200), facts.key) or "another address"
     message = rule.message.format(
         product=facts.subject,
-        said=f"{facts.subject} {said}",
+        said=f"{facts.subject} {_what_it_did(status, body)}",
         location=location,
         model=facts.model or "MODEL",
         host=facts.host,
@@ -507,17 +499,13 @@ def _error_by_rule(
         message = f"The answer may have at most {left} tokens here."
 
     wait_s = retry_after_s(headers, body)
-    is_key_missing = rule.kind == "auth" and not facts.key and not rule.has_own_step
-    hint = _KEY_MISSING if is_key_missing else rule.hint
-    if rule.kind == "context_overflow" and facts.has_one_prompt:
-        hint = _ONE_PROMPT_TOO_LONG
-    if not rule.has_own_step:
-        hint = facts.hints.get(rule.kind) or hint
-    # it may hold a command
-    model, host = shell_word(facts.model or "MODEL"), shell_word(facts.host)
-    check = facts.what_to_check(words)
-    address = _address_step(facts.path)
-    hint = hint.format(model=model, host=host, location=location, check=check, address=address)
+    hint = _hint_of(rule, facts).format(
+        model=shell_word(facts.model or "MODEL"),  # the hint may hold a command
+        host=shell_word(facts.host),
+        location=location,
+        check=facts.what_to_check(words),
+        address=_address_step(facts.path),
+    )
     # R-32; a wait of less than a second is not told
     if rule.kind in _TEMPORARY and wait_s is not None and wait_s >= 1:
         wait = f"{math.ceil(wait_s)} s"
@@ -538,6 +526,29 @@ def _error_by_rule(
     error.param = without_secret(body.param, facts.key)
     error.needed_tokens, error.room_tokens = needed, room
     return error
+
+
+def _what_it_did(status: int, body: ErrorBody) -> str:
+    if body.is_html and body.message and status:
+        return f"answered {status_words(status)}: {body.message}"
+    if body.message:
+        return f"says: {body.message}"
+    if status < HTTPStatus.MULTIPLE_CHOICES:
+        return "sent an error without a message."
+    return f"answered {status_words(status)}."
+
+
+def _hint_of(rule: Refusal, facts: RefusalContext) -> str:
+    """Return the next step, which may have names in braces."""
+    if rule.has_own_step:
+        return rule.hint
+    if hint := facts.hints.get(rule.kind):
+        return hint
+    if rule.kind == "auth" and not facts.key:
+        return _KEY_MISSING
+    if rule.kind == "context_overflow" and facts.has_one_prompt:
+        return _ONE_PROMPT_TOO_LONG
+    return rule.hint
 
 
 def _address_step(path: str) -> str:
