@@ -244,6 +244,31 @@ async def test_a_tool_that_waits_in_another_session_is_reported_and_asks_there(t
         assert results(desk) == [(AnswerState.COMPLETE, "found it")]
 
 
+async def test_a_model_that_cannot_use_the_configured_tools_is_named_once(tmp_path):
+    blind, able, untold = model("blind", tools=False), model("able", tools=True), model("untold")
+    told = "cannot use tools; it answers without them."
+    results = [probed("", able, blind, untold)]
+    async with ready_desktop(
+        tmp_path, backend=ScriptedBackend(results=results), toolbox=toolbox(ScriptedHost())
+    ) as desk:
+        await desk.say("/model able", sees="● able")
+        assert told not in desk.text
+        await desk.say("/model blind", sees=f"blind {told}")
+        await desk.say("/model able", sees="● able")
+        await desk.press("f5", hides=told)
+        await desk.say("/model blind", sees="● blind")
+        assert told not in desk.text
+        await desk.say("/model untold", sees="● untold")
+        # some servers tell it of a loaded model
+        desk.backend.results = (probed("", model("untold", tools=False)),)
+        await desk.press("f5", sees=f"untold {told}")
+    async with ready_desktop(
+        tmp_path / "other", backend=ScriptedBackend(results=[probed("", blind)])
+    ) as desk:
+        await shown(desk, "● blind")
+        assert told not in desk.text
+
+
 async def test_tools_are_switched_off_for_this_session(tmp_path):
     async with desk_with(tmp_path, approve="always") as desk:
         await desk.say("/tools", leads_to=ToolsDialog, sees="1 of 1 tool on")

@@ -43,6 +43,7 @@ class ModelSwitch:
         self._lists = ui.workspace.backend.model_lists
         self._lists.on_change = self._show_loads
         self._speeds: Mapping[tuple[str, str], float] = {}  # of earlier turns, by `ModelRow.key`
+        self._told_toolless: set[tuple[str, str]] = set()  # servers and models
 
     # The model in use
 
@@ -68,6 +69,7 @@ class ModelSwitch:
             )
         )
         self._ui.show_action("model chosen")
+        self._tell_if_toolless(target)
         if not self._lists.is_loading(target):
             self._turn_view.begin_postponed()
             self._chat.send_waiting()
@@ -96,6 +98,20 @@ class ModelSwitch:
             return
         # not `aim_at`: the monitor has these values already, and would check again
         self._chat.turn_options.use_target(checked)
+        self._tell_if_toolless(checked)
+
+    def _tell_if_toolless(self, target: Target) -> None:
+        """Say once of a model that it cannot use the configured tools.
+
+        Some servers only tell this of a loaded model.
+        """
+        toolbox = self._chat.turn_options.toolbox
+        key = (target.server_id, target.model_id)
+        if toolbox is None or toolbox.can_use(target) or key in self._told_toolless:
+            return
+        self._told_toolless.add(key)
+        name = safe_line(target.model_id, limit=60)
+        self._ui.notify(f"{name} cannot use tools; it answers without them.")
 
     # The picker
 
