@@ -5,7 +5,16 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.content import Content
 
-from lmchat.tui.widgets.line import LineWidget, content, cut_middle, fit
+from lmchat.tui.widgets.line import (
+    LineWidget,
+    content,
+    cut_apart,
+    cut_middle,
+    fit,
+    shared_beginning,
+    shared_beginnings,
+    styled,
+)
 from lmchat.tui.widgets.telemetry_panel import meter, spark
 from tests.support.tui_host import Host
 
@@ -44,6 +53,18 @@ def test_a_line_fills_exactly_its_width_unless_the_right_part_alone_is_wider(lef
 
 def test_an_address_loses_its_middle():
     assert cut_middle("gpu-box.example.org:1234", 15) == "gpu-box…rg:1234"
+
+
+def test_a_name_that_would_look_like_another_loses_its_middle_and_no_other_does():
+    names = ["gemma-3-4b-it-Q4_K_M", "gemma-3-4b-it-Q8_0", "phi-4-mini-instruct-fp16", "phi-4"]
+    shared = shared_beginnings(names)
+    assert shared == {name: shared_beginning(name, names) for name in names}
+    for width, seen in (
+        (24, names),
+        (12, ["gemma-…4_K_M", "gemma-…-Q8_0", "phi-4-mini-…", "phi-4"]),
+    ):
+        shown = [cut_apart(name, width, shared[name]) for name in names]
+        assert [fit([styled(name)], styled(""), width).plain.rstrip() for name in shown] == seen
 
 
 def test_a_meter_stays_in_its_row_and_tells_by_colour_only_when_room_gets_short():

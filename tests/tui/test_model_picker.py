@@ -47,6 +47,27 @@ async def test_recent_models_come_first_and_models_that_cannot_be_chosen_last():
             await pilot.press("ctrl+u")
 
 
+async def test_names_that_differ_only_at_their_end_keep_it_and_their_hits():
+    start = "hf.co/unsloth/Qwen3-Coder-30B-A3B-Instruct-1M-extended-GGUF-"
+    names = [f"{start}{quant}" for quant in ("Q4_K_M", "Q8_0")] + ["hf.co/other/" + "x" * 50]
+    rows = [ModelRow(model=model(name, params="30B")) for name in names]
+    async with drawn(host(rows), (80, 24)) as (app, pilot):
+        text = screen_text(app)
+        assert "GGUF-Q4_K_M  " in text
+        assert "GGUF-Q8_0  " in text
+        assert "xxx…  " in text
+        await pilot.press(*"q8_0")
+        [row] = [line for line in screen_text(app).split("\n") if "…" in line and "GGUF" in line]
+        assert "Q8_0" in row
+        hits = [
+            segment.text
+            for strip in app.screen._compositor.render_strips()
+            for segment in strip
+            if segment.style and segment.style.underline and "hf" not in segment.text
+        ]
+        assert "".join(hits).endswith("Q8_0")
+
+
 async def test_typing_filters_and_chooses_the_best(app, pilot):
     for typed, name in (
         ("coder", "qwen2.5-coder-14b"),

@@ -62,6 +62,16 @@ async def test_a_long_name_of_a_model_leaves_the_prompt_one_row_high() -> None:
         assert last_row(app).endswith("…  42 tok/s  41 %")
 
 
+async def test_of_a_name_that_begins_like_another_the_last_row_keeps_the_end() -> None:
+    async with drawn(PromptApp(), (40, 12)) as (app, pilot):
+        for shared, shown in ((22, "● smollm2-…thinking"), (4, "● smollm2-135m-ins…")):
+            app.prompt_area.status.line = replace(
+                LINE, model="smollm2-135m-instruct-thinking", shared=shared
+            )
+            await pilot.pause()
+            assert last_row(app).startswith(shown)
+
+
 async def test_beside_a_panel_the_last_row_says_what_will_answer_and_the_size_of_the_draft() -> (
     None
 ):

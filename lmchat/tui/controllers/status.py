@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from lmchat.servers.target import Target
 from lmchat.tui.chat_log.greeting import LOOKING as GREETING_WHILE_LOOKING
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.key_bar import command_hint, written
+from lmchat.tui.widgets.line import shared_beginning
 from lmchat.tui.widgets.prompt_area import StatusLine
 from lmchat.tui.widgets.telemetry_rows import (
     LOOKING,
@@ -209,7 +211,8 @@ class StatusDisplay:
         widgets.prompt_area.status.line = StatusLine(
             sign=server_sign(self.health.status),
             state=self._state(),
-            model=self._model_name(),
+            model=(model := self._model_name()),
+            shared=shared_beginning(model, self._other_names()),
             server=target.server_name if target else "",
             saving=saving,
             draft_tokens=draft_tokens,
@@ -239,8 +242,13 @@ class StatusDisplay:
             return ""
         if not target.model_id:
             return "" if self._state() else "no model"
-        sign = f"{units.SIGNS.remote} " if target.is_remote else ""
-        return f"{sign}{safe_line(target.model_id)}"
+        return _shown_name(target.model_id, is_remote=target.is_remote)
+
+    def _other_names(self) -> Iterator[str]:
+        """Yield the names of all known models as `_model_name` writes them."""
+        for server in self._workspace.finder.servers:
+            for model in server.models:
+                yield _shown_name(model.model_id, is_remote=model.is_remote)
 
     def _greeting(self) -> tuple[tuple[str, str], ...]:
         """Say in an empty chat whether it can begin, and else the next step."""
@@ -274,3 +282,8 @@ class StatusDisplay:
             return units.progress_suffix(load.fraction)
         since_s = load.since_s if load is not None else self.health.since_s
         return "" if since_s is None else f" {units.rough_time(self._workspace.clock() - since_s)}"
+
+
+def _shown_name(model_id: str, *, is_remote: bool) -> str:
+    sign = f"{units.SIGNS.remote} " if is_remote else ""
+    return f"{sign}{safe_line(model_id)}"

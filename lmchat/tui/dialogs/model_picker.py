@@ -29,12 +29,15 @@ from lmchat.tui.messages import bindings
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.key_bar import Hint
 from lmchat.tui.widgets.line import (
+    CUT,
     MUTED,
     LineWidget,
     StyledText,
     StyledTexts,
     content,
+    cut_apart,
     highlighted,
+    shared_beginnings,
     styled,
 )
 from lmchat.tui.widgets.row_list import (
@@ -298,6 +301,11 @@ class ModelPicker(ListDialog):
         titles, *lines = aligned(_COLUMNS, [_cells(row) for row in self._rows], room)
 
         # the rows, with the cells of their columns at the right
+        shared = shared_beginnings(name for name, _ in names)
+        columns_width = max(
+            (cell_len("".join(text for text, _ in line)) for line in lines), default=0
+        )
+        room = width - columns_width - (GAP if columns_width else 0)
         rows: list[ListRow] = []
         last_group = ""
         for row, (name, server), cells in zip(self._rows, names, lines, strict=True):
@@ -310,10 +318,15 @@ class ModelPicker(ListDialog):
                 rows.append(self._heading(group, row.model))
                 last_group = group
             can_chat = row.model.can_chat
+            shown_name = cut_apart(name, room - cell_len(server), shared[name])
             left = (
                 _SIGNS.get(row.model.state, (" ", "")),
                 (" ", ""),
-                *highlighted(name, found.offsets, NAME if can_chat else MUTED),
+                *highlighted(
+                    shown_name,
+                    _offsets_in(shown_name, name, found.offsets),
+                    NAME if can_chat else MUTED,
+                ),
                 (server, MUTED),
             )
             key = row.key if can_chat else None  # without a key, the row cannot be chosen
@@ -379,6 +392,16 @@ class ModelPicker(ListDialog):
 
     def action_refresh_models(self) -> None:
         self._actions.refresh()
+
+
+def _offsets_in(shown_name: str, name: str, offsets: Sequence[int]) -> Sequence[int]:
+    """Return where characters of a name are after a cut in its middle, without those cut off."""
+    if shown_name == name:
+        return offsets
+    cut_at = shown_name.index(CUT)
+    moved = len(shown_name) - len(name)  # of those behind the cut
+    ended = [offset + moved for offset in offsets if offset + moved > cut_at]
+    return [offset for offset in offsets if offset < cut_at] + ended
 
 
 def file_picker(files: Sequence[ModelFile]) -> PickDialog:

@@ -7,8 +7,8 @@ right is never cut. Widths are in cells. All text of widgets is made safe here, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterable, Sequence
+from itertools import groupby, pairwise
 from typing import Any
 
 from rich.cells import cell_len
@@ -37,6 +37,7 @@ SIGN_STYLES = {
     SIGNS.off: MUTED,
 }
 HIT = "bold underline $primary"  # search hits
+CUT = "…"
 _GAP = 2  # cells between the left pieces and the right text
 _EMPTY = Content("")
 
@@ -69,7 +70,7 @@ def cut(text: Content, width: int) -> Content:
     if width <= 0:
         return Content("")
     # unlike `+`, this gives the ellipsis the style before it
-    return text.truncate(width - 1).extend_right(1, "…")
+    return text.truncate(width - 1).extend_right(1, CUT)
 
 
 def cut_middle(text: str, width: int) -> SafeText:
@@ -80,7 +81,37 @@ def cut_middle(text: str, width: int) -> SafeText:
     room = max(width - 1, 0)
     head, _ = split_at_cell(text, room - room // 2)
     _, tail = split_at_cell(text, cell_len(text) - room // 2)
-    return SafeText(head + "…" + tail)
+    return SafeText(head + CUT + tail)
+
+
+def shared_beginning(name: str, others: Iterable[str]) -> int:
+    """Return how many characters at the beginning of a name another one has, too."""
+    return max((_same_characters(name, other) for other in others if other != name), default=0)
+
+
+def shared_beginnings(names: Iterable[str]) -> dict[str, int]:
+    ordered = sorted(set(names))  # the most similar ones are neighbours
+    shared = dict.fromkeys(ordered, 0)
+    for name, following in pairwise(ordered):
+        count = _same_characters(name, following)
+        shared[name] = max(shared[name], count)
+        shared[following] = count
+    return shared
+
+
+def _same_characters(text: str, other: str) -> int:
+    pairs = enumerate(zip(text, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(text), len(other)))
+
+
+def cut_apart(name: str, width: int, shared: int) -> str:
+    """Cut a name in its middle if it would look like another one with a cut at its end.
+
+    `shared` is its `shared_beginning`. Any other name stays whole; `fit` cuts its end.
+    """
+    if cell_len(name) <= width or len(split_at_cell(name, width - 1)[0]) > shared:
+        return name
+    return cut_middle(name, width)
 
 
 def fit(pieces: Sequence[Content], right: Content, width: int) -> Content:

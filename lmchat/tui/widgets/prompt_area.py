@@ -27,6 +27,7 @@ from lmchat.tui.widgets.line import (
     StyledText,
     StyledTexts,
     content,
+    cut_apart,
     fit,
     styled,
 )
@@ -100,6 +101,7 @@ class StatusLine(Struct, frozen=True, kw_only=True):
     sign: StyledText = ("", "")  # of the state of the server
     state: str = ""  # in a word or two; "" if ready
     model: str = ""  # safe to show
+    shared: int = 0  # its `shared_beginning` with other models
     server: str = ""
     saving: str = ""  # that the chat is not saved
     draft_tokens: int = 0
@@ -126,10 +128,12 @@ class PromptStatus(Widget):
             return fit([mode], Content(""), width)
         line = self.line
         sign, style = line.sign
-        name = [content(((f"{sign} ", style), (line.state, style if line.model else MUTED)))]
-        name.append(styled("  " if line.state and line.model else ""))
-        name.append(styled(line.model, MUTED))
-        names = [Content("").join(name)]
+        state = content(((f"{sign} ", style), (line.state, style if line.model else MUTED)))
+        state += "  " if line.state and line.model else ""
+        least = self._figures(0, 0).cell_length
+        room = width - state.cell_length - (least and least + _GAP)
+        model = cut_apart(line.model, room, line.shared)
+        names = [state + styled(model, MUTED)]
         if line.server:
             dot = f" {SIGNS.dot} " if line.model else "  " if line.state else ""
             names.append(styled(f"{dot}{line.server}", MUTED))

@@ -26,12 +26,21 @@ from lmchat.safe_text import safe_line
 from lmchat.sessions.session import ListFilter, SessionGroup, SessionHeader
 from lmchat.tui.messages import AppMessage, bindings
 from lmchat.tui.widgets.field import TextLine
-from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledTexts, styled
+from lmchat.tui.widgets.line import (
+    MUTED,
+    STRONG,
+    LineWidget,
+    StyledTexts,
+    cut_apart,
+    shared_beginnings,
+    styled,
+)
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, edge_row, wrapped_rows
 from lmchat.units import SIGNS
 
 _EMPTY = "No sessions. Your next message starts one."
 _LEAST_WIDTH = 12  # columns for a sentence, also before the size is known
+_GAP = 2  # cells between a title and its time
 _COUNTED_FROM = 10  # headings show a count from so many sessions
 _FAR = 1_000_000  # rows that Home and End move by
 
@@ -44,6 +53,7 @@ class SessionRow(ListRow, frozen=True, kw_only=True):
     number: int = 0  # 0 for the first row, 1 for the second
     has_two: bool = False
     mark: StyledTexts = ()
+    shared: int = 0  # characters at the beginning of its title that another one has, too
 
     def fitted(self, width: int) -> ListRow:
         header = self.header
@@ -56,12 +66,15 @@ class SessionRow(ListRow, frozen=True, kw_only=True):
             (_when(header.updated_at, self.today), MUTED),
         )
         pieces: tuple[StyledTexts, ...]
+        room = width - cell_len("".join(text for text, _ in right)) - _GAP
         if not self.has_two:
+            title = cut_apart(title, room - cell_len(fork), self.shared)
             pieces = (((fork, MUTED), (title, NAME)), ((f"  {tags}" if tags else "", MUTED),))
             return replace(self, pieces=pieces, right=right)
         first, rest = _parted(title, width - cell_len(fork))
         if not self.number:
             return replace(self, pieces=(((fork, MUTED), (first, NAME)),))
+        rest = cut_apart(rest, room, self.shared - (len(title) - len(rest)))
         pieces = (((rest, MUTED),), ((f" {tags}" if tags else "", MUTED),))
         if not rest:  # a first piece without room is cut, not left out
             pieces = (((tags, MUTED),),)
@@ -175,6 +188,8 @@ class SessionList(Vertical, can_focus=True):
         typed = self._filter.value.strip()
         list_filter = ListFilter.typed(typed)
         rows: list[ListRow] = []
+        titles = [safe_line(header.title) for group in self._groups for header in group.headers]
+        shared = shared_beginnings(titles)
         has_two = self.screen.has_class("-tall")
         for group in self._groups:
             shown = [
@@ -193,6 +208,7 @@ class SessionList(Vertical, can_focus=True):
                     today=self._today,
                     has_two=has_two,
                     mark=self._marks.get(header.session_id, ()),
+                    shared=shared[safe_line(header.title)],
                 )
                 rows += [row, replace(row, number=1)] if has_two else [row]
         is_list_read = self._open_id is not None  # `show` sets it with the groups

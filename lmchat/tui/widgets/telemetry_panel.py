@@ -30,6 +30,7 @@ from lmchat.tui.widgets.line import (
     StyledTexts,
     content,
     cut,
+    cut_middle,
     fit,
     styled,
 )
@@ -252,7 +253,8 @@ def _in_rows(row: NameRow, width: int) -> list[TextRow]:
         first, rest = name[:end], name[end:]
     return [
         TextRow(first, label_style=row.name_style, sign=row.sign),
-        TextRow(rest, row.value, row.style, row.name_style),
+        # names of models often differ only at their end
+        TextRow(cut_middle(rest, width - value_room), row.value, row.style, row.name_style),
     ]
 
 
