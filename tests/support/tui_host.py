@@ -180,15 +180,17 @@ async def wait_for_idle(min_sleep: float = STEP_S, max_sleep: float = 1) -> None
     """Wait as Textual's function of this name does, but sleep through nothing."""
     loop, start_s = asyncio.get_running_loop(), time.monotonic()
     while True:
-        used_s, end_s = time.process_time(), time.monotonic() + STEP_S
+        used_s, end_s, is_starved = time.process_time(), time.monotonic() + STEP_S, False
         while (left_s := end_s - time.monotonic()) > 0:
             pause_s = _pause_s(loop, left_s)
             if pause_s is None:
                 return
+            begun_s = time.monotonic()
             await asyncio.sleep(pause_s)
+            # a busy machine may have given no time to what is ready or due
+            is_starved |= time.monotonic() - begun_s > pause_s + STEP_S / 2
         passed_s = time.monotonic() - start_s
-        # On a busy machine, this process may have got no time for what is ready.
-        is_idle = not loop._ready and time.process_time() - used_s < _IDLE_S
+        is_idle = not is_starved and time.process_time() - used_s < _IDLE_S
         if passed_s >= max_sleep or (passed_s > min_sleep and is_idle):
             return
 
