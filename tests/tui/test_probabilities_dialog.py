@@ -52,6 +52,21 @@ async def look(desk) -> None:
     )
 
 
+async def test_the_keys_stay_below_a_long_answer_with_many_alternatives(tmp_path):
+    others = [f" herb{number}" for number in range(6)]
+    long = words(*(word(f"word{number} ", SURE, *others) for number in range(900)))
+    backend = llama([*long, END])
+    async with ready_desktop(tmp_path, backend=backend, asked=["one"], size=(80, 24)) as desk:
+        await desk.press("alt+up", "p", leads_to=ProbabilitiesDialog)
+        for size in ((80, 24), (120, 40), (40, 12)):
+            if desk.app.size != size:
+                await desk.pilot.resize_terminal(*size)
+            await shown(desk, "← → word", "Esc close", "word0 ")
+            await desk.press("end", sees="word 900 of 900")
+            await shown(desk, "← → word", "word899 ")
+            await desk.press("home", sees="word 1 of 900")
+
+
 async def test_words_are_gone_through_and_another_one_begins_a_version_that_goes_on(tmp_path):
     backend = llama([*FERNS, END], [*words(word(" warm", UNSURE), word(" rain")), END])
     async with ready_desktop(tmp_path, backend=backend, asked=["one"]) as desk:
