@@ -114,7 +114,7 @@ class WebPages:
             is_configured = self._allow_list.has_host(address.host, address.port)
             if not (is_configured or consent in self._consents or await ask(address)):
                 problem = f"Nothing was downloaded from {address.origin}."
-                raise EndpointNotAllowed(problem, hint="To attach the page, answer y next time.")
+                raise EndpointNotAllowed(problem, hint="To attach the page, answer yes next time.")
             self._consents.add(consent)
             try:
                 async with asyncio.timeout(_FETCH_S):

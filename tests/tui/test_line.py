@@ -13,6 +13,7 @@ from lmchat.tui.widgets.line import (
     fit,
     shared_beginning,
     shared_beginnings,
+    short_names,
     styled,
 )
 from lmchat.tui.widgets.telemetry_panel import meter, spark
@@ -64,6 +65,9 @@ def test_a_name_that_would_look_like_another_loses_its_middle_and_no_other_does(
         (12, ["gemma-…4_K_M", "gemma-…-Q8_0", "phi-4-mini-…", "phi-4"]),
     ):
         shown = [cut_apart(name, width, shared[name]) for name in names]
+        assert list(short_names(names, width).values()) == [
+            seen[names.index(name)] for name in sorted(names)
+        ]
         assert [fit([styled(name)], styled(""), width).plain.rstrip() for name in shown] == seen
 
 

@@ -60,6 +60,19 @@ async def test_a_hit_of_another_day_or_place_and_a_title_say_so():
         assert app.results == [title]
 
 
+async def test_models_that_differ_only_at_the_end_of_their_name_keep_it():
+    hits = [
+        replace(HITS[1], message_id=str(number), model=f"smollm2-135m-instruct-extended{end}")
+        for number, end in enumerate(("-one", "-two"))
+    ]
+    async with drawn(Host(screen=lambda: search_dialog(hits)), (80, 24)) as (app, pilot):
+        await pilot.press(*"shade")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "ed-one  " in text
+        assert "ed-two  " in text
+
+
 async def test_marks_of_markdown_are_left_out_and_no_sign_of_arithmetic_or_code():
     for before, after, words in (
         ("## Leaves **in ", "** light", "Leaves in shade light"),

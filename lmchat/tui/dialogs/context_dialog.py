@@ -16,7 +16,7 @@ from lmchat.chat.preview import ContextItem, ContextList
 from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.key_bar import Hint
-from lmchat.tui.widgets.line import FAINT, MUTED, StyledTexts
+from lmchat.tui.widgets.line import FAINT, MUTED, StyledTexts, short_names
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 from lmchat.units import SIGNS
 
@@ -57,7 +57,8 @@ class ContextDialog(ListDialog):
         content = self._content
         if content is None:
             return
-        rows = [self._row(item, content.limit) for item in content.items]
+        authors = short_names((item.author for item in content.items), _AUTHOR_CELLS)
+        rows = [self._row(item, authors[item.author], content.limit) for item in content.items]
         tokens = units.whole_number(content.tokens, is_estimated=content.is_estimated)
         figures = [f"{tokens}{units.GAP}tokens"]
         if content.limit:  # the context window, if it is known
@@ -65,12 +66,11 @@ class ContextDialog(ListDialog):
             figures.append(units.percent(content.tokens / content.limit))
         self.show_rows(rows, *figures, choose=choose)
 
-    def _row(self, item: ContextItem, limit: int | None) -> ListRow:
+    def _row(self, item: ContextItem, author: str, limit: int | None) -> ListRow:
         """The bar shows the share of the context window, `limit`, that a sent item takes.
 
         There is none on a narrow screen, or if the window is unknown.
         """
-        author = safe_line(item.author, limit=_AUTHOR_CELLS).ljust(_AUTHOR_CELLS)
         words = safe_line(item.words, limit=200) or "(empty)"
         style = NAME if item.is_sent else MUTED
         bar: StyledTexts = ()
@@ -79,7 +79,7 @@ class ContextDialog(ListDialog):
             rest = SIGNS.rule * (_BAR_CELLS - used)
             bar = ((f"  {SIGNS.used * used}", "$primary"), (rest, FAINT))
         tokens = units.whole_number(item.tokens, is_estimated=True)
-        author_and_words = ((author, ASIDE), (f" {words}", style))
+        author_and_words = ((author.ljust(_AUTHOR_CELLS), ASIDE), (f" {words}", style))
         return ListRow(
             pieces=(author_and_words,),
             right=((item.state, MUTED), *bar, (f"{tokens:>8}", style)),

@@ -22,7 +22,15 @@ from lmchat.sessions.message import Role
 from lmchat.sessions.session import HIT_KIND_NAMES, SearchHit
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
-from lmchat.tui.widgets.line import HIT, MUTED, STRONG, LineWidget, StyledTexts, styled
+from lmchat.tui.widgets.line import (
+    HIT,
+    MUTED,
+    STRONG,
+    LineWidget,
+    StyledTexts,
+    short_names,
+    styled,
+)
 from lmchat.tui.widgets.row_list import ASIDE, ASIDE_NAME, ListRow, RowList
 from lmchat.units import SIGNS
 
@@ -119,10 +127,10 @@ class SearchDialog(ListDialog):
             return [ListRow(pieces=(texts,), right=right, key=_key(hits[0]), is_at_edge=True)]
         rows = [ListRow(pieces=(((f"  {title}", STRONG),),), right=right, is_at_edge=True)]
         most = min(max(self.list.text_width // 4, 6), _MOST_AUTHOR)  # cells of the longest author
-        authors = [safe_line(_author(hit), limit=most) for hit in self._hits.values()]
-        width = max(map(cell_len, authors))
+        authors = short_names(map(_author, self._hits.values()), most)
+        width = max(map(cell_len, authors.values()))
         for hit in hits:
-            author = safe_line(_author(hit), limit=most)
+            author = authors[_author(hit)]
             ends = [
                 HIT_KIND_NAMES.get(hit.kind, ""),
                 f"{hit.created_at.astimezone(now.tzinfo):%H:%M}",

@@ -16,7 +16,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from lmchat.cells import split_at_cell
-from lmchat.safe_text import SafeText, on_one_line, safe_text
+from lmchat.safe_text import SafeText, on_one_line, safe_line, safe_text
 from lmchat.units import SIGNS
 
 StyledText = tuple[str, str]  # as `("ready", "$success")`
@@ -112,6 +112,14 @@ def cut_apart(name: str, width: int, shared: int) -> str:
     if cell_len(name) <= width or len(split_at_cell(name, width - 1)[0]) > shared:
         return name
     return cut_middle(name, width)
+
+
+def short_names(names: Iterable[str], width: int) -> dict[str, SafeText]:
+    """Cut names to `width` cells so that they stay different, as far as there is room."""
+    return {
+        name: safe_line(cut_apart(safe_line(name), width, shared), limit=width)
+        for name, shared in shared_beginnings(names).items()
+    }
 
 
 def fit(pieces: Sequence[Content], right: Content, width: int) -> Content:
