@@ -56,6 +56,7 @@ from lmchat.servers.request import (
 )
 from lmchat.servers.target import Target
 from lmchat.sessions.message import (
+    AnswerState,
     AnswerStats,
     ChatMessage,
     Role,
@@ -242,8 +243,18 @@ class AnswerRequest:
         live.max_tokens = self.settings.sampling.max_tokens
         if not self._product.names_build:
             live.build = ""  # it is something else in `system_fingerprint`
-        earlier = self.prefill.message.stats if self.prefill is not None else None
-        return live.saved().after(earlier)
+        return live.saved().after(self._earlier_stats())
+
+    def _earlier_stats(self) -> AnswerStats | None:
+        """Return the stats of the continued answer; of one that a crash ended, an estimate."""
+        if self.prefill is None:
+            return None
+        message = self.prefill.message
+        if message.stats is not None or message.state is not AnswerState.INTERRUPTED:
+            return message.stats
+        factor = self._estimator.factor(self.target)
+        tokens = estimate_tokens(message.reasoning + message.text, factor=factor)
+        return AnswerStats(completion_tokens=tokens or None, is_estimated=True)
 
     def _with_blank(self, event: StreamEvent) -> StreamEvent:
         """A model that gets the prefill writes the blank itself."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.chat.turn_starts import CONTINUE
 from lmchat.errors import RequestInvalid, ServerRejected, StreamInterrupted
 from lmchat.formats.exports.markdown import to_markdown
 from lmchat.formats.exports.text import to_text
 from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
-from lmchat.sessions.message import AnswerState, Role
+from lmchat.sessions.message import AnswerState, Role, text_message
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import answer_steps
 
@@ -233,3 +234,22 @@ async def test_a_blank_between_two_words_is_added_and_none_within_one(store):
         await chat.send("x")
         await chat.continue_answer(chat.path[-1])
         assert (await chat.on_disk())[-1].text == whole
+
+
+async def test_the_tokens_of_a_continued_answer_count_what_a_crash_has_left_of_it(store):
+    """Its row has no count: the run that would have written one was killed."""
+    asked = text_message(Role.USER, "x")
+    left = replace(
+        text_message(Role.ASSISTANT, "word " * 400, parent_id=asked.message_id),
+        state=AnswerState.INTERRUPTED,
+    )
+    for script in ([TextDelta(text="The end."), CUT], [TextDelta(text="The end."), END]):
+        chat = ChatTurns(store, script)
+        await chat.open_import(asked, left)
+        before = chat.sessions.context_window.context_use(chat.session)
+        await chat.continue_answer(chat.path[-1])
+        stats = chat.path[-1].stats
+        assert stats.is_estimated
+        assert stats.completion_tokens > 400
+        use = chat.sessions.context_window.context_use(chat.session)
+        assert use.tokens >= before.tokens > 400
