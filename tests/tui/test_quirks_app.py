@@ -90,7 +90,7 @@ class Beside(Static):
         self.told = event.size.width
 
 
-class Columns(Paced):
+class Columns(PatchedApp):
     CSS = (
         "Beside { width: 1fr } #panel { width: 20 } #off { display: none } #below { offset: 0 200 }"
     )
