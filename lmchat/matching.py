@@ -11,7 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from lmchat.safe_text import without_unseen
+from lmchat.safe_text import UNSEEN
 
 # marks of alphabets; in other scripts they distinguish letters
 _ACCENTS = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
@@ -19,6 +19,8 @@ _MARK_LETTERS = "\uff9e\uff9f"  # that normalization changes into marks
 _MOST_MARKS = 64  # in a row: Python sorts a run in quadratic time
 # may hold more marks than the limit: `\W` finds all marks
 _MARK_RUN = rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}"
+_ASCII = bytes(range(128))
+_MOST_REPLACED = 40  # different characters, one after the other; the time must stay linear
 _SIMILARITY = 0.65  # least one, to offer a word for a misspelt one
 
 
@@ -30,14 +32,25 @@ def folded(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    letters = without_unseen(text)
-    # each different character once: decomposing a text takes three times as long
-    letters = letters.translate({ord(char): _folded_char(char) for char in set(letters)})
-    return normalized("NFC", letters)  # of characters that were decomposed before
+    if len(text) == 1:
+        return _folded_char(text)
+    data = text.encode(errors="surrogatepass").lower()  # which changes ASCII only
+    letters = data.decode(errors="surrogatepass")
+    # decomposing the whole text, or translating it, would take three times as long
+    others = set(data.translate(None, _ASCII).decode(errors="surrogatepass"))
+    changed = {char: plain for char in others if (plain := _folded_char(char)) != char}
+    if len(changed) > _MOST_REPLACED:
+        letters = letters.translate({ord(char): plain for char, plain in changed.items()})
+    else:
+        for char, plain in changed.items():
+            letters = letters.replace(char, plain)
+    return normalized("NFC", letters)  # joins what was written as parts of a letter
 
 
 @lru_cache(maxsize=16 * 1024)
 def _folded_char(char: str) -> str:
+    if char in UNSEEN:
+        return ""
     return normalized("NFC", without_accents(char)).casefold().replace("\u0131", "i")
 
 

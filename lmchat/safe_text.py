@@ -88,16 +88,6 @@ def without_controls(text: str) -> str:
     return _COMMANDING.sub(_visible, text.replace("\r\n", "\n"))
 
 
-def without_unseen(text: str) -> str:
-    """Leave out what is not typed in a search."""
-    if text.isascii() or (len(text) == 1 and text not in UNSEEN):
-        return text
-    for char in UNSEEN:  # in a long text, 61 searches take a tenth of the time of a pattern
-        if char in text:
-            text = text.replace(char, "")
-    return text
-
-
 def _visible(hostile: re.Match[str]) -> str:
     return _CONTROL_PICTURES.get(ord(hostile[0]), _SUBSTITUTE)
 

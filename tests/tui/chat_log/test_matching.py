@@ -40,6 +40,12 @@ def test_letters_are_the_same_for_a_search_where_they_are_for_a_reader():
         assert found(words, text) == wanted
 
 
+def test_as_many_hits_are_counted_as_marked_however_many_letters_of_a_text_have_accents():
+    for text in ("Caf\u00e9 CAFE\u0301", "".join(map(chr, range(0xC0, 0x180))) + "caf\u00e9 Cafe"):
+        query = Query(["cafe"])
+        assert query.count(text) == len(list(query.spans(text))) == 2
+
+
 def test_no_words_are_too_strange_to_be_looked_for():
     for words in ["", "\x00", "\ud800", HOSTILE, "x" * 2_000_000, "\n", "(" * 5_000, "\ufe0f"]:
         query = Query([words])
