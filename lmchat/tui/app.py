@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from textual import on
 from textual.binding import BindingType
 from textual.driver import Driver
-from textual.filter import LineFilter
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.reactive import reactive
@@ -78,6 +78,7 @@ class LMChatApp(PatchedApp):
         self._passing_timer: Timer | None = None  # takes the message away
         self._begin_with_wanted_theme()
         self._ascii_filters = ascii_filters(is_ascii=settings.ui.ascii)
+        self._no_color, self._monochrome = NoColor(), Monochrome()
         if settings.ui.reduced_motion:
             self.animation_level = "none"
         self.set_keymap(dict(settings.keys))
@@ -93,7 +94,16 @@ class LMChatApp(PatchedApp):
         self.begin_with_theme(name)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        return [*super().get_line_filters(), *self._ascii_filters]
+        """For `NO_COLOR`, follow the theme: Textual chooses the filter before a theme is set.
+
+        `Monochrome` makes the colours of the terminal black on black.
+        """
+        grey = self._no_color if self.native_ansi_color else self._monochrome
+        filters = [
+            grey if isinstance(one, NoColor | Monochrome) else one
+            for one in super().get_line_filters()
+        ]
+        return [*filters, *self._ascii_filters]
 
     def get_default_screen(self) -> ChatScreen:
         return self.chat_screen
