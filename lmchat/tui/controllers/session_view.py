@@ -85,7 +85,7 @@ class SessionView:
     def mark_left_out(self) -> None:
         """Mark which messages a request with the typed text would leave out."""
         self._mark_timer = None
-        draft = self._ui.widgets.prompt_input.full_text
+        draft = self._prompt_text.typed_prompt  # none: an edit takes the place of its message
         selection = self._chat.context_window.select(self._chat.shown, draft)
         count = 0 if selection is None else selection.left_out  # of messages
         messages = () if selection is None else selection.messages

@@ -178,7 +178,9 @@ class StatusDisplay:
         """Return how much of the window session and draft take; None while messages are unread."""
         window = self._chat.context_window
         use = window.context_use(self._chat.shown)
-        draft_tokens = window.draft_tokens(self._draft)
+        # an edited message is among those of the session
+        is_edit = not self._ui.widgets.prompt_input.runs_commands
+        draft_tokens = 0 if is_edit else window.draft_tokens(self._draft)
         if use is None or not draft_tokens:
             return use
         return replace(use, tokens=use.tokens + draft_tokens, is_estimated=True)
