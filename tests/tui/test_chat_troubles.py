@@ -96,6 +96,19 @@ async def test_what_a_server_says_is_only_text_and_its_troubles_are_told(tmp_pat
         assert desk.texts[6] == "four"
 
 
+async def test_a_note_about_a_long_prompt_does_not_lie_over_the_card_of_its_refusal(tmp_path):
+    gate = asyncio.Event()
+    refusal = ServerRejected("The prompt needs 900 tokens.", kind="context_overflow")
+    backend = ScriptedBackend([RequestSent(), gate, refusal], results=SMALL)
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        desk.prompt_input.put("many words " * 600)
+        await desk.press("enter")
+        await shown(desk, "The prompt has about")
+        gate.set()
+        await shown(desk, "× The prompt needs 900 tokens.", "/edit")
+        await gone(desk, "The prompt has about")
+
+
 async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
     backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, UNCOUNTED, results=SMALL)
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:

@@ -82,6 +82,7 @@ class TurnView(TurnListener):
         self._session_view = session_view
         self._prompt_text = prompt_text
         self._key_notice = ""  # of the last model that repeated itself
+        self._request_note = ""  # about the last request that was adapted
         self._postponed: Callable[[], None] | None = None
         """Begins a turn once the first search for a server has ended."""
         self._failed_turn: object = self  # the last with an event that could not be shown
@@ -306,7 +307,8 @@ class TurnView(TurnListener):
                 reason = safe_line(event.reason, limit=_MAX_REASON)
                 self._ui.show_action(f"retry {event.attempt} of {event.attempts}: {reason}")
             case RequestAdapted(note=note):
-                self._ui.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_LONG_NOTICE_S)
+                self._request_note = safe_line(note, limit=_MAX_NOTE)
+                self._ui.notify(self._request_note, timeout_s=_LONG_NOTICE_S)
             case Repetition():
                 self._show_repetition(session, event)
             case QueueChanged() if is_shown:
@@ -364,6 +366,9 @@ class TurnView(TurnListener):
     def _show_end(self, session: OpenSession, ended: TurnEnded) -> None:
         """Show how a turn ended; if no answer began, only why."""
         self._ui.take_back(self._key_notice)
+        if isinstance(ended.error, LMChatError) and ended.error.kind == "context_overflow":
+            # the note says what might happen, and would lie over the card that says what did
+            self._ui.take_back(self._request_note)
         if session is self._chat.shown:
             if self._log.calls.has_cursor:  # the card of a call, which disappears with the turn
                 self._leave_card()
