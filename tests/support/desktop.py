@@ -167,12 +167,21 @@ class Desktop:
         await self.press(**then)
 
     async def say(self, text: str, **then: Any) -> None:
-        """Write a line and send it; only its last letter is a key, since each takes 5 ms of work."""
-        if self.app.focused is self.prompt_input:
+        """Write a line and send it; only its last letter is a key, since each takes 5 ms of work.
+
+        All letters are keys if keys before them have still to have their effect: they would be
+        written before an Enter that waits.
+        """
+        if self.app.focused is self.prompt_input and not self._has_waiting_keys:
             self.prompt_input.insert(text[:-1])
             text = text[-1:]
         await self.type(text)
         await self.press("enter", **then)
+
+    @property
+    def _has_waiting_keys(self) -> bool:
+        queue = self.app.key_queue  # private names: lmchat itself does not ask
+        return queue._current is not None or bool(queue._waiting)
 
     async def ask(self, text: str, count: int = 1) -> None:
         """Send a line, and wait until so many answers have ended."""
