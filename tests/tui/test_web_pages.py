@@ -71,6 +71,8 @@ async def test_esc_stops_a_slow_page(desk, host):
 
     address = host.put("/slow", chunks())
     await desk.say(f"/file {address}", leads_to=ConfirmDialog)
+    await desk.at_rest()
+    assert "Downloading:" not in desk.text, "the user has not agreed yet"
     await desk.confirm()
     await shown(desk, f"Downloading: {address}", "Esc stops it")
     await desk.press("escape", hides="Downloading")

@@ -61,13 +61,15 @@ class PromptFiles:
         self._ended: list[Reading] = []  # for a prompt on its way from the input to `hold`
         self._expected: list[Reading] = []  # of commands that have not begun to read
         self._held_number = 0  # of the last prompt that `hold` got
+        self._open_questions = 0
 
     @property
     def running_words(self) -> str:
         if commands := self._commands:
             return f"Running: {', '.join(safe_line(run.command) for run in commands)}"
         pages = ", ".join(reading.words for reading in self._readings if reading.is_page)
-        return f"Downloading: {pages}" if pages else ""
+        # not before the user has agreed
+        return f"Downloading: {pages}" if pages and not self._open_questions else ""
 
     @property
     def _commands(self) -> list[ShellCommand]:
@@ -246,7 +248,12 @@ class PromptFiles:
     async def confirm(self, question: Question) -> bool:
         text = "\n".join(cut_middle(line, _LINE_CELLS) for line in question.text.split("\n"))
         dialog = ConfirmDialog(question.title, text=text, verb=question.verb, key=self._ui.yes_key)
-        return bool(await self._ui.ask(dialog))
+        self._open_questions += 1
+        try:
+            return bool(await self._ui.ask(dialog))
+        finally:
+            self._open_questions -= 1
+            self._ui.show_changes()
 
     async def attach_expected(self, name: str, read: ReadFiles) -> None:
         """Attach what the next command of `expect` reads."""
