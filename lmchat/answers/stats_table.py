@@ -21,7 +21,11 @@ def stats_table(models: Sequence[ModelStats], *, width: int | None) -> list[str]
     servers: dict[str, list[ModelStats]] = {}
     for one in models:
         servers.setdefault(f"{one.product} {one.endpoint}".strip(), []).append(one)
-    rows = [_row(one, width) for of_server in servers.values() for one in of_server]
+    names = {one.model for one in models}
+    short_names = {safe_line(name, limit=_NAME_CHARS) for name in names}
+    # whole names, with fewer columns, where short ones would look alike
+    limit = None if width is None or len(short_names) < len(names) else _NAME_CHARS
+    rows = [_row(one, limit) for of_server in servers.values() for one in of_server]
     lines: list[str] = []
     for columns in range(len(_HEAD), 0, -1):
         # the empty cells indent the models
@@ -36,9 +40,9 @@ def stats_table(models: Sequence[ModelStats], *, width: int | None) -> list[str]
     return [*grouped, _LEGEND]
 
 
-def _row(stats: ModelStats, width: int | None) -> tuple[str, ...]:
+def _row(stats: ModelStats, name_chars: int | None) -> tuple[str, ...]:
     return (
-        safe_line(stats.model, limit=None if width is None else _NAME_CHARS),
+        safe_line(stats.model, limit=name_chars),
         str(stats.turns),
         f"{100 * stats.complete / stats.turns:.0f} %",
         _both(stats.ttft_ms, units.exact_time),
