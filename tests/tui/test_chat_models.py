@@ -270,3 +270,16 @@ async def test_a_switch_while_an_answer_streams_holds_from_the_next_turn(tmp_pat
             "gemma-3-4b",
         ]
         assert (await desk.on_disk())[1].text == "Lettuce."
+
+
+async def test_a_model_that_answers_in_another_session_is_loaded_here_too(tmp_path):
+    backend = ScriptedBackend(half("Sow"))
+    async with ready_desktop(tmp_path, backend=backend, size=(80, 24)) as desk:
+        backend.results = (probed("model_not_loaded", model(state=LoadState.NOT_LOADED)),)
+        await desk.press("f5", sees="not loaded  qwen3-8b")
+        await desk.say("when?", sees="Sow", hides="not loaded")
+        await desk.press("ctrl+n", sees="Type a message and press Enter.")
+        await desk.press("x")
+        await desk.prompt_is("x")
+        assert "not loaded" not in desk.text
+        assert "● qwen3-8b" in desk.text

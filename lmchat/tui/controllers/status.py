@@ -79,8 +79,11 @@ class StatusDisplay:
 
     @property
     def health(self) -> ServerHealth:
-        """Return the health as monitor and running turn know it."""
-        return health_in_turn(self._workspace.monitor.health, self._chat.shown.stats)
+        """Return the health as the monitor and the turns of all sessions know it."""
+        health = self._workspace.monitor.health
+        for session in (*self._chat.open_sessions.running, self._chat.shown):
+            health = health_in_turn(health, session.stats)
+        return health
 
     def tick(self) -> None:
         """Update stats; while text flows, with its next frame."""
