@@ -47,7 +47,7 @@ def code_lines(
     """
     prefix, next_prefix = prefixes
     if is_first:
-        yield head_line(page, *_language_and_file(info), prefix)
+        yield head_line(page, *language_and_file(info), prefix)
         prefix = next_prefix
     if code or not is_first:  # else a fence that has just begun, or an empty one
         yield from _text_lines(page, code, info, (prefix, next_prefix))
@@ -105,8 +105,11 @@ def language_of(info: str) -> str:
     return match[1] if match else ""
 
 
-def _language_and_file(info: str) -> tuple[str, str]:
-    """Other words, such as `python {1,3}`, are shown in place of the language."""
+def language_and_file(info: str) -> tuple[str, str]:
+    """Return what the first row of code shows, at its left and at its right.
+
+    Other words, such as `python {1,3}`, are shown in place of the language.
+    """
     shown = safe_line(info, limit=_INFO_CHARS)
     match = re.fullmatch(_LANGUAGE_AND_FILE, shown)
     return (match["language"], match["file"]) if match else (shown or "code", "")

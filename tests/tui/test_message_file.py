@@ -22,7 +22,13 @@ def test_a_name_comes_from_the_first_words_and_the_language():
         ("python ../../.ssh/id.py", "../x", "id.py"),
         (r"python C:\src\id.py", "x", "id.py"),
         ("python .bashrc", "../x", "x.py"),
-        ('python title="a.py"', "x", "x.py"),
+        # as the first row of the code shows it
+        ('python title="a.py"', "x", "a.py"),
+        ("python title=src/a.py", "x", "a.py"),
+        ("python:main.py", "x", "main.py"),
+        ("{.c file=a.c}", "x", "a.c"),
+        ("{.python}", "x", "x.py"),
+        ('python title=".."', "x", "x.py"),
         ("python \x1b[31m.py", "\x1b[31mred", "31mred.py"),
     ):
         assert suggested_name(info, words) == name

@@ -13,6 +13,7 @@ from lmchat import units
 from lmchat.commands.conditions import NO_CODE
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path, write_new_file
+from lmchat.markdown.code import language_and_file, language_of
 from lmchat.markdown.commonmark import code_blocks, links
 from lmchat.markdown.links import ascii_host, can_be_opened
 from lmchat.safe_text import safe_line
@@ -255,7 +256,7 @@ def suggested_name(info: str, words: str) -> str:
     `info` is what the opening fence says: the language, and often the name of a file, as `python
     garden.py`. Without one, the first words of the message make a name.
     """
-    language, _, path = info.strip().partition(" ")
+    language, (_, path) = language_of(info), language_and_file(info.strip())
     name = PureWindowsPath(path).name  # without folders, whether they are divided by / or by \\
     if re.fullmatch(r"\w[\w.-]{0,50}\.\w{1,9}", name):
         return name
