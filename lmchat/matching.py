@@ -37,14 +37,21 @@ def folded(text: str) -> str:
     data = text.encode(errors="surrogatepass").lower()  # which changes ASCII only
     letters = data.decode(errors="surrogatepass")
     # decomposing the whole text, or translating it, would take three times as long
-    others = set(data.translate(None, _ASCII).decode(errors="surrogatepass"))
-    changed = {char: plain for char in others if (plain := _folded_char(char)) != char}
+    changed = {char: plain for char in non_ascii(text) if (plain := _folded_char(char)) != char}
     if len(changed) > _MOST_REPLACED:
         letters = letters.translate({ord(char): plain for char, plain in changed.items()})
     else:
         for char, plain in changed.items():
             letters = letters.replace(char, plain)
     return normalized("NFC", letters)  # joins what was written as parts of a letter
+
+
+def non_ascii(text: str) -> set[str]:
+    """Return the different characters, ten times as fast as a set of all."""
+    if text.isascii():
+        return set()
+    data = text.encode(errors="surrogatepass")
+    return set(data.translate(None, _ASCII).decode(errors="surrogatepass"))
 
 
 @lru_cache(maxsize=16 * 1024)
@@ -91,7 +98,7 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     """Find the typed characters in a name, in order; both are folded."""
     query, text = folded(typed), folded(name)
     places: Sequence[int] = range(len(name))  # of the folded characters
-    if len(text) != len(name):  # as for ß, which becomes two characters
+    if not name.isascii():  # ß becomes two characters, and an accent none
         letters = [folded(char) for char in name]
         text = "".join(letters)
         places = [place for place, letter in enumerate(letters) for _ in letter]

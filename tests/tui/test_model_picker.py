@@ -192,6 +192,7 @@ def test_accents_and_letters_of_another_length_are_matched_and_marked_where_they
         ("stra\u00dfe", "Strasse", "Strasse"),
         ("\ud55c", "\ud55c\uae00", "\ud55c"),
         ("\u0130x", "i\u0130x", "\u0130x"),
+        ("e", "\u00dfe\u0301", "e"),
     ]:
         match = fuzzy_match(typed, name)
         assert match is not None, (typed, name)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from lmchat.cells import graphemes
 from lmchat.markdown.block import Block, Line
-from lmchat.matching import folded
+from lmchat.matching import folded, non_ascii
 from lmchat.safe_text import without_controls
 from lmchat.sessions.message import ReasoningPart
 from lmchat.tui.chat_log.anchor import row_starts, unwrapped_text
@@ -22,6 +22,7 @@ from lmchat.tui.chat_log.viewport import Viewport
 
 MAX_CHARS = 1_000  # of pasted words; the rest is not searched
 
+_INSIDE = "\uffff"  # Unicode assigns it to no character
 Range = tuple[int, int]  # first character, and the one after the last
 
 
@@ -34,6 +35,7 @@ class Query:
         }
         # of words that begin alike, the longest first
         self.needles = sorted(filter(None, cut_words), key=len, reverse=True)
+        self._ends = {char for needle in self.needles for char in (needle[0], needle[-1])}
         patterns = []
         for needle in self.needles:
             # a run of blanks matches from its first only: linear time
@@ -42,8 +44,27 @@ class Query:
         self._pattern = re.compile("|".join(patterns))
 
     def count(self, text: str) -> int:
-        """Count hits, about: in rare scripts, one may split a character."""
-        return sum(1 for _ in self._pattern.finditer(folded(text))) if self.needles else 0
+        """Count hits, as `spans` does; but a part of an emoji or of a rare letter counts, too."""
+        if not self.needles:
+            return 0
+        hits = self._pattern.finditer(folded(text))
+        # as `…`, which becomes three dots, of which a hit may have a part
+        expanded = [
+            char
+            for char in non_ascii(text)
+            if len(letters := folded(char)) > 1 and not self._ends.isdisjoint(letters)
+        ]
+        if not expanded:
+            return sum(1 for _ in hits)
+        shape = text  # whose folded form tells where a hit would begin or end within a character
+        for char in expanded:
+            shape = shape.replace(char, " " + _INSIDE * (len(folded(char)) - 1))
+        shape = folded(shape)
+        # slices: the end of the text is the end of a hit, too
+        return sum(
+            _INSIDE not in (shape[start : start + 1], shape[end : end + 1])
+            for start, end in (hit.span() for hit in hits)
+        )
 
     def spans(self, text: str) -> Iterator[Range]:
         """Yield the range of each hit.

@@ -46,6 +46,24 @@ def test_as_many_hits_are_counted_as_marked_however_many_letters_of_a_text_have_
         assert query.count(text) == len(list(query.spans(text))) == 2
 
 
+def test_no_part_of_a_character_that_means_several_is_counted_or_marked():
+    for words, text, wanted in [
+        (".", "Wait\u2026 now.", ["."]),
+        ("t.", "Wait\u2026 wait.", ["t."]),
+        ("...", "Wait\u2026 wait...", ["\u2026", "..."]),
+        ("t", "Brand\u2122 t", ["t"]),
+        ("tm", "Brand\u2122", ["\u2122"]),
+        ("m", "Brand\u2122", []),
+        ("f", "\ufb01ne", []),
+        ("s", "\u00df", []),
+        ("ss", "\u00dfs \u00dfe\u0301", ["\u00df", "\u00df"]),
+        ("k", "5 \u338f, e\u0301 \ud800\u200b\u2026 k", ["k"]),
+        ("\u30c8", "\u3300\u3099\u30c8", ["\u30c8"]),
+    ]:
+        assert found(words, text) == wanted
+        assert Query([words]).count(text) == len(wanted)
+
+
 def test_no_words_are_too_strange_to_be_looked_for():
     for words in ["", "\x00", "\ud800", HOSTILE, "x" * 2_000_000, "\n", "(" * 5_000, "\ufe0f"]:
         query = Query([words])
