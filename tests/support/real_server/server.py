@@ -39,6 +39,7 @@ from tests.support.real_server.prepare import (
 HERE = Path(__file__).resolve().parent
 _TEMPLATE = HERE / "templates" / "chatml-think-tools.jinja"
 _THINKING_CHILD = HERE / "thinking_child.py"
+BATCH = 128  # tokens of a prompt that are read at once: half of what the built-in engine reads
 _CONTEXT = 4096  # tokens
 _READY_S = 120
 _POLL_S = 0.02
@@ -139,7 +140,7 @@ def _environment() -> dict[str, str]:
         "LLAMA_ARG_PORT": "0",
         "LLAMA_ARG_CTX_SIZE": str(_CONTEXT),
         "LLAMA_ARG_N_PARALLEL": "1",
-        "LLAMA_ARG_BATCH": "256",
+        "LLAMA_ARG_BATCH": str(BATCH),
         "LLAMA_ARG_CACHE_RAM": "512",
         "LLAMA_ARG_THREADS": "1",
         "LLAMA_ARG_UI": "0",
