@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
-_PACKAGES = ("lmchat", "markdown_it", "mdit_py_plugins")
-_COUNTED = tuple(str(find_spec(name).submodule_search_locations[0]) for name in _PACKAGES)
+_COUNTED = ("lmchat.", "markdown_it.", "mdit_py_plugins.")
 
 
 class Lines:
@@ -29,7 +27,8 @@ def counted_lines() -> Iterator[Lines]:
         count += 1
 
     def note_call(frame: FrameType, _event: str, _argument: Any) -> Callable[..., None] | None:
-        if not frame.f_code.co_filename.startswith(_COUNTED):
+        # the name of its file comes from `f_code`, whose every look calls the guard of the network
+        if not frame.f_globals.get("__name__", "").startswith(_COUNTED):
             return None
         note_line(frame, _event, _argument)
         return note_line

@@ -16,6 +16,9 @@ REPORT = "TEST_NETWORK_REPORT"
 
 _INSTALLERS = ("pip", "pip3", "uv", "__pip-runner__.py")
 _installed = False
+_WITH_ADDRESS = frozenset(("socket.connect", "socket.sendto", "socket.sendmsg"))
+_WITH_HOST = frozenset(("socket.getaddrinfo", "socket.gethostbyname"))
+_WATCHED = _WITH_ADDRESS | _WITH_HOST
 USUAL_PORTS = frozenset(
     (1234, 1337, 3928, 4000, 4891, 5000, 5001, 6767, 8000, 8080, 9931, 11434, 12434, 13305, 30000)
 )
@@ -40,7 +43,9 @@ def _is_installer(argv):
 
 
 def _watch(event, args):
-    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+    if event not in _WATCHED:  # at once: each `id()` is an event, too
+        return
+    if event in _WITH_ADDRESS:
         address = args[1]
         if isinstance(address, tuple) and not _is_here(address[0]):
             _refuse(f"{event} {address[0]} port {address[1]}")
@@ -48,7 +53,7 @@ def _watch(event, args):
             import errno  # noqa: PLC0415 - see above
 
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-    elif event in ("socket.getaddrinfo", "socket.gethostbyname") and not _is_here(args[0]):
+    elif not _is_here(args[0]):
         _refuse(f"{event} {args[0]}")
 
 
