@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(120)
 
 SIZE = (100, 40)
 LONG_CHARS = 200_000  # for patterns: in quadratic time they would take minutes
-LENGTHS = (240, 1_680)
+LENGTHS = (200, 960)
 ANSWERS = {
     **ENDLESS,
     "lazy lines in quotes": lambda chars: "> " * 30 + "a\n" * (chars // 2),
@@ -82,7 +82,7 @@ async def assert_linear(log, message, name):
     """A longer text may take a little more a character, since it fills the screen."""
     small, large = [await lines_of_looking_at(log, message(chars)) for chars in LENGTHS]
     ratio = LENGTHS[1] / LENGTHS[0]
-    assert large <= 1.25 * ratio * small + 60 * LENGTHS[1], (name, small, large)
+    assert large <= 1.15 * ratio * small + 20 * LENGTHS[1], (name, small, large)
 
 
 async def test_an_answer_of_any_kind_takes_linear_time(log):
