@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+
 import pytest
 from msgspec.structs import replace
 from textual import events
@@ -359,3 +361,19 @@ async def test_several_lines_never_run(app, pilot) -> None:
     await pilot.press("enter")
     assert sent(app) == ["!ls\nrm x"]
     assert ran(app) == []
+
+
+async def test_files_are_searched_for_the_last_of_letters_that_come_at_once(recwarn):
+    asked: list[str] = []
+
+    async def find(typed: str) -> tuple[str, ...]:
+        asked.append(typed)
+        return (f"{typed}.md",)
+
+    async with drawn(PromptApp()) as (app, _):
+        app.prompt_area.input.find_files = find
+        await type_at_once(app, "see @beds")
+        await until(lambda: "beds.md" in screen_text(app), "the found file")
+    assert asked[-1] == "beds"
+    gc.collect()
+    assert [str(warning.message) for warning in recwarn] == [], "of searches that never began"

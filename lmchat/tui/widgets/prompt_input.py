@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from textual import events, on
@@ -20,6 +21,7 @@ from textual.message import Message
 from textual.reactive import var
 from textual.strip import Strip
 from textual.widgets import TextArea
+from textual.worker import Worker
 
 from lmchat import units
 from lmchat.commands.table import Command
@@ -471,9 +473,9 @@ class PromptInput(TextArea):
             files = [row for row in self.completion.rows if isinstance(row, str)]
             name = typed.strip('"')
             self.completion = Completion(tuple(file for file in files if fuzzy_match(name, file)))
-            self.run_worker(
-                self._show_found_files(typed), name="files", group="files", exclusive=True
-            )
+            # no coroutine: the next letter may cancel the worker before it awaits one
+            show = partial(self._show_found_files, typed)
+            _: Worker[None] = self.run_worker(show, name="files", group="files", exclusive=True)
 
     async def _show_found_files(self, typed: str) -> None:
         """List files unless the user has typed on or closed the list."""
