@@ -142,8 +142,7 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
         await desk.go_to_list()
         await desk.until(lambda: bool(desk.session_list.chosen_id), "a list")
-        await desk.press("a", sees="Archived; a restores it.")
-        assert "Today" not in desk.text
+        await desk.press("a", sees="Archived; a restores it.", hides="Today")
         await desk.press("a", sees="Restored from the archive.")
         await shown(desk, "Today")
         await desk.press("p", sees="Pinned.")
