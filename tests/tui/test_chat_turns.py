@@ -144,7 +144,8 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
         assert desk.backend.stopped == 2
 
         await desk.say("seven")
-        await desk.until(lambda: desk.shown.is_running and desk.shown.stats.chars > 0)
+        await desk.until(lambda: len(desk.backend.requests) == 5, "its request")
+        await desk.until(lambda: desk.shown.turn.stats.chars > 0, "its thoughts")
         await desk.press("ctrl+c")
         await desk.answered(5)
         assert desk.backend.stopped == 3
