@@ -34,7 +34,7 @@ from lmchat.library.library import Library
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose import endpoints_of
 from lmchat.servers.discovery.finder import ServerFinder
-from lmchat.servers.discovery.monitor import Monitor
+from lmchat.servers.discovery.monitor import POLL_S, Monitor
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
@@ -266,6 +266,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     toolbox: Toolbox | None = None,
     clock: Callable[[], float] = time.monotonic,
     moment: Callable[[], datetime] = now,
+    check_pause_s: float = POLL_S,
 ) -> Desktop:
     backend = backend or ScriptedBackend()
     settings = settings or calm()
@@ -289,7 +290,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         stats_store=StatsStore(store.database),
         library=Library(store, clock=moment),
         chat=chat,
-        monitor=Monitor(backend.check, clock=clock),
+        monitor=Monitor(backend.check, clock=clock, pause_s=check_pause_s),
         finder=ServerFinder(backend, settings, state),
         platform=DeskPlatform(seen),
         pages=WebPages(settings.allowed_hosts),

@@ -93,6 +93,7 @@ def seen(folder: Path, *messages: ChatMessage, theme: str = "lmchat-dark", scrip
         store=Store(folder / "sessions.db", clock=lambda: NOW),
         resume_id="last",
         clock=HandClock(),
+        check_pause_s=3600,  # the bar of each check would be in the picture
         moment=lambda: NOW,
     )
 

@@ -31,9 +31,11 @@ class Monitor:
         check: Callable[[Endpoint], Awaitable[ServerStatus]],
         *,
         clock: Callable[[], float] = time.monotonic,
+        pause_s: float = POLL_S,
     ) -> None:
         self._probe = check
         self._clock = clock
+        self._pause_s = pause_s  # between two checks
         self._is_check_due = asyncio.Event()
         self.health = ServerHealth()
         """Result of the last check; the next check is of its server and model."""
@@ -67,14 +69,14 @@ class Monitor:
             target = self.health.target
             is_paused = self._is_streaming and self.health.status is not None
             if target is None or is_paused:
-                self.next_check_s = self._clock() + POLL_S
+                self.next_check_s = self._clock() + self._pause_s
             else:
                 self.next_check_s = None
                 await self._check(target.endpoint)
-                self.next_check_s = self._clock() + POLL_S
+                self.next_check_s = self._clock() + self._pause_s
                 yield self.health
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
+                async with asyncio.timeout(self._pause_s):
                     await self._is_check_due.wait()
 
     async def _check(self, endpoint: Endpoint) -> None:
