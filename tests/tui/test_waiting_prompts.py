@@ -188,9 +188,23 @@ async def test_an_answer_is_continued_or_retried_once_a_server_is_found_after_a_
         await shown(desk, "in May.", "Soon.")
         assert desk.texts[-2:] == ["and then?", "Soon."]
 
-    backend = slow_backend(results=[off()])
+    loading = probed("loading")
+    backend = slow_backend(answer_steps("In June."), results=[loading])
     async with desktop(tmp_path, backend, resume_id="last") as desk:
         await shown(desk, "Soon.")
+        await desk.say("/retry", sees="This begins when a server is found")
+        backend.model_lists.note_server(loading.endpoint, is_loading=True)
+        backend.gate.set()
+        await desk.until(lambda: desk.workspace.chat_state is ServerState.LOADING, "loading")
+        await shown(desk, "◆ loading")
+        backend.model_lists.note_server(loading.endpoint, is_loading=False)
+        backend.results = (probed("", model()),)
+        desk.dispatcher.controllers.server_search.check_now()
+        await shown(desk, "In June.")
+
+    backend = slow_backend(results=[off()])
+    async with desktop(tmp_path, backend, resume_id="last") as desk:
+        await shown(desk, "In June.")
         await desk.say("/retry", sees="This begins when a server is found")
         backend.gate.set()
         await shown(desk, "No model is ready yet.")

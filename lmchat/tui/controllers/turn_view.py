@@ -61,6 +61,7 @@ _ENDED_WORDS = {
     AnswerState.FAILED: "request failed",
     AnswerState.STREAMING: "streaming",
 }
+_NOT_YET = (None, ServerState.LOADING)  # the first search runs; prompts wait for the model
 _UNLOADED_STATES = (LoadState.ASLEEP, LoadState.NOT_LOADED)
 """Its server loads the model with the next request."""
 
@@ -132,9 +133,12 @@ class TurnView(TurnListener):
             self._ui.screen.set_focus(self._ui.widgets.prompt_input)
 
     def begin_postponed(self) -> None:
-        """Begin the turn that waits for the first search; after a vain one, say what is missing."""
+        """Begin the turn that waits for the first search, once the server has loaded its model.
+
+        After a vain search, say what is missing.
+        """
         begin_turn = self._postponed
-        if begin_turn is not None and self._ui.workspace.chat_state is not None:
+        if begin_turn is not None and self._ui.workspace.chat_state not in _NOT_YET:
             self._postponed = None
             self.run_turn(begin_turn)
 
