@@ -120,6 +120,11 @@ async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
         assert len(backend.requests) == 1
         desk.prompt_input.put("")
         await gone(desk, "left out")
+        # an edited prompt takes the place of its message
+        await desk.press("alt+up", "alt+up", "e", sees="Esc cancel edit")
+        desk.prompt_input.put("many words " * 60)
+        await desk.pilot.pause(0.5)  # more than the log waits while one types
+        assert "left out" not in desk.text
 
 
 async def test_a_full_window_is_refused_where_the_user_wants_that_and_prompts_return(tmp_path):
