@@ -49,7 +49,7 @@ def test_a_running_answer(snap_compare, tmp_path, size):
         asyncio.Event(),
     ]
     desk = seen(tmp_path, *TALK, script=script)
-    see = steps(desk, "4.1", then=begin_streaming)
+    see = steps(desk, "4.1 s · 2 tok", then=begin_streaming)  # below the answer, too
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=see)
 
 
