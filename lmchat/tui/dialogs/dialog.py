@@ -17,7 +17,7 @@ from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -85,6 +85,8 @@ class Dialog(ModalScreen[Any]):
 
     def on_mount(self) -> None:
         self.show_keys(self.hints)
+        if self.GROWS:
+            self.screen_layout_refresh_signal.subscribe(self, self._limit_height)
 
     def compose_content(self) -> Iterable[Widget]:
         """Return the widgets between title and keys."""
@@ -109,18 +111,17 @@ class Dialog(ModalScreen[Any]):
             fitting.pop()
         title.show([styled(self.heading, STRONG)], styled(dot.join(fitting), MUTED))
 
-    def on_resize(self) -> None:
-        if self.GROWS:
-            self.call_after_refresh(self._limit_height)
+    def _limit_height(self, _: Screen[Any]) -> None:
+        """Keep a long list or text from pushing the keys below it off the screen.
 
-    def _limit_height(self) -> None:
-        """Keep a long list or text from pushing the keys below it off the screen."""
+        After each layout, since what is beside it may grow at any time.
+        """
         if self.can_show:
             widget, box = self.query_one(self.GROWS), self.query_one(".dialog")
             siblings_height = box.virtual_size.height - widget.outer_size.height
             frame_height = box.gutter.height + box.styles.margin.height
             room = self.size.height - siblings_height - frame_height
-            widget.styles.max_height = max(room, 1)
+            widget.styles.max_height = max(room, 1)  # lays out again only if it has changed
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Refuse keys that were meant for the chat, before the dialog is complete."""

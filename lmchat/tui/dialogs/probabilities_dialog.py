@@ -140,7 +140,6 @@ class ProbabilitiesDialog(ListDialog):
             f"{words}, {unsure_count} of them below {units.percent(_UNSURE)}",
             choose=word.token,
         )
-        self.call_after_refresh(self._limit_height)  # the list takes rows from the text
 
     def hints_now(self) -> Sequence[Hint]:
         move, choose, take, unsure = self.HINTS
