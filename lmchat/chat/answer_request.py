@@ -139,6 +139,7 @@ class AnswerRequest:
         self._must_end_thought = False  # the next piece of a thought asks the server
         self.can_answer_now = product.can_prefill_thought
         self._was_shortened = False  # by a refusal
+        self._refused_tokens: int | None = None  # the server's count of a prompt that failed
         self._most_tokens: int | None = None  # room, after a prompt was cut
 
     def for_path(self, path: MessagePath, prefill: Prefill | None = None) -> AnswerRequest:
@@ -192,6 +193,7 @@ class AnswerRequest:
                     self._require_useful_answer(request, prompt_tokens, has_answer=has_answer)
             except ServerRejected as error:
                 if not (can_adapt and self._adapt_request(error)):
+                    self._refused_tokens = error.needed_tokens
                     raise
             else:
                 return
@@ -223,9 +225,12 @@ class AnswerRequest:
     def ended(self, live: LiveStats) -> tuple[AnswerStats, str]:
         """Return stats, with those of the continued answer, and a note about a cut prompt or ""."""
         live.estimated_prompt_tokens = self.selection.tokens
-        stats, counted, target = self._saved(live), live.prompt_tokens, self.target
+        counted, target = live.prompt_tokens, self.target
         if counted is None:
-            return stats, ""
+            if self._refused_tokens:
+                live.usage = UsageReported(prompt_tokens=self._refused_tokens, completion_tokens=0)
+            return self._saved(live), ""
+        stats = self._saved(live)
         is_cut = self._is_prompt_cut(counted)  # before `learn` corrects the estimates
         self._estimator.learn(target, self.selection, counted - self._tool_tokens)
         note = ""

@@ -317,9 +317,9 @@ def _counted_tokens(message: ChatMessage) -> int:
         return 0
     if stats.is_prompt_cut and product_named(stats.product).cuts_prompts:  # not all is counted
         return 0
-    if stats.prompt_tokens is None or stats.completion_tokens is None:
+    if stats.prompt_tokens is None:
         return 0
-    return stats.prompt_tokens + stats.completion_tokens
+    return stats.prompt_tokens + (stats.completion_tokens or 0)
 
 
 def _tokens_of_receipt(message: ChatMessage) -> int:

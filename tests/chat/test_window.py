@@ -135,6 +135,18 @@ async def test_a_prompt_that_was_refused_as_too_long_does_not_fail_the_next_one(
     assert chat.sent() == ["And now?"]
 
 
+async def test_after_a_refusal_the_context_has_the_number_that_the_server_counted(store):
+    refusal = [RequestSent(), too_long(1702, WINDOW)]
+    chat = ChatTurns(store, refusal, product="LM Studio", window=WINDOW)
+    await chat.send(DIGITS * 4)
+    use = chat.sessions.context_window.context_use(chat.session)
+    assert (use.tokens, use.is_estimated) == (1702, False)
+    assert (await chat.on_disk())[-1].stats.prompt_tokens == 1702
+    await chat.edit(chat.path[0], "Hello")
+    use = chat.sessions.context_window.context_use(chat.session)
+    assert use.tokens < 100, "the count is that of another version"
+
+
 async def test_a_refusal_of_an_image_shortens_the_request_and_teaches_nothing_about_texts(store):
     refusal = [RequestSent(), too_long(3000, WINDOW)]
     chat = ChatTurns(store, UNCOUNTED, UNCOUNTED, refusal, UNCOUNTED, window=WINDOW)
