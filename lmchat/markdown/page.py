@@ -147,8 +147,8 @@ class Page(Struct):
     ) -> Line:
         """Return one row: pieces at the left, of which those at the end go if they lack room.
 
-        Those at the right go first, from the first one on, until the first of `pieces` is whole, or
-        has `_LEAST_WORDS` cells. `keys` take their place while the message has the focus.
+        Those at the right go first, the last one after all others, until the first of `pieces` is
+        whole, or has `_LEAST_WORDS` cells. `keys` take their place while the message has the focus.
         """
         line = self._fitted(pieces, right, tint)
         if keys is not None:
@@ -164,7 +164,7 @@ class Page(Struct):
         if least > _MOST_WHOLE:
             least = _LEAST_WORDS
         while ends and sum(map(width_of, ends)) > self.text_width - least:
-            del ends[0]
+            del ends[max(len(ends) - 2, 0)]
         room = self.text_width - sum(map(width_of, ends))
         shown = [*first]
         for piece in more:

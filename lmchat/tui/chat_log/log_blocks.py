@@ -435,9 +435,9 @@ def _receipt_lines(message: ChatMessage, is_last: bool, page: Page) -> list[Line
     right = [versions]
     keys = None
     if is_continuable(message):
-        keys = [_letters(page, message), versions]
+        keys = [*_letters(page, message), versions]
         if is_last:
-            right = [_offers(page, message), versions]
+            right = [*_offers(page, message), versions]
     note_rows = page.row([(note, page.styles["warning"])]) if note else []
     return [page.fitted_row(pieces, right, keys=keys), *note_rows]
 
@@ -481,28 +481,29 @@ def _token_words(stats: AnswerStats) -> str:
     return f"{count}{units.GAP}tok"
 
 
-def _offers(page: Page, message: ChatMessage) -> list[Span]:
+def _offers(page: Page, message: ChatMessage) -> list[list[Span]]:
     """Return what continues the last answer from the prompt; a click does it, too."""
     if _was_prompt_too_long(message):
-        return clickable([("  /edit", page.styles["strong"])], "edit")
-    spans: list[Span] = []
+        return [clickable([("  /edit", page.styles["strong"])], "edit")]
+    offers: list[list[Span]] = []
     if has_text_to_continue(message):
-        spans = clickable([("  /continue", page.styles["strong"]), (" ", _NULL)], "resume")
+        words = [("  /continue", page.styles["strong"]), (" ", _NULL)]
+        offers.append(clickable(words, "resume"))
     key = page.user_keys.get("retry") or "^R"
     hint = [(f"  {key}", page.styles["strong"]), (" retry", page.styles["muted"])]
-    return [*spans, *clickable(hint, "regenerate")]
+    return [*offers, clickable(hint, "regenerate")]
 
 
-def _letters(page: Page, message: ChatMessage) -> list[Span]:
+def _letters(page: Page, message: ChatMessage) -> list[list[Span]]:
     """Return the keys that continue a focused answer; in the prompt, they would type letters."""
-    spans: list[Span] = []
+    hints: list[list[Span]] = []
     if has_text_to_continue(message):
-        spans += page.key_hint("a", "continue", "message.resume")
+        hints.append(page.key_hint("a", "continue", "message.resume"))
     if message.state is not AnswerState.COMPLETE:
         if not _was_prompt_too_long(message):
-            spans += page.key_hint("r", "retry", "message.regenerate")
-        spans += page.key_hint("e", "edit", "message.edit")
-    return spans
+            hints.append(page.key_hint("r", "retry", "message.regenerate"))
+        hints.append(page.key_hint("e", "edit", "message.edit"))
+    return hints
 
 
 def _was_prompt_too_long(message: ChatMessage) -> bool:
@@ -533,10 +534,10 @@ def _failure_lines(message: ChatMessage, failure: Failure, is_last: bool, page: 
         error_id = safe_line(failure.failure_id, limit=_NAME_CHARS)
         right.insert(0, [(f"  error {error_id}", page.styles["muted"])])
     copy = page.key_hint("y", "copy details", "message.copy")
-    offers = _offers(page, message) if is_last else []
+    offers = [span for offer in _offers(page, message) for span in offer] if is_last else []
     last = page.fitted_row([_without_gap(offers)], right, tint="panel")
-    letters = [*_letters(page, message), *copy]
-    last.hint = page.fitted_row([_without_gap(letters)], right, tint="panel").segments
+    first, *others = *_letters(page, message), copy
+    last.hint = page.fitted_row([_without_gap(first), *others], right, tint="panel").segments
     return _on_panel(page, [*rows, last], "error")
 
 

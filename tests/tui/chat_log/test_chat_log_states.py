@@ -166,6 +166,25 @@ def test_a_prompt_that_is_too_long_is_offered_to_be_edited_and_not_to_be_sent_ag
         assert hint.strip().startswith(letters)
 
 
+def test_keys_that_have_no_room_go_one_by_one_and_the_first_stays():
+    stopped = answer("Half", state=AnswerState.STOPPED)
+    cut = answer("Half", state=AnswerState.INTERRUPTED, failure=FAILURE)
+    for message, width, letters in (
+        (stopped, 60, "a continue  r retry  e edit"),
+        (stopped, 34, "a continue  r retry"),
+        (stopped, 24, "a continue"),
+        (replace(stopped, version=12, versions=12), 34, "a continue  ‹12/12›"),
+        (cut, 34, "a continue  r retry  error 7f3a"),
+        (cut, 24, "a continue  r retry"),
+    ):
+        [block] = end_blocks(message, is_last=True)
+        hint = "".join(segment.text for segment in block.make(plain_page(width))[-1].hint)
+        assert letters in hint, (width, hint)
+        assert "…" not in hint
+    [block] = end_blocks(stopped, is_last=True)
+    assert shown(block.make(plain_page(24))[-1]).split() == ["stopped", "/continue"]
+
+
 async def test_an_answer_without_words_of_its_own_says_why_and_what_helps(log):
     full = replace(STATS, finish_reason="length", limit=Limit.CONTEXT)
     for message, words in (
