@@ -455,6 +455,13 @@ def is_continuable(message: ChatMessage) -> bool:
     return message.state is not AnswerState.STREAMING
 
 
+def was_prompt_too_long(message: ChatMessage) -> bool:
+    """Whether the same prompt would be refused again, so that it has to be changed."""
+    failure = message.failure
+    is_too_long = failure is not None and failure.kind == "context_overflow"
+    return is_too_long and message.state is AnswerState.FAILED
+
+
 def has_text_to_continue(message: ChatMessage) -> bool:
     """Whether the model can continue it; a failed answer is regenerated."""
     stats, failure = message.stats, message.failure

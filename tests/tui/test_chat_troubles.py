@@ -109,6 +109,10 @@ async def test_a_note_about_a_long_prompt_does_not_lie_over_the_card_of_its_refu
         assert "× The prompt needs 900 tokens." in desk.text
         assert "/edit" in desk.text
         assert "The prompt has about" not in desk.text
+        # neither the answer nor the prompt offers to send the same again
+        for key in ("alt+up", "alt+up"):
+            await desk.press(key, sees="e edit  f fork")
+            assert "r retry" not in desk.text
 
 
 async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):

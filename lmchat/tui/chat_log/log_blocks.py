@@ -36,6 +36,7 @@ from lmchat.sessions.message import (
     is_continuable,
     is_imported_call,
     tool_calls_text,
+    was_prompt_too_long,
 )
 from lmchat.tools.calls import APPROVAL_SCOPES
 from lmchat.tui.chat_log.excerpt import excerpt_of, is_long
@@ -483,7 +484,7 @@ def _token_words(stats: AnswerStats) -> str:
 
 def _offers(page: Page, message: ChatMessage) -> list[list[Span]]:
     """Return what continues the last answer from the prompt; a click does it, too."""
-    if _was_prompt_too_long(message):
+    if was_prompt_too_long(message):
         return [clickable([("  /edit", page.styles["strong"])], "edit")]
     offers: list[list[Span]] = []
     if has_text_to_continue(message):
@@ -500,17 +501,10 @@ def _letters(page: Page, message: ChatMessage) -> list[list[Span]]:
     if has_text_to_continue(message):
         hints.append(page.key_hint("a", "continue", "message.resume"))
     if message.state is not AnswerState.COMPLETE:
-        if not _was_prompt_too_long(message):
+        if not was_prompt_too_long(message):
             hints.append(page.key_hint("r", "retry", "message.regenerate"))
         hints.append(page.key_hint("e", "edit", "message.edit"))
     return hints
-
-
-def _was_prompt_too_long(message: ChatMessage) -> bool:
-    """Whether the same prompt would be refused again, so that it has to be changed."""
-    failure = message.failure
-    is_too_long = failure is not None and failure.kind == "context_overflow"
-    return is_too_long and message.state is AnswerState.FAILED
 
 
 def _failure_lines(message: ChatMessage, failure: Failure, is_last: bool, page: Page) -> list[Line]:

@@ -18,7 +18,7 @@ from lmchat.commands.table import (
     keys_of,
 )
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerState
-from lmchat.sessions.message import Role, has_text_to_continue
+from lmchat.sessions.message import Role, has_text_to_continue, was_prompt_too_long
 from lmchat.tools.calls import APPROVAL_SCOPES
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_files import PromptFiles
@@ -177,11 +177,16 @@ class KeyHints:
             return hints
         shown = self._chat.shown
         current = shown.current(message)  # the log may have it without its text
+        index = shown.messages.index_of(message.message_id) or 0
+        # the message is the answer that was refused, or its prompt
+        is_too_long = any(map(was_prompt_too_long, shown.messages[index : index + 2]))
         for name in MESSAGE_HINTS:
             if unavailable_reason(name, current, is_busy=shown.is_running):
                 continue
             if name == "resume" and not has_text_to_continue(current):
                 continue  # it would regenerate the answer, as the hint of `regenerate` says
+            if name == "regenerate" and is_too_long:
+                continue
             if name == "copy_code" and not any(fence in current.text for fence in _FENCES):
                 continue
             key, label = self._hint(f"message.{name}")
