@@ -6,17 +6,14 @@ The MCP SDK takes 0.7 s to import, so a thread imports it when the first server 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import math
 import os
 import re
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from msgspec.structs import replace
@@ -26,33 +23,27 @@ from lmchat.config.credentials import Credentials
 from lmchat.config.settings import FUNCTIONS, McpSettings
 from lmchat.errors import LMChatError, RequestInvalid, foreign_library
 from lmchat.extras import install_command
-from lmchat.files.disk import begin_log, ensure_folder, expanded_path
+from lmchat.files.disk import begin_log, ensure_folder
 from lmchat.processes.background import run_abandonable
-from lmchat.processes.child import ChildProcess, own_program
-from lmchat.processes.environment import IS_WINDOWS, needed_environment, with_absolute_program
+from lmchat.processes.child import own_program
+from lmchat.processes.environment import needed_environment
 from lmchat.safe_text import header_value, safe_line, without_secret
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import (
-    NotJsonError,
-    decode,
-    dict_or_empty,
-    encode,
-    str_or_empty,
     utf8_safe,
 )
 from lmchat.servers.http.proxies import proxy_for
 from lmchat.servers.http.reply import read_body
 from lmchat.servers.request import Tool
 from lmchat.tools.calls import ToolResult, ToolServer, ToolServerState, cut_result
+from lmchat.tools.mcp_messages import MessageReader
 from lmchat.tools.questions import AskUser, ServerQuestion, fields_of
+from lmchat.tools.server_program import ServerProgram, start_failure
 from lmchat.units import counted
 
 START_S = 180.0  # time for a server to start: at first, `npx` and `uvx` download it
 MAX_LISTED = 1000  # tools of a server
 _ANSWER_S = 30.0  # time to connect, to list changed tools and to close
-_MESSAGE_BYTES = 32 * 1024 * 1024  # longest message of a server
-_MESSAGE_PAUSE_S = 0.005  # after a message, so that the rest of lmchat can run
-_ERRORS_S = 0.5  # time for the rest of the stderr of a program that has ended
 _END_S = 3.0  # time for all servers to end, killed if need be
 _REASON_CHARS = 300
 _MAX_WIRE_CHARS = 64
@@ -65,15 +56,7 @@ _CLOSED = "Connection closed"
 """Message of the SDK's error for a program that has ended."""
 _SESSION_ENDED = "Session terminated"
 """Message of the SDK's error for a session over HTTP that the server has ended."""
-_ERROR_BYTES = 8192  # of the end of stderr, where the reason of an end is
-# Lines below the reason: places in a stack, and what Node.js and npm print behind an error.
-_BELOW_REASON = re.compile(
-    r"\s+at |\s+\w+: ['\[{\d]|[{}\]\s]*$|Node\.js v\d|npm notice"
-    r"|npm (error|ERR!)( 404)?( A complete log.*| Note that.*| tarball, folder.*|\s*)$"
-)
 _VALIDATION = re.compile(r":? ?\d+ validation errors? for .*", re.DOTALL)  # words of pydantic
-_COLOUR = re.compile(r"\x1b\[[\d;]*m")
-_PROGRAMS_OF = {"npx": "Node.js", "npm": "Node.js", "node": "Node.js", "uvx": "uv", "uv": "uv"}
 _FORM = "application/x-www-form-urlencoded"
 _NO_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
@@ -157,15 +140,8 @@ class McpServers:
             os.close(self._log_fd)
             self._log_fd = None
 
-    async def start_program(
-        self, settings: McpSettings, last_errors: bytearray
-    ) -> tuple[ChildProcess, Thread]:
-        """Start the program of a server; raises `OSError`, and as `referenced_values`.
-
-        A name alone is searched in the absolute folders of `PATH`, then beside this Python, where
-        pip has put it; a path, such as `./server`, is relative to the folder of the server. The
-        thread copies stderr into the log, and its end into `last_errors`.
-        """
+    async def start_program(self, settings: McpSettings) -> ServerProgram:
+        """Raises `OSError`, and as `referenced_values`."""
         async with self._opening_log:  # the servers start at the same time
             if self._log_fd is None and self.log_file is not None:
                 self._log_fd = await asyncio.to_thread(begin_log, self.log_file)
@@ -173,27 +149,9 @@ class McpServers:
         await asyncio.to_thread(ensure_folder, self._folder)
         environment = needed_environment(self._environ) | dict(settings.env or {})
         environment |= self.referenced_values(settings)
-        folder = self._folder / expanded_path(settings.cwd)
-        command = settings.command
-        if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference
-            command = str(folder / expanded_path(command))
-        beside_python = str(Path(sys.executable).parent)
-        searched = os.pathsep.join((environment.get("PATH", os.defpath), beside_python))
-        source, sink = os.pipe()
-        log_fd = None if self._log_fd is None else os.dup(self._log_fd)
-        copying = Thread(target=_copy_errors, args=(source, log_fd, last_errors), daemon=True)
-        copying.start()  # it closes what it has got
-        try:
-            child = await ChildProcess.start(
-                with_absolute_program([command, *settings.args], {"PATH": searched}),
-                environment=environment,
-                folder=folder,
-                errors=sink,
-                line_bytes=_MESSAGE_BYTES,
-            )
-        finally:
-            os.close(sink)
-        return child, copying
+        return await ServerProgram.start(
+            settings, environment=environment, folder=self._folder, log_fd=self._log_fd
+        )
 
     def headers(self, settings: McpSettings) -> dict[str, str]:
         """Raises `LMChatError` if the address is not allowed, or a value is missing or invalid."""
@@ -241,8 +199,7 @@ class _McpServer:
         self._has_changed_tools = False  # whether it said so since they were listed
         self._status = 0  # HTTP status of its last reply; 0 before a reply, and over pipes
         self._said = ""  # in the body of a refusal
-        self._child: ChildProcess | None = None
-        self._last_errors = bytearray()  # the end of its stderr
+        self._program: ServerProgram | None = None  # the last that has started
         self._settled = asyncio.Event()
         self._must_end = asyncio.Event()  # set by `end`; the task waits for it
         self._limits: dict[Any, float] = {}  # scopes of anyio, with their seconds
@@ -490,8 +447,8 @@ class _McpServer:
             case ImportError():
                 hint = f"Install it: {install_command('tools')}"
                 return LMChatError("The MCP SDK is not installed.", hint=hint)
-            case OSError() if not self.settings.url and self._child is None:
-                return _start_failure(name, self.settings.command, error)
+            case OSError() if not self.settings.url and self._program is None:
+                return start_failure(name, self.settings.command, error)
             case TimeoutError():
                 place = "under [tools]" if name == FUNCTIONS else "in its [[mcp]]"
                 hint = f"If it needs longer for its first start, set timeout_s {place}."
@@ -503,8 +460,9 @@ class _McpServer:
                 hint = "Start it, or check its url."
             case _ if self._last_words and reason == _CLOSED:
                 reason = self._last_words
-            case _ if self._child is not None and reason == _CLOSED:
-                reason = f"it ended with exit code {self._child.exit_code}, and without a word"
+            case _ if self._program is not None and reason == _CLOSED:
+                code = self._program.exit_code
+                reason = f"it ended with exit code {code}, and without a word"
         # only servers that lmchat has started itself print into the log
         log_file = None if self.settings.url else self._owner.log_file
         see_log = "" if log_file is None else f" See {log_file}."
@@ -512,10 +470,8 @@ class _McpServer:
 
     @property
     def _last_words(self) -> str:
-        """The last line of its stderr that says something, without a full stop."""
-        lines = _COLOUR.sub("", self._last_errors.decode(errors="replace")).splitlines()
-        said = [line for line in lines if not _BELOW_REASON.match(line)] or lines
-        words = next((line for line in reversed(said) if line.strip()), "")
+        """Of its program, without a full stop."""
+        words = "" if self._program is None else self._program.last_words
         return safe_line(self._without_secrets(words), limit=_REASON_CHARS).rstrip(".")
 
     @property
@@ -579,7 +535,7 @@ class _McpServer:
         except Exception as error:
             first = _first_of(error)
             has_ended = isinstance(first, MCPError) and first.message == _CLOSED
-            if self._child is None or not has_ended:
+            if self._program is None or not has_ended:
                 raise
         self._must_end.clear()
         return await self._connect(stack, "legacy")
@@ -592,13 +548,12 @@ class _McpServer:
             if self.settings.url:
                 transport = await self._transport_over_http(opened)
             else:
-                self._last_errors.clear()
                 self._secrets = tuple(self._owner.referenced_values(self.settings).values())
-                child, copying = await self._owner.start_program(self.settings, self._last_errors)
-                self._child = child
+                self._program = None  # if this one cannot start
+                self._program = program = await self._owner.start_program(self.settings)
                 # leaving `opened` closes the client first, then ends the program
-                opened.push_async_callback(_end, child, copying)
-                transport = _transport_over_pipes(self.settings.name, child, self.end)
+                opened.push_async_callback(program.end)
+                transport = program.transport(self.end)
             client = Client(
                 transport,
                 mode=mode,
@@ -700,61 +655,6 @@ class _McpServer:
         return streamable_http_client(address, http_client=await stack.enter_async_context(client))
 
 
-class _MessageReader:
-    """Reads messages of servers for the SDK, which would refuse some that lmchat can use."""
-
-    def validate_json(self, data: bytes | str, *, by_name: bool) -> Any:
-        """Read also faults of JSON, such as half an emoji; raises `ValidationError`."""
-        from mcp_types import jsonrpc_message_adapter
-
-        with suppress(NotJsonError):
-            message = decode(data.encode(errors="replace") if isinstance(data, str) else data)
-            _make_readable(dict_or_empty(dict_or_empty(message).get("result")))
-            return jsonrpc_message_adapter.validate_python(message, by_name=by_name)
-        return jsonrpc_message_adapter.validate_json(data, by_name=by_name)  # raises the error
-
-
-def _make_readable(result: dict[str, Any]) -> None:
-    """Change the result of a call, or a list of tools, so that the SDK refuses no part of it.
-
-    No other results have these fields. What lmchat needs of the tools is put into `_meta`.
-    """
-    if "content" in result or "structuredContent" in result:
-        result["content"] = [{"type": "text", "text": _text_of(result)}]
-        result["isError"] = result.get("isError") is True
-        for needless in ("structuredContent", "_meta"):
-            result.pop(needless, None)
-    if not isinstance(result.get("tools"), list):
-        return
-    if result.get("nextCursor") is not None:
-        result["nextCursor"] = str(result["nextCursor"])
-    tools: list[dict[str, Any]] = []
-    unusable: dict[str, str] = {}
-    for number, definition in enumerate(result["tools"], 1):
-        fields = dict_or_empty(definition)
-        name = fields.get("name")
-        if not isinstance(name, str) or not name:
-            unusable[f"number {number}"] = "it has no name"
-        elif fault := _schema_fault(fields.get("inputSchema")):
-            unusable[name] = fault
-        else:
-            annotations = dict_or_empty(fields.get("annotations"))
-            tools.append(
-                {
-                    "name": name,
-                    "description": str_or_empty(fields.get("description")),
-                    "schema": _input_schema(fields.get("inputSchema") or {}),
-                    "is_read_only": annotations.get("readOnlyHint") is True,
-                }
-            )
-    result["_meta"] = {"tools": tools, "unusable": unusable}
-    # The SDK gets what it needs: the parameters, which may be headers over HTTP. It would check
-    # results against an output schema, and a slow pattern would block the event loop.
-    result["tools"] = [
-        {"name": tool["name"], "inputSchema": _parameters_of(tool["schema"])} for tool in tools
-    ]
-
-
 def _import_sdk() -> None:
     """Import what the functions of this module import; raises `ImportError`."""
     import httpx2
@@ -765,117 +665,11 @@ def _import_sdk() -> None:
     import lmchat.tools.sign_in  # noqa: F401 - so that the event loop does not wait for it later
 
     transport: Any = mcp.client.streamable_http  # not typed, so that mypy allows to replace a name
-    transport.jsonrpc_message_adapter = _MessageReader()
+    transport.jsonrpc_message_adapter = MessageReader()
 
     # its records may quote what tools answer; "client" is the logger of `mcp.client.session`
     for name in (mcp.__name__, mcp_types.__name__, httpx2.__name__, "client"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-
-
-@asynccontextmanager
-async def _transport_over_pipes(
-    name: str, child: ChildProcess, on_end: Callable[[], None]
-) -> AsyncIterator[tuple[Any, Any]]:
-    """Yield streams as the SDK's own transport does, which reads lines of any length.
-
-    `on_end` is called when no more messages can come.
-    """
-    import anyio
-
-    # two streams, each with an end to send into and one to receive from
-    incoming_sender, incoming = anyio.create_memory_object_stream[Any](0)
-    outgoing_sender, outgoing = anyio.create_memory_object_stream[Any](0)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_read_messages, name, child, incoming_sender, on_end)
-        tasks.start_soon(_write_messages, child, outgoing)
-        yield incoming, outgoing_sender
-        tasks.cancel_scope.cancel()  # else `_read_messages` would wait for the end of the program
-
-
-async def _read_messages(
-    name: str, child: ChildProcess, incoming_sender: Any, on_end: Callable[[], None]
-) -> None:
-    """Pass on messages to the SDK until the program ends; raises `LMChatError` for a long one."""
-    import anyio
-    from mcp.shared.message import SessionMessage
-    from pydantic import ValidationError
-
-    try:
-        while line := await child.read_line():
-            # Lines that are no messages are left out, as many programs print a greeting.
-            # `by_name=False`: fields have the names of the protocol, not those of the SDK's classes
-            with suppress(ValidationError):
-                message = _MessageReader().validate_json(line, by_name=False)
-                await incoming_sender.send(SessionMessage(message))
-            # a server may send notices without end, and each takes a millisecond
-            await asyncio.sleep(_MESSAGE_PAUSE_S)
-    except anyio.BrokenResourceError:  # the client is closed
-        pass
-    except ValueError:  # from `read_line`: the line is too long
-        limit = f"{_MESSAGE_BYTES // 2**20} MB"
-        words = f"The server {name} sent a message of more than {limit}."
-        raise LMChatError(words, hint="Correct it.", kind="tools") from None
-    finally:
-        on_end()
-        incoming_sender.close()
-
-
-async def _write_messages(child: ChildProcess, outgoing: Any) -> None:
-    async with outgoing:
-        async for message in outgoing:
-            # `by_alias`: fields get the names of the protocol
-            text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
-            await child.write_line(text.encode())
-
-
-def _copy_errors(source: int, log_fd: int | None, last: bytearray) -> None:
-    """Close both at the end; the end of stderr is left in `last`."""
-    while chunk := os.read(source, _ERROR_BYTES):
-        last += chunk
-        del last[:-_ERROR_BYTES]
-        if log_fd is not None:
-            with suppress(OSError):  # a full disk must not hold up the program
-                os.write(log_fd, chunk)
-    os.close(source)
-    if log_fd is not None:
-        os.close(log_fd)
-
-
-async def _end(child: ChildProcess, copying: Thread) -> None:
-    """End a program; the time limit for its start, which may be over, does not cancel this."""
-    import anyio
-
-    with anyio.CancelScope(shield=True):
-        await child.end_politely()
-        await asyncio.to_thread(copying.join, _ERRORS_S)
-
-
-def _schema_fault(schema: object) -> str:
-    """Return why this schema cannot be that of a tool's arguments, or ""."""
-    if schema in (None, []):  # of a tool without arguments, as PHP writes it, too
-        return ""
-    if not isinstance(schema, dict):
-        return "its inputSchema is not an object"
-    kind = schema.get("type", "object")
-    if kind == "object" or (isinstance(kind, list) and "object" in kind):
-        return ""
-    return f"its inputSchema is of the type {safe_line(str(kind), limit=20)}, not object"
-
-
-def _input_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of an object; servers in PHP say of one without properties: `[]`."""
-    known = dict(schema) | {"type": "object"}
-    for name, kind in (("properties", dict), ("required", list)):
-        if not isinstance(known.get(name, kind()), kind):
-            del known[name]
-    return known
-
-
-def _parameters_of(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema with parameters only, which the SDK refuses if one is no object."""
-    parameters = dict_or_empty(schema.get("properties")).items()
-    known = {name: value for name, value in parameters if isinstance(value, dict)}
-    return {"type": "object", "properties": known}
 
 
 def _unusable_words(server: str, unusable: Mapping[str, str]) -> str:
@@ -892,50 +686,6 @@ def _first_of(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _start_failure(name: str, command: str, error: OSError) -> LMChatError:
-    path, program = Path(str(error.filename)), Path(command).name
-    reason = f"{path}: {error.strerror}"
-    hint = "Check command and cwd in its [[mcp]]."
-    if error.errno == errno.ENOENT and path.name != program:  # the folder to start in
-        reason = f"{path} does not exist"
-    elif path.is_absolute() and path.is_file() and not os.access(path, os.X_OK):
-        if error.errno == errno.ENOENT:  # as `with_absolute_program` finds only what can be run
-            reason, hint = f"{path} cannot be executed", f"chmod u+x {path}"
-    elif path.is_absolute() and path.is_file() and error.errno in (errno.ENOENT, errno.ENOEXEC):
-        reason = f"the first line of {path} names no program that can run it"
-        hint = "Correct that line, such as #!/usr/bin/env python3."
-        if IS_WINDOWS:
-            reason, hint = f"{path} is no program of Windows", "Name one that ends in .exe or .cmd."
-    elif error.errno == errno.ENOENT:
-        reason = f"{error.filename} does not exist"
-        if path.is_absolute() and path.is_dir():
-            reason = f"{path} is not a program"
-        if program in _PROGRAMS_OF:
-            hint = f"Install {_PROGRAMS_OF[program]}, or set command to the path of {program}."
-        elif " " in command:
-            hint = "Set command to the program alone, and args to the rest of it."
-        elif program == command:
-            reason, hint = f"{command} is not in PATH", "Install it, or write its whole path."
-    return LMChatError(f"The server {name} cannot start: {reason}.", hint=hint)
-
-
-def _text_of(result: Mapping[str, Any]) -> str:
-    """Return a result as text, a block without text as a line: `[image/png: not shown]`."""
-    content = result.get("content") or []
-    if not content and (value := result.get("structuredContent")) is not None:
-        return encode(value).decode()
-    texts: list[str] = []
-    for block in content if isinstance(content, list) else [content]:
-        fields = dict_or_empty(block)
-        # an embedded file is one level below its block
-        fields = dict_or_empty(fields.get("resource")) or fields
-        media_type = fields.get("mimeType") or dict_or_empty(block).get("type")
-        address = fields.get("uri") or "not shown"  # files and links have an address
-        text = fields.get("text", f"[{media_type}: {address}]") if fields else block
-        texts.append(text if isinstance(text, str) else encode(text).decode())
-    return "\n".join(texts)
 
 
 def with_wire_names(servers: Iterable[ToolServer]) -> tuple[ToolServer, ...]:

@@ -146,6 +146,17 @@ async def test_an_error_of_a_living_server_reaches_the_model_and_a_dead_one_star
         assert (await call(host, "files/echo", text="again")).text == "again"
 
 
+async def test_a_program_that_is_gone_when_it_starts_again_is_told_as_at_its_first_start(tmp_path):
+    program = Path(put(tmp_path, "serve", SOURCE))
+    server = McpSettings(name="files", command=f"./{program.name}")
+    async with a_host(tmp_path, server) as host:
+        assert await states(host) == {"files": "ready"}
+        await asyncio.to_thread(program.unlink)
+        assert (await call(host, "files/die")).is_error
+        words = f"The server files cannot start: {program} does not exist. {CHECK}"
+        assert (await call(host, "files/echo", text="a")).text == words
+
+
 GROWING = """
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context

@@ -1,0 +1,116 @@
+"""Messages of MCP servers, changed so that the SDK refuses none that lmchat can use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from lmchat.safe_text import safe_line
+from lmchat.servers.http.json_values import (
+    NotJsonError,
+    decode,
+    dict_or_empty,
+    encode,
+    str_or_empty,
+)
+
+
+class MessageReader:
+    """Reads messages of servers for the SDK, which would refuse some that lmchat can use."""
+
+    def validate_json(self, data: bytes | str, *, by_name: bool) -> Any:
+        """Read also faults of JSON, such as half an emoji; raises `ValidationError`."""
+        from mcp_types import jsonrpc_message_adapter
+
+        with suppress(NotJsonError):
+            message = decode(data.encode(errors="replace") if isinstance(data, str) else data)
+            _make_readable(dict_or_empty(dict_or_empty(message).get("result")))
+            return jsonrpc_message_adapter.validate_python(message, by_name=by_name)
+        return jsonrpc_message_adapter.validate_json(data, by_name=by_name)  # raises the error
+
+
+def _make_readable(result: dict[str, Any]) -> None:
+    """Change the result of a call, or a list of tools, so that the SDK refuses no part of it.
+
+    No other results have these fields. What lmchat needs of the tools is put into `_meta`.
+    """
+    if "content" in result or "structuredContent" in result:
+        result["content"] = [{"type": "text", "text": _text_of(result)}]
+        result["isError"] = result.get("isError") is True
+        for needless in ("structuredContent", "_meta"):
+            result.pop(needless, None)
+    if not isinstance(result.get("tools"), list):
+        return
+    if result.get("nextCursor") is not None:
+        result["nextCursor"] = str(result["nextCursor"])
+    tools: list[dict[str, Any]] = []
+    unusable: dict[str, str] = {}
+    for number, definition in enumerate(result["tools"], 1):
+        fields = dict_or_empty(definition)
+        name = fields.get("name")
+        if not isinstance(name, str) or not name:
+            unusable[f"number {number}"] = "it has no name"
+        elif fault := _schema_fault(fields.get("inputSchema")):
+            unusable[name] = fault
+        else:
+            annotations = dict_or_empty(fields.get("annotations"))
+            tools.append(
+                {
+                    "name": name,
+                    "description": str_or_empty(fields.get("description")),
+                    "schema": _input_schema(fields.get("inputSchema") or {}),
+                    "is_read_only": annotations.get("readOnlyHint") is True,
+                }
+            )
+    result["_meta"] = {"tools": tools, "unusable": unusable}
+    # The SDK gets what it needs: the parameters, which may be headers over HTTP. It would check
+    # results against an output schema, and a slow pattern would block the event loop.
+    result["tools"] = [
+        {"name": tool["name"], "inputSchema": _parameters_of(tool["schema"])} for tool in tools
+    ]
+
+
+def _text_of(result: Mapping[str, Any]) -> str:
+    """Return a result as text, a block without text as a line: `[image/png: not shown]`."""
+    content = result.get("content") or []
+    if not content and (value := result.get("structuredContent")) is not None:
+        return encode(value).decode()
+    texts: list[str] = []
+    for block in content if isinstance(content, list) else [content]:
+        fields = dict_or_empty(block)
+        # an embedded file is one level below its block
+        fields = dict_or_empty(fields.get("resource")) or fields
+        media_type = fields.get("mimeType") or dict_or_empty(block).get("type")
+        address = fields.get("uri") or "not shown"  # files and links have an address
+        text = fields.get("text", f"[{media_type}: {address}]") if fields else block
+        texts.append(text if isinstance(text, str) else encode(text).decode())
+    return "\n".join(texts)
+
+
+def _schema_fault(schema: object) -> str:
+    """Return why this schema cannot be that of a tool's arguments, or ""."""
+    if schema in (None, []):  # of a tool without arguments, as PHP writes it, too
+        return ""
+    if not isinstance(schema, dict):
+        return "its inputSchema is not an object"
+    kind = schema.get("type", "object")
+    if kind == "object" or (isinstance(kind, list) and "object" in kind):
+        return ""
+    return f"its inputSchema is of the type {safe_line(str(kind), limit=20)}, not object"
+
+
+def _input_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object; servers in PHP say of one without properties: `[]`."""
+    known = dict(schema) | {"type": "object"}
+    for name, kind in (("properties", dict), ("required", list)):
+        if not isinstance(known.get(name, kind()), kind):
+            del known[name]
+    return known
+
+
+def _parameters_of(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema with parameters only, which the SDK refuses if one is no object."""
+    parameters = dict_or_empty(schema.get("properties")).items()
+    known = {name: value for name, value in parameters if isinstance(value, dict)}
+    return {"type": "object", "properties": known}

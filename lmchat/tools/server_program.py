@@ -1,0 +1,194 @@
+"""The program of a tool server: its start, its messages over pipes, its stderr and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from lmchat.config.settings import McpSettings
+from lmchat.errors import LMChatError
+from lmchat.files.disk import expanded_path
+from lmchat.processes.child import ChildProcess
+from lmchat.processes.environment import IS_WINDOWS, with_absolute_program
+from lmchat.tools.mcp_messages import MessageReader
+
+_MESSAGE_BYTES = 32 * 1024 * 1024  # longest message of a server
+_MESSAGE_PAUSE_S = 0.005  # after a message, so that the rest of lmchat can run
+_ERRORS_S = 0.5  # time for the rest of the stderr of a program that has ended
+_ERROR_BYTES = 8192  # of the end of stderr, where the reason of an end is
+# Lines below the reason: places in a stack, and what Node.js and npm print behind an error.
+_BELOW_REASON = re.compile(
+    r"\s+at |\s+\w+: ['\[{\d]|[{}\]\s]*$|Node\.js v\d|npm notice"
+    r"|npm (error|ERR!)( 404)?( A complete log.*| Note that.*| tarball, folder.*|\s*)$"
+)
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_PROGRAMS_OF = {"npx": "Node.js", "npm": "Node.js", "node": "Node.js", "uvx": "uv", "uv": "uv"}
+
+
+class ServerProgram:
+    """A program that has started; `end` ends it."""
+
+    def __init__(
+        self, name: str, child: ChildProcess, last_errors: bytearray, copying: Thread
+    ) -> None:
+        self._name = name  # of the server
+        self._child = child
+        self._last_errors = last_errors
+        self._copying = copying
+
+    @classmethod
+    async def start(
+        cls,
+        settings: McpSettings,
+        *,
+        environment: Mapping[str, str],
+        folder: Path,
+        log_fd: int | None,
+    ) -> ServerProgram:
+        """Raises `OSError`.
+
+        A name alone is searched in the absolute folders of `PATH`, then beside this Python, where
+        pip has put it; a path, such as `./server`, is relative to the folder of the server. Paths
+        begin at `folder`. A thread copies stderr into the log.
+        """
+        folder = folder / expanded_path(settings.cwd)
+        command = settings.command
+        if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference
+            command = str(folder / expanded_path(command))
+        beside_python = str(Path(sys.executable).parent)
+        searched = os.pathsep.join((environment.get("PATH", os.defpath), beside_python))
+        source, sink = os.pipe()
+        own_log_fd = None if log_fd is None else os.dup(log_fd)
+        last_errors = bytearray()
+        copying = Thread(target=_copy_errors, args=(source, own_log_fd, last_errors), daemon=True)
+        copying.start()  # it closes what it has got
+        try:
+            child = await ChildProcess.start(
+                with_absolute_program([command, *settings.args], {"PATH": searched}),
+                environment=environment,
+                folder=folder,
+                errors=sink,
+                line_bytes=_MESSAGE_BYTES,
+            )
+        finally:
+            os.close(sink)
+        return cls(settings.name, child, last_errors, copying)
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._child.exit_code
+
+    @property
+    def last_words(self) -> str:
+        """The last line of its stderr that says something."""
+        lines = _COLOUR.sub("", self._last_errors.decode(errors="replace")).splitlines()
+        said = [line for line in lines if not _BELOW_REASON.match(line)] or lines
+        return next((line for line in reversed(said) if line.strip()), "")
+
+    @asynccontextmanager
+    async def transport(self, on_end: Callable[[], None]) -> AsyncIterator[tuple[Any, Any]]:
+        """Yield streams as the SDK's own transport does, which reads lines of any length.
+
+        `on_end` is called when no more messages can come.
+        """
+        import anyio
+
+        # two streams, each with an end to send into and one to receive from
+        incoming_sender, incoming = anyio.create_memory_object_stream[Any](0)
+        outgoing_sender, outgoing = anyio.create_memory_object_stream[Any](0)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._read_messages, incoming_sender, on_end)
+            tasks.start_soon(self._write_messages, outgoing)
+            yield incoming, outgoing_sender
+            # else `_read_messages` would wait for the end of the program
+            tasks.cancel_scope.cancel()
+
+    async def _read_messages(self, incoming_sender: Any, on_end: Callable[[], None]) -> None:
+        """Pass on messages to the SDK until the program ends; raises `LMChatError` for a long one.
+
+        Lines that are no messages are left out, as many programs print a greeting.
+        """
+        import anyio
+        from mcp.shared.message import SessionMessage
+        from pydantic import ValidationError
+
+        try:
+            while line := await self._child.read_line():
+                with suppress(ValidationError):
+                    # `by_name=False`: fields have the names of the protocol, not of SDK's classes
+                    message = MessageReader().validate_json(line, by_name=False)
+                    await incoming_sender.send(SessionMessage(message))
+                # a server may send notices without end, and each takes a millisecond
+                await asyncio.sleep(_MESSAGE_PAUSE_S)
+        except anyio.BrokenResourceError:  # the client is closed
+            pass
+        except ValueError:  # from `read_line`: the line is too long
+            limit = f"{_MESSAGE_BYTES // 2**20} MB"
+            words = f"The server {self._name} sent a message of more than {limit}."
+            raise LMChatError(words, hint="Correct it.", kind="tools") from None
+        finally:
+            on_end()
+            incoming_sender.close()
+
+    async def _write_messages(self, outgoing: Any) -> None:
+        async with outgoing:
+            async for message in outgoing:
+                # `by_alias`: fields get the names of the protocol
+                text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
+                await self._child.write_line(text.encode())
+
+    async def end(self) -> None:
+        """The time limit for the start, which may be over, does not cancel this."""
+        import anyio
+
+        with anyio.CancelScope(shield=True):
+            await self._child.end_politely()
+            await asyncio.to_thread(self._copying.join, _ERRORS_S)
+
+
+def _copy_errors(source: int, log_fd: int | None, last: bytearray) -> None:
+    """Close both at the end; the end of stderr is left in `last`."""
+    while chunk := os.read(source, _ERROR_BYTES):
+        last += chunk
+        del last[:-_ERROR_BYTES]
+        if log_fd is not None:
+            with suppress(OSError):  # a full disk must not hold up the program
+                os.write(log_fd, chunk)
+    os.close(source)
+    if log_fd is not None:
+        os.close(log_fd)
+
+
+def start_failure(name: str, command: str, error: OSError) -> LMChatError:
+    path, program = Path(str(error.filename)), Path(command).name
+    is_missing = error.errno == errno.ENOENT
+    is_file = path.is_absolute() and path.is_file()
+    reason = f"{error.filename} does not exist" if is_missing else f"{path}: {error.strerror}"
+    hint = "Check command and cwd in its [[mcp]]."
+    if is_missing and path.name != program:
+        pass  # it is the folder to start in
+    elif is_missing and is_file and not os.access(path, os.X_OK):
+        # `with_absolute_program` finds only what can be run
+        reason, hint = f"{path} cannot be executed", f"chmod u+x {path}"
+    elif is_file and error.errno in (errno.ENOENT, errno.ENOEXEC):
+        reason = f"the first line of {path} names no program that can run it"
+        hint = "Correct that line, such as #!/usr/bin/env python3."
+        if IS_WINDOWS:
+            reason, hint = f"{path} is no program of Windows", "Name one that ends in .exe or .cmd."
+    elif is_missing and program in _PROGRAMS_OF:
+        hint = f"Install {_PROGRAMS_OF[program]}, or set command to the path of {program}."
+    elif is_missing and path.is_absolute() and path.is_dir():
+        reason = f"{path} is not a program"
+    elif is_missing and " " in command:
+        hint = "Set command to the program alone, and args to the rest of it."
+    elif is_missing and program == command:
+        reason, hint = f"{command} is not in PATH", "Install it, or write its whole path."
+    return LMChatError(f"The server {name} cannot start: {reason}.", hint=hint)
