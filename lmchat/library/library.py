@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
 from datetime import date, datetime
 from functools import partial
@@ -22,6 +22,7 @@ from lmchat.files.disk import is_stream, write_new_file
 from lmchat.formats.exports.entries import WriteOptions
 from lmchat.formats.exports.html import MarkdownConverter
 from lmchat.formats.exports.render import export_name, form_of, render
+from lmchat.formats.json_sessions import to_json
 from lmchat.processes.background import run_abandonable
 from lmchat.sessions.message import now
 from lmchat.sessions.session import (
@@ -36,6 +37,7 @@ from lmchat.storage.store import Store
 
 # they hold the content of attached files
 _FORMS_WITH_FILES = ("json", "html")
+_UNSAVED_NAME = "unsaved-{}.json"
 
 
 class ExportAs(Struct, frozen=True, kw_only=True):
@@ -155,3 +157,21 @@ class Library:
                 html_by_id = await converter.html_of(session)
         options = WriteOptions(with_reasoning=export_as.with_reasoning, html_by_id=html_by_id)
         return await asyncio.to_thread(render, session, form, options)
+
+
+def export_unsaved(folder: Path, sessions: Iterable[Session]) -> list[Path]:
+    """Write what could not be saved into files for `lmchat import`; raises `FileRefused`."""
+    return [
+        write_new_file(
+            folder / _UNSAVED_NAME.format(session.header.session_id), to_json(session), mode=0o600
+        )
+        for session in sessions
+    ]
+
+
+def unsaved_notices(folder: Path) -> list[str]:
+    return [
+        "The end of a session could not be saved when lmchat was ended. "
+        f"/import {path} adds it to your sessions; then delete the file."
+        for path in sorted(folder.glob(_UNSAVED_NAME.format("*")))
+    ]

@@ -2,12 +2,18 @@
 
 Daily copies and files of answers go before the rows: a kill in the middle would leave them for
 days. The next daily check removes attached files that are left.
+
+The trash expires by the clock of this computer. If that is far from the last use, it may be wrong,
+as after a flat battery: for some days, nothing is deleted by time, and no copy is replaced. The use
+is not noted when the file is opened: it may be found damaged only then.
 """
 
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -16,12 +22,12 @@ from unicodedata import unidata_version
 from lmchat.files.kept_prompts import kept_prompts
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import TRASH_DAYS, title_from
-from lmchat.storage import attachment_files, backup, clock_doubts
+from lmchat.storage import attachment_files, backup
 from lmchat.storage.branch_queries import TITLE_WORDS, first_prompt_title
 from lmchat.storage.journal import answer_files, read_answer
 from lmchat.storage.message_rows import set_columns
 from lmchat.storage.opening import Connection, is_damaged
-from lmchat.storage.row_values import column_value, stored_time, text_from
+from lmchat.storage.row_values import column_value, insert, stored_time, text_from, time_from
 from lmchat.storage.schema import PURGED, index_anew, transaction, unicode_of_index
 
 _logger = logging.getLogger(__name__)
@@ -35,6 +41,9 @@ _DELETED_BEFORE = f"select m.number from {DELETED_MESSAGES} where root.hidden_at
 _VISIBLE = """select m.session_id from messages m
     join sessions s on s.session_id = m.session_id
     where m.message_id = ? and m.hidden_by is null and s.deleted_at is null"""
+_FARTHEST = timedelta(days=60)  # of the clock from the last use
+_DOUBTED = timedelta(days=3)  # after a use that was farther
+_USES = "create table if not exists uses (used_at text not null, doubted_at text not null)"
 
 
 def purge_expired(
@@ -44,7 +53,7 @@ def purge_expired(
 
     A deletion also removes the older copies, which may be needed to repair a damaged database.
     """
-    if clock_doubts.is_doubtful(connection, moment):
+    if is_clock_doubtful(connection, moment):
         return
     before = stored_time(moment - timedelta(days=TRASH_DAYS))
     query = "select session_id from sessions where deleted_at < ?"
@@ -167,3 +176,49 @@ def _delete_messages(connection: Connection, before: str) -> None:
         if title_from(text_from(words)) == text_from(title):
             new_title = first_prompt_title(connection, session_id)
             set_columns(connection, session_id, title=column_value(new_title))
+
+
+def is_clock_doubtful(connection: Connection, moment: datetime) -> bool:
+    """True also if the last use is not known."""
+    used, doubted = _times(connection)
+    if used is None or doubted is None or _is_far(moment, used):
+        return True
+    return moment < doubted + _DOUBTED
+
+
+def notice_of_clock(connection: Connection, moment: datetime) -> str:
+    used, _ = _times(connection)
+    if used is None or not _is_far(moment, used):
+        return ""
+    return (
+        f"By this computer's clock, today is {moment:%Y-%m-%d}, and lmchat was last used on "
+        f"{used:%Y-%m-%d}: nothing is removed from the trash for {_DOUBTED.days} days. Correct the "
+        "clock if it is wrong."
+    )
+
+
+def note_use(connection: Connection, moment: datetime) -> None:
+    """Note the use once a day, unless another process prevents it."""
+    used, doubted = _times(connection)
+    if used is None or doubted is None or _is_far(moment, used):
+        doubted = moment
+    elif used.date() == moment.date():
+        return
+    with suppress(sqlite3.OperationalError), transaction(connection):
+        connection.execute(_USES)
+        connection.execute("delete from uses")
+        times = {"used_at": stored_time(moment), "doubted_at": stored_time(doubted)}
+        insert(connection, "uses", times)
+
+
+def _is_far(moment: datetime, used: datetime) -> bool:
+    return abs(moment - used) > _FARTHEST
+
+
+def _times(connection: Connection) -> tuple[datetime | None, datetime | None]:
+    """Return the times of the last use and of the last doubt."""
+    try:
+        row = connection.execute("select used_at, doubted_at from uses").fetchone()
+        return (None, None) if row is None else (time_from(row[0]), time_from(row[1]))
+    except (sqlite3.OperationalError, ValueError):  # no table yet, or damaged times
+        return None, None

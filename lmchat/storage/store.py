@@ -38,7 +38,6 @@ from lmchat.sessions.tokens import TokenProbabilities
 from lmchat.storage import (
     attachment_files,
     backup,
-    clock_doubts,
     message_rows,
     search,
 )
@@ -80,6 +79,9 @@ from lmchat.storage.purge import (
     DELETED_MESSAGES,
     Purged,
     are_visible,
+    is_clock_doubtful,
+    note_use,
+    notice_of_clock,
     purge,
     purge_expired,
     remove_prompts,
@@ -117,7 +119,7 @@ def database_in_file(
         try:
             recover_killed_answers(connection, clock())
             lost = backup.notice_of_missing(path, clock()) if is_missing else ""
-            doubt = clock_doubts.notice_of_doubt(connection, clock())
+            doubt = notice_of_clock(connection, clock())
             connection.notice = " ".join(filter(None, (lost, doubt)))
             purge_expired(connection, clock(), path.with_name("attachments"), kept_prompts)
         except sqlite3.Error as error:
@@ -183,7 +185,7 @@ class Store:
             )
         # a copy dated by a wrong clock must not push out others
         keeps_all = await self.database.run(
-            lambda connection: clock_doubts.is_doubtful(connection, moment)
+            lambda connection: is_clock_doubtful(connection, moment)
         )
         await run_abandonable(lambda: backup.back_up(path, moment, keeps_all=keeps_all))
         await self.database.run(self._note_use)  # a window may be open for weeks
@@ -196,7 +198,7 @@ class Store:
         await asyncio.to_thread(self._draft_locks.close)
 
     def _note_use(self, connection: Connection) -> None:
-        clock_doubts.note_use(connection, self._clock())
+        note_use(connection, self._clock())
 
     # Sessions
 

@@ -15,7 +15,7 @@ from textual.widgets import Input, TextArea
 from lmchat.commands.table import BY_ID
 from lmchat.commands.typed_line import is_command, message_notice
 from lmchat.errors import LMChatError
-from lmchat.library.unsaved import write_unsaved
+from lmchat.library.library import export_unsaved
 from lmchat.servers.sampling_options import COMMON, FURTHER_OPTIONS
 from lmchat.terminal.tty import has_shell
 from lmchat.tui.app import LMChatApp
@@ -123,7 +123,7 @@ class Dispatcher:
         self._keep_draft_and_place()
         unsaved = self.chat.unsaved()
         if unsaved and not self.workspace.is_temporary:
-            await asyncio.to_thread(write_unsaved, self.workspace.platform.state_folder, unsaved)
+            await asyncio.to_thread(export_unsaved, self.workspace.platform.state_folder, unsaved)
 
     async def _stop_and_save(self) -> None:
         await self.chat.close()  # before the drafts: it may return an unsent prompt

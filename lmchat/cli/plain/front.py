@@ -29,7 +29,7 @@ from lmchat.commands.table import COMMANDS
 from lmchat.commands.typed_line import require_slash
 from lmchat.config.state import change_state
 from lmchat.errors import FileRefused, LMChatError, StreamInterrupted, WrongUse
-from lmchat.library.unsaved import write_unsaved
+from lmchat.library.library import export_unsaved
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.servers.events import ReasoningDelta, RefusalDelta, TextDelta
@@ -452,7 +452,7 @@ class PlainFront(TurnListener):
         unsaved = [] if self.context.options.temporary else self.chat.unsaved()
         folder = self.context.paths.state_dir
         try:
-            files = await asyncio.to_thread(write_unsaved, folder, unsaved)
+            files = await asyncio.to_thread(export_unsaved, folder, unsaved)
         except LMChatError as error:
             self.notify(f"The end of the chat could not be saved: {error.message}")
         else:

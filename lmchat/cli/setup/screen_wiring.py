@@ -23,8 +23,7 @@ from lmchat.config.state import Change, State, change_state
 from lmchat.files.paths import home_folder
 from lmchat.formats.imports.programs import chat_places
 from lmchat.library.importer import Importer
-from lmchat.library.library import Library
-from lmchat.library.unsaved import unsaved_notices
+from lmchat.library.library import Library, unsaved_notices
 from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.endpoint import Endpoint
