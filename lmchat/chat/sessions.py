@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
@@ -12,7 +12,7 @@ from lmchat.chat.prompt_queue import Queued
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.session import OnPendingChange, OpenSession
 from lmchat.sessions.attached_files import split_draft
-from lmchat.sessions.message import ChatMessage, new_id, now
+from lmchat.sessions.message import AnswerState, ChatMessage, new_id, now
 from lmchat.sessions.session import MESSAGES_PER_READ, Session, SessionHeader, title_of
 from lmchat.storage.store import Store
 
@@ -63,6 +63,20 @@ class OpenSessions:
         stored = await self._store.open_session(session_id, count=MESSAGES_PER_READ)
         # a turn may have begun during the read
         return self._kept_in_memory(session_id) or self._make(stored)
+
+    async def read_ends(
+        self, session: OpenSession, message_ids: Collection[str]
+    ) -> list[ChatMessage]:
+        """Return what another lmchat was writing and has ended, also by a kill."""
+        stored = await self._store.open_session(session.session_id, count=MESSAGES_PER_READ)
+        ended = [
+            message
+            for message in stored.messages
+            if message.message_id in message_ids and message.state is not AnswerState.STREAMING
+        ]
+        for message in ended:
+            session.replace(message)
+        return ended
 
     def changing_path(self, session_id: str) -> AbstractContextManager[None]:
         """Let no turn begin while the block changes a path on the disk.

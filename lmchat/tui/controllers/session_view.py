@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 
@@ -10,7 +11,7 @@ from textual.timer import Timer
 from lmchat.chat.drafts import SessionTexts
 from lmchat.chat.session import OpenSession
 from lmchat.safe_text import safe_line
-from lmchat.sessions.message import Role
+from lmchat.sessions.message import AnswerState, Role
 from lmchat.sessions.session import Session
 from lmchat.tui.chat_log.viewport import Bookmark
 from lmchat.tui.controllers.prompt_text import PromptText
@@ -20,7 +21,10 @@ from lmchat.tui.screen_services import ScreenServices, Work
 
 _LOAD_OLDER_AFTER_S = 0.1
 """From the first paint of a long session to the reading of its older messages: keys come first."""
+_ELSEWHERE = "elsewhere"  # of the worker that looks at what another lmchat writes
 _SWITCH = "open"  # of the workers that show another session
+_LOOK_EVERY_S = 2.0
+"""From one look at what another lmchat writes to the next."""
 _MARK_AFTER_S = 0.3
 """From a key to the search for messages that would be left out, which reads the whole session."""
 
@@ -74,6 +78,22 @@ class SessionView:
             self._ui.begin_later(
                 _LOAD_OLDER_AFTER_S, lambda: self._ui.begin(load, "older messages")
             )
+
+        elsewhere = {
+            message.message_id
+            for message in session.messages
+            if message.state is AnswerState.STREAMING and not session.is_running
+        }
+        if elsewhere:
+            self._ui.begin(partial(self._await_ends, session, elsewhere), _ELSEWHERE, is_only=True)
+
+    async def _await_ends(self, session: OpenSession, elsewhere: set[str]) -> None:
+        """Show how answers and tool calls of another lmchat end; it may be killed."""
+        while elsewhere and session is self._chat.shown:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            for message in await self._chat.open_sessions.read_ends(session, elsewhere):
+                elsewhere.remove(message.message_id)
+                self._log.replace(message)
 
     async def _load_older(self, session: OpenSession) -> None:
         if session is self._chat.shown:
