@@ -13,11 +13,11 @@ from lmchat.servers.events import (
 )
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.screen import ChatScreen
-from tests.support.desktop import ready_desktop
+from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.hostile import EVIL, OBEYED
 
 
-async def test_the_state_of_an_answer_that_streams_is_told_and_no_words_of_its_server_are_raw(
+async def test_details_of_an_answer_that_streams_follow_to_its_end_and_no_words_of_its_server_are_raw(
     tmp_path,
 ):
     gate = asyncio.Event()
@@ -33,8 +33,10 @@ async def test_the_state_of_an_answer_that_streams_is_told_and_no_words_of_its_s
     async with ready_desktop(tmp_path, streaming) as desk:
         await desk.say("one", sees="Peas")
         await desk.say("/details", leads_to=TextDialog, sees="streaming")
-        await desk.press("escape", leads_to=ChatScreen)
         gate.set()
+        await shown(desk, "from the cache")  # the same dialog, once the answer has ended
+        await gone(desk, "streaming")
+        await desk.press("escape", leads_to=ChatScreen)
         await desk.answered()
         await desk.press("alt+up", "i", leads_to=TextDialog, sees="from the cache")
         assert not OBEYED & set(desk.text)
