@@ -46,17 +46,25 @@ _OVERFLOW = (
     r"|trying to keep the first|n_keep.{0,20}n_ctx|context size has been exceeded"
     r"|reached context length|context (length|window|limit|size).{0,80}exceed"
     r"|exceed.{0,80}context (length|window|limit|size)"
-    r"|(longer|greater|larger) than the (model'?s )?(maximum )?(context|max_)"
+    r"|(longer|greater|larger) than the (model'?s? )?(maximum )?(context|max_|input length)"
     r"|is greater than (max_seq_len|cache size)|should not exceed max_(num_tokens|seq_len)"
     r"|(prompt|input)( \(\d+ tokens\))?( is)? too long|too large for model with"
+    # the prompt of an encoder is an image
+    r"|(?<!encoder )prompt \((total )?length \d+\) is (longer|too long)"
+    r"|prompt sequence length is greater|range of input length should be"
     r"|(input|prompt)( token count| tokens| length).{0,60}exceed|exceeded model token limit"
+    r"|(input|prompt)\w*\b.{0,30} exceeds? (the )?(model )?max(imum)?[ _](length|tokens)"
     r"|reduce the length of the (messages|input|prompt)|must have less than \d+ tokens"
-    r"|max_(completion_)?tokens must be at least 1, got -|`inputs` tokens \+ `max_new_tokens`"
-    r"|pages \(only \d+ available"
+    r"|max_(completion_)?tokens (must be at least 1, got -|\(-)"
+    r"|`inputs` tokens \+ `max_new_tokens`|pages \(only \d+ available|context shift is disabled"
+)
+_TOO_MANY_TOKENS = (
+    "too many tokens(?!, please wait)|token limit exceeded"  # also of a limit of time
 )
 _LIMIT = (
-    r"max_(completion_|new_|output_)?tokens\W.{0,60}(too (large|high|big)|cannot be greater"
-    r"|must be less than|valid range|> \d)|at most \d+ completion tokens"
+    r"max[_ ](completion_|new_|output_)?tokens\b.{0,60}(too (large|high|big)|cannot be greater"
+    r"|must be (less than|<=)|valid range|should be \[|exceeds (the maximum|limit)|> \d)"
+    r"|at most \d+ completion tokens|equal to \d+ \(body\.max_(completion_)?tokens"
 )
 _MODEL_MISSING = (
     r"model_not_found|model '[^']*' not found|model .{0,200}not found"
@@ -73,11 +81,14 @@ _NO_KEY = (
 _KEY_MISSING = (  # in place of `_KEY_REJECTED`
     "The server needs an API key, but none was sent; it belongs under [[endpoints]] in config.toml."
 )
+_OVERFLOW_HINT = (
+    "Shorten the prompt, start a new session, or load the model with a larger context window."
+)
 _ONE_PROMPT_TOO_LONG = "Shorten the prompt, or load the model with a larger context window."
 _KEY_REJECTED = "The API key was rejected; check it."
 _NO_CREDIT = (
     r"insufficient_quota|exceeded your current quota|credit_balance|out of credits?\b|billing"
-    "|credits?_exhausted|insufficient credit"
+    "|credits?_exhausted|insufficient (balance|credit)"
 )
 _MEMORY = (
     r"requires more (system |gpu |video )?(memory|vram)|insufficient (system )?(resources|memory)"
@@ -201,8 +212,14 @@ REFUSALS: tuple[Refusal, ...] = (
         "context_overflow",
         pattern=_OVERFLOW,
         message="The session is longer than the model's context window.",
-        hint="Shorten the prompt, start a new session, "
-        "or load the model with a larger context window.",
+        hint=_OVERFLOW_HINT,
+    ),
+    Refusal(
+        "context_overflow",
+        (0, 400, 413, 422, 500),
+        _TOO_MANY_TOKENS,
+        message="The session is longer than the model's context window.",
+        hint=_OVERFLOW_HINT,
     ),
     Refusal(
         "billing",
@@ -348,27 +365,33 @@ _PROMPT_TOKENS = (
     rf"{_NUMBER} (?:`inputs`|of text input)",
     rf"context limit: {_NUMBER} \+ \d",
     rf"(?:n_keep|first|contains|resulted in|requested:?){_NEAR}(?! output| completion)",
-    rf"(?:input|request|prompt) \({_NUMBER}",
+    rf"(?:input|request|prompt) \((?:total )?(?:length )?{_NUMBER}",
+    rf"prompt has {_NUMBER} tokens",
     rf"too long\W{{1,3}}{_NUMBER}",
-    rf"(?<!maximum )(?:input|prompt)s? (?:token count|tokens|length){_NEAR}",
+    rf"(?<!maximum )(?:input|prompt)s? (?:token count|tokens|length)(?! should be){_NEAR}",
 )
 _WINDOW_TOKENS = (
     rf"context limit: \d+ \+ \d+ > {_NUMBER}",
     rf"(?:> |with ){_NUMBER} maximum",
     rf"(?:must be <=|must have less than|tokens, max|limit of) {_NUMBER}",
-    rf"maximum (?:context|prompt|sequence|input|allowed|number of tokens){_NEAR}",
-    rf"(?:context (?:size|length|window)|cache size|n_ctx|token limit){_NEAR}",
+    rf"maximum (?:context|model|sequence){_NEAR}",
+    rf"(?:context (?:size|length|window)|cache size|n_ctx|token limit|length limit){_NEAR}",
+    rf"maximum (?:prompt|input|allowed|number of tokens){_NEAR}",
+    rf"(?:input length should be \[1,|sequence length is greater than) {_NUMBER}",
+    rf"max length{_NEAR}",
     rf"(?:max_num_tokens|max_seq_len|max_model_len|total cache .{{0,30}}=){_NEAR}",
 )
 _ANSWER_TOKENS = (
     rf"{_NUMBER} (?:(?:in|tokens for) the (?:completion|output)|output tokens|`?max_new_tokens)",
-    rf"max_(?:completion_)?tokens\W{{1,3}}(?:is too large: )?{_NUMBER}",
+    rf"max_(?:completion_)?tokens\W{{1,3}}(?:is (?:too large: )?)?{_NUMBER}",
     rf"context limit: \d+ \+ {_NUMBER}",
 )
 _MOST_ANSWER_TOKENS = (
     rf"at most {_NUMBER} completion tokens",
     rf"max_tokens: \d+ > {_NUMBER}",
-    rf"max_tokens.{{0,40}}(?:less than or equal to|valid range .{{0,30}}\[1,) `?{_NUMBER}",
+    rf"max[_ ](?:new_)?tokens.{{0,40}}(?:or equal to|<=|exceeds limit|maximum allowed) `?{_NUMBER}",
+    rf"max_tokens.{{0,20}} (?:valid range .{{0,30}}|should be )\[1, {_NUMBER}",
+    rf"equal to {_NUMBER} \(body\.max",
 )
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"})
 """After these kinds, the hint tells how long to wait, if the server names a time."""
