@@ -128,6 +128,8 @@ async def test_a_prompt_that_fills_the_window_and_gets_no_answer_was_too_long(se
         assert error.message == (
             f"The prompt needs {prompt_tokens} tokens; the context window has 8192."
         )
+    server.on(CHAT, sse(finish("model_context_window_exceeded"), DONE))  # z.ai
+    assert (await failure_of(client, ask(server))).kind == "context_overflow"
     for reply in (sse(finish(), usage(8191, 0), DONE), sse("Hi", finish(), usage(9100, 1), DONE)):
         server.on(CHAT, reply)
         assert not notes(await answered(client, ask(server, product="vLLM")))

@@ -190,6 +190,44 @@ CASES = {
     "no blank behind the colon": Case(
         sse(*(data_line(one).replace(b"data: ", b"data:") for one in (R, H, W, F)), DONE)
     ),
+    "no blank line between events": Case(
+        sse(*(data_line(one, b"\n") for one in (R, H, W, F)), b"data: [DONE]\n", every=7)
+    ),
+    "no blank line between events with names": Case(
+        sse(*(b"event: chunk\n" + data_line(one, b"\r\n") for one in (R, H, W, F)), DONE)
+    ),
+    "no blank line before an error": Case(
+        sse(data_line(H, b"\n"), b'event: error\ndata: {"message": "boom"}\n'),
+        text="Hé",
+        kind="server_error",
+        words="boom",
+    ),
+    "no blank line, and cut inside a chunk": Case(
+        sse(*(data_line(one, b"\n") for one in (R, H, W)), b'data: {"choices":[{"del'),
+        kind="interrupted",
+    ),
+    "data: twice": Case(  # paiml/aprender#2015
+        sse(*(b"data: " + data_line(one) for one in (R, H, W, F)), b"data: data: [DONE]\n\n")
+    ),
+    "lines of JSON": Case(  # hyperonym/basaran#144
+        sse(*(json.dumps(one).encode() + b"\n" for one in (R, H, W, F)))
+    ),
+    "control characters that are not escaped": Case(
+        sse(R, data_line(H).replace("é".encode(), b"\t\x0b"), W, F, DONE), text="H\t\x0bllo"
+    ),
+    "a whole completion typed as a stream": Case(sse(json.dumps(COMPLETION).encode())),
+    "a whole completion typed as a stream, with an end mark": Case(  # decolua/9router#3492
+        sse(json.dumps(COMPLETION).encode() + DONE)
+    ),
+    "a whole completion in lines, typed as a stream": Case(
+        sse(
+            json.dumps(COMPLETION, indent=1, ensure_ascii=False)
+            .replace(TEXT, f"<think>hm</think>{TEXT}")
+            .encode(),
+            DONE,
+        ),
+        thought="hm",
+    ),
     # A `message` beside or behind deltas
     "the whole text once more at the end": Case(  # openclaw/openclaw#142888
         sse(R, H, W, choice(0, None, "stop", **message(TEXT)), DONE)
@@ -227,6 +265,22 @@ CASES = {
     "a thought in deltas and the text in a message": Case(
         sse(delta(reasoning="hm"), choice(0, None, "stop", **message(TEXT, reasoning="hm"))),
         thought="hm",
+    ),
+    "text as of a plain completion": Case(  # ikawrakow/ik_llama.cpp#767
+        sse(
+            *({"choices": [{"index": 0, "text": text}]} for text in ("Hé", "llo")),
+            {"choices": [{"index": 0, "text": "", "finish_reason": "stop"}]},
+            DONE,
+        )
+    ),
+    "text beside each delta": Case(
+        sse(
+            *(
+                {"choices": [{"index": 0, "text": text, "delta": {"content": text}}]}
+                for text in ("Hé", "llo")
+            ),
+            F,
+        )
     ),
     # Indices of choices
     "an index that counts chunks": Case(  # huggingface/text-generation-inference#1648
@@ -363,7 +417,24 @@ CASES = {
         ),
         thought="hm",
     ),
+    **{
+        f"a thought as {field}: {value}": Case(
+            sse(R, delta("", **{field: value}), H, W, F), thought="hm"
+        )
+        for field, value in (
+            ("reasoning_text", "hm"),  # GitHub Copilot
+            ("thinking", "hm"),  # as in Ollama's own API
+            ("thinking_blocks", [{"type": "thinking", "thinking": "hm"}]),  # LiteLLM
+            ("reasoning", {"content": "hm"}),
+            ("reasoning_details", [{"type": "thinking", "thinking": "hm"}]),
+            ("content", [{"type": "reasoning_text", "text": "hm"}]),
+            ("content", [{"type": "reasoning", "content": [{"text": "hm"}]}]),
+        )
+    },
     # Finish reasons
+    "a finish reason that is none, in each chunk": Case(
+        sse(choice(0, "Hé", "null"), choice(0, "llo", "null"), DONE), reason=""
+    ),
     "a finish reason in the middle": Case(sse(R, H, F, W, finish("length"), DONE), reason="length"),
     "a finish reason and a broken connection": Case(sse(R, H, W, F, Cut(is_reset=True))),
     "the reason length and a broken connection": Case(
@@ -446,6 +517,33 @@ CASES = {
         sse(R, H, W, {"message": "boom"}), kind="server_error", words="boom"
     ),
     "a message, and then the answer": Case(sse(R, {"message": "Loading"}, H, W, DONE), reason=""),
+    "error of MiniMax": Case(
+        sse(
+            {**H, "base_resp": {"status_code": 0, "status_msg": ""}},
+            {"base_resp": {"status_code": 1013, "status_msg": "boom"}},
+            DONE,
+        ),
+        text="Hé",
+        kind="server_error",
+        words="boom",
+    ),
+    "error of Baidu": Case(
+        json_reply({"error_code": 336000, "error_msg": "boom"}),
+        text="",
+        kind="server_error",
+        words="boom",
+    ),
+    "words instead of a stream": Case(
+        body_reply(b"upstream connect error", content_type="text/plain"),
+        text="",
+        kind="not_an_llm",
+        words="upstream connect error",
+    ),
+    "a whole completion without an answer": Case(
+        json_reply({"choices": None, "detail": None, "usage": {"prompt_tokens": 5}}),
+        text="",
+        kind="empty_answer",
+    ),
     "deep nesting": Case(sse(R, H, b"data: " + b"[" * 100_000 + b"\n\n", W, F, DONE)),
 }
 

@@ -126,6 +126,12 @@ async def test_a_finish_reason_in_the_middle_does_not_end_an_answer(monkeypatch,
     server.on(CHAT, sse(*each[:2], Pause(0.6), each[2], DONE))
     assert text_of(await answered(client, ask(server))) == "one two three"
 
+    # open-webui/open-webui#16377
+    thought = delta(reasoning_content="hm")
+    thought["choices"][0]["finish_reason"] = "stop"
+    server.on(CHAT, sse(thought, Pause(0.6), "one", finish(), DONE))
+    assert text_of(await answered(client, ask(server))) == "one"
+
 
 @pytest.mark.rule("R-19")
 async def test_the_last_counts_above_0_win(server, make_client):
@@ -137,6 +143,9 @@ async def test_the_last_counts_above_0_win(server, make_client):
         ((real, {**zeros, "usage": {"prompt_tokens": -1, "completion_tokens": -1}}), (23, 4)),
         ((zeros, zeros), None),
         ((zeros, real), (23, 4)),
+        (({**finish(), "x_groq": {"usage": real["usage"]}},), (23, 4)),
+        # earendil-works/pi#2017: Moonshot has it in the choice
+        (({"choices": [{"index": 0, "delta": {}, "usage": real["usage"]}]},), (23, 4)),
         (({**zeros, "timings": {"cache_n": 0, "prompt_n": 0, "predicted_n": 4}},), (None, 4)),
     ):
         server.on(CHAT, sse("Hi", finish(), *chunks, DONE))

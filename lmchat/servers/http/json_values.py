@@ -26,7 +26,7 @@ def decode(data: bytes) -> Any:
     """Raise `NotJsonError`.
 
     A byte order mark is dropped (RFC 8259, 8.1); wrong UTF-8 and lone surrogates become U+FFFD;
-    `NaN`, `Infinity` and `-Infinity` become None.
+    `NaN`, `Infinity` and `-Infinity` become None. Control characters may be unescaped.
     """
     try:
         return _decode(data)
@@ -83,6 +83,6 @@ def positive_or_none(value: object) -> float | None:
 def _decode_loosely(data: bytes) -> Any:
     text = data.removeprefix(BOM_UTF8).decode("utf-8", "replace")
     try:
-        return utf8_safe(json.loads(text, parse_constant=lambda _: None))
+        return utf8_safe(json.loads(text, parse_constant=lambda _: None, strict=False))
     except (ValueError, RecursionError) as error:
         raise NotJsonError(str(error)) from None

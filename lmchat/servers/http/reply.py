@@ -32,10 +32,10 @@ _HTML = re.compile(rb"^(\xef\xbb\xbf)?\s*(<!doctype html|<html|<head|<\?xml)", r
 _TITLE = re.compile(r"<title[^<>]{0,99}>([^<]{1,300})", re.IGNORECASE)
 _WANTS_HTTPS = "http request was sent to https port"  # on nginx's page for this error
 _DATA = re.compile(r"^data: ?(.+)", re.MULTILINE)  # of an event stream
-_OUTER = ("error", "errors", "detail", "message", "msg", "error_message")
+_OUTER = ("error", "errors", "detail", "message", "msg", "error_message", "base_resp")
 """In them, the words of an error stand deeper."""
 _TEXTS = (
-    *("message", "msg", "error_message", "errors", "error", "detail"),
+    *("message", "msg", "error_message", "error_msg", "status_msg", "errors", "error", "detail"),
     *("error_description", "description", "reason", "title", "text"),
 )
 """Such words as a text: a sentence comes before a name such as "Bad Request"."""
@@ -228,7 +228,9 @@ def is_error(value: object) -> bool:
         value = value[0]
     if not isinstance(value, dict):
         return False
-    if value.get("error") or value.get("error_message"):
+    # MiniMax has a status in each reply
+    has_failed = dict_or_empty(value.get("base_resp")).get("status_code")
+    if has_failed or any(value.get(name) for name in ("error", "error_message", "error_msg")):
         return True
     if value.get("object") == "error" or value.get("type") == "error":
         return True

@@ -100,6 +100,10 @@ class SseReader:
 
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
+        if _is_object(line):  # some servers send chunks or errors without `data:`
+            field, value = b"data", line
+        if field in (b"data", b"event") and len(self._data) == 1 and _is_object(self._data[0]):
+            self._end_event(events)  # some servers send no blank line between events
         if field == b"data":
             self._data.append(value)
             self._data_bytes += len(value) + 1  # with the line break that joins it to the others
@@ -124,6 +128,10 @@ class SseReader:
         self._data = []
         self._data_bytes = 0
         self._name = b""
+
+
+def _is_object(line: bytes) -> bool:
+    return line.startswith(b"{") and line.rstrip().endswith(b"}") and _is_json(line)
 
 
 def _is_json(data: bytes) -> bool:

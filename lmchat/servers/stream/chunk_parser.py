@@ -48,8 +48,10 @@ MAX_ANSWER_CHARS = 16 << 20
 MAX_NAME_CHARS = 1024
 """Of model, build and finish reason, which rows show."""
 USAGE_EVERY_S = 1.0
+_AROUND_USAGE = ("response", "message", "x_groq")
 # of `/messages`; the first leaves out those of the cache
 _PROMPT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_NO_REASONS = ("null", "None")  # in a text
 # until it is known whether indices count chunks or answers
 _MAX_HELD = 8
 # for each fragment: a server might send empty ones forever
@@ -102,6 +104,7 @@ class ChunkParser:
         if self.has_done:
             return
         is_error_event = name == "error"
+        data = data.removeprefix(b"data:").lstrip()  # some servers write it twice
         if data.startswith(DONE):
             self.has_done = True
             return
@@ -186,16 +189,20 @@ class ChunkParser:
         has_delta = bool(pieces)
         self._delta_kinds.update(kind for kind, _, _ in pieces)
         # some servers send a `message` in each chunk, or the whole answer at the end, also beside a
-        # `delta`: of each kind, it counts only if no delta had any
+        # `delta`, or a `text` as for `/completions`: each kind counts only if no delta had any
         if message := choice.get("message"):
             pieces += self._read_delta(dict_or_empty(message), self._delta_kinds)
+        if text := choice.get("text"):
+            pieces += self._read_delta({"content": text}, self._delta_kinds)
         if tokens := self._logprobs.read(choice.get("logprobs"), pieces):
             self._post(TokensChosen(choices=tokens))
         reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
-        if reason:
+        if reason and reason not in _NO_REASONS:
             self.finish_reason = reason
             # Some servers send one with each text: then only one without text is an end.
-            if not (has_delta and self.end_count):
+            # Behind one with a thought, the answer may take its time.
+            is_thought = has_delta and all(kind == THOUGHT for kind, _, _ in pieces)
+            if not (has_delta and (self.end_count or is_thought)):
                 self._note_end()
 
     def _note_end(self) -> None:
@@ -346,12 +353,15 @@ class ChunkParser:
         self._failure = None
 
     def note_stray(self, lines: bytes) -> None:
-        """Note lines that were no events: an error in JSON, a web page, or words."""
+        """Note lines that were no events: a whole answer, an error, a web page, or words."""
         lines = lines.strip()
-        for text in (lines, lines.rpartition(b"\n")[2]):
+        for text in (lines.removesuffix(b"data: [DONE]"), lines.rpartition(b"\n")[2]):
             with suppress(NotJsonError):
                 value = decode(text)
-                if is_error(value) or dict_or_empty(value).keys() & {"detail", "message", "errors"}:
+                fields = dict_or_empty(value)
+                if fields.get("choices") and not self.has_posted_token:
+                    self.read_whole(fields)
+                elif is_error(value) or fields.keys() & {"detail", "message", "errors"}:
                     self._failure = value
                 return
         if lines[:1] not in (b"{", b"["):
@@ -435,7 +445,8 @@ class ServerUsage:
 
     def keep(self, chunk: JsonObject) -> UsageReported | None:
         """Keep the counts of a chunk; return a report for the screen if one is due."""
-        for part in (chunk, chunk.get("response"), chunk.get("message")):
+        choices = dicts_in(chunk.get("choices"))[:1]  # Kimi has it there
+        for part in (chunk, *choices, *(chunk.get(name) for name in _AROUND_USAGE)):
             if usage := dict_or_empty(dict_or_empty(part).get("usage")):
                 self._keep_usage(usage)
         timings = dict_or_empty(chunk.get("timings") or chunk.get("stats"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from lmchat.servers.http.json_values import JsonObject, dict_or_empty, str_or_empty
@@ -9,8 +10,12 @@ from lmchat.servers.http.json_values import JsonObject, dict_or_empty, str_or_em
 THOUGHT, TEXT, REFUSAL, CALLS = "thought", "text", "refusal", "calls"
 Piece = tuple[str, str, str]
 """Kind, text, and field of the delta."""
-_THOUGHT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
-_THOUGHT_TYPES = ("thinking", "reasoning")  # of a part of the content
+_THOUGHT_FIELDS = (
+    *("reasoning_content", "reasoning", "reasoning_text", "thinking"),
+    *("reasoning_details", "thinking_blocks"),
+)
+_TEXT_NAMES = ("text", "summary", "thinking", "content")
+_THOUGHT_TYPES = re.compile("thinking|reasoning|thought")  # of a part of the content
 
 
 def pieces_of(delta: JsonObject) -> Iterator[Piece]:
@@ -34,10 +39,11 @@ def pieces_of(delta: JsonObject) -> Iterator[Piece]:
 
 def _pieces_of_part(part: object) -> Iterator[Piece]:
     fields = dict_or_empty(part)
-    is_thought = fields.get("type") in _THOUGHT_TYPES
+    is_thought = _THOUGHT_TYPES.search(str_or_empty(fields.get("type"))) is not None
     thought = _joined_text(fields.get("thinking"))  # Mistral's field for a thought
     if is_thought and not thought:
-        thought = _joined_text(fields.get("summary")) or _joined_text(fields)
+        places = (fields.get("summary"), fields.get("content"), fields)
+        thought = next(filter(None, map(_joined_text, places)), "")
     if thought:
         yield (THOUGHT, thought, "content")
     text = "" if is_thought else str_or_empty(part) or str_or_empty(fields.get("text"))
@@ -50,7 +56,8 @@ def _joined_text(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        return str_or_empty(value.get("text")) or str_or_empty(value.get("summary"))
+        texts = (str_or_empty(value.get(name)) for name in _TEXT_NAMES)
+        return next(filter(None, texts), "")
     if isinstance(value, list):
         return "".join(_joined_text(one) for one in value if isinstance(one, str | dict))
     return ""

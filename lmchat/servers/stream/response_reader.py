@@ -15,7 +15,7 @@ from lmchat.servers.events import StreamEvent, StreamFinished
 from lmchat.servers.http.connections import body_chunks
 from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, error_words
-from lmchat.servers.http.reply import is_error
+from lmchat.servers.http.reply import is_error, read_body
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.servers.products.refusals import (
     RefusalContext,
@@ -33,6 +33,7 @@ MAX_WAITING = 256  # then reading from the network pauses
 MAX_WHOLE_BYTES = 1 << 20
 DRAIN_S = 0.05  # for the end of a body behind `[DONE]`
 END_WAIT_S = 2.0  # for usage and `[DONE]` behind a finish reason
+_OVERFLOW_REASONS = ("model_context_window_exceeded",)  # of z.ai
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _BEGINNING_BYTES = 64  # they show whether a body is a stream
 
@@ -129,20 +130,22 @@ class ResponseReader:
                 hint="The text so far is kept; check the server's log.",
             ) from error
         finally:
+            if self._sse.stray:
+                self._chunks.note_stray(bytes(self._sse.stray))
             self._chunks.close()
-        if self._sse.stray:
-            self._chunks.note_stray(bytes(self._sse.stray))
         finished = self._chunks.conclude(network_error, names_reason=self._names_reason)
         self._require_read_prompt()
         return finished
 
     def _require_read_prompt(self) -> None:
         """Raise the error of an overflow for an empty answer whose prompt fills the window."""
+        if self._chunks.has_posted_token:
+            return
+        if self._chunks.finish_reason in _OVERFLOW_REASONS:
+            raise refusal_in_stream({"code": self._chunks.finish_reason}, self._facts)
         usage = self._chunks.usage
         tokens = usage.prompt_tokens if usage is not None else None
-        if self._chunks.has_posted_token or not self._window or tokens is None:
-            return
-        if tokens >= self._window:
+        if self._window and tokens is not None and tokens >= self._window:
             raise overflow_error(tokens, self._window, self._facts)
 
     async def _read_stream(self, body: AsyncIterator[bytes], beginning: bytes = b"") -> None:
@@ -189,7 +192,8 @@ class ResponseReader:
             value = decode(bytes(content))
         except NotJsonError:
             value = None
-        if is_error(value) or not dict_or_empty(value).get("choices"):
+        has_choices = "choices" in dict_or_empty(value) and not _has_words(value)
+        if is_error(value) or not has_choices:
             raise self._no_answer_error(value, bytes(content))
         self._chunks.read_whole(value)
 
@@ -199,10 +203,20 @@ class ResponseReader:
         # `refusal` recognises a web page, and its result has the details
         rejected = refusal(status, self._response.headers, body, self._facts)
         is_web_page = rejected.kind == "not_an_llm"
-        has_words = bool(dict_or_empty(value).keys() & {"errors", "detail", "message", "msg"})
-        if is_error(value) or is_web_page or has_words:
+        if is_error(value) or is_web_page or _has_words(value):
             return rejected
-        return not_an_llm_error("the reply is not a model's answer.", rejected.details)
+        key = self._facts.key
+        reason = "the reply is not a model's answer."
+        if (value is None or isinstance(value, str)) and (
+            words := read_body(body, key=key).message
+        ):
+            reason = f"it says: {words}"
+        return not_an_llm_error(reason, rejected.details)
+
+
+def _has_words(value: object) -> bool:
+    words = ("errors", "detail", "message", "msg")
+    return any(dict_or_empty(value).get(name) for name in words)
 
 
 async def _read_to_end(body: AsyncIterator[bytes]) -> None:
