@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from lmchat.errors import AnswerUnfit, RequestInvalid, WrongUse
 from lmchat.files.disk import read_plain
 from lmchat.markdown.commonmark import code_blocks
-from lmchat.safe_text import safe_line
+from lmchat.safe_text import encoding_of, safe_line
 from lmchat.servers.http.json_values import JsonObject, dict_or_empty, utf8_safe
 from lmchat.servers.request import AnyObject, FittingValue, OutputFormat
 
@@ -149,11 +149,14 @@ def read_schema(path: Path) -> SchemaOutput:
     """The file may be a pipe. Raises `WrongUse`; `RequestInvalid` for JSON that is no schema."""
     try:
         data = read_plain(path, max_bytes=_MAX_SCHEMA_BYTES, may_stream=True)
-        return SchemaOutput(strict_json(data.decode("utf-8-sig")), name=path.stem)
+        value = strict_json(data)
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
-    except ValueError as error:  # no UTF-8, or no JSON
+    except ValueError as error:
         reason = f"is not valid JSON: {error}"
+    else:
+        # None would mean any object
+        return SchemaOutput([] if value is None else value, name=path.stem)
     raise WrongUse(f"The schema {path} {reason}.", hint="Check the path and the file.")
 
 
@@ -193,14 +196,17 @@ class UnfitError(ValueError):
     """There is no usable JSON value; the message is part of a sentence."""
 
 
-def strict_json(text: str) -> Any:
+def strict_json(data: str | bytes) -> Any:
     """Raises `ValueError`, also for `NaN`, `Infinity`, too large numbers and too many levels.
 
-    Half of a surrogate pair becomes U+FFFD.
+    Half of a surrogate pair becomes U+FFFD. Bytes may have a byte order mark.
     """
     try:
+        text = data if isinstance(data, str) else data.decode(encoding_of(data))
         value = _strict_decoder.decode(text)
         return utf8_safe(value) if _SURROGATE.search(text) else value
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8") from None
     except RecursionError:
         raise ValueError("it is nested too deep") from None
 

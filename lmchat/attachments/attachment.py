@@ -32,6 +32,7 @@ MAX_TEXT_BYTES = 1_000_000  # more than the window of most local models
 MAX_READ_BYTES = 100_000_000  # of an image before it is scaled, or of a PDF
 _MAX_NAME_CHARS = 200
 _CONTROLS = re.compile(r"[\x01-\x06\x0e-\x1a]")  # no text has them, in any encoding
+_MOST_STRANGE = 3  # characters of a text as short as `é`
 _PDF_HEAD = b"%PDF-"
 _PDF_HEAD_BYTES = 1024  # in which a PDF begins
 _PDF_OBJECT = re.compile(rb"[\r\n]\d{1,10} \d{1,5} obj\b")
@@ -177,7 +178,22 @@ def text_of(name: str, data: bytes) -> str:
     if "\0" in text or (not is_utf_8 and _CONTROLS.search(text)):
         message = f"{name} is neither text nor a PDF nor an image of a known kind."
         raise FileRefused(message, hint="Convert it to one of them.")
+    if not is_utf_8 and _is_misread(text, encoding_of(data)):
+        raise FileRefused(f"{name} is text in an unknown encoding.", hint="Save it as UTF-8.")
     return text.replace("\r\n", "\n")
+
+
+def _is_misread(text: str, encoding: str) -> bool:
+    """Whether most of it is nonsense, as of GBK or Shift-JIS.
+
+    Most letters of a text in Windows-1252 are ASCII, and of other letters in UTF-8 few are damaged.
+    """
+    text = text[:MAX_TEXT_BYTES]
+    foreign = [char for char in text if not char.isascii()]
+    if encoding != WINDOWS and 2 * foreign.count("\N{REPLACEMENT CHARACTER}") < len(foreign):
+        return False
+    plain = sum(not char.isspace() for char in text) - len(foreign)
+    return len(foreign) > plain + _MOST_STRANGE
 
 
 def text_attachment(name: str, media_type: str, data: bytes, *, language: str = "") -> Attachment:

@@ -11,8 +11,8 @@ from typing import Any
 from msgspec import Struct
 
 from lmchat.answers.json_schema import SchemaOutput, strict_json
+from lmchat.attachments.attachment import text_of
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
-from lmchat.safe_text import decoded_text
 from lmchat.servers.request import AnyObject, AnyText, OutputFormat
 from lmchat.servers.sampling_options import checked_option
 from lmchat.sessions.given_messages import messages_of
@@ -64,7 +64,7 @@ def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
     try:
         if is_text and b"\0" in data:
             raise RequestInvalid("it is not text.")
-        fields = {"prompt": decoded_text(data)} if is_text else strict_json(data.decode())
+        fields = {"prompt": text_of("it", data)} if is_text else strict_json(data)
         if not isinstance(fields, dict):
             raise RequestInvalid("it is not a JSON object.")
         line_id = fields.get("custom_id", fields.get("id"))
@@ -73,7 +73,7 @@ def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
         _read_fields(line, fields)
     except LMChatError as error:
         reason = error.message
-    except ValueError as error:  # no UTF-8, or no JSON
+    except ValueError as error:
         reason = f"it is not valid JSON: {error}; lines of text need --text."
     else:
         return line

@@ -116,7 +116,7 @@ class RowFile(Rows):
             self._has_others |= is_last
             text = line.rstrip(b"\0") if is_last else line
             try:
-                row = strict_json(text.decode())
+                row = strict_json(text)
             except ValueError:
                 # behind other rows, it may have ended within `_ROW_START`
                 is_begun = text.startswith(_ROW_START) or _ROW_START.startswith(text)

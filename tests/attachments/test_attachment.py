@@ -64,11 +64,14 @@ async def test_a_text_becomes_utf_8_without_a_mark_and_with_line_feeds(tmp_path)
         ("\ufeffzwölf\r\n🌱".encode("utf-16-le"), "zwölf\n🌱"),
         ("\ufeffzwölf\r\n🌱".encode("utf-16-be"), "zwölf\n🌱"),
         ("zwölf".encode("utf-32"), "zwölf"),
+        ("é".encode("latin-1"), "é"),
+        ("15 € für Öl".encode("cp1252"), "15 € für Öl"),
         (b"a\nb\r\nc\rd\n\re\x1b[0m", "a\nb\nc\rd\n\re\x1b[0m"),  # as a terminal's log has
     ):
         found = await attach(tmp_path, "notes.md", data)
         assert found.data == text.encode()
-        note = "taken for Windows-1252" if data[:3] == b"na\xef" else ""
+        is_windows = data[:3] == b"na\xef" or data in (b"\xe9", "15 € für Öl".encode("cp1252"))
+        note = "taken for Windows-1252" if is_windows else ""
         note = "not all of its bytes are UTF-8, the others are lost" if "\ufffd" in text else note
         assert found.part.left_out == note
 
@@ -100,6 +103,21 @@ async def test_a_text_becomes_utf_8_without_a_mark_and_with_line_feeds(tmp_path)
             "a.txt",
             "oats".encode("utf-16-le"),
             "a.txt is neither text nor a PDF nor an image of a known kind.",
+        ),
+        *(
+            ("a.txt", text.encode(encoding), "a.txt is text in an unknown encoding.")
+            for text, encoding in (
+                ("今天天气很好。", "gbk"),
+                ("今天天氣很好。", "big5"),
+                ("日本語の文章です。", "shift-jis"),
+                ("日本語の文章です。", "euc-jp"),
+                ("안녕하세요", "euc-kr"),
+                ("Привет, мир", "cp1251"),
+                ("Привет, мир", "koi8-r"),
+                ("Καλημέρα κόσμε", "iso8859-7"),
+                ("שלום עולם", "cp1255"),
+                ("สวัสดีครับ", "cp874"),
+            )
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -153,6 +153,10 @@ def test_what_the_command_line_sets_holds_for_all_lines(cli, server, tmp_path):
         assert seen.json["temperature"] == 0.5
     done = cli("batch", "--text", stdin=b"\x7fELF\0\0\n")
     assert "Line 1 cannot be used: it is not text." in done.stdout
+    done = cli("batch", "--text", stdin="今天天气很好。".encode("gbk"))
+    assert "Line 1 cannot be used: it is text in an unknown encoding." in done.stdout
+    done = cli("batch", stdin=b'{"prompt": "\xe9\x81"}')
+    assert "it is not valid JSON: it is not UTF-8; lines" in done.stdout
     assert len(server.seen(CHAT)) == 4
     schema = tmp_path / "s.json"
     schema.write_text('{"type": "object", "required": ["n"], "nullable": true}')

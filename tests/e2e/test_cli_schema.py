@@ -95,7 +95,9 @@ def test_a_file_that_holds_no_schema_is_refused_before_anything_is_sent(cli, ser
         (b'{"properties": {"a": {"$ref": "http://h/a"}}}', "http://h/a is another document"),
         (b'{"name": "Emma"}', "it has no keyword that checks anything"),
         (b'{"type":\n "object",}', "is not valid JSON: Expecting"),
-        (b"\xff\xfe", "can't decode byte 0xff"),
+        ('{"type": "person"}'.encode("utf-16"), 'at $.type: "person" is not valid'),
+        (b'{"type": "\xe9\x81"}', "is not valid JSON: it is not UTF-8."),
+        (b"null", "it must be a JSON object"),
         (b" " * (1 << 20) + b"{}", "File too large"),
     ):
         file.write_bytes(content)

@@ -5,7 +5,9 @@ import os
 import re
 import signal
 import sqlite3
+import sys
 from contextlib import closing
+from pathlib import Path
 from unittest.mock import AsyncMock, patch
 
 import pytest
@@ -366,6 +368,21 @@ def test_lines_of_a_pipe_may_be_of_an_old_encoding_and_have_a_mark(cli, server):
     assert asked[0] == ["café"]
     assert (asked[-1][0], asked[-1][-1]) == ("Short, äh.", "two")
     assert cli("--plain", stdin=b"\xef\xbb\xbf/theme\r\n").returncode == 2
+
+
+def test_a_pipe_may_be_utf_16_and_what_is_no_text_ends_it_unsent(cli, server):
+    cli("--plain", stdin="one\r\nzwölf\r\n".encode("utf-16"))
+    assert [contents(seen)[-1] for seen in server.seen(CHAT)] == ["one", "zwölf"]
+    cli("--plain", stdin=b"")
+    for stdin, reason in (
+        (Path(sys.executable).read_bytes()[:5_000], "neither text nor"),
+        ("one\ntwo\n".encode("utf-16-le"), "neither text nor"),
+        ("今天天气很好。\n".encode("gbk"), "unknown encoding"),
+    ):
+        done = cli("--plain", stdin=stdin)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 2)
+        assert reason in done.stderr
+    assert len(server.seen(CHAT)) == 2
 
 
 def test_the_exit_code_of_a_pipe_is_that_of_its_first_failure(cli, server):

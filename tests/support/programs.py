@@ -144,12 +144,16 @@ class Inside(Cli):
         handlers = [*root.handlers]
         levels = [(one, one.level) for one in (root, logging.getLogger("lmchat"))]
         with ExitStack() as stack:
+            given = stack.enter_context(TemporaryFile())
+            given.write(told)
+            given.seek(0)
             files = [
-                stack.enter_context(TemporaryFile("w+", encoding="utf-8", newline=""))
-                for _ in range(3)
+                stack.enter_context(os.fdopen(os.dup(given.fileno()), encoding="utf-8", newline=""))
             ]
-            files[0].buffer.write(told)
-            files[0].seek(0)
+            files += [
+                stack.enter_context(TemporaryFile("w+", encoding="utf-8", newline=""))
+                for _ in range(2)
+            ]
             for name, file in zip(("stdin", "stdout", "stderr"), files, strict=True):
                 stack.enter_context(patch.object(sys, name, file))
             around = clean_environment(self.home) | self.env | env

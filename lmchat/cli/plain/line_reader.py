@@ -6,14 +6,16 @@ lines that arrive at the same moment count as a paste.
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from io import TextIOWrapper
+from io import BufferedReader, TextIOWrapper
 from typing import Any
 
-from lmchat.safe_text import decoded_text
+from lmchat.attachments.attachment import text_of
+from lmchat.errors import FileRefused, WrongUse
 from lmchat.terminal.output import is_terminal
 from lmchat.terminal.tty import drop_typed, has_more_input
 
@@ -40,11 +42,10 @@ class LineReader:
         self.has_cut_line = False  # the terminal has dropped the end; reset it
         self._readline: Any = None  # the module; None if lines cannot be edited
         self._next_text = ""  # what the next line begins with
+        self._has_begun = False  # to read a pipe
         if isinstance(sys.stdin, TextIOWrapper) and self.is_terminal:
             # else a byte that is not UTF-8 raises an error
             sys.stdin.reconfigure(errors="replace")
-        elif isinstance(sys.stdin, TextIOWrapper):  # `read` decodes other bytes
-            sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline=None)
 
     def begin(self, history: Iterable[str]) -> None:
         """`history` has the newest first. Pastes are marked from now on, if possible."""
@@ -86,16 +87,21 @@ class LineReader:
     def read(self, prompt: str = "You:\n") -> str | None:
         """Wait for a line or a paste; return its text without the line end, None at the end.
 
-        If pastes are marked, a line that waits already was typed during an answer.
+        If pastes are marked, a line that waits already was typed during an answer. Raises
+        `WrongUse` for what is no text, on a pipe.
         """
         is_typed_ahead = self.has_paste_marks and has_more_input(sys.stdin.fileno(), wait_s=0)
         may_be_paste = self.is_terminal and not is_typed_ahead
         try:
+            self._choose_encoding()
             text = input(prompt) if self.is_terminal else input()  # "" would be written
         except (EOFError, RuntimeError):  # `RuntimeError` for a closed stdin
             return None
         if not self.is_terminal:
-            return decoded_text(text.encode(errors="surrogateescape"))
+            try:
+                return text_of("stdin", text.encode(errors="surrogateescape"))
+            except FileRefused as error:
+                raise WrongUse(error.message, hint=error.hint) from error
         with suppress(EOFError):  # Ctrl+D after a paste
             while may_be_paste and has_more_input(sys.stdin.fileno(), wait_s=_PASTE_S):
                 text += "\n" + input()
@@ -103,6 +109,20 @@ class LineReader:
             sizes = (len(line.encode("utf-8", "replace")) for line in text.split("\n"))
             self.has_cut_line |= max(sizes) >= MOST_LINE_BYTES
         return text
+
+    def _choose_encoding(self) -> None:
+        """Have a pipe read as UTF-16 if it begins with its mark; this may wait for its beginning.
+
+        Other bytes than UTF-8 are decoded by `read`.
+        """
+        if self.is_terminal or self._has_begun or not isinstance(sys.stdin, TextIOWrapper):
+            return
+        self._has_begun = True
+        buffer = sys.stdin.buffer
+        head = buffer.peek(2)[:2] if isinstance(buffer, BufferedReader) else b""
+        is_utf_16 = head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        encoding = "utf-16" if is_utf_16 else "utf-8-sig"
+        sys.stdin.reconfigure(encoding=encoding, errors="surrogateescape", newline=None)
 
     def read_block(self, text: str) -> str:
         """Read lines until one ends with three quotes, or to the end of the input.
