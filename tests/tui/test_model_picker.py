@@ -9,8 +9,10 @@ from lmchat.matching import fuzzy_match
 from lmchat.servers.discovery.model_lists import ModelRow
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
+from lmchat.tui.dialogs.model_picker import file_picker
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import QWEN, model, model_picker, picker_rows
+from tests.support.scripted_backend import file
 from tests.support.tui_host import Host, drawn, screen_text
 
 WIDE = (120, 40)
@@ -66,6 +68,33 @@ async def test_names_that_differ_only_at_their_end_keep_it_and_their_hits():
             if segment.style and segment.style.underline and "hf" not in segment.text
         ]
         assert "".join(hits).endswith("Q8_0")
+
+
+async def test_hits_of_a_name_with_an_ellipsis_that_is_cut_are_marked_where_they_are():
+    start = "hf.co/un…sloth/Qwen3-Coder-30B-A3B-Instruct-1M-extended-GGUF-"
+    rows = [ModelRow(model=model(f"{start}{quant}")) for quant in ("Q4_K_M", "Q8_0")]
+    async with drawn(host(rows), (60, 24)) as (app, pilot):
+        await pilot.press(*"sloth")
+        hits = [
+            segment.text
+            for strip in app.screen._compositor.render_strips()
+            for segment in strip
+            if segment.style and segment.style.underline
+        ]
+        assert "".join(hits) == "sloth" * 2
+
+
+async def test_model_files_that_differ_only_at_their_end_keep_it():
+    start = "Meta-Llama-3.1-8B-Instruct-abliterated-v3-extended-"
+    files = [file(f"{start}{quant}", quantization=quant) for quant in ("Q4_K_M", "Q8_0")]
+    other = file("gemma" + "x" * 80)
+    async with drawn(Host(screen=lambda: file_picker([*files, other])), (80, 24)) as (app, pilot):
+        text = screen_text(app)
+        assert "extended-Q4_K_M  LM Studio" in text
+        assert "extended-Q8_0  LM Studio" in text
+        assert "xxx…  LM Studio" in text
+        await pilot.press("down", "enter")
+        assert app.results == [files[1]]
 
 
 async def test_typing_filters_and_chooses_the_best(app, pilot):

@@ -29,7 +29,6 @@ from lmchat.tui.messages import bindings
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.key_bar import Hint
 from lmchat.tui.widgets.line import (
-    CUT,
     MUTED,
     LineWidget,
     StyledText,
@@ -37,6 +36,7 @@ from lmchat.tui.widgets.line import (
     content,
     cut_apart,
     highlighted,
+    shared_beginning,
     shared_beginnings,
     styled,
 )
@@ -48,7 +48,6 @@ from lmchat.tui.widgets.row_list import (
     RowList,
     aligned,
     edge_row,
-    text_row,
 )
 from lmchat.tui.widgets.telemetry_rows import context_text
 from lmchat.units import SIGNS
@@ -398,19 +397,32 @@ def _offsets_in(shown_name: str, name: str, offsets: Sequence[int]) -> Sequence[
     """Return where characters of a name are after a cut in its middle, without those cut off."""
     if shown_name == name:
         return offsets
-    cut_at = shown_name.index(CUT)
+    cut_at = shared_beginning(shown_name, [name])  # the name may have an ellipsis, too
     moved = len(shown_name) - len(name)  # of those behind the cut
     ended = [offset + moved for offset in offsets if offset + moved > cut_at]
     return [offset for offset in offsets if offset < cut_at] + ended
 
 
+class _FileRow(ListRow, frozen=True, kw_only=True):
+    name: str
+    shared: int  # characters at the beginning of its name that another one has, too
+
+    def fitted(self, width: int) -> ListRow:
+        room = width - cell_len(f" {self.right[0][0]}") - GAP
+        name = cut_apart(self.name, room, self.shared)
+        return replace(self, pieces=(((f" {name}", NAME),),))
+
+
 def file_picker(files: Sequence[ModelFile]) -> PickDialog:
     """The result is the file to start the built-in engine with."""
+    names = [safe_line(file.name) for file in files]
+    shared = shared_beginnings(names)
     rows = []
-    for file in files:
+    for file, name in zip(files, names, strict=True):
         facts = f"{safe_line(file.source, limit=24)}  {safe_line(file.quantization, limit=10)}"
         size = f"{units.size_text(file.size_bytes):>7}"
-        rows.append(text_row(f" {safe_line(file.name)}", right=f"{facts}  {size}", key=file))
+        right = ((f"{facts}  {size}", MUTED),)
+        rows.append(_FileRow(right=right, key=file, name=name, shared=shared[name]))
     return PickDialog(
         "Model files on this disk",
         rows,
