@@ -278,13 +278,18 @@ class TokenEstimator:
             has_images=selection.has_images,
         )
 
-    def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
-        """Return the last count of the model's server, plus an estimate for later messages."""
+    def use(
+        self, target: Target | None, messages: Sequence[ChatMessage], *, end: int | None = None
+    ) -> ContextUse:
+        """Return the last count of the model's server, plus an estimate for later messages.
+
+        Messages from index `end` on are left out.
+        """
         factor = self.factor(target)
         limit = self.window(target)
         sent_thoughts = sent_thoughts_to(target)
         model_id = target.model_id if target else ""
-        key = (model_id, factor, limit, sent_thoughts)
+        key = (model_id, factor, limit, sent_thoughts, end)
         if self._last_use is not None:  # the screen asks often
             last_messages, last_key, last_use = self._last_use
             if last_messages is messages and last_key == key:
@@ -292,11 +297,12 @@ class TokenEstimator:
 
         tokens = 0
         uncounted: Sequence[ChatMessage] = []
+        used = messages[:end]
         # a count may include messages that are excluded now
-        if any(message.is_excluded for message in messages):
-            uncounted = sent_messages(messages)
+        if any(message.is_excluded for message in used):
+            uncounted = sent_messages(used)
         else:
-            tokens, uncounted = _last_count(messages, model_id)
+            tokens, uncounted = _last_count(used, model_id)
         thoughts = thoughts_to_send(uncounted, sent_thoughts)
         for message, thought in zip(uncounted, thoughts, strict=True):
             known = _tokens_of_receipt(message)

@@ -30,11 +30,14 @@ class ContextWindow:
         file_tokens = sum(part.tokens * (1 if part.is_image else factor) for part in files)
         return estimate_tokens(text, factor=factor) + round(file_tokens)
 
-    def context_use(self, session: OpenSession) -> ContextUse | None:
-        """None while older messages are not read yet."""
+    def context_use(self, session: OpenSession, before_id: str = "") -> ContextUse | None:
+        """Leave out message `before_id` and all behind it; None while older ones are unread."""
         if not session.has_all_messages:
             return None
-        use = self.estimator.use(self._turn_options.target, session.messages)
+        target, path = self._turn_options.target, session.messages
+        if before_id:
+            return self.estimator.use(target, path, end=path.index_of(before_id))
+        use = self.estimator.use(target, path)
         if session.stats is None or not session.stats.is_running:
             return use
         return replace(

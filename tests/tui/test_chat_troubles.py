@@ -131,6 +131,19 @@ async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
         assert "left out" not in desk.text
 
 
+async def test_an_edited_prompt_counts_with_its_new_length_and_without_what_follows_it(tmp_path):
+    small = [probed("", model(context_loaded=8000))]
+    backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, results=small)
+    async with ready_desktop(tmp_path, asked=["one " * 400, "two"], backend=backend) as desk:
+        await shown(desk, "~529 of 8")
+        await desk.press("alt+up", "alt+up", "alt+up", "alt+up", "e", sees="Esc cancel edit")
+        await shown(desk, "~400 of 8")
+        desk.prompt_input.put("one " * 900)
+        await shown(desk, "~900 of 8")
+        await desk.press("escape")
+        await shown(desk, "~529 of 8")
+
+
 async def test_a_full_window_is_refused_where_the_user_wants_that_and_prompts_return(tmp_path):
     gate = asyncio.Event()
     settings = calm(chat=ChatSettings(auto_truncate=False))

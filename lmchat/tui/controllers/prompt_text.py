@@ -41,8 +41,7 @@ class PromptText:
         self._workspace = ui.workspace
         self._chat = ui.workspace.chat
         self._drafts = self._chat.drafts
-        self.edited_id = ""  # message that is being edited
-        self.is_rewriting = False  # it is an answer
+        self.is_rewriting = False  # the message that is being edited is an answer
         self._before_edit = ""  # what was typed before
         self._unedited = ""  # the text with which the edit began
         self._restored = ""  # a draft of earlier runs that only ↑ shows, until it is used
@@ -51,6 +50,10 @@ class PromptText:
     @property
     def _input(self) -> PromptInput:
         return self._ui.widgets.prompt_input
+
+    @property
+    def edited_id(self) -> str:
+        return self._input.edited_id
 
     @property
     def typed_prompt(self) -> str:
@@ -126,9 +129,8 @@ class PromptText:
         edit ends, and so does the changed text of an edit that this one replaces.
         """
         self._before_edit = joined_prompts(self._before_edit, self._changed_text)
-        self.edited_id = message.message_id
+        self._input.edited_id = message.message_id
         self.is_rewriting = message.role is Role.ASSISTANT
-        self._input.runs_commands = False  # it may begin with `!` without being a command
         self._input.put(draft_of(message.text, message.files))
         self._unedited = self._input.full_text
         self._input.focus()
@@ -150,9 +152,8 @@ class PromptText:
         if not self.edited_id:
             return
         typed = self._input.full_text if keeps_typed else ""
-        self.edited_id = ""
+        self._input.edited_id = ""
         self.is_rewriting = False
-        self._input.runs_commands = True
         self._input.put(joined_prompts(self._before_edit, typed))
         self._before_edit = self._unedited = ""
 

@@ -140,7 +140,7 @@ class StatusDisplay:
         turn_options, window = self._chat.turn_options, self._chat.context_window
         backend = self._workspace.backend
         use = self._use_with_draft()
-        draft = self._draft
+        draft, is_edit = self._draft, bool(self._ui.widgets.prompt_input.edited_id)
         stats = shown.stats
         target = turn_options.target
         next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
@@ -157,7 +157,8 @@ class StatusDisplay:
             limit=use.limit if use else None,
             is_estimated=use is not None and use.is_estimated,
             left_out=self._ui.widgets.log.left_out,
-            can_compact=window.can_compact(shown, draft),
+            # an edited text may leave out what fills the window
+            can_compact=not is_edit and window.can_compact(shown, draft),
             stats=stats,
             speeds=self._speeds(now_s),
             is_asking=shown.question is not None,
@@ -174,16 +175,19 @@ class StatusDisplay:
         """What is typed; a command, or a word that may become one, counts as an empty draft."""
         prompt_input = self._ui.widgets.prompt_input
         typed = prompt_input.full_text
+        if prompt_input.edited_id:
+            return typed
         may_be_command = typed.startswith("/") and len(typed.split()) == 1
         return "" if may_be_command or prompt_input.typed_command else typed
 
     def _use_with_draft(self) -> ContextUse | None:
-        """Return how much of the window session and draft take; None while messages are unread."""
+        """Return how much of the window session and draft take; None while messages are unread.
+
+        An edited text takes the place of its message and all behind it.
+        """
         window = self._chat.context_window
-        use = window.context_use(self._chat.shown)
-        # an edited message is among those of the session
-        is_edit = not self._ui.widgets.prompt_input.runs_commands
-        draft_tokens = 0 if is_edit else window.draft_tokens(self._draft)
+        use = window.context_use(self._chat.shown, self._ui.widgets.prompt_input.edited_id)
+        draft_tokens = window.draft_tokens(self._draft)
         if use is None or not draft_tokens:
             return use
         return replace(use, tokens=use.tokens + draft_tokens, is_estimated=True)

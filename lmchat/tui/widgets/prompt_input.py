@@ -129,7 +129,7 @@ class PromptInput(TextArea):
         """Names that can follow a slash command, such as presets for `/p`; `Dispatcher` sets it."""
         self.sent_count = 0
         """The number of sent prompts: a file is named after one and before the next."""
-        self.runs_commands = True  # not while a message is edited
+        self.edited_id = ""  # message that is being edited: its text runs no commands
         self._blocks = Placeholders()
         self._is_list_dismissed = False  # it stays closed, as after Esc
         # text and cursor for which the list was made
@@ -368,7 +368,7 @@ class PromptInput(TextArea):
         Folded blocks beside a command (`/` or `!`) stay for the next prompt. Outside the shell
         mode, a shell command only begins it.
         """
-        command = self.typed_command if self.runs_commands else ""
+        command = "" if self.edited_id else self.typed_command
         is_for_shell = is_shell_command(command)
         if is_for_shell and not self.is_shell:
             self.is_shell = True
@@ -403,7 +403,7 @@ class PromptInput(TextArea):
         """Handle a key of the list above the prompt, else of the prompt, in place of Textual."""
         key = event.key
         self._end_shell_mode_if_over()  # a key may come before the message of the last change
-        if event.character == "!" and self.runs_commands and not self._words_beside_blocks.strip():
+        if event.character == "!" and not self.edited_id and not self._words_beside_blocks.strip():
             self.is_shell = True
         if self._handle_list_key(key) or self._handle_key(key):
             event.stop()
