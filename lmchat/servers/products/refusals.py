@@ -484,24 +484,14 @@ def _error_by_rule(
     """
     words = _words_for_rules(status, body, facts)
     rule = next(rule for rule in REFUSALS if _fits(rule, status, words, facts))
-    # an overflow is told in numbers, if the server names both
-    needed, room, left = None, None, None
+    counts = _TokenCounts()
     if rule.kind in ("context_overflow", "answer_limit"):
-        said = _COMMAS.sub("", body.words.lower())
-        needed = _token_count(body, "n_prompt_tokens", said, _PROMPT_TOKENS)
-        room = _token_count(body, "n_ctx", said, _WINDOW_TOKENS)
-        left = _token_count(body, "", said, _MOST_ANSWER_TOKENS)
-        is_limit_named = rule.kind == "answer_limit" or _token_count(body, "", said, _ANSWER_TOKENS)
-        if needed and room and is_limit_named:
-            is_too_long = needed >= room
-            left = None if is_too_long else room - needed
-            kind = "context_overflow" if is_too_long else "answer_limit"
-            rule = next(rule for rule in REFUSALS if rule.kind == kind)
+        rule, counts = _with_counts(rule, body)
 
     # without user, password and query, which may be secret
     location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
     location = without_secret(safe_line(location, limit=200), facts.key) or "another address"
-    message = rule.message.format(
+    message = counts.message(rule.kind, facts) or rule.message.format(
         product=facts.subject,
         said=f"{facts.subject} {_what_it_did(status, body)}",
         location=location,
@@ -511,30 +501,21 @@ def _error_by_rule(
     is_param_named = body.param.lower() in message.lower()  # also true if there is no parameter
     if rule.kind == "bad_request" and not is_param_named:
         message = f"{message} ({body.param})"
-    sent = "prompt" if facts.has_one_prompt else "session"
-    if rule.kind == "context_overflow" and needed and room:
-        # vLLM stops counting behind the window
-        least = "at least " if f"at least {needed}" in _COMMAS.sub("", body.words.lower()) else ""
-        message = f"The {sent} needs {least}{needed} tokens; the context window has {room}."
-    elif rule.kind == "context_overflow":
-        message = f"The {sent} is longer than the model's context window."
-    elif rule.kind == "answer_limit" and left:
-        message = f"The answer may have at most {left} tokens here."
 
     wait_s = retry_after_s(headers, body)
-    hint = _hint_of(rule, facts).format(
-        model=shell_word(facts.model or "MODEL"),  # the hint may hold a command
-        host=shell_word(facts.host),
-        location=location,
-        check=facts.what_to_check(words),
-        address=_address_step(facts.path),
-    )
     # R-32; a wait of less than a second is not told
     if rule.kind in _TEMPORARY and wait_s is not None and wait_s >= 1:
-        wait = f"{math.ceil(wait_s)} s"
-        if wait_s > _MINUTES_FROM_S:
-            wait = f"{math.ceil(wait_s / 60)} min"
+        is_long = math.ceil(wait_s) > _MINUTES_FROM_S
+        wait = f"{math.ceil(wait_s / 60)} min" if is_long else f"{math.ceil(wait_s)} s"
         hint = f"Wait {wait}, as the server asks, then try again."
+    else:
+        hint = _hint_of(rule, facts).format(
+            model=shell_word(facts.model or "MODEL"),  # the hint may hold a command
+            host=shell_word(facts.host),
+            location=location,
+            check=facts.what_to_check(words),
+            address=_address_step(facts.path),
+        )
 
     details = f"HTTP {status or 'stream'}: {body.type} {body.code} {body.message}".strip()
     sign_in = safe_line(str_or_empty(body.error_object.get("signin_url")), limit=500)
@@ -547,8 +528,47 @@ def _error_by_rule(
         retry_after_s=wait_s,
     )
     error.param = without_secret(body.param, facts.key)
-    error.needed_tokens, error.room_tokens = needed, room
+    error.needed_tokens, error.room_tokens = counts.needed, counts.room
     return error
+
+
+class _TokenCounts(Struct, frozen=True, kw_only=True):
+    """Tokens that a server names when it refuses a prompt or the limit of an answer."""
+
+    needed: int | None = None  # by the prompt
+    is_minimum: bool = False  # vLLM stops counting behind the window
+    room: int | None = None  # in the window
+    left: int | None = None  # for the answer
+
+    def message(self, kind: str, facts: RefusalContext) -> str:
+        """Return "" if the message of the rule says as much."""
+        sent = "prompt" if facts.has_one_prompt else "session"
+        if kind == "context_overflow" and self.needed and self.room:
+            needed = f"at least {self.needed}" if self.is_minimum else self.needed
+            return f"The {sent} needs {needed} tokens; the context window has {self.room}."
+        if kind == "context_overflow":
+            return f"The {sent} is longer than the model's context window."
+        if kind == "answer_limit" and self.left:
+            return f"The answer may have at most {self.left} tokens here."
+        return ""
+
+
+def _with_counts(rule: Refusal, body: ErrorBody) -> tuple[Refusal, _TokenCounts]:
+    """Return the counts, and the rule that they make of an overflow or an answer limit.
+
+    If the server counts both against the window, they tell which of the two is too long.
+    """
+    said = _COMMAS.sub("", body.words.lower())
+    needed = _token_count(body, "n_prompt_tokens", said, _PROMPT_TOKENS)
+    room = _token_count(body, "n_ctx", said, _WINDOW_TOKENS)
+    left = _token_count(body, "", said, _MOST_ANSWER_TOKENS)
+    is_limit_named = rule.kind == "answer_limit" or _token_count(body, "", said, _ANSWER_TOKENS)
+    if needed and room and is_limit_named:
+        left = room - needed if needed < room else None
+        kind = "context_overflow" if left is None else "answer_limit"
+        rule = next(rule for rule in REFUSALS if rule.kind == kind)
+    is_minimum = f"at least {needed}" in said
+    return rule, _TokenCounts(needed=needed, is_minimum=is_minimum, room=room, left=left)
 
 
 def _what_it_did(status: int, body: ErrorBody) -> str:
