@@ -71,6 +71,9 @@ _OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("--effort", "chat.reasoning_effort", "effort"),
 )
 
+Overrides = dict[str, tuple[object, Origin]]
+"""Values that replace those of the file, by full keys."""
+
 
 class Flags(Struct, frozen=True, kw_only=True):
     """Flags of the command line that change settings; None: the flag was not given."""
@@ -136,23 +139,8 @@ def load(
         keys = [f"{name}.{key}" for key in value] if isinstance(value, dict) else [name]
         origins |= dict.fromkeys(keys, named_origin(Level.FILE, path.name))
 
-    # what replaces values of the file, by key
-    overrides: dict[str, tuple[object, Origin]] = {}
-    for variable, key in VARIABLES:
-        text = environ.get(variable, "").strip()  # an empty variable counts as unset
-        if not text or key in overrides:
-            continue
-        place = tuple(key.split("."))
-        try:
-            # not strict: a number comes as text here
-            part = convert(alone(place, text), Settings, strict=False)
-        except ValidationError as error:
-            words, _ = words_and_place(error)
-            reason = reason_of(words, place, None)
-            source = f"environment variable {variable}"
-            problems.append(Problem(source=source, key=key, reason=reason))
-        else:
-            overrides[key] = (attrgetter(key)(part), named_origin(Level.ENVIRONMENT, variable))
+    overrides, wrong_variables = _of_environment(environ)
+    problems += wrong_variables
     # a key of the environment must not be sent to an address of the file, nor the other way round
     key_endpoint = file.tables.get("endpoint", "")
     if "api_key" in overrides:
@@ -167,15 +155,10 @@ def load(
     elif flags.profile is not None and not file.problems:  # a wrong file has no known profiles
         reason = f"unknown profile; in config.toml: {', '.join(settings.profiles) or 'none'}"
         problems.append(Problem(source=f"--profile {flags.profile}", reason=reason))
-    for option, key, name in _OPTIONS:
-        if (value := getattr(flags, name)) is not None:
-            overrides[key] = (value, named_origin(Level.COMMAND_LINE, option))
+    overrides |= _of_flags(flags, settings)
     if flags.endpoint is not None and not flags.endpoint.strip():
         # it counts all the same: the user does not mean the server of the file
         problems.append(Problem(source='--endpoint ""', reason="write it as http://HOST:PORT"))
-    if flags.allowed_hosts:  # the only flag that adds to the value of the file
-        hosts = (*settings.allowed_hosts, *flags.allowed_hosts)
-        overrides["allowed_hosts"] = (hosts, named_origin(Level.COMMAND_LINE, "--allow-host"))
 
     for key, (value, origin) in overrides.items():
         section, _, name = key.rpartition(".")
@@ -199,6 +182,38 @@ def load(
         problems=tuple(problems),
         key_endpoint=str(key_endpoint),
     )
+
+
+def _of_environment(environ: Mapping[str, str]) -> tuple[Overrides, list[Problem]]:
+    overrides: Overrides = {}
+    problems: list[Problem] = []
+    for variable, key in VARIABLES:
+        text = environ.get(variable, "").strip()  # an empty variable counts as unset
+        if not text or key in overrides:
+            continue
+        place = tuple(key.split("."))
+        try:
+            # not strict: a number comes as text here
+            part = convert(alone(place, text), Settings, strict=False)
+        except ValidationError as error:
+            words, _ = words_and_place(error)
+            reason = reason_of(words, place, None)
+            source = f"environment variable {variable}"
+            problems.append(Problem(source=source, key=key, reason=reason))
+        else:
+            overrides[key] = (attrgetter(key)(part), named_origin(Level.ENVIRONMENT, variable))
+    return overrides, problems
+
+
+def _of_flags(flags: Flags, settings: Settings) -> Overrides:
+    overrides: Overrides = {}
+    for option, key, name in _OPTIONS:
+        if (value := getattr(flags, name)) is not None:
+            overrides[key] = (value, named_origin(Level.COMMAND_LINE, option))
+    if flags.allowed_hosts:  # the only flag that adds to the value of the file
+        hosts = (*settings.allowed_hosts, *flags.allowed_hosts)
+        overrides["allowed_hosts"] = (hosts, named_origin(Level.COMMAND_LINE, "--allow-host"))
+    return overrides
 
 
 def _read(path: Path, *, is_required: bool) -> LoadedSettings:
