@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from http import HTTPStatus
 from pathlib import Path
@@ -19,7 +19,12 @@ from lmchat.files.locks import try_lock
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PullProgress
-from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, header_count
+from lmchat.servers.http.connections import (
+    CONNECT_ELSEWHERE_S,
+    Connections,
+    body_chunks,
+    header_count,
+)
 from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.local.gguf import is_one_of_several, writing_to
 from lmchat.servers.products.server_api import OnPull
@@ -147,13 +152,8 @@ async def _fetch(
                 total = size_bytes if length is None else done + length
                 if total is not None and total > most:
                     raise refusal(too_much)
-                chunks = response.aiter_raw()
                 try:
-                    while True:
-                        with errors_as_unavailable(endpoint):  # not around the disk
-                            chunk = await anext(chunks, None)
-                        if chunk is None:
-                            break
+                    async for chunk in _chunks(endpoint, response):
                         done += len(chunk)
                         if done > most:
                             raise refusal(too_much)
@@ -171,6 +171,13 @@ async def _fetch(
                 details=cause.message if cause else f"{done} bytes came.",
                 kind="fetch",
             ) from cause
+
+
+async def _chunks(endpoint: Endpoint, response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """Raises `ServerUnavailable`; an error of the disk, which the caller meets, stays as it is."""
+    with errors_as_unavailable(endpoint):
+        async for chunk in body_chunks(response):
+            yield chunk
 
 
 async def _open(
