@@ -69,7 +69,6 @@ from lmchat.token_estimate import estimate_tokens
 
 _ANSWER_EVENTS = (TextDelta, RefusalDelta, ToolCallDelta)
 _CONTENT_EVENTS = (*_ANSWER_EVENTS, ReasoningDelta)
-"""After these, a request is not sent again."""
 _PREFILL_REFUSED = ("bad_request", "template", "server_error", "unsupported")
 """By which servers refuse prefill, as for models that think."""
 _TOO_LONG = ("context_overflow", "answer_limit")
@@ -85,6 +84,32 @@ def refuse_unseen_images(target: Target, prompts: Sequence[ChatMessage]) -> None
         problem = f"{safe_line(target.model_id, limit=80)} cannot see images."
         hint = "Choose a model with vision, or remove the image."
         raise FileRefused(problem, hint=hint, kind="no_vision")
+
+
+class _Arrived:
+    """What has arrived of one answer."""
+
+    def __init__(self) -> None:
+        self.answer_id = ""
+        self.prompt_tokens: int | None = None  # as the server counted them
+        self.has_text = False
+        self.has_answer = False  # more than a thought
+        self.has_content = False  # the user has seen it: the request is not sent again
+
+    def add(self, event: StreamEvent) -> None:
+        match event:
+            case ModelNamed():
+                self.answer_id = event.answer_id
+            case UsageReported():
+                self.prompt_tokens = event.prompt_tokens or self.prompt_tokens
+            case TextDelta():
+                self.has_text = True
+            case Rethought():
+                self.has_text = False
+            case _:
+                pass
+        self.has_answer |= isinstance(event, _ANSWER_EVENTS)
+        self.has_content |= isinstance(event, _CONTENT_EVENTS)
 
 
 class AnswerRequest:
@@ -162,37 +187,24 @@ class AnswerRequest:
         request helps.
         """
         await self._prepare()
-        can_adapt = True
         while True:
             for note in self._note_what_does_not_fit(note_left_out):
                 yield RequestAdapted(note=note)
             request = self._make_request()
+            arrived = _Arrived()
             try:
-                prompt_tokens: int | None = None
-                has_text = False
-                has_answer = False  # more than a thought
-                answer_id = ""
                 async with aclosing(self._backend.stream(request)) as events:
                     async for event in events:
-                        if isinstance(event, ModelNamed):
-                            answer_id = event.answer_id
-                        if isinstance(event, UsageReported):
-                            prompt_tokens = event.prompt_tokens or prompt_tokens
-                        is_first = not has_text and isinstance(event, TextDelta)
-                        if isinstance(event, TextDelta | Rethought):
-                            has_text = isinstance(event, TextDelta)
-                        has_answer |= isinstance(event, _ANSWER_EVENTS)
-                        if isinstance(event, _CONTENT_EVENTS):
-                            can_adapt = False  # the user has seen a part
-                        yield self._with_blank(event) if is_first else event
+                        is_first_text = isinstance(event, TextDelta) and not arrived.has_text
+                        arrived.add(event)
+                        yield self._with_blank(event) if is_first_text else event
                         if self._must_end_thought and isinstance(event, ReasoningDelta):
                             self._must_end_thought = False
-                            if not await self._backend.end_thought(request, answer_id):
+                            if not await self._backend.end_thought(request, arrived.answer_id):
                                 yield RequestAdapted(note=self._no_thought_end_note)
-                if prompt_tokens is not None:
-                    self._require_useful_answer(request, prompt_tokens, has_answer=has_answer)
+                self._require_useful_answer(request, arrived)
             except ServerRejected as error:
-                if not (can_adapt and self._adapt_request(error)):
+                if arrived.has_content or not self._adapt_request(error):
                     self._refused_tokens = error.needed_tokens
                     raise
             else:
@@ -275,11 +287,10 @@ class AnswerRequest:
         counted = prompt_tokens - self._tool_tokens
         return self._estimator.is_cut(self.target, self.selection, counted)
 
-    def _require_useful_answer(
-        self, request: ChatRequest, prompt_tokens: int, *, has_answer: bool
-    ) -> None:
+    def _require_useful_answer(self, request: ChatRequest, arrived: _Arrived) -> None:
         """Raises `ServerRejected` if the server has cut the prompt and the answer is of no use."""
-        if not self._is_prompt_cut(prompt_tokens):
+        prompt_tokens = arrived.prompt_tokens
+        if prompt_tokens is None or not self._is_prompt_cut(prompt_tokens):
             return
         tokens, window = self.selection.tokens, self._estimator.window(self.target)
         # Ollama keeps half of the window
@@ -288,7 +299,7 @@ class AnswerRequest:
             request,
             tokens=tokens,
             counted=prompt_tokens,
-            has_reply=has_answer,
+            has_reply=arrived.has_answer,
             hint=larger_window_step(self.target, tokens),
         )
 
