@@ -132,8 +132,9 @@ def closest_word(word: str, words: tuple[str, ...]) -> str:
     """Return "" if no word is similar."""
     import difflib  # noqa: PLC0415 - needed for a misspelt word only
 
-    matches = difflib.get_close_matches(word, words, n=1, cutoff=_SIMILARITY)
-    return matches[0] if matches else ""
+    by_letters = {known.lower(): known for known in words}
+    matches = difflib.get_close_matches(word.lower(), by_letters, n=1, cutoff=_SIMILARITY)
+    return by_letters[matches[0]] if matches else ""
 
 
 def did_you_mean(word: str, words: tuple[str, ...]) -> str:

@@ -129,7 +129,8 @@ def reason_of(words: str, place: KeyPath, value: Any) -> str:
 def _unknown(place: KeyPath, *, is_table: bool) -> str:
     *above, name = map(str, place)
     top_level = declared(Settings)
-    if len(above) > 1 and is_table:  # `[profiles.short.v2]`
+    above_above, _ = _declared_at(place[:-2])
+    if is_table and get_origin(above_above) is Mapping:  # `[profiles.short.v2]`
         return f"unknown; {_DOTTED}"
     if name in _FOREIGN and not above:
         return f"unknown; write {_FOREIGN[name]}"

@@ -114,6 +114,8 @@ def test_a_wrong_value_is_told_with_what_was_expected_and_the_help_of_the_settin
         ("[profiles.short.v2]\ntop_p = 1", "a name with a dot needs quotes"),
         ("[models.qwen2.5]\n", "a name with a dot needs quotes"),
         ("[models.a.b.c.d]\ntop_p = 1", "a name with a dot needs quotes"),
+        ("[[mcp]]\nurl = 'http://a'\nheaders = { A = 'b' }", "did you mean headers_env?"),
+        ("[CHAT]\n", "did you mean chat?"),
         ("[keys]\nmessage.undo = 'u'", "a name with a dot needs quotes"),
         ("[chat]\nreasoning_effort = 'off'", "one of none, minimal"),
         ("[[endpoints]]\nname = 'a'", "endpoints[1]: needs url"),

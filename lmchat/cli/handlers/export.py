@@ -23,6 +23,9 @@ async def export(context: Context) -> int:
     options, output = context.options, context.output
     if options.all_into and (options.output or options.id):
         raise WrongUse("--all exports every session: leave out ID and -o.")
+    if options.all_into == "-":
+        message = "--all writes files, and stdout is none."
+        raise WrongUse(message, hint="Name a folder: lmchat export --all DIR")
     form = options.format
     if not form and options.output_file is None:  # with `-o`, the file name decides
         # with `--all`, `--json` asks for a list of the files, and not for files in JSON
