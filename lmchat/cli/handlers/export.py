@@ -24,7 +24,7 @@ async def export(context: Context) -> int:
     if options.all_into and (options.output or options.id):
         raise WrongUse("--all exports every session: leave out ID and -o.")
     if options.all_into == "-":
-        message = "--all writes files, and stdout is none."
+        message = "--all writes files, which stdout cannot take."
         raise WrongUse(message, hint="Name a folder: lmchat export --all DIR")
     form = options.format
     if not form and options.output_file is None:  # with `-o`, the file name decides
