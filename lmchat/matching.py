@@ -62,7 +62,7 @@ def _folded_char(char: str) -> str:
 
 
 def without_accents(text: str) -> str:
-    """As the search index has texts, decomposed: `Café` becomes `cafe`, and `x²` `x2`."""
+    """Fold text as the search index does: `Café` becomes `cafe`, and `x²` `x2`."""
     if text.isascii():
         return text.lower()
     return re.sub(_ACCENTS, "", normalized("NFKD", text)).lower()

@@ -107,7 +107,7 @@ def safe_line(text: str, *, limit: int | None = None) -> SafeText:
 
 
 def line_without_controls(text: str, *, limit: int | None = None) -> str:
-    """As `safe_line`, by `without_controls`."""
+    """Put text on one line as `safe_line` does, but by `without_controls`."""
     return _cut(controls_on_one_line(text).strip(), limit)
 
 

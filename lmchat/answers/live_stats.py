@@ -244,7 +244,7 @@ class LiveStats(Struct, kw_only=True):
 
     @property
     def has_text(self) -> bool:
-        """Also a thought or a call."""
+        """Whether anything has come, also a thought or a call."""
         return self.chunks > 0
 
     @property
@@ -304,7 +304,7 @@ class LiveStats(Struct, kw_only=True):
 
     @property
     def tokens_per_second(self) -> float | None:
-        """As the server tells it, else as measured by lmchat (R-19)."""
+        """Speed that the server tells, else that lmchat measures (R-19)."""
         if self.usage.tokens_per_second is not None:
             return self.usage.tokens_per_second
         if self.first_token_s is None or self.last_token_s is None:

@@ -49,7 +49,7 @@ class AnswerContent:
 
     def __init__(self, prefill: ChatMessage | None = None) -> None:
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
-        """By kind: one of these, or a field of a tool call."""
+        """Pieces by their kind: one of these, or a field of a tool call."""
         if prefill is not None:
             self._texts["reasoning"] = [prefill.reasoning]
             self._texts["text"] = [prefill.text]  # with its refusal

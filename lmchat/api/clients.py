@@ -60,7 +60,7 @@ class Options(TypedDict, total=False):
     stop: tuple[str, ...]
     """Strings that end the answer."""
     seed: int | None
-    """For repeatable answers, if the server supports it."""
+    """Makes answers repeatable, if the server supports it."""
     reasoning_effort: str
     """How much the model thinks, `none` to `max` or a number of tokens, if it is supported."""
     more: Mapping[str, object]

@@ -70,9 +70,9 @@ from lmchat.token_estimate import estimate_tokens
 _ANSWER_EVENTS = (TextDelta, RefusalDelta, ToolCallDelta)
 _CONTENT_EVENTS = (*_ANSWER_EVENTS, ReasoningDelta)
 _PREFILL_REFUSED = ("bad_request", "template", "server_error", "unsupported")
-"""By which servers refuse prefill, as for models that think."""
+"""Kinds of errors with which servers refuse a prefill, as for models that think."""
 _TOO_LONG = ("context_overflow", "answer_limit")
-"""That a shorter prompt avoids."""
+"""Kinds of errors that a shorter prompt avoids."""
 _MOST_TEXTS = 20  # for `needs_blank`
 _MAX_IMAGE_BYTES = 20_000_000
 """Sum of sizes from which older images are only named."""
@@ -152,7 +152,7 @@ class AnswerRequest:
             self._require_fit()
 
         self.sampling = settings.sampling
-        """With a random seed, which lets the user repeat the answer."""
+        """Has a random seed, which lets the user repeat the answer."""
         self._has_drawn_seed = False
         seed = product.drawn_seed(self.sampling.options)
         if seed is not None:
@@ -160,7 +160,7 @@ class AnswerRequest:
             self.sampling = replace(self.sampling, seed=seed)
         self._has_noted_length = False
         self._files: dict[str, bytes] = {}
-        """By digest; b"" for images that are not sent. Missing files have no entry."""
+        """Contents by digest; b"" for images that are not sent. Missing files have no entry."""
         self._must_end_thought = False  # the next piece of a thought asks the server
         self.can_answer_now = product.can_prefill_thought
         self._was_shortened = False  # by a refusal

@@ -79,7 +79,7 @@ class ChatService:
         self.store = store
         self._clock = clock
         self.is_closing = False
-        """Then no queued prompt is sent."""
+        """While it is true, no queued prompt is sent."""
         self.reporter = Reporter()
         self.open_sessions = OpenSessions(
             store, self.save_queue, on_pending_change=self._follow_pending

@@ -93,7 +93,7 @@ class OpenSession:
         self._header = session.header
         self._messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
-        """Of the newest message that is only on the disk."""
+        """Id of the newest message that is only on the disk."""
         self._load_lock = asyncio.Lock()  # else two callers read the same
         self._prefill_text = ""
         self.queue = PromptQueue(partial(on_pending_change, self))
@@ -135,12 +135,12 @@ class OpenSession:
 
     @property
     def is_running(self) -> bool:
-        """Until the end of the turn is saved."""
+        """True until the end of the turn is saved."""
         return self._turn is not None and self._turn.task is not None
 
     @property
     def stats(self) -> LiveStats | None:
-        """Of the answer or round of calls that began last."""
+        """Stats of the answer or round of calls that began last."""
         return (self._turn.stats if self._turn is not None else None) or self._earlier_stats
 
     @property
@@ -237,7 +237,7 @@ class OpenSession:
 
     @property
     def shown_messages(self) -> MessagePath:
-        """With a streaming summary, and the text so far of a running answer."""
+        """The path with a streaming summary, and with the text so far of a running answer."""
         shown, answer = self._messages, self._answer_so_far
         if self._turn is not None:
             shown = shown.added(*self._turn.summary)

@@ -32,7 +32,7 @@ from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import Prompt
 
 OptionValues = Mapping[str, object]
-"""By the names in `servers/sampling_options.py`."""
+"""Values by the names in `servers/sampling_options.py`."""
 
 
 class SetOption(Struct, frozen=True):
@@ -55,7 +55,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
     profile_name: str = ""
     profile: OptionValues = field(default_factory=dict)
     models: Mapping[str, SamplingSettings] = field(default_factory=dict)
-    """By shell patterns of names of models, in the order of the file."""
+    """Settings by shell patterns of names of models, in the order of the file."""
     chat: OptionValues = field(default_factory=dict)
 
     def options_with_origin(

@@ -225,7 +225,7 @@ class Turn:
         return await self._stream_answer(request.for_path(self._session.messages), version=1)
 
     async def _save_prompts(self, start: TurnStart) -> None:
-        """That of a summary is saved later, with it."""
+        """The prompt of a summary is saved later, with the summary."""
         session = self._session
         for message in start.prompts:
             self._report(MessageAdded(message))  # first, as the disk may be locked for seconds

@@ -143,7 +143,7 @@ class TurnStart(Struct, frozen=True, kw_only=True):
     path: MessagePath  # what stays of the path
     prompts: tuple[ChatMessage, ...] = ()  # new ones, system prompts too
     version: int = 1
-    """Of the first message that the turn makes."""
+    """Version of the first message that the turn makes."""
     prefill: Prefill | None = None
     calls: tuple[ToolCallPart, ...] = ()  # at most one, to repeat before the first answer
     copied: tuple[ChatMessage, ...] = ()

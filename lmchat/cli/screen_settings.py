@@ -11,7 +11,7 @@ from lmchat.matching import did_you_mean
 
 _MODIFIERS = {"ctrl", "alt", "shift", "super", "hyper", "meta"}
 _PROMPT_KEYS = ("enter", "up", "down", "left", "right", "home", "end")
-"""Beside all keys that type or delete a character."""
+"""Keys of the prompt beside those that type or delete a character."""
 
 
 def keymap_problems(loaded: LoadedSettings) -> list[Problem]:

@@ -37,7 +37,7 @@ _FREE_S = 1.0  # in which a virus scanner, an indexer or a reader closes a file
 
 
 def system_error(code: int, path: Path | str) -> OSError:
-    """Such as `FileNotFoundError` for `ENOENT`."""
+    """Return the error for a number, such as `FileNotFoundError` for `ENOENT`."""
     return OSError(code, os.strerror(code), str(path))
 
 

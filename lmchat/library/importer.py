@@ -38,7 +38,7 @@ class ImportedChat(Struct, frozen=True, kw_only=True):
     file: str
     """`-` for standard input."""
     header: SessionHeader
-    """In the store, if it was there; else in the file."""
+    """Header in the store if the session was there, else in the file."""
     outcome: Outcome
     branch_messages: int = 0  # in the file, not on the path
     skipped: tuple[Skipped, ...] = ()

@@ -55,7 +55,7 @@ from lmchat.storage.stats_store import StatsStore
 
 API = "/v1"
 _ANSWERED = (CHAT_PATH, "/completions", "/responses", "/messages")
-"""For an answer, which stats count."""
+"""Paths of requests for an answer, which stats count."""
 _FORWARDED = (
     *_ANSWERED,
     *("/responses/input_tokens", "/messages/count_tokens", "/embeddings", "/rerank"),

@@ -19,7 +19,7 @@ _MAX_HOST_CHARS = 253
 _NAME = r"([a-z0-9_-]{1,63}\.)*(?!\d+$)[a-z0-9_-]{1,63}"
 _VERSION_SEGMENT = r"/v\d[a-z0-9]*(/|$)"  # "/v1", "/v1beta/"
 _REQUEST_PATH = r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completions|/models)$"
-"""Of an address that was copied from a request."""
+"""Path of an address that was copied from a request."""
 # used only within a private network
 _OWN_ZONES = (".local", ".localhost", ".lan", ".home", ".internal", ".home.arpa", ".localdomain")
 DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -265,7 +265,7 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
 
 
 EDITED = AnswerStats(is_edited=True, finish_reason="stop")
-"""Of a rewritten answer: the stats of the old text do not describe the new one."""
+"""Stats of a rewritten answer: those of its old text are not true of the new one."""
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):

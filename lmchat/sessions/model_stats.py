@@ -23,7 +23,7 @@ class DayStats(Struct, frozen=True, kw_only=True):
 
 
 class ModelStats(Struct, frozen=True, kw_only=True):
-    """Of all answers of one model at one server."""
+    """Stats of all answers of one model at one server."""
 
     model: str
     endpoint: str
@@ -33,7 +33,7 @@ class ModelStats(Struct, frozen=True, kw_only=True):
     stalls: int  # over all answers, like `retries` and `completion_tokens`
     retries: int
     completion_tokens: int
-    is_estimated: bool  # some of these tokens
+    is_estimated: bool  # whether some of these tokens are estimates
     ttft_ms: Spread | None
     prompt_tokens_per_second: Spread | None
     tokens_per_second: Spread | None

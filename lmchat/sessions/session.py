@@ -39,14 +39,14 @@ class MessagePath(tuple[ChatMessage, ...]):
         return MessagePath((*earlier, *self))
 
     def replaced(self, message: ChatMessage) -> MessagePath:
-        """Put it in the place of the one with its id, if there is one."""
+        """Do nothing if no message has its id."""
         index = self.index_of(message.message_id)
         if index is None:
             return self
         return MessagePath((*self[:index], message, *self[index + 1 :]))
 
     def index_of(self, message_id: str) -> int | None:
-        """From the end, as most changes are there."""
+        """Search from the end, where most changes are."""
         for index in reversed(range(len(self))):
             if self[index].message_id == message_id:
                 return index
@@ -66,7 +66,7 @@ class MessagePath(tuple[ChatMessage, ...]):
 
     @property
     def last_calls(self) -> list[ChatMessage]:
-        """At the end of the path, oldest first."""
+        """Calls at the end of the path, oldest first."""
         backwards = takewhile(lambda message: message.role is Role.TOOL, reversed(self))
         return list(backwards)[::-1]
 

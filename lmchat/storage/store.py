@@ -106,7 +106,7 @@ _MOST_AMBIGUOUS_IDS = 9  # that an error names
 # people repeat prompts, and each is returned once
 _READ_PER_RETURNED_PROMPT = 5
 _FORKED = "The session was forked"  # why an answer was interrupted
-_LATEST = "9999"  # than all stored times, compared as texts
+_LATEST = "9999"  # after all stored times, which are compared as texts
 
 
 def database_in_file(
@@ -679,7 +679,7 @@ class Store:
 
 
 def _choose_path(connection: Connection, session_id: str, leaf_id: str | None) -> Session:
-    """None: the newest visible message."""
+    """Without `leaf_id`, the path ends at the newest visible message."""
     set_columns(connection, session_id, leaf_id=leaf_id)
     return chosen_path(connection, session_id)
 

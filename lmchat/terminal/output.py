@@ -135,7 +135,7 @@ class TextStream(Protocol):
     def is_at_line_start(self) -> bool: ...
 
     def write(self, piece: str) -> None:
-        """Print at once or soon."""
+        """Print a piece now, or with the next ones."""
 
     def end(self) -> None:
         """Print the rest, and end the line."""

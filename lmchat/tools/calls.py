@@ -74,7 +74,7 @@ class ToolHost(Protocol):
 
     @property
     def servers(self) -> tuple[ToolServer, ...]:
-        """As last reported, with the names of their tools in requests."""
+        """States as last reported, with the names of their tools in requests."""
 
     async def start_servers(self, *, restarts: bool = False) -> tuple[ToolServer, ...]:
         """Start all servers that do not run, and return them when each is ready or has failed.

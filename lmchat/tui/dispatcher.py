@@ -39,7 +39,7 @@ from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.workspace import Workspace
 
 CHECK_AFTER_S = 5.0
-"""From the start to the daily check of the sessions' file: typing and searching come first."""
+"""Time from the start to the daily check of the sessions: typing and searching come first."""
 _SAVE_AT_SIGNAL_S = 0.5  # the program is ended a second after a signal
 _SAVE_AT_QUIT_S = 6.0  # then the user is asked; a write gives up a locked file after 5 s
 _SAYS_SAVING_AFTER_S = 0.5  # most saves take a few milliseconds

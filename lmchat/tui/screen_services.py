@@ -40,7 +40,7 @@ class ScreenServices:
     # Stats and the list of sessions
 
     def show_changes(self) -> None:
-        """For work that continues after a change: `StatusDisplay` lists when it is done unasked."""
+        """For work that continues after a change; `StatusDisplay` lists what else shows changes."""
         self.screen.post_message(ShowChanges())
 
     def show_action(self, words: str) -> None:

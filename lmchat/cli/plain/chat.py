@@ -31,7 +31,7 @@ _HINTS = {
     "model_missing": _CHOOSE_MODEL,
     "model_not_loaded": _CHOOSE_MODEL,
 }
-"""By the kind of the error, where the usual next step needs the screen."""
+"""Next steps by the kind of the error, where the usual one needs the screen."""
 
 
 def run_plain(context: Context) -> int:

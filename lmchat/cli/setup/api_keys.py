@@ -45,7 +45,7 @@ class ApiKeys:
         self._told_faults: set[str] = set()  # that `take_fault` has returned
         self._command_lock = asyncio.Lock()
         self.suspended: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
-        """A key command has the terminal in it."""
+        """Entered while a command that prints a key uses the terminal."""
 
     def load(self) -> str:
         """Read `credentials.toml`; return a warning or "". Blocks."""

@@ -37,7 +37,7 @@ from lmchat.servers.products.product import NOTHING_FOUND, step_sentence
 from lmchat.servers.target import Target
 
 _PREFERRED_STATES = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, LoadState.UNKNOWN)
-"""Of a model that is chosen without a question, best first."""
+"""States of a model that is chosen without a question, best first."""
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
 _NAME_A_MODEL = "If it only lacks a list of models, name a model with -m MODEL."
 _OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats without a server."

@@ -142,7 +142,7 @@ STATUS: Mapping[str, Meaning] = {
     "not_allowed": _CLOSED,  # its host; lmchat sends no requests there
     "insecure": _CLOSED,  # a provider that needs https was named with http
 }
-"""By reason, best first: "" or why a chat cannot begin now, mostly a kind of error."""
+"""Meanings by reason, best first: "", or why a chat cannot begin, mostly a kind of error."""
 _FORBIDDEN = ("not_allowed", "insecure")
 _DETAIL_CHARS = 200  # of an error message
 
@@ -156,13 +156,13 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
     reason: str = ""
     """Why a chat cannot begin now, mostly a kind of error; empty if it can."""
     models: tuple[ModelInfo, ...] = ()
-    """With those that cannot chat."""
+    """All models, also those that cannot chat."""
     detail: str = ""
     """Words of the server, or of the error."""
     next_step: str = ""
     """What the user should do, usually without a full stop; empty: nothing."""
     latency_ms: float | None = None
-    """Of the first reply; None if nothing replied."""
+    """Time to the first reply; None if nothing replied."""
     is_configured: bool = False
     """Whether the user has named this server, or it is the built-in one, which only users start."""
 
@@ -323,7 +323,7 @@ class ServerHealth(Struct, frozen=True, kw_only=True):
     status: ServerStatus | None = None
     since_s: float | None = None  # monotonic, of the first check with this word
     latencies_ms: tuple[float | None, ...] = ()
-    """Of the last checks, newest last; None for a failed check."""
+    """Latencies of the last checks, newest last; None for a failed check."""
     seen_s: float | None = None  # monotonic, of the last check that found it
 
     @property

@@ -33,7 +33,7 @@ _TITLE = re.compile(r"<title[^<>]{0,99}>([^<]{1,300})", re.IGNORECASE)
 _WANTS_HTTPS = "http request was sent to https port"  # on nginx's page for this error
 _DATA = re.compile(r"^data: ?(.+)", re.MULTILINE)  # of an event stream
 _OUTER = ("error", "errors", "detail", "message", "msg", "error_message", "base_resp")
-"""In them, the words of an error stand deeper."""
+"""Fields that hold the words of an error deeper inside."""
 _TEXTS = (
     *("message", "msg", "error_message", "error_msg", "status_msg", "errors", "error", "detail"),
     *("error_description", "description", "reason", "title", "text"),

@@ -72,7 +72,7 @@ _OUT_OF_MEMORY = (
     "cannot allocate memory",
     "bad_alloc",
 )
-"""In the log of llama.cpp, in small letters."""
+"""Words in the log of llama.cpp, in small letters."""
 _KILLED = 9
 """SIGKILL, with which Linux ends a program that needs too much memory; Windows does not name it."""
 _REASON_CHARS = 200  # of the log, in a sentence

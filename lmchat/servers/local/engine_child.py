@@ -36,7 +36,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
     "LLAMA_ARG_SLOT_SAVE_PATH": ("slot_save_path", str),
     "LLAMA_ARG_UI": ("ui", lambda value: value != "0"),
 }
-"""Of the library's `CommonParams`, by the variables of `llama-server`."""
+"""Fields of the library's `CommonParams`, by the variables of `llama-server`."""
 
 
 def main() -> None:

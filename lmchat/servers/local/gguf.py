@@ -32,7 +32,7 @@ _ENCODERS = ("mmproj", "embed")  # in names of encoders, which cannot chat
 _OVERHEAD = 1.15
 """Memory per file size; measured 1.3 for the smallest, 1.1 for 8B."""
 _FAST_SHARE = 0.25
-"""Of the free memory; larger models need a graphics card to be fast."""
+"""Share of the free memory; larger models need a graphics card to be fast."""
 
 
 class ModelFile(Struct, frozen=True, kw_only=True):

@@ -60,7 +60,7 @@ class ServerLauncher(Struct, frozen=True, kw_only=True):
     start: Callable[[ServerStart], Awaitable[ServerStatus]]
     """Returns when it answers; raises `LMChatError`."""
     install_command: Callable[[], str] = str
-    """Of the built-in engine, "" if one is there; blocks."""
+    """Returns how to install the built-in engine, "" if it is there; blocks."""
 
 
 START_S = 60.0

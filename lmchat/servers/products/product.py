@@ -143,7 +143,7 @@ class Product(Struct, frozen=True, kw_only=True):
     is_offered: bool = False
     """A search shows it even if nothing answers and it is not installed."""
     named_endpoint: Callable[[Mapping[str, str]], Endpoint | None] = _no_endpoint
-    """By an environment variable of the product, if that is usable."""
+    """Reads an environment variable of the product; None if it is not usable."""
     last_port: Callable[[], int | None] = lambda: None
     """Used last on this machine, by a file of it; may block."""
 
@@ -155,7 +155,7 @@ class Product(Struct, frozen=True, kw_only=True):
     install_folders: Callable[[Path], list[Path]] = lambda _: []
     """Further `folders`, below that of the user; their `bin` may have the program."""
     model_folders: Callable[[Mapping[str, str], Path], list[Path]] = _no_folders
-    """Of its GGUF files, by the environment and the user's folder."""
+    """Folders of its GGUF files, by the environment and the user's folder."""
     is_open: Callable[[], bool] = lambda: False
     """Its program runs on this machine; asked if its server does not answer (R-3)."""
 
@@ -176,7 +176,7 @@ class Product(Struct, frozen=True, kw_only=True):
     larger_window: str = ""  # with {model} and {context}
     larger_own_window: str = ""  # where the model's own file sets it
     refusal_hints: Mapping[str, str] = {}
-    """By the kind of the error; {model} is filled in."""
+    """Next steps by the kind of the error; {model} is filled in."""
 
     # abilities
     can_remove: bool = False  # what it has downloaded
@@ -188,7 +188,7 @@ class Product(Struct, frozen=True, kw_only=True):
     can_prefill_thought: bool = False
     prefill_fields: Mapping[str, object] = {}
     read_ahead_fields: Mapping[str, object] = {}
-    """With them, it only reads the prompt into its cache (R-41)."""
+    """Make a request that only reads the prompt into its cache (R-41)."""
     shows_template_text: bool = False  # see `template_text`
     ignores_model_name: bool = False  # it answers with its one model
     cuts_prompts: bool = False  # it drops their beginning
@@ -220,9 +220,9 @@ class Product(Struct, frozen=True, kw_only=True):
     has_thinking_switch: bool = False
     """A request can set a variable of chat templates that turns thinking off."""
     thought_fields: tuple[str, ...] = ()
-    """Of a message, by which a later request gives the model its thought back."""
+    """Fields of a message by which a later request gives the model its thought back."""
     sampling_fields: Mapping[str, str] = {}
-    """By the names of options (`sampling_options.py`).
+    """Its names of fields by the names of options (`sampling_options.py`).
 
     `_SENT_TO_ALL` are sent to all servers, and the reasoning effort has rules of its own.
     """

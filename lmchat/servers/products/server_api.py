@@ -26,7 +26,7 @@ class ServerMemory(Struct, kw_only=True):
 
     product: str | None = None  # the product that has answered, or is expected
     model_facts: dict[str, JsonObject] = field(default_factory=dict)
-    """By a digest or name of the model."""
+    """Facts by a digest or the name of the model."""
     is_recognised: bool = False  # since the server started
     has_clue: bool = False
     server_name: str = ""  # of its list, perhaps of a proxy

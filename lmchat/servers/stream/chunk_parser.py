@@ -44,7 +44,7 @@ from lmchat.servers.stream.think_tags import SplitPiece, ThinkSplitter
 from lmchat.servers.stream.tool_calls import ToolCalls
 
 MAX_ANSWER_CHARS = 16 << 20
-"""Of text, thought and tool calls of one answer: some days of a fast model."""
+"""Sum of text, thought and tool calls of one answer: some days of a fast model."""
 MAX_NAME_CHARS = 1024
 """Of model, build and finish reason, which rows show."""
 USAGE_EVERY_S = 1.0

@@ -92,7 +92,7 @@ class LivePart(Struct):
 
     @property
     def blocks(self) -> list[Block]:
-        """As they were parsed last."""
+        """The blocks that were parsed last."""
         return self.blocks_above + self.markdown.closed + self.markdown.open
 
     def written(self, start: int, end: int) -> str:
@@ -220,7 +220,7 @@ class Entry(Struct):
 
     @property
     def source(self) -> str:
-        """As it was written, without reasoning and calls."""
+        """The text as it was written, without reasoning and calls."""
         if self.is_streaming:
             return "".join(part.text for part in self.parts if part.kind in _TEXT_KINDS)
         return self.message.text

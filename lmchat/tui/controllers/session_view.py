@@ -20,13 +20,13 @@ from lmchat.tui.messages import ReadSessions
 from lmchat.tui.screen_services import ScreenServices, Work
 
 _LOAD_OLDER_AFTER_S = 0.1
-"""From the first paint of a long session to the reading of its older messages: keys come first."""
+"""Time from the first paint of a long session to reading its older messages: keys come first."""
 _ELSEWHERE = "elsewhere"  # of the worker that looks at what another lmchat writes
 _SWITCH = "open"  # of the workers that show another session
 _LOOK_EVERY_S = 2.0
-"""From one look at what another lmchat writes to the next."""
+"""Time between two looks at what another lmchat writes."""
 _MARK_AFTER_S = 0.3
-"""From a key to the search for messages that would be left out, which reads the whole session."""
+"""Time from a key to the search for messages left out, which reads the whole session."""
 
 
 class SessionView:

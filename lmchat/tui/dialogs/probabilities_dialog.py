@@ -29,7 +29,7 @@ from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
 from lmchat.units import GAP, SIGNS
 
 _UNSURE = 0.5
-"""Below it, a word is underlined; Tab goes to the next one."""
+"""Probability below which a word is underlined; Tab goes to the next such word."""
 _GUESSED = 0.2  # below it, a word is in reverse
 _LEAST_SHOWN = 0.005  # a lower one would be shown as 0 %
 _CURSOR = "bold reverse $primary"

@@ -54,7 +54,7 @@ class ListRow(Struct, frozen=True):
     """
 
     pieces: tuple[StyledTexts, ...] = ()
-    """At the left; without room, the last are dropped."""
+    """Texts at the left; without room, the last are dropped."""
     right: StyledTexts = ()  # never cut
     key: Hashable = None  # None: it cannot be chosen
     is_at_edge: bool = False  # it begins in the column of the bar

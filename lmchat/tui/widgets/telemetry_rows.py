@@ -28,7 +28,7 @@ from lmchat.tui.widgets.telemetry_panel import (
 from lmchat.units import SIGNS, UNKNOWN
 
 LOOKING = "looking for a server"
-"""For the first search, in place of model and server."""
+"""Words of the first search, in place of model and server."""
 _WARN, _BAD = "$warning", "$error"
 _FAILURES = (AnswerState.INTERRUPTED, AnswerState.FAILED)
 _LARGE_WINDOW = 100_000  # from here, numbers of tokens are rounded to fit
@@ -40,7 +40,7 @@ class PanelFacts(Struct, frozen=True, kw_only=True):
     """What the panel shows. Times `…_s` are monotonic seconds; None is unknown."""
 
     health: ServerHealth
-    """Of the last check, and what a running turn shows of it (`health_in_turn`)."""
+    """The last check, with what a running turn shows (`health_in_turn`)."""
     search: ServerState | None = None  # how far the search for a server is
     now_s: float = 0.0
     loading: str = ""  # how far the model in use is loaded; empty while it is not loading
