@@ -42,13 +42,20 @@ class ToolQuestion(Struct, frozen=True, kw_only=True):
 Ask = Callable[[ToolQuestion], Awaitable[Decision]]
 
 
-# from the chat templates of Hermes (also Qwen3), Qwen3-Coder, GLM and MiniMax
+# from the chat templates of the models that the groups name; Hermes is also Qwen3
 _CALL_IN_TEXT = re.compile(
     r"""
-    <tool_call>\s{0,20}\{[^{}]{0,200}?"name"\s{0,9}:\s{0,9}"(?P<hermes>[^"\n]{1,200})"
+    (?:<tool_call>|\[TOOL_CALLS\]\s?\[?|<\|python_tag\|>) # Hermes, Mistral, Llama
+      \s{0,20}\{[^{}]{0,200}?"name"\s{0,9}:\s{0,9}"(?P<hermes>[^"\n]{1,200})"
     | (?:<tool_call>\s{0,20})?<function=(?P<coder>[^>\s]{1,200})>
     | <tool_call>\s{0,20}(?P<glm>[\w.-]{1,200})\s{0,20}<arg_key>
     | <minimax:tool_call>\s{0,20}<invoke\ name="(?P<minimax>[^"\n]{1,200})"
+    | \[TOOL_CALLS\](?P<mistral>[\w.-]{1,200})(?:\[CALL_ID\]\w{1,50})?\[ARGS\]
+    | <\uff5ctool\u2581calls\u2581begin\uff5c><\uff5ctool\u2581call\u2581begin\uff5c>
+      (?:function<\uff5ctool\u2581sep\uff5c>)?(?P<deepseek>[\w.-]{1,200})(?:<\uff5ctool\u2581sep\uff5c>|\n)
+    | <\|tool_calls_section_begin\|>\s{0,20}<\|tool_call_begin\|>\s{0,20}
+      (?:functions\.)?(?P<kimi>[\w.-]{1,200}):\d
+    | <\|tool_call>call:(?P<gemma>[\w.-]{1,200})\{
     """,
     re.VERBOSE,
 )

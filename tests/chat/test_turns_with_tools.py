@@ -69,6 +69,8 @@ async def test_the_wait_for_tool_servers_is_a_stage_of_its_own_and_a_stop_ends_i
 HERMES = '<tool_call>\n{"name": "files__read_text", "arguments": {"path": "a"}}\n</tool_call>'
 CODER = "<function=files__read_text>\n<parameter=path>\na\n</parameter>\n</function>"
 MINIMAX = '<invoke name="files__read_text">\n<parameter name="path">a</parameter>\n</invoke>'
+DEEPSEEK = "<\uff5ctool\u2581calls\u2581begin\uff5c><\uff5ctool\u2581call\u2581begin\uff5c>"
+SEPARATOR = "<\uff5ctool\u2581sep\uff5c>"
 CALLS_AS_TEXT = {
     HERMES: "files/read_text",
     f"\n{HERMES}\n{HERMES}": "files/read_text",
@@ -76,6 +78,14 @@ CALLS_AS_TEXT = {
     f"{CODER}\n</tool_call>": "files/read_text",  # as in ollama/ollama#16686
     f"<minimax:tool_call>\n{MINIMAX}\n</minimax:tool_call>": "files/read_text",
     "<tool_call>weigh\n<arg_key>grams</arg_key>\n": "weigh",
+    '[TOOL_CALLS][{"name": "weigh", "arguments": {"grams": 40}}]': "weigh",
+    '[TOOL_CALLS]weigh[ARGS]{"grams": 40}': "weigh",
+    '<|python_tag|>{"name": "weigh", "parameters": {"grams": 40}}': "weigh",
+    f"{DEEPSEEK}function{SEPARATOR}weigh\n```json\n": "weigh",
+    f"{DEEPSEEK}weigh{SEPARATOR}{{}}": "weigh",
+    "<|tool_calls_section_begin|><|tool_call_begin|>functions.weigh:0<|tool_call": "weigh",
+    "<|tool_call>call:weigh{grams:40}<tool_call|>": "weigh",
+    "[TOOL_CALLS] is a token of Mistral.": "",
     f"It writes:\n{HERMES}": "",
     f"```\n{HERMES}\n```": "",
     "<tool_call> is a tag of Hermes.": "",

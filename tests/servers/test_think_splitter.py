@@ -69,6 +69,12 @@ TABLE = {
     "talk of a token in code": ("`[/THINK]`x", "", "`[/THINK]`x"),
     "talk of Gemma": ("See <|channel>thought\n", "", "See <|channel>thought\n"),
     "thinking, never opened by templates": ("<thinking>a</thinking>\nb", "a", "b"),
+    "reasoning, never opened by templates": ("<reasoning>\na</reasoning>\nb", "\na", "b"),
+    "LongCat, opened by the template": ("a\n</longcat_think>\nb", "a\n", "b"),
+    "Sky-T1": (
+        "<|begin_of_thought|>a<|end_of_thought|>\n\n<|begin_of_solution|>b<|end_of_solution|>",
+        *("a", "b"),
+    ),
     "Cohere's answer": (
         "<|START_THINKING|>a<|END_THINKING|><|START_RESPONSE|>b<|END_RESPONSE|>",
         *("a", "b"),

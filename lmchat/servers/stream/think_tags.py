@@ -48,6 +48,25 @@ FAMILIES = (
         source="EXAONE Deep: its chat template, which opens the thought",
     ),
     Marks(
+        open="<reasoning>",
+        close="</reasoning>",
+        is_token=False,
+        may_close_alone=False,
+        source="Reka Flash 3: ahyatt/llm, issue 170",
+    ),
+    Marks(
+        open="<longcat_think>",
+        close="</longcat_think>",
+        source="LongCat Flash Thinking: mlx-lm, tokenizer_utils.py",
+    ),
+    Marks(
+        open="<|begin_of_thought|>",
+        close="<|end_of_thought|>",
+        begin="<|begin_of_solution|>",
+        ends=("<|end_of_solution|>",),
+        source="OpenThinker, Sky-T1: Open WebUI, DEFAULT_REASONING_TAGS",
+    ),
+    Marks(
         open="<seed:think>",
         close="</seed:think>",
         source="Seed-OSS: vllm/reasoning/seedoss_reasoning_parser.py",
