@@ -69,14 +69,14 @@ _LIMIT = (
 _MODEL_MISSING = (
     r"model_not_found|model '[^']*' not found|model .{0,200}not found"
     r"|model name is missing|invalid model identifier|model .{0,200}does not exist|no such model"
-    r"|not a valid model|no router for requested model|repository not found"
+    r"|unknown model|invalid model(:| name\b)|not a valid model|no router for requested model|repository not found"
     r"|cached snapshot folder"
     r"|models/\S+ is not found|not_found_error.{0,99}model: \S+|invalid model name passed in"
     r"|<404>.*<model>"
 )
 _NO_KEY = (
     "invalid_api_key|authentication_error|invalid api key|api token is required|api key not valid"
-    "|no_db_connection|missing or invalid authorization header"
+    "|no_db_connection|missing or invalid authorization header|not authenticated|(missing|no) api key\\b"
 )
 _KEY_MISSING = (  # in place of `_KEY_REJECTED`
     "The server needs an API key, but none was sent; it belongs under [[endpoints]] in config.toml."
@@ -94,12 +94,15 @@ _MEMORY = (
     r"requires more (system |gpu |video )?(memory|vram)|insufficient (system )?(resources|memory)"
     r"|not enough (free |gpu |system |video )*(memory|vram|ram)\b|out ?of ?memory|malloc failed"
     r"|attempting to allocate|(failed|unable) to allocate|cannot allocate memory"
-    r"|\[metal::malloc\]|no available memory for the cache blocks"
+    r"|\[metal::malloc\]|no available memory for the cache blocks|insufficient v?ram\b|oomkill"
+    r"|due to resource limitations|memory layout cannot be allocated|outof(device|host)memory"
+    r"|device memory allocation|bad_alloc"
 )
 _CRASHED = (
     r"model (has )?crashed|exit (code|status)|has terminated|no longer running|exited prematurely"
     r"|sigkill|sigabrt|signal: (killed|aborted|segmentation)|enginedeaderror"
-    r"|engine.{0,20} (died|dead)|running the model: unexpected eof"
+    r"|(engine|worker|process).{0,20} (died|dead)\b|running the model: unexpected eof"
+    r"|post \"http://127\.0\.0\.1:\d+/\w+\": |background loop has errored|segmentation fault|illegal memory access"
 )
 _TEMPLATE = (
     r"(?<!-)jinja|rendering prompt|chat template|roles must alternate"
@@ -119,28 +122,30 @@ _NOT_LOADED = (
 _TOOLS = (
     r"(does(n't| not)|cannot|can't|not) (support|use|accept|allow)(ed)?\b.{0,30}"
     r"\b(tool|function)s?\b"
-    r"|\btools?\b.{0,40}(not |un)(support|enabled|allowed|available)"
+    r"|unsupported.{0,30}\btools?\b|\btools?\b.{0,40}(not |un)(support|enabled|allowed|available)"
     r"|that support tool|tool[ _]choice|tool.call.parser|function.calling|--jinja"
     r"|failed to initialize samplers"
-    r"|(parse|invalid|compile|convert).{0,30}(grammar|tool|schema)|grammar.{0,30}(error|fail|invalid)"
+    r"|(pars(e|ing)|invalid|compile|convert).{0,30}(grammar|tool|schema)|grammar.{0,30}(error|fail|invalid)"
 )
 _IMAGE_UNFIT = (
-    r"too many images|at most \d+ (image|multimodal)|image.{0,60}(too (large|big|many)|exceed|decod"
+    r"too many images|at most [1-9]\d* (image|multimodal)|image.{0,60}(too (large|big|many)|exceed|decod"
     r"|corrupt|invalid|cannot identify|could not be (read|processed)|resolution)"
-    r"|(fail|invalid|decod).{0,40}(image|base64)"
+    r"|(fail|invalid|decod|could not process).{0,40}(image|base64)|unsupported image\b(?! input)"
 )
 _NO_VISION = (
     r"image|multi-?modal|\bvision\b|mmproj|content.{0,3}(part|type)|unsupported content"
-    r"|content must be a string|should be a valid string|concatenate str"
+    r"|content must be a string|should be a valid string|expected (a )?string|concatenate str"
+    r"|item type in content|'list( object'|' object) has no attribute"
 )
 _NO_PATH = (
-    r"<empty>|^(404 |file |page |path |url |route |endpoint )*not found\W*$"
+    r"<empty>|^(404 |file |page |path |url |route |endpoint |resource )*not found(: /\S*|\W*)$"
+    r"|\broute .{0,99}not found|no route matched|invalid url \("
     r"|^the requested url .{0,99}not found|method not allowed|endpoint.{0,20}does not exist"
     r"|cannot (get|post) /|no such (path|route)"
 )
 _BUSY = (
     r"<529>|overloaded|service.{0,12}unavailable|unavailable_error|currently unavailable"
-    r"|busy|maximum pending"
+    r"|busy|maximum pending|slot (is )?unavailable|no (available |free )?slot|another request"
 )
 _PER_TIME = r"rate.?limit|too.many.requests|tokens? per (min|hour|day)"
 _ADDRESS_HINT = "{address}"  # by the path of the address: `_address_step`
@@ -236,7 +241,8 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal(
         "loading",
         (0, 503),
-        "loading model|model is loading|model_loading|model is (still |currently )?being loaded",
+        r"loading model|model_loading|(model|server|engine)\b.{0,200} is (still |currently )?"
+        r"(loading\b|being loaded|warming up|initiali[sz]ing|starting\b)",
         message="The model is loading.",
         hint="Wait until it is loaded.",
     ),
@@ -444,7 +450,12 @@ def refusal(
     `read_body` removes the key from the server's words.
     """
     error_body = read_body(body, headers.get("content-type", ""), key=facts.key)
-    return _error_by_rule(status, headers, error_body, facts)
+    is_told_inside = status < HTTPStatus.MULTIPLE_CHOICES and not error_body.is_html
+    error = _error_by_rule(
+        _code_as_status(error_body) if is_told_inside else status, headers, error_body, facts
+    )
+    error.status = status
+    return error
 
 
 def not_an_llm_error(reason: str, details: str = "") -> ServerRejected:
@@ -462,11 +473,15 @@ def refusal_in_stream(value: object, facts: RefusalContext) -> ServerRejected:
         error_body = read_body(value, key=facts.key)
     else:
         error_body = read_value(value, key=facts.key)
-    code = error_body.code
-    is_status = code.isdecimal() and len(code) == _STATUS_DIGITS
-    error = _error_by_rule(int(code) if is_status else 0, {}, error_body, facts)
+    error = _error_by_rule(_code_as_status(error_body), {}, error_body, facts)
     error.status = None
     return error
+
+
+def _code_as_status(body: ErrorBody) -> int:
+    """Return 0 if it is none."""
+    is_status = body.code.isdecimal() and len(body.code) == _STATUS_DIGITS
+    return int(body.code) if is_status else 0
 
 
 def overflow_error(needed: int, room: int, facts: RefusalContext) -> ServerRejected:
@@ -517,7 +532,7 @@ def _error_by_rule(
             address=_address_step(facts.path),
         )
 
-    details = f"HTTP {status or 'stream'}: {body.type} {body.code} {body.message}".strip()
+    details = f"HTTP {status or HTTPStatus.OK}: {body.type} {body.code} {body.message}".strip()
     sign_in = safe_line(str_or_empty(body.error_object.get("signin_url")), limit=500)
     error = ServerRejected(
         without_secret(message, facts.key),
