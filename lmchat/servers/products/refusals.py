@@ -58,9 +58,7 @@ _OVERFLOW = (
     r"|max_(completion_)?tokens (must be at least 1, got -|\(-)"
     r"|`inputs` tokens \+ `max_new_tokens`|pages \(only \d+ available|context shift is disabled"
 )
-_TOO_MANY_TOKENS = (
-    "too many tokens(?!, please wait)|token limit exceeded"  # also of a limit of time
-)
+_TOO_MANY_TOKENS = "too many tokens(?!, please wait)|token limit exceeded"
 _LIMIT = (
     r"max[_ ](completion_|new_|output_)?tokens\b.{0,60}(too (large|high|big)|cannot be greater"
     r"|must be (less than|<=)|valid range|should be \[|exceeds (the maximum|limit)|> \d)"
@@ -69,14 +67,15 @@ _LIMIT = (
 _MODEL_MISSING = (
     r"model_not_found|model '[^']*' not found|model .{0,200}not found"
     r"|model name is missing|invalid model identifier|model .{0,200}does not exist|no such model"
-    r"|unknown model|invalid model(:| name\b)|not a valid model|no router for requested model|repository not found"
-    r"|cached snapshot folder"
+    r"|unknown model|invalid model(:| name\b)|not a valid model"
+    r"|no router for requested model|repository not found|cached snapshot folder"
     r"|models/\S+ is not found|not_found_error.{0,99}model: \S+|invalid model name passed in"
     r"|<404>.*<model>"
 )
 _NO_KEY = (
     "invalid_api_key|authentication_error|invalid api key|api token is required|api key not valid"
-    "|no_db_connection|missing or invalid authorization header|not authenticated|(missing|no) api key\\b"
+    "|no_db_connection|missing or invalid authorization header|not authenticated"
+    r"|(missing|no) api key\b"
 )
 _KEY_MISSING = (  # in place of `_KEY_REJECTED`
     "The server needs an API key, but none was sent; it belongs under [[endpoints]] in config.toml."
@@ -102,7 +101,8 @@ _CRASHED = (
     r"model (has )?crashed|exit (code|status)|has terminated|no longer running|exited prematurely"
     r"|sigkill|sigabrt|signal: (killed|aborted|segmentation)|enginedeaderror"
     r"|(engine|worker|process).{0,20} (died|dead)\b|running the model: unexpected eof"
-    r"|post \"http://127\.0\.0\.1:\d+/\w+\": |background loop has errored|segmentation fault|illegal memory access"
+    r"|post \"http://127\.0\.0\.1:\d+/\w+\": |background loop has errored"
+    r"|segmentation fault|illegal memory access"
 )
 _TEMPLATE = (
     r"(?<!-)jinja|rendering prompt|chat template|roles must alternate"
@@ -125,11 +125,13 @@ _TOOLS = (
     r"|unsupported.{0,30}\btools?\b|\btools?\b.{0,40}(not |un)(support|enabled|allowed|available)"
     r"|that support tool|tool[ _]choice|tool.call.parser|function.calling|--jinja"
     r"|failed to initialize samplers"
-    r"|(pars(e|ing)|invalid|compile|convert).{0,30}(grammar|tool|schema)|grammar.{0,30}(error|fail|invalid)"
+    r"|(pars(e|ing)|invalid|compile|convert).{0,30}(grammar|tool|schema)"
+    r"|grammar.{0,30}(error|fail|invalid)"
 )
 _IMAGE_UNFIT = (
-    r"too many images|at most [1-9]\d* (image|multimodal)|image.{0,60}(too (large|big|many)|exceed|decod"
-    r"|corrupt|invalid|cannot identify|could not be (read|processed)|resolution)"
+    r"too many images|at most [1-9]\d* (image|multimodal)"
+    r"|image.{0,60}(too (large|big|many)|exceed|decod|corrupt|invalid|cannot identify"
+    r"|could not be (read|processed)|resolution)"
     r"|(fail|invalid|decod|could not process).{0,40}(image|base64)|unsupported image\b(?! input)"
 )
 _NO_VISION = (
