@@ -9,6 +9,7 @@ import pytest
 
 from lmchat.api import Client
 from lmchat.config.settings import LimitSettings, TimeoutSettings
+from lmchat.errors import ServerUnavailable
 from lmchat.servers.events import (
     ModelLoading,
     RequestSent,
@@ -266,6 +267,22 @@ async def test_a_passing_stream_ends_soon_behind_its_finish_reason(
         body, state, _ = await forwarded(server, client)
         assert body.startswith(b"data: ")
         assert state is AnswerState.COMPLETE
+
+
+async def test_what_may_begin_a_key_is_passed_on_also_if_the_reply_breaks_off(server, make_client):
+    server.on(CHAT, sse("Hi", b"data: secret-", Cut()))
+    model = ModelInfo(model_id="tiny", endpoint=endpoint_of(server), product="OpenAI-compatible")
+    request = ForwardedRequest(model=model, path=CHAT_PATH, body=b"{}")
+    body = bytearray()
+
+    async def read() -> None:
+        async with make_client(key="secret-key").forward(request, lambda *_: None) as reply:
+            async for chunk in reply.chunks:
+                body.extend(chunk)
+
+    with pytest.raises(ServerUnavailable):
+        await read()
+    assert body.endswith(b"data: secret-")
 
 
 async def test_parallel_answers_pass_until_the_server_ends_them(server, client, monkeypatch):

@@ -157,7 +157,12 @@ class Forwarding(Struct, kw_only=True):
         held = b""
         with errors_as_unavailable(self.sender.target.endpoint):
             while True:
-                chunk = await (anext(body, None) if stream is None else stream.next_part(body))
+                try:
+                    chunk = await (anext(body, None) if stream is None else stream.next_part(body))
+                except TRANSPORT_ERRORS:
+                    if held:
+                        yield held
+                    raise
                 if chunk is None:
                     if held:
                         yield held
