@@ -123,7 +123,8 @@ class Output:
             )
         self.note(f"lmchat: {error.message}", *hint)
         if self.is_json_lines or (self.is_json and not self.has_printed_json):
-            with suppress(FileRefused):  # which may be the error itself
+            # which may be the error itself; without a reader, the exit code is told all the same
+            with suppress(FileRefused, BrokenPipeError):
                 self.print_json({"detail": failure_detail(error)})
         return error.exit_code
 

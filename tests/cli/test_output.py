@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import redirect_stdout
 from io import BytesIO, StringIO, TextIOWrapper
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_text
 from lmchat.terminal.output import Output, SafeStream, pipe_utf8, table, to_json
 from tests.support.programs import Cli
@@ -98,6 +99,17 @@ def test_a_stream_that_is_closed_from_the_start_does_no_harm(monkeypatch, stream
     monkeypatch.setattr(f"sys.{stream}", None)
     Output().print_text("x")
     Output().note("x")
+
+
+def test_an_error_keeps_its_exit_code_if_the_reader_of_its_document_is_gone(capsys):
+    reading, writing = os.pipe()
+    os.close(reading)
+    wrong = WrongUse("There is no such option.")
+    with os.fdopen(writing, "w", encoding="utf-8") as pipe, redirect_stdout(pipe):
+        assert Output(is_json=True).print_error(wrong) == 2
+        assert Output(is_json_lines=True).print_error(wrong) == 2
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writing)  # for what the pipe has not taken
+    assert "There is no such option." in capsys.readouterr().err
 
 
 def test_a_stream_that_is_not_utf_8_gets_what_it_can_show_and_json_loses_nothing(monkeypatch):
