@@ -50,7 +50,9 @@ class BodyFields(Struct, frozen=True):
         Answers and results of tools may be empty; an answer may have no content beside its calls.
         """
         messages = self.messages
-        if not isinstance(messages, list) or not messages:
+        if messages is not None and not isinstance(messages, list):
+            raise RequestInvalid("Invalid messages array: messages must be a list.")
+        if not messages:
             raise RequestInvalid("Invalid messages array: at least one message is needed.")
         for position, message in enumerate(messages, 1):
             if not isinstance(message, dict):
@@ -64,12 +66,12 @@ class BodyFields(Struct, frozen=True):
                     f"Invalid message role: the role of message {position} must be one of {roles}."
                 )
             content = message.get("content")
-            if not content and role not in _ROLES_WITHOUT_TEXT:
-                raise RequestInvalid(f"Invalid message content: message {position} has no text.")
             if content is not None and not isinstance(content, str | list):
                 raise RequestInvalid(
                     f"Invalid message content: that of message {position} must be text or parts."
                 )
+            if not content and role not in _ROLES_WITHOUT_TEXT:
+                raise RequestInvalid(f"Invalid message content: message {position} has no text.")
 
 
 async def read_body(request: Request, limit_mb: float) -> bytes:
