@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from lmchat.servers.model import BUILT_IN
 from tests.support.programs import Inside, write_tools
 from tests.support.scripted_products import CHAT, calling, chat_reply, llama_cpp, plain
 from tests.support.scripted_server import (
@@ -255,3 +256,15 @@ def test_the_server_is_that_of_the_answer_and_must_have_its_model(cli, server, u
     done = user("replay", "last", "--json")
     assert (done.returncode, json.loads(done.stdout)["detail"]["error"]) == (3, "no_server")
     assert "To ask another model: lmchat replay last -m MODEL --endpoint URL" in done.stderr
+
+
+def test_a_model_of_the_engine_in_a_folder_of_its_own_is_named_by_its_file(cli, user):
+    cli("ask", "--save", "Hello")
+    session = json.loads(user("sessions", "show", "last", "--json").stdout)
+    session["messages"][-1]["receipt"]["product"] = BUILT_IN
+    session_id = session["session"]["session_id"] = 16 * "e"
+    user("import", "-", stdin=json.dumps(session))
+    done = user("replay", session_id)
+    assert done.returncode == 2
+    assert "There is no model tiny on this disk." in done.stderr
+    assert f"lmchat replay {session_id} -m FILE" in done.stderr

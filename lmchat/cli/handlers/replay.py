@@ -180,8 +180,9 @@ async def _find_target(
     endpoint = options.endpoint or answer.endpoint or settings.endpoint
     local = replace(settings.local, model=name)
     runtime = replace(runtime, settings=replace(settings, endpoint=endpoint, local=local))
+    is_engine = context.is_local or (stats.product == BUILT_IN and not options.endpoint)
     try:
-        if context.is_local or (stats.product == BUILT_IN and not options.endpoint):
+        if is_engine:
             settings = await start_engine_without_screen(context, runtime)
             runtime, name = replace(runtime, settings=settings), settings.model
         finder = runtime.finder()
@@ -191,6 +192,8 @@ async def _find_target(
             model_meant(name, listed, is_exact=True)
     except LMChatError as error:
         step = f"To ask another model: lmchat replay {options.id} -m MODEL --endpoint URL"
+        if is_engine:  # its file may be in a folder that is not searched
+            step = f"To name the file of a model: lmchat replay {options.id} -m FILE"
         error.hint = f"{error.hint} {step}".lstrip()
         raise
     return target
