@@ -79,6 +79,9 @@ REFUSALS = {
     ),
     "in other words": error_reply(400, "This model doesn't support system prompts."),
     "by its name": error_reply(400, "The role 'system' is not supported."),
+    "several": error_reply(400, "messages with role `system` are unsupported"),
+    "the others": error_reply(400, "role must be one of user, assistant"),
+    "the first": error_reply(400, "Expected first message with role 'user', got 'system'"),
     "its place": error_reply(400, "System messages are only allowed at the beginning."),
     "the first message": error_reply(400, "Conversation must start with a user message"),
     "FastAPI": json_reply(

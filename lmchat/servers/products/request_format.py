@@ -16,7 +16,7 @@ from lmchat.servers.request import AnyObject, FittingValue, OutputFormat
 # "Unsupported parameter", "Unrecognized request argument", "Extra inputs are not permitted"
 _FIELD_REFUSED = re.compile(
     r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|extra|not (permitted|allowed)"
-    r"|forbidden|additional prop|deprecated|instead|use \W?max_",
+    r"|forbidden|additional prop|deprecated|instead|use \W?max_|not implemented|must be false",
     re.IGNORECASE,
 )
 """A refusal of a field itself; others are about its value."""
@@ -44,16 +44,17 @@ _NAMES_SYSTEM_ROLE = re.compile(
     r" (beginning|start|first)\b"
     # "Only user and assistant roles are supported!"; others name `system` among those
     r"|only user(, | and |/)(assistant|model)(,? and tool)? roles\b"
-    r"|(should|must) be (one of )?'user'(,| or) 'assistant'"
+    r"|(should|must) be (one of:? )?['\"`\[]*user['\"`]*(,| or|,? and) ['\"`]*assistant"
     # o1-mini does "not support 'system' with this model"
     r"|(not|n't) support (the |a )?['\"`]?system['\"`]? (role|message|prompt|instruction|with)"
     r"|(unsupported|unexpected|invalid|unknown) ((message )?role:?|variant) ['\"`]?system\b"
-    r"|\brole:? ['\"`]?system['\"`]? is (not |un|in)",
+    r"|\brole:? ['\"`]?system['\"`]? (is|are) (not |un|in)",
     re.IGNORECASE,
 )
 """A refusal of the system prompt as a message of its own."""
 _NAMES_TURNS = re.compile(
-    r"must alternate|(first message|conversations?) must (start|begin|use|be)\b.{0,20}\buser",
+    r"must alternate|(first message|conversations?) must (start|begin|use|be)\b.{0,20}\buser"
+    r"|expected first message.{0,20}\buser",
     re.IGNORECASE,
 )
 """A refusal by a template that takes the system prompt for a prompt or an answer."""
@@ -98,9 +99,13 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
         the limit of the answer gets its other name; fields of `extra_fields` are left out, the
         tools only if no other field is named; the answer is asked for whole.
         """
-        if error.kind not in ("bad_request", "template"):
-            return None
         words = _words_of(error)
+        # a name that Python or a service does not take may be a failure of the server, too
+        is_failure = error.kind in ("server_error", "unsupported")
+        if error.kind not in ("bad_request", "template") and not (
+            is_failure and _FIELD_REFUSED.search(words)
+        ):
+            return None
         if self.has_stream_options and re.search("stream_options|include_usage", words):
             return replace(self, has_stream_options=False)
         # not for a value, as in "max_tokens is too large"
@@ -118,7 +123,9 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
         # what was not sent has not caused this refusal
         refused -= self.dropped
         if not refused:
-            is_refused = re.search(r"\bstream(ing)?\b", words) and _FIELD_REFUSED.search(words)
+            names_stream = re.search(r"\bstream(ing)?\b", words, re.IGNORECASE)
+            is_about_stream = names_stream and error.kind != "server_error"
+            is_refused = is_about_stream and _FIELD_REFUSED.search(words)
             return replace(self, streams=False) if self.streams and is_refused else None
         # "logprobs is not supported with tools": the option is lost, rather than all tools
         other_fields = {field for field in refused if field[0] not in ("tools", "tool_choice")}
