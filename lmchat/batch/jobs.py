@@ -108,7 +108,7 @@ class JobAnswer(Struct, frozen=True, kw_only=True):
 async def answer_to(
     job: Job,
     server: ServerClient,
-    show: Show = lambda _: None,
+    show: Show,
     streamed: StreamedAnswer | None = None,
     *,
     stuck: Stuck,

@@ -32,7 +32,7 @@ def _raw_text_tokens(message: ChatMessage) -> float:
     return raw_tokens(message.sent_text) + file_tokens
 
 
-def message_tokens(message: ChatMessage, thought: str = "", *, factor: float = 1.0) -> int:
+def message_tokens(message: ChatMessage, thought: str = "", *, factor: float) -> int:
     """No factor applies to images."""
     raw = _raw_text_tokens(message) + raw_tokens(thought)
     text_tokens = max(1, round(raw * factor)) if raw else 0

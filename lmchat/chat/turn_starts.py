@@ -165,7 +165,7 @@ def new_prompt(
     text: str,
     files: Sequence[FilePart] = (),
     *,
-    system_prompt: str = "",
+    system_prompt: str,
     prefill_text: str = "",
 ) -> TurnStart:
     """Start with a new prompt; a new session first gets `system_prompt`."""

@@ -50,7 +50,7 @@ def health_json(
     servers: Sequence[ServerStatus],
     settings: Settings,
     *,
-    error: LMChatError | None = None,
+    error: LMChatError | None,
     has_problems: bool = False,
 ) -> dict[str, object]:
     """`error` says why nothing could be checked. Scripts read these names."""

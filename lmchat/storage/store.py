@@ -110,7 +110,7 @@ _LATEST = "9999"  # after all stored times, which are compared as texts
 
 
 def database_in_file(
-    path: Path, clock: Callable[[], datetime] = now, kept_prompts: Path | None = None
+    path: Path, clock: Callable[[], datetime], kept_prompts: Path | None = None
 ) -> Database:
     def open_file() -> Connection:
         """Each step has its own transactions: a failure keeps the effect of the steps before."""

@@ -109,7 +109,7 @@ async def test_a_text_scrolls_is_safe_on_the_screen_and_copied_as_it_was_given()
 
 
 def all_commands() -> CommandsDialog:
-    return CommandsDialog("Commands", help_groups({}))
+    return CommandsDialog(help_groups({}))
 
 
 async def test_help_lists_every_command_can_be_filtered_and_scrolled():
@@ -141,9 +141,7 @@ async def test_key_and_command_are_below_their_heads_and_beginnings_of_words_com
         CommandItem("Show the arena", "^A", "/arena"),
     ]
     for size in ((120, 40), (80, 24)):
-        async with drawn(
-            Host(screen=lambda: CommandsDialog("Commands", {"Chat": items})), size
-        ) as (
+        async with drawn(Host(screen=lambda: CommandsDialog({"Chat": items})), size) as (
             app,
             pilot,
         ):
@@ -166,7 +164,7 @@ async def test_a_long_title_goes_on_in_a_second_row_where_its_columns_leave_no_r
     item = CommandItem(
         "Show what the next request holds, and take other messages out", "^A", "/context"
     )
-    dialog = partial(CommandsDialog, "Commands", {"Chat": [item]})
+    dialog = partial(CommandsDialog, {"Chat": [item]})
     for size, pieces in (
         ((120, 40), ["take other messages out     "]),
         ((60, 20), ["holds, and take ", " ^A", "messages out"]),

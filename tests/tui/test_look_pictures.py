@@ -24,7 +24,7 @@ from tests.support.tui_host import Host, screen_text
 
 
 def all_commands() -> CommandsDialog:
-    return CommandsDialog("Commands", help_groups({}))
+    return CommandsDialog(help_groups({}))
 
 
 @pytest.mark.parametrize("theme", ["lmchat-dark", "lmchat-light", "lmchat-ansi"])

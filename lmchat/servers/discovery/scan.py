@@ -75,7 +75,7 @@ class Scanner:
         timeouts_for: Callable[[Endpoint], TimeoutSettings],
         *,
         check_allowed: Callable[[Endpoint], None],
-        named: Collection[str] = (),
+        named: Collection[str],
     ) -> None:
         """`check_allowed` raises `EndpointNotAllowed` or `RequestInvalid`.
 

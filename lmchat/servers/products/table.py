@@ -536,10 +536,10 @@ _LMCHAT = Product(
 )
 
 
-def _hosted(name: str, host: str, *, keys: str = "") -> Product:
+def _hosted(name: str, host: str, keys: str) -> Product:
     """Return a provider on the internet; `keys` is the page where users create API keys."""
     away = "Check the network, and the address"
-    row = Product(
+    return Product(
         name=name,
         hosts=(host,),
         start_step=away,
@@ -547,12 +547,12 @@ def _hosted(name: str, host: str, *, keys: str = "") -> Product:
         model_step=_CHOOSE_MODEL,
         load_step="Its models are always loaded",
         empty_step="Check what the account can use",
+        key_step=f"Create an API key at {keys}",
     )
-    return replace(row, key_step=f"Create an API key at {keys}") if keys else row
 
 
 _OPENAI = replace(
-    _hosted("OpenAI", "api.openai.com", keys="platform.openai.com/api-keys"),
+    _hosted("OpenAI", "api.openai.com", "platform.openai.com/api-keys"),
     efforts=EFFORTS,
     request_format=RequestFormat(has_completion_tokens=True),
     names_build=True,
@@ -560,17 +560,17 @@ _OPENAI = replace(
 )
 # It reads temperatures above 1 as 1, takes neither seeds nor efforts, ignores `response_format`.
 _ANTHROPIC = replace(
-    _hosted("Anthropic", "api.anthropic.com", keys="console.anthropic.com/settings/keys"),
+    _hosted("Anthropic", "api.anthropic.com", "console.anthropic.com/settings/keys"),
     request_format=RequestFormat(json_modes=(JsonMode.WORDS,)),
 )
 # Its address ends in /v1beta/openai.
 _GEMINI = replace(
-    _hosted("Gemini", "generativelanguage.googleapis.com", keys="aistudio.google.com/apikey"),
+    _hosted("Gemini", "generativelanguage.googleapis.com", "aistudio.google.com/apikey"),
     efforts=EFFORTS,
 )
 # It refuses fields that it does not know.
 _MISTRAL = replace(
-    _hosted("Mistral", "api.mistral.ai", keys="console.mistral.ai/api-keys"),
+    _hosted("Mistral", "api.mistral.ai", "console.mistral.ai/api-keys"),
     efforts=EFFORTS,
     request_format=RequestFormat(has_stream_options=False),
     row_facts=native.mistral_row,
@@ -578,7 +578,7 @@ _MISTRAL = replace(
 )
 # It passes requests on to other providers.
 _OPENROUTER = replace(
-    _hosted("OpenRouter", "openrouter.ai", keys="openrouter.ai/settings/keys"),
+    _hosted("OpenRouter", "openrouter.ai", "openrouter.ai/settings/keys"),
     efforts=EFFORTS,
     effort_path=("reasoning", "effort"),
     row_facts=native.openrouter_row,

@@ -227,7 +227,7 @@ class ChunkParser:
             skipped = units.counted(self._malformed_count, "malformed event")
             self._post(RequestAdapted(note=f"Skipped {skipped} of the server."))
 
-    def conclude(self, network_error: str, *, names_reason: bool = False) -> StreamFinished:
+    def conclude(self, network_error: str, *, names_reason: bool) -> StreamFinished:
         """Return the last event of a complete answer, or raise the error for any other.
 
         Complete is an answer with a finish reason, or with `[DONE]` behind a token unless

@@ -87,8 +87,8 @@ class ResponseReader:
         events: EventQueue,
         idle_timeout: IdleTimeout,
         splitter: ThinkSplitter | None,
-        window: int | None = None,
-        names_reason: bool = False,
+        window: int | None,
+        names_reason: bool,
     ) -> None:
         """With `names_reason`, the server always says why an answer has ended.
 

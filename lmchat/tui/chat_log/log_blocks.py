@@ -200,9 +200,9 @@ def _version_spans(page: Page, message: ChatMessage) -> list[Span]:
     return clickable([(shown, page.styles["muted"])], "next_version")
 
 
-def _after_dot(page: Page, words: str, style: str = "muted") -> Span:
+def _after_dot(page: Page, words: str) -> Span:
     """Return words behind a dot; the row may be wrapped behind it, but not before it."""
-    return f"{units.GAP}{SIGNS.dot} {words}", page.styles[style]
+    return f"{units.GAP}{SIGNS.dot} {words}", page.styles["muted"]
 
 
 def _fold_spans(page: Page, spans: Sequence[Span], *, is_collapsed: bool) -> list[Span]:

@@ -39,12 +39,13 @@ class CommandsDialog(ListDialog):
     Typed text filters the items: the best match comes first, and there are no headings.
     """
 
+    HEADING = "Commands"
     HINTS = (("Enter", "run"), ("↑ ↓", "choose"))
     PLACEHOLDER = "Type part of a name, or a key"
 
-    def __init__(self, heading: str, groups: Mapping[str, Sequence[CommandItem]]) -> None:
+    def __init__(self, groups: Mapping[str, Sequence[CommandItem]]) -> None:
         """`groups` are items by the heading above them."""
-        super().__init__(heading)
+        super().__init__()
         self._groups = groups
 
     def draw(self) -> None:
