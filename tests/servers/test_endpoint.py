@@ -31,6 +31,8 @@ def test_an_address_may_be_typed_with_or_without_version_and_scheme():
         ("http://localhost:8000//v1", "http://localhost:8000/v1"),
         ("http://localhost:8000//", "http://localhost:8000/v1"),
         ("localhost:8000//v1//", "http://localhost:8000/v1"),
+        ("http:/localhost:8000", "http://localhost:8000/v1"),
+        ("https//box/v1", "https://box:443/v1"),
         ("http://box///engines//v1/chat//completions", "http://box:80/engines/v1"),
         ("box:8000/v1//models/", "http://box:8000/v1"),
         ("http://box:8000//api//chat", "http://box:8000/v1"),

@@ -77,6 +77,41 @@ async def test_each_name_is_listed_once(server, client):
         assert [model.model_id for model in probed.models] == ["alder", "Alder"], owner
 
 
+async def test_a_list_of_models_may_be_bare_or_lack_its_rows(server, make_client):
+    """Together and older versions of exo send a bare list (helixml/helix#386, exo#590)."""
+    row = {"id": "alder", "object": "model"}
+    for value, word, names in (
+        ([row, {**row, "id": "birch"}], "ready", ["alder", "birch"]),
+        ({"object": "list"}, "no model loaded", []),
+        ([{"id": "alder"}], "not an LLM server", []),
+        ([], "not an LLM server", []),
+        (["alder"], "not an LLM server", []),
+    ):
+        server.on(LIST, json_reply(value))
+        probed = await make_client().check(endpoint_of(server))
+        assert (probed.word, [model.model_id for model in probed.models]) == (word, names), value
+
+
+async def test_an_unknown_server_tells_window_and_kind_under_the_usual_names(server, client):
+    """As Together, Xinference, Groq and LMDeploy have them."""
+    rows = [
+        {"id": "bge", "model_type": "embedding"},
+        {"id": "alder", "model_type": "LLM", "max_model_len": 4096},
+        {"id": "birch", "type": "chat", "context_length": 8192},
+        {"id": "cedar", "context_window": 131072, "type": "none", "max_model_len": None},
+        {"id": "flux", "type": "image"},
+    ]
+    server.on(LIST, json_reply({"data": rows}))
+    models = (await client.check(endpoint_of(server))).models
+    assert [(model.kind, model.context) for model in models] == [
+        ("embedding", None),
+        ("", 4096),
+        ("", 8192),
+        ("", 131072),
+        ("image", None),
+    ]
+
+
 async def test_a_listed_model_of_which_ollama_tells_nothing_stays_listed(server, client):
     server.on(LIST, model_list("alder:4b", "birch:7b", owned_by="library"))
     server.on("GET /api/ps", json_reply({"models": [{"name": "birch:7b", "context_length": 4096}]}))

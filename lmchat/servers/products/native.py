@@ -81,6 +81,31 @@ def vllm_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
     return replace(model, context_loaded=context, context_max=context)
 
 
+def common_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
+    """Facts under names that several servers use, such as Together, Xinference and Groq."""
+    windows = (count_or_none(row.get(name)) for name in _COMMON_WINDOWS)
+    window = next(filter(None, windows), None)
+    kind = str_or_empty(row.get("model_type") or row.get("type")).lower()
+    return replace(
+        model,
+        kind=_COMMON_KINDS.get(kind, ""),
+        context_loaded=window,
+        context_max=window,
+    )
+
+
+_COMMON_WINDOWS = ("max_model_len", "context_length", "context_window", "max_context_length")
+_COMMON_KINDS = {
+    "embedding": "embedding",
+    "embeddings": "embedding",
+    "rerank": "reranking",
+    "reranker": "reranking",
+    "image": "image",
+    "audio": "speech",
+    "moderation": "other",
+}
+
+
 def mistral_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
     """Mistral says which models cannot chat, but not what they do."""
     abilities = dict_or_empty(row.get("capabilities"))

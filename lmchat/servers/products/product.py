@@ -522,12 +522,17 @@ class Product(Struct, frozen=True, kw_only=True):
 
 def rows_of(reply: Reply) -> list[JsonObject] | None:
     """Return the rows that have a name; None if the reply is no list."""
-    data = reply.object.get("data", 0)
+    is_bare = isinstance(reply.value, list)  # as of Together and older versions of exo
+    is_list = reply.object.get("object") == "list"
+    data = reply.value if is_bare else reply.object.get("data", None if is_list else 0)
     if data is None:  # Ollama without any model
         return []
     if not isinstance(data, list):
         return None
-    return [row for row in dicts_in(data) if str_or_empty(row.get("id"))]
+    rows = [row for row in dicts_in(data) if str_or_empty(row.get("id"))]
+    # any program may send a list
+    are_models = all(row.get("object") == "model" for row in rows)
+    return None if is_bare and not (rows and are_models) else rows
 
 
 def is_cloud_name(name: str) -> bool:

@@ -603,7 +603,7 @@ _BUILT_IN = replace(
     names_build=False,
     context_field="context",  # never sent: lmchat sets the window when it starts the child
 )
-UNKNOWN = Product()  # any other OpenAI-compatible server
+UNKNOWN = Product(row_facts=native.common_row)  # any other OpenAI-compatible server
 PRODUCTS: tuple[Product, ...] = (
     _LM_STUDIO,
     _JAN,
