@@ -167,6 +167,10 @@ class PromptInput(TextArea):
         """Return the text without folded blocks and line breaks around it."""
         return self._blocks.without_lines(self.text).strip("\n")
 
+    @property
+    def _is_file_command(self) -> bool:
+        return self._words_beside_blocks.startswith(_FILE_COMMAND)
+
     def _end_shell_mode_if_over(self) -> None:
         """End the shell mode unless the text is one line that begins with `!`.
 
@@ -334,6 +338,9 @@ class PromptInput(TextArea):
         self._leave_history(text)
         self._replace_all(text)
 
+    def _put_beside_blocks(self, command: str) -> None:
+        self.put(self._blocks.lines_of(self.text) + command)
+
     def show_draft(self, text: str) -> None:
         """Show the saved draft of a session, and forget all earlier texts."""
         self._shown_draft = self._folded(text)
@@ -354,8 +361,8 @@ class PromptInput(TextArea):
         next and can be listed: files for `/file `, names for `/profile `.
         """
         self._history_index = _DRAFT
-        command, space, argument = text.partition(" ")
-        is_listed = text == _FILE_COMMAND or command in self.argument_names
+        command, space, argument = self._blocks.without_lines(text).partition(" ")
+        is_listed = f"{command} " == _FILE_COMMAND or command in self.argument_names
         self._is_list_dismissed = bool(text) and not (is_listed and space and not argument)
 
     def _folded(self, text: str) -> str:
@@ -463,12 +470,13 @@ class PromptInput(TextArea):
             return
         self._listed_for = text_and_cursor
         typed = self._typed_file_name()
-        if typed is None and not self.text.startswith("/"):
+        words = self._words_beside_blocks
+        if typed is None and not words.startswith("/"):
             self._is_list_dismissed = False
         if self._is_list_dismissed:
             self.completion = CLOSED
         elif typed is None:
-            self.completion = complete(self.text, self.argument_names)
+            self.completion = complete(words, self.argument_names)
         else:  # until others are found, those of the listed files that match
             files = [row for row in self.completion.rows if isinstance(row, str)]
             name = typed.strip('"')
@@ -496,7 +504,7 @@ class PromptInput(TextArea):
             return None
         row, column = self.cursor_location
         before = self.document[row][:column]
-        if row == 0 and before.startswith(_FILE_COMMAND):
+        if self._is_file_command and before.startswith(_FILE_COMMAND):
             return before.removeprefix(_FILE_COMMAND)
         mention = _MENTION.search(before)
         if mention is None or "://" in mention[1]:  # an address names no file
@@ -533,16 +541,16 @@ class PromptInput(TextArea):
         """
         row = self.completion.row
         if isinstance(row, Command):
-            if row.needs_argument and self.text != row.name:
+            if row.needs_argument and self._words_beside_blocks != row.name:
                 self._insert_chosen()
             else:  # a dialog asks for a missing argument
-                self.put("")
+                self._put_beside_blocks("")
                 self._post_to_parent(self.Submitted(row.name, False, self.sent_count))
             return True
         if not self.completion.is_choice:
             typed = self._typed_file_name()
-            if typed is None or self.text.startswith(_FILE_COMMAND):  # the row is an argument
-                _, _, argument = self.text.partition(" ")
+            if typed is None or self._is_file_command:  # the row is an argument
+                _, _, argument = self._words_beside_blocks.partition(" ")
                 if argument.strip():
                     return False
             elif not self._choose_named(typed):
@@ -599,21 +607,21 @@ class PromptInput(TextArea):
         row = self.completion.row
         typed = self._typed_file_name()
         if isinstance(row, Command):
-            self.put(f"{row.name} " if row.takes_argument else row.name)
+            self._put_beside_blocks(f"{row.name} " if row.takes_argument else row.name)
         elif typed is None:  # a command with a name
-            self.put(row)
+            self._put_beside_blocks(row)
         elif row.endswith(("/", os.sep)):  # a folder replaces its typed name; its files come next
             line, end = self.cursor_location
             start = end - len(typed)
-            has_quote = " " in row and not self.text.startswith(_FILE_COMMAND)
+            has_quote = " " in row and not self._is_file_command
             self.replace(
                 f'"{row}' if has_quote else row,
                 (line, start),
                 (line, end),
                 maintain_selection_offset=False,
             )
-        elif self.text.startswith(_FILE_COMMAND):
-            self.put(_FILE_COMMAND + row)
+        elif self._is_file_command:
+            self._put_beside_blocks(_FILE_COMMAND + row)
         else:
             self._is_list_dismissed = True
             self.completion = CLOSED
