@@ -181,7 +181,7 @@ def cut_note(target: Target, *, tokens: int, window: int | None, read_tokens: in
         else f"of which {read_tokens} were read"
     )
     step = larger_window_step(target, tokens)
-    return f"The prompt has about {tokens} tokens, {size}: {target.product} {effect}. {step}"
+    return f"The prompt has about {tokens} tokens, {size}: {target.server_name} {effect}. {step}"
 
 
 def larger_window_step(target: Target, tokens: int) -> str:

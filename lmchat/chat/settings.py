@@ -162,7 +162,7 @@ class TurnOptions:
             hint = "lmchat keeps checking; /model lists the models."
             raise RequestInvalid("No model is ready yet.", hint=hint, kind="no_server")
         if self.is_loading:
-            problem = f"{target.product} is still loading its model."
+            problem = f"{target.server_name} is still loading its model."
             raise RequestInvalid(problem, hint="Try again when it is loaded.", kind="loading")
         if not target.model_id:
             # no full stop: scripts rely on it for LM Studio

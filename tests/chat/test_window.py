@@ -209,7 +209,10 @@ async def test_an_answer_after_calls_fails_if_their_results_do_not_fit(store):
             "LM Studio",
             "may refuse the prompt or drop a part of it. Load it with: lmchat models load qwen3-",
         ),
-        ("OpenAI-compatible", "Shorten it, or use a larger context window."),
+        (
+            "OpenAI-compatible",
+            "localhost:1234 may refuse the prompt or drop a part of it. Shorten it, or use a larger",
+        ),
     ],
 )
 async def test_a_prompt_beyond_the_window_is_reported_before_it_is_sent_and_a_cut_one_afterwards(

@@ -146,7 +146,7 @@ class ServerFinder:
             if target is None:
                 target = self._target(name)
             if target.model is None:
-                note(f"{target.product} is loading its model …")
+                note(f"{target.server_name} is loading its model …")
             while target.model is None:
                 await asyncio.sleep(_CHECK_EVERY_S)
                 self.servers = (await self._source.check(target.endpoint),)

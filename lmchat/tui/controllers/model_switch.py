@@ -319,7 +319,7 @@ class ModelSwitch:
             return
         product = product_named(model.product)
         if not product.context_field:
-            words = f"{model.product} takes no context window when it loads a model."
+            words = f"{product.subject} takes no context window when it loads a model."
             hint = product.window_step(shell_word(model.model_id), model, "TOKENS")
             self._ui.notify(f"{words} {hint}".rstrip())  # the hint may be empty
             return
