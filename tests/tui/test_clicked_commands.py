@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 from lmchat.errors import StreamInterrupted
 from lmchat.servers.events import RequestSent, TextDelta
 from lmchat.tui.chat_log.chat_log import ChatLog
@@ -8,13 +10,13 @@ from tests.support.desktop import calm, half, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
 
 
-async def click(desk, words: str, *, nth: int = 0) -> None:
-    """Click the n-th place of the log where some words stand."""
+async def click(desk, words: str, *, nth: int = 0, times: int = 1) -> None:
+    """Click the second letter of some words, at the n-th place of the log where they stand."""
     log = desk.app.screen.query_one(ChatLog)
     rows = desk.text.split("\n")
     places = [(row.index(words), y) for y, row in enumerate(rows) if words in row]
     x, y = places[nth]
-    await desk.pilot.click(ChatLog, offset=(x - log.region.x + 1, y - log.region.y))
+    await desk.pilot.click(ChatLog, offset=(x - log.region.x + 1, y - log.region.y), times=times)
 
 
 async def test_what_a_message_offers_can_be_clicked(tmp_path):
@@ -106,3 +108,13 @@ async def test_the_hints_of_a_message_have_the_keys_that_the_user_configured(tmp
         await desk.say("two", sees="Gam")
         await click(desk, "F7 stop")
         await shown(desk, "stopped")
+
+
+async def test_ctrl_c_at_selected_blanks_stops_no_answer(tmp_path):
+    async with ready_desktop(tmp_path, half("Let tuce", asyncio.Event())) as desk:
+        await desk.say("one", sees="Let tuce")
+        await click(desk, "t tuce", times=2)
+        await shown(desk, "^C copy")
+        await desk.press("ctrl+c", hides="^C copy")
+        assert desk.chat.shown.is_running
+        await desk.press("ctrl+c", sees="stopped")

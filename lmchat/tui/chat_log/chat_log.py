@@ -484,12 +484,11 @@ class ChatLog(ScrollView, can_focus=True):
         return had_any
 
     def copy_selection(self) -> bool:
-        """Copy the selection and drop it; return whether there was any text."""
+        """Copy the selection and drop it; return whether there was one, also of blanks alone."""
         text = self.selected_text()
         if text:
             self.post_message(self.CopyRequested(text))
-        self.drop_selection()  # also calls `update_screen`
-        return bool(text)
+        return self.drop_selection()  # also calls `update_screen`
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         if event.button != _LEFT_BUTTON or not self.document.total:
