@@ -271,6 +271,13 @@ def test_each_form_of_a_time_to_wait_is_read():
         ({"retry-after": "nan"}, {}, None),
         ({}, {"details": [{"@type": "x"}, {"@type": "RetryInfo", "retryDelay": "17s"}]}, 17.0),
         ({}, {"details": "no list"}, None),
+        ({}, {"message": "Model x is currently loading", "estimated_time": 20.0}, 20.0),
+        ({}, {"message": "Rate limit reached: please try again in 1.24s. Visit"}, 1.24),
+        ({}, {"message": "Please try again in 6m0s."}, 360.0),
+        ({}, {"message": "Please try again in 20ms."}, 0.02),
+        ({"retry-after": "3"}, {"message": "Please try again in 20s."}, 3.0),
+        ({}, {"message": "Try again in a moment, or in 20 days."}, None),
+        ({"retry-after": " "}, {}, None),
     ):
         error = refusal_for(429, {"error": facts}, product="Gemini", headers=headers)
         assert error.retry_after_s == expected

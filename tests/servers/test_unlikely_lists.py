@@ -93,7 +93,7 @@ async def test_a_list_of_models_may_be_bare_or_lack_its_rows(server, make_client
 
 
 async def test_an_unknown_server_tells_window_and_kind_under_the_usual_names(server, client):
-    """As Together, Xinference, Groq and LMDeploy have them."""
+    """As Together, Xinference and Groq have them."""
     rows = [
         {"id": "bge", "model_type": "embedding"},
         {"id": "alder", "model_type": "LLM", "max_model_len": 4096},

@@ -17,7 +17,12 @@ from msgspec import Struct
 
 from lmchat.errors import ServerRejected
 from lmchat.safe_text import safe_line, shell_word, without_secret
-from lmchat.servers.http.json_values import count_or_none, dicts_in, str_or_empty
+from lmchat.servers.http.json_values import (
+    count_or_none,
+    dicts_in,
+    positive_or_none,
+    str_or_empty,
+)
 from lmchat.servers.http.reply import ErrorBody, read_body, read_value
 
 _OLLAMA = "Ollama"
@@ -361,8 +366,9 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("server_error", hint=_LOG_HINT),
 )
 
-_SECONDS = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)(ms|s?)\s*", re.ASCII)
-""""3", "0.5" and "12s", as Gemini writes it."""
+_DURATION = re.compile(r"\s*(?:(\d{1,6})m(?!s))?(?:(\d{1,12}(?:\.\d{1,12})?)(ms|s?))?\s*", re.ASCII)
+""""3", "0.5", "12s" as Gemini writes it, and "6m0s" as OpenAI does."""
+_TRY_AGAIN_IN = re.compile(r"try again in (\d[\d.]*(?:ms|m[\d.]*s|s|m)\b)", re.IGNORECASE)
 _MINUTES_FROM_S = 120  # longer waits are told in minutes
 _COMMAS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")  # of "131,072"
 _NUMBER = r"(\d{1,15})\b"
@@ -650,9 +656,10 @@ def _fits(rule: Refusal, status: int, words: str, facts: RefusalContext) -> bool
 
 
 def retry_after_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
-    """Return the time that a header or Gemini's details name; 0 if it has passed (R-32).
+    """Return the time that a header or the body names; 0 if it has passed (R-32).
 
-    A header has seconds, milliseconds or a date (RFC 9110, 10.2.3).
+    A header has seconds, milliseconds or a date (RFC 9110, 10.2.3). Gemini has a field in the body,
+    as Hugging Face does for a model that loads, and OpenAI a sentence.
     """
     # LiteLLM's name for that of the server behind it
     passed_on = next((name for name in headers if name.lower().endswith("retry-after")), "")
@@ -661,8 +668,15 @@ def retry_after_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
         delay = f"{milliseconds}ms"
     for detail in dicts_in(body.error_object.get("details")):
         delay = delay or str_or_empty(detail.get("retryDelay"))
-    if match := _SECONDS.fullmatch(delay):
-        return float(match[1]) / (1000 if match[2] == "ms" else 1)
+    for name in ("retry_after", "estimated_time"):
+        seconds = positive_or_none(body.error_object.get(name))
+        delay = delay or (f"{seconds:.3f}" if seconds else "")
+    if match := _TRY_AGAIN_IN.search(body.words):
+        delay = delay or match[1]
+    match = _DURATION.fullmatch(delay)
+    if match and (match[1] or match[2]):
+        seconds = float(match[2] or 0) / (1000 if match[3] == "ms" else 1)
+        return seconds + 60 * float(match[1] or 0)
     try:
         date = parsedate_to_datetime(delay[:_DATE_CHARS])
     except ValueError:
