@@ -238,7 +238,7 @@ async def test_keys_and_commands_number_the_recent_models_as_the_picker_lists_th
     last = State(recent=(away, *used))
     async with ready_desktop(tmp_path, backend=backend, state=last) as desk:
         assert desk.target.model_id == "qwen3-8b"
-        for line in ("/model 0", "/model 3"):
+        for line in ("/model 0", "/model 3", "/model -4"):
             await desk.say(line, sees="There are 2 recent models.")
         await desk.press("alt+7", sees="There are 2 recent models.")
         await desk.say("/model judge-1b", sees="judge-1b makes embeddings and cannot chat")

@@ -199,7 +199,7 @@ class PlainFront(TurnListener):
 
         A number refers to the printed list, since servers may list models in another order now.
         """
-        if wanted.isdecimal():
+        if _is_number(wanted):
             await self._switch_to(_by_number(self._models, wanted, "model", "/model"))
             return
         if wanted:
@@ -244,7 +244,7 @@ class PlainFront(TurnListener):
             lines = _numbered(map(session_words, self._headers))
             self.output.print_lines(lines or ["There are no saved sessions."])
             return
-        if wanted.isdecimal() and len(wanted) < SHORT_ID:  # else digits are the beginning of an id
+        if _is_number(wanted) and len(wanted) < SHORT_ID:  # else digits are the beginning of an id
             wanted = _by_number(self._headers, wanted, "session", "/sessions").session_id
         session_id = await self.chat.store.find_id(wanted)
         open_sessions = self.chat.open_sessions
@@ -479,6 +479,10 @@ def model_words(model: ModelInfo | Target) -> str:
 
 def _numbered(texts: Iterable[str]) -> list[str]:
     return [f"{number}. {text}" for number, text in enumerate(texts, 1)]
+
+
+def _is_number(text: str) -> bool:
+    return text.lstrip("+-").isdecimal()
 
 
 def _by_number(items: Sequence[Item], number: str, noun: str, command: str) -> Item:

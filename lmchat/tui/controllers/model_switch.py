@@ -127,7 +127,7 @@ class ModelSwitch:
             else:
                 self.open_picker()
             return
-        if not name.isdigit():
+        if not name.lstrip("+-").isdigit():
             self.pick_named(name)
             return
         recent = recent_by_number(self._rows(self._workspace.backend.cached_models().models))
