@@ -43,7 +43,9 @@ def test_where_nothing_can_copy_another_way_is_named(tmp_path):
         assert done.stdout == "Hello there.\n"
 
 
-@pytest.mark.parametrize("number", ["7", "3", "0", "07", "-7", "+7", "\u0667", "00000000002", "9" * 5000])
+@pytest.mark.parametrize(
+    "number", ["7", "3", "0", "07", "-7", "+7", "\u0667", "00000000002", "9" * 5000]
+)
 def test_a_number_means_a_row_of_the_printed_list_and_nothing_else(number, tmp_path):
     with ScriptedServer() as server:
         plain(server, "beta", "alder-7b", "3", "0072")
