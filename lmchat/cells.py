@@ -71,23 +71,25 @@ def _widened(text: str, narrow_to_wide: frozenset[str]) -> int:
 
 def _widest(table: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     """Give each code point the most cells of any terminal."""
-    cells_of = dict.fromkeys(map(ord, UNSEEN), 0)  # not painted
-    cells_of |= dict.fromkeys(map(ord, (*_WIDE_NUMBERS, *_SKIN_TONES)), 2)
-    is_marked = re.compile(f"[{MARKED}]").match  # painted as one narrow sign
+    changed = [(ord(char), ord(char), 0) for char in UNSEEN]  # not painted
+    changed += [(ord(char), ord(char), 2) for char in (*_WIDE_NUMBERS, *_SKIN_TONES)]
+    marked = re.compile(f"[{MARKED}]+")  # each painted as one narrow sign
     for start, end, cells in table:
-        for code in range(start, end + 1) if not cells else ():
-            char = chr(code)
+        text = "" if cells else "".join(map(chr, range(start, end + 1)))
+        for run in marked.finditer(text):
+            changed.append((start + run.start(), start + run.end() - 1, 1))
+        for code, char in enumerate(text, start):
             if unicodedata.category(char) == "Mc":
-                cells_of[code] = 2 if unicodedata.east_asian_width(char) == "W" else 1
-            elif is_marked(char):
-                cells_of[code] = 1
-    codes = sorted(cells_of)
-    ranges = [(code, code, cells_of[code]) for code in codes]
+                is_wide = unicodedata.east_asian_width(char) == "W"
+                changed.append((code, code, 2 if is_wide else 1))
+    changed.sort()
+    ranges = list(changed)
     for start, end, cells in table:  # the rest of each range
         begin = start
-        for code in codes[bisect_left(codes, start) : bisect_left(codes, end + 1)]:
-            ranges.append((begin, code - 1, cells))
-            begin = code + 1
+        within = slice(bisect_left(changed, (start,)), bisect_left(changed, (end + 1,)))
+        for first, last, _ in changed[within]:
+            ranges.append((begin, first - 1, cells))
+            begin = last + 1
         ranges.append((begin, end, cells))
     return sorted(found for found in ranges if found[0] <= found[1])
 

@@ -75,6 +75,8 @@ def _run_command(context: Context) -> int:
         handler = import_function("lmchat.cli.plain.chat:run_plain")
     else:
         handler = _run_screen
+    if handler is not _run_screen:
+        gc.enable()  # the app does so after the first paint
     raise_interrupts()
     result = handler(context)
     if isinstance(result, int):
@@ -148,10 +150,7 @@ def _run_screen(context: Context) -> int:
             message = f"The chat screen needs a terminal, but {name} is not one."
             hint = 'For one answer without the screen: lmchat ask "PROMPT".'
             raise WrongUse(message, hint=hint)
-    # The screen makes 150 000 objects that stay. Looking for garbage among them costs 20 ms before
-    # the first paint; the app enables the collector after it.
-    gc.disable()
-    import asyncio  # noqa: PLC0415 - after `gc.disable`, as its objects stay, too
+    import asyncio  # noqa: PLC0415 - see `_run_command`
 
     run_chat = import_function("lmchat.cli.run_screen:run_chat")
     context.tells_notes = False  # the screen shows them as notices

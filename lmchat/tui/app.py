@@ -41,7 +41,7 @@ from lmchat.tui.widgets.message_row import Passing
 
 _WIDTH_CLASSES = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]
 _HEIGHT_CLASSES = [(0, "-short"), (30, "-tall")]
-_STYLE_SHEETS = ("lmchat", "chat", "chat_log", "prompt", "dialogs")
+_STYLE_SHEETS = ("lmchat", "chat", "chat_log", "prompt")
 _FIRST_KEY_S = 0.03  # from the first paint to other work: typed keys come first
 
 OpenDispatcher = Callable[["LMChatApp"], Awaitable[DispatcherProtocol]]

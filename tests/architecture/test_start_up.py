@@ -42,7 +42,7 @@ def test_version_imports_next_to_nothing(tmp_path):
 
 
 _COMMANDS = """
-import sys
+import gc, sys
 from lmchat.__main__ import main
 for line in sys.argv[1:]:
     sys.argv[1:] = line.split()
@@ -50,6 +50,7 @@ for line in sys.argv[1:]:
         main()
     except SystemExit as ended:
         assert not ended.code, line
+    assert gc.isenabled() or "--help" in line, f"nothing collects the garbage of {line}"
 """
 _SCREEN_NETWORK_DISK = {"textual", "httpx", "rich", "asyncio", "sqlite3"}
 

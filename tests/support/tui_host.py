@@ -37,7 +37,7 @@ _FOLDER = Path(_SPEC.submodule_search_locations[0])
 
 
 class Host(App[None]):
-    CSS_PATH: ClassVar = [_FOLDER / name for name in ("lmchat.tcss", "dialogs.tcss")]
+    CSS_PATH: ClassVar = [_FOLDER / "lmchat.tcss"]
     HORIZONTAL_BREAKPOINTS: ClassVar = [
         (0, "-narrow"),
         (80, "-mid"),

@@ -157,10 +157,14 @@ class Painter:
         self._look = look
         page = self.page
         viewport = self._viewport
-        blank = self._filtered(Strip.blank(look.width, log.rich_style))
+        base = log.rich_style
+        blank = self._filtered(Strip.blank(look.width, base))
         if page is None or not len(viewport.document):
             greeting = greeting_rows(self.greeting, user_keys, look.width, log.size.height)
-            strips = [self._greeting_strip(log, row) for row in greeting[y : y + count]]
+            strips = [
+                self._greeting_strip(log, base, row) if row else blank
+                for row in greeting[y : y + count]
+            ]
             return strips + [blank] * (count - len(strips))
 
         blank_line = Line([], painted=blank, painted_look=look)
@@ -184,8 +188,7 @@ class Painter:
                 strips.append(line.painted)
         return strips + [blank] * (count - len(strips))
 
-    def _greeting_strip(self, log: Widget, row: Sequence[StyledWords]) -> Strip:
-        base = log.rich_style
+    def _greeting_strip(self, log: Widget, base: Style, row: Sequence[StyledWords]) -> Strip:
         segments = []
         for words, name in row:
             names = [f"chat-log--{part}" for part in name.split()]

@@ -35,6 +35,7 @@ _TITLE_GAP = 2  # least cells
 class Dialog(ModalScreen[Any]):
     """Modal dialog; Esc leaves it without a result."""
 
+    CSS_PATH = "dialogs.tcss"
     AUTO_FOCUS = "Input"  # selector of the widget that gets the focus
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave")]
     HEADING: ClassVar[str] = ""

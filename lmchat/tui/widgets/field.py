@@ -102,7 +102,6 @@ class Field(Horizontal):
             without_controls(value),
             placeholder=placeholder,
             password=is_masked,
-            compact=True,
             select_on_focus=False,
         )
         self._note = Static("", classes="note")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual import on
-from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.getters import query_one
@@ -33,14 +32,13 @@ class FindBar(Horizontal):
         self.display = False
         self._log = log
 
-    def compose(self) -> ComposeResult:
-        yield Field(placeholder="Find in this session")
-
-    def open(self, query: str = "") -> None:
+    async def open(self, query: str = "") -> None:
         """Show and focus the bar, and search for the query, or again for the last one.
 
         The last one is selected, so that typing replaces it.
         """
+        if not self.children:  # it would take 1 % of a start
+            await self.mount(Field(placeholder="Find in this session"))
         self.display = True
         if query:
             with self.prevent(Input.Changed):  # an equal query would not start a search

@@ -209,7 +209,9 @@ class RowList(ScrollView):
     def render_line(self, y: int) -> Strip:
         width = self.outer_size.width
         index = y + self.scroll_offset.y
-        row = self.rows[index] if index < len(self.rows) else ListRow()
+        if index >= len(self.rows):
+            return Strip([])  # Textual fills it with the background
+        row = self.rows[index]
         is_chosen = row.key is not None and row.key == self.key
         if self._hides_choice and not self.looks_focused:
             is_chosen = False

@@ -130,10 +130,10 @@ class SessionList(Vertical, can_focus=True):
 
     _rows = query_one(RowList)
     _hint = query_one("#session-filter-hint", LineWidget)
-    _filter = query_one(TextLine)
 
     def __init__(self) -> None:
         super().__init__(id="sessions")
+        self._filter = TextLine(id="session-filter", select_on_focus=False)
         self._groups: tuple[SessionGroup, ...] = ()
         self._today = date.min  # by which times are shown
         self._open_id: str | None = None  # None before `show`
@@ -144,7 +144,6 @@ class SessionList(Vertical, can_focus=True):
     def compose(self) -> ComposeResult:
         yield LineWidget([styled("lmchat", STRONG)], classes="heading")
         yield LineWidget([styled("/ search", MUTED)], id="session-filter-hint")
-        yield TextLine(id="session-filter", compact=True, select_on_focus=False)
         yield RowList(hides_choice=True)
 
     def on_mount(self) -> None:
@@ -250,7 +249,9 @@ class SessionList(Vertical, can_focus=True):
         self._rows.page(direction)
 
     @on(events.Click, "#session-filter-hint")
-    def action_filter(self) -> None:
+    async def action_filter(self) -> None:
+        if not self._filter.is_attached:  # it would take 1 % of a start
+            await self.mount(self._filter, after=self._hint)
         self._hint.display = False
         self._filter.display = True
         self.screen.set_focus(self._filter)  # at once: the next key must reach it

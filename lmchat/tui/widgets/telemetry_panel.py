@@ -227,7 +227,7 @@ class TelemetryPanel(Widget):
         width = self.size.width
         row = self._rows[y] if y < len(self._rows) else None
         if row is None:
-            return Strip.blank(width, self.rich_style)
+            return Strip([])  # Textual fills it with the background
         line = _draw(row, width)
         return Visual.to_strips(self, line, width, 1, self.visual_style)[0]
 
