@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 
 import pytest
 
@@ -18,6 +19,7 @@ from lmchat.servers.endpoint import loopback
 from lmchat.servers.events import PullProgress
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products import llama_cpp, lm_studio
+from lmchat.servers.products.native import PullSum
 from lmchat.units import breakable
 from tests.support import scripted_products as products
 from tests.support.client_calls import endpoint_of
@@ -111,6 +113,22 @@ async def test_layers_without_number_are_added_up_one_by_one(server, pull):
     await pull("Ollama", told=told)
     assert amounts(told)[:2] == [(1, 9), (2, 18)]
     assert amounts(told)[-2:] == [(count, 9 * count), (count + 4, 9 * count)]
+
+
+def test_layers_without_end_do_not_take_memory_without_end():
+    parts = PullSum(done="completed", total="total")
+    sums = []
+    for count in (50_000, 150_000):
+        for at in range(count):
+            parts.keep(f"{at:06}" + "x" * 1000, {"total": 9, "completed": 1})
+        tracemalloc.start()
+        for at in range(count, count + 1000):
+            parts.keep(f"{at:06}" + "x" * 1000, {"total": 9, "completed": 1})
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert kept_bytes < 100_000
+        sums.append(parts.progress.done_bytes)
+    assert sums == [50_000, 50_000]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ from lmchat.servers.products.product import ModelOfRow, Models
 _MILLION = 1e6
 _STATES = {state.value: state for state in LoadState}
 _MIN_BILLION = 0.95e9  # rounds to 1B
+_MOST_PARTS = 50_000  # of a download that are told apart; a model has a few hundred
+_MAX_NAME_CHARS = 256  # by which parts are told apart
 
 
 def has_word(value: object, word: str) -> bool | None:
@@ -59,7 +61,10 @@ class PullSum:
         self._total_bytes = 0
 
     def keep(self, name: str, part: object) -> None:
-        """Replace what the part of this name said before."""
+        """Replace what the part of this name said before; leave out those beyond the limit."""
+        name = name[:_MAX_NAME_CHARS]
+        if name not in self._parts and len(self._parts) >= _MOST_PARTS:
+            return
         row = dict_or_empty(part)
         done_before, total_before = self._parts.get(name, (0, 0))
         done, total = (count_or_none(row.get(field)) or 0 for field in self._fields)
