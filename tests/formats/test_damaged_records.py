@@ -49,6 +49,24 @@ def test_a_broken_line_costs_itself_only_wherever_it_is(tmp_path, name):
             assert f"line {place + 1}: it is damaged" in lost, broken
 
 
+def test_a_broken_record_of_a_list_costs_itself_if_its_brackets_are_whole(tmp_path):
+    chats = [json.dumps({"messages": [{"role": "user", "content": text}]}) for text in "abc"]
+    path = tmp_path / "chats.json"
+    for place in range(3):
+        for old, new in (('"user",', '"user"'), (": [", ": [,"), ('"messages"', "messages")):
+            broken = [*chats[:place], chats[place].replace(old, new), *chats[place + 1 :]]
+            path.write_text(f"[{', '.join(broken)}]", encoding="utf-8")
+            sessions, lost = read_file(path)
+            texts = [["a"], ["b"], ["c"]]
+            del texts[place]
+            assert [*map(texts_of, sessions)] == texts, (place, new)
+            behind = ", and all behind it" if place == 2 else ""
+            assert lost == [f"record {place + 1}{behind}: it is damaged"], (place, new)
+    path.write_text(f'[{chats[0]}, {{"a": [}}, {chats[1]}]', encoding="utf-8")
+    sessions, lost = read_file(path)
+    assert ([*map(texts_of, sessions)], len(lost)) == ([["a"]], 1), "its end is not known"
+
+
 def test_a_number_of_any_length_costs_nothing():
     chats = [[{"role": "user", "content": text, "n": 0}] for text in ("a", "b", "c")]
     text = json.dumps([{"messages": messages} for messages in chats])

@@ -47,6 +47,9 @@ _DAMAGED = "it is damaged"
 _LONGEST_TOKEN = 16  # characters, but for strings and numbers
 _CHUNK = 1 << 20  # characters, read at once
 _GAP = re.compile(r"[, \t\r\n]*")  # between values
+# brackets, and strings, which may have some; one without an end goes to the end of the text
+_MARK = re.compile(r'[{}\[\]]|"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+_DEPTHS = {"{": 1, "[": 1, "}": -1, "]": -1}
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -228,8 +231,8 @@ def _lines(lines: Iterable[str], unit: str, first: int = 1) -> Iterator[tuple[st
 def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
     """Yield the place and value of each item of a list, or of values in a row; None for broken.
 
-    Behind a broken value, a list ends. Values in a row are then read by lines, since they may be
-    JSON Lines without a name that says so.
+    A list continues behind a broken object if its brackets soon tell its end. Values in a row are
+    then read by lines, since they may be JSON Lines without a name that says so.
     """
     begun = ""
     while not begun and (more := text.read(_CHUNK)):
@@ -270,6 +273,13 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
                 continue
             if not begun and not is_list:  # the end
                 return
+            if is_list and is_broken:
+                if len(begun) < _CHUNK:
+                    begun += text.read(_CHUNK)
+                if place := _end_of_broken(begun):
+                    yield f"record {number}", None
+                    number += 1
+                    continue
             if number == 1:
                 message = "It is not valid JSON: it is cut off or damaged."
                 raise FileRefused(message, hint="Export it again.", details=str(error)) from error
@@ -280,6 +290,17 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
             return
         yield f"record {number}", value
         number += 1
+
+
+def _end_of_broken(text: str) -> int:
+    """Return where the broken object at the beginning ends, if another one follows it; else 0."""
+    depth = 0
+    for mark in _MARK.finditer(text) if text.startswith("{") else ():
+        depth += _DEPTHS.get(mark[0], 0)
+        if not depth:
+            gap = _GAP.match(text, mark.end())
+            return mark.end() if gap and text.startswith("{", gap.end()) else 0
+    return 0
 
 
 def _value_at(text: str, place: int) -> tuple[Any, int]:
