@@ -354,6 +354,12 @@ URLS = (
         ),
         ("endpoint='http://nas:1337'", {"LMCHAT_API_KEY": "k"}, {}, URLS[:3]),
         ("", {"LMCHAT_API_KEY": "k", "LLM_BASE_URL": "http://nas:1337"}, {}, URLS[3:4]),
+        (
+            "api_key='k'\nendpoint='https://nas:1337'\nallowed_hosts=['nas']",
+            {},
+            {"endpoint": "http://nas:1337"},
+            URLS[4:5],
+        ),
         ("", {"OPENAI_API_KEY": "k"}, {}, URLS[5:6]),
         ("api_key='k'\nendpoint='http://127.0.0.1:1337'", {}, {}, URLS[:1]),
         ("api_key='k'\nendpoint='http://nas:1337'", {"LMCHAT_ENDPOINT": URLS[4]}, {}, URLS[3:4]),
