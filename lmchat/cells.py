@@ -12,13 +12,13 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 
 from lmchat.safe_text import MARKED, UNSEEN
 
-# Thai and Lao vowels: letters by category, but drawn as marks
-_DRAWN_AS_MARKS = "\u0e33\u0eb3"
+# letters by category, but parts of the letter before: Thai and Lao vowels, sound marks of kana
+_DRAWN_AS_MARKS = "\u0e33\u0eb3\uff9e\uff9f"
 _JOINER = "\u200d"  # of two emoji
 # signs between two consonants that many scripts draw as one (GB9c of Unicode's UAX 29)
 _LINKERS = (
@@ -26,6 +26,7 @@ _LINKERS = (
     "\U0001193e\U00011a47\U00011a99"
 )
 _MOST_LINKED_CELLS = 8  # of consonants in a row, so that an endless chain can be wrapped
+_MOST_BEFORE = 16  # characters by which a place is judged that may be within a grapheme
 _EMOJI_SELECTOR = "\ufe0f"  # makes a wide emoji of a narrow sign, such as ⚠
 _SKIN_TONES = [chr(code) for code in range(0x1F3FB, 0x1F400)]
 _WIDE_NUMBERS = [chr(code) for code in range(0x3248, 0x3250)]  # wide in the C library only
@@ -130,6 +131,18 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
         before = char
     if text:
         yield begin, cells
+
+
+def begins_grapheme(text: str, index: int) -> bool:
+    """Whether a grapheme begins at an index, or the text ends there; its run decides for a flag."""
+    around = text[max(index - _MOST_BEFORE, 0) : index + 1]
+    return index == len(text) or around[-2:].isascii() or _ends_in_new_grapheme(around)
+
+
+@lru_cache(maxsize=16 * 1024)
+def _ends_in_new_grapheme(text: str) -> bool:
+    *_, (begin, _) = graphemes(text)
+    return begin == len(text) - 1
 
 
 def split_at_cell(text: str, cell: int) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from lmchat.cells import graphemes
+from lmchat.cells import begins_grapheme, graphemes
 from lmchat.markdown.block import Block, Line
 from lmchat.matching import folded, non_ascii
 from lmchat.safe_text import without_controls
@@ -44,25 +44,28 @@ class Query:
         self._pattern = re.compile("|".join(patterns))
 
     def count(self, text: str) -> int:
-        """Count hits, as `spans` does; but a part of an emoji or of a rare letter counts, too."""
+        """Count what `spans` yields."""
         if not self.needles:
             return 0
-        hits = self._pattern.finditer(folded(text))
+        letters = folded(text)
+        hits = self._pattern.finditer(letters)
+        if text.isascii():
+            return sum(1 for _ in hits)
         # as `…`, which becomes three dots, of which a hit may have a part
         expanded = [
             char
             for char in non_ascii(text)
-            if len(letters := folded(char)) > 1 and not self._ends.isdisjoint(letters)
+            if len(parts := folded(char)) > 1 and not self._ends.isdisjoint(parts)
         ]
-        if not expanded:
-            return sum(1 for _ in hits)
         shape = text  # whose folded form tells where a hit would begin or end within a character
         for char in expanded:
             shape = shape.replace(char, " " + _INSIDE * (len(folded(char)) - 1))
-        shape = folded(shape)
+        shape = folded(shape) if expanded else ""
         # slices: the end of the text is the end of a hit, too
         return sum(
             _INSIDE not in (shape[start : start + 1], shape[end : end + 1])
+            and begins_grapheme(letters, start)
+            and begins_grapheme(letters, end)
             for start, end in (hit.span() for hit in hits)
         )
 

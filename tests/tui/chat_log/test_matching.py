@@ -64,6 +64,22 @@ def test_no_part_of_a_character_that_means_several_is_counted_or_marked():
         assert Query([words]).count(text) == len(wanted)
 
 
+def test_a_part_of_a_drawn_character_is_neither_counted_nor_marked():
+    for words, text, wanted in [
+        ("\u0915", "\u0915\u093c \u0958 \u0915", ["\u0915"]),
+        ("\u0958", "\u0915\u093c \u0958 \u0915", ["\u0915\u093c", "\u0958"]),
+        ("\u0939", "\u0939\u0948 \u0939", ["\u0939"]),
+        ("e", "\u0065\u0301 \u00e9 e", ["e\u0301", "\u00e9", "e"]),
+        ("👩", "👩\u200d👧 👩🏽 👩", ["👩"]),
+        ("👧", "👩\u200d👧 👧", ["👧"]),
+        ("🇪", "🇩🇪 🇪", ["🇪"]),
+        ("\u30ac", "\uff76\uff9e \u30ac \uff76", ["\uff76\uff9e", "\u30ac"]),
+        ("\u30ab", "\uff76\uff9e \u30ac \uff76", ["\uff76"]),
+    ]:
+        assert found(words, text) == wanted
+        assert Query([words]).count(text) == len(wanted), words
+
+
 def test_no_words_are_too_strange_to_be_looked_for():
     for words in ["", "\x00", "\ud800", HOSTILE, "x" * 2_000_000, "\n", "(" * 5_000, "\ufe0f"]:
         query = Query([words])
