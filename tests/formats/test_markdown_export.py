@@ -10,11 +10,13 @@ from msgspec.structs import replace
 
 from lmchat.formats.exports.entries import WriteOptions
 from lmchat.formats.exports.markdown import to_markdown
+from lmchat.formats.exports.text import to_text
 from lmchat.safe_text import without_controls
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
     Failure,
+    Limit,
     ReasoningPart,
     Role,
 )
@@ -148,6 +150,13 @@ def test_an_unfinished_answer_says_so_and_why():
         failure = Failure(kind="offline", message="The server went\naway.", hint="Start it again.")
         text = to_markdown(session_of("half", state=state, failure=failure))
         assert text.endswith(f"half\n\n> **{word}.** The server went away. Start it again.\n")
+    for stats, words in (
+        (AnswerStats(finish_reason="length", limit=Limit.MAX_TOKENS), "Max tokens reached."),
+        (AnswerStats(finish_reason="length"), "Token limit of the server reached."),
+    ):
+        talk = session_of("\nhalf", stats=stats)
+        assert to_markdown(talk).endswith(f"\n\nhalf\n\n> **Cut short.** {words}\n")
+        assert to_text(talk).endswith(f")\n\nhalf\n\n[Cut short. {words}]\n")
 
 
 def test_branches_follow_the_path_with_the_message_above_them():

@@ -47,8 +47,8 @@ class MessageEntry(Struct, frozen=True, kw_only=True):
     # without those that a tool message below shows with their results
     calls: tuple[ToolCallPart, ...]
     thought_heading: str  # `Thought for 2.0 s`
-    state: str  # `Stopped`, or `Prompt cut`
-    reason: str  # of a failed answer or a cut prompt
+    state: str  # `Stopped`, `Prompt cut` or `Cut short`
+    reason: str  # of a failed or cut answer, or a cut prompt
 
 
 def entries(session: Session) -> Iterator[MessageEntry | str]:
@@ -93,6 +93,9 @@ def _entry(message: ChatMessage, ids_with_results: Container[str | None]) -> Mes
         reason = line_without_controls(f"{failure.message} {failure.hint}")
     elif not state and message.stats is not None and message.stats.is_prompt_cut:
         state, reason = "Prompt cut", "The server has left out a part of the prompt."
+    elif not state and message.stats is not None and message.stats.is_cut:
+        limit = message.stats.limit or "token limit of the server reached"
+        state, reason = "Cut short", f"{limit.capitalize()}."
     has_shown_calls = is_tool_run(message) or message.message_id in ids_with_results
     return MessageEntry(
         message=message,

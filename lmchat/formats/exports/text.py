@@ -39,7 +39,7 @@ def _text_blocks(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
     if message.refusal:
         yield f"[{REFUSED}.]"
     if message.text:
-        yield without_controls(message.text)
+        yield without_controls(message.text).lstrip("\n")
     if is_tool_run(message):
         result = indent(without_controls(message.tool_result), "    ")
         yield f"[{line_without_controls(tool_calls_text(message))}]\n{result}".rstrip()
