@@ -185,7 +185,7 @@ def test_each_name_is_listed_once(server, cli, tmp_path):
     assert told(server) == ["a b#%/\\c"]
 
 
-def test_the_servers_own_name_of_a_model_changes_nothing(server, cli):
+def test_the_servers_own_name_of_a_model_changes_nothing(server, cli, tmp_path):
     # as llama-swap v250 and Docker Model Runner 1.2.9 send it, `transformers serve` 5.19, and others
     for served in ("/models/small/model.gguf", "smol-small@main", "model.gguf"):
         lists(server, "smol-small", "smol-big", served=served)
@@ -198,6 +198,10 @@ def test_the_servers_own_name_of_a_model_changes_nothing(server, cli):
     assert "smol-big:latest answers instead of smol-small." in done.stderr
     document = json.loads(done.stdout)
     assert (document["model"], document["asked_model"]) == ("smol-big:latest", "smol-small")
+    cases = tmp_path / "cases.toml"
+    cases.write_text('[[case]]\nname = "a"\nprompt = "Hi"\nregex = "."\n')
+    done = cli("eval", str(cases), "-m", "smol-small", "--runs", "3")
+    assert done.stderr.count("smol-big:latest answers instead of smol-small.") == 1
 
 
 def test_advice_about_an_address_never_asks_for_what_it_is(server, cli):

@@ -86,10 +86,16 @@ async def evaluate(context: Context) -> int:
             for index, (model, case, number) in enumerate(runs, 1)
         ]
 
+        replaced_models: set[str] = set()  # each is noted once
+
         async def ask(job: Job) -> Row:
             show, stuck = partial(print_note, output, job), context.settings.chat.stuck
             answer = await answer_to(job, runtime.backend, show, stuck=stuck)
             row = answer.row(job)
+            asked = answer.stats.asked
+            if asked and asked not in replaced_models:
+                replaced_models.add(asked)
+                output.note(f"lmchat: {answer.model} answers instead of {asked}.")
             if answer.error is None:
                 row["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
                 row["tokens"] = answer.stats.completion_tokens
