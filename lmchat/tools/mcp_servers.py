@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +26,20 @@ from lmchat.files.disk import begin_log, ensure_folder
 from lmchat.processes.background import run_abandonable
 from lmchat.processes.child import own_program
 from lmchat.processes.environment import needed_environment
-from lmchat.safe_text import header_value, safe_line, without_secret
-from lmchat.servers.endpoint import Endpoint
+from lmchat.safe_text import header_value, safe_line
 from lmchat.servers.http.json_values import (
     utf8_safe,
 )
-from lmchat.servers.http.proxies import proxy_for
-from lmchat.servers.http.reply import read_body
 from lmchat.servers.request import Tool
 from lmchat.tools.calls import ToolResult, ToolServer, ToolServerState, cut_result
 from lmchat.tools.mcp_messages import MessageReader
 from lmchat.tools.questions import AskUser, ServerQuestion, fields_of
+from lmchat.tools.server_over_http import ANSWER_S, ServerOverHttp, without_secrets
 from lmchat.tools.server_program import ServerProgram, start_failure
 from lmchat.units import counted
 
 START_S = 180.0  # time for a server to start: at first, `npx` and `uvx` download it
 MAX_LISTED = 1000  # tools of a server
-_ANSWER_S = 30.0  # time to connect, to list changed tools and to close
 _END_S = 3.0  # time for all servers to end, killed if need be
 _REASON_CHARS = 300
 _MAX_WIRE_CHARS = 64
@@ -57,9 +53,6 @@ _CLOSED = "Connection closed"
 _SESSION_ENDED = "Session terminated"
 """Message of the SDK's error for a session over HTTP that the server has ended."""
 _VALIDATION = re.compile(r":? ?\d+ validation errors? for .*", re.DOTALL)  # words of pydantic
-_FORM = "application/x-www-form-urlencoded"
-_NO_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-_NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
 
 
 class McpServers:
@@ -147,10 +140,14 @@ class McpServers:
                 self._log_fd = await asyncio.to_thread(begin_log, self.log_file)
         # it is missing before the first `lmchat tools add`
         await asyncio.to_thread(ensure_folder, self._folder)
-        environment = needed_environment(self._environ) | dict(settings.env or {})
-        environment |= self.referenced_values(settings)
+        secrets = self.referenced_values(settings)
+        environment = needed_environment(self._environ) | dict(settings.env or {}) | secrets
         return await ServerProgram.start(
-            settings, environment=environment, folder=self._folder, log_fd=self._log_fd
+            settings,
+            environment=environment,
+            secrets=tuple(secrets.values()),
+            folder=self._folder,
+            log_fd=self._log_fd,
         )
 
     def headers(self, settings: McpSettings) -> dict[str, str]:
@@ -194,18 +191,16 @@ class _McpServer:
         self.task: asyncio.Task[None] | None = None  # the last `_run`; None before the first
         self.settings = settings
         self._owner = owner  # starts programs, and has the log and the headers
-        self._secrets: tuple[str, ...] = ()  # values of variables, which errors may repeat
         self._client: Any = None  # of the SDK, while the server is in use; otherwise None
         self._has_changed_tools = False  # whether it said so since they were listed
-        self._status = 0  # HTTP status of its last reply; 0 before a reply, and over pipes
-        self._said = ""  # in the body of a refusal
-        self._program: ServerProgram | None = None  # the last that has started
+        # of the last connection: one of them, or none if it could not begin
+        self._program: ServerProgram | None = None
+        self._http: ServerOverHttp | None = None
         self._settled = asyncio.Event()
         self._must_end = asyncio.Event()  # set by `end`; the task waits for it
         self._limits: dict[Any, float] = {}  # scopes of anyio, with their seconds
         self._questions_left = 0  # of the call that runs
         self._questions: set[asyncio.Future[Any]] = set()  # that wait for the user
-        self._sign_in: Any = None  # a `SignIn`, once it has connected over HTTP
 
     async def ensure_settled(self, *, restarts: bool) -> None:
         """Start the server if it never was, or with `restarts` if it has failed or ended."""
@@ -232,7 +227,7 @@ class _McpServer:
             return
         self._has_changed_tools = False  # before the request, as it may say so again
         try:
-            async with asyncio.timeout(_ANSWER_S):
+            async with asyncio.timeout(ANSWER_S):
                 listed = await self._list_tools(client)
         except Exception:  # noqa: BLE001 - of the server, or of the SDK
             return
@@ -263,7 +258,7 @@ class _McpServer:
             # `_client` is None after the end of the server, or another one: another call may have
             # restarted the server since
             has_ended = self._client is not client
-            refusal = self._refusal
+            refusal = self._http.refusal if self._http is not None else None
             words = refusal.message_with_hint if refusal else self._words_of(error)
             words = self._ended_sentence if has_ended else cut_result(words)
             return ToolResult(text=words, is_error=True)
@@ -388,8 +383,8 @@ class _McpServer:
                         await self._must_end.wait()
                         listening.cancel_scope.cancel()
                     # for closing the connection
-                    self._limits[limit] = _ANSWER_S
-                    limit.deadline = anyio.current_time() + _ANSWER_S
+                    self._limits[limit] = ANSWER_S
+                    limit.deadline = anyio.current_time() + ANSWER_S
         except Exception as error:  # noqa: BLE001 - of the SDK, whatever it is
             problem = self._failure_of(error, start_s)
         finally:
@@ -436,9 +431,9 @@ class _McpServer:
         error = _first_of(error)
         name, hint = self.settings.name, self._hint_to_correct
         reason = safe_line(self._words_of(error), limit=_REASON_CHARS).rstrip(".")
-        refusal = self._refusal
-        if self._sign_in is not None:
-            refusal = self._sign_in.failure_of(error, reason) or refusal
+        refusal = None
+        if self._http is not None:
+            refusal = self._http.sign_in_failure(error, reason) or self._http.refusal
         match error:
             case LMChatError():
                 return LMChatError(self._without_secrets(error.message), hint=error.hint)
@@ -456,7 +451,7 @@ class _McpServer:
                 reason += f". It said: {self._last_words}" if self._last_words else ""
             case _ if refusal:
                 return refusal
-            case _ if self.settings.url and not self._status:  # no reply
+            case _ if self.settings.url and not (self._http and self._http.status):  # no reply
                 hint = "Start it, or check its url."
             case _ if self._last_words and reason == _CLOSED:
                 reason = self._last_words
@@ -474,38 +469,10 @@ class _McpServer:
         words = "" if self._program is None else self._program.last_words
         return safe_line(self._without_secrets(words), limit=_REASON_CHARS).rstrip(".")
 
-    @property
-    def _refusal(self) -> LMChatError | None:
-        """Why the server has refused its last request, and what to do; None if it has not."""
-        status: int | str = self._status
-        if self._status < HTTPStatus.BAD_REQUEST:
-            return None
-        with suppress(ValueError):  # a status without a name
-            status = f"{self._status} {HTTPStatus(self._status).phrase}"
-        says = f"The server {self.settings.name} answers {status}"
-        said = self._said.rstrip(".")
-        said = "" if said in str(status) else said
-        variables = ", ".join((self.settings.headers_env or {}).values())
-        if self._status in _NO_KEY and variables:
-            hint = f"Check the value of {variables}."
-        elif self._status in _NO_KEY:
-            hint = "If it needs a key, add headers_env to [[mcp]]."
-        elif self._status in _NO_PATH and self.settings.url.rstrip("/").endswith("/sse"):
-            hint = "lmchat does not speak its older transport (SSE): use its url that ends in /mcp."
-        elif self._status in _NO_PATH:
-            hint = "Check the path of its url, which often ends in /mcp."
-        elif self._status == HTTPStatus.TOO_MANY_REQUESTS:
-            hint = "Try again later."
-        elif self._status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            hint = "The fault is the server's: see its log."
-        else:
-            hint = "Check its url and headers_env."
-        return LMChatError(f"{says}: {said}." if said else f"{says}.", hint=hint)
-
     def _words_of(self, error: BaseException) -> str:
         words = _VALIDATION.sub("", str(error)) or type(error).__name__
         if words.endswith("Timeout"):  # the name of an error of HTTP, which has no words
-            words = f"no answer within {_ANSWER_S:g} s"
+            words = f"no answer within {ANSWER_S:g} s"
         with suppress(ImportError):
             from pydantic import ValidationError
 
@@ -516,11 +483,8 @@ class _McpServer:
         return self._without_secrets(words)
 
     def _without_secrets(self, text: str) -> str:
-        of_sign_in = self._sign_in.secrets if self._sign_in is not None else ()
-        # the longest first: one may be a part of another
-        for secret in sorted({*self._secrets, *of_sign_in}, key=len, reverse=True):
-            text = without_secret(text, secret)
-        return text
+        secrets = set(self._program.secrets) if self._program is not None else set()
+        return without_secrets(text, secrets | (self._http.secrets if self._http else set()))
 
     async def _open_client(self, stack: AsyncExitStack) -> Any:
         """Connect to the server; leaving `stack` closes the connection.
@@ -545,12 +509,19 @@ class _McpServer:
         from mcp_types import Implementation
 
         async with AsyncExitStack() as opened:
+            self._program = self._http = None
+            owner = self._owner
             if self.settings.url:
-                transport = await self._transport_over_http(opened)
+                self._http = ServerOverHttp(
+                    self.settings,
+                    owner.headers(self.settings),
+                    credentials=owner.credentials,
+                    check_address=owner.check_address,
+                    ask=self._ask,
+                )
+                transport = await self._http.transport(opened)
             else:
-                self._secrets = tuple(self._owner.referenced_values(self.settings).values())
-                self._program = None  # if this one cannot start
-                self._program = program = await self._owner.start_program(self.settings)
+                self._program = program = await owner.start_program(self.settings)
                 # leaving `opened` closes the client first, then ends the program
                 opened.push_async_callback(program.end)
                 transport = program.transport(self.end)
@@ -601,58 +572,6 @@ class _McpServer:
             error=_unusable_words(self.settings.name, unusable),
             hint="Tell its author." if unusable else "",
         )
-
-    async def _transport_over_http(self, stack: AsyncExitStack) -> Any:
-        """Leaving `stack` closes the HTTP client."""
-        import httpx2
-        from mcp.client.streamable_http import streamable_http_client
-
-        from lmchat.tools.sign_in import SignIn
-
-        address = self.settings.url
-        self._status = 0
-        headers = self._owner.headers(self.settings)
-        # errors are shown without them, also without the scheme, as in `Bearer KEY`
-        self._secrets = (*headers.values(), *(one.rpartition(" ")[2] for one in headers.values()))
-        url = httpx2.URL(address)
-        has_key = any(header.lower() == "authorization" for header in headers)
-        owner = self._owner
-        self._sign_in = None
-        if not has_key:
-            self._sign_in = SignIn(self.settings, owner.credentials, owner.check_address, self._ask)
-
-        async def note_request(request: Any) -> None:
-            if self._sign_in is not None:
-                origin = request.url.copy_with(path="/", query=None, fragment=None)
-                await self._sign_in.require_allowed(Endpoint.parse(str(origin)))
-                is_form = request.headers.get("content-type") == _FORM
-                form = request.content.decode() if is_form else ""
-                self._sign_in.note_request(request.headers.get("authorization", ""), form)
-            if request.method == "POST" and request.url == url:
-                self._status = 0
-
-        async def note_reply(reply: Any) -> None:
-            # others only ask for notices, end the session, or sign in
-            if reply.request.method == "POST" and reply.request.url == url:
-                self._status = reply.status_code
-                if self._status >= HTTPStatus.BAD_REQUEST:
-                    body = self._without_secrets((await reply.aread()).decode(errors="replace"))
-                    media_type = reply.headers.get("content-type", "")
-                    # once more, as JSON can write letters in other ways
-                    said = read_body(body.encode(), media_type).message
-                    self._said = self._without_secrets(said)
-
-        client = httpx2.AsyncClient(
-            auth=self._sign_in.provider if self._sign_in else None,
-            event_hooks={"request": [note_request], "response": [note_reply]},
-            headers=headers,
-            follow_redirects=False,
-            proxy=proxy_for(Endpoint.parse(address)) or None,
-            trust_env=False,  # httpx2 fails at networks in NO_PROXY
-            verify=httpx2.create_ssl_context(),  # with the certificates of SSL_CERT_FILE
-            timeout=httpx2.Timeout(_ANSWER_S, read=None),  # the caller limits the time of a call
-        )
-        return streamable_http_client(address, http_client=await stack.enter_async_context(client))
 
 
 def _import_sdk() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sized
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -123,3 +123,11 @@ def _field(name: str, schema: Mapping[str, Any], *, is_required: bool) -> Questi
     if len(field.words) + len(field.default) > _FIELD_CHARS:
         raise RequestInvalid("The question has a field that is too long to show.")
     return field
+
+
+class AskUserThen(Protocol):
+    """Asks the user, then awaits what `then` returns, within the user's time; None is a no."""
+
+    async def __call__(
+        self, question: ServerQuestion, then: Callable[[], Awaitable[Any]] | None = None
+    ) -> Any: ...

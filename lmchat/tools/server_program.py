@@ -7,7 +7,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from threading import Thread
@@ -37,9 +37,16 @@ class ServerProgram:
     """A program that has started; `end` ends it."""
 
     def __init__(
-        self, name: str, child: ChildProcess, last_errors: bytearray, copying: Thread
+        self,
+        name: str,
+        child: ChildProcess,
+        *,
+        secrets: Sequence[str],
+        last_errors: bytearray,
+        copying: Thread,
     ) -> None:
         self._name = name  # of the server
+        self.secrets = secrets  # values of its environment, which errors may repeat
         self._child = child
         self._last_errors = last_errors
         self._copying = copying
@@ -50,6 +57,7 @@ class ServerProgram:
         settings: McpSettings,
         *,
         environment: Mapping[str, str],
+        secrets: Sequence[str],
         folder: Path,
         log_fd: int | None,
     ) -> ServerProgram:
@@ -80,7 +88,7 @@ class ServerProgram:
             )
         finally:
             os.close(sink)
-        return cls(settings.name, child, last_errors, copying)
+        return cls(settings.name, child, secrets=secrets, last_errors=last_errors, copying=copying)
 
     @property
     def exit_code(self) -> int | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 from zlib import crc32
 
@@ -26,7 +25,7 @@ from lmchat.config.settings import McpSettings
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
-from lmchat.tools.questions import ServerQuestion
+from lmchat.tools.questions import AskUserThen, ServerQuestion
 
 _HINT = "`/tools`, or `lmchat tools` in a terminal, asks you to sign in."
 _WAIT_S = 300.0  # time for the user in the browser
@@ -40,14 +39,6 @@ _REFUSAL = b"""HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnectio
 This is not the answer that lmchat waits for.
 """
 _SECRET_FIELDS = {"client_secret", "code", "code_verifier", "refresh_token", "state"}
-
-
-class Ask(Protocol):
-    """Asks the user, then awaits what `then` returns, within the user's time; None is a no."""
-
-    async def __call__(
-        self, question: ServerQuestion, then: Callable[[], Awaitable[Any]] | None = None
-    ) -> Any: ...
 
 
 class SavedSignIn(BaseModel):
@@ -68,7 +59,7 @@ class SignIn:
         settings: McpSettings,
         credentials: Credentials,
         check_address: Callable[[str], None],
-        ask: Ask,
+        ask: AskUserThen,
     ) -> None:
         """`check_address` raises `EndpointNotAllowed`."""
         self._name = settings.name

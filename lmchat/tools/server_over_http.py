@@ -1,0 +1,135 @@
+"""The connection to a tool server over HTTP: its requests, what it refuses, and its secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
+from http import HTTPStatus
+from typing import Any
+
+from lmchat.config.credentials import Credentials
+from lmchat.config.settings import McpSettings
+from lmchat.errors import LMChatError
+from lmchat.safe_text import without_secret
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.http.proxies import proxy_for
+from lmchat.servers.http.reply import read_body
+from lmchat.tools.questions import AskUserThen
+
+ANSWER_S = 30.0  # time to connect, to list changed tools and to close
+_FORM = "application/x-www-form-urlencoded"
+_NO_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
+
+
+class ServerOverHttp:
+    """A server at an address; without a key in `headers`, it may want the user to sign in."""
+
+    def __init__(
+        self,
+        settings: McpSettings,
+        headers: Mapping[str, str],
+        *,
+        credentials: Credentials,
+        check_address: Callable[[str], None],
+        ask: AskUserThen,
+    ) -> None:
+        """`check_address` raises `LMChatError` for an address that is not allowed."""
+        from lmchat.tools.sign_in import SignIn
+
+        self._settings = settings
+        self._headers = headers
+        self.status = 0  # HTTP status of its last reply; 0 before a reply
+        self._said = ""  # in the body of a refusal
+        has_key = any(header.lower() == "authorization" for header in headers)
+        self._sign_in = None if has_key else SignIn(settings, credentials, check_address, ask)
+
+    @property
+    def secrets(self) -> set[str]:
+        """Values that errors may repeat, also without the scheme, as in `Bearer KEY`."""
+        values = self._headers.values()
+        of_sign_in = self._sign_in.secrets if self._sign_in is not None else ()
+        return {*values, *(value.rpartition(" ")[2] for value in values), *of_sign_in}
+
+    async def transport(self, stack: AsyncExitStack) -> Any:
+        """Return that of the SDK; leaving `stack` closes the HTTP client."""
+        import httpx2
+        from mcp.client.streamable_http import streamable_http_client
+
+        address = self._settings.url
+        client = httpx2.AsyncClient(
+            auth=self._sign_in.provider if self._sign_in else None,
+            event_hooks={"request": [self._note_request], "response": [self._note_reply]},
+            headers=self._headers,
+            follow_redirects=False,
+            proxy=proxy_for(Endpoint.parse(address)) or None,
+            trust_env=False,  # httpx2 fails at networks in NO_PROXY
+            verify=httpx2.create_ssl_context(),  # with the certificates of SSL_CERT_FILE
+            timeout=httpx2.Timeout(ANSWER_S, read=None),  # the caller limits the time of a call
+        )
+        return streamable_http_client(address, http_client=await stack.enter_async_context(client))
+
+    def _is_message(self, request: Any) -> bool:
+        """Other requests ask for notices, end the session, or sign in."""
+        import httpx2
+
+        return bool(request.method == "POST" and request.url == httpx2.URL(self._settings.url))
+
+    async def _note_request(self, request: Any) -> None:
+        if self._sign_in is not None:
+            origin = request.url.copy_with(path="/", query=None, fragment=None)
+            await self._sign_in.require_allowed(Endpoint.parse(str(origin)))
+            is_form = request.headers.get("content-type") == _FORM
+            form = request.content.decode() if is_form else ""
+            self._sign_in.note_request(request.headers.get("authorization", ""), form)
+        if self._is_message(request):
+            self.status = 0
+
+    async def _note_reply(self, reply: Any) -> None:
+        if not self._is_message(reply.request):
+            return
+        self.status = reply.status_code
+        if self.status >= HTTPStatus.BAD_REQUEST:
+            body = without_secrets((await reply.aread()).decode(errors="replace"), self.secrets)
+            media_type = reply.headers.get("content-type", "")
+            # once more, as JSON can write letters in other ways
+            said = read_body(body.encode(), media_type).message
+            self._said = without_secrets(said, self.secrets)
+
+    def sign_in_failure(self, error: BaseException, reason: str) -> LMChatError | None:
+        return None if self._sign_in is None else self._sign_in.failure_of(error, reason)
+
+    @property
+    def refusal(self) -> LMChatError | None:
+        """Why the server has refused its last request, and what to do; None if it has not."""
+        status: int | str = self.status
+        if self.status < HTTPStatus.BAD_REQUEST:
+            return None
+        with suppress(ValueError):  # a status without a name
+            status = f"{self.status} {HTTPStatus(self.status).phrase}"
+        says = f"The server {self._settings.name} answers {status}"
+        said = self._said.rstrip(".")
+        said = "" if said in str(status) else said
+        variables = ", ".join((self._settings.headers_env or {}).values())
+        if self.status in _NO_KEY and variables:
+            hint = f"Check the value of {variables}."
+        elif self.status in _NO_KEY:
+            hint = "If it needs a key, add headers_env to [[mcp]]."
+        elif self.status in _NO_PATH and self._settings.url.rstrip("/").endswith("/sse"):
+            hint = "lmchat does not speak its older transport (SSE): use its url that ends in /mcp."
+        elif self.status in _NO_PATH:
+            hint = "Check the path of its url, which often ends in /mcp."
+        elif self.status == HTTPStatus.TOO_MANY_REQUESTS:
+            hint = "Try again later."
+        elif self.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            hint = "The fault is the server's: see its log."
+        else:
+            hint = "Check its url and headers_env."
+        return LMChatError(f"{says}: {said}." if said else f"{says}.", hint=hint)
+
+
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
+    """Cut out the longest first: one may be a part of another."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = without_secret(text, secret)
+    return text
