@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Literal
 
 from msgspec import Struct
@@ -19,6 +19,7 @@ _MARK_LETTERS = "\uff9e\uff9f"  # that normalization changes into marks
 _MOST_MARKS = 64  # in a row: Python sorts a run in quadratic time
 # may hold more marks than the limit: `\W` finds all marks
 _MARK_RUN = rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}"
+_MOST_PARTS = 8  # of a letter: more marks are hostile
 _ASCII = bytes(range(128))
 _MOST_REPLACED = 40  # different characters, one after the other; the time must stay linear
 _SIMILARITY = 0.65  # least one, to offer a word for a misspelt one
@@ -97,11 +98,17 @@ class FuzzyMatch(Struct, frozen=True):
 def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     """Find the typed characters in a name, in order; both are folded."""
     query, text = folded(typed), folded(name)
-    places: Sequence[int] = range(len(name))  # of the folded characters
+    places: Sequence[Sequence[int]] = [(place,) for place in range(len(name))]
+    """Of the folded characters."""
     if not name.isascii():  # ß becomes two characters, and an accent none
-        letters = [folded(char) for char in name]
-        text = "".join(letters)
-        places = [place for place, letter in enumerate(letters) for _ in letter]
+        letters = _letters_of(name, text)
+        text = "".join(map(folded, letters))
+        ends = [0, *accumulate(map(len, letters))]
+        places = [
+            range(begin, end)
+            for letter, (begin, end) in zip(letters, pairwise(ends), strict=True)
+            for _ in folded(letter)
+        ]
     start = text.find(query)
     at_word = re.search(rf"(?<!\w){re.escape(query)}", text)
     if at_word is not None:
@@ -124,8 +131,23 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     score = len(offsets) + adjacent_pairs + word_starts - lateness
     if is_contained:
         score += 2 * len(query)  # more than any other match gets
-    in_name = dict.fromkeys(places[offset] for offset in offsets)
+    in_name = dict.fromkeys(place for offset in offsets for place in places[offset])
     return FuzzyMatch(score=score, offsets=tuple(in_name))
+
+
+def _letters_of(name: str, folded_name: str) -> Sequence[str]:
+    """Return the characters, joined where they are parts of one, as in names of macOS."""
+    if "".join(map(folded, name)) == folded_name:
+        return name
+    letters: list[str] = []
+    for char in name:
+        before = letters[-1] if letters else ""
+        together = before + char
+        if before and len(together) <= _MOST_PARTS and len(folded(together)) == len(folded(before)):
+            letters[-1] = together
+        else:
+            letters.append(char)
+    return letters
 
 
 def closest_word(word: str, words: tuple[str, ...]) -> str:

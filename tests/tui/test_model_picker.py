@@ -222,6 +222,9 @@ def test_accents_and_letters_of_another_length_are_matched_and_marked_where_they
         ("\ud55c", "\ud55c\uae00", "\ud55c"),
         ("\u0130x", "i\u0130x", "\u0130x"),
         ("e", "\u00dfe\u0301", "e"),
+        # in parts, as in names of macOS
+        ("\ud55c", "x\u1112\u1161\u11ab\u1100\u1173\u11af", "\u1112\u1161\u11ab"),
+        ("\u30d0", "\uff8a\uff9e \u30cf", "\uff8a\uff9e"),
     ]:
         match = fuzzy_match(typed, name)
         assert match is not None, (typed, name)
@@ -230,3 +233,4 @@ def test_accents_and_letters_of_another_length_are_matched_and_marked_where_they
 
 def test_a_hostile_name_does_not_take_long_to_match():
     assert fuzzy_match("ab" * 20 + "z", "ab" * 2_000) is None
+    assert fuzzy_match("x", "\u1112\u1161" + "\u11ab" * 20_000) is None
