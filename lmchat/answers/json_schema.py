@@ -15,6 +15,7 @@ from lmchat.markdown.commonmark import code_blocks
 from lmchat.safe_text import encoding_of, safe_line
 from lmchat.servers.http.json_values import JsonObject, dict_or_empty, utf8_safe
 from lmchat.servers.request import AnyObject, FittingValue, OutputFormat
+from lmchat.sessions.message import is_cut_end
 
 MAX_CHARS = 1_000_000  # more than any model writes in one answer
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
@@ -125,7 +126,7 @@ class SchemaOutput:
             if is_refusal:
                 message = "The model refused, so there is no JSON value."
                 hint = "Change the prompt, or use another model."
-            elif finish_reason == "length":
+            elif is_cut_end(finish_reason):
                 message = f"The answer was cut short, so it does not match: {error}."
                 hint = "Raise max_tokens, or use a model with a larger context window."
             elif self._schema is None:

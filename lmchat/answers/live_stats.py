@@ -36,6 +36,7 @@ from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
     Limit,
+    is_cut_end,
 )
 
 _CHARS_PER_TOKEN = 8.0  # a chunk of more characters holds several tokens
@@ -356,8 +357,8 @@ class LiveStats(Struct, kw_only=True):
 
     @property
     def limit(self) -> Limit | None:
-        """Servers say "length" for both limits."""
-        if self.finish_reason != "length":
+        """Servers have one finish reason for both limits."""
+        if not is_cut_end(self.finish_reason):
             return None
         if self.context is None or self.prompt_tokens is None:
             return None if self.max_tokens is None else Limit.MAX_TOKENS

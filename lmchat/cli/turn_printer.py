@@ -33,6 +33,7 @@ from lmchat.sessions.message import (
     AnswerStats,
     ChatMessage,
     Role,
+    is_whole_end,
     parse_arguments,
     tool_calls_text,
 )
@@ -201,6 +202,9 @@ class TurnPrinter:
             note("lmchat: the answer is empty.")
         elif answer.stats is not None and not stats.finish_reason:
             note("lmchat: the server named no reason for the end; the answer may be cut.")
+        elif stats.ending and not is_whole_end(stats.finish_reason):
+            reason = safe_line(stats.finish_reason, limit=_MAX_CHARS)
+            note(f"lmchat: the answer ended for the reason {reason}; it may be cut.")
 
 
 def _calls_words(message: ChatMessage) -> str:

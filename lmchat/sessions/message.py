@@ -45,11 +45,14 @@ class AnswerState(StrEnum):
 
 
 _NORMAL_ENDS = ("stop", "tool_calls")  # finish reasons of a complete answer
-_WHOLE_ENDS = ("stop", "eos_token", "")
-"""Finish reasons of a text that is whole; "eos_token" is that of text-generation-inference.
+_WHOLE_ENDS = ("stop", "eos_token", "eos", "end_turn", "stop_sequence", "")
+"""Finish reasons of a text that is whole, in small letters.
 
-Servers that send only `[DONE]` at the end give none.
+"eos_token" is that of text-generation-inference. Servers that send only `[DONE]` at the end give
+none.
 """
+_CUT_ENDS = ("length", "model_length", "max_tokens", "max_output_tokens")
+"""The second is that of Mistral; gateways pass on those of Anthropic and Gemini."""
 _MAX_NAME_CHARS = 200  # of a file's name on the screen
 _NO_REASON = "no finish reason"  # shown: the end of the answer may be missing
 
@@ -238,7 +241,7 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def is_cut(self) -> bool:
         """Whether a limit, known or not, cut the answer short."""
-        return self.limit is not None or self.finish_reason == "length"
+        return self.limit is not None or is_cut_end(self.finish_reason)
 
     @property
     def ends_with_edit(self) -> bool:
@@ -351,7 +354,12 @@ def thoughts_to_send(messages: Sequence[ChatMessage], sent_thoughts: SentThought
 
 def is_whole_end(finish_reason: str) -> bool:
     """Whether the text is neither cut nor filtered."""
-    return finish_reason in _WHOLE_ENDS
+    return finish_reason.lower() in _WHOLE_ENDS
+
+
+def is_cut_end(finish_reason: str) -> bool:
+    """Whether the text has reached a limit."""
+    return finish_reason.lower() in _CUT_ENDS
 
 
 def answered_calls(messages: Sequence[ChatMessage], index: int) -> list[ToolCallPart]:

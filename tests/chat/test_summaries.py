@@ -140,7 +140,7 @@ async def test_a_part_of_a_summary_takes_no_message_away(store):
     await chat.send("d")
     assert chat.sent() == [*TALK, "d"]
     # servers without finish reasons, and older ones of text-generation-inference
-    for end in ("", "eos_token"):
+    for end in ("", "eos_token", "end_turn", "STOP"):
         whole = [TextDelta(text="They spoke."), StreamFinished(reason=end)]
         chat = await talked(store, whole)
         await chat.compact()

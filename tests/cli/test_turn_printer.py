@@ -13,7 +13,7 @@ from lmchat.servers.events import (
     StreamStalled,
     TextDelta,
 )
-from lmchat.sessions.message import Role, text_message
+from lmchat.sessions.message import AnswerStats, Role, text_message
 from lmchat.terminal.output import Output
 
 
@@ -29,6 +29,21 @@ def print_events(capsys, *events, **options) -> tuple[str, str]:
 def answer_begun(model: str) -> AnswerBegun:
     message = replace(text_message(Role.ASSISTANT, ""), model=model)
     return AnswerBegun(message=message)
+
+
+def test_an_end_that_may_have_cut_the_answer_is_told_in_whatever_words_the_server_has(capsys):
+    limit = "lmchat: the answer was cut short: the server's token limit.\n"
+    for reason, words in (
+        *((whole, "") for whole in ("stop", "STOP", "eos_token", "end_turn", "tool_calls")),
+        *((cut, limit) for cut in ("length", "model_length", "max_tokens", "MAX_TOKENS")),
+        ("abort", "lmchat: the answer ended for the reason abort; it may be cut.\n"),
+        ("a\x1b[1m", "lmchat: the answer ended for the reason a␛[1m; it may be cut.\n"),
+    ):
+        answer = replace(
+            text_message(Role.ASSISTANT, "Half"), stats=AnswerStats(finish_reason=reason)
+        )
+        TurnPrinter(Output()).print_notes_on(answer)
+        assert capsys.readouterr().err == words
 
 
 def test_a_server_that_says_nothing_is_told_once(capsys):

@@ -71,6 +71,7 @@ async def test_an_answer_that_fits_nowhere_is_an_error_that_says_why(server, cli
         ((chat_reply("Ada."), misfit, chat_reply(ADA_TEXT)), second, 2),
         ((sse(thought, "Ada.", finish(), DONE),), "it has no JSON value", 2),
         ((sse('{"name": "A', finish("length"), DONE),), cut, 1),
+        ((sse('{"name": "A', finish("MAX_TOKENS"), DONE),), cut, 1),
         ((sse(delta(refusal="I cannot."), finish(), DONE),), "The model refused", 1),
     ):
         server.requests.clear()

@@ -447,7 +447,7 @@ def _warnings(message: ChatMessage, stats: AnswerStats, *, has_note: bool) -> li
     words: list[str] = []
     # the default stats have an `ending` too, but nobody knows why an imported answer ended
     if message.stats and stats.ending:
-        is_limit = stats.ending == "length"  # the finish reason, which names no limit
+        is_limit = stats.is_cut and stats.limit is None  # the finish reason names none
         words.append("length limit" if is_limit else safe_line(stats.ending, limit=_NAME_CHARS))
     if stats.is_prompt_cut:
         words.append("a part of the prompt was left out")

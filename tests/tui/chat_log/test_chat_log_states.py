@@ -84,6 +84,7 @@ async def test_the_receipt_tells_an_unusual_end_first_and_loses_figures_where_ro
     assert stats.endswith("   ‹2/3›")
     for changes, reason in (
         ({"finish_reason": "length"}, "length limit"),
+        ({"finish_reason": "model_length"}, "length limit"),
         ({"finish_reason": "length", "limit": Limit.CONTEXT}, Limit.CONTEXT.value),
         ({"finish_reason": "length", "limit": Limit.MAX_TOKENS}, Limit.MAX_TOKENS.value),
     ):
