@@ -111,7 +111,7 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
         is_flag_letter = _FIRST_FLAG_LETTER <= char <= _LAST_FLAG_LETTER
         # the next grapheme begins here
         if before and not (
-            not size
+            (not size and category != "Cc")  # a line break is a grapheme of its own
             or before == _JOINER
             or char in _DRAWN_AS_MARKS
             or category[0] == "M"
@@ -131,6 +131,12 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
         before = char
     if text:
         yield begin, cells
+
+
+@lru_cache(maxsize=16 * 1024)
+def joins(char: str) -> bool:
+    """Whether a character can be in one grapheme with what is before it."""
+    return len([*graphemes(char * 2)]) == 1
 
 
 def begins_grapheme(text: str, index: int) -> bool:

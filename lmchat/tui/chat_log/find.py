@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from lmchat.cells import begins_grapheme, graphemes
+from lmchat.cells import begins_grapheme, graphemes, joins
 from lmchat.markdown.block import Block, Line
 from lmchat.matching import folded, non_ascii
 from lmchat.safe_text import without_controls
@@ -36,6 +36,7 @@ class Query:
         # of words that begin alike, the longest first
         self.needles = sorted(filter(None, cut_words), key=len, reverse=True)
         self._ends = {char for needle in self.needles for char in (needle[0], needle[-1])}
+        self._one_word = [needle for needle in self.needles[:1] if " " not in needle]
         patterns = []
         for needle in self.needles:
             # a run of blanks matches from its first only: linear time
@@ -48,15 +49,16 @@ class Query:
         if not self.needles:
             return 0
         letters = folded(text)
-        hits = self._pattern.finditer(letters)
-        if text.isascii():
-            return sum(1 for _ in hits)
         # as `…`, which becomes three dots, of which a hit may have a part
         expanded = [
             char
             for char in non_ascii(text)
             if len(parts := folded(char)) > 1 and not self._ends.isdisjoint(parts)
         ]
+        if not expanded and not any(map(joins, non_ascii(letters))):
+            if self.needles == self._one_word:  # ten times as fast as a pattern
+                return letters.count(self.needles[0])
+            return sum(1 for _ in self._pattern.finditer(letters))
         shape = text  # whose folded form tells where a hit would begin or end within a character
         for char in expanded:
             shape = shape.replace(char, " " + _INSIDE * (len(folded(char)) - 1))
@@ -66,7 +68,7 @@ class Query:
             _INSIDE not in (shape[start : start + 1], shape[end : end + 1])
             and begins_grapheme(letters, start)
             and begins_grapheme(letters, end)
-            for start, end in (hit.span() for hit in hits)
+            for start, end in (hit.span() for hit in self._pattern.finditer(letters))
         )
 
     def spans(self, text: str) -> Iterator[Range]:

@@ -75,6 +75,7 @@ def test_a_part_of_a_drawn_character_is_neither_counted_nor_marked():
         ("🇪", "🇩🇪 🇪", ["🇪"]),
         ("\u30ac", "\uff76\uff9e \u30ac \uff76", ["\uff76\uff9e", "\u30ac"]),
         ("\u30ab", "\uff76\uff9e \u30ac \uff76", ["\uff76"]),
+        ("\ud55c", "\ud55c\n\ud55c\r\n\ud55c\t", ["\ud55c"] * 3),
     ]:
         assert found(words, text) == wanted
         assert Query([words]).count(text) == len(wanted), words
