@@ -37,6 +37,18 @@ async def test_a_broken_packing_interrupts(server, client):
     server.on(CHAT, packed(b"\x1f\x8bno gzip at all", "gzip"))
     error = await failure_of(client, ask(server))
     assert isinstance(error, StreamInterrupted)
+    assert error.message == "Streaming failed: its compression is damaged."
+    server.on(CHAT, packed(b"\x28\xb5\x2f\xfd", "zstd"))
+    error = await failure_of(client, ask(server))
+    assert error.message == "Streaming failed: its compression was not asked for."
+
+
+async def test_a_stream_that_is_said_not_to_be_compressed_is_read(server, client):
+    """`none` keeps middleware from compressing streams; some servers name the charset there."""
+    stream = data_line(delta("Peas")) + data_line(finish())
+    for packing in ("identity", "none", "UTF-8"):
+        server.on(CHAT, packed(stream, packing))
+        assert text_of(await answered(client, ask(server))) == "Peas"
 
 
 async def test_a_stream_is_read_in_each_form_of_a_compression_that_was_asked_for(server, client):

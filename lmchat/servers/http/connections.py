@@ -36,6 +36,7 @@ _STEP_BYTES = 64 * 1024  # decompressed at once: as much as one read of the netw
 _MAX_LINE_BYTES = 1024 * 1024  # of a reply with one JSON value on each line
 _JSON_TYPES = ("application/x-ndjson", "application/json")
 _HEADER_BYTES = 2  # they show the format
+_NOT_COMPRESSED = ("", "identity", "none", "utf-8")  # the last two are no encodings, but are sent
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 _MAX_CERTIFICATE_BYTES = 4 * 1024 * 1024  # the usual list of all authorities has 250 kB
 KEEPALIVE_S = 2.0  # LM Studio and llama.cpp close an idle connection after 5 s (R-33)
@@ -255,7 +256,7 @@ async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     behind the end of the compressed data, and zlib would keep and copy all of it with each chunk.
     """
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding in ("", "identity"):
+    if encoding in _NOT_COMPRESSED:
         async for chunk in _raw_chunks(response):
             yield chunk
         return

@@ -227,8 +227,10 @@ class ChunkParser:
             skipped = units.counted(self._malformed_count, "malformed event")
             self._post(RequestAdapted(note=f"Skipped {skipped} of the server."))
 
-    def conclude(self, network_error: str, *, names_reason: bool) -> StreamFinished:
+    def conclude(self, network_error: str, *, broken: str, names_reason: bool) -> StreamFinished:
         """Return the last event of a complete answer, or raise the error for any other.
+
+        `broken` says for the message what the `network_error` means.
 
         Complete is an answer with a finish reason, or with `[DONE]` behind a token unless
         `names_reason`, even if the connection breaks then. Raises `StreamInterrupted` if the answer
@@ -245,7 +247,7 @@ class ChunkParser:
         if network_error or self.has_posted_token:
             cause = "the server closed the connection before the answer was complete"
             if network_error:
-                cause = "the connection broke before the answer was complete"
+                cause = broken
             elif self.has_done:
                 cause = "the server ended the answer without a reason"
             raise StreamInterrupted(

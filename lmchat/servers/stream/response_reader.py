@@ -117,6 +117,7 @@ class ResponseReader:
         content_type = self._response.headers.get("content-type", "").lower()
         body = body_chunks(self._response)
         network_error = ""  # how the connection broke
+        broken = "the connection broke before the answer was complete"
         try:
             if content_type.startswith("text/event-stream"):
                 await self._read_stream(body)
@@ -124,6 +125,8 @@ class ResponseReader:
                 await self._read_untyped(body)
         except TRANSPORT_ERRORS as error:
             network_error = error_words(error)
+            if isinstance(error, httpx.DecodingError):
+                broken = str(error)  # it may be damaged, or of a kind that was not asked for
         except MalformedStreamError as error:
             raise StreamInterrupted(
                 f"Streaming failed: malformed stream, {error}.",
@@ -133,7 +136,9 @@ class ResponseReader:
             if self._sse.stray:
                 self._chunks.note_stray(bytes(self._sse.stray))
             self._chunks.close()
-        finished = self._chunks.conclude(network_error, names_reason=self._names_reason)
+        finished = self._chunks.conclude(
+            network_error, broken=broken, names_reason=self._names_reason
+        )
         self._require_read_prompt()
         return finished
 
