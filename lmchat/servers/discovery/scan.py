@@ -221,7 +221,7 @@ class Scanner:
         timeout = httpx.Timeout(connect=connect_s, read=read_s, write=WRITE_S, pool=POOL_S)
         return ServerApi(
             endpoint=endpoint,
-            facts=product_named(target.product).refusal_context(
+            refusal_context=product_named(target.product).refusal_context(
                 key=key, model=target.model_id, host=endpoint.host, path=endpoint.path
             ),
             memory=self._memory_of(endpoint),
@@ -278,7 +278,7 @@ class Scanner:
             and candidate.is_offered
         )
         if api.is_identified or names_expected:
-            server = replace(server, product=product_named(api.facts.product).name)
+            server = replace(server, product=product_named(api.refusal_context.product).name)
         self._note_product(server, api)
         step = self._own_step(candidate, server, error) or _usual_step(server)
         return replace(server, next_step=step)
@@ -338,21 +338,23 @@ class Scanner:
                 raise
             # it does not take this request, and closes the connection
         api.is_identified = True
-        api.facts = product.refusal_context(
-            key=api.facts.key, host=api.facts.host, path=api.facts.path
+        api.refusal_context = product.refusal_context(
+            key=api.refusal_context.key,
+            host=api.refusal_context.host,
+            path=api.refusal_context.path,
         )
         return models
 
 
 async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:
-    """Return the models, each name once; set `api.facts` and `api.is_identified`."""
+    """Return the models, each name once; set `api.refusal_context` and `api.is_identified`."""
     # a provider alone answers there
     product = expected if expected.hosts else await identify(api, expected)
     api.is_identified = product is not None
     # A server that no product recognises may still be of the expected one, but is asked only for
     # the list that every server has.
-    api.facts = (product or expected).refusal_context(
-        key=api.facts.key, host=api.facts.host, path=api.facts.path
+    api.refusal_context = (product or expected).refusal_context(
+        key=api.refusal_context.key, host=api.refusal_context.host, path=api.refusal_context.path
     )
     models = await (product or UNKNOWN).models(api)
     # Some lists have a name several times. If the server runs it elsewhere in one row, prompts may
@@ -420,7 +422,7 @@ def _reason_of_error(error: LMChatError, api: ServerApi, *, is_usual: bool) -> s
             scheme = reply.headers.get("www-authenticate", "").lower()
             if _is_web_page(reply) or scheme.startswith("basic"):
                 return "login"
-        return "key_rejected" if api.facts.key else "auth"
+        return "key_rejected" if api.refusal_context.key else "auth"
     refused = api.refused_reply
     is_path_unknown = refused is not None and refused.is_unknown_path
     if error.kind == "forbidden" and not is_usual and not _is_web_page(refused):

@@ -172,7 +172,7 @@ class Ollama(Product, frozen=True, kw_only=True):
                 if event.get("status") == "success":
                     return
                 if "error" in event:
-                    raise refusal_in_stream(event, api.facts)
+                    raise refusal_in_stream(event, api.refusal_context)
                 layers.keep(str_or_empty(event.get("digest")), event)
                 on_pull(layers.progress)
         raise ServerUnavailable(

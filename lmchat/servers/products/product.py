@@ -345,7 +345,7 @@ class Product(Struct, frozen=True, kw_only=True):
             rows = rows_of(api.require_good(await api.get(LIST)))
         except ServerRejected as error:
             has_failed = error.status == HTTPStatus.INTERNAL_SERVER_ERROR
-            if self.fails_without_key and has_failed and not api.facts.key:
+            if self.fails_without_key and has_failed and not api.refusal_context.key:
                 error.kind, error.hint = "auth", f"{self.key_step}."
             raise
         if rows is None:

@@ -451,16 +451,16 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
 
 
 def refusal(
-    status: int, headers: Mapping[str, str], body: bytes, facts: RefusalContext
+    status: int, headers: Mapping[str, str], body: bytes, context: RefusalContext
 ) -> ServerRejected:
     """Return the error; the caller knows that it is a refusal.
 
     `read_body` removes the key from the server's words.
     """
-    error_body = read_body(body, headers.get("content-type", ""), key=facts.key)
+    error_body = read_body(body, headers.get("content-type", ""), key=context.key)
     is_told_inside = status < HTTPStatus.MULTIPLE_CHOICES and not error_body.is_html
     error = _error_by_rule(
-        _code_as_status(error_body) if is_told_inside else status, headers, error_body, facts
+        _code_as_status(error_body) if is_told_inside else status, headers, error_body, context
     )
     error.status = status
     return error
@@ -471,17 +471,17 @@ def not_an_llm_error(reason: str, details: str = "") -> ServerRejected:
     return ServerRejected(message, kind="not_an_llm", hint=_PAGE_HINT, details=details)
 
 
-def refusal_in_stream(value: object, facts: RefusalContext) -> ServerRejected:
+def refusal_in_stream(value: object, context: RefusalContext) -> ServerRejected:
     """Return the error for a decoded object, or for bytes that are no data.
 
     Rules use a code that looks like a status, such as 503, as one. `status` stays None, which says
     that the error came inside a stream.
     """
     if isinstance(value, bytes):
-        error_body = read_body(value, key=facts.key)
+        error_body = read_body(value, key=context.key)
     else:
-        error_body = read_value(value, key=facts.key)
-    error = _error_by_rule(_code_as_status(error_body), {}, error_body, facts)
+        error_body = read_value(value, key=context.key)
+    error = _error_by_rule(_code_as_status(error_body), {}, error_body, context)
     error.status = None
     return error
 
@@ -492,34 +492,34 @@ def _code_as_status(body: ErrorBody) -> int:
     return int(body.code) if is_status else 0
 
 
-def overflow_error(needed: int, room: int, facts: RefusalContext) -> ServerRejected:
+def overflow_error(needed: int, room: int, context: RefusalContext) -> ServerRejected:
     """Return the error for a prompt that was taken, although the window is smaller."""
     fields = {"code": "context_length_exceeded", "n_prompt_tokens": needed, "n_ctx": room}
-    return refusal_in_stream(fields, facts)
+    return refusal_in_stream(fields, context)
 
 
 def _error_by_rule(
-    status: int, headers: Mapping[str, str], body: ErrorBody, facts: RefusalContext
+    status: int, headers: Mapping[str, str], body: ErrorBody, context: RefusalContext
 ) -> ServerRejected:
     """Return the error by the first rule that fits; the last fits all.
 
     `status` is 0 for an error inside a stream that names none.
     """
-    words = _words_for_rules(status, body, facts)
-    rule = next(rule for rule in REFUSALS if _fits(rule, status, words, facts))
+    words = _words_for_rules(status, body, context)
+    rule = next(rule for rule in REFUSALS if _fits(rule, status, words, context))
     counts = _TokenCounts()
     if rule.kind in ("context_overflow", "answer_limit"):
         rule, counts = _with_counts(rule, body)
 
     # without user, password and query, which may be secret
     location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
-    location = without_secret(safe_line(location, limit=200), facts.key) or "another address"
-    message = counts.message(rule.kind, facts) or rule.message.format(
-        product=facts.subject,
-        said=f"{facts.subject} {_what_it_did(status, body)}",
+    location = without_secret(safe_line(location, limit=200), context.key) or "another address"
+    message = counts.message(rule.kind, context) or rule.message.format(
+        product=context.subject,
+        said=f"{context.subject} {_what_it_did(status, body)}",
         location=location,
-        model=facts.model or "MODEL",
-        host=facts.host,
+        model=context.model or "MODEL",
+        host=context.host,
     )
     is_param_named = body.param.lower() in message.lower()  # also true if there is no parameter
     if rule.kind == "bad_request" and not is_param_named:
@@ -532,25 +532,25 @@ def _error_by_rule(
         wait = f"{math.ceil(wait_s / 60)} min" if is_long else f"{math.ceil(wait_s)} s"
         hint = f"Wait {wait}, as the server asks, then try again."
     else:
-        hint = _hint_of(rule, facts).format(
-            model=shell_word(facts.model or "MODEL"),  # the hint may hold a command
-            host=shell_word(facts.host),
+        hint = _hint_of(rule, context).format(
+            model=shell_word(context.model or "MODEL"),  # the hint may hold a command
+            host=shell_word(context.host),
             location=location,
-            check=facts.what_to_check(words),
-            address=_address_step(facts.path),
+            check=context.what_to_check(words),
+            address=_address_step(context.path),
         )
 
     details = f"HTTP {status or HTTPStatus.OK}: {body.type} {body.code} {body.message}".strip()
     sign_in = safe_line(str_or_empty(body.error_object.get("signin_url")), limit=500)
     error = ServerRejected(
-        without_secret(message, facts.key),
+        without_secret(message, context.key),
         kind=rule.kind,
         status=status,
         hint=hint,
-        details=without_secret(f"{details} {sign_in}".strip(), facts.key),
+        details=without_secret(f"{details} {sign_in}".strip(), context.key),
         retry_after_s=wait_s,
     )
-    error.param = without_secret(body.param, facts.key)
+    error.param = without_secret(body.param, context.key)
     error.needed_tokens, error.room_tokens = counts.needed, counts.room
     return error
 
@@ -563,9 +563,9 @@ class _TokenCounts(Struct, frozen=True, kw_only=True):
     room: int | None = None  # in the window
     left: int | None = None  # for the answer
 
-    def message(self, kind: str, facts: RefusalContext) -> str:
+    def message(self, kind: str, context: RefusalContext) -> str:
         """Return "" if the message of the rule says as much."""
-        sent = "prompt" if facts.has_one_prompt else "session"
+        sent = "prompt" if context.has_one_prompt else "session"
         if kind == "context_overflow" and self.needed and self.room:
             needed = f"at least {self.needed}" if self.is_minimum else self.needed
             return f"The {sent} needs {needed} tokens; the context window has {self.room}."
@@ -604,15 +604,15 @@ def _what_it_did(status: int, body: ErrorBody) -> str:
     return f"answered {status_words(status)}."
 
 
-def _hint_of(rule: Refusal, facts: RefusalContext) -> str:
+def _hint_of(rule: Refusal, context: RefusalContext) -> str:
     """Return the next step, which may have names in braces."""
     if rule.has_own_step:
         return rule.hint
-    if hint := facts.hints.get(rule.kind):
+    if hint := context.hints.get(rule.kind):
         return hint
-    if rule.kind == "auth" and not facts.key:
+    if rule.kind == "auth" and not context.key:
         return _KEY_MISSING
-    if rule.kind == "context_overflow" and facts.has_one_prompt:
+    if rule.kind == "context_overflow" and context.has_one_prompt:
         return _ONE_PROMPT_TOO_LONG
     return rule.hint
 
@@ -625,7 +625,7 @@ def _address_step(path: str) -> str:
     return "The server address should end in /v1 or have no path."
 
 
-def _words_for_rules(status: int, body: ErrorBody, facts: RefusalContext) -> str:
+def _words_for_rules(status: int, body: ErrorBody, context: RefusalContext) -> str:
     """Return the text in which patterns are searched.
 
     The first line has tags, such as the status; each of the server's words has a line of its own,
@@ -637,20 +637,20 @@ def _words_for_rules(status: int, body: ErrorBody, facts: RefusalContext) -> str
         tags.append("<web page>")
     elif not any(said):
         tags.append("<empty>")
-    is_refused_cloud = status == HTTPStatus.UNAUTHORIZED and facts.is_remote
-    if body.error_object.get("signin_url") or (is_refused_cloud and facts.product == _OLLAMA):
+    is_refused_cloud = status == HTTPStatus.UNAUTHORIZED and context.is_remote
+    if body.error_object.get("signin_url") or (is_refused_cloud and context.product == _OLLAMA):
         tags.append("<sign-in>")
     words = "\n".join((" ".join(tags), *filter(None, said))).lower()
-    if len(facts.model) >= _NAME_CHARS and facts.model.lower() in words:
+    if len(context.model) >= _NAME_CHARS and context.model.lower() in words:
         words = words.replace("\n", " <model>\n", 1)
     return words
 
 
-def _fits(rule: Refusal, status: int, words: str, facts: RefusalContext) -> bool:
+def _fits(rule: Refusal, status: int, words: str, context: RefusalContext) -> bool:
     return (
         (not rule.statuses or status in rule.statuses)
-        and rule.product in ("", facts.product)
-        and facts.has(rule.needs)
+        and rule.product in ("", context.product)
+        and context.has(rule.needs)
         and bool(re.search(rule.pattern, words, re.DOTALL | re.MULTILINE))
     )
 

@@ -38,11 +38,11 @@ class ServerMemory(Struct, kw_only=True):
 class ServerApi(Struct, kw_only=True):
     """API that remembers the replies to its GET requests.
 
-    A probe sets `facts` and `is_identified` when it has found out which product answers.
+    A probe sets `refusal_context` and `is_identified` when it has found out which product answers.
     """
 
     endpoint: Endpoint
-    facts: RefusalContext
+    refusal_context: RefusalContext
     memory: ServerMemory
     ask: Callable[[str, str, bytes | None, int], Awaitable[Reply]]
     """Takes method, URL, body and most bytes of the reply. Raises `ServerUnavailable`."""
@@ -76,7 +76,7 @@ class ServerApi(Struct, kw_only=True):
         """Raise `ServerRejected`; `refused_reply` may show a probe that it is no model server."""
         if not reply.is_good:
             self.refused_reply = reply
-            raise refusal(reply.status, reply.headers, reply.body, self.facts)
+            raise refusal(reply.status, reply.headers, reply.body, self.refusal_context)
         return reply
 
     async def get_extra(self, path: str) -> Reply | None:

@@ -36,8 +36,8 @@ class Exchange(Struct, kw_only=True):
         self.events.put_nowait(event)
 
     @property
-    def _facts(self) -> RefusalContext:
-        return self.prepared.facts_for_refusal(self.sender.facts)
+    def _refusal_context(self) -> RefusalContext:
+        return self.prepared.refusal_context(self.sender.refusal_context)
 
     async def run(self) -> StreamFinished:
         """Raise `ServerUnavailable`, `ServerRejected`, `StreamInterrupted`."""
@@ -68,13 +68,13 @@ class Exchange(Struct, kw_only=True):
     ) -> StreamFinished:
         """Tell the sender if text has arrived; raise a refusal."""
         if not response.is_success:
-            _, error = await self.sender.read_refusal(response, self._facts)
+            _, error = await self.sender.read_refusal(response, self._refusal_context)
             raise error
 
         model = self.prepared.model
         reader = ResponseReader(
             response,
-            facts=self._facts,
+            refusal_context=self._refusal_context,
             window=model.context if model is not None else None,
             names_reason=self.prepared.product.names_finish_reason,
             events=self.events,

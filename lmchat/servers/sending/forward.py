@@ -123,14 +123,16 @@ class Forwarding(Struct, kw_only=True):
                 for name, value in response.headers.items()
             }
             if not response.is_success:
-                body, error = await sender.read_refusal(response, sender.facts)
+                body, error = await sender.read_refusal(response, sender.refusal_context)
                 chunks = _one_chunk(self._without_key(body))
                 self._refused = ForwardedReply(
                     status=response.status_code, headers=headers, chunks=chunks
                 )
                 raise error
             is_stream = headers.get("content-type", "").lower().startswith("text/event-stream")
-            self._stream = _PassingStream(idle_timeout, sender.facts) if is_stream else None
+            self._stream = (
+                _PassingStream(idle_timeout, sender.refusal_context) if is_stream else None
+            )
             chunks = self._chunks(response, idle_timeout)
             attempt.push_async_callback(chunks.aclose)
             stack.push_async_exit(attempt.pop_all())  # a success: all moves to `stack`
@@ -279,8 +281,8 @@ async def read_beside(
 class _PassingStream:
     """Reader of the counts and the end of a stream."""
 
-    def __init__(self, idle_timeout: IdleTimeout, facts: RefusalContext) -> None:
-        refusal_of = partial(refusal_in_stream, facts=facts)
+    def __init__(self, idle_timeout: IdleTimeout, refusal_context: RefusalContext) -> None:
+        refusal_of = partial(refusal_in_stream, context=refusal_context)
         self.chunks = ChunkParser(refusal_of, lambda _: None)
         self._sse = SseReader()
         self._end_wait = EndWait(self.chunks, idle_timeout)

@@ -102,7 +102,7 @@ class PreparedRequest(Struct, kw_only=True):
                 options[name] = value
         return options
 
-    def facts_for_refusal(self, facts: RefusalContext) -> RefusalContext:
+    def refusal_context(self, context: RefusalContext) -> RefusalContext:
         request = self.request
         options = self.sent_options()
         if request.has_drawn_seed:
@@ -111,7 +111,7 @@ class PreparedRequest(Struct, kw_only=True):
         files = chain.from_iterable(message.files for message in request.messages)
         roles = [message.role for message in request.messages]
         return replace(
-            facts,
+            context,
             is_remote=self.model is not None and self.model.is_remote,
             options=tuple(options),
             tools=tuple(tool.name for tool in sent_tools),

@@ -155,18 +155,18 @@ class Sender(Struct, kw_only=True):
                 await response.aclose()
 
     async def read_refusal(
-        self, response: httpx.Response, facts: RefusalContext
+        self, response: httpx.Response, refusal_context: RefusalContext
     ) -> tuple[bytes, ServerRejected]:
         with errors_as_unavailable(self.target.endpoint):
             body = await read_up_to(response, REFUSAL_BYTES, REFUSAL_S)
-        return body, refusal(response.status_code, response.headers, body, facts)
+        return body, refusal(response.status_code, response.headers, body, refusal_context)
 
     @property
     def product(self) -> Product:
         return product_named(self.target.product)
 
     @property
-    def facts(self) -> RefusalContext:
+    def refusal_context(self) -> RefusalContext:
         """With the key, which is cut out of errors."""
         endpoint = self.target.endpoint
         return self.product.refusal_context(

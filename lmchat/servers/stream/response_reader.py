@@ -83,7 +83,7 @@ class ResponseReader:
         self,
         response: httpx.Response,
         *,
-        facts: RefusalContext,
+        refusal_context: RefusalContext,
         events: EventQueue,
         idle_timeout: IdleTimeout,
         splitter: ThinkSplitter | None,
@@ -95,13 +95,13 @@ class ResponseReader:
         `window` is that of the model. Without a `splitter`, tags stay in the text.
         """
         self._response = response
-        self._facts = facts
+        self._refusal_context = refusal_context
         self._window = window
         self._names_reason = names_reason
         self._events = events
         self._idle_timeout = idle_timeout
         self._sse = SseReader()
-        refusal_of = partial(refusal_in_stream, facts=facts)
+        refusal_of = partial(refusal_in_stream, context=refusal_context)
         self._chunks = ChunkParser(refusal_of, events.put_nowait, splitter=splitter)
 
     @property
@@ -147,11 +147,11 @@ class ResponseReader:
         if self._chunks.has_posted_token:
             return
         if self._chunks.finish_reason in _OVERFLOW_REASONS:
-            raise refusal_in_stream({"code": self._chunks.finish_reason}, self._facts)
+            raise refusal_in_stream({"code": self._chunks.finish_reason}, self._refusal_context)
         usage = self._chunks.usage
         tokens = usage.prompt_tokens if usage is not None else None
         if self._window and tokens is not None and tokens >= self._window:
-            raise overflow_error(tokens, self._window, self._facts)
+            raise overflow_error(tokens, self._window, self._refusal_context)
 
     async def _read_stream(self, body: AsyncIterator[bytes], beginning: bytes = b"") -> None:
         """Read to the end, or to `[DONE]`; `beginning` was read before."""
@@ -206,11 +206,11 @@ class ResponseReader:
         """Return the error of a refusal or a web page; else that no model has answered."""
         status = self._response.status_code
         # `refusal` recognises a web page, and its result has the details
-        rejected = refusal(status, self._response.headers, body, self._facts)
+        rejected = refusal(status, self._response.headers, body, self._refusal_context)
         is_web_page = rejected.kind == "not_an_llm"
         if is_error(value) or is_web_page or _has_words(value):
             return rejected
-        key = self._facts.key
+        key = self._refusal_context.key
         reason = "the reply is not a model's answer."
         if (value is None or isinstance(value, str)) and (
             words := read_body(body, key=key).message
