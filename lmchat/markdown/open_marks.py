@@ -22,6 +22,7 @@ _UNSETTLED = (
     r"(?s)\\(?:.|$)|`+|!?\[|<(?=[A-Za-z/!?]|$)|\$+|&#?\w*"
     r"|(?<!\w)_+(?=\S)|~~+(?=\S)|(?<![\w*])\*+(?=[^\s*])"
 )
+_IN_LINK = r"\\.|(?<!`)(`+)(?!`)(?:.*?[^`])?\1(?!`)|[`\[\]]"
 # address and title of a link
 _TARGET = (
     r"\(\s*(?:<[^<>\n]*>|[^\s()<][^\s()]*(?:\([^\s()]*\)[^\s()]*)*)?"
@@ -53,18 +54,26 @@ def completed(source: str, *, is_continued: bool = False) -> str:
         last = last[: lone.start()]
     if (code := re.search("`+", _without_code(above + last)[len(above) :])) is not None:
         last += code[0]  # "run `ls" → "run `ls`"
-    # ended code and emphasis begin nothing, and are replaced: `**a** *b` → `· *b`
-    without_code = _without_code(above + last)[len(above) :]
-    emphasis = re.search(_OPEN_EMPHASIS, re.sub(_ENDED_EMPHASIS, "·", without_code))
-    if emphasis:  # `is **very*` → `is **very**`
-        last = last.rstrip("* \t") + emphasis[1]
-    if re.match(_ONLY_MARKS, last) is None:  # else marks alone, or nothing: `text⏎- `
-        lines.append(last)
+    lines = with_last_emphasis(above + last).split("\n")
     # A row without a row above it is the head of a table: the last line, as `| a | b`, or the one
     # above the marks, as `| a | b⏎|-`.
     line_above, last_shown = ["", "", *lines][-2:]
     if not is_continued and _is_row(last_shown) and not _is_row(line_above):
         lines.append(_dashes(last_shown))  # `| a | b⏎|---|---|`
+    return "\n".join(lines)
+
+
+def with_last_emphasis(source: str) -> str:
+    """Add the end marks of emphasis in the last line, or drop a line of marks alone."""
+    *lines, last = source.split("\n")
+    # ended code and emphasis begin nothing, and are replaced: `**a** *b` → `· *b`
+    without_code = _without_code(source)[len(source) - len(last) :]
+    emphasis = re.search(_OPEN_EMPHASIS, re.sub(_ENDED_EMPHASIS, "·", without_code))
+    if emphasis:  # `is **very*` → `is **very**`
+        last = last.rstrip("* \t") + emphasis[1]
+    # else marks alone, or nothing: `text⏎- `; marks that end code above are no marks alone
+    if re.match(_ONLY_MARKS, without_code) is None:
+        lines.append(last)
     return "\n".join(lines)
 
 
@@ -128,7 +137,7 @@ def settled_end(text: str, *, is_nested: bool, is_ended: bool) -> int:
     end = _row_start(text)
     while (sign := signs.search(text, place, end)) is not None:
         place = _end_of_mark(text, sign, is_nested=is_nested)
-        if place < 0:
+        if not 0 <= place <= end:
             return sign.start()
     return end
 
@@ -191,8 +200,8 @@ def _end_of_mark(text: str, sign: re.Match[str], *, is_nested: bool) -> int:
 def _end_of_link(text: str, start: int, end: int, *, is_nested: bool) -> int:
     depth = 1
     while depth:
-        bracket = re.compile(r"\\.|(`+)(?:.*?[^`])?\1(?!`)|[\[\]]", re.DOTALL).search(text, end)
-        if bracket is None:
+        bracket = re.compile(_IN_LINK, re.DOTALL).search(text, end)
+        if bracket is None or bracket[0] == "`":  # the code may end behind the link
             return -1
         depth += {"[": 1, "]": -1}.get(bracket[0], 0)
         end = bracket.end()

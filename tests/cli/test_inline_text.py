@@ -38,6 +38,7 @@ PIECES = (
     "*", "**", "_", "__", "~~", "`", "``", "```", "~~~", "$", "$$", "\\", "\\(", "\\)", "[", "]", "](", "[2]",
     "(fast)", ")", "![", "[a]: /x", "[a]", "<b>", "<", ">", "<br>", "&amp;", "&", "|", "|---|---|", "| a | b |",
     "http://a.b/c", "!", ":", "word word word word word word word word ", "\r\n", "- - -", "[x] ", "\t",
+    "```py\n", "~~~\n", "|---|---|\n", "| a | b |\n", "- [x] ", "<!-- c -->", "\\[", "मीठी ", "สวัสดีครับ", "🇩🇪🇫🇷",
 )  # fmt: skip
 
 
@@ -60,6 +61,16 @@ async def printed(pieces):
         await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
     await text.print_all()
     text.end()
+    return plain("".join(parts))
+
+
+async def printed_at_the_end(text):
+    """Return what is printed if no frame comes before the end."""
+    parts = []
+    whole = InlineText(parts.append, {"NO_COLOR": "1"})
+    whole.write(text)
+    whole.end()
+    await asyncio.sleep(0)  # the frame has been cancelled
     return plain("".join(parts))
 
 
@@ -95,11 +106,29 @@ async def test_each_letter_of_a_strange_text_is_printed_once_and_in_order():
 def test_each_letter_of_any_text_is_printed_once_and_in_order(pieces, most, seed):
     async def compare():
         text = "".join(pieces)
-        at_once = letters_of(await printed([text]))
+        at_once = letters_of(await printed_at_the_end(text))
         assert letters_of(await printed(text)) == at_once
         assert letters_of(await printed(cut(text, seed, most))) == at_once
 
     asyncio.run(compare())
+
+
+async def test_rows_and_code_that_may_still_become_something_else_wait():
+    for pieces in (
+        ["word\n", "|---|---|\n", "- [x] "],
+        ["word\n", "| a | b |\n", "# ", "x"],
+        ["word ", "```py\n", "x\n", "|", "```", "<s>x", "\n\n"],
+        ["word ", "```py\n", "```", "x", "\n", "`"],
+        ["word ", "```py\n", "```", "**", "`"],
+        ["word ", "```py\n", "```", "word", "`", "`x"],
+        ["[", "`&amp; word", "](", "/x", ")", " word"],
+        ["x\n", "](/a)", "[word", "]", "[^1]"],
+        ["word ", "```py\n", "word\n", "```", "_", "```", "\n"],
+    ):
+        text = "".join(pieces)
+        at_once = letters_of(await printed_at_the_end(text))
+        assert letters_of(await printed([text])) == at_once, text
+        assert letters_of(await printed(pieces)) == at_once, text
 
 
 async def test_words_in_brackets_marks_and_a_note_are_printed_as_of_the_text_at_once():

@@ -24,7 +24,7 @@ from lmchat.markdown.commonmark import last_block_type, parse_blocks, span
 from lmchat.markdown.highlighter import Colours, Highlighter
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.markdown.layout import Layout
-from lmchat.markdown.open_marks import settled_end
+from lmchat.markdown.open_marks import settled_end, with_last_emphasis
 from lmchat.markdown.page import Page
 from lmchat.markdown.wrap import split_spans, text_of
 from lmchat.safe_text import safe_text
@@ -251,8 +251,7 @@ class InlineText:
         # by identity: a closed block may be equal
         is_open = any(block is other for other in self._markdown.open)
         if is_open:
-            block.source = _settled(block)
-            block.has_cursor = True  # the layout then completes marks such as `**`
+            block.source = _settled(block.kind, block.source)
             if not block.source:
                 block.lines = []
                 return block.lines
@@ -326,14 +325,13 @@ def _joined(rows: list[Line]) -> list[Line]:
     return lines
 
 
-def _settled(block: Block) -> str:
+def _settled(kind: Kind, source: str) -> str:
     """Return the beginning of an open block that may be printed, but for its last line.
 
     Tables, formulas, rules and HTML wait until they are complete.
     """
-    source = block.source
-    if block.kind is not Kind.MARKDOWN:  # rows of a table wait; code is printed line by line
-        return "" if block.kind is Kind.MORE_ROWS else source
+    if kind is not Kind.MARKDOWN:  # rows of a table wait; code is printed line by line
+        return "" if kind is Kind.MORE_ROWS else source
     # the parser may not see yet what it becomes, as the first row of a table
     if re.match(_WAITING_BEGINNING, source):
         return ""
@@ -341,10 +339,9 @@ def _settled(block: Block) -> str:
     if any(token.type in _WAITING_TOKENS for token in tokens):
         return ""
     is_list = bool(tokens) and tokens[0].type in _LISTS
-    if not is_list:
+    if not is_list and len(source) > PIECE_CHARS // 2:
         source = source[: PIECE_CHARS // 2]
-        if source != block.source:
-            tokens = parse_blocks(source, {})
+        tokens = parse_blocks(source, {})
     texts = [token for token in tokens if token.type == "inline"]
     is_nested = bool(tokens) and tokens[0].type in (*_LISTS, "blockquote_open")
     has_text_last = last_block_type(tokens) not in ("fence", "code_block")
@@ -359,6 +356,14 @@ def _settled(block: Block) -> str:
             first, _ = span(token)
             line = lines[first + number]
             start = max(len(line.rstrip()) - len(text.rstrip()), 0)
-            return "".join(lines[: first + number]) + line[: start + column]
-    # the last line, in which emphasis is completed, must not be empty
-    return source.rstrip("\n") if has_text_last else source
+            source = "".join(lines[: first + number]) + line[: start + column]
+            break
+    else:
+        # the last line, in which emphasis is completed, must not be empty
+        source = source.rstrip("\n") if has_text_last else source
+    # the start of a fence, or code if another mark follows in this line
+    shorter = re.sub(r"\n(?:[ >]*```[^`\n]*(?:\n|$))+\Z", "\n", source)
+    if shorter != source:
+        return _settled(kind, shorter)
+    is_code = last_block_type(parse_blocks(source, {})) in ("fence", "code_block")
+    return source if is_code else with_last_emphasis(source)
