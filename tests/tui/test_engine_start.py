@@ -146,7 +146,7 @@ async def test_a_prompt_waits_for_the_loading_model_and_a_crash_keeps_the_text_o
     engine.ready.clear()
     backend = answering("big")
     async with local(tmp_path, engine, backend) as desk:
-        await desk.until(lambda: desk.target is not None, "it is being started")
+        await shown(desk, "big is loading")
         await desk.say("Hello")
         await desk.pilot.pause()
         assert not backend.requests

@@ -13,6 +13,7 @@ from lmchat.chat.context import ContextUse
 from lmchat.commands.table import BY_ID
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import ServerHealth, ServerState
+from lmchat.servers.model import LoadState
 from lmchat.servers.target import Target
 from lmchat.tui.chat_log.greeting import LOOKING as GREETING_WHILE_LOOKING
 from lmchat.tui.screen_services import ScreenServices
@@ -126,7 +127,7 @@ class StatusDisplay:
         self._ui.widgets.telemetry.show(partial(panel_sections, facts), warning)
         self.show_line()
         self._ui.widgets.log.greet(self._greeting())
-        is_loading = workspace.chat_state is ServerState.LOADING
+        is_loading = self._is_loading
         is_reading = self._chat.read_ahead.fraction is not None
         is_answering = bool(self._chat.open_sessions.running_ids)
         is_failing = save_error is not None or self.health.is_down
@@ -259,6 +260,16 @@ class StatusDisplay:
             for model in server.models:
                 yield _shown_name(model.model_id, is_remote=model.is_remote)
 
+    @property
+    def _is_loading(self) -> bool:
+        """Whether the model is being loaded, by lmchat or by the server itself."""
+        model, status = self.health.model, self.health.status
+        return (
+            self._workspace.chat_state is ServerState.LOADING
+            or (status is not None and status.state is ServerState.LOADING)
+            or (model is not None and model.state is LoadState.LOADING)
+        )
+
     def _greeting(self) -> tuple[tuple[str, str], ...]:
         """Say in an empty chat whether it can begin, and else the next step."""
         target = self._chat.turn_options.target
@@ -273,7 +284,7 @@ class StatusDisplay:
             return GREETING_WHILE_LOOKING
         model = safe_line(target.model_id) if target is not None else ""
         name = (model, "name strong") if model else ("The model", "")
-        if target is not None and state is ServerState.LOADING:
+        if target is not None and self._is_loading:
             progress = self._progress(target).strip()
             return name, (f" is loading{progress and ', '}{progress}.", "")
         if not model:
