@@ -348,9 +348,9 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
         (name, page.styles["strong"]),
         (" wants to run", _NULL),
     ]
-    keys: list[Span] = []
-    for key, words in APPROVAL_SCOPES.items():
-        keys += page.key_hint(key, words, key)
+    hints = [page.key_hint(key, words, key) for key, words in APPROVAL_SCOPES.items()]
+    while hints[2:] and sum(map(width_of, hints)) > page.text_width:
+        del hints[-2]  # a yes and the no stay
     # any click on the card focuses it
     from_prompt, from_above = (
         page.key_hint(page.user_keys.get(name) or f"Alt+{arrow}", "answer", "")
@@ -359,6 +359,7 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     last = page.line(from_prompt, tint="panel")
     last.hint_below = page.line(from_above, tint="panel", left_tint="panel").segments
     # while the card has the focus
+    keys = [span for hint in hints for span in hint]
     last.hint = page.line(keys, tint="panel", left_tint="panel").segments
     return _on_panel(page, [*page.row(question, tint="panel"), last], "warning")
 

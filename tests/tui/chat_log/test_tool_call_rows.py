@@ -27,6 +27,17 @@ def test_a_card_asks_above_all_arguments():
     assert "files/read_text wants to run" in words_of(shown[0])
 
 
+def test_a_card_in_a_narrow_terminal_keeps_a_yes_and_the_no_and_cuts_no_key():
+    for width, keys in (
+        (60, "y once  s this session  a always  n no"),
+        (34, "y once  s this session  n no"),
+        (20, "y once  n no"),
+    ):
+        shown = lines_of(document_with(Entry(call("{}"), call_state=ASKS), plain_page(width)))
+        [hint] = ["".join(segment.text for segment in line.hint) for line in shown if line.hint]
+        assert hint.strip() == keys, width
+
+
 def test_json_is_indented_unless_it_would_become_much_longer():
     for result, is_indented in [
         ('{"a": [1, {"b": null}]}', True),
