@@ -13,8 +13,8 @@ from lmchat.safe_text import safe_line
 from lmchat.sessions.message import ChatMessage, Role, tool_calls_text
 from lmchat.sessions.session import branches
 from lmchat.tui.dialogs.dialog import PickDialog
-from lmchat.tui.widgets.line import MUTED
-from lmchat.tui.widgets.row_list import NAME, ListRow
+from lmchat.tui.widgets.line import MUTED, shared_beginnings
+from lmchat.tui.widgets.row_list import ListRow, NamedRow
 from lmchat.units import SIGNS
 
 _MOST_INDENT = 24  # cells
@@ -28,19 +28,22 @@ def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> 
     those that the chat shows; their branches are marked.
     """
     rows: list[ListRow] = []
-    for branch in branches(messages):
+    all_branches = branches(messages)
+    all_words = [_words(branch.opening) for branch in all_branches]
+    shared = shared_beginnings(all_words)
+    for branch, words in zip(all_branches, all_words, strict=True):
         opening = branch.opening
         author = safe_line(opening.model, limit=20) or str(opening.role)
         if opening.role is Role.USER:
             author = "you"
-        words = safe_line(opening.text or tool_calls_text(opening), limit=_FIRST_WORDS)
         fork = f"{SIGNS.fork} " if branch.depth else ""
         indent = f"{' ' * min(2 * branch.depth, _MOST_INDENT)}{fork}"
-        indented_words = ((indent, MUTED), (words or f"({opening.state})", NAME))
         count = units.counted(len(branch.messages), "message")
         rows.append(
-            ListRow(
-                pieces=(indented_words,),
+            NamedRow(
+                lead=((indent, MUTED),),
+                name=words,
+                shared=shared[words],
                 right=((f"{author} {SIGNS.dot} {count}", MUTED),),
                 key=branch.branch_id,
                 is_open=branch.branch_id in path_ids,
@@ -57,3 +60,8 @@ def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> 
         choose=next((row.key for row in reversed(rows) if row.is_open), None),
         nothing="This session is empty.",
     )
+
+
+def _words(opening: ChatMessage) -> str:
+    words = safe_line(opening.text or tool_calls_text(opening), limit=_FIRST_WORDS)
+    return words or f"({opening.state})"

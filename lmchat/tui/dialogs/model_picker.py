@@ -45,6 +45,7 @@ from lmchat.tui.widgets.row_list import (
     NAME,
     Column,
     ListRow,
+    NamedRow,
     RowList,
     aligned,
     edge_row,
@@ -403,16 +404,6 @@ def _offsets_in(shown_name: str, name: str, offsets: Sequence[int]) -> Sequence[
     return [offset for offset in offsets if offset < cut_at] + ended
 
 
-class _FileRow(ListRow, frozen=True, kw_only=True):
-    name: str
-    shared: int  # characters at the beginning of its name that another one has, too
-
-    def fitted(self, width: int) -> ListRow:
-        room = width - cell_len(f" {self.right[0][0]}") - GAP
-        name = cut_apart(self.name, room, self.shared)
-        return replace(self, pieces=(((f" {name}", NAME),),))
-
-
 def file_picker(files: Sequence[ModelFile]) -> PickDialog:
     """The result is the file to start the built-in engine with."""
     names = [safe_line(file.name) for file in files]
@@ -422,7 +413,7 @@ def file_picker(files: Sequence[ModelFile]) -> PickDialog:
         facts = f"{safe_line(file.source, limit=24)}  {safe_line(file.quantization, limit=10)}"
         size = f"{units.size_text(file.size_bytes):>7}"
         right = ((f"{facts}  {size}", MUTED),)
-        rows.append(_FileRow(right=right, key=file, name=name, shared=shared[name]))
+        rows.append(NamedRow(right=right, key=file, name=name, shared=shared[name]))
     return PickDialog(
         "Model files on this disk",
         rows,

@@ -21,7 +21,16 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from lmchat.tui.messages import AppMessage
-from lmchat.tui.widgets.line import MUTED, STRONG, StyledText, StyledTexts, content, fit, styled
+from lmchat.tui.widgets.line import (
+    MUTED,
+    STRONG,
+    StyledText,
+    StyledTexts,
+    content,
+    cut_apart,
+    fit,
+    styled,
+)
 from lmchat.units import SIGNS
 
 GAP = 2  # cells between columns
@@ -63,6 +72,19 @@ class ListRow(Struct, frozen=True):
     def fitted(self, width: int) -> ListRow:  # noqa: ARG002 - for rows that depend on it
         """Return the row as it is drawn in `width` cells; only rows in view are asked."""
         return self
+
+
+class NamedRow(ListRow, frozen=True, kw_only=True):
+    """Row whose name is cut in its middle if it would look like another one."""
+
+    lead: StyledTexts = ((" ", ""),)
+    name: str
+    shared: int  # its `shared_beginning` with other names
+
+    def fitted(self, width: int) -> ListRow:
+        others = "".join(text for text, _ in (*self.lead, *self.right))
+        name = cut_apart(self.name, width - cell_len(others) - GAP, self.shared)
+        return replace(self, pieces=((*self.lead, (name, NAME)),))
 
 
 def text_row(
