@@ -210,6 +210,10 @@ async def test_an_effort_that_a_server_does_not_take_is_left_out_in_any_words(se
         request = ask(server, product="Ollama", reasoning_effort="low")
         (note,) = notes(await answered(make_client(), request))
         assert note.endswith("Sending the request again without reasoning_effort.")
+    server.on(CHAT, error_reply(400, "enable_thinking is not supported"), chat_reply())
+    request = ask(server, product="vLLM", reasoning_effort="none")
+    (note,) = notes(await answered(make_client(), request))
+    assert note.endswith("Sending the request again without chat_template_kwargs.")
 
 
 async def test_the_step_after_an_unknown_refusal_follows_what_the_request_has(server, client):

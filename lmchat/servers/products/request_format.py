@@ -23,6 +23,7 @@ _FIELD_REFUSED = re.compile(
 _WORDS_FOR_FIELDS = {
     "reasoning_effort": "reasoning|thinking|think|effort",
     "reasoning": "thinking|think",
+    "chat_template_kwargs": "enable_thinking",
     "tools": "tool choice|tool_choice|tool-call-parser|function calling|--jinja|grammar|samplers"
     "|tool calls?|tool use",
 }
