@@ -150,7 +150,7 @@ def header_value(text: str) -> str:
     Raises `ValueError` for controls and letters beyond ASCII, without the text, which may be an API
     key.
     """
-    value = text.strip()
+    value = text.removeprefix("\ufeff").strip()  # a byte order mark, as of a file
     if not (value.isascii() and value.isprintable()):
         raise ValueError(NO_HEADER_VALUE)
     return value

@@ -179,6 +179,15 @@ def test_a_key_that_cannot_be_sent_is_told_by_its_source_and_without_its_words(
         f"The API key from {source} was not sent: it has control characters or letters beyond ASCII. "
         "Set it again without them."
     )
+    told = [keys.take_fault(endpoint) for _ in range(2)]
+    assert told == [keys.why_withheld(endpoint), ""], "before anything is sent, and once"
+
+
+@pytest.mark.posix
+def test_a_byte_order_mark_before_a_key_is_no_part_of_it(keys_of):
+    command = r"printf '\357\273\277of-a-file'"
+    text = f"[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='''{command}'''"
+    assert _key_for(keys_of(text), "http://a:1") == "of-a-file"
 
 
 def test_blanks_and_line_ends_around_a_key_are_not_sent(keys_of):

@@ -75,8 +75,8 @@ class ApiKeys:
 
     def source_of(self, endpoint: Endpoint) -> str:
         """Return where the key is set; "" if none is sent."""
-        _, source, _ = self._first_key(endpoint)
-        return source
+        key, source, _ = self._first_key(endpoint)
+        return source if key else ""
 
     def why_withheld(self, endpoint: Endpoint) -> str:
         """Return why a set key is not sent, and the next step, or ""."""
@@ -84,13 +84,19 @@ class ApiKeys:
         return why
 
     def take_fault(self, endpoint: Endpoint) -> str:
-        """Return why the command of a key has failed, once in a run; else ""."""
-        is_told = endpoint.origin in self._told_faults
+        """Return why a key could not be had or sent, once in a run; else ""."""
+        if endpoint.origin in self._told_faults:
+            return ""
         self._told_faults.add(endpoint.origin)
-        return "" if is_told else self._faults.get(endpoint.origin, "")
+        key, source, why = self._first_key(endpoint)
+        is_unfit = bool(source) and not key
+        return self._faults.get(endpoint.origin, why if is_unfit else "")
 
     def _first_key(self, endpoint: Endpoint) -> tuple[str, str, str]:
-        """Return the key, where it is set, and why none is sent; all "" if none is set."""
+        """Return the key, where it is set, and why it is not sent; all "" if none is set.
+
+        The key is "" if no header can hold it.
+        """
         origin, settings = endpoint.origin, self._loaded.settings
         entry = self._entries.get(origin, _NO_ENTRY)
         setting_origin = self._loaded.origin("api_key")
@@ -124,7 +130,7 @@ class ApiKeys:
             except ValueError as error:
                 # "them": the characters that no header can hold
                 sentence = f"The API key from {source} was not sent: it {error}."
-                return "", "", f"{sentence} Set it again without them."
+                return "", source, f"{sentence} Set it again without them."
         if origin in self._faults:
             return "", "", self._faults[origin]
         if entry.api_key_env:
