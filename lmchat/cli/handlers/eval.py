@@ -29,6 +29,7 @@ from lmchat.batch.jobs import (
     stats_cells,
 )
 from lmchat.batch.row_file import RowFile
+from lmchat.chat.settings import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.cli.setup.find_target import load_if_needed, target_of_command
 from lmchat.cli.setup.wiring import open_runtime, sampling_layers
@@ -36,6 +37,8 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import AnyText
 from lmchat.terminal.output import Output, table
 from lmchat.units import rounded
@@ -70,42 +73,8 @@ async def evaluate(context: Context) -> int:
         else:
             target = await target_of_command(context, runtime)
             models = [target.model] if target.model is not None else []
-        runs = product(models, cases, range(1, options.runs + 1))
-        results = [
-            _Result(
-                case,
-                Job(
-                    head={"index": index, "id": case.name, "run": number},
-                    model=model,
-                    messages=case.messages,
-                    options=layers.values(case.entry.set, model.model_id),
-                    output=case.wanted.output if case.wanted else AnyText(),
-                    files=case.files,
-                ),
-            )
-            for index, (model, case, number) in enumerate(runs, 1)
-        ]
-
-        replaced_models: set[str] = set()  # each is noted once
-
-        async def ask(job: Job) -> Row:
-            show, stuck = partial(print_note, output, job), context.settings.chat.stuck
-            answer = await answer_to(job, runtime.backend, show, stuck=stuck)
-            row = answer.row(job)
-            asked = answer.stats.asked
-            if asked and asked not in replaced_models:
-                replaced_models.add(asked)
-                output.note(f"lmchat: {answer.model} answers instead of {asked}.")
-            if answer.error is None:
-                row["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
-                row["tokens"] = answer.stats.completion_tokens
-            return row
-
-        def fails(job: Job, row: Row) -> bool:
-            result = results[job.head["index"] - 1]
-            result.set_row(row)
-            return bool(result.failures)
-
+        evaluation = _Evaluation(context, runtime.backend, models, cases, layers)
+        results = evaluation.results
         rows = Rows()
         if options.output:
             path = expanded_path(options.output)
@@ -126,9 +95,59 @@ async def evaluate(context: Context) -> int:
                     await load_if_needed(runtime, model, output)
                 except LMChatError as error:
                     load_error = error
-                jobs = [replace(job, error=load_error) for job in group]
-                await run(iter(jobs), ask, fails, rows=rows, progress=progress)
+                jobs = iter([replace(job, error=load_error) for job in group])
+                await run(jobs, evaluation.ask, evaluation.fails, rows=rows, progress=progress)
     return 1 if any(result.failures for result in results) else 0
+
+
+class _Evaluation:
+    """All runs of all cases, in the order of the models."""
+
+    def __init__(
+        self,
+        context: Context,
+        server: ServerClient,
+        models: Sequence[ModelInfo],
+        cases: Sequence[Case],
+        layers: SamplingLayers,
+    ) -> None:
+        self._output = context.output
+        self._stuck = context.settings.chat.stuck
+        self._server = server
+        self._replaced_models: set[str] = set()  # each is noted once
+        runs = product(models, cases, range(1, context.options.runs + 1))
+        self.results = [
+            _Result(
+                case,
+                Job(
+                    head={"index": index, "id": case.name, "run": number},
+                    model=model,
+                    messages=case.messages,
+                    options=layers.values(case.entry.set, model.model_id),
+                    output=case.wanted.output if case.wanted else AnyText(),
+                    files=case.files,
+                ),
+            )
+            for index, (model, case, number) in enumerate(runs, 1)
+        ]
+
+    async def ask(self, job: Job) -> Row:
+        show = partial(print_note, self._output, job)
+        answer = await answer_to(job, self._server, show, stuck=self._stuck)
+        row = answer.row(job)
+        asked = answer.stats.asked
+        if asked and asked not in self._replaced_models:
+            self._replaced_models.add(asked)
+            self._output.note(f"lmchat: {answer.model} answers instead of {asked}.")
+        if answer.error is None:
+            row["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
+            row["tokens"] = answer.stats.completion_tokens
+        return row
+
+    def fails(self, job: Job, row: Row) -> bool:
+        result = self.results[job.head["index"] - 1]
+        result.set_row(row)
+        return bool(result.failures)
 
 
 class _Result(Struct):
