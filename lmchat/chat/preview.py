@@ -98,37 +98,9 @@ def _context_list(
     *,
     total: int | None,
 ) -> ContextList:
-    """After the path come messages that only the request has; `total` is the server's count."""
+    """`total` is the server's count."""
     factor = estimator.factor(target)
-    thoughts = thoughts_to_send(request.messages, sent_thoughts_to(target))
-    sent_ids = [message.message_id for message in request.messages]
-    thoughts_by_id = dict(zip(sent_ids, thoughts, strict=True))  # also empty ones
-    path_ids = {message.message_id for message in path}
-    ids_of_dialogue = {message.message_id for message in dialogue_of(path)}
-    new = [message for message in request.messages if message.message_id not in path_ids]
-    items: list[ContextItem] = []
-    for message in (*path, *new):
-        is_new = message.message_id not in path_ids
-        state = ""
-        if message.message_id not in thoughts_by_id:
-            if not (message.sent_text or message.files):  # such as a failed answer
-                continue
-            # never sent, as an old system prompt
-            state = LEFT_OUT if message.message_id in ids_of_dialogue else NOT_SENT
-        author = _AUTHORS.get(message.role) or message.model or "answer"
-        if is_new and message.role is Role.USER:
-            author = "draft"
-        file_names = ", ".join(file.name for file in message.files)
-        words = message.text or message.tool_result or tool_calls_text(message) or file_names
-        thought = thoughts_by_id.get(message.message_id, "")
-        item = ContextItem(
-            author=author,
-            words=words[:_SHOWN_CHARS],
-            message_id="" if is_new else message.message_id,
-            state=state,
-            tokens=message_tokens(message, thought, factor=factor),
-        )
-        items.append(item)
+    items = list(_message_items(request, path, factor))
     if request.tools:
         text = json.dumps([tool_in_request(tool) for tool in request.tools], ensure_ascii=False)
         tools = ContextItem(
@@ -152,6 +124,39 @@ def _context_list(
         limit=estimator.window(target),
         is_estimated=total is None,
     )
+
+
+def _message_items(
+    request: ChatRequest, path: Sequence[ChatMessage], factor: float
+) -> Iterator[ContextItem]:
+    """After the path come messages that only the request has."""
+    thoughts = thoughts_to_send(request.messages, sent_thoughts_to(request.target))
+    sent_ids = [message.message_id for message in request.messages]
+    thoughts_by_id = dict(zip(sent_ids, thoughts, strict=True))  # also empty ones
+    path_ids = {message.message_id for message in path}
+    ids_of_dialogue = {message.message_id for message in dialogue_of(path)}
+    new = [message for message in request.messages if message.message_id not in path_ids]
+    for message in (*path, *new):
+        is_new = message.message_id not in path_ids
+        state = ""
+        if message.message_id not in thoughts_by_id:
+            if not (message.sent_text or message.files):  # such as a failed answer
+                continue
+            # never sent, as an old system prompt
+            state = LEFT_OUT if message.message_id in ids_of_dialogue else NOT_SENT
+        author = _AUTHORS.get(message.role) or message.model or "answer"
+        if is_new and message.role is Role.USER:
+            author = "draft"
+        file_names = ", ".join(file.name for file in message.files)
+        words = message.text or message.tool_result or tool_calls_text(message) or file_names
+        thought = thoughts_by_id.get(message.message_id, "")
+        yield ContextItem(
+            author=author,
+            words=words[:_SHOWN_CHARS],
+            message_id="" if is_new else message.message_id,
+            state=state,
+            tokens=message_tokens(message, thought, factor=factor),
+        )
 
 
 def _with_cached(
