@@ -58,6 +58,18 @@ async def test_no_hint_is_ever_cut():
             assert len(words) % 2 == 0
 
 
+async def test_the_first_hint_is_shown_before_the_keys_that_act_everywhere():
+    row = KeyBar()
+    async with Host(last=row).run_test(size=(40, 12)) as pilot:
+        row.show([("escape", "cancel edit"), ("enter", "send again")], LAST_KEYS)
+        await pilot.pause()
+        assert text_of(row).lstrip().startswith("Esc cancel edit  ")
+        assert text_of(row).rstrip().endswith("  F1 help")
+        row.show([("ctrl+o", "model"), ("ctrl+n", "new")], LAST_KEYS)
+        await pilot.pause()
+        assert text_of(row).split() == ["^O", "model", "^P", "commands", "F1", "help"]
+
+
 def test_keys_are_written_as_people_do():
     assert written("ctrl+b,f2") == "^B, F2"
     assert written("escape") == "Esc"

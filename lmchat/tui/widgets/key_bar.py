@@ -82,11 +82,11 @@ class KeyBar(Widget):
         self._hints = (tuple(hints), tuple(right))
 
     def render(self) -> Content:
-        """Leave out hints without room: those at the right last."""
+        """Leave out hints without room: the first one last, and before it those at the right."""
         width = self.content_size.width
         left_hints, right_hints = (list(map(_drawn, hints)) for hints in self._hints)
         between = Content(_BETWEEN)
-        while right_hints and between.join(right_hints).cell_length > width:
+        while right_hints and between.join([*left_hints[:1], *right_hints]).cell_length > width:
             right_hints.pop(0)
         right = between.join(right_hints)
         room = width - right.cell_length - (len(_BETWEEN) if right else 0)
