@@ -200,6 +200,22 @@ def test_each_refusal_has_its_kind_sentence_and_step():
         assert error.status == status
 
 
+def test_the_first_sentence_is_told_wherever_it_stands():
+    words = "The pump is stuck"
+    for body in (
+        {"fault": {"faultstring": words, "detail": {"errorcode": "x"}}},  # Apigee
+        {"errorMessage": words, "errorType": "X"},  # AWS Lambda
+        {"ResponseMetadata": {"Error": {"Code": "X", "Message": words}}},  # Volcengine
+        {"errors": {"model": [words]}},
+        {"error": "invalid_request", "error_description": words},  # OAuth
+        {"error": {"message": "", "type": words}},
+        {"error": {"code": 400, "details": [{"description": words}]}},
+        {"error": {"message": f"Error code: 400 - {{'error': {{'message': '{words}', 'x': 1}}}}"}},
+    ):
+        assert refusal_for(400, body).message == f"The server says: {words}", body
+    assert refusal_for(400, {"status": "bad"}).message == 'The server says: {"status": "bad"}'
+
+
 def test_the_step_depends_on_whether_a_key_was_sent():
     without, with_key = refusal_for(401, b"no"), refusal_for(401, b"no", key="abc")
     assert "none was sent; it belongs under [[endpoints]]" in without.hint

@@ -35,14 +35,16 @@ _DATA = re.compile(r"^data: ?(.+)", re.MULTILINE)  # of an event stream
 _OUTER = ("error", "errors", "detail", "message", "msg", "error_message", "base_resp")
 """Fields that hold the words of an error deeper inside."""
 _TEXTS = (
-    *("message", "msg", "error_message", "error_msg", "status_msg", "errors", "error", "detail"),
-    *("error_description", "description", "reason", "title", "text"),
+    *("message", "msg", "error_message", "error_msg", "status_msg", "error_description"),
+    *("errors", "error", "detail", "description", "reason", "title", "text"),
 )
 """Such words as a text: a sentence comes before a name such as "Bad Request"."""
 # before the sentence: a piece of a template, a trace; the last one counts
 _BEFORE_SENTENCE = re.compile(
     r"jinja exception:|^error:|^[\w.]{0,99}(?:error|exception):", re.MULTILINE | re.IGNORECASE
 )
+# of an object as Python writes it, such as in the words of an exception of the package openai
+_QUOTED_MESSAGE = re.compile(r"""['"]message['"]: (['"])(.{1,4000}?)\1[,}]""", re.DOTALL)
 _IS_TRACE = re.compile(r"while executing |traceback \(most recent|jinja exception:", re.IGNORECASE)
 _TRACE_BEHIND = re.compile(r"\n\s*at [^\n]{1,200}:\d+")  # "\n    at _0x29 (x.js:7:2)"
 
@@ -137,7 +139,7 @@ def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBod
 def read_value(value: object, *, key: str) -> ErrorBody:
     """Cut the sent `key` out of the message."""
     fields: JsonObject = {}
-    words = _read(value, fields, 0)
+    words = _read(value, fields, 0) or _first_sentence(value, 0)
     if fields.get("code") is None and (code := _deep_code(value, 0)):
         fields["code"] = code
     return _with_words(words, fields, key=key)
@@ -152,6 +154,16 @@ def _deep_code(value: object, depth: int) -> str:
     return own or next(
         filter(None, (_deep_code(one, depth + 1) for one in islice(inner, _MAX_CODES))), ""
     )
+
+
+def _first_sentence(value: object, depth: int) -> str:
+    """Return the first text of several words."""
+    if isinstance(value, str):
+        return value if " " in value.strip() else ""
+    if depth > _MAX_DEPTH or not isinstance(value, dict | list):
+        return ""
+    inner = islice(value.values() if isinstance(value, dict) else value, _MAX_CODES)
+    return next(filter(None, (_first_sentence(one, depth + 1) for one in inner)), "")
 
 
 def _with_words(text: str, fields: Mapping[str, Any], *, key: str) -> ErrorBody:
@@ -185,6 +197,9 @@ def _read(value: object, fields: JsonObject, depth: int) -> str:
             text = dict_or_empty(choice.get("message") or choice.get("delta")).get("content")
             reply = {"message": text or choice.get("text"), **reply}
     fields.update((name, one) for name, one in reply.items() if one is not None)
+    # OpenRouter's message is only that a provider has failed
+    if raw := str_or_empty(dict_or_empty(reply.get("metadata")).get("raw")):
+        return _read(raw, fields, depth + 1)
     location = reply.get("loc")
     if isinstance(location, list) and isinstance(reply.get("msg"), str):
         # FastAPI has a list of faults: [{"msg": "Input should be …", "loc": ["body", "top_p"]}]
@@ -206,7 +221,8 @@ def _unpacked(text: str, fields: JsonObject, depth: int) -> str:
         try:
             value = decode(text[begin:end].encode())
         except NotJsonError:
-            return text
+            quoted = _QUOTED_MESSAGE.search(text, begin)
+            return quoted[2] if quoted else text
         # other JSON is a part of the sentence, such as a schema that is quoted
         if dict_or_empty(value).keys() & set(_OUTER):
             return _read(value, fields, depth + 1) or text
