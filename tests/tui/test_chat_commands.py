@@ -159,6 +159,8 @@ async def test_the_palette_resets_the_counters_of_this_run_and_of_all_runs(tmp_p
         await desk.say("/stats", leads_to=TextDialog, sees=" requests   ")
         (requests,) = [row for row in desk.text.split("\n") if " requests   " in row]
         assert requests.split()[:2] == ["requests", "0"]
+        await desk.pilot.resize_terminal(40, 12)
+        await desk.until(lambda: re.search(r"requests left +\d+ of \d+", desk.text), "one row")
 
 
 async def test_the_palette_offers_to_undo_a_deletion_only_where_there_may_be_one(tmp_path):

@@ -27,8 +27,8 @@ _EMPTY = Content("")
 _SLOW_MS = 3000.0  # to the first word; from there on, the causes are named
 _LEAST_SHARE = 0.2  # of the wait; a cause that took less is not named
 STATS_DAYS = 90  # period of the stats of models; `lmchat stats` shows those of all answers
-_NAME_WIDTH = 28  # of `/stats`, in cells
-_VALUE_WIDTH = 12
+_NAME_WIDTH = 28  # of `/stats`, in cells; with the value, it fits into 40 columns
+_VALUE_WIDTH = 8
 
 
 def details(answer: ChatMessage, width: int) -> Content:
