@@ -251,6 +251,12 @@ class OpenSession:
         is_streaming = turn.message.state is AnswerState.STREAMING
         return turn.answer.so_far(turn.message) if is_streaming else None
 
+    @property
+    def streaming_ids(self) -> set[str]:
+        """Ids of answers and calls that stream; without a turn here, in another lmchat."""
+        messages = self._messages
+        return {one.message_id for one in messages if one.state is AnswerState.STREAMING}
+
     def current(self, message: ChatMessage) -> ChatMessage:
         """Return a message as it is now: the log may have an answer without its text."""
         if message.state is not AnswerState.STREAMING:

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -14,10 +15,11 @@ import pytest
 
 from lmchat.config.settings import COMPACT_PROMPT
 from lmchat.errors import StoreUnavailable
+from lmchat.sessions.message import AnswerState
 from lmchat.storage.store import Store
-from tests.support.chats import fill_long
+from tests.support.chats import answer, fill_long, header, say
 from tests.support.lmchat_screen import configure, prompts_sent, stored, texts
-from tests.support.programs import Inside, put_script, write_tools
+from tests.support.programs import LMCHAT, Inside, put_script, start, write_tools
 from tests.support.scripted_products import CHAT, calling, chat_reply, llama_cpp, plain, router
 from tests.support.scripted_server import (
     DONE,
@@ -608,3 +610,25 @@ def test_what_cannot_be_saved_is_in_a_file_that_is_named_and_can_be_imported(cli
     (file,) = cli.folder.glob("unsaved-*.json")
     assert f"lmchat import {file}" in done.stderr
     assert "is imported, 2 messages" in cli("import", str(file)).stdout
+
+
+async def test_an_answer_of_a_window_that_was_killed_meanwhile_can_be_continued(tmp_path, server):
+    llama_cpp(server)
+    server.on(CHAT, chat_reply("mine"))
+    session = header("Elsewhere")
+    store = Store(tmp_path / "lmchat" / "sessions.db")  # of the other window
+    asked = await say(store, session, "Go on.")
+    theirs = answer(parent=asked, state=AnswerState.STREAMING)
+    await store.begin_answer(session.session_id, theirs)
+    await store.add_entries(theirs.message_id, [("text", "half of ")])
+    argv = [*LMCHAT, "--plain", "-r", session.session_id, "--endpoint", server.url]
+    with start(argv, home=tmp_path, stdin=subprocess.PIPE) as run:
+        run.stdin.write(b"/continue\n")
+        run.stdin.flush()
+        assert b"still streaming" in await asyncio.to_thread(run.stderr.readline)
+        await store.aclose()  # as a kill: the file of the answer stays, without its lock
+        run.stdin.write(b"/continue\n")
+        run.stdin.close()
+        assert await asyncio.to_thread(run.wait, 30) == 2  # for the first line
+    texts_now = await asyncio.to_thread(lambda: [one.text for one in stored(tmp_path).messages])
+    assert texts_now == ["Go on.", "half of mine"]

@@ -130,6 +130,9 @@ class PlainFront(TurnListener):
         self.notify("New session.")
 
     async def _run_on_last(self, command_id: str, _: str) -> None:
+        session = self.chat.shown
+        if elsewhere := session.streaming_ids:  # it may have ended by now
+            await self.chat.open_sessions.read_ends(session, elsewhere)
         await SHARED_ON_MESSAGE[command_id](self, self._last_message(command_id))
 
     def _last_message(self, command_id: str) -> ChatMessage:

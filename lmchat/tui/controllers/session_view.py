@@ -11,7 +11,7 @@ from textual.timer import Timer
 from lmchat.chat.drafts import SessionTexts
 from lmchat.chat.session import OpenSession
 from lmchat.safe_text import safe_line
-from lmchat.sessions.message import AnswerState, Role
+from lmchat.sessions.message import Role
 from lmchat.sessions.session import Session
 from lmchat.tui.chat_log.viewport import Bookmark
 from lmchat.tui.controllers.prompt_text import PromptText
@@ -79,12 +79,7 @@ class SessionView:
                 _LOAD_OLDER_AFTER_S, lambda: self._ui.begin(load, "older messages")
             )
 
-        elsewhere = {
-            message.message_id
-            for message in session.messages
-            if message.state is AnswerState.STREAMING and not session.is_running
-        }
-        if elsewhere:
+        if not session.is_running and (elsewhere := session.streaming_ids):
             self._ui.begin(partial(self._await_ends, session, elsewhere), _ELSEWHERE, is_only=True)
 
     async def _await_ends(self, session: OpenSession, elsewhere: set[str]) -> None:
