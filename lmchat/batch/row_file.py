@@ -115,6 +115,9 @@ class RowFile(Rows):
             is_last = not line.endswith(b"\n")
             self._has_others |= is_last
             text = line.rstrip(b"\0") if is_last else line
+            if number > 1 and not text.strip():  # as `cat` or an editor may leave it
+                self._has_others = True
+                continue
             try:
                 row = strict_json(text)
             except ValueError:

@@ -269,6 +269,13 @@ def test_only_a_row_that_was_cut_is_dropped_from_an_output_file(cli, server, to_
     target.write_bytes(whole.replace(b"\n", b"\r\n"))
     assert cli(*words).returncode == 0
     assert numbers(target) == [1, 2]
+    for tail in (b"\n", b" \r\n\n", b"  "):  # as an editor or `cat` may leave them
+        target.write_bytes(whole + tail)
+        assert cli(*words).returncode == 0
+        assert target.read_bytes() == whole
+    target.write_bytes(whole.replace(b"\n", b"\n\n"))
+    assert cli(*words).returncode == 0
+    assert numbers(target) == [1, 2]
     mine = b'{"index": {"by": "name"}, "note": "mine"}'
     kept = target.read_bytes()
     for content in (
