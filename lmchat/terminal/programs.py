@@ -178,9 +178,10 @@ class Editor:
         is_at_once = monotonic() - begin_s < self.at_once_s
         variable = next((name for name in _EDITOR_VARIABLES if self._environ.get(name)), "")
         if is_at_once and self.saved_text == before and variable and not _WAITS & {*argv}:
+            command = safe_line(self._environ[variable], limit=200)  # as `flatpak run org.a.Edit`
             raise LMChatError(
                 f"{_program_name(argv)} returned at once; nothing was changed.",
-                hint=f'If it opens a window, set {variable} to "{_program_name(argv)} --wait".',
+                hint=f"If it opens a window, set {variable} to: {command} --wait",
             )
         return self.saved_text
 

@@ -58,11 +58,12 @@ async def test_an_editor_that_returns_at_once_is_to_be_told_to_wait(tool, tmp_pa
     name = "an editor.cmd" if os.name == "nt" else "an editor"
     with pytest.raises(LMChatError, match=f"{name} returned at once; nothing was") as caught:
         await edit("words", environ, at_once_s=60)
-    assert caught.value.hint == f'If it opens a window, set EDITOR to "{name} --wait".'
+    command = environ["EDITOR"]
+    assert caught.value.hint == f"If it opens a window, set EDITOR to: {command} --wait"
     environ["VISUAL"] = environ["EDITOR"]
     with pytest.raises(LMChatError) as caught:
         await edit("words", environ, at_once_s=60)
-    assert f'set VISUAL to "{name} --wait"' in caught.value.hint
+    assert f"set VISUAL to: {command} --wait" in caught.value.hint
     assert await edit("words", {**environ, "VISUAL": f"{environ['EDITOR']} --wait"}, 60) == "words"
     environ = tool("open(file, 'a').write('more')")
     assert await edit("words", environ, at_once_s=60) == "wordsmore"
