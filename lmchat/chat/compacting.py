@@ -52,7 +52,7 @@ def compacting_start(
     # none, or only prompts for earlier summaries
     if all(path[index].text == prompt for index in summarised_indexes):
         raise RequestInvalid("There are no older messages to summarise yet.", hint=hint)
-    older = MessagePath(path[: prompt_indexes[-_KEPT_EXCHANGES]])
+    older = path.before(prompt_indexes[-_KEPT_EXCHANGES])
     # raw estimates are exact enough for this limit
     kept = select_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)
     if kept.raw_text + kept.raw_thoughts > _MAX_KEPT_SHARE * tokens:

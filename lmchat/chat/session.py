@@ -287,7 +287,7 @@ class OpenSession:
         await self.load_older()
         self.require_idle()
         branch = rewritten(self._messages, answer_id, text)
-        self._messages = MessagePath(branch[:-1])
+        self._messages = branch.before(len(branch) - 1)
         self.add(branch[-1])
         _ = self._begin_save(self._save_queue.save(self._header, branch[-1]))
         return branch[-1]

@@ -200,7 +200,7 @@ def edited(
     if last.role is Role.SYSTEM:
         prompts.append(text_message(Role.SYSTEM, last.text, parent_id=prompt.message_id))
     return TurnStart(
-        path=MessagePath(path[:index]),
+        path=path.before(index),
         prompts=tuple(prompts),
         prefill=Prefill.of_text(prefill_text),
     )
@@ -217,9 +217,9 @@ def regenerated(path: MessagePath, message_id: str, *, prefill_text: str) -> Tur
         return _repeated_call(path, index)
     following = path[index + 1 : index + 2]
     if message.role is Role.ASSISTANT:
-        sent, version = MessagePath(path[:index]), message.versions + 1
+        sent, version = path.before(index), message.versions + 1
     else:
-        sent, version = MessagePath(path[: index + 1]), 1
+        sent, version = path.before(index + 1), 1
         if following and following[0].role is Role.ASSISTANT:
             version = following[0].versions + 1
     _require_sent(sent)
@@ -235,7 +235,7 @@ def _repeated_call(path: MessagePath, index: int) -> TurnStart:
     if is_imported_call(call):
         raise RequestInvalid(IMPORTED_CALL)
     return TurnStart(
-        path=MessagePath(path[:index]),
+        path=path.before(index),
         version=call.versions + 1,
         calls=call.tool_calls,
         copied=tuple(_results(path[index + 1 :])),
@@ -248,7 +248,7 @@ def continued(path: MessagePath, answer_id: str, prefill: Prefill | None) -> Tur
     old = path[index]
     _require_sent(path[: index + 1])
     return TurnStart(
-        path=MessagePath(path[:index]),
+        path=path.before(index),
         version=old.versions + 1,
         prefill=prefill or Prefill.of_answer(old),
     )
@@ -267,7 +267,7 @@ def rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:
     if problem := why_not_rewritten(old):
         raise RequestInvalid(problem)
     version = old.versions + 1
-    return MessagePath(path[:index]).added(
+    return path.before(index).added(
         replace(
             old,
             message_id=new_id(),

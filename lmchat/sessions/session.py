@@ -38,6 +38,9 @@ class MessagePath(tuple[ChatMessage, ...]):
     def after(self, earlier: MessagePath) -> MessagePath:
         return MessagePath((*earlier, *self))
 
+    def before(self, index: int) -> MessagePath:
+        return MessagePath(self[:index])
+
     def replaced(self, message: ChatMessage) -> MessagePath:
         """Do nothing if no message has its id."""
         index = self.index_of(message.message_id)

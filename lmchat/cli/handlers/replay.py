@@ -153,7 +153,7 @@ async def _path_to_answer(store: Store, typed: str) -> tuple[str, MessagePath]:
     if is_edited or not (answer.text or answer.reasoning):
         problem = "There is nothing to compare: you have edited this answer, or it has no text."
         raise WrongUse(problem, hint=hint)
-    return session.header.session_id, MessagePath(path[: index + 1])
+    return session.header.session_id, path.before(index + 1)
 
 
 def _require_seed(sampling: OptionValues, typed: str) -> None:

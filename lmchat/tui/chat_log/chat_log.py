@@ -274,7 +274,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.has_all_messages = True
         if self._streaming is not None:
             self._streaming += earlier_count
-        self.viewport.prepend(MessagePath(messages[:earlier_count]))
+        self.viewport.prepend(messages.before(earlier_count))
         self.selection.drop()  # its ends have old indices
         self.finder.shift_messages(earlier_count)
         self.update_screen()
