@@ -200,17 +200,6 @@ async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(desk)
     assert desk.prompt_input.text == ""
 
 
-async def test_an_edited_prompt_is_not_counted_a_second_time(desk):
-    desk.prompt_input.put("word " * 2000)
-    await desk.press("enter")
-    await desk.answered()
-    await shown(desk, "23 of 8 192 tok")
-    await desk.press("alt+up", "alt+up", "e", sees="Esc cancel edit")
-    await desk.type("more")
-    await desk.pilot.pause(0.5)  # more than the panel waits while one types
-    await shown(desk, "23 of 8 192 tok")
-
-
 def status(desk) -> str:
     """The row under the prompt."""
     return text_of(desk.chat_screen.widgets.prompt_area.status)
