@@ -15,9 +15,12 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if argv is not None or words == ["--version"]:
         return _run(words)
-    from lmchat.processes.signals import end_at_once_on_interrupt
+    try:
+        from lmchat.processes.signals import end_at_once_on_interrupt
 
-    end_at_once_on_interrupt()
+        end_at_once_on_interrupt()
+    except Exception as error:  # noqa: BLE001 - raised again, but for a failed import
+        return _name_foreign_library(error)
     gc.disable()  # imported objects stay; looking for garbage among them takes 5 % of a start
     try:
         return _run(words)
@@ -39,14 +42,8 @@ def _run(argv: list[str]) -> int:
         code = 0  # the reader of the pipe has read enough
     except KeyboardInterrupt:
         code = 130  # 128 and SIGINT, as shells report it
-    except Exception as error:  # a failed import: `run` prints all others
-        from lmchat.errors import foreign_library
-
-        reason = foreign_library(error)
-        if reason is None:
-            raise
-        sys.stderr.write(f"lmchat: {reason.message}\n{reason.hint}\n")
-        code = reason.exit_code
+    except Exception as error:  # noqa: BLE001 - a failed import: `run` prints all others
+        code = _name_foreign_library(error)
     for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             if stream is not None:  # a process may lack it
@@ -54,6 +51,17 @@ def _run(argv: list[str]) -> int:
         except OSError:  # as at a closed pipe; Python would report it again at the exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     return code
+
+
+def _name_foreign_library(error: Exception) -> int:
+    """Return the exit code; raises other errors again."""
+    from lmchat.errors import foreign_library
+
+    reason = foreign_library(error)
+    if reason is None:
+        raise error
+    sys.stderr.write(f"lmchat: {reason.message}\n{reason.hint}\n")
+    return reason.exit_code
 
 
 def _has_printed_version() -> bool:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-
-_logger = logging.getLogger(__name__)
 
 
 def new_error_id() -> str:
@@ -16,8 +13,10 @@ def new_error_id() -> str:
 
 def log_bug(error: BaseException) -> str:
     """Log an error that is a fault of lmchat itself; return its id."""
+    import logging  # noqa: PLC0415 - `foreign_library` may name another one
+
     error_id = new_error_id()
-    _logger.error("unexpected error, id %s", error_id, exc_info=error)
+    logging.getLogger(__name__).error("unexpected error, id %s", error_id, exc_info=error)
     return error_id
 
 
@@ -58,7 +57,6 @@ def foreign_library(error: BaseException) -> ConfigError | None:
     Such a folder is named by PYTHONPATH, has the packages of this user, or is the current folder.
     """
     import site  # noqa: PLC0415 - only after an unexpected error
-    import traceback  # noqa: PLC0415
     from importlib.machinery import PathFinder  # noqa: PLC0415
 
     folders = {os.path.abspath(""): ("", "Start lmchat in another folder.")}  # noqa: PTH100
@@ -71,11 +69,13 @@ def foreign_library(error: BaseException) -> ConfigError | None:
     folders.pop(os.path.dirname(os.path.dirname(__file__)), None)  # noqa: PTH120 - of lmchat itself
 
     others = [place for place in sys.path if os.path.abspath(place) not in folders]  # noqa: PTH100
-    # a module whose import has failed is only in the traceback
-    found: list[tuple[str, str | None]] = [
-        (frame.f_globals.get("__name__", ""), frame.f_code.co_filename)
-        for frame, _ in traceback.walk_tb(error.__traceback__)
-    ]
+    # A module whose import has failed is only in the traceback. The module `traceback` needs others
+    # that may have been replaced, such as `token`.
+    found: list[tuple[str, str | None]] = []
+    trace = error.__traceback__
+    while trace is not None:
+        frame, trace = trace.tb_frame, trace.tb_next
+        found.append((frame.f_globals.get("__name__", ""), frame.f_code.co_filename))
     found += [
         (name, getattr(module, "__file__", None))
         for name, module in sys.modules.items()

@@ -95,6 +95,9 @@ def test_a_library_that_pythonpath_brings_is_named(tmp_path):
         ("msgspec", "__version__ = '0.1'"),
         ("h11", "raise AssertionError"),
         ("httpcore", "print 'as of Python 2'"),
+        ("token", "secret = 1"),  # of Python itself, as `logging` and `signal`
+        ("signal", "red = 1"),
+        ("logging", ""),
     ):
         folder = tmp_path / library
         folder.mkdir()
