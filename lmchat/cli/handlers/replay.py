@@ -50,6 +50,21 @@ class _Difference(Struct, frozen=True, kw_only=True):
     saved_probability: float | None
     replayed_probability: float | None
 
+    @property
+    def rows(self) -> list[tuple[str, str, str]]:
+        words = (
+            ("saved", self.saved, self.saved_probability),
+            ("replayed", self.replayed, self.replayed_probability),
+        )
+        return [
+            (
+                name,
+                "(end)" if word is None else to_json(word),
+                "" if chance is None else f"{chance:.2f}",
+            )
+            for name, word, chance in words
+        ]
+
 
 async def replay(context: Context) -> int:
     """Ask for a saved answer again; return 0 if the new one is equal, and 1 if it differs.
@@ -111,22 +126,10 @@ async def replay(context: Context) -> int:
         ending = "" if is_whole else ", as far as the saved answer goes"
         words = counted(len(f"{answer.reasoning} {answer.text}".split()), "word")
         return output.print_result(document, f"equal: {words}{ending}")
+    heading = f"different at word {difference.word} of the {difference.place}"
     after = f", after: {difference.after}" if difference.after else ""
-    rows = [
-        (
-            name,
-            "(end)" if word is None else to_json(word),
-            "" if chance is None else f"{chance:.2f}",
-        )
-        for name, word, chance in (
-            ("saved", difference.saved, difference.saved_probability),
-            ("replayed", difference.replayed, difference.replayed_probability),
-        )
-    ]
     output.print_result(
-        document,
-        f"different at word {difference.word} of the {difference.place}{after}",
-        *table(("", "WORD", "PROBABILITY"), rows),
+        document, f"{heading}{after}", *table(("", "WORD", "PROBABILITY"), difference.rows)
     )
     return 1
 
