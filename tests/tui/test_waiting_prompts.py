@@ -186,7 +186,7 @@ async def test_an_answer_is_continued_or_retried_once_a_server_is_found_after_a_
         await desk.say("and then?", sees="next  and then?")
         backend.gate.set()
         await shown(desk, "in May.", "Soon.")
-        assert desk.texts[-2:] == ["and then?", "Soon."]
+        await desk.until(lambda: desk.texts[-2:] == ["and then?", "Soon."], "the end of the answer")
 
     loading = probed("loading")
     backend = slow_backend(answer_steps("In June."), results=[loading])
