@@ -110,8 +110,11 @@ _CRASHED = (
     r"|segmentation fault|illegal memory access"
 )
 _TEMPLATE = (
-    r"(?<!-)jinja|rendering prompt|chat template|roles must alternate"
-    r"|prompt template is not set|templateerror"
+    r"(?<!-)jinja|render(ing)? (the )?(prompt|template)|chat template|roles must alternate"
+    r"|prompt template is not set|templateerror|template: ?:\d+|parser for this template"
+    r"|while executing \w+ at line|at row \d+, column \d+"
+    r"|unexpected role|expected last role|last message (must|is)\b|must use the user role"
+    r"|no user query found|or more assistant messages|tool call id was"
 )
 _LOADING_FAILED = (
     r"(failed|unable|could not|cannot) (to )?load (the )?model|error loading model"
