@@ -114,7 +114,7 @@ _TEMPLATE = (
     r"|prompt template is not set|templateerror|template: ?:\d+|parser for this template"
     r"|while executing \w+ at line|at row \d+, column \d+"
     r"|unexpected role|expected last role|last message (must|is)\b|must use the user role"
-    r"|no user query found|or more assistant messages|tool call id was"
+    r"|no user query found|or more assistant messages|tool call ids? (was|should be)\b"
 )
 _LOADING_FAILED = (
     r"(failed|unable|could not|cannot) (to )?load (the )?model|error loading model"

@@ -6,6 +6,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 from msgspec import Struct
@@ -41,6 +42,7 @@ from lmchat.sessions.message import (
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")  # of a schema
 _MAX_NAME_CHARS = 64
 _NOTHING_ELSE = "and nothing else: no explanation, no code fence."
+_SHORT_ID_CHARS = 9  # no more and no fewer, for templates of Mistral
 _NO_ANSWER = "(no answer)"
 _MODE_WORDS = {  # for `json_mode_note`
     JsonMode.SCHEMA: "by a JSON schema",
@@ -79,6 +81,7 @@ def body_of(
         sent_thoughts=sent_thoughts,
         thought_fields=product.thought_fields,
         has_system_role=request_format.has_system_role,
+        has_short_call_ids=request_format.has_short_call_ids,
     )
     messages = encoder.encode(_with_output_instruction(request.messages, request.output, mode))
     body: JsonObject = {
@@ -170,6 +173,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     sent_thoughts: SentThoughts
     thought_fields: Sequence[str]
     has_system_role: bool = True  # else a system prompt becomes the beginning of the next prompt
+    has_short_call_ids: bool = False
 
     def encode(self, messages: Sequence[ChatMessage]) -> list[JsonObject]:
         """Encode messages, oldest first."""
@@ -182,7 +186,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
                 call_id = message.tool_calls[0].call_id if message.tool_calls else ""
                 if call_id in open_ids:
                     open_ids.remove(call_id)
-                    encoded.append(_tool_result(message))
+                    encoded.append(self._tool_result(message))
                 elif any(call.name for call in message.tool_calls):
                     quoted.append(f"Result of {tool_calls_text(message)}:\n{message.sent_text}")
                 continue
@@ -197,7 +201,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
                 encoded_message |= dict.fromkeys(self.thought_fields, thoughts[index])
             calls = answered_calls(messages, index) if self.has_tools else []
             if calls:
-                encoded_message["tool_calls"] = [_encoded_call(call) for call in calls]
+                encoded_message["tool_calls"] = [self._call(call) for call in calls]
             open_ids = [call.call_id for call in calls]
             _add(encoded_message, encoded)
         _add_quoted(quoted, encoded)
@@ -205,6 +209,27 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         if encoded and _is_empty_answer(encoded[-1]) and not self._has_thought(encoded[-1]):
             encoded.pop()
         return encoded
+
+    def _tool_result(self, message: ChatMessage) -> JsonObject:
+        return {
+            "role": "tool",
+            "tool_call_id": self._call_id(message.tool_calls[0]),
+            "content": message.sent_text,
+        }
+
+    def _call(self, call: ToolCallPart) -> JsonObject:
+        """Encode a call; arguments that are no object become `{}`: chat templates fail on them."""
+        arguments = call.arguments if parse_arguments(call.arguments) else "{}"
+        return {
+            "id": self._call_id(call),
+            "type": "function",
+            "function": {"name": call.name, "arguments": arguments},
+        }
+
+    def _call_id(self, call: ToolCallPart) -> str:
+        if not self.has_short_call_ids:
+            return call.call_id
+        return sha256(call.call_id.encode("utf-8", "replace")).hexdigest()[:_SHORT_ID_CHARS]
 
     def _has_thought(self, encoded_message: JsonObject) -> bool:
         return any(encoded_message.get(name) for name in self.thought_fields)
@@ -284,24 +309,6 @@ def _parts_of(content: str | list[JsonObject]) -> list[JsonObject]:
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     return list(content)
-
-
-def _tool_result(message: ChatMessage) -> JsonObject:
-    return {
-        "role": "tool",
-        "tool_call_id": message.tool_calls[0].call_id,
-        "content": message.sent_text,
-    }
-
-
-def _encoded_call(call: ToolCallPart) -> JsonObject:
-    """Encode a call; arguments that are no object become `{}`: chat templates fail on them."""
-    arguments = call.arguments if parse_arguments(call.arguments) else "{}"
-    return {
-        "id": call.call_id,
-        "type": "function",
-        "function": {"name": call.name, "arguments": arguments},
-    }
 
 
 def _image(part: FilePart, data: bytes) -> JsonObject:

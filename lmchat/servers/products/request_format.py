@@ -61,6 +61,14 @@ _NAMES_TURNS = re.compile(
 """A refusal by a template that takes the system prompt for a prompt or an answer."""
 _NAMES_OPTIONAL_SYSTEM = re.compile(r"optional\W{1,3}(initial )?system message", re.IGNORECASE)
 """A refusal by a template that takes a system prompt: it refuses something else."""
+_NAMES_CALL_IDS = re.compile(
+    # "Tool call IDs should be alphanumeric strings with length 9!", from templates of Mistral;
+    # OpenAI names the field, and says that the "string" is "too long"
+    r"tool.?calls?\W{0,3}(\d+\W{1,3})?ids?\b.{0,80}(length|alphanumeric|a-z|too long)"
+    # Anthropic names its own field
+    r"|tool_use\.id",
+    re.IGNORECASE,
+)
 _TEMPLATE_KINDS = ("bad_request", "template", "server_error", "unsupported")
 """Kinds with which servers pass on what a chat template refuses."""
 
@@ -80,6 +88,7 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
     has_completion_tokens: bool = False  # `max_completion_tokens`
     has_stream_options: bool = True
     has_system_role: bool = True  # else it begins the first prompt
+    has_short_call_ids: bool = False  # of 9 letters and digits, in place of those of the server
     dropped: frozenset[tuple[str, str]] = frozenset()
     """Refused fields: pairs of name and value as text.
 
@@ -96,7 +105,8 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
     ) -> RequestFormat | None:
         """Return the form to try next; None if no other form would help.
 
-        By the text of the refusal, this order of changes is tried: `stream_options` is left out;
+        By the text of the refusal, this order of changes is tried: ids of calls are made shorter;
+        `stream_options` is left out;
         the limit of the answer gets its other name; fields of `extra_fields` are left out, the
         tools only if no other field is named; the answer is asked for whole.
         """
@@ -107,6 +117,8 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
             is_failure and _FIELD_REFUSED.search(words)
         ):
             return None
+        if not self.has_short_call_ids and _NAMES_CALL_IDS.search(words):
+            return replace(self, has_short_call_ids=True)
         if self.has_stream_options and re.search("stream_options|include_usage", words):
             return replace(self, has_stream_options=False)
         # not for a value, as in "max_tokens is too large"

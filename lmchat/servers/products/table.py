@@ -572,7 +572,7 @@ _GEMINI = replace(
 _MISTRAL = replace(
     _hosted("Mistral", "api.mistral.ai", "console.mistral.ai/api-keys"),
     efforts=EFFORTS,
-    request_format=RequestFormat(has_stream_options=False),
+    request_format=RequestFormat(has_stream_options=False, has_short_call_ids=True),
     row_facts=native.mistral_row,
     sampling_fields={"seed": "random_seed"},
 )
