@@ -526,11 +526,6 @@ class ChatLog(ScrollView, can_focus=True):
             self._drag_timer.stop()
         self.release_mouse()
 
-    def check_message_enabled(self, message: Message) -> bool:
-        """Ignore the click at the end of a drag; Textual asks before each event."""
-        is_drag = isinstance(message, events.Click) and self.selection.was_dragged
-        return not is_drag and super().check_message_enabled(message)
-
     def action_select(self, step: int) -> None:
         self.selection.extend(step)
         self._repaint()
@@ -598,7 +593,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         y = self.viewport.top + event.y
-        if y >= self.document.total:
+        if self.selection.was_dragged or y >= self.document.total:
             return
         place = self.document.locate(y)
         message = self.document.entries[place.message].message
