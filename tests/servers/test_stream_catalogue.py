@@ -417,6 +417,25 @@ CASES = {
         ),
         thought="hm",
     ),
+    "text beside a message": Case(
+        json_reply({"choices": [{**COMPLETION["choices"][0], "text": TEXT}]}),
+    ),
+    "an error in lines, typed as a stream": Case(
+        sse(json.dumps({"choices": [{"error": {"message": "boom"}}]}, indent=1).encode()),
+        text="",
+        kind="server_error",
+        words="boom",
+    ),
+    **{
+        f"a whole completion with words of success: {words}": Case(
+            json_reply({**COMPLETION, **words})
+        )
+        for words in (
+            {"code": 0, "msg": "success"},
+            {"message": "OK"},
+            {"error_code": 0, "error_msg": "success"},
+        )
+    },
     **{
         f"a thought as {field}: {value}": Case(
             sse(R, delta("", **{field: value}), H, W, F), thought="hm"

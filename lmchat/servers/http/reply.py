@@ -244,9 +244,9 @@ def is_error(value: object) -> bool:
         value = value[0]
     if not isinstance(value, dict):
         return False
-    # MiniMax has a status in each reply
+    # MiniMax has a status in each reply, and Baidu and FastChat have a code, 0 for success
     has_failed = dict_or_empty(value.get("base_resp")).get("status_code")
-    if has_failed or any(value.get(name) for name in ("error", "error_message", "error_msg")):
+    if has_failed or any(value.get(name) for name in ("error", "error_message", "error_code")):
         return True
     if value.get("object") == "error" or value.get("type") == "error":
         return True

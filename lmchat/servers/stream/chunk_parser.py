@@ -192,7 +192,7 @@ class ChunkParser:
         # `delta`, or a `text` as for `/completions`: each kind counts only if no delta had any
         if message := choice.get("message"):
             pieces += self._read_delta(dict_or_empty(message), self._delta_kinds)
-        if text := choice.get("text"):
+        if (text := choice.get("text")) and all(kind != TEXT for kind, _, _ in pieces):
             pieces += self._read_delta({"content": text}, self._delta_kinds)
         if tokens := self._logprobs.read(choice.get("logprobs"), pieces):
             self._post(TokensChosen(choices=tokens))
@@ -361,9 +361,10 @@ class ChunkParser:
             with suppress(NotJsonError):
                 value = decode(text)
                 fields = dict_or_empty(value)
-                if fields.get("choices") and not self.has_posted_token:
+                has_failed = is_error(value)
+                if fields.get("choices") and not (has_failed or self.has_posted_token):
                     self.read_whole(fields)
-                elif is_error(value) or fields.keys() & {"detail", "message", "errors"}:
+                elif has_failed or fields.keys() & {"detail", "message", "errors"}:
                     self._failure = value
                 return
         if lines[:1] not in (b"{", b"["):

@@ -197,8 +197,10 @@ class ResponseReader:
             value = decode(bytes(content))
         except NotJsonError:
             value = None
-        has_choices = "choices" in dict_or_empty(value) and not _has_words(value)
-        if is_error(value) or not has_choices:
+        fields = dict_or_empty(value)
+        # words beside an answer, such as `"msg": "success"`, are no refusal
+        is_answer = fields.get("choices") or ("choices" in fields and not _has_words(value))
+        if is_error(value) or not is_answer:
             raise self._no_answer_error(value, bytes(content))
         self._chunks.read_whole(value)
 
