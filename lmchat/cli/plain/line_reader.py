@@ -120,9 +120,11 @@ class LineReader:
         self._has_begun = True
         buffer = sys.stdin.buffer
         head = buffer.peek(2)[:2] if isinstance(buffer, BufferedReader) else b""
-        is_utf_16 = head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        encoding = "utf-16" if is_utf_16 else "utf-8-sig"
-        sys.stdin.reconfigure(encoding=encoding, errors="surrogateescape", newline=None)
+        if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            encoding, errors = "utf-16", "replace"  # it may be damaged
+        else:
+            encoding, errors = "utf-8-sig", "surrogateescape"
+        sys.stdin.reconfigure(encoding=encoding, errors=errors, newline=None)
 
     def read_block(self, text: str) -> str:
         """Read lines until one ends with three quotes, or to the end of the input.
