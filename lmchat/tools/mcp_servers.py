@@ -10,8 +10,8 @@ import logging
 import math
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from lmchat import __version__
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import FUNCTIONS, McpSettings
-from lmchat.errors import LMChatError, RequestInvalid, foreign_library
+from lmchat.errors import LMChatError, foreign_library
 from lmchat.extras import install_command
 from lmchat.files.disk import begin_log, ensure_folder
 from lmchat.processes.background import run_abandonable
@@ -32,8 +32,9 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.request import Tool
 from lmchat.tools.calls import ToolResult, ToolServer, ToolServerState, cut_result
+from lmchat.tools.elicitation import MAX_QUESTIONS, Elicitation
 from lmchat.tools.mcp_messages import MessageReader
-from lmchat.tools.questions import AskUser, ServerQuestion, fields_of
+from lmchat.tools.questions import AskUser
 from lmchat.tools.server_over_http import ANSWER_S, ServerOverHttp, without_secrets
 from lmchat.tools.server_program import ServerProgram, start_failure
 from lmchat.units import counted
@@ -43,9 +44,6 @@ MAX_LISTED = 1000  # tools of a server
 _END_S = 3.0  # time for all servers to end, killed if need be
 _REASON_CHARS = 300
 _MAX_WIRE_CHARS = 64
-_MAX_QUESTIONS = 10  # of a server in one call; later ones are declined
-_QUESTION_CHARS = 600
-_WARNING = "This is a question of the tool server. Do not type passwords or keys here."
 _NOT_IN_WIRE_NAMES = r"[^A-Za-z0-9_-]+"
 _NUMBER_CHARS = 5  # room for a number behind a name, `_2` to `_9999`
 _CLOSED = "Connection closed"
@@ -115,7 +113,7 @@ class McpServers:
         server = self._servers[tool.server]
         timeout_s = server.settings.timeout_s or timeout_s
         try:
-            with server.limited(timeout_s):
+            with server.elicitation.limited(timeout_s):
                 return await server.call(tool.name, arguments)
         except TimeoutError:
             server.end()
@@ -198,9 +196,7 @@ class _McpServer:
         self._http: ServerOverHttp | None = None
         self._settled = asyncio.Event()
         self._must_end = asyncio.Event()  # set by `end`; the task waits for it
-        self._limits: dict[Any, float] = {}  # scopes of anyio, with their seconds
-        self._questions_left = 0  # of the call that runs
-        self._questions: set[asyncio.Future[Any]] = set()  # that wait for the user
+        self.elicitation = Elicitation(settings.name, owner)
 
     async def ensure_settled(self, *, restarts: bool) -> None:
         """Start the server if it never was, or with `restarts` if it has failed or ended."""
@@ -214,7 +210,7 @@ class _McpServer:
         try:
             await self._settled.wait()
         except asyncio.CancelledError:
-            self._stop_asking()  # the start continues in a task of its own
+            self.elicitation.decline_all()  # the start continues in a task of its own
             raise
 
     async def list_changed_tools(self) -> None:
@@ -243,12 +239,12 @@ class _McpServer:
         client = self._client
         if client is None:
             return ToolResult(text=self.state.problem, is_error=True)
-        self._questions_left = _MAX_QUESTIONS
+        self.elicitation.questions_left = MAX_QUESTIONS
         try:
             # lone surrogates cannot be sent as UTF-8: the server would never get the call
             result = await client.call_tool(tool, utf8_safe(dict(arguments)))
         except asyncio.CancelledError:
-            self._stop_asking()  # the SDK answers in a task of its own
+            self.elicitation.decline_all()  # the SDK answers in a task of its own
             if self.settings.name == FUNCTIONS:
                 self.end()
             raise
@@ -263,81 +259,9 @@ class _McpServer:
             words = self._ended_sentence if has_ended else cut_result(words)
             return ToolResult(text=words, is_error=True)
         finally:
-            self._questions_left = 0
+            self.elicitation.questions_left = 0
         text = "".join(part.text for part in result.content)  # one part of `_make_readable`
         return ToolResult(text=cut_result(text), is_error=result.is_error)
-
-    def _stop_asking(self) -> None:
-        """Take a no for the answer to all questions; else the next prompt would wait for them."""
-        for asked in self._questions:
-            asked.cancel()
-
-    @contextmanager
-    def limited(self, seconds: float) -> Iterator[Any]:
-        """Raise `TimeoutError` after this time; the user's time for answers does not count.
-
-        Yield the limit, of anyio and not of asyncio: the SDK cancels with anyio, too.
-        """
-        import anyio
-
-        with anyio.fail_after(seconds) as limit:
-            self._limits[limit] = seconds
-            try:
-                yield limit
-            finally:
-                del self._limits[limit]
-
-    def _restart_limits(self) -> None:
-        """Begin all limits again; none runs while the user is asked."""
-        import anyio
-
-        for limit, seconds in self._limits.items():
-            limit.deadline = math.inf if self._questions else anyio.current_time() + seconds
-
-    async def _ask(
-        self, question: ServerQuestion, then: Callable[[], Awaitable[Any]] | None = None
-    ) -> Any:
-        """Return the user's answer, or the result of `then`, which is awaited after a yes.
-
-        None for a no, and if nothing can ask or the call stops.
-        """
-        asked = asyncio.ensure_future(self._answer_of_user(question, then))
-        self._questions.add(asked)
-        self._restart_limits()
-        try:
-            await asyncio.wait([asked])
-            return None if asked.cancelled() else asked.result()
-        finally:
-            asked.cancel()
-            self._questions.remove(asked)
-            self._restart_limits()
-
-    async def _answer_of_user(
-        self, question: ServerQuestion, then: Callable[[], Awaitable[Any]] | None
-    ) -> Any:
-        async with self._owner.is_asking:
-            ask = self._owner.ask_user
-            answer = None if ask is None else await ask(question)
-            return answer if answer is None or then is None else await then()
-
-    async def _elicit(self, context: object, params: Any) -> Any:  # noqa: ARG002 - of the SDK
-        """Answer a question of the server, which may ask while it runs a call."""
-        from mcp_types import INVALID_PARAMS, ElicitResult, ErrorData
-
-        if not self._questions_left:
-            return ElicitResult(action="decline")
-        self._questions_left -= 1
-        name, url = self.settings.name, getattr(params, "url", "")
-        try:
-            fields = () if url else fields_of(params.requested_schema)
-        except RequestInvalid as error:
-            return ErrorData(code=INVALID_PARAMS, message=error.message)
-        text = f"{safe_line(params.message, limit=_QUESTION_CHARS)}\n\n{_WARNING}"
-        question = ServerQuestion(title=f"{name} asks", text=text, url=url, fields=fields)
-        answer = await self._ask(question)
-        if answer is None:
-            return ElicitResult(action="decline")
-        return ElicitResult(action="accept", content=None if url else dict(answer))
 
     def end(self) -> None:
         """Let the task close the connection; the next call starts the server again."""
@@ -362,7 +286,7 @@ class _McpServer:
             await run_abandonable(_import_sdk)
             import anyio
 
-            with self.limited(start_s) as limit:
+            with self.elicitation.limited(start_s) as limit:
                 async with AsyncExitStack() as stack:
                     client = await self._open_client(stack)
                     self._has_changed_tools = False
@@ -374,7 +298,7 @@ class _McpServer:
                         if not listed.tools:
                             raise LMChatError(listed.error, hint=listed.hint)  # noqa: TRY301 - shown like other failures
                     # no limit while the connection is open
-                    limit.deadline = self._limits[limit] = math.inf
+                    self.elicitation.restart(limit, math.inf)
                     self._client = client
                     self.state = listed
                     self._settled.set()
@@ -383,8 +307,7 @@ class _McpServer:
                         await self._must_end.wait()
                         listening.cancel_scope.cancel()
                     # for closing the connection
-                    self._limits[limit] = ANSWER_S
-                    limit.deadline = anyio.current_time() + ANSWER_S
+                    self.elicitation.restart(limit, ANSWER_S)
         except Exception as error:  # noqa: BLE001 - of the SDK, whatever it is
             problem = self._failure_of(error, start_s)
         finally:
@@ -517,7 +440,7 @@ class _McpServer:
                     owner.headers(self.settings),
                     credentials=owner.credentials,
                     check_address=owner.check_address,
-                    ask=self._ask,
+                    ask=self.elicitation.ask,
                 )
                 transport = await self._http.transport(opened)
             else:
@@ -531,7 +454,7 @@ class _McpServer:
                 cache=None,  # of lists: this class keeps the tools
                 client_info=Implementation(name="lmchat", version=__version__),
                 message_handler=self._note_message,
-                elicitation_callback=self._elicit,
+                elicitation_callback=self.elicitation.elicit,
             )
             await opened.enter_async_context(client)
             await stack.enter_async_context(opened.pop_all())
