@@ -178,12 +178,12 @@ def text_of(name: str, data: bytes) -> str:
     if "\0" in text or (not is_utf_8 and _CONTROLS.search(text)):
         message = f"{name} is neither text nor a PDF nor an image of a known kind."
         raise FileRefused(message, hint="Convert it to one of them.")
-    if not is_utf_8 and _is_misread(text, encoding_of(data)):
+    if not is_utf_8 and is_misread(text, encoding_of(data)):
         raise FileRefused(f"{name} is text in an unknown encoding.", hint="Save it as UTF-8.")
     return text.replace("\r\n", "\n")
 
 
-def _is_misread(text: str, encoding: str) -> bool:
+def is_misread(text: str, encoding: str) -> bool:
     """Whether most of it is nonsense, as of GBK or Shift-JIS.
 
     Most letters of a text in Windows-1252 are ASCII, and of other letters in UTF-8 few are damaged.

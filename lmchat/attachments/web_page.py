@@ -15,11 +15,11 @@ from importlib.util import find_spec
 import httpx
 from msgspec import Struct
 
-from lmchat.attachments.attachment import MAX_TEXT_BYTES, Attachment, text_attachment
+from lmchat.attachments.attachment import MAX_TEXT_BYTES, Attachment, is_misread, text_attachment
 from lmchat.errors import EndpointNotAllowed, FileRefused, ServerUnavailable, WrongUse
 from lmchat.extras import install_command
 from lmchat.processes.child import ChildEndedError, ChildProcess
-from lmchat.safe_text import decoded_text, safe_line, without_controls
+from lmchat.safe_text import decoded_text, encoding_of, safe_line, without_controls
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import DEFAULT_PORTS, Endpoint, bracketed
 from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, body_chunks
@@ -46,8 +46,18 @@ _VALID_PORTS = range(1, 65536)
 _HOST = re.compile(r"[a-z0-9._:-]+")  # a name in ASCII, or an IP address
 _REDIRECTS = (301, 302, 303, 307, 308)
 _OK = 200
-# codecs of Python for names of hosts: 1 MB takes them minutes
-_HOST_NAME_CODECS = ("idna", "punycode")
+# Larger charsets, which browsers take for those that a page names (encoding.spec.whatwg.org). The
+# codecs for names of hosts would take minutes for 1 MB.
+_READ_AS = {
+    **dict.fromkeys(("utf-8", "idna", "punycode"), "utf-8-sig"),
+    **dict.fromkeys(("ascii", "iso8859-1"), "cp1252"),
+    **dict.fromkeys(("gb2312", "gbk"), "gb18030"),
+    **dict.fromkeys(("tis-620", "iso8859-11"), "cp874"),
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "big5": "big5hkscs",
+    "iso8859-9": "cp1254",
+}
 _HEADERS = {
     "Accept": "text/html, text/markdown, text/plain, application/json;q=0.9, */*;q=0.1",
 }
@@ -209,14 +219,7 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
     charset = _CHARSET.search(response.headers["Content-Type"].encode())
     if charset is None and media_type in _HTML_TYPES:
         charset = _CHARSET_OF_HTML.search(content, 0, _HEAD_BYTES)
-    text = None
-    if charset is not None:
-        with suppress(LookupError, UnicodeError):  # unknown or wrong
-            codec = codecs.lookup(charset[1].decode()).name
-            # no page is written in a codec for names of hosts
-            text = content.decode("utf-8" if codec in _HOST_NAME_CODECS else codec)
-    if text is None:
-        text = decoded_text(bytes(content))
+    text = _decoded(bytes(content), charset[1].decode() if charset else "")
     if media_type in _HTML_TYPES:
         text = await _text_of_html(text)
     if not text.strip():
@@ -231,6 +234,30 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
         text.encode("utf-8", "replace"),
         language=_TEXT_TYPES.get(media_type, ""),
     )
+
+
+def _decoded(content: bytes, label: str) -> str:
+    """`label` is the charset that the page names, or ""; raises `FileRefused`."""
+    guess = encoding_of(content)
+    if guess in ("utf-16", "utf-32"):  # its mark is more reliable
+        label = guess
+    try:
+        codec = codecs.lookup(label.lower().removeprefix("x-")).name
+    except LookupError:
+        codec = "utf-8"
+    codec = _READ_AS.get(codec, codec)
+    tries = [(codec, "strict"), ("utf-8-sig", "strict")]
+    if codec == "cp1252":  # many servers name it for all pages
+        tries.reverse()
+    if codec != "utf-8-sig":
+        tries.append((codec, "replace"))
+    for name, errors in tries:
+        with suppress(LookupError, UnicodeError):  # no charset, or not that of this page
+            return content.decode(name, errors)
+    text = decoded_text(content)
+    if is_misread(text, guess):
+        raise FileRefused("The page is text in an unknown encoding.", hint=_IN_BROWSER)
+    return text
 
 
 async def _text_of_html(html: str) -> str:
