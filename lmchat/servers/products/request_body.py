@@ -78,7 +78,7 @@ def body_of(
     encoder = MessageEncoder(
         files=request.files,
         has_tools=has_tools,
-        sent_thoughts=sent_thoughts,
+        sent_thoughts=sent_thoughts if request_format.has_thoughts else SentThoughts.NONE,
         thought_fields=product.thought_fields,
         has_system_role=request_format.has_system_role,
         has_short_call_ids=request_format.has_short_call_ids,

@@ -69,6 +69,11 @@ _NAMES_CALL_IDS = re.compile(
     r"|tool_use\.id",
     re.IGNORECASE,
 )
+_NAMES_THOUGHTS = re.compile(
+    # "Cannot pass both content and thinking in an assistant message with tool calls!", of gpt-oss
+    r"content and thinking|\bmessages?\b.{0,100}\breasoning(_content)?\b",
+    re.IGNORECASE,
+)
 _TEMPLATE_KINDS = ("bad_request", "template", "server_error", "unsupported")
 """Kinds with which servers pass on what a chat template refuses."""
 
@@ -88,6 +93,7 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
     has_completion_tokens: bool = False  # `max_completion_tokens`
     has_stream_options: bool = True
     has_system_role: bool = True  # else it begins the first prompt
+    has_thoughts: bool = True  # of earlier answers
     has_short_call_ids: bool = False  # of 9 letters and digits, in place of those of the server
     dropped: frozenset[tuple[str, str]] = frozenset()
     """Refused fields: pairs of name and value as text.
@@ -106,7 +112,7 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
         """Return the form to try next; None if no other form would help.
 
         By the text of the refusal, this order of changes is tried: ids of calls are made shorter;
-        `stream_options` is left out;
+        earlier thoughts and `stream_options` are left out;
         the limit of the answer gets its other name; fields of `extra_fields` are left out, the
         tools only if no other field is named; the answer is asked for whole.
         """
@@ -119,6 +125,8 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
             return None
         if not self.has_short_call_ids and _NAMES_CALL_IDS.search(words):
             return replace(self, has_short_call_ids=True)
+        if self.has_thoughts and _NAMES_THOUGHTS.search(words):
+            return replace(self, has_thoughts=False)
         if self.has_stream_options and re.search("stream_options|include_usage", words):
             return replace(self, has_stream_options=False)
         # not for a value, as in "max_tokens is too large"
