@@ -25,7 +25,8 @@ _WORDS_FOR_FIELDS = {
     "reasoning": "thinking|think",
     "chat_template_kwargs": "enable_thinking",
     "tools": "tool choice|tool_choice|tool-call-parser|function calling|--jinja|grammar|samplers"
-    "|tool calls?|tool use",
+    "|tool[ -]calls?|tool use|tool (role|message|result|response)s?|function calls?"
+    "|role:? ['\"`]?tool",
 }
 """Other words by which refusals mean a field."""
 _JSON_KINDS = ("bad_request", "server_error", "unsupported", "model_not_loaded")
