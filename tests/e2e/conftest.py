@@ -18,6 +18,14 @@ _OF_INLINE = rb"\x1b\[(?:[0-9;]*m|\?2026[hl])|\x1b\]52;c;[A-Za-z0-9+/=]*\a"
 """Colours, marks of frames, and what `/copy` gives the terminal."""
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Import none of the slow files, a fifth of all tests, for a run that leaves them out."""
+    is_wanted = config.option.all or config.option.markexpr
+    is_wanted = is_wanted or any("e2e" in argument for argument in config.args)
+    is_slow = collection_path.suffix == ".py" and collection_path.name not in _QUICK
+    return True if is_slow and not is_wanted else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Mark what starts lmchat as a program for each test: together that takes minutes."""
