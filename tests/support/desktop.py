@@ -56,7 +56,7 @@ from tests.support.client_calls import PortMap
 from tests.support.look_data import NOW
 from tests.support.scripted_backend import ScriptedBackend, ScriptedEngine, Step
 from tests.support.scripted_server import ScriptedServer
-from tests.support.tui_host import confirm, screen_text, unpainted
+from tests.support.tui_host import Frames, confirm, screen_text, unpainted
 
 
 @dataclass
@@ -78,6 +78,7 @@ class Desktop:
     opened: list[str] = field(default_factory=list)
     has_browser: bool = True
     has_full_disk: bool = False
+    last_frame: tuple[int, str] = (-1, "")
     checks: list[tuple[Check, FindRows]] = field(default_factory=list)
 
     @property
@@ -122,6 +123,14 @@ class Desktop:
     def text(self) -> str:
         """What the screen shows."""
         return screen_text(self.app)
+
+    @property
+    def frame_text(self) -> str:
+        """What the screen shows since the last frame, for who looks again and again."""
+        if self.last_frame[0] != Frames.count:
+            text = self.text
+            self.last_frame = Frames.count, text
+        return self.last_frame[1]
 
     @property
     def log_rows(self) -> list[str]:
@@ -491,7 +500,7 @@ class Situation(Desktop):
 
     @property
     def words(self) -> str:
-        return " ".join(self.text.split())
+        return " ".join(self.frame_text.split())
 
     async def shows(self, *sentences: str) -> None:
         for sentence in sentences:
@@ -677,7 +686,7 @@ def is_shown(desk: Desktop, text: str) -> bool:
     """Whether the screen has a text, or a passing message has it, which may be wrapped."""
     rows = desk.app.screen.query(MessageRow)
     messages = [row.passing.words for row in rows if row.passing is not None]
-    return any(text in place for place in (desk.text, *messages))
+    return any(text in place for place in (desk.frame_text, *messages))
 
 
 async def shown(desk: Desktop, *texts: str) -> None:

@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import thread
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from types import CodeType
 from typing import ClassVar
 from unittest.mock import patch
 
-from textual import _wait, app, events, pilot
+from textual import _callback, _wait, app, events, pilot
 from textual._compositor import Compositor
 from textual._context import visible_screen_stack
 from textual.app import App, ComposeResult
@@ -23,6 +24,7 @@ from textual.containers import Horizontal, Vertical
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 from textual.message import Message
+from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -196,21 +198,76 @@ async def wait_for_idle(min_sleep: float = STEP_S, max_sleep: float = 1) -> None
 
 
 _parsed: dict[tuple, list[RuleSet]] = {}
+_colours: dict[frozenset, int] = {}
+_latest: list[tuple[dict[str, str], int]] = [({}, 0)]  # colours that a sheet had, and their number
 
 
 def parse_once(
     sheet: Stylesheet, css: str, *origin, _parse=Stylesheet._parse_rules, **more: object
 ) -> list[RuleSet]:
     """Parse the same rules with the same colours once for all apps: a tenth of the work of their tests."""
-    key = css, origin, *more.items(), frozenset(sheet._variables.items())
+    colours = sheet._variables  # replaced as a whole
+    if colours is not _latest[0][0]:
+        _latest[0] = colours, _colours.setdefault(frozenset(colours.items()), len(_colours))
+    key = css, origin, *more.items(), _latest[0][1]
     if key not in _parsed:
         _parsed[key] = _parse(sheet, css, *origin, **more)
     return _parsed[key]
 
 
+_counted: dict[tuple[CodeType, bool], int] = {}
+
+
+def count_once(function: Callable[..., object], _count=_callback._count_parameters) -> int:
+    """Count the parameters of a callback by its code: Textual asks for its signature each time."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if code is None or hasattr(function, "__wrapped__"):
+        return _count(function)
+    key = code, hasattr(function, "__self__")
+    if key not in _counted:
+        _counted[key] = _count(function)
+    return _counted[key]
+
+
+def _is_waiting(pump: MessagePump) -> bool:
+    """Whether it has done what its messages want, and waits for the next one."""
+    queue = pump._message_queue
+    return queue.empty() and bool(queue.ready_event._waiters)
+
+
+async def wait_for_screen(its_pilot: pilot.Pilot, timeout: float = 30.0) -> bool:  # noqa: ASYNC109 - Textual's
+    """Wait as Textual's method does, but not for each widget that has nothing to do: a third of a pause."""
+    its_app = its_pilot.app
+    if not its_app.screen_stack:
+        return False
+    pumps = (its_app, *its_app.screen.walk_children(with_self=True))
+    answers = [
+        answer.wait()
+        for pump in pumps
+        if not _is_waiting(pump) and pump.call_later((answer := asyncio.Event()).set)
+    ]
+    waits = [
+        asyncio.ensure_future(asyncio.gather(*answers)),
+        asyncio.create_task(its_app._exception_event.wait()),
+    ]
+    done, pending = await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    if not done:
+        raise pilot.WaitForScreenTimeout("Widgets did not process their messages.")
+    return waits[0] in done
+
+
+class Frames:
+    """The frames of all apps that were painted, or taken as painted."""
+
+    count = 0
+
+
 def _take_as_painted(
     compositor: Compositor, *, full: bool = False, _paint=Compositor.render_update, **more: object
 ) -> object:
+    Frames.count += 1
     if full:  # for a picture
         return _paint(compositor, full=True, **more)
     compositor._dirty_regions.clear()
@@ -224,8 +281,13 @@ def unpainted() -> Iterator[None]:
         yield
 
 
+def _paint(compositor: Compositor, *, _paint=Compositor.render_update, **more: object) -> object:
+    Frames.count += 1
+    return _paint(compositor, **more)
+
+
 @contextmanager
-def painted(_paint=Compositor.render_update) -> Iterator[None]:
+def painted() -> Iterator[None]:
     """Render each frame of an unpainted app, as for a terminal."""
     with patch.object(Compositor, "render_update", _paint):
         yield
@@ -244,7 +306,9 @@ def shortened() -> Iterator[None]:
         patch.object(thread._WorkItem, "__init__", noted),
         patch.object(app, "wait_for_idle", wait_for_idle),
         patch.object(pilot, "wait_for_idle", wait_for_idle),
+        patch.object(pilot.Pilot, "_wait_for_screen", wait_for_screen),
         patch.object(Stylesheet, "_parse_rules", parse_once),
+        patch.object(_callback, "_count_parameters", count_once),
         # of the same identity, without `id()`, for which Python calls the guard of the network
         patch.object(RuleSet, "__hash__", object.__hash__),
     ):
@@ -258,12 +322,13 @@ def pass_over_others() -> None:
 
 def can_be_woken(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether somebody else than a timer or a thread of a pool may wake the loop."""
-    others = set(threading.enumerate()) - {threading.main_thread(), *_of_others}
     if not hasattr(loop._selector, "get_map"):  # Windows, whose loop keeps no list of them
         return True
     own_pipe = 1
     return len(loop._selector.get_map()) > own_pipe or any(
-        getattr(one, "_target", None) is not thread._worker for one in others
+        getattr(one, "_target", None) is not thread._worker
+        for one in threading.enumerate()
+        if one is not threading.main_thread() and one not in _of_others
     )
 
 

@@ -52,6 +52,7 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     await shown(desk, "a.md")
     await desk.until(lambda: desk.prompt_input.completion.rows, "the files")
     await desk.press("enter")
+    await desk.prompt_is("[a.md (19 B)]\nCompare a.md")
     await desk.type(" with @b.m")
     await shown(desk, "b.md")
     await desk.press("tab")
