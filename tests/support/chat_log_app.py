@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.style import Style
 from textual import on
 from textual.app import App, ComposeResult
-from textual.events import Click, MouseMove, MouseUp
+from textual.events import Click, MouseEvent, MouseMove, MouseUp
 from textual.message import Message
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -255,9 +255,9 @@ def chosen(log: ChatLog) -> list[str]:
     return [row for row in rows if row]
 
 
-async def move(pilot: Pilot, log: ChatLog, offset: tuple[int, int]) -> None:
-    """Move the mouse with a button held; also to where the log is not."""
-    event = MouseMove(
+def post_mouse(log: ChatLog, kind: type[MouseEvent], offset: tuple[int, int]) -> None:
+    """Post an event of the left button; also from where the log is not."""
+    event = kind(
         log,
         *offset,
         0,
@@ -269,7 +269,13 @@ async def move(pilot: Pilot, log: ChatLog, offset: tuple[int, int]) -> None:
         screen_x=0,
         screen_y=0,
     )
+    event.stop()  # the app would make another click of it
     log.post_message(event)
+
+
+async def move(pilot: Pilot, log: ChatLog, offset: tuple[int, int]) -> None:
+    """Move the mouse with a button held."""
+    post_mouse(log, MouseMove, offset)
     await pilot.pause()
 
 

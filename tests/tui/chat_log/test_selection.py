@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from textual.events import Click, MouseDown, MouseUp
 
 from lmchat.tui.chat_log import selection
 from lmchat.units import GAP
@@ -12,6 +13,7 @@ from tests.support.chat_log_app import (
     load,
     load_focused,
     move,
+    post_mouse,
     pour,
     press,
     question,
@@ -160,6 +162,12 @@ async def test_the_end_of_a_drag_is_no_click(pilot, log):
     await drag(pilot, log, find(log, "Yes"), find(log, "thought"))
     assert pilot.app.facts == []
     assert "A riddle." not in screen_text(log)
+    log.viewport.set_cursor(1)
+    place = find(log, "Yes")
+    for kind in (MouseDown, MouseUp, Click):  # in one read, as a tap on a touchpad
+        post_mouse(log, kind, place)
+    await pilot.pause()
+    assert log.viewport.cursor == 0
     await pilot.click(log, offset=find(log, "thought"))
     assert "A riddle." in screen_text(log)
 
