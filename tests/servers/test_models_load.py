@@ -121,6 +121,17 @@ async def test_a_newer_jan_loads_also_with_a_window_and_unloads(server, client):
     ]
 
 
+async def test_an_order_that_a_server_says_it_has_not_carried_out_is_an_error(server, client):
+    products.jan(server)
+    refused = json_reply({"success": False, "message": "The pump is stuck"})
+    server.on("POST /v1/models/load", refused).on("POST /v1/models/unload", refused)
+    server.on("GET /v1/models", products.model_list())  # none runs
+    model = model_at(server, "jan-nano", "Jan")
+    for act in (client.load, client.unload):
+        with pytest.raises(ServerRejected, match="Jan says: The pump is stuck"):
+            await act(model)
+
+
 async def test_lm_studio_loads_with_a_window_and_a_loaded_model_anew(server, client):
     products.lm_studio(server, loaded=[])
     model = model_at(server, "qwen3-8b", "LM Studio")

@@ -250,6 +250,8 @@ def is_error(value: object) -> bool:
         return True
     if value.get("object") == "error" or value.get("type") == "error":
         return True
+    if value.get("success") is False:
+        return True
     choices = value.get("choices")
     choice = dict_or_empty(choices[0] if isinstance(choices, list) and choices else None)
     # an answer may end with an error, too
