@@ -287,8 +287,16 @@ class StatusDisplay:
         if target is not None and self._is_loading:
             progress = self._progress(target).strip()
             return name, (f" is loading{progress and ', '}{progress}.", "")
-        if not model:
+        if target is None or not model:
             return ((f"No model is loaded. {model_key} chooses one.", ""),)
+        listed = {
+            known.model_id
+            for server in self._workspace.finder.servers
+            if server.endpoint == target.endpoint
+            for known in server.models
+        }
+        if listed and target.model_id not in listed:
+            return name, (" is not listed.", ""), (" The next prompt tries it.", "muted")
         return name, (" is ready.", ""), (" Type a message and press Enter.", "muted")
 
     def _progress(self, target: Target) -> str:

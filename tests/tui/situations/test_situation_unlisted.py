@@ -51,3 +51,15 @@ async def test_the_name_of_a_model_can_be_typed(reply, port, tmp_path, start):
         "org/Elm",
         "org/Elm",
     ]
+
+
+async def test_a_typed_name_that_is_not_listed_is_not_called_ready(tmp_path, start):
+    server: ScriptedServer = start()
+    server.on("GET /v1/models", json_reply({"object": "list", "data": [{"id": "alder"}]}))
+    settings = desktop.named("http://localhost:9000")
+    async with desktop.run(tmp_path, {9000: server}, settings=settings) as seen:
+        await seen.shows("alder is ready.")
+        await seen.says("/model oak")
+        await seen.shows("oak is not listed. The next prompt tries it.")
+        await seen.says("/model alder")
+        await seen.shows("alder is ready.")
