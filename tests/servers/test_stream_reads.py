@@ -132,6 +132,10 @@ async def test_a_finish_reason_in_the_middle_does_not_end_an_answer(monkeypatch,
     server.on(CHAT, sse(thought, Pause(0.6), "one", finish(), DONE))
     assert text_of(await answered(client, ask(server))) == "one"
 
+    # PawanOsman/OpenCursor#88
+    server.on(CHAT, sse(finish(), Pause(0.6), "one", finish(), DONE))
+    assert text_of(await answered(client, ask(server))) == "one"
+
 
 @pytest.mark.rule("R-19")
 async def test_the_last_counts_above_0_win(server, make_client):

@@ -200,9 +200,10 @@ class ChunkParser:
         if reason and reason not in _NO_REASONS:
             self.finish_reason = reason
             # Some servers send one with each text: then only one without text is an end.
-            # Behind one with a thought, the answer may take its time.
+            # Behind one with a thought, or before anything, the answer may take its time.
             is_thought = has_delta and all(kind == THOUGHT for kind, _, _ in pieces)
-            if not (has_delta and (self.end_count or is_thought)):
+            has_begun = bool(pieces or self._delta_kinds or self.has_posted_token)
+            if has_begun and not is_thought and not (has_delta and self.end_count):
                 self._note_end()
 
     def _note_end(self) -> None:
