@@ -43,7 +43,10 @@ async def prompt_of(context: Context, files: list[Attachment] | None = None) -> 
     and what is no text.
     """
     options = context.options
-    data = await _piped_data(context)
+    data = await piped_data(context, MAX_READ_BYTES) if has_piped_input() else b""
+    if len(data) > MAX_READ_BYTES:
+        message = f"{_STDIN} has more than {MAX_READ_BYTES // 1_000_000} MB."
+        raise WrongUse(message, hint="Pipe in the part you need.")
     piped_text = ""
     try:
         found = await file_attachment(_STDIN, data)
@@ -68,10 +71,11 @@ async def prompt_of(context: Context, files: list[Attachment] | None = None) -> 
     return prompt
 
 
-async def _piped_data(context: Context) -> bytes:
-    """Say on a terminal if the end of stdin takes long."""
-    if not has_piped_input():
-        return b""
+async def piped_data(context: Context, most_bytes: int) -> bytes:
+    """Return one byte more of stdin if there are more; say on a terminal if its end takes long.
+
+    Raises `WrongUse`.
+    """
 
     def say_more() -> None:
         if is_terminal(sys.stderr):
@@ -82,16 +86,13 @@ async def _piped_data(context: Context) -> bytes:
     try:
         # Python could not exit while an abandoned thread reads `sys.stdin`
         data = await run_abandonable(
-            lambda: call_with_stdin(lambda file: file.read(MAX_READ_BYTES + 1))
+            lambda: call_with_stdin(lambda file: file.read(most_bytes + 1))
         )
     except OSError as error:  # a folder, or the terminal of another process
         message = f"{_STDIN} cannot be read: {error.strerror or error}."
         raise WrongUse(message, hint="Add </dev/null if nothing is piped in.") from error
     finally:
         waiting.cancel()
-    if len(data) > MAX_READ_BYTES:
-        message = f"{_STDIN} has more than {MAX_READ_BYTES // 1_000_000} MB."
-        raise WrongUse(message, hint="Pipe in the part you need.")
     return data
 
 

@@ -192,14 +192,19 @@ def test_an_image_or_a_pdf_on_stdin_is_attached_and_only_ask_takes_it(cli, serve
 def test_a_pipe_that_stays_open_is_named_on_the_terminal(cli, server, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    piped = f"cat {pipe} | {shlex.join(cli.argv('ask', 'hi'))}"
-    with PtyProgram(["sh", "-c", piped], home=cli.home) as program:
-        program.wait_for(
-            "lmchat: waiting for the end of stdin; add </dev/null if nothing is piped in."
-        )
-        assert not server.seen(CHAT)
-        pipe.write_text("more")
-        assert program.wait_exit() == 0
+    for words, text, sees in (
+        (["import", "-"], '[{"role": "user", "content": "hi"}]', "“hi” is imported"),
+        (["ask", "hi"], "more", ""),
+    ):
+        piped = f"cat {pipe} | {shlex.join(cli.argv(*words))}"
+        with PtyProgram(["sh", "-c", piped], home=cli.home) as program:
+            program.wait_for(
+                "lmchat: waiting for the end of stdin; add </dev/null if nothing is piped in."
+            )
+            assert not server.seen(CHAT)
+            pipe.write_text(text)
+            program.wait_for(sees)
+            assert program.wait_exit() == 0
     assert server.seen(CHAT)[-1].json["messages"][-1]["content"] == "hi\n\nmore"
 
 

@@ -159,3 +159,21 @@ def test_a_stream_that_takes_no_text_costs_no_exit_code_and_no_other_stream(insi
         assert exits("--plain", f"{place} </dev/null") == (0, "", "")
         assert exits("ask hi --set x", place) == (2, "", "")
         assert exits("sessions", place) == (0, "", "")  # all that it has is a note
+
+
+def test_a_stdin_that_cannot_be_read_is_told_in_a_sentence(inside, tmp_path):
+    options = f"--endpoint {inside.url}"
+    for words, place in (
+        *(
+            (words, f"0>{tmp_path / 'new'}")
+            for words in ("ask hi", "batch -", "import -", "--plain")
+        ),
+        *((words, "<&-") for words in ("batch -", "import -")),
+    ):
+        argv = f"{shlex.join(LMCHAT)} {options} {words} {place}"
+        done = run(["/bin/sh", "-c", argv], home=inside.home)
+        assert (done.returncode, done.stdout) == (2, ""), words
+        sentence, hint = done.stderr.splitlines()
+        assert sentence.startswith("lmchat: ")
+        assert ("stdin cannot be read" in sentence) == (place != "<&-"), sentence
+        assert hint

@@ -8,15 +8,15 @@ from msgspec.structs import asdict
 
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.handlers.sessions import header_json
+from lmchat.cli.read_prompt import piped_data
 from lmchat.cli.setup.open_store import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.files.paths import home_folder
 from lmchat.formats.imports.programs import AUTO, chat_places
 from lmchat.formats.imports.reader import LARGEST_RECORD, STDIN
 from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_lines
-from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.terminal.output import call_with_stdin
+from lmchat.terminal.output import has_piped_input
 
 _ALL = "all"
 _BYTES_PER_MB = 1024 * 1024
@@ -36,10 +36,9 @@ async def import_files(context: Context) -> int:
 
     stdin = None
     if STDIN in options.files:
-        # one more than is allowed shows that it is too large
-        stdin = await run_abandonable(
-            lambda: call_with_stdin(lambda file: file.read(LARGEST_RECORD + 1))
-        )
+        if not has_piped_input():
+            raise WrongUse("Nothing is piped in.", hint=hint)
+        stdin = await piped_data(context, LARGEST_RECORD)
         if len(stdin) > LARGEST_RECORD:
             message = f"The input from {STDIN} is larger than {LARGEST_RECORD // _BYTES_PER_MB} MB."
             raise FileRefused(message, hint="Split it into smaller files.")

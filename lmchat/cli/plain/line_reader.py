@@ -97,6 +97,11 @@ class LineReader:
             text = input(prompt) if self.is_terminal else input()  # "" would be written
         except (EOFError, RuntimeError):  # `RuntimeError` for a closed stdin
             return None
+        except OSError as error:  # stdin is open for writing alone, or its terminal is gone
+            if self.is_terminal:
+                raise
+            message = f"stdin cannot be read: {error.strerror or error}."
+            raise WrongUse(message, hint="Add </dev/null if nothing is piped in.") from error
         if not self.is_terminal:
             try:
                 return text_of("stdin", text.encode(errors="surrogateescape"))
