@@ -277,7 +277,10 @@ class StatusDisplay:
         keys = self._workspace.settings.keys
         model_key, check_key = (written(command_hint(name, keys)[0]) for name in ("model", "check"))
         if self.health.is_down or state is ServerState.AWAY:
-            return ((f"No server answers. {check_key} checks again.", ""),)
+            hint = (f" {check_key} checks again.", "muted")
+            if target is None:
+                return ("No server", ""), (" answers.", ""), hint
+            return (target.server_name, ""), (" does not answer.", ""), hint  # others may
         if state is ServerState.NEEDS_KEY:
             return ((f"The server needs an API key. {model_key} shows the servers.", ""),)
         if state is None:
