@@ -212,6 +212,12 @@ CASES = {
     "lines of JSON": Case(  # hyperonym/basaran#144
         sse(*(json.dumps(one).encode() + b"\n" for one in (R, H, W, F)))
     ),
+    "lines of JSON by their type": Case(
+        sse(
+            *(json.dumps(one).encode() + b"\n" for one in (R, H, W, F)),
+            content_type="application/x-ndjson",
+        )
+    ),
     "control characters that are not escaped": Case(
         sse(R, data_line(H).replace("é".encode(), b"\t\x0b"), W, F, DONE), text="H\t\x0bllo"
     ),

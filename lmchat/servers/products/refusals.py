@@ -293,8 +293,8 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("model_missing", (0, 400, 404, 422), _MODEL_MISSING, hint=_MODEL_HINT),
     Refusal(
         "unsupported",
-        (400, 404, 422, 501),
-        r"does not support (chat|generate|completions)\b",
+        (400, 404, 422, 500, 501),
+        r"does not support (chat|generate|completions)\b|not a chat model|is an embedding model",
         message="{model} cannot chat; it may only make embeddings.",
         hint=_MODEL_HINT,
     ),

@@ -34,6 +34,7 @@ MAX_WHOLE_BYTES = 1 << 20
 DRAIN_S = 0.05  # for the end of a body behind `[DONE]`
 END_WAIT_S = 2.0  # for usage and `[DONE]` behind a finish reason
 _OVERFLOW_REASONS = ("model_context_window_exceeded",)  # of z.ai
+_STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/jsonl")
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _BEGINNING_BYTES = 64  # they show whether a body is a stream
 
@@ -119,7 +120,7 @@ class ResponseReader:
         network_error = ""  # how the connection broke
         broken = "the connection broke before the answer was complete"
         try:
-            if content_type.startswith("text/event-stream"):
+            if content_type.startswith(_STREAM_TYPES):
                 await self._read_stream(body)
             else:
                 await self._read_untyped(body)
