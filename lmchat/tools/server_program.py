@@ -17,7 +17,7 @@ from lmchat.config.settings import McpSettings
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path
 from lmchat.processes.child import ChildProcess
-from lmchat.processes.environment import IS_WINDOWS, with_absolute_program
+from lmchat.processes.environment import IS_WINDOWS, command_line, with_absolute_program
 from lmchat.tools.mcp_messages import MessageReader
 
 _MESSAGE_BYTES = 32 * 1024 * 1024  # longest message of a server
@@ -185,7 +185,7 @@ def start_failure(name: str, command: str, error: OSError) -> LMChatError:
         pass  # it is the folder to start in
     elif is_missing and is_file and not os.access(path, os.X_OK):
         # `with_absolute_program` finds only what can be run
-        reason, hint = f"{path} cannot be executed", f"chmod u+x {path}"
+        reason, hint = f"{path} cannot be executed", command_line(["chmod", "u+x", str(path)])
     elif is_file and error.errno in (errno.ENOENT, errno.ENOEXEC):
         reason = f"the first line of {path} names no program that can run it"
         hint = "Correct that line, such as #!/usr/bin/env python3."

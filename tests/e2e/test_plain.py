@@ -607,10 +607,9 @@ def test_what_cannot_be_saved_is_in_a_file_that_is_named_and_can_be_imported(cli
     with monkeypatch.context() as patched:
         for method in ("append", "begin_answer", "end_answer"):
             patched.setattr(Store, method, full)
-        done = cli("--plain", stdin="one")
-    assert "The end of the chat could not be saved." in done.stderr
-    (file,) = cli.folder.glob("unsaved-*.json")
-    assert f"lmchat import {file}" in done.stderr
+        done = cli("--plain", stdin="one", LMCHAT_HOME=str(cli.home / "my chats"))
+    (file,) = (cli.home / "my chats").glob("unsaved-*.json")
+    assert f"saved. lmchat import '{file}' adds it." in done.stderr
     assert "is imported, 2 messages" in cli("import", str(file)).stdout
 
 

@@ -833,6 +833,9 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
     put(tmp_path, "serve", SOURCE)
     for name in ("a folder", "beds"):
         (tmp_path / name).mkdir()
+    no_program = tmp_path / "a folder" / "no program"
+    no_program.write_text("", encoding="utf-8")
+    no_program.chmod(0o600)
     plain, beds, lost, bare = (tmp_path / name for name in ("plain", "beds", "lost", "bare"))
     npx = "Install Node.js, or set command to the path of npx."
     only = "Set command to the program alone, and args to the rest of it."
@@ -857,6 +860,10 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
     else:
         cases |= {
             ("./plain", ""): (f"{plain} cannot be executed", f"chmod u+x {plain}"),
+            ("./a folder/no program", ""): (
+                f"{no_program} cannot be executed",
+                f"chmod u+x '{no_program}'",
+            ),
             ("./lost", ""): (f"the first line of {lost} names no program", first),
             ("./bare", ""): (f"the first line of {bare} names no program", first),
             (PYTHON, "gone"): (f"{tmp_path}/gone does not exist", CHECK),

@@ -31,6 +31,7 @@ from lmchat.config.state import change_state
 from lmchat.errors import FileRefused, LMChatError, StreamInterrupted, WrongUse
 from lmchat.library.library import export_unsaved
 from lmchat.markdown.commonmark import code_blocks
+from lmchat.processes.environment import command_line
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.servers.events import ReasoningDelta, RefusalDelta, TextDelta
 from lmchat.servers.model import LoadState, ModelInfo
@@ -460,9 +461,8 @@ class PlainFront(TurnListener):
             self.notify(f"The end of the chat could not be saved: {error.message}")
         else:
             for file in files:
-                self.notify(
-                    f"The end of the chat could not be saved. lmchat import {file} adds it."
-                )
+                command = command_line(["lmchat", "import", str(file)])
+                self.notify(f"The end of the chat could not be saved. {command} adds it.")
         if self._inline is not None:
             await self._inline.aclose()
         if self.chat.turn_options.toolbox is not None:
