@@ -147,6 +147,9 @@ _NO_VISION = (
     r"|content must be a string|should be a valid string|expected (a )?string|concatenate str"
     r"|item type in content|'list( object'|' object) has no attribute"
 )
+_FILTERED = (
+    r"content[_ ]?(filter|management|policy)|responsibleaipolicy|was flagged|requires moderation"
+)
 _NO_PATH = (
     r"<empty>|^(404 |file |page |path |url |route |endpoint |resource )*not found(: /\S*|\W*)$"
     r"|\broute .{0,99}not found|no route matched|invalid url \("
@@ -306,12 +309,19 @@ REFUSALS: tuple[Refusal, ...] = (
         hint="Sign in with: ollama signin",
         has_own_step=True,
     ),
+    Refusal(
+        "bad_request",
+        (0, 400, 403, 422),
+        _FILTERED,
+        hint="Change the prompt: a content filter has refused it.",
+        has_own_step=True,
+    ),
     Refusal("auth", (401,), hint=_KEY_REJECTED),
     Refusal("auth", pattern=_NO_KEY, hint=_KEY_REJECTED),
     Refusal(
         "host_blocked",
-        (400, 403),
-        "host header|host not allowed",
+        (400, 403, 421),
+        r"host header|host not (allowed|permitted)|(invalid|blocked|untrusted) host\b|disallowedhost",
         message='{product} does not accept the host name "{host}".',
     ),
     Refusal(
