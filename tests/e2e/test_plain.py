@@ -73,7 +73,7 @@ def folder(tmp_path):
 def test_a_number_means_the_list_of_models_that_was_printed(begin, server):
     plain(server, "beta", "gamma")
     talk = begin("-m", "beta")
-    talk.type("/model\r", sees="2. gamma")
+    talk.type("/model\r", sees="2. gamma at localhost")
     plain(server, "alpha", "beta", "gamma")
     talk.type("/model 2\r", sees="Model: gamma")
     talk.type("Hello\r", sees="Hello there.\nYou:")
