@@ -321,7 +321,8 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal(
         "host_blocked",
         (400, 403, 421),
-        r"host header|host not (allowed|permitted)|(invalid|blocked|untrusted) host\b|disallowedhost",
+        r"host header|host not (allowed|permitted)|(invalid|blocked|untrusted) host\b"
+        "|disallowedhost",
         message='{product} does not accept the host name "{host}".',
     ),
     Refusal(
