@@ -113,6 +113,11 @@ def test_each_letter_of_any_text_is_printed_once_and_in_order(pieces, most, seed
     asyncio.run(compare())
 
 
+async def test_begun_fences_one_behind_the_other_are_printed_once_and_in_order():
+    text = "- a\n" + "**> ```py\n```py" * 1_500
+    assert letters_of(await printed([text])) == letters_of(await printed_at_the_end(text))
+
+
 async def test_rows_and_code_that_may_still_become_something_else_wait():
     for pieces in (
         ["word\n", "|---|---|\n", "- [x] "],

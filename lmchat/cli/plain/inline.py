@@ -39,6 +39,7 @@ _WAITING_BEGINNING = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of these be
 # Cut only when very long. Others may be cut anywhere in the second half of a piece, so only the
 # first half is printed while they are open.
 _LISTS = ("bullet_list_open", "ordered_list_open")
+_MOST_TRIES = 8  # in one frame, of a text whose end is a fence each time: more are hostile
 _NULL = Style.null()
 _UNCOUNTED = r"\s*_~"  # blanks, and marks of emphasis, which may be shown or not
 # the terminal's own colours: printed text stays when its theme changes
@@ -325,7 +326,7 @@ def _joined(rows: list[Line]) -> list[Line]:
     return lines
 
 
-def _settled(kind: Kind, source: str) -> str:
+def _settled(kind: Kind, source: str, tries: int = _MOST_TRIES) -> str:
     """Return the beginning of an open block that may be printed, but for its last line.
 
     Tables, formulas, rules and HTML wait until they are complete.
@@ -361,9 +362,12 @@ def _settled(kind: Kind, source: str) -> str:
     else:
         # the last line, in which emphasis is completed, must not be empty
         source = source.rstrip("\n") if has_text_last else source
+    lines = source.split("\n")
+    end = count = len(lines) - (not lines[-1])
     # the start of a fence, or code if another mark follows in this line
-    shorter = re.sub(r"\n(?:[ >]*```[^`\n]*(?:\n|$))+\Z", "\n", source)
-    if shorter != source:
-        return _settled(kind, shorter)
+    while end > 1 and re.fullmatch("[ >]*```[^`]*", lines[end - 1]):
+        end -= 1
+    if end < count:
+        return _settled(kind, "\n".join(lines[:end]) + "\n", tries - 1) if tries else ""
     is_code = last_block_type(parse_blocks(source, {})) in ("fence", "code_block")
     return source if is_code else with_last_emphasis(source)
