@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,10 @@ from lmchat.answers.json_schema import Schema, SchemaOutput, read_schema
 from lmchat.attachments.attachment import read_attachment
 from lmchat.batch.jobs import Row
 from lmchat.chat.turn_starts import new_prompt
+from lmchat.config.toml import TomlError, read_toml
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
+from lmchat.matching import did_you_mean
+from lmchat.safe_text import safe_line
 from lmchat.servers.sampling_options import checked_option
 from lmchat.sessions.given_messages import messages_of
 from lmchat.sessions.message import ChatMessage
@@ -23,6 +25,7 @@ from lmchat.sessions.session import MessagePath
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Texts = list[_Text] | _Text  # one text or several
+_MOST_BYTES = 100_000_000
 _EXAMPLE = 'Example: case = [{ name = "sum", prompt = "What is 2 + 3?", expect = "5" }]'
 
 
@@ -111,17 +114,28 @@ async def read_cases(path: Path, system_prompt: str) -> list[Case]:
     `system_prompt` is for cases with neither messages nor their own; it may be "".
     """
     try:
-        data = await asyncio.to_thread(path.read_bytes)
-        tables = msgspec.convert(tomllib.loads(data.decode("utf-8-sig")), _File).case
+        values, _ = await asyncio.to_thread(
+            read_toml, path, dict[str, Any], may_stream=True, max_bytes=_MOST_BYTES
+        )
+        tables = msgspec.convert(values, _File).case
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
         raise WrongUse(f"{path} {reason}.", hint="Check the path.") from error
-    except (ValueError, RecursionError) as error:  # no UTF-8 or TOML, or no list of tables
+    except TomlError as error:
+        line = "" if error.line is None else f", line {error.line},"
+        raise WrongUse(f"{path}{line} {error.reason}.", hint=_EXAMPLE) from error
+    except msgspec.ValidationError as error:
         raise WrongUse(f"{path} is not a file of cases: {error}.", hint=_EXAMPLE) from error
 
     cases: list[Case] = []
     for number, table in enumerate(tables, 1):
         name = table.get("name") or f"case {number}"
+        for key in table.keys() - {*_Entry.__struct_fields__}:
+            ending = did_you_mean(key, _Entry.__struct_fields__)
+            message = (
+                f"{path}: {name} cannot be used: {safe_line(key)} is no part of a case{ending}"
+            )
+            raise WrongUse(message, hint="Correct the file.")
         try:
             entry = msgspec.convert({**table, "name": name}, _Entry)
             cases.append(await _case(entry, path.parent, system_prompt))

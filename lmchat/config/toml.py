@@ -80,9 +80,11 @@ class TomlError(ValueError):
         self.line = line
 
 
-def read_toml(path: Path, kind: type[_T], *, may_stream: bool = False) -> tuple[_T, str]:
+def read_toml(
+    path: Path, kind: type[_T], *, may_stream: bool = False, max_bytes: int = _MAX_BYTES
+) -> tuple[_T, str]:
     """Return the values and the text of a file; raises `OSError` and `TomlError`."""
-    data = read_plain(path, max_bytes=_MAX_BYTES, may_stream=may_stream)
+    data = read_plain(path, max_bytes=max_bytes, may_stream=may_stream)
     if b"\0" in data:
         raise TomlError("is UTF-16 or no text: save it as UTF-8")
     try:
@@ -106,7 +108,7 @@ def read_toml(path: Path, kind: type[_T], *, may_stream: bool = False) -> tuple[
 
 
 def _with_cure(text: str, message: str) -> TomlError:
-    if text.lstrip().startswith("{"):
+    if re.match(r"\s*(?:\{|\[\s*\{)", text):
         return TomlError(f"is JSON, not TOML: {_LINE}")
     # such as "Invalid value (at line 3, column 7)", or "(at end of document)"
     message, _, position = message.partition(" (at ")

@@ -180,7 +180,7 @@ def test_a_wrong_file_or_model_is_refused_before_anything_is_asked(cli, server, 
     for text, sentence in (
         (
             f'{_CASE}expects = "b"',
-            "case 1 cannot be used: Object contains unknown field `expects`.",
+            "case 1 cannot be used: expects is no part of a case; did you mean expect?",
         ),
         ('[[case]]\nexpect = "b"', "case 1 cannot be used: The case has no prompt"),
         (_CASE, "checks nothing"),
@@ -191,7 +191,10 @@ def test_a_wrong_file_or_model_is_refused_before_anything_is_asked(cli, server, 
         (f'{_CASE}expect = "a"\nset = {{ tempratur = 1 }}', "tempratur"),
         (_PIRATE, "case 1 cannot be used: Invalid message role"),
         ("", "is not a file of cases: Object missing required field `case`"),
-        (f"case = {'[' * 9000}", "is not a file of cases: "),
+        (f"case = {'[' * 9000}", "is nested too deeply."),
+        ("[[case]]\nprompt = “Hi”", "cases.toml, line 2, is not valid TOML: use straight quotes"),
+        ('[{"prompt": "Hi"}]', "is JSON, not TOML: write lines as in name = value"),
+        ("\0", "is UTF-16 or no text: save it as UTF-8."),
     ):
         done = cli("eval", cases(text), "-m", "tiny")
         assert (done.returncode, sentence in done.stderr) == (2, True), (text, done.stderr)
