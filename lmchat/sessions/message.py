@@ -51,8 +51,12 @@ _WHOLE_ENDS = ("stop", "eos_token", "eos", "end_turn", "stop_sequence", "")
 "eos_token" is that of text-generation-inference. Servers that send only `[DONE]` at the end give
 none.
 """
-_CUT_ENDS = ("length", "model_length", "max_tokens", "max_output_tokens")
-"""The second is that of Mistral; gateways pass on those of Anthropic and Gemini."""
+_CUT_ENDS = (
+    *("length", "model_length", "max_tokens", "max_output_tokens"),
+    "model_context_window_exceeded",
+)
+"""The second is that of Mistral, the last of z.ai; gateways pass on those of Anthropic and Gemini.
+"""
 _MAX_NAME_CHARS = 200  # of a file's name on the screen
 _NO_REASON = "no finish reason"  # shown: the end of the answer may be missing
 

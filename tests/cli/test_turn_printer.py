@@ -35,7 +35,8 @@ def test_an_end_that_may_have_cut_the_answer_is_told_in_whatever_words_the_serve
     limit = "lmchat: the answer was cut short: the server's token limit.\n"
     for reason, words in (
         *((whole, "") for whole in ("stop", "STOP", "eos_token", "end_turn", "tool_calls")),
-        *((cut, limit) for cut in ("length", "model_length", "max_tokens", "MAX_TOKENS")),
+        *((cut, limit) for cut in ("length", "model_length", "MAX_TOKENS")),
+        ("model_context_window_exceeded", limit),
         ("abort", "lmchat: the answer ended for the reason abort; it may be cut.\n"),
         ("a\x1b[1m", "lmchat: the answer ended for the reason a␛[1m; it may be cut.\n"),
     ):
