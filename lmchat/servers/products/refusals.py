@@ -214,6 +214,13 @@ REFUSALS: tuple[Refusal, ...] = (
         pattern="pull model manifest|max retries exceeded|digest mismatch",
         hint="Check the network of the server, then try again: what it has is kept.",
     ),
+    Refusal(  # of Go's HTTP client, as in Ollama: the model runs elsewhere
+        "upstream",
+        pattern=r"post \"https://[^\"]{1,300}\": ",
+        hint="The server does not reach the host where the model runs: check its network, "
+        "then try again.",
+        has_own_step=True,
+    ),
     Refusal("billing", pattern=r"usage limit|weekly limit", hint="Check the plan of your account."),
     Refusal(
         "rate_limited",
