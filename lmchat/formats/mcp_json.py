@@ -14,6 +14,7 @@ from lmchat.config.settings import McpSettings
 from lmchat.config.toml import words_and_place
 from lmchat.errors import FileRefused
 from lmchat.files.disk import read_plain
+from lmchat.safe_text import encoding_of
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")  # as Claude Code writes it
 
@@ -46,7 +47,8 @@ def read_mcp_servers(file: Path, folder: Path, name: str = "") -> ForeignServers
     """
     hint = 'A file of servers is JSON such as {"mcpServers": {"time": {"command": "uvx"}}}.'
     try:
-        content = msgspec.json.decode(read_plain(file), type=_ServersFile)
+        data = read_plain(file)
+        content = msgspec.json.decode(data.decode(encoding_of(data)), type=_ServersFile)
         project = msgspec.convert(content.projects.get(str(folder), {}), _ServersFile)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         message = f"{file} is not a file of MCP servers: {error}."

@@ -77,6 +77,10 @@ def test_servers_of_lm_studio_and_claude_become_settings_without_values_of_varia
     assert (local.cwd, local.env) == (str(tmp_path / "garden"), {"MODE": "${MODE}", "N": "${N}"})
     [beds] = read(tmp_path, ".claude.json", CLAUDE_CODE, "/garden").servers
     assert (beds.name, beds.command, beds.env) == ("beds", "beds", None)
+    file = tmp_path / "windows.json"
+    for encoding in ("utf-8-sig", "utf-16"):  # as Notepad and PowerShell write it
+        file.write_text('{"mcpServers": {"beds": {"command": "übung"}}}', encoding=encoding)
+        assert read_mcp_servers(file, tmp_path).servers[0].command == "übung"
 
 
 def test_a_server_that_lmchat_cannot_use_is_refused_with_its_reason(tmp_path):
