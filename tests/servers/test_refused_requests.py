@@ -200,6 +200,21 @@ async def test_tools_that_a_server_does_not_take_are_left_out_whatever_the_statu
         assert ["tools" in seen.json for seen in server.seen(CHAT)] == [True, False, False]
 
 
+async def test_tools_stay_after_a_failure_that_is_about_a_call_of_the_model(server, make_client):
+    """Servers fail so with one of several answers: ollama/ollama#12884, llama.cpp#15608."""
+    for words in (
+        "error parsing tool call: raw='{\"path\":', err=unexpected end of JSON input",
+        "Unexpected empty grammar stack after accepting piece: <tool_call>",
+    ):
+        server.requests.clear()
+        server.on(CHAT, error_reply(500, words), chat_reply())
+        client = make_client()
+        request = replace(ask(server), tools=(READ_TOOL,))
+        assert (await failure_of(client, request)).kind == "server_error"
+        await answered(client, request)
+        assert ["tools" in seen.json for seen in server.seen(CHAT)] == [True, True]
+
+
 async def test_an_effort_that_a_server_does_not_take_is_left_out_in_any_words(server, make_client):
     for words in (
         'think value "low" is not supported for this model',

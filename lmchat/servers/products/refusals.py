@@ -133,7 +133,8 @@ _TOOLS = (
     r"|unsupported.{0,30}\btools?\b|\btools?\b.{0,40}(not |un)(support|enabled|allowed|available)"
     r"|that support tool|tool[ _]choice|tool.call.parser|function.calling|--jinja"
     r"|failed to initialize samplers"
-    r"|(pars(e|ing)|invalid|compile|convert).{0,30}(grammar|tool|schema)"
+    # not "error parsing tool call" of Ollama, which is about what the model has written
+    r"|(parse|invalid|compile|convert).{0,30}(grammar|tool|schema)|parsing.{0,30}(grammar|schema)"
     r"|grammar.{0,30}(error|fail|invalid)"
 )
 _IMAGE_UNFIT = (

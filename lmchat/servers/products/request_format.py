@@ -138,7 +138,8 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
         for name, value in extra_fields.items():
             # a name from the settings may hold anything
             pattern = re.escape(name)
-            if name in _WORDS_FOR_FIELDS:
+            # a failure may be about a call that the model has written
+            if name in _WORDS_FOR_FIELDS and error.kind != "server_error":
                 pattern += f"|{_WORDS_FOR_FIELDS[name]}"
             if re.search(rf"(?<!\w)({pattern})(?!\w)", words, re.IGNORECASE):
                 refused.add((name, str(value)))
