@@ -63,6 +63,15 @@ def test_a_number_means_a_row_of_the_printed_list_and_nothing_else(number, tmp_p
         assert asked == ["beta", "beta", "alder-7b", "beta"]
 
 
+@pytest.mark.parametrize("typed", ["--1", "+-2", "+"])
+def test_more_than_one_sign_makes_no_number(typed, tmp_path):
+    with ScriptedServer() as server:
+        plain(server, "beta")
+        cli = Inside(home=tmp_path, url=server.url)
+        done = cli("--plain", "-m", "beta", stdin=f"/sessions {typed}\n")
+        assert (done.returncode, f"“{typed}” is too short" in done.stderr) == (2, True)
+
+
 def test_a_number_of_a_session_means_the_list_and_the_printed_id_the_session(tmp_path):
     with ScriptedServer() as server:
         plain(server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -486,7 +487,7 @@ def _numbered(texts: Iterable[str]) -> list[str]:
 
 
 def _is_number(text: str) -> bool:
-    return text.lstrip("+-").isdecimal()
+    return re.fullmatch(r"[+-]?\d+", text) is not None
 
 
 def _by_number(items: Sequence[Item], number: str, noun: str, command: str) -> Item:
