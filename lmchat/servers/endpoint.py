@@ -47,7 +47,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         if len(text) > _MAX_ADDRESS_CHARS:
             raise _not_allowed_error(f"it has more than {_MAX_ADDRESS_CHARS} characters")
         typed = re.sub(_PORT_ALONE, r"localhost:\1", text.strip())
-        typed = re.sub(r"^(https?)(:/+|//)", r"\1://", typed)  # also "http:/localhost"
+        typed = re.sub(r"^(https?)(:/(?!/)|//)", r"\1://", typed)  # also "http:/localhost"
         try:
             parts = urlsplit(typed if "://" in typed else f"http://{typed}")
             host = (parts.hostname or "").rstrip(".")  # `example.com.` is the full form of a name

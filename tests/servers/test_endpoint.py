@@ -87,6 +87,8 @@ def test_what_is_no_plain_http_address_is_refused_with_the_fixed_words():
         "http://127.0.0.1\t.evil.com",
         "http://[::1",
         "javascript:alert(1)",
+        "http:///v1",  # as of `http://$HOST/v1` without HOST: `v1` is no host
+        "https:////v1",
         "http://127.0.0.1:0",
         "http://.",
         "http://localhost:٣",
