@@ -215,6 +215,17 @@ async def test_tools_stay_after_a_failure_that_is_about_a_call_of_the_model(serv
         assert ["tools" in seen.json for seen in server.seen(CHAT)] == [True, True]
 
 
+async def test_a_request_is_not_sent_again_in_the_same_form(server, client):
+    for words in (
+        "A message may not ask for reasoning",
+        "Tool call ids must have a length of 9",
+    ):
+        server.requests.clear()
+        server.on(CHAT, error_reply(400, words))
+        await failure_of(client, ask(server))
+        assert len(server.seen(CHAT)) == 1, words
+
+
 async def test_an_effort_that_a_server_does_not_take_is_left_out_in_any_words(server, make_client):
     for words in (
         'think value "low" is not supported for this model',

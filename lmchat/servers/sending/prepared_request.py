@@ -154,13 +154,15 @@ class PreparedRequest(Struct, kw_only=True):
             self.request_format = replace(self.request_format, has_system_role=False)
             reason = error.message.rstrip(".")
             return [f"{reason}. Sending the system prompt in front of the first prompt."]
-        request_format = self.request_format.after_refusal(error, self._extra_fields)
-        if request_format is None:
-            return None
+        sent, dropped = self.json(), self.request_format.dropped
+        while self.json() == sent:  # a form may change nothing here, as without earlier thoughts
+            request_format = self.request_format.after_refusal(error, self._extra_fields)
+            if request_format is None:
+                return None
+            self.request_format = request_format
         # a lost setting is a new pair in `dropped`; the limit's other name and the loss of
         # `stream_options` are in other fields of the format
-        lost = sorted(request_format.dropped - self.request_format.dropped)
-        self.request_format = request_format
+        lost = sorted(self.request_format.dropped - dropped)
         reason = error.message.rstrip(".")
         return [f"{reason}. Sending the request again without {name}." for name, _ in lost]
 
