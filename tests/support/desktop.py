@@ -56,7 +56,7 @@ from tests.support.client_calls import PortMap
 from tests.support.look_data import NOW
 from tests.support.scripted_backend import ScriptedBackend, ScriptedEngine, Step
 from tests.support.scripted_server import ScriptedServer
-from tests.support.tui_host import Frames, confirm, screen_text, unpainted
+from tests.support.tui_host import confirm, screen_text, unpainted
 
 
 @dataclass
@@ -78,7 +78,6 @@ class Desktop:
     opened: list[str] = field(default_factory=list)
     has_browser: bool = True
     has_full_disk: bool = False
-    last_frame: tuple[int, str] = (-1, "")
     checks: list[tuple[Check, FindRows]] = field(default_factory=list)
 
     @property
@@ -125,14 +124,6 @@ class Desktop:
         return screen_text(self.app)
 
     @property
-    def frame_text(self) -> str:
-        """What the screen shows since the last frame, for who looks again and again."""
-        if self.last_frame[0] != Frames.count:
-            text = self.text
-            self.last_frame = Frames.count, text
-        return self.last_frame[1]
-
-    @property
     def log_rows(self) -> list[str]:
         """The rows of the log that the screen shows."""
         strips = self.log_view.render_lines(self.log_view.size.region)
@@ -147,7 +138,8 @@ class Desktop:
         for _ in range(1500):
             if condition():
                 return
-            await self.pilot.pause(0.01)
+            await asyncio.sleep(0.01)
+            self.app.screen._on_timer_update()  # as after a pause, which calls each widget
         raise AssertionError(f"never came: {what or condition}\n{self.text}")
 
     async def ready(self) -> None:
@@ -500,7 +492,7 @@ class Situation(Desktop):
 
     @property
     def words(self) -> str:
-        return " ".join(self.frame_text.split())
+        return " ".join(self.text.split())
 
     async def shows(self, *sentences: str) -> None:
         for sentence in sentences:
@@ -686,7 +678,7 @@ def is_shown(desk: Desktop, text: str) -> bool:
     """Whether the screen has a text, or a passing message has it, which may be wrapped."""
     rows = desk.app.screen.query(MessageRow)
     messages = [row.passing.words for row in rows if row.passing is not None]
-    return any(text in place for place in (desk.frame_text, *messages))
+    return any(text in place for place in (desk.text, *messages))
 
 
 async def shown(desk: Desktop, *texts: str) -> None:

@@ -24,7 +24,6 @@ from textual.containers import Horizontal, Vertical
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 from textual.message import Message
-from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -229,45 +228,9 @@ def count_once(function: Callable[..., object], _count=_callback._count_paramete
     return _counted[key]
 
 
-def _is_waiting(pump: MessagePump) -> bool:
-    """Whether it has done what its messages want, and waits for the next one."""
-    queue = pump._message_queue
-    return queue.empty() and bool(queue.ready_event._waiters)
-
-
-async def wait_for_screen(its_pilot: pilot.Pilot, timeout: float = 30.0) -> bool:  # noqa: ASYNC109 - Textual's
-    """Wait as Textual's method does, but not for each widget that has nothing to do: a third of a pause."""
-    its_app = its_pilot.app
-    if not its_app.screen_stack:
-        return False
-    pumps = (its_app, *its_app.screen.walk_children(with_self=True))
-    answers = [
-        answer.wait()
-        for pump in pumps
-        if not _is_waiting(pump) and pump.call_later((answer := asyncio.Event()).set)
-    ]
-    waits = [
-        asyncio.ensure_future(asyncio.gather(*answers)),
-        asyncio.create_task(its_app._exception_event.wait()),
-    ]
-    done, pending = await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-    if not done:
-        raise pilot.WaitForScreenTimeout("Widgets did not process their messages.")
-    return waits[0] in done
-
-
-class Frames:
-    """The frames of all apps that were painted, or taken as painted."""
-
-    count = 0
-
-
 def _take_as_painted(
     compositor: Compositor, *, full: bool = False, _paint=Compositor.render_update, **more: object
 ) -> object:
-    Frames.count += 1
     if full:  # for a picture
         return _paint(compositor, full=True, **more)
     compositor._dirty_regions.clear()
@@ -281,13 +244,8 @@ def unpainted() -> Iterator[None]:
         yield
 
 
-def _paint(compositor: Compositor, *, _paint=Compositor.render_update, **more: object) -> object:
-    Frames.count += 1
-    return _paint(compositor, **more)
-
-
 @contextmanager
-def painted() -> Iterator[None]:
+def painted(_paint=Compositor.render_update) -> Iterator[None]:
     """Render each frame of an unpainted app, as for a terminal."""
     with patch.object(Compositor, "render_update", _paint):
         yield
@@ -306,7 +264,6 @@ def shortened() -> Iterator[None]:
         patch.object(thread._WorkItem, "__init__", noted),
         patch.object(app, "wait_for_idle", wait_for_idle),
         patch.object(pilot, "wait_for_idle", wait_for_idle),
-        patch.object(pilot.Pilot, "_wait_for_screen", wait_for_screen),
         patch.object(Stylesheet, "_parse_rules", parse_once),
         patch.object(_callback, "_count_parameters", count_once),
         # of the same identity, without `id()`, for which Python calls the guard of the network
