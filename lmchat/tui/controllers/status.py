@@ -274,13 +274,16 @@ class StatusDisplay:
         """Say in an empty chat whether it can begin, and else the next step."""
         target = self._chat.turn_options.target
         state = self._workspace.chat_state
+        servers = self._workspace.finder.servers
         keys = self._workspace.settings.keys
         model_key, check_key = (written(command_hint(name, keys)[0]) for name in ("model", "check"))
         if self.health.is_down or state is ServerState.AWAY:
-            hint = (f" {check_key} checks again.", "muted")
-            if target is None:
-                return ("No server", ""), (" answers.", ""), hint
-            return (target.server_name, ""), (" does not answer.", ""), hint  # others may
+            subject = "No server answers"
+            if target is not None and any(
+                server.state.is_usable and server.endpoint != target.endpoint for server in servers
+            ):
+                subject = f"{target.server_name} does not answer"
+            return ((f"{subject}. {check_key} checks again.", ""),)
         if state is ServerState.NEEDS_KEY:
             return ((f"The server needs an API key. {model_key} shows the servers.", ""),)
         if state is None:
@@ -294,7 +297,7 @@ class StatusDisplay:
             return ((f"No model is loaded. {model_key} chooses one.", ""),)
         listed = {
             known.model_id
-            for server in self._workspace.finder.servers
+            for server in servers
             if server.endpoint == target.endpoint
             for known in server.models
         }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.chat_log.chat_log import ChatLog
 from tests.support.chat_log_app import LogApp, load, question, rows, screen_text
 from tests.support.desktop import ready_desktop, shown
-from tests.support.scripted_backend import answer_steps, model, probed
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 
 READY = (("qwen3-8b", "name strong"), (" is ready.", ""), (" Type a message.", "muted"))
 
@@ -58,11 +59,19 @@ async def test_an_empty_chat_says_whether_it_can_begin_and_is_not_painted_while_
         assert refreshed == []
         monkeypatch.undo()
         desk.backend.results = (probed("offline"),)
-        await desk.press("f5", sees="LM Studio does not answer. F5 checks again.")
+        await desk.press("f5", sees="No server answers. F5 checks again.")
         desk.backend.results = (probed("", model()),)
         await desk.press("f5", sees="qwen3-8b is ready.")
         await desk.press("enter", hides="is ready.")
         await shown(desk, "Yes.")
+
+
+async def test_an_empty_chat_names_the_server_that_is_down_beside_another(tmp_path):
+    other = probed("", model(), endpoint=Endpoint.parse("http://localhost:1337"), product="Jan")
+    backend = ScriptedBackend(results=(probed("", model()), other))
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        backend.results = (probed("offline"), other)
+        await desk.press("f5", sees="LM Studio does not answer. F5 checks again.")
 
 
 @pytest.mark.parametrize("size", [(200, 60), (80, 24), (60, 20), (40, 12), (40, 40), (30, 4)])
