@@ -29,7 +29,7 @@ _WORDS_FOR_FIELDS = {
     "|role:? ['\"`]?tool",
 }
 """Other words by which refusals mean a field."""
-_JSON_KINDS = ("bad_request", "server_error", "unsupported", "model_not_loaded")
+_JSON_KINDS = ("bad_request", "template", "server_error", "unsupported", "model_not_loaded")
 # "response_format type is unavailable", "Invalid schema for response_format", "grammar error"
 _ABOUT_JSON = re.compile(
     r"response[_ ]?format|json_?schema|json_?object|json schema|json mode|structured output|guided"
