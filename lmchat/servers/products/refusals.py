@@ -106,8 +106,7 @@ _CRASHED = (
     r"model (has )?crashed|exit (code|status)|has terminated|no longer running|exited prematurely"
     r"|sigkill|sigabrt|signal: (killed|aborted|segmentation)|enginedeaderror"
     r"|(engine|worker|process).{0,20} (died|dead)\b|running the model: unexpected eof"
-    r"|post \"http://127\.0\.0\.1:\d+/\w+\": |background loop has errored"
-    r"|segmentation fault|illegal memory access"
+    r"|post \"http://127\.0\.0\.1:\d+/\w+\": |background loop has errored|segmentation fault"
 )
 _TEMPLATE = (
     r"(?<!-)jinja|render(ing)? (the )?(prompt|template)|chat template|roles must alternate"
@@ -134,8 +133,7 @@ _TOOLS = (
     r"|that support tool|tool[ _]choice|tool.call.parser|function.calling|--jinja"
     r"|failed to initialize samplers"
     # not "error parsing tool call" of Ollama, which is about what the model has written
-    r"|(parse|invalid|compile|convert).{0,30}(grammar|tool|schema)|parsing.{0,30}(grammar|schema)"
-    r"|grammar.{0,30}(error|fail|invalid)"
+    r"|(parse|invalid|compile|convert).{0,30}(grammar|tool|schema)|grammar.{0,30}(error|fail|invalid)"
 )
 _IMAGE_UNFIT = (
     r"too many images|at most [1-9]\d* (image|multimodal)"
@@ -159,7 +157,7 @@ _NO_PATH = (
 )
 _BUSY = (
     r"<529>|overloaded|service.{0,12}unavailable|unavailable_error|currently unavailable"
-    r"|busy|maximum pending|slot (is )?unavailable|no (available |free )?slot|another request"
+    r"|busy|maximum pending|another request"
 )
 _PER_TIME = r"rate.?limit|too.many.requests|tokens? per (min|hour|day)"
 _ADDRESS_HINT = "{address}"  # by the path of the address: `_address_step`
