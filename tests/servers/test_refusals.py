@@ -211,6 +211,9 @@ def test_the_first_sentence_is_told_wherever_it_stands():
         {"error": {"message": "", "type": words}},
         {"error": {"code": 400, "details": [{"description": words}]}},
         {"error": {"message": f"Error code: 400 - {{'error': {{'message': '{words}', 'x': 1}}}}"}},
+        # OpenRouter, if the provider behind it sent nothing, or a page
+        {"error": {"message": words, "metadata": {"raw": " "}}},
+        {"error": {"message": words, "metadata": {"raw": "<html><title>502 Bad Gateway"}}},
     ):
         assert refusal_for(400, body).message == f"The server says: {words}", body
     assert refusal_for(400, {"status": "bad"}).message == 'The server says: {"status": "bad"}'

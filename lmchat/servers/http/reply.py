@@ -198,7 +198,8 @@ def _read(value: object, fields: JsonObject, depth: int) -> str:
             reply = {"message": text or choice.get("text"), **reply}
     fields.update((name, one) for name, one in reply.items() if one is not None)
     # OpenRouter's message is only that a provider has failed
-    if raw := str_or_empty(dict_or_empty(reply.get("metadata")).get("raw")):
+    raw = str_or_empty(dict_or_empty(reply.get("metadata")).get("raw")).strip()
+    if raw and not raw.startswith("<"):  # else the web page of a gateway
         return _read(raw, fields, depth + 1)
     location = reply.get("loc")
     if isinstance(location, list) and isinstance(reply.get("msg"), str):
