@@ -220,6 +220,8 @@ def test_export_refuses_what_it_cannot_write_and_overwrites_only_if_forced(saved
     assert "--force" in done.stderr
     assert cli("export", "-o", str(mine), "--force").stderr == f"Wrote {mine}\n"
     assert "Bake bread" in mine.read_text()
+    done = cli("export", "--all", "-")
+    assert (done.returncode, "lmchat export --all DIR" in done.stderr) == (2, True)
     done = cli("export", "last", "--all", str(cli.home / "x"))
     assert (done.returncode, done.stdout) == (2, "")
 
