@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from lmchat.errors import SessionPurged
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.sessions.session import SessionHeader
 from lmchat.sessions.tokens import TokenProbabilities
-from lmchat.storage.branch_queries import PATH_TO_ROOT
+from lmchat.storage.branch_queries import PATH_TO_ROOT, chosen_leaf
 from lmchat.storage.opening import Connection, LostRowError
 from lmchat.storage.row_values import (
     column_value,
@@ -148,6 +150,7 @@ def end_answer(
     """
     if _is_purged(connection, message.message_id):
         return
+    message = _with_kept_parent(connection, session_id, message)
     is_new = number_of(connection, message.message_id) is None
     has_parent = message.parent_id is None or number_of(connection, message.parent_id) is not None
 
@@ -204,7 +207,20 @@ def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
     }
 
 
+def _with_kept_parent(
+    connection: Connection, session_id: str, message: ChatMessage
+) -> ChatMessage:
+    """Put a message below the chosen path if its parent is purged: the path would begin with it."""
+    parent_id = message.parent_id
+    if parent_id is None or number_of(connection, parent_id) is not None:
+        return message
+    if not _is_purged(connection, parent_id):
+        return message
+    return replace(message, parent_id=chosen_leaf(connection, session_id))
+
+
 def _put_row(connection: Connection, session_id: str, message: ChatMessage) -> int:
+    message = _with_kept_parent(connection, session_id, message)
     changes = ", ".join(f"{name} = excluded.{name}" for name in _CHANGED_AT_END)
     insert(
         connection,

@@ -109,6 +109,29 @@ async def test_nothing_that_a_window_does_brings_a_purged_session_back(store, ot
     assert b"secret" not in all_text(tmp_path)
 
 
+async def test_what_follows_purged_messages_is_saved_behind_those_that_are_left(store, other):
+    chat = await begun(store, *[answer_steps("Kale.")] * 4)
+    await say(chat, "And then?")
+    session, (*_, purged_prompt, purged_answer) = chat.session, chat.session.messages
+    await other.delete_message(session.session_id, purged_prompt.message_id)
+    await other.purge(is_with_messages=True)
+
+    async def saved() -> list[str]:
+        stored = await other.open_session(session.session_id)
+        return [message.text for message in stored.messages]
+
+    first_turn = ["What grows in secret?", "Turnips."]
+    assert await saved() == first_turn
+    await say(chat, "More?")
+    assert await saved() == [*first_turn, "More?", "Kale."]
+    await session.rewrite(purged_answer.message_id, "Chard.")
+    await session.wait_until_saved()
+    assert await saved() == [*first_turn, "More?", "Kale.", "Chard."]
+    chat.sessions.regenerate(session, purged_prompt)
+    await chat.wait()
+    assert (await saved())[:2] == first_turn
+
+
 async def test_an_answer_that_streams_while_its_session_is_purged_is_in_no_file(
     store, other, tmp_path
 ):
