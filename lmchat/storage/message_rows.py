@@ -207,9 +207,7 @@ def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
     }
 
 
-def _with_kept_parent(
-    connection: Connection, session_id: str, message: ChatMessage
-) -> ChatMessage:
+def _with_kept_parent(connection: Connection, session_id: str, message: ChatMessage) -> ChatMessage:
     """Put a message below the chosen path if its parent is purged: the path would begin with it."""
     parent_id = message.parent_id
     if parent_id is None or number_of(connection, parent_id) is not None:
