@@ -377,3 +377,29 @@ async def test_files_are_searched_for_the_last_of_letters_that_come_at_once(recw
     assert asked[-1] == "beds"
     gc.collect()
     assert [str(warning.message) for warning in recwarn] == [], "of searches that never began"
+
+
+@pytest.mark.parametrize("beginning", ["", "/etc/hosts: "])
+async def test_a_closed_list_of_files_opens_for_the_next_name(beginning: str) -> None:
+    async def find(typed: str) -> tuple[str, ...]:
+        return tuple(name for name in ("beds.md", "plan.md") if name.startswith(typed))
+
+    async with drawn(PromptApp()) as (app, pilot):
+        prompt = app.prompt_area.input
+        prompt.find_files = find
+        await type_at_once(app, f"{beginning}see @be")
+        await until(lambda: "beds.md" in screen_text(app), "the found file")
+        await pilot.press("escape")
+        await write(pilot, "d")
+        assert not prompt.completion.rows
+        await type_at_once(app, " @pl")
+        await until(lambda: prompt.completion.rows, "the list for the next name")
+        await pilot.press("down", "enter")
+        assert app.of(PromptInput.FileNamed)[-1].path == "plan.md"
+        await type_at_once(app, " and @be")
+        await until(lambda: prompt.completion.rows, "the list for the name after it")
+        prompt.attach("@pl", [file_line(NOTES)], "plan.md")  # read only now
+        await pilot.pause()
+        await write(pilot, "d")
+        await until(lambda: prompt.completion.rows, "the list is still open")
+        assert prompt.text.endswith("see @bed plan.md and @bed")

@@ -311,7 +311,7 @@ class PromptInput(TextArea):
         cursor = len(self.get_text_range((0, 0), self.cursor_location))
         start, end, words, name = place_of_files(text, cursor, typed, name)
 
-        self._leave_history(text)  # a changed prompt becomes a draft
+        self._history_index = _DRAFT  # a changed prompt becomes a draft
         self.history.checkpoint()
         if name:  # the name was not typed, and may change what a command runs
             self.is_shell = False
@@ -463,7 +463,7 @@ class PromptInput(TextArea):
     def _update_list(self) -> None:
         """Show the commands that match the text, or the files that match the word at the cursor.
 
-        A list that was closed stays so until the text is neither.
+        A list that was closed stays so until the text is neither, or another name begins.
         """
         text_and_cursor = (self.text, self.cursor_location)
         if text_and_cursor == self._listed_for:
@@ -471,7 +471,7 @@ class PromptInput(TextArea):
         self._listed_for = text_and_cursor
         typed = self._typed_file_name()
         words = self._words_beside_blocks
-        if typed is None and not words.startswith("/"):
+        if not typed and (typed is not None or not words.startswith("/")):
             self._is_list_dismissed = False
         if self._is_list_dismissed:
             self.completion = CLOSED
