@@ -31,15 +31,22 @@ class MessageReader:
 
 
 def _make_readable(result: dict[str, Any]) -> None:
-    """Change the result of a call, or a list of tools, so that the SDK refuses no part of it.
+    """Change a handshake, a list of tools or the result of a call: the SDK shall refuse no part.
 
     No other results have these fields. What lmchat needs of the tools is put into `_meta`.
     """
+    if "capabilities" in result or "serverInfo" in result:
+        told = dict_or_empty(dict_or_empty(result.get("capabilities")).get("tools"))
+        result["capabilities"] = {"tools": {"listChanged": told.get("listChanged") is True}}
+        result["serverInfo"] = {"name": "", "version": ""}  # lmchat has the name of the settings
+        result["instructions"] = str_or_empty(result.get("instructions"))
     if "content" in result or "structuredContent" in result:
         result["content"] = [{"type": "text", "text": _text_of(result)}]
         result["isError"] = result.get("isError") is True
         for needless in ("structuredContent", "_meta"):
             result.pop(needless, None)
+    if "tools" in result and result["tools"] is None:  # as Go writes an empty list
+        result["tools"] = []
     if not isinstance(result.get("tools"), list):
         return
     if result.get("nextCursor") is not None:

@@ -67,6 +67,7 @@ QUESTIONS = {
 }
 WAITING = {}  # tool and id of a call, by the id of its question
 RESULTS = []  # of the tool `result`
+HANDSHAKE = {}  # fields in place of the usual ones
 PAGES = {}  # by cursor, the first by None; in place of the other tools
 names = [*NAMES, *(f"more-{number}" for number in range(int(os.environ.get("MORE_TOOLS", "0"))))]
 
@@ -84,6 +85,7 @@ def replies(message):
     if method == "initialize":
         info, can = {"name": "scripted", "version": "1"}, {"tools": {"listChanged": True}}
         result = {"protocolVersion": "2025-06-18", "capabilities": can, "serverInfo": info}
+        result |= HANDSHAKE
     elif method == "tools/list":
         cursor = params.get("cursor")
         if PAGES and cursor not in PAGES:

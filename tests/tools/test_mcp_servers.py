@@ -584,16 +584,18 @@ UNUSABLE = {
 }
 
 
-async def over_both(tmp_path, http, pages):
+async def over_both(tmp_path, http, pages, **handshake):
     """Yield the server with these pages of tools, over HTTP and as a program."""
     mcp_server.PAGES.clear()
     mcp_server.PAGES.update(pages)
+    mcp_server.HANDSHAKE.update(handshake)
     http.unknown = mcp_reply
     mcp_server.RESULTS[:] = [result for result, _ in RESULTS]
     program = (
-        "from tests.support import mcp_server as m; m.PAGES |= {!r}; m.RESULTS += {!r}; m.main()"
+        "from tests.support import mcp_server as m; m.PAGES |= {!r}; m.RESULTS += {!r}; "
+        "m.HANDSHAKE |= {!r}; m.main()"
     )
-    program = program.format(pages, mcp_server.RESULTS)
+    program = program.format(pages, mcp_server.RESULTS, handshake)
     root = str(Path(mcp_server.__file__).parents[2])
     piped = scripted("wiki", args=("-c", program), env={"PYTHONPATH": root})
     try:
@@ -604,6 +606,7 @@ async def over_both(tmp_path, http, pages):
                 yield host, state
     finally:
         mcp_server.PAGES.clear()
+        mcp_server.HANDSHAKE.clear()
 
 
 def mcp_reply(seen):
@@ -628,6 +631,27 @@ async def test_a_definition_that_cannot_be_used_costs_its_tool_alone_and_says_wh
         said = f"The server wiki has 7 tools that cannot be used: {named}."
         assert (state.error, state.hint) == (said, "Tell its author.")
         assert (await call(host, "wiki/weather.today now", text="sun")).text == "sun"
+
+
+@pytest.mark.parametrize(
+    "handshake",
+    [
+        {"capabilities": [], "serverInfo": None},  # as PHP writes an empty object
+        {"capabilities": {"tools": [], "logging": None, "experimental": []}},
+        {"capabilities": {"tools": True}, "serverInfo": {"name": "wiki"}},
+        {"serverInfo": {"name": "wiki", "version": 1.2, "icons": "x"}, "instructions": ["a"]},
+    ],
+)
+async def test_what_a_server_says_of_itself_costs_no_tool(tmp_path, http, handshake):
+    async for host, state in over_both(tmp_path, http, {None: {"tools": [tool("a")]}}, **handshake):
+        assert [one.name for one in state.tools] == ["a"]
+        assert state.error == ""
+        assert (await call(host, "wiki/a", text="sun")).text == "sun"
+
+
+async def test_a_list_of_tools_that_is_null_is_empty(tmp_path, http):
+    async for _, state in over_both(tmp_path, http, {None: {"tools": None}}):
+        assert (state.tools, state.error) == ((), "")
 
 
 async def test_tools_are_listed_page_by_page_and_one_name_is_one_tool(tmp_path, http):
