@@ -13,7 +13,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -197,6 +197,10 @@ class Store:
         await self.database.aclose(self._note_use)
         await asyncio.to_thread(self._draft_locks.close)
 
+    @property
+    def _tomorrow(self) -> str:
+        return stored_time(self._clock() + timedelta(days=1))
+
     def _note_use(self, connection: Connection) -> None:
         note_use(connection, self._clock())
 
@@ -208,20 +212,22 @@ class Store:
     ) -> tuple[SessionHeader, ...]:
         """Pinned ones come first, then the newest; damaged ones are left out."""
         if is_trash:
-            clauses = "deleted_at is not null order by deleted_at desc, rowid desc"
+            clauses = f"deleted_at is not null order by {_newest_first('deleted_at')}, rowid desc"
         else:
-            clauses = "deleted_at is null order by is_pinned desc, updated_at desc, rowid desc"
+            newest_first = _newest_first("updated_at")
+            clauses = f"deleted_at is null order by is_pinned desc, {newest_first}, rowid desc"
         query = f"select {HEADER_COLUMNS} from sessions where {clauses}"
-        headers = [header_from(row) for row in connection.execute(query)]
+        rows = connection.execute(query, {"tomorrow": self._tomorrow})
+        headers = [header_from(row) for row in rows]
         return tuple(header for header in headers if header is not None)
 
     @reading
     def find_id(self, connection: Connection, id_or_prefix: str) -> str:
         """Raises `SessionNotFound` if none or several fit; `last` is the session changed last."""
         if id_or_prefix == "last":
-            query = """select session_id from sessions where deleted_at is null
-                order by updated_at desc, rowid desc"""
-            last_id = first_id(connection, query, ())
+            query = f"""select session_id from sessions where deleted_at is null
+                order by {_newest_first("updated_at")}, rowid desc"""
+            last_id = first_id(connection, query, {"tomorrow": self._tomorrow})
             if last_id is None:
                 hint = "The chat saves what you send, and so does `lmchat ask --save`."
                 raise SessionNotFound("There are no saved sessions.", hint=hint)
@@ -520,11 +526,11 @@ class Store:
 
         It may be visible itself, if another window has added one below it.
         """
-        query = """select root.message_id from messages root
-            where root.session_id = ? and root.message_id in
+        query = f"""select root.message_id from messages root
+            where root.session_id = :session and root.message_id in
                 (select hidden_by from messages where session_id = root.session_id)
-            order by root.hidden_at desc, root.number desc"""
-        return first_id(connection, query, (session_id,))
+            order by {_newest_first("root.hidden_at")}, root.number desc"""
+        return first_id(connection, query, {"session": session_id, "tomorrow": self._tomorrow})
 
     @writing
     def set_excluded(
@@ -676,6 +682,11 @@ class Store:
     @writing
     def save_bookmark(self, connection: Connection, session_id: str, bookmark: str) -> None:
         set_columns(connection, session_id, place=bookmark)
+
+
+def _newest_first(column: str) -> str:
+    """Return an order in which times after `:tomorrow`, of a wrong clock, come last."""
+    return f"{column} > :tomorrow, {column} desc"
 
 
 def _choose_path(connection: Connection, session_id: str, leaf_id: str | None) -> Session:

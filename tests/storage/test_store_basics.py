@@ -110,6 +110,26 @@ async def test_sessions_are_found_by_a_prefix_of_four_and_by_last(store):
         await store.find_id("ab_%")
 
 
+async def test_what_was_done_with_a_wrong_clock_is_not_taken_for_the_last(store, clock):
+    """A flat battery: some hours in 2035, then the right date again."""
+    moment = clock.moment
+    for year in (2035, moment.year):
+        clock.moment = moment.replace(year=year)
+        session, message = await begin_session(store, f"asked in {year}")
+        trashed, _ = await begin_session(store, f"trash of {year}")
+        await store.update_session(trashed.session_id, {"deleted_at": clock()})
+    assert await store.find_id("last") == session.session_id
+    assert [one.title for one in await store.list_sessions()] == ["asked in 2026", "asked in 2035"]
+    trash = await store.list_sessions(is_trash=True)
+    assert [one.title for one in trash] == ["trash of 2026", "trash of 2035"]
+
+    deleted = [await say(store, session, f"deleted in {year}", message) for year in (2035, 2026)]
+    for one, year in zip(deleted, (2035, 2026), strict=True):
+        clock.moment = moment.replace(year=year)
+        await store.delete_message(session.session_id, one.message_id)
+    assert await store.last_deleted_id(session.session_id) == deleted[1].message_id
+
+
 async def test_a_session_that_is_gone_cannot_be_changed(store):
     with pytest.raises(SessionNotFound):
         await store.update_session("0123456789abcdef", {"title": "x"})
