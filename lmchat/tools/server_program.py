@@ -24,9 +24,11 @@ _MESSAGE_BYTES = 32 * 1024 * 1024  # longest message of a server
 _MESSAGE_PAUSE_S = 0.005  # after a message, so that the rest of lmchat can run
 _ERRORS_S = 0.5  # time for the rest of the stderr of a program that has ended
 _ERROR_BYTES = 8192  # of the end of stderr, where the reason of an end is
-# Lines below the reason: places in a stack, and what Node.js and npm print behind an error.
+# Lines below the reason: places in a stack, and what Node.js, npm, Go, Rust, uv, Docker print there
 _BELOW_REASON = re.compile(
     r"\s+at |\s+\w+: ['\[{\d]|[{}\]\s]*$|Node\.js v\d|npm notice"
+    r"|goroutine \d|[^\s:(.]+\.[^\s:]*\((\.\.\.|0x[\w, .?{}]*)?\)$|\t/\S+:\d+|exit status \d"
+    r"|note: run with `RUST_BACKTRACE|hint: |(See|Run) 'docker "
     r"|npm (error|ERR!)( 404)?( A complete log.*| Note that.*| tarball, folder.*|\s*)$"
 )
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
@@ -49,6 +51,7 @@ class ServerProgram:
         self.secrets = secrets  # values of its environment, which errors may repeat
         self._child = child
         self._last_errors = last_errors
+        self._stray_line = b""  # the last on stdout that is no message
         self._copying = copying
 
     @classmethod
@@ -96,10 +99,11 @@ class ServerProgram:
 
     @property
     def last_words(self) -> str:
-        """The last line of its stderr that says something."""
+        """The last line that says something: of its stderr, else of its stdout."""
         lines = _COLOUR.sub("", self._last_errors.decode(errors="replace")).splitlines()
         said = [line for line in lines if not _BELOW_REASON.match(line)] or lines
-        return next((line for line in reversed(said) if line.strip()), "")
+        stray = self._stray_line.decode(errors="replace")
+        return next((line for line in reversed(said) if line.strip()), stray)
 
     @asynccontextmanager
     async def transport(self, on_end: Callable[[], None]) -> AsyncIterator[tuple[Any, Any]]:
@@ -130,9 +134,12 @@ class ServerProgram:
 
         try:
             while line := await self._child.read_line():
-                with suppress(ValidationError):
+                try:
                     # `by_name=False`: fields have the names of the protocol, not of SDK's classes
                     message = MessageReader().validate_json(line, by_name=False)
+                except ValidationError:
+                    self._stray_line = line.strip() or self._stray_line
+                else:
                     await incoming_sender.send(SessionMessage(message))
                 # a server may send notices without end, and each takes a millisecond
                 await asyncio.sleep(_MESSAGE_PAUSE_S)

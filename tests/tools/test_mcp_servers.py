@@ -772,6 +772,24 @@ LAST_WORDS = {
     "error: No solution found\n  cause: Because seeds was not found.\n": (
         "cause: Because seeds was not found"
     ),
+    "docker: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is it running?\n\n"
+    "Run 'docker run --help' for more information\n": (
+        "docker: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is it running?"
+    ),
+    "docker: invalid reference format.\nSee 'docker run --help'.\n": (
+        "docker: invalid reference format"
+    ),
+    "thread 'main' panicked at m.rs:1:69:\nset TOKEN first: NotPresent\n"
+    "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n": (
+        "set TOKEN first: NotPresent"
+    ),
+    "panic: set TOKEN first\n\ngoroutine 1 [running]:\nmain.need(...)\n\t/g/main.go:3\n"
+    "example.org/seeds.(*Bed).Run(0x0)\n\t/g/bed.go:4 +0x3d\nexit status 2\n": (
+        "panic: set TOKEN first"
+    ),
+    "error: No solution found\n  cause: it is not in the cache.\n\nhint: The network is off.\n": (
+        "cause: it is not in the cache"
+    ),
     "  indented only\n": "indented only",
     "ab\xff": "ab�",
     "x" * 9000: "x" * 299 + "…",
@@ -794,6 +812,15 @@ async def test_a_program_that_ends_at_its_start_is_told_by_its_last_words(tmp_pa
         assert said[name] == f"{failed} See {tmp_path / 'tools.log'}. {ENV}"
         assert without.get(name, f"{failed} {ENV}") == f"{failed} {ENV}"
         assert written.encode("latin-1") in (tmp_path / "tools.log").read_bytes()
+
+
+async def test_a_program_without_errors_is_told_by_its_last_line_that_is_no_message(tmp_path):
+    code = "print('Error: set SEED_TOKEN first\\n', flush=True); input()"
+    server = McpSettings(name="seeds", command=sys.executable, args=("-c", code))
+    async with a_host(tmp_path, server) as host:
+        assert (await states(host))["seeds"].startswith(
+            "The server seeds failed: Error: set SEED_TOKEN first. See "
+        )
 
 
 async def test_a_start_may_take_its_time_and_the_hint_after_it_speaks_of_time(tmp_path):
