@@ -53,8 +53,8 @@ def pytest_configure():
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Run three workers for two cores, since tests also wait; none if tests are named, for debuggers."""
-    return 0 if _is_named(config) else max((os.cpu_count() or 1) * 3 // 2, 2)
+    """Run four workers for two cores, since tests also wait; none if tests are named, for debuggers."""
+    return 0 if _is_named(config) else 2 * (os.cpu_count() or 1)
 
 
 def pytest_make_parametrize_id(val, argname):
