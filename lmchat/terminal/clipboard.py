@@ -72,8 +72,10 @@ _SCREEN_CHARS = 76  # of a sequence that screen passes on
 
 
 def copyable(text: str) -> str:
-    """Remove controls and last line ends, at which a shell would run what is pasted."""
-    return without_controls(text).rstrip("\n")
+    """Remove controls, and blank lines at the end: at a line end, a shell runs what is pasted."""
+    text = without_controls(text)
+    ended = text.rstrip()
+    return ended if "\n" in text[len(ended) :] else text
 
 
 def terminal_copy(text: str, environ: Mapping[str, str]) -> str:

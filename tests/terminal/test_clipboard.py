@@ -58,7 +58,7 @@ async def test_the_first_tool_that_can_work_and_does_is_taken(
         place.add(name, script)
     place.environ |= environ
     text = "garden 漢字\n" * 20_000 + "."
-    assert await place.clipboard.copy(f"{text}\r\n\n") == way  # no shell runs what is pasted
+    assert await place.clipboard.copy(f"{text} \r\n  \n\t") == way  # no shell runs what is pasted
     assert place.clip("clip") == text
 
 
