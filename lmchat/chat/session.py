@@ -177,6 +177,9 @@ class OpenSession:
         """Raise `RequestInvalid` while a turn runs or a change waits for the disk."""
         if self.is_running:
             raise StillAnswering
+        self._require_no_change()
+
+    def _require_no_change(self) -> None:
         if self._is_changing:
             raise RequestInvalid(
                 "The session is being changed, and the disk is slow.", hint="Wait, then try again."
@@ -193,7 +196,11 @@ class OpenSession:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Let `require_idle` refuse turns and other changes within the block."""
+        """Let `require_idle` refuse turns and other changes within the block.
+
+        Raises `RequestInvalid` within such a block.
+        """
+        self._require_no_change()
         self._is_changing = True
         try:
             yield

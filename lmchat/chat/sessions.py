@@ -94,6 +94,14 @@ class OpenSessions:
         with self.changing_path(session_id):
             return await self._store.choose_path_through(session_id, message_id)
 
+    async def fork(self, session: OpenSession, message_id: str) -> Session:
+        """Copy the path to a message into a new session; return that.
+
+        A prompt sent before it is shown would go to the old one. Raises as `changing` does.
+        """
+        with session.changing():
+            return await self._store.fork(session.session_id, message_id)
+
     async def delete(self, session: OpenSession, message_id: str) -> Session:
         """Hide a message and all below it; return the path to show.
 

@@ -31,7 +31,7 @@ async def held_disk(store):
         await holding
 
 
-@pytest.mark.parametrize("act", ["delete", "undo", "another version", "take out"])
+@pytest.mark.parametrize("act", ["delete", "undo", "another version", "take out", "fork"])
 async def test_no_prompt_gets_lost_behind_a_change_that_waits_for_the_disk(store, act):
     chat = ChatTurns(store)
     await chat.send("one")
@@ -51,6 +51,7 @@ async def test_no_prompt_gets_lost_behind_a_change_that_waits_for_the_disk(store
         "another version": lambda: show(
             open_sessions.choose_path(session_id, first_version.message_id)
         ),
+        "fork": lambda: open_sessions.fork(chat.session, prompt.message_id),
         "take out": lambda: chat.session.toggle_excluded(prompt.message_id),
     }
     async with held_disk(store):

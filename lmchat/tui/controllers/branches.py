@@ -48,9 +48,9 @@ class Branches:
 
     async def fork(self, message: ChatMessage) -> None:
         """Copy the path up to a message into a new session, and show that session."""
-        session_id = self._session_view.active_id
-        fork = await self._store.fork(session_id, message.message_id)
-        if session_id != self._session_view.active_id:
+        session = self._chat.shown
+        fork = await self._chat.open_sessions.fork(session, message.message_id)
+        if session is not self._chat.shown:
             return
         self._session_view.leave()
         self._session_view.show_path(fork)
