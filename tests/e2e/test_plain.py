@@ -537,6 +537,10 @@ def test_commands_without_a_place_in_plain_text_say_so_and_help_lists_the_others
     assert "/compact" in done.stdout
     assert "/theme" not in done.stdout
     assert "!COMMAND" not in done.stderr  # on a pipe, no command runs
+    done = cli("--inline", stdin="/theme")
+    assert "Start lmchat without --inline, or see" in done.stderr
+    done = cli(stdin="/theme", TERM="dumb")
+    assert "Start lmchat without TERM=dumb, or see" in done.stderr
 
 
 def test_on_a_pipe_no_prompt_is_sent_without_the_file_that_was_named_for_it(cli, server, tmp_path):

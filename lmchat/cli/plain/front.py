@@ -121,7 +121,9 @@ class PlainFront(TurnListener):
         command = slash.command
         handler = self.handlers.get(command.command_id)
         if handler is None:
-            hint = "Start lmchat without --plain, or see what the shell can do: lmchat --help."
+            options = self.context.options
+            cause = "--inline" if options.inline else "--plain" if options.plain else "TERM=dumb"
+            hint = f"Start lmchat without {cause}, or see what the shell can do: lmchat --help."
             raise WrongUse(f"{command.name} needs the screen.", hint=hint)
         if command.needs_argument and not slash.argument:
             raise WrongUse(f"{command.name} needs a value.", hint="/help shows its form.")
