@@ -130,7 +130,7 @@ def checked_option(name: str, value: object) -> object:
             return msgspec.convert(given, Annotated[option.type, option.meta])
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     raise WrongUse(
-        f"{name} must be {option.form}, not {safe_line(text)[:_MAX_SHOWN_CHARS]}.",
+        f"{name} must be {option.form}, not {safe_line(text)[:_MAX_SHOWN_CHARS] or 'empty'}.",
         hint=f"Use another value; nothing was changed. {EXTRA}{name} sends any value.",
     )
 

@@ -86,7 +86,10 @@ def test_a_wrong_option_is_refused_before_anything_is_sent(cli, server):
         ("tempratur=1", "did you mean temperature?"),
         ("top_p=high", "top_p must be a number from 0 to 1, not high."),
         ("temperature=9", "temperature must be a number from 0 to 2, not 9."),
-        ("top_k", "--set needs NAME=VALUE"),
+        ("temperature= ", "temperature must be a number from 0 to 2, not empty."),
+        ("top_k", "--set needs NAME=VALUE, not “top_k”."),
+        ("=1", "--set needs NAME=VALUE, not “=1”."),
+        ("", "--set needs NAME=VALUE, not “”."),
     ):
         done = cli("ask", "--set", typed, "Hi")
         assert (done.returncode, words in done.stderr) == (2, True)

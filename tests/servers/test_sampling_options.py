@@ -38,6 +38,7 @@ def test_a_typed_value_gets_the_type_of_its_option():
 def test_a_wrong_option_is_refused_with_what_it_must_be():
     for name, value, words in [
         ("temperature", True, "temperature must be a number from 0 to 2, not true."),
+        ("temperature", "", "temperature must be a number from 0 to 2, not empty."),
         ("temperature", 9, "temperature must be a number from 0 to 2, not 9."),
         ("top_p", -0.5, "top_p must be a number from 0 to 1, not -0.5."),
         ("max_tokens", 0, "max_tokens must be a whole number from 1 to 10000000, not 0."),
