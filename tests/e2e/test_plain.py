@@ -9,7 +9,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
-from unittest.mock import AsyncMock, patch
+from unittest.mock import patch
 
 import pytest
 
@@ -607,13 +607,21 @@ def test_without_a_preset_or_profile_in_the_configuration_the_list_says_how_to_a
 
 
 def test_what_cannot_be_saved_is_in_a_file_that_is_named_and_can_be_imported(cli, monkeypatch):
-    full = AsyncMock(side_effect=StoreUnavailable("The disk is full.", hint="Free some room."))
+    has_waited: list[bool] = []
+
+    async def full(store, *_, **__):
+        has_waited.append(store.database.is_patient)
+        raise StoreUnavailable("The disk is full.", hint="Free some room.")
+
     with monkeypatch.context() as patched:
         for method in ("append", "begin_answer", "end_answer"):
             patched.setattr(Store, method, full)
         done = cli("--plain", stdin="one", LMCHAT_HOME=str(cli.home / "my chats"))
     (file,) = (cli.home / "my chats").glob("unsaved-*.json")
     assert f"saved. lmchat import '{file}' adds it." in done.stderr
+    assert (has_waited[0], has_waited[-1]) == (True, False), (
+        "the last try waits for no other program"
+    )
     assert "is imported, 2 messages" in cli("import", str(file)).stdout
 
 

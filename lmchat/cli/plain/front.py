@@ -454,6 +454,8 @@ class PlainFront(TurnListener):
 
     async def aclose(self) -> None:
         """What cannot be saved is written into files, which are named to the user."""
+        # after a failure, one more try is enough: who ends lmchat may soon kill it
+        self.runtime.store.database.is_patient = self.chat.save_queue.warning is None
         await self.chat.close()
         await self.chat.drafts.write()  # without the prompts that are messages by now
         unsaved = [] if self.context.options.temporary else self.chat.unsaved()
