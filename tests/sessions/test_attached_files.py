@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from lmchat.safe_text import safe_text
-from lmchat.sessions.attached_files import draft_of, file_line, split_draft
+from lmchat.sessions.attached_files import draft_of, file_line, split_draft, with_files
 from lmchat.sessions.message import FilePart
 from lmchat.sessions.session import title_from
 
@@ -45,3 +45,15 @@ def test_a_draft_is_taken_apart_and_put_together_with_each_text_file_in_its_plac
 
 def test_a_prompt_of_a_foreign_chat_brings_no_line_that_attaches_a_file():
     assert split_draft(draft_of(file_line(GARDEN), []))[1] == []
+
+
+def test_a_file_takes_the_place_of_its_own_name_and_not_of_a_longer_one_behind_it():
+    for draft, words in [
+        ("See @p and @pl", "See peas.md and @pl"),
+        ("See @plan, or @p", "See @plan, or peas.md"),
+        ("See @p, or @plan", "See peas.md, or @plan"),
+        ("See @p. And @p.md", "See peas.md. And @p.md"),
+        ("See @p!", "See peas.md!"),
+        ("See @p, @p", "See @p, peas.md"),
+    ]:
+        assert with_files(draft, ["FILE\n"], "@p", "peas.md") == f"FILE\n{words}", draft
