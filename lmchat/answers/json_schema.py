@@ -215,20 +215,18 @@ def strict_json(data: str | bytes) -> Any:
 def find_value(text: str, misfit: Callable[[Any], str]) -> Any:
     """Return the JSON value in an answer; `misfit` returns what is wrong with a value, or "".
 
-    Tried in turn: the whole answer, its part behind `</think>`, the code blocks in that part, the
-    last first, and the text from the first to the last bracket. Raises `UnfitError`.
+    Tried in turn: the whole answer, its part behind `</think>`, and what `_json_texts` finds there.
+    Raises `UnfitError`.
     """
     if len(text) > MAX_CHARS:
         raise UnfitError(f"it has {len(text)} characters, {MAX_CHARS} are allowed")
 
     answer = text.rpartition("</think>")[2]
-    blocks = [block.content for block in code_blocks(answer)]
-    first = re.search(r"[\[{]", answer)
-    last = max(answer.rfind("]"), answer.rfind("}"))
-    between = [answer[first.start() : last + 1]] if first else []
+    candidates = [text.strip().removeprefix("\ufeff"), answer, *_json_texts(answer)]
+    if answer != text:  # the tag may be within a string of the JSON
+        candidates += [found for found in _json_texts(text) if "</think>" in found]
     reason = "it has no JSON value"
-    # the whole text first: a string in its JSON may contain the tag
-    for candidate in (text.strip().removeprefix("\ufeff"), answer, *reversed(blocks), *between):
+    for candidate in candidates:
         try:
             value = strict_json(candidate)
         except ValueError:
@@ -237,6 +235,15 @@ def find_value(text: str, misfit: Callable[[Any], str]) -> Any:
         if not reason:
             return value
     raise UnfitError(reason)
+
+
+def _json_texts(answer: str) -> list[str]:
+    """Return the code blocks, the last first, and the text from the first to the last bracket."""
+    blocks = [block.content for block in code_blocks(answer)]
+    first = re.search(r"[\[{]", answer)
+    last = max(answer.rfind("]"), answer.rfind("}"))
+    between = [answer[first.start() : last + 1]] if first else []
+    return [*reversed(blocks), *between]
 
 
 def _refuse_constant(name: str) -> NoReturn:

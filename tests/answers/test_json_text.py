@@ -33,6 +33,12 @@ def test_the_value_of_an_answer_is_found():
         '<think>a "tag" </think> {"a": 3} is 5" long</think>\nIt is {"a": 1}',
     ):
         assert found(text) == {"a": 1}
+    for text in (
+        '```json\n{"</think>": 1}\n```',
+        'So: {"</think>": 1}.',
+        '<think>{"a": 2}</think>So:\n```\n{"</think>": 1}\n```\n',
+    ):
+        assert found(text) == {"</think>": 1}
 
 
 def test_half_of_a_surrogate_pair_is_replaced():
@@ -50,7 +56,10 @@ def test_of_several_values_the_last_one_that_fits_is_meant():
 
 
 def test_an_answer_without_json_and_one_that_is_too_long_have_no_value():
-    for text in ("", "I cannot.", "NaN", '{"a": NaN}', "1e999", "9" * 10_000, nested(100_000)):
+    thought = '<think>{"a": 2}</think>I cannot.'
+    for text in (
+        *("", "I cannot.", thought, "NaN", '{"a": NaN}', "1e999", "9" * 10_000, nested(100_000)),
+    ):
         with pytest.raises(UnfitError, match="it has no JSON value"):
             found(text)
     with pytest.raises(UnfitError, match=f"it has {MAX_CHARS + 1} characters"):
