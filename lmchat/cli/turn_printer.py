@@ -92,9 +92,8 @@ class TurnPrinter:
         noted = {*_STAGES_OF_EVENTS}
         while is_terminal(sys.stderr):
             stats, words = current_stats(), ""
-            # before the first word and during a thought: progress would overwrite a line of text
-            # that has begun
-            if stats and stats.may_be_thinking and self._stream.is_at_line_start:
+            # progress would overwrite a line of text that has begun
+            if stats and self._stream.is_at_line_start and self._is_quiet(stats):
                 now_s = monotonic()
                 waited_s = stats.elapsed_s(now_s)
                 words = f"lmchat: {stats.stage_words(now_s)} … {elapsed(waited_s)}"
@@ -106,6 +105,11 @@ class TurnPrinter:
                     self.output.note(f"lmchat: {stats.stage_word}{progress} …")
             self.output.show_progress(words)
             await asyncio.sleep(1)
+
+    def _is_quiet(self, stats: LiveStats) -> bool:
+        """Whether no text is being printed: before the first word, or while a block waits."""
+        is_answering = stats.stage is Stage.ANSWERING
+        return stats.may_be_thinking or (is_answering and self._stream.is_waiting)
 
     def print_event(self, event: ChatEvent) -> None:
         """Print an event.
@@ -171,7 +175,8 @@ class TurnPrinter:
 
     def _print(self, text: str) -> None:
         """Print nothing if the caller prints the text, or one JSON document, at the end."""
-        self.output.show_progress("")  # the stage would stay before the text
+        if not self._stream.is_waiting:
+            self.output.show_progress("")  # the stage would stay before the text
         if text and self.output.is_json_lines:
             self.output.print_json({"chunk": text})
         elif self._prints_text:

@@ -34,6 +34,7 @@ from lmchat.safe_text import safe_text
 
 _MOST_CHARS = 20_000  # of an item or HTML in one piece; the rest is parsed on its own
 _KEPT_WHOLE = ("bullet_list_open", "ordered_list_open", "html_block", "code_block")
+_END_WITH_THEIR_LINE = ("heading_open", "hr")
 # as soon as text follows a blank line
 _END_AT_BLANK_LINE = ("paragraph_open", "heading_open", "hr", "table_open", "blockquote_open")
 # controls that the parser would take for line ends, or strip
@@ -132,6 +133,9 @@ class IncrementalMarkdown(Struct):
     closed: list[Block] = field(default_factory=list)
     open: list[Block] = field(default_factory=list)  # may still change
     references: References = field(default_factory=dict)
+    # Blocks are closed before more text comes, and open code has only complete lines: there is no
+    # cursor behind them.
+    is_printed: bool = False
     start: int = 0  # of the next block; until a fence ends, where it began
     _tail: str = ""  # `_head`, and behind it the text that is not closed
     _held_cr: str = ""  # a CR at the end, which may belong to a CRLF
@@ -175,7 +179,7 @@ class IncrementalMarkdown(Struct):
             self._fence.finish()
             self._fence = None
         if self._fence is not None:
-            self.open = self._fence.open_blocks(self._tail)
+            self.open = self._fence.open_blocks("" if self.is_printed else self._tail)
         else:
             source = self._tail[len(self._head) :]
             self.open = [self._next_block(source)] if source.strip(" \t\n") else []
@@ -226,7 +230,6 @@ class IncrementalMarkdown(Struct):
         *complete, last_line = self._tail.split("\n")
         lines = [line + "\n" for line in complete]
         line_above = "".join(lines[-1:])
-        has_text_after_blank = line_above.isspace() and bool(last_line.strip())
         tokens = parse_blocks("".join(lines), self.references)
         head_lines = HEAD_LINES if self._table_start else 0  # lines of `_head`, which are closed
         closed_lines = head_lines
@@ -236,8 +239,8 @@ class IncrementalMarkdown(Struct):
             start, end = span(token)
             opening = opening_fence(lines[start]) if token.type == "fence" else None
             if opening is None:  # only the last one may still grow
-                has_ended = token is not top[-1] or (
-                    has_text_after_blank and token.type in _END_AT_BLANK_LINE
+                has_ended = token is not top[-1] or self._has_ended(
+                    token.type, line_above, last_line
                 )
                 closed_lines = self._close_pieces(
                     token, tokens, lines, closed_lines, has_ended=has_ended
@@ -259,6 +262,16 @@ class IncrementalMarkdown(Struct):
         elif not "".join(lines).strip():
             # blank lines alone must not fill the tail; the last one becomes source of what follows
             self._drop_blanks(sum(map(len, lines[:-1])))
+
+    def _has_ended(self, last_type: str, line_above: str, last_line: str) -> bool:
+        """Whether the last block of the complete lines cannot grow with the next one."""
+        if self.is_printed and last_type in _END_WITH_THEIR_LINE:
+            return True
+        if not line_above.isspace():
+            return False
+        if last_type.endswith("_list_open"):  # a letter begins no item, and continues none
+            return last_line[:1].isalpha()
+        return last_type in _END_AT_BLANK_LINE and (self.is_printed or bool(last_line.strip()))
 
     def _close_pieces(
         self,

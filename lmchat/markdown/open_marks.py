@@ -17,27 +17,6 @@ _ENDED_EMPHASIS = r"(?<!\*)(\*{1,3})(?![\s*])[^*]*(?<!\s)\1(?!\*)"
 # without its end mark, or with a part of it
 _OPEN_EMPHASIS = r"(?a)(?<![\w*\\])(\*{1,3})(?=[^\s*])[^*]*\*{0,2}$"
 
-# its end may decide how it is shown
-_UNSETTLED = (
-    r"(?s)\\(?:.|$)|`+|!?\[|<(?=[A-Za-z/!?]|$)|\$+|&#?\w*"
-    r"|(?<!\w)_+(?=\S)|~~+(?=\S)|(?<![\w*])\*+(?=[^\s*])"
-)
-_IN_LINK = r"\\.|(?<!`)(`+)(?!`)(?:.*?[^`])?\1(?!`)|[`\[\]]"
-# address and title of a link
-_TARGET = (
-    r"\(\s*(?:<[^<>\n]*>|[^\s()<][^\s()]*(?:\([^\s()]*\)[^\s()]*)*)?"
-    r"(?:\s+(?:\"[^\"]*\"|'[^']*'|\([^()]*\)))?\s*\)"
-)
-_FORMULA = (
-    r"(?s)\$\$.{1,2000}?\$\$"
-    r"|\$(?![\s$])(?:(?!\]\()(?:\\[^`\n]|[^$`\n\\])){1,300}(?<!\s)\$"
-    r"(?![A-Za-z0-9_])"
-)
-_NO_FORMULA = (
-    r"[\s$]|(?:(?!\]\()(?:\\[^`\n]|[^$`\n\\])){0,300}"
-    r"(?:[$`\n]|\]\(|\\[`\n]|(?:\\[^`\n]|[^$`\n\\]){301})"
-)
-
 
 def completed(source: str, *, is_continued: bool = False) -> str:
     """Complete an open block as it will likely look.
@@ -54,7 +33,7 @@ def completed(source: str, *, is_continued: bool = False) -> str:
         last = last[: lone.start()]
     if (code := re.search("`+", _without_code(above + last)[len(above) :])) is not None:
         last += code[0]  # "run `ls" → "run `ls`"
-    lines = with_last_emphasis(above + last).split("\n")
+    lines = _with_last_emphasis(above + last).split("\n")
     # A row without a row above it is the head of a table: the last line, as `| a | b`, or the one
     # above the marks, as `| a | b⏎|-`.
     line_above, last_shown = ["", "", *lines][-2:]
@@ -63,7 +42,7 @@ def completed(source: str, *, is_continued: bool = False) -> str:
     return "\n".join(lines)
 
 
-def with_last_emphasis(source: str) -> str:
+def _with_last_emphasis(source: str) -> str:
     """Add the end marks of emphasis in the last line, or drop a line of marks alone."""
     *lines, last = source.split("\n")
     # ended code and emphasis begin nothing, and are replaced: `**a** *b` → `· *b`
@@ -117,98 +96,3 @@ def _is_row(line: str) -> bool:
 def _dashes(head: str) -> str:
     indent = " " * (len(head) - len(head.lstrip()))
     return f"{indent}|" + "---|" * (head.strip().strip("|").count("|") + 1)
-
-
-def settled_end(text: str, *, is_nested: bool, is_ended: bool) -> int:
-    """Return how much of the text inside an open block cannot change any more.
-
-    It ends before a mark whose end is missing, which decides what is shown. In the last line, bold
-    words are taken to end later. With `is_nested`, the text is in a list or a quote, whose own link
-    definitions may follow. With `is_ended`, only these may change it.
-    """
-    place = 0
-    box = re.match(r"\[[ xX]\][ \t]", text) if is_nested else None
-    if box is not None:
-        place = box.end()
-    if is_ended:
-        link = re.search(r"\](?!\()", text[place:]) if is_nested else None
-        return 0 if link is not None else len(text)
-    signs = re.compile(_UNSETTLED)
-    end = _row_start(text)
-    while (sign := signs.search(text, place, end)) is not None:
-        place = _end_of_mark(text, sign, is_nested=is_nested)
-        if not 0 <= place <= end:
-            return sign.start()
-    return end
-
-
-def _row_start(text: str) -> int:
-    """Return the start of the last line, or of the one above if it may be a table's head."""
-    last = text.rfind("\n") + 1
-    above = text.rfind("\n", 0, max(last - 1, 0)) + 1
-    for start, end in ((above, last), (last, len(text))):
-        if "|" in text[start:end]:
-            return start
-    return len(text)
-
-
-def _end_of_mark(text: str, sign: re.Match[str], *, is_nested: bool) -> int:
-    """Return where to look for the next mark; -1 if the end of this one may follow.
-
-    What ends with the text may still be something else, as `$1$` with a digit behind it.
-    """
-    start, end = sign.span()
-    match sign[0][0]:
-        case "\\":
-            closing = {"\\(": "\\)", "\\[": "\\]"}.get(sign[0], "")
-            found = text.find(closing, end) if closing else start
-            place = found + 2 if found >= 0 and len(sign[0]) > 1 else -1
-        case "`":
-            marks = re.compile(rf"(?<!`){sign[0]}(?!`)").search(text, end)
-            place = marks.end() if marks else -1
-        case "[" | "!":
-            return _end_of_link(text, start, end, is_nested=is_nested)
-        case "<":
-            closing = "-->" if text.startswith("<!--", start) else ">"
-            found = text.find(closing, end)
-            return found + len(closing) if found >= 0 else -1
-        case "&":
-            place = end
-        case "$":
-            formula = re.compile(_FORMULA).match(text, start)
-            if formula is not None:
-                place = formula.end()
-            elif sign[0] == "$":
-                place = end if re.compile(_NO_FORMULA).match(text, end) else -1
-            else:
-                place = -1
-        case "*":
-            marks = re.compile(rf"(?<=[^\s*])\*{{{len(sign[0])}}}").search(text, end)
-            if marks is not None and marks.end() < len(text):
-                return end
-            # Bold words may be many, and rarely lack their end, which `completed` adds in the last
-            # line. `*args` and `f(a, *, b)` are no emphasis.
-            is_bold = sign[0] == "**" and text[end].isalnum()
-            return end if is_bold and "\n" not in text[end:] else -1
-        case _:  # `_` or `~~`
-            behind = r"(?!\w)" if sign[0][0] == "_" else ""
-            marks = re.compile(rf"(?<=\S){sign[0]}{behind}").search(text, end)
-            place = end if marks and marks.end() < len(text) else -1
-    return place if place < len(text) else -1
-
-
-def _end_of_link(text: str, start: int, end: int, *, is_nested: bool) -> int:
-    depth = 1
-    while depth:
-        bracket = re.compile(_IN_LINK, re.DOTALL).search(text, end)
-        if bracket is None or bracket[0] == "`":  # the code may end behind the link
-            return -1
-        depth += {"[": 1, "]": -1}.get(bracket[0], 0)
-        end = bracket.end()
-    behind = text[end : end + 1]
-    if behind == "(":
-        target = re.compile(_TARGET).match(text, end)
-        return target.end() if target else -1
-    if not behind or is_nested or (behind == ":" and not start):
-        return -1
-    return start + 1  # no link; the brackets may have marks inside

@@ -30,7 +30,7 @@ SHORT_ID = 8  # characters of a session's id
 # Their safe form depends on the next character: CR, ZWNJ and ZWJ, and those that may be left out
 # between.
 _UNDECIDED = f"\r\u200c\u200d{SELECTORS}{UNSEEN}"
-_PROGRESS_COLUMNS = 64  # padded to it, to overwrite the text before
+_USUAL_COLUMNS = 80  # of a terminal
 _MAX_CELL = 200  # characters, so that one name does not widen every row
 
 
@@ -47,7 +47,7 @@ class Output:
         self.has_progress = True
         # if it is "", the line may have a part of an answer, and is not cleared
         self._progress = ""
-        # before a note or a progress: with `--inline`, it ends the line of the answer
+        # with `--inline`, it prints what is complete of the answer
         self.before_notes: Callable[[], None] = lambda: None
 
     def print_text(self, text: str) -> None:
@@ -67,6 +67,7 @@ class Output:
 
     def print_exactly(self, text: str) -> None:
         """For a terminal, the caller makes it safe."""
+        self.show_progress("")
         _write(text)
 
     def print_json(self, value: object) -> None:
@@ -106,11 +107,11 @@ class Output:
         """
         can_show = self.has_progress and os.environ.get("TERM") != "dumb"
         if text != self._progress and can_show and is_terminal(sys.stderr):
-            if not self._progress:
-                self.before_notes()
             self._progress = text
+            columns = (terminal_columns() or _USUAL_COLUMNS) - 1  # a full row would wrap
+            shown = text[:columns]
             # blanks overwrite a longer text; then the cursor returns to the end of this one
-            sys.stderr.write(f"\r{text.ljust(_PROGRESS_COLUMNS)}\r{text}")
+            sys.stderr.write(f"\r{shown.ljust(columns)}\r{shown}")
             sys.stderr.flush()
 
     def print_error(self, error: LMChatError) -> int:
@@ -135,6 +136,10 @@ class TextStream(Protocol):
     @property
     def is_at_line_start(self) -> bool: ...
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it prints later, and has printed nothing for a while."""
+
     def write(self, piece: str) -> None:
         """Print a piece now, or with the next ones."""
 
@@ -147,6 +152,8 @@ class SafeStream:
 
     Where stdout is no terminal, the text is printed exactly as it arrives.
     """
+
+    is_waiting = False
 
     def __init__(self) -> None:
         self._pending = ""  # its safe form depends on what follows

@@ -6,22 +6,32 @@ import asyncio
 import os
 import random
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmchat.cli.plain import inline
 from lmchat.cli.plain.inline import InlineText
-from tests.support.markdown_corpus import CORPUS, DEAR, ENDLESS, GIANTS
+from tests.support.markdown_corpus import (
+    CORPUS,
+    DEAR,
+    ENDLESS,
+    GIANTS,
+    must_be_seen,
+    solid,
+)
 
 pytestmark = pytest.mark.timeout(120)
 SHEET = Path(__file__).parents[1] / "support" / "markdown_sheet.md"
 DOCUMENTS = Path(__file__).parents[2] / "docs"
 WHOLE = {
     **{name: text[:2_500] for name, text in CORPUS.items()},
-    "sheet": SHEET.read_text(encoding="utf-8")[:4_000],
+    "sheet": re.sub(  # its formulas are shown with other letters
+        r"a_1|x\^2|i=1", "q", SHEET.read_text(encoding="utf-8")[:4_000]
+    ),
     **{
         name: (DOCUMENTS / f"{name}.md").read_text(encoding="utf-8")[:2_500]
         for name in ("guide", "architecture", "errors", "rules", "security")
@@ -52,31 +62,40 @@ def plain(shown):
     return re.sub(r"\x1b\[[0-9;]*m", "", shown)
 
 
+class Terminal:
+    """What is on the terminal while a text arrives."""
+
+    def __init__(self):
+        self.shown = ""
+        self.text = InlineText(self._write, {"NO_COLOR": "1"})
+
+    def _write(self, shown):
+        self.shown += shown
+
+    async def receive(self, piece):
+        """Let a piece come with a frame of its own; return the text on the terminal."""
+        self.text.write(piece)
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+        return plain(self.shown)
+
+
 async def printed(pieces):
     """Return what is printed; each piece comes with a frame of its own."""
-    parts = []
-    text = InlineText(parts.append, {"NO_COLOR": "1"})
+    terminal = Terminal()
     for piece in pieces:
-        text.write(piece)
-        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
-    await text.print_all()
-    text.end()
-    return plain("".join(parts))
+        await terminal.receive(piece)
+    await terminal.text.print_all()
+    terminal.text.end()
+    return terminal.shown
 
 
 async def printed_at_the_end(text):
-    """Return what is printed if no frame comes before the end."""
-    parts = []
-    whole = InlineText(parts.append, {"NO_COLOR": "1"})
-    whole.write(text)
-    whole.end()
+    """Return what is printed if no frame comes before the end, as after Ctrl+C."""
+    terminal = Terminal()
+    terminal.text.write(text)
+    terminal.text.end()
     await asyncio.sleep(0)  # the frame has been cancelled
-    return plain("".join(parts))
-
-
-def letters_of(shown):
-    """Return all but blanks and the marks of emphasis, which may be printed before they end."""
-    return re.sub(r"[\s*_~]+", "", shown)
+    return terminal.shown
 
 
 def cut(text, seed, most):
@@ -88,77 +107,106 @@ def cut(text, seed, most):
 
 
 async def test_what_is_printed_does_not_depend_on_how_the_text_is_cut():
-    for number, text in enumerate(WHOLE.values()):
-        assert await printed(cut(text, number, 30)) == await printed([text]), text[:300]
-
-
-async def test_each_letter_of_a_strange_text_is_printed_once_and_in_order():
-    for number, text in enumerate(STRANGE.values()):
-        shown = await printed(cut(text, number, 60))
-        assert letters_of(shown) == letters_of(await printed([text])), text[:300]
+    for number, text in enumerate((WHOLE | STRANGE).values()):
+        shown = await printed(cut(text, number, 30))
+        assert shown == await printed([text]) == await printed_at_the_end(text), text[:300]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=40), st.integers(1, 6), st.integers(0, 99))
-@example([*["word "] * 4, "``", "word ", "word ", "``", "*", "word "], 1, 0)
-@example([*["word "] * 4, "[", "``", "\\", "[x] ", "word ", "``"], 1, 0)
-@example(["``", "\n", "word ", "``", "~~~", "|"], 1, 0)
-def test_each_letter_of_any_text_is_printed_once_and_in_order(pieces, most, seed):
+def test_any_text_is_printed_as_if_it_had_come_at_once(pieces, most, seed):
     async def compare():
         text = "".join(pieces)
-        at_once = letters_of(await printed_at_the_end(text))
-        assert letters_of(await printed(text)) == at_once
-        assert letters_of(await printed(cut(text, seed, most))) == at_once
+        at_once = await printed_at_the_end(text)
+        assert await printed(pieces) == at_once
+        assert await printed(cut(text, seed, most)) == at_once
 
     asyncio.run(compare())
 
 
-async def test_begun_fences_one_behind_the_other_are_printed_once_and_in_order():
-    text = "- a\n" + "**> ```py\n```py" * 1_500
-    assert letters_of(await printed([text])) == letters_of(await printed_at_the_end(text))
+async def test_no_letter_of_an_answer_is_lost_wherever_it_stops():
+    for number, text in enumerate(WHOLE.values()):
+        stopped = text[: random.Random(number).randint(0, len(text))]  # noqa: S311 - see `cut`
+        for part in (text, stopped):
+            seen = solid(plain(await printed(cut(part, number, 30))))
+            assert not Counter(must_be_seen(part)) - Counter(seen), part[:300]
 
 
-async def test_rows_and_code_that_may_still_become_something_else_wait():
-    for pieces in (
-        ["word\n", "|---|---|\n", "- [x] "],
-        ["word\n", "| a | b |\n", "# ", "x"],
-        ["word ", "```py\n", "x\n", "|", "```", "<s>x", "\n\n"],
-        ["word ", "```py\n", "```", "x", "\n", "`"],
-        ["word ", "```py\n", "```", "**", "`"],
-        ["word ", "```py\n", "```", "word", "`", "`x"],
-        ["[", "`&amp; word", "](", "/x", ")", " word"],
-        ["x\n", "](/a)", "[word", "]", "[^1]"],
-        ["word ", "```py\n", "word\n", "```", "_", "```", "\n"],
-    ):
-        text = "".join(pieces)
-        at_once = letters_of(await printed_at_the_end(text))
-        assert letters_of(await printed([text])) == at_once, text
-        assert letters_of(await printed(pieces)) == at_once, text
+@pytest.mark.parametrize(
+    "marked",  # something is printed at each mark, and nowhere else
+    [
+        "One *two\nthree* four.\n\n¦",
+        "One [two](/three) and\n- four\n¦\nf¦ive\n\n¦",
+        "# Beans\n¦Peas\n\n¦",
+        "Beans\n=====\n¦Peas\n- \n¦- - -\n¦",
+        "> Beans\n> and\npeas\n\n¦",
+        "| a | b |\n|---|---|\n| c | d |\n\n¦",
+        "- one\n\n  still\n- two\n¦- three\n¦\nf¦our\n\n¦",
+        "1. Run:\n\n   ```sh\n   ls\n   ```\n\nS¦o.\n\n¦",
+        "- one\n\n漢¦字\n\n¦- two\n\n**So**\n¦\n¦",
+        "> ```sh\n> ls\n\n¦So.\n\n¦",
+        "$$\nx^2\n$$\n\nSo.\n¦\n¦",
+        "<div>\n\nSo.\n¦\n¦",
+        "[a]: /x\n\nSee [a].\n\n¦",
+        "See [b].\n\n¦[b]: /x\n\n",
+        "One\r\nline.\r\n\r\n¦Two.\r\n\r\n¦",
+        "```sh\n¦ls\n¦\n¦# *x\n¦```\nSo.\n\n¦",
+    ],
+)
+async def test_a_block_is_printed_when_it_is_closed_and_not_before(marked):
+    terminal, shown, seen = Terminal(), "", ""
+    for char in marked.replace("¦", ""):
+        before = shown
+        shown = await terminal.receive(char)
+        seen += char + "¦" * (shown != before)
+    assert seen == marked
+    terminal.text.end()
+    assert plain(terminal.shown) == shown
+
+
+@pytest.mark.parametrize("marks", ["```", "~~~~"])
+async def test_each_line_of_a_fence_is_printed_when_it_is_complete(marks):
+    terminal = Terminal()
+    shown = await terminal.receive(f"So:\n\n{marks}python\n")
+    assert shown == "So:\n\npython\n"
+    for number in range(200):
+        line = f'x{number} = ["""{number}"""]' if number % 7 else "``"
+        assert await terminal.receive(line) == shown
+        shown += f"{line}\n"
+        assert await terminal.receive("\n") == shown
+    long_line = "word " * 700 + "end"
+    await terminal.receive(long_line)
+    assert await terminal.receive("\n") == shown + f"{long_line}\n"
+    terminal.text.end()  # the answer breaks off
+    assert plain(terminal.shown) == shown + f"{long_line}\n"
+
+
+async def test_a_long_paragraph_is_printed_at_its_end_or_in_pieces_that_cannot_change():
+    terminal = Terminal()
+    text = "word and *another* " * 1_000
+    for piece in cut(text, 1, 40):
+        await terminal.receive(piece)
+    await terminal.receive("\n\n")
+    assert terminal.shown == await printed([text])
+    assert plain(terminal.shown).split() == text.replace("*", "").split()
 
 
 async def test_words_in_brackets_marks_and_a_note_are_printed_as_of_the_text_at_once():
     pieces = ["Open list", "[", "2", "]", " and run", "(", "fast", ")", " today."]
-    assert await printed(pieces) == "Open list[2] and run(fast) today.\n"
-    assert await printed("![ripe pea](p.png)\n\n-  -   -\n\n| a | b |\n|---|---|\n| c | d |\n") == (
-        f"image: ripe pea (p.png)\n\n{'─' * 39}\n\na  b\n────\nc  d\n"
-    )
+    assert plain(await printed(pieces)) == "Open list[2] and run(fast) today.\n"
+    assert plain(
+        await printed("![ripe pea](p.png)\n\n-  -   -\n\n| a | b |\n|---|---|\n| c | d |\n")
+    ) == (f"image: ripe pea (p.png)\n\n{'─' * 39}\n\na  b\n────\nc  d\n")
 
 
-async def test_the_rows_of_an_open_paragraph_are_printed_but_for_the_last_as_one_line():
-    parts = []
-    text = InlineText(parts.append, {"NO_COLOR": "1"})
-    text.write("- One two three four five six seven eight nine ten eleven twelve")
-    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
-    assert plain("".join(parts)) == "• One two three four five six seven"
-    text.write(" thirteen fourteen fifteen")
-    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
-    assert plain("".join(parts)).endswith(" six seven eight nine ten eleven twelve thirteen")
-    text.end_line()
-    parts.append("a note\n")
-    text.write(" sixteen.")
-    await text.print_all()
-    text.end()
-    assert plain("".join(parts)).endswith("thirteen\na note\nfourteen fifteen sixteen.\n")
+async def test_a_note_in_an_open_paragraph_stands_above_it_and_below_what_came_before():
+    terminal = Terminal()
+    terminal.text.write("One.\n\nTwo")
+    terminal.text.print_closed()
+    terminal.shown += "a note\n"
+    assert await terminal.receive(" three.") == "One.\na note\n"
+    terminal.text.end()
+    assert plain(terminal.shown) == "One.\na note\n\nTwo three.\n"
 
 
 COMMAND = (
@@ -178,7 +226,7 @@ async def test_code_and_a_long_line_of_prose_are_copied_as_they_are_written():
         f"1. So:\n\n   ```python\n   {listed}\n   ```\n\n> ```\n> {COMMAND}\n> ```\n"
     )
     for pieces in ([text], [*text], cut(text, 1, 30)):
-        shown = await printed(pieces)
+        shown = plain(await printed(pieces))
         assert (
             f"Run `{COMMAND}` in the folder of the beans, and wait until it has ended.\n" in shown
         )
@@ -189,13 +237,4 @@ async def test_code_and_a_long_line_of_prose_are_copied_as_they_are_written():
 async def test_the_address_of_a_link_is_printed_as_nothing_else_shows_it():
     text = "See [the guide](http://a.example/beans), http://b.example/peas and ![a pea](http://c.example/p.png)."
     shown = "See the guide (http://a.example/beans), http://b.example/peas and image: a pea (http://c.example/p.png).\n"
-    assert await printed([text]) == await printed(text) == shown
-
-
-async def test_a_mark_without_its_end_is_printed_as_of_the_text_at_once():
-    for text in (
-        "Call f(payload, headers, *, secret=None) or pass *args, and it does all that is needed.",
-        "> **Bold words that go on for more than\n> one line and end behind a stop.**\n> So.",
-        "**Bold words that go on for more than one row of it\nand end in the next line.** So.",
-    ):
-        assert await printed(text) == await printed([text]), text
+    assert plain(await printed([text])) == plain(await printed(text)) == shown

@@ -64,32 +64,69 @@ def test_each_line_of_many_answers_is_in_the_scrollback_once_and_in_order(talk_i
     talk.leave()
 
 
-LONG_BLOCKS = {
+BEGUN_CODE = {
     "code": "```\n" + "".join(f"word{index}\n" for index in range(30)),
     "coloured code": "```python\n" + "".join(f"word{index} = 1\n" for index in range(30)),
-    "paragraph": "**With** " + " ".join(f"word{index} of many" for index in range(120)),
-    "item": "1. - With " + " ".join(f"word{index} of many" for index in range(120)),
-    "quote": "> *With* " + " ".join(f"word{index} of many" for index in range(120)),
-    "an open mark": "`With` **and " + " ".join(f"word{index} of many" for index in range(120)),
 }
 
 
-def test_the_start_of_a_long_block_is_printed_before_its_end_has_arrived(talk_in, server):
-    gates = {name: Gate() for name in LONG_BLOCKS}
+def test_the_lines_of_code_are_printed_before_its_end_has_arrived(talk_in, server):
+    gates = {name: Gate() for name in BEGUN_CODE}
     replies = (
-        sse(delta(text[:-10]), gates[name], delta(text[-10:]), finish(), DONE)
-        for name, text in LONG_BLOCKS.items()
+        sse(delta(text), gates[name], delta("word30"), finish(), DONE)
+        for name, text in BEGUN_CODE.items()
     )
     server.on(CHAT, *replies)
     talk = talk_in(size=(80, 24))
-    for name, text in LONG_BLOCKS.items():
+    for name, text in BEGUN_CODE.items():
         before = len(talk.raw)
         talk.type("Go\r")
-        talk.wait_until(lambda before=before: b"word0" in talk.raw[before:], f"the start of {name}")
+        talk.wait_until(
+            lambda before=before: b"word29" in talk.raw[before:], f"the lines of {name}"
+        )
         gates[name].open()
         talk.wait_prompt()
         printed = "\n".join(scrollback(talk.raw[before:]))
-        assert re.findall(r"word\d+", printed) == re.findall(r"word\d+", text), name
+        assert re.findall(r"word\d+", printed) == [*re.findall(r"word\d+", text), "word30"], name
+    talk.leave()
+
+
+BEGUN_PARAGRAPH = "**Broad** beans " + " ".join(f"word{index}" for index in range(60))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (20, 12)])
+def test_a_paragraph_that_takes_long_shows_the_stage_until_it_is_printed(talk_in, server, size):
+    gate = Gate()
+    server.on(CHAT, sse("# Two\n", BEGUN_PARAGRAPH, gate, " end.", finish(), DONE))
+    talk = talk_in(size=size)
+    talk.type("Go\r", sees="lmchat: answering …")
+    shown = [row.rstrip() for row in talk.screen() if row.strip()]
+    assert shown[-2] == "Two"
+    assert "lmchat: answering" in shown[-1]
+    assert "Broad" not in talk.text
+    gate.open()
+    talk.wait_prompt()
+    lines = [row for row in talk.screen() if row.strip()]
+    assert not any("lmchat:" in row for row in lines)
+    printed = scrollback(talk.raw[talk.raw.rindex(b"Two") :])
+    assert f"{BEGUN_PARAGRAPH.replace('*', '')} end." in printed
+    talk.leave()
+
+
+@pytest.mark.parametrize(
+    ("begun", "shown"),
+    [
+        ("One *two\nthree* four", "One two\nthree four"),
+        ("```\npeas\nand bea", "code\npeas\nand bea"),
+        ("- a\n- **b", "• a\n• **b"),
+    ],
+)
+def test_ctrl_c_within_a_block_prints_what_has_come_of_it(talk_in, server, begun, shown):
+    server.on(CHAT, sse(f"So.\n\n{begun}", Gate()), chat_reply("Yes."))
+    talk = talk_in()
+    talk.type("Go\r", sees="So.")
+    talk.type("\x03", sees="Stopped.\nYou:")
+    assert f"So.\n\n{shown}\nStopped." in talk.text
     talk.leave()
 
 

@@ -90,7 +90,7 @@ class PlainFront(TurnListener):
         self._inline: InlineText | None = None
         if context.options.inline and reader.can_redraw:
             self._inline = InlineText(self.output.print_exactly, context.environ)
-            self.output.before_notes = self._inline.end_line  # a note begins a line
+            self.output.before_notes = self._inline.print_closed
         self._stream = self._inline or SafeStream()
         self._printer = TurnPrinter(self.output, stream=self._stream)  # of the last turn
         self._stage = ""  # as it was told
