@@ -28,6 +28,10 @@ _FILES = ("FILE", "DIR")  # in a help text
 # Stands for an argument `--` after the first `--`: before Python 3.13, argparse may remove both. No
 # argument can have a NUL.
 _DASHES = "--\0"
+# Commands and options of earlier versions, and what to use in their place.
+_REMOVED = {
+    "replay": 'the recipe "Ask for a saved answer again" in docs/scripts.md',
+}
 _MOST_CHARS = 300  # of a message, which may quote a long argument
 _DESCRIPTION = """\
 Chat with the language models on this machine.
@@ -120,6 +124,8 @@ class _Parser(argparse.ArgumentParser):
         if not isinstance(action, argparse._SubParsersAction) or value in action.choices:  # noqa: SLF001 - argparse has no public name for it
             super()._check_value(action, value)
             return
+        if value in _REMOVED and self.prog == _PROGRAM:
+            raise _removed(value)
         value = safe_line(value, limit=_MOST_CHARS)
         commands = tuple(action.choices)
         hint = f"Run `{self.prog} --help` for usage."
@@ -132,6 +138,11 @@ class _Parser(argparse.ArgumentParser):
             if self.prog == _PROGRAM:  # it may be meant as a prompt
                 hint = f'To send a prompt: lmchat ask "PROMPT". {hint}'
         raise WrongUse(message, hint=hint)
+
+
+def _removed(word: str) -> WrongUse:
+    hint = f"Run `{_PROGRAM} --help` for usage."
+    return WrongUse(f"{word} was removed: use {_REMOVED[word]}.", hint=hint)
 
 
 def parse(argv: Sequence[str]) -> ParsedOptions:
@@ -152,6 +163,8 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
         # helps more
         known = tuple(name for action in arguments_of(parser) for name in action.option_strings)
         for word in argv:
+            if word.startswith("-") and word in _REMOVED:
+                raise _removed(word) from None
             # in the same word, as in `--model=NAME` and `-mNAME`
             option = word.partition("=")[0] if word.startswith("--") else word[:2]
             if re.match("--?[a-z]", word) and option not in known:

@@ -125,7 +125,7 @@ def _require_compatible(options: ParsedOptions) -> None:
         message = "--temporary and --save cannot be used together."
     elif options.local and not options.takes_local:
         message = "--local cannot be used here."
-        hint = "Use it with the chat screen, `ask`, `decide`, `replay` or `models`."
+        hint = "Use it with the chat screen, `ask`, `decide` or `models`."
     elif options.temporary and options.changes_sessions:
         message = "--temporary changes no saved session, so it cannot be used here."
         hint = "Leave out --temporary."

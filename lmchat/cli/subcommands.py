@@ -235,28 +235,6 @@ cat mail.txt | lmchat decide --json "Is it polite?" | jq .probabilities.yes""",
     handler="decide:decide",
     takes_local=True,
 )
-_REPLAY = Subcommand(
-    "replay",
-    "ask for a saved answer again, and print the first word that differs",
-    """\
-lmchat replay last
-lmchat replay 3f2a:2
-lmchat replay last -m qwen3-8b-q4_k_m
-lmchat replay last --json | jq .difference""",
-    (
-        argument(
-            "id ID",
-            "session id or `last`, for its last answer; ID:2 is the second answer",
-            type=session_id,
-        ),
-    ),
-    notes="What is saved of the request is sent again: messages, sampling options and seed,\n"
-    "but no tools.\n"
-    "The model and server are those of the answer, or what -m and --endpoint name.\n"
-    "Exit codes: 0 equal, 1 different, or an error as with all commands.",
-    handler="replay:replay",
-    takes_local=True,
-)
 _BATCH = Subcommand(
     "batch",
     "answer many prompts, one a line; prints one JSON object a line",
@@ -571,7 +549,6 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
     _COMPARE,
     _BATCH,
     _DECIDE,
-    _REPLAY,
     _EVAL,
     _TOOLS,
     Subcommand(

@@ -70,7 +70,7 @@ _WRONG = [
     (["aks"], "Unknown command 'aks'; did you mean ask?"),
     (
         ["xyzzy"],
-        "Unknown command 'xyzzy'; commands: ask, models, compare, batch, decide, replay, eval, tools, health, detect, metrics, stats",
+        "Unknown command 'xyzzy'; commands: ask, models, compare, batch, decide, eval, tools, health, detect, metrics, stats",
     ),
     (["models", "lod", "x"], "Unknown command 'lod'; did you mean load?"),
     (["http://a:s3cret@b"], "Unknown command. To connect to a server: lmchat --endpoint URL."),
@@ -116,6 +116,20 @@ def test_wrong_arguments_are_one_sentence():
         assert caught.value.message.startswith(sentence)
         assert "\n" not in caught.value.message
         assert "--help" in str(caught.value.hint)
+
+
+def test_what_was_removed_is_refused_with_what_to_use_in_its_place():
+    for line, instead in (
+        ("replay last", '"Ask for a saved answer again" in docs/scripts.md'),
+        ("-m tiny --json replay 3f2a:2 --set seed=1", "docs/scripts.md"),
+    ):
+        with pytest.raises(WrongUse) as caught:
+            parse(line.split())
+        assert " was removed: use " in caught.value.message
+        assert instead in caught.value.message
+        assert caught.value.exit_code == 2
+    with pytest.raises(WrongUse, match="Unrecognized arguments: last"):
+        parse(["ask", "replay", "last"])
 
 
 def _all(commands, prefix=()):

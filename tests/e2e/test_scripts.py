@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 import tomllib
 
@@ -90,6 +91,35 @@ def test_two_quantizations_are_compared_on_ten_prompts(shell, server):
     assert second.startswith(f"{models[1]}: ")
     assert differences == ["", "Prompt 2:", "1. Something else", "2. The same"]
     assert len(server.seen(CHAT)) == 4
+
+
+def test_a_saved_answer_is_asked_for_again_at_the_model_that_is_named(shell, server):
+    (heading,) = re.findall('"(.+)"', shell("lmchat replay last").stderr)
+    shell.write(again_py=recipe(f"## {heading}", "python"))
+    again = f"{shlex.quote(sys.executable)} again.py other last {server.url}"
+    llama_cpp(server, model="tiny")
+    shell("lmchat ask --save --system 'Be brief.' --set top_k=7 Hi </dev/null")
+    shell("lmchat ask -r last --set seed=5 'And more' </dev/null")
+    llama_cpp(server, model="other").on(CHAT, chat_reply("Hello  there.", model="other"))
+    done = shell(again)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "'other' gave the same words\n", "")
+    _, saved, asked = (seen.json for seen in server.seen(CHAT))
+    assert asked == saved | {"model": "other", "cache_prompt": False}
+    assert [message["content"] for message in asked["messages"]] == [
+        *("Be brief.", "Hi", "Hello there.", "And more")
+    ]
+
+    server.on(CHAT, chat_reply("Hello \x1b[2J you.", model="other"))
+    done = shell(again)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "'other' differs at word 2: '\\x1b[2J' in place of 'there.'\n"
+    sent = len(server.seen(CHAT))
+    done = shell(again.replace("last", "ffff"))
+    assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (2, "", False), done
+    shell("""echo '[{"role": "user", "content": "Hi"}]' | lmchat import -""")
+    done = shell(again)
+    assert (done.returncode, "not an answer of a model" in done.stderr) == (1, True)
+    assert len(server.seen(CHAT)) == sent
 
 
 @pytest.fixture

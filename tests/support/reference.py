@@ -75,7 +75,7 @@ or configuration, 3 no server found, 130 interrupted.
 ## Common options
 
 Write them before or after the name of the command. `--plain` and `--inline` are for the chat alone, which has no
-command; `--local` is for the chat, `ask`, `decide`, `replay` and `models`.
+command; `--local` is for the chat, `ask`, `decide` and `models`.
 """
 _REFUSALS = """\
 ## Errors from servers
