@@ -32,8 +32,8 @@ from lmchat.sessions.message import (
 )
 from lmchat.token_estimate import estimate_tokens
 
-FORMS = ("text", "json", "curl")
-"""The text that the model gets, the body, and a shell command."""
+FORMS = ("json", "curl")
+"""The body, and a shell command."""
 KEY_VARIABLE = "LMCHAT_API_KEY"  # in place of the key
 _SHOWN_DATA_CHARS = 32  # an image would hide the rest of the request
 _IMAGE = re.compile(rb'(?<="url":"data:)(image/[a-z]+;base64,)([A-Za-z0-9+/=]+)(?=")')
@@ -177,11 +177,11 @@ def _with_cached(
 
 
 def checked_form(typed: str) -> str:
-    """Return the typed form, which may be empty; raises `WrongUse`."""
-    form = typed.strip().lower()
-    if form and form not in FORMS:
+    """Return the typed form, or the first one if none is typed; raises `WrongUse`."""
+    form = typed.strip().lower() or FORMS[0]
+    if form not in FORMS:
         problem = f"Unknown form of a request: {safe_line(typed, limit=20)}."
-        raise WrongUse(problem, hint="The forms are text, json and curl.")
+        raise WrongUse(problem, hint="The forms are json and curl.")
     return form
 
 

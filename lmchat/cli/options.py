@@ -41,7 +41,7 @@ class ParsedOptions:
     schema: str | None = None
     preset: str | None = None
     start = ""
-    dry_run_form = ""  # of `ask --dry-run`: "json", "text" or "curl"
+    dry_run_form = ""  # of `ask --dry-run`: "json" or "curl"
     save: bool | None = None  # None: neither `--save` nor `--no-save`
     refresh = plot = trash = False
     context: int | None = None  # tokens

@@ -31,6 +31,7 @@ _DASHES = "--\0"
 # Commands and options of earlier versions, and what to use in their place.
 _REMOVED = {
     "replay": 'the recipe "Ask for a saved answer again" in docs/scripts.md',
+    "--dry-run=text": "`ask --dry-run` for JSON, or `ask --dry-run=curl`",
 }
 _MOST_CHARS = 300  # of a message, which may quote a long argument
 _DESCRIPTION = """\

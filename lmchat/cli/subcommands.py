@@ -118,13 +118,6 @@ lmchat ask --dry-run=curl "Hello" > request.sh""",
             const="json",
         ),
         argument(
-            "--dry-run=text",
-            "print the text that the model would read; at llama.cpp only",
-            dest="dry_run_form",
-            action="store_const",
-            const="text",
-        ),
-        argument(
             "--dry-run=curl",
             "print a shell command that sends the request",
             dest="dry_run_form",
@@ -150,7 +143,7 @@ lmchat ask --dry-run=curl "Hello" > request.sh""",
     handler="ask:ask",
     takes_local=True,
     exclusive=(
-        ("--stream-json", "--json", "--dry-run", "--dry-run=text", "--dry-run=curl"),
+        ("--stream-json", "--json", "--dry-run", "--dry-run=curl"),
         ("--schema", "--code"),
     ),
 )

@@ -203,7 +203,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _slash(
         "request",
-        "Show the next request as text, JSON or curl",
+        "Show the next request as JSON or curl",
         "/request [FORM]",
     ),
     _slash(

@@ -67,7 +67,6 @@ from lmchat.servers.request import (
     ChatRequest,
     ForwardedReply,
     ForwardedRequest,
-    TemplateText,
 )
 from lmchat.servers.sending.exchange import Exchange
 from lmchat.servers.sending.forward import Forwarding, read_beside
@@ -82,7 +81,6 @@ from lmchat.sessions.message import AnswerState, AnswerStats
 from lmchat.units import size_text
 
 COUNT_S = 2.0  # then an estimate is shown
-TEMPLATE_S = 5.0  # for up to 1 MB
 END_THOUGHT_S = 2.0
 LOOK_AGAIN_S = 0.5
 # an older list is read again before a request that must not load a model: it may sleep by now
@@ -308,7 +306,10 @@ class HttpServerClient:
 
     async def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
         # no slot, limit or counter: the user has sent nothing yet; nor is a model loaded (R-41)
-        await self._require_loaded(request.target)
+        if await self._would_load(request.target):
+            raise ServerRejected(
+                "The model is not in memory.", kind="model_not_loaded", hint="Load it with /model."
+            )
         api = await self._new_api(request.target)
         fields = product_named(request.target.product).read_ahead_fields
         body = {**self._preparer.prepare(request).json(), **fields}
@@ -333,13 +334,6 @@ class HttpServerClient:
         prepared = self._preparer.prepare(request)
         prepared.has_key = bool(await self._keys.key_for(request.target.endpoint))
         return prepared
-
-    async def template_text(self, request: ChatRequest) -> TemplateText:
-        product = product_named(request.target.product)
-        if product.shows_template_text:  # others refuse below
-            await self._require_loaded(request.target)
-        api = await self._new_api(request.target, read_s=TEMPLATE_S)
-        return await product.template_text(api, self._preparer.prepare(request).json())
 
     # Answers
 
@@ -505,19 +499,6 @@ class HttpServerClient:
             await self.check(endpoint)
         model = self.model_lists.model(target)
         return model is None or model.state is not LoadState.LOADED
-
-    async def _require_loaded(self, target: Target) -> None:
-        """Raise `ServerRejected` if a request would make a server load or wake its model.
-
-        The message is for users of `template_text`; those of `read_ahead` do not see it.
-        """
-        if await self._would_load(target):
-            raise ServerRejected(
-                "The model is not in memory, so the server cannot show the text.",
-                kind="model_not_loaded",
-                hint="Load it first, in the list of /model; in a shell: lmchat models load MODEL. "
-                "The JSON needs no model.",
-            )
 
     def _admit(self, request: ChatRequest) -> Exchange:
         target, endpoint = request.target, request.target.endpoint

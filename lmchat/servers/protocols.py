@@ -23,7 +23,6 @@ from lmchat.servers.request import (
     ChatRequest,
     ForwardedReply,
     ForwardedRequest,
-    TemplateText,
 )
 from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.sessions.message import AnswerState, AnswerStats
@@ -75,9 +74,6 @@ class ServerClient(AnswerSource, ServerSource, Protocol):
 
     async def prepare(self, request: ChatRequest) -> PreparedRequest:
         """Return a request as `stream` would send it first."""
-
-    async def template_text(self, request: ChatRequest) -> TemplateText:
-        """Raise `ServerRejected` if the server cannot, or would have to load or wake the model."""
 
     def load(self, model: ModelInfo, *, context: int | None = None) -> asyncio.Task[None]:
         """Begin to load a model, which counts as loading at once (`ModelLists`).

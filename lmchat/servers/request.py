@@ -129,13 +129,6 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     must_call: bool = False  # `tool_choice: "required"`
 
 
-class TemplateText(Struct, frozen=True, kw_only=True):
-    """Text that the chat template of a model makes of a request."""
-
-    text: str
-    tokens: int  # as the server counts
-
-
 CHAT_PATH = "/chat/completions"  # behind the address of the API
 
 

@@ -134,7 +134,7 @@ async def use_everything(client: HttpServerClient, store, server: ScriptedServer
         if not chat.ends[-1].has_failed:  # a gateway may list a model that fails
             await until(lambda chats=chats: len(server.seen(CHAT)) == chats, "a title")
         request = ask(server, product=probed.product, model=model.model_id)
-        for look in (client.count_tokens, client.template_text, client.prepare):
+        for look in (client.count_tokens, client.prepare):
             with suppress(LMChatError):
                 await look(request)
         with suppress(LMChatError):

@@ -122,6 +122,7 @@ def test_what_was_removed_is_refused_with_what_to_use_in_its_place():
     for line, instead in (
         ("replay last", '"Ask for a saved answer again" in docs/scripts.md'),
         ("-m tiny --json replay 3f2a:2 --set seed=1", "docs/scripts.md"),
+        ("ask --dry-run=text Hi", "`ask --dry-run=curl`"),
     ):
         with pytest.raises(WrongUse) as caught:
             parse(line.split())

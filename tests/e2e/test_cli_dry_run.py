@@ -1,17 +1,14 @@
-"""`ask --dry-run`: the request is printed in three forms, and nothing is sent or saved."""
+"""`ask --dry-run`: the request is printed in two forms, and nothing is sent or saved."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 
-import httpx
-
 from tests.support.files_to_attach import image
 from tests.support.lmchat_screen import stored
 from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, llama_cpp, plain
-from tests.support.scripted_server import json_reply
 
 Cli = Inside
 
@@ -71,16 +68,6 @@ def test_the_command_sends_the_same_request_from_a_shell_with_images_whole(cli, 
     assert f"({len(whole.partition(',')[2])} characters)" in url
 
 
-def test_the_text_of_a_pipe_has_the_tokens_that_a_real_server_counts(real):
-    text = real("ask", "--dry-run=text", "--system", "Be brief.", HOSTILE).stdout
-    assert HOSTILE in text
-    assert text.endswith("<|im_start|>assistant\n")
-    value = real.json("ask", "--json", "--set", "max_tokens=2", "--system", "Be brief.", HOSTILE)
-    asked = {"content": text, "add_special": True, "parse_special": True}
-    tokens = httpx.post(f"{real.url}/tokenize", json=asked).json()["tokens"]
-    assert len(tokens) == value["usage"]["prompt_tokens"]
-
-
 def test_nothing_is_saved(cli, server):
     cli("ask", "--save", "First")
     before = stored(cli.home)
@@ -95,11 +82,9 @@ def test_nothing_is_saved(cli, server):
 
 def test_no_key_is_in_any_form_or_file(cli, server):
     llama_cpp(server, key=KEY)
-    server.on("POST /apply-template", json_reply({"prompt": "<|a|>Hi"}))
-    server.on("POST /tokenize", json_reply({"tokens": [{"id": 1, "piece": "<|a|>"}]}))
     cli.configure(f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\napi_key_env = "OWN_KEY"\n')
     cli.env["OWN_KEY"] = KEY
-    for form in ("json", "curl", "text"):
+    for form in ("json", "curl"):
         done = cli("ask", f"--dry-run={form}", "Hi", "--log-level", "debug")
         assert done.returncode == 0, done.stderr
         assert KEY not in done.stdout + done.stderr

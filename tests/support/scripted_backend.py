@@ -34,7 +34,6 @@ from lmchat.servers.request import (
     ChatRequest,
     ForwardedReply,
     ForwardedRequest,
-    TemplateText,
 )
 from lmchat.servers.sending.prepared_request import PreparedRequest, RequestPreparer
 from lmchat.servers.target import Target
@@ -134,8 +133,6 @@ class ScriptedBackend:
         self.reading_script: list[PromptProgress | Exception | asyncio.Event] = []
         """What each request to read ahead plays."""
         self.prepared_requests: list[ChatRequest] = []
-        self.template: TemplateText | Exception = TemplateText(text="", tokens=0)
-        """What a chat template makes of each request."""
         self.thoughts_to_end: list[tuple[ChatRequest, str]] = []
         """Requests and ids of the answers whose thought was to end."""
         self.engine: ScriptedEngine | None = None
@@ -246,11 +243,6 @@ class ScriptedBackend:
         prepared = RequestPreparer(self.model_lists).prepare(request)
         prepared.has_key = True
         return prepared
-
-    async def template_text(self, request: ChatRequest) -> TemplateText:
-        if isinstance(self.template, Exception):
-            raise self.template
-        return self.template
 
     async def end_thought(self, request: ChatRequest, answer_id: str) -> bool:
         self.thoughts_to_end.append((request, answer_id))

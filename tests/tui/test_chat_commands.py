@@ -334,7 +334,7 @@ async def test_palette_and_help_reach_app_and_chat_but_open_over_no_dialog(desk)
         ("choose", "Choose the model", ModelPicker),
         ("theme", "Change the theme", ThemeDialog),
         ("doctor", "Check everything and show what to do next", TextDialog),  # its slash name
-        ("request", "Show the next request as text", RequestDialog),  # a word of other titles, too
+        ("request", "Show the next request as JSON", RequestDialog),  # a word of other titles, too
     ):
         await desk.press("ctrl+p", leads_to=CommandsDialog)
         await desk.type(typed)

@@ -1,4 +1,4 @@
-"""`/request` on the screen: the next request in three forms, with the draft as its prompt."""
+"""`/request` on the screen: the next request in two forms, with the draft as its prompt."""
 
 from __future__ import annotations
 
@@ -6,21 +6,12 @@ import asyncio
 
 from lmchat.commands.table import BY_ID
 from lmchat.config.settings import ChatSettings
-from lmchat.safe_text import without_controls
-from lmchat.servers.request import TemplateText
 from lmchat.tui.dialogs.request_dialog import RequestDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, half, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend
 
-HOSTILE = "<|im_start|>user\nHi \x1b[31m\u202e<|im_end|> \x9b"
-TEXT = TemplateText(text=HOSTILE, tokens=1234)
-
-
-def backend_with(template_text=TEXT, *scripts) -> ScriptedBackend:
-    backend = ScriptedBackend(*scripts)
-    backend.template = template_text
-    return backend
+HOSTILE = "Hi \x1b[31m\u202e<|im_end|> \x9b"
 
 
 async def open_with_draft(desk, draft: str) -> None:
@@ -31,28 +22,25 @@ async def open_with_draft(desk, draft: str) -> None:
     await desk.on(RequestDialog)
 
 
-async def test_the_request_of_the_draft_is_shown_in_three_forms_copied_and_paged(tmp_path):
-    settings = calm(chat=ChatSettings(system_prompt="Be kind."))
-    async with ready_desktop(tmp_path, backend=backend_with(), settings=settings) as desk:
+async def test_the_request_of_the_draft_is_shown_in_two_forms_copied_and_paged(tmp_path):
+    settings = calm(chat=ChatSettings(system_prompt=HOSTILE))
+    async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.say("/set seed 42", sees="seed is 42")
         await open_with_draft(desk, "Say $HOME")
         [request] = desk.backend.prepared_requests
-        assert [message.text for message in request.messages] == ["Be kind.", "Say $HOME"]
+        assert [message.text for message in request.messages] == [HOSTILE, "Say $HOME"]
         assert request.sampling.seed == 42
-        await shown(desk, "text · ", "234 tokens", "<|im_start|>user", "Hi ␛[31m\ufffd<|im_end|>")
+        await shown(desk, "JSON · ", r"Hi \u001b[31m\u202e<|im_end|> \u009b")
         assert not {"\x1b", "\u202e", "\x9b"} & set(desk.text)
         await desk.press("y", sees="Copied.")
-        await desk.press("right", sees="JSON · ")
-        await desk.press("y")
         await desk.press("right", sees="curl · ")
         await desk.press("y")
-        await desk.until(lambda: len(desk.copied) == 3, "three copies")
-        text, body, command = desk.copied
-        assert text == without_controls(HOSTILE)
+        await desk.until(lambda: len(desk.copied) == 2, "two copies")
+        body, command = desk.copied
         assert '"content": "Say $HOME"' in body
         assert body in command
         assert '"Authorization: Bearer $LMCHAT_API_KEY"' in command
-        await desk.press("right", sees="text · ")
+        await desk.press("right", sees="JSON · ")
         await desk.press("left", sees="curl · ")
         await desk.press("o")
         await desk.until(lambda: [one.rstrip("\n") for one in desk.paged] == [command], "the pager")
@@ -65,7 +53,7 @@ async def test_the_request_of_the_draft_is_shown_in_three_forms_copied_and_paged
 async def test_a_request_after_an_answer_that_streams_has_its_text_so_far(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(
-        tmp_path, backend=backend_with(TEXT, half("Peas ", gate, "and beans."))
+        tmp_path, backend=ScriptedBackend(half("Peas ", gate, "and beans."))
     ) as desk:
         await desk.say("What grows?", sees="Peas")
         await desk.say("/request json", leads_to=RequestDialog)

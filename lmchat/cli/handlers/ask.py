@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
@@ -36,7 +35,7 @@ from lmchat.servers.request import ChatRequest
 from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, Role
 from lmchat.sessions.tokens import TokenProbabilities
-from lmchat.terminal.output import SHORT_ID, failure_detail, is_terminal, is_utf8, to_json
+from lmchat.terminal.output import SHORT_ID, failure_detail, is_utf8, to_json
 from lmchat.tools.calls import Decision
 from lmchat.units import rounded
 
@@ -115,23 +114,12 @@ async def ask(context: Context) -> int:
 
 
 async def _print_request(context: Context, runtime: Runtime, request: ChatRequest) -> None:
-    """Print a request in the form that `--dry-run` names.
-
-    `json` is its body, and `curl` a command that sends it. `text` is what the model would read, by
-    its chat template.
-    """
-    output, form = context.output, context.options.dry_run_form
-    if form != "text":
-        prepared = await runtime.backend.prepare(request)
-        text = curl_command(prepared) if form == "curl" else json_text(prepared)
-        # outside of its JSON, the command is ASCII
-        output.print_safe(safe_json(text, is_ascii=not is_utf8()))
-        return
-    text = (await runtime.backend.template_text(request)).text
-    if is_terminal(sys.stdout):
-        output.print_text(text)
-    else:  # exactly as the model gets it
-        output.print_exactly(text)
+    """Print the body of a request, or a command that sends it, as `--dry-run` says."""
+    prepared = await runtime.backend.prepare(request)
+    is_curl = context.options.dry_run_form == "curl"
+    text = curl_command(prepared) if is_curl else json_text(prepared)
+    # outside of its JSON, the command is ASCII
+    context.output.print_safe(safe_json(text, is_ascii=not is_utf8()))
 
 
 class _AskFrontEnd(TurnListener):

@@ -20,7 +20,6 @@ from lmchat.servers.http.json_values import (
     JsonObject,
     count_or_none,
     dict_or_empty,
-    dicts_in,
     number_or_none,
     str_or_empty,
 )
@@ -28,7 +27,7 @@ from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
 from lmchat.servers.products.native import PullSum, bool_or_none, has_word, params_text
 from lmchat.servers.products.product import Models, Product
 from lmchat.servers.products.server_api import OnProgress, OnPull, ServerApi
-from lmchat.servers.request import Sampling, TemplateText
+from lmchat.servers.request import Sampling
 
 LOADING_POLL_S = 0.2
 _MAX_UNLOADED_POLLS = 25  # then loading has failed
@@ -147,21 +146,6 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         """Name the model, as a router would load any other one."""
         order = {"model": model_id, "id": answer_id, "action": "reasoning_end"}
         return (await api.post(_CONTROL, order)).object.get("success") is True
-
-    async def template_text(self, api: ServerApi, body: JsonObject) -> TemplateText:
-        """Load no model for this; raise `ServerRejected`, also for an older version."""
-        reply = await api.post(f"/apply-template{_NO_LOAD}", body)
-        if reply.is_unknown_path:
-            return await super().template_text(api, body)
-        text = str_or_empty(api.require_good(reply).object.get("prompt"))
-        tokenize_body = {
-            "model": body["model"],
-            "content": text,
-            "with_pieces": True,
-            "add_special": True,  # the token that begins a prompt
-        }
-        reply = api.require_good(await api.post(f"/tokenize{_NO_LOAD}", tokenize_body))
-        return TemplateText(text=text, tokens=len(dicts_in(reply.object.get("tokens"))))
 
     def can_load_or_unload(self, model: ModelInfo) -> bool:
         # a router can, a sleeping model can be woken, and lmchat itself starts the built-in engine

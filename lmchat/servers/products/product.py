@@ -31,7 +31,7 @@ from lmchat.servers.model import OPENAI_COMPATIBLE, LoadState, ModelInfo
 from lmchat.servers.products.refusals import RefusalContext, not_an_llm_error
 from lmchat.servers.products.request_format import RequestFormat
 from lmchat.servers.products.server_api import OnProgress, OnPull, ServerApi
-from lmchat.servers.request import Sampling, TemplateText
+from lmchat.servers.request import Sampling
 from lmchat.servers.sampling_options import COMMON, EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL
 from lmchat.sessions.message import SentThoughts
 
@@ -189,7 +189,6 @@ class Product(Struct, frozen=True, kw_only=True):
     prefill_fields: Mapping[str, object] = {}
     read_ahead_fields: Mapping[str, object] = {}
     """Make a request that only reads the prompt into its cache (R-41)."""
-    shows_template_text: bool = False  # see `template_text`
     ignores_model_name: bool = False  # it answers with its one model
     cuts_prompts: bool = False  # it drops their beginning
     names_finish_reason: bool = False  # in each complete answer
@@ -429,14 +428,6 @@ class Product(Struct, frozen=True, kw_only=True):
         if reply.is_unknown_path:
             return None
         return count_or_none(api.require_good(reply).object.get(self.count_field))
-
-    async def template_text(self, api: ServerApi, body: JsonObject) -> TemplateText:  # noqa: ARG002 - for those that override it
-        """Raise `ServerRejected`: few products show it."""
-        raise ServerRejected(
-            f"{self.subject} does not show the text behind its chat template.",
-            kind="unsupported",
-            hint="Look at the JSON of the request, or use llama.cpp.",
-        )
 
     def can_load_or_unload(self, model: ModelInfo) -> bool:
         path = self.unload_path if model.state is LoadState.LOADED else self.load_path

@@ -178,7 +178,6 @@ _LLAMA_CPP = LlamaCpp(
     can_prefill_thought=True,
     # it still generates one token; `n_predict` comes before all other names of the limit
     read_ahead_fields={"max_tokens": 0, "n_predict": 0},
-    shows_template_text=True,
     ignores_model_name=True,
     names_build=True,
     health_path="/health",

@@ -11,7 +11,6 @@ from lmchat.doctor.report import report_text, summary
 from lmchat.errors import LMChatError
 from lmchat.metrics import METRICS_RESET
 from lmchat.safe_text import safe_text
-from lmchat.servers.request import TemplateText
 from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import now
 from lmchat.sessions.model_stats import ModelStats
@@ -68,21 +67,15 @@ class Reports:
         self._begin_to_fill(dialog)
 
     async def open_request(self, typed_form: str = "") -> None:
-        """Show the next request in the typed form, or else the first that the server has."""
+        """Show the next request in the typed form, or else as JSON."""
         form = checked_form(typed_form)
         session = self._chat.shown
-        backend = self._ui.workspace.backend
         prompt = Prompt.of(self._prompt_text.typed_prompt)
         request = await self._chat.next_request(session, prompt)
-        prepared = await backend.prepare(request)
-        template_text: TemplateText | LMChatError
-        try:
-            template_text = await backend.template_text(request)
-        except LMChatError as error:  # the dialog shows it, and the other forms of the request
-            template_text = error
-        # the server may have counted for long: another session, or a dialog, may be shown by now
+        prepared = await self._ui.workspace.backend.prepare(request)
+        # tools may have taken long to start: another session, or a dialog, may be shown by now
         if session is self._chat.shown and self._ui.screen.is_current:
-            dialog = RequestDialog(template_text, prepared, form, self._ui.show_in_pager)
+            dialog = RequestDialog(prepared, form, self._ui.show_in_pager)
             self._ui.open_dialog(dialog)
 
     # lmchat itself
