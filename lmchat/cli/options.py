@@ -43,7 +43,7 @@ class ParsedOptions:
     start = ""
     dry_run_form = ""  # of `ask --dry-run`: "json" or "curl"
     save: bool | None = None  # None: neither `--save` nor `--no-save`
-    refresh = plot = trash = False
+    refresh = trash = False
     context: int | None = None  # tokens
     limit = 20
     runs = 1

@@ -32,6 +32,7 @@ _DASHES = "--\0"
 _REMOVED = {
     "replay": 'the recipe "Ask for a saved answer again" in docs/scripts.md',
     "--dry-run=text": "`ask --dry-run` for JSON, or `ask --dry-run=curl`",
+    "--plot": "`lmchat stats --json`",
 }
 _MOST_CHARS = 300  # of a message, which may quote a long argument
 _DESCRIPTION = """\

@@ -562,8 +562,7 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
     Subcommand(
         "stats",
         "print the speed of each model by server: median and 95th percentile",
-        "lmchat stats\nlmchat stats --plot\nlmchat stats --json | jq '.data[0].ttft_ms'",
-        (argument("--plot", "plot the speed of each day instead"),),
+        "lmchat stats\nlmchat stats --json | jq '.data[0].ttft_ms'",
         handler="stats:stats",
     ),
     *(_SERVE, _SESSIONS, _SEARCH, _EXPORT, _IMPORT, _CONFIG, _DOCTOR),

@@ -123,6 +123,7 @@ def test_what_was_removed_is_refused_with_what_to_use_in_its_place():
         ("replay last", '"Ask for a saved answer again" in docs/scripts.md'),
         ("-m tiny --json replay 3f2a:2 --set seed=1", "docs/scripts.md"),
         ("ask --dry-run=text Hi", "`ask --dry-run=curl`"),
+        ("stats --plot", "`lmchat stats --json`"),
     ):
         with pytest.raises(WrongUse) as caught:
             parse(line.split())

@@ -81,7 +81,7 @@ def test_the_stats_of_a_ledger_are_the_same_to_the_byte(tmp_path):
         for row in ledger():
             statement = f"insert into ledger ({', '.join(row)}) values ({'?,' * 17}?)"  # noqa: S608
             connection.execute(statement, tuple(row.values()))
-    for name, words in (("json", ("--json",)), ("txt", ()), ("plot", ("--plot",))):
+    for name, words in (("json", ("--json",)), ("txt", ())):
         assert alone("stats", *words).stdout == (FROZEN / f"stats.{name}").read_text()
 
 
@@ -112,22 +112,19 @@ def test_each_turn_stands_in_the_stats_of_its_model_and_no_word_of_it(cli, serve
     assert [line.split()[0] for line in of_models] == ["other", "tiny"]
     assert "50 %" in done.stdout
     assert "median (p50)" in legend
-    plot = cli("stats", "--plot").stdout
-    assert plot.count("tok/s, the median of each day") == 2
-    assert "#" in plot
     with PtyProgram(cli.argv("stats"), home=cli.home, size=(60, 24)) as program:
         assert program.wait_exit() == 0
         head, *_ = lines = program.screen()
         assert head.endswith("TOK/S")  # the other columns have no room
         assert max(map(len, lines)) <= 60
-    assert "marked-words" not in done.stdout + plot + cli("stats", "--json").stdout
+    assert "marked-words" not in done.stdout + cli("stats", "--json").stdout
 
 
 def test_a_hostile_name_cannot_paint_and_a_damaged_row_costs_itself_alone(cli):
     assert cli("ask", "-m", "tiny", "Hello").returncode == 0
     with closing(sqlite3.connect(cli.folder / "sessions.db")) as connection, connection:
         connection.execute("update ledger set model = ?", ("evil\x1b[2J\x1b]0;title\x07\u202e\n",))
-    for words in (("stats",), ("stats", "--plot"), ("stats", "--json")):
+    for words in (("stats",), ("stats", "--json")):
         out = cli(*words).stdout
         assert "evil" in out
         assert not {"\x1b", "\x07", "\u202e"} & set(out)
