@@ -223,13 +223,10 @@ class SessionNotFound(LMChatError):
     exit_code = 2
 
 
-class SessionPurged(SessionNotFound):
-    """A session was deleted permanently while this process still had it."""
+class SessionOpen(LMChatError):
+    """Another lmchat has a session open."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "This session was deleted permanently.", hint="Your next prompt begins a new session."
-        )
+    kind = "session_open"
 
 
 class FileRefused(LMChatError):

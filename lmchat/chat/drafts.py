@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from lmchat.chat.session import OpenSession
 from lmchat.chat.sessions import OpenSessions
-from lmchat.errors import LMChatError, SessionPurged, StoreUnavailable
-from lmchat.sessions.message import new_id
+from lmchat.errors import LMChatError, StoreUnavailable
 from lmchat.storage.store import Store
 
 SAVE_AFTER_S = 0.2
@@ -111,8 +110,6 @@ class Drafts(SessionTexts):
         super().__init__(store.draft, self._save_draft)
         self._store = store
         self._open_sessions = open_sessions
-        # under which drafts of purged sessions are saved
-        self._other_ids: dict[str, str] = {}
 
     async def write(self) -> bool:
         """Write also for sessions where only a prompt waits."""
@@ -134,8 +131,6 @@ class Drafts(SessionTexts):
             if text and self._written.get(session_id) == text:
                 try:
                     await self._store.restore_draft(session_id, text)
-                except SessionPurged:  # deleted with its session
-                    continue
                 except LMChatError:
                     del self._written[session_id]  # the disk may have it or not
 
@@ -149,26 +144,10 @@ class Drafts(SessionTexts):
         return [one for one in self._open_sessions.all if one.pending]
 
     async def _save_draft(self, session_id: str, text: str) -> None:
-        """What was typed since the session was purged belongs to no saved session."""
         if session_id in self._open_sessions.refused_ids:
             message = "A prompt of this draft is no message on the disk yet."
             raise StoreUnavailable(message, hint="It is tried again.")
-        own = self._written.get(session_id, "")
-        try:
-            await self._store.save_draft(self._other_ids.get(session_id, session_id), text, own)
-        except SessionPurged:
-            other_id = self._other_ids.setdefault(session_id, new_id())
-            await self._store.save_draft(other_id, text, own)
-
-    def move(self, session_id: str, other_id: str) -> None:
-        """Move the draft of a purged session to the new one in its place."""
-        self._texts[other_id] = self._texts.pop(session_id, "")
-        written = self._written.pop(session_id, "")
-        if session_id in self._other_ids:
-            saved_id = self._other_ids.pop(session_id)
-            self._written[saved_id] = written
-            self.change(saved_id, "")
-        self.write_soon()
+        await self._store.save_draft(session_id, text, self._written.get(session_id, ""))
 
     def _text_to_save(self, session_id: str) -> str:
         session, draft = self._open_sessions.find(session_id), self.text(session_id)

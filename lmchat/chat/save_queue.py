@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from lmchat.errors import LMChatError, SessionPurged
+from lmchat.errors import LMChatError
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.sessions.session import SessionHeader
@@ -26,7 +26,6 @@ RETRY_S = 5.0
 WRITE_EVERY_S = 0.17
 
 _Unsaved = tuple[SessionHeader, ChatMessage, Sequence[TokenProbabilities]]
-MovedMessages = tuple[SessionHeader, Sequence[ChatMessage]]
 
 
 class SaveQueue:
@@ -36,8 +35,6 @@ class SaveQueue:
         self.store = store
         self.stats_store = stats_store
         self.warning: LMChatError | None = None  # until all is saved
-        self.on_purged: Callable[[str, Sequence[ChatMessage]], MovedMessages | None] | None = None
-        """Gets id and unsaved messages of a purged session; returns those to write to another."""
         self._retry_s = retry_s
         self._retrying: asyncio.Task[None] | None = None  # while there is a warning
         self._unsaved: list[_Unsaved] = []  # in the order of `save`
@@ -59,13 +56,11 @@ class SaveQueue:
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
         """Create the file of a running answer, and its row unless earlier messages are unsaved.
 
-        A failure sets `warning`; the answer is saved at its end. Raises `SessionPurged`.
+        A failure sets `warning`; the answer is saved at its end.
         """
         has_prompt = not self.is_unsaved(header.session_id)  # else the row would lack its parent
         try:
             await self.store.begin_answer(header.session_id, answer, has_prompt=has_prompt)
-        except SessionPurged:
-            raise
         except LMChatError as error:
             self._warn(error)
 
@@ -90,27 +85,19 @@ class SaveQueue:
     async def _write_unsaved(self) -> None:
         """Write the unsaved messages in order, one caller after the other.
 
-        After a failure, later messages of the session are skipped. Those of a purged session are
-        moved (`on_purged`), and written last.
+        After a failure, later messages of the session are skipped.
         """
         async with self._lock:
             failed_ids: set[str] = set()
-            purged_ids: set[str] = set()
-            # `save` may add others during a write
-            entries = list(self._unsaved)
-            while entries:
-                entry = entries.pop(0)
+            for entry in list(self._unsaved):  # `save` may add others during a write
                 header, message, choices = entry
-                if header.session_id in failed_ids | purged_ids:
+                if header.session_id in failed_ids:
                     continue
                 try:
                     if message.role in (Role.ASSISTANT, Role.TOOL):  # it has a row since it began
                         await self.store.end_answer(header.session_id, message, choices)
                     else:
                         await self.store.append(header, message)
-                except SessionPurged:
-                    purged_ids.add(header.session_id)
-                    entries += self._moved(header.session_id)
                 except LMChatError as error:
                     failed_ids.add(header.session_id)
                     self._warn(error)
@@ -118,28 +105,6 @@ class SaveQueue:
                     self._unsaved = [other for other in self._unsaved if other is not entry]
             if not failed_ids:
                 self.warning = None
-
-    def _moved(self, session_id: str) -> list[_Unsaved]:
-        """Put the unsaved messages of a purged session into a new one, or drop them."""
-        choices_by_id: dict[str, Sequence[TokenProbabilities]] = {}
-        messages: list[ChatMessage] = []
-        others: list[_Unsaved] = []
-        for entry in self._unsaved:
-            header, message, choices = entry
-            if header.session_id == session_id:
-                messages.append(message)
-                choices_by_id[message.message_id] = choices
-            else:
-                others.append(entry)
-        moved = None if self.on_purged is None else self.on_purged(session_id, messages)
-        entries: list[_Unsaved] = []
-        if moved is not None:
-            new_header, kept = moved
-            entries = [
-                (new_header, message, choices_by_id.get(message.message_id, ())) for message in kept
-            ]
-        self._unsaved = [*others, *entries]
-        return entries
 
     def _warn(self, error: LMChatError) -> None:
         """Log only the first error since all was saved."""

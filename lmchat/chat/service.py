@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from msgspec.structs import replace
 
 from lmchat.chat.context_window import ContextWindow
 from lmchat.chat.drafts import Drafts
-from lmchat.chat.events import PathChanged, Reporter, TitleChanged, TurnBegun
+from lmchat.chat.events import Reporter, TurnBegun
 from lmchat.chat.prompt_queue import PromptsReturned, QueueChanged, Queued
 from lmchat.chat.read_ahead import ReadAhead
-from lmchat.chat.save_queue import MovedMessages, SaveQueue
+from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.sessions import OpenSessions
 from lmchat.chat.settings import SamplingLayers, TurnOptions, TurnSettings
@@ -31,7 +31,6 @@ from lmchat.chat.turn_starts import (
 )
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import LMChatError, RequestInvalid
-from lmchat.servers.events import RequestAdapted
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import ChatRequest
 from lmchat.servers.target import Target
@@ -40,14 +39,6 @@ from lmchat.sessions.message import ChatMessage, Role, has_text_to_continue, new
 from lmchat.sessions.session import Session, title_of
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
-
-_PURGED = (
-    "This session was deleted permanently: what you see of it is saved no more. Your next prompt "
-    "begins a new session."
-)
-_PURGED_AND_NEW = (
-    "This session was deleted permanently: your prompt has begun a new one, without what was here."
-)
 
 
 class ChatService:
@@ -89,8 +80,6 @@ class ChatService:
             backend, self.turn_options, self.open_sessions, self.context_window, self.next_request
         )
         self._titles = TitleWriter(self.turn_options, backend, store, self.reporter)
-        self.save_queue.on_purged = self._leave_purged
-        self._told_purged: set[str] = set()  # session ids
 
     @property
     def shown(self) -> OpenSession:
@@ -339,40 +328,6 @@ class ChatService:
         session.queue.return_all()  # else the end of the turn sends the next one
         session.stop()
         await session.wait_until_saved()
-
-    def _leave_purged(
-        self, session_id: str, unsaved: Sequence[ChatMessage]
-    ) -> MovedMessages | None:
-        """Continue a purged session as a new one, from its unsaved prompt.
-
-        Return it and the messages to write. Without a prompt, these belong to what was deleted.
-        """
-        session = self.open_sessions.find(session_id)
-        if session is None:
-            return None
-        roles = [message.role for message in unsaved]
-        if Role.USER not in roles and Role.SYSTEM not in roles:
-            if session_id not in self._told_purged:  # several messages may come too late
-                self._told_purged.add(session_id)
-                self.reporter.report(session, RequestAdapted(note=_PURGED))
-            return None
-        begin = next(i for i, role in enumerate(roles) if role in (Role.USER, Role.SYSTEM))
-        start = unsaved[begin]
-        index = session.messages.index_of(start.message_id)
-        path = unsaved[begin:] if index is None else session.messages[index:]
-        # it begins with the system prompt of the settings
-        first: tuple[ChatMessage, ...] = ()
-        system_prompt = self.turn_options.chat_settings.system_prompt
-        if system_prompt and start.role is Role.USER:
-            first = (text_message(Role.SYSTEM, system_prompt),)
-        parent_id = first[0].message_id if first else None
-        start = replace(start, parent_id=parent_id, version=1, versions=1)
-        self.open_sessions.leave_purged(session, (*first, start, *path[1:]))
-        self.drafts.move(session_id, session.session_id)
-        self.reporter.report(session, PathChanged())
-        self.reporter.report(session, TitleChanged())
-        self.reporter.report(session, RequestAdapted(note=_PURGED_AND_NEW))
-        return session.header, (*first, start, *unsaved[begin + 1 :])
 
     # The prompts that wait
 

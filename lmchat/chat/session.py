@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ from lmchat.chat.turn_starts import TurnStart, messages_together, require_prefil
 from lmchat.errors import RequestInvalid, SessionNotFound, StillAnswering, WrongUse
 from lmchat.servers.sampling_options import usable_options
 from lmchat.servers.target import Target
-from lmchat.sessions.message import AnswerState, ChatMessage, Role, new_id, now, text_message
+from lmchat.sessions.message import AnswerState, ChatMessage, Role, now, text_message
 from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_of
 
 
@@ -445,19 +445,3 @@ class OpenSession:
         turn = self._turn
         if self.is_running and turn is not None and turn.message and not turn.is_summary:
             self.replace(turn.message)
-
-    def leave_purged(self, messages: Sequence[ChatMessage]) -> None:
-        """Become a new session, as its own was deleted permanently."""
-        moment = now()
-        prompts = [message for message in messages if message.role is Role.USER]
-        title = title_of(prompts[0].text, prompts[0].files) if prompts else ""
-        self._header = SessionHeader(
-            session_id=new_id(),
-            title=title,
-            created_at=moment,
-            updated_at=moment,
-            message_count=len(messages),
-            sampling=self._header.sampling,
-        )
-        self._messages = MessagePath(messages)
-        self._earlier_id = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
@@ -36,7 +36,7 @@ class OpenSessions:
         self._sessions: dict[str, OpenSession] = {}  # by id; with the shown one
         self.new_session = self._make_new()
         """`switch_to_new` shows it, and replaces it once it has begun."""
-        self.shown = self.switch_to(self.new_session)  # `switch_to` sets it
+        self.shown = self._sessions[self.new_session.session_id] = self.new_session
 
     @property
     def all(self) -> tuple[OpenSession, ...]:
@@ -60,7 +60,7 @@ class OpenSessions:
         """
         if (session := self._kept_in_memory(session_id)) is not None:
             return session
-        stored = await self._store.open_session(session_id, count=MESSAGES_PER_READ)
+        stored = await self._store.open_session(session_id, count=MESSAGES_PER_READ, is_locked=True)
         # a turn may have begun during the read
         return self._kept_in_memory(session_id) or self._make(stored)
 
@@ -137,14 +137,9 @@ class OpenSessions:
             if self._kept_in_memory(session_id) is not None
         }
         self._sessions[session.session_id] = session
+        self._store.keep_locked({*self._sessions, self.new_session.session_id})
         self.unread.discard(session.session_id)
         return session
-
-    def leave_purged(self, session: OpenSession, messages: Sequence[ChatMessage]) -> None:
-        del self._sessions[session.session_id]
-        self.unread.discard(session.session_id)
-        session.leave_purged(messages)
-        self._sessions[session.session_id] = session
 
     def mark_unread(self, session: OpenSession) -> None:
         if session is not self.shown:

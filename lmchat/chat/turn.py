@@ -187,15 +187,12 @@ class Turn:
     async def run(self, start: TurnStart, settings: TurnSettings) -> None:
         """Raises as `answer_request` does. A turn that repeats a call begins with the round."""
         session, request = self._session, self.answer_request(start, settings)
-        session_id = session.session_id
         # those behind `start.path` leave the path, but stay in the tree
         self._must_report_cut = len(session.messages) > len(start.path)
         if start.summarised:
             self.summary = MessagePath(start.prompts)
         session.start(start)
         await self._save_prompts(start)
-        if session.session_id != session_id:  # purged: the new one has the prompts alone
-            request = request.for_path(session.messages, start.prefill)
         rounds = self._rounds
         if start.calls and rounds is not None:
             answer = await self._answer_after(

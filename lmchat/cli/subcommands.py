@@ -425,7 +425,8 @@ _SESSIONS = Subcommand(
             (
                 argument(
                     "id ID",
-                    "session id; without it: everything in the trash, and all deleted messages",
+                    "session id; without it: everything in the trash, and all deleted messages, "
+                    "but not what another lmchat has open",
                     nargs="?",
                     type=session_id,
                 ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,13 +40,23 @@ def has_locks(folder: Path) -> bool:
     """
     if fcntl is None:
         return True
+    return _can_lock(folder, lambda file: fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB))
+
+
+def has_file_locks(folder: Path) -> bool:
+    """Whether `try_lock` works in a folder; True if that cannot be tried."""
+    return _can_lock(folder, try_lock)
+
+
+def _can_lock(folder: Path, lock: Callable[[int], object]) -> bool:
     path = folder / f".lmchat-{os.urandom(4).hex()}"
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, flags, 0o600)
     except OSError:
         return True
     try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor)
     except OSError:  # no other program has locked a new file
         return False
     finally:

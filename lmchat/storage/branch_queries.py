@@ -101,7 +101,7 @@ def header(connection: Connection, session_id: str) -> SessionHeader:
 
 def chosen_path(connection: Connection, session_id: str, count: int | None = None) -> Session:
     """Raises `SessionNotFound`, `SessionUnreadable`."""
-    leaf_id = chosen_leaf(connection, session_id)
+    leaf_id = _chosen_leaf(connection, session_id)
     earlier_id = None
     if count is None or leaf_id is None:
         path = whole_path(connection, session_id, leaf_id)
@@ -222,7 +222,7 @@ def first_id(
     return None if row is None else str(row[0])
 
 
-def chosen_leaf(connection: Connection, session_id: str) -> str | None:
+def _chosen_leaf(connection: Connection, session_id: str) -> str | None:
     query = """select m.message_id from sessions s join messages m
         on m.message_id = s.leaf_id and m.session_id = s.session_id
         where s.session_id = ? and m.hidden_by is null"""

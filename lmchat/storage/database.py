@@ -112,6 +112,10 @@ class Database:
 
         return await self._thread.run(lambda: self._explained(in_transaction, is_writing=True))
 
+    def run_soon(self, work: Callable[[], None]) -> None:
+        """Run work without the connection behind the jobs; raise `StoreUnavailable` at the end."""
+        _ = self._thread.submit(work)
+
     async def aclose(self, last_job: Callable[[Connection], None] = lambda _: None) -> None:
         """Run `last_job` if the database is open. The next start finds any damage."""
 

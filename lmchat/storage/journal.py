@@ -1,4 +1,4 @@
-"""Files of running answers and tool calls, which `recovery` reads after a kill; locks of drafts.
+"""Files of running answers and tool calls, which `recovery` reads after a kill.
 
 The file `sessions.db-answer-ID` has its head, a line of JSON, then a line for each write: pairs of
 a kind and a text. SQLite would write whole pages. A line that a kill has cut off is ignored. The
@@ -68,7 +68,7 @@ def answer_files(database_path: Path) -> list[Path]:
 
 
 def read_answer(path: Path) -> tuple[FileHead | None, list[JournalEntry]]:
-    """Read a file; the head is None if it is damaged. Raises `OSError`.
+    """Read a file; the head is None if it is damaged, or no answer's. Raises `OSError`.
 
     Damaged lines are left out, and entries before the last `RESET`.
     """
@@ -103,9 +103,9 @@ def _parsed(line: bytes, value_type: type[T]) -> T | None:
 
 
 def is_running(path: Path) -> bool:
-    """Whether the process of a file, as of an answer, still runs: whether it has locked it.
+    """Whether the process of a file still runs: whether it has locked it.
 
-    False on a file system without locks. True for a file that cannot be read now: else the answer
+    False on a file system without locks. True for a file that cannot be read now: else an answer
     would be saved without its text.
     """
     try:
@@ -113,7 +113,7 @@ def is_running(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        _logger.warning("the file of an answer cannot be read and stays: %s", error.strerror)
+        _logger.warning("%s cannot be read and stays: %s", path.name, error.strerror)
         return True
     try:
         # shared: two processes that check at once must not take each other for the owner
@@ -135,13 +135,13 @@ class FileJournal:
     def __init__(self, database_path: Path) -> None:
         self._database_path = database_path
         self._thread = JobThread("lmchat-answers")
-        self._files: dict[str, AnswerFile] = {}  # by the ids of the messages
+        self._files: dict[str, LineFile] = {}  # by the ids of the messages
 
     async def begin(self, session_id: str, message: ChatMessage) -> None:
         """Create and lock the file; a failure is ignored, since `add` tries again."""
         # without the fields that a head does not have
         head = convert({**asdict(message), "session_id": session_id}, FileHead)
-        file = AnswerFile(answer_path(self._database_path, message.message_id), head)
+        file = LineFile(answer_path(self._database_path, message.message_id), head)
         self._files[message.message_id] = file
         entries = call_entries(message) if message.role is Role.TOOL else ()
         with suppress(OSError):  # such as a full disk
@@ -166,27 +166,27 @@ class FileJournal:
         await self._thread.aclose(partial(_close, files))
 
 
-def _close(files: Iterable[AnswerFile]) -> None:
+def _close(files: Iterable[LineFile]) -> None:
     for file in files:
         file.close()
 
 
-class AnswerFile:
-    """File of one running answer; every method blocks."""
+class LineFile:
+    """File of this process, locked while it is open; every method blocks."""
 
-    def __init__(self, path: Path, head: FileHead) -> None:
+    def __init__(self, path: Path, head: FileHead | None = None) -> None:
         self._path = path
         self._head_line = _json_line(to_builtins(head))
         self._size_bytes = 0  # of complete lines; 0 before the head is written
         self._descriptor: int | None = None  # None before the file is created, and once closed
 
     def add(self, entries: Sequence[JournalEntry]) -> None:
-        """Append entries; the first call writes the head before them.
+        """Append a line of entries; the first call creates the file, and writes its head first.
 
         Raises `OSError`. The next call then cuts off what this one has written.
         """
         if self._descriptor is None:
-            self._descriptor = create_locked(self._path)
+            self._descriptor = _create_locked(self._path)
         is_head_written = self._size_bytes > 0
         data = b"" if is_head_written else self._head_line
         if entries:
@@ -210,7 +210,7 @@ class AnswerFile:
             self._descriptor = None
 
 
-def create_locked(path: Path) -> int:
+def _create_locked(path: Path) -> int:
     """Raises `OSError`."""
     ensure_folder(path.parent)
     # Another process would take a file without a lock for that of a killed process. So it is hidden
@@ -229,53 +229,6 @@ def create_locked(path: Path) -> int:
             os.close(descriptor)
             raise
     return descriptor
-
-
-class DraftLocks:
-    """Locks of drafts of unsaved sessions: has a window left one, or does it still write it?
-
-    If so, an empty file `sessions.db-draft-ID` is locked. Every method blocks.
-    """
-
-    def __init__(self, database_path: Path) -> None:
-        self._database_path = database_path
-        self._descriptors: dict[str, int] = {}  # by the ids of the sessions
-
-    def lock(self, session_id: str) -> None:
-        if session_id not in self._descriptors:
-            try:
-                self._descriptors[session_id] = create_locked(self._path(session_id))
-            except OSError as error:  # another window may take it; both write it at the end
-                _logger.warning("a draft could not be locked: %s", error.strerror)
-
-    def is_locked(self, session_id: str) -> bool:
-        """Whether the draft belongs to an lmchat that runs, such as this."""
-        return is_running(self._path(session_id))
-
-    def release(self, session_id: str) -> None:
-        descriptor = self._descriptors.pop(session_id, None)
-        if descriptor is not None:
-            os.close(descriptor)
-            self._remove(self._path(session_id))
-
-    def remove_abandoned(self) -> None:
-        folder, name = self._database_path.parent, self._database_path.name
-        for path in folder.glob(f"{name}-draft-*"):
-            if not is_running(path):
-                self._remove(path)
-
-    def close(self) -> None:
-        for session_id in list(self._descriptors):
-            self.release(session_id)
-
-    def _path(self, session_id: str) -> Path:
-        name = f"{self._database_path.name}-draft-{quote(session_id, safe='')}"
-        return self._database_path.with_name(name)
-
-    @staticmethod
-    def _remove(path: Path) -> None:
-        with suppress(OSError):  # another process has removed it, or the folder is read-only
-            path.unlink()
 
 
 def _json_line(value: Any) -> bytes:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from msgspec.structs import replace
-
-from lmchat.errors import SessionPurged
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.sessions.session import SessionHeader
 from lmchat.sessions.tokens import TokenProbabilities
-from lmchat.storage.branch_queries import PATH_TO_ROOT, chosen_leaf
+from lmchat.storage.branch_queries import PATH_TO_ROOT
 from lmchat.storage.opening import Connection, LostRowError
 from lmchat.storage.row_values import (
     column_value,
@@ -28,37 +25,11 @@ _NOT_COLUMNS = ("parts", "version", "versions", "message_count", "deleted_at")
 _CHANGED_AT_END = ("state", "model", "endpoint", "receipt", "failure")
 
 
-def refuse_purged(connection: Connection, session_id: str) -> None:
-    """Raises `SessionPurged`."""
-    if _is_purged(connection, session_id):
-        raise SessionPurged
-
-
-def allow_purged(connection: Connection, session_id: str) -> None:
-    if _has_purged(connection):
-        connection.execute("delete from purged where id = ?", (session_id,))
-
-
-def _is_purged(connection: Connection, purged_id: str) -> bool:
-    query = "select 1 from purged where id = ?"
-    return (
-        _has_purged(connection) and connection.execute(query, (purged_id,)).fetchone() is not None
-    )
-
-
-def _has_purged(connection: Connection) -> bool:
-    """The first purge creates the table."""
-    query = "select 1 from sqlite_master where name = 'purged'"
-    return connection.execute(query).fetchone() is not None
-
-
 def put_session(connection: Connection, header: SessionHeader) -> None:
-    """Raises `SessionPurged`.
+    """Keep the values of an existing row, as they may be newer.
 
-    The values of an existing row stay, as they may be newer. But the session leaves the trash, as a
-    message follows.
+    But take the session out of the trash, as a message follows.
     """
-    refuse_purged(connection, header.session_id)
     insert(
         connection,
         "sessions",
@@ -70,8 +41,7 @@ def put_session(connection: Connection, header: SessionHeader) -> None:
 
 
 def ensure_session(connection: Connection, session_id: str, moment: datetime) -> None:
-    """Write a row if there is none, as after a full disk; raises `SessionPurged`."""
-    refuse_purged(connection, session_id)
+    """Write a row if there is none, as after a full disk."""
     time = stored_time(moment)
     row = {"session_id": session_id, "created_at": time, "updated_at": time}
     insert(connection, "sessions", row, "on conflict do nothing")
@@ -144,13 +114,10 @@ def end_answer(
     moment: datetime,
     choices: Sequence[TokenProbabilities] = (),
 ) -> None:
-    """Write an answer or a tool call that has ended; raise `SessionPurged`.
+    """Write an answer or a tool call that has ended.
 
     Its row or that of its parent may be missing, as after a full disk.
     """
-    if _is_purged(connection, message.message_id):
-        return
-    message = _with_kept_parent(connection, session_id, message)
     is_new = number_of(connection, message.message_id) is None
     has_parent = message.parent_id is None or number_of(connection, message.parent_id) is not None
 
@@ -207,18 +174,7 @@ def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
     }
 
 
-def _with_kept_parent(connection: Connection, session_id: str, message: ChatMessage) -> ChatMessage:
-    """Put a message below the chosen path if its parent is purged: the path would begin with it."""
-    parent_id = message.parent_id
-    if parent_id is None or number_of(connection, parent_id) is not None:
-        return message
-    if not _is_purged(connection, parent_id):
-        return message
-    return replace(message, parent_id=chosen_leaf(connection, session_id))
-
-
 def _put_row(connection: Connection, session_id: str, message: ChatMessage) -> int:
-    message = _with_kept_parent(connection, session_id, message)
     changes = ", ".join(f"{name} = excluded.{name}" for name in _CHANGED_AT_END)
     insert(
         connection,

@@ -1,7 +1,8 @@
 """Permanent deletion: of sessions and messages, and of all files that have their text.
 
 Daily copies and files of answers go before the rows: a kill in the middle would leave them for
-days. The next daily check removes attached files that are left.
+days. The next daily check removes attached files that are left. A session that an lmchat has in
+memory stays whole, with its deleted messages: what is shown there may be continued.
 
 The trash expires by the clock of this computer. If that is far from the last use, it may be wrong,
 as after a flat battery: for some days, nothing is deleted by time, and no copy is replaced. The use
@@ -13,13 +14,14 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Collection, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import unidata_version
 
 from lmchat.files.kept_prompts import kept_prompts
+from lmchat.files.locks import has_file_locks
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import TRASH_DAYS, title_from
 from lmchat.storage import attachment_files, backup
@@ -28,7 +30,9 @@ from lmchat.storage.journal import answer_files, read_answer
 from lmchat.storage.message_rows import set_columns
 from lmchat.storage.opening import Connection, is_damaged
 from lmchat.storage.row_values import column_value, insert, stored_time, text_from, time_from
-from lmchat.storage.schema import PURGED, index_anew, transaction, unicode_of_index
+from lmchat.storage.schema import index_anew, transaction, unicode_of_index
+from lmchat.storage.session_locks import SessionLocks
+from lmchat.units import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -36,8 +40,8 @@ _logger = logging.getLogger(__name__)
 # again if another window has added a message below it.
 DELETED_MESSAGES = """messages m join messages root
     on root.message_id = m.hidden_by and root.session_id = m.session_id"""
-# numbers of the messages that were deleted before a time
-_DELETED_BEFORE = f"select m.number from {DELETED_MESSAGES} where root.hidden_at < ?"
+_DELETED_BEFORE = f"""select m.number, m.message_id, m.session_id from {DELETED_MESSAGES}
+    where root.hidden_at < ?"""
 _VISIBLE = """select m.session_id from messages m
     join sessions s on s.session_id = m.session_id
     where m.message_id = ? and m.hidden_by is null and s.deleted_at is null"""
@@ -46,37 +50,63 @@ _DOUBTED = timedelta(days=3)  # after a use that was farther
 _USES = "create table if not exists uses (used_at text not null, doubted_at text not null)"
 
 
-def purge_expired(
-    connection: Connection, moment: datetime, folder: Path, prompts_folder: Path | None
-) -> None:
-    """Delete what was in the trash for `TRASH_DAYS`, and make a daily copy without it.
-
-    A deletion also removes the older copies, which may be needed to repair a damaged database.
-    """
-    if is_clock_doubtful(connection, moment):
-        return
-    before = stored_time(moment - timedelta(days=TRASH_DAYS))
-    query = "select session_id from sessions where deleted_at < ?"
-    session_ids = [session_id for (session_id,) in connection.execute(query, (before,))]
-    has_expired = session_ids or connection.execute(_DELETED_BEFORE, (before,)).fetchone()
-    if has_expired and not is_damaged(connection.path):
-        purge(connection, session_ids, folder, prompts_folder, messages_before=before)
-        backup.back_up(connection.path, moment)
-
-
 class Purged(NamedTuple):
-    """What a purge could not overwrite or remove at once."""
+    """What a purge has left, at least for now."""
 
-    is_log_emptied: bool
+    is_log_emptied: bool = True
     """Whether no text is left in the write-ahead log; else another process was reading.
 
     SQLite then empties it when the last connection that can write is closed.
     """
-    kept_files: tuple[Path, ...]
+    kept_files: tuple[Path, ...] = ()
+    """Files that could not be removed."""
+    open_ids: frozenset[str] = frozenset()
+    """Ids of the given sessions that an lmchat has in memory."""
+    open_messages: int = 0
+    """Number of deleted messages in sessions that an lmchat has in memory."""
+
+    @property
+    def open_words(self) -> str:
+        """Such as `2 sessions and 1 deleted message`; "" if nothing was left for that reason."""
+        counts = {"session": len(self.open_ids), "deleted message": self.open_messages}
+        return " and ".join(counted(count, name) for name, count in counts.items() if count)
+
+
+def purge_expired(
+    connection: Connection,
+    locks: SessionLocks,
+    moment: datetime,
+    folder: Path,
+    prompts_folder: Path | None,
+) -> str:
+    """Delete what was in the trash for `TRASH_DAYS`, and make a daily copy without it.
+
+    Return a sentence about what could not be deleted, or "". A deletion also removes the older
+    copies, which may be needed to repair a damaged database.
+    """
+    if is_clock_doubtful(connection, moment):
+        return ""
+    before = stored_time(moment - timedelta(days=TRASH_DAYS))
+    query = "select session_id from sessions where deleted_at < ?"
+    session_ids = [text_from(session_id) for (session_id,) in connection.execute(query, (before,))]
+    has_expired = session_ids or connection.execute(_DELETED_BEFORE, (before,)).fetchone()
+    if not has_expired or is_damaged(connection.path):
+        return ""
+    if not has_file_locks(connection.path.parent):
+        return (
+            "The disk has no file locks, so nothing is removed from the trash by time. Close all "
+            "lmchat windows, then run `lmchat sessions purge`."
+        )
+    purged = purge(connection, locks, session_ids, folder, prompts_folder, messages_before=before)
+    if not backup.daily_copies(connection.path, moment):
+        backup.back_up(connection.path, moment)
+    words = purged.open_words
+    return f"Open in another lmchat, and therefore still in the trash: {words}." if words else ""
 
 
 def purge(
     connection: Connection,
+    locks: SessionLocks,
     session_ids: Collection[str],
     folder: Path,
     prompts_folder: Path | None,
@@ -84,19 +114,25 @@ def purge(
     messages_before: str = "",
 ) -> Purged:
     """`messages_before` is a stored time, or "": deleted messages that are older go, too."""
-    backup.remove_copies(connection.path)
-    query = f"select message_id, session_id from messages where number in ({_DELETED_BEFORE})"
-    rows = connection.execute(query, (messages_before,)).fetchall()
-    message_ids = {text_from(message_id) for message_id, _ in rows}
-    kept_files = _remove_answers(connection.path, {*session_ids, *message_ids})
-    changed_ids = {*session_ids, *(text_from(session_id) for _, session_id in rows)}
-    kept_files += remove_prompts(connection, prompts_folder, changed_ids)
+    with ExitStack() as stack, transaction(connection):
+        # until the commit, no process reads a session that it does not hold yet
+        held_ids = stack.enter_context(locks.purging())
+        open_ids = held_ids.intersection(session_ids)
+        going_ids = set(session_ids) - open_ids
+        messages = connection.execute(_DELETED_BEFORE, (messages_before,)).fetchall()
+        going = [row for row in messages if text_from(row[2]) not in held_ids]
+        open_messages = len(messages) - len(going)
+        if not going_ids and not going:
+            return Purged(open_ids=frozenset(open_ids), open_messages=open_messages)
 
-    with transaction(connection):
-        connection.execute(PURGED)
+        backup.remove_copies(connection.path)
+        message_ids = {text_from(message_id) for _, message_id, _ in going}
+        kept_files = _remove_answers(connection.path, {*going_ids, *message_ids})
+        changed_ids = {*going_ids, *(text_from(session_id) for *_, session_id in going)}
+        kept_files += remove_prompts(connection, prompts_folder, changed_ids)
         named_files = attachment_files.named_digests(connection)
-        _delete_messages(connection, messages_before)
-        for session_id in session_ids:
+        _delete_messages(connection, [number for number, *_ in going])
+        for session_id in going_ids:
             _delete_session(connection, session_id)
         # FTS5 keeps trigrams of removed texts until it writes the index again: 1 s for 40 MB of
         # text
@@ -111,7 +147,7 @@ def purge(
     kept_files += attachment_files.remove(folder, named_files)
     # the log stays while another connection reads
     is_busy, *_ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
-    return Purged(not is_busy, tuple(kept_files))
+    return Purged(not is_busy, tuple(kept_files), frozenset(open_ids), open_messages)
 
 
 def are_visible(connection: Connection, message_ids: Sequence[str]) -> bool:
@@ -152,26 +188,19 @@ def _remove_answers(path: Path, ids: Collection[str]) -> list[Path]:
 
 
 def _delete_session(connection: Connection, session_id: str) -> None:
-    connection.execute("insert or ignore into purged (id) values (?)", (session_id,))
     connection.execute("delete from drafts where session_id = ?", (session_id,))
     # with its messages and their parts, by foreign keys
     connection.execute("delete from sessions where session_id = ?", (session_id,))
 
 
-def _delete_messages(connection: Connection, before: str) -> None:
+def _delete_messages(connection: Connection, numbers: Sequence[int]) -> None:
     """A title from a deleted prompt is replaced by that of the first visible one."""
-    titles = connection.execute(
-        f"""select s.session_id, s.title, {TITLE_WORDS} from messages m
-            join sessions s on s.session_id = m.session_id
-            where m.role = ? and m.number in ({_DELETED_BEFORE})""",
-        (Role.USER, before),
-    ).fetchall()
-    connection.execute(
-        f"""insert or ignore into purged (id)
-            select message_id from messages where number in ({_DELETED_BEFORE})""",
-        (before,),
-    )
-    connection.execute(f"delete from messages where number in ({_DELETED_BEFORE})", (before,))
+    query = f"""select s.session_id, s.title, {TITLE_WORDS} from messages m
+        join sessions s on s.session_id = m.session_id where m.role = ? and m.number = ?"""
+    titles: list[tuple[str, str, str]] = []
+    for number in numbers:
+        titles += connection.execute(query, (Role.USER, number)).fetchall()
+        connection.execute("delete from messages where number = ?", (number,))
     for session_id, title, words in titles:
         if title_from(text_from(words)) == text_from(title):
             new_title = first_prompt_title(connection, session_id)

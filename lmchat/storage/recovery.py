@@ -10,7 +10,6 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from lmchat.errors import SessionPurged
 from lmchat.sessions.journal_entries import parts_of
 from lmchat.sessions.message import interrupted
 from lmchat.storage.branch_queries import arrived_parts
@@ -71,7 +70,7 @@ def _save_and_remove_file(connection: Connection, path: Path, moment: datetime) 
     with suppress(OSError, ValueError, OverflowError):
         head, entries = read_answer(path)
         if head is not None and entries:
-            with suppress(SessionPurged), transaction(connection):
+            with transaction(connection):
                 if number_of(connection, head.message_id) is None:
                     message = interrupted(head.message(parts_of(entries)), _KILLED)
                     end_answer(connection, head.session_id, message, moment)

@@ -21,12 +21,6 @@ None is ever removed or changed. They only add: an older lmchat may have the fil
 
 TABLES = ("sessions", "messages", "parts", "token_choices", "drafts", "ledger", "metrics")
 
-PURGED = "create table if not exists purged (id text primary key not null)"
-"""Ids of sessions and messages: another lmchat that still has them must not write them again.
-
-The first purge creates this table.
-"""
-
 _TABLES = (
     # `leaf_id` ends the chosen path; `place` is the reading position; `sampling` is a JSON object
     # of the session's own options, or empty.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -19,7 +19,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.errors import LMChatError, SessionNotFound, SessionPurged
+from lmchat.errors import LMChatError, SessionNotFound, StoreUnavailable
+from lmchat.files.locks import has_file_locks
 from lmchat.processes.background import run_abandonable
 from lmchat.sessions.attached_files import draft_of
 from lmchat.sessions.journal_entries import JournalEntry
@@ -56,15 +57,13 @@ from lmchat.storage.branch_queries import (
     whole_path,
 )
 from lmchat.storage.database import Database, reading, writing
-from lmchat.storage.journal import DraftLocks, FileJournal
+from lmchat.storage.journal import FileJournal
 from lmchat.storage.message_rows import (
-    allow_purged,
     make_leaf,
     number_of,
     put_message,
     put_rows,
     put_session,
-    refuse_purged,
     rows_of,
     set_columns,
 )
@@ -98,6 +97,7 @@ from lmchat.storage.row_values import (
     text_from,
     unpacked_choices,
 )
+from lmchat.storage.session_locks import SessionLocks
 
 _logger = logging.getLogger(__name__)
 
@@ -110,8 +110,13 @@ _LATEST = "9999"  # after all stored times, which are compared as texts
 
 
 def database_in_file(
-    path: Path, clock: Callable[[], datetime], kept_prompts: Path | None = None
+    path: Path,
+    clock: Callable[[], datetime],
+    kept_prompts: Path | None = None,
+    locks: SessionLocks | None = None,
 ) -> Database:
+    locks = locks or SessionLocks(path)
+
     def open_file() -> Connection:
         """Each step has its own transactions: a failure keeps the effect of the steps before."""
         is_missing = not path.exists()
@@ -121,8 +126,10 @@ def database_in_file(
             lost = backup.notice_of_missing(path, clock()) if is_missing else ""
             doubt = notice_of_clock(connection, clock())
             connection.notice = " ".join(filter(None, (lost, doubt)))
-            purge_expired(connection, clock(), path.with_name("attachments"), kept_prompts)
-        except sqlite3.Error as error:
+            folder = path.with_name("attachments")
+            left = purge_expired(connection, locks, clock(), folder, kept_prompts)
+            connection.notice = " ".join(filter(None, (connection.notice, left)))
+        except (sqlite3.Error, OSError) as error:
             if is_damage(error):
                 connection.close()
                 raise
@@ -147,15 +154,15 @@ class Store:
         self._clock = clock
         self._kept_prompts = kept_prompts
         self._is_temporary = path is None
-        self.database = (
-            Database.open_sessions()
-            if path is None
-            else database_in_file(path, clock, kept_prompts)
-        )
+        if path is None:
+            self.database = Database.open_sessions()
+            self._locks = SessionLocks(self.database.path, has_others=False)
+        else:
+            self._locks = SessionLocks(path)
+            self.database = database_in_file(path, clock, kept_prompts, self._locks)
         self._path = self.database.path
         self._attachments_folder = self._path.with_name("attachments")
         self._files_in_memory: dict[str, bytes] = {}  # of a temporary chat, by digest
-        self._draft_locks = DraftLocks(self._path)
         self._journal = FileJournal(self._path)
 
     # The database
@@ -195,7 +202,16 @@ class Store:
     async def aclose(self) -> None:
         await self._journal.aclose()
         await self.database.aclose(self._note_use)
-        await asyncio.to_thread(self._draft_locks.close)
+        await asyncio.to_thread(self._locks.close)
+
+    def has_file_locks(self) -> bool:
+        """Whether a purge sees which sessions other lmchats have open; it blocks."""
+        return has_file_locks(self._path.parent)
+
+    def keep_locked(self, session_ids: Collection[str]) -> None:
+        """Soon lock these sessions, which are in memory, and no others."""
+        with suppress(StoreUnavailable):  # lmchat is quitting
+            self.database.run_soon(lambda: self._locks.keep(session_ids))
 
     @property
     def _tomorrow(self) -> str:
@@ -258,9 +274,19 @@ class Store:
 
     @reading
     def open_session(
-        self, connection: Connection, session_id: str, *, count: int | None = None
+        self,
+        connection: Connection,
+        session_id: str,
+        *,
+        count: int | None = None,
+        is_locked: bool = False,
     ) -> Session:
-        """Save answers of killed processes first: one may be of this session."""
+        """Save answers of killed processes first: one may be of this session.
+
+        With `is_locked`, it is locked, until `keep_locked` names others.
+        """
+        if is_locked:
+            self._locks.hold(session_id)
         if not self._is_temporary:
             try:
                 recover_killed_answers(connection, self._clock())
@@ -294,6 +320,7 @@ class Store:
         set_columns(connection, session_id, **columns)
         if changes.get("deleted_at") is not None:
             remove_prompts(connection, self._kept_prompts)
+            self._locks.release(session_id)
         return header(connection, session_id)
 
     @writing
@@ -335,15 +362,24 @@ class Store:
         return _choose_path(connection, fork.session_id, parent_id)
 
     async def purge(self, *session_ids: str, is_with_messages: bool = False) -> Purged:
-        """With `is_with_messages`, purge all deleted messages, too; return what is left for now."""
+        """With `is_with_messages`, purge all deleted messages, too; return what is left for now.
+
+        What this process has in memory is given up.
+        """
         messages_before = _LATEST if is_with_messages else ""
-        folder, kept_prompts = self._attachments_folder, self._kept_prompts
+        folder, kept_prompts, locks = self._attachments_folder, self._kept_prompts, self._locks
+        self.keep_locked(())
         # Cancelling must not leave files with the text of deleted rows. `write` cannot run this:
         # its own transaction, and steps that cannot be in one.
         return await asyncio.shield(
             self.database.run(
                 lambda connection: purge(
-                    connection, session_ids, folder, kept_prompts, messages_before=messages_before
+                    connection,
+                    locks,
+                    session_ids,
+                    folder,
+                    kept_prompts,
+                    messages_before=messages_before,
                 )
             )
         )
@@ -385,7 +421,6 @@ class Store:
         if connection.execute(query, (session_id,)).fetchone():
             return header(connection, session_id)
 
-        allow_purged(connection, session_id)  # the user wants it back
         put_session(connection, session.header)
         messages = session.tree or session.messages  # without a tree, only the path is known
         # by the ids in `session`; the parent of a root is None, which is no key
@@ -422,7 +457,8 @@ class Store:
 
     @writing
     def append(self, connection: Connection, session: SessionHeader, message: ChatMessage) -> None:
-        """A missing session is created."""
+        """A missing session is created, and locked until `keep_locked` names others."""
+        self._locks.hold(session.session_id)
         put_session(connection, session)
         put_message(connection, session.session_id, message)
         make_leaf(connection, session.session_id, message, self._clock())
@@ -462,15 +498,11 @@ class Store:
         self, session_id: str, message: ChatMessage, choices: Sequence[TokenProbabilities] = ()
     ) -> None:
         """Save an answer that has ended, then remove its file: a kill between loses nothing."""
-        try:
-            await self.database.write(
-                lambda connection: message_rows.end_answer(
-                    connection, session_id, message, self._clock(), choices
-                )
+        await self.database.write(
+            lambda connection: message_rows.end_answer(
+                connection, session_id, message, self._clock(), choices
             )
-        except SessionPurged:  # its text must not stay in the file
-            await self._journal.end(message.message_id)
-            raise
+        )
         await self._journal.end(message.message_id)
 
     @reading
@@ -559,7 +591,8 @@ class Store:
     def choose_path_through(
         self, connection: Connection, session_id: str, message_id: str
     ) -> Session:
-        """Raises `SessionNotFound`."""
+        """Lock the session, until `keep_locked` names others; raise `SessionNotFound`."""
+        self._locks.hold(session_id)
         _raise_if_missing(connection, session_id, message_id)
         leaf_id = newest_leaf(connection, session_id, message_id)
         return _choose_path(connection, session_id, leaf_id)
@@ -625,23 +658,18 @@ class Store:
                 order by session_id = :new, rowid""",
             {"new": session_id},
         ).fetchall()
-        texts = {
-            old_id: text_from(text)
-            for old_id, text in rows
-            if old_id == session_id or not self._draft_locks.is_locked(old_id)
-        }
+        held_ids = self._locks.held_ids() - {session_id}
+        texts = {old_id: text_from(text) for old_id, text in rows if old_id not in held_ids}
         for old_id in texts:
             connection.execute("delete from drafts where session_id = ?", (old_id,))
         self._put_draft(connection, session_id, "\n\n".join(texts.values()))
-        if not self._is_temporary:
-            self._draft_locks.remove_abandoned()
         return "\n\n".join(text for old_id, text in texts.items() if old_id != session_id)
 
     @writing
     def save_draft(
         self, connection: Connection, session_id: str, text: str, own: str | None = None
     ) -> None:
-        """Replace the draft of a session; an empty text removes it. Raises `SessionPurged`.
+        """Replace the draft of a session; an empty text removes it.
 
         With `own`, what this window has read or written last, replace only that: another window may
         have typed in the session.
@@ -654,7 +682,7 @@ class Store:
     def restore_draft(self, connection: Connection, session_id: str, text: str) -> None:
         """Write a saved draft again, if another lmchat has removed or replaced it.
 
-        What that one has written stays before it. Raises `SessionPurged`.
+        What that one has written stays before it.
         """
         stored = first_text(connection, DRAFT, session_id)
         if text not in stored:
@@ -662,17 +690,14 @@ class Store:
             self._put_draft(connection, session_id, "\n\n".join([*others, text]))
 
     def _put_draft(self, connection: Connection, session_id: str, text: str) -> None:
-        """Replace and lock a draft: other windows take unlocked drafts of unsaved sessions."""
+        """Replace a draft; lock an unsaved session, whose draft other windows would take."""
         connection.execute("delete from drafts where session_id = ?", (session_id,))
         if text:
-            refuse_purged(connection, session_id)
             insert(connection, "drafts", {"session_id": session_id, "text": storable(text)})
         query = "select 1 from sessions where session_id = ?"
         is_saved = connection.execute(query, (session_id,)).fetchone() is not None
-        if self._is_temporary or is_saved or not text:
-            self._draft_locks.release(session_id)
-        else:
-            self._draft_locks.lock(session_id)
+        if text and not is_saved:
+            self._locks.hold(session_id)
 
     @reading
     def bookmark(self, connection: Connection, session_id: str) -> str:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import shutil
 import sqlite3
 import sys
@@ -176,6 +178,25 @@ def test_at_a_terminal_it_is_asked_before_anything_is_removed(saved, monkeypatch
         done = cli("sessions", "purge", ids[0])
         assert (done.returncode, "permanently? [y/N]" in done.stderr) == (0, True)
         assert len(cli.json("sessions", "--json")["data"]) == left
+
+
+def test_a_purge_on_a_disk_without_file_locks_asks_for_other_windows(saved, monkeypatch):
+    cli, ids = saved
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    async def typed(question: str) -> bytes:
+        sys.stderr.write(question)
+        return b"n\n"
+
+    monkeypatch.setattr("lmchat.cli.context.can_ask", lambda: True)
+    monkeypatch.setattr("lmchat.terminal.output.typed_line", typed)
+    assert "windows" not in cli("sessions", "purge", ids[0]).stderr
+    monkeypatch.setattr("fcntl.flock", refuse)
+    assert "first close all other lmchat windows. Delete" in cli("sessions", "purge", ids[0]).stderr
+    assert cli("sessions", "purge", ids[0], "--yes").returncode == 0
+    assert [row["id"] for row in cli.json("sessions", "--json")["data"]] == [ids[1]]
 
 
 def test_search_prints_as_many_hits_as_wanted_and_refuses_a_wrong_filter(saved):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import signal
+
 import pytest
 
 from tests.support.lmchat_screen import LMChatScreen, leave, ready_screen, stored_titles
@@ -45,16 +48,44 @@ def test_a_session_or_the_trash_is_purged_to_the_last_byte_while_another_lmchat_
         assert (left(user.home), stored_titles(user.home)) == ([], ["stays"])
 
 
-def test_a_window_that_shows_a_purged_session_goes_on_in_a_new_one_and_says_so(user, server):
+def test_a_session_that_a_window_shows_is_purged_once_the_window_has_ended(user, server):
     first, second = user.ids
     server.on(CHAT, sse("Plain kale.", finish(), DONE))
     with LMChatScreen(user.home, user.url, "-r", first) as screen:
         screen.wait_ready()
-        user("sessions", "purge", first, "--yes")
-        user("sessions", "purge", second, "--yes")
-        screen.ask("A plain question", sees="was deleted permanently")
-        screen.wait_for("Plain kale.")
-        screen.wait_answered(1)
-        assert not any("\u1200" <= letter < "\u1270" for letter in screen.chat_text())
+        done = user("sessions", "purge", first, "--yes")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"Open in another lmchat, and not deleted: {first[:8]}" in done.stderr
+        user("sessions", "delete", first)
+        user("sessions", "delete", second)
+        done = user("sessions", "purge", "--yes", "--json")
+        assert [row["id"] for row in json.loads(done.stdout)["data"]] == [second]
+        assert "Open in another lmchat, and not deleted: 1 session. Open another" in done.stderr
+        screen.ask("A plain question", sees="Plain kale.")
+        screen.wait_answered(2)
         leave(screen)
-        assert (left(user.home), stored_titles(user.home)) == ([], ["A plain question", "stays"])
+    assert len(user.json("sessions", "show", first, "--json")["messages"]) == 4
+    assert user("sessions", "purge", first, "--yes").returncode == 0
+    assert (left(user.home), stored_titles(user.home)) == ([], ["stays"])
+
+
+def killed(screen: LMChatScreen) -> None:
+    screen.kill(signal.SIGKILL)
+    screen.wait_exit()
+
+
+def test_deleted_messages_go_once_their_window_has_ended_or_was_killed(user):
+    for session_id, ends in zip(user.ids, (leave, killed), strict=True):
+        with LMChatScreen(user.home, user.url, "-r", session_id) as screen:
+            screen.wait_ready()
+            screen.wait_answered(1)
+            screen.type("\x1b[1;3A")  # Alt+Up
+            screen.type("d")
+            screen.wait_for("Deleted")
+            done = user("sessions", "purge", "--yes")
+            assert (done.returncode, done.stdout) == (1, "")
+            assert "Open in another lmchat, and not deleted: 1 deleted message." in done.stderr
+            ends(screen)
+        assert user("sessions", "purge", "--yes").stdout == (
+            "Deleted permanently: 1 deleted message.\n"
+        )

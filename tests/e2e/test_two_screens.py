@@ -72,8 +72,8 @@ def test_the_second_window_does_not_get_the_unsent_text_of_the_first(tmp_path, s
     with LMChatScreen(tmp_path, server.url) as one:
         one.wait_ready()
         one.put("unsent words")
-        drafts = tmp_path / "lmchat"
-        one.wait_until(lambda: list(drafts.glob("sessions.db-draft-*")), "the draft on the disk")
+        files = tmp_path / "lmchat"
+        one.wait_until(lambda: list(files.glob("sessions.db-window-*")), "the draft on the disk")
         with LMChatScreen(tmp_path, server.url) as other:
             other.wait_ready()
             assert "unsent" not in other.text

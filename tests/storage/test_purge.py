@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from lmchat.errors import SessionNotFound
 from lmchat.sessions.message import AnswerState, FilePart, ReasoningPart, now
 from lmchat.storage import backup, opening, purge, schema
+from lmchat.storage.purge import Purged
 from tests.support.chats import (
     Clock,
     answer,
@@ -160,7 +161,7 @@ async def test_a_purge_beside_a_program_that_reads_is_done_to_the_last_byte_once
     assert left(tmp_path) == []
     async with aclosing(store_at(tmp_path)) as store:
         session, _ = await begin_session(store, secret(1))
-        assert await store.purge(session.session_id) == (True, ())
+        assert await store.purge(session.session_id) == Purged()
 
 
 @pytest.mark.posix  # Windows removes no open file
@@ -189,7 +190,7 @@ async def test_a_copy_that_another_lmchat_makes_during_a_purge_is_removed(
         return delete(*given)
 
     monkeypatch.setattr(purge, "_delete_session", delete_so)
-    assert await store.purge(session.session_id) == (True, ())
+    assert await store.purge(session.session_id) == Purged()
     assert left(tmp_path) == []
 
 
@@ -296,11 +297,11 @@ asyncio.run(Store(Path(sys.argv[1])).purge(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize("removed_file", [1, 2, 3])
+@pytest.mark.parametrize("removed_file", [1, 2, 3, 4, 5])
 async def test_what_a_killed_purge_has_deleted_is_in_no_daily_copy(
     tmp_path, store, clock, removed_file
 ):
-    """The program is killed when it is about to remove a file: a copy, or the attached file."""
+    """The program is killed when it is about to remove a file: a lock, a copy, an attached file."""
     await write_others(store)
     session, _ = await write_secrets(store, 1)
     for _ in range(2):

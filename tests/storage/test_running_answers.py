@@ -15,7 +15,7 @@ from lmchat.errors import StoreUnavailable
 from lmchat.servers.events import ToolCallDelta
 from lmchat.sessions.journal_entries import RESET
 from lmchat.sessions.message import AnswerState, ReasoningPart, Role, TextPart, ToolCallPart
-from lmchat.storage.journal import AnswerFile, FileHead, FileJournal, answer_path, read_answer
+from lmchat.storage.journal import FileHead, FileJournal, LineFile, answer_path, read_answer
 from tests.support.chats import START, answer, begin_session, prompt, store_at
 from tests.support.faults import no_room
 from tests.support.modes import is_private
@@ -102,7 +102,7 @@ _PIECES = st.lists(
 @given(st.lists(_PIECES, max_size=5), st.data())
 def test_a_file_that_was_cut_anywhere_holds_all_whole_writes(tmp_path_factory, writes, data):
     path = tmp_path_factory.mktemp("cut") / "file"
-    file, ends = AnswerFile(path, BEGUN), []
+    file, ends = LineFile(path, BEGUN), []
     for pieces in ((), *writes):
         file.add(pieces)
         ends.append(path.stat().st_size)

@@ -12,12 +12,15 @@ from msgspec.structs import asdict
 
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.setup.open_store import open_store
-from lmchat.errors import SessionNotFound, WrongUse
+from lmchat.errors import SessionNotFound, SessionOpen, WrongUse
 from lmchat.files.disk import empty_log
 from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.session import HIT_KIND_NAMES, SessionHeader
 from lmchat.terminal.output import SHORT_ID, local_time, table, terminal_columns
 from lmchat.units import counted
+
+_CLOSE = "Open another session there, or quit it, then try again."
+_NO_LOCKS = "This disk has no file locks, so first close all other lmchat windows."
 
 
 async def list_sessions(context: Context) -> int:
@@ -103,7 +106,8 @@ async def purge(context: Context) -> int:
     """Delete a session permanently, after the user has confirmed it, and print what was deleted.
 
     Without an id, everything in the trash is deleted, and all messages that were deleted with `d`.
-    The log of the tools, which may quote what is deleted, is emptied.
+    What another lmchat has open stays; raise `SessionOpen` if that is all. The log of the tools,
+    which may quote what is deleted, is emptied.
     """
     wanted, output = context.options.id, context.output
     message_count = 0  # of deleted messages
@@ -117,25 +121,30 @@ async def purge(context: Context) -> int:
             message_count = await store.deleted_message_count()
         if not headers and not message_count:
             return output.print_list([], [], "The trash is empty.")
-        subjects: list[str] = []
-        if len(headers) == 1:
-            subjects.append(_id_and_title(headers[0]))
-        elif headers:
-            subjects.append(counted(len(headers), "session"))
-        if message_count:
-            subjects.append(counted(message_count, "deleted message"))
-        subject = " and ".join(subjects)  # such as `2 sessions and 1 deleted message`
-        refusal = f"Deleting {subject} cannot be undone."
-        if not await is_confirmed(context, f"Delete {subject} permanently?", refusal):
+        subject = _deleted_words(headers, message_count)
+        question, refusal = (
+            f"Delete {subject} permanently?",
+            f"Deleting {subject} cannot be undone.",
+        )
+        if not await asyncio.to_thread(store.has_file_locks):
+            question = f"{_NO_LOCKS} {question}"
+        if not await is_confirmed(context, question, refusal):
             return output.print_list([], [], "Nothing was deleted.")
         ids = [header.session_id for header in headers]
         purged = await store.purge(*ids, is_with_messages=not wanted)
+    headers = [header for header in headers if header.session_id not in purged.open_ids]
+    message_count -= purged.open_messages
+    if not headers and not message_count:
+        raise SessionOpen(f"Open in another lmchat, and not deleted: {subject}.", hint=_CLOSE)
     await asyncio.to_thread(empty_log, context.paths.tools_log_file)
+    subject = _deleted_words(headers, message_count)
     documents = [header_json(header) for header in headers]
     document = documents[0] if wanted else {"object": "list", "data": documents}
     end = "." if purged.is_log_emptied else ", once other windows are closed."
     if output.is_json and not purged.is_log_emptied:
         output.note(f"lmchat: {subject}: deleted permanently{end}")
+    if words := purged.open_words:
+        output.note(f"lmchat: Open in another lmchat, and not deleted: {words}. {_CLOSE}")
     for path in purged.kept_files:
         output.note(f"lmchat: {path} could not be removed and may have the text; delete it.")
     return output.print_result(document, f"Deleted permanently: {subject}{end}")
@@ -156,6 +165,18 @@ def header_json(header: SessionHeader) -> dict[str, object]:
         "tags": list(header.tags),
         "forked_from": header.parent_id,
     }
+
+
+def _deleted_words(headers: Sequence[SessionHeader], message_count: int) -> str:
+    """Such as `2 sessions and 1 deleted message`."""
+    subjects: list[str] = []
+    if len(headers) == 1:
+        subjects.append(_id_and_title(headers[0]))
+    elif headers:
+        subjects.append(counted(len(headers), "session"))
+    if message_count:
+        subjects.append(counted(message_count, "deleted message"))
+    return " and ".join(subjects)
 
 
 def _id_and_title(header: SessionHeader) -> str:
