@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 SIZE = 300_000
 _LIMIT_S = 6  # at most half of it is needed, and many times as much in quadratic time
 _TICK = "`"
+_MANY = 100_000  # signs with which a pattern begins
 
 
 def repeated(piece: str, size: int = SIZE) -> str:
@@ -23,11 +26,11 @@ def repeated(piece: str, size: int = SIZE) -> str:
 
 @contextmanager
 def limited_processor_time() -> Iterator[None]:
-    """Raise `TimeoutError` in a block that uses too much processor time, however slow the clock."""
+    """Fail the test if a block uses too much processor time, however slow the clock."""
     if not hasattr(signal, "SIGVTALRM"):  # Windows, where the limit of the test counts
         yield
         return
-    signal.signal(signal.SIGVTALRM, _raise_timeout)
+    signal.signal(signal.SIGVTALRM, _fail)
     signal.setitimer(signal.ITIMER_VIRTUAL, _LIMIT_S)
     try:
         yield
@@ -35,8 +38,8 @@ def limited_processor_time() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
-def _raise_timeout(*_: object) -> None:
-    raise TimeoutError
+def _fail(*_: object) -> None:
+    pytest.fail("it takes too much processor time")  # no `Exception`, which a reader might catch
 
 
 TEXTS = {
@@ -50,6 +53,12 @@ TEXTS = {
     "thoughts": repeated("<think>"),
     "blanks before a thought": repeated(" ") + "<think>",
     "an open thought": "<think>" + repeated("</thin"),
+    "names of calls": "<<<AGENTIC_TOOL_CALL" + "<<<TOOL_NAME:" * _MANY,
+    "calls": "<<<AGENTIC_TOOL_CALL_START>>>" * _MANY,
+    "open citations of before 2025": "【" * _MANY,
+    "open citations": "\ue200cite\ue202" * _MANY,
+    "citations of many words": "\ue200" + "cite " * _MANY + "\ue200cite\ue202" + "turn0 " * _MANY,
+    "gaps": ", " * _MANY,
     "backticks": repeated(_TICK),
     "fences of all lengths": "\n".join(_TICK * size for size in range(3, 1400)),
     "fences with backticks behind": repeated("```" + "a" * 500 + "`\n"),
@@ -72,6 +81,19 @@ def _open_webui(text: str) -> Any:
         "2": {"role": "assistant", "content": text, "parentId": "1"},
     }
     return {"id": "a", "title": text, "history": {"messages": messages, "currentId": "2"}}
+
+
+def _chatgpt(text: str) -> Any:
+    message = {
+        "author": {"role": "assistant"},
+        "content": {"content_type": "text", "parts": [text]},
+    }
+    return {"id": "a", "title": text, "mapping": {"1": {"parent": None, "message": message}}}
+
+
+def _llama_cpp(text: str) -> Any:
+    row = {"id": "1", "convId": "a", "role": "assistant", "parent": None, "content": text}
+    return {"conv": {"id": "a", "name": text}, "messages": [row]}
 
 
 def _chatgpt_thoughts(count: int) -> Any:
@@ -119,7 +141,9 @@ FILES: dict[str, Callable[[], str]] = {
 def message_files(text: str) -> dict[str, str]:
     """Return files of different programs with a message of a text, by their names."""
     rows = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
-    return {"open-webui.json": json.dumps([_open_webui(text)]), "list.json": json.dumps(rows)}
+    chats = {"open-webui": _open_webui(text), "chatgpt": _chatgpt(text), "llama": _llama_cpp(text)}
+    files = {f"{name}.json": json.dumps([chat]) for name, chat in chats.items()}
+    return {**files, "list.json": json.dumps(rows)}
 
 
 @contextmanager

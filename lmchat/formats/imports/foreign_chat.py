@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -51,10 +50,6 @@ LONGEST_TITLE = 1000  # characters; lists read titles whole
 OTHER_VERSION = "message of other versions"
 _SYSTEM = "system prompt"  # key of the message of `ForeignChat.system`
 _MOST_KINDS = 10  # of omissions that are named for a chat
-# at the start of an answer: `<think>It is 4.</think>`, or open to the end
-_THOUGHT = re.compile(
-    r"\s*<(?P<tag>think|thinking)>(?P<reasoning>.*?)(?:</(?P=tag)>\s*|\Z)", re.DOTALL
-)
 
 
 class Format(NamedTuple):
@@ -351,12 +346,13 @@ def _converted(part: ForeignPart, *, is_answer: bool = False) -> Iterator[Part]:
     """
     match part:
         case str(text):
-            thought = _THOUGHT.match(text) if is_answer else None
-            if thought is not None:
-                reasoning = thought["reasoning"].strip()
-                if reasoning:
+            begin, sign, rest = text.lstrip().partition(">")
+            if is_answer and begin + sign in ("<think>", "<thinking>"):
+                # without an end tag, all is a thought
+                reasoning, _, text = rest.partition(f"</{begin[1:]}>")
+                text = text.lstrip()
+                if reasoning := reasoning.strip():
                     yield ReasoningPart(text=reasoning)
-                text = text[thought.end() :]
             if text.strip():
                 yield TextPart(text=text)
         case ReasoningPart(text=str(text)) | RefusalPart(text=str(text)):

@@ -48,9 +48,10 @@ _NO_MODELS = ("", "auto", "research")  # without a model: that of the chat is me
 # As for a citation: `\ue200cite\ue202turn0search1\ue201`. A stopped answer may end in one, but not
 # with whole lines in it.
 _MARK = re.compile(
-    "\ue200([a-z_]+(?: [a-z_]+)*(?:\ue202[^\ue200\ue201]*(?=\ue201)|\ue202[^\ue200\ue201\n]*\\Z)?)"
+    "\ue200([a-z_]{1,50}(?: [a-z_]{1,50}){0,9}"
+    "(?:\ue202[^\ue200\ue201]{0,10000}(?=\ue201)|\ue202[^\ue200\ue201\n]{0,10000}\\Z)?)"
     "(?:\ue201|\\Z)"
-    "|【[^】\n]*】"  # as citations were marked until 2025
+    "|【[^【】\n]{0,500}】"  # as citations were marked until 2025
 )
 _REST_OF_MARKS = dict.fromkeys(range(0xE200, 0xE207))  # such as those around a cited span
 

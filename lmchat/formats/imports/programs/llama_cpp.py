@@ -29,7 +29,7 @@ from lmchat.sessions.session import Session
 # like `<<<TOOL_NAME:add>>>`
 _MARK = re.compile(
     r"<<<(?P<kind>reasoning_content_(?:start|end)|AGENTIC_TOOL_CALL_(?:START|END)"
-    r"|TOOL_NAME|TOOL_ARGS_(?:START|END))(?::(?P<name>[^>\n]*))?>>>"
+    r"|TOOL_NAME|TOOL_ARGS_(?:START|END))(?::(?P<name>[^<>\n]{0,500}))?>>>"
 )
 
 

@@ -12,7 +12,6 @@ with `<details>` elements, which hold reasoning or a tool call:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
@@ -33,7 +32,6 @@ from lmchat.sessions.message import ReasoningPart, Role
 from lmchat.sessions.session import Session
 
 _ELEMENT = '<details type="'  # its kind follows, then the closing quote
-_ATTRIBUTE = re.compile(r'\b(\w{1,40})="([^"]*)"')
 # of an answer, with the kind of their items
 _NOT_READ = (
     ("sources", "source"),
@@ -146,7 +144,9 @@ def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
         content, end, after = element.partition("</details>")
         kind, _, _ = content.partition('"')  # `_ELEMENT` ends before it: `reasoning" done="true">…`
         opening, _, inside = content.partition(">")
-        values = {key: unescaped(value) for key, value in _ATTRIBUTE.findall(opening)}
+        _, *pieces = opening.split('"')  # like ` done=`, `true`, ` name=`, `add`
+        pairs = zip(pieces[::2], pieces[1::2], strict=False)
+        values = {key.strip(" ="): unescaped(value) for key, value in pairs}
         if not end:  # without an end tag, it is text of the model
             yield _ELEMENT + element
         elif kind == "reasoning":
