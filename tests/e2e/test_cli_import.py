@@ -76,6 +76,20 @@ def test_json_tells_each_file_and_what_was_left_out(empty):
     assert (detail["error"], "not valid JSON" in detail["message"]) == ("file", True)
 
 
+def test_a_file_with_a_hole_gives_what_is_before_it_and_names_the_record(empty):
+    chats = [{"title": title, "messages": LIST} for title in ("One", "Two")]
+    holed = file_of(empty, f"[{json.dumps(chats[0])}, {{, {json.dumps(chats[1])}]", "holed.json")
+    damaged = f"{holed}: Record 2 is damaged: nothing from there on is imported."
+    tried = empty.json("import", "--dry-run", "--json", holed, code=1)
+    assert [row["title"] for row in tried["data"]] == ["One"]
+    assert [refused["message"] for refused in tried["refused"]] == [damaged]
+    done = empty("import", holed)
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"{holed}: “One” is imported, 2 messages\n")
+    assert done.stderr.startswith(f"lmchat: {damaged}\n")
+    assert [row["title"] for row in empty.json("sessions", "--json")["data"]] == ["One"]
+
+
 def test_wrong_use_is_told(empty):
     for words in ((), ("--temporary", "x.md"), ("--what", "x.md"), ("--dry-run", "")):
         done = empty("import", *words)

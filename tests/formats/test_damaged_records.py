@@ -16,6 +16,7 @@ from tests.support.foreign_chats import (
     lines_of,
     read_file,
     read_text,
+    read_to_a_hole,
     read_value,
 )
 
@@ -49,22 +50,37 @@ def test_a_broken_line_costs_itself_only_wherever_it_is(tmp_path, name):
             assert f"line {place + 1}: it is damaged" in lost, broken
 
 
-def test_a_broken_record_of_a_list_costs_itself_if_its_brackets_are_whole(tmp_path):
-    chats = [json.dumps({"messages": [{"role": "user", "content": text}]}) for text in "abc"]
+def test_broken_json_in_a_list_ends_the_import_of_its_file_and_is_named(tmp_path):
+    chats = [json.dumps({"messages": [{"role": "user", "content": text}]}) for text in "abcd"]
     path = tmp_path / "chats.json"
-    for place in range(3):
+    for place in range(1, 4):
         for old, new in (('"user",', '"user"'), (": [", ": [,"), ('"messages"', "messages")):
             broken = [*chats[:place], chats[place].replace(old, new), *chats[place + 1 :]]
             path.write_text(f"[{', '.join(broken)}]", encoding="utf-8")
-            sessions, lost = read_file(path)
-            texts = [["a"], ["b"], ["c"]]
-            del texts[place]
-            assert [*map(texts_of, sessions)] == texts, (place, new)
-            behind = ", and all behind it" if place == 2 else ""
-            assert lost == [f"record {place + 1}{behind}: it is damaged"], (place, new)
-    path.write_text(f'[{chats[0]}, {{"a": [}}, {chats[1]}]', encoding="utf-8")
-    sessions, lost = read_file(path)
-    assert ([*map(texts_of, sessions)], len(lost)) == ([["a"]], 1), "its end is not known"
+            sessions, told = read_to_a_hole(path)
+            assert [*map(texts_of, sessions)] == [["a"], ["b"], ["c"]][:place], (place, new)
+            damaged = f"Record {place + 1} is damaged: nothing from there on is imported."
+            assert told == damaged, (place, new)
+
+
+def test_messages_before_the_hole_of_their_list_are_a_chat(tmp_path):
+    path = tmp_path / "chat.json"
+    rows = [json.dumps({"role": "user", "content": text}) for text in "ab"]
+    path.write_text(f"[{', '.join(rows)}, {{, {rows[0]}]", encoding="utf-8")
+    (session,), told = read_to_a_hole(path)
+    assert texts_of(session) == ["a", "b"]
+    assert told == "Record 3 is damaged: nothing from there on is imported."
+
+
+def test_values_in_a_row_end_at_a_broken_one_as_a_list_does(tmp_path):
+    path = tmp_path / "chats.json"
+    chats = [
+        json.dumps({"messages": [{"role": "user", "content": text}]}, indent=1) for text in "ab"
+    ]
+    path.write_text("\n".join([chats[0], "{,", chats[1]]), encoding="utf-8")
+    (session,), told = read_to_a_hole(path)
+    assert texts_of(session) == ["a"]
+    assert told == "Record 2 is damaged: nothing from there on is imported."
 
 
 def test_a_number_of_any_length_costs_nothing():

@@ -30,6 +30,7 @@ from tests.support.foreign_chats import (
     outline,
     read_data,
     read_file,
+    read_to_a_hole,
     read_value,
 )
 
@@ -170,9 +171,10 @@ def test_a_list_that_is_cut_off_costs_only_what_is_cut(tmp_path):
     whole = json.dumps([{**chats[0], "conversation_id": key} for key in "abc"])
     for cut in (whole[:-200], whole[: whole.rindex('"title"')], whole[:-1]):
         path.write_text(cut, encoding="utf-8")
-        sessions, lost = read_file(path)
+        sessions, told = read_to_a_hole(path)
         assert len(sessions) == (3 if cut == whole[:-1] else 2)
-        assert f"record {len(sessions) + 1}, and all behind it: it is damaged" in lost
+        place = len(sessions) + 1
+        assert told == f"Record {place} is damaged: nothing from there on is imported."
 
 
 HALVES = ("\\ud83c", "\\udf31", "\\udf31\\ud83c", "\\ud83c\\ud83c\\udf31")
@@ -182,7 +184,7 @@ HALVES = ("\\ud83c", "\\udf31", "\\udf31\\ud83c", "\\ud83c\\ud83c\\udf31")
 def test_half_of_an_emoji_costs_nothing_but_itself(tmp_path, halves):
     for name in (CHATGPT, LLAMA_CPP, LM_STUDIO, "open-webui.json", "jan/messages.jsonl"):
         text = (DATA / name).read_text(encoding="utf-8")
-        whole = read_data(text.encode()) if "jan" not in name else read_file(DATA / name)
+        whole = read_file(DATA / name)
         for word in ("Rain tomorrow?", "Sort this", "Three plants", "Thanks"):
             path = tmp_path / name.replace("/", "-")
             path.write_text(text.replace(word, f"{word} {halves} \\ud83c\\udf31"), encoding="utf-8")
@@ -245,11 +247,11 @@ def test_a_broken_record_of_a_list_is_not_read_to_the_end_of_the_file(tmp_path):
         for _ in range(40):
             file.write("x" * (1 << 20))
     tracemalloc.start()
-    (session,), lost = read_file(path)
+    (session,), told = read_to_a_hole(path)
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
     assert session.messages[0].text == "Hi"
-    assert lost == ["record 2, and all behind it: it is damaged"]
+    assert told == "Record 2 is damaged: nothing from there on is imported."
 
 
 def test_facts_about_an_image_of_lm_studio_are_not_taken_for_it(tmp_path):

@@ -8,6 +8,9 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+from lmchat.errors import FileRefused
 from lmchat.formats.imports.reader import read_chats
 from lmchat.sessions.session import Skipped
 
@@ -56,6 +59,14 @@ def read_data(data, *, moment=NOW):
 
 def read_file(path, *, source="auto", now=NOW):
     return _sorted_out(read_chats(str(path), path, now=now, wanted=source))
+
+
+def read_to_a_hole(path):
+    """Return the sessions of a file that is damaged within, and the message about that."""
+    sessions = []
+    with pytest.raises(FileRefused) as caught:
+        sessions.extend(read_chats("x", path, now=NOW))
+    return sessions, caught.value.message.removeprefix("x: ")
 
 
 def _sorted_out(found):

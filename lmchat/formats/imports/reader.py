@@ -1,7 +1,7 @@
 """Import of chats from files in any format: `read_chats` is the entrance.
 
-The format of a file is found by its first bytes, or by the first records of a text. If a record
-cannot be read, only that record is lost. Nothing is stored here.
+The format of a file is found by its first bytes, or by the first records of a text. A damaged chat
+or line costs itself only; broken JSON ends the import of its file. Nothing is stored here.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from importlib import import_module
-from io import BytesIO, StringIO
+from io import BytesIO
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, TextIO
@@ -25,7 +25,7 @@ from lmchat.files.disk import open_plain
 from lmchat.formats.imports.foreign_chat import Format
 from lmchat.formats.imports.programs import AUTO, OWN, PROGRAM_NAMES, PROGRAMS
 from lmchat.formats.imports.source import ZIP_HEAD, Source, file_source, zip_sources
-from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, whole_text
+from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, whole_value
 from lmchat.sessions.session import Session, Skipped
 
 STDIN = "-"  # in place of a file
@@ -45,20 +45,15 @@ _LINES_ENDINGS = (".jsonl", ".ndjson")
 _PEEKED_RECORDS = 20  # to find out the format; some may be broken
 _DAMAGED = "it is damaged"
 _LONGEST_TOKEN = 16  # characters, but for strings and numbers
+_LONGEST_INTEGER = 20  # digits; shorter ones have 64 bits at most
 _CHUNK = 1 << 20  # characters, read at once
-_GAP = re.compile(r"[, \t\r\n]*")  # between values
-# brackets, and strings, which may have some; one without an end goes to the end of the text
-_MARK = re.compile(r'[{}\[\]]|"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
-_DEPTHS = {"{": 1, "[": 1, "}": -1, "]": -1}
+_GAP = re.compile(r"[, \t\r\n]*+")  # between values
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def _number(digits: str) -> float:
-    """Return infinity for more digits than Python converts (4,300)."""
-    try:
-        return int(digits)
-    except ValueError:
-        return float(digits)
+    """Return a float, perhaps infinity, for a number of more than 64 bits."""
+    return int(digits) if len(digits) < _LONGEST_INTEGER else float(digits)
 
 
 _DECODER = json.JSONDecoder(parse_int=_number)
@@ -138,14 +133,16 @@ def _chats(
 
 
 def _text_chats(source: Source, now: datetime, wanted: str) -> Iterator[Session | Skipped]:
-    """Find the format by the first records.
+    """Find the format by the first records, and yield a session of each chat.
 
     Raises `FileRefused` for a broken text, and `FormatUnknown` for one that is empty, of no format,
-    or of another program than `wanted`.
+    or of another program than `wanted`. A damaged chat costs itself only.
     """
     records = _records(source)
     first_records: list[Record | Skipped] = []
     for record in islice(records, _PEEKED_RECORDS):
+        if isinstance(record, FileRefused):
+            raise record
         first_records.append(record)
         if isinstance(record, dict) and (found := _format_of(record)):
             program, text_format = found
@@ -154,20 +151,13 @@ def _text_chats(source: Source, now: datetime, wanted: str) -> Iterator[Session 
         message = "It is JSON, but not a chat format that lmchat knows."
         raise FormatUnknown(message, hint=_FORMATS_HINT)
     _require(program, wanted)
-    yield from _sessions(chain(first_records, records), text_format, source, now)
-
-
-def _sessions(
-    records: Iterator[Record | Skipped], text_format: Format, source: Source, now: datetime
-) -> Iterator[Session | Skipped]:
-    """Yield a session of each chat in the records; a damaged one costs itself only."""
     chat: list[Record] = []
     number = 0
-    for record in chain(records, [None]):
-        if isinstance(record, Skipped):
-            yield record
+    for item in chain(first_records, records, [None]):
+        if isinstance(item, Skipped):
+            yield item
             continue
-        if chat and (record is None or not text_format.continues(record, chat)):
+        if chat and not (isinstance(item, dict) and text_format.continues(item, chat)):
             number += 1
             try:
                 yield text_format.session(chat, source, now)
@@ -176,8 +166,10 @@ def _sessions(
             except BAD_VALUE_ERRORS:
                 yield Skipped(where=f"chat {number}", reason=_DAMAGED)
             chat = []
-        if record is not None:
-            chat.append(record)
+        if isinstance(item, FileRefused):
+            raise item
+        if item is not None:
+            chat.append(item)
 
 
 def _format_of(record: Record) -> tuple[str, Format] | None:
@@ -195,44 +187,43 @@ def _require(program: str, wanted: str) -> None:
         raise FormatUnknown(message, hint=f"Import it with --from {program}.")
 
 
-def _records(source: Source) -> Iterator[Record | Skipped]:
+def _records(source: Source) -> Iterator[Record | Skipped | FileRefused]:
     """Yield the objects of a JSON list or of JSON Lines, or a single object.
 
-    A `Skipped` takes the place of a value that is broken or no object. Only one value is in memory
-    at a time. Raises `FormatUnknown` if it is empty or no JSON at all, `FileRefused` if it begins
-    with broken JSON.
+    A `Skipped` takes the place of a value that is no object, or of a broken line. An error is the
+    last one: nothing behind it can be read. Only one value is in memory at a time. Raises
+    `FormatUnknown` if the text is empty or no JSON at all.
     """
     is_empty = True
     with source.open_text() as text:
         is_list = text.read(1) == "["
         text.seek(0)
-        if source.name.lower().endswith(_LINES_ENDINGS) and not is_list:
-            values = _lines(iter(lambda: text.readline(LARGEST_RECORD), ""), "line")
-        else:
-            values = _values(text)
-        for where, value in values:
+        is_by_line = source.name.lower().endswith(_LINES_ENDINGS) and not is_list
+        for where, value in _lines(text) if is_by_line else _values(text):
             is_empty = False
-            yield value if isinstance(value, dict) else Skipped(where=where, reason=_DAMAGED)
+            if isinstance(value, dict | FileRefused):
+                yield value
+            else:
+                yield Skipped(where=where, reason=_DAMAGED)
     if is_empty:
         raise FormatUnknown("It is empty.", hint="Export the chats again.")
 
 
-def _lines(lines: Iterable[str], unit: str, first: int = 1) -> Iterator[tuple[str, Any]]:
+def _lines(text: TextIO) -> Iterator[tuple[str, Any]]:
     """Yield the place and the value of each line; None for a broken one."""
-    for number, line in enumerate(map(str.strip, lines), first):
-        if line:
+    for number, line in enumerate(iter(lambda: text.readline(LARGEST_RECORD), ""), 1):
+        if line := line.strip():
             value = None
             with suppress(ValueError, RecursionError):
                 value, end = _value_at(line, 0)
                 value = value if end == len(line) else None
-            yield f"{unit} {number}", value
+            yield f"line {number}", value
 
 
 def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
-    """Yield the place and value of each item of a list, or of values in a row; None for broken.
+    """Yield the place and value of each item of a list, or of values in a row.
 
-    A list continues behind a broken object if its brackets soon tell its end. Values in a row are
-    then read by lines, since they may be JSON Lines without a name that says so.
+    The last value may be a `FileRefused`: where the next one begins is not known.
     """
     begun = ""
     while not begun and (more := text.read(_CHUNK)):
@@ -258,49 +249,28 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
         try:
             value, place = _value_at(begun, place)
         except (ValueError, RecursionError) as error:
-            is_broken = (
-                isinstance(error, json.JSONDecodeError)
-                and error.pos < len(begun) - _LONGEST_TOKEN
-                and not error.msg.startswith("Unterminated string")
+            # a value that goes on behind the text has its fault at the end, or in an open string
+            is_cut = isinstance(error, json.JSONDecodeError) and (
+                error.pos >= len(begun) - _LONGEST_TOKEN
+                or error.msg.startswith("Unterminated string")
             )
             begun, place = begun[place:], 0
-            if len(begun) > LARGEST_RECORD:
-                message = f"It is larger than {LARGEST_RECORD // (1024 * 1024)} MB."
-                raise FileRefused(message, hint="Export fewer chats at once.") from error
             more_chars = min(max(_CHUNK, len(begun)), LARGEST_RECORD + 1 - len(begun))
-            if not is_broken and (more := text.read(more_chars)):  # it may only be cut off
+            if is_cut and (more := text.read(more_chars)):
                 begun += more
                 continue
-            if not begun and not is_list:  # the end
-                return
-            if is_list and is_broken:
-                if len(begun) < _CHUNK:
-                    begun += text.read(_CHUNK)
-                if place := _end_of_broken(begun):
-                    yield f"record {number}", None
-                    number += 1
-                    continue
-            if number == 1:
-                message = "It is not valid JSON: it is cut off or damaged."
-                raise FileRefused(message, hint="Export it again.", details=str(error)) from error
-            if is_list:
-                yield f"record {number}, and all behind it", None
-                return
-            yield from _lines(chain(StringIO(begun + text.readline()), text), "record", number)
+            if begun or is_list:  # else it is the end
+                message = f"Record {number} is damaged: nothing from there on is imported."
+                hint = "Export the chats again."
+                if len(begun) > LARGEST_RECORD:
+                    message = f"It is larger than {LARGEST_RECORD // (1024 * 1024)} MB."
+                    hint = "Export fewer chats at once."
+                elif number == 1:
+                    message = "It is not valid JSON: it is cut off or damaged."
+                yield "", FileRefused(message, hint=hint, details=str(error))
             return
         yield f"record {number}", value
         number += 1
-
-
-def _end_of_broken(text: str) -> int:
-    """Return where the broken object at the beginning ends, if another one follows it; else 0."""
-    depth = 0
-    for mark in _MARK.finditer(text) if text.startswith("{") else ():
-        depth += _DEPTHS.get(mark[0], 0)
-        if not depth:
-            gap = _GAP.match(text, mark.end())
-            return mark.end() if gap and text.startswith("{", gap.end()) else 0
-    return 0
 
 
 def _value_at(text: str, place: int) -> tuple[Any, int]:
@@ -311,15 +281,5 @@ def _value_at(text: str, place: int) -> tuple[Any, int]:
     """
     value, end = _DECODER.raw_decode(text, place)
     if _SURROGATE.search(text, place, end):
-        value = _without_halves(value)
+        value = whole_value(value)
     return value, end
-
-
-def _without_halves(value: Any) -> Any:
-    if isinstance(value, str):
-        return whole_text(value)
-    if isinstance(value, list):
-        return [_without_halves(item) for item in value]
-    if isinstance(value, dict):
-        return {_without_halves(key): _without_halves(item) for key, item in value.items()}
-    return value

@@ -55,7 +55,7 @@ def items_of(value: Any) -> list[Any]:
 def parsed(text: str | bytes) -> Any:
     """Decode JSON; return the text itself where it is none."""
     with suppress(ValueError, RecursionError):
-        return json.loads(text)
+        return whole_value(json.loads(text))
     return text
 
 
@@ -81,6 +81,17 @@ def checked_time(time: datetime) -> datetime:
 def whole_text(text: str) -> str:
     """Halves of surrogate pairs become U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def whole_value(value: Any) -> Any:
+    """Make all texts of a JSON value whole; raises `RecursionError`."""
+    if isinstance(value, str):
+        return whole_text(value)
+    if isinstance(value, list):
+        return [whole_value(item) for item in value]
+    if isinstance(value, dict):
+        return {whole_value(key): whole_value(item) for key, item in value.items()}
+    return value
 
 
 def local_id(file_id: str, session_id: str = "") -> str:
