@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Literal
 
@@ -17,11 +18,10 @@ from msgspec import Struct
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
 from lmchat.files.disk import expanded_path
 from lmchat.formats.imports.programs import AUTO, ChatPlace
-from lmchat.formats.imports.reader import STDIN, error_about, read_chats
+from lmchat.formats.imports.reader import STDIN, error_about
+from lmchat.formats.imports.reader_child import ChatReader
 from lmchat.formats.imports.source import files_below
-from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.sessions.message import now
 from lmchat.sessions.session import Session, SessionHeader, Skipped
 from lmchat.storage.store import Store
 from lmchat.terminal.output import SHORT_ID
@@ -103,50 +103,50 @@ class Importer:
             if time.monotonic() - begun_s >= self._quiet_s:  # a short import reports nothing
                 report_progress(_counts(outcome.chats))
 
-        for name in names:
-            try:
-                files: Mapping[str, Path | bytes]
-                if name == STDIN and stdin is not None:
-                    files = {name: stdin}
-                else:
-                    files = await asyncio.to_thread(_files_of, name)
-            except FileRefused as error:
-                outcome.refused.append((name, error))
-                continue
-            unknown: list[FormatUnknown] = []
-            for file, content in files.items():
-                chats = read_chats(file, content, now=now(), wanted=source)
+        async with aclosing(ChatReader()) as reader:
+            for name in names:
                 try:
-                    await self._import_chats(file, chats, outcome, known, report)
-                except FormatUnknown as error:
-                    unknown.append(error)
-                except LMChatError as error:
-                    outcome.refused.append((file, error))
-                    if isinstance(error, StoreUnavailable):
-                        return
-            if name in files:
-                outcome.refused += [(name, error) for error in unknown]
-            elif len(unknown) < len(files):  # other files of a folder are only counted
-                outcome.unknown_count += len(unknown)
-            else:
-                message = f"{name} has no chats that lmchat can read."
-                hint = "`lmchat import --help` lists the formats."
-                outcome.refused.append((name, FileRefused(message, hint=hint)))
+                    files: Mapping[str, Path | bytes]
+                    if name == STDIN and stdin is not None:
+                        files = {name: stdin}
+                    else:
+                        files = await asyncio.to_thread(_files_of, name)
+                except FileRefused as error:
+                    outcome.refused.append((name, error))
+                    continue
+                unknown: list[FormatUnknown] = []
+                for file, content in files.items():
+                    try:
+                        async with aclosing(reader.read(file, content, wanted=source)) as chats:
+                            await self._import_chats(file, chats, outcome, known, report)
+                    except FormatUnknown as error:
+                        unknown.append(error)
+                    except LMChatError as error:
+                        outcome.refused.append((file, error))
+                        if isinstance(error, StoreUnavailable):
+                            return
+                if name in files:
+                    outcome.refused += [(name, error) for error in unknown]
+                elif len(unknown) < len(files):  # other files of a folder are only counted
+                    outcome.unknown_count += len(unknown)
+                else:
+                    message = f"{name} has no chats that lmchat can read."
+                    hint = "`lmchat import --help` lists the formats."
+                    outcome.refused.append((name, FileRefused(message, hint=hint)))
 
     async def _import_chats(
         self,
         file: str,
-        chats: Iterator[Session | Skipped],
+        chats: AsyncIterator[Session | Skipped],
         outcome: ImportOutcome,
         known: dict[str, SessionHeader],
         report: Callable[[], None],
     ) -> None:
-        """Raises the errors of `read_chats`, and `StoreUnavailable`.
+        """Raises the errors of `ChatReader.read`, and `StoreUnavailable`.
 
         In a trial, `known` has the headers that the store has, or would have by now, by id.
         """
-        # a chat may take long: a cancelled import leaves the thread behind
-        while (found := await run_abandonable(lambda: next(chats, None))) is not None:
+        async for found in chats:
             if isinstance(found, Skipped):
                 outcome.skipped.append((file, found))
                 continue
@@ -184,8 +184,8 @@ def _files_of(name: str) -> dict[str, Path]:
     path = expanded_path(name)
     # Path.is_dir raises for a long name, and a folder that may not be entered
     if os.path.isdir(path):  # noqa: PTH112
-        return {str(file): file for file in files_below(path)}
-    return {name: path}
+        return {str(file): file.absolute() for file in files_below(path)}
+    return {name: path.absolute()}
 
 
 def _word_for(known: SessionHeader | None, *, is_trial: bool) -> Outcome:

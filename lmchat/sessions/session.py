@@ -96,14 +96,14 @@ class SessionHeader(Struct, frozen=True, kw_only=True):
     sampling: Mapping[str, object] = field(default_factory=dict)  # set by the user
 
 
-class Skipped(Struct, frozen=True, kw_only=True):
+class Skipped(Struct, frozen=True, kw_only=True, tag=True):
     """A part of a file that was not imported whole."""
 
     where: str
     reason: str
 
 
-class Session(Struct, frozen=True, kw_only=True):
+class Session(Struct, frozen=True, kw_only=True, tag=True):
     """A session with its chosen path."""
 
     header: SessionHeader

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 from contextlib import closing
 
+import psutil
 import pytest
 
 from tests.support.programs import WAIT_S, Cli, wait_until
@@ -62,3 +63,26 @@ def test_a_signal_ends_a_long_import_at_once_and_keeps_whole_sessions(cli, long_
         ("Which vegetables?", 2)
     }
     assert messages == 2 * len(headers)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_an_import_whose_file_keeps_the_reader_busy_forever(cli, long_file, number):
+    program = cli.start("import", str(long_file))
+    wait_until(lambda: saved_messages(cli), "a chat is saved")
+    (reader,) = psutil.Process(program.pid).children()
+    reader.suspend()
+    os.kill(program.pid, number)
+    assert program.wait(WAIT_S) == 128 + number
+    with program:
+        assert program.stderr.read().endswith(b"lmchat: Interrupted.\n")
+    assert not reader.is_running()
+
+
+def test_the_reader_of_an_import_ends_with_a_killed_lmchat(cli, long_file):
+    program = cli.start("import", str(long_file))
+    wait_until(lambda: saved_messages(cli), "a chat is saved")
+    (reader,) = psutil.Process(program.pid).children()
+    program.kill()
+    with program:
+        program.wait(WAIT_S)
+    reader.wait(WAIT_S)

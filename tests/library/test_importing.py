@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import psutil
 import pytest
 from msgspec.structs import replace
 
@@ -187,6 +188,43 @@ async def test_a_disk_that_gets_full_keeps_whole_sessions_and_is_told_once(
     outcomes = [chat.outcome for chat in await import_all(importer, name)]
     assert outcomes.count("imported") == 50 - len(kept)
     assert faults_in(store.database.path) == ""
+
+
+async def test_a_large_number_and_half_of_an_emoji_cost_no_chat(tmp_path, importer):
+    asked = prompt("Which vegetables?")
+    options = {"seed": 10**30, "stop": ["a", 0.5]}
+    session = Session(header=replace(header("t"), sampling=options), messages=MessagePath((asked,)))
+    own = file_of(tmp_path, to_json(session))
+    part = {"type": "text", "text": {"value": "Hello"}}
+    message = {"thread_id": "a", "id": "1", "role": "user", "content": [part]}
+    jan = file_of(tmp_path, message, "messages.jsonl")
+    file_of(tmp_path, {"id": "a", "title": "Half \ud83c"}, "thread.json")
+    one, two = await import_all(importer, own, jan)
+    assert one.header.sampling == {"seed": 1e30, "stop": ["a", 0.5]}
+    assert two.header.title == "Half \ufffd"
+
+
+async def test_a_file_that_ends_its_reader_costs_itself_alone(tmp_path, store):
+    others = psutil.Process().children()
+    killed = []
+
+    def kill_reader(_):
+        if not killed:
+            killed.extend(child for child in psutil.Process().children() if child not in others)
+            killed[0].kill()
+
+    chats = [{"title": str(number), "messages": LIST} for number in range(20_000)]
+    names = [
+        file_of(tmp_path, chats, "many.json"),
+        file_of(tmp_path, {"title": "other", "messages": LIST}),
+    ]
+    outcome = ImportOutcome(is_trial=True)
+    importer = Importer(store, quiet_s=0)
+    await importer.import_files(names, outcome, report_progress=kill_reader)
+    ((name, error),) = outcome.refused
+    assert (name, "the process reading it ended" in error.message) == (names[0], True)
+    assert 0 < len(outcome.chats) < len(chats)
+    assert outcome.chats[-1].header.title == "other"
 
 
 async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, importer):

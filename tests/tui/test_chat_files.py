@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 
+import psutil
+import pytest
 from textual.widgets import Input
 
 from lmchat.library.importer import Importer
@@ -176,3 +178,23 @@ async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):
         await desk.say(f"/import {path}", leads_to=ProgressDialog, sees="1 chat, 1 message so far.")
         await desk.press("escape", sees="Stopped. Start the import again for the rest.")
         assert len(await desk.store.list_sessions()) == 1
+
+
+@pytest.mark.posix
+async def test_esc_ends_an_import_whose_file_keeps_the_reader_busy_forever(tmp_path):
+    rows = [
+        {"conv": {"id": str(number)}, "messages": [{"id": "a", **TALK[0]}]}
+        for number in range(20_000)
+    ]
+    path = list_file(tmp_path, rows)
+    desk = make_desktop(tmp_path)
+    desk.workspace.importer = Importer(desk.store, quiet_s=0)
+    others = psutil.Process().children()
+    async with running(desk, (120, 40)):
+        await desk.ready()
+        await desk.say(f"/import {path}", leads_to=ProgressDialog, sees="message")
+        (reader,) = (child for child in psutil.Process().children() if child not in others)
+        reader.suspend()
+        await desk.press("escape", sees="Stopped. Start the import again for the rest.")
+        assert not reader.is_running()
+        assert 0 < len(await desk.store.list_sessions()) < len(rows)

@@ -51,9 +51,8 @@ _GUARDS = ("trusted_schema = off", "cell_size_check = on", "query_only = on", "m
 def _session(path: Path) -> sqlite3.Connection:
     """Open the database for reading, with limits against a hostile file."""
     address = f"{path.absolute().as_uri()}?mode=ro"
-    # `timeout`: seconds to wait for llm. `check_same_thread`: an import reads each chat in another
-    # thread, one after the other.
-    database = sqlite3.connect(address, uri=True, timeout=1, check_same_thread=False)
+    # `timeout`: seconds to wait for llm
+    database = sqlite3.connect(address, uri=True, timeout=1)
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_VALUE_BYTES)
     for guard in _GUARDS:
         database.execute(f"pragma {guard}")
