@@ -19,6 +19,7 @@ from tests.support.foreign_chats import (
     left_out,
     lines_of,
     outline,
+    read_text,
     read_value,
 )
 
@@ -142,6 +143,53 @@ def test_a_chat_comes_with_all_that_its_program_keeps(tmp_path, name):
     assert outline(session) == lines
     assert left_out(path) == lost
     assert [chat.header.session_id for chat in chats_of(path)] == IDS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "marks"),
+    [
+        (LM_STUDIO, "{", '{"pinned": true,', (True, False, "lmstudio")),
+        (CHATGPT, '"is_archived": false', '"is_archived": true', (False, True, "chatgpt")),
+        (CHATGPT, '"is_archived"', '"is_starred": true, "is_archived"', (True, False, "chatgpt")),
+        (LLAMA_CPP, '"name"', '"pinned": true, "name"', (True, False, "llamacpp")),
+        ("open-webui.json", '"pinned": false', '"pinned": true', (True, False, "openwebui")),
+        ("open-webui.json", '"archived": false', '"archived": true', (False, True, "openwebui")),
+        (
+            "open-webui.json",
+            '"tags": []',
+            '"tags": [{"name": "Front bed"}, "#wild", 5, {}]',
+            (False, False, "openwebui", "front-bed", "wild"),
+        ),
+        (
+            "open-webui.json",
+            '"meta": {}',
+            '"meta": {"tags": ["bed"]}',
+            (False, False, "openwebui", "bed"),
+        ),
+    ],
+)
+def test_pins_archive_and_tags_of_a_chat_come_along(tmp_path, name, old, new, marks):
+    text = (DATA / name).read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / name
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    header = chats_of(path)[0].header
+    assert (header.is_pinned, header.is_archived, *header.tags) == marks
+
+
+def test_a_favourite_of_jan_is_pinned(tmp_path):
+    for name in ("messages.jsonl", "thread.json"):
+        text = (DATA / "jan" / name).read_text(encoding="utf-8")
+        text = text.replace('"is_favorite": false', '"is_favorite": true')
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (session,) = chats_of(tmp_path / "messages.jsonl")
+    assert session.header.is_pinned
+
+
+def test_a_folder_of_open_webui_whose_name_is_not_in_the_file_is_counted():
+    text = (DATA / "open-webui.json").read_text(encoding="utf-8")
+    _, lost = read_text(text.replace('"folder_id": null', '"folder_id": "5f3c"'))
+    assert "1 folder" in lost[0]
 
 
 def test_of_llm_come_tools_fragments_thoughts_and_forks(tmp_path):

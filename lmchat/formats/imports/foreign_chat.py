@@ -43,7 +43,14 @@ from lmchat.sessions.message import (
     call_text,
     value_text,
 )
-from lmchat.sessions.session import MessagePath, Session, SessionHeader, Skipped, title_from
+from lmchat.sessions.session import (
+    MessagePath,
+    Session,
+    SessionHeader,
+    Skipped,
+    tags_from,
+    title_from,
+)
 from lmchat.units import counted
 
 LONGEST_TITLE = 1000  # characters; lists read titles whole
@@ -103,6 +110,9 @@ class ForeignChat(Struct, kw_only=True):
     updated_at: datetime | None = None
     system: str = ""
     model: str = ""
+    tags: Sequence[str] = ()  # beside that of the program; blanks in one become hyphens
+    is_pinned: bool = False
+    is_archived: bool = False
     # by kind, a word in the singular
     omitted: Counter[str] = field(default_factory=Counter)
     links: dict[str, _Link] = field(default_factory=dict)  # by key, in the order of adding
@@ -244,7 +254,9 @@ class ForeignChat(Struct, kw_only=True):
             # one in the future would keep the session on top
             updated_at=min(self.updated_at or max(times, default=time), now),
             model=self.model or next(newest_models, ""),
-            tags=(source,) if source else (),
+            is_pinned=self.is_pinned,
+            is_archived=self.is_archived,
+            tags=tags_from(" ".join((source, *("-".join(tag.split()) for tag in self.tags)))),
             message_count=len(messages),
         )
         return Session(

@@ -74,6 +74,8 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
         path_end=end,
         created_at=time_of(record.get("create_time")),
         updated_at=time_of(record.get("update_time")),
+        is_pinned=record.get("is_starred") is True,
+        is_archived=record.get("is_archived") is True,
     )
     for key, node in nodes.items():  # an empty node, too: others may name it as their parent
         is_damaged = not isinstance(node, dict) or "message" not in node

@@ -80,6 +80,7 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
         title=text_at(head, "name"),
         path_end=_key(at(head, "currNode")),
         updated_at=time_of(at(head, "lastModified")),
+        is_pinned=at(head, "pinned") is True,
     )
     for message in messages:
         chat.add(

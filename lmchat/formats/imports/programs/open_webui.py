@@ -71,7 +71,14 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
         created_at=time_of(record.get("created_at")),
         updated_at=time_of(record.get("updated_at")),
         system=text_at(content, "params", "system") or text_at(content, "system"),
+        tags=[
+            tag if isinstance(tag, str) else text_at(tag, "name")
+            for tag in (*items_of(at(record, "meta", "tags")), *items_of(content.get("tags")))
+        ],
+        is_pinned=record.get("pinned") is True,
+        is_archived=record.get("archived") is True,
     )
+    chat.omit("folder", 1 if record.get("folder_id") else 0)  # the file lacks its name
     by_id = at(history, "messages")
     has_parents = isinstance(by_id, dict)
     if has_parents:
