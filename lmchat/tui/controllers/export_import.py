@@ -142,10 +142,10 @@ class ExportImport:
         headers = [chat.header for chat in outcome.chats]
         if len(headers) == 1 and headers[0].deleted_at is None:
             self._session_view.switch_to(headers[0].session_id)
-        errors = [error.message_with_hint for _, error in outcome.refused]
-        lines = [*result_lines(outcome), *loss_lines(outcome), *errors]
-        if outcome.is_stopped:
-            lines.append("Stopped. Start the import again for the rest.")
+        lines = ["Stopped. Start the import again for the rest."] if outcome.is_stopped else []
+        # first: a row for each chat may fill the screen
+        lines += [error.message_with_hint for _, error in outcome.refused]
+        lines += [*result_lines(outcome), *loss_lines(outcome)]
         if len(lines) == 1:
             self._ui.notify(lines[0])
         elif lines:
