@@ -52,21 +52,21 @@ async def test_keys_and_the_width_show_and_hide_the_columns(tmp_path):
             await shown(desk, "qwen3-8b")
 
 
-async def test_in_eleven_rows_beside_the_chat_each_figure_is_whole(tmp_path):
+async def test_in_eleven_rows_beside_the_chat_figures_of_the_past_have_what_room_is_left(tmp_path):
     state = State(has_all_figures=True)
     async with ready_desktop(tmp_path, asked=["one"], size=(120, 12), state=state) as desk:
-        rows = [row[86:].strip() for row in desk.text.split("\n")]
+        rows = [row[94:].strip() for row in desk.text.split("\n")]
         told = [re.sub(r"[\d.]+ s\b", "N s", " ".join(row.split())) for row in rows]
         assert told[2:11] == [
             "qwen3-8b loaded",
-            "Q4_K_M 8k of 32k",
+            "Q4_K_M · 8k of 32k",
             "Context 0 %",
-            "used 23 of 8 192",
+            "23 of 8 192 tok",
             "complete 42.3 tok/s",
-            "first token N s N s",
-            "1 answered 59 of 60 left",
-            "0 failed, 0 retries 0 cached",
-            "chat answer complete",
+            "first token N s",
+            "elapsed N s",
+            "Requests 1 answered",
+            "failed 0",
         ]
 
 

@@ -53,10 +53,13 @@ def test_a_running_answer(snap_compare, tmp_path, size):
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=see)
 
 
-@pytest.mark.parametrize(("key", "size"), [("ctrl+b", "80x24"), ("ctrl+t", "60x20")])
+@pytest.mark.parametrize(
+    ("key", "size"),
+    [("ctrl+b", "80x24"), ("ctrl+t", "80x24"), ("ctrl+t", "60x20"), ("ctrl+t", "40x12")],
+)
 def test_a_panel_over_the_chat(snap_compare, tmp_path, key, size):
     desk = seen(tmp_path, *TALK[:2])
-    sees = "/ search" if key == "ctrl+b" else "60 of 60 left"
+    sees = "/ search" if key == "ctrl+b" else "Context"
     see = steps(desk, sees, key)
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=see)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from functools import partial
 
+import pytest
 from msgspec.structs import replace
 
 from lmchat.answers.live_stats import LiveStats, Stage
@@ -28,13 +29,13 @@ WIDE = (120, 40)
 
 @asynccontextmanager
 async def showing(
-    facts=ANSWERING, warning="", *, names=SECTIONS, size=WIDE, shows_all=False, is_over=False
+    facts=ANSWERING, warning="", *, names=SECTIONS, size=WIDE, shows_all=False, width_over=0
 ):
     panel = TelemetryPanel(names)
     panel.shows_all = shows_all
-    if is_over:  # as the style sheet of the chat screen lays it over the chat
+    if width_over:  # as the style sheet of the chat screen lays it over the chat
         panel.styles.display = "block"
-        panel.styles.width = 36
+        panel.styles.width = width_over
     async with Host(right=panel).run_test(size=size) as pilot:
         panel.show(partial(panel_sections, facts), warning)
         await pilot.pause()
@@ -50,6 +51,12 @@ def squeezed(text: str) -> list[str]:
     return [
         " ".join(line.replace("\u00a0", " ").split()) for line in text.split("\n") if line.strip()
     ]
+
+
+def columns(text: str) -> str:
+    """The two columns of a panel of 68 cells below each other."""
+    lines = text.split("\n")
+    return "\n".join([line[:34] for line in lines] + [line[34:] for line in lines])
 
 
 def words(text: str) -> list[str]:
@@ -82,71 +89,78 @@ async def test_after_the_turn_its_figures_go_as_the_receipt_has_them():
     assert words(await shown(empty))[-1] == "Q4_K_M · 8k of 32k"
 
 
-async def test_all_figures_are_one_key_away():
-    assert words(await shown(shows_all=True)) == [
-        "● LM Studio ready",
-        "localhost:1234 3 ms",
-        "Model loaded",
-        "qwen3-8b",
-        "Q4_K_M 8k of 32k",
-        "Context 41 %",
-        "used 3 362 of 8 192",
-        "answering 42.3 tok/s",
-        "first token 0.21 s",
-        "elapsed 4.1 s",
-        "Requests 14 answered",
-        "failed 1",
-        "retries 0",
-        "from the cache 6",
-        "left per min 57 of 60",
-        "Activity tools",
-        "steps 3",
-        "last weather",
-    ]
-
-
-JOINED = [
-    "● LM Studio ready",
-    "localhost:1234 3 ms",
-    "Model loaded",
-    "qwen3-8b",
-    "Q4_K_M 8k of 32k",
-    "Context 41 %",
-    "used 3 362 of 8 192",
-    "answering 42.3 tok/s",
-    "first token 0.21 s 4.1 s",
-    "Requests 57 of 60 left",
-    "answered 14 failed 1",
-    "from the cache 6 retries 0",
-    "Activity tools, step 3",
-    "last weather",
-]
-COMPACT = [
+ALL = [
     "● LM Studio ready",
     "localhost:1234 3 ms",
     "qwen3-8b loaded",
-    "Q4_K_M 8k of 32k",
+    "Q4_K_M · 8k of 32k",
     "Context 41 %",
-    "used 3 362 of 8 192",
+    "3 362 of 8 192 tok",
     "answering 42.3 tok/s",
-    "first token 0.21 s 4.1 s",
-    "14 answered 57 of 60 left",
-    "1 failed, 0 retries 6 cached",
-    "tools, step 3 weather",
+    "first token 0.21 s",
+    "elapsed 4.1 s",
+    "Requests 14 answered",
+    "failed 1",
+    "retries 0",
+    "from the cache 6",
+    "left per min 57 of 60",
+    "Activity tools, step 3",
+    "last weather",
 ]
 
 
-async def test_over_the_chat_each_figure_has_room_down_to_eleven_rows():
-    for size, rows, blank in (((80, 23), JOINED, 5), ((60, 19), JOINED, 1), ((40, 11), COMPACT, 0)):
-        text = await shown(size=size, is_over=True)
-        assert words(text) == rows, size
-        assert sum(not line.strip() for line in text.split("\n")) == blank
-        assert ("▁" in text) == (size[1] > 11), "bars go before figures"
+async def test_all_figures_are_one_key_away():
+    assert words(await shown(shows_all=True)) == ALL
+
+
+async def test_over_the_chat_sixty_cells_hold_all_figures_with_their_bars_in_two_columns():
+    for width, size in ((68, (80, 23)), (60, (61, 14))):
+        text = await shown(size=size, width_over=width)
+        lines = text.rstrip().split("\n")
+        assert len(lines) == 14
+        assert squeezed(lines[0]) == ["● LM Studio ready answering 42.3 tok/s"]
+        assert squeezed(lines[-1]) == ["last weather"]
+        assert "▁" in text
+        assert "━" in text
+        if width == 68:
+            assert words(columns(text)) == ALL
+
+
+async def test_over_the_chat_a_narrow_panel_has_one_column():
+    text = await shown(size=(59, 29), width_over=36)
+    assert words(text) == ALL
+    assert "▁" in text
+    assert words(await shown(size=(40, 16), width_over=36)) == ALL
+
+
+REMOTE = replace(DOWN.health, target=Target.of(replace(QWEN, state=LoadState.REMOTE)))
+WARNING = replace(DOWN, health=REMOTE, can_compact=True, profile="short", has_tools=True)
+NOT_SAVED = "nothing is saved: the disk is full"
+WARNINGS = ("→ qwen3-8b", "! 2 messages left out", "/compact makes room", "failed 1")
+
+
+@pytest.mark.parametrize("height", [8, 20, 40])
+@pytest.mark.parametrize(("width", "chat"), [(28, 120), (36, 160), (68, 80)])
+@pytest.mark.parametrize("shows_all", [False, True])
+async def test_at_every_size_warnings_are_seen_and_no_row_is_cut(width, chat, height, shows_all):
+    more = {"shows_all": shows_all, "width_over": 68 if width == 68 else 0}
+    for facts, warnings in ((ANSWERING, ()), (WARNING, WARNINGS)):
+        roomy = await shown(facts, size=(chat, 90), **more)
+        low = await shown(facts, NOT_SAVED, size=(chat, height), **more)
+        assert " ".join(squeezed(low)).endswith(f"! {NOT_SAVED}")
+        above, _, _ = low.partition("! nothing")
+        if width == 68:
+            roomy, above = columns(roomy), columns(above)
+        assert "…" not in above
+        rows = words(above)
+        assert [row for row in words(roomy) if row in rows] == rows
+        for warning in warnings:
+            assert any(row.startswith(warning) for row in rows), (warning, low)
 
 
 async def test_in_a_low_column_blank_rows_go_first_and_then_bars():
     roomy = words(await shown(shows_all=True))
-    for height, rows, has_bars in ((22, roomy, True), (18, roomy, False)):
+    for height, rows, has_bars in ((20, roomy, True), (16, roomy, False)):
         text = await shown(size=(120, height), shows_all=True)
         assert words(text) == rows, height
         assert ("▁" in text) is has_bars
@@ -163,12 +177,10 @@ async def test_a_server_that_went_away_is_told_by_sign_word_and_crosses():
         "Context 84 %",
         "~6 880 of 8 192 tok",
         "! 2 messages left out",
-        "Requests 1 failed",
+        "Requests 14 answered",
+        "failed 1",
         "next check in 3 s",
     ]
-    compact = words(await shown(DOWN, size=(40, 11), is_over=True))
-    assert "! 2 left out ~6 880 of 8 192" in compact
-    assert compact[-1] == "chat next check in 3 s"
 
 
 async def test_before_anything_was_found_nothing_is_guessed():
@@ -176,15 +188,15 @@ async def test_before_anything_was_found_nothing_is_guessed():
     assert words(await shown(nothing)) == ["· Server looking"]
     lines = squeezed(await shown(nothing, shows_all=True))
     assert lines[0] == "· Server looking"
-    for line in ("Model unknown", "Context –", "used –", "Turn –", "left per min 30 of 30"):
+    for line in ("Model unknown", "Context –", "– tok", "Turn –", "left per min 30 of 30"):
         assert line in lines
 
 
 async def test_few_requests_that_are_left_are_told():
-    for left, line in ((10, ""), (3, "Requests 3 of 60 left"), (0, "Requests 0 of 60 left")):
+    for left, line in ((10, ""), (3, "left per min 3 of 60"), (0, "left per min 0 of 60")):
         facts = replace(ANSWERING, rate_limit=RateLimit(left=left, limit=60))
-        told = [row for row in words(await shown(facts)) if row.startswith("Requests")]
-        assert told == ([line] if line else [])
+        told = [row for row in words(await shown(facts)) if row.startswith(("Requests", "left"))]
+        assert told == (["Requests 14 answered", line] if line else [])
     unlimited = replace(ANSWERING, rate_limit=RateLimit(left=0, limit=0))
     assert not [row for row in words(await shown(unlimited)) if row.startswith("Requests")]
     assert "left per min no limit" in words(await shown(unlimited, shows_all=True))
@@ -220,12 +232,12 @@ async def test_a_long_name_has_two_rows_and_a_remote_one_an_arrow():
     assert lines[1].endswith("-Q8_0 remote")
 
 
-async def test_before_the_first_token_the_clock_runs_in_the_head_and_nothing_moves_later():
+async def test_before_the_first_token_the_clock_runs_and_nothing_moves_later():
     waiting = replace(TURN, stage=Stage.READING, first_token_s=None, fraction=0.62, chunks=0)
     waiting.usage = UsageReported()
     facts = replace(ANSWERING, stats=waiting, speeds=())
     before, after = (await shown(facts)).split("\n"), (await shown()).split("\n")
-    assert "reading 62 % 4.1 s" in words("\n".join(before))
+    assert words("\n".join(before))[-5:-2] == ["reading 62 %", "first token", "elapsed 4.1 s"]
     assert "━" in before[13]
     assert before.index(next(line for line in before if "Activity" in line)) == after.index(
         next(line for line in after if "Activity" in line)

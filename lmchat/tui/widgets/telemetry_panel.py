@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from itertools import groupby, zip_longest
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from rich.cells import cell_len
 from textual.content import Content
 from textual.geometry import Region
@@ -21,7 +21,6 @@ from lmchat.safe_text import on_one_line
 from lmchat.tui.widgets.line import (
     FAINT,
     METER,
-    MODEL,
     MUTED,
     SPARK,
     SPEED,
@@ -37,16 +36,13 @@ from lmchat.tui.widgets.line import (
 from lmchat.units import SIGNS
 
 
-class Form(Enum):
-    """How much the panel shows of each section."""
+class PanelRow(Struct, frozen=True, kw_only=True):
+    """Row of a section."""
 
-    SHORT = "short"  # what says something now
-    ALL = "all"  # every figure, unknown ones as `–`
-    JOINED = "joined"  # every figure, several in a row
-    COMPACT = "compact"  # the same in eleven rows, without bars
+    says_now: bool = True  # else it is only among all figures
 
 
-class TextRow(Struct, frozen=True):
+class TextRow(PanelRow, frozen=True):
     """Label at the left, which may begin with a sign, and value at the right."""
 
     label: str
@@ -54,44 +50,46 @@ class TextRow(Struct, frozen=True):
     style: str = ""  # of the value
     label_style: str = MUTED
     sign: StyledText = ("", "")
+    is_name: bool = False  # a long label has two rows
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether one of its texts has the colour of a warning or an error."""
+        styles = f"{self.style} {self.label_style} {self.sign[1]}"
+        return "$warning" in styles or "$error" in styles
 
 
-class MeterRow(Struct, frozen=True):
+class MeterRow(PanelRow, frozen=True):
     """Bar whose used part is a fraction."""
 
     fraction: float | None  # from 0 to 1
 
 
-class SparkRow(Struct, frozen=True):
+class SparkRow(PanelRow, frozen=True):
     """Bars of the last values."""
 
     values: tuple[float | None, ...]  # newest last; None for a failure
     at_least: float = 0.0  # value of a full bar, at least, so that small values look small
 
 
-class GraphRow(Struct, frozen=True):
+class GraphRow(PanelRow, frozen=True):
     """The upper or the lower row of the graph of the speed."""
 
     values: tuple[float, ...]  # newest last
     is_upper: bool
 
 
-class NameRow(Struct, frozen=True):
-    """A name, also in a second row, and a value at the right of the last one."""
-
-    name: str
-    value: str = ""
-    style: str = ""  # of the value
-    name_style: str = MODEL
-    sign: StyledText = ("", "")
-
-
-DrawnRow = TextRow | MeterRow | SparkRow | GraphRow
-Sections = Mapping[str, Sequence[DrawnRow | NameRow]]
+GivenRow = TextRow | MeterRow | SparkRow | GraphRow
+Section = Sequence[GivenRow]
+_DrawnRow = TextRow | SparkRow | GraphRow | StyledTexts  # with texts in place of a meter
+_Rows = Sequence[_DrawnRow]
 
 WARNS_FROM = 0.8  # share of the window
 ALARMS_ABOVE = 0.95  # share of the window
+PAIRED_FROM = 60  # cells of a panel with two columns
 _GAP = 2  # cells between label and value
+_COLUMN_GAP = 4  # cells between two columns
+_BLANK = TextRow("")
 
 
 def has_columns(screen: Screen[Any]) -> bool:
@@ -151,6 +149,37 @@ def _joined(texts: Sequence[StyledText]) -> StyledTexts:
     return tuple(("".join(text for text, _ in run), style) for style, run in runs)
 
 
+def paired(sections: Sequence[_Rows]) -> Sequence[Sequence[_Rows]]:
+    """Divide sections into two columns, in their order; the longer one is as short as possible."""
+    pairs = [(sections[:end], sections[end:]) for end in range(1, len(sections) + 1)]
+    return min(pairs, key=lambda pair: max(len(_stacked(column)) for column in pair), default=())
+
+
+def _stacked(sections: Sequence[_Rows], *, has_blanks: bool = True) -> _Rows:
+    rows: list[_DrawnRow] = []
+    for section in sections:
+        if rows and section and has_blanks:
+            rows.append(_BLANK)
+        rows += section
+    return rows
+
+
+def _fitting(sections: Sequence[_Rows], height: int) -> _Rows:
+    """Return the rows that fit.
+
+    Without room, blank rows go first, then bars, then what says nothing now; and at last the
+    others from the bottom, except warnings.
+    """
+    for rows in (_stacked(sections), _stacked(sections, has_blanks=False)):
+        if len(rows) <= height:
+            return rows
+    texts = [row for section in sections for row in section if isinstance(row, TextRow)]
+    by_need = sorted(
+        range(len(texts)), key=lambda y: (not texts[y].is_warning, not texts[y].says_now)
+    )
+    return [texts[y] for y in sorted(by_need[:height])]
+
+
 class TelemetryPanel(Widget):
     """Sections of rows in one widget, which redraws only changed rows."""
 
@@ -158,114 +187,102 @@ class TelemetryPanel(Widget):
         super().__init__(id="telemetry")
         self.shows_all = False  # in its column; over the chat it always does
         self._section_names = section_names  # from the top
-        self._sections: Callable[[Form], Sections] = lambda _form: {}
+        self._sections: Callable[[], Mapping[str, Section]] = dict
         self._warning = ""  # at the bottom
-        self._rows: Sequence[DrawnRow | None] = ()  # None is a blank row
+        self._lines: Sequence[_Rows] = ()  # a row of each column
 
-    def show(self, sections: Callable[[Form], Sections], warning: str = "") -> None:
-        """Show the sections of the panel, and at the bottom a lasting warning."""
+    def show(self, sections: Callable[[], Mapping[str, Section]], warning: str = "") -> None:
+        """Show the sections of the panel, and at the bottom a lasting warning.
+
+        A hidden panel does not call `sections`.
+        """
         self._sections = sections
         self._warning = warning
         if not (self.is_attached and self.size.height):  # not laid out: `on_resize` follows
             return
-        before = self._rows
-        self._rows = self._all_rows()
-        rows = enumerate(zip_longest(before, self._rows))
-        width = self.size.width
-        changed = [y for y, (old, new) in rows if not _looks_same(old, new, width)]
+        before = self._lines
+        self._lines = self._fitting_lines()
+        lines = enumerate(zip_longest(before, self._lines))
+        changed = [y for y, (old, new) in lines if old != new]
         if changed:
-            self.refresh(*(Region(0, y, width, 1) for y in changed))
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
-    def _all_rows(self) -> Sequence[DrawnRow | None]:
-        """Return the rows that fit; None is a blank one."""
-        height = self.size.height
-        if not self._warning:
-            return self._fitting(height)
-        lines = styled(f"! {self._warning}").wrap(max(self.size.width, 1))
-        warning = [TextRow(line.plain.rstrip(), label_style="$warning") for line in lines]
-        # 1: the blank row above the warning
-        room = max(height - len(warning) - 1, 0)
-        rows = self._fitting(room)
-        padding = [None] * (room - len(rows))
-        return [*rows, *padding, None, *warning]
-
-    def _fitting(self, height: int) -> Sequence[DrawnRow | None]:
-        """Return the roomiest rows that fit.
-
-        Without room, blank rows go first, then bars; then figures share a row.
-        """
-        form = Form.JOINED
-        if has_columns(self.screen):
-            form = Form.ALL if self.shows_all else Form.SHORT
-        rows = self._rows_of(form)
-        for fitting in (
-            rows,
-            text := [row for row in rows if row is not None],
-            [row for row in text if isinstance(row, TextRow)],
-        ):
-            if len(fitting) <= height:
-                return fitting
-        return [row for row in self._rows_of(Form.COMPACT) if row is not None][:height]
-
-    def _rows_of(self, form: Form) -> list[DrawnRow | None]:
-        sections = self._sections(form)
-        rows: list[DrawnRow | None] = []
-        for name in self._section_names:
-            section = sections.get(name, ())
-            if rows and section:
-                rows.append(None)
-            for row in section:
-                rows += _in_rows(row, self.size.width) if isinstance(row, NameRow) else [row]
-        return rows
+    def _fitting_lines(self) -> Sequence[_Rows]:
+        """Return the row of each column, line by line."""
+        width, height = self.size
+        warning: list[_Rows] = []
+        if self._warning:
+            wrapped = styled(f"! {self._warning}").wrap(max(width, 1))
+            warning = [(TextRow(line.plain.rstrip(), label_style="$warning"),) for line in wrapped]
+        room = height - len(warning)
+        height = max(room - bool(warning), 0)  # with a blank row above the warning
+        is_paired = self.outer_size.width >= PAIRED_FROM
+        column_width = _column_width(width, 2 if is_paired else 1)
+        has_all = self.shows_all or not has_columns(self.screen)
+        given = self._sections()
+        sections = [
+            [
+                drawn
+                for row in given.get(name, ())
+                if has_all or row.says_now
+                for drawn in _in_width(row, column_width)
+            ]
+            for name in self._section_names
+        ]
+        columns = [
+            _fitting(column, height) for column in (paired(sections) if is_paired else [sections])
+        ]
+        rows = [*zip_longest(*columns, fillvalue=_BLANK)]
+        return [*rows, *[(_BLANK,)] * (room - len(rows)), *warning]
 
     def on_resize(self) -> None:
-        self._rows = self._all_rows()
+        self._lines = self._fitting_lines()
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """Draw only changed rows; all would cost a tenth of an answer."""
         width = self.size.width
-        row = self._rows[y] if y < len(self._rows) else None
-        if row is None:
+        line = self._lines[y] if y < len(self._lines) else ()
+        if all(row == _BLANK for row in line):
             return Strip([])  # Textual fills it with the background
-        line = _draw(row, width)
-        return Visual.to_strips(self, line, width, 1, self.visual_style)[0]
+        column_width = _column_width(width, len(line))
+        drawn = Content(" " * _COLUMN_GAP).join(_draw(row, column_width) for row in line)
+        return Visual.to_strips(self, drawn, width, 1, self.visual_style)[0]
 
 
-def _looks_same(old: DrawnRow | None, new: DrawnRow | None, width: int) -> bool:
-    if isinstance(old, MeterRow) and isinstance(new, MeterRow):
-        return meter(old.fraction, width) == meter(new.fraction, width)
-    return old == new
+def _column_width(width: int, count: int) -> int:
+    return (width - (count - 1) * _COLUMN_GAP) // count
 
 
-def _in_rows(row: NameRow, width: int) -> list[TextRow]:
+def _in_width(row: GivenRow, width: int) -> _Rows:
     """Return one row; or two for a long name, cut to them if it is longer still."""
-    name = on_one_line(row.name)
-    last = TextRow(name, row.value, row.style, row.name_style, row.sign)
+    if isinstance(row, MeterRow):
+        return (meter(row.fraction, width),)  # changes only if it looks different
+    if not (isinstance(row, TextRow) and row.is_name):
+        return (row,)
+    name = on_one_line(row.label)
     room = width - cell_len(row.sign[0])
     value_room = cell_len(on_one_line(row.value)) + _GAP if row.value else 0
     if cell_len(name) <= room - value_room:
-        return [last]
+        return (row,)
     first, rest = split_at_cell(name, room)
     # a name has few blanks; signs such as `-` and `/` divide its parts
     end = max(first.rfind(char) for char in " -_/:.@") + 1
     if end > len(first) // 2:
         first, rest = name[:end], name[end:]
-    return [
-        TextRow(first, label_style=row.name_style, sign=row.sign),
-        # names of models often differ only at their end
-        TextRow(cut_middle(rest, width - value_room), row.value, row.style, row.name_style),
-    ]
+    # names of models often differ only at their end
+    rest = cut_middle(rest, width - value_room)
+    return replace(row, label=first, value=""), replace(row, label=rest, sign=("", ""))
 
 
-def _draw(row: DrawnRow, width: int) -> Content:
+def _draw(row: _DrawnRow, width: int) -> Content:
     """Draw a row in `width` cells.
 
     Without room, the value is cut, but to no less than half of the width; then the label.
     """
     match row:
-        case MeterRow(fraction):
-            return content(meter(fraction, width))
+        case tuple():
+            return content(row)
         case SparkRow(values, at_least):
             return content(spark(values, width, at_least=at_least))
         case GraphRow(values, is_upper):

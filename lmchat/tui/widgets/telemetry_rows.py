@@ -1,9 +1,8 @@
-"""Sections of the telemetry panel: functions from what is known to rows in a form.
-
-In the short form, a section that says nothing now has no rows, and none has a row with `–`.
-"""
+"""Sections of the telemetry panel: functions from what is known to rows."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,12 +15,10 @@ from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import AnswerState
 from lmchat.tui.widgets.line import MODEL, MUTED, SIGN_STYLES, STRONG, StyledText
 from lmchat.tui.widgets.telemetry_panel import (
-    DrawnRow,
-    Form,
+    GivenRow,
     GraphRow,
     MeterRow,
-    NameRow,
-    Sections,
+    Section,
     SparkRow,
     TextRow,
 )
@@ -32,7 +29,7 @@ LOOKING = "looking for a server"
 _WARN, _BAD = "$warning", "$error"
 _FAILURES = (AnswerState.INTERRUPTED, AnswerState.FAILED)
 _LARGE_WINDOW = 100_000  # from here, numbers of tokens are rounded to fit
-_FEW_REQUESTS = 10  # the short form says so
+_FEW_REQUESTS = 10  # below this, what is left says something
 _CALM_LATENCY_MS = 8.0  # a full bar below this latency, so that small changes look small
 
 
@@ -69,14 +66,14 @@ class PanelFacts(Struct, frozen=True, kw_only=True):
         return self.stats is not None and self.stats.state in _FAILURES
 
 
-def panel_sections(facts: PanelFacts, form: Form) -> Sections:
+def panel_sections(facts: PanelFacts) -> Mapping[str, Section]:
     return {
-        "server": _server_rows(facts, form),
-        "model": _model_rows(facts, form),
-        "context": _context_rows(facts, form),
-        "turn": _turn_rows(facts, form),
-        "requests": _request_rows(facts, form),
-        "activity": _activity_rows(facts, form),
+        "server": _server_rows(facts),
+        "model": _model_rows(facts),
+        "context": _context_rows(facts),
+        "turn": _turn_rows(facts),
+        "requests": _request_rows(facts),
+        "activity": _activity_rows(facts),
     }
 
 
@@ -112,13 +109,16 @@ def server_sign(status: ServerStatus | None) -> StyledText:
     return sign, SIGN_STYLES[sign]
 
 
-def _head(name: str, value: str, style: str = "") -> TextRow:
+def _head(name: str, value: str, style: str = "", *, says_now: bool = True) -> TextRow:
     """Write the first row of a section: its name or state in bold, and a value."""
-    return TextRow(label=name, value=value, style=style, label_style=STRONG)
+    return replace(_row(name, value, style, says_now=says_now), label_style=STRONG)
 
 
-def _row(label: str, value: str, style: str = "") -> TextRow:
-    return TextRow(label=label, value=value, style=MUTED if value == UNKNOWN else style)
+def _row(label: str, value: str, style: str = "", *, says_now: bool = True) -> TextRow:
+    """Write a figure; an unknown one is `–`, but blank in a row that says something now."""
+    if value == UNKNOWN:
+        value, style = "" if says_now else UNKNOWN, MUTED
+    return TextRow(label, value, style, says_now=says_now)
 
 
 def search_word(state: ServerState | None) -> str:
@@ -127,7 +127,7 @@ def search_word(state: ServerState | None) -> str:
     return words.get(state, "checking")
 
 
-def _server_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
+def _server_rows(facts: PanelFacts) -> Section:
     """Show state, address and the latencies of the last checks.
 
     At the right of the address is the reason of the state, or the last latency.
@@ -140,25 +140,19 @@ def _server_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
     target = health.target
     name = target.server_name if target else ""
     address = target.endpoint.netloc if target else UNKNOWN
-    rows: list[DrawnRow] = [
-        TextRow(
-            label=name or "Server",
-            value=word,
-            style=style,
-            label_style=STRONG,
-            sign=(f"{sign} ", style),
-        )
-    ]
     latency = reason or units.latency(health.latency_ms)
-    is_known = UNKNOWN not in (address, latency)
-    if is_known or form is not Form.SHORT:
-        rows.append(_row("address" if address == name else address, latency))
-    if form is not Form.COMPACT and (health.latencies_ms or form is not Form.SHORT):
-        rows.append(SparkRow(health.latencies_ms, at_least=_CALM_LATENCY_MS))
-    return rows
+    return [
+        TextRow(name or "Server", word, style, STRONG, (f"{sign} ", style)),
+        _row(
+            "address" if address == name else address,
+            latency,
+            says_now=UNKNOWN not in (address, latency),
+        ),
+        SparkRow(health.latencies_ms, _CALM_LATENCY_MS, says_now=bool(health.latencies_ms)),
+    ]
 
 
-def _model_rows(facts: PanelFacts, form: Form) -> list[DrawnRow | NameRow]:
+def _model_rows(facts: PanelFacts) -> Section:
     """Show state, quantization, window and profile.
 
     While the server is down, when it was last seen takes the place of the window.
@@ -166,37 +160,27 @@ def _model_rows(facts: PanelFacts, form: Form) -> list[DrawnRow | NameRow]:
     health = facts.health
     model = health.model
     state, state_style = _model_state(health, facts.loading)
-    name = (model.model_id if model else "") or UNKNOWN
-    quantization = model.quantization if model else ""
+    name = model.model_id if model else ""
     if not health.is_down:
         window = context_text(model)
     elif health.seen_s is None:
         window = ""
     else:
         window = f"seen {units.rough_time(facts.now_s - health.seen_s)} ago"
-    sign = (f"{SIGNS.remote} ", _WARN) if model is not None and model.is_remote else ("", "")
-    profile = [_row("profile", facts.profile)] if facts.profile else []
-    if form is Form.SHORT:
-        if name == UNKNOWN:
-            return [*profile]
-        figures = f" {SIGNS.dot} ".join(filter(None, (quantization, window)))
-        return [
-            NameRow(name, state, state_style or MUTED, f"{STRONG} {MODEL}", sign),
-            *([TextRow(figures)] if figures else []),
-            *profile,
-        ]
-    last = _row(quantization or UNKNOWN, window or UNKNOWN)
-    if form is Form.COMPACT:
-        label = f"{last.label} {SIGNS.dot} {facts.profile}" if facts.profile else last.label
-        name_row = TextRow(name, state, state_style, f"{STRONG} {MODEL}", sign)
-        return [name_row, replace(last, label=label)]
-    name_style = MUTED if name == UNKNOWN else MODEL
-    return [
-        _head("Model", state, state_style),
-        NameRow(name, name_style=name_style, sign=sign),
-        last,
-        *profile,
+    figures = f" {SIGNS.dot} ".join(filter(None, (model.quantization if model else "", window)))
+    rows = [
+        TextRow(
+            name or "Model",
+            state,
+            state_style or MUTED,
+            f"{STRONG} {MODEL}" if name else STRONG,
+            (f"{SIGNS.remote} ", _WARN) if model is not None and model.is_remote else ("", ""),
+            is_name=True,
+            says_now=bool(name),
+        ),
+        TextRow(figures or UNKNOWN, says_now=bool(name and figures)),
     ]
+    return [*rows, _row("profile", facts.profile)] if facts.profile else rows
 
 
 def _model_state(health: ServerHealth, loading: str) -> StyledText:
@@ -219,79 +203,68 @@ def context_text(model: ModelInfo | None) -> str:
     return "" if model is None else units.windows(model.context_loaded, model.context_max)
 
 
-def _context_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
+def _context_rows(facts: PanelFacts) -> Section:
     """Show how full the context window is, and warnings about it."""
     used, limit = facts.used, facts.limit
-    if used is None and form is Form.SHORT:
-        return []
-    share = used / limit if used is not None and limit else None
     if limit and limit >= _LARGE_WINDOW and used is not None:  # rounded, to fit
         words = f"{'~' if facts.is_estimated else ''}{units.window(used)} of {units.window(limit)}"
     else:
         words = units.whole_number(used, is_estimated=facts.is_estimated)
         words += f" of {units.whole_number(limit)}" if limit else ""
-    warnings: list[DrawnRow] = []
+    says_now = used is not None
+    share = used / limit if used is not None and limit else None
+    rows: list[GivenRow] = [
+        _head("Context", UNKNOWN if share is None else units.percent(share), says_now=says_now),
+        MeterRow(share, says_now=share is not None),
+        TextRow(f"{words}{units.GAP}tok", says_now=says_now),
+    ]
     if facts.left_out:
         left_out = f"! {units.counted(facts.left_out, 'message')} left out"
-        warnings.append(TextRow(left_out, label_style=_WARN))
+        rows.append(TextRow(left_out, label_style=_WARN))
     if facts.can_compact:
-        warnings.append(TextRow("/compact makes room", label_style=_WARN))
-    if form is Form.SHORT:
-        tokens = f"{words}{units.GAP}tok"
-        if share is None:
-            return [_head("Context", tokens), *warnings]
-        return [_head("Context", units.percent(share)), MeterRow(share), TextRow(tokens), *warnings]
-    head = _head("Context", UNKNOWN if share is None else units.percent(share))
-    if form is Form.COMPACT:
-        if not warnings:
-            return [head, _row("used", words)]
-        label = f"! {facts.left_out} left out" if facts.left_out else "! /compact"
-        return [head, TextRow(label, words, label_style=_WARN)]
-    return [head, MeterRow(share), _row("used", words), *warnings]
+        rows.append(TextRow("/compact makes room", label_style=_WARN))
+    return rows
 
 
-def _turn_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
+def _turn_rows(facts: PanelFacts) -> Section:
     """Show the stage of the turn and its speed, with bars.
 
-    The short form has it while the turn runs, and then keeps its height, so that no figure moves.
+    While the turn runs, the section keeps its height, so that no figure moves.
     """
     stats = facts.stats
-    stage, style = stage_text(stats, facts.now_s)
-    fraction = stats.fraction if stats is not None else None
+    says_now = facts.is_running or facts.is_asking or facts.read_ahead is not None
+    stage, style = stage_text(stats, facts.now_s) if stats is not None else ("Turn", "")
+    fraction = stats.fraction if stats is not None and facts.is_running else None
+    speed = units.rate(stats.tokens_per_second if stats is not None else None)
     if facts.is_asking:
-        stage, style = "waiting for you", _WARN
+        stage, style, speed = "waiting for you", _WARN, ""
     elif facts.read_ahead is not None:
         fraction = facts.read_ahead
-        stage, style = f"reading ahead{units.progress_suffix(fraction)}", ""
-    elif not facts.is_running and form is Form.SHORT:
-        return []
-    label_style = f"{STRONG} {style}" if style not in ("", MUTED) else STRONG
-    speed = units.rate(stats.tokens_per_second if stats else None)
-    elapsed = units.elapsed(stats.elapsed_s(facts.now_s)) if stats else UNKNOWN
-    first_token = units.exact_time(stats.ttft_ms if stats else None)
-    graph: list[DrawnRow] = [GraphRow(facts.speeds, is_upper=up) for up in (True, False)]
-    if fraction is not None and (facts.is_running or facts.read_ahead is not None):
-        graph = [MeterRow(fraction), GraphRow((), is_upper=False)]
-    if form is Form.SHORT:
-        if facts.is_running and UNKNOWN not in (speed, first_token):
-            head = TextRow(stage, speed, STRONG, label_style)
-            return [head, *graph, _row("first token", first_token), _row("elapsed", elapsed)]
-        head = TextRow(stage, elapsed if facts.is_running else "", STRONG, label_style)
-        return [head, *graph, TextRow(""), TextRow("")]
-    if stats is None and facts.read_ahead is None:
-        stage = "Turn"
-    style = STRONG if facts.is_running else ""
-    head = TextRow(stage, speed, MUTED if speed == UNKNOWN else style, label_style)
-    if form is Form.ALL:
-        return [head, *graph, _row("first token", first_token), _row("elapsed", elapsed)]
-    joined = _row(f"first token {first_token}", elapsed)
-    return [head, joined] if form is Form.COMPACT else [head, *graph, joined]
+        stage, style, speed = f"reading ahead{units.progress_suffix(fraction)}", "", ""
+    elif stats is not None and stats.stage is Stage.STALLED:
+        speed = ""  # a long stall leaves no room for it
+    head = _head(stage, speed, STRONG if facts.is_running else "", says_now=says_now)
+    if style:
+        head = replace(head, label_style=f"{STRONG} {style}")
+    upper: GivenRow = GraphRow(facts.speeds, is_upper=True, says_now=says_now)
+    lower = GraphRow(facts.speeds, is_upper=False, says_now=says_now)
+    if fraction is not None:
+        upper, lower = MeterRow(fraction, says_now=says_now), replace(lower, values=())
+    return [
+        head,
+        upper,
+        lower,
+        _row("first token", units.exact_time(stats.ttft_ms if stats else None), says_now=says_now),
+        _row(
+            "elapsed",
+            units.elapsed(stats.elapsed_s(facts.now_s)) if stats else UNKNOWN,
+            says_now=says_now,
+        ),
+    ]
 
 
-def stage_text(stats: LiveStats | None, now_s: float) -> StyledText:
+def stage_text(stats: LiveStats, now_s: float) -> StyledText:
     """Return words for the stage of a running turn, or for how it ended."""
-    if stats is None:
-        return UNKNOWN, MUTED
     if not stats.is_running:
         return stats.state.value, _BAD if stats.state in _FAILURES else ""
     share = units.progress_suffix(stats.fraction)
@@ -307,86 +280,51 @@ def stage_text(stats: LiveStats | None, now_s: float) -> StyledText:
     return stats.stage_word, ""
 
 
-def _request_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
+def _request_rows(facts: PanelFacts) -> Section:
     """Show the counters of this run, and how many requests may be sent now.
 
     Failed requests are red if the last turn failed.
     """
     metrics, rate_limit = facts.metrics, facts.rate_limit
-    answered = units.whole_number(metrics.successful_requests)
-    failed = units.whole_number(metrics.failed_requests)
-    retries = units.whole_number(metrics.retries)
-    cached = units.whole_number(metrics.cache_hits)
-    failed_style = _BAD if facts.has_failed else ""
-    left_style = _BAD if rate_limit.limit and rate_limit.left <= 0 else ""
-    left = f"{rate_limit.left} of {rate_limit.limit}" if rate_limit.limit else "no limit"
-    left_words = f"{left} left" if rate_limit.limit else left
-    next_check: list[DrawnRow] = []
+    is_limited, left = bool(rate_limit.limit), rate_limit.left
+    rows = [
+        _row(
+            "failed",
+            units.whole_number(metrics.failed_requests),
+            _BAD if facts.has_failed else "",
+            says_now=facts.has_failed and metrics.failed_requests > 0,
+        ),
+        _row(
+            "retries",
+            units.whole_number(metrics.retries),
+            says_now=facts.stats is not None and facts.stats.retry is not None,
+        ),
+        _row("from the cache", units.whole_number(metrics.cache_hits), says_now=False),
+        _row(
+            "left per min",
+            f"{left} of {rate_limit.limit}" if is_limited else "no limit",
+            _BAD if is_limited and left <= 0 else "",
+            says_now=is_limited and left < _FEW_REQUESTS,
+        ),
+    ]
     if facts.next_check_in_s is not None:
-        next_check = [_row("next check", f"in {units.rough_time(facts.next_check_in_s)}")]
-    match form:
-        case Form.SHORT:
-            is_short = bool(rate_limit.limit) and rate_limit.left < _FEW_REQUESTS
-            retry = facts.stats.retry if facts.stats is not None else None
-            if not (facts.has_failed or next_check or is_short or retry):
-                return []
-            head = _head("Requests", left_words if is_short else "", left_style)
-            if facts.has_failed and metrics.failed_requests:
-                head = _head("Requests", f"{failed} failed", _BAD)
-            rows = [head]
-            if is_short and head.value != left_words:
-                rows.append(_row("left per min", left, left_style))
-            if retry:
-                rows.append(_row("retries", retries))
-            return [*rows, *next_check]
-        case Form.ALL:
-            return [
-                _head("Requests", f"{answered} answered"),
-                _row("failed", failed, failed_style),
-                _row("retries", retries),
-                _row("from the cache", cached),
-                _row("left per min", left, left_style),
-                *next_check,
-            ]
-        case Form.JOINED:
-            return [
-                _head("Requests", left_words, left_style),
-                _row(f"answered {answered}", f"failed {failed}", failed_style),
-                _row(f"from the cache {cached}", f"retries {retries}"),
-                *next_check,
-            ]
-        case Form.COMPACT:
-            return [
-                _head(f"{answered} answered", left_words, left_style),
-                TextRow(
-                    f"{failed} failed, {retries} {'retry' if metrics.retries == 1 else 'retries'}",
-                    f"{cached} cached",
-                    label_style=failed_style or MUTED,
-                ),
-            ]
+        rows.append(_row("next check", f"in {units.rough_time(facts.next_check_in_s)}"))
+    answered = f"{units.whole_number(metrics.successful_requests)} answered"
+    return [_head("Requests", answered, says_now=any(row.says_now for row in rows)), *rows]
 
 
-def _activity_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
+def _activity_rows(facts: PanelFacts) -> Section:
     """Show whether tools are used, the steps of the last turn, and what was done last.
 
     A step is a round of tool calls.
     """
     steps = facts.stats.steps if facts.stats is not None else 0
     kind = "tools" if facts.has_tools else "chat"
-    with_step = f"{kind}, step {steps}" if facts.has_tools and steps else kind
-    last = _row("last", facts.last_action or UNKNOWN)
-    match form:
-        case Form.SHORT:
-            if not (facts.is_running and facts.has_tools):
-                return []
-            return [_head("Activity", with_step), *([last] if facts.last_action else [])]
-        case Form.ALL:
-            step_rows = [_row("steps", str(steps))] if facts.has_tools else []
-            return [_head("Activity", kind), *step_rows, last]
-        case Form.JOINED:
-            return [_head("Activity", with_step), last]
-        case Form.COMPACT:
-            value = last.value
-            if facts.next_check_in_s is not None:
-                value = f"next check in {units.rough_time(facts.next_check_in_s)}"
-            return [_head(with_step, value)]
+    if facts.has_tools and steps:
+        kind += f", step {steps}"
+    says_now = facts.is_running and facts.has_tools
+    last = facts.last_action
+    return [
+        _head("Activity", kind, says_now=says_now),
+        _row("last", last or UNKNOWN, says_now=says_now and bool(last)),
+    ]
