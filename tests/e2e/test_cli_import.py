@@ -51,6 +51,14 @@ def test_a_list_of_role_and_content_is_tried_imported_once_and_found_in_the_tras
     )
 
 
+def test_a_broken_line_of_a_pipe_costs_itself_alone(empty):
+    lines = [json.dumps({"title": title, "messages": LIST}) for title in ("Peas", "Leeks", "Kale")]
+    done = empty("import", "-", stdin="\n".join([lines[0], lines[1][:40], lines[2]]))
+    assert done.returncode == 0
+    assert [row["title"] for row in empty.json("sessions", "--json")["data"]] == ["Kale", "Peas"]
+    assert "line 2: it is damaged" in done.stdout + done.stderr
+
+
 def test_json_tells_each_file_and_what_was_left_out(empty):
     good = file_of(empty, [*LIST, {"role": "alien"}, {"role": "user", "content": ["a", {}]}])
     bad = file_of(empty, '[{"role": "user",\n "content": "cut', "bad.json")

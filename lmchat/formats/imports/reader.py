@@ -198,8 +198,11 @@ def _records(source: Source) -> Iterator[Record | Skipped | FileRefused]:
     with source.open_text() as text:
         is_list = text.read(1) == "["
         text.seek(0)
-        is_by_line = source.name.lower().endswith(_LINES_ENDINGS) and not is_list
-        for where, value in _lines(text) if is_by_line else _values(text):
+        is_by_line = source.name.lower().endswith(_LINES_ENDINGS)
+        if not (is_list or source.name):  # a pipe has no name, but its first line is whole
+            is_by_line = any(value is not None for _, value in islice(_lines(text), 1))
+            text.seek(0)
+        for where, value in _lines(text) if is_by_line and not is_list else _values(text):
             is_empty = False
             if isinstance(value, dict | FileRefused):
                 yield value
