@@ -1,4 +1,4 @@
-"""Approval of tool calls, and questions of tool servers, on the command line."""
+"""Approval of tool calls, and questions about tool servers, on the command line."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import sys
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.config.toml import toml_value
-from lmchat.errors import RequestInvalid
 from lmchat.safe_text import safe_line
 from lmchat.terminal.output import ask_yes_no, can_ask, typed_line
 from lmchat.terminal.programs import open_in_browser
 from lmchat.terminal.tty import drop_typed, has_more_input
 from lmchat.tools.calls import APPROVAL_SCOPES, ApprovalScope, Decision
-from lmchat.tools.questions import Answer, ServerQuestion
+from lmchat.tools.questions import ServerQuestion
 
 _PASTE_S = 0.05  # a line that follows within this time was pasted
 _MAX_NAME = 60  # characters
@@ -54,34 +53,17 @@ async def ask_about_call(question: ToolQuestion, context: Context) -> Decision:
             return Decision(choice=choice, reason=reason)
 
 
-async def ask_for_server(question: ServerQuestion, context: Context) -> Answer | None:
-    """Ask the user for a tool server; without a terminal, the answer is no."""
+async def ask_about_server(question: ServerQuestion, context: Context) -> bool:
+    """Ask the user about a tool server; without a terminal, the answer is no."""
     note = context.output.note
     if not can_ask():
         note(f"lmchat: Declined without a terminal: {question.title}")
-        return None
+        return False
     note(f"lmchat: {question.title}", *question.text.split("\n"), *filter(None, [question.url]))
     drop_typed(sys.stdin.fileno())
-    if not question.fields:
-        if not await ask_yes_no("Open the address in your browser?" if question.url else "Yes?"):
-            return None
-        environ = context.environ_of_programs
-        if question.url and not await open_in_browser(question.url, environ=environ):
-            note("No browser is available: open the address yourself. Ctrl+C stops the wait.")
-        return {}
-    values: dict[str, object] = {}
-    note("Ctrl+D declines.")
-    for field in question.fields:
-        default = f" [{field.default}]" if field.default else ""
-        while line := await typed_line(f"{field.words}{default}:"):
-            typed = line.decode("utf-8", "replace").strip() or field.default
-            try:
-                values |= field.answer(typed)
-            except RequestInvalid as error:
-                note(error.message)
-            else:
-                break
-        else:
-            note("")
-            return None
-    return values
+    if not await ask_yes_no("Open the address in your browser?" if question.url else "Yes?"):
+        return False
+    environ = context.environ_of_programs
+    if question.url and not await open_in_browser(question.url, environ=environ):
+        note("No browser is available: open the address yourself. Ctrl+C stops the wait.")
+    return True

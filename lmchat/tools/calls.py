@@ -69,7 +69,7 @@ class ToolResult(Struct, frozen=True, kw_only=True):
 class ToolHost(Protocol):
     """Tool servers, each of which starts at its first use and again after its end."""
 
-    ask_user: AskUser | None  # for questions of servers; None refuses them all
+    ask_user: AskUser | None  # for questions about servers; None says no to them all
     is_asking: asyncio.Lock  # held while a question is shown
 
     @property

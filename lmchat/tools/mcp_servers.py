@@ -32,11 +32,11 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.request import Tool
 from lmchat.tools.calls import ToolResult, ToolServer, ToolServerState, cut_result
-from lmchat.tools.elicitation import MAX_QUESTIONS, Elicitation
 from lmchat.tools.mcp_messages import MessageReader
 from lmchat.tools.questions import AskUser
 from lmchat.tools.server_over_http import ANSWER_S, ServerOverHttp, without_secrets
 from lmchat.tools.server_program import ServerProgram, start_failure
+from lmchat.tools.waiting_limits import WaitingLimits
 from lmchat.units import counted
 
 START_S = 180.0  # time for a server to start: at first, `npx` and `uvx` download it
@@ -113,7 +113,7 @@ class McpServers:
         server = self._servers[tool.server]
         timeout_s = server.settings.timeout_s or timeout_s
         try:
-            with server.elicitation.limited(timeout_s):
+            with server.limits.limited(timeout_s):
                 return await server.call(tool.name, arguments)
         except TimeoutError:
             server.end()
@@ -196,7 +196,7 @@ class _McpServer:
         self._http: ServerOverHttp | None = None
         self._settled = asyncio.Event()
         self._must_end = asyncio.Event()  # set by `end`; the task waits for it
-        self.elicitation = Elicitation(settings.name, owner)
+        self.limits = WaitingLimits(owner)
 
     async def ensure_settled(self, *, restarts: bool) -> None:
         """Start the server if it never was, or with `restarts` if it has failed or ended."""
@@ -210,7 +210,7 @@ class _McpServer:
         try:
             await self._settled.wait()
         except asyncio.CancelledError:
-            self.elicitation.decline_all()  # the start continues in a task of its own
+            self.limits.decline_all()  # the start continues in a task of its own
             raise
 
     async def list_changed_tools(self) -> None:
@@ -239,12 +239,11 @@ class _McpServer:
         client = self._client
         if client is None:
             return ToolResult(text=self.state.problem, is_error=True)
-        self.elicitation.questions_left = MAX_QUESTIONS
         try:
             # lone surrogates cannot be sent as UTF-8: the server would never get the call
             result = await client.call_tool(tool, utf8_safe(dict(arguments)))
         except asyncio.CancelledError:
-            self.elicitation.decline_all()  # the SDK answers in a task of its own
+            self.limits.decline_all()  # the SDK signs in in a task of its own
             if self.settings.name == FUNCTIONS:
                 self.end()
             raise
@@ -258,8 +257,6 @@ class _McpServer:
             words = refusal.message_with_hint if refusal else self._words_of(error)
             words = self._ended_sentence if has_ended else cut_result(words)
             return ToolResult(text=words, is_error=True)
-        finally:
-            self.elicitation.questions_left = 0
         text = "".join(part.text for part in result.content)  # one part of `_make_readable`
         return ToolResult(text=cut_result(text), is_error=result.is_error)
 
@@ -286,7 +283,7 @@ class _McpServer:
             await run_abandonable(_import_sdk)
             import anyio
 
-            with self.elicitation.limited(start_s) as limit:
+            with self.limits.limited(start_s) as limit:
                 async with AsyncExitStack() as stack:
                     client = await self._open_client(stack)
                     self._has_changed_tools = False
@@ -298,7 +295,7 @@ class _McpServer:
                         if not listed.tools:
                             raise LMChatError(listed.error, hint=listed.hint)  # noqa: TRY301 - shown like other failures
                     # no limit while the connection is open
-                    self.elicitation.restart(limit, math.inf)
+                    self.limits.restart(limit, math.inf)
                     self._client = client
                     self.state = listed
                     self._settled.set()
@@ -307,7 +304,7 @@ class _McpServer:
                         await self._must_end.wait()
                         listening.cancel_scope.cancel()
                     # for closing the connection
-                    self.elicitation.restart(limit, ANSWER_S)
+                    self.limits.restart(limit, ANSWER_S)
         except Exception as error:  # noqa: BLE001 - of the SDK, whatever it is
             problem = self._failure_of(error, start_s)
         finally:
@@ -440,7 +437,7 @@ class _McpServer:
                     owner.headers(self.settings),
                     credentials=owner.credentials,
                     check_address=owner.check_address,
-                    ask=self.elicitation.ask,
+                    ask=self.limits.ask,
                 )
                 transport = await self._http.transport(opened)
             else:
@@ -454,7 +451,6 @@ class _McpServer:
                 cache=None,  # of lists: this class keeps the tools
                 client_info=Implementation(name="lmchat", version=__version__),
                 message_handler=self._note_message,
-                elicitation_callback=self.elicitation.elicit,
             )
             await opened.enter_async_context(client)
             await stack.enter_async_context(opened.pop_all())

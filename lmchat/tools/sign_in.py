@@ -146,7 +146,7 @@ class SignIn:
                 return
             text = f"To sign in to {self._name}, lmchat has to connect to {endpoint.origin}, too."
             question = ServerQuestion(title=f"Connect to {safe_line(host)}?", text=text)
-            if await self._ask(question) is None:
+            if not await self._ask(question):
                 hint = f"Add {host} to allowed_hosts, or run `lmchat tools` in a terminal."
                 message = f"{self._name} signs in at {host}, which is not allowed."
                 raise LMChatError(message, hint=hint, kind="auth") from None
@@ -180,7 +180,7 @@ class SignIn:
             raise _failure(f"The browser has not signed in to {self._name} {limit}.") from None
         finally:
             listening.close()
-        if values is None:
+        if not values:
             raise _failure(f"You are not signed in to {self._name}.")
         if "error" in values:
             reason = values.get("error_description", values["error"]).rstrip(".")

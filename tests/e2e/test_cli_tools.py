@@ -451,38 +451,20 @@ def test_a_known_server_is_installed_after_a_question_in_one_version(alone, tmp_
     assert re.search(r"install duckduckgo-mcp-server==0.7.0 .*'mcp<3,>=2", program.text)
 
 
-def test_a_question_of_a_server_is_asked_at_a_terminal_and_declined_without_one(alone):
+def test_a_server_that_asks_its_user_is_refused_and_the_turn_continues(cli, server):
     program = f"command = {sys.executable!r}\nargs = [{mcp_server.__file__!r}]\n"
-    alone.configure(f"[[mcp]]\nname = 'files'\n{program}")
-    declined = alone("tools", "call", "files/ask")
-    assert json.loads(declined.stdout)[1] == {"action": "decline"}
-    assert "Declined without a terminal: files asks" in declined.stderr
-    for action in ("accept", "decline"):
-        command = alone.argv("tools", "call", "files/ask")
-        with PtyProgram(command, home=alone.home, size=(100, 40)) as program:
-            program.wait_for("Name of the bed:", 50)
-            assert "lmchat: files asks" in program.text
-            assert "Do not type passwords" in program.text
-            program.type("west\r")
-            program.wait_for("kind (herbs, roots; may be empty) [roots]:")
-            if action == "decline":
-                program.type("\x04")
-            else:
-                program.type("\r")
-                program.wait_for("How many (a whole number):")
-                program.type("many\r")
-                program.wait_for("Type a whole number.")
-                program.type("3\r")
-                program.wait_for("sunny (yes, no; may be empty) [yes]:")
-                program.type("no\r")
-            assert program.wait_exit() == 0
-            assert f'"action": "{action}"' in program.text
-            assert ('"sunny": false' in program.text) == (action == "accept")
+    cli.configure(f"[[mcp]]\nname = 'files'\n{program}[tools]\napprove = 'always'\n")
+    server.on(CHAT, calling(("files__ask", "{}")), chat_reply("It has to do without."))
+    with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(100, 20)) as terminal:
+        assert terminal.wait_exit() == 0
+        assert "It has to do without." in terminal.text
+    assert "Elicitation not supported" in server.seen(CHAT)[-1].json["messages"][-1]["content"]
 
 
 def test_a_sign_in_without_a_browser_prints_its_address_and_is_kept(alone):
     with OAuthServer() as garden:
         script = alone("tools", "add", "garden", garden.url)
+        assert "Declined without a terminal: Sign in to garden?" in script.stderr
         assert "You are not signed in to garden." in script.stderr
         command = alone.argv("tools", "add", "garden", garden.url)
         env = {"BROWSER": "false"}

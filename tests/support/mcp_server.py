@@ -21,7 +21,7 @@ NAMES = [
         "fail",
     ),
     *("refuse", "lost", "checked", "grow"),
-    *("ask", "insist", "pay"),
+    *("ask", "pay"),
 ]
 ERRORS = {
     "refuse": {"code": -32000, "message": "The garden is closed"},
@@ -45,19 +45,8 @@ TEXTS = {
     "fail": lambda _: "It went wrong",
     "die": lambda _: os._exit(3),
 }
-BED = {
-    "type": "object",
-    "properties": {
-        "name": {"type": "string", "title": "Name of the bed", "minLength": 2},
-        "kind": {"type": "string", "enum": ["herbs", "roots"], "default": "roots"},
-        "rows": {"type": "integer", "description": "How many", "minimum": 1},
-        "sunny": {"type": "boolean", "default": True},
-    },
-    "required": ["name", "rows"],
-}
 QUESTIONS = {
-    "ask": {"message": "Which bed?", "requestedSchema": BED},
-    "insist": {"message": "Are you sure?", "requestedSchema": {"type": "object", "properties": {}}},
+    "ask": {"message": "Are you sure?", "requestedSchema": {"type": "object", "properties": {}}},
     "pay": {
         "mode": "url",
         "message": "Pay there.",
@@ -65,7 +54,8 @@ QUESTIONS = {
         "elicitationId": "one",
     },
 }
-WAITING = {}  # tool and id of a call, by the id of its question
+WAITING = {}  # id of a call, by the id of its question
+DECLARED = {}  # capabilities of the client
 RESULTS = []  # of the tool `result`
 HANDSHAKE = {}  # fields in place of the usual ones
 PAGES = {}  # by cursor, the first by None; in place of the other tools
@@ -75,14 +65,13 @@ names = [*NAMES, *(f"more-{number}" for number in range(int(os.environ.get("MORE
 def replies(message):
     """Return the messages that answer one."""
     if "method" not in message:  # the answer to a question
-        tool, call = WAITING.pop(message["id"])
-        if tool == "insist" and len(message["id"]) < 30:
-            return [_question(tool, call, message["id"] + "?")]
+        call = WAITING.pop(message["id"])
         answer = message.get("result") or message["error"]
-        text = {"type": "text", "text": json.dumps([len(message["id"]), answer])}
+        text = {"type": "text", "text": json.dumps([DECLARED, answer])}
         return [{"jsonrpc": "2.0", "id": call, "result": {"content": [text]}}]
     method, number, params = message["method"], message.get("id"), message.get("params") or {}
     if method == "initialize":
+        DECLARED.update(params["capabilities"])
         info, can = {"name": "scripted", "version": "1"}, {"tools": {"listChanged": True}}
         result = {"protocolVersion": "2025-06-18", "capabilities": can, "serverInfo": info}
         result |= HANDSHAKE
@@ -100,7 +89,9 @@ def replies(message):
         done = {"content": [{"type": "text", "text": "done"}]}
         return [change, {"jsonrpc": "2.0", "id": number, "result": done}]
     elif method == "tools/call" and params["name"] in QUESTIONS:
-        return [_question(params["name"], number, "?")]
+        WAITING["?"] = number
+        asked = {"method": "elicitation/create", "params": QUESTIONS[params["name"]]}
+        return [{"jsonrpc": "2.0", "id": "?"} | asked]
     elif method == "tools/call":
         result = _result(params["name"], params.get("arguments") or {})
     elif number is not None:
@@ -108,12 +99,6 @@ def replies(message):
     else:
         return []
     return [{"jsonrpc": "2.0", "id": number, "result": result}] if result else []
-
-
-def _question(tool, call, number):
-    WAITING[number] = (tool, call)
-    params = {"method": "elicitation/create", "params": QUESTIONS[tool]}
-    return {"jsonrpc": "2.0", "id": number} | params
 
 
 def _page(at):

@@ -6,7 +6,7 @@ import secrets
 import socket
 import time
 from threading import Thread
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 from urllib.parse import urlencode
 
 import uvicorn
@@ -33,9 +33,6 @@ class Bed(BaseModel):
     """What the tool `plant` asks for."""
 
     name: str
-    kind: Literal["herbs", "roots"] = "roots"
-    rows: int
-    is_sunny: bool = True
 
 
 async def which_bed() -> Elicit[Bed]:
@@ -48,7 +45,7 @@ def add_questions(server: MCPServer) -> None:
     @server.tool()
     async def plant(bed: Annotated[ElicitationResult[Bed], Resolve(which_bed)]) -> str:
         """Plant a bed."""
-        return bed.data.model_dump_json() if bed.action == "accept" else bed.action
+        return bed.action
 
 
 class OAuthServer:
@@ -57,6 +54,7 @@ class OAuthServer:
     def __init__(self, issuer: str = "") -> None:
         """With `issuer`, another server gives the tokens."""
         self._issuer = issuer
+        self.is_older = False  # whether it knows only protocols before 2026
         self.refuses = False  # whether the user says no in the browser
         self.echoes = ""  # path at which it answers an error that quotes all secrets it knows
         self.state = ""  # of the last sign-in
@@ -102,6 +100,8 @@ class OAuthServer:
 
     def _echoing(self, app: ASGIApp) -> ASGIApp:
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if self.is_older and (b"mcp-method", b"server/discover") in scope.get("headers", ()):
+                return await JSONResponse({}, 404)(scope, receive, send)
             if scope["type"] != "http" or scope["path"] != self.echoes:
                 return await app(scope, receive, send)
             request = Request(scope, receive)

@@ -157,6 +157,37 @@ async def test_a_program_that_is_gone_when_it_starts_again_is_told_as_at_its_fir
         assert (await call(host, "files/echo", text="a")).text == words
 
 
+UNDECLARED = "Client did not declare the form elicitation capability"
+
+
+def asking(module):
+    return McpSettings(
+        name=module,
+        command=sys.executable,
+        args=("-m", f"tests.support.{module}"),
+        env={"PYTHONPATH": str(Path(SCRIPT).parents[2])},
+    )
+
+
+async def test_a_server_that_asks_is_refused_and_answers_the_next_call(tmp_path):
+    """One plays the protocol before 2026; the other is made with the SDK and speaks the newest."""
+
+    async def user(question):
+        pytest.fail(f"A question was shown: {question}")
+
+    async with a_host(tmp_path, asking("mcp_server"), asking("oauth_server")) as host:
+        host.ask_user = user
+        for tool in ("ask", "pay"):
+            declared, answer = json.loads((await call(host, f"mcp_server/{tool}")).text)
+            assert declared == {}
+            assert answer == {"code": -32600, "message": "Elicitation not supported"}
+        assert (await call(host, "mcp_server/echo", text="on")).text == "on"
+
+        planted = await call(host, "oauth_server/plant")
+        assert (planted.text.partition(" required")[0], planted.is_error) == (UNDECLARED, True)
+        assert [server.state for server in host.servers] == [ToolServerState.READY] * 2
+
+
 GROWING = """
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context

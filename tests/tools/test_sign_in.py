@@ -15,6 +15,7 @@ from lmchat.config.credentials import Credentials
 from lmchat.config.settings import McpSettings
 from lmchat.errors import EndpointNotAllowed
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.request import Tool
 from lmchat.tools.calls import ToolServerState
 from lmchat.tools.mcp_servers import McpServers
 from lmchat.tools.sign_in import SignIn
@@ -30,20 +31,19 @@ def garden():
 class User:
     """Answers yes, and lets the browser open what is asked for."""
 
-    def __init__(self, *, says_no=False, **answers):
+    def __init__(self, *, says_no=False):
         self.questions = []
         self.says_no = says_no
-        self.answers = answers
         self.pages = []
 
     async def __call__(self, question):
         self.questions.append(question)
         if self.says_no:
-            return None
+            return False
         if question.url:
             browsing = asyncio.create_task(self._browse(question.url))
             self.pages.append(browsing)
-        return self.answers
+        return True
 
     async def _browse(self, url):
         async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as browser:
@@ -174,7 +174,7 @@ async def test_who_stops_the_start_is_not_waited_for_again(tmp_path, garden):
 
     async def user(_):
         asked.set()
-        return {}  # and no browser
+        return True  # and no browser
 
     async with signing_in(tmp_path, garden, user) as host:
         starting = asyncio.create_task(host.start_servers())
@@ -186,6 +186,43 @@ async def test_who_stops_the_start_is_not_waited_for_again(tmp_path, garden):
                 await starting
             [state] = await host.start_servers()
         assert state.error == "You are not signed in to garden."
+
+
+async def test_a_sign_in_within_a_call_has_the_users_time_and_ends_with_the_call(tmp_path, garden):
+    shown, closed = asyncio.Event(), asyncio.Event()
+    browser = User()
+
+    async def absent(_):
+        shown.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    async def thinking(question):
+        await asyncio.sleep(1.5)
+        return await browser(question)
+
+    garden.is_older = True
+    async with signing_in(tmp_path, garden, User()) as host:
+        await host.start_servers()
+        garden.tokens.clear()
+        garden.refresh_tokens.clear()
+        host.ask_user = thinking
+        tool = Tool(server="garden", name="plant")
+        result = await host.call(tool, {}, timeout_s=1)
+        assert (garden.signed_in, "elicitation capability" in result.text) == (2, True)
+
+        garden.tokens.clear()
+        garden.refresh_tokens.clear()
+        host.ask_user = absent
+        calling = asyncio.create_task(host.call(tool, {}, timeout_s=50))
+        async with asyncio.timeout(50):
+            await shown.wait()
+            calling.cancel()
+            await closed.wait()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
 
 
 async def test_errors_repeat_no_secret_of_a_sign_in(tmp_path, garden):

@@ -1,18 +1,15 @@
-"""Questions of tool servers, and a sign-in, as dialogs."""
+"""Questions about tool servers, such as a sign-in, as dialogs."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 
-from lmchat.tools.questions import ServerQuestion, fields_of
-from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tools.questions import ServerQuestion
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from tests.support.desktop import ready_desktop, shown
-from tests.support.mcp_server import BED
 from tests.support.scripted_tools import ScriptedHost, toolbox
 
-WARNING = "This is a question of the tool server. Do not type passwords or keys here."
-BEDS = ServerQuestion(title="garden asks", text=f"Which bed?\n\n{WARNING}", fields=fields_of(BED))
 SIGN_IN = ServerQuestion(
     title="Sign in to garden?",
     text="The tool server garden wants you to sign in with your browser.",
@@ -26,36 +23,15 @@ async def ready_for_yes(desk):
     await desk.until(lambda: time.monotonic() >= pause.ready_s, "a question that takes keys")
 
 
-async def test_a_question_is_answered_field_by_field_or_declined(tmp_path):
+async def test_a_question_is_declined_by_esc_and_closed_with_the_turn(tmp_path):
     host = ScriptedHost()
     async with ready_desktop(tmp_path, size=(80, 24), toolbox=toolbox(host)) as desk:
-        asked = asyncio.create_task(host.ask_user(BEDS))
-        await ready_for_yes(desk)
-        await shown(desk, "garden asks", "Which bed?", "Do not type passwords")
-        await desk.press("y")
-        for words, keys, problem in (
-            ("Name of the bed", "west", ""),
-            ("kind (herbs, roots; may be empty)", "", ""),
-            ("How many (a whole number)", "two", "Type a whole number."),
-            ("How many (a whole number)", "3", ""),
-            ("sunny (yes, no; may be empty)", "", ""),
-        ):
-            await desk.on(AskDialog)
-            await shown(desk, "garden asks", words, "Do not type passwords")
-            if problem or keys == "3":
-                await desk.press("ctrl+u")
-            await desk.press(*keys, "enter")
-            if problem:
-                await shown(desk, problem)
-        values = {"name": "west", "kind": "roots", "rows": 3, "sunny": True}
-        assert await asyncio.wait_for(asked, 10) == values
-
-        asked = asyncio.create_task(host.ask_user(BEDS))
+        asked = asyncio.create_task(host.ask_user(SIGN_IN))
         await ready_for_yes(desk)
         await desk.press("x", "escape")
-        assert await asyncio.wait_for(asked, 10) is None
+        assert await asyncio.wait_for(asked, 10) is False
 
-        asked = asyncio.create_task(host.ask_user(BEDS))
+        asked = asyncio.create_task(host.ask_user(SIGN_IN))
         await ready_for_yes(desk)
         asked.cancel()  # as a stop of the turn does
         await desk.until(lambda: len(desk.app.screen_stack) == 1, "the dialog is closed")
@@ -69,6 +45,6 @@ async def test_a_sign_in_shows_its_host_and_copies_the_address_without_a_browser
         await ready_for_yes(desk)
         await shown(desk, "Sign in to garden?", "This page is at auth.example")
         await desk.press("y")
-        assert await asyncio.wait_for(asked, 10) == {}
+        assert await asyncio.wait_for(asked, 10) is True
         await shown(desk, "No browser is available; address")
         assert desk.opened == [SIGN_IN.url]

@@ -26,7 +26,7 @@ from lmchat.cli.read_prompt import prompt_of, read_named, require_consent_to_set
 from lmchat.cli.setup.find_target import target_of_command
 from lmchat.cli.setup.make_toolbox import how_to_configure, start_tools
 from lmchat.cli.setup.wiring import Runtime, make_chat, make_pages, open_runtime
-from lmchat.cli.tool_approval import ask_about_call, ask_for_server
+from lmchat.cli.tool_approval import ask_about_call, ask_about_server
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.markdown.commonmark import code_blocks
@@ -99,7 +99,7 @@ async def ask(context: Context) -> int:
         toolbox = chat.turn_options.toolbox
         if toolbox is not None:
             await stack.enter_async_context(aclosing(toolbox.host))
-            toolbox.host.ask_user = partial(ask_for_server, context=context)
+            toolbox.host.ask_user = partial(ask_about_server, context=context)
             await start_tools(context, toolbox, target)
         for file in files:
             await runtime.store.save_file(file.data)

@@ -17,7 +17,7 @@ from lmchat.cli.setup.make_toolbox import (
     started_servers,
 )
 from lmchat.cli.setup.wiring import saved_state
-from lmchat.cli.tool_approval import ask_for_server
+from lmchat.cli.tool_approval import ask_about_server
 from lmchat.cli.turn_printer import step_json
 from lmchat.config.settings import Approval, McpSettings
 from lmchat.errors import LMChatError, WrongUse
@@ -42,7 +42,7 @@ async def open_toolbox(
     settings = replace(context.settings, mcp=tuple(servers), allowed_hosts=allowed)
     toolbox = make_toolbox(context, settings, await saved_state(context))
     async with aclosing(toolbox.host) as host:
-        host.ask_user = partial(ask_for_server, context=context)
+        host.ask_user = partial(ask_about_server, context=context)
         await started_servers(context, host)
         yield toolbox
 

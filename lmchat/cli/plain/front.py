@@ -22,7 +22,7 @@ from lmchat.cli.plain.inline import InlineText
 from lmchat.cli.plain.line_reader import QUOTES, LineReader
 from lmchat.cli.setup.find_target import load_if_needed
 from lmchat.cli.setup.wiring import Runtime, make_pages
-from lmchat.cli.tool_approval import ask_about_call, ask_for_server
+from lmchat.cli.tool_approval import ask_about_call, ask_about_server
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.commands.conditions import NO_CODE, NOTHING_YET, reason_against
 from lmchat.commands.shared import SHARED, SHARED_ON_MESSAGE, Question, ReadFiles
@@ -45,7 +45,7 @@ from lmchat.terminal.output import SHORT_ID, SafeStream, ask_yes_no, can_ask, lo
 from lmchat.terminal.programs import notification
 from lmchat.terminal.tty import drop_typed, echo
 from lmchat.tools.calls import Decision
-from lmchat.tools.questions import Answer, ServerQuestion
+from lmchat.tools.questions import ServerQuestion
 from lmchat.units import counted
 
 _MAX_SESSIONS = 30  # in a list
@@ -97,7 +97,7 @@ class PlainFront(TurnListener):
         self._copied_code = ("", 0)  # message and number of the block
         chat.reporter.listener = self
         if chat.turn_options.toolbox is not None:
-            chat.turn_options.toolbox.host.ask_user = self.answer_server
+            chat.turn_options.toolbox.host.ask_user = self.ask_about_server
         self.handlers: Mapping[str, Callable[[str], Awaitable[None]]] = {
             **{name: partial(run, self) for name, run in SHARED.items()},
             "retry": partial(self._run_on_last, "message.regenerate"),
@@ -418,10 +418,10 @@ class PlainFront(TurnListener):
         self._printer.end()
         return await ask_about_call(question, self.context)
 
-    async def answer_server(self, question: ServerQuestion) -> Answer | None:
-        """Ask what a tool server wants to know, below the text so far."""
+    async def ask_about_server(self, question: ServerQuestion) -> bool:
+        """Ask below the text so far."""
         self._printer.end()
-        return await ask_for_server(question, self.context)
+        return await ask_about_server(question, self.context)
 
     # The user's shell
 

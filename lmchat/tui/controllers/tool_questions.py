@@ -1,16 +1,14 @@
-"""Questions of tool servers to the user, as dialogs."""
+"""Questions about tool servers to the user, as dialogs."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-from textual.screen import Screen
-
 from lmchat.markdown.links import ascii_host
 from lmchat.safe_text import safe_line
-from lmchat.tools.questions import Answer, QuestionField, ServerQuestion
-from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tools.questions import ServerQuestion
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.line import cut_middle
 
@@ -18,10 +16,7 @@ _ADDRESS_CELLS = 300
 
 
 class ToolQuestions:
-    """Shows the questions of tool servers; Esc declines one.
-
-    A `ConfirmDialog` comes before any field: what is being typed must not answer a server.
-    """
+    """Shows the questions about tool servers; Esc says no."""
 
     def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
@@ -29,27 +24,21 @@ class ToolQuestions:
         if toolbox is not None:
             toolbox.host.ask_user = self._ask
 
-    async def _ask(self, question: ServerQuestion) -> Answer | None:
+    async def _ask(self, question: ServerQuestion) -> bool:
         self._ui.notify_if_unfocused("A tool waits for you.")
-        text, verb = question.text, "answer" if question.fields else "yes"
+        text, verb = question.text, "yes"
         if question.url:
             address = cut_middle(safe_line(question.url), _ADDRESS_CELLS)
             text += f"\n\n{address}\n\nThis page is at {safe_line(ascii_host(question.url))}"
             verb = "open it in the browser"
         if not await self._show(ConfirmDialog(question.title, text=text, verb=verb, key="y")):
-            return None
+            return False
         platform = self._ui.workspace.platform
         if question.url and not await platform.open_in_browser(question.url):
             self._ui.copy(question.url, "No browser is available; address")
-        values: dict[str, Any] = {}
-        for field in question.fields:
-            found = await self._show(_field_dialog(question, field))
-            if found is None:
-                return None
-            values |= found
-        return values
+        return True
 
-    async def _show(self, dialog: Screen[Any]) -> Any:
+    async def _show(self, dialog: ConfirmDialog) -> Any:
         """Show a dialog from any task; its result is None after Esc. Cancelling closes it."""
         result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
@@ -63,19 +52,3 @@ class ToolQuestions:
         except asyncio.CancelledError:
             dialog.dismiss(None)
             raise
-
-
-def _field_dialog(question: ServerQuestion, field: QuestionField) -> AskDialog:
-    """Return the dialog for a field, whose result has its value, or nothing if it stays empty."""
-
-    async def attempt(typed: str) -> Answer:
-        return field.answer(typed)
-
-    return AskDialog(
-        question.title,
-        text=f"{question.text}\n\n{safe_line(field.words)}",
-        value=safe_line(field.default),
-        verb="next",
-        may_be_empty=not field.is_required,
-        attempt=attempt,
-    )
