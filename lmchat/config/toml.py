@@ -1,4 +1,4 @@
-"""TOML: bounded reading of a file, with the cure for the usual mistakes, and values as text."""
+"""TOML: bounded reading of a file, and values as text."""
 
 from __future__ import annotations
 
@@ -10,65 +10,14 @@ from typing import Any, TypeVar
 from msgspec import ValidationError, convert
 
 from lmchat.files.disk import read_plain
+from lmchat.safe_text import safe_line
 
 _T = TypeVar("_T")
 _MAX_BYTES = 1024 * 1024
-_MAX_LINE = 1000  # characters of a wrong line that are looked at
 # A name of 100 parts: the parser's memory grows with the square of their number.
 _ENDLESS_NAME = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){100}""")
 _PLACE = re.compile(r" - at `\$((?:\.\w+|\[[\d.]+\])*)`\Z")  # at the end of what msgspec says
-_ODD_BLANK = "[\u00a0\u200b\u2060\ufeff\u3000]"
-_TEXT = 'write a text in quotes, as in name = "text"'
-_LINE = "write lines as in name = value, with text in quotes"
-_NAME = 'a name with other signs than a-z, 0-9, _ and - needs quotes, as in [models."qwen3*"]'
-_PATH = r"write a path with \ in single quotes, as in 'C:\new'"
-_SECTION = "write a section on a line of its own, as in [chat]"
-# What the parser says, what the wrong line has, and the cure. The first row counts in which both
-# are found. A cure quotes nothing of the file, which may hold API keys.
-_CURES = (
-    (
-        "overwrite|declare|redefine|immutable|Duplicate",
-        "",
-        "the name exists above already: keep one of them",
-    ),
-    ("", "^[^\"']*[\u2018-\u201f\u00ab\u00bb`\u00b4]", 'use straight quotes, as in name = "text"'),
-    ("", rf"(^|=)\s*{_ODD_BLANK}|{_ODD_BLANK}\s*(=|$)", "type the blanks again: one is not plain"),
-    ("'|Unterminated", r"\\[\"']\s*(#.*)?$", _PATH),
-    (
-        r"'\\n'|'\\r'|Unterminated|Expected (\"|'\")",
-        "",
-        'close the quotes; put """ around a text of several lines',
-    ),
-    (
-        "Unescaped|hex value|scalar value",
-        "",
-        _PATH,
-    ),
-    ("inline table|Invalid initial", r"\{|,\s*(#.*)?$", "write { … } on one line"),
-    ("", r"(?a)^\s*\[?\[[^\]=\"']*([^\w\s.\"'\[\]=-]|\w\s+\w)", _NAME),
-    ("", r"^\s*\[|^[^=\[]*\]\s*$", _SECTION),
-    ("", r"^\s*\"?[\w.-]+\"?\s*:(\s|$)", "write name = value, not name: value"),
-    ("statement|newline", r"(^|[\"'\])\w])\s*(//|--|;\s*\S)", "begin a comment with #"),
-    ("Expected '='", r"(?a)^[^='\"]*[^\w\s.='\"-]|^\s*[\w-]+\s+[\w-]+\s*=", _NAME),
-    ("newline", r"=\s*[+-]?\d+,\d", "write a decimal point, not a comma"),
-    ("newline", r"[,;]\s*(#.*)?$", "leave out the sign at the end of the line"),
-    (
-        "newline",
-        r"=\s*[\"']",
-        'end the line after the value; put """ around a text with quotes in it',
-    ),
-    ("Unclosed array", "", "close the list with ], with commas between its values"),
-    ("Invalid value", r"=\s*(#.*)?$", "write a value behind ="),
-    (
-        "Invalid value",
-        r"(?i)=\s*(true|false|yes|no|on|off)\b",
-        "write true or false, in small letters",
-    ),
-    ("Invalid value", r"(?i)=\s*(none|null|nil)\b", "leave out the line to set nothing"),
-    ("Invalid value|newline|date", r"=\s*[+.\d-]", "write a number as in 0.7, or a text in quotes"),
-    ("Invalid value|newline", r"=\s*[^=\s]", _TEXT),
-    ("", "", _LINE),
-)
+_MOST_CHARS = 200  # of what the parser says
 
 
 class TomlError(ValueError):
@@ -99,7 +48,7 @@ def read_toml(
     try:
         return convert(tomllib.loads(text), kind), text
     except tomllib.TOMLDecodeError as error:
-        raise _with_cure(text, str(error)) from None
+        raise _wrong_text(text, error) from None
     except ValidationError as error:
         words, place = words_and_place(error)
         raise TomlError(f"{place.strip('.[]')}: {words}") from None
@@ -107,20 +56,15 @@ def read_toml(
         raise TomlError("is nested too deeply") from None
 
 
-def _with_cure(text: str, message: str) -> TomlError:
-    if re.match(r"\s*(?:\{|\[\s*\{)", text):
-        return TomlError(f"is JSON, not TOML: {_LINE}")
+def _wrong_text(text: str, error: ValueError) -> TomlError:
+    """Return what the parser says; it quotes a sign, or a name that is there twice."""
     # such as "Invalid value (at line 3, column 7)", or "(at end of document)"
-    message, _, position = message.partition(" (at ")
+    words, _, position = str(error).rpartition(" (at ")
     found = re.search(r"\d+", position)
     line = int(found[0]) if found else text.rstrip().count("\n") + 1
-    content = text.split("\n")[line - 1][:_MAX_LINE]
-    cure = next(
-        cure
-        for said, pattern, cure in _CURES
-        if re.search(said, message) and re.search(pattern, content)
-    )
-    return TomlError(f"is not valid TOML: {cure}", line)
+    words = safe_line(words[:1].lower() + words[1:], limit=_MOST_CHARS)
+    hint = "write lines as in name = value, with text in quotes"
+    return TomlError(f"is not valid TOML: {words}; {hint}", line)
 
 
 def words_and_place(error: ValidationError) -> tuple[str, str]:

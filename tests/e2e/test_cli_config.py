@@ -162,7 +162,7 @@ def test_a_broken_configuration_stops_with_one_sentence(cli):
         done = cli(*words)
         assert (done.returncode, done.stdout) == (2, "")
         first, second = done.stderr.splitlines()
-        assert first.endswith("/config.toml, line 1: is not valid TOML: write a value behind =")
+        assert "/config.toml, line 1: is not valid TOML: invalid value; write lines as" in first
         assert second == "Correct it, then try again. `lmchat config check` lists all problems."
     cli.configure('"a\\u001b[2Jb" = 1\n')
     done = cli("config", "check")

@@ -192,8 +192,7 @@ def test_a_wrong_file_or_model_is_refused_before_anything_is_asked(cli, server, 
         (_PIRATE, "case 1 cannot be used: Invalid message role"),
         ("", "is not a file of cases: Object missing required field `case`"),
         (f"case = {'[' * 9000}", "is nested too deeply."),
-        ("[[case]]\nprompt = “Hi”", "cases.toml, line 2, is not valid TOML: use straight quotes"),
-        ('[{"prompt": "Hi"}]', "is JSON, not TOML: write lines as in name = value"),
+        ("[[case]]\nprompt = “Hi”", "cases.toml, line 2, is not valid TOML: invalid value; write"),
         ("\0", "is UTF-16 or no text: save it as UTF-8."),
     ):
         done = cli("eval", cases(text), "-m", "tiny")
