@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +18,6 @@ from lmchat.matching import fuzzy_match, normalized
 from lmchat.processes.background import in_thread, run_abandonable
 from lmchat.safe_text import on_one_line
 
-_logger = logging.getLogger(__name__)
 _MOST_LISTED = 5_000  # files and folders, for one list
 _MOST_MATCHES = 20  # that are offered
 _LIST_VALID_S = 5.0  # then the list of files is made again
@@ -62,8 +60,6 @@ class FileFinder:
     def _list_files(self) -> Sequence[str]:
         """Blocks."""
         found = walk(self._folder, most_entries=_MOST_LISTED)
-        if found.dropped_count:
-            _logger.warning("%d ignore files were too slow to follow", found.dropped_count)
         return [
             path
             for path, entry in found.files

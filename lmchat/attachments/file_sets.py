@@ -48,7 +48,7 @@ class FileSet(Struct, frozen=True, kw_only=True):
 
     files: Sequence[Attachment]
     left_out_count: int  # no text, or too long
-    walk_note: str  # what the walk could not do
+    is_too_deep: bool  # for the system
 
     @property
     def tokens(self) -> int:
@@ -65,8 +65,8 @@ class FileSet(Struct, frozen=True, kw_only=True):
         words = breakable(f"{counted(len(self.files), 'file')}, {size}, {estimate} tokens")
         if self.left_out_count:
             words += f"; {self.left_out_count} skipped (not text, or too long)"
-        if self.walk_note:
-            words += f"; {self.walk_note}"
+        if self.is_too_deep:
+            words += "; folders with a longer path than the system allows are left out"
         return words
 
     def needs_consent(self, window: int | None) -> bool:
@@ -106,7 +106,8 @@ def read_set(name: SetName) -> FileSet:
     shown_name = safe_line(name.typed, limit=_MOST_NAME_CHARS)
     found = walk(name.folder, most_entries=_MOST_ENTRIES)
     if found.is_cut:
-        raise FileRefused(f"{shown_name} has too many files to look through.", hint=_NARROWER)
+        problem = "has too many files to look through, or rules of .gitignore that take too long"
+        raise FileRefused(f"{shown_name} {problem}.", hint=_NARROWER)
     pattern = [normalized("NFC", step) for step in name.pattern]
     paths: list[str] = []
     for path, entry in found.files:
@@ -135,12 +136,7 @@ def read_set(name: SetName) -> FileSet:
             problem = f"No text file fits {shown_name}."
         hint = "Hidden files, links and those of .gitignore do not count. Check the name."
         raise FileRefused(problem, hint=hint)
-    notes: list[str] = []
-    if found.dropped_count:
-        notes.append(f"{counted(found.dropped_count, '.gitignore file')} not followed (too slow)")
-    if found.is_too_deep:
-        notes.append("folders with a longer path than the system allows are left out")
-    return FileSet(files=files, left_out_count=left_out_count, walk_note="; ".join(notes))
+    return FileSet(files=files, left_out_count=left_out_count, is_too_deep=found.is_too_deep)
 
 
 def _text_file(name: str, path: Path) -> Attachment | None:

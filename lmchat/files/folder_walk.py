@@ -7,6 +7,7 @@ one.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import time
 from collections import deque
@@ -16,11 +17,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lmchat.files.disk import read_plain
-from lmchat.files.path_patterns import IgnoreRules, RuleTime
+from lmchat.files.path_patterns import IgnoreRules
 from lmchat.matching import normalized
 
 _IGNORE_FILE = ".gitignore"
-_MOST_FILE_BYTES = 256_000  # a longer file is left out
+_MOST_FILE_BYTES = 256_000
+_MOST_S = 5.0
 
 
 _Folder = tuple[Path, list[str], list[str]]
@@ -32,25 +34,37 @@ class Walk(NamedTuple):
     files: Sequence[tuple[str, os.DirEntry[str]]]  # with their relative paths
     is_cut: bool
     is_too_deep: bool  # for the system
-    dropped_count: int  # ignore files that are too long, or whose rules took too long
 
 
-def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.thread_time) -> Walk:
+class _Limit:
+    """End of a walk: after its time, or at an ignore file that is too long to follow."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._end_s = clock() + _MOST_S
+
+    def is_over(self) -> bool:
+        return self._clock() > self._end_s
+
+    def end(self) -> None:
+        self._end_s = -math.inf
+
+
+def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.monotonic) -> Walk:
     """Return all files and links that are not ignored, upper folders first.
 
     It enters neither hidden folders nor links to folders. It ends after `most_entries` files and
-    folders, ignored ones included, and counts as cut then, even without more.
+    folders, ignored ones included, after 5 s, or at an ignore file of more than 256 kB. It counts
+    as cut then, even without more.
     """
     found: list[tuple[str, os.DirEntry[str]]] = []
-    rule_time = RuleTime(clock)
-    above, rules = _rules_above(folder, rule_time)  # `above`: path of the folder in its repository
-    if rules is None:
-        return Walk((), is_cut=False, is_too_deep=False, dropped_count=rule_time.dropped_count)
+    limit = _Limit(clock)
+    above, rules = _rules_above(folder, limit)  # `above`: path of the folder in its repository
     is_too_deep = False
     # relative path, "" or with a slash at the end, and rules
-    folders = deque([("", rules)])
+    folders = deque([] if rules is None else [("", rules)])
     remaining = most_entries
-    while folders and remaining > 0:
+    while folders and remaining > 0 and not limit.is_over():
         below, rules = folders.popleft()
         entries: list[os.DirEntry[str]] = []
         try:
@@ -60,22 +74,20 @@ def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.t
             is_too_deep = is_too_deep or error.errno == errno.ENAMETOOLONG
         remaining -= len(entries)
         if any(entry.name == _IGNORE_FILE for entry in entries):
-            rules = (*rules, *_rules_in(folder / below, above + below, rule_time))
+            rules = (*rules, *_rules_in(folder / below, above + below, limit))
         for entry in entries:
             is_folder = entry.is_dir(follow_symlinks=False)
             path = below + entry.name
-            if _is_ignored(above + path, rules, rule_time, is_folder=is_folder):
+            is_ignored = _is_ignored(above + path, rules, is_folder=is_folder)
+            if limit.is_over():
+                break
+            if is_ignored:
                 continue
             if not is_folder:
                 found.append((path, entry))
             elif not entry.name.startswith("."):
                 folders.append((f"{path}/", rules))
-    return Walk(
-        found,
-        is_cut=remaining <= 0,
-        is_too_deep=is_too_deep,
-        dropped_count=rule_time.dropped_count,
-    )
+    return Walk(found, is_cut=remaining <= 0 or limit.is_over(), is_too_deep=is_too_deep)
 
 
 def folders_below(top: Path, *, follows_links: bool = False) -> Iterator[_Folder]:
@@ -103,7 +115,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     return os.path.isdir(entry)  # noqa: PTH112 - `DirEntry.is_dir` raises an error for a circle
 
 
-def _rules_above(folder: Path, rule_time: RuleTime) -> tuple[str, tuple[IgnoreRules, ...] | None]:
+def _rules_above(folder: Path, limit: _Limit) -> tuple[str, tuple[IgnoreRules, ...] | None]:
     """Return the path in the repository, "" outside of one, and the rules; None: it is ignored."""
     try:
         folder = folder.absolute()
@@ -115,40 +127,33 @@ def _rules_above(folder: Path, rule_time: RuleTime) -> tuple[str, tuple[IgnoreRu
     rules: list[IgnoreRules] = []
     path = ""
     for step in folder.relative_to(root).parts:
-        rules += _rules_in(root / path, path, rule_time)
-        if _is_ignored(path + step, rules, rule_time, is_folder=True):
+        rules += _rules_in(root / path, path, limit)
+        if _is_ignored(path + step, rules, is_folder=True):
             return path, None
         path += f"{step}/"
     return path, tuple(rules)
 
 
-def _rules_in(folder: Path, path: str, rule_time: RuleTime) -> list[IgnoreRules]:
+def _rules_in(folder: Path, path: str, limit: _Limit) -> list[IgnoreRules]:
     """`path` is that of the folder in the repository; without one, in the walk."""
-    if rule_time.is_over:
-        rule_time.dropped_count += 1
+    if limit.is_over():
         return []
-    with rule_time.measured():
-        try:
-            data = read_plain(folder / _IGNORE_FILE, max_bytes=_MOST_FILE_BYTES)
-        except OSError as error:  # missing, not readable, or too long
-            rule_time.dropped_count += error.errno == errno.EFBIG
-            return []
-        without_bom = data.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of UTF-8
-        lines = normalized("NFC", os.fsdecode(without_bom)).split("\n")
-        return [IgnoreRules(normalized("NFC", path), lines, rule_time)]
+    try:
+        data = read_plain(folder / _IGNORE_FILE, max_bytes=_MOST_FILE_BYTES)
+    except OSError as error:  # missing, not readable, or too long
+        if error.errno == errno.EFBIG:
+            limit.end()
+        return []
+    without_bom = data.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of UTF-8
+    lines = normalized("NFC", os.fsdecode(without_bom)).split("\n")
+    return [IgnoreRules(normalized("NFC", path), lines, limit.is_over)]
 
 
-def _is_ignored(
-    path: str, rules: Sequence[IgnoreRules], rule_time: RuleTime, *, is_folder: bool
-) -> bool:
+def _is_ignored(path: str, rules: Sequence[IgnoreRules], *, is_folder: bool) -> bool:
     """The last file with a matching rule decides."""
-    rule_time.path_count += 1
-    if rule_time.is_over:
-        return False
-    with rule_time.measured():
-        composed = normalized("NFC", path)  # macOS may list names in NFD, which git composes too
-        for rules_of_file in reversed(rules):
-            is_ignored = rules_of_file.ignores(composed, is_folder=is_folder)
-            if is_ignored is not None:
-                return is_ignored
+    composed = normalized("NFC", path)  # macOS may list names in NFD, which git composes too
+    for rules_of_file in reversed(rules):
+        is_ignored = rules_of_file.ignores(composed, is_folder=is_folder)
+        if is_ignored is not None:
+            return is_ignored
     return False

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -121,11 +122,11 @@ async def test_folders_that_are_deeper_than_the_system_allows_are_told_with_the_
     )
 
 
-async def test_rules_that_are_too_slow_are_told_with_the_files(folder, monkeypatch):
-    monkeypatch.setattr("lmchat.files.path_patterns._FILE_S", -1.0)
-    found = await read_set(await parse_set_name("**/*.py", folder))
-    assert "build/g.py" in [file.part.name for file in found.files]
-    assert found.words.endswith("; 1 .gitignore file not followed (too slow)")
+async def test_rules_that_are_too_long_to_follow_refuse_the_files(folder):
+    (folder / "src/.gitignore").write_text("x" * 256_001, encoding="utf-8")
+    words = "has too many files to look through, or rules of .gitignore that take too long."
+    with pytest.raises(FileRefused, match=re.escape(f"**/*.py {words}")):
+        await names(folder, "**/*.py")
 
 
 @pytest.mark.posix

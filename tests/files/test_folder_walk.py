@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lmchat.files.disk import ensure_folder
 from lmchat.files.folder_walk import folders_below, walk
-from lmchat.files.path_patterns import IgnoreRules, RuleTime, fits
+from lmchat.files.path_patterns import IgnoreRules, fits
 from tests.support.hostile_files import deep_folder, limited_processor_time
 
 
@@ -26,28 +26,27 @@ def stepping(step_s):
 
 def paths(folder, step_s=0.0):
     found = walk(folder, most_entries=10_000, clock=stepping(step_s))
-    return {path for path, _ in found.files if ".gitignore" not in path}, found.dropped_count
+    return {path for path, _ in found.files if ".gitignore" not in path}, found.is_cut
 
 
-def test_only_the_rules_of_a_slow_file_are_dropped(tmp_path):
+def test_a_walk_ends_after_its_time_and_is_told_as_cut(tmp_path):
     for name in ("a.txt", "b.log", "in/a.txt", "in/b.log"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x", encoding="utf-8")
     (tmp_path / ".gitignore").write_text("*.log\n", encoding="utf-8")
-    (tmp_path / "in" / ".gitignore").write_text(
-        "".join(f"*a*b{n}\n" for n in range(200)) + "a*", encoding="utf-8"
-    )
-    assert paths(tmp_path) == ({"a.txt"}, 0)
-    # 0.001 s for a rule: only the file with 200 has no time left
-    assert paths(tmp_path, 0.001) == ({"a.txt", "in/a.txt"}, 1)
+    rules = "".join(f"/*a*b{n}\n" for n in range(200)) + "b*\n!*.log"
+    (tmp_path / "in" / ".gitignore").write_text(rules, encoding="utf-8")
+    assert paths(tmp_path) == ({"a.txt", "in/a.txt", "in/b.log"}, False)
+    # 0.05 s for a rule: there is no time for the 200
+    assert paths(tmp_path, 0.05) == ({"a.txt"}, True)
 
 
-def test_many_slow_files_do_not_take_longer_together(tmp_path):
+def test_many_slow_files_of_rules_end_a_walk_within_its_time(tmp_path):
     for number in range(300):
         folder = tmp_path / f"{number:03}"
         folder.mkdir()
-        (folder / ".gitignore").write_text("*a*b\n" * 20, encoding="utf-8")
-        (folder / "xab").write_text("x", encoding="utf-8")
+        (folder / ".gitignore").write_text("/*a*b\n" * 20, encoding="utf-8")
+        (folder / "xac").write_text("x", encoding="utf-8")
     reads = 0
     steps = stepping(0.01)
 
@@ -57,19 +56,64 @@ def test_many_slow_files_do_not_take_longer_together(tmp_path):
         return steps()
 
     found = walk(tmp_path, most_entries=10_000, clock=clock)
-    # no rule of a later file is read or matched once 2 s are over
-    assert found.dropped_count > 250
-    assert reads < 3000
-    assert len(found.files) > 550
+    assert found.is_cut
+    assert 0 < len(found.files) < 300
+    assert reads < 550  # 500 are 5 s; once they are over, no rule is tried
 
 
-def test_a_rule_of_any_kind_takes_linear_time():
-    lines = [*(f"*o*o*o*o*d{number}" for number in range(50)), "[!a]*[!a]*[!a]*b"]
-    lines += ["**/o*/**/o/**/x", "o/**/o/**/o/**/x", "**/a/" * 40_000, "a*" * 40_000 + "b"]
+@pytest.mark.parametrize("place", ["", "in/"])
+def test_a_file_of_rules_that_is_too_long_ends_a_walk(tmp_path, place):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "in").mkdir()
+    for name in ("a.txt", "in/b.txt"):
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    (tmp_path / place / ".gitignore").write_text("x" * 256_001, encoding="utf-8")
+    assert paths(tmp_path) == ({"a.txt"} if place else set(), True)
+    assert paths(tmp_path / "in") == (set(), True)
+
+
+def never_over():
+    return False
+
+
+HOSTILE = ("o" * 250, "ob" * 125, "o/" * 1000 + "o", ("o" * 250 + "/") * 15 + "o")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *("*o" * count + "x" for count in (3, 5, 240)),
+        *("**/" + "*o" * count + "x" for count in (3, 5, 240)),
+        "[!a]*[!a]*[!a]*c",
+        *("**/o*/**/o/**/x", "o/**/o/**/o/**/x", "**/a/" * 40_000, "a*" * 40_000 + "b"),
+    ],
+    ids=lambda rule: rule[:20],
+)
+def test_a_rule_of_any_kind_takes_linear_time(rule):
     with limited_processor_time():
-        rules = IgnoreRules("", lines, RuleTime(stepping(0.0)))
-        for path in ("o" * 255, "o/" * 1000 + "o"):
+        rules = IgnoreRules("", [rule], never_over)
+        for path in HOSTILE:
             assert rules.ignores(path, is_folder=False) is None
+
+
+def test_many_rules_take_linear_time_and_their_end_is_asked_between_those_of_paths():
+    def asked(count):
+        asks = 0
+
+        def is_over():
+            nonlocal asks
+            asks += 1
+            return False
+
+        lines = [f"{start}*o*o{number}" for number in range(count) for start in ("/", "**/", "")]
+        rules = IgnoreRules("", lines, is_over)
+        for path in HOSTILE:
+            assert rules.ignores(path, is_folder=True) is None
+        return asks
+
+    with limited_processor_time():
+        asks = [asked(count) for count in (100, 200, 400)]
+    assert [asks[1] - asks[0], asks[2] - asks[1]] == [200 * len(HOSTILE), 400 * len(HOSTILE)]
 
 
 def _fits_slowly(steps, pattern):
