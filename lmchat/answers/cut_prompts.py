@@ -1,56 +1,63 @@
-"""Prompts of which a server has left out a part."""
+"""Prompts of which a server has left out a part, as its count shows."""
 
 from __future__ import annotations
+
+import re
 
 from msgspec.structs import replace
 
 from lmchat.errors import ServerRejected
-from lmchat.servers.products import product_named
-from lmchat.servers.request import ChatRequest, FittingValue
+from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerStats
-from lmchat.token_estimate import TEMPLATE_TOKENS, estimate_tokens, is_prompt_cut
+from lmchat.token_estimate import TEMPLATE_TOKENS, estimate_tokens
 
 _LARGER_WINDOW = "Shorten it, or use a larger context window."
+_LETTERS = "0-9A-Za-z\u00c0-\u1fff\u2c00-\u2dff\uac00-\ud7ff"  # with marks, such as vowels
+_WORD = re.compile(rf"[{_LETTERS}]+|[\u3040-\u30ff\u3400-\u9fff]{{2}}")
+"""Run of letters and digits, or two kana or Chinese characters. Tokenizers join no two of them."""
+
+
+def is_prompt_cut(request: ChatRequest, counted: int) -> bool:
+    """Return whether the server has counted fewer tokens than the prompt has words."""
+    word_count = 0
+    for message in request.messages:
+        word_count += _count_words(message.sent_text)
+        for part in message.files:
+            if not part.is_image:
+                text = request.files.get(part.digest, b"").decode("utf-8", "replace")
+                word_count += _count_words(text)
+        if word_count > counted:
+            return True
+    return False
+
+
+def _count_words(text: str) -> int:
+    return sum(1 for _ in _WORD.finditer(text))
 
 
 def with_cut_prompt(stats: AnswerStats, request: ChatRequest, *, has_reply: bool) -> AnswerStats:
     """Return the stats of a complete answer, which say whether its prompt was cut.
 
-    For requests outside of a session, which has better estimates (`chat/context.py`). Raises as
-    `require_useful_answer` does.
+    For requests outside of a session. Raises `cut_prompt_error` if there is no reply.
     """
     counted = stats.prompt_tokens
-    tokens = sum(estimate_tokens(one.text) + TEMPLATE_TOKENS for one in request.messages)
-    if counted is None or not is_prompt_cut(
-        counted, estimate=tokens, window=request.target.context, has_images=bool(request.files)
-    ):
+    if counted is None or not is_prompt_cut(request, counted):
         return stats
-    require_useful_answer(request, tokens=tokens, counted=counted, has_reply=has_reply)
+    if not has_reply:
+        tokens = sum(estimate_tokens(one.text) + TEMPLATE_TOKENS for one in request.messages)
+        raise cut_prompt_error(request, tokens=tokens, counted=counted)
     return replace(stats, is_prompt_cut=True)
 
 
-def require_useful_answer(
-    request: ChatRequest,
-    *,
-    tokens: int,
-    counted: int,
-    has_reply: bool,
-    hint: str = _LARGER_WINDOW,
-) -> None:
-    """Raise `ServerRejected` if a cut prompt makes its answer useless.
-
-    The answer is empty then, or has to match a schema, so that its values are invented. The count
-    is too rough for that: the product must be known to cut prompts.
-    """
-    product = product_named(request.target.product)
-    is_of_use = has_reply and not isinstance(request.output, FittingValue)
-    if is_of_use or not product.cuts_prompts:
-        return
+def cut_prompt_error(
+    request: ChatRequest, *, tokens: int, counted: int, hint: str = _LARGER_WINDOW
+) -> ServerRejected:
+    """Return the error of an empty answer to a prompt of about `tokens`, of which `counted` are."""
     error = ServerRejected(
-        f"{product.subject} has left out a part of the prompt: it has about "
+        f"{request.target.server_name} has left out a part of the prompt: it has about "
         f"{tokens} tokens, and {counted} were read.",
         kind="context_overflow",
         hint=hint,
     )
     error.needed_tokens = tokens
-    raise error
+    return error

@@ -13,7 +13,7 @@ from itertools import chain
 
 from msgspec.structs import replace
 
-from lmchat.answers.cut_prompts import require_useful_answer
+from lmchat.answers.cut_prompts import cut_prompt_error, is_prompt_cut
 from lmchat.answers.live_stats import LiveStats
 from lmchat.chat.context import (
     ContextSelection,
@@ -243,14 +243,12 @@ class AnswerRequest:
                 live.usage = UsageReported(prompt_tokens=self._refused_tokens, completion_tokens=0)
             return self._saved(live), ""
         stats = self._saved(live)
-        is_cut = self._is_prompt_cut(counted)  # before `learn` corrects the estimates
-        self._estimator.learn(target, self.selection, counted - self._tool_tokens)
+        is_cut = is_prompt_cut(self._make_request(), counted)
+        if not is_cut:
+            self._estimator.learn(target, self.selection, counted - self._tool_tokens)
         note = ""
         if is_cut and not self._has_noted_length:
-            window = self._estimator.window(target)
-            note = cut_note(
-                target, tokens=self.selection.tokens, window=window, read_tokens=counted
-            )
+            note = cut_note(target, tokens=self.selection.tokens, read_tokens=counted)
         return replace(stats, is_prompt_cut=stats.is_prompt_cut or is_cut), note
 
     def _saved(self, live: LiveStats) -> AnswerStats:
@@ -282,26 +280,18 @@ class AnswerRequest:
         is_missing = needs_blank(prefill_text, event.text, (prefill_text, *texts))
         return replace(event, text=f" {event.text}") if is_missing else event
 
-    def _is_prompt_cut(self, prompt_tokens: int) -> bool:
-        # the estimator compares the tokens of the messages alone
-        counted = prompt_tokens - self._tool_tokens
-        return self._estimator.is_cut(self.target, self.selection, counted)
-
     def _require_useful_answer(self, request: ChatRequest, arrived: _Arrived) -> None:
-        """Raises `ServerRejected` if the server has cut the prompt and the answer is of no use."""
+        """Raises `ServerRejected` if the server has cut the prompt and the answer is empty."""
         prompt_tokens = arrived.prompt_tokens
-        if prompt_tokens is None or not self._is_prompt_cut(prompt_tokens):
+        if arrived.has_answer or prompt_tokens is None:
+            return
+        if not is_prompt_cut(request, prompt_tokens):
             return
         tokens, window = self.selection.tokens, self._estimator.window(self.target)
         # Ollama keeps half of the window
         self._most_tokens = window if window and window < tokens else prompt_tokens
-        require_useful_answer(
-            request,
-            tokens=tokens,
-            counted=prompt_tokens,
-            has_reply=arrived.has_answer,
-            hint=larger_window_step(self.target, tokens),
-        )
+        hint = larger_window_step(self.target, tokens)
+        raise cut_prompt_error(request, tokens=tokens, counted=prompt_tokens, hint=hint)
 
     def _adapt_request(self, error: ServerRejected) -> bool:
         """Return whether to send a changed request; more messages are left out at most once."""

@@ -21,7 +21,7 @@ from lmchat.sessions.message import (
     answered_calls,
     thoughts_to_send,
 )
-from lmchat.token_estimate import TEMPLATE_TOKENS, is_prompt_cut, raw_tokens
+from lmchat.token_estimate import TEMPLATE_TOKENS, raw_tokens
 
 _MAX_RESERVE = 1000  # tokens for an answer without a limit of its own
 
@@ -166,20 +166,16 @@ def _has_content(messages: Sequence[ChatMessage], index: int) -> bool:
             return has_words or bool(answered_calls(messages, index))
 
 
-def cut_note(target: Target, *, tokens: int, window: int | None, read_tokens: int = 0) -> str:
-    """Say what the server does with a too long prompt, and what to do.
+def cut_note(
+    target: Target, *, tokens: int, window: int | None = None, read_tokens: int = 0
+) -> str:
+    """Say what the server may do with a too long prompt, or has done, and what to do.
 
-    `read_tokens` is for a prompt that was cut although the window is unknown or has room for it.
+    `read_tokens` is for a prompt that was cut.
     """
-    product = product_named(target.product)
-    refuses_or_drops = "may refuse the prompt or drop a part of it"
-    effect = "drops its beginning" if product.cuts_prompts else refuses_or_drops
-    # Ollama keeps half of the window
-    size = (
-        f"the context window {window}"
-        if window and tokens > window
-        else f"of which {read_tokens} were read"
-    )
+    size, effect = f"the context window {window}", "may refuse the prompt or drop a part of it"
+    if read_tokens:
+        size, effect = f"of which {read_tokens} were read", "has left out a part"
     step = larger_window_step(target, tokens)
     return f"The prompt has about {tokens} tokens, {size}: {target.server_name} {effect}. {step}"
 
@@ -238,15 +234,13 @@ class TokenEstimator:
         self._windows[_model_key(target)] = (target.context, window)
 
     def learn(self, target: Target, selection: ContextSelection, counted: int) -> None:
-        """Learn the factor, but not from counts that may be too low, with images or little text."""
+        """Learn the factor, but not from counts with images or little text."""
         raw = selection.raw_text + selection.raw_thoughts
         # below 0 if the estimate for the tools was too high
         if selection.has_images or counted <= 0 or raw < _SMALL_TOKENS:
             return
         if selection.raw_thoughts > 0 and sent_thoughts_to(target) is not SentThoughts.ALL:
             return  # the template may leave them out
-        if self.is_cut(target, selection, counted):
-            return
         factor = (counted - TEMPLATE_TOKENS * len(selection.messages)) / raw
         earlier_factor = self._factors.get(_model_key(target), factor)
         self._set_factor(target, (earlier_factor + 2 * factor) / 3)
@@ -266,17 +260,6 @@ class TokenEstimator:
             if not selection.has_images:
                 self._set_factor(target, factor)
         return factor
-
-    def is_cut(self, target: Target, selection: ContextSelection, counted: int) -> bool:
-        """Thoughts are not in the estimate, as templates may leave them out."""
-        return is_prompt_cut(
-            counted,
-            estimate=selection.raw_text * self.factor(target)
-            + TEMPLATE_TOKENS * len(selection.messages),
-            window=self.window(target),
-            reserve=selection.reserve,
-            has_images=selection.has_images,
-        )
 
     def use(
         self, target: Target | None, messages: Sequence[ChatMessage], *, end: int | None = None
@@ -321,9 +304,7 @@ def _counted_tokens(message: ChatMessage) -> int:
     stats = message.stats
     if message.role is not Role.ASSISTANT or stats is None or stats.is_estimated:
         return 0
-    if stats.is_prompt_cut and product_named(stats.product).cuts_prompts:  # not all is counted
-        return 0
-    if stats.prompt_tokens is None:
+    if stats.is_prompt_cut or stats.prompt_tokens is None:
         return 0
     return stats.prompt_tokens + (stats.completion_tokens or 0)
 

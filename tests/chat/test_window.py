@@ -203,7 +203,7 @@ async def test_an_answer_after_calls_fails_if_their_results_do_not_fit(store):
     [
         (
             "Ollama",
-            "Ollama drops its beginning. For a larger window: OLLAMA_CONTEXT_LENGTH=2048 ",
+            "may refuse the prompt or drop a part of it. For a larger window: OLLAMA_CONTEXT_LENGTH=2048 ",
         ),
         (
             "LM Studio",
@@ -289,7 +289,7 @@ async def test_what_was_read_of_a_cut_prompt_includes_the_descriptions_of_the_to
 async def test_what_ollama_kept_of_a_cut_prompt_is_not_called_the_window(store):
     """Ollama 0.33 keeps the half of its window: 258 tokens of 512."""
     chat = ChatTurns(store, counted(1026), product="Ollama", window=2048)
-    await chat.send("1234567 " * 900)
+    await chat.send("123 " * 1800)
     (note,) = chat.notes
     assert note.startswith("The prompt has about 1804 tokens, of which 1026 were read: ")
 
@@ -344,3 +344,24 @@ async def test_a_stop_does_not_change_the_estimate_of_the_used_window(store):
     running = window.context_use(chat.session)
     await chat.stop()
     assert window.context_use(chat.session) == running
+
+
+@pytest.mark.parametrize(
+    ("prompt", "tokens"),
+    [
+        ("\n".join(f"Chapter {n} {'.' * 90} {n * 7}" for n in range(60)), 480),
+        ("-" * 8000, 130),
+        (f"{'|' + ' ' * 120}|\n" * 80, 260),
+        ("=" * 76 + "\n" + "total" + " " * 4000, 60),
+        ("中华人民共和国" * 300, 1500),
+        ("नमस्ते दुनिया " * 300, 650),  # vowels are marks, which begin no word
+    ],
+)
+async def test_a_whole_prompt_is_not_called_cut_whatever_an_estimate_of_it_says(
+    store, prompt, tokens
+):
+    for product, window in (("Ollama", None), ("Ollama", 4096), ("LM Studio", tokens)):
+        chat = ChatTurns(store, counted(tokens), product=product, window=window)
+        await chat.send(prompt)
+        assert not any("left out a part" in note for note in chat.notes)
+        assert not chat.path[-1].stats.is_prompt_cut

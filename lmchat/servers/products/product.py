@@ -190,7 +190,6 @@ class Product(Struct, frozen=True, kw_only=True):
     read_ahead_fields: Mapping[str, object] = {}
     """Make a request that only reads the prompt into its cache (R-41)."""
     ignores_model_name: bool = False  # it answers with its one model
-    cuts_prompts: bool = False  # it drops their beginning
     names_finish_reason: bool = False  # in each complete answer
     names_build: bool = False  # as `system_fingerprint`
     fails_without_key: bool = False  # its list is then an error of the server

@@ -222,7 +222,6 @@ _OLLAMA = Ollama(
     "then ollama create {model} -f Modelfile",
     refusal_hints={"model_missing": "Download it with: ollama pull {model}"},
     loads_on_demand=True,
-    cuts_prompts=True,
     can_prefill=True,  # where the template of the model leaves the last answer open
     health_path="/api/version",
     efforts=EFFORTS,
@@ -335,7 +334,6 @@ _KOBOLDCPP = Product(
     larger_window="For a larger window: koboldcpp --contextsize {context}",
     state=LoadState.LOADED,
     ignores_model_name=True,
-    cuts_prompts=True,
     row_facts=native.koboldcpp_row,
     facts_path="/api/extra/true_max_context_length",
     add_facts=native.koboldcpp_window,
