@@ -3,6 +3,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.errors import BodyTooLarge
+from lmchat.servers.request import Tool
 from lmchat.sessions.message import FilePart, Role, text_message
 from tests.support.client_calls import ask, events_of, failure_of
 from tests.support.scripted_products import CHAT, plain
@@ -81,3 +82,16 @@ async def test_the_largest_message_is_that_with_the_most_bytes_not_characters(se
     request = replace(ask(server), messages=(in_chinese, in_english))
     error = await failure_of(client, request)
     assert "Its largest message is number 1 of 2." in error.message
+
+
+async def test_a_request_that_a_tool_makes_too_large_names_the_tool(server, client):
+    plain(server)
+    for flood in (
+        {"description": "a bed of " * 1_700_000},
+        {"schema": {"title": "x" * 15_000_000}},
+    ):
+        tool = Tool(server="garden", name="water", wire_name="water", **flood)
+        error = await failure_of(client, replace(ask(server, "hello"), tools=(tool,)))
+        assert "Its largest part is the tool garden/water." in error.message
+        assert error.hint.startswith("Chat without that tool, or raise max_body_mb")
+    assert not server.seen(CHAT)

@@ -8,13 +8,16 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 
 from lmchat.config.settings import Settings
 from lmchat.errors import BodyTooLarge, LMChatError, RequestInvalid, TooManyRequests
 from lmchat.metrics import RateLimit, RequestCounters
+from lmchat.safe_text import safe_line
 from lmchat.servers.allow_list import AllowList
+from lmchat.servers.http.json_values import encode
 from lmchat.servers.products import no_model_selected, too_many_requests
-from lmchat.servers.request import ChatRequest, ForwardedRequest
+from lmchat.servers.request import ChatRequest, ForwardedRequest, tool_in_request
 from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.sessions.message import Role
 
@@ -77,11 +80,15 @@ def check_request(request: ChatRequest) -> None:
 
 
 def check_size(prepared: PreparedRequest, limit_mb: float) -> None:
-    """Raise `BodyTooLarge`, which names the largest message; images have limits of their own."""
+    """Raise `BodyTooLarge`, which names the largest message or tool.
+
+    Images have limits of their own.
+    """
     request = prepared.request
     image_bytes = 0
-    sizes: list[int] = []  # of each message with its text files, which the user can shorten
-    for message in request.messages:
+    # of each message with its text files, which the user can shorten
+    sizes: list[tuple[int, str, str]] = []
+    for number, message in enumerate(request.messages, 1):
         message_bytes = len(message.sent_text.encode(errors="replace"))
         for part in message.files:
             file_bytes = len(request.files.get(part.digest, b""))
@@ -89,14 +96,19 @@ def check_size(prepared: PreparedRequest, limit_mb: float) -> None:
                 image_bytes += file_bytes
             else:
                 message_bytes += file_bytes
-        sizes.append(message_bytes)
+        place = f"message is number {number} of {len(request.messages)}"
+        sizes.append((message_bytes, place, "Shorten that message"))
+    for tool in request.tools:
+        place = f"part is the tool {safe_line(tool.full_name, limit=80)}"
+        sizes.append((len(encode(tool_in_request(tool))), place, "Chat without that tool"))
     size_bytes = len(prepared.body) - image_bytes * _BASE64_GROWTH
     if size_bytes <= limit_mb * 1e6:
         return
+    _, place, step = max(sizes, key=itemgetter(0))
     raise BodyTooLarge(
         f"The request is {size_bytes / 1e6:.4g} MB; the limit is {limit_mb:g} MB. "
-        f"Its largest message is number {sizes.index(max(sizes)) + 1} of {len(sizes)}.",
-        hint="Shorten that message, or raise max_body_mb under [limits].",
+        f"Its largest {place}.",
+        hint=f"{step}, or raise max_body_mb under [limits].",
     )
 
 
