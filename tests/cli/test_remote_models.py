@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.api import LMChatError, SyncClient
+from lmchat.cli.subcommands import SUBCOMMANDS, Subcommand
 from lmchat.config.state import State, read_state
 from tests.support.programs import Inside
 from tests.support.scripted_products import (
@@ -112,6 +113,72 @@ def test_no_prompt_reaches_a_remote_model_that_was_not_named(script, names, serv
     assert not [told for told in told_to(server) if may_mean(remote, told)]
     local = {name for name in names if not is_remote(name)}
     assert local.isdisjoint(told_to(server)) == (not local or script is ollama_with_remote)
+
+
+def commands_of(commands: Sequence[Subcommand], words: Sequence[str] = ()) -> Iterator[list[str]]:
+    """Return each command that ends by itself, with its positional arguments by their names."""
+    for command in commands:
+        names = [one.names[-1] for one in command.arguments if not one.names[0].startswith("-")]
+        if command.name != "serve":
+            yield [*words, command.name, *names]
+        yield from commands_of(command.commands, [*words, command.name])
+
+
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [(jan_with_remote, JAN), (ollama_with_remote, CLOUD), (ollama_with_remote, TAGGED)],
+)
+def test_no_command_takes_a_name_in_a_session_or_a_file_for_one_that_the_user_has_given(
+    script, name, server, cli, tmp_path
+):
+    script(server, "weeds", name, remote=[name])
+    chosen = (cli.folder / "state.toml").read_bytes() if cli.folder.exists() else None
+    cli("ask", "--save", "-m", name, PROMPT)
+    assert told_to(server) == [name]
+    assert chosen is None or (cli.folder / "state.toml").read_bytes() == chosen
+    server.requests.clear()
+
+    lines, chats, cases = (tmp_path / one for one in ("lines.jsonl", "chats.jsonl", "cases.toml"))
+    lines.write_text(
+        json.dumps({"body": {"model": name, "messages": [{"role": "user", "content": PROMPT}]}}),
+        encoding="utf-8",
+    )
+    message = {"role": "user", "content": PROMPT, "model": name}
+    chats.write_text(
+        json.dumps({"title": PROMPT, "model": name, "messages": [message]}), encoding="utf-8"
+    )
+    cases.write_text(
+        f"[[case]]\nname = '{name}'\nprompt = '{PROMPT}'\nexpect = 'seeds'\n", encoding="utf-8"
+    )
+    values = {
+        "prompt": [PROMPT],
+        "id": ["last"],
+        "title": [name],
+        "files": [str(chats)],
+        "shell": ["bash"],
+        "query": ["seeds"],
+        "tool": ["python/add"],
+    }
+    given = {"eval": {"file": [str(cases)]}, "batch": {"file": [str(lines)]}}
+    ran = [
+        [part for word in words for part in (values | given.get(words[0], {})).get(word, [word])]
+        for words in commands_of(SUBCOMMANDS)
+    ]
+    more = (["ask", "-r", "last", PROMPT], ["ask", "-f", str(chats), PROMPT], ["export", "--all"])
+    for words in (*more, *ran):  # these end with sessions that are deleted
+        cli(*words)
+    for stdin in (f"/resume last\n{PROMPT}\n", f"{PROMPT}\n/retry\n/continue\n/compact\n"):
+        cli("--plain", "-r", "last", stdin=stdin)
+        cli("--plain", stdin=stdin)
+    told = told_to(server)
+    assert "weeds" in told
+    assert not [one for one in told if may_mean(name, one)]
+    done = cli("batch", str(lines))
+    assert f"{name} does not run on this machine, and only a line of the file names it." in (
+        done.stdout + done.stderr
+    )
+    assert cli("batch", "-m", name, str(lines)).returncode == 0
+    assert told_to(server)[-1] == name
 
 
 @pytest.mark.parametrize(

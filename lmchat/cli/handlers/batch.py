@@ -35,6 +35,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.background import run_abandonable
 from lmchat.processes.environment import command_line
+from lmchat.safe_text import safe_line, shell_word
 from lmchat.servers.discovery.choose import choose_on_server, no_model_error
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.model import ModelInfo, model_meant
@@ -169,12 +170,19 @@ class _Lines(Struct, frozen=True, kw_only=True):
     def _model_named(self, name: str) -> ModelInfo:
         """Return a model of the server, listed or not.
 
-        Raises `WrongUse` if the server has no such model, or it cannot chat.
+        Raises `WrongUse` if the server has no such model, it cannot chat, or it is a remote one
+        that the user has not chosen: a file does not decide where its prompts go.
         """
         target = choose_on_server(self.server, model=name, state=self.runtime.state).target
-        if target is not None and target.model is not None:
-            return target.model
-        return model_meant(name, self.server.models, is_exact=True)
+        if target is None or target.model is None:
+            return model_meant(name, self.server.models, is_exact=True)
+        if target.is_remote and target.model != self.model:
+            shown = safe_line(target.model_id, limit=80)
+            raise WrongUse(
+                f"{shown} does not run on this machine, and only a line of the file names it.",
+                hint=f"To send all lines to it: -m {shell_word(target.model_id)}",
+            )
+        return target.model
 
     async def ask(self, job: Job) -> Row:
         """Ask a job, and return its row; an answer without the wanted value has failed.

@@ -165,10 +165,10 @@ async def _label_probabilities(
     answer = StreamedAnswer(request.target.model_id)
     async with TurnPrinter(output).stages_shown(lambda: answer.stats):
         await answer.read(backend.stream(request), partial(print_remote_note, output))
-    if not answer.tokens:
-        raise _no_probabilities_error(request.target.product)
     # a script acts on the decision: it is worth no more than an empty answer
     with_cut_prompt(answer.stats.saved(), request, has_reply=False)
+    if not answer.tokens:
+        raise _no_probabilities_error(request.target.product)
     # `top` has the likeliest tokens in its place
     first = answer.tokens[0]
     if first.is_thought:
