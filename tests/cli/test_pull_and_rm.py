@@ -50,9 +50,31 @@ def test_a_failure_is_one_sentence_with_the_way_out(cli, server):
 def test_nothing_is_deleted_without_a_yes_which_names_model_and_size(cli, server):
     kept = cli("models", "rm", NAME)
     assert kept.returncode == 2
-    assert f"Deleting {NAME} (2.0 GB, on Ollama) cannot be undone." in kept.stderr
+    assert f"Deleting {NAME} (2.0 GB, on Ollama at {server.url}) cannot be undone." in kept.stderr
     assert "Confirm with --yes." in kept.stderr
     assert cli("models", "rm", "llama3", "--yes").returncode == 2, "a part of a name is no name"
     assert server.seen(DELETE) == []
     assert cli("models", "rm", NAME, "--yes").stdout == f"{NAME}: deleted\n"
     assert [one.json for one in server.seen(DELETE)] == [{"model": NAME}]
+
+
+def test_nothing_is_done_at_one_of_two_servers_unless_the_user_names_it(tmp_path, server):
+    cli = Inside(home=tmp_path)
+    with ScriptedServer() as other:
+        products.ollama(other, NAME, "hay:8b").on(DELETE, body_reply(b""))
+        cli.configure(
+            f'[[endpoints]]\nname = "bert"\nurl = "{server.url}"\n'
+            f'[[endpoints]]\nname = "ernie"\nurl = "{other.url}"\n'
+        )
+        for verb, words in (("rm", ["--yes"]), ("load", []), ("unload", []), ("pull", [])):
+            done = cli("models", verb, NAME, *words)
+            assert done.returncode == 2, verb
+            assert f"at several servers: {server.url}, {other.url}." in done.stderr
+            assert f"--endpoint {server.url}" in done.stderr
+        changing = ("/api/pull", "/api/delete", "/api/generate")
+        seen = [one.path for one in (*server.seen(), *other.seen())]
+        assert not set(seen).intersection(changing)
+        assert cli("models", "rm", NAME, "--yes", "--endpoint", other.url).returncode == 0
+        assert cli("models", "rm", "hay:8b", "--yes").returncode == 0
+        assert [one.json["model"] for one in other.seen(DELETE)] == [NAME, "hay:8b"]
+        assert server.seen(DELETE) == []

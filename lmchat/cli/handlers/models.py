@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from lmchat import units
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.setup.find_target import load_with_progress
-from lmchat.cli.setup.wiring import make_engine, open_runtime
-from lmchat.errors import LMChatError
+from lmchat.cli.setup.wiring import Runtime, make_engine, open_runtime
+from lmchat.errors import LMChatError, WrongUse
+from lmchat.safe_text import safe_line
 from lmchat.servers.as_json import detection_json, health_json, model_json
-from lmchat.servers.discovery.choose import Choice, require_model, server_for_pull
+from lmchat.servers.discovery.choose import Choice, can_pull, require_model, server_for_pull
 from lmchat.servers.discovery.status import ServerState, ServerStatus
+from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo, model_meant
 from lmchat.servers.products import product_named
 from lmchat.terminal.output import table, terminal_columns
@@ -82,11 +85,31 @@ async def _list_files(context: Context) -> int:
     )
 
 
+async def _model_named(context: Context, runtime: Runtime, *, is_exact: bool = False) -> ModelInfo:
+    """Return the model that the command changes; raise `WrongUse` if several servers list it."""
+    listed = await runtime.finder().models()
+    name = context.options.model_id
+    model = model_meant(name, listed, is_exact=is_exact, is_for_chat=False)
+    _require_one_server(
+        f"{model.model_id} is",
+        [one.endpoint for one in listed if one.model_id == model.model_id],
+    )
+    return model
+
+
+def _require_one_server(subject: str, endpoints: Sequence[Endpoint]) -> None:
+    """Raise `WrongUse`, which names all addresses."""
+    addresses = list(dict.fromkeys(endpoint.url for endpoint in endpoints))
+    if len(addresses) > 1:
+        raise WrongUse(
+            f"{safe_line(subject)} at several servers: {', '.join(addresses)}.",
+            hint=f"Name one: --endpoint {addresses[0]}",
+        )
+
+
 async def load(context: Context) -> int:
     async with open_runtime(context) as runtime:
-        model = model_meant(
-            context.options.model_id, await runtime.finder().models(), is_for_chat=False
-        )
+        model = await _model_named(context, runtime)
         window = context.options.context
         # a server that loads none on request may have it from its start
         if window or model.state is not LoadState.LOADED:
@@ -97,9 +120,7 @@ async def load(context: Context) -> int:
 
 async def unload(context: Context) -> int:
     async with open_runtime(context) as runtime:
-        model = model_meant(
-            context.options.model_id, await runtime.finder().models(), is_for_chat=False
-        )
+        model = await _model_named(context, runtime)
         # servers refuse one that is not loaded, each in its own words
         if model.state is not LoadState.NOT_LOADED:
             await runtime.backend.unload(model)
@@ -112,6 +133,8 @@ async def pull(context: Context) -> int:
         finder = runtime.finder()
         servers = await finder.look()
         chosen = finder.choice().server
+        able = [one.endpoint for one in servers if can_pull(one)]
+        _require_one_server(f"{name} can be downloaded", able)
         server = server_for_pull(servers, chosen.endpoint if chosen else None)
         output.note(f"{server.name} downloads {name} …")
         try:
@@ -126,10 +149,9 @@ async def pull(context: Context) -> int:
 
 async def rm(context: Context) -> int:
     async with open_runtime(context) as runtime:
-        listed = await runtime.finder().models()
-        model = model_meant(context.options.model_id, listed, is_exact=True, is_for_chat=False)
+        model = await _model_named(context, runtime, is_exact=True)
         size = units.breakable(units.size_text(model.size_bytes)) or "size not known"
-        subject = f"{model.model_id} ({size}, on {model.product})"
+        subject = f"{model.model_id} ({size}, on {model.product} at {model.endpoint.url})"
         refusal = f"Deleting {subject} cannot be undone."
         if not await is_confirmed(context, f"Delete {subject} from the disk?", refusal):
             return context.output.print_list([], [], "Nothing was deleted.")
