@@ -217,15 +217,16 @@ class HttpServerClient:
                 hint=f"{hint}.",
             )
         api = await self._new_api(Target.of(model))
-        if product.load_path:
-            # Another request or program may have loaded it by now, and these products would load
-            # it a second time, beside the first.
-            listed = (await self.check(model.endpoint)).models
-            model = next((one for one in listed if one.model_id == model.model_id), model)
-            if model.state is LoadState.LOADED and context in (None, model.context_loaded):
-                return
-        await product.load(api, model, context, partial(self.model_lists.note_progress, load))
-        await self._require_loaded_now(model)
+        async with self.model_lists.one_load(model):
+            if product.load_path:
+                # Another request or program may have loaded it by now, and these products would
+                # load it a second time, beside the first.
+                listed = (await self.check(model.endpoint)).models
+                model = next((one for one in listed if one.model_id == model.model_id), model)
+                if model.state is LoadState.LOADED and context in (None, model.context_loaded):
+                    return
+            await product.load(api, model, context, partial(self.model_lists.note_progress, load))
+            await self._require_loaded_now(model)
 
     async def _require_loaded_now(self, model: ModelInfo) -> None:
         """Raise `ServerRejected` if the list of a server says that it is not loaded."""

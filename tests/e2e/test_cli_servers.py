@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
+from subprocess import TimeoutExpired
 
 import pytest
 
@@ -9,6 +11,7 @@ from tests.support import scripted_products as products
 from tests.support.programs import Inside
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_server import (
+    Gate,
     Hold,
     Reply,
     ScriptedServer,
@@ -293,3 +296,23 @@ def test_a_model_of_a_named_server_may_have_the_name_of_a_file(tmp_path, server)
     done = cli("ask", "--endpoint", server.url, "-m", str(file), "Hello")
     assert (done.stdout, done.returncode) == ("".join(products.ANSWER) + "\n", 0), done
     assert server.seen(products.CHAT)[-1].json["model"] == str(file)
+
+
+def test_two_commands_that_load_a_model_at_once_load_it_once(tmp_path, server):
+    gate = Gate()
+    products.lm_studio(server, loaded=[], loading=gate)
+    cli = Cli(home=tmp_path, url=server.url)
+    first = cli.start("models", "load", "qwen3-8b")
+    assert gate.reached.wait(30)
+    second = cli.start("models", "load", "qwen3-8b")
+    told = b""
+    while b"Loading qwen3-8b" not in told:  # it has read the list, without the model
+        told += second.stderr.read1()
+    with suppress(TimeoutExpired):  # it would ask within this time, and wait at the gate, too
+        second.wait(2)
+    assert len(server.seen("POST /api/v1/models/load")) == 1
+    gate.open()
+    for process in (first, second):
+        out, _ = process.communicate(timeout=30)
+        assert (process.returncode, out) == (0, b"qwen3-8b: loaded\n")
+    assert len(server.seen("POST /api/v1/models/load")) == 1

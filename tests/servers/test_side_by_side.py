@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, aclosing
 import pytest
 
 from lmchat.servers.events import RequestQueued, RequestSent
-from tests.support.client_calls import ask, endpoint_of, text_of
+from tests.support.client_calls import ask, endpoint_of, events_of, text_of
 from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_cpp, lm_studio, router
 from tests.support.scripted_server import DONE, Gate, Hold, delta, finish, json_reply, sse
 
@@ -54,6 +54,21 @@ async def test_a_server_gets_as_many_requests_as_it_has_slots_and_one_before_it_
     request, client = request_to(server, model="qwen3-8b", product="LM Studio"), make_client()
     await client.check(endpoint_of(server))
     assert await sent(client, request, 5) == 4
+
+
+async def test_the_first_request_to_a_model_that_is_not_in_memory_goes_alone(server, make_client):
+    """LM Studio loads an instance for each of them."""
+    lm_studio(server, loaded=[])
+    request, client = request_to(server, model="qwen3-8b", product="LM Studio"), make_client()
+    await client.check(endpoint_of(server))
+    server.on(CHAT, sse(delta("one"), Hold()))
+    waiting = [type(event) for event in await first_events(client, *[request] * 6)]
+    assert waiting == [RequestSent, *[RequestQueued] * 5]
+    server.on(CHAT, chat_reply("one"))
+    await events_of(client, request)  # it is in memory
+    server.on(CHAT, sse(delta("one"), Hold()))
+    events = [type(event) for event in await first_events(client, *[request] * 6)]
+    assert events == [*[RequestSent] * 4, *[RequestQueued] * 2]
 
 
 async def test_models_behind_a_router_have_slots_of_their_own(server, client):

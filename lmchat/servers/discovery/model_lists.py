@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -14,11 +16,13 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.config.state import State
-from lmchat.files.disk import read_plain, write_atomically
+from lmchat.files.disk import ensure_folder, read_plain, write_atomically
+from lmchat.files.locks import one_process
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo, ModelList
 from lmchat.servers.target import Target
 
+_LOAD_S = 600.0  # that another process may take, until this one loads the model all the same
 _logger = logging.getLogger(__name__)
 
 
@@ -112,6 +116,18 @@ class ModelLists:
         )
 
     # Loading
+
+    @asynccontextmanager
+    async def one_load(self, model: ModelInfo) -> AsyncIterator[None]:
+        """Let no other process load this model at its server meanwhile."""
+        if self._file is None:
+            yield
+            return
+        name = sha256(f"{model.endpoint.netloc} {model.model_id}".encode()).hexdigest()[:16]
+        with suppress(OSError):
+            await asyncio.to_thread(ensure_folder, self._file.parent)
+        async with one_process(self._file.with_name(f"load-{name}.lock"), most_s=_LOAD_S):
+            yield
 
     def load(
         self, model: ModelInfo, work: Callable[[Load], Coroutine[None, None, None]]

@@ -11,6 +11,7 @@ from functools import partial
 from msgspec import Struct, field
 
 from lmchat.servers.discovery.model_lists import ModelLists
+from lmchat.servers.model import LoadState
 from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
 
@@ -89,8 +90,14 @@ class ServerSlots:
             yield
 
     def _slot_count(self, target: Target) -> int:
-        """Return what the server said last, else the usual number."""
+        """Return what the server said last, else the usual number.
+
+        The first request to a model that is not in memory loads it. Others at the same time would
+        make some servers load it again, beside the first.
+        """
         model = self._lists.model(target)
+        if model is not None and model.state is LoadState.NOT_LOADED:
+            return 1
         if model is not None and model.slots:
             return model.slots
         return product_named(target.product).slots
