@@ -176,7 +176,9 @@ class ToolRounds:
         if tool is None:
             return "There is no tool of this name."
         arguments = parse_arguments(call.arguments)
-        if arguments is None:
+        # some servers send nothing for a call without arguments; else they have not come
+        is_missing = not call.arguments.strip() and bool(tool.schema.get("properties"))
+        if arguments is None or is_missing:
             return "The arguments are not a JSON object."
         if toolbox.approval(session_id, tool) is Approval.ASK:
             note = toolbox.why_asked_again(tool)

@@ -110,12 +110,22 @@ async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_continues(
     for call, result in (
         (("nothing", {}), "There is no tool of this name."),
         ((_READ, "{not json"), "The arguments are not a JSON object."),
+        ((_READ, ""), "The arguments are not a JSON object."),
+        ((_READ, " \n"), "The arguments are not a JSON object."),
     ):
         host = ScriptedHost()
         chat = await sent(store, toolbox(host), calls(call), answer_steps("I see."))
         assert results(chat) == [(AnswerState.FAILED, result)]
         assert host.calls == []
         assert chat.path[-1].text == "I see."
+
+
+async def test_a_call_without_arguments_runs_where_the_tool_has_none(store):
+    host = ScriptedHost(look=lambda _: ToolResult(text="green"))
+    host.schema = {"type": "object"}
+    chat = await sent(store, toolbox(host), calls(("files__look", "")), answer_steps("Green."))
+    assert results(chat) == [(AnswerState.COMPLETE, "green")]
+    assert host.calls == [("look", {})]
 
 
 async def test_questions_come_one_by_one_before_any_call_runs_and_a_late_decision_does_nothing(
