@@ -124,7 +124,7 @@ REPLIES = (
     (text_reply("404 page not found", status=404), "not an LLM server"),
     (json_reply({"data": "no list"}), "not an LLM server"),
     (
-        json_reply({"error": "out of memory", "object": "list", "data": [{"id": "tiny"}]}),
+        json_reply({"error": "out of memory", "object": "list", "data": []}),
         "server error",
     ),
     (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), "not an LLM server"),

@@ -35,6 +35,20 @@ async def test_an_owner_may_be_any_json(owner, server, client):
     assert (probed.product, probed.word) == ("OpenAI-compatible", "ready")
 
 
+@pytest.mark.rule("R-1")
+@pytest.mark.parametrize(
+    "error", [{"code": "ok", "message": "no error"}, {"status": "none"}, "none", True]
+)
+async def test_an_error_beside_rows_is_none(error, server, client):
+    server.on(LIST, json_reply({"data": [{"id": "alder"}], "error": error}))
+    probed = await client.check(endpoint_of(server))
+    assert (probed.word, [model.model_id for model in probed.models]) == ("ready", ["alder"])
+    for rows in ({}, {"data": []}, {"data": None}):
+        server.on(LIST, json_reply({**rows, "error": error}))
+        assert (await client.check(endpoint_of(server))).models == ()
+        assert (await client.check(endpoint_of(server))).word != "ready"
+
+
 VLLM = {"id": "alder", "object": "model", "owned_by": "vllm"}
 
 
