@@ -341,7 +341,8 @@ class ServeApp(Struct, kw_only=True):
         if model.is_remote:
             self.on_remote(model)
         report.model = model
-        forwarded = ForwardedRequest(model=model, path=path, body=body)
+        is_parallel = fields.n not in (None, 1)
+        forwarded = ForwardedRequest(model=model, path=path, body=body, is_parallel=is_parallel)
         async with self.client.forward(forwarded, report.keep_end) as reply:
             if is_bare_route and reply.status >= HTTPStatus.BAD_REQUEST:
                 message = f"The server refused the request with status {reply.status}."

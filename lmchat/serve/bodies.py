@@ -31,6 +31,7 @@ class BodyFields(Struct, frozen=True):
     messages: object = None
     stream: object = None
     endpoint: object = None  # only the bare routes know it
+    n: object = None
 
     def model_name(self) -> str:
         """Raises `RequestInvalid`, in whose first words older scripts look for the reason."""

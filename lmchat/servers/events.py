@@ -41,7 +41,8 @@ class RetryScheduled(Struct, frozen=True, kw_only=True):
 class RequestAdapted(Struct, frozen=True, kw_only=True):
     """The request was changed: the server rejected part of it, or is known not to take it (R-13).
 
-    Also sent if chunks of the answer were skipped, or if the server has cut the prompt.
+    Also sent if chunks of the answer were skipped, if the server sent words in place of chunks, or
+    if it has cut the prompt.
     """
 
     note: str

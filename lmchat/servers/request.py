@@ -138,6 +138,7 @@ class ForwardedRequest(Struct, frozen=True, kw_only=True):
     model: ModelInfo
     path: str  # behind the address of the API, such as `CHAT_PATH`
     body: bytes  # JSON
+    is_parallel: bool = False  # it asks for several answers (`n`)
 
 
 class ForwardedReply(Struct, frozen=True, kw_only=True):

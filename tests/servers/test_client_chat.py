@@ -21,7 +21,7 @@ from lmchat.servers.events import (
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import CHAT_PATH, ForwardedRequest
 from lmchat.servers.sending import sender
-from lmchat.servers.stream import response_reader
+from lmchat.servers.stream import end as answer_end
 from lmchat.sessions.message import AnswerState
 from tests.support.client_calls import (
     answered,
@@ -38,7 +38,6 @@ from tests.support.scripted_server import (
     Cut,
     Gate,
     Hold,
-    Pause,
     ScriptedServer,
     error_reply,
     finish,
@@ -262,7 +261,7 @@ async def test_counts_of_a_passing_stream_are_read_in_any_form(server, make_clie
 async def test_a_passing_stream_ends_soon_behind_its_finish_reason(
     server, make_client, monkeypatch
 ):
-    monkeypatch.setattr(response_reader, "END_WAIT_S", 0.1)
+    monkeypatch.setattr(answer_end, "END_WAIT_S", 0.1)
     for last in ((finish(), Hold()), (DONE, Hold()), (finish(), Cut(is_reset=True))):
         server.on(CHAT, sse("Hi", *last))
         client = make_client(timeouts=TimeoutSettings(give_up_after_s=5))
@@ -285,15 +284,6 @@ async def test_what_may_begin_a_key_is_passed_on_also_if_the_reply_breaks_off(se
     with pytest.raises(ServerUnavailable):
         await read()
     assert body.endswith(b"data: secret-")
-
-
-async def test_parallel_answers_pass_until_the_server_ends_them(server, client, monkeypatch):
-    monkeypatch.setattr(response_reader, "END_WAIT_S", 0.05)
-    other = {"choices": [{"index": 1, "delta": {"content": "other"}}]}
-    late = {"choices": [{"index": 1, "delta": {"content": "late"}}]}
-    server.on(CHAT, sse("Hi", other, finish(), Pause(0.2), late, DONE))
-    body, *_ = await forwarded(server, client)
-    assert b"late" in body
 
 
 LOADS = error_reply(503, "Loading model", type="unavailable_error")

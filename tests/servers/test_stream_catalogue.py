@@ -73,6 +73,7 @@ class Case:
     words: str = ""  # what the error says
     reason: str = "stop"
     thought: str = ""
+    answers: int = 1  # that the request asks for
 
 
 CASES = {
@@ -112,7 +113,8 @@ CASES = {
     "another choice": Case(
         sse(
             R, H, {**delta("no"), "choices": [{"index": 1, "delta": {"content": "no"}}]}, W, F, DONE
-        )
+        ),
+        answers=2,
     ),
     "content as one part": Case(
         sse(
@@ -324,7 +326,8 @@ CASES = {
             choice(0, None, "stop"),
             choice(1, "no", "length"),
             DONE,
-        )
+        ),
+        answers=2,
     ),
     "parallel answers in turn": Case(
         sse(
@@ -338,7 +341,8 @@ CASES = {
             choice(1, "no", "length"),
             choice(0, None, "stop"),
             DONE,
-        )
+        ),
+        answers=2,
     ),
     "three parallel answers in turn, without roles": Case(
         sse(
@@ -349,10 +353,11 @@ CASES = {
             ),
             *(choice(index, None, "stop") for index in range(3)),
             DONE,
-        )
+        ),
+        answers=3,
     ),
     "parallel answers, one behind the other": Case(
-        sse(R, H, W, F, choice(1, "no"), choice(1, "no", "length"), DONE)
+        sse(R, H, W, F, choice(1, "no"), choice(1, "no", "length"), DONE), answers=2
     ),
     # Thoughts in a list
     "a thought in a list": Case(  # LionSR/TeXRA#2947
@@ -585,7 +590,8 @@ async def test_every_case_of_the_catalogue(server, make_client):
     for name, case in CASES.items():
         server.requests.clear()
         server.on(CHAT, case.reply)
-        events, error = await events_of(make_client(), ask(server))
+        more = {"extra.n": case.answers} if case.answers > 1 else {}
+        events, error = await events_of(make_client(), ask(server, more=more))
         answer = streamed(events).content
         assert answer.text("text", "refusal") == case.text, name
         assert answer.text("reasoning") == case.thought, name

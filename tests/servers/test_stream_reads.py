@@ -10,7 +10,7 @@ import pytest
 from lmchat.config.settings import TimeoutSettings
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.events import StreamFinished, StreamStalled, UsageReported
-from lmchat.servers.stream import response_reader
+from lmchat.servers.stream import end as answer_end
 from tests.support.client_calls import answered, ask, events_of, text_of
 from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import (
@@ -50,7 +50,8 @@ async def test_what_came_in_the_same_read_as_an_error_is_kept(server, make_clien
         (chunked(sse_event({"error": {"message": "no memory"}})), ServerRejected),
     ):
         server.on(CHAT, raw_reply(HEAD + text + behind, Hold()))
-        events, error = await events_of(make_client(), ask(server))
+        client = make_client(timeouts=TimeoutSettings(stalled_after_s=0.1))
+        events, error = await events_of(client, ask(server))
         assert isinstance(error, kind)
         assert text_of(events) == "one two"
 
@@ -68,7 +69,7 @@ async def test_the_hint_of_a_broken_stream_speaks_of_a_text_only_if_one_has_arri
 @pytest.fixture
 def hasty(monkeypatch):
     """Where nobody waits for seconds behind a finish reason."""
-    monkeypatch.setattr(response_reader, "END_WAIT_S", 0.1)
+    monkeypatch.setattr(answer_end, "END_WAIT_S", 0.1)
 
 
 @pytest.mark.rule("R-22")
@@ -114,7 +115,7 @@ async def test_counts_that_come_behind_the_finish_reason_are_taken(server, clien
 
 
 async def test_a_finish_reason_in_the_middle_does_not_end_an_answer(monkeypatch, server, client):
-    monkeypatch.setattr(response_reader, "END_WAIT_S", 0.3)
+    monkeypatch.setattr(answer_end, "END_WAIT_S", 0.3)
     server.on(CHAT, sse("one ", finish(), "two ", Pause(0.6), "three", finish("length"), DONE))
     events = await answered(client, ask(server))
     assert text_of(events) == "one two three"

@@ -506,7 +506,6 @@ async def test_calls_in_a_message_count_once_beside_those_in_deltas(server, make
         (("So: ", last(weigh, text="So: ")), [FORTY]),
         ((call, last(weigh, other)), [FORTY, FIFTY]),
         ((last(weigh, other),), [FORTY, FIFTY]),
-        ((delta(tool_calls=[{**weigh, "function": {"arguments": FORTY}}]), last()), []),
     ):
         server.on(CHAT, sse(*chunks, DONE))
         events = await answered(make_client(), ask(server))

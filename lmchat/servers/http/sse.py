@@ -30,6 +30,7 @@ class SseEvent(Struct, frozen=True):
 
     data: bytes
     name: str = ""  # such as `error`
+    stray: bytes = b""  # lines in front of it, see `SseReader.stray`
 
 
 class SseReader:
@@ -124,7 +125,8 @@ class SseReader:
     def _end_event(self, events: list[SseEvent]) -> None:
         if self._data:
             name = self._name.decode("utf-8", "replace")
-            events.append(SseEvent(b"\n".join(self._data), name))
+            events.append(SseEvent(b"\n".join(self._data), name, bytes(self.stray)))
+            self.stray.clear()
         self._data = []
         self._data_bytes = 0
         self._name = b""

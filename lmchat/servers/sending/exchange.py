@@ -16,6 +16,7 @@ from lmchat.servers.events import (
 from lmchat.servers.products.refusals import RefusalContext
 from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.servers.sending.sender import Sender
+from lmchat.servers.stream.end import AnswerEnd
 from lmchat.servers.stream.response_reader import EventQueue, ResponseReader
 from lmchat.servers.stream.think_tags import ThinkSplitter
 from lmchat.servers.stream.timeouts import IdleTimeout
@@ -71,14 +72,15 @@ class Exchange(Struct, kw_only=True):
             _, error = await self.sender.read_refusal(response, self._refusal_context)
             raise error
 
-        model = self.prepared.model
+        prepared = self.prepared
         reader = ResponseReader(
             response,
             refusal_context=self._refusal_context,
-            window=model.context if model is not None else None,
-            names_reason=self.prepared.product.names_finish_reason,
+            window=prepared.model.context if prepared.model is not None else None,
             events=self.events,
             idle_timeout=idle_timeout,
+            end=AnswerEnd(self.sender.timeouts, needs_reason=prepared.product.names_finish_reason),
+            is_parallel=prepared.sent_options().get("extra.n", 1) != 1,
             splitter=ThinkSplitter() if self.has_think_tags else None,
         )
         try:

@@ -36,12 +36,12 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, errors_as_unavailable
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
-from lmchat.servers.products.refusals import RefusalContext, refusal_in_stream
+from lmchat.servers.products.refusals import refusal_in_stream
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.servers.sending.prepared_request import STREAM_HEADERS
 from lmchat.servers.sending.sender import Sender
 from lmchat.servers.stream.chunk_parser import ChunkParser, ServerUsage
-from lmchat.servers.stream.response_reader import EndWait
+from lmchat.servers.stream.end import AnswerEnd
 from lmchat.servers.stream.timeouts import IdleTimeout
 from lmchat.sessions.message import AnswerState, AnswerStats
 
@@ -130,9 +130,7 @@ class Forwarding(Struct, kw_only=True):
                 )
                 raise error
             is_stream = headers.get("content-type", "").lower().startswith("text/event-stream")
-            self._stream = (
-                _PassingStream(idle_timeout, sender.refusal_context) if is_stream else None
-            )
+            self._stream = _PassingStream(self.request, sender, idle_timeout) if is_stream else None
             chunks = self._chunks(response, idle_timeout)
             attempt.push_async_callback(chunks.aclose)
             stack.push_async_exit(attempt.pop_all())  # a success: all moves to `stack`
@@ -219,8 +217,7 @@ class Forwarding(Struct, kw_only=True):
         """Return the finish reason, too."""
         if self._stream is not None:
             self._stream.close()
-            chunks = self._stream.chunks
-            return chunks.usage or UsageReported(), chunks.finish_reason
+            return self._stream.chunks.usage or UsageReported(), self._stream.end.reason
         usage = ServerUsage()
         finish_reason = ""
         with suppress(NotJsonError):
@@ -281,11 +278,15 @@ async def read_beside(
 class _PassingStream:
     """Reader of the counts and the end of a stream."""
 
-    def __init__(self, idle_timeout: IdleTimeout, refusal_context: RefusalContext) -> None:
-        refusal_of = partial(refusal_in_stream, context=refusal_context)
-        self.chunks = ChunkParser(refusal_of, lambda _: None)
+    def __init__(
+        self, request: ForwardedRequest, sender: Sender, idle_timeout: IdleTimeout
+    ) -> None:
+        refusal_of = partial(refusal_in_stream, context=sender.refusal_context)
+        self.end = AnswerEnd(sender.timeouts)
+        self.chunks = ChunkParser(refusal_of, lambda _: None, end=self.end)
         self._sse = SseReader()
-        self._end_wait = EndWait(self.chunks, idle_timeout)
+        self._is_parallel = request.is_parallel
+        self._idle_timeout = idle_timeout
         self._is_readable = True  # until an error in the stream
 
     async def next_part(self, body: AsyncIterator[bytes]) -> bytes | None:
@@ -293,12 +294,12 @@ class _PassingStream:
 
         Only the server knows the end of parallel answers.
         """
-        if self.chunks.has_parallel_answers:
+        if self._is_parallel:
             return await anext(body, None)
         try:
-            return await self._end_wait.next_part(body)
+            return await self.end.next_part(body, self._idle_timeout)
         except TRANSPORT_ERRORS:
-            if self.chunks.is_ended or self.chunks.has_done:  # nothing is missing
+            if self.end.is_whole(is_broken=True):
                 return None
             raise
 

@@ -6,11 +6,12 @@ Each server has its own fields for text, thought, refusal, tool calls, progress 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 from lmchat import units
+from lmchat.config.settings import TimeoutSettings
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.events import (
     LifeSign,
@@ -39,6 +40,7 @@ from lmchat.servers.http.json_values import (
 from lmchat.servers.http.reply import is_error
 from lmchat.servers.http.sse import DONE, MalformedStreamError
 from lmchat.servers.stream.deltas import CALLS, TEXT, THOUGHT, Piece, pieces_of
+from lmchat.servers.stream.end import AnswerEnd
 from lmchat.servers.stream.logprobs import LogprobReader
 from lmchat.servers.stream.think_tags import SplitPiece, ThinkSplitter
 from lmchat.servers.stream.tool_calls import ToolCalls
@@ -52,8 +54,6 @@ _AROUND_USAGE = ("response", "message", "x_groq")
 # of `/messages`; the first leaves out those of the cache
 _PROMPT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _NO_REASONS = ("null", "None")  # in a text
-# until it is known whether indices count chunks or answers
-_MAX_HELD = 8
 # for each fragment: a server might send empty ones forever
 _CALL_CHARS = 64
 
@@ -66,22 +66,23 @@ class ChunkParser:
         refusal_of: Callable[[object], ServerRejected],
         post: Callable[[StreamEvent], None],
         *,
+        end: AnswerEnd | None = None,
         splitter: ThinkSplitter | None = None,
+        is_parallel: bool = False,
     ) -> None:
         """`refusal_of` makes the exception for an error in the stream.
 
         `splitter` separates thought from answer where marks such as `<think>` do; None: marks stay.
+        With `is_parallel`, several answers were asked for, and only the first is read.
         """
-        self.has_done = False  # `[DONE]` came, or a whole reply was read
+        self.end = end or AnswerEnd(TimeoutSettings())
         self.has_posted_token = False  # any text, thought or tool call
-        self.finish_reason = ""
         self._refusal_of = refusal_of
         self._post_event = post
-        self.is_ended = False  # no token came behind it
-        self.end_count = 0  # some servers end in the middle
         self._usage = ServerUsage()
         self._calls = ToolCalls()
-        self._choices = ChoiceReader()
+        self._is_parallel = is_parallel
+        self._index: object = None  # of the first choice
         self._logprobs = LogprobReader()
         self._has_model_name = False
         self._splitter = splitter
@@ -93,7 +94,6 @@ class ChunkParser:
         self._thoughts: list[str] = []  # that came in fields of their own
         self._thought_chars = 0
         self._repeating_fields: set[str] = set()  # those with the same thought once more
-        self._failure: object = None  # the last chunk, if it is no sure error
 
     def read(self, data: bytes, name: str = "") -> None:
         """Read one SSE event: a chunk as JSON, `[DONE]`, or no `data`.
@@ -101,47 +101,42 @@ class ChunkParser:
         A `LifeSign` is posted if nothing else is. Raises `ServerRejected` for an error of the
         server, and `MalformedStreamError` for an answer that is too long.
         """
-        if self.has_done:
+        if self.end.is_done:
             return
         is_error_event = name == "error"
         data = data.removeprefix(b"data:").lstrip()  # some servers write it twice
         if data.startswith(DONE):
-            self.has_done = True
+            self.end.note_done()
             return
         posts_before = self._post_count
         if data or is_error_event:
+            value: object = data
             try:
                 value = decode(data)
             except NotJsonError:
-                if is_error_event:
-                    raise self._refusal_of(data.decode("utf-8", "replace")) from None
-                if data[:1] in (b"{", b"["):
+                if data[:1] not in (b"{", b"["):
+                    self.end.note_failure(data, is_error=False)
+                elif not is_error_event:
                     self._malformed_count += 1
-                else:  # the server's words, if nothing follows
-                    self._skip_failure()
-                    self._failure = data
             else:
-                self._read_chunk(value, is_error_event=is_error_event)
+                self.read_chunk(value)
+            if is_error_event:
+                raise self._refusal_of(value)
         if self._post_count == posts_before:
             self._post(LifeSign())
 
-    def _read_chunk(self, value: object, *, is_error_event: bool) -> None:
-        """Read a decoded chunk, or raise the error that it is (R-26).
-
-        An error may stand beside the last text. A message without choices is an error only if
-        nothing follows (`conclude`): it may also say what the server is doing.
-        """
+    def read_chunk(self, value: object) -> None:
+        """Read a decoded chunk, a whole answer, or an error, which may be none (R-26)."""
         chunk = dict_or_empty(value)
         choices = dicts_in(chunk.get("choices"))
-        has_failed = is_error_event or is_error(value) or bool(chunk.get("detail") and not choices)
+        has_failed = is_error(value)
         if choices or not has_failed:
             self._read_object(chunk, choices)
-        if has_failed:
-            raise self._refusal_of(value)
-        if not choices:
-            has_words = isinstance(chunk.get("message") or chunk.get("msg"), str)
-            if has_words or chunk.get("errors"):
-                self._failure = value
+        # they may also say what the server is doing
+        has_words = isinstance(chunk.get("message") or chunk.get("msg"), str)
+        has_words |= bool(chunk.get("detail") or chunk.get("errors"))
+        if has_failed or (has_words and not choices):
+            self.end.note_failure(value, is_error=has_failed)
 
     def _read_object(self, chunk: JsonObject, choices: list[JsonObject]) -> None:
         """Read a chunk, or a whole answer; of parallel answers, only the first."""
@@ -156,37 +151,18 @@ class ChunkParser:
         if report := self._usage.keep(chunk):  # due every `USAGE_EVERY_S`
             self._post(report)
 
-        if len(choices) == 1 and self._choices.is_of_answer(choices[0]):
-            self._read_choice(choices[0])
-            return
-        held_count = len(self._choices.held)
-        has_ended = bool(self.finish_reason)
-        for choice in self._choices.own(
-            choices, has_begun=self.has_posted_token, has_ended=has_ended
-        ):
-            self._read_choice(choice)
-        if len(self._choices.held) > held_count:
-            self.is_ended = False
-            if self._choices.held[-1].get("finish_reason"):
-                self._note_end()
-
-    @property
-    def has_parallel_answers(self) -> bool:
-        return self._choices.has_others
+        if self._is_parallel and choices:
+            self._index = choices[0].get("index") if self._index is None else self._index
+            choices = [choice for choice in choices if choice.get("index") == self._index]
+        # the index says nothing: some servers count chunks with it
+        self._read_choice(choices[0] if choices else {})
 
     @property
     def usage(self) -> UsageReported | None:
         return self._usage.report()
 
-    def read_whole(self, reply: object) -> None:
-        """Read the reply of a server that does not stream."""
-        value = dict_or_empty(reply)
-        self._read_object(value, dicts_in(value.get("choices")))
-        self.has_done = True
-
     def _read_choice(self, choice: JsonObject) -> None:
         pieces = self._read_delta(dict_or_empty(choice.get("delta")))
-        has_delta = bool(pieces)
         self._delta_kinds.update(kind for kind, _, _ in pieces)
         # some servers send a `message` in each chunk, or the whole answer at the end, also beside a
         # `delta`, or a `text` as for `/completions`: each kind counts only if no delta had any
@@ -197,59 +173,43 @@ class ChunkParser:
         if tokens := self._logprobs.read(choice.get("logprobs"), pieces):
             self._post(TokensChosen(choices=tokens))
         reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
-        if reason and reason not in _NO_REASONS:
-            self.finish_reason = reason
-            # Some servers send one with each text: then only one without text is an end.
-            # Behind one with a thought, or before anything, the answer may take its time.
-            is_thought = has_delta and all(kind == THOUGHT for kind, _, _ in pieces)
-            has_begun = bool(pieces or self._delta_kinds or self.has_posted_token)
-            if has_begun and not is_thought and not (has_delta and self.end_count):
-                self._note_end()
-
-    def _note_end(self) -> None:
-        if not self.is_ended:
-            self.is_ended = True
-            self.end_count += 1
+        reason = "" if reason in _NO_REASONS else reason
+        self.end.note_chunk(reason, adds=bool(pieces), has_open_call=self._calls.has_open)
 
     def close(self) -> None:
         """Post what was held back, the usage, and how many chunks were skipped."""
-        is_ended, failure = self.is_ended, self._failure  # what was held back came before them
-        with suppress(MalformedStreamError):  # the answer is too long: the rest is dropped
-            for choice in self._choices.close():
-                self._read_choice(choice)
         if self._splitter is not None:
             self._post_split(self._splitter.close())
         for call in self._calls.close():
             self._post_token(call, 0)
-        self.is_ended, self._failure = is_ended, failure
         if report := self._usage.report():
             self._post(report)
         if self._malformed_count:
             skipped = units.counted(self._malformed_count, "malformed event")
             self._post(RequestAdapted(note=f"Skipped {skipped} of the server."))
 
-    def conclude(self, network_error: str, *, broken: str, names_reason: bool) -> StreamFinished:
+    def conclude(self, network_error: str, *, broken: str) -> StreamFinished:
         """Return the last event of a complete answer, or raise the error for any other.
 
         `broken` says for the message what the `network_error` means.
 
-        Complete is an answer with a finish reason, or with `[DONE]` behind a token unless
-        `names_reason`, even if the connection breaks then. Raises `StreamInterrupted` if the answer
-        has begun or the connection broke, and `ServerRejected` if the stream ended without a token,
-        or with words that tell of an error.
+        Raises `StreamInterrupted` if the answer has begun or the connection broke, and
+        `ServerRejected` if the stream ended without a token, or an error or words came.
         """
-        if self._failure is not None and not self.finish_reason:
-            raise self._refusal_of(self._failure)
-        has_end = bool(self.finish_reason) or (
-            self.has_done and self.has_posted_token and not names_reason
-        )
-        if has_end and (self.is_ended or not network_error):
-            return StreamFinished(reason=self.finish_reason)
-        if network_error or self.has_posted_token:
+        end = self.end
+        is_whole = end.is_whole(is_broken=bool(network_error))
+        has_lost_call = is_whole and end.reason == "tool_calls" and not self._calls.named_count
+        if is_whole and not has_lost_call and (end.reason or self.has_posted_token):
+            return StreamFinished(reason=end.reason)
+        if end.failure is not None and not has_lost_call:
+            raise self._refusal_of(end.failure)
+        if network_error or has_lost_call or self.has_posted_token:
             cause = "the server closed the connection before the answer was complete"
             if network_error:
                 cause = broken
-            elif self.has_done:
+            elif has_lost_call:
+                cause = "the server sent a tool call in a form that lmchat does not read"
+            elif end.is_done:
                 cause = "the server ended the answer without a reason"
             raise StreamInterrupted(
                 f"Streaming failed: {cause}.",
@@ -286,7 +246,6 @@ class ChunkParser:
         return pieces
 
     def _read_call(self, fragment: JsonObject) -> None:
-        self.is_ended = False
         chars_before = self._calls.char_count
         events = self._calls.read(fragment)
         # endless empty ones must reach the limit, too
@@ -320,7 +279,6 @@ class ChunkParser:
         if self._splitter is None:
             self._post_token(TextDelta(text=content), len(content))
             return
-        self.is_ended = False  # also if the splitter holds all of it back
         self._post_split(self._splitter.feed(content))
         if not self.has_posted_token:
             self._post(LifeSign(is_token=True))
@@ -345,95 +303,21 @@ class ChunkParser:
     def _post_token(self, event: StreamEvent, char_count: int) -> None:
         self._count(char_count)
         self.has_posted_token = True
-        self.is_ended = False
-        self._skip_failure()
         self._post(event)
-
-    def _skip_failure(self) -> None:
-        """Forget words that were no error, since more came."""
-        if isinstance(self._failure, bytes):
-            self._malformed_count += 1
-        self._failure = None
 
     def note_stray(self, lines: bytes) -> None:
         """Note lines that were no events: a whole answer, an error, a web page, or words."""
-        lines = lines.strip()
-        for text in (lines.removesuffix(b"data: [DONE]"), lines.rpartition(b"\n")[2]):
-            with suppress(NotJsonError):
-                value = decode(text)
-                fields = dict_or_empty(value)
-                has_failed = is_error(value)
-                if fields.get("choices") and not (has_failed or self.has_posted_token):
-                    self.read_whole(fields)
-                elif has_failed or fields.keys() & {"detail", "message", "errors"}:
-                    self._failure = value
-                return
-        if lines[:1] not in (b"{", b"["):
-            self._failure = lines
+        lines = lines.strip().removesuffix(b"data: [DONE]")
+        if lines[:1] not in (b"", b"{", b"["):
+            self.end.note_failure(lines, is_error=False)
+            return
+        with suppress(NotJsonError):
+            self.read_chunk(decode(lines))
 
     def _post(self, event: StreamEvent) -> None:
         """Post any event, and count it for `read`."""
         self._post_count += 1
         self._post_event(event)
-
-
-class ChoiceReader:
-    """Choices of one answer, of which a server may send several (`n` above 1).
-
-    The index of a choice says little: some servers count chunks with it. Answers are parallel if a
-    chunk has several choices, or if more text of the first index comes behind another one; then
-    only the first is read.
-    """
-
-    def __init__(self) -> None:
-        self._index: int | None = None  # of the answer that is read
-        self.has_others = False
-        self._is_parallel = False
-        self._is_counted = False  # the index counts chunks
-        self.held: list[JsonObject] = []  # choices of which this is not known yet
-
-    def is_of_answer(self, choice: JsonObject) -> bool:
-        """Return whether a choice, alone in its chunk, is of the answer that is read."""
-        return not self.held and choice.get("index") == self._index
-
-    def own(
-        self, choices: list[JsonObject], *, has_begun: bool, has_ended: bool
-    ) -> Sequence[JsonObject]:
-        """Return the choices that are known to be of this answer."""
-        if not choices:
-            return ()
-        index = count_or_none(choices[0].get("index"))
-        if len(choices) > 1:
-            self.has_others = True
-            self._is_parallel = True
-            self.held.clear()
-            if self._index is None:
-                self._index = index
-            own = [one for one in choices if count_or_none(one.get("index")) == self._index]
-            return own[:1]
-        if self._is_counted or index is None:
-            return choices
-        if index == self._index:
-            if self.held and _has_content(choices[0]):  # the index comes again
-                self._is_parallel = True
-                self.held.clear()
-            return choices
-        self.has_others = self.has_others or self._index is not None
-        if self._is_parallel or has_ended:
-            return ()
-        if not has_begun:
-            self._index = index
-            return choices
-        self.held += choices
-        if len(self.held) < _MAX_HELD:
-            return ()
-        self._is_counted = True
-        return self.close()
-
-    def close(self) -> Sequence[JsonObject]:
-        """Return what was held back: no other came, so it is of one answer."""
-        held, self.held = self.held, []
-        return held
 
 
 class ServerUsage:
@@ -516,11 +400,6 @@ class ServerUsage:
             draft_tokens=count_or_none(timings.get("draft_n")),
             accepted_tokens=count_or_none(timings.get("draft_n_accepted")),
         )
-
-
-def _has_content(choice: JsonObject) -> bool:
-    fields = dict_or_empty(choice.get("delta") or choice.get("message"))
-    return any(value for name, value in fields.items() if name != "role")
 
 
 def prompt_progress(progress: object) -> PromptProgress | None:

@@ -11,7 +11,7 @@ from functools import partial
 import httpx
 
 from lmchat.errors import ServerRejected, StreamInterrupted
-from lmchat.servers.events import StreamEvent, StreamFinished
+from lmchat.servers.events import RequestAdapted, StreamEvent, StreamFinished
 from lmchat.servers.http.connections import body_chunks
 from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, error_words
@@ -25,6 +25,7 @@ from lmchat.servers.products.refusals import (
     refusal_in_stream,
 )
 from lmchat.servers.stream.chunk_parser import ChunkParser
+from lmchat.servers.stream.end import AnswerEnd
 from lmchat.servers.stream.think_tags import ThinkSplitter
 from lmchat.servers.stream.timeouts import IdleTimeout
 
@@ -32,49 +33,10 @@ EventQueue = asyncio.Queue[StreamEvent | None]  # None behind the last
 MAX_WAITING = 256  # then reading from the network pauses
 MAX_WHOLE_BYTES = 1 << 20
 DRAIN_S = 0.05  # for the end of a body behind `[DONE]`
-END_WAIT_S = 2.0  # for usage and `[DONE]` behind a finish reason
 _OVERFLOW_REASONS = ("model_context_window_exceeded",)  # of z.ai
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/jsonl")
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _BEGINNING_BYTES = 64  # they show whether a body is a stream
-
-
-class EndWait:
-    """Limit of the wait for the end of a stream whose answer is complete.
-
-    Some servers close the connection minutes later, or never.
-    """
-
-    def __init__(self, chunks: ChunkParser, idle_timeout: IdleTimeout) -> None:
-        self._chunks = chunks
-        self._idle_timeout = idle_timeout
-        self._end_count = 0  # when `_left_s` was set
-        self._left_s: float | None = None  # rest of the wait; None before an end
-
-    async def next_part(self, body: AsyncIterator[bytes]) -> bytes | None:
-        """Return the next bytes; None at the end, or `END_WAIT_S` behind a finish reason.
-
-        Only the time in this method counts: the caller may be slow.
-        """
-        if not (self._chunks.is_ended or self._chunks.has_done):
-            self._left_s = None
-            return await anext(body, None)
-        if self._left_s is None or self._end_count != self._chunks.end_count:
-            self._end_count = self._chunks.end_count
-            self._left_s = END_WAIT_S
-        loop = asyncio.get_running_loop()
-        since_s = loop.time()
-        wait = asyncio.timeout(self._left_s)
-        with self._idle_timeout.paused():  # silence is no fault
-            try:
-                async with wait:
-                    return await anext(body, None)
-            except TimeoutError:
-                if not wait.expired():  # it comes from the network
-                    raise
-                return None
-            finally:
-                self._left_s -= loop.time() - since_s
 
 
 class ResponseReader:
@@ -87,23 +49,27 @@ class ResponseReader:
         refusal_context: RefusalContext,
         events: EventQueue,
         idle_timeout: IdleTimeout,
+        end: AnswerEnd,
         splitter: ThinkSplitter | None,
         window: int | None,
-        names_reason: bool,
+        is_parallel: bool,
     ) -> None:
-        """With `names_reason`, the server always says why an answer has ended.
+        """`window` is that of the model, `end` and `is_parallel` are for `ChunkParser`.
 
-        `window` is that of the model. Without a `splitter`, tags stay in the text.
+        Without a `splitter`, tags stay in the text.
         """
         self._response = response
         self._refusal_context = refusal_context
         self._window = window
-        self._names_reason = names_reason
+        self._end = end
         self._events = events
         self._idle_timeout = idle_timeout
         self._sse = SseReader()
+        self._stray = b""  # lines behind the last event that were noted
         refusal_of = partial(refusal_in_stream, context=refusal_context)
-        self._chunks = ChunkParser(refusal_of, events.put_nowait, splitter=splitter)
+        self._chunks = ChunkParser(
+            refusal_of, events.put_nowait, end=end, splitter=splitter, is_parallel=is_parallel
+        )
 
     @property
     def has_posted_token(self) -> bool:
@@ -134,12 +100,9 @@ class ResponseReader:
                 hint="The text so far is kept; check the server's log.",
             ) from error
         finally:
-            if self._sse.stray:
-                self._chunks.note_stray(bytes(self._sse.stray))
+            self._note_stray(bytes(self._sse.stray))
             self._chunks.close()
-        finished = self._chunks.conclude(
-            network_error, broken=broken, names_reason=self._names_reason
-        )
+        finished = self._chunks.conclude(network_error, broken=broken)
         self._require_read_prompt()
         return finished
 
@@ -147,8 +110,8 @@ class ResponseReader:
         """Raise the error of an overflow for an empty answer whose prompt fills the window."""
         if self._chunks.has_posted_token:
             return
-        if self._chunks.finish_reason in _OVERFLOW_REASONS:
-            raise refusal_in_stream({"code": self._chunks.finish_reason}, self._refusal_context)
+        if self._end.reason in _OVERFLOW_REASONS:
+            raise refusal_in_stream({"code": self._end.reason}, self._refusal_context)
         usage = self._chunks.usage
         tokens = usage.prompt_tokens if usage is not None else None
         if self._window and tokens is not None and tokens >= self._window:
@@ -158,9 +121,8 @@ class ResponseReader:
         """Read to the end, or to `[DONE]`; `beginning` was read before."""
         if beginning:
             await self._read_part(beginning)
-        end_wait = EndWait(self._chunks, self._idle_timeout)
-        while not self._chunks.has_done:
-            data = await end_wait.next_part(body)
+        while not self._end.is_done:
+            data = await self._end.next_part(body, self._idle_timeout, self._tell)
             if data is None:
                 self._read_events(self._sse.close())
                 return
@@ -168,8 +130,12 @@ class ResponseReader:
         await _read_to_end(body)
 
     async def _read_part(self, data: bytes) -> None:
-        # without an event, as for a comment, the bytes only say that the server is alive
-        self._read_events(self._sse.feed(data) or [SseEvent(b"")])
+        events = self._sse.feed(data)
+        self._read_events(events)
+        if not events:  # as for a comment, the bytes only say that the server is alive
+            self._chunks.read(b"")
+        if not self._sse.stray.startswith((b"{", b"[")):  # JSON may have more lines
+            self._note_stray(bytes(self._sse.stray))
         self._idle_timeout.note_data(has_token=self._chunks.has_posted_token)
         if self._events.qsize() > MAX_WAITING:
             with self._idle_timeout.paused():
@@ -177,7 +143,19 @@ class ResponseReader:
 
     def _read_events(self, events: Sequence[SseEvent]) -> None:
         for event in events:
+            self._note_stray(event.stray)
             self._chunks.read(event.data, event.name)
+            self._stray = b""
+
+    def _note_stray(self, lines: bytes) -> None:
+        """Note lines that are no events, but not the same ones twice."""
+        if lines != self._stray:
+            self._stray = lines
+            self._chunks.note_stray(lines)
+
+    def _tell(self, words: bytes) -> None:
+        note = refusal_in_stream(words, self._refusal_context).message
+        self._events.put_nowait(RequestAdapted(note=note))
 
     async def _read_untyped(self, body: AsyncIterator[bytes]) -> None:
         """Read a reply without the content type of an event stream (R-23).
@@ -199,11 +177,13 @@ class ResponseReader:
         except NotJsonError:
             value = None
         fields = dict_or_empty(value)
-        # words beside an answer, such as `"msg": "success"`, are no refusal
-        is_answer = fields.get("choices") or ("choices" in fields and not _has_words(value))
-        if is_error(value) or not is_answer:
+        choices = fields.get("choices")
+        # words beside an answer, such as `"msg": "success"`, are no refusal, nor is an error
+        is_answer = choices or ("choices" in fields and not _has_words(value))
+        if not is_answer or is_error({"choices": choices} if choices else value):
             raise self._no_answer_error(value, bytes(content))
-        self._chunks.read_whole(value)
+        self._chunks.read_chunk(value)
+        self._end.note_done()
 
     def _no_answer_error(self, value: object, body: bytes) -> ServerRejected:
         """Return the error of a refusal or a web page; else that no model has answered."""

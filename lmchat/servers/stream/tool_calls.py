@@ -143,8 +143,13 @@ class ToolCalls:
         self._calls: list[_Call] = []
         self._call_by_index: dict[int, _Call] = {}  # the last one at each index of the server
         self._calls_by_id: dict[str, list[_Call]] = {}  # some servers have one id for all calls
-        self._named_count = 0
+        self.named_count = 0
         self.char_count = 0  # of ids, names and arguments
+
+    @property
+    def has_open(self) -> bool:
+        """Whether a call has no whole arguments yet."""
+        return any(call.is_open for call in self._calls[-_RECENT:])
 
     def read(self, fragment: JsonObject) -> list[ToolCallDelta]:
         """Return events with what a fragment adds; id and name are in the first one of a call."""
@@ -309,8 +314,8 @@ class ToolCalls:
         arguments = "".join(pieces)
         call.posted_count += len(pieces)
         if call.number is None:
-            number = call.number = self._named_count
-            self._named_count += 1
+            number = call.number = self.named_count
+            self.named_count += 1
             return [
                 ToolCallDelta(
                     index=number, call_id=call.call_id, name=call.name, arguments=arguments
