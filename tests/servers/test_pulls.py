@@ -137,7 +137,7 @@ def test_layers_without_end_do_not_take_memory_without_end():
         (
             "pull model manifest: file does not exist",
             "model_missing",
-            "no model alder",
+            "file does not exist",
             "ollama.com/search",
         ),
         (OFFLINE, "fetch", "network is unreachable", "Check the network of the server"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -107,9 +107,12 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
     is_html: bool = False
 
 
-def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBody:
+def read_body(
+    body: bytes, content_type: str = "", *, key: str = "", unquote: Callable[[str], str] = str
+) -> ErrorBody:
     """Cut the sent `key` out of the message.
 
+    `unquote` cuts quotes of the request out of a text; what they hold is no error.
     Of a web page, `message` is its title; if it asks for https, `type` has its words, for a rule.
     Of a body that is not JSON, the beginning is the message; of an event stream, its first data.
     """
@@ -132,16 +135,16 @@ def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBod
             value = decode(first_data[1].encode())
         except NotJsonError:
             return _with_words(first_data[1], {}, key=key)
-    error_body = read_value(value, key=key)
+    error_body = read_value(value, key=key, unquote=unquote)
     if error_body.message or not value:
         return error_body
     return _with_words(text, error_body.error_object, key=key)
 
 
-def read_value(value: object, *, key: str) -> ErrorBody:
-    """Cut the sent `key` out of the message."""
+def read_value(value: object, *, key: str, unquote: Callable[[str], str] = str) -> ErrorBody:
+    """Cut the sent `key` out of the message; for `unquote`, see `read_body`."""
     fields: JsonObject = {}
-    words = _read(value, fields, 0) or _first_sentence(value, 0)
+    words = _read(value, fields, 0, unquote) or _first_sentence(value, 0)
     if fields.get("code") is None and (code := _deep_code(value, 0)):
         fields["code"] = code
     return _with_words(words, fields, key=key)
@@ -183,14 +186,22 @@ def _with_words(text: str, fields: Mapping[str, Any], *, key: str) -> ErrorBody:
     )
 
 
-def _read(value: object, fields: JsonObject, depth: int) -> str:
+def _read(value: object, fields: JsonObject, depth: int, unquote: Callable[[str], str]) -> str:
     """Return the first words of an error at any depth."""
     if depth > _MAX_DEPTH:
         return ""
     if isinstance(value, str):
-        return _unpacked(value, fields, depth)
+        inside = _error_inside(value)
+        if inside is None or _error_inside(unquote(value)) is None:
+            return value
+        return (
+            (_read(inside, fields, depth + 1, unquote) or value)
+            if isinstance(inside, dict)
+            else inside
+        )
     if isinstance(value, list):
-        return next(filter(None, (_read(one, fields, depth + 1) for one in value[:_MAX_DEPTH])), "")
+        words_of = (_read(one, fields, depth + 1, unquote) for one in value[:_MAX_DEPTH])
+        return next(filter(None, words_of), "")
     reply = dict_or_empty(value)
     for choice in dicts_in(reply.get("choices"))[:1]:
         if choice.get("error"):  # in a chunk
@@ -202,7 +213,7 @@ def _read(value: object, fields: JsonObject, depth: int) -> str:
     # OpenRouter's message is only that a provider has failed
     raw = str_or_empty(dict_or_empty(reply.get("metadata")).get("raw")).strip()
     if raw and not raw.startswith("<"):  # else the web page of a gateway
-        return _read(raw, fields, depth + 1)
+        return _read(raw, fields, depth + 1, unquote)
     location = reply.get("loc")
     if isinstance(location, list) and isinstance(reply.get("msg"), str):
         # FastAPI has a list of faults: [{"msg": "Input should be …", "loc": ["body", "top_p"]}]
@@ -212,24 +223,24 @@ def _read(value: object, fields: JsonObject, depth: int) -> str:
     inner = (reply[name] for name in _OUTER if isinstance(reply.get(name), dict | list))
     texts = (reply[name] for name in _TEXTS if isinstance(reply.get(name), str))
     for part in (*inner, *texts):
-        if words := _read(part, fields, depth + 1):
+        if words := _read(part, fields, depth + 1, unquote):
             return words
     return ""
 
 
-def _unpacked(text: str, fields: JsonObject, depth: int) -> str:
-    """Return the words of an error in JSON inside a text, else the text."""
+def _error_inside(text: str) -> JsonObject | str | None:
+    """Return an error in JSON inside a text, or its message as Python writes it."""
     begin, end = text.find("{"), text.rfind("}") + 1
     if 0 <= begin < end <= _READ_CHARS:
         try:
             value = decode(text[begin:end].encode())
         except NotJsonError:
             quoted = _QUOTED_MESSAGE.search(text, begin)
-            return quoted[2] if quoted else text
-        # other JSON is a part of the sentence, such as a schema that is quoted
-        if dict_or_empty(value).keys() & set(_OUTER):
-            return _read(value, fields, depth + 1) or text
-    return text
+            return quoted[2] if quoted else None
+        # other JSON is a part of the sentence, such as a schema
+        if isinstance(value, dict) and value.keys() & set(_OUTER):
+            return value
+    return None
 
 
 def _sentence(text: str) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.errors import ServerRejected
 from lmchat.safe_text import safe_line, shell_word, without_secret
@@ -24,6 +25,7 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.http.reply import ErrorBody, read_body, read_value
+from lmchat.servers.products.quotes import texts_of, unquoted
 
 _OLLAMA = "Ollama"
 
@@ -34,7 +36,7 @@ class Refusal(Struct, frozen=True):
     kind: str
     statuses: tuple[int, ...] = ()  # empty: all; 0: an error inside a stream without a status
     pattern: str = ""  # searched in status and words in lower case
-    message: str = "{said}"  # `_error_by_rule` has all such names
+    message: str = "{said}"  # of a reply without words; `_error_by_rule` has all such names
     hint: str = ""
     """One that the product has for this kind replaces it."""
     product: str = ""  # the only one in which it has this meaning
@@ -106,7 +108,7 @@ _CRASHED = (
     r"model (has )?crashed|exit (code|status)|has terminated|no longer running|exited prematurely"
     r"|sigkill|sigabrt|signal: (killed|aborted|segmentation)|enginedeaderror"
     r"|(engine|worker|process).{0,20} (died|dead)\b|running the model: unexpected eof"
-    r"|post \"http://127\.0\.0\.1:\d+/\w+\": |background loop has errored|segmentation fault"
+    r"|post \"http://<address>\": |background loop has errored|segmentation fault"
 )
 _TEMPLATE = (
     r"(?<!-)jinja|render(ing)? (the )?(prompt|template)|chat template|roles must alternate"
@@ -160,26 +162,29 @@ _BUSY = (
     r"|busy|maximum pending|another request"
 )
 _PER_TIME = r"rate.?limit|too.many.requests|tokens? per (min|hour|day)"
+_IN_CODE = r"\A[^\n]*({})"  # the first line: `_fits`
+_NO_CREDIT_HINT = "Check the account's plan and billing; retrying does not help."
 _ADDRESS_HINT = "{address}"  # by the path of the address: `_address_step`
 _PAGE = "This is not a model server: a web page answered."
 _PAGE_HINT = "Check the port and the path of the address."
-_BUSY_HINT = "The server is busy; try again in a moment."
+_BUSY_HINT = "The server is busy at the moment. Try again later."
 _MODEL_HINT = "Choose another model with /model or -m; `lmchat models` lists them."
 _LOG_HINT = "Check the server's log, then try again."
-_FOR_CHATS = (0, 400, 404, 413, 415, 422, 500, 501, 503)  # no key, no limit and no gateway
+_FOR_CHATS = (0, 400, 404, 413, 415, 422, 500, 501)  # no key, no limit and no gateway
+_AT_503 = ("context_overflow", "model_not_loaded", "upstream", "server_error")
+"""Kinds of rules without statuses that fit there; the reason may be any, and passes."""
+_BAD_REQUEST = Refusal("bad_request", (400, 409, 422), hint="{check}")
 
 REFUSALS: tuple[Refusal, ...] = (
     Refusal(
         "wrong_path",
         pattern="unexpected endpoint or method",
-        message="{product} does not know this path.",
         hint=_ADDRESS_HINT,
     ),
     Refusal(
         "wrong_path",
         (400, 426),
         r"http request (was sent )?to (an )?https (server|port)",
-        message="The server uses https on this port.",
         hint="Write https:// in front of its address.",
     ),
     Refusal(
@@ -204,7 +209,6 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal(
         "model_missing",
         pattern="pull model manifest: file does not exist|^invalid model name$",
-        message="{product} finds no model {model} to download.",
         hint="Check the name; ollama.com/search lists the models.",
         has_own_step=True,
     ),
@@ -220,7 +224,9 @@ REFUSALS: tuple[Refusal, ...] = (
         "then try again.",
         has_own_step=True,
     ),
-    Refusal("billing", pattern=r"usage limit|weekly limit", hint="Check the plan of your account."),
+    Refusal(
+        "billing", (402, 429), "usage limit|weekly limit", hint="Check the plan of your account."
+    ),
     Refusal(
         "rate_limited",
         (413, 429),
@@ -235,22 +241,21 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal(
         "context_overflow",
         pattern=_OVERFLOW,
-        message="The session is longer than the model's context window.",
         hint=_OVERFLOW_HINT,
     ),
     Refusal(
         "context_overflow",
         (0, 400, 413, 422, 500),
         _TOO_MANY_TOKENS,
-        message="The session is longer than the model's context window.",
         hint=_OVERFLOW_HINT,
     ),
     Refusal(
         "billing",
-        pattern=_NO_CREDIT,
-        message="{product} says that the account has no credit left.",
-        hint="Check the account's plan and billing; retrying does not help.",
+        (402, 429),
+        _NO_CREDIT,
+        hint=_NO_CREDIT_HINT,
     ),
+    Refusal("billing", pattern=_IN_CODE.format(_NO_CREDIT), hint=_NO_CREDIT_HINT),
     Refusal("billing", (402,), hint="Check the account's plan and billing."),
     Refusal(
         "memory",
@@ -259,10 +264,9 @@ REFUSALS: tuple[Refusal, ...] = (
     ),
     Refusal(
         "loading",
-        (0, 503),
+        (503,),
         r"loading model|model_loading|(model|server|engine)\b.{0,200} is (still |currently )?"
         r"(loading\b|being loaded|warming up|initiali[sz]ing|starting\b)",
-        message="The model is loading.",
         hint="Wait until it is loaded.",
     ),
     Refusal(
@@ -304,14 +308,12 @@ REFUSALS: tuple[Refusal, ...] = (
         "unsupported",
         (400, 404, 422, 500, 501),
         r"does not support (chat|generate|completions)\b|not a chat model|is an embedding model",
-        message="{model} cannot chat; it may only make embeddings.",
         hint=_MODEL_HINT,
     ),
     Refusal(
         "auth",
         (401,),
         "<sign-in>",
-        message="{product} is not signed in to the cloud that runs this model.",
         hint="Sign in with: ollama signin",
         has_own_step=True,
     ),
@@ -323,19 +325,18 @@ REFUSALS: tuple[Refusal, ...] = (
         has_own_step=True,
     ),
     Refusal("auth", (401,), hint=_KEY_REJECTED),
-    Refusal("auth", pattern=_NO_KEY, hint=_KEY_REJECTED),
+    Refusal("auth", (403,), _NO_KEY, hint=_KEY_REJECTED),
+    Refusal("auth", pattern=_IN_CODE.format(_NO_KEY), hint=_KEY_REJECTED),
     Refusal(
         "host_blocked",
         (400, 403, 421),
         r"host header|host not (allowed|permitted)|(invalid|blocked|untrusted) host\b"
         "|disallowedhost",
-        message='{product} does not accept the host name "{host}".',
     ),
     Refusal(
         "host_blocked",
         (403,),
         "<empty>",
-        message='{product} does not accept the host name "{host}".',
         product=_OLLAMA,
     ),
     Refusal(
@@ -368,7 +369,7 @@ REFUSALS: tuple[Refusal, ...] = (
         hint="Try again; the server took too long.",
     ),
     Refusal("too_large", (413,), hint="Shorten the prompt, or start a new session."),
-    Refusal("bad_request", (400, 409, 422), hint="{check}"),
+    _BAD_REQUEST,
     Refusal(
         "rate_limited",
         (0, 429),
@@ -379,12 +380,14 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("unsupported", (501,), hint="Use another server for this."),
     Refusal(
         "upstream",
-        (502, 503),
+        (502,),
         hint="The program behind the server does not answer; restart the model.",
     ),
+    Refusal("upstream", (503,), hint="Try again later, or restart the model."),
     Refusal("not_an_llm", (200,), "<web page>", message=_PAGE, hint=_PAGE_HINT),
     Refusal("server_error", hint=_LOG_HINT),
 )
+_IN_STREAMS = tuple(rule for rule in REFUSALS if rule.kind != "loading")
 
 _DURATION = re.compile(r"\s*(?:(\d{1,6})m(?!s))?(?:(\d{1,12}(?:\.\d{1,12})?)(ms|s?))?\s*", re.ASCII)
 """"3", "0.5", "12s" as Gemini writes it, and "6m0s" as OpenAI does."""
@@ -432,6 +435,7 @@ _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"
 _STATUS_DIGITS = 3
 _NAME_CHARS = 3  # a shorter name of a model may be a part of any word
 _DATE_CHARS = 60
+_ADDRESS = re.compile(r"(?<=://)[^\s\"'<>]+")
 
 
 class RefusalContext(Struct, frozen=True, kw_only=True):
@@ -444,6 +448,8 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
     model: str = ""
     host: str = ""
     path: str = "/v1"
+    sent: bytes = b""  # the body of the request
+    fields: Sequence[str] = ()  # of the body that it can do without
     options: Sequence[str] = ()  # set by the user
     tools: Sequence[str] = ()  # offered to the model
     has_images: bool = False
@@ -454,11 +460,15 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
         """Leave out the key: a traceback or a log may show it."""
         return f"<{type(self).__name__} {self.product}>"
 
+    def unquoted(self, said: str) -> str:
+        return unquoted(said, texts_of(self.sent))
+
     def has(self, needed: str) -> bool:
         return not needed or (self.has_images if needed == "images" else bool(self.tools))
 
     def what_to_check(self, words: str) -> str:
-        """Return the step after a refusal whose words, in lower case, no rule knows."""
+        """Return the step after a refusal whose words no rule knows."""
+        words = words.lower()
         named = [name for name in self.options if name in words] or self.options
         steps = [f"Check the options that you set: {', '.join(named)}."] if named else []
         if self.tools:
@@ -477,7 +487,9 @@ def refusal(
 
     `read_body` removes the key from the server's words.
     """
-    error_body = read_body(body, headers.get("content-type", ""), key=context.key)
+    error_body = read_body(
+        body, headers.get("content-type", ""), key=context.key, unquote=context.unquoted
+    )
     is_told_inside = status < HTTPStatus.MULTIPLE_CHOICES and not error_body.is_html
     error = _error_by_rule(
         _code_as_status(error_body) if is_told_inside else status, headers, error_body, context
@@ -498,10 +510,10 @@ def refusal_in_stream(value: object, context: RefusalContext) -> ServerRejected:
     that the error came inside a stream.
     """
     if isinstance(value, bytes):
-        error_body = read_body(value, key=context.key)
+        error_body = read_body(value, key=context.key, unquote=context.unquoted)
     else:
-        error_body = read_value(value, key=context.key)
-    error = _error_by_rule(_code_as_status(error_body), {}, error_body, context)
+        error_body = read_value(value, key=context.key, unquote=context.unquoted)
+    error = _error_by_rule(_code_as_status(error_body), {}, error_body, context, _IN_STREAMS)
     error.status = None
     return error
 
@@ -519,28 +531,37 @@ def overflow_error(needed: int, room: int, context: RefusalContext) -> ServerRej
 
 
 def _error_by_rule(
-    status: int, headers: Mapping[str, str], body: ErrorBody, context: RefusalContext
+    status: int,
+    headers: Mapping[str, str],
+    body: ErrorBody,
+    context: RefusalContext,
+    rules: Sequence[Refusal] = REFUSALS,
 ) -> ServerRejected:
     """Return the error by the first rule that fits; the last fits all.
 
     `status` is 0 for an error inside a stream that names none.
     """
-    words = _words_for_rules(status, body, context)
-    rule = next(rule for rule in REFUSALS if _fits(rule, status, words, context))
+    said = f"{context.subject} {_what_it_did(status, body)}"  # the message, as it came
+    # in both, since a quote would begin before the name: "model": "jinja-7b"
+    models = (context.model, context.model.rpartition("/")[2])
+    words = _without_names(body.words or body.message, models, "<model>")
+    sent = (_without_names(text, models, "<model>") for text in texts_of(context.sent))
+    words = _ADDRESS.sub("<address>", unquoted(words, sent))
+    words = _without_names(words, [context.host], "<address>")
+    body = replace(body, words=_without_names(words, context.tools, "<tool>"))
+    rule = next(rule for rule in rules if _fits(rule, status, body, context))
     counts = _TokenCounts()
     if rule.kind in ("context_overflow", "answer_limit"):
         rule, counts = _with_counts(rule, body)
+    elif status in _BAD_REQUEST.statuses and _names_field(body, context):
+        rule = _BAD_REQUEST
 
     # without user, password and query, which may be secret
     location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
     location = without_secret(safe_line(location, limit=200), context.key) or "another address"
-    message = counts.message(rule.kind, context) or rule.message.format(
-        product=context.subject,
-        said=f"{context.subject} {_what_it_did(status, body)}",
-        location=location,
-        model=context.model or "MODEL",
-        host=context.host,
-    )
+    message = rule.message.format(product=context.subject, said=said, location=location)
+    if counted := counts.message(rule.kind, context, has_words=bool(body.message)):
+        message = f"{counted} {said}" if body.message else counted
     is_param_named = body.param.lower() in message.lower()  # also true if there is no parameter
     if rule.kind == "bad_request" and not is_param_named:
         message = f"{message} ({body.param})"
@@ -556,7 +577,7 @@ def _error_by_rule(
             model=shell_word(context.model or "MODEL"),  # the hint may hold a command
             host=shell_word(context.host),
             location=location,
-            check=context.what_to_check(words),
+            check=context.what_to_check(f"{body.type} {body.code} {body.param} {words}"),
             address=_address_step(context.path),
         )
 
@@ -571,6 +592,8 @@ def _error_by_rule(
         retry_after_s=wait_s,
     )
     error.param = without_secret(body.param, context.key)
+    said_words = f"{body.type} {body.code} {body.words} {body.param}"
+    error.words = without_secret(said_words, context.key)
     error.needed_tokens, error.room_tokens = counts.needed, counts.room
     return error
 
@@ -583,13 +606,13 @@ class _TokenCounts(Struct, frozen=True, kw_only=True):
     room: int | None = None  # in the window
     left: int | None = None  # for the answer
 
-    def message(self, kind: str, context: RefusalContext) -> str:
-        """Return "" if the message of the rule says as much."""
+    def message(self, kind: str, context: RefusalContext, *, has_words: bool) -> str:
+        """Return "" if the words of the server say as much."""
         sent = "prompt" if context.has_one_prompt else "session"
         if kind == "context_overflow" and self.needed and self.room:
             needed = f"at least {self.needed}" if self.is_minimum else self.needed
             return f"The {sent} needs {needed} tokens; the context window has {self.room}."
-        if kind == "context_overflow":
+        if kind == "context_overflow" and not has_words:
             return f"The {sent} is longer than the model's context window."
         if kind == "answer_limit" and self.left:
             return f"The answer may have at most {self.left} tokens here."
@@ -645,13 +668,28 @@ def _address_step(path: str) -> str:
     return "The server address should end in /v1 or have no path."
 
 
-def _words_for_rules(status: int, body: ErrorBody, context: RefusalContext) -> str:
-    """Return the text in which patterns are searched.
+def _without_names(words: str, names: Iterable[str], mark: str) -> str:
+    """Put `mark` in the place of names, which may hold any words."""
+    for name in sorted(names, key=len, reverse=True):
+        if len(name) >= _NAME_CHARS and name.lower() not in mark:
+            pattern = rf"(?<![\w<]){re.escape(name)}(?!\w)"
+            words = re.sub(pattern, mark, words, flags=re.IGNORECASE)
+    return words
 
-    The first line has tags, such as the status; each of the server's words has a line of its own,
-    its message the last one.
+
+def _names_field(body: ErrorBody, context: RefusalContext) -> bool:
+    return any(
+        name == body.param or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", body.words)
+        for name in (*context.options, *context.fields)
+    )
+
+
+def _fits(rule: Refusal, status: int, body: ErrorBody, context: RefusalContext) -> bool:
+    """Search in a text whose first line has tags, such as the status, and type and code.
+
+    Each of the server's words has a line of its own, its message the last one.
     """
-    said = (body.type, body.code, body.param, body.words or body.message)
+    said = (body.type, body.code, body.param, body.words)
     tags = [f"<{status}>"]
     if body.is_html:
         tags.append("<web page>")
@@ -660,15 +698,10 @@ def _words_for_rules(status: int, body: ErrorBody, context: RefusalContext) -> s
     is_refused_cloud = status == HTTPStatus.UNAUTHORIZED and context.is_remote
     if body.error_object.get("signin_url") or (is_refused_cloud and context.product == _OLLAMA):
         tags.append("<sign-in>")
-    words = "\n".join((" ".join(tags), *filter(None, said))).lower()
-    if len(context.model) >= _NAME_CHARS and context.model.lower() in words:
-        words = words.replace("\n", " <model>\n", 1)
-    return words
-
-
-def _fits(rule: Refusal, status: int, words: str, context: RefusalContext) -> bool:
+    words = "\n".join((" ".join((*tags, body.type, body.code)), *filter(None, said))).lower()
+    is_unavailable = status == HTTPStatus.SERVICE_UNAVAILABLE
     return (
-        (not rule.statuses or status in rule.statuses)
+        (status in rule.statuses if rule.statuses else not is_unavailable or rule.kind in _AT_503)
         and rule.product in ("", context.product)
         and context.has(rule.needs)
         and bool(re.search(rule.pattern, words, re.DOTALL | re.MULTILINE))

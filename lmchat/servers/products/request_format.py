@@ -117,7 +117,7 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
         the limit of the answer gets its other name; fields of `extra_fields` are left out, the
         tools only if no other field is named; the answer is asked for whole.
         """
-        words = _words_of(error)
+        words = error.words
         # a name that Python or a service does not take may be a failure of the server, too
         is_failure = error.kind in ("server_error", "unsupported")
         if error.kind not in ("bad_request", "template") and not (
@@ -162,7 +162,7 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
         None also if JSON was asked for in words, the last way.
         """
         mode = self.json_mode(output)
-        is_about_json = error.kind in _JSON_KINDS and _ABOUT_JSON.search(_words_of(error))
+        is_about_json = error.kind in _JSON_KINDS and _ABOUT_JSON.search(error.words)
         if mode is JsonMode.WORDS or not is_about_json:
             return None
         return replace(
@@ -190,12 +190,8 @@ def refuses_system_role(error: ServerRejected, *, has_other_roles: bool) -> bool
     tools, or an answer to be continued.
     """
     # llama.cpp quotes a piece of the template, which may name other errors, before the error
-    words = _words_of(error).rpartition("Jinja Exception:")[2]
+    words = error.words.rpartition("Jinja Exception:")[2]
     if error.kind not in _TEMPLATE_KINDS or _NAMES_OPTIONAL_SYSTEM.search(words):
         return False
     is_about_turns = _NAMES_TURNS.search(words) and not has_other_roles
     return bool(is_about_turns or _NAMES_SYSTEM_ROLE.search(words))
-
-
-def _words_of(error: ServerRejected) -> str:
-    return f"{error.message} {error.details} {error.param}"

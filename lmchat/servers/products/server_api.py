@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
@@ -110,5 +111,6 @@ class ServerApi(Struct, kw_only=True):
         self, method: str, url: str, body: bytes | None, max_bytes: int = MAX_REPLY_BYTES
     ) -> Reply:
         reply = await self.ask(method, url, body, max_bytes)
+        self.refusal_context = replace(self.refusal_context, sent=body or b"")
         self.first_reply = self.first_reply or reply
         return reply

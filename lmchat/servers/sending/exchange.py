@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.errors import ServerRejected
 from lmchat.servers.events import (
@@ -36,10 +37,6 @@ class Exchange(Struct, kw_only=True):
     def post(self, event: StreamEvent) -> None:
         self.events.put_nowait(event)
 
-    @property
-    def _refusal_context(self) -> RefusalContext:
-        return self.prepared.refusal_context(self.sender.refusal_context)
-
     async def run(self) -> StreamFinished:
         """Raise `ServerUnavailable`, `ServerRejected`, `StreamInterrupted`."""
         return await self.sender.attempts(self._send_once, self._adapt)
@@ -59,23 +56,25 @@ class Exchange(Struct, kw_only=True):
         self.post(RequestSent(sampling=prepared.sent_options()))
         if prepared.is_known_to_load or self.sender.is_loading:
             self.post(ModelLoading(is_asleep=prepared.is_asleep))
+        body = prepared.body
+        context = prepared.refusal_context(replace(self.sender.refusal_context, sent=body))
         async with self.sender.response(
-            prepared.url, prepared.headers, prepared.body, idle_timeout
+            prepared.url, prepared.headers, body, idle_timeout
         ) as response:
-            return await self._read_answer(response, idle_timeout)
+            return await self._read_answer(response, context, idle_timeout)
 
     async def _read_answer(
-        self, response: httpx.Response, idle_timeout: IdleTimeout
+        self, response: httpx.Response, context: RefusalContext, idle_timeout: IdleTimeout
     ) -> StreamFinished:
         """Tell the sender if text has arrived; raise a refusal."""
         if not response.is_success:
-            _, error = await self.sender.read_refusal(response, self._refusal_context)
+            _, error = await self.sender.read_refusal(response, context)
             raise error
 
         prepared = self.prepared
         reader = ResponseReader(
             response,
-            refusal_context=self._refusal_context,
+            refusal_context=context,
             window=prepared.model.context if prepared.model is not None else None,
             events=self.events,
             idle_timeout=idle_timeout,

@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.metrics import RequestCounters
@@ -36,7 +37,7 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, errors_as_unavailable
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
-from lmchat.servers.products.refusals import refusal_in_stream
+from lmchat.servers.products.refusals import RefusalContext, refusal_in_stream
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.servers.sending.prepared_request import STREAM_HEADERS
 from lmchat.servers.sending.sender import Sender
@@ -114,6 +115,7 @@ class Forwarding(Struct, kw_only=True):
         """
         sender = self.sender
         self._sent_s = time.perf_counter()
+        context = replace(sender.refusal_context, sent=self.request.body)
         url = f"{sender.target.endpoint.base_url}{self.request.path}"
         async with AsyncExitStack() as attempt:
             opening = sender.response(url, STREAM_HEADERS, self.request.body, idle_timeout)
@@ -123,14 +125,15 @@ class Forwarding(Struct, kw_only=True):
                 for name, value in response.headers.items()
             }
             if not response.is_success:
-                body, error = await sender.read_refusal(response, sender.refusal_context)
+                body, error = await sender.read_refusal(response, context)
                 chunks = _one_chunk(self._without_key(body))
                 self._refused = ForwardedReply(
                     status=response.status_code, headers=headers, chunks=chunks
                 )
                 raise error
             is_stream = headers.get("content-type", "").lower().startswith("text/event-stream")
-            self._stream = _PassingStream(self.request, sender, idle_timeout) if is_stream else None
+            if is_stream:
+                self._stream = _PassingStream(self.request, sender, idle_timeout, context)
             chunks = self._chunks(response, idle_timeout)
             attempt.push_async_callback(chunks.aclose)
             stack.push_async_exit(attempt.pop_all())  # a success: all moves to `stack`
@@ -279,9 +282,13 @@ class _PassingStream:
     """Reader of the counts and the end of a stream."""
 
     def __init__(
-        self, request: ForwardedRequest, sender: Sender, idle_timeout: IdleTimeout
+        self,
+        request: ForwardedRequest,
+        sender: Sender,
+        idle_timeout: IdleTimeout,
+        refusal_context: RefusalContext,
     ) -> None:
-        refusal_of = partial(refusal_in_stream, context=sender.refusal_context)
+        refusal_of = partial(refusal_in_stream, context=refusal_context)
         self.end = AnswerEnd(sender.timeouts)
         self.chunks = ChunkParser(refusal_of, lambda _: None, end=self.end)
         self._sse = SseReader()

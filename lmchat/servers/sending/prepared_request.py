@@ -28,6 +28,7 @@ STREAM_HEADERS = {
     "Accept-Encoding": "identity",
 }
 """For an uncompressed stream (R-34)."""
+_TOOL_FIELDS = ("tools", "tool_choice")
 _NO_SYSTEM_HINT = (
     'Leave the system prompt out: /system "" in a session, --system "" with a command.'
 )
@@ -113,8 +114,9 @@ class PreparedRequest(Struct, kw_only=True):
         return replace(
             context,
             is_remote=self.model is not None and self.model.is_remote,
+            fields=tuple(self._extra_fields.keys() - set(_TOOL_FIELDS)),
             options=tuple(options),
-            tools=tuple(tool.name for tool in sent_tools),
+            tools=tuple(tool.wire_name for tool in sent_tools),
             has_images=any(file.is_image and request.files.get(file.digest) for file in files),
             has_one_prompt=roles.count(Role.USER) == 1 and Role.TOOL not in roles,
         )
