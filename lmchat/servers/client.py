@@ -548,7 +548,16 @@ class HttpServerClient:
             keys=self._keys,
             post=post,
             on_retry=lambda: self._counters.add(retries=1),
+            lists_as_loading=partial(self._lists_as_loading, target),
         )
+
+    async def _lists_as_loading(self, target: Target) -> bool:
+        """Raise `LMChatError`."""
+        if product_named(target.product).is_disturbed_by_list:
+            return False
+        server = await self.check(target.endpoint)
+        states = (model.state for model in server.models if model.model_id == target.model_id)
+        return server.state is ServerState.LOADING or LoadState.LOADING in states
 
     async def _run(self, exchange: Exchange) -> StreamFinished:
         """Turn an unexpected error into an `LMChatError`, which names only its type."""

@@ -292,6 +292,7 @@ LOADS = error_reply(503, "Loading model", type="unavailable_error")
 async def test_no_token_within_the_set_time_is_a_request_timeout(server, make_client, monkeypatch):
     monkeypatch.setattr(sender, "LOADING_PAUSE_S", 0.01)
     client = make_client(timeouts=TimeoutSettings(first_token_s=0.3))
+    server.on("GET /health", LOADS)
     for reply in (LOADS, raw_reply(Hold())):
         server.on(CHAT, reply)
         events, error = await events_of(client, ask(server, product="llama.cpp"))
@@ -307,6 +308,7 @@ async def test_a_model_that_loads_is_waited_for_without_counting_attempts(
     server, client, monkeypatch
 ):
     monkeypatch.setattr(sender, "LOADING_PAUSE_S", 0.01)
+    server.on("GET /health", LOADS)
     server.on(CHAT, replay("loading-chat"), LOADS, LOADS, LOADS, chat_reply())
     events = await answered(client, ask(server, product="llama.cpp"))
     assert (text_of(events), len(server.seen(CHAT))) == ("Hello there.", 5)
@@ -315,6 +317,7 @@ async def test_a_model_that_loads_is_waited_for_without_counting_attempts(
 
 
 async def test_waiting_for_a_model_can_be_stopped(server, client):
+    server.on("GET /health", LOADS)
     server.on(CHAT, LOADS)
     async with aclosing(client.stream(ask(server, product="llama.cpp"))) as stream:
         async for event in stream:

@@ -23,7 +23,7 @@ from tests.support.client_calls import (
     message_of,
     text_of,
 )
-from tests.support.scripted_products import CHAT, chat_reply, model_list, plain
+from tests.support.scripted_products import CHAT, chat_reply, model_list, plain, router_rows
 from tests.support.scripted_server import (
     DONE,
     Seen,
@@ -138,6 +138,7 @@ async def test_a_prompt_that_is_too_long_without_others_is_not_called_a_session(
     one = ask(server)
     prompt = text_message(Role.USER, "Hi")
     answer = text_message(Role.ASSISTANT, "Hello.")
+    said = "The server says: too long"
     numbers = {"n_prompt_tokens": 4121, "n_ctx": 4096, "type": "exceed_context_size_error"}
     for messages, sent, step in (
         ((prompt,), "prompt", "Shorten the prompt, or load"),
@@ -145,13 +146,13 @@ async def test_a_prompt_that_is_too_long_without_others_is_not_called_a_session(
         ((prompt, answer, prompt), "session", "Shorten the prompt, start a new session"),
     ):
         for fields, words in (
-            (numbers, "needs 4121 tokens; the context window has 4096."),
-            ({"code": "context_length_exceeded"}, "is longer than the model's context window."),
+            (numbers, f"The {sent} needs 4121 tokens; the context window has 4096. {said}"),
+            ({"code": "context_length_exceeded"}, said),
         ):
             error = {"message": "too long", **fields}
             server.on(CHAT, json_reply({"error": error}, status=400))
             error = await failure_of(client, replace(one, messages=messages))
-            assert (error.kind, error.message) == ("context_overflow", f"The {sent} {words}")
+            assert (error.kind, error.message) == ("context_overflow", words)
             assert error.hint.startswith(step)
 
 
@@ -291,6 +292,71 @@ async def test_a_server_that_loads_is_asked_again_when_it_says(server, client, m
     assert slept == [3.25, 7, 60]
     told = [event.wait_s for event in events if isinstance(event, ModelLoading) and event.wait_s]
     assert told == [7, 60], "the user is told of a wait that the server asks for"
+
+
+@pytest.mark.rule("R-32")
+async def test_words_about_loading_alone_are_tried_three_times_and_told(server, make_client):
+    for words, product in (
+        ("The engine is starting: weights file not found", "OpenAI-compatible"),
+        ("Loading model", "LM Studio"),
+        ("model is being loaded, try again later", "TabbyAPI"),
+        ("The server is still warming up", "llama.cpp"),
+    ):
+        server.requests.clear()
+        server.on("GET /v1/models", model_list("alder"))
+        server.on("GET /health", json_reply({"status": "ok"}))
+        server.on(CHAT, error_reply(503, words))
+        events, error = await events_of(make_client(), ask(server, product=product, model="alder"))
+        told = [event.attempt for event in events if isinstance(event, RetryScheduled)]
+        assert (told, len(server.seen(CHAT))) == ([2, 3], 3), words
+        assert error.kind == "loading"
+        assert error.message.endswith(f" says: {words}")
+        assert not any(isinstance(event, ModelLoading) for event in events)
+
+
+@pytest.mark.rule("R-32")
+async def test_a_model_is_waited_for_while_list_or_health_says_that_it_loads(
+    server, make_client, monkeypatch
+):
+    monkeypatch.setattr(sender, "LOADING_PAUSE_S", 0.01)
+    loads = error_reply(503, "Loading model")
+    for product, path, reply in (
+        ("llama.cpp", "GET /health", loads),
+        ("llama.cpp", "GET /v1/models", router_rows(alder="loading")),
+        ("OpenAI-compatible", "GET /v1/models", loads),
+    ):
+        server.forget()
+        server.on(path, reply)
+        server.on(CHAT, *[loads] * 7, chat_reply())
+        events = await answered(make_client(), ask(server, product=product, model="alder"))
+        assert len(server.seen(CHAT)) == 8
+        assert ModelLoading() in events
+        server.requests.clear()
+
+
+@pytest.mark.rule("R-32")
+async def test_a_model_that_never_ends_to_load_is_an_error_in_the_words_of_the_server(
+    server, make_client, monkeypatch
+):
+    monkeypatch.setattr(sender, "LOADING_PAUSE_S", 0.01)
+    monkeypatch.setattr(sender, "LOADING_S", 0.2)
+    server.on("GET /health", error_reply(503, "Loading model"))
+    server.on(CHAT, error_reply(503, "Loading model, 3 % for an hour"))
+    error = await failure_of(make_client(), ask(server, product="llama.cpp"))
+    assert (error.kind, error.message) == (
+        "loading",
+        "llama.cpp says: Loading model, 3 % for an hour",
+    )
+    assert 1 < len(server.seen(CHAT)) < 22
+
+
+async def test_a_stream_that_has_begun_is_not_loading(server, make_client):
+    for code in (503, None):
+        server.requests.clear()
+        server.on(CHAT, sse({"error": {"message": "Loading model", "code": code}}))
+        error = await failure_of(make_client(), ask(server, product="llama.cpp"))
+        assert error.kind in ("upstream", "server_error")
+        assert len(server.seen(CHAT)) == 1
 
 
 async def test_a_server_that_answers_one_at_a_time_is_asked_again_later_than_a_gateway(

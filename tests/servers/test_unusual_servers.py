@@ -23,6 +23,7 @@ async def test_behind_a_prefix_everything_is_asked_behind_it_and_with_the_key(
     monkeypatch.setattr(sender, "LOADING_PAUSE_S", 0.01)
     models = model_list("tiny", owned_by="llamacpp", headers=LLAMA)
     server.on("GET /llm/v1/models", guarded(KEY, replay("error-401"), models))
+    server.on("GET /llm/health", replay("loading-chat"))
     server.on("POST /llm/v1/chat/completions", replay("loading-chat"), chat_reply())
     endpoint, client = Endpoint.parse(f"{server.url}/llm/v1"), make_client(key=KEY)
     probed = await client.check(endpoint)

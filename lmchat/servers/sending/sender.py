@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 import httpx
@@ -39,11 +39,13 @@ from lmchat.servers.target import Target
 REFUSAL_BYTES = 1024 * 1024
 REFUSAL_S = 10.0  # after the status has arrived
 LOADING_PAUSE_S = 1.0  # while the server loads the model
+LOADING_S = 600.0  # in all
+LIST_S = 5.0  # for the question whether it still loads
 MAX_WAIT_S = 60.0  # not repeated after longer ones (R-32)
 REFUSED_WAIT_S = 0.3  # after a near server has refused the connection
 BUSY_FACTOR = 3.0  # for a near server, which answers one request at a time
 JITTER = 0.25  # largest random part of a wait, in both directions
-_TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "timeout"})
+_TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "timeout", "loading"})
 _Accepted = TypeVar("_Accepted")  # made of the reply to an accepted request
 _logger = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class Sender(Struct, kw_only=True):
     keys: KeySource
     post: Callable[[StreamEvent], None]  # takes the events while the request waits
     on_retry: Callable[[], None]  # before each further attempt
+    lists_as_loading: Callable[[], Awaitable[bool]]  # whether the server's list says so
     key: str = ""  # empty: none
     retries: int = 0  # without those while a model loads or after a remedy
     is_loading: bool = False  # an attempt was refused for that
@@ -70,32 +73,42 @@ class Sender(Struct, kw_only=True):
     ) -> _Accepted:
         """Call `send` until it succeeds; raise `ServerUnavailable` or `ServerRejected`.
 
-        After the first text (`note_token`), any failure is raised at once. If the model is loading,
-        the limit for the first token applies. After another refusal, `remedy`, which raises
-        nothing, says whether to send again at once. Other failures follow `retry_plan`.
+        After the first text (`note_token`), any failure is raised at once. While the server shows
+        that it loads the model, or names a time, it is waited for up to `LOADING_S`, within the
+        limit for the first token. After another refusal, `remedy`, which raises nothing, says
+        whether to send again at once. Other failures follow `retry_plan`.
         """
         self.key = await self.keys.key_for(self.target.endpoint)
         if fault := self.keys.take_fault(self.target.endpoint):
             self.post(RequestAdapted(note=fault))
         ask_health = self._ask_health if self.product.health_path else None
         idle_timeout = IdleTimeout(self.timeouts, self.post, ask_health)
+        loop = asyncio.get_running_loop()
+        loading_s = 0.0
         while True:
+            begun_s = loop.time()
             try:
                 return await send(idle_timeout)
             except (ServerUnavailable, ServerRejected) as error:
                 self._add_hint(error)
                 if self._has_token:
                     raise
-                if error.kind == "loading":
-                    self.is_loading = True
-                    asked_s = getattr(error, "retry_after_s", None) or 0.0
-                    wait_s = min(max(LOADING_PAUSE_S, asked_s), MAX_WAIT_S)
-                    self.post(ModelLoading(wait_s=wait_s if asked_s else None))
-                    await asyncio.sleep(wait_s)
-                    idle_timeout.check_first_token()  # raises if the limit has passed
-                    continue
-                if isinstance(error, ServerRejected) and await remedy(error):
-                    continue
+                if isinstance(error, ServerRejected):
+                    asked_s = error.retry_after_s
+                    if error.kind == "loading" and (
+                        asked_s is not None or await self._shows_loading()
+                    ):
+                        self.is_loading = True
+                        wait_s = min(max(LOADING_PAUSE_S, asked_s or 0.0), MAX_WAIT_S)
+                        loading_s += loop.time() - begun_s + wait_s
+                        if loading_s > LOADING_S:
+                            raise
+                        self.post(ModelLoading(wait_s=wait_s if asked_s else None))
+                        await asyncio.sleep(wait_s)
+                        idle_timeout.check_first_token()  # raises if the limit has passed
+                        continue
+                    if await remedy(error):
+                        continue
                 plan = retry_plan(
                     error,
                     self.target.endpoint,
@@ -180,6 +193,17 @@ class Sender(Struct, kw_only=True):
         elif error.kind == "auth" and not self.key:
             error.hint = self.keys.why_withheld(self.target.endpoint) or error.hint
 
+    async def _shows_loading(self) -> bool:
+        """Return whether health or list, not the words of a refusal, say that it loads."""
+        with suppress(LMChatError, TimeoutError):
+            async with asyncio.timeout(LIST_S):
+                if self.product.health_path:
+                    health = await self._ask_health()
+                    if health.status == httpx.codes.SERVICE_UNAVAILABLE:
+                        return True
+                return await self.lists_as_loading()
+        return False
+
     async def _ask_health(self) -> Reply:
         """Ask over another connection, while the server is silent."""
         url = f"{self.target.endpoint.url}{self.product.health_path}"
@@ -219,7 +243,7 @@ def retry_plan(
         is_mid_answer = error.status is None and not may_be_gateway
         if is_mid_answer or not is_temporary:
             return None
-        if error.kind == "busy" and is_near:
+        if error.kind in ("busy", "loading") and is_near:
             wait_s *= BUSY_FACTOR
         if error.retry_after_s is not None:
             wait_s = error.retry_after_s
