@@ -89,6 +89,8 @@ class AnswerContent:
         if f"{prefix} name" not in self._texts:
             entries.append((f"{prefix} name", delta.name))
         entries.append((f"{prefix} arguments", delta.arguments))
+        if delta.others:
+            entries.append((f"{prefix} others", f"{delta.others}\n"))
         return entries
 
     def _add_entries(self, entries: Sequence[JournalEntry]) -> tuple[JournalEntry, ...]:

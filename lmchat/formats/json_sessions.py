@@ -68,7 +68,12 @@ def _record(message: ChatMessage, places: Mapping[str, int]) -> Record:
     """
     record = dict(zip(_MESSAGE_FIELDS, msgspec.to_builtins(message), strict=True))
     record["parts"] = [
-        {"type": tag} | dict(zip(_PART_FIELDS[tag], values, strict=True))
+        {"type": tag}
+        | {
+            name: value
+            for name, value in zip(_PART_FIELDS[tag], values, strict=True)
+            if value or name != "others"
+        }
         for tag, *values in record["parts"]
     ]
     if message.message_id in places:

@@ -134,6 +134,8 @@ class ToolCallDelta(Struct, frozen=True, kw_only=True):
     name: str = ""
     arguments: str = ""
     """Next characters of the arguments, which are JSON when complete."""
+    others: str = ""
+    """JSON object of further fields that the server gave the call."""
 
 
 class TokensChosen(Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ name`.
 # `storage/journal.py` leaves out both.
 RESET: JournalEntry = ("anew", "")
 # `(?a)`: ASCII digits only
-_CALL_KIND = r"(?a)tool_call (\d{1,9}) (id|name|arguments)"
+_CALL_KIND = r"(?a)tool_call (\d{1,9}) (id|name|arguments|others)"
 
 
 def parts_of(entries: Iterable[JournalEntry]) -> tuple[Part, ...]:
@@ -30,7 +30,7 @@ def parts_of(entries: Iterable[JournalEntry]) -> tuple[Part, ...]:
     """
     text_entries: list[JournalEntry] = []
     calls: defaultdict[int, dict[str, str]] = defaultdict(
-        lambda: {"id": "", "name": "", "arguments": ""}
+        lambda: {"id": "", "name": "", "arguments": "", "others": ""}
     )
     for kind, text in entries:
         if call_kind := re.fullmatch(_CALL_KIND, kind):
@@ -45,8 +45,7 @@ def parts_of(entries: Iterable[JournalEntry]) -> tuple[Part, ...]:
         joined = "".join(text for _, text in entries_of_kind)
         parts.append(TEXT_PARTS[kind](text=joined))
     for _, call in sorted(calls.items()):
-        part = ToolCallPart(call_id=call["id"], name=call["name"], arguments=call["arguments"])
-        parts.append(part)
+        parts.append(ToolCallPart(call_id=call.pop("id"), **call))
     return tuple(parts)
 
 

@@ -94,6 +94,8 @@ class ToolCallPart(Struct, frozen=True, kw_only=True, array_like=True, gc=False,
     """In an answer, the name as in requests (`files__read`); in a tool message, `files/read`."""
     arguments: str
     """JSON as received; may be broken."""
+    others: str = ""
+    """Further fields that the server gave the call: lines with a JSON object each."""
 
 
 class ToolResultPart(

@@ -43,6 +43,7 @@ _T = TypeVar("_T")
 _YEARS = range(2, 9999)  # that Python can convert to every time zone
 # of a `RefusalPart`, whose kind is `text`: a search treats both alike
 _REFUSED = "refused"
+_OTHERS = "call_others"  # kind of a row with further fields of a call, in front of it
 _MESSAGE_COUNT = """(select count(*) from messages m
     where m.session_id = sessions.session_id and m.hidden_by is null)"""
 _HEADER_FIELDS = tuple(field.name for field in fields(SessionHeader))
@@ -238,10 +239,13 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 
 
 def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Part]) -> None:
+    columns = ("kind", "text", "call_id", "name")
     for part in parts:
-        match part:  # `row`: kind, text, call id and name
+        others: tuple[str, ...] = ()
+        match part:
             case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
                 row = ("tool_call", arguments, call_id, name)
+                others = (_OTHERS, part.others, "", "") if part.others else ()
             case FilePart(digest=digest, name=name):
                 # the column of the call id has the digest, to find the files in use
                 row = ("file", json.dumps(to_builtins(part)), digest, name)
@@ -249,8 +253,9 @@ def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Par
                 row = ("text", text, "", _REFUSED)  # a search treats it like text
             case _:  # text, thought or result: the tag is the kind
                 row = (str(part.__struct_config__.tag), part.text, "", "")
-        columns = zip(("kind", "text", "call_id", "name"), map(storable, row), strict=True)
-        insert(connection, "parts", {"number": number, **dict(columns)})
+        for values in filter(None, (others, row)):
+            stored = dict(zip(columns, map(storable, values), strict=True))
+            insert(connection, "parts", {"number": number, **stored})
 
 
 def read_parts(
@@ -262,11 +267,18 @@ def read_parts(
     """
     parts: defaultdict[int, list[Part]] = defaultdict(list)
     query = f"select number, kind, text, call_id, name from parts where {where} order by part_id"
+    others = ""  # of the call in the next row
     for number, kind, stored_text, call_id, name in connection.execute(query, values):
         text = text_from(stored_text)
         part: Part | None
+        if kind == _OTHERS:
+            others = text
+            continue
         if kind == "tool_call":
-            part = ToolCallPart(call_id=text_from(call_id), name=text_from(name), arguments=text)
+            part = ToolCallPart(
+                call_id=text_from(call_id), name=text_from(name), arguments=text, others=others
+            )
+            others = ""
         elif kind == "file":
             part = _from_json(FilePart, text)
         else:

@@ -47,7 +47,7 @@ _HIT = "s.session_id, s.title, m.message_id, m.role, m.model, m.created_at"
 # answer is no hit if its tool message has it too.
 _PARTS = f"""select {_HIT}, p.kind, p.text, p.name from {{}}
     cross join sessions s on s.session_id = m.session_id
-    where m.hidden_by is null and s.deleted_at is null and not (
+    where m.hidden_by is null and s.deleted_at is null and p.kind != 'call_others' and not (
         p.kind = 'tool_call' and m.role = 'assistant' and exists (select 1 from messages t
             cross join parts c on c.number = t.number and c.kind = 'tool_call'
             where t.parent_id = m.message_id and t.role = 'tool' and t.hidden_by is null))"""

@@ -128,7 +128,8 @@ def cut_result(text: str) -> str:
 
 
 def call_message(call: ToolCallPart) -> ChatMessage:
-    return ChatMessage(message_id=new_id(), role=Role.TOOL, parts=(call,), created_at=now())
+    part = replace(call, others="")  # the answer has them
+    return ChatMessage(message_id=new_id(), role=Role.TOOL, parts=(part,), created_at=now())
 
 
 async def run_call(call: ChatMessage, run: Run | str) -> ChatMessage:

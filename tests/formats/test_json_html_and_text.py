@@ -81,6 +81,14 @@ def test_json_is_lossless_whatever_was_said(text):
     assert from_json(to_json(session)) == session
 
 
+def test_further_fields_of_a_call_are_in_the_json_and_only_where_there_are_any():
+    call = ToolCallPart(call_id="d", name="look", arguments="{}", others='{"trace": "t-91"}\n')
+    session = talk("Look", call)
+    text = to_json(session)
+    assert from_json(text) == session
+    assert text.count('"others"') == 1
+
+
 def test_json_holds_nothing_that_a_terminal_obeys():
     text = to_json(talk())
     assert text.isascii()

@@ -547,3 +547,39 @@ async def test_an_option_that_a_server_refuses_beside_tools_is_lost_and_the_tool
         f"llama.cpp says: {refusal}. Sending the request again without logprobs."
     ]
     assert "tools" in server.seen(CHAT)[-1].json
+
+
+@pytest.mark.rule("R-20")
+async def test_fields_of_a_call_that_are_not_known_go_back_as_they_came(server, make_client):
+    data = {"provider_data": {"trace": "t-91"}}
+    signed = {"extra_content": {"google": {"thought_signature": "Cs4B"}}, "cache": [1, None]}
+    for chunks, fields, inner in (
+        (({"id": "a", "function": {"name": "weigh", "arguments": FORTY}, **data},), data, {}),
+        (
+            (
+                {"id": "a", "function": {"name": "weigh", "arguments": "", "sig": "x"}, **data},
+                {"function": {"arguments": FORTY, "name": None}, "id": None, **signed},
+            ),
+            data | signed,
+            {"sig": "x"},
+        ),
+        (
+            ({"index": 0, **data}, {"id": "a", "function": {"name": "weigh", "arguments": FORTY}}),
+            data,
+            {},
+        ),
+    ):
+        fragments = [{"index": 0, "type": "function", **one} for one in chunks]
+        server.on(CHAT, sse(*(delta(tool_calls=[one]) for one in fragments), DONE))
+        client = make_client()
+        first = replace(ask(server), tools=(READ_TOOL,))
+        (made,) = streamed(await answered(client, first)).content.parts
+        assert isinstance(made, ToolCallPart)
+        ran = message_of(Role.TOOL, made, ToolResultPart(text="40 g"))
+        server.on(CHAT, chat_reply())
+        messages = (*first.messages, message_of(Role.ASSISTANT, made), ran)
+        await answered(client, replace(first, messages=messages))
+        function = {**inner, "name": "weigh", "arguments": FORTY}
+        assert server.seen(CHAT)[-1].json["messages"][1]["tool_calls"] == [
+            {**fields, "id": "a", "type": "function", "function": function}
+        ]

@@ -247,10 +247,11 @@ CALLED = (
     ToolCallDelta(index=1, call_id="call_2", name="clock", arguments="{"),
     ToolCallDelta(index=0, arguments='"Łódź \ud800"'),
     ToolCallDelta(index=1, arguments="}"),
+    ToolCallDelta(index=1, others='{"trace":"t-91"}'),
 )
 CALLS = (
     ToolCallPart(call_id="call_1", name="weather", arguments='{"city": "Łódź \ud800"'),
-    ToolCallPart(call_id="call_2", name="clock", arguments="{}"),
+    ToolCallPart(call_id="call_2", name="clock", arguments="{}", others='{"trace":"t-91"}\n'),
 )
 
 

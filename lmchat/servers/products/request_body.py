@@ -6,6 +6,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
@@ -14,7 +15,7 @@ from msgspec import Struct
 from lmchat.errors import ServerRejected
 from lmchat.files.images import image_type
 from lmchat.safe_text import safe_line
-from lmchat.servers.http.json_values import JsonObject
+from lmchat.servers.http.json_values import JsonObject, NotJsonError, decode, dict_or_empty
 from lmchat.servers.products import product_named
 from lmchat.servers.products.request_format import JsonMode, RequestFormat
 from lmchat.servers.request import (
@@ -218,12 +219,21 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         }
 
     def _call(self, call: ToolCallPart) -> JsonObject:
-        """Encode a call; arguments that are no object become `{}`: chat templates fail on them."""
+        """Encode a call with the fields that its server gave it.
+
+        Arguments that are no object become `{}`: chat templates fail on them.
+        """
+        others: JsonObject = {}
+        for line in call.others.splitlines():
+            with suppress(NotJsonError):
+                others |= dict_or_empty(decode(line.encode("utf-8", "replace")))
         arguments = call.arguments if parse_arguments(call.arguments) else "{}"
+        function = dict_or_empty(others.get("function"))
         return {
+            **others,
             "id": self._call_id(call),
             "type": "function",
-            "function": {"name": call.name, "arguments": arguments},
+            "function": {**function, "name": call.name, "arguments": arguments},
         }
 
     def _call_id(self, call: ToolCallPart) -> str:

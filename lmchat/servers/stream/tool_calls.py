@@ -34,6 +34,7 @@ class _Fragment(Struct, frozen=True):
     call_id: str
     name: str
     arguments: str
+    others: JsonObject  # fields that are not known
 
 
 class _Arguments(Struct, eq=False):
@@ -120,6 +121,8 @@ class _Call(Struct, eq=False):
     again: _Arguments | None = None
     """Behind whole arguments: the same once more, or those of another call."""
     may_be_another: bool = False
+    others: JsonObject = field(default_factory=dict)  # fields that are not known
+    new_others: JsonObject = field(default_factory=dict)  # of these, what no event has told
 
     @property
     def is_open(self) -> bool:
@@ -155,18 +158,26 @@ class ToolCalls:
         """Return events with what a fragment adds; id and name are in the first one of a call."""
         part = _fragment_of(fragment)
         self.char_count += len(part.call_id) + len(part.name) + len(part.arguments)
+        self.char_count += len(encode(part.others)) if part.others else 0
         call = self._find_call(part)
         if call is None:
-            if not (part.call_id or part.name or part.arguments):
+            if not (part.call_id or part.name or part.arguments or part.others):
                 return []
             call = _Call(index=part.index)
             self._calls.append(call)
         call.call_id = call.call_id or part.call_id
         call.name = call.name or part.name
+        for name, value in part.others.items():
+            if call.others.get(name) != value:
+                call.others[name] = call.new_others[name] = value
         begun = self._add_arguments(call, part)
         events = self._new_events(call)
         for another in begun:
             events += self._new_events(another)
+        if call.number is not None and call.new_others:
+            others = encode(call.new_others).decode()
+            events.append(ToolCallDelta(index=call.number, others=others))
+            call.new_others = {}
         return events
 
     def close(self) -> list[ToolCallDelta]:
@@ -326,6 +337,9 @@ class ToolCalls:
 
 def _fragment_of(fragment: JsonObject) -> _Fragment:
     function = dict_or_empty(fragment.get("function"))
+    others = _without(fragment, "index", "id", "type", "function")
+    if inner := _without(function, "name", "arguments"):
+        others["function"] = inner
     arguments = function.get("arguments")
     if isinstance(arguments, dict | list):  # some servers do not encode them as a text
         arguments = encode(arguments).decode()
@@ -334,7 +348,12 @@ def _fragment_of(fragment: JsonObject) -> _Fragment:
         call_id=str_or_empty(fragment.get("id")),
         name=str_or_empty(function.get("name")),
         arguments=str_or_empty(arguments),
+        others=others,
     )
+
+
+def _without(value: JsonObject, *names: str) -> JsonObject:
+    return {name: one for name, one in value.items() if name not in names and one not in (None, "")}
 
 
 def _end_of_text(text: str, place: int) -> int:
