@@ -12,7 +12,14 @@ from msgspec.structs import replace
 from lmchat.config.settings import LimitSettings
 from lmchat.servers.events import ModelLoading, RequestAdapted, RetryScheduled
 from lmchat.servers.sending import sender
-from lmchat.sessions.message import FilePart, Role, TextPart, text_message
+from lmchat.sessions.message import (
+    FilePart,
+    Role,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+    text_message,
+)
 from tests.support.client_calls import (
     READ_TOOL,
     answered,
@@ -194,10 +201,72 @@ async def test_tools_that_a_server_does_not_take_are_left_out_whatever_the_statu
         server.on(CHAT, play)
         client = make_client()
         request = replace(ask(server), tools=(READ_TOOL,))
-        (note,) = notes(await answered(client, request))
-        assert note == f"The server says: {words}. Sending the request again without tools."
-        assert notes(await answered(client, request)) == [], "it is remembered"
-        assert ["tools" in seen.json for seen in server.seen(CHAT)] == [True, False, False]
+        for _ in range(2):
+            (note,) = notes(await answered(client, request))
+            assert note == f"The server says: {words}. Sending the request again without tools."
+        for _ in range(2):
+            (note,) = notes(await answered(client, request))
+            assert note == "The server has refused the tools twice. They are not sent."
+        assert ["tools" in seen.json for seen in server.seen(CHAT)] == [
+            *(True, False),
+            *(True, False),
+            *(False, False),
+        ]
+
+
+@pytest.mark.rule("R-13")
+async def test_one_refusal_does_not_cost_the_session_its_tools(server, make_client):
+    for status, error in (
+        (422, {"message": "The model wrote a tool call that does not fit", "code": "invalid"}),
+        (400, {"message": "Failed to call a function", "code": "tool_use_failed, tool calls"}),
+    ):
+        server.requests.clear()
+        refusal = json_reply({"error": error}, status=status)
+        answers = (chat_reply(), chat_reply())
+        server.on(CHAT, refusal, *answers, refusal, *answers, refusal, chat_reply())
+        client = make_client()
+        request = replace(ask(server), tools=(READ_TOOL,))
+        for _ in range(5):
+            await answered(client, request)
+        sent = ["tools" in seen.json for seen in server.seen(CHAT)]
+        assert sent == [True, False, True, True, False, True, True, False], "none in a row"
+
+
+@pytest.mark.rule("R-13")
+async def test_behind_a_result_of_a_tool_the_same_is_sent_once_more_and_never_without_tools(
+    server, make_client
+):
+    call = ToolCallPart(call_id="c0", name="files__read", arguments="{}")
+    messages = (
+        text_message(Role.USER, "Read it"),
+        message_of(Role.ASSISTANT, call),
+        message_of(Role.TOOL, call, ToolResultPart(text="found")),
+    )
+    for status, error in (
+        (422, {"message": "The model wrote a tool call that does not fit", "code": "invalid"}),
+        (400, {"message": "Grams want a number", "code": "tool_use_failed"}),
+        (500, {"message": "error parsing tool call: raw='{\"path\":'"}),
+        (400, {"message": "tiny does not support tools"}),
+    ):
+        refusal = json_reply({"error": error}, status=status)
+        for replies, is_answered in (((refusal, chat_reply()), True), ((refusal,), False)):
+            server.requests.clear()
+            server.on(CHAT, *replies)
+            request = replace(ask(server), messages=messages, tools=(READ_TOOL,))
+            client = make_client()
+            events, failure = await events_of(client, request)
+            first, again = server.seen(CHAT)
+            assert first.json == again.json
+            assert "tools" in first.json
+            (note,) = notes(events)
+            assert note == f"The server says: {error['message']}. Sending the same request again."
+            if is_answered:
+                assert failure is None
+            else:
+                assert failure.message == f"The server says: {error['message']}"
+            server.on(CHAT, chat_reply())
+            await answered(client, replace(ask(server), tools=(READ_TOOL,)))
+            assert "tools" in server.seen(CHAT)[-1].json
 
 
 async def test_tools_stay_after_a_failure_that_is_about_a_call_of_the_model(server, make_client):

@@ -14,7 +14,14 @@ from lmchat.sessions.message import (
     ToolResultPart,
     text_message,
 )
-from tests.support.client_calls import READ_TOOL, answered, ask, endpoint_of, message_of
+from tests.support.client_calls import (
+    READ_TOOL,
+    answered,
+    ask,
+    endpoint_of,
+    failure_of,
+    message_of,
+)
 from tests.support.scripted_products import CHAT, LLAMA, PRODUCT_NAMES, chat_reply, llama_cpp
 from tests.support.scripted_server import json_reply
 
@@ -134,3 +141,72 @@ async def test_without_tools_in_the_request_the_thoughts_go_with_the_joined_answ
         "content": "Result of files/read():\nfound\n\nFound",
         "reasoning_content": "The file will tell.\n\nSo it is found.",
     }
+
+
+@pytest.mark.rule("R-13")
+async def test_thoughts_that_a_server_misses_are_given_back_and_that_is_remembered(
+    server, make_client
+):
+    for status, words, name in (
+        (422, "messages.1: the field `reasoning` of an earlier answer has to be sent", "reasoning"),
+        (400, "The reasoning_content must be passed back to the API.", "reasoning_content"),
+        (400, "Missing `reasoning_content` field in message 2", "reasoning_content"),
+    ):
+        server.requests.clear()
+
+        def play(seen, status=status, words=words, name=name):
+            answers = [one for one in seen.json["messages"] if one["role"] == "assistant"]
+            is_whole = all(name in one for one in answers)
+            return chat_reply() if is_whole else json_reply({"detail": words}, status=status)
+
+        server.on(CHAT, play)
+        client = make_client()
+        for asked in (2, 3):
+            await answered(client, _request(server, product="OpenAI-compatible"))
+            assert len(server.seen(CHAT)) == asked, "it is remembered"
+        body = server.seen(CHAT)[-1].json
+        thoughts = [one.get(name) for one in body["messages"]]
+        assert thoughts == [None, "Be kind.", None, "The file will tell.", None]
+        assert "tools" in body
+
+
+@pytest.mark.rule("R-13")
+async def test_an_empty_text_beside_calls_that_a_server_refuses_is_sent_as_null(
+    server, make_client
+):
+    messages = (text_message(Role.USER, "Read it"), *_loop()[-2:])
+    messages = (messages[0], message_of(Role.ASSISTANT, _CALL), messages[-1])
+    for status, words in (
+        (400, "A message may not be blank."),
+        (422, "messages.1: text content blocks must be non-empty"),
+        (400, "Invalid value for content: expected a text"),
+        (400, "messages: the text is empty"),
+    ):
+        server.requests.clear()
+
+        def play(seen, status=status, words=words):
+            is_blank = any(one["content"] == "" for one in seen.json["messages"])
+            refusal = json_reply({"error": {"message": words}}, status=status)
+            return refusal if is_blank else chat_reply()
+
+        server.on(CHAT, play)
+        client = make_client()
+        for asked in (2, 3):
+            await answered(client, _request(server, messages=messages))
+            assert len(server.seen(CHAT)) == asked, "it is remembered"
+        body = server.seen(CHAT)[-1].json
+        assert body["messages"][1] == {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [_SENT_CALL],
+        }
+        assert "tools" in body
+
+
+@pytest.mark.rule("R-13")
+async def test_a_form_that_is_refused_like_the_other_one_is_an_error(server, client):
+    words = "messages.1: the field reasoning is wrong"
+    server.on(CHAT, json_reply({"detail": words}, status=422))
+    error = await failure_of(client, _request(server, messages=_loop()[:3], tools=()))
+    assert len(server.seen(CHAT)) == 2
+    assert error.message.endswith(words)

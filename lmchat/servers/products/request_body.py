@@ -76,11 +76,14 @@ def body_of(
         # as above, without `logprobs`
         sent_fields.pop("top_logprobs", None)
     product = product_named(request.target.product)
+    own_fields = request_format.thought_fields
     encoder = MessageEncoder(
         files=request.files,
         has_tools=has_tools,
-        sent_thoughts=sent_thoughts if request_format.has_thoughts else SentThoughts.NONE,
-        thought_fields=product.thought_fields,
+        sent_thoughts=sent_thoughts if own_fields is None else SentThoughts.ALL,
+        thought_fields=product.thought_fields if own_fields is None else own_fields,
+        has_each_thought=own_fields is not None,
+        has_null_texts=request_format.has_null_texts,
         has_system_role=request_format.has_system_role,
         has_short_call_ids=request_format.has_short_call_ids,
     )
@@ -173,6 +176,8 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     has_tools: bool
     sent_thoughts: SentThoughts
     thought_fields: Sequence[str]
+    has_each_thought: bool = False  # an answer without one has an empty one
+    has_null_texts: bool = False  # beside calls, in place of empty ones
     has_system_role: bool = True  # else a system prompt becomes the beginning of the next prompt
     has_short_call_ids: bool = False
 
@@ -198,11 +203,13 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
             if role is Role.SYSTEM and not self.has_system_role:
                 role = Role.USER
             encoded_message: JsonObject = {"role": role.value, "content": content}
-            if thoughts[index]:
+            if thoughts[index] or (self.has_each_thought and role is Role.ASSISTANT):
                 encoded_message |= dict.fromkeys(self.thought_fields, thoughts[index])
             calls = answered_calls(messages, index) if self.has_tools else []
             if calls:
                 encoded_message["tool_calls"] = [self._call(call) for call in calls]
+                if self.has_null_texts:
+                    encoded_message["content"] = content or None
             open_ids = [call.call_id for call in calls]
             _add(encoded_message, encoded)
         _add_quoted(quoted, encoded)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -72,9 +72,13 @@ _NAMES_CALL_IDS = re.compile(
 )
 _NAMES_THOUGHTS = re.compile(
     # "Cannot pass both content and thinking in an assistant message with tool calls!", of gpt-oss
-    r"content and thinking|\bmessages?\b.{0,100}\breasoning(_content)?\b",
+    r"content and thinking|\b(?P<field>reasoning_content)\b"
+    r"|\bmessages?\b.{0,100}\b(?P<path>reasoning)\b",
     re.IGNORECASE,
 )
+_NAMES_EMPTY_TEXT = re.compile(r"\b(content|blank|(non-?)?empty)\b", re.IGNORECASE)
+THOUGHT_FIELDS = frozenset({"reasoning", "reasoning_content"})
+TOOL_FIELDS = ("tools", "tool_choice")
 _TEMPLATE_KINDS = ("bad_request", "template", "server_error", "unsupported")
 """Kinds with which servers pass on what a chat template refuses."""
 
@@ -94,8 +98,10 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
     has_completion_tokens: bool = False  # `max_completion_tokens`
     has_stream_options: bool = True
     has_system_role: bool = True  # else it begins the first prompt
-    has_thoughts: bool = True  # of earlier answers
+    thought_fields: tuple[str, ...] | None = None  # of all answers; None: as the product takes them
+    has_null_texts: bool = False  # beside calls, in place of empty ones
     has_short_call_ids: bool = False  # of 9 letters and digits, in place of those of the server
+    tool_refusals: int = 0  # in a row
     dropped: frozenset[tuple[str, str]] = frozenset()
     """Refused fields: pairs of name and value as text.
 
@@ -108,14 +114,18 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
         return "max_completion_tokens" if self.has_completion_tokens else "max_tokens"
 
     def after_refusal(
-        self, error: ServerRejected, extra_fields: Mapping[str, Any]
+        self,
+        error: ServerRejected,
+        extra_fields: Mapping[str, Any],
+        messages: Sequence[Mapping[str, Any]],
     ) -> RequestFormat | None:
         """Return the form to try next; None if no other form would help.
 
-        By the text of the refusal, this order of changes is tried: ids of calls are made shorter;
-        earlier thoughts and `stream_options` are left out;
-        the limit of the answer gets its other name; fields of `extra_fields` are left out, the
-        tools only if no other field is named; the answer is asked for whole.
+        By the text of the refusal, this order of changes is tried: fields of `extra_fields` that it
+        names are left out; ids of calls are made shorter; earlier thoughts are left out, or given
+        back if the `messages` had none; empty texts become null; `stream_options` are left out; the
+        limit of the answer gets its other name; fields that other words mean are left out, the
+        tools only if no other field is meant; the answer is asked for whole.
         """
         words = error.words
         # a name that Python or a service does not take may be a failure of the server, too
@@ -124,10 +134,26 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
             is_failure and _FIELD_REFUSED.search(words)
         ):
             return None
+        named = {
+            (name, str(value))
+            for name, value in extra_fields.items()
+            if name not in TOOL_FIELDS and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", words)
+        } - self.dropped
+        thoughts = _NAMES_THOUGHTS.search(words)
+        if named and not thoughts:
+            return replace(self, dropped=self.dropped | named)
         if not self.has_short_call_ids and _NAMES_CALL_IDS.search(words):
             return replace(self, has_short_call_ids=True)
-        if self.has_thoughts and _NAMES_THOUGHTS.search(words):
-            return replace(self, has_thoughts=False)
+        if self.thought_fields is None and thoughts:
+            field = thoughts["field"] or thoughts["path"]
+            was_sent = any(THOUGHT_FIELDS & message.keys() for message in messages)
+            if was_sent or field:
+                return replace(self, thought_fields=() if was_sent else (field,))
+        has_empty_text = any(
+            message["content"] == "" and "tool_calls" in message for message in messages
+        )
+        if has_empty_text and not self.has_null_texts and _NAMES_EMPTY_TEXT.search(words):
+            return replace(self, has_null_texts=True)
         if self.has_stream_options and re.search("stream_options|include_usage", words):
             return replace(self, has_stream_options=False)
         # not for a value, as in "max_tokens is too large"
@@ -151,7 +177,7 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
             is_refused = is_about_stream and _FIELD_REFUSED.search(words)
             return replace(self, streams=False) if self.streams and is_refused else None
         # "logprobs is not supported with tools": the option is lost, rather than all tools
-        other_fields = {field for field in refused if field[0] not in ("tools", "tool_choice")}
+        other_fields = {pair for pair in refused if pair[0] not in TOOL_FIELDS}
         return replace(self, dropped=self.dropped | (other_fields or refused))
 
     def after_json_refusal(

@@ -18,7 +18,7 @@ from lmchat.servers.products import product_named
 from lmchat.servers.products.product import Product
 from lmchat.servers.products.refusals import RefusalContext
 from lmchat.servers.products.request_body import body_of, json_mode_note, tool_fields
-from lmchat.servers.products.request_format import RequestFormat, refuses_system_role
+from lmchat.servers.products.request_format import TOOL_FIELDS, RequestFormat, refuses_system_role
 from lmchat.servers.request import CHAT_PATH, ChatRequest
 from lmchat.sessions.message import Role
 
@@ -28,7 +28,9 @@ STREAM_HEADERS = {
     "Accept-Encoding": "identity",
 }
 """For an uncompressed stream (R-34)."""
-_TOOL_FIELDS = ("tools", "tool_choice")
+_REPEATED_KINDS = ("bad_request", "template", "server_error")
+"""The model may have written a call that its server does not understand."""
+_FINAL_REFUSALS = 2  # of the tools in a row, which are not sent any more then
 _NO_SYSTEM_HINT = (
     'Leave the system prompt out: /system "" in a session, --system "" with a command.'
 )
@@ -44,6 +46,7 @@ class PreparedRequest(Struct, kw_only=True):
     model: ModelInfo | None  # as its server last listed it
     request_format: RequestFormat
     is_whole: bool = False  # the answer is asked for whole, after an empty stream
+    is_repeated: bool = False  # in the same form, behind the result of a tool
     has_key: bool = False  # for a request that is shown: an API key is sent, too
 
     @property
@@ -108,13 +111,13 @@ class PreparedRequest(Struct, kw_only=True):
         options = self.sent_options()
         if request.has_drawn_seed:
             options.pop("seed", None)
-        sent_tools = () if self._has_lost_tools else request.tools
+        sent_tools = () if self.has_lost_tools else request.tools
         files = chain.from_iterable(message.files for message in request.messages)
         roles = [message.role for message in request.messages]
         return replace(
             context,
             is_remote=self.model is not None and self.model.is_remote,
-            fields=tuple(self._extra_fields.keys() - set(_TOOL_FIELDS)),
+            fields=tuple(self._extra_fields.keys() - set(TOOL_FIELDS)),
             options=tuple(options),
             tools=tuple(tool.wire_name for tool in sent_tools),
             has_images=any(file.is_image and request.files.get(file.digest) for file in files),
@@ -122,8 +125,9 @@ class PreparedRequest(Struct, kw_only=True):
         )
 
     @property
-    def _has_lost_tools(self) -> bool:
-        return any(name == "tools" for name, _ in self.request_format.dropped)
+    def has_lost_tools(self) -> bool:
+        tools = tool_fields(self.request).get("tools")
+        return ("tools", str(tools)) in self.request_format.dropped
 
     def adapt(self, error: ServerRejected) -> list[str] | None:
         """Change the format after a refusal; return None if no other form would help.
@@ -157,16 +161,26 @@ class PreparedRequest(Struct, kw_only=True):
             reason = error.message.rstrip(".")
             return [f"{reason}. Sending the system prompt in front of the first prompt."]
         sent, dropped = self.json(), self.request_format.dropped
+        reason = error.message.rstrip(".")
+        fields = self._extra_fields
+        is_behind_result = "tools" in sent and request.messages[-1].role is Role.TOOL
+        if is_behind_result:  # the model has used them
+            fields = {name: value for name, value in fields.items() if name not in TOOL_FIELDS}
         while self.json() == sent:  # a form may change nothing here, as without earlier thoughts
-            request_format = self.request_format.after_refusal(error, self._extra_fields)
+            request_format = self.request_format.after_refusal(error, fields, sent["messages"])
             if request_format is None:
-                return None
+                if not is_behind_result or self.is_repeated or error.kind not in _REPEATED_KINDS:
+                    return None
+                self.is_repeated = True
+                return [f"{reason}. Sending the same request again."]
             self.request_format = request_format
         # a lost setting is a new pair in `dropped`; the limit's other name and the loss of
         # `stream_options` are in other fields of the format
-        lost = sorted(self.request_format.dropped - dropped)
-        reason = error.message.rstrip(".")
-        return [f"{reason}. Sending the request again without {name}." for name, _ in lost]
+        lost = [name for name, _ in sorted(self.request_format.dropped - dropped)]
+        if "tools" in lost:
+            refusals = self.request_format.tool_refusals + 1
+            self.request_format = replace(self.request_format, tool_refusals=refusals)
+        return [f"{reason}. Sending the request again without {name}." for name in lost]
 
     def _has_system_prompt(self) -> bool:
         own_format = replace(self.request_format, has_system_role=True)
@@ -200,14 +214,27 @@ class RequestPreparer:
         )
 
     def keep_request_format(self, prepared: PreparedRequest) -> None:
-        """Prepare later requests in the form that was just accepted."""
-        target = prepared.request.target
-        self._request_formats[target.endpoint, target.model_id] = prepared.request_format
+        """Prepare later requests in the form that was just accepted.
+
+        Tools are sent again until they are refused twice in a row.
+        """
+        target, request_format = prepared.request.target, prepared.request_format
+        if prepared.request.tools and request_format.tool_refusals < _FINAL_REFUSALS:
+            dropped = frozenset(
+                pair for pair in request_format.dropped if pair[0] not in TOOL_FIELDS
+            )
+            refusals = request_format.tool_refusals if prepared.has_lost_tools else 0
+            request_format = replace(request_format, dropped=dropped, tool_refusals=refusals)
+        self._request_formats[target.endpoint, target.model_id] = request_format
 
     def take_new_notes(self, prepared: PreparedRequest) -> list[str]:
-        """Return a note for each option that is not sent, once for each model."""
+        """Return a note for each option that is not sent, once for each model; always for tools."""
         target, taken = prepared.request.target, prepared.taken_options
         new_notes: list[str] = []
+        if prepared.has_lost_tools:
+            new_notes.append(
+                f"{prepared.product.subject} has refused the tools twice. They are not sent."
+            )
         for name in prepared.request.sampling.options:
             key = (target.endpoint, target.model_id, name)
             if name in taken or key in self._noted:
