@@ -155,8 +155,8 @@ class OpenSession:
 
     @property
     def has_had_messages(self) -> bool:
-        """True also if all were deleted: each message makes `updated_at` later."""
-        return bool(self._messages) or self._header.updated_at > self._header.created_at
+        """True also if all were deleted: each message changes `updated_at`."""
+        return bool(self._messages) or self._header.updated_at != self._header.created_at
 
     @property
     def has_begun(self) -> bool:

@@ -70,6 +70,7 @@ _READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over si
         rows between unbounded preceding and unbounded following)
     order by m.number"""
 _STATE = MESSAGE_COLUMNS.index("state")  # in rows of both queries
+LAST_CHANGED_FIRST = "change desc, updated_at desc, rowid desc"  # order of sessions
 DRAFT = "select text from drafts where session_id = ?"
 # a column for prompts `m`: the words that give a title, as in `title_of`
 TITLE_WORDS = """coalesce(

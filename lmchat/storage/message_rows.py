@@ -55,6 +55,20 @@ def set_columns(connection: Connection, session_id: str, **values: object) -> No
     connection.changed_rows += 1  # the screen reads the list of sessions again
 
 
+def note_change(
+    connection: Connection, session_id: str, moment: datetime, **values: object
+) -> None:
+    """Make a session the last changed one, and set further columns."""
+    number = next_number(connection, "change")
+    set_columns(connection, session_id, updated_at=stored_time(moment), change=number, **values)
+
+
+def next_number(connection: Connection, column: str) -> int:
+    """Return a number above all of `change` or `deletion` in sessions."""
+    (number,) = connection.execute(f"select max({column}) from sessions").fetchone()
+    return int(number or 0) + 1
+
+
 def rows_of(connection: Connection, session_id: str) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield table and columns of all rows of a session, deleted messages included."""
     of_message = "number in (select number from messages where session_id = ?)"
@@ -127,14 +141,10 @@ def end_answer(
     # no other message.
     if is_new and has_parent:
         make_leaf(connection, session_id, message, moment)
+    values: dict[str, object] = {}
     if message.role is Role.ASSISTANT:
-        set_columns(
-            connection,
-            session_id,
-            model=storable(message.model),
-            endpoint=storable(message.endpoint),
-        )
-    set_columns(connection, session_id, updated_at=stored_time(moment))
+        values = {"model": storable(message.model), "endpoint": storable(message.endpoint)}
+    note_change(connection, session_id, moment, **values)
 
 
 def make_leaf(
@@ -144,13 +154,7 @@ def make_leaf(
 
     If another window has hidden the parent, all messages above become visible again.
     """
-    set_columns(
-        connection,
-        session_id,
-        leaf_id=message.message_id,
-        deleted_at=None,
-        updated_at=stored_time(moment),
-    )
+    note_change(connection, session_id, moment, leaf_id=message.message_id, deleted_at=None)
 
     query = "select 1 from messages where message_id = ? and hidden_by is not null"
     has_hidden_parent = connection.execute(query, (message.parent_id,)).fetchone() is not None

@@ -13,7 +13,16 @@ from unicodedata import unidata_version
 from lmchat.errors import StoreUnavailable
 
 FIRST_VERSION = 8  # oldest format that is read; `user_version` of the tables below
-MIGRATIONS: list[tuple[str, ...]] = []
+MIGRATIONS: list[tuple[str, ...]] = [
+    # Numbers that only grow, whatever the clock says; 0 in rows of before. `change` is that of the
+    # last message of a session, `deletion` that of the last deletion.
+    (
+        "alter table sessions add column change integer not null default 0",
+        "alter table sessions add column deletion integer not null default 0",
+        "alter table messages add column deletion integer not null default 0",
+        "create index sessions_by_change on sessions (change)",
+    ),
+]
 """For each later format, the statements that bring a file of the format before it there.
 
 None is ever removed or changed. They only add: an older lmchat may have the file open.

@@ -21,6 +21,7 @@ from lmchat.matching import without_accents
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import SearchHit
+from lmchat.storage.branch_queries import LAST_CHANGED_FIRST
 from lmchat.storage.opening import Connection
 from lmchat.storage.row_values import (
     searchable_text,
@@ -102,7 +103,7 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
 
 
 def _titles(connection: Connection, terms: Sequence[str]) -> Iterator[SearchHit]:
-    query = f"{_TITLES} {_TITLE_HAS_TERM * len(terms)} order by updated_at desc"
+    query = f"{_TITLES} {_TITLE_HAS_TERM * len(terms)} order by {LAST_CHANGED_FIRST}"
     for row in connection.execute(query, terms):
         yield from _hit(row, "title", text_from(row[1]), terms)
 

@@ -13,7 +13,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -45,6 +45,7 @@ from lmchat.storage import (
 from lmchat.storage.branch_queries import (
     BELOW,
     DRAFT,
+    LAST_CHANGED_FIRST,
     all_messages,
     chosen_path,
     end_of_path,
@@ -60,6 +61,8 @@ from lmchat.storage.database import Database, reading, writing
 from lmchat.storage.journal import FileJournal
 from lmchat.storage.message_rows import (
     make_leaf,
+    next_number,
+    note_change,
     number_of,
     put_message,
     put_rows,
@@ -213,10 +216,6 @@ class Store:
         with suppress(StoreUnavailable):  # lmchat is quitting
             self.database.run_soon(lambda: self._locks.keep(session_ids))
 
-    @property
-    def _tomorrow(self) -> str:
-        return stored_time(self._clock() + timedelta(days=1))
-
     def _note_use(self, connection: Connection) -> None:
         note_use(connection, self._clock())
 
@@ -226,15 +225,13 @@ class Store:
     def list_sessions(
         self, connection: Connection, *, is_trash: bool = False
     ) -> tuple[SessionHeader, ...]:
-        """Pinned ones come first, then the newest; damaged ones are left out."""
+        """Pinned ones come first, then the last changed; damaged ones are left out."""
         if is_trash:
-            clauses = f"deleted_at is not null order by {_newest_first('deleted_at')}, rowid desc"
+            clauses = "deleted_at is not null order by deletion desc, deleted_at desc, rowid desc"
         else:
-            newest_first = _newest_first("updated_at")
-            clauses = f"deleted_at is null order by is_pinned desc, {newest_first}, rowid desc"
+            clauses = f"deleted_at is null order by is_pinned desc, {LAST_CHANGED_FIRST}"
         query = f"select {HEADER_COLUMNS} from sessions where {clauses}"
-        rows = connection.execute(query, {"tomorrow": self._tomorrow})
-        headers = [header_from(row) for row in rows]
+        headers = [header_from(row) for row in connection.execute(query)]
         return tuple(header for header in headers if header is not None)
 
     @reading
@@ -242,8 +239,8 @@ class Store:
         """Raises `SessionNotFound` if none or several fit; `last` is the session changed last."""
         if id_or_prefix == "last":
             query = f"""select session_id from sessions where deleted_at is null
-                order by {_newest_first("updated_at")}, rowid desc"""
-            last_id = first_id(connection, query, {"tomorrow": self._tomorrow})
+                order by {LAST_CHANGED_FIRST}"""
+            last_id = first_id(connection, query, ())
             if last_id is None:
                 hint = "The chat saves what you send, and so does `lmchat ask --save`."
                 raise SessionNotFound("There are no saved sessions.", hint=hint)
@@ -255,8 +252,8 @@ class Store:
             )
 
         rows = connection.execute(
-            """select session_id from sessions where substr(session_id, 1, ?) = ?
-                order by updated_at desc, rowid desc limit ?""",
+            f"""select session_id from sessions where substr(session_id, 1, ?) = ?
+                order by {LAST_CHANGED_FIRST} limit ?""",
             (len(id_or_prefix), id_or_prefix.lower(), _MOST_AMBIGUOUS_IDS),
         )
         matching_ids = [str(session_id) for (session_id,) in rows]
@@ -317,8 +314,11 @@ class Store:
         columns = {name: column_value(value) for name, value in changes.items()}
         if columns.get("title") == "":
             columns["title"] = column_value(first_prompt_title(connection, session_id))
+        is_deleted = changes.get("deleted_at") is not None
+        if is_deleted:
+            columns["deletion"] = next_number(connection, "deletion")
         set_columns(connection, session_id, **columns)
-        if changes.get("deleted_at") is not None:
+        if is_deleted:
             remove_prompts(connection, self._kept_prompts)
             self._locks.release(session_id)
         return header(connection, session_id)
@@ -359,6 +359,7 @@ class Store:
                 (copy.message_id, message.message_id),
             )
             parent_id = copy.message_id
+        note_change(connection, fork.session_id, moment)
         return _choose_path(connection, fork.session_id, parent_id)
 
     async def purge(self, *session_ids: str, is_with_messages: bool = False) -> Purged:
@@ -435,9 +436,13 @@ class Store:
                 parent_id=unused_ids.get(message.parent_id),
             )
             put_message(connection, session_id, with_unused_ids)
-        if session.messages:
-            leaf_id = unused_ids[session.messages[-1].message_id]
-            set_columns(connection, session_id, leaf_id=leaf_id)
+        # behind the saved ones that were changed before it
+        query = """select change from sessions where updated_at <= ? and session_id <> ?
+            order by updated_at desc"""
+        values = (stored_time(session.header.updated_at), session_id)
+        (change,) = connection.execute(query, values).fetchone() or (0,)
+        leaf_id = unused_ids[session.messages[-1].message_id] if session.messages else None
+        set_columns(connection, session_id, change=change, leaf_id=leaf_id)
         return None
 
     @reading
@@ -530,8 +535,10 @@ class Store:
         )
         # only its own: messages below it that were deleted before have other times
         connection.execute(
-            "update messages set hidden_at = ? where message_id = ?",
-            (stored_time(self._clock()), message_id),
+            """update messages set hidden_at = ?, deletion =
+                (select max(deletion) + 1 from messages where session_id = ?)
+                where message_id = ?""",
+            (stored_time(self._clock()), session_id, message_id),
         )
         if was_on_path:
             leaf_id = leaf_without(connection, session_id, message_id)
@@ -558,11 +565,11 @@ class Store:
 
         It may be visible itself, if another window has added one below it.
         """
-        query = f"""select root.message_id from messages root
+        query = """select root.message_id from messages root
             where root.session_id = :session and root.message_id in
                 (select hidden_by from messages where session_id = root.session_id)
-            order by {_newest_first("root.hidden_at")}, root.number desc"""
-        return first_id(connection, query, {"session": session_id, "tomorrow": self._tomorrow})
+            order by root.deletion desc, root.hidden_at desc, root.number desc"""
+        return first_id(connection, query, {"session": session_id})
 
     @writing
     def set_excluded(
@@ -707,11 +714,6 @@ class Store:
     @writing
     def save_bookmark(self, connection: Connection, session_id: str, bookmark: str) -> None:
         set_columns(connection, session_id, place=bookmark)
-
-
-def _newest_first(column: str) -> str:
-    """Return an order in which times after `:tomorrow`, of a wrong clock, come last."""
-    return f"{column} > :tomorrow, {column} desc"
 
 
 def _choose_path(connection: Connection, session_id: str, leaf_id: str | None) -> Session:

@@ -42,6 +42,28 @@ def saved(written, tmp_path):
     return cli, ids
 
 
+def test_last_is_the_last_changed_whatever_the_clock_said(saved):
+    user, ids = saved
+    with closing(sqlite3.connect(user.folder / "sessions.db")) as raw, raw:
+        raw.execute(
+            "update sessions set updated_at = '2199-01-01T00:00:00+00:00' where session_id = ?",
+            (ids[0],),
+        )
+    assert "Bake bread" in user("export", "last", "--format", "txt").stdout
+    with ScriptedServer() as server:
+        asking = Cli(home=user.home, url=plain(server, "tiny").url)
+        assert asking("ask", "-r", "last", "And the salt?").returncode == 0
+    assert "And the salt?" in user("export", ids[1], "--format", "txt").stdout
+    assert "And the salt?" not in user("export", ids[0], "--format", "txt").stdout
+    listed = [row["id"] for row in user.json("sessions", "--json")["data"]]
+    assert listed == [ids[1], ids[0]]
+    for session_id in reversed(ids):
+        user("sessions", "delete", session_id)
+        with closing(sqlite3.connect(user.folder / "sessions.db")) as raw, raw:
+            raw.execute("update sessions set deleted_at = '2026-11-20T08:00:00+00:00'")
+    assert user.json("sessions", "restore", "last", "--json")["id"] == ids[0]
+
+
 def test_the_list_is_newest_first_and_names_forks(saved):
     user, ids = saved
     head, *rows = user("sessions").stdout.splitlines()

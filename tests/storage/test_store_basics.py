@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -19,6 +20,7 @@ from lmchat.sessions.message import (
     TextPart,
     ToolCallPart,
 )
+from lmchat.sessions.session import Session
 from tests.support.chats import (
     answer,
     begin_session,
@@ -124,24 +126,39 @@ async def test_sessions_are_found_by_a_prefix_of_four_and_by_last(store):
         await store.find_id("ab_%")
 
 
-async def test_what_was_done_with_a_wrong_clock_is_not_taken_for_the_last(store, clock):
-    """A flat battery: some hours in 2035, then the right date again."""
+@pytest.mark.parametrize("ahead", [timedelta(minutes=90), timedelta(hours=5), timedelta(days=3300)])
+async def test_what_was_done_with_a_wrong_clock_is_not_taken_for_the_last(store, clock, ahead):
+    """As after a flat battery, or a change of the time zone by hand; then the right time again."""
     moment = clock.moment
-    for year in (2035, moment.year):
-        clock.moment = moment.replace(year=year)
-        session, message = await begin_session(store, f"asked in {year}")
-        trashed, _ = await begin_session(store, f"trash of {year}")
+    times = {"wrong": moment + ahead, "right": moment}
+    for name, time in times.items():
+        clock.moment = time
+        session, message = await begin_session(store, f"asked at the {name} time")
+        trashed, _ = await begin_session(store, f"trash of the {name} time")
         await store.update_session(trashed.session_id, {"deleted_at": clock()})
     assert await store.find_id("last") == session.session_id
-    assert [one.title for one in await store.list_sessions()] == ["asked in 2026", "asked in 2035"]
+    titles = ["asked at the right time", "asked at the wrong time"]
+    assert [one.title for one in await store.list_sessions()] == titles
     trash = await store.list_sessions(is_trash=True)
-    assert [one.title for one in trash] == ["trash of 2026", "trash of 2035"]
+    assert [one.title for one in trash] == ["trash of the right time", "trash of the wrong time"]
 
-    deleted = [await say(store, session, f"deleted in {year}", message) for year in (2035, 2026)]
-    for one, year in zip(deleted, (2035, 2026), strict=True):
-        clock.moment = moment.replace(year=year)
+    deleted = [await say(store, session, f"deleted at {time}", message) for time in times.values()]
+    for one, time in zip(deleted, times.values(), strict=True):
+        clock.moment = time
         await store.delete_message(session.session_id, one.message_id)
     assert await store.last_deleted_id(session.session_id) == deleted[1].message_id
+
+
+async def test_a_restored_or_imported_session_is_listed_where_its_time_was(store, clock):
+    old, _ = await begin_session(store, "old")
+    between = header("imported", moment=clock())
+    new, _ = await begin_session(store, "new")
+    await store.update_session(old.session_id, {"deleted_at": clock()})
+    await store.update_session(old.session_id, {"deleted_at": None, "title": "restored"})
+    await store.import_session(Session(header=between))
+    listed = await store.list_sessions()
+    assert [one.title for one in listed] == ["new", "imported", "restored"]
+    assert await store.find_id("last") == new.session_id
 
 
 async def test_a_session_that_is_gone_cannot_be_changed(store):
