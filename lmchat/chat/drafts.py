@@ -130,7 +130,7 @@ class Drafts(SessionTexts):
             text = self._text_to_save(session_id) if session_id in self._texts else ""
             if text and self._written.get(session_id) == text:
                 try:
-                    await self._store.restore_draft(session_id, text)
+                    await self._store.save_draft(session_id, text, text)
                 except LMChatError:
                     del self._written[session_id]  # the disk may have it or not
 

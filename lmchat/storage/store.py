@@ -23,6 +23,7 @@ from lmchat.errors import LMChatError, SessionNotFound, StoreUnavailable
 from lmchat.files.locks import has_file_locks
 from lmchat.processes.background import run_abandonable
 from lmchat.sessions.attached_files import draft_of
+from lmchat.sessions.drafts import merged
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import (
     AnswerState,
@@ -679,22 +680,11 @@ class Store:
         """Replace the draft of a session; an empty text removes it.
 
         With `own`, what this window has read or written last, replace only that: another window may
-        have typed in the session.
+        have typed in the session. If both are equal, the text is written again where it is gone.
         """
         if own is not None:
-            text = _with_part(first_text(connection, DRAFT, session_id), own, text)
+            text = merged(first_text(connection, DRAFT, session_id), own, text)
         self._put_draft(connection, session_id, text)
-
-    @writing
-    def restore_draft(self, connection: Connection, session_id: str, text: str) -> None:
-        """Write a saved draft again, if another lmchat has removed or replaced it.
-
-        What that one has written stays before it.
-        """
-        stored = first_text(connection, DRAFT, session_id)
-        if text not in stored:
-            others = [] if stored in text else [stored]
-            self._put_draft(connection, session_id, "\n\n".join([*others, text]))
 
     def _put_draft(self, connection: Connection, session_id: str, text: str) -> None:
         """Replace a draft; lock an unsaved session, whose draft other windows would take."""
@@ -729,14 +719,3 @@ def _raise_if_missing(connection: Connection, session_id: str, message_id: str) 
         raise SessionNotFound(
             "This message is no longer in its session.", hint="Open the session again."
         )
-
-
-def _with_part(draft: str, own: str, text: str) -> str:
-    """Replace a part between blank lines; if it is not there, add the text."""
-    place = f"\n\n{draft}\n\n".find(f"\n\n{own}\n\n") if own else -1
-    if place < 0:
-        parts = [draft] if text == draft else [draft, text]
-    else:
-        behind = draft[place + len(own) :]
-        parts = [draft[:place].removesuffix("\n\n"), text, behind.removeprefix("\n\n")]
-    return "\n\n".join(filter(None, parts))

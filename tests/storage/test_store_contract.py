@@ -100,7 +100,7 @@ async def use_every_method(store, saved):
         await store.read_file("0" * 64)
     for key in ("new", session_id):
         await store.save_draft(key, MARK)
-        await store.restore_draft(key, MARK)
+        await store.save_draft(key, MARK, MARK)
         assert await store.draft(key) == MARK
     assert await store.take_drafts("newer") == MARK
     assert [await store.draft(key) for key in ("new", "newer")] == ["", MARK]
