@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from lmchat.chat.session import OpenSession
 from lmchat.chat.sessions import OpenSessions
 from lmchat.errors import LMChatError, StoreUnavailable
+from lmchat.sessions.message import ChatMessage
+from lmchat.sessions.session import SessionHeader
 from lmchat.storage.store import Store
 
 SAVE_AFTER_S = 0.2
@@ -32,6 +34,7 @@ class SessionTexts:
         self._save = save
         self._texts: dict[str, str] = {}  # read or changed in this run
         self._written: dict[str, str] = {}  # on the disk, if read or written
+        self._handed: dict[str, str] = {}  # to the disk, which has not answered yet
         self._lock = asyncio.Lock()
         self._has_changed = False  # since `_task` began to sleep
         self._task: asyncio.Task[None] | None = None
@@ -79,12 +82,15 @@ class SessionTexts:
             for session_id in list(self._texts):  # others may come during a write
                 text = self._text_to_save(session_id)
                 if self._written.get(session_id) != text:
+                    self._handed[session_id] = text
                     try:
                         await self._save(session_id, text)
                     except LMChatError:
                         is_written = False
                     else:
                         self._written[session_id] = text
+                    finally:
+                        del self._handed[session_id]
         return is_written
 
     def unwritten(self) -> dict[str, str]:
@@ -121,6 +127,22 @@ class Drafts(SessionTexts):
         return is_written and all(
             session.session_id in self._texts for session in self._with_prompts
         )
+
+    async def append(self, header: SessionHeader, message: ChatMessage) -> None:
+        """Save a prompt and take it out of the draft, both or none."""
+        session_id, draft = header.session_id, None
+        session = self._open_sessions.find(session_id)
+        if session is not None and session_id in self._texts:
+            pending = session.pending_behind(message.message_id)
+            own = self._last_text(session_id)
+            draft = own, joined_prompts(*pending, self.text(session_id))
+        await self._store.append(header, message, draft)
+        # else the draft was written again, with the prompt: the next write takes that out
+        if draft is not None and draft[0] == self._last_text(session_id):
+            self._written[session_id] = draft[1]
+
+    def _last_text(self, session_id: str) -> str:
+        return self._handed.get(session_id, self._written.get(session_id, ""))
 
     async def write_at_end(self) -> None:
         """Write again what is shown or pending: another lmchat may have taken or cleared it."""

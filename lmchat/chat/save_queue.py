@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from lmchat.errors import LMChatError
@@ -25,6 +25,8 @@ RETRY_S = 5.0
 # text is promised to be on the disk after 250 ms; 80 ms are for reading and writing
 WRITE_EVERY_S = 0.17
 
+AppendPrompt = Callable[[SessionHeader, ChatMessage], Awaitable[None]]
+_PROMPTS = (Role.SYSTEM, Role.USER)
 _Unsaved = tuple[SessionHeader, ChatMessage, Sequence[TokenProbabilities]]
 
 
@@ -34,6 +36,8 @@ class SaveQueue:
     def __init__(self, store: Store, stats_store: StatsStore, *, retry_s: float = RETRY_S) -> None:
         self.store = store
         self.stats_store = stats_store
+        self.append_prompt: AppendPrompt | None = None
+        """Writes the last unsaved prompt of a session, which then leaves its draft."""
         self.warning: LMChatError | None = None  # until all is saved
         self._retry_s = retry_s
         self._retrying: asyncio.Task[None] | None = None  # while there is a warning
@@ -94,10 +98,12 @@ class SaveQueue:
                 if header.session_id in failed_ids:
                     continue
                 try:
-                    if message.role in (Role.ASSISTANT, Role.TOOL):  # it has a row since it began
+                    if message.role not in _PROMPTS:  # it has a row since it began
                         await self.store.end_answer(header.session_id, message, choices)
-                    else:
+                    elif self.append_prompt is None or self._has_prompt_behind(entry):
                         await self.store.append(header, message)
+                    else:
+                        await self.append_prompt(header, message)
                 except LMChatError as error:
                     failed_ids.add(header.session_id)
                     self._warn(error)
@@ -105,6 +111,13 @@ class SaveQueue:
                     self._unsaved = [other for other in self._unsaved if other is not entry]
             if not failed_ids:
                 self.warning = None
+
+    def _has_prompt_behind(self, entry: _Unsaved) -> bool:
+        behind = self._unsaved[self._unsaved.index(entry) + 1 :]
+        return any(
+            header.session_id == entry[0].session_id and message.role in _PROMPTS
+            for header, message, _ in behind
+        )
 
     def _warn(self, error: LMChatError) -> None:
         """Log only the first error since all was saved."""

@@ -76,6 +76,7 @@ class ChatService:
             store, self.save_queue, on_pending_change=self._follow_pending
         )
         self.drafts = Drafts(store, self.open_sessions)
+        self.save_queue.append_prompt = self.drafts.append
         self.read_ahead = ReadAhead(
             backend, self.turn_options, self.open_sessions, self.context_window, self.next_request
         )

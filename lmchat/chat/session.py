@@ -55,6 +55,8 @@ class TurnState(Protocol):
     @property
     def pending(self) -> str: ...  # its draft until that is a message
     @property
+    def saved_as(self) -> str: ...  # id of that message once it is written, or ""
+    @property
     def is_summary(self) -> bool: ...
     @property
     def summary(self) -> MessagePath: ...  # prompt and answer until on the path
@@ -152,6 +154,11 @@ class OpenSession:
         """Drafts of prompts that are no messages yet."""
         of_turn = self._turn.pending if self._turn is not None else ""
         return (of_turn, *self.queue.drafts) if of_turn else self.queue.drafts
+
+    def pending_behind(self, message_id: str) -> tuple[str, ...]:
+        """The same once this message is on the disk."""
+        is_of_turn = self._turn is not None and self._turn.saved_as == message_id
+        return self.queue.drafts if is_of_turn else self.pending
 
     @property
     def has_had_messages(self) -> bool:

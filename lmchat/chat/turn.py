@@ -89,6 +89,7 @@ class Turn:
         self._must_report_cut = False  # messages have left the path since the last report
         self._rounds: ToolRounds | None = None  # None: the model gets no tools
         self.pending = pending
+        self.saved_as = ""
         self.is_summary = is_summary
         self.summary = MessagePath()
         self.task: asyncio.Task[None] | None = None
@@ -228,9 +229,9 @@ class Turn:
             self._report(MessageAdded(message))  # first, as the disk may be locked for seconds
         try:
             if start.prompts and not start.summarised:
+                self.saved_as = start.prompts[-1].message_id
                 await session.finish(self._save_queue.save(session.header, *start.prompts))
         finally:
-            # until here, the draft on the disk begins with the prompt, in case of a kill
             self._take_pending()
             session.note_pending_change()
 

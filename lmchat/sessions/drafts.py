@@ -1,5 +1,7 @@
 """A draft in which several windows type."""
 
+from __future__ import annotations
+
 
 def merged(stored: str, own: str, text: str) -> str:
     """Replace what one window has written last, `own`, with its new text.

@@ -462,12 +462,25 @@ class Store:
         return end_of_path(connection, session_id, message_id, count)
 
     @writing
-    def append(self, connection: Connection, session: SessionHeader, message: ChatMessage) -> None:
-        """A missing session is created, and locked until `keep_locked` names others."""
+    def append(
+        self,
+        connection: Connection,
+        session: SessionHeader,
+        message: ChatMessage,
+        draft: tuple[str, str] | None = None,
+    ) -> None:
+        """A missing session is created, and locked until `keep_locked` names others.
+
+        `draft` has what `save_draft` takes, the own text first: a prompt leaves its draft.
+        """
         self._locks.hold(session.session_id)
         put_session(connection, session)
         put_message(connection, session.session_id, message)
         make_leaf(connection, session.session_id, message, self._clock())
+        if draft is not None:
+            own, text = draft
+            stored = first_text(connection, DRAFT, session.session_id)
+            self._put_draft(connection, session.session_id, merged(stored, own, text))
 
     @writing
     def append_branch(

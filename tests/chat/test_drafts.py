@@ -118,7 +118,8 @@ async def test_a_prompt_that_the_disk_refused_is_a_row_before_it_leaves_the_draf
     assert not await turns.sessions.drafts.write()
     assert await store.draft(session_id) == "What grows?"
     store.append = append  # the disk works again, and nothing is said of it
-    await is_on_disk(store, session_id, "")
+    await is_on_disk(store, session_id, "")  # with the prompt, before the answer
+    await turns.sessions.save_queue.write_unsaved()
     assert [message.text for message in await turns.on_disk()] == ["What grows?", "Lettuce."]
 
 

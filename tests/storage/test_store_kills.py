@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import random
-import time
 from contextlib import aclosing
 from itertools import count
 from pathlib import Path
@@ -17,6 +15,7 @@ from msgspec.structs import replace
 from lmchat.sessions.message import AnswerState
 from lmchat.storage.store import Store
 from tests.support.chats import answer, faults_in, header, prompt
+from tests.support.killed_programs import killed_program
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -24,8 +23,6 @@ _KILLS = 200
 _MOST_LINES = 30  # that a program tells, a turn after the other, before it is killed
 _LONGEST_S = 0.01  # from the last of them to the kill: more than it takes to tell the next
 _PIECES = 4
-_COPIES = multiprocessing.get_context("forkserver")
-_COPIES.set_forkserver_preload([__name__])
 
 
 async def talk_on(path: Path, session_id: str, name: int, told) -> None:
@@ -50,36 +47,12 @@ async def talk_on(path: Path, session_id: str, name: int, told) -> None:
         os.write(told, f"answer {text}\n".encode())
 
 
-def run_program(path: Path, session_id: str, name: int, told) -> None:
-    asyncio.run(talk_on(path, session_id, name, told.fileno()))
-
-
-def killed_program(
-    path: Path, session_id: str, name: int, lines_before: int, life_s: float
-) -> list[str]:
-    """Run the program, kill it so long after it has told some lines, and return all that it has told."""
-    heard, told = _COPIES.Pipe(duplex=False)
-    program = _COPIES.Process(target=run_program, args=(path, session_id, name, told))
-    program.start()
-    told.close()
-    with heard:
-        lines = b""
-        while lines.count(b"\n") < lines_before:
-            lines += os.read(heard.fileno(), 1 << 16)
-        time.sleep(life_s)
-        program.kill()
-        program.join()
-        while more := os.read(heard.fileno(), 1 << 16):
-            lines += more
-    return lines.decode().splitlines()
-
-
 async def test_nothing_that_was_told_as_saved_is_lost_by_200_kills(tmp_path):
     path, session_id, dice = tmp_path / "sessions.db", header().session_id, random.Random(1)  # noqa: S311 - repeats
     told: list[str] = []
     for name in range(_KILLS):
         end = dice.randint(1, _MOST_LINES), dice.uniform(0, _LONGEST_S)
-        told += await asyncio.to_thread(killed_program, path, session_id, name, *end)
+        told += await asyncio.to_thread(killed_program, talk_on, path, session_id, name, *end)
         async with aclosing(Store(path)) as store:
             saved = await store.tree(session_id)
             assert not [one for one in saved if one.state is AnswerState.STREAMING]
