@@ -179,9 +179,9 @@ class AnswerRequest:
         )
 
     async def events(
-        self, note_left_out: Callable[[int], list[str]]
+        self, message_id: str, note_left_out: Callable[[int], list[str]]
     ) -> AsyncGenerator[StreamEvent, None]:
-        """Select the messages, send them, and yield the events of the answer.
+        """Select the messages, send them, and yield the events of the answer with this id.
 
         Notes about left out messages come first. Raises `ServerRejected` if no change of the
         request helps.
@@ -190,7 +190,7 @@ class AnswerRequest:
         while True:
             for note in self._note_what_does_not_fit(note_left_out):
                 yield RequestAdapted(note=note)
-            request = self._make_request()
+            request = self._make_request(message_id)
             arrived = _Arrived()
             try:
                 async with aclosing(self._backend.stream(request)) as events:
@@ -393,7 +393,7 @@ class AnswerRequest:
             notes.append(cut_note(self.target, tokens=selection.tokens, window=selection.limit))
         return notes
 
-    def _make_request(self) -> ChatRequest:
+    def _make_request(self, message_id: str = "") -> ChatRequest:
         messages = self.selection.messages
         prefill_text = self.prefill.message.text if self.prefill is not None else ""
         # a thought alone cannot be quoted: the model answers the prompt again
@@ -410,4 +410,5 @@ class AnswerRequest:
             tools=self._tools,
             files=self._files,
             must_call=self.rounds is not None and self.rounds.must_call,
+            message_id=message_id,
         )

@@ -274,7 +274,7 @@ class Turn:
             self._report(AnswerBegun(message=message, prefill_text=typed_text))
             async with (
                 journal_writer(self._save_queue, message.message_id) as entries,
-                aclosing(request.events(session.note_left_out)) as events,
+                aclosing(request.events(message.message_id, session.note_left_out)) as events,
             ):
                 if not is_summary:
                     entries.extend(answer.content.entries)  # the text that it continues

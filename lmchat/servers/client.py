@@ -317,7 +317,9 @@ class HttpServerClient:
         is_read = False  # the events also end when the connection breaks
         async with (
             # the last message is not written yet
-            self._served(request.target, kept_ids(request.messages[:-1])),
+            self._served(
+                request.target, kept_ids(replace(request, messages=request.messages[:-1]))
+            ),
             aclosing(api.events("/v1/chat/completions", body)) as chunks,
         ):
             async for chunk in chunks:
@@ -563,7 +565,7 @@ class HttpServerClient:
         """Turn an unexpected error into an `LMChatError`, which names only its type."""
         request = exchange.prepared.request
         target = request.target
-        async with self._slot(target, exchange.post, kept_ids(request.messages)):
+        async with self._slot(target, exchange.post, kept_ids(request)):
             self._counters.add(total_requests=1)
             started_s = time.perf_counter()
             state = AnswerState.FAILED

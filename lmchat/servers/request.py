@@ -127,6 +127,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """One of many: at a server of this machine, the limit of requests per minute does not count it.
     """
     must_call: bool = False  # `tool_choice: "required"`
+    message_id: str = ""  # of the answer, in a session
 
 
 CHAT_PATH = "/chat/completions"  # behind the address of the API

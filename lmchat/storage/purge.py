@@ -129,7 +129,7 @@ def purge(
         message_ids = {text_from(message_id) for _, message_id, _ in going}
         kept_files = _remove_answers(connection.path, {*going_ids, *message_ids})
         changed_ids = {*going_ids, *(text_from(session_id) for *_, session_id in going)}
-        kept_files += remove_prompts(connection, prompts_folder, changed_ids)
+        remove_prompts(connection, prompts_folder, changed_ids)
         named_files = attachment_files.named_digests(connection)
         _delete_messages(connection, [number for number, *_ in going])
         for session_id in going_ids:
@@ -140,8 +140,9 @@ def purge(
             connection.execute("insert into trigrams (trigrams) values ('optimize')")
         else:
             index_anew(connection)
-    # another lmchat may have just made its copy
+    # another lmchat may have just made its copy, or kept what its engine has read
     kept_files += backup.remove_copies(connection.path)
+    kept_files += remove_prompts(connection, prompts_folder, changed_ids)
     # one that was not named before may be of a message that another window is about to write
     named_files -= attachment_files.named_digests(connection)
     kept_files += attachment_files.remove(folder, named_files)

@@ -22,7 +22,8 @@ from lmchat.errors import LMChatError
 from lmchat.files.disk import ensure_folder
 from lmchat.files.kept_prompts import kept_prompts
 from lmchat.processes.background import run_abandonable
-from lmchat.sessions.message import ChatMessage, Role
+from lmchat.servers.request import ChatRequest
+from lmchat.sessions.message import Role
 
 END_S = 2.0  # at the end of lmchat
 _SLOT_S = 60.0  # before another prompt; llama.cpp may still read the last batch
@@ -39,9 +40,10 @@ class _Reply(Struct):
     n_restored: int = 0  # tokens
 
 
-def kept_ids(messages: Sequence[ChatMessage]) -> tuple[str, ...]:
-    """Return the ids of the messages; a file has the first one in its name."""
-    return tuple(one.message_id for one in messages if one.role is not Role.SYSTEM)
+def kept_ids(request: ChatRequest) -> tuple[str, ...]:
+    """Return the ids of its messages and of its answer; a file has the first one in its name."""
+    ids = [one.message_id for one in request.messages if one.role is not Role.SYSTEM]
+    return (*ids, request.message_id) if request.message_id else tuple(ids)
 
 
 class KeptSlot:
@@ -64,7 +66,8 @@ class KeptSlot:
         self._port = 0
         self._key = ""
         self._engine = ""  # digest of model and program
-        self._held: tuple[str, ...] = ()  # `kept_ids` of the prompt in the slot; (): not known
+        # `kept_ids` of all that may be in the slot; (): not known
+        self._held: tuple[str, ...] = ()
         self._lock = asyncio.Lock()
 
     def begin(self, port: int, key: str, files: Sequence[Path]) -> str:
@@ -93,12 +96,14 @@ class KeptSlot:
         """Save another session, and restore that of a prompt with these messages."""
         held = tuple(message_ids)
         async with self._lock:
-            is_known = held[:1] == self._held[:1]
+            before = self._held
+            is_known = held[:1] == before[:1]
             if not is_known:
                 await self.save(_SLOT_S)
+                before = ()
                 is_known = bool(held) and await run_abandonable(partial(self._restore, held[0]))
-            # until the server has read the prompt, the slot may hold words of the other session
-            self._held = held if is_known else ()
+            # until the server has read the prompt, the slot may hold words of before
+            self._held = (*held, *before) if is_known else ()
             yield
             self._held = held
 
@@ -108,20 +113,33 @@ class KeptSlot:
         with suppress(LMChatError, OSError):  # a `TimeoutError` is an `OSError`
             async with asyncio.timeout(wait_s):
                 if held and await self._are_saved(held):
-                    await run_abandonable(partial(self._write, held[0], wait_s))
+                    file = await run_abandonable(partial(self._write, held[0], wait_s))
+                    if file is not None:
+                        await self._check(file, held)
 
-    def _write(self, message_id: str, wait_s: float) -> None:
-        """Save the slot; the file gets its name once it is whole."""
+    async def _check(self, file: Path, held: Sequence[str]) -> None:
+        """Remove a new file if a purge has come before it, which then has not seen it."""
+        is_saved = False
+        try:
+            is_saved = await self._are_saved(held)
+        finally:
+            if not is_saved:
+                await asyncio.to_thread(file.unlink, missing_ok=True)
+
+    def _write(self, message_id: str, wait_s: float) -> Path | None:
+        """Save the slot; the file gets its name once it is whole, and is returned."""
+        file: Path | None = None
         name = f"{message_id}.{self._engine}"
         part = self._folder / f"{name}.0.{os.getpid()}"
         try:
             reply = self._ask("save", part.name, wait_s)
             if reply.n_saved >= _LEAST_TOKENS and part.stat().st_size == reply.n_written:
-                part.replace(part.with_name(f"{name}.{reply.n_written}"))
+                file = part.replace(part.with_name(f"{name}.{reply.n_written}"))
         finally:
             for left in self._folder.glob(f"{part.name}*"):  # llama.cpp may write others beside it
                 left.unlink(missing_ok=True)
         self._remove_oldest()
+        return file
 
     def _restore(self, message_id: str) -> bool:
         """Restore the slot from a file, which goes, and return whether that has worked.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -18,9 +19,10 @@ from lmchat.servers.request import ChatRequest, Sampling
 from lmchat.servers.target import Target
 from lmchat.sessions.message import now
 from lmchat.storage.store import Store
-from tests.support.chats import header, prompt
+from tests.support.chats import answer, header, prompt
 from tests.support.client_calls import FixedKey, answered
 from tests.support.engine_home import with_library
+from tests.support.programs import Cli
 from tests.support.real_server.prepare import model_file
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(300)]
@@ -65,14 +67,16 @@ class Home:
         finally:
             await client.aclose()
 
-    def request(self, *messages, model="big"):
+    def request(self, *messages, model="big", answer=""):
         product = ModelInfo(endpoint=self.engine.endpoint, product="built-in", model_id=model)
         sampling = Sampling(seed=7, temperature=0.8, max_tokens=8)
-        return ChatRequest(target=Target.of(product), messages=messages, sampling=sampling)
+        return ChatRequest(
+            target=Target.of(product), messages=messages, sampling=sampling, message_id=answer
+        )
 
-    async def ask(self, client, *messages, model="big"):
+    async def ask(self, client, *messages, model="big", answer=""):
         """Return an answer, and how many tokens of its prompt were read for it."""
-        events = await answered(client, self.request(*messages, model=model))
+        events = await answered(client, self.request(*messages, model=model, answer=answer))
         assert isinstance(events[-1], StreamFinished)
         usage = [event for event in events if isinstance(event, UsageReported)][-1]
         text = "".join(event.text for event in events if isinstance(event, TextDelta))
@@ -150,3 +154,63 @@ async def test_the_oldest_files_go_that_are_too_many_and_without_room_nothing_is
     async with home.run(most_mb=0):
         await home.engine.load("big")
     assert [file.name for file in home.files()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("is_purged", [True, False])
+@pytest.mark.parametrize("deleted", ["answer", "prompt"])
+async def test_a_slot_with_a_deleted_message_is_not_written(home, deleted, is_purged):
+    one, asked = await home.session()
+    said, again = answer("Item 7.", parent=asked), prompt("And the cheapest?", asked)
+    await home.store.end_answer(one.session_id, said)
+    _, short = await home.session("Hi")
+    async with home.run() as client:
+        await home.ask(client, asked, answer=said.message_id)
+        if deleted == "prompt":
+            await home.store.append(one, again)
+            await home.ask(client, asked, again)
+        gone = again if deleted == "prompt" else said
+        await home.store.delete_message(one.session_id, gone.message_id)
+        home.store.keep_locked(())  # its window shows another session
+        if is_purged:
+            purge = Cli(home.folder, env={"LMCHAT_HOME": str(home.folder)})
+            done = await asyncio.to_thread(purge, "sessions", "purge", "--yes")
+            assert done.returncode == 0
+        await home.ask(client, short)  # takes the slot
+    assert home.files() == []
+
+
+async def test_a_file_that_is_written_while_its_message_is_purged_goes(home):
+    one, asked = await home.session()
+    said = answer("Item 7.", parent=asked)
+    await home.store.end_answer(one.session_id, said)
+    looks = []
+
+    async def are_visible(ids):
+        looks.append(ids)
+        is_visible = await home.store.are_visible(ids)
+        await home.store.delete_message(one.session_id, said.message_id)
+        await home.store.purge(is_with_messages=True)
+        return is_visible
+
+    async with home.run() as client:
+        home.engine.slot = KeptSlot(home.kept, most_mb=100, are_saved=are_visible)
+        await home.ask(client, asked, answer=said.message_id)
+    assert home.files() == []
+    assert looks == 2 * [(asked.message_id, said.message_id)]
+
+
+async def test_a_request_that_was_stopped_may_have_left_in_the_slot_what_was_there(tmp_path):
+    looks = []
+
+    async def are_saved(ids):
+        looks.append({*ids})
+        return False
+
+    slot = KeptSlot(tmp_path, most_mb=100, are_saved=are_saved)
+    async with slot.holding(["first", "old answer"]):
+        pass
+    with suppress(asyncio.CancelledError):
+        async with slot.holding(["first", "new prompt"]):
+            raise asyncio.CancelledError
+    await slot.save(1.0)
+    assert looks == [{"first", "old answer", "new prompt"}]
