@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -186,7 +187,17 @@ class Database:
                 self.notice = connection.notice or self.notice
             if not self.is_patient:
                 connection.execute("pragma busy_timeout = 0")
-            return job(connection)
+            try:
+                if is_writing and connection.refusal is not None:
+                    raise connection.refusal
+                return job(connection)
+            except sqlite3.OperationalError as error:
+                if connection.refusal is None:
+                    raise
+                raise connection.refusal from error
+            finally:
+                if connection.refusal is not None:  # the next job may write again
+                    self._disconnect()
 
     @contextmanager
     def _held(self, *, is_shared: bool = False) -> Iterator[None]:

@@ -86,7 +86,9 @@ _SETTINGS = (
     "pragma fullfsync = on",  # macOS; its `fsync` leaves data in the disk's own cache
     "pragma foreign_keys = on",
 )
-_NO_SHARED_MEMORY = "SQLITE_IOERR_SHM"  # of the names of errors
+# beginnings of names of errors
+_NOT_WRITTEN = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_READONLY")
+_NO_SHARED_MEMORY = "SQLITE_IOERR_SHM"
 # Ends write-ahead logging, in which the file is by then. A connection that has the file alone needs
 # no shared memory.
 _LEAVE_WAL = """
@@ -110,6 +112,7 @@ class Connection(sqlite3.Connection):
     path = Path(os.devnull)  # in memory: no file of an answer is beside it
     notice = ""  # see `Store.notice`
     changed_rows = 0  # rows of sessions, on this connection
+    refusal: sqlite3.OperationalError | None = None  # why nothing can be written on it
 
     def arrived_entries(self, message_id: str) -> list[JournalEntry]:
         try:
@@ -166,6 +169,40 @@ def connect(path: Path) -> Connection:
         connection.close()
         raise
     return connection
+
+
+def connect_to_read(path: Path, refusal: sqlite3.OperationalError) -> Connection:
+    """Open a file that `connect` has refused as the disk is full, or read-only and the format old.
+
+    Raises `refusal` if that is not the reason, or another process uses the file.
+    """
+    if not name_of(refusal).startswith(_NOT_WRITTEN):
+        raise refusal
+    log = companion(real_file(path), "-wal")
+    try:
+        connection = _open(path, "immutable=1", busy_s=0.0)
+        if (log.exists() and log.stat().st_size) or version_of(connection) != newest_version():
+            connection.close()
+            connection = _copy_in_memory(path)
+    except sqlite3.OperationalError as error:
+        raise refusal from error
+    connection.execute("pragma temp_store = memory")
+    connection.execute("pragma query_only = on")
+    connection.refusal = refusal
+    return connection
+
+
+def _copy_in_memory(path: Path) -> Connection:
+    """With what only the log has, and in the newest format."""
+    memory = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
+    memory.path = path
+    _set_up(memory)
+    with closing(_open(path, "mode=rw", busy_s=_CHECK_BUSY_S)) as file:
+        file.execute("pragma locking_mode = exclusive")  # else the log needs shared memory
+        file.backup(memory)
+    with transaction(memory):
+        migrate(memory)
+    return memory
 
 
 def real_file(path: Path) -> Path:

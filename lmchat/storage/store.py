@@ -74,6 +74,7 @@ from lmchat.storage.message_rows import (
 from lmchat.storage.opening import (
     Connection,
     connect,
+    connect_to_read,
     is_damage,
     is_damaged,
     require_whole,
@@ -124,7 +125,10 @@ def database_in_file(
     def open_file() -> Connection:
         """Each step has its own transactions: a failure keeps the effect of the steps before."""
         is_missing = not path.exists()
-        connection = connect(path)
+        try:
+            connection = connect(path)
+        except sqlite3.OperationalError as error:
+            return connect_to_read(path, error)
         try:
             recover_killed_answers(connection, clock())
             lost = backup.notice_of_missing(path, clock()) if is_missing else ""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 from contextlib import closing
@@ -9,6 +10,7 @@ import pytest
 from lmchat.sessions.message import AnswerState
 from tests.support.faults import FileLimit, small_file_system
 from tests.support.lmchat_screen import LMChatScreen, arriving, ready_screen, stored
+from tests.support.programs import Cli
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
@@ -114,3 +116,22 @@ def test_who_quits_while_another_program_holds_the_file_is_asked_and_not_kept_wa
             screen.type("q")
             assert screen.wait_exit() == 0, "it does not wait for the file again"
             other.execute("rollback")
+
+
+@pytest.mark.timeout(60)
+def test_a_screen_and_commands_on_a_full_disk_show_the_saved_sessions(disk, server):
+    cli = Cli(disk.folder, server.url)
+    assert cli("ask", "--save", "Plan the garden").returncode == 0
+    disk.fill(os.getpid())  # also what it starts
+    try:
+        for words in (("sessions",), ("search", "garden"), ("export", "last", "--format", "txt")):
+            done = cli(*words)
+            assert (done.returncode, "Plan the garden" in done.stdout) == (0, True), done.stderr
+        with LMChatScreen(disk.folder, server.url, size=(120, 30)) as screen:
+            screen.wait_ready()
+            screen.type("\x02", sees="Plan the garden")
+            assert "No sessions" not in screen.text
+            screen.type("\x11")
+            assert screen.wait_exit() == 0
+    finally:
+        disk.make_room(os.getpid())

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from contextlib import aclosing, closing
 from operator import methodcaller
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -19,8 +20,19 @@ from lmchat.sessions.message import AnswerState
 from lmchat.storage import opening as connections
 from lmchat.storage.opening import check_file, explain
 from lmchat.storage.store import Store
-from tests.support.chats import answer, begin_session, header, prompt, reply, say, store_at
+from tests.support.chats import (
+    answer,
+    begin_session,
+    faults_in,
+    header,
+    prompt,
+    reply,
+    say,
+    store_at,
+)
 from tests.support.faults import no_room, no_root, open_folder
+
+DATA = Path(__file__).parent / "data"
 
 
 async def test_a_full_disk_is_one_clear_error_and_writing_works_again_with_room(store):
@@ -51,6 +63,45 @@ async def test_a_full_disk_is_one_clear_error_and_writing_works_again_with_room(
     more = await say(store, session, "after", said)
     assert (await store.open_session(session.session_id)).messages == (asked, said, more)
     assert await store.draft("") == ""
+
+
+@pytest.mark.parametrize("log", ["none", "with its index", "alone"])
+@pytest.mark.parametrize("version", [8, 9])
+async def test_all_is_read_on_a_full_disk_also_an_older_format_and_what_only_the_log_has(
+    tmp_path, version, log
+):
+    path = tmp_path / "sessions.db"
+    path.write_bytes((DATA / f"format-{version}" / "sessions.sqlite").read_bytes())
+    title = "Plan for the garden & more"
+    with closing(sqlite3.connect(tmp_path / "sessions.db")) as raw:
+        raw.execute("pragma journal_mode = wal")
+        if log != "none":
+            title = "Only in the log"
+            with raw:
+                raw.execute("update sessions set title = ?", (title,))
+            copied = tmp_path / "copied"
+            copied.mkdir()
+            for ending in ("", "-wal", "-shm") if log == "with its index" else ("", "-wal"):
+                name = f"sessions.db{ending}"
+                (copied / name).write_bytes((tmp_path / name).read_bytes())
+            path = copied / "sessions.db"
+    async with aclosing(Store(path)) as store:
+        with no_room():
+            first, *others = await store.list_sessions()
+            assert (first.title, len(others)) == (title, 3 if version == 8 else 5)
+            session_id = await store.find_id(first.session_id[:-1])
+            assert (await store.open_session(session_id)).messages
+            assert await store.search("shade")
+            for write in (
+                store.update_session(session_id, {"title": "x"}),
+                say(store, first, "more"),
+                store.purge(is_with_messages=True),
+            ):
+                with pytest.raises(StoreUnavailable, match="cannot be used: the disk is full"):
+                    await write
+        changed = await store.update_session(session_id, {"title": "There is room"})
+        assert next(iter(await store.list_sessions())).title == changed.title
+    assert faults_in(path) == ""
 
 
 @pytest.fixture

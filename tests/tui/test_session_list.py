@@ -183,6 +183,10 @@ async def test_an_empty_list_says_how_to_begin_once_it_was_read_and_offers_no_se
         sessions.show((), "", today=NOW.date())
         await pilot.pause()
         assert " ".join(words_of(sessions)) == "No sessions. Your next message starts one."
+        problem = "sessions.db cannot be used: the disk is full."
+        sessions.show((), "", today=NOW.date(), problem=problem)
+        await pilot.pause()
+        assert " ".join(words_of(sessions)) == problem
         sessions.focus()
         await pilot.press("enter", "d", "u")
         assert opened(app) == []

@@ -75,11 +75,12 @@ class SavedSessions:
         If the saved ones cannot be read, show them as they were read last, and a warning in the
         panel.
         """
+        problem = ""
         try:
             self._groups = await self._library.groups()
-            self._ui.set_warning("sessions", "")
         except LMChatError as error:
-            self._ui.set_warning("sessions", error.message_with_hint)
+            problem = error.message_with_hint
+        self._ui.set_warning("sessions", problem)
         open_sessions = self._chat.open_sessions
         self._ui.widgets.session_list.show(
             with_unsaved(self._groups, [*open_sessions.unsaved(), *open_sessions.only_queued()]),
@@ -88,6 +89,7 @@ class SavedSessions:
             streaming=open_sessions.running_ids,
             unread=open_sessions.unread,
             with_question=open_sessions.asking_ids,
+            problem=problem,
         )
 
     # Changes

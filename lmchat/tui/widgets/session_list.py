@@ -140,6 +140,7 @@ class SessionList(Vertical, can_focus=True):
         # the open session that `_draw` has chosen; once, so the user can move on
         self._last_chosen_id: str | None = None
         self._marks: dict[str, StyledTexts] = {}  # signs at the ends of rows, by session id
+        self._problem = ""  # why the saved ones could not be read
 
     def compose(self) -> ComposeResult:
         yield LineWidget([styled("lmchat", STRONG)], classes="heading")
@@ -158,20 +159,28 @@ class SessionList(Vertical, can_focus=True):
         streaming: Collection[str] = (),
         unread: Collection[str] = (),
         with_question: Collection[str] = (),
+        problem: str = "",
     ) -> None:
         """Show sessions in groups, and mark some of them by their ids.
 
         In `streaming` ones, an answer streams or tools run. In those `with_question`, a tool call
-        waits for the user. A newly opened session is chosen as soon as it is listed.
+        waits for the user. A newly opened session is chosen as soon as it is listed. `problem` says
+        why the saved sessions could not be read.
         """
         marks: dict[str, StyledTexts] = {  # of several marks, the last is shown
             **dict.fromkeys(unread, ((f"{SIGNS.fresh} new", "$primary"),)),
             **dict.fromkeys(streaming, ((SIGNS.down_arrow, ""),)),
             **dict.fromkeys(with_question, ((f"{SIGNS.warning} asks", "$warning"),)),
         }
-        shown = (tuple(groups), open_id, marks, today)
-        has_changed = shown != (self._groups, self._open_id, self._marks, self._today)
-        self._groups, self._open_id, self._marks, self._today = shown
+        shown = (tuple(groups), open_id, marks, today, problem)
+        has_changed = shown != (
+            self._groups,
+            self._open_id,
+            self._marks,
+            self._today,
+            self._problem,
+        )
+        self._groups, self._open_id, self._marks, self._today, self._problem = shown
         if has_changed and self.is_mounted:  # else `on_mount` draws it
             self._draw()
 
@@ -212,7 +221,7 @@ class SessionList(Vertical, can_focus=True):
                 rows += [row, replace(row, number=1)] if has_two else [row]
         is_list_read = self._open_id is not None  # `show` sets it with the groups
         if not rows and is_list_read:
-            words = _EMPTY
+            words = self._problem or _EMPTY
             if typed:
                 words = f"No title has “{typed}”. Enter searches messages."
             width = self._rows.size.width - 2  # without the scrollbar, and one column free
