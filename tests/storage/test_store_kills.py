@@ -1,20 +1,21 @@
-"""A program that is killed 200 times in a row of turns: nothing that it was told is saved is lost."""
+"""Programs that are killed 200 times: nothing told as saved is lost, nothing told as purged comes back."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import random
-from contextlib import aclosing
+import sqlite3
+from contextlib import aclosing, closing
 from itertools import count
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from lmchat.sessions.message import AnswerState
+from lmchat.sessions.message import AnswerState, now
 from lmchat.storage.store import Store
-from tests.support.chats import answer, faults_in, header, prompt
+from tests.support.chats import answer, begin_session, faults_in, header, prompt, reply
 from tests.support.killed_programs import killed_program
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -72,3 +73,56 @@ async def test_nothing_that_was_told_as_saved_is_lost_by_200_kills(tmp_path):
     # A file that had no name of its own yet is empty; the daily clean-up removes it.
     assert not list(tmp_path.glob("sessions.db-answer-*"))
     assert not [file for file in tmp_path.glob(".*-answer-*") if file.stat().st_size]
+
+
+async def purge_on(path: Path, _: str, name: int, told) -> None:
+    """Save, delete, restore and purge sessions and messages without end; tell what is begun and done."""
+    store = Store(path)
+
+    def tell(what: str, text: str) -> None:
+        os.write(told, f"{what} {text}\n".encode())
+
+    for number in count():
+        text = f"words-of-{name}-{number}."
+        session, asked = await begin_session(store, text)
+        tell("saved", text)
+        session_id = session.session_id
+        if number % 5 == 2:
+            await store.daily_check()
+        if number % 2:
+            said = await reply(store, session, f"answer-{text}", asked)
+            await store.delete_message(session_id, said.message_id)
+            if number % 4 == 1:
+                await store.restore_message(session_id, said.message_id)
+                tell("saved", f"answer-{text}")
+            else:
+                tell("purging", f"answer-{text}")
+                await store.purge(is_with_messages=True)
+                tell("purged", f"answer-{text}")
+        else:
+            await store.update_session(session_id, {"deleted_at": now()})
+            if number % 4 == 0:
+                await store.update_session(session_id, {"deleted_at": None})
+            else:
+                tell("purging", text)
+                await store.purge(session_id)
+                tell("purged", text)
+
+
+async def test_no_kill_loses_what_was_saved_or_brings_back_what_was_purged(tmp_path):
+    path, dice = tmp_path / "sessions.db", random.Random(3)  # noqa: S311 - repeats
+    told: dict[str, set[str]] = {"saved": set(), "purging": set(), "purged": set()}
+    for name in range(_KILLS):
+        end = dice.randint(1, _MOST_LINES), dice.uniform(0, _LONGEST_S)
+        for line in await asyncio.to_thread(killed_program, purge_on, path, "", name, *end):
+            what, _, text = line.partition(" ")
+            told[what].add(text)
+    async with aclosing(Store(path)) as store:
+        await store.open()
+    with closing(sqlite3.connect(path)) as raw:
+        left = {text for (text,) in raw.execute("select text from parts")}
+    assert told["saved"] - told["purging"] <= left
+    assert len(told["purged"]) > _KILLS
+    on_disk = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert not [text for text in told["purged"] if text.encode() in on_disk]
+    assert faults_in(path) == ""
