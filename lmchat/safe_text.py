@@ -58,6 +58,10 @@ _HOSTILE = re.compile(f"[{_CONTROLS}{_SURROGATES}{MARKED}]")
 _UNSEEN = re.compile(f"[{UNSEEN}]")
 _NOT_PLAIN = re.compile(f"[{_CONTROLS}{_SURROGATES}{MARKED}{UNSEEN}{_JOINERS}{_SELECTORS}]")
 _NOT_PRINTABLE_ASCII = r"[^\n\t -~]"
+# also the empty cell of Braille, an empty note and a filler of Khitan
+_BLANKS = re.compile(f"[\\s\u2800\U0001d159\U00016fe4{UNSEEN}{_JOINERS}{_SELECTORS}]+")
+_BLANK = "\u2423"
+_MOST_ASKED = 600  # characters above a question, and of it: they fit on 24 lines of 80 columns
 
 SafeText = NewType("SafeText", str)  # has passed `safe_text`
 
@@ -104,6 +108,20 @@ def controls_on_one_line(text: str) -> str:
 def safe_line(text: str, *, limit: int | None = None) -> SafeText:
     """Put safe text on one line, for titles, names and errors; `…` ends a cut one."""
     return SafeText(_cut(on_one_line(text).strip(), limit))
+
+
+def bounded_rows(*texts: str) -> list[SafeText]:
+    """Put all of foreign texts on rows for a question about them; none if they are too long for it.
+
+    A run of blanks or of letters that show nothing is one mark, but for a blank between words: it
+    would push what follows off the screen.
+    """
+    rows = [safe_text(_BLANKS.sub(_visible_blank, text)) for text in texts]
+    return rows if sum(map(len, rows)) <= _MOST_ASKED else []
+
+
+def _visible_blank(run: re.Match[str]) -> str:
+    return " " if run[0] == " " else _BLANK
 
 
 def line_without_controls(text: str, *, limit: int | None = None) -> str:

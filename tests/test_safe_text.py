@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmchat.cells import graphemes, widen_cells
 from lmchat.markdown.fences import Fence, opening_fence, unclosed_fence
-from lmchat.safe_text import safe_line, safe_text, without_controls, without_secret
+from lmchat.safe_text import (
+    bounded_rows,
+    safe_line,
+    safe_text,
+    without_controls,
+    without_secret,
+)
 
 
 def test_an_open_fence_is_recognised():
@@ -152,3 +159,12 @@ def test_filtering_twice_changes_nothing_more(text: str):
 def test_a_secret_is_removed_also_as_addresses_and_json_write_it():
     text = r"4/0Ab+c code=4%2F0Ab%2Bc {\"code\": \"4\/0Ab+c\"}"
     assert without_secret(text, "4/0Ab+c") == r"… code=… {\"code\": \"…\"}"
+
+
+@pytest.mark.parametrize(
+    "hidden", [" " * 2000, "\u2800", "\n" * 40, "\u3164\u200d", "\ufe0f", "\t"]
+)
+def test_above_a_question_a_run_of_letters_without_a_look_is_one_mark(hidden):
+    assert bounded_rows(f"run{hidden}this", "a b") == ["run␣this", "a b"]
+    assert bounded_rows("a" * 300, "b" * 300)
+    assert bounded_rows("a" * 300, "b" * 301) == []

@@ -7,40 +7,41 @@ import sys
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.config.toml import toml_value
-from lmchat.safe_text import safe_line
+from lmchat.safe_text import bounded_rows, safe_line
 from lmchat.terminal.output import ask_yes_no, can_ask, typed_line
 from lmchat.terminal.programs import open_in_browser
 from lmchat.terminal.tty import drop_typed, has_more_input
 from lmchat.tools.calls import APPROVAL_SCOPES, ApprovalScope, Decision
-from lmchat.tools.questions import ServerQuestion
+from lmchat.tools.questions import ServerQuestion, address_lines
 
 _PASTE_S = 0.05  # a line that follows within this time was pasted
 _MAX_NAME = 60  # characters
-_MAX_ARGUMENTS = 600  # so that the question fits on 24 lines
 _CHOICES = ", ".join(f"{key} {words}" for key, words in APPROVAL_SCOPES.items())
 
 
 async def ask_about_call(question: ToolQuestion, context: Context) -> Decision:
     """Ask the user whether a call may run, until the answer is one of the choices.
 
-    What is typed after a no is the reason, for the model. Without a terminal, the decision is no,
-    and a note says how to allow the tool.
+    What is typed after a no is the reason, for the model. Without a terminal, and for arguments
+    that are too long to show, the decision is no, and a note says how to allow the tool.
     """
     note = context.output.note
     name = safe_line(question.name, limit=_MAX_NAME)
-    if not can_ask():
+    rows = bounded_rows(question.message.tool_calls[0].arguments)  # written by the model
+    if not (can_ask() and rows):
         setting = f'{toml_value(safe_line(question.name))} = "always"'
         note(f"lmchat: Not allowed: {name}. To allow it, set [tools.approval] {setting}.")
         reason = "A tool that needs approval cannot run without a terminal."
+        if can_ask():
+            reason = "Its arguments are too long to show."
+            note(reason)
         return Decision(choice=ApprovalScope.NO, reason=reason)
 
     if question.note:  # why an always allowed tool needs an answer
         note(f"lmchat: {question.note}")
-    arguments = safe_line(question.message.tool_calls[0].arguments, limit=_MAX_ARGUMENTS)
     while True:
         drop_typed(sys.stdin.fileno())  # what was typed before does not answer
-        # written by the model; cut, so that they cannot scroll the name away
-        note(f"{name} wants to run:", f"    {arguments}")
+        note(f"{name} wants to run:", *(f"    {row}" for row in rows))
         line = await typed_line(f"{name}? {_CHOICES}:")
         if not line:  # Ctrl+D, or the terminal is gone
             note("")
@@ -59,11 +60,13 @@ async def ask_about_server(question: ServerQuestion, context: Context) -> bool:
     if not can_ask():
         note(f"lmchat: Declined without a terminal: {question.title}")
         return False
-    note(f"lmchat: {question.title}", *question.text.split("\n"), *filter(None, [question.url]))
+    lines = [f"    {line}" for line in address_lines(question.url)] if question.url else []
+    note(f"lmchat: {question.title}", *question.text.split("\n"), *lines)
     drop_typed(sys.stdin.fileno())
     if not await ask_yes_no("Open the address in your browser?" if question.url else "Yes?"):
         return False
     environ = context.environ_of_programs
     if question.url and not await open_in_browser(question.url, environ=environ):
-        note("No browser is available: open the address yourself. Ctrl+C stops the wait.")
+        words = "No browser is available: open the address yourself. Ctrl+C stops the wait."
+        note(words, question.url)
     return True

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from msgspec import Struct
+
+from lmchat.errors import LMChatError
+from lmchat.markdown.links import ascii_host
+from lmchat.safe_text import SafeText, safe_line
+
+_ADDRESS_CHARS = 300
 
 
 class ServerQuestion(Struct, frozen=True, kw_only=True):
@@ -29,3 +36,17 @@ class AskUserThen(Protocol):
     async def __call__(
         self, question: ServerQuestion, then: Callable[[], Awaitable[Any]] | None = None
     ) -> Any: ...
+
+
+def address_lines(url: str) -> list[SafeText]:
+    """Return a row with the host alone, and the address, cut in its middle.
+
+    Raises `LMChatError` for an address with a user name, which can look like another host.
+    """
+    if "@" in urlsplit(url).netloc:
+        message = "The address of the sign-in has a user name, which can look like another host."
+        raise LMChatError(message, hint="Tell the author of the server.", kind="auth")
+    address, half = safe_line(url), _ADDRESS_CHARS // 2
+    if len(address) > _ADDRESS_CHARS:
+        address = SafeText(f"{address[:half]}…{address[-half:]}")
+    return [safe_line(f"This page is at {ascii_host(url)}"), address]

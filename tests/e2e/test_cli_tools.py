@@ -261,8 +261,10 @@ def test_at_a_terminal_each_call_is_asked_about_and_always_holds_until_the_tool_
         program.type("what\r")
         program.wait_until(lambda: program.text.count("python/add? y") == 2, "asked again")
         program.type("a\r")
-        # long arguments are cut, so that they do not scroll the name of the tool away
-        program.wait_for(re.compile(r'fail wants to run:\n    \{"why": *…\npython/fail\? y once'))
+        # a run of blanks is one mark, so that it does not scroll the name of the tool away
+        program.wait_for(
+            re.compile(r'fail wants to run:\n    \{"why":␣"x"\}\npython/fail\? y once')
+        )
         program.type("n not that\r")
         assert program.wait_exit() == 0
         assert "It is 5." in program.text
@@ -435,6 +437,61 @@ def test_servers_of_a_file_are_added_after_a_question_and_each_refusal_is_told(a
         program.wait_for("Nothing was added.")
 
 
+_HIDING = {
+    "many words": ["-c", "touch RAN; exec cat #", *900 * ["-"], "npx mcp-garden"],
+    "wide letters": ["-c", "touch RAN; exec cat #" + "水" * 600],
+}
+
+
+@pytest.mark.parametrize("args", _HIDING.values(), ids=_HIDING)
+def test_a_command_that_is_too_long_to_show_does_not_start(alone, tmp_path, args):
+    bad = {"command": "sh", "args": args, "cwd": str(tmp_path)}
+    file = tmp_path / "mcp.json"
+    file.write_text(json.dumps({"mcpServers": {"garden": bad}}), encoding="utf-8")
+    command = alone.argv("tools", "add", "--from", str(file))
+    with PtyProgram(command, home=alone.home, size=(80, 24)) as program:
+        program.wait_for("garden was not added: Its command is too long to show.")
+        assert program.wait_exit() == 1
+    assert not (tmp_path / "RAN").exists()
+
+
+def test_a_question_shows_all_that_a_yes_starts(alone, tmp_path):
+    """Blanks, letters without a look and other servers push nothing off the screen."""
+    blanks = ["-c", f"touch RAN;{2000 * ' '}exec cat", "\n\t" * 999, *30 * ["\u2800\u200b" * 80]]
+    bad = {"command": "sh", "args": blanks, "cwd": str(tmp_path), "env": {"K": "1"}}
+    servers = {"garden": bad}
+    file = tmp_path / "mcp.json"
+    file.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
+    command = alone.argv("tools", "add", "--from", str(file))
+    with PtyProgram(command, home=alone.home, size=(80, 24), env={"K": "1"}) as program:
+        program.wait_for("Start garden? [y/N]")
+        shown = "".join(line.ljust(80) for line in program.screen())
+        marks = " ".join(30 * ["'␣'"])
+        assert f"garden: sh -c 'touch RAN;␣exec cat' '␣' {marks}" in shown
+        assert f"starts in the folder {tmp_path}" in shown
+        assert "gets the variable K" in shown
+        program.type("n\r")
+        program.wait_for("Nothing was added.")
+
+    servers |= {f"harmless-{number}": {"command": "cat"} for number in range(40)}
+    file.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
+    done = alone("tools", "add", "--yes", "--from", str(file), K="1")
+    many = "lmchat: The servers are too many to show in one question.\nName one of them before --from.\n"
+    assert (done.returncode, done.stderr) == (1, many)
+    assert not (tmp_path / "RAN").exists()
+
+
+def test_a_call_whose_arguments_are_too_long_to_show_does_not_run(cli, server):
+    write_tools(cli)
+    hidden = json.dumps({"why": "a" * 700 + " and more"})
+    server.on(CHAT, calling(("python__fail", hidden)), chat_reply("Then not."))
+    with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(100, 20)) as program:
+        program.wait_for("Its arguments are too long to show.", 50)
+        assert program.wait_exit() == 0
+        assert '[tools.approval] "python/fail" = "always"' in program.text
+    assert "too long to show" in server.seen(CHAT)[-1].json["messages"][-1]["content"]
+
+
 def test_a_known_server_is_installed_after_a_question_in_one_version(alone, tmp_path):
     """The package index is an empty folder."""
     env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "UV_NO_INDEX": "1"}
@@ -474,6 +531,7 @@ def test_a_sign_in_without_a_browser_prints_its_address_and_is_kept(alone):
             program.wait_until(lambda: time.monotonic() > thought_s, "an answer that takes time")
             program.type("y\r")
             program.wait_for("No browser is available: open the address yourself.")
+            assert "This page is at 127.0.0.1\n" in program.text
             [address] = re.findall(rf"^{garden.origin}/authorize\S+", program.text, re.MULTILINE)
             page = httpx.get(address, follow_redirects=True, trust_env=False)
             assert "You can close this page." in page.text

@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+from msgspec.structs import replace
+
+from lmchat.errors import LMChatError
 from lmchat.tools.questions import ServerQuestion
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from tests.support.desktop import ready_desktop, shown
@@ -35,6 +39,15 @@ async def test_a_question_is_declined_by_esc_and_closed_with_the_turn(tmp_path):
         await ready_for_yes(desk)
         asked.cancel()  # as a stop of the turn does
         await desk.until(lambda: len(desk.app.screen_stack) == 1, "the dialog is closed")
+
+
+async def test_an_address_with_a_user_name_is_not_offered(tmp_path):
+    host = ScriptedHost()
+    question = replace(SIGN_IN, url="https://garden.example@evil.example/authorize")
+    async with ready_desktop(tmp_path, size=(80, 24), toolbox=toolbox(host)) as desk:
+        with pytest.raises(LMChatError, match="has a user name"):
+            await host.ask_user(question)
+        assert desk.opened == []
 
 
 async def test_a_sign_in_shows_its_host_and_copies_the_address_without_a_browser(tmp_path):

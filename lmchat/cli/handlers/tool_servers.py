@@ -22,6 +22,7 @@ from lmchat.files.paths import home_folder
 from lmchat.formats.mcp_json import ForeignServers, read_mcp_servers, servers_of
 from lmchat.processes.child import run_in_terminal
 from lmchat.processes.environment import command_line
+from lmchat.safe_text import SafeText, bounded_rows
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint
 from lmchat.terminal.output import table, terminal_columns
@@ -58,7 +59,9 @@ async def add(context: Context) -> int:
     states = await _start(context, wanted) if wanted else {}
     working: list[McpSettings] = []
     for server in wanted:
-        if states[server.name].state is ToolServerState.READY:
+        if server.name not in states:
+            refused[server.name] = "Its command is too long to show."
+        elif states[server.name].state is ToolServerState.READY:
             working.append(server)
         else:
             refused[server.name] = states[server.name].problem
@@ -123,26 +126,44 @@ def _typed_server(context: Context) -> ForeignServers:
 
 
 async def _start(context: Context, servers: Sequence[McpSettings]) -> Mapping[str, ToolServer]:
-    """Start servers after questions about all that the user has not typed; return their states."""
+    """Start servers after a question about all that the user has not typed; return their states.
+
+    Those that cannot be shown with the question are left out.
+    """
     for server in servers:
         known = KNOWN_SERVERS.get(server.name)
         if known is not None and server.command == known.command and not is_installed(known):
             await _install(context, known)
-    hosts = _new_hosts(servers, context.settings)
-    if context.options.from_file or hosts:
-        lines: list[str] = []
-        for server in servers:
-            started = server.url or command_line([server.command, *server.args])
-            lines.append(f"    {server.name}: {started}")
-            if variables := dict.fromkeys(server.variables):
-                word = "variable" if len(variables) == 1 else "variables"
-                lines.append(f"        gets the {word} {', '.join(variables)}")
-        question = f"Start {', '.join(server.name for server in servers)}"
-        if hosts:
-            question += f", and allow connections to {', '.join(hosts)}"
-        await _require_yes(context, lines, f"{question}?")
+    settings = context.settings
+    if context.options.from_file or _new_hosts(servers, settings):
+        servers = [server for server in servers if _question_about([server], settings)]
+        if not servers:
+            return {}
+        rows = _question_about(servers, settings)
+        if not rows:
+            hint = "Name one of them before --from."
+            raise LMChatError("The servers are too many to show in one question.", hint=hint)
+        await _require_yes(context, [f"    {row}" for row in rows[:-1]], rows[-1])
+    hosts = _new_hosts(servers, settings)
     async with open_toolbox(context, servers, hosts) as toolbox:
         return {server.name: server for server in toolbox.host.servers}
+
+
+def _question_about(servers: Sequence[McpSettings], settings: Settings) -> list[SafeText]:
+    """Return all that a yes starts and gives away, then the question; nothing if it is too long."""
+    lines: list[str] = []
+    for server in servers:
+        started = server.url or command_line([server.command, *server.args])
+        lines.append(f"{server.name}: {started}")
+        if server.cwd:
+            lines.append(f"starts in the folder {server.cwd}")
+        if variables := dict.fromkeys(server.variables):
+            word = "variable" if len(variables) == 1 else "variables"
+            lines.append(f"gets the {word} {', '.join(variables)}")
+    question = f"Start {', '.join(server.name for server in servers)}"
+    if hosts := _new_hosts(servers, settings):
+        question += f", and allow connections to {', '.join(hosts)}"
+    return bounded_rows(*lines, f"{question}?")
 
 
 def _new_hosts(servers: Sequence[McpSettings], settings: Settings) -> list[str]:

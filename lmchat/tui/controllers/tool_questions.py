@@ -5,14 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from lmchat.markdown.links import ascii_host
-from lmchat.safe_text import safe_line
-from lmchat.tools.questions import ServerQuestion
+from lmchat.tools.questions import ServerQuestion, address_lines
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.screen_services import ScreenServices
-from lmchat.tui.widgets.line import cut_middle
-
-_ADDRESS_CELLS = 300
 
 
 class ToolQuestions:
@@ -28,8 +23,7 @@ class ToolQuestions:
         self._ui.notify_if_unfocused("A tool waits for you.")
         text, verb = question.text, "yes"
         if question.url:
-            address = cut_middle(safe_line(question.url), _ADDRESS_CELLS)
-            text += f"\n\n{address}\n\nThis page is at {safe_line(ascii_host(question.url))}"
+            text = "\n\n".join((text, *address_lines(question.url)))
             verb = "open it in the browser"
         if not await self._show(ConfirmDialog(question.title, text=text, verb=verb, key="y")):
             return False
