@@ -135,22 +135,26 @@ class SignIn:
     # The user
 
     async def require_allowed(self, endpoint: Endpoint) -> None:
-        """Ask about another origin, to which the sign-in leads; raises `LMChatError` after a no."""
-        if endpoint.origin == Endpoint.parse(self._url).origin:
+        """Ask about another origin, to which the sign-in leads; raises `LMChatError` after a no.
+
+        A server elsewhere may not send lmchat to this machine or its network unasked, whatever
+        hosts are allowed.
+        """
+        own = Endpoint.parse(self._url)
+        if endpoint.origin in (own.origin, *self._saved.origins):
             return
-        host = endpoint.netloc
-        try:
-            self._check_address(endpoint.url)
-        except EndpointNotAllowed:
-            if endpoint.origin in self._saved.origins:
+        hint = "`lmchat tools` in a terminal asks you about it."
+        if own.is_loopback or not endpoint.is_near:
+            hint = f"Add {endpoint.netloc} to allowed_hosts, or run `lmchat tools` in a terminal."
+            with suppress(EndpointNotAllowed):
+                self._check_address(endpoint.url)
                 return
-            text = f"To sign in to {self._name}, lmchat has to connect to {endpoint.origin}, too."
-            question = ServerQuestion(title=f"Connect to {safe_line(host)}?", text=text)
-            if not await self._ask(question):
-                hint = f"Add {host} to allowed_hosts, or run `lmchat tools` in a terminal."
-                message = f"{self._name} signs in at {host}, which is not allowed."
-                raise LMChatError(message, hint=hint, kind="auth") from None
-            self._saved.origins.append(endpoint.origin)
+        text = f"To sign in to {self._name}, lmchat has to connect to {endpoint.origin}, too."
+        question = ServerQuestion(title=f"Connect to {safe_line(endpoint.netloc)}?", text=text)
+        if not await self._ask(question):
+            message = f"{self._name} signs in at {endpoint.origin}, which is not allowed."
+            raise LMChatError(message, hint=hint, kind="auth")
+        self._saved.origins.append(endpoint.origin)
 
     async def _note_address(self, address: str) -> None:
         self._address = address

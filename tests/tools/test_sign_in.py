@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -14,12 +15,14 @@ import pytest
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import McpSettings
 from lmchat.errors import EndpointNotAllowed
+from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.request import Tool
 from lmchat.tools.calls import ToolServerState
 from lmchat.tools.mcp_servers import McpServers
 from lmchat.tools.sign_in import SignIn
 from tests.support.oauth_server import OAuthServer
+from tests.support.scripted_server import ScriptedServer, json_reply, lead_here, text_reply
 
 
 @pytest.fixture
@@ -155,7 +158,7 @@ async def test_a_sign_in_at_a_host_that_is_not_allowed_is_asked_for(tmp_path):
         state = await started(tmp_path, server, user, check=check)
         assert [question.title for question in user.questions] == [f"Connect to {place}?"]
         assert state.problem == (
-            f"garden signs in at {place}, which is not allowed. "
+            f"garden signs in at http://{place}, which is not allowed. "
             f"Add {place} to allowed_hosts, or run `lmchat tools` in a terminal."
         )
         assert other.signed_in == 0
@@ -167,6 +170,66 @@ async def test_a_sign_in_at_a_host_that_is_not_allowed_is_asked_for(tmp_path):
             "Sign in to garden?",
         ]
         assert other.signed_in == 1
+
+
+NAMED = ("metadata", "issuer", "register", "token")
+HOSTS = ("localhost", "127.0.0.1", "[::]", "[::1]", "[::ffff:127.0.0.1]", "nas.lan")
+
+
+@pytest.mark.parametrize(
+    ("named", "host"),
+    [*((named, "localhost") for named in NAMED), *(("register", host) for host in HOSTS[1:])],
+)
+async def test_a_server_elsewhere_reaches_no_near_host_unasked(tmp_path, monkeypatch, named, host):
+    """One of the addresses that its replies name is near, and among the allowed hosts."""
+    lead_here(monkeypatch, "far.example", "nas.lan")
+    browser = httpx.AsyncClient(trust_env=False)
+
+    async def user(question):
+        asked.append(question.title)
+        if question.url:
+            sent = {
+                key: values[0] for key, values in parse_qs(urlsplit(question.url).query).items()
+            }
+            answer = {"code": "1", "state": sent["state"]}
+            pages.append(asyncio.create_task(browser.get(sent["redirect_uri"], params=answer)))
+        return bool(question.url)
+
+    asked, pages = [], []
+    with ScriptedServer() as near, ScriptedServer() as far:
+        places = dict.fromkeys(NAMED, f"http://far.example:{far.port}")
+        places[named] = f"http://{host}:{near.port}"
+        resource = f"{places['metadata']}/resource"
+        challenge = {"WWW-Authenticate": f'Bearer resource_metadata="{resource}"'}
+        far.unknown = lambda _: text_reply("", status=401, headers=challenge)
+        url, issuer = f"http://far.example:{far.port}/mcp", f"{places['issuer']}/"
+        served = {"resource": url, "authorization_servers": [issuer]}
+        far.on("GET /resource", json_reply(served))
+        metadata = {
+            "issuer": issuer,
+            "authorization_endpoint": f"{issuer}authorize",
+            "token_endpoint": f"{places['token']}/token",
+            "registration_endpoint": f"{places['register']}/register",
+            "response_types_supported": ["code"],
+        }
+        far.on("GET /.well-known/oauth-authorization-server", json_reply(metadata))
+        far.on(
+            "POST /register", lambda seen: json_reply(seen.json | {"client_id": "1"}, status=201)
+        )
+        allowed = AllowList(["far.example", *HOSTS])
+        garden = SimpleNamespace(url=url)
+        state = await started(
+            tmp_path, garden, user, check=lambda text: allowed.check(Endpoint.parse(text))
+        )
+        origin = Endpoint.parse(places[named]).origin
+        assert state.problem == (
+            f"garden signs in at {origin}, which is not allowed. "
+            "`lmchat tools` in a terminal asks you about it."
+        )
+        assert asked[-1] == f"Connect to {origin.removeprefix('http://')}?"
+        assert near.requests == []
+        await asyncio.gather(*pages)
+    await browser.aclose()
 
 
 async def test_who_stops_the_start_is_not_waited_for_again(tmp_path, garden):
