@@ -34,7 +34,13 @@ from lmchat.servers.request import Tool
 from lmchat.tools.calls import ToolResult, ToolServer, ToolServerState, cut_result
 from lmchat.tools.mcp_messages import MessageReader
 from lmchat.tools.questions import AskUser
-from lmchat.tools.server_over_http import ANSWER_S, ServerOverHttp, without_secrets
+from lmchat.tools.server_over_http import (
+    ANSWER_S,
+    SENT_CALL,
+    SentCall,
+    ServerOverHttp,
+    without_secrets,
+)
 from lmchat.tools.server_program import ServerProgram, start_failure
 from lmchat.tools.waiting_limits import WaitingLimits
 from lmchat.units import counted
@@ -48,8 +54,6 @@ _NOT_IN_WIRE_NAMES = r"[^A-Za-z0-9_-]+"
 _NUMBER_CHARS = 5  # room for a number behind a name, `_2` to `_9999`
 _CLOSED = "Connection closed"
 """Message of the SDK's error for a program that has ended."""
-_SESSION_ENDED = "Session terminated"
-"""Message of the SDK's error for a session over HTTP that the server has ended."""
 _VALIDATION = re.compile(r":? ?\d+ validation errors? for .*", re.DOTALL)  # words of pydantic
 
 
@@ -233,8 +237,21 @@ class _McpServer:
     async def call(self, tool: str, arguments: Mapping[str, Any]) -> ToolResult:
         """Start the server if it does not run, and call a tool; errors are results, too.
 
-        A cancelled call ends the server of functions: nothing else stops a function.
+        A cancelled call ends the server of functions: nothing else stops a function. A call whose
+        session the server has forgotten is sent once more, in a new one; not after a question to
+        the user, which would come again.
         """
+        asked = self.limits.asked
+        sent = SentCall()
+        SENT_CALL.set(sent)
+        result = await self._call_once(tool, arguments, sent)
+        if sent.has_no_session and self.limits.asked == asked:
+            result = await self._call_once(tool, arguments, sent)
+        return result
+
+    async def _call_once(
+        self, tool: str, arguments: Mapping[str, Any], sent: SentCall
+    ) -> ToolResult:
         await self.ensure_settled(restarts=True)
         client = self._client
         if client is None:
@@ -248,14 +265,14 @@ class _McpServer:
                 self.end()
             raise
         except Exception as error:  # noqa: BLE001 - of the server, or of the SDK
-            if str(error) == _SESSION_ENDED:  # by an HTTP server; nothing but this text says so
-                self.end()
             # `_client` is None after the end of the server, or another one: another call may have
             # restarted the server since
             has_ended = self._client is not client
             refusal = self._http.refusal if self._http is not None else None
             words = refusal.message_with_hint if refusal else self._words_of(error)
             words = self._ended_sentence if has_ended else cut_result(words)
+            if sent.has_no_session and not has_ended:
+                self.end()
             return ToolResult(text=words, is_error=True)
         text = "".join(part.text for part in result.content)  # one part of `_make_readable`
         return ToolResult(text=cut_result(text), is_error=result.is_error)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
+
+import msgspec
+from msgspec import Struct
 
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import McpSettings
@@ -19,7 +23,21 @@ from lmchat.tools.questions import AskUserThen
 ANSWER_S = 30.0  # time to connect, to list changed tools and to close
 _FORM = "application/x-www-form-urlencoded"
 _NO_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_SESSION = "mcp-session-id"
 _NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
+
+
+class SentCall(Struct):
+    """A call of a tool, in the context of its requests: several run at the same time."""
+
+    has_no_session: bool = False  # whether the server has forgotten it, and done nothing
+
+
+SENT_CALL: ContextVar[SentCall] = ContextVar("SENT_CALL")
+
+
+class _Message(Struct):
+    id: Any = None
 
 
 class ServerOverHttp:
@@ -89,6 +107,8 @@ class ServerOverHttp:
         if not self._is_message(reply.request):
             return
         self.status = reply.status_code
+        if call := SENT_CALL.get(None):
+            call.has_no_session = await _has_forgotten(reply)
         if self.status >= HTTPStatus.BAD_REQUEST:
             body = without_secrets((await reply.aread()).decode(errors="replace"), self.secrets)
             media_type = reply.headers.get("content-type", "")
@@ -126,6 +146,19 @@ class ServerOverHttp:
         else:
             hint = "Check its url and headers_env."
         return LMChatError(f"{says}: {said}." if said else f"{says}.", hint=hint)
+
+
+async def _has_forgotten(reply: Any) -> bool:
+    """Whether the server refuses the session of a request: by 404, or else without an answer."""
+    if _SESSION not in reply.request.headers:
+        return False
+    if reply.status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED):
+        with suppress(msgspec.DecodeError):
+            answer = msgspec.json.decode(await reply.aread(), type=_Message)
+            sent = msgspec.json.decode(reply.request.content, type=_Message)
+            return bool(answer.id != sent.id)
+        return True
+    return bool(reply.status_code == HTTPStatus.NOT_FOUND)
 
 
 def without_secrets(text: str, secrets: Iterable[str]) -> str:

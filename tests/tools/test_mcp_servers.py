@@ -351,11 +351,96 @@ async def test_a_server_over_http_gets_its_headers_and_a_session_that_has_ended_
     async with a_host(tmp_path, server, environ=environ) as host:
         assert (await call(host, "wiki/echo", text="first")).text == "first"
         ended.append("session-0")
-        words = "The server wiki ended. It starts again when it is used."
-        assert (await call(host, "wiki/echo", text="lost")).text == words
         assert (await call(host, "wiki/echo", text="again")).text == "again"
     sent = {(seen.headers["authorization"], seen.headers["plain"]) for seen in http.requests}
     assert sent == {("Bearer abc", "def")}
+
+
+def gone(seen, code=-32000):
+    return {"jsonrpc": "2.0", "id": seen.json["id"], "error": {"code": code, "message": "gone"}}
+
+
+FORGOTTEN = {
+    "404 with an error of the call": lambda seen: json_reply(gone(seen), status=404),
+    "404 in HTML": lambda _: text_reply("<html>nothing here</html>", status=404),
+    "404 without a word": lambda _: text_reply("", status=404),
+    "400 with an error of no call": lambda seen: json_reply(gone(seen) | {"id": None}, status=400),
+    "400 with other JSON": lambda _: json_reply({"detail": "Who are you?"}, status=400),
+    "400 in a text": lambda _: text_reply("No valid session", status=400),
+    "401 without a word": lambda _: text_reply("", status=401),
+    "401 with JSON": lambda _: json_reply({"error": "invalid_session"}, status=401),
+}
+
+
+class Forgetful:
+    """A server over HTTP; each session works for so many calls."""
+
+    def __init__(self, http, refusal, *, lasts=1):
+        self.refusal, self.lasts = refusal, lasts
+        self.sessions = {}  # calls, by session
+        self.sent = self.ran = 0
+        http.unknown = self
+
+    def __call__(self, seen):
+        if not seen.body:
+            return text_reply("", status=405)
+        method = seen.json["method"]
+        if method == "initialize":
+            session = f"session-{len(self.sessions)}"
+            self.sessions[session] = 0
+        else:
+            session = seen.headers.get("mcp-session-id", "")
+        if method == "tools/call":
+            self.sent += 1
+            self.sessions[session] += 1
+            if self.sessions[session] > self.lasts:
+                return self.refusal(seen)
+            self.ran += 1
+        found = mcp_server.replies(seen.json)
+        if not found:
+            return text_reply("", status=202)
+        return json_reply(found[-1], headers={"Mcp-Session-Id": session})
+
+
+@pytest.mark.parametrize("refusal", FORGOTTEN.values(), ids=FORGOTTEN)
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "WIKI_TOKEN"}], ids=["open", "key"])
+async def test_a_call_in_a_forgotten_session_is_sent_once_more_in_a_new_one(
+    tmp_path, http, refusal, headers
+):
+    server = Forgetful(http, refusal)
+    environ = {"WIKI_TOKEN": "abc"}
+    async with a_host(tmp_path, over_http(http, **headers), environ=environ) as host:
+        for text in ("a", "b", "c"):
+            assert (await call(host, "wiki/echo", text=text)).text == text
+            assert host.servers[0].state is ToolServerState.READY
+        assert (server.ran, server.sent, len(server.sessions)) == (3, 5, 3)
+        server.lasts = 0
+        assert (await call(host, "wiki/echo")).is_error
+        assert (server.ran, server.sent, len(server.sessions)) == (3, 7, 4)
+        server.lasts = 1
+        assert (await call(host, "wiki/echo", text="d")).text == "d"
+
+
+async def test_calls_at_the_same_time_are_each_sent_once_more_and_run_once(tmp_path, http):
+    server = Forgetful(http, FORGOTTEN["404 without a word"], lasts=3)
+    async with a_host(tmp_path, over_http(http)) as host:
+        for text in "abc":
+            assert (await call(host, "wiki/echo", text=text)).text == text
+        texts = await asyncio.gather(*(call(host, "wiki/echo", text=text) for text in "de"))
+        assert [result.text for result in texts] == ["d", "e"]
+        assert (server.ran, len(server.sessions)) == (5, 2)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 409, 500, 503])
+async def test_an_answer_to_the_call_or_another_refusal_does_not_begin_a_session(
+    tmp_path, http, status
+):
+    server = Forgetful(http, lambda seen: json_reply(gone(seen), status=status), lasts=0)
+    async with a_host(
+        tmp_path, over_http(http, Authorization="WIKI_TOKEN"), environ={"WIKI_TOKEN": "abc"}
+    ) as host:
+        assert "gone" in (await call(host, "wiki/echo")).text
+        assert (server.sent, len(server.sessions)) == (1, 1)
 
 
 NO_KEY = "If it needs a key, add headers_env to [[mcp]]."

@@ -278,6 +278,10 @@ async def test_a_sign_in_within_a_call_has_the_users_time_and_ends_with_the_call
 
         garden.tokens.clear()
         garden.refresh_tokens.clear()
+        host.ask_user = refusing = User(says_no=True)
+        assert (await host.call(tool, {}, timeout_s=50)).is_error
+        assert len(refusing.questions) == 1
+
         host.ask_user = absent
         calling = asyncio.create_task(host.call(tool, {}, timeout_s=50))
         async with asyncio.timeout(50):
