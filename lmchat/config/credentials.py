@@ -55,11 +55,23 @@ class Credentials:
         """Store the sign-in to a tool server; raises `StoreUnavailable`."""
         self._store(address, sign_in=text)
 
+    def drop(self, address: str) -> bool:
+        """Delete the sign-in to a tool server; return whether there was one.
+
+        Raises `StoreUnavailable`.
+        """
+        had_one = bool(self.sign_in(address))
+        if had_one:
+            self._store(address, sign_in="")
+        return had_one
+
     def _store(self, name: str, **values: str) -> None:
         try:
             with locked(self._path):  # another process may have written since `load`
                 entries = self._read()
-                entries[name] = replace(entries.get(name, _Stored()), **values)
+                entry = replace(entries.pop(name, _Stored()), **values)
+                if entry != _Stored():
+                    entries[name] = entry
                 write_atomically(self._path, _HEAD + tomli_w.dumps(to_builtins(entries)))
                 self.keys = _keys_of(entries)
         except OSError as error:

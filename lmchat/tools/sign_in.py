@@ -103,11 +103,18 @@ class SignIn:
         await self._save()
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
-        return self._saved.client
+        """Return None without usable tokens: the server may have forgotten the client since."""
+        tokens = self._saved.tokens
+        is_usable = tokens and (tokens.refresh_token or self.provider.context.is_token_valid())
+        return self._saved.client if is_usable else None
 
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
         self._saved.client = client_info
         await self._save()
+
+    def forget_client(self) -> None:
+        """Register anew, as the server has refused the tokens, or the client itself."""
+        self.provider.context.client_info = None
 
     async def _save(self) -> None:
         self._note_saved()

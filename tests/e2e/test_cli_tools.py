@@ -13,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from lmchat.config.credentials import Credentials
 from lmchat.extras import install_command
 from lmchat.tools.known_servers import KNOWN_SERVERS
 from tests.support import mcp_server
@@ -516,6 +517,26 @@ def test_a_server_that_asks_its_user_is_refused_and_the_turn_continues(cli, serv
         assert terminal.wait_exit() == 0
         assert "It has to do without." in terminal.text
     assert "Elicitation not supported" in server.seen(CHAT)[-1].json["messages"][-1]["content"]
+
+
+def test_a_removed_server_takes_its_sign_in_along_but_no_key_and_no_other_sign_in(alone):
+    wiki, garden = "http://127.0.0.1:1/mcp", "http://127.0.0.1:2"
+    credentials = Credentials(alone.folder / "credentials.toml")
+    servers = {"wiki": wiki, "copy": wiki, "garden": garden}
+    alone.configure(
+        "".join(f"[[mcp]]\nname = '{one}'\nurl = '{servers[one]}'\n" for one in servers)
+    )
+    credentials.set(garden, "key")
+    credentials.set_sign_in(wiki, "{}")
+    credentials.set_sign_in(garden, "{}")
+    for name, says_so in (("copy", False), ("garden", True), ("wiki", True)):
+        done = alone("tools", "remove", name)
+        assert done.returncode == 0
+        assert (f"\nDeleted the sign-in to {name}\n" in done.stdout) == says_so
+    assert (credentials.sign_in(wiki), credentials.sign_in(garden)) == ("", "")
+    assert wiki not in (alone.folder / "credentials.toml").read_text(encoding="utf-8")
+    assert credentials.load() == ""
+    assert credentials.keys == {garden: "key"}
 
 
 def test_a_sign_in_without_a_browser_prints_its_address_and_is_kept(alone):

@@ -112,13 +112,20 @@ class OAuthServer:
             names = ("client_secret", "code", "code_verifier", "refresh_token")
             said = [str(sent[name]) for name in names if name in sent]
             said += [authorization.removeprefix("Bearer "), self.state, *self.refresh_tokens]
-            said += [str(client.client_secret) for client in self._clients.values()]
+            newest = [*self._clients.values()][-1:]  # lmchat knows no other one any more
+            said += [str(client.client_secret) for client in newest]
             self.quoted |= set(filter(None, said))
             body = f"nope {authorization} {' '.join(said)} {urlencode(sent)}"
             reply = JSONResponse({"error": {"message": body}}, 500)
             return await reply(scope, receive, send)
 
         return answer
+
+    def forget_clients(self) -> None:
+        """Lose what is known of clients; their tokens have ended."""
+        self._clients.clear()
+        for token in self.tokens.values():
+            token.expires_at = 1
 
     async def get_client(self, client_id: str) -> OAuthClientInformationFull | None:
         return self._clients.get(client_id)

@@ -116,6 +116,29 @@ async def test_one_sign_in_lasts_and_is_renewed_until_the_server_takes_it_back(t
     assert garden.signed_in == 2
 
 
+def expire(file):
+    """Let the saved tokens be over."""
+    text = file.read_text(encoding="utf-8")
+    file.write_text(re.sub(r'(\\?"expires_at\\?":)[\d.]+', r"\g<1>1", text), encoding="utf-8")
+
+
+async def test_a_client_that_the_server_has_forgotten_registers_anew(tmp_path, garden):
+    file = tmp_path / "credentials.toml"
+    assert (await started(tmp_path, garden, User(says_no=True))).state is ToolServerState.FAILED
+    garden.forget_clients()  # it was not signed in
+    assert (await started(tmp_path, garden, User())).state is ToolServerState.READY
+    saved = file.read_text(encoding="utf-8")
+    garden.forget_clients()
+    expire(file)
+    user = User()
+    assert (await started(tmp_path, garden, user)).state is ToolServerState.READY
+    assert ([question.title for question in user.questions], garden.signed_in) == (
+        ["Sign in to garden?"],
+        2,
+    )
+    assert file.read_text(encoding="utf-8") != saved
+
+
 async def test_a_sign_in_that_is_refused_or_leads_elsewhere_fails_with_its_reason(tmp_path, garden):
     step = "`/tools`, or `lmchat tools` in a terminal, asks you to sign in."
     garden.refuses = True

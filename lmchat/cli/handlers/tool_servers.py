@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.handlers.tools import open_toolbox
+from lmchat.config.credentials import Credentials
 from lmchat.config.edit import add_servers, remove_server
 from lmchat.config.settings import FUNCTIONS, McpSettings, Settings
 from lmchat.errors import EndpointNotAllowed, FileRefused, LMChatError, WrongUse
@@ -78,13 +79,20 @@ async def add(context: Context) -> int:
 
 
 async def remove(context: Context) -> int:
-    """Remove a server from the configuration."""
+    """Remove a server from the configuration, with the sign-in that no other one has."""
     name, file = context.options.server, context.config_file
-    if name not in {server.name for server in context.settings.mcp}:
+    urls = {server.name: server.url for server in context.settings.mcp}
+    if name not in urls:
         hint = "`lmchat tools` lists the servers."
         raise WrongUse(f"There is no server {name} in {file}.", hint=hint)
     await asyncio.to_thread(remove_server, file, name)
-    return context.output.print_result({"removed": name}, f"Removed {name} from {file}")
+    lines = [f"Removed {name} from {file}"]
+    url = urls.pop(name)
+    if url and url not in urls.values():
+        credentials = Credentials(context.paths.credentials_file)
+        if await asyncio.to_thread(credentials.drop, url):
+            lines.append(f"Deleted the sign-in to {name}")
+    return context.output.print_result({"removed": name}, *lines)
 
 
 def _servers_of_file(context: Context) -> ForeignServers:
