@@ -238,14 +238,12 @@ class _McpServer:
         """Start the server if it does not run, and call a tool; errors are results, too.
 
         A cancelled call ends the server of functions: nothing else stops a function. A call whose
-        session the server has forgotten is sent once more, in a new one; not after a question to
-        the user, which would come again.
+        session the server has forgotten is sent once more, in a new one.
         """
-        asked = self.limits.asked
         sent = SentCall()
         SENT_CALL.set(sent)
         result = await self._call_once(tool, arguments, sent)
-        if sent.has_no_session and self.limits.asked == asked:
+        if sent.has_no_session:
             result = await self._call_once(tool, arguments, sent)
         return result
 

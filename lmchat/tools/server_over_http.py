@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
 from contextvars import ContextVar
 from http import HTTPStatus
@@ -18,7 +18,7 @@ from lmchat.safe_text import without_secret
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.proxies import proxy_for
 from lmchat.servers.http.reply import read_body
-from lmchat.tools.questions import AskUserThen
+from lmchat.tools.questions import AskUserThen, ServerQuestion
 
 ANSWER_S = 30.0  # time to connect, to list changed tools and to close
 _FORM = "application/x-www-form-urlencoded"
@@ -57,10 +57,19 @@ class ServerOverHttp:
 
         self._settings = settings
         self._headers = headers
+        self._ask = ask
         self.status = 0  # HTTP status of its last reply; 0 before a reply
         self._said = ""  # in the body of a refusal
         has_key = any(header.lower() == "authorization" for header in headers)
-        self._sign_in = None if has_key else SignIn(settings, credentials, check_address, ask)
+        self._sign_in = (
+            None if has_key else SignIn(settings, credentials, check_address, self._ask_user)
+        )
+
+    async def _ask_user(
+        self, question: ServerQuestion, then: Callable[[], Awaitable[Any]] | None = None
+    ) -> Any:
+        SENT_CALL.get(SentCall()).has_no_session = False  # after a no, a new one would ask again
+        return await self._ask(question, then)
 
     @property
     def secrets(self) -> set[str]:
@@ -76,7 +85,7 @@ class ServerOverHttp:
 
         address = self._settings.url
         client = httpx2.AsyncClient(
-            auth=self._sign_in.provider if self._sign_in else None,
+            auth=self._sign_in,
             event_hooks={"request": [self._note_request], "response": [self._note_reply]},
             headers=self._headers,
             follow_redirects=False,

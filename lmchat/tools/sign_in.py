@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, aclosing, suppress
 from functools import partial
+from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit
 from zlib import crc32
 
+from httpx2 import Auth, Request, Response
 from mcp.client.auth import OAuthClientProvider, OAuthFlowError
 from mcp.shared.auth import (
     AuthorizationCodeResult,
@@ -51,8 +53,11 @@ class SavedSignIn(BaseModel):
     origins: list[str] = []  # that the user has allowed for it
 
 
-class SignIn:
-    """The sign-in to one server, which is also the SDK's `TokenStorage`."""
+class SignIn(Auth):
+    """The sign-in to one server, which is also the SDK's `TokenStorage`.
+
+    Other processes use the same tokens, and the server may take each back when it is renewed.
+    """
 
     def __init__(
         self,
@@ -68,6 +73,7 @@ class SignIn:
         self._check_address = check_address
         self._ask = ask
         self._saved = SavedSignIn()
+        self._using = asyncio.Lock()
         self._address = ""  # where the user signs in
         self.secrets: set[str] = set()  # which errors may repeat
         # one for each server: many compare the address with that of the first sign-in
@@ -83,13 +89,53 @@ class SignIn:
             callback_handler=self._send_user,
         )
 
+    async def async_auth_flow(self, request: Request) -> AsyncGenerator[Request, Response]:
+        """Sign in as the SDK does, but renew a token that was refused before the user is asked."""
+        refused = ""
+        async with self._using:  # one request at a time, as within the SDK
+            while True:
+                async with aclosing(self.provider.async_auth_flow(request)) as flow:
+                    async with AsyncExitStack() as stack:
+                        await self._freshen(refused, stack)
+                        outgoing = await anext(flow)
+                        while outgoing is not request:
+                            outgoing = await flow.asend((yield outgoing))
+                    response = yield request
+                    is_refused = response.status_code == HTTPStatus.UNAUTHORIZED and not refused
+                    if not is_refused or "Authorization" not in request.headers:
+                        with suppress(StopAsyncIteration):
+                            while True:
+                                response = yield await flow.asend(response)
+                        return
+                    refused = request.headers.pop("Authorization")
+
+    async def _freshen(self, refused: str, stack: AsyncExitStack) -> None:
+        """Take what another process has saved; if that is over, let `stack` hold the renewal."""
+        context = self.provider.context
+        if context.is_token_valid() and not refused:
+            return
+        await self._take_saved(refused)
+        if not context.is_token_valid() and context.can_refresh_token():
+            await stack.enter_async_context(self._credentials.renewing())
+            await self._take_saved(refused)
+
+    async def _take_saved(self, refused: str) -> None:
+        context = self.provider.context
+        context.current_tokens = tokens = await self.get_tokens()
+        if tokens and refused == f"Bearer {tokens.access_token}":
+            context.token_expiry_time = 1.0  # so that the SDK renews it
+        context.client_info = await self.get_client_info()
+
     # Storage of the SDK
 
     async def get_tokens(self) -> OAuthToken | None:
         """Read what was saved, before the SDK asks for anything else."""
         text = await asyncio.to_thread(self._credentials.sign_in, self._url)
+        saved = SavedSignIn()
         with suppress(ValidationError):
-            self._saved = SavedSignIn.model_validate_json(text)
+            saved = SavedSignIn.model_validate_json(text)
+        saved.origins += [one for one in self._saved.origins if one not in saved.origins]
+        self._saved = saved
         # the SDK does not ask for these, without which no token is renewed in a later run
         self.provider.context.oauth_metadata = self._saved.metadata
         self.provider.context.token_expiry_time = self._saved.expires_at

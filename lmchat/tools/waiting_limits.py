@@ -19,7 +19,6 @@ class WaitingLimits:
         self._host = host  # shared by all servers: a front end has one question at a time
         self._limits: dict[Any, float] = {}  # scopes of anyio, with their seconds
         self._questions: set[asyncio.Future[Any]] = set()  # that wait for the user
-        self.asked = 0  # questions so far
 
     @contextmanager
     def limited(self, seconds: float) -> Iterator[Any]:
@@ -58,7 +57,6 @@ class WaitingLimits:
         """
         asked = asyncio.ensure_future(self._answer_of_user(question, then))
         self._questions.add(asked)
-        self.asked += 1
         self._restart_limits()
         try:
             await asyncio.wait([asked])

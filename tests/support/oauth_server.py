@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import socket
 import time
-from threading import Thread
+from threading import Event, Thread
 from typing import Annotated, Self
 from urllib.parse import urlencode
 
@@ -60,6 +61,8 @@ class OAuthServer:
         self.state = ""  # of the last sign-in
         self.quoted: set[str] = set()
         self.lives_s = 3600
+        self.is_renewing, self.may_renew = Event(), Event()
+        self.may_renew.set()
         self.signed_in = 0
         self.refreshed = 0
         self._clients: dict[str, OAuthClientInformationFull] = {}
@@ -171,6 +174,8 @@ class OAuthServer:
     async def exchange_refresh_token(
         self, client: OAuthClientInformationFull, refresh_token: RefreshToken, scopes: list[str]
     ) -> OAuthToken:
+        self.is_renewing.set()
+        await asyncio.to_thread(self.may_renew.wait)
         if self.refresh_tokens.pop(refresh_token.token, None) is None:
             raise TokenError("invalid_grant")
         self.refreshed += 1

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import psutil
 import pytest
 
 from lmchat.config.credentials import Credentials
@@ -22,6 +23,7 @@ from lmchat.tools.calls import ToolServerState
 from lmchat.tools.mcp_servers import McpServers
 from lmchat.tools.sign_in import SignIn
 from tests.support.oauth_server import OAuthServer
+from tests.support.programs import Cli, until
 from tests.support.scripted_server import ScriptedServer, json_reply, lead_here, text_reply
 
 
@@ -122,14 +124,16 @@ def expire(file):
     file.write_text(re.sub(r'(\\?"expires_at\\?":)[\d.]+', r"\g<1>1", text), encoding="utf-8")
 
 
-async def test_a_client_that_the_server_has_forgotten_registers_anew(tmp_path, garden):
+@pytest.mark.parametrize("is_over", [False, True], ids=["refused", "over"])
+async def test_a_client_that_the_server_has_forgotten_registers_anew(tmp_path, garden, is_over):
     file = tmp_path / "credentials.toml"
     assert (await started(tmp_path, garden, User(says_no=True))).state is ToolServerState.FAILED
     garden.forget_clients()  # it was not signed in
     assert (await started(tmp_path, garden, User())).state is ToolServerState.READY
     saved = file.read_text(encoding="utf-8")
     garden.forget_clients()
-    expire(file)
+    if is_over:
+        expire(file)
     user = User()
     assert (await started(tmp_path, garden, user)).state is ToolServerState.READY
     assert ([question.title for question in user.questions], garden.signed_in) == (
@@ -137,6 +141,51 @@ async def test_a_client_that_the_server_has_forgotten_registers_anew(tmp_path, g
         2,
     )
     assert file.read_text(encoding="utf-8") != saved
+
+
+@pytest.mark.parametrize("is_over", [False, True], ids=["refused", "over"])
+async def test_a_window_takes_what_another_process_has_renewed(tmp_path, garden, is_over):
+    cli = Cli(tmp_path)
+    cli.configure(f"[[mcp]]\nname = 'garden'\nurl = '{garden.url}'\n")
+    tool = Tool(server="garden", name="plant")
+    garden.is_older = True
+    garden.lives_s = 1 if is_over else 3600
+    async with signing_in(cli.folder, garden, User()) as host:
+        await host.start_servers()
+        host.ask_user = nobody = User(says_no=True)
+        for token in garden.tokens.values():
+            token.expires_at = 1
+        ends_s = time.time() + garden.lives_s
+        await until(lambda: not is_over or time.time() > ends_s, "the end of its life")
+        garden.lives_s, before = 3600, garden.refreshed
+        listed = await asyncio.to_thread(cli, "tools")
+        assert listed.stdout.startswith("garden: ready, 1 tool."), listed
+        result = await host.call(tool, {}, timeout_s=50)
+        assert "elicitation capability" in result.text
+    assert (garden.refreshed - before, garden.signed_in, nobody.questions) == (1, 1, [])
+
+
+async def test_two_processes_renew_a_sign_in_once(tmp_path, garden):
+    cli = Cli(tmp_path)
+    cli.configure(f"[[mcp]]\nname = 'garden'\nurl = '{garden.url}'\n")
+    await started(cli.folder, garden, User())
+    expire(cli.folder / "credentials.toml")
+    for token in garden.tokens.values():
+        token.expires_at = 1
+    garden.may_renew.clear()
+    both = [cli.start("tools") for _ in range(2)]
+
+    def waits(program):
+        files = psutil.Process(program.pid).open_files()
+        return any(file.path.endswith("renewal") for file in files)
+
+    try:
+        await until(lambda: garden.is_renewing.is_set() and all(map(waits, both)), "both")
+    finally:
+        garden.may_renew.set()
+        said = [await asyncio.to_thread(program.communicate) for program in both]
+    assert [out.startswith(b"garden: ready, 1 tool.") for out, _ in said] == [True, True]
+    assert (garden.refreshed, garden.signed_in) == (1, 1)
 
 
 async def test_a_sign_in_that_is_refused_or_leads_elsewhere_fails_with_its_reason(tmp_path, garden):
@@ -304,6 +353,7 @@ async def test_a_sign_in_within_a_call_has_the_users_time_and_ends_with_the_call
         host.ask_user = refusing = User(says_no=True)
         assert (await host.call(tool, {}, timeout_s=50)).is_error
         assert len(refusing.questions) == 1
+        await until(lambda: host.servers[0].state is ToolServerState.FAILED, "its end")
 
         host.ask_user = absent
         calling = asyncio.create_task(host.call(tool, {}, timeout_s=50))
