@@ -21,13 +21,13 @@ def install_command(extra: str, *, platform: str = sys.platform) -> str:
 
     On Windows, the command fits cmd and PowerShell.
     """
-    words = install_words(packages_of(extra), platform)
+    words = _install_words(_packages_of(extra), platform)
     if platform != "win32":
         return shlex.join(words)
     return " ".join(word if _UNQUOTED_ON_WINDOWS.fullmatch(word) else f'"{word}"' for word in words)
 
 
-def install_words(packages: Sequence[str], platform: str = sys.platform) -> list[str]:
+def _install_words(packages: Sequence[str], platform: str) -> list[str]:
     environment = Path(sys.prefix)
     receipt = environment / "uv-receipt.toml"
     if receipt.exists():
@@ -76,7 +76,7 @@ def _requirement(row: Mapping[str, Any]) -> str:
     return f"{name} @ {row['url']}" if "url" in row else name + row.get("specifier", "")
 
 
-def packages_of(extra: str) -> list[str]:
+def _packages_of(extra: str) -> list[str]:
     """Return names such as `pypdf[crypto]>=6`; without metadata, the extra alone."""
     from importlib.metadata import PackageNotFoundError, requires  # noqa: PLC0415 - few messages need it
 

@@ -308,7 +308,7 @@ _TOOLS = Subcommand(
 lmchat tools
 lmchat tools --json | jq -r '.data[].tools[].name'
 lmchat tools call files/read_text '{"path": "a.md"}'
-lmchat tools add time""",
+lmchat tools add time -- uvx mcp-server-time""",
     commands=(
         Subcommand(
             "list",
@@ -318,11 +318,9 @@ lmchat tools add time""",
         ),
         Subcommand(
             "add",
-            "start a server and add it to the configuration; without arguments, list some",
+            "start a server and add it to the configuration",
             """\
-lmchat tools add
-lmchat tools add time
-lmchat tools add files ~/notes
+lmchat tools add time -- uvx mcp-server-time
 lmchat tools add --env WIKI_KEY wiki -- npx -y wiki-server
 lmchat tools add wiki https://wiki.example/mcp
 lmchat tools add --from ~/.lmstudio/mcp.json""",
@@ -330,7 +328,7 @@ lmchat tools add --from ~/.lmstudio/mcp.json""",
                 argument("server NAME", "name of the server", nargs="?"),
                 argument(
                     "words COMMAND",
-                    "command that starts it, behind --; or its address; or folders of `files`",
+                    "command that starts it, behind --; or its address",
                     nargs="*",
                 ),
                 argument(
@@ -345,10 +343,9 @@ lmchat tools add --from ~/.lmstudio/mcp.json""",
                     dest="variables",
                     action="append",
                 ),
-                argument("--yes", "install, start and connect without asking"),
+                argument("--yes", "start and connect without asking"),
             ),
-            notes="Options come before the name. Four known servers, which the list names, are\n"
-            "installed beside lmchat. The configuration gets no values of variables.\n"
+            notes="Options come before the name. The configuration gets no values of variables.\n"
             "Exit codes: 0 all were added, 1 one was not.",
             handler="tool_servers:add",
         ),

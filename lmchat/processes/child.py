@@ -122,19 +122,15 @@ async def run_in_terminal(
     *,
     environ: Mapping[str, str],
     data: bytes | None = None,
-    folder: Path | None = None,
-    output: int | None = None,
 ) -> int:
     """Run a program in the terminal, or with `data` as its input; return its exit code.
 
-    `output` is a file descriptor. Cancelling kills the program. Raises `OSError`.
+    Cancelling kills the program. Raises `OSError`.
     """
     process = await asyncio.create_subprocess_exec(
         *with_absolute_program(argv, environ),
         stdin=None if data is None else PIPE,
-        stdout=output,
         env=environment_for_others(environ),
-        cwd=folder,
     )
     try:
         await process.communicate(data)

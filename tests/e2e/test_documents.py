@@ -111,6 +111,9 @@ def test_what_the_guide_shows_runs_against_a_real_server(real, tmp_path):
 @pytest.mark.timeout(90)
 def test_the_examples_of_tools_work_as_they_are_written(real, tmp_path):
     page = (ROOT / "docs/tools.md").read_text(encoding="utf-8")
+    # installed beside lmchat here, and not downloaded
+    page = page.replace("-- uvx mcp-server-time", "-- mcp-server-time")
+    page = page.replace('"uvx"\nargs = ["mcp-server-time"]', '"mcp-server-time"')
     config, functions, commands = (
         re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
         for kind in ("toml", "python", "sh")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.handlers.tools import open_toolbox
@@ -17,38 +14,22 @@ from lmchat.config.credentials import Credentials
 from lmchat.config.edit import add_servers, remove_server
 from lmchat.config.settings import FUNCTIONS, McpSettings, Settings
 from lmchat.errors import EndpointNotAllowed, FileRefused, LMChatError, WrongUse
-from lmchat.extras import install_words, packages_of
 from lmchat.files.disk import current_folder, expanded_path
-from lmchat.files.paths import home_folder
 from lmchat.formats.mcp_json import ForeignServers, read_mcp_servers, servers_of
-from lmchat.processes.child import run_in_terminal
 from lmchat.processes.environment import command_line
 from lmchat.safe_text import SafeText, bounded_rows
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint
-from lmchat.terminal.output import table, terminal_columns
 from lmchat.tools.calls import ToolServer, ToolServerState
-from lmchat.tools.known_servers import (
-    KNOWN_SERVERS,
-    KnownServer,
-    files_of_programs,
-    is_installed,
-)
 from lmchat.units import counted
 
-_STDERR = 2
-_NO_TERMINAL = "This starts or installs programs, after a question that needs a terminal."
+_NO_TERMINAL = "This starts programs, after a question that needs a terminal."
 _ADDRESS_WITHOUT_SCHEME = r"[\w.-]+:\d+(/|$)"
 
 
 async def add(context: Context) -> int:
-    """Start servers and add those that work to the configuration; return 1 if one is refused.
-
-    Without arguments, list the servers of other programs, and those that lmchat can install.
-    """
+    """Start servers and add those that work to the configuration; return 1 if one is refused."""
     options, settings = context.options, context.settings
-    if not (options.server or options.from_file):
-        return await asyncio.to_thread(_list_offers, context)
     read = _servers_of_file if options.from_file else _typed_server
     found = await asyncio.to_thread(read, context)
     refused = dict(found.refused)
@@ -102,27 +83,19 @@ def _servers_of_file(context: Context) -> ForeignServers:
         return read_mcp_servers(file, current_folder(), context.options.server)
     except OSError as error:
         message = f"{file} cannot be read: {error.strerror or error}."
-        raise FileRefused(message, hint="`lmchat tools add` lists the files it knows.") from error
+        raise FileRefused(message, hint="Check its name.") from error
 
 
 def _typed_server(context: Context) -> ForeignServers:
-    """Return the server that the command names: a known one, a command or an address."""
+    """Return the server that the command names: a command or an address."""
     name, words = context.options.server, list(context.options.words)
     variables = context.options.variables
     if not all(re.fullmatch(r"\w+", variable) for variable in variables):
         hint = "Set it in your shell, and write its name alone: --env WIKI_KEY"
         raise WrongUse("--env takes the name of a variable.", hint=hint)
-    known = KNOWN_SERVERS.get(name)
-    if known is not None and all(Path(word).is_dir() for word in words):
-        if known.takes_folders and not words:
-            hint = f"Write: lmchat tools add {name} FOLDER"
-            raise WrongUse(f"The server {name} needs the folders that it may use.", hint=hint)
-        words = [known.command, *(str(Path(word).resolve()) for word in words)]
     if not words:
-        hint = (
-            f"Write: lmchat tools add {name} -- COMMAND, or lmchat tools add {name} http://… "
-            "`lmchat tools add` lists those that need neither."
-        )
+        name = name or "NAME"
+        hint = f"Write: lmchat tools add {name} -- COMMAND, or lmchat tools add {name} http://…"
         raise WrongUse(f"The server {name} needs a command or an address.", hint=hint)
     if re.match(_ADDRESS_WITHOUT_SCHEME, words[0]):
         words[0] = f"http://{words[0]}"
@@ -138,10 +111,6 @@ async def _start(context: Context, servers: Sequence[McpSettings]) -> Mapping[st
 
     Those that cannot be shown with the question are left out.
     """
-    for server in servers:
-        known = KNOWN_SERVERS.get(server.name)
-        if known is not None and server.command == known.command and not is_installed(known):
-            await _install(context, known)
     settings = context.settings
     if context.options.from_file or _new_hosts(servers, settings):
         servers = [server for server in servers if _question_about([server], settings)]
@@ -151,7 +120,9 @@ async def _start(context: Context, servers: Sequence[McpSettings]) -> Mapping[st
         if not rows:
             hint = "Name one of them before --from."
             raise LMChatError("The servers are too many to show in one question.", hint=hint)
-        await _require_yes(context, [f"    {row}" for row in rows[:-1]], rows[-1])
+        context.output.note(*(f"    {row}" for row in rows[:-1]))
+        if not await is_confirmed(context, rows[-1], _NO_TERMINAL):
+            raise LMChatError("Nothing was added.", hint="Answer y to add it.")
     hosts = _new_hosts(servers, settings)
     async with open_toolbox(context, servers, hosts) as toolbox:
         return {server.name: server for server in toolbox.host.servers}
@@ -183,42 +154,3 @@ def _new_hosts(servers: Sequence[McpSettings], settings: Settings) -> list[str]:
             if not (endpoint.is_loopback or allowed.has_host(endpoint.host, endpoint.port)):
                 hosts.append(endpoint.netloc)
     return hosts
-
-
-async def _install(context: Context, known: KnownServer) -> None:
-    """Install a known server beside lmchat after a question, with an SDK that lmchat can use."""
-    words = install_words([known.requirement, *packages_of("tools")])
-    await _require_yes(context, [f"    {command_line(words)}"], f"Install {known.requirement}?")
-    is_done = False
-    with suppress(OSError):  # it cannot start
-        # outside of the current folder, from which Python would import
-        folder, environ = Path(sys.prefix), context.environ_of_programs
-        is_done = not await run_in_terminal(words, environ=environ, folder=folder, output=_STDERR)
-    importlib.invalidate_caches()
-    if not is_done:
-        hint = "See its words above; then try again, or install it yourself."
-        raise LMChatError(f"{known.requirement} could not be installed.", hint=hint, kind="install")
-
-
-async def _require_yes(context: Context, lines: Sequence[str], question: str) -> None:
-    context.output.note(*lines)
-    if not await is_confirmed(context, question, _NO_TERMINAL):
-        raise LMChatError("Nothing was added.", hint="Answer y to add it.")
-
-
-def _list_offers(context: Context) -> int:
-    """List what can be added: servers in files of other programs, and those lmchat installs."""
-    offers: list[tuple[str, str, str]] = []
-    for file in files_of_programs(home_folder(), current_folder(), context.environ):
-        with suppress(OSError, FileRefused):  # `--from` says what is wrong with it
-            for one in read_mcp_servers(file, current_folder()).servers:
-                words = command_line([one.name, "--from", str(file)])
-                offers.append((one.name, one.url or one.command, f"lmchat tools add {words}"))
-    for name, known in KNOWN_SERVERS.items():
-        folder = " FOLDER" if known.takes_folders else ""
-        offers.append((name, known.description, f"lmchat tools add {name}{folder}"))
-    used_names = {server.name for server in context.settings.mcp}
-    offers = [offer for offer in offers if offer[0] not in used_names]
-    documents = [dict(zip(("name", "what", "add"), offer, strict=True)) for offer in offers]
-    lines = table(("SERVER", "WHAT", "ADD IT WITH"), offers, width=terminal_columns())
-    return context.output.print_list(documents, lines, "lmchat: all are added.")

@@ -99,4 +99,5 @@ def is_any_ready(servers: Sequence[ToolServer]) -> bool:
 
 
 def how_to_configure(context: Context) -> str:
-    return f"Add some: lmchat tools add time. Or write functions in {context.paths.tools_file}."
+    command = "lmchat tools add time -- uvx mcp-server-time"
+    return f"Add some: {command}. Or write functions in {context.paths.tools_file}."

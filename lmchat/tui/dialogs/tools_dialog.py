@@ -20,8 +20,7 @@ from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow, text_row, wrapped_
 
 _NOT_CONFIGURED = """No tools are configured. Add some in a shell, and restart lmchat:
 
-lmchat tools add time
-lmchat tools add files ~/notes
+lmchat tools add time -- uvx mcp-server-time
 lmchat tools add --help
 
 Or write functions with type hints and docstrings in tools.py, beside {}."""
