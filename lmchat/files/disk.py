@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import IO
@@ -33,6 +33,7 @@ _USUAL_MODE = 0o666  # before the user's umask
 OWNER_ONLY = 0o600  # no other user may read it
 _FOLDER_MODE = 0o700
 _RETRY_S = 0.02
+_LOCK_S = 2.0  # in which another process gives a lock back, unless it is stopped
 _FREE_S = 1.0  # in which a virus scanner, an indexer or a reader closes a file
 
 
@@ -121,31 +122,45 @@ def write_atomically(path: Path, data: str | bytes | Iterable[bytes]) -> None:
 
 
 @contextmanager
-def locked(path: Path, *, is_shared: bool = False) -> Iterator[None]:
-    """Hold a file while it is read, changed and written; raises `OSError`.
+def locked(path: Path, *, is_shared: bool = False, wait_s: float = _LOCK_S) -> Iterator[None]:
+    """Hold a file while it is read, changed and written.
 
-    The lock is on the folder: one on the file would stay with the old file when `write_atomically`
-    replaces it. On Windows, the lock is on a file beside it, and none is shared. Some network disks
-    lock no folders: there, the second of two processes wins.
+    Raises `OSError`: `BlockingIOError` if another process keeps the lock for `wait_s`.
+
+    The lock is on `.NAME.lock` beside it: one on the file would stay with the old file when
+    `write_atomically` replaces it. On Windows, none is shared. Some network disks have no locks,
+    and a folder that cannot be written to may lack `.NAME.lock`: there, the second of two processes
+    wins.
     """
     ensure_folder(path.parent)
-    if fcntl is None and is_shared:
-        yield
-        return
-    place, flags = path.parent, os.O_RDONLY
-    if fcntl is None:
-        place, flags = path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT
-    descriptor = os.open(place, flags | OPEN_FLAGS, OWNER_ONLY)
-    try:
-        if fcntl is None:
-            while not try_lock(descriptor):
+    with ExitStack() as stack:
+        descriptor = None
+        if fcntl is not None or not is_shared:
+            descriptor = _open_lock(path.with_name(f".{path.name[:_MAX_NAME_CHARS]}.lock"))
+        if descriptor is not None:
+            stack.callback(os.close, descriptor)
+            until_s = monotonic() + wait_s
+            while not _is_mine(descriptor, is_shared=is_shared):
+                if monotonic() > until_s:
+                    raise system_error(errno.EAGAIN, path)
                 sleep(_RETRY_S)
-        else:
-            with suppress(OSError):  # `ENOLCK`, `EOPNOTSUPP`, `ENOSYS`; `EBADF` on NFS
-                fcntl.flock(descriptor, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
+
+
+def _open_lock(file: Path) -> int | None:
+    """Return None if it cannot be opened; on a read-only disk, an existing one can."""
+    for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
+        with suppress(OSError):
+            return os.open(file, flags | OPEN_FLAGS, OWNER_ONLY)
+    return None
+
+
+def _is_mine(descriptor: int, *, is_shared: bool) -> bool:
+    """Try to lock; return True also where there are no locks."""
+    try:
+        return try_lock(descriptor, is_shared=is_shared)
+    except OSError:  # `ENOLCK`, `EOPNOTSUPP`, `ENOSYS`; `EBADF` on NFS
+        return True
 
 
 def _when_free(change: Callable[[], object]) -> None:
@@ -321,6 +336,7 @@ def empty_log(path: Path) -> None:
 PERMISSION = "Check the permissions there, or set LMCHAT_HOME to another folder."
 NOT_WRITABLE = ("writing is not permitted", PERMISSION)
 _NOT_FREE = ("writing is not permitted, or another program has it open", PERMISSION)
+LOCKED = ("another program has locked it", "Close the other program, then try again.")
 FULL = ("the disk is full", "Free some disk space; lmchat then saves the rest.")
 _REASONS = {
     errno.ENOSPC: FULL,
@@ -329,6 +345,7 @@ _REASONS = {
     errno.EACCES: NOT_WRITABLE if CAN_RENAME_OPEN_FILES else _NOT_FREE,
     errno.EPERM: NOT_WRITABLE,
     errno.EROFS: ("the disk is read-only", PERMISSION),
+    errno.EAGAIN: LOCKED,  # see `locked`
     errno.ENOTDIR: ("a part of its path is a file", "Set LMCHAT_HOME to a folder."),
 }
 

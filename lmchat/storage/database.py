@@ -10,18 +10,23 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import wraps
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import locked
+from lmchat.storage import opening
 from lmchat.storage.job_thread import JobThread
 from lmchat.storage.opening import (
     DATABASE_ERRORS,
+    HELD,
+    HELD_S,
     Connection,
     connect_in_memory,
     explain,
     is_damage,
     is_damaged,
+    is_held,
     is_whole_with_new_indexes,
     name_of,
     real_file,
@@ -37,14 +42,14 @@ T = TypeVar("T")
 _STEPS_BETWEEN_CHECKS = 100
 # beginnings of names of errors after which the connection can still be used
 _TEMPORARY = (
-    "SQLITE_BUSY",
-    "SQLITE_LOCKED",
+    *HELD,
     "SQLITE_INTERRUPT",
     "SQLITE_FULL",  # there may be no room to open the file once more
     "SQLITE_IOERR_WRITE",
 )
 # FTS5's name for a full disk; the whole name, as other errors have longer ones
 _FULL_DISK = "SQLITE_IOERR"
+_RETRY_S = 0.02
 
 
 class Database:
@@ -73,6 +78,8 @@ class Database:
         self._thread = JobThread("lmchat-disk")
         self._connection: Connection | None = None
         self._opened_file: tuple[int, int] | None = None  # device and inode
+        self._left_open: list[Connection] = []  # see `_disconnect`
+        self._was_held = False  # when a write was tried last: waits must not add up
 
     @classmethod
     def open_sessions(cls) -> Database:
@@ -131,15 +138,27 @@ class Database:
         await self._thread.aclose(end)
 
     def _explained(self, job: Callable[[Connection], T], *, is_writing: bool = False) -> T:
-        """Raise `StoreUnavailable` for an error of the database or the system."""
-        try:
-            return self._run_and_mend(job, is_writing=is_writing)
-        except (*DATABASE_ERRORS, OSError) as error:
-            name = name_of(error)
-            can_still_be_used = name.startswith(_TEMPORARY) or name == _FULL_DISK
-            if self._is_file and not can_still_be_used:  # one in memory would be lost
-                self._disconnect()
-            raise explain(error, self.path) from error
+        """Wait for another program that holds the file; a write that it refuses changes nothing.
+
+        Raise `StoreUnavailable` for an error of the database or the system.
+        """
+        until_s = monotonic() + (HELD_S if self._was_held else opening.BUSY_S)
+        while True:
+            try:
+                result = self._run_and_mend(job, is_writing=is_writing)
+            except (*DATABASE_ERRORS, OSError) as error:
+                name, was_held = name_of(error), is_held(error, self.path)
+                if was_held and self.is_patient and monotonic() < until_s:
+                    sleep(_RETRY_S)
+                    continue
+                self._was_held = self._was_held or was_held
+                can_still_be_used = was_held or name.startswith(_TEMPORARY) or name == _FULL_DISK
+                if self._is_file and not can_still_be_used:  # one in memory would be lost
+                    self._disconnect()
+                raise explain(error, self.path) from error
+            if is_writing:
+                self._was_held = False
+            return result
 
     def _run_and_mend(self, job: Callable[[Connection], T], *, is_writing: bool) -> T:
         """If the file is damaged, mend it and run the job again.
@@ -185,8 +204,6 @@ class Database:
                     self._connection = connection = self._connect()
                     self._opened_file = self._file_identity()
                 self.notice = connection.notice or self.notice
-            if not self.is_patient:
-                connection.execute("pragma busy_timeout = 0")
             try:
                 if is_writing and connection.refusal is not None:
                     raise connection.refusal
@@ -203,13 +220,13 @@ class Database:
     def _held(self, *, is_shared: bool = False) -> Iterator[None]:
         """Let no other process replace the file; or, if it is not shared, use it at all.
 
-        What is written into a file that was just replaced would be lost.
+        What is written into a file that was just replaced would be lost. Raises `OSError`.
         """
         with ExitStack() as stack:
             if self._is_file:
-                with suppress(OSError):
-                    lock = locked(real_file(self.path), is_shared=is_shared)
-                    stack.enter_context(lock)
+                wait_s = HELD_S if self.is_patient else 0.0
+                lock = locked(real_file(self.path), is_shared=is_shared, wait_s=wait_s)
+                stack.enter_context(lock)
             yield
 
     def _file_identity(self) -> tuple[int, int] | None:
@@ -222,12 +239,16 @@ class Database:
     def _disconnect(self) -> None:
         """Close the connection; the caller must not keep other processes out.
 
-        SQLite removes the log by its name, which may belong to a file just put there.
+        SQLite removes the log by its name, which may belong to a file just put there: without the
+        lock, the connection stays open.
         """
-        if self._connection is not None:
-            with self._held(is_shared=True):
-                self._connection.close()
-            self._connection = self._opened_file = None
+        connection, self._connection, self._opened_file = self._connection, None, None
+        if connection is not None:
+            try:
+                with self._held(is_shared=True):
+                    connection.close()
+            except (OSError, StoreUnavailable):
+                self._left_open.append(connection)
 
 
 class UsesDatabase(Protocol):

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import (
     FULL,
+    LOCKED,
     NOT_WRITABLE,
     OPEN_FLAGS,
     OWNER_ONLY,
@@ -43,7 +44,8 @@ _logger = logging.getLogger(__name__)
 
 # in a damaged file, SQLite's own message may be undecodable
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-_LOCKED = ("another program has locked it", "Close the other program, then try again.")
+# beginnings of names of errors
+HELD = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _NO_LOCKS = (
     "the disk has no file locks, as some network disks",
     "Set LMCHAT_HOME to a folder on this machine.",
@@ -65,8 +67,7 @@ _REASONS = {
     ),
     "SQLITE_CANTOPEN": ("it cannot be opened, or its folder is read-only", PERMISSION),
     "SQLITE_READONLY": NOT_WRITABLE,
-    "SQLITE_BUSY": _LOCKED,
-    "SQLITE_LOCKED": _LOCKED,
+    **dict.fromkeys(HELD, LOCKED),
 }
 # SQLite's messages about a damaged schema or version number, which have no name of their own, as
 # `no such table: messages`. The last five are about the search index.
@@ -77,7 +78,8 @@ _DAMAGED_SCHEMA = (
 )
 
 
-BUSY_S = 5.0  # wait for another process that is writing
+BUSY_S = 3.0  # wait for another process that is writing
+HELD_S = 0.2  # the same, for each try, and after a wait in vain
 _CHECK_BUSY_S = 0.5  # the same, while the user waits for a report
 _SETTINGS = (
     "pragma cache_size = -500",  # kB; the system caches the file too
@@ -134,7 +136,7 @@ def connect(path: Path) -> Connection:
     with suppress(OSError):  # the file of another user, or a file system without modes
         path.chmod(OWNER_ONLY)
     # without locks, SQLite would wait for one that nobody has
-    busy_s = BUSY_S if has_locks(path.parent) else 0.0
+    busy_s = HELD_S if has_locks(path.parent) else 0.0
     connection = _open(path, "mode=rw", busy_s=busy_s)
     try:
         try:
@@ -363,7 +365,7 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
         fitting = [_REASONS[beginning] for beginning in _REASONS if name.startswith(beginning)]
         own_words = (str(error), "Check the log file, then start lmchat again.")
         reason, hint = fitting[0] if fitting else own_words
-        if (reason, hint) == _LOCKED and not has_locks(path.parent):
+        if (reason, hint) == LOCKED and not has_locks(path.parent):
             reason, hint = _NO_LOCKS
     return StoreUnavailable(
         f"{path.name} cannot be used: {reason}.", hint=hint, details=f"{path}: {name or error}"
@@ -373,6 +375,12 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
 def name_of(error: BaseException) -> str:
     """Such as `SQLITE_BUSY`."""
     return str(getattr(error, "sqlite_errorname", None) or "")
+
+
+def is_held(error: Exception, path: Path) -> bool:
+    """Whether another program has locked the file, and may give it back."""
+    is_busy = name_of(error).startswith(HELD) and has_locks(path.parent)
+    return is_busy or isinstance(error, BlockingIOError)
 
 
 def is_damage(error: Exception) -> bool:

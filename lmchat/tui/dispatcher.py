@@ -41,7 +41,7 @@ from lmchat.tui.workspace import Workspace
 CHECK_AFTER_S = 5.0
 """Time from the start to the daily check of the sessions: typing and searching come first."""
 _SAVE_AT_SIGNAL_S = 0.5  # the program is ended a second after a signal
-_SAVE_AT_QUIT_S = 6.0  # then the user is asked; a write gives up a locked file after 5 s
+_SAVE_AT_QUIT_S = 1.5  # then the user is asked
 _SAYS_SAVING_AFTER_S = 0.5  # most saves take a few milliseconds
 _TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C quit
 # Typing (`Drafted`) and the focus (`KeysChanged`) change only what is shown at once;
@@ -130,6 +130,7 @@ class Dispatcher:
         self._keep_draft_and_place()
         await self.chat.drafts.write_at_end()
         await self.controllers.session_view.bookmarks.write()
+        await self.ui.wait_until_remembered()
 
     def _keep_draft_and_place(self) -> None:
         with suppress(NoMatches):  # a signal may come before the prompt exists
@@ -327,7 +328,7 @@ class Dispatcher:
         if unsaved:
             choice = await self.ui.ask(QuitDialog(unsaved, self.chat.save_queue.warning))
         if choice == QuitDialog.QUIT:
-            self.workspace.store.database.is_patient = not unsaved
+            self.workspace.store.database.is_patient = False
             self.app.exit()
             return
         self.chat.reopen()

@@ -166,6 +166,11 @@ class ScreenServices:
         self.workspace.state = change(self.workspace.state)
         self.begin(partial(self._write_change, change), "remember")
 
+    async def wait_until_remembered(self) -> None:
+        """Wait until the changes of the state are written or refused."""
+        async with self._remember_lock:
+            pass
+
     async def _write_change(self, change: Change) -> None:
         async with self._remember_lock:  # else a later change may be written first
             try:

@@ -9,17 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.errors import FileRefused
+from lmchat.config.credentials import Credentials
+from lmchat.config.state import State, change_state
+from lmchat.errors import FileRefused, StoreUnavailable
 from lmchat.files.disk import (
     begin_log,
     empty_log,
     ensure_folder,
     expanded_path,
+    locked,
     write_atomically,
     write_new_file,
 )
 from lmchat.files.paths import home_folder
-from tests.support.faults import no_room
+from tests.support.faults import no_room, no_root, open_folder
+from tests.support.held_files import HOLD_LOCKS, held
 from tests.support.modes import is_private
 from tests.support.programs import PYTHON, run
 
@@ -220,3 +224,42 @@ def test_a_name_with_a_colon_would_be_a_hidden_stream_and_is_refused(name):
     with pytest.raises(FileRefused, match="has a colon, which names of files on Windows must not"):
         expanded_path(name)
     assert expanded_path(r"C:\garden\c.md") == Path("C:/garden/c.md")
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["sleeps", "stopped"])
+def test_a_lock_that_another_process_keeps_is_an_error_after_a_limit_for_that_file_alone(
+    tmp_path, is_stopped
+):
+    with held(HOLD_LOCKS, tmp_path / "state.toml", tmp_path / "config.toml") as other:
+        if is_stopped:
+            other.send_signal(signal.SIGSTOP)
+        with pytest.raises(StoreUnavailable, match="another program has locked it"):
+            change_state(tmp_path / "state.toml", lambda state: state)
+        for is_shared in (False, True):
+            with (
+                pytest.raises(BlockingIOError),
+                locked(tmp_path / "config.toml", is_shared=is_shared, wait_s=0.1),
+            ):
+                pass
+        Credentials(tmp_path / "credentials.toml").set("http://a", "key")  # its lock is free
+    assert change_state(tmp_path / "state.toml", lambda state: state) == State()
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("has_lock_file", [False, True])
+def test_in_a_folder_that_cannot_be_written_to_a_file_is_held_to_be_read(has_lock_file):
+    with open_folder() as folder:
+        file = folder / "sessions.db"
+        file.touch()
+        if has_lock_file:
+            (folder / ".sessions.db.lock").touch()
+        before = names(folder)
+        for path in (*folder.iterdir(), folder):
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o555 | 0o444)
+        with no_root():
+            for is_shared in (False, True):
+                with locked(file, is_shared=is_shared):
+                    assert file.read_bytes() == b""
+        assert names(folder) == before
+        folder.chmod(0o755)

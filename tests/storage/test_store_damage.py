@@ -219,7 +219,7 @@ async def test_a_database_of_another_program_is_named_and_stays_as_it_is(tmp_pat
     (row,) = store_findings(path)
     assert row.grade is Grade.FAULT
     assert path.read_bytes() == content
-    assert [*path.parent.iterdir()] == [path]
+    assert {file.name for file in path.parent.iterdir()} == {path.name, f".{path.name}.lock"}
 
 
 async def test_without_hard_links_the_damaged_file_is_kept_for_its_owner_alone_or_not_at_all(

@@ -207,7 +207,7 @@ async def test_a_disk_without_file_locks_is_told_as_such_and_not_waited_for(
         )
         assert wait == (0,)
         await say(store, session, "SQLite has other means on some systems", first)
-    assert {path.name for path in file.parent.iterdir()} == {"sessions.db"}
+    assert {path.name for path in file.parent.iterdir()} == {"sessions.db", ".sessions.db.lock"}
 
 
 @pytest.mark.parametrize("code", [*NO_LOCKS, errno.EBADF])

@@ -32,6 +32,7 @@ from lmchat.config.state import change_state
 from lmchat.errors import FileRefused, LMChatError, StreamInterrupted, WrongUse
 from lmchat.library.library import export_unsaved
 from lmchat.markdown.commonmark import code_blocks
+from lmchat.processes.background import run_abandonable
 from lmchat.processes.environment import command_line
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.servers.events import ReasoningDelta, RefusalDelta, TextDelta
@@ -232,12 +233,13 @@ class PlainFront(TurnListener):
             await load_if_needed(self.runtime, model, self.output)
         target = Target.of(model)
         self.chat.turn_options.use_target(target)
-        await asyncio.to_thread(
-            change_state,
-            self.context.paths.state_file,
-            lambda state: state.with_model(
-                target.server_id, target.model_id, is_remote=target.is_remote
-            ),
+        await run_abandonable(
+            lambda: change_state(
+                self.context.paths.state_file,
+                lambda state: state.with_model(
+                    target.server_id, target.model_id, is_remote=target.is_remote
+                ),
+            )
         )
         self.notify(f"Model: {model_words(target)}.")
 

@@ -14,6 +14,7 @@ from lmchat.config.credentials import Credentials
 from lmchat.config.settings import Settings
 from lmchat.config.state import State, change_state
 from lmchat.errors import LMChatError
+from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint
@@ -50,8 +51,8 @@ async def _save_allowed(state_file: Path, tool: str, fingerprint: str) -> None:
     have toolboxes, too, so this takes the place of `ScreenServices.remember`.
     """
     try:
-        await asyncio.to_thread(
-            change_state, state_file, lambda old: old.with_allowed(tool, fingerprint)
+        await run_abandonable(
+            lambda: change_state(state_file, lambda old: old.with_allowed(tool, fingerprint))
         )
     except LMChatError as error:  # it stays allowed in this run
         _logger.warning("an allowed tool could not be saved: %s", error.kind)

@@ -20,10 +20,12 @@ from lmchat.cli.setup import local_servers, wiring
 from lmchat.cli.setup.examine_machine import examine_machine
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state
+from lmchat.errors import LMChatError, StoreUnavailable
 from lmchat.files.paths import home_folder
 from lmchat.formats.imports.programs import chat_places
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library, unsaved_notices
+from lmchat.processes.background import run_abandonable
 from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.endpoint import Endpoint
@@ -72,6 +74,7 @@ async def make_dispatcher(
         # it ends with lmchat: a title is not worth a request
         chat = wiring.make_chat(context, runtime, with_titles=not options.temporary)
         folders = ExitStack()  # with the editor's and the viewer's files
+        platform = ScreenPlatform(context, settings, backend, folders)
         workspace = Workspace(
             settings=settings,
             backend=backend,
@@ -82,7 +85,7 @@ async def make_dispatcher(
             chat=chat,
             monitor=Monitor(backend.check),
             finder=ServerFinder(backend, settings, state),
-            platform=ScreenPlatform(context, settings, backend, folders),
+            platform=platform,
             pages=wiring.make_pages(settings),
             importer=(  # a temporary chat cannot import
                 None
@@ -108,11 +111,14 @@ async def make_dispatcher(
             if chat.turn_options.toolbox is not None:
                 await chat.turn_options.toolbox.host.aclose()
             # shown before, but the screen is closed now
-            if titles := ", ".join(f"“{header.title}”" for header in chat.open_sessions.unsaved()):
+            if titles := ", ".join(f"“{session.header.title}”" for session in chat.unsaved()):
                 error = chat.save_queue.warning
                 reason = "." if error is None else f": {error.message}"
                 with suppress(OSError):  # the terminal may be gone, too
                     context.output.note(f"lmchat: the end of {titles} could not be saved{reason}")
+            if platform.state_error is not None:
+                with suppress(OSError):
+                    context.output.note(f"lmchat: {platform.state_error.message}")
 
 
 class ScreenPlatform:
@@ -139,10 +145,17 @@ class ScreenPlatform:
         self.open_in_browser = partial(open_in_browser, environ=environ)
         self.open_file = partial(open_file, environ=environ, folders=folders)
         self.notification = partial(notification, settings.ui.notify, environ=environ)
+        self.state_error: LMChatError | None = None  # until the last change is written
         self._context = context
 
     async def remember(self, change: Change) -> None:
-        await asyncio.to_thread(change_state, self._context.paths.state_file, change)
+        self.state_error = StoreUnavailable("state.toml was not written before lmchat ended.")
+        try:
+            await run_abandonable(partial(change_state, self._context.paths.state_file, change))
+        except LMChatError as error:
+            self.state_error = error
+            raise
+        self.state_error = None
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None:
         await asyncio.to_thread(wiring.api_keys_of(self._context).keep, endpoint, key)
