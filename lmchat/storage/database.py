@@ -142,7 +142,7 @@ class Database:
 
         Raise `StoreUnavailable` for an error of the database or the system.
         """
-        until_s = monotonic() + (HELD_S if self._was_held else opening.BUSY_S)
+        until_s = monotonic() + (0.0 if self._was_held else opening.BUSY_S)
         while True:
             try:
                 result = self._run_and_mend(job, is_writing=is_writing)

@@ -78,8 +78,8 @@ _DAMAGED_SCHEMA = (
 )
 
 
-BUSY_S = 3.0  # wait for another process that is writing
-HELD_S = 0.2  # the same, for each try, and after a wait in vain
+BUSY_S = 2.0  # wait for another process that is writing
+HELD_S = 0.1  # the same, for each try; after a wait in vain, there is one
 _CHECK_BUSY_S = 0.5  # the same, while the user waits for a report
 _SETTINGS = (
     "pragma cache_size = -500",  # kB; the system caches the file too

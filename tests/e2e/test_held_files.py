@@ -9,11 +9,12 @@ import time
 import pytest
 
 from lmchat.config.state import read_state
-from tests.support.held_files import HOLD_LOCKS, held
+from tests.support.held_files import HOLD_LOCKS, HOLD_SQLITE, held
 from tests.support.lmchat_screen import ready_screen
-from tests.support.scripted_products import llama_cpp
+from tests.support.scripted_products import CHAT, chat_reply, llama_cpp
 
 PRODUCT = llama_cpp
+_MORE_S = 4.0  # than the same command without a wait, which takes one
 FILES = ("sessions.db", "state.toml", "credentials.toml", "config.toml")
 
 
@@ -61,3 +62,42 @@ def test_a_lock_of_the_folder_holds_up_nothing(tmp_path, server):
             other.kill()
     state, warning = read_state(screen.home / "lmchat" / "state.toml")
     assert (state.has_sessions, warning) == (False, "")
+
+
+@pytest.mark.parametrize("is_new", [False, True], ids=["used before", "new"])
+def test_an_answer_that_cannot_be_saved_is_in_a_file_that_is_named_within_seconds(
+    cli, server, is_new
+):
+    llama_cpp(server)
+    server.on(CHAT, chat_reply("the answer"))
+    _, usual_s = timed(cli, "ask", "hello") if is_new else timed(cli, "ask", "--save", "hello")
+    file = cli.home / "lmchat" / "sessions.db"
+    if is_new:
+        for of_sessions in file.parent.glob("sessions.db*"):
+            of_sessions.unlink()
+    with held(HOLD_SQLITE, file):
+        done, held_s = timed(cli, "ask", "--save", "the question")
+    assert held_s - usual_s < _MORE_S
+    assert done.stdout == "the answer\n"
+    assert done.returncode == 1
+    assert "another program has locked it" in done.stderr
+    (unsaved,) = file.parent.glob("unsaved-*.json")
+    assert f"could not be saved. lmchat import {unsaved} adds it." in done.stderr
+    assert "is imported, 2 messages" in cli("import", str(unsaved)).stdout
+
+
+def test_a_batch_waits_for_a_held_file_once(cli, server):
+    llama_cpp(server)
+    server.on(CHAT, chat_reply("the answer"))
+    prompts = "one\ntwo\nthree\n"
+    _, usual_s = timed(cli, "batch", "--text", stdin=prompts)
+    with held(HOLD_SQLITE, cli.home / "lmchat" / "sessions.db"):
+        done, held_s = timed(cli, "batch", "--text", stdin=prompts)
+    assert held_s - usual_s < _MORE_S
+    assert (done.returncode, done.stdout.count("the answer")) == (0, 3)
+
+
+def timed(cli, *words, **more):
+    begin_s = time.monotonic()
+    done = cli(*words, **more)
+    return done, time.monotonic() - begin_s

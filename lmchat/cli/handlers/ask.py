@@ -25,7 +25,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.read_prompt import prompt_of, read_named, require_consent_to_set, wanted_value
 from lmchat.cli.setup.find_target import target_of_command
 from lmchat.cli.setup.make_toolbox import how_to_configure, start_tools
-from lmchat.cli.setup.wiring import Runtime, make_chat, make_pages, open_runtime
+from lmchat.cli.setup.wiring import Runtime, keep_unsaved, make_chat, make_pages, open_runtime
 from lmchat.cli.tool_approval import ask_about_call, ask_about_server
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
@@ -80,6 +80,7 @@ async def ask(context: Context) -> int:
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(open_runtime(context, is_saved=is_saved))
         chat = make_chat(context, runtime)
+        stack.push_async_callback(keep_unsaved, context, chat)
         # it may still have the prompt, in case of a kill
         stack.push_async_callback(chat.drafts.write)
         if options.resume is not None:

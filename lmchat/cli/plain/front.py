@@ -21,7 +21,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.plain.inline import InlineText
 from lmchat.cli.plain.line_reader import QUOTES, LineReader
 from lmchat.cli.setup.find_target import load_if_needed
-from lmchat.cli.setup.wiring import Runtime, make_pages
+from lmchat.cli.setup.wiring import Runtime, keep_unsaved, make_pages
 from lmchat.cli.tool_approval import ask_about_call, ask_about_server
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.commands.conditions import NO_CODE, NOTHING_YET, reason_against
@@ -30,10 +30,8 @@ from lmchat.commands.table import COMMANDS
 from lmchat.commands.typed_line import require_slash
 from lmchat.config.state import change_state
 from lmchat.errors import FileRefused, LMChatError, StreamInterrupted, WrongUse
-from lmchat.library.library import export_unsaved
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.processes.background import run_abandonable
-from lmchat.processes.environment import command_line
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.servers.events import ReasoningDelta, RefusalDelta, TextDelta
 from lmchat.servers.model import OPENAI_COMPATIBLE, LoadState, ModelInfo
@@ -460,16 +458,7 @@ class PlainFront(TurnListener):
         self.runtime.store.database.is_patient = self.chat.save_queue.warning is None
         await self.chat.close()
         await self.chat.drafts.write()  # without the prompts that are messages by now
-        unsaved = [] if self.context.options.temporary else self.chat.unsaved()
-        folder = self.context.paths.state_dir
-        try:
-            files = await asyncio.to_thread(export_unsaved, folder, unsaved)
-        except LMChatError as error:
-            self.notify(f"The end of the chat could not be saved: {error.message}")
-        else:
-            for file in files:
-                command = command_line(["lmchat", "import", str(file)])
-                self.notify(f"The end of the chat could not be saved. {command} adds it.")
+        await keep_unsaved(self.context, self.chat)
         if self._inline is not None:
             await self._inline.aclose()
         if self.chat.turn_options.toolbox is not None:

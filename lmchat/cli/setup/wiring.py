@@ -6,6 +6,7 @@ SQLite.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -25,8 +26,10 @@ from lmchat.config.credentials import Credentials
 from lmchat.config.settings import Level, SamplingSettings, Settings
 from lmchat.config.state import State, read_state
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.library.library import export_unsaved
 from lmchat.metrics import Metrics
 from lmchat.processes.background import run_abandonable
+from lmchat.processes.environment import command_line
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose import endpoints_of
 from lmchat.servers.discovery.finder import ServerFinder
@@ -132,6 +135,19 @@ def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) 
         layers=sampling_layers(context),
         toolbox=toolbox,
     )
+
+
+async def keep_unsaved(context: Context, chat: ChatService) -> None:
+    """Write what cannot be saved into files, and name them."""
+    unsaved = [] if context.options.temporary else chat.unsaved()
+    try:
+        files = await asyncio.to_thread(export_unsaved, context.paths.state_dir, unsaved)
+    except LMChatError as error:
+        context.output.note(f"The end of the chat could not be saved: {error.message}")
+    else:
+        for file in files:
+            command = command_line(["lmchat", "import", str(file)])
+            context.output.note(f"The end of the chat could not be saved. {command} adds it.")
 
 
 def sampling_layers(context: Context) -> SamplingLayers:
