@@ -1,6 +1,6 @@
-"""Queue of writes: messages, and the text of running answers.
+"""Queue of writes: messages, changes of headers, and the text of running answers.
 
-A message that cannot be written stays in memory, and is tried again by the next write, every few
+What cannot be written stays in memory, and is tried again by the next write, every few
 seconds, and at the end of lmchat.
 """
 
@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from lmchat.errors import LMChatError
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.errors import LMChatError, SessionNotFound
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.sessions.session import SessionHeader
@@ -30,8 +33,16 @@ _PROMPTS = (Role.SYSTEM, Role.USER)
 _Unsaved = tuple[SessionHeader, ChatMessage, Sequence[TokenProbabilities]]
 
 
+class _Change(Struct):
+    """Change of some fields of a header."""
+
+    header: SessionHeader  # with the change; once written, as stored
+    fields: Mapping[str, object]
+    error: SessionNotFound | None = None
+
+
 class SaveQueue:
-    """Queue of writes to the store; a message that cannot be written is tried until it can."""
+    """Queue of writes to the store; what cannot be written is tried until it can."""
 
     def __init__(self, store: Store, stats_store: StatsStore, *, retry_s: float = RETRY_S) -> None:
         self.store = store
@@ -42,6 +53,8 @@ class SaveQueue:
         self._retry_s = retry_s
         self._retrying: asyncio.Task[None] | None = None  # while there is a warning
         self._unsaved: list[_Unsaved] = []  # in the order of `save`
+        # the last by session id and what it changes
+        self._changes: dict[tuple[str, str], _Change] = {}
         self._lock = asyncio.Lock()
 
     async def save(
@@ -56,6 +69,28 @@ class SaveQueue:
         """
         self._unsaved += [(header, message, choices) for message in messages]
         await self.write_unsaved()
+
+    async def change(
+        self, header: SessionHeader, what: str, fields: Mapping[str, object]
+    ) -> SessionHeader:
+        """Change fields of a saved header, as `save` writes a message; return it with them.
+
+        `what` is a word for the user, such as `title`. Raises `SessionNotFound`.
+        """
+        change = _Change(replace(header, **fields), fields)
+        self._changes[header.session_id, what] = change
+        await self.write_unsaved()
+        if change.error is not None:
+            raise change.error
+        return change.header
+
+    @property
+    def unsaved_changes(self) -> list[str]:
+        """Such as `the title of “Moss”`."""
+        return [
+            f"the {what} of “{change.header.title or 'Untitled'}”"
+            for (_, what), change in self._changes.items()
+        ]
 
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
         """Create the file of a running answer, and its row unless earlier messages are unsaved.
@@ -75,7 +110,7 @@ class SaveQueue:
         except LMChatError as error:
             self._warn(error)
             return False
-        if not self._unsaved:  # else the next attempt ends the warning
+        if not self._unsaved and not self._changes:  # else the next attempt ends the warning
             self.warning = None
         return True
 
@@ -87,9 +122,9 @@ class SaveQueue:
         await asyncio.shield(asyncio.ensure_future(self._write_unsaved()))
 
     async def _write_unsaved(self) -> None:
-        """Write the unsaved messages in order, one caller after the other.
+        """Write messages in order, then changes of headers, one caller after the other.
 
-        After a failure, later messages of the session are skipped.
+        After a failure, the rest of the session is skipped.
         """
         async with self._lock:
             failed_ids: set[str] = set()
@@ -109,6 +144,19 @@ class SaveQueue:
                     self._warn(error)
                 else:
                     self._unsaved = [other for other in self._unsaved if other is not entry]
+            for key, change in list(self._changes.items()):
+                if key[0] in failed_ids:
+                    continue
+                try:
+                    change.header = await self.store.update_session(key[0], change.fields)
+                except SessionNotFound as error:
+                    change.error = error
+                except LMChatError as error:
+                    failed_ids.add(key[0])
+                    self._warn(error)
+                    continue
+                if self._changes[key] is change:  # else a later one is to be written
+                    del self._changes[key]
             if not failed_ids:
                 self.warning = None
 
@@ -134,7 +182,7 @@ class SaveQueue:
         """
         while self.warning is not None:
             await asyncio.sleep(self._retry_s)
-            if self._unsaved:
+            if self._unsaved or self._changes:
                 await self._write_unsaved()
 
 

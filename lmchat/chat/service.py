@@ -383,6 +383,12 @@ class ChatService:
         self.is_closing = False
         self.return_waiting()
 
+    def unsaved_words(self) -> str:
+        """Such as `the end of “Moss” and the title of “Fern”`; "" if all is saved."""
+        titles = ", ".join(f"“{one.header.title or 'Untitled'}”" for one in self.unsaved())
+        ends = [f"the end of {titles}"] if titles else []
+        return " and ".join([*ends, *self.save_queue.unsaved_changes])
+
     def unsaved(self) -> list[Session]:
         """Return sessions that the disk lacks in part, each with its draft at the end.
 

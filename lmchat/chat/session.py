@@ -349,11 +349,9 @@ class OpenSession:
         return together
 
     async def set_sampling(self, options: Mapping[str, object]) -> None:
-        """If the disk fails, its error is raised, but memory keeps the options."""
         self._change_header(sampling=options)
-        await self._save_queue.write_unsaved()  # the first message creates the session
         with suppress(SessionNotFound):  # a new session: its first message saves them
-            await self._save_queue.store.update_session(self.session_id, {"sampling": options})
+            await self._save_queue.change(self._header, "options", {"sampling": options})
 
     def update_header(self, changed: SessionHeader) -> None:
         """Take over what was changed on the disk; other fields are newer in memory."""

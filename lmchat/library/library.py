@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import aclosing, suppress
 from datetime import date, datetime
 from functools import partial
@@ -30,7 +30,6 @@ from lmchat.sessions.session import (
     SessionGroup,
     SessionHeader,
     group_by_day,
-    tags_from,
     typed_title,
 )
 from lmchat.storage.store import Store
@@ -55,7 +54,7 @@ _DEFAULT_EXPORT = ExportAs()
 class Library:
     """Actions that add something to the store: a time, checked values, a format.
 
-    Most return the stored header, which a caller passes to `OpenSessions.update_header`.
+    Its changes wait for the disk; those of the screen go through `SaveQueue.change`.
     """
 
     def __init__(self, store: Store, *, clock: Callable[[], datetime] = now) -> None:
@@ -72,27 +71,6 @@ class Library:
 
     async def rename(self, session_id: str, title: str) -> SessionHeader:
         return await self.store.update_session(session_id, {"title": typed_title(title)})
-
-    async def tag(self, session_id: str, tags: Sequence[str]) -> SessionHeader:
-        return await self.store.update_session(session_id, {"tags": tuple(tags)})
-
-    async def toggle_tags(self, session_id: str, typed: str) -> SessionHeader:
-        """Add each typed tag, or remove one that the session has."""
-        # only the header is needed, but the store reads at least one message
-        session = await self.store.open_session(session_id, count=1)
-        tags = list(session.header.tags)
-        for tag in tags_from(typed):
-            if tag in tags:
-                tags.remove(tag)
-            else:
-                tags.append(tag)
-        return await self.tag(session_id, tags)
-
-    async def pin(self, session_id: str, *, is_pinned: bool = True) -> SessionHeader:
-        return await self.store.update_session(session_id, {"is_pinned": is_pinned})
-
-    async def archive(self, session_id: str, *, is_archived: bool = True) -> SessionHeader:
-        return await self.store.update_session(session_id, {"is_archived": is_archived})
 
     async def delete(self, session_id: str) -> SessionHeader:
         return await self.store.update_session(session_id, {"deleted_at": self._clock()})

@@ -323,7 +323,7 @@ class Dispatcher:
             async with asyncio.timeout(_SAVE_AT_QUIT_S):
                 await self._stop_and_save()
         waiting.stop()
-        unsaved = [] if self.workspace.is_temporary else self.chat.unsaved()
+        unsaved = "" if self.workspace.is_temporary else self.chat.unsaved_words()
         choice = QuitDialog.QUIT
         if unsaved:
             choice = await self.ui.ask(QuitDialog(unsaved, self.chat.save_queue.warning))

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from msgspec.structs import replace
 
 from lmchat.chat.save_queue import SaveQueue, journal_writer
-from lmchat.errors import StoreUnavailable
+from lmchat.errors import SessionNotFound, StoreUnavailable
 from lmchat.sessions.message import AnswerState
 from lmchat.storage.stats_store import StatsStore
 from tests.support.chats import answer, begin_session, header, prompt
@@ -68,3 +69,33 @@ async def test_pieces_that_could_not_be_written_are_written_first_when_the_disk_
         running = (await store.open_session(session.session_id)).messages[-1]
     assert (running.text, running.reasoning) == ("ab", "c")
     assert save_queue.warning is None
+
+
+async def test_changes_of_a_header_wait_for_the_disk_behind_its_messages_and_the_last_counts(store):
+    session, first = await begin_session(store, "How long?")
+    update_session, append = store.update_session, store.append
+
+    async def broken(*_, **__):
+        raise FULL
+
+    store.update_session = store.append = broken
+    save_queue = SaveQueue(store, StatsStore(store.database), retry_s=0.01)
+    await save_queue.save(session, prompt("and then?", first))
+    assert (await save_queue.change(session, "title", {"title": "Moss"})).title == "Moss"
+    await save_queue.change(session, "title", {"title": "Fern"})
+    await save_queue.change(session, "pin", {"is_pinned": True})
+    title = session.title or "Untitled"
+    assert save_queue.unsaved_changes == ["the title of “Fern”", f"the pin of “{title}”"]
+    assert save_queue.warning is FULL
+    store.update_session, store.append = update_session, append
+    await until(lambda: save_queue.warning is None, "the end of the warning")
+    assert save_queue.unsaved_changes == []
+    stored = (await store.open_session(session.session_id)).header
+    assert (stored.title, stored.is_pinned, stored.message_count) == ("Fern", True, 2)
+
+
+async def test_a_change_of_a_session_that_is_gone_is_refused_and_not_tried_again(store):
+    save_queue = SaveQueue(store, StatsStore(store.database), retry_s=0.01)
+    with pytest.raises(SessionNotFound):
+        await save_queue.change(header("gone"), "title", {"title": "Moss"})
+    assert (save_queue.unsaved_changes, save_queue.warning) == ([], None)

@@ -75,8 +75,8 @@ async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, ot
     for title in ("one", "two", "three"):
         await branched(title)
     (pinned, archived, *_) = await store.list_sessions()
-    await library(store).pin(pinned.session_id)
-    await library(store).archive(archived.session_id)
+    await store.update_session(pinned.session_id, {"is_pinned": True})
+    await store.update_session(archived.session_id, {"is_archived": True})
     await store.update_session(pinned.session_id, {"tags": ("garden", "shade")})
     every_id = [header.session_id for header in await store.list_sessions()]
     await export_all(store, every_id, tmp_path / "backup")

@@ -37,17 +37,17 @@ def test_groups_keep_the_order_of_the_list_and_pinned_ones_stand_on_top():
 
 async def test_archived_and_deleted_sessions_leave_the_list(store, library):
     one, two, three = await answered_chats(store, "one", "two", "three")
-    await library.archive(one)
+    await store.update_session(one, {"is_archived": True})
     await library.delete(two)
     assert [found.session_id for found in await library.store.list_sessions()] == [three, one]
     assert [found.session_id for found in await library.store.list_sessions(is_trash=True)] == [two]
-    await library.pin(one)
+    await store.update_session(one, {"is_pinned": True})
     groups = await library.groups()
     assert [(group.name, [header.title for header in group.headers]) for group in groups] == [
         ("Today", ["three"]),
         ("Archived", ["one"]),
     ]
-    await library.archive(one, is_archived=False)
+    await store.update_session(one, {"is_archived": False})
     (pinned, today) = await library.groups()
     assert (pinned.name, pinned.headers[0].title, today.name) == ("Pinned", "one", "Today")
 

@@ -111,11 +111,11 @@ async def make_dispatcher(
             if chat.turn_options.toolbox is not None:
                 await chat.turn_options.toolbox.host.aclose()
             # shown before, but the screen is closed now
-            if titles := ", ".join(f"“{session.header.title}”" for session in chat.unsaved()):
+            if unsaved := chat.unsaved_words():
                 error = chat.save_queue.warning
                 reason = "." if error is None else f": {error.message}"
                 with suppress(OSError):  # the terminal may be gone, too
-                    context.output.note(f"lmchat: the end of {titles} could not be saved{reason}")
+                    context.output.note(f"lmchat: {unsaved} could not be saved{reason}")
             if platform.state_error is not None:
                 with suppress(OSError):
                     context.output.note(f"lmchat: {platform.state_error.message}")

@@ -100,13 +100,13 @@ class SavedSessions:
 
     async def pin(self, session_id: str) -> None:
         if header := await self._saved(session_id):
-            changed = await self._library.pin(session_id, is_pinned=not header.is_pinned)
+            changed = await self._change(header, "pin", is_pinned=not header.is_pinned)
             self._show_changed(changed, "Pinned" if changed.is_pinned else "Unpinned")
 
     async def archive(self, session_id: str) -> None:
         if header := await self._saved(session_id):
             is_archived = not header.is_archived
-            changed = await self._library.archive(session_id, is_archived=is_archived)
+            changed = await self._change(header, "archive mark", is_archived=is_archived)
             result = "Archived" if is_archived else "Restored from the archive"
             undone_by = "session.archive" if is_archived else ""
             self._show_changed(changed, result, undone_by=undone_by)
@@ -117,23 +117,26 @@ class SavedSessions:
         if typed and session is not None and not session.has_had_messages:
             # in memory only: the first prompt saves the title
             self._show_changed(replace(session.header, title=typed_title(typed)), "Renamed")
-        elif header := await self._saved(session_id):
+        elif header := await self._saved(session_id, is_read=not typed):
             dialog = AskDialog(
                 "Rename session", value=line_without_controls(header.title), verb="rename"
             )
             if typed := typed or await self._ui.ask(dialog):
-                self._show_changed(await self._library.rename(session_id, typed), "Renamed")
+                changed = await self._change(header, "title", title=typed_title(typed))
+                self._show_changed(changed, "Renamed")
 
     async def tag(self, session_id: str, typed: str = "") -> None:
         """Remove the typed tags that a session has, and add the others.
 
         If none was typed, a dialog asks for all tags.
         """
-        header = await self._saved(session_id)
+        header = await self._saved(session_id, is_read=True)
         if header is None:
             return
         if typed:
-            changed = await self._library.toggle_tags(session_id, typed)
+            named = tags_from(typed)
+            others = [tag for tag in header.tags if tag not in named]
+            tags = (*others, *(tag for tag in named if tag not in header.tags))
         else:
             dialog = AskDialog(
                 "Session tags",
@@ -146,7 +149,8 @@ class SavedSessions:
             answer = await self._ui.ask(dialog)
             if answer is None:
                 return
-            changed = await self._library.tag(session_id, tags_from(answer))
+            tags = tags_from(answer)
+        changed = await self._change(header, "tags", tags=tags)
         words = " ".join(f"#{tag}" for tag in changed.tags)
         self._show_changed(changed, safe_line(f"Tagged {words}") if words else "Tags removed")
 
@@ -171,14 +175,23 @@ class SavedSessions:
         self._deletions += 1
         self._show_result("In the trash", undone_by="session.undo")
 
-    async def _saved(self, session_id: str) -> SessionHeader | None:
-        """Return the header of a session; None, and a notice, if it has never had a message."""
+    async def _saved(self, session_id: str, *, is_read: bool = False) -> SessionHeader | None:
+        """Return the header of a session; None, and a notice, if it has never had a message.
+
+        With `is_read`, it has what another lmchat has changed, but waits for the disk.
+        """
         session = self._chat.open_sessions.find(session_id)
         if session is not None and not session.has_had_messages:
             self._ui.notify(NOTHING_YET)
             return None
+        if session is not None and not is_read:
+            return session.header
         # only the header is needed, so not more than one message is read
         return (await self._store.open_session(session_id, count=1)).header
+
+    async def _change(self, header: SessionHeader, what: str, **fields: object) -> SessionHeader:
+        self._chat.open_sessions.update_header(replace(header, **fields))
+        return await self._chat.save_queue.change(header, what, fields)
 
     async def undo(self) -> None:
         restored = await self._library.undo_delete()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 from textual import events, on
@@ -16,7 +16,6 @@ from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.local.installed import ServerStart
 from lmchat.servers.products import product_named
-from lmchat.sessions.session import Session
 from lmchat.tui.dialogs.dialog import Dialog
 from lmchat.tui.key_pause import KeyPause
 from lmchat.tui.widgets.field import Field
@@ -163,13 +162,13 @@ class QuitDialog(Dialog):
     HINTS = (("q", "quit without saving"), ("e", "export this session"))
     LEAVE = "wait"
 
-    def __init__(self, unsaved: Sequence[Session], error: LMChatError | None) -> None:
-        """`error` is why they could not be saved, if known."""
+    def __init__(self, unsaved: str, error: LMChatError | None) -> None:
+        """`unsaved` is from `ChatService.unsaved_words`; `error` is the reason, if known."""
         super().__init__("Quit without saving?")
-        titles = ", ".join(f"“{session.header.title or 'Untitled'}”" for session in unsaved)
+        unsaved = safe_line(unsaved)
         reason = "." if error is None else f": {error.message}"
         self._text = (
-            f"The end of {safe_line(titles)} is not saved{reason}\n"
+            f"{unsaved[:1].upper()}{unsaved[1:]} is not saved{reason}\n"
             "While lmchat is open, it tries to save again every few seconds."
         )
 
