@@ -17,6 +17,7 @@ from lmchat.doctor.server_checks import SERVERS
 from lmchat.errors import StoreUnavailable
 from lmchat.extras import install_command
 from lmchat.files.kept_prompts import kept_prompts
+from lmchat.files.left_files import left_files
 from lmchat.files.locks import has_locks
 from lmchat.files.paths import Paths
 from lmchat.processes.background import in_thread
@@ -35,6 +36,7 @@ The rows about servers have the names of the servers.
 """
 FOLDER = Check(Group.FILES, "files.folder", "Folder")
 STORE = Check(Group.FILES, "store", "Sessions")
+LEFT = Check(Group.FILES, "files.left", "Left files")
 LOCALE = Check(Group.TERMINAL, "terminal.locale", "Characters")
 ENGINE = Check(Group.ENGINE, "engine.installed", "Engine")
 KEPT_PROMPTS = Check(Group.ENGINE, "engine.kept_prompts", "Kept prompts")
@@ -65,6 +67,7 @@ async def examine(
             # in threads, as most read the disk
             (FOLDER, in_thread(lambda: folder_findings(paths.config_dir))),
             (STORE, in_thread(lambda: store_findings(paths.sessions_file))),
+            (LEFT, in_thread(lambda: left_findings(paths))),
             (LOCALE, in_thread(lambda: locale_findings(environ))),
             (ENGINE, in_thread(lambda: engine_findings(environ))),
             (KEPT_PROMPTS, in_thread(lambda: kept_prompt_findings(paths.kept_prompts_dir))),
@@ -140,6 +143,11 @@ def store_findings(path: Path) -> list[Finding]:
         return [STORE.row(Grade.FAULT, f"The file is damaged: {fault}.", step)]
     size = f"{path.stat().st_size / 1e6:.1f} MB"
     return [STORE.row(Grade.OK, f"Undamaged and writable: {size}, format {file_format}.")]
+
+
+def left_findings(paths: Paths) -> list[Finding]:
+    """Return no row without such files."""
+    return [LEFT.row(Grade.WARNING, sentence) for sentence in left_files(paths)]
 
 
 def locale_findings(environ: Mapping[str, str]) -> list[Finding]:

@@ -37,6 +37,7 @@ class Paths:
         self.engine_log_file = state_dir / "engine.log"
         self.tools_log_file = state_dir / "tools.log"
         self.log_file = state_dir / "lmchat.log"
+        self.editor_dir = state_dir / "editor"  # prompts that are in an editor
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> Paths:

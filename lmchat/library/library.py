@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import FileRefused, LMChatError, StoreUnavailable
 from lmchat.files.disk import is_stream, write_new_file
+from lmchat.files.left_files import UNSAVED_NAME
 from lmchat.formats.exports.entries import WriteOptions
 from lmchat.formats.exports.html import MarkdownConverter
 from lmchat.formats.exports.render import export_name, form_of, render
@@ -36,7 +37,6 @@ from lmchat.storage.store import Store
 
 # they hold the content of attached files
 _FORMS_WITH_FILES = ("json", "html")
-_UNSAVED_NAME = "unsaved-{}.json"
 
 
 class ExportAs(Struct, frozen=True, kw_only=True):
@@ -141,15 +141,7 @@ def export_unsaved(folder: Path, sessions: Iterable[Session]) -> list[Path]:
     """Write what could not be saved into files for `lmchat import`; raises `FileRefused`."""
     return [
         write_new_file(
-            folder / _UNSAVED_NAME.format(session.header.session_id), to_json(session), mode=0o600
+            folder / UNSAVED_NAME.format(session.header.session_id), to_json(session), mode=0o600
         )
         for session in sessions
-    ]
-
-
-def unsaved_notices(folder: Path) -> list[str]:
-    return [
-        "The end of a session could not be saved when lmchat was ended. "
-        f"/import {path} adds it to your sessions; then delete the file."
-        for path in sorted(folder.glob(_UNSAVED_NAME.format("*")))
     ]

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
+from lmchat.files.disk import ensure_folder, locked
 from lmchat.processes.child import run_in_terminal, start_in_background
 from lmchat.processes.environment import (
     command_words,
@@ -50,24 +51,30 @@ async def open_file(
 
     Return the path if no viewer could be started, else "". Raises `FileRefused`.
     """
-    copy = await asyncio.to_thread(_private_copy, name, data, folders)
+    copy = await asyncio.to_thread(_private_copy, name, data, folders, None)
     return "" if await asyncio.to_thread(_open, copy.as_uri(), environ) else str(copy)
 
 
-def _private_copy(name: str, data: bytes, folders: ExitStack) -> Path:
-    """Raises `FileRefused`."""
+def _private_copy(name: str, data: bytes, folders: ExitStack, parent: Path | None) -> Path:
+    """Copy into a new folder, in that for temporary files without `parent`; hold the copy.
+
+    Raises `FileRefused`.
+    """
     path = PurePath(name)
     try:
         # Only the last part of the name, so that `../a.md` stays in the folder. It is cut, as a
         # file system may refuse the long name of an imported chat. A viewer of Windows keeps a file
         # that it has open.
+        if parent is not None:
+            ensure_folder(parent)
         folder = folders.enter_context(
-            TemporaryDirectory(prefix="lmchat-", ignore_cleanup_errors=True)
+            TemporaryDirectory(prefix="lmchat-", dir=parent, ignore_cleanup_errors=True)
         )
         copy = Path(folder) / f"{path.stem[:_MAX_STEM_CHARS]}{path.suffix}"
+        folders.enter_context(locked(copy))
         copy.write_bytes(data)
     except OSError as error:
-        hint = "Check the folder for temporary files."
+        hint = f"Check {parent or 'the folder for temporary files'}."
         raise FileRefused(f"A copy of {path.name} cannot be written.", hint=hint) from error
     return copy
 
@@ -133,13 +140,21 @@ _PAGERS = ("less", "more")
 class Editor:
     """The user's editor, for one text."""
 
-    def __init__(self, text: str, *, folders: ExitStack, environ: Mapping[str, str]) -> None:
-        """`folders` removes the folder of the file."""
+    def __init__(
+        self,
+        text: str,
+        *,
+        folders: ExitStack,
+        environ: Mapping[str, str],
+        parent: Path | None = None,
+    ) -> None:
+        """`folders` removes the folder of the file, which is made in `parent`."""
         self.saved_text = text
         """As the editor has saved it, as far as `read` or `run` knows."""
         self.at_once_s = _AT_ONCE_S
         self._has_line_end = text.endswith("\n")
         self._folders = folders
+        self._parent = parent
         self._environ = environ
         self._file: Path | None = None  # None before the editor runs
 
@@ -154,7 +169,9 @@ class Editor:
         begin_s = monotonic()
         before = self.saved_text
         data = before.encode(errors="replace")
-        self._file = await asyncio.to_thread(_private_copy, "prompt.md", data, self._folders)
+        self._file = await asyncio.to_thread(
+            _private_copy, "prompt.md", data, self._folders, self._parent
+        )
         try:
             exit_code = await _run([*argv, str(self._file)], self._environ, variable="EDITOR")
             is_text = await self._read()

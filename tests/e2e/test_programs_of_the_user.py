@@ -53,7 +53,8 @@ def begin_editing(
     program.wait_for("tiny")
     program.type(_PROMPT, sees=_PROMPT)
     program.type("\x07")
-    program.wait_until(lambda: files_with_the_prompt(temporary), "the file")
+    folders = (temporary, cli.home / "lmchat" / "editor")
+    program.wait_until(lambda: any(map(files_with_the_prompt, folders)), "the file")
     program.wait_until((tmp_path / "pid").exists, "the editor")
     return program
 
@@ -66,6 +67,7 @@ def test_a_signal_removes_the_file_that_the_editor_shows_and_ends_the_editor(
         program.kill(signal.SIGHUP)
         assert program.wait_exit() == 128 + signal.SIGHUP
         assert list(temporary.iterdir()) == []
+        assert list((cli.home / "lmchat" / "editor").iterdir()) == []
         wait_until(lambda: not is_running(number), "the end of the editor")
 
 
@@ -81,8 +83,33 @@ def test_what_was_saved_in_the_editor_is_the_draft_of_the_next_start(
             program.kill(getattr(signal, ending))
             assert program.wait_exit() == 128 + getattr(signal, ending)
         assert list(temporary.iterdir()) == []
+        assert list((cli.home / "lmchat" / "editor").iterdir()) == []
     with PtyProgram(cli.argv(), home=cli.home, size=(100, 30)) as program:
         program.wait_for(f"{_PROMPT} that is saved")
+
+
+def test_after_a_kill_what_was_saved_in_the_editor_is_found_and_named_until_it_is_gone(
+    cli, temporary, tmp_path
+):
+    folder = cli.home / "lmchat" / "editor"
+    with begin_editing(cli, temporary, tmp_path, editor=_SAVES) as program:
+        program.wait_until(
+            lambda: any("that is saved" in file.read_text() for file in folder.glob("*/*.md")),
+            "the saved text",
+        )
+        assert "was in an editor" not in cli("doctor").stdout, "it still runs"
+        program.kill(signal.SIGKILL)
+        program.wait_exit()
+    (file,) = folder.glob("*/*.md")
+    words = f"{file} was in an editor when lmchat was killed"
+    assert file.read_text() == f"{_PROMPT} that is saved"
+    for _ in range(2):
+        assert words in cli("doctor", "--json").stdout
+        assert words in cli("--plain", stdin="/help\n").stderr
+    with PtyProgram(cli.argv(), home=cli.home, size=(200, 30)) as program:
+        program.wait_for("was in an editor when lmchat was killed")
+    file.unlink()
+    assert words not in cli("doctor", "--json").stdout
 
 
 def test_a_temporary_chat_saves_nothing_of_the_editor(cli, temporary, tmp_path):

@@ -21,10 +21,11 @@ from lmchat.cli.setup.examine_machine import examine_machine
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state
 from lmchat.errors import LMChatError, StoreUnavailable
+from lmchat.files.left_files import left_files
 from lmchat.files.paths import home_folder
 from lmchat.formats.imports.programs import chat_places
 from lmchat.library.importer import Importer
-from lmchat.library.library import Library, unsaved_notices
+from lmchat.library.library import Library
 from lmchat.processes.background import run_abandonable
 from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.discovery.monitor import Monitor
@@ -61,7 +62,7 @@ async def make_dispatcher(
         *filter(None, [warning]),
         *(problem.sentence for problem in (*context.problems, *context.loaded.notes)),
     ]
-    notices += await asyncio.to_thread(unsaved_notices, context.paths.state_dir)
+    notices += await asyncio.to_thread(left_files, context.paths)
     if context.local_model:  # a file, or a name for the built-in engine: no server knows it
         settings = replace(settings, model="")
 
@@ -139,7 +140,13 @@ class ScreenPlatform:
         self.paste_image = clipboard.paste_image
         self.find_files = FileFinder(Path()).find
         self.examine = partial(examine_machine, context, backend)
-        self.editor = partial(Editor, environ=environ, folders=folders)
+        self.editor = partial(
+            Editor,
+            environ=environ,
+            folders=folders,
+            # after a kill, the text is found there
+            parent=None if context.options.temporary else context.paths.editor_dir,
+        )
         self.show_in_pager = partial(show_in_pager, environ=environ)
         self.shell_command = partial(ShellCommand, environ=environ, shell=settings.chat.shell)
         self.open_in_browser = partial(open_in_browser, environ=environ)

@@ -1,0 +1,48 @@
+"""Files with the user's words that lmchat has left: it names them until they are gone."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from lmchat.files.disk import locked
+from lmchat.files.paths import Paths
+
+UNSAVED_NAME = "unsaved-{}.json"
+_OF_SQLITE = ("-wal", "-shm", "-journal")  # endings of files that go with a database
+
+
+def left_files(paths: Paths) -> list[str]:
+    """Return a sentence for each file, with what to do; it blocks."""
+    damaged = [
+        file
+        for path in (paths.sessions_file, paths.state_file)
+        for file in Path(os.path.realpath(path)).parent.glob(f"{path.name}.damaged*")
+        if not file.name.endswith(_OF_SQLITE)
+    ]
+    edited = [file for file in paths.editor_dir.glob("*/*.md") if not _is_held(file)]
+    return [
+        *(
+            "The end of a session could not be saved when lmchat was ended. "
+            f"/import {file} adds it to your sessions; then delete the file."
+            for file in sorted(paths.state_dir.glob(UNSAVED_NAME.format("*")))
+        ),
+        *(
+            f"{file} was damaged, and another file is in use. Delete it when you no longer need it."
+            for file in sorted(damaged)
+        ),
+        *(
+            f"{file} was in an editor when lmchat was killed. Copy what you need, then delete it."
+            for file in sorted(edited)
+        ),
+    ]
+
+
+def _is_held(file: Path) -> bool:
+    """Whether the file is in the editor of a running lmchat."""
+    try:
+        with locked(file, wait_s=0.0):
+            return False
+    except OSError as error:
+        return error.errno == errno.EAGAIN
