@@ -157,7 +157,7 @@ async def test_every_method_works_in_a_temporary_chat_and_leaves_the_disk_as_it_
     assert called == METHODS
     assert (marked_files(tmp_path), rows_on_disk(tmp_path)) == ([], before)
     names = {path.name for path in (tmp_path / "lmchat").iterdir()}
-    assert {name.partition(".backup-")[0] for name in names} == {"sessions.db"}
+    assert {name.partition(".backup-")[0] for name in names} == {"sessions.db", ".sessions.db.lock"}
 
 
 async def test_a_copy_of_a_session_has_all_that_the_session_has_and_nothing_of_another(tmp_path):

@@ -119,7 +119,7 @@ async def make_dispatcher(
                     context.output.note(f"lmchat: {unsaved} could not be saved{reason}")
             if platform.state_error is not None:
                 with suppress(OSError):
-                    context.output.note(f"lmchat: {platform.state_error.message}")
+                    context.output.note(f"lmchat: {platform.state_error.message_with_hint}")
 
 
 class ScreenPlatform:
@@ -156,7 +156,10 @@ class ScreenPlatform:
         self._context = context
 
     async def remember(self, change: Change) -> None:
-        self.state_error = StoreUnavailable("state.toml was not written before lmchat ended.")
+        self.state_error = StoreUnavailable(
+            "state.toml was not written before lmchat ended.",
+            hint="Make the change again at the next start.",
+        )
         try:
             await run_abandonable(partial(change_state, self._context.paths.state_file, change))
         except LMChatError as error:
