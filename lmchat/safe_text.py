@@ -30,9 +30,9 @@ _IDLE_JOINER = re.compile(
     rf"(?<![^\s\0-\x7f{_JOINERS}])[{_JOINERS}]"
     rf"|[{_JOINERS}](?![^\s\0-\x7f{_JOINERS}{_SELECTORS}])"
 )
-# symbols of controls: ␛ for Escape; newline and tab have none here
+# symbols of controls: ␛ for Escape; line ends and tab have none here
 _CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
-del _CONTROL_PICTURES[ord("\t")], _CONTROL_PICTURES[ord("\n")]
+del _CONTROL_PICTURES[ord("\t")], _CONTROL_PICTURES[ord("\n")], _CONTROL_PICTURES[ord("\r")]
 # the last two code points of each plane: U+FFFE and U+FFFF, U+1FFFE and U+1FFFF, …
 _NONCHARACTERS = [chr(end) for end in range(0xFFFE, 0x110000, 0x10000)]
 _NONCHARACTERS += [chr(end) for end in range(0xFFFF, 0x110000, 0x10000)]
@@ -69,7 +69,7 @@ SafeText = NewType("SafeText", str)  # has passed `safe_text`
 def safe_text(text: str) -> SafeText:
     """Make text that sends no commands to a terminal and reorders nothing.
 
-    CRLF becomes LF; newline and tab stay. Other controls become their symbols, other code points of
+    Each line end becomes LF; tabs stay. Other controls become their symbols, other code points of
     `_HOSTILE` U+FFFD. Invisible characters are left out, and joiners and selectors without an
     effect: how much room a terminal gives them is not known.
     """
@@ -77,19 +77,24 @@ def safe_text(text: str) -> SafeText:
         return SafeText(text)
     if _NOT_PLAIN.search(text) is None:
         return SafeText(text)
-    text = _UNSEEN.sub("", text.replace("\r\n", "\n"))
+    text = _UNSEEN.sub("", with_line_feeds(text))
     visible = _IDLE_SELECTOR.sub("", _HOSTILE.sub(_visible, text))
     return SafeText(_IDLE_JOINER.sub("", visible))
+
+
+def with_line_feeds(text: str) -> str:
+    """Make CRLF and CR, which end a line for CommonMark, too, LF."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def without_controls(text: str) -> str:
     """Make text for a clipboard, an export or a widget that filters what it paints.
 
-    CRLF becomes LF; what could be a command becomes visible. All else stays.
+    Each line end becomes LF; what could be a command becomes visible. All else stays.
     """
     if (text.isascii() and text.isprintable()) or _COMMANDING.search(text) is None:
         return text
-    return _COMMANDING.sub(_visible, text.replace("\r\n", "\n"))
+    return _COMMANDING.sub(_visible, with_line_feeds(text))
 
 
 def _visible(hostile: re.Match[str]) -> str:

@@ -112,10 +112,11 @@ def test_what_is_no_character_is_not_shown_as_one():
     assert safe_text("\ufdcf\ufdd0\ufdef\ufdf0") == "\ufdcf\ufffd\ufffd\ufdf0"
 
 
-def test_crlf_becomes_lf_and_a_lone_cr_is_shown_not_obeyed():
-    assert safe_text("a\r\n\tb\r\n") == "a\n\tb\n"
-    assert safe_text("safe\revil") == without_controls("safe\revil") == "safe␍evil"
-    assert without_controls("é\r\né") == "é\né"
+def test_crlf_and_cr_become_lf():
+    for filtered in (safe_text, without_controls):
+        assert filtered("é\r\n\tb\r\n") == "é\n\tb\n"
+        assert filtered("safe\revil\r\r\nend\r") == "safe\nevil\n\nend\n"
+    assert safe_line("safe\revil") == "safe evil"
 
 
 def test_joined_characters_and_selectors_that_select_stay():

@@ -11,6 +11,7 @@ import msgspec
 
 from lmchat.extras import install_command
 from lmchat.processes.child import answer_parent, limit_memory
+from lmchat.safe_text import with_line_feeds
 from lmchat.units import breakable, counted, whole_number
 
 _MAX_MEMORY_BYTES = 2_000_000_000  # an attached PDF has at most 100 MB
@@ -238,7 +239,7 @@ def _text(reference: Any) -> str:
     # a state begins with a slash, as `/Yes`; a text may, too
     is_name = type(value).__name__ == "NameObject"
     text = str(value).removeprefix("/") if is_name else str(value)
-    return text.replace("\r\n", "\n").replace("\r", "\n").translate(_NO_LETTERS)
+    return with_line_feeds(text).translate(_NO_LETTERS)
 
 
 def _value(reference: Any) -> Any:

@@ -19,7 +19,13 @@ from lmchat.attachments.attachment import MAX_TEXT_BYTES, Attachment, is_misread
 from lmchat.errors import EndpointNotAllowed, FileRefused, ServerUnavailable, WrongUse
 from lmchat.extras import install_command
 from lmchat.processes.child import ChildEndedError, ChildProcess
-from lmchat.safe_text import decoded_text, encoding_of, safe_line, without_controls
+from lmchat.safe_text import (
+    decoded_text,
+    encoding_of,
+    safe_line,
+    with_line_feeds,
+    without_controls,
+)
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import DEFAULT_PORTS, Endpoint, bracketed
 from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, body_chunks
@@ -226,7 +232,7 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
         hint = "Open it in a browser: scripts may write its text."
         raise FileRefused("The page has no text.", hint=hint)
     # before the cut: shorter line ends would let a cut text be accepted
-    text = text.replace("\r\n", "\n")
+    text = with_line_feeds(text)
     text = without_controls(text[: MAX_TEXT_BYTES + 1])  # refused below
     return text_attachment(
         safe_line(address.url, limit=_MAX_NAME_CHARS),

@@ -30,7 +30,7 @@ from lmchat.markdown.commonmark import (
     span,
 )
 from lmchat.markdown.fences import Fence, indent_of, opening_fence
-from lmchat.safe_text import safe_text
+from lmchat.safe_text import safe_text, with_line_feeds
 
 _MOST_CHARS = 20_000  # of an item or HTML in one piece; the rest is parsed on its own
 _KEPT_WHOLE = ("bullet_list_open", "ordered_list_open", "html_block", "code_block")
@@ -38,7 +38,7 @@ _END_WITH_THEIR_LINE = ("heading_open", "hr")
 # as soon as text follows a blank line
 _END_AT_BLANK_LINE = ("paragraph_open", "heading_open", "hr", "table_open", "blockquote_open")
 # controls that the parser would take for line ends, or strip
-_CONTROLS = "[\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]"
+_CONTROLS = "[\0\x0b\x0c\x1c-\x1f\x85\u2028\u2029]"
 # three or more of its marks are a rule instead
 _LIST = r"(?m) {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)"
 
@@ -198,12 +198,12 @@ class IncrementalMarkdown(Struct):
 
     def _normalized(self, text: str, *, is_final: bool) -> str:
         """A CR at the end is held back: the LF of a CRLF may follow."""
-        text = (self._held_cr + text).replace("\r\n", "\n")
+        text = self._held_cr + text
         self._held_cr = ""
         if text.endswith("\r") and not is_final:
             text = text[:-1]
             self._held_cr = "\r"
-        return re.sub(_CONTROLS, lambda control: safe_text(control[0]), text)
+        return re.sub(_CONTROLS, lambda control: safe_text(control[0]), with_line_feeds(text))
 
     @property
     def _room_left(self) -> int:

@@ -21,7 +21,7 @@ from lmchat.processes.environment import (
     find_program,
     is_over_ssh,
 )
-from lmchat.safe_text import safe_line, safe_text
+from lmchat.safe_text import safe_line, safe_text, with_line_feeds
 
 BELL = "\x07"
 _OPEN_PROGRAM = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
@@ -218,7 +218,7 @@ class Editor:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
             is_text, text = False, data.decode("utf-8-sig", errors="replace")
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        text = with_line_feeds(text)
         # editors add a line end to the last line of a file
         self.saved_text = text if self._has_line_end else text.removesuffix("\n")
         return is_text

@@ -10,7 +10,7 @@ from textual.filter import LineFilter
 from textual.scrollbar import ScrollBar, ScrollBarRender
 from textual.strip import Strip
 
-from lmchat.safe_text import safe_text
+from lmchat.safe_text import on_one_line
 
 # the last ones are of borders
 _IN_ASCII = str.maketrans(
@@ -44,9 +44,9 @@ def ascii_filters(*, is_ascii: bool) -> list[LineFilter]:
 
 def safe_strip(strip: Strip) -> Strip:
     """Make a row safe for a terminal; each character keeps its cells."""
-    if all(safe_text(text) is text for text, _, _ in strip):  # nearly every row
+    if all(on_one_line(text) is text for text, _, _ in strip):  # nearly every row
         return strip
     return Strip(
-        [Segment(safe_text(text), style, control) for text, style, control in strip],
+        [Segment(on_one_line(text), style, control) for text, style, control in strip],
         strip.cell_length,
     )

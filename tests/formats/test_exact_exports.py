@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 from html import unescape
 
 from lmchat.formats.exports import EXPORT_FORMATS
 from lmchat.formats.exports.entries import WriteOptions
+from lmchat.formats.exports.html import MarkdownConverter
 from lmchat.formats.exports.markdown_to_html_child import markdown_html
 from lmchat.formats.exports.render import render
 from lmchat.formats.json_sessions import from_json
-from lmchat.safe_text import UNSEEN, without_controls
+from lmchat.safe_text import UNSEEN, with_line_feeds, without_controls
 from lmchat.sessions.message import Role, text_message
 from lmchat.sessions.session import Session
 from tests.support.chats import header
@@ -33,3 +35,23 @@ def test_invisible_and_reordering_characters_are_kept_in_each_format_and_command
             assert read.text == message.text
         else:
             assert unescape(text).count(said) >= 2, f"title and text of {form}"
+
+
+async def test_a_carriage_return_ends_a_line_in_each_export_and_stays_in_json():
+    for said, listed in (
+        ("1. dig\r2. sow\r\rDone.", "<ol>\n<li>dig</li>\n<li>sow</li>\n</ol>\n<p>Done.</p>"),
+        ("- a\r\n- b\r\n\rEnd", "<ul>\n<li>a</li>\n<li>b</li>\n</ul>\n<p>End</p>"),
+        ("```\rx = 1\r\ry\r```\r", "<pre><code>x = 1\n\ny\n</code></pre>"),
+    ):
+        session = Session(header=header("T"), messages=(text_message(Role.ASSISTANT, said),))
+        async with aclosing(MarkdownConverter()) as converter:
+            html = await converter.html_of(session)
+        for form in EXPORT_FORMATS:
+            text = render(session, form, WriteOptions(html_by_id=html))
+            assert not {"\r", "\u240d"} & set(text), form
+            if form == "json":
+                assert from_json(json.loads(text)).messages[0].text == said
+            elif form == "html":
+                assert listed in text
+            else:
+                assert with_line_feeds(said).rstrip("\n") in text, form

@@ -132,8 +132,8 @@ async def test_a_tool_that_prints_something_else_has_no_image(place):
 
 async def test_what_is_copied_commands_no_shell_and_is_else_exact(place: LogPosition) -> None:
     place.add("pbcopy", "cat > mac")
-    await place.clipboard.copy("a\x1b[31m\r\nb\u202e\udc80 soft\xadware")
-    assert place.clip("mac") == "a\u241b[31m\nb\u202e\ufffd soft\xadware"
+    await place.clipboard.copy("a\x1b[31m\r\nb\u202e\udc80 soft\xadware\rend")
+    assert place.clip("mac") == "a\u241b[31m\nb\u202e\ufffd soft\xadware\nend"
 
 
 async def test_the_clipboard_is_read_by_the_first_tool_that_has_it(place: LogPosition) -> None:

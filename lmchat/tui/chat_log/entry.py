@@ -18,7 +18,7 @@ from lmchat.answers.live_stats import LiveStats
 from lmchat.markdown.block import Block, Kind, custom_block
 from lmchat.markdown.commonmark import References
 from lmchat.markdown.incremental import IncrementalMarkdown
-from lmchat.safe_text import safe_line, without_controls
+from lmchat.safe_text import safe_line, with_line_feeds, without_controls
 from lmchat.servers.events import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from lmchat.sessions.message import (
     NOT_SENT,
@@ -97,7 +97,7 @@ class LivePart(Struct):
 
     def written(self, start: int, end: int) -> str:
         """Return its text from the `start` of a block to the `end` of one."""
-        return self.text.replace("\r\n", "\n")[start:end]
+        return with_line_feeds(self.text)[start:end]
 
     def update_blocks(self) -> list[Block]:
         text = "".join(self.chunks[self._parsed_chunks :])
@@ -174,7 +174,7 @@ def _begun_excerpt(text: str, language: str | None) -> tuple[list[Block], Increm
 
     The row for its middle is the last block. With `language`, it is code.
     """
-    text = text.replace("\r\n", "\n")
+    text = with_line_feeds(text)
     excerpt = excerpt_of(text)
     context = excerpt.context if language is None else ""
     beginning = IncrementalMarkdown()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lmchat.markdown.block import Block, Kind
 from lmchat.markdown.incremental import IncrementalMarkdown
-from lmchat.safe_text import safe_text
+from lmchat.safe_text import safe_text, with_line_feeds
 from lmchat.tui.chat_log.anchor import anchor_in_text
 from lmchat.tui.chat_log.copying import copied
 from lmchat.tui.chat_log.entry import Entry
@@ -47,6 +47,14 @@ def assert_in_order(blocks: list[Block], text: str, name: str) -> None:
 def test_the_ranges_of_all_blocks_follow_each_other_and_are_their_sources(name, size):
     text = re.sub("\r\n", "\n", TEXTS[name])
     assert_in_order(tail_of(*pieces_of(TEXTS[name], size)).closed, text, name)
+
+
+@given(st.sampled_from(sorted(TEXTS)), st.integers(1, 400))
+@settings(max_examples=20, deadline=None)
+def test_a_carriage_return_ends_a_line_however_the_text_is_cut(name, size):
+    text = with_line_feeds(TEXTS[name])[:1_500]
+    with_cr = text.replace("\n", "\r")
+    assert tail_of(*pieces_of(with_cr, size)).closed == tail_of(*pieces_of(text, size)).closed
 
 
 @given(st.sampled_from(sorted(TEXTS)), st.integers(1, 400))
