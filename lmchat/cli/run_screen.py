@@ -12,7 +12,6 @@ from lmchat.config.state import read_state
 from lmchat.servers.endpoint import configured_endpoints
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal
-from lmchat.tui.quirks.keys import patch_keys
 from lmchat.tui.screen import DispatcherProtocol
 
 _MAKE_DISPATCHER = "lmchat.cli.setup.screen_wiring:make_dispatcher"
@@ -38,7 +37,6 @@ async def run_chat(settings: Settings, context: Context) -> int:
 
         is_temporary = context.options.temporary
         app = LMChatApp(settings, state, open_dispatcher, is_temporary=is_temporary)
-        patch_keys()  # before Textual reads the terminal
         guard_terminal(app, app.stop_and_save)
         await app.run_async(mouse=settings.ui.mouse)
     if app.failure is not None:

@@ -14,6 +14,8 @@ try:
     import termios
 except ImportError:  # Windows
     termios = None  # type: ignore[assignment]
+PASTE_START, PASTE_END = "\x1b[200~", "\x1b[201~"  # marks of a bracketed paste
+LONGEST_WAIT_S = 2.0  # for the next byte of a paste or sequence
 _LOCAL_FLAGS = 3  # index in the attributes of a terminal
 _END_S = 0.3  # for a terminal that takes no bytes
 
@@ -123,6 +125,21 @@ def has_more_input(fileno: int, *, wait_s: float) -> bool:
     except (OSError, ValueError):  # Windows selects sockets only; the file may be closed
         return False
     return bool(readable)
+
+
+def read_paste(fileno: int) -> bytes:
+    """Read a bracketed paste behind the mark of its start, and drop the mark of its end.
+
+    Without a byte for `LONGEST_WAIT_S`, it has ended.
+    """
+    mark, data = PASTE_END.encode(), bytearray()
+    while not data.endswith(mark) and has_more_input(fileno, wait_s=LONGEST_WAIT_S):
+        begun = next(size for size in range(len(mark), -1, -1) if data.endswith(mark[:size]))
+        read = os.read(fileno, len(mark) - begun)  # nothing behind the mark
+        if not read:  # the terminal is gone
+            break
+        data += read
+    return bytes(data.removesuffix(mark))
 
 
 LATE_S = 0.02  # with unread text for longer, a terminal is behind

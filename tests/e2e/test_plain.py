@@ -210,6 +210,38 @@ def test_a_paste_is_one_prompt_and_no_command_of_it_runs(begin, server, folder):
     talk.leave()
 
 
+@pytest.mark.parametrize("option", ["--plain", "--inline"])
+def test_a_paste_without_its_end_mark_is_text_and_sent_by_enter_alone(begin, server, option):
+    gate = Gate()
+    server.on(
+        CHAT, chat_reply("One."), sse("Two\n\n", gate, "End.", finish(), DONE), chat_reply("Three.")
+    )
+    talk = begin(argv=(option,))
+    talk.type(f"Look: {BEGIN}one\ttwo\rthree\x1b[20", sees="three")
+    assert prompts_sent(server) == []
+    talk.type(" more\r", sees="One.\nYou:")
+    talk.type(f"{BEGIN}four")
+    press_ctrl_c(talk, "Ctrl+D quits.\nYou:")
+    talk.type("Next\r", sees="Two")
+    talk.type(f"{BEGIN}five\rsix")  # while an answer comes
+    gate.open()
+    talk.wait_for("You:\nfive\nsix")
+    talk.type(f"\t!{BEGIN}{END}{BEGIN}?{END}\r", sees="Three.\nYou:")
+    first, *others = prompts_sent(server)
+    assert first.startswith("Look: one\ttwo\nthree")
+    assert first.endswith(" more")
+    assert others == ["Next", "five\nsix\t!?"]
+    talk.leave()
+
+
+def test_a_signal_in_a_paste_without_its_end_mark_ends_lmchat(begin):
+    talk = begin()
+    talk.type(f"wait{BEGIN}for", sees="wait")
+    talk.kill(signal.SIGTERM)
+    assert talk.wait_exit() == 128 + signal.SIGTERM
+    assert talk.left_behind() == []
+
+
 @pytest.mark.parametrize("keys", ["/quit\r", "And more?\r/system Be brief.\r/quit\r"])
 def test_lines_typed_during_an_answer_are_prompts_and_commands_of_their_own(begin, server, keys):
     gate = Gate()

@@ -4,6 +4,8 @@ import json
 import re
 import urllib.request
 
+import pytest
+
 from lmchat.sessions.message import AnswerState, Role
 from tests.support.lmchat_screen import (
     LONG_PROMPT,
@@ -85,6 +87,26 @@ def test_a_paste_of_many_lines_is_one_prompt_and_sends_nothing(tmp_path, server)
         screen.type("\r")
         screen.wait_answered()
         assert prompts_sent(server) == ["\n".join(lines) + " and more"]
+
+
+@pytest.mark.parametrize("key", ["\x03", "\x1b"])
+def test_a_paste_without_its_end_mark_leaves_no_key_dead_and_sends_nothing(tmp_path, server, key):
+    server.on(CHAT, sse("Beans", Hold()), sse("Peas", Hold()))
+    with ready_screen(tmp_path, server.url, size=(80, 24)) as screen:
+        screen.ask("Which grow?", sees="Beans")
+        screen.type("\x1b[200~one\ttwo\rthree")
+        screen.wait_until(lambda: screen.prompt_text.endswith("three"), "the paste")
+        screen.put(" more")
+        screen.type("\x1b[200~and")
+        screen.wait_time(0.3)
+        screen.type(key)  # the paste still waits for its end
+        screen.wait_stopped()
+        screen.wait_until(lambda: screen.prompt_text.endswith("moreand"), "the next paste")
+        assert prompts_sent(server) == ["Which grow?"]
+        screen.type("\x10", sees="Commands")
+        screen.type("\x1b[200~expo", sees="▌ expo")  # a dialog
+        screen.type("\x1b", hides="▌ expo")
+        leave(screen)
 
 
 def test_lines_that_are_typed_but_come_in_one_read_are_sent_one_by_one(tmp_path, server):

@@ -23,7 +23,6 @@ from textual.widgets import Static
 from lmchat.errors import LMChatError
 from lmchat.terminal.programs import Editor
 from lmchat.tui.quirks.driver import guard_terminal, lend_terminal
-from lmchat.tui.quirks.keys import patch_keys
 from lmchat.tui.quirks.patched_app import PatchedApp
 
 
@@ -98,7 +97,6 @@ class KeysApp(PatchedApp):
 
 if __name__ == "__main__":
     app = KeysApp(Path(sys.argv[1]), "slow" in sys.argv)
-    patch_keys()
     guard_terminal(app, app.save)
     app.run()
     sys.exit(app.return_code)

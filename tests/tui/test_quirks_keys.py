@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
+
 import pytest
-import textual._parser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from textual import events
 from textual.message import Message
 
+from lmchat.terminal.tty import LONGEST_WAIT_S
 from lmchat.tui.quirks.console_keys import ConsoleKeys
-from lmchat.tui.quirks.keys import ESCAPE_DELAY_S, BackgroundReported, KeyParser, patch_keys
-
-patch_keys()
+from lmchat.tui.quirks.keys import (
+    ESCAPE_DELAY_S,
+    BackgroundReported,
+    KeyParser,
+)
 
 
 class Reader:
@@ -20,18 +24,14 @@ class Reader:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.parser = KeyParser()
+        self.parser = KeyParser(now=lambda: self.now)
 
     def read(self, *reads: str) -> list[str]:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(textual._parser, "get_time", lambda: self.now)
-            return [name(event) for data in reads for event in self.parser.feed(data)]
+        return [name(event) for data in reads for event in self.parser.feed(data)]
 
     def later(self, wait_s: float) -> list[str]:
         self.now += wait_s
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(textual._parser, "get_time", lambda: self.now)
-            return [name(event) for event in self.parser.tick()]
+        return [name(event) for event in self.parser.tick()]
 
 
 def name(event: Message) -> str:
@@ -130,12 +130,14 @@ def test_what_is_typed_later_than_escape_is_not_alt_even_if_it_is_read_late(read
     assert reader.read("[A") == ["up"]
 
 
-def test_a_sequence_cut_in_two_is_one_key_however_late_its_rest_comes() -> None:
+def test_a_sequence_cut_in_two_is_one_key_if_its_rest_comes_within_two_seconds() -> None:
     for sequence, key in (("\x1b[1;3A", "alt+up"), ("\x1b[<35;10;10M", "MouseMove")):
         for cut in range(2, len(sequence)):
             reader = Reader()
             assert reader.read(sequence[:cut]) + reader.later(1) == []
             assert reader.read(sequence[cut:]) == [key]
+            assert reader.read(sequence[:cut]) + reader.later(LONGEST_WAIT_S) == []
+            assert reader.read("z") == ["z"]
 
 
 @pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
@@ -145,6 +147,72 @@ def test_a_bracketed_paste_is_whole_wherever_it_is_cut(end: str) -> None:
         reader = Reader()
         found = reader.read(pasted[:cut]) + reader.later(1) + reader.read(pasted[cut:])
         assert found == ["paste 'one\\ntwo \\x1b[31m!'", "a"]
+
+
+@pytest.mark.parametrize(
+    ("begun", "text"),
+    [
+        ("\x1b[200~one\ttwo", "one\ttwo"),
+        ("\x1b[200~", ""),
+        ("\x1b[200~one\r\x1b[31m\x1b[201", "one\n\x1b[31m\x1b[201"),
+        ("\x1b[200~漢 \x1b[200~b", "漢 \x1b[200~b"),
+    ],
+)
+def test_a_paste_without_its_end_mark_is_text_after_two_seconds(begun: str, text: str) -> None:
+    for cut in range(1, len(begun)):
+        reader = Reader()
+        assert reader.read(begun[:cut], begun[cut:]) + reader.later(LONGEST_WAIT_S - 0.1) == []
+        assert reader.later(0.1) == [f"paste {text!r}"]
+        assert reader.later(9) + reader.read("a", "\x03", "\r", "\x1b[A") == [
+            *("a", "ctrl+c", "enter", "up")
+        ]
+
+
+def test_each_byte_of_a_paste_begins_the_two_seconds_again(reader: Reader) -> None:
+    assert reader.read("\x1b[200~") == []
+    for letter in "slowly":
+        assert reader.later(LONGEST_WAIT_S - 0.1) + reader.read(letter) == []
+    assert reader.later(LONGEST_WAIT_S) == ["paste 'slowly'"]
+
+
+@pytest.mark.parametrize(
+    ("key", "name_of_key"),
+    [
+        *(("\x03", "ctrl+c"), ("\x1b[99;5u", "ctrl+c"), ("\x1b[27;5;99~", "ctrl+c")),
+        *(("\x1b", "escape"), ("\x1b[27u", "escape"), ("\x1b[27;129u", "escape")),
+    ],
+)
+def test_escape_and_ctrl_c_in_reads_of_their_own_end_a_paste(key: str, name_of_key: str) -> None:
+    for begun in ("\x1b[200~one\r", "\x1b[200~one\r\ufffd"):
+        reader = Reader()
+        found = reader.read(begun, key) + reader.later(ESCAPE_DELAY_S)
+        assert found == [f"paste {begun[6:].replace(chr(13), chr(10))!r}", name_of_key]
+        assert reader.read("z") == ["z"]
+    for half in ("\x1b[1;", "\x1b]11;rgb:1/2", "\x1b[?2026;2$"):
+        reader = Reader()
+        assert (reader.read(half, key) + reader.later(ESCAPE_DELAY_S))[-1] == name_of_key
+
+
+def test_of_an_answer_that_breaks_off_nothing_is_typed(reader: Reader) -> None:
+    for half in ("\x1b]11;", "\x1b]11;rgb:1/2", "\x1b]11;rgba:fd/f6", "\x1b[1;", "\x1b[?12"):
+        assert reader.read(half) + reader.later(1) + reader.read("\r", "hi") == ["enter", "h", "i"]
+        assert reader.read(half) + reader.later(LONGEST_WAIT_S) + reader.read("hi") == ["h", "i"]
+
+
+def test_no_line_end_in_the_rest_of_a_paste_that_comes_late_is_a_key(reader: Reader) -> None:
+    reader.read("\x1b[200~one\rtwo")
+    reader.later(LONGEST_WAIT_S)
+    assert reader.read("\rthree\r", "four\r\x1b[201~\r") == ["paste '\\nthree\\nfour\\n'", "enter"]
+
+
+def test_a_paste_of_more_than_eight_megabytes_is_several() -> None:
+    reader, text = Reader(), "all the words\r" * 700_000
+    reads = [text[start : start + 65_536] for start in range(0, len(text), 65_536)]
+    found = reader.read("\x1b[200~", *reads, "\x1b[201~", "z")
+    pastes = [paste.removeprefix("paste ").strip("'") for paste in found[:-1]]
+    assert len(pastes) == 2
+    assert "".join(pastes) == text.replace("\r", "\\n")
+    assert found[-1] == "z"
 
 
 def test_escapes_and_keys_inside_a_paste_do_nothing_else(reader: Reader) -> None:
@@ -195,6 +263,45 @@ def test_no_bytes_end_the_input(reads: list[str]) -> None:
         reader.later(0.01)
     reader.later(1)
     assert reader.read("\x1b[201~", "z")[-1] in {"z", "paste 'z'"}
+
+
+PIECES = [piece.encode("utf-8", "surrogatepass") for piece in (*SCRAPS, *MORE)]
+PIECES += [
+    b"\x1b[200~",
+    b"\x1b[201~",
+    b"\x1b]11;rgb:1/2",
+    b"\x1bP1+r",
+    b"\x1b_G",
+    b"\xe6",
+    b"\xff",
+    b"\x03",
+]
+reads_and_waits = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map(b"".join),
+        st.integers(0, 30),
+        st.sampled_from((0, 0.01, 0.05, 1, 3)),
+    ),
+    max_size=5,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(reads_and_waits)
+def test_no_bytes_leave_a_key_dead_however_they_are_cut_and_whenever_they_come(reads) -> None:
+    for waits_s, last, key in (
+        (LONGEST_WAIT_S, b"z", "z"),
+        (LONGEST_WAIT_S, b"\r", "enter"),
+        (0, b"\x03", "ctrl+c"),
+        (0, b"\x1b", "escape"),
+    ):
+        reader, decode = Reader(), getincrementaldecoder("utf-8")("replace").decode
+        for data, cut, wait_s in reads:
+            for part in filter(None, (data[:cut], data[cut:])):
+                reader.read(decode(part))
+                reader.later(wait_s)
+        reader.later(waits_s)
+        assert (reader.read(decode(last)) + reader.later(ESCAPE_DELAY_S))[-1] == key
 
 
 @pytest.mark.parametrize("sequence", ["\x1b[99999999999u", "\x1b[1:u", "\x1b[2713201R"])

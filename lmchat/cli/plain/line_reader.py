@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import codecs
 import os
+import signal
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from io import BufferedReader, TextIOWrapper
+from threading import Timer, main_thread
 from typing import Any
 
 from lmchat.attachments.attachment import text_of
 from lmchat.errors import FileRefused, WrongUse
+from lmchat.safe_text import with_line_feeds
 from lmchat.terminal.output import is_terminal
-from lmchat.terminal.tty import drop_typed, has_more_input
+from lmchat.terminal.tty import PASTE_START, drop_typed, has_more_input, read_paste
 
 # where the terminal keeps a line until Enter, it drops the rest
 MOST_LINE_BYTES = 1_023 if sys.platform == "darwin" else 4_095
@@ -25,6 +28,8 @@ QUOTES = '"""'  # around several lines, as in Ollama
 _PASTE_MARKS_ON = "\x1b[?2004h"  # bracketed paste
 _PASTE_MARKS_OFF = "\x1b[?2004l"
 _DUMB_TERMINALS = ("", "dumb", "unknown")  # print escape sequences as text
+_MENU_COMPLETE = ord("%")  # type of a completion, as readline tells it
+_INTERRUPT_S = 0.05  # readline is waiting for a key again
 _PASTE_S = 0.05  # two lines of one paste arrive within this time
 
 
@@ -63,11 +68,14 @@ class LineReader:
         readline.set_startup_hook(self._insert_next_text)
 
         # Readline would switch the marks off after each line, but a paste while an answer arrives
-        # needs them, too. So they stay on until `close`, and readline only reads them. libedit
-        # cannot.
+        # needs them, too. So they stay on until `close`. A paste is a completion here, as readline
+        # would wait for its end without a limit, even after Ctrl+C. libedit cannot.
         if "libedit" not in (readline.__doc__ or ""):
             readline.parse_and_bind("set enable-bracketed-paste off")
-            readline.parse_and_bind(r'"\e[200~": bracketed-paste-begin')
+            readline.parse_and_bind(f'"{PASTE_START}": menu-complete')
+            readline.parse_and_bind("tab: tab-insert")  # nothing else is completed
+            readline.set_completer_delims("")  # the completed text is all before the cursor
+            readline.set_completer(self._with_paste)
             self.has_paste_marks = True
             sys.stdout.write(_PASTE_MARKS_ON)
             sys.stdout.flush()
@@ -83,6 +91,18 @@ class LineReader:
         """Readline calls this before each line."""
         self._readline.insert_text(self._next_text)
         self._next_text = ""
+
+    def _with_paste(self, text: str, match: int) -> str | None:
+        """Return the one completion of a line, in which a paste begins."""
+        if match or self._readline.get_completion_type() != _MENU_COMPLETE:
+            return None
+        try:
+            pasted = read_paste(sys.stdin.fileno()).decode(sys.stdin.encoding, "replace")
+        except KeyboardInterrupt:  # readline drops what is raised here
+            again = (main_thread().ident, signal.SIGINT)
+            Timer(_INTERRUPT_S, signal.pthread_kill, again).start()
+            return None
+        return text + with_line_feeds(pasted.replace("\0", ""))
 
     def read(self, prompt: str = "You:\n") -> str | None:
         """Wait for a line or a paste; return its text without the line end, None at the end.

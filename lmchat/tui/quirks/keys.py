@@ -6,6 +6,8 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from io import StringIO
+from time import monotonic
 
 from textual import constants, events
 from textual._xterm_parser import XTermParser
@@ -13,23 +15,35 @@ from textual.keys import Keys
 from textual.message import Message
 from textual.widget import Widget
 
+from lmchat.safe_text import with_line_feeds
+from lmchat.terminal.tty import LONGEST_WAIT_S, PASTE_END, PASTE_START
 from lmchat.tui.quirks.layouts import key_at_place
 
-ESCAPE_DELAY_S = 0.03  # after a lone ESC: networks split sequences, people are slower
+# after a lone ESC: networks split sequences, people are slower
+ESCAPE_DELAY_S = constants.ESCAPE_DELAY if "ESCDELAY" in os.environ else 0.03
+MOST_PASTED = 8_000_000  # characters of a paste; the next ones are another
 ASK_BACKGROUND = "\x1b]11;?\x1b\\"
 _COLOUR = r"([0-9a-f])\w*/([0-9a-f])\w*/([0-9a-f])\w*"
 _BACKGROUND = re.compile(rf"(?i)\x1b\]11;rgba?:{_COLOUR}[^\x07\x1b]*(?:\x07|\x1b\\)")
 _LIGHT_FROM = 24  # sum of the first hexadecimal digits, of at most 45
-_PASTE_START = "\x1b[200~"
-_PASTE_END = "\x1b[201~"
-# at the end of a read: a control sequence begins, or the answer to `ASK_BACKGROUND`
-_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*|\]1{0,2}|\]11;[^\x07\x1b]*\x1b?)\Z")
+_ESCAPE = "\x1b"
+_LONGEST_STOP = 32  # characters that Esc or Ctrl+C may have
+# at the end of a read: ESC, or the beginning of a sequence or of the answer to `ASK_BACKGROUND`
+_UNFINISHED = re.compile(
+    r"\x1b(?:\[(?:[0-?]{0,4096}|\?[\d;]{0,9}\$|M.{0,2})"
+    r"|O|\]1{0,2}|\]11;[A-Ga-gr\d:/]{0,40}\x1b?)?\Z"
+)
+# what is behind it is a key of its own
+_BROKEN_OFF = re.compile(
+    r"\x1b\[[0-?]*(?=[\x00-\x1f\x7f])|\x1b\]11;[A-Ga-gr\d:/]*(?![A-Ga-gr\d:/\x07\x1b])"
+)
 # Alt with arrows, Home, End, Delete, as rxvt, PuTTY and others send it
 _ALT_ARROW = re.compile(r"\x1b\x1b[\[O]([A-DFH])")
 _ALT_DELETE = re.compile(r"\x1b\x1b\[(\d{1,2})~")
 _KEYPAD_OF_VT = {"\x1bOX": "\x1b[61u", "\x1bOl": "\x1b[44u", "\x1bOE": "\x1b[E"}  # = , and 5
-# A sequence with a parameter is whole. Mouse events and reports of modes are no keys.
-_WHOLE = re.compile(r"\x1b\[[0-?]+[ -/]*(?!(?<=\$)y)[@-LN-ln-~]")
+# A whole sequence; `ESC [ [` begins one on the Linux console. Mouse events and reports of modes are
+# no keys.
+_WHOLE = re.compile(r"\x1b\[(?!\[)[0-?]*[ -/]*(?!(?<=\$)y)[@-LN-ln-~]")
 # an answer to another program, such as an ended editor
 _REPLY = re.compile(r"\x1b[P\]_][^\x00-\x1f\x7f]{2,}(?:\x07|\x1b\\)")
 _ALT_KEY = re.compile(r"\x1b([^\x1b\[\]O])", re.DOTALL)  # these begin other sequences
@@ -91,50 +105,100 @@ class BackgroundReported(Message):
 
 
 class KeyParser(XTermParser):
-    """Textual's parser, which knows other layouts, and never cuts a sequence or paste in two.
+    """Textual's parser, which knows other layouts, and waits for the end of a sequence or paste.
 
     For a key with a modifier, the place on the keyboard decides, and locks do not. Alt+Enter is
     Enter for Textual, and Alt+1 is `¡`: https://github.com/Textualize/textual/pull/6577
 
     Textual would type the rest of a sequence that comes late, and the text after an ESC in a paste,
-    in which a line end would send the prompt.
+    in which a line end would send the prompt. Each wait is limited, and Esc or Ctrl+C in a read of
+    its own ends it.
     """
 
-    def __init__(self, debug: bool = False) -> None:
+    def __init__(self, debug: bool = False, now: Callable[[], float] = monotonic) -> None:
         super().__init__(debug)
-        self._held = ""  # of a paste or sequence, whose end comes later
+        self._now = now
+        self.wait_s: float | None = None  # from the last read on, until `tick` ends the wait
+        self._read_s = 0.0
+        self._held = ""  # of a sequence, or of the mark that ends the paste
+        self._paste: StringIO | None = None  # the paste that arrives
+        self._lacks_mark = False  # the last paste has ended without its mark
+        self._is_escape = False  # the end of `_held` is Esc, if nothing follows it at once
 
-    @property
-    def wait_s(self) -> float | None:
-        """Seconds after which `tick` takes an ESC for a key."""
-        return None if self._timeout_time is None else constants.ESCAPE_DELAY
+    def tick(self) -> Iterator[Message]:
+        """End a wait that has been too long: an ESC is a key, a paste is text, all else nothing."""
+        if self.wait_s is not None and self._now() >= self._read_s + self.wait_s:
+            yield from self._end_wait()
+
+    def _end_wait(self) -> Iterator[Message]:
+        held, paste = self._held, self._paste
+        self.wait_s, self._held, self._paste = None, "", None
+        if paste is not None:
+            self._lacks_mark = True
+            paste.write(held.removesuffix(_ESCAPE) if self._is_escape else held)
+            yield _pasted(paste)
+        elif held == "\x1bO":
+            yield from self._keys_of(held)
+        if self._is_escape:
+            yield events.Key("escape", _ESCAPE)
 
     def feed(self, data: str) -> Iterator[Message]:
         # An ESC that was read before begins a sequence with `[` or `O`, even if they come late.
         # Else `tick` makes a key of it in time.
         if not data.startswith(("[", "O")):
             yield from self.tick()
+        alone = data.removeprefix("\ufffd")  # half a character before it
+        if self.wait_s is not None and self._is_stop(alone):
+            yield from self._end_wait()
+        elif self._lacks_mark and len(alone) > 1 and not data.startswith(_ESCAPE):
+            self._paste = StringIO()  # its rest, in which a line end must not send the prompt
+        self._lacks_mark = False
         text = self._held + data
         self._held = ""
         while text:  # what was typed, and the paste behind it
-            typed, start, rest = text.partition(_PASTE_START)
-            pasted, end, text = rest.partition(_PASTE_END)
-            if start and not end:  # its end is not there yet
-                self._held = start + pasted
-            elif not start and (unfinished := _UNFINISHED.search(typed)):
-                self._held = unfinished[0]
-                typed = typed.removesuffix(self._held)
-            if match := _BACKGROUND.search(typed):
-                brightness = sum(int(digit, 16) for digit in match.groups())
-                yield BackgroundReported(is_dark=brightness < _LIGHT_FROM)
-                typed = typed.replace(match[0], "")
-            typed = _REPLY.sub("", typed)
-            if typed:  # empty data would end Textual's parser
-                typed = _ALT_DELETE.sub("\x1b[\\1;3~", _ALT_ARROW.sub("\x1b[1;3\\1", typed))
-                yield from super().feed(_LONG_TEXT.sub(_one_by_one, typed))
-            if end:  # terminals send line ends as CR
-                lines = pasted.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
-                yield events.Paste(lines)
+            if self._paste is None:
+                typed, start, text = text.partition(PASTE_START)
+                if start:
+                    self._paste = StringIO()
+                elif unfinished := _UNFINISHED.search(typed):
+                    self._held = unfinished[0]
+                    typed = typed.removesuffix(self._held)
+                yield from self._keys_of(typed)
+            else:
+                pasted, end, text = text.partition(PASTE_END)
+                if not end:
+                    self._held = pasted[1 - len(PASTE_END) :]
+                    pasted = pasted.removesuffix(self._held)
+                self._paste.write(pasted)
+                if end or self._paste.tell() > MOST_PASTED:
+                    yield _pasted(self._paste)
+                    self._paste = None if end else StringIO()
+        self._read_s = self._now()
+        is_waiting = self._held or self._paste is not None
+        self._is_escape = alone == _ESCAPE or (self._paste is None and self._held == _ESCAPE)
+        is_short = self._is_escape or self._held == "\x1bO"
+        delay_s = ESCAPE_DELAY_S if is_short else LONGEST_WAIT_S
+        self.wait_s = delay_s if is_waiting else None
+
+    def _is_stop(self, data: str) -> bool:
+        """Whether a read is Ctrl+C or Esc; ESC alone may also begin a sequence."""
+        if data == _ESCAPE or len(data) > _LONGEST_STOP:
+            return False
+        keys = [key.key for key in self._sequence_to_key_events(data)]
+        return keys in (["ctrl+c"], ["escape"])
+
+    def _keys_of(self, typed: str) -> Iterator[Message]:
+        """Yield keys and answers of the terminal; what is unfinished is typed."""
+        if match := _BACKGROUND.search(typed):
+            brightness = sum(int(digit, 16) for digit in match.groups())
+            yield BackgroundReported(is_dark=brightness < _LIGHT_FROM)
+        # what is before and behind an answer is no sequence; "" would end Textual's parser
+        for part in filter(None, _REPLY.split(_BROKEN_OFF.sub("", typed))):
+            keys = _ALT_DELETE.sub("\x1b[\\1;3~", _ALT_ARROW.sub("\x1b[1;3\\1", part))
+            yield from super().feed(_LONG_TEXT.sub(_one_by_one, keys))
+            if self._timeout_time is not None:  # no more of this sequence comes
+                self._timeout_time = 0.0
+                yield from super().tick()
 
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:
         """Return the keys of a sequence, none if it is unfinished.
@@ -158,6 +222,11 @@ class KeyParser(XTermParser):
         if is_unknown:
             return [events.Key(Keys.Ignore, sequence)]
         return [events.Key(key.key, None) for key in keys] if alt else keys  # Alt types nothing
+
+
+def _pasted(paste: StringIO) -> events.Paste:
+    """Terminals send line ends as CR."""
+    return events.Paste(with_line_feeds(paste.getvalue().replace("\x00", "")))
 
 
 def _one_by_one(key: re.Match[str]) -> str:
@@ -240,9 +309,3 @@ def without_idle_modifiers(event: events.Key, is_bound: Callable[[str], bool]) -
     plain = events.Key(key, _PLAIN.get(key))
     plain.time = event.time
     return plain
-
-
-def patch_keys() -> None:
-    """Let Textual wait less after ESC. This is global, so it is called once."""
-    if "ESCDELAY" not in os.environ:
-        setattr(constants, "ESCAPE_DELAY", ESCAPE_DELAY_S)  # noqa: B010 - for mypy
