@@ -34,7 +34,7 @@ from lmchat.tui.chat_log.greeting import StyledWords
 from lmchat.tui.chat_log.inflow import FrameBuffer
 from lmchat.tui.chat_log.painter import PARTIAL_STYLES, TINTS, Painter, Thumb, rows_region
 from lmchat.tui.chat_log.running_calls import RunningCalls
-from lmchat.tui.chat_log.selection import TextSelection
+from lmchat.tui.chat_log.selection import AGAIN_S, TextSelection
 from lmchat.tui.chat_log.viewport import Bookmark, Viewport
 from lmchat.tui.messages import AppMessage, RunCommand, bindings
 from lmchat.tui.quirks.keys import hand_over
@@ -233,7 +233,9 @@ class ChatLog(ScrollView, can_focus=True):
             self.scroll_end()
 
     def scroll_end(self, **_options: Any) -> None:
-        """Follow the end; the options are Textual's."""
+        """Follow the end, also while text is selected; the options are Textual's."""
+        if self.selection.pressed is None:
+            self.viewport.let_go()
         self.viewport.scroll_to_end()
         self._repaint()
 
@@ -525,6 +527,11 @@ class ChatLog(ScrollView, can_focus=True):
         if self._drag_timer is not None:
             self._drag_timer.stop()
         self.release_mouse()
+        self.set_timer(AGAIN_S, self._follow_after_click)  # the next press may be the second of two
+
+    def _follow_after_click(self) -> None:
+        self.selection.let_go_of_log()
+        self.update_screen()
 
     def action_select(self, step: int) -> None:
         self.selection.extend(step)

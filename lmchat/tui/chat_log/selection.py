@@ -101,7 +101,10 @@ class SelectedRange(Struct):
 
 
 class TextSelection:
-    """Selection by mouse or keys, which keeps its text when the log changes."""
+    """Selection by mouse or keys, which keeps its text when the log changes.
+
+    From the press until it is dropped, the log stays where it is.
+    """
 
     def __init__(self, viewport: Viewport) -> None:
         self._viewport = viewport
@@ -116,10 +119,16 @@ class TextSelection:
     def drop(self) -> None:
         self.selected = None
         self.release()
+        self.let_go_of_log()
 
     def release(self) -> None:
         """Note that the button is up: the selection stays."""
         self.pressed = None
+
+    def let_go_of_log(self) -> None:
+        """Let the log follow its end again, unless a button is held or text is selected."""
+        if self.pressed is None and self.selected is None:
+            self._viewport.let_go()
 
     def find_again(self) -> SelectedRange | None:
         """Find the selection in the log as it is now; None if its text is gone.
@@ -128,6 +137,7 @@ class TextSelection:
         """
         if self.selected is not None:
             self.selected = self.selected.find_again(self._document)
+            self.let_go_of_log()
         return self.selected
 
     def press(self, x: int, y: int, time_s: float) -> None:
@@ -141,8 +151,9 @@ class TextSelection:
         self._pressed_s = time_s
         self.pointer = (x, y)
         unit = Unit(self._presses)
+        self._viewport.hold()
         ends = self._ends_under(x, y, unit)
-        self.drop()
+        self.selected = None
         self.was_dragged = False
         self.pressed = SelectedRange(ends, ends, unit)
         if unit is not Unit.CHARACTER:  # a single press selects nothing until the pointer moves
@@ -189,6 +200,7 @@ class TextSelection:
         last = self._viewport.extend_cursor(step)
         if first is not None and last is not None:
             self.selected = SelectedRange(message_ends(first), message_ends(last), Unit.MESSAGE)
+            self._viewport.hold()
 
 
 def message_ends(index: int) -> Ends:

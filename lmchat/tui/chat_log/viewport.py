@@ -1,10 +1,10 @@
 """Viewport: the rows on the screen, and the only owner of the scroll position.
 
-The position is an anchor in the text, or None while the end is followed. Only `lay_out` computes
-the first row `top` from it. Whoever changes the document or lays out blocks does so within
-`anchored`, except `set_page`, `scroll_to_row` and `scroll_to_place` (which compute `top` again),
-`ChatLog.show` (which calls `reset`), and `TextSelection` (which lays out the blocks under the
-pointer).
+The position is an anchor in the text, or None while the end is followed, but not while text is
+selected (`hold`). Only `lay_out` computes the first row `top` from it. Whoever changes the document
+or lays out blocks does so within `anchored`, except `set_page`, `scroll_to_row` and
+`scroll_to_place` (which compute `top` again), `ChatLog.show` (which calls `reset`), and
+`TextSelection` (which lays out the blocks under the pointer).
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class Viewport:
         """Follow the end after the messages were replaced; drop the focus."""
         self.cursor: int | None = None  # index of the message that the message keys act on
         self._anchor: Anchor | None = None
+        self._is_held = False  # between `hold` and `let_go`
+        self._follows_later = False  # from `let_go` on
         self.has_new_text = False  # below the screen
         self.lay_out()
 
@@ -144,6 +146,9 @@ class Viewport:
     def _move(self, anchor: Anchor | None) -> None:
         self._anchor = anchor
         self.lay_out()
+        if self._is_held:
+            self._follows_later = anchor is None
+            self._anchor = anchor or self._anchor_at_top()
 
     def scroll_to_row(self, y: int) -> None:
         """Bring row `y` of the log to the top of the screen, or follow the end if `y` is there."""
@@ -162,6 +167,19 @@ class Viewport:
     def stop_following(self) -> None:
         """Keep what is on the screen when text is added below it."""
         self._move(self._anchor_at_top())
+
+    def hold(self) -> None:
+        """Keep what is on the screen, also at the end of the log, until `let_go`."""
+        if not self._is_held:
+            self._is_held = True
+            self._move(self._anchor)
+
+    def let_go(self) -> None:
+        """Follow the end if that was so before `hold`, or if it was scrolled to since."""
+        self._is_held = False
+        if self._follows_later:
+            self._follows_later = False
+            self._move(None)
 
     def scroll_to_place(self, place: LogPosition, screen_row: int = 0) -> None:
         """Bring a place to a row of the screen; if that shows the end of the log, follow the end.
@@ -201,7 +219,7 @@ class Viewport:
         """
         self.cursor = index
         is_last = self.document.focusable_from(index + 1, 1) is None
-        if self.is_following and not is_last:
+        if (self.is_following or self._follows_later) and not is_last:
             self.stop_following()
         elif self.is_at_end and is_last:
             self._move(None)

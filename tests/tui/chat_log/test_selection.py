@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
+from rich.cells import cell_len
 from textual.events import Click, MouseDown, MouseUp
 
+from lmchat.servers.events import ReasoningDelta, TextDelta
 from lmchat.terminal.clipboard import copyable
 from lmchat.tui.chat_log import selection
 from lmchat.units import GAP
@@ -18,9 +22,11 @@ from tests.support.chat_log_app import (
     pour,
     press,
     question,
+    rows,
     screen_text,
     select,
     streaming,
+    talk,
 )
 from tests.support.programs import until
 
@@ -193,6 +199,88 @@ async def test_a_selection_stays_with_its_words_while_an_answer_streams(pilot, l
         assert "".join(log.selected_text().replace("- ", "").split()) == "".join(before.split())
     log.end_answer(answer("A first paragraph.\n\n- one\n- two and a **half" + text))
     assert "".join(log.selected_text().replace("- ", "").split()) == "".join(before.split())
+
+
+GROWING = [
+    (ReasoningDelta, "", "word{0} and word{0}b then "),
+    (TextDelta, "", "word{0} and word{0}b then "),
+    (TextDelta, "- one\n", "- word{0} and word{0}b then\n"),
+    (TextDelta, "```\n", "word{0} and word{0}b then\n"),
+]
+
+
+def lines(log):
+    """The rows without the bar of the focused message."""
+    return [row.replace("▌", " ") for row in rows(log)]
+
+
+@pytest.mark.parametrize(("kind", "begun", "more"), GROWING)
+@pytest.mark.parametrize("ending", ["copy_selection", "drop_selection"])
+async def test_no_row_moves_from_the_press_until_what_is_selected_is_copied_or_cleared(
+    pilot, log, kind, begun, more, ending
+):
+    numbers = count(100)
+
+    def stream(pieces=8):
+        for _ in range(pieces):
+            log.apply(kind(text=more.format(next(numbers))))
+        log.flush()
+
+    log.show(talk(3))
+    log.begin_answer(streaming())
+    log.apply(kind(text=begun))
+    stream(60)
+    if kind is ReasoningDelta:
+        log.viewport.focus_last()
+        log.toggle("is_collapsed")
+    await pilot.pause()
+    assert log.viewport.is_following
+    shown = lines(log)
+    y = max(y for y, row in enumerate(shown) if "word" in row) - 1  # a row that is full
+    row = shown[y]
+    words = " ".join(row.split()[-3:])
+    start = cell_len(row[: row.rindex(words)])
+    end = start + len(words)
+    await pilot.mouse_down(log, offset=(start, y))
+    for x in range(start, end):
+        stream()
+        await move(pilot, log, (x, y))
+        assert lines(log)[: y + 1] == shown[: y + 1]
+    await pilot.mouse_up(log, offset=(end - 1, y))
+    stream()
+    await pilot.pause(2 * selection.AGAIN_S)
+    assert lines(log)[: y + 1] == shown[: y + 1]
+    assert log.viewport.has_new_text
+    assert log.selected_text() == words
+    getattr(log, ending)()
+    assert log.viewport.is_following
+    stream()
+    assert log.viewport.is_at_end
+
+
+async def test_a_click_or_two_on_what_streams_moves_nothing_and_then_the_end_is_followed(
+    pilot, log
+):
+    log.show([])
+    log.begin_answer(streaming())
+    await pour(log, "- item\n" * 60)
+    await pilot.pause()
+    shown = lines(log)
+    place = find(log, "item")
+    await pilot.mouse_down(log, offset=place)
+    await pour(log, "- more\n" * 9)
+    await pilot.mouse_up(log, offset=place)
+    await pour(log, "- more\n" * 9)
+    assert lines(log)[:9] == shown[:9]
+    await until(lambda: log.viewport.is_following, "the end is followed again")
+    await press(pilot, log, find(log, "more"))
+    log.action_select(-1)
+    shown = lines(log)
+    await pour(log, "- again\n" * 9)
+    assert lines(log)[:9] == shown[:9]
+    log.scroll_end()  # by its key, or with a prompt
+    assert log.viewport.is_following
+    assert log.selected_text()
 
 
 async def test_a_selection_survives_scrolling_and_another_width(pilot, log):
