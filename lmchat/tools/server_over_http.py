@@ -36,7 +36,7 @@ class SentCall(Struct):
 SENT_CALL: ContextVar[SentCall] = ContextVar("SENT_CALL")
 
 
-class _Message(Struct):
+class _MessageId(Struct):
     id: Any = None
 
 
@@ -170,8 +170,8 @@ async def _has_forgotten(reply: Any) -> bool:
         return False
     if reply.status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED):
         with suppress(msgspec.DecodeError):
-            answer = msgspec.json.decode(await reply.aread(), type=_Message)
-            sent = msgspec.json.decode(reply.request.content, type=_Message)
+            answer = msgspec.json.decode(await reply.aread(), type=_MessageId)
+            sent = msgspec.json.decode(reply.request.content, type=_MessageId)
             return bool(answer.id != sent.id)
         return True
     return bool(reply.status_code == HTTPStatus.NOT_FOUND)
