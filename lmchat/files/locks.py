@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 try:
@@ -15,7 +14,6 @@ except ImportError:  # Windows
 CAN_RENAME_OPEN_FILES = fcntl is not None  # Windows cannot, and has no `fcntl`
 # Windows locks bytes, which no other process can then read: one far behind the content
 _LOCKED_BYTE = 1024 * 1024 * 1024
-_TRY_EVERY_S = 0.1
 
 
 def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
@@ -32,28 +30,6 @@ def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
     except (BlockingIOError, PermissionError):  # Windows raises the latter
         return False
     return True
-
-
-@asynccontextmanager
-async def one_process(path: Path, *, most_s: float) -> AsyncIterator[None]:
-    """Hold a lock file while the block runs, after waiting at most `most_s` for other processes.
-
-    Without locks, or in a folder that cannot be written, nothing waits.
-    """
-    descriptor = None
-    with suppress(OSError):
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-        descriptor = await asyncio.to_thread(os.open, path, flags, 0o600)
-    try:
-        if descriptor is not None:
-            with suppress(OSError, TimeoutError):
-                async with asyncio.timeout(most_s):
-                    while not try_lock(descriptor):  # noqa: ASYNC110 - of another process
-                        await asyncio.sleep(_TRY_EVERY_S)
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
 
 
 def has_locks(folder: Path) -> bool:
