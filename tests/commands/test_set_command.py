@@ -74,8 +74,8 @@ async def test_an_option_that_the_server_ignores_is_refused_and_one_holds_though
     chat = ChatTurns(store)
     await ask(chat, "one")
     store.update_session = AsyncMock(side_effect=StoreUnavailable("full"))
-    with pytest.raises(StoreUnavailable):
-        await change(chat, "xtc_probability 0.5")
+    await change(chat, "xtc_probability 0.5")  # it is written when the disk can be used again
+    assert chat.sessions.save_queue.warning is not None
     chat.use("Ollama")
     with pytest.raises(WrongUse, match="Ollama does not take min_p") as refused:
         await change(chat, "min_p 0.1")

@@ -224,13 +224,17 @@ def test_a_call_that_is_sent_twice_runs_once_and_one_without_a_name_not_at_all(a
     for chunks, steps, requests in (
         (twice, [("python/add", "5")], 2),
         ([nameless, *twice], [("python/add", "5")], 2),
-        ([nameless], [], 1),
     ):
         server.requests.clear()
         server.on(CHAT, sse(*chunks, finish("tool_calls"), DONE), chat_reply("It is 5."))
         value = json.loads(adding("ask", "--tools", "--json", "?").stdout)
         assert [(step["tool"], step["result"]) for step in value["steps"]] == steps
         assert len(server.seen(CHAT)) == requests
+    server.requests.clear()
+    server.on(CHAT, sse(nameless, finish("tool_calls"), DONE))
+    value = json.loads(adding("ask", "--tools", "--json", "?").stdout)
+    assert value["detail"]["error"] == "interrupted"
+    assert len(server.seen(CHAT)) == 1
 
 
 def test_without_a_terminal_a_tool_that_asks_is_refused_and_the_way_to_allow_it_told(cli, server):

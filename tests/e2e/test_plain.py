@@ -32,6 +32,7 @@ from tests.support.scripted_server import (
     finish,
     free_port,
     sse,
+    usage,
 )
 
 pytestmark = pytest.mark.timeout(60)
@@ -517,7 +518,8 @@ def test_after_a_failed_summary_the_files_of_the_prompt_go_with_the_next_one(ser
     configure(cli.home, "[chat]\nauto_compact = true\n")
     save_long_session(cli)
     llama_cpp(server, n_ctx=2048)
-    server.on(CHAT, *(chat_reply(text) for text in ("", "They spoke.", "D.")))
+    texts = ("", "They spoke.", "D.")
+    server.on(CHAT, *(sse(delta(text), finish(), usage(prompt=1900), DONE) for text in texts))
     lines = (f"/file {tmp_path / 'soil.txt'}", "lost?", "And now?")
     done = cli("--plain", "-r", "last", stdin="\n".join(lines))
     assert "The model wrote no summary." in done.stderr

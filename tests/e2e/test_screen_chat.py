@@ -18,7 +18,7 @@ from tests.support.lmchat_screen import (
     stored,
 )
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import DONE, Gate, Hold, delta, finish, raw_reply, sse
+from tests.support.scripted_server import DONE, Gate, Hold, delta, finish, raw_reply, sse, usage
 
 PRODUCT = llama_cpp
 
@@ -78,6 +78,7 @@ def test_a_real_answer_grows_is_stopped_and_has_its_stats(tmp_path, real_server)
 
 def test_a_paste_of_many_lines_is_one_prompt_and_sends_nothing(tmp_path, server):
     lines = [f"pasted line {number}" for number in range(1, 201)]
+    server.on(CHAT, sse(delta("Hello there."), finish(), usage(prompt=800), DONE))
     with ready_screen(tmp_path, server.url) as screen:
         screen.paste("\r".join(lines))
         screen.wait_for("pasted line 200")
