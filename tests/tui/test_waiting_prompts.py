@@ -198,6 +198,8 @@ async def test_an_answer_is_continued_or_retried_once_a_server_is_found_after_a_
         await desk.until(lambda: desk.workspace.chat_state is ServerState.LOADING, "loading")
         await shown(desk, "◆ loading")
         backend.model_lists.note_server(loading.endpoint, is_loading=False)
+        desk.dispatcher.ui.show_changes()
+        await desk.pilot.pause()
         backend.results = (probed("", model()),)
         desk.dispatcher.controllers.server_search.check_now()
         await shown(desk, "In June.")

@@ -307,6 +307,10 @@ def chat_state(
         return ServerState.LOADING
     if target is not None and target.model_id:
         return ServerState.READY
+    states = {server.endpoint: server.state for server in servers}
+    # a check may know before the search that it is loaded, but not yet the name of its model
+    if target is not None and states.get(target.endpoint) is ServerState.LOADING:
+        return ServerState.LOADING
     # the user can choose a model, unless the server is empty
     empty = [server.endpoint for server in usable_of(servers) if not server.has_model]
     if target is not None and target.endpoint not in empty:
