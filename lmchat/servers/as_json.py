@@ -11,6 +11,7 @@ from lmchat.servers.discovery.choose import Choice, no_server_error
 from lmchat.servers.discovery.status import ServerState, ServerStatus
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products import product_named
 from lmchat.servers.products.product import NOTHING_FOUND
 from lmchat.units import rounded, timestamp
 
@@ -65,16 +66,17 @@ def health_json(
             # the user chooses the model of a provider
             can_answer = is_ready and not settings.model
         else:
-            # it may be ready and report no states of models
+            # a server that reports no states has loaded its models, unless it does so on demand
+            may_load = not is_ready or product_named(server.product).loads_on_demand
             is_loaded = model.state is LoadState.LOADED
-            is_loaded = is_loaded or (model.state is LoadState.UNKNOWN and is_ready)
+            is_loaded = is_loaded or (model.state is LoadState.UNKNOWN and not may_load)
             can_answer = is_loaded or model.is_remote
     shown_url = None
     if server is not None:
         shown_url = server.endpoint.url
     elif is_address(settings.endpoint):  # else it is not shown: it may hold a password
         shown_url = Endpoint.parse(settings.endpoint).url
-    status = "ok" if can_answer else "degraded"  # the first answer has to wait
+    status = "ok" if can_answer else "degraded"  # the first answer may have to wait
     return {
         "healthy": error is None,
         "endpoint": shown_url,

@@ -65,21 +65,9 @@ def busy_ollama(server: ScriptedServer) -> None:
     server.on("GET /v1/models", model_list("alder:8b", "birch:8b", owned_by="library"))
 
 
-def jan_at_rest(server: ScriptedServer) -> None:
-    products.jan(server, "alder")
-    available = [
-        {"id": name, "object": "model", "created": 1, "owned_by": "llama.cpp"}
-        for name in ("alder", "birch")
-    ]
-    server.on("GET /v1/models/available", json_reply({"object": "list", "data": available}))
-    for verb in ("load", "unload"):
-        server.on(f"POST /v1/models/{verb}", json_reply({"status": "ok"}))
-
-
 SCRIPTS: dict[str, Callable[[ScriptedServer], object]] = {
     "LM Studio": products.lm_studio,
     "LM Studio, loaded": partial(products.lm_studio, loaded=("qwen3-8b", "gemma-3-4b")),
-    "Jan": jan_at_rest,
     "llama.cpp": products.llama_cpp,
     "router": products.router,
     "Ollama": partial(products.ollama, loaded=("llama3.2:3b",)),
@@ -94,9 +82,17 @@ SCRIPTS: dict[str, Callable[[ScriptedServer], object]] = {
 BESIDE_THE_LIST = {
     "LM Studio": set(products.EVERYTHING),  # its keys
     "LM Studio, loaded": set(products.EVERYTHING),
-    "Jan": {"birch"},  # it does not run, and can be loaded
 }
-RECORDED = ("ollama", "llama-swap", "litellm", "llama-cpp-python", "koboldcpp", "mlx-lm", "vllm")
+RECORDED = (
+    "ollama",
+    "llama-swap",
+    "litellm",
+    "llama-cpp-python",
+    "koboldcpp",
+    "mlx-lm",
+    "vllm",
+    "jan",
+)
 
 
 def names_in(seen: Seen) -> set[str]:
@@ -192,7 +188,7 @@ NAMES = st.lists(st.text("ab:/-. é", min_size=1, max_size=4), max_size=4, uniqu
 @settings(max_examples=80)
 @given(NAMES, NAMES, st.sampled_from(OWNERS), st.sampled_from([0, 1, 1677610602]))
 async def test_no_list_beside_the_usual_one_adds_a_name(listed, others, owner, created):
-    """LM Studio and Jan are the exceptions; nothing here leads to them."""
+    """LM Studio is the exception; nothing here leads to it."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         path = request.url.path

@@ -126,7 +126,6 @@ class Case:
 
 
 LM_STUDIO = ("/api/v1/models",)
-JAN = ("/v1/models/available",)
 LLAMA_CPP = ("/props",)
 OLLAMA = ("/api/tags", "/api/ps")
 LITELLM = ("/model/info",)
@@ -159,12 +158,12 @@ CASES = {
     ),
     "LM Studio at another port": Case(UNUSUAL, lm_studio, "LM Studio", "ready", LM_STUDIO),
     "LM Studio 0.3": Case(1234, old_lm_studio, "LM Studio", "ready", ("/api/v0/models",)),
-    "Jan, running": Case(1337, jan, "Jan", "ready", JAN),
-    "Jan, locked": Case(1337, partial(jan, key=KEY), "Jan", NEEDS_KEY, JAN),
-    "Jan, opened": Case(1337, partial(jan, key=KEY), "Jan", "ready", JAN, key=KEY),
+    "Jan, running": Case(1337, jan, "Jan", "ready"),
+    "Jan, locked": Case(1337, partial(jan, key=KEY), "Jan", NEEDS_KEY),
+    "Jan, opened": Case(1337, partial(jan, key=KEY), "Jan", "ready", key=KEY),
     "Jan, host blocked": Case(1337, partial(jan, trusts=set()), "Jan", "host blocked"),
-    "Jan at another port": Case(UNUSUAL, jan, "Jan", "ready", JAN),
-    "Jan with remote models": Case(1337, remote_of_jan, "Jan", "ready", JAN),
+    "Jan at another port": Case(UNUSUAL, jan, "Jan", "ready"),
+    "Jan with remote models": Case(1337, remote_of_jan, "Jan", "ready"),
     "llama.cpp, loaded": Case(9931, llama_cpp, "llama.cpp", "ready", LLAMA_CPP),
     "llama.cpp, at its older port": Case(8080, llama_cpp, "llama.cpp", "ready", LLAMA_CPP),
     "llama.cpp, asleep": Case(9931, asleep, "llama.cpp", "ready", LLAMA_CPP),

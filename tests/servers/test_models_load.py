@@ -91,7 +91,7 @@ async def test_loading_fails_if_the_router_tells_no_status_of_the_model(quick, s
 async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client):
     for script, name, product, step in (
         (products.llama_cpp, "tiny.gguf", "llama.cpp", "llama-server -m MODEL.gguf"),
-        (products.jan, "jan-nano", "Jan", "Start a model in Jan"),
+        (products.jan, "jan-nano", "Jan", "Jan loads a model with its first prompt"),
         (products.plain, "tiny", "OpenAI-compatible", "Use the server's own program"),
     ):
         server.forget()
@@ -106,29 +106,13 @@ async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client)
             assert "/v1" not in caught.value.hint
 
 
-async def test_a_newer_jan_loads_also_with_a_window_and_unloads(server, client):
-    products.jan(server)
-    server.on("GET /v1/models", products.model_list())  # holds the models that run
-    server.on("POST /v1/models/load", json_reply({"status": "loaded"}))
-    server.on("POST /v1/models/unload", json_reply({"status": "unloaded"}))
-    model = model_at(server, "jan-nano", "Jan")
-    await client.load(model)
-    await client.unload(model)
-    await client.load(model, context=8192)
-    assert [one.json for one in server.seen() if one.method == "POST"] == [
-        *[{"model": "jan-nano"}] * 2,
-        {"model": "jan-nano", "ctx_size": 8192},
-    ]
-
-
 async def test_an_order_that_a_server_says_it_has_not_carried_out_is_an_error(server, client):
-    products.jan(server)
+    _lemonade_of_nothing(server)
     refused = json_reply({"success": False, "message": "The pump is stuck"})
-    server.on("POST /v1/models/load", refused).on("POST /v1/models/unload", refused)
-    server.on("GET /v1/models", products.model_list())  # none runs
-    model = model_at(server, "jan-nano", "Jan")
+    server.on("POST /v1/load", refused).on("POST /v1/unload", refused)
+    model = model_at(server, "alder", "Lemonade")
     for act in (client.load, client.unload):
-        with pytest.raises(ServerRejected, match="Jan says: The pump is stuck"):
+        with pytest.raises(ServerRejected, match="Lemonade says: The pump is stuck"):
             await act(model)
 
 
@@ -182,20 +166,12 @@ def _lemonade_of_nothing(server):
     server.on("POST /v1/load", json_reply({"status": "success"}))
 
 
-def _jan_of_nothing(server):
-    products.jan(server, "other")
-    row = {"id": "alder", "owned_by": "llama.cpp", "created": 1}
-    server.on("GET /v1/models/available", json_reply({"object": "list", "data": [row]}))
-    server.on("POST /v1/models/load", json_reply({"status": "loaded"}))
-
-
 @pytest.mark.parametrize(
     ("product", "script", "name"),
     [
         ("Ollama", _ollama_of_nothing, "llama3.2:3b"),
         ("LM Studio", _lm_studio_of_nothing, "qwen3-8b"),
         ("Lemonade", _lemonade_of_nothing, "alder"),
-        ("Jan", _jan_of_nothing, "alder"),
     ],
 )
 async def test_a_load_that_has_loaded_nothing_is_not_called_loaded(

@@ -126,6 +126,25 @@ SERVERS = {
         tools="--enable-auto-tool-choice and --tool-call-parser",
         overflow=(2049, 2048),
     ),
+    "jan": Recorded(
+        product="Jan",
+        models=(
+            *(
+                (one, "unknown", None)
+                for one in (
+                    "janhq/SmolLM2-135M-Instruct-Q4_1",
+                    "openai/gpt-oss-local",
+                    "sentence-transformer-mini",
+                    "smol-small",
+                    "smol-tools",
+                )
+            ),
+            ("gpt-5.1", "remote", None),
+        ),
+        uses="smol-small",
+        answer="Hello, welcome to my world!",
+        overflow=(20031, 512),
+    ),
     "transformers-serve": Recorded(
         product="OpenAI-compatible",
         models=(),
@@ -340,6 +359,8 @@ async def test_llama_swap_with_a_running_model_is_ready(server, endpoint, client
         ("litellm", "models-nokey", "", "LiteLLM", "needs key"),
         ("litellm", "models-nokey-prisma", "", "LiteLLM", "needs key"),
         ("litellm", "models-badkey", "sk-wrong", "LiteLLM", "key rejected"),
+        ("jan", "models-badkey", "", "Jan", "needs key"),
+        ("jan", "models-badkey", "sk-wrong", "Jan", "key rejected"),
     ],
     indirect=["name"],
 )
@@ -350,6 +371,36 @@ async def test_a_recorded_list_that_is_refused_says_what_is_missing(
     probed = await make_client(key=key).check(endpoint)
     assert (probed.product, probed.word) == (product, word)
     assert probed.next_step
+
+
+@pytest.mark.parametrize("name", ["jan"], indirect=True)
+def test_jan_is_not_said_to_have_loaded_a_model_and_is_asked_for_no_other_path(server, cli):
+    value = cli.json("health")
+    told = (value["status"], value["model_loaded"], value["model_state"])
+    assert told == ("degraded", False, "unknown")
+    for verb in ("load", "unload"):
+        done = cli("models", verb, "smol-small")
+        assert done.stderr.endswith(
+            f"lmchat: Jan cannot {verb} models on request.\n"
+            "Jan loads a model with its first prompt.\n"
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+    assert {seen.path for seen in server.seen()} == {LIST}
+
+
+@pytest.mark.parametrize("name", ["jan"], indirect=True)
+@pytest.mark.parametrize(
+    ("recording", "model", "words", "step"),
+    [
+        ("stream-no-engine", "smol-small", "No models are available", "Start its engine"),
+    ],
+)
+def test_jan_without_an_engine_is_asked_once(recording, model, words, step, server, cli):
+    server.on(f"POST {CHAT}", replay(f"jan/{recording}"))
+    done = cli("ask", "-m", model, "Hi")
+    assert f"Jan says: {words}" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(step)
+    assert (done.returncode, len(server.seen(f"POST {CHAT}"))) == (1, 1)
 
 
 def test_scripts_are_told_of_a_prompt_that_was_cut(tmp_path):

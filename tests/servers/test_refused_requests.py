@@ -497,7 +497,6 @@ async def test_the_words_of_text_are_kept_after_a_refusal(server, client):
 async def test_a_server_without_a_model_in_memory_is_not_asked_again_and_the_step_is_its_own(
     server, client
 ):
-    jan = "Start the model in Jan, or: lmchat models load alder"
     for words, product, step in (
         ("No model is loaded! Select one in the Model tab.", "OpenAI-compatible", "Load a model."),
         ("No models are currently loaded.", "TabbyAPI", "Load it in TabbyAPI: POST"),
@@ -508,8 +507,7 @@ async def test_a_server_without_a_model_in_memory_is_not_asked_again_and_the_ste
         ("The model has been unloaded", "LM Studio", "lmchat models load alder"),
         ("You must load a model first", "OpenAI-compatible", "Load a model."),
         ("No active model", "OpenAI-compatible", "Load a model."),
-        ("No running session found for model 'alder'", "Jan", jan),
-        ("No model is currently loaded", "Jan", jan),
+        ("No running session found for model 'alder'", "Jan", "Start its engine"),
     ):
         server.requests.clear()
         server.on(CHAT, json_reply({"detail": words}, status=503))

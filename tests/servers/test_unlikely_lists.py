@@ -11,7 +11,7 @@ from lmchat.errors import ServerRejected
 from lmchat.servers.discovery.choose import choose, require_model
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import model_meant
-from tests.support.client_calls import PortMap, endpoint_of
+from tests.support.client_calls import PortMap, endpoint_of, replay
 from tests.support.scripted_products import EXPRESS, lm_studio, model_list
 from tests.support.scripted_server import (
     Cut,
@@ -207,9 +207,10 @@ async def test_an_unknown_server_does_not_hide_the_product_that_has_its_port(mak
         server.stop()
         await client.check(jan)
         server.start()
-        server.on(LIST, json_reply({"data": []}))
-        server.on("GET /openapi.json", json_reply({"info": {"title": "Jan API Server Endpoints"}}))
-        assert (await client.check(jan)).product == "Jan"
+        server.on(LIST, replay("jan/models-none"))
+        server.on("GET /openapi.json", replay("jan/openapi"))
+        probed = await client.check(jan)
+        assert (probed.product, probed.next_step) == ("Jan", "Download a model in Jan: Hub")
 
 
 async def test_facts_of_a_router_that_come_late_are_asked_for_again(server, make_client):

@@ -2,14 +2,12 @@ from __future__ import annotations
 
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelLoading
-from lmchat.servers.model import LoadState
 from lmchat.servers.sending import sender
 from tests.support import scripted_products as products
 from tests.support.client_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import LLAMA, chat_reply, guarded, model_list
 from tests.support.scripted_server import (
     Cut,
-    json_reply,
     raw_reply,
     text_reply,
 )
@@ -32,26 +30,6 @@ async def test_behind_a_prefix_everything_is_asked_behind_it_and_with_the_key(
     assert (error, text_of(events), ModelLoading() in events) == (None, "Hello there.", True)
     assert {one.path.split("/")[1] for one in server.seen()} == {"llm"}
     assert {one.headers["authorization"] for one in server.seen()} == {f"Bearer {KEY}"}
-
-
-async def test_a_newer_jan_tells_what_it_could_start_and_an_older_one_what_runs(
-    server, make_client
-):
-    rows = [{"id": name, "object": "model", "status": "available"} for name in ("one", "two")]
-    for reply, names in (
-        (json_reply({"object": "list", "data": rows}), ["one", "two"]),
-        (text_reply("Not Found", status=404), ["one"]),
-        (json_reply({"data": [None, 7, {"id": ""}, {"id": 7}]}), ["one"]),
-        (raw_reply(Cut(is_reset=True)), ["one"]),
-    ):
-        products.jan(server, "one").on("GET /v1/models/available", reply)
-        client = make_client()
-        for _ in range(2):
-            probed = await client.check(endpoint_of(server))
-        assert (probed.product, probed.word) == ("Jan", "ready")
-        assert [model.model_id for model in probed.models] == names
-        states = [LoadState.LOADED, LoadState.NOT_LOADED][: len(names)]
-        assert [model.state for model in probed.models] == states
 
 
 async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(server, client):

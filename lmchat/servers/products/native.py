@@ -20,7 +20,7 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import ModelOfRow, Models
+from lmchat.servers.products.product import Models
 
 _MILLION = 1e6
 _STATES = {state.value: state for state in LoadState}
@@ -219,18 +219,7 @@ def lmchat_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
 # Facts in the product's own list
 
 
-def jan_available(models: Models, value: object, model_of: ModelOfRow) -> Models:
-    """Jan also loads models that do not run on request."""
-    known = {"", *(model.model_id for model in models)}
-    others = [
-        model if model.is_remote else replace(model, state=LoadState.NOT_LOADED)
-        for model in map(model_of, dicts_in(dict_or_empty(value).get("data")))
-        if model.model_id not in known
-    ]
-    return (*models, *others)
-
-
-def litellm_info(models: Models, value: object, _: ModelOfRow) -> Models:
+def litellm_info(models: Models, value: object) -> Models:
     """It may have several rows of one name, or none if the key may not ask."""
     infos: dict[str, JsonObject] = {}
     for row in dicts_in(dict_or_empty(value).get("data")):
@@ -260,17 +249,17 @@ def _with_states(models: Models, loaded: Container[object]) -> Models:
     )
 
 
-def localai_loaded(models: Models, value: object, _: ModelOfRow) -> Models:
+def localai_loaded(models: Models, value: object) -> Models:
     rows = dicts_in(dict_or_empty(value).get("loaded_models"))
     return _with_states(models, [row.get("id") for row in rows])
 
 
-def lemonade_loaded(models: Models, value: object, _: ModelOfRow) -> Models:
+def lemonade_loaded(models: Models, value: object) -> Models:
     rows = dicts_in(dict_or_empty(value).get("all_models_loaded"))
     return _with_states(models, [row.get("model_name") for row in rows])
 
 
-def docker_loaded(models: Models, value: object, _: ModelOfRow) -> Models:
+def docker_loaded(models: Models, value: object) -> Models:
     """`/engines/ps` names models without `docker.io/` and `:latest`."""
     running = [row.get("model_name") for row in dicts_in(value)]
     short = {
@@ -280,13 +269,13 @@ def docker_loaded(models: Models, value: object, _: ModelOfRow) -> Models:
     return _with_states(models, [name for name, known in short.items() if known in running])
 
 
-def koboldcpp_window(models: Models, value: object, _: ModelOfRow) -> Models:
+def koboldcpp_window(models: Models, value: object) -> Models:
     """It serves one model, with one window."""
     window = count_or_none(dict_or_empty(value).get("value"))
     return tuple(replace(model, context_loaded=window, context_max=window) for model in models)
 
 
-def tabby_loaded(models: Models, value: object, _: ModelOfRow) -> Models:
+def tabby_loaded(models: Models, value: object) -> Models:
     """`/v1/model` is the one model in memory; the list has all folders, perhaps a dummy name."""
     row = dict_or_empty(value)
     facts = dict_or_empty(row.get("parameters"))

@@ -56,7 +56,6 @@ _DEFAULT_KEY_STEP = "Ask the administrator of the server for its API key"
 
 
 Models = tuple[ModelInfo, ...]
-ModelOfRow = Callable[[JsonObject], ModelInfo]
 
 
 def step_sentence(step: str) -> str:
@@ -201,7 +200,7 @@ class Product(Struct, frozen=True, kw_only=True):
     health_path: str = ""
     """It tells at once whether the server answers, and whether it loads a model."""
     facts_path: str = ""  # its own list, with facts of the models
-    add_facts: Callable[[Models, object, ModelOfRow], Models] = lambda models, _, __: models
+    add_facts: Callable[[Models, object], Models] = lambda models, _: models
     """Adds the facts in the JSON of `facts_path`."""
     row_facts: Callable[[ModelInfo, JsonObject], ModelInfo] = lambda model, _: model
     """Adds what its row of the list says, beyond what rows of all servers say."""
@@ -310,13 +309,9 @@ class Product(Struct, frozen=True, kw_only=True):
 
     async def models(self, api: ServerApi) -> Models:
         """Raises `ServerRejected` if it refuses or sends no list, and `ServerUnavailable`."""
-
-        def model_of(row: JsonObject) -> ModelInfo:
-            return self.model_from_row(api, row)
-
-        models = tuple(map(model_of, await self.read_rows(api)))
+        models = tuple(self.model_from_row(api, row) for row in await self.read_rows(api))
         facts = await api.get_extra(self.facts_path) if self.facts_path else None
-        return models if facts is None else self.add_facts(models, facts.value, model_of)
+        return models if facts is None else self.add_facts(models, facts.value)
 
     def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
         model = ModelInfo(
