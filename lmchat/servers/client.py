@@ -355,6 +355,9 @@ class HttpServerClient:
                     event = replace(event, is_other=is_other)
                 yield event
                 exchange.events.task_done()  # for `ResponseReader`, which waits for a slow caller
+                if isinstance(event, ModelNamed) and self._may_have_left(request.target, event):
+                    note = "The prompt may have left this machine."
+                    yield RequestAdapted(note=note, is_remote=True)
             yield await task  # the `StreamFinished`, or the error of the task
         finally:
             await end_tasks(task)
@@ -366,14 +369,25 @@ class HttpServerClient:
         name has it asked for its list again.
         """
         endpoint, asked = request.target.endpoint, request.target.model_id
+        product = product_named(request.target.product)
+        if product.repeats_local_name and self._remote_model(request.target) is None:
+            return served != asked
         listed = self.model_lists.models_of(endpoint) or ()
         is_known = find_model(served, listed) is not None or not has_other_name(asked, served)
-        product = product_named(request.target.product)
         has_one_model = product.ignores_model_name and not product.is_disturbed_by_list
         if listed and not is_known and has_one_model:
             with suppress(LMChatError):
                 listed = (await self.check(endpoint)).models
         return is_other_model(asked, served, listed)
+
+    def _may_have_left(self, target: Target, named: ModelNamed) -> bool:
+        """Return True once for a model, and not for one that is listed as remote."""
+        key = (target.endpoint, target.model_id)
+        repeats = product_named(target.product).repeats_local_name
+        if not (named.is_other and repeats) or key in self._noted_remote:
+            return False
+        self._noted_remote.add(key)
+        return True
 
     @asynccontextmanager
     async def forward(

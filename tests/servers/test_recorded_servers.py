@@ -16,6 +16,7 @@ from lmchat.servers.request import ChatRequest, Tool
 from tests.support.client_calls import (
     answered,
     ask,
+    body_of,
     events_of,
     failure_of,
     replay,
@@ -24,7 +25,7 @@ from tests.support.client_calls import (
 )
 from tests.support.programs import Inside
 from tests.support.recorded_server import LONG_CHARS, UNKNOWN_MODEL, RecordedServer
-from tests.support.scripted_server import Reply, json_reply
+from tests.support.scripted_server import Reply, json_reply, raw_reply
 
 LIST, CHAT = "/v1/models", "/v1/chat/completions"
 ADD = Tool(server="sums", name="add", wire_name="add", schema={"type": "object"})
@@ -393,14 +394,34 @@ def test_jan_is_not_said_to_have_loaded_a_model_and_is_asked_for_no_other_path(s
     ("recording", "model", "words", "step"),
     [
         ("stream-no-engine", "smol-small", "No models are available", "Start its engine"),
+        ("stream-provider-off", "gpt-5.1", "Proxy request", "The provider does not answer."),
     ],
 )
-def test_jan_without_an_engine_is_asked_once(recording, model, words, step, server, cli):
+def test_jan_without_an_engine_or_a_provider_is_asked_once(
+    recording, model, words, step, server, cli
+):
     server.on(f"POST {CHAT}", replay(f"jan/{recording}"))
     done = cli("ask", "-m", model, "Hi")
     assert f"Jan says: {words}" in done.stderr
     assert done.stderr.splitlines()[-1].startswith(step)
     assert (done.returncode, len(server.seen(f"POST {CHAT}"))) == (1, 1)
+
+
+@pytest.mark.rule("R-40")
+@pytest.mark.parametrize("name", ["jan"], indirect=True)
+@pytest.mark.parametrize("served", ["gpt-5.1", "gpt-oss-local"])
+def test_a_local_model_of_jan_that_a_provider_answers_for_is_told(served, server, cli):
+    """The list calls `openai/gpt-oss-local` local; Jan sends it to its provider `openai`."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+    answer = body_of("jan/stream-provider").replace(b"gpt-5.1", served.encode())
+    server.on(f"POST {CHAT}", raw_reply(head, answer))
+    left = "lmchat: The prompt may have left this machine.\n"
+    asked = "openai/gpt-oss-local"
+    done = cli("ask", "-m", asked, "Hi")
+    assert f"lmchat: {served} answers instead of {asked}.\n{left}" in done.stderr
+    done = cli("batch", "-m", asked, stdin='{"prompt": "Hi"}\n{"prompt": "Ho"}\n')
+    assert done.stderr.count(left) == 1, "once for the model"
+    assert left not in cli("ask", "-m", "gpt-5.1", "Hi").stderr, "it has named a remote model"
 
 
 def test_scripts_are_told_of_a_prompt_that_was_cut(tmp_path):

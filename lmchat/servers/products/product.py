@@ -189,11 +189,14 @@ class Product(Struct, frozen=True, kw_only=True):
     read_ahead_fields: Mapping[str, object] = {}
     """Make a request that only reads the prompt into its cache (R-41)."""
     ignores_model_name: bool = False  # it answers with its one model
+    repeats_local_name: bool = False
+    """A model of this machine answers under the name of the request; another one may be remote."""
     names_finish_reason: bool = False  # in each complete answer
     names_build: bool = False  # as `system_fingerprint`
     fails_without_key: bool = False  # its list is then an error of the server
     is_gateway: bool = False
     """It passes requests on, also for models that it does not list, and errors back."""
+    final_kinds: frozenset[str] = frozenset()  # of refusals that another attempt does not change
 
     # the form of its requests
     request_format: RequestFormat = RequestFormat()  # until it refuses a field

@@ -139,10 +139,12 @@ _JAN = Product(
     "Model Providers",
     refusal_hints={
         "model_not_loaded": "Start its engine: open Jan: Settings, Model Providers.",
-        "upstream": "The engine stopped: restart the model in Jan.",
+        "upstream": "The provider does not answer. For a model of this machine, restart Jan.",
     },
     loads_on_demand=True,
     can_prefill=True,
+    repeats_local_name=True,
+    final_kinds=frozenset({"upstream"}),
     efforts=EFFORTS,
     has_thinking_switch=True,
     thought_fields=("reasoning_content",),

@@ -235,7 +235,7 @@ def retry_plan(
     if isinstance(error, ServerRejected):
         # another machine of a provider may do better
         is_hosted_failure = error.status == 500 and error.kind == "server_error" and not is_near  # noqa: PLR2004
-        is_temporary = error.kind in _TEMPORARY or is_hosted_failure
+        is_temporary = error.kind in _TEMPORARY - product.final_kinds or is_hosted_failure
         # an error without a status came inside a stream. A model server that has begun to answer
         # does not refuse any more. But a gateway passes on refusals of the servers behind it, and
         # any server that is not near may be one.
