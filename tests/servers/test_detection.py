@@ -110,40 +110,159 @@ def of_llama_cpp(found):
     return [one for one in found if one.product == "llama.cpp"]
 
 
-STEPS = {
-    "not an LLM server": "Another program uses port 8080: stop it",
-    "server error": "Check the server's log, then restart it",
-    "loading": "Wait until the model is loaded",
-    "needs key": "Use the API key that llama-server was started with (--api-key)",
-    "no model loaded": "Load a model",
-    "host blocked": "Add the host name localhost to the server's trusted hosts, or use localhost",
-}
-REPLIES = (
-    (html_reply(), "not an LLM server"),
-    (html_reply(status=401), "not an LLM server"),
-    (text_reply("404 page not found", status=404), "not an LLM server"),
-    (json_reply({"data": "no list"}), "not an LLM server"),
-    (
-        json_reply({"error": "out of memory", "object": "list", "data": []}),
-        "server error",
-    ),
-    (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), "not an LLM server"),
-    (error_reply(503, "Loading model", code=503, headers=LLAMA), "loading"),
-    (error_reply(401, "no key"), "needs key"),
-    (error_reply(500, "oops"), "server error"),
-    (json_reply({"object": "list", "data": []}), "no model loaded"),
-    (text_reply("Invalid host header", status=403), "host blocked"),
+BASIC = {"WWW-Authenticate": 'Basic realm="Shed"'}
+STOP_IT = "Another program uses port 8080: stop it"
+CHECK = "Check the port and the path of the address"
+ASK_FOR_KEY = "Ask the administrator of the server for its API key"
+BEHIND = "Use the address of the server behind it"
+LOG = "Check the server's log, then restart it"
+RIGHTS = "Check the rights of your account or API key"
+HOST = "Add the host name localhost to the server's trusted hosts, or use localhost"
+NOT_AN_LLM, NEEDS_KEY, SERVER_ERROR = "not an LLM server", "needs key", "server error"
+NO_SERVER = "The program at http://localhost:4711 is not a model server."
+WORKS = "Check the server's log, then try again; if it uses https, write https:// in its address"
+FOLLOWS = "lmchat does not follow the redirect to https://box.example/v1/models; use the address of that server"
+KEY_OF_LLAMA = "Use the API key that llama-server was started with (--api-key)"
+ERROR = "OpenAI-compatible at http://localhost:4711 answers with an error: The server says: "
+WANTS_KEY = "OpenAI-compatible at http://localhost:4711 answers, but needs an API key."
+BY_BASIC = (
+    "The program at http://localhost:4711 asks for a user name and a password (Basic), "
+    "which lmchat cannot send."
 )
 
 
-@pytest.mark.rule("R-1")
-async def test_what_stands_at_a_port_gets_its_verdict_and_step(start, detect):
+def leads_to(location: str, status: int) -> Reply:
+    return text_reply("", status=status, headers={"Location": location})
+
+
+# what answers; word and step at a usual port; word, sentence and step at an address that was named
+HEARD = (
+    (html_reply(), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
+    (html_reply(status=401), (NEEDS_KEY, KEY_OF_LLAMA), (NEEDS_KEY, WANTS_KEY, ASK_FOR_KEY)),
+    (error_reply(401, "no key"), (NEEDS_KEY, KEY_OF_LLAMA), (NEEDS_KEY, WANTS_KEY, ASK_FOR_KEY)),
+    (
+        text_reply("", status=401, headers=BASIC),
+        ("needs password", BEHIND),
+        (
+            "needs password",
+            BY_BASIC,
+            BEHIND,
+        ),
+    ),
+    (
+        leads_to("https://me:pw@login.example.net/oauth2/start?rd=1", 303),
+        (NOT_AN_LLM, STOP_IT),
+        (
+            "needs sign-in",
+            "The program at http://localhost:4711 leads to a sign-in page at login.example.net.",
+            BEHIND,
+        ),
+    ),
+    (
+        leads_to("/v1/models/", 308),
+        (NOT_AN_LLM, STOP_IT),
+        (
+            "redirects",
+            "The server redirects to /v1/models/.",
+            "Let it answer without the slash at the end, which lmchat does not send",
+        ),
+    ),
+    (
+        leads_to("https://box.example/v1/models", 301),
+        (NOT_AN_LLM, STOP_IT),
+        ("redirects", "The server redirects to https://box.example/v1/models.", FOLLOWS),
+    ),
+    (
+        leads_to("https://[", 302),
+        (NOT_AN_LLM, STOP_IT),
+        (
+            NOT_AN_LLM,
+            NO_SERVER,
+            "lmchat does not follow the redirect to https://[; use the address of that server",
+        ),
+    ),
+    (
+        text_reply("404 page not found", status=404),
+        (NOT_AN_LLM, STOP_IT),
+        (
+            NOT_AN_LLM,
+            NO_SERVER,
+            "Some servers have a path in front of /v1, such as /engines/v1: check the address",
+        ),
+    ),
+    (error_reply(404, "no such model"), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
+    (text_reply("no", status=400), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
+    (text_reply("no", status=501), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
+    (json_reply({"data": "no list"}), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
+    (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, WORKS)),
+    # a proxy in front of a model server may forbid as well; only a page is that of a web server
+    (
+        text_reply("Forbidden", status=403),
+        (NOT_AN_LLM, STOP_IT),
+        (SERVER_ERROR, f"{ERROR}Forbidden.", RIGHTS),
+    ),
+    (
+        json_reply({"detail": "Not allowed"}, status=403),
+        (NOT_AN_LLM, STOP_IT),
+        (SERVER_ERROR, f"{ERROR}Not allowed.", RIGHTS),
+    ),
+    (html_reply(status=403), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, RIGHTS)),
+    (
+        text_reply("Invalid host header", status=403),
+        ("host blocked", HOST),
+        (
+            "host blocked",
+            "OpenAI-compatible at http://localhost:4711 does not accept the host name localhost.",
+            HOST,
+        ),
+    ),
+    (error_reply(500, "oops"), (SERVER_ERROR, LOG), (SERVER_ERROR, f"{ERROR}oops.", LOG)),
+    (
+        json_reply({"error": "out of memory", "object": "list", "data": []}),
+        (SERVER_ERROR, LOG),
+        (SERVER_ERROR, f"{ERROR}out of memory.", LOG),
+    ),
+    (
+        error_reply(503, "Loading model", code=503, headers=LLAMA),
+        ("loading", "Wait until the model is loaded"),
+        (
+            "loading",
+            "llama.cpp at http://localhost:4711 answers and loads a model.",
+            "Wait until the model is loaded",
+        ),
+    ),
+    (
+        json_reply({"object": "list", "data": []}),
+        ("no model loaded", "Load a model"),
+        (
+            "no model loaded",
+            "OpenAI-compatible at http://localhost:4711 answers, but has no model yet.",
+            "Load a model",
+        ),
+    ),
+)
+
+
+@pytest.mark.rule("R-1", "R-4")
+async def test_what_answers_gets_its_word_its_sentence_and_the_step_that_helps(start, detect):
     server = start()
-    for reply, verdict in REPLIES:
+    named_address = Endpoint.parse("localhost:4711")
+    for reply, usual, named in HEARD:
         server.unknown = reply
-        found, _ = await detect({8080: server})
-        row = at(found, 8080)
-        assert (row.word, row.next_step) == (verdict, STEPS[verdict]), row.detail
+        for key, verdict in (("", NEEDS_KEY), ("sk-wrong", "key rejected")):
+
+            def told(text: str, verdict=verdict) -> str:
+                words = {"needs an": "rejected the"} if verdict != NEEDS_KEY else {}
+                for before, after in {NEEDS_KEY: verdict, **words}.items():
+                    text = text.replace(before, after)
+                return text
+
+            found, _ = await detect({8080: server}, key=key)
+            row = at(found, 8080)
+            assert (row.word, row.next_step) == (told(usual[0]), usual[1]), row.detail
+            found, _ = await detect({4711: server}, key=key, named=[named_address])
+            row = at(found, 4711)
+            assert (row.word, row.sentence(row.name), row.next_step) == (*map(told, named),)
 
 
 @pytest.mark.posix  # its programs are scripts of sh
@@ -303,23 +422,6 @@ async def test_an_empty_403_is_a_host_name_that_ollama_refuses_only_where_ollama
             assert probed.next_step.startswith(step)
             assert (probed.product == "Ollama") is (verdict == "host blocked")
             assert "not a model server" not in probed.sentence(probed.name)
-
-
-async def test_a_refusal_at_a_named_address_is_not_called_another_program(start, make_client):
-    """A proxy in front of a model server may forbid as well; only a page is that of a web server."""
-    box = "box.local"
-    for reply, verdict in (
-        (text_reply("Forbidden", status=403), "server error"),
-        (json_reply({"detail": "Not allowed"}, status=403), "server error"),
-        (html_reply(status=403), "not an LLM server"),
-        (text_reply("no", status=400), "not an LLM server"),
-    ):
-        server = start()
-        server.unknown = reply
-        client = make_client(transport=PortMap({(box, 4711): server}), allowed_hosts=(box,))
-        probed = await client.check(Endpoint.parse(f"http://{box}:4711"))
-        assert probed.word == verdict
-        assert "stop it" not in probed.next_step
 
 
 async def test_litellm_is_recognised_whatever_the_key(start, make_client):

@@ -46,8 +46,7 @@ async def test_what_answers_in_place_of_a_model_server_is_named(server, make_cli
         (400, "", "not an LLM server", "400 Bad Request"),
         (502, "", "server error", "502 Bad Gateway"),
         (504, "", "timed out", ""),
-        (301, ELSEWHERE, "not an LLM server", "redirects to https://example.com/v1/models"),
-        (302, "/login", "not an LLM server", "redirects to /login"),
+        (301, ELSEWHERE, "redirects", "redirects to https://example.com/v1/models"),
     ):
         page = text_reply("<html><body>nginx", status=status, headers={"Location": location})
         server.on("GET /v1/models", page)

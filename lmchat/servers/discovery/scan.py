@@ -6,7 +6,9 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from functools import partial
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 from msgspec import Struct
@@ -25,7 +27,14 @@ from lmchat.errors import (
 from lmchat.processes.environment import find_program
 from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.model_lists import ModelLists
-from lmchat.servers.discovery.status import STATUS, ServerState, ServerStatus, reason_of_models
+from lmchat.servers.discovery.status import (
+    STATUS,
+    Heard,
+    ServerState,
+    ServerStatus,
+    reason_of,
+    reason_of_models,
+)
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import (
     POOL_S,
@@ -34,10 +43,10 @@ from lmchat.servers.http.connections import (
     KeySource,
     connect_timeout_s,
 )
-from lmchat.servers.http.reply import Reply, read_body
+from lmchat.servers.http.reply import read_body
 from lmchat.servers.model import OPENAI_COMPATIBLE, ModelInfo
 from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import LIST, Product
 from lmchat.servers.products.server_api import ServerApi, ServerMemory
 from lmchat.servers.target import Target
 
@@ -45,8 +54,6 @@ _SCAN_S = 5.0
 # on this machine: a scan ends within 2 s if all ports are silent
 _SCAN_READ_S = 1.8
 _KEPT_LIST_S = 600.0  # in place of a look that would disturb the server
-_FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
-"""A model server would not refuse a request for its models in these ways."""
 _logger = logging.getLogger(__name__)
 
 
@@ -244,6 +251,7 @@ class Scanner:
         api = self.new_api(target, key=key, read_s=read_s)
 
         error: LMChatError | None = None
+        detail = ""
         models: tuple[ModelInfo, ...] = ()
         try:
             models = await self._kept_list(api)
@@ -253,7 +261,11 @@ class Scanner:
             reason = reason_of_models(models)
         except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
             error = caught  # `RequestInvalid`: the key has characters that no header can hold
-            reason = _reason_of_error(caught, api, is_usual=candidate.is_usual)
+            heard = _heard(caught, api, is_usual=candidate.is_usual)
+            reason = reason_of(heard)
+            detail = caught.message
+            if reason == "sign_in":
+                detail = urlsplit(heard.location).netloc.rpartition("@")[2]
             is_refused_here = reason == "offline" and endpoint.is_loopback
             if is_refused_here and await asyncio.to_thread(expected.is_open):
                 reason = "server_off"  # LM Studio runs, for instance, but not its server
@@ -262,7 +274,7 @@ class Scanner:
             product=OPENAI_COMPATIBLE,
             reason=reason,
             models=models,
-            detail=error.message if error else "",
+            detail=detail,
             latency_ms=api.first_reply.elapsed_ms if api.first_reply else None,
             is_configured=candidate.is_configured,
         )
@@ -280,8 +292,7 @@ class Scanner:
         if api.is_identified or names_expected:
             server = replace(server, product=product_named(api.refusal_context.product).name)
         self._note_product(server, api)
-        step = self._own_step(candidate, server, error) or _usual_step(server)
-        return replace(server, next_step=step)
+        return replace(server, next_step=self._next_step(candidate, server, error))
 
     def _note_product(self, server: ServerStatus, api: ServerApi) -> None:
         """A server that was not recognised and lists no models says nothing about its product."""
@@ -297,20 +308,14 @@ class Scanner:
             product_name = None if noted == OPENAI_COMPATIBLE else noted
             self._memories[endpoint] = ServerMemory(product=product_name, wants_list=True)
 
-    def _own_step(
+    def _next_step(
         self, candidate: Candidate, server: ServerStatus, error: LMChatError | None
     ) -> str:
-        """Return a next step that says more than the usual one, or ""."""
         # why a key that is set was not sent says what to do
-        if server.state is ServerState.NEEDS_KEY and not server.has_rejected_key:
-            return self._keys.why_withheld(candidate.endpoint)
-        if error is not None and _has_better_hint(error, candidate, server):
-            # a step has no full stop, unless it has several sentences
-            return error.hint if ". " in error.hint else error.hint.removesuffix(".")
-        is_other_program = server.state is ServerState.AWAY and bool(server.error_kind)
-        if is_other_program and not candidate.is_usual:
-            return "Check the port and the path of the address"
-        return ""
+        lacks_key = server.state is ServerState.NEEDS_KEY and not server.has_rejected_key
+        if lacks_key and (why := self._keys.why_withheld(candidate.endpoint)):
+            return why
+        return _step(server, error, is_usual=candidate.is_usual)
 
     async def _kept_list(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the earlier list of a server whose answer a look would end.
@@ -372,17 +377,22 @@ def _unread(candidate: Candidate, reason: str, *, detail: str = "", step: str = 
         detail=detail,
         is_configured=candidate.is_configured,
     )
-    return replace(server, next_step=step or _usual_step(server))
+    return replace(server, next_step=step or _step(server, is_usual=candidate.is_usual))
 
 
-def _usual_step(server: ServerStatus) -> str:
-    """Return a step in the words of the product."""
-    models, endpoint = server.chat_models, server.endpoint
+def _step(server: ServerStatus, error: LMChatError | None = None, *, is_usual: bool) -> str:
+    """Return that of the error if it says more, else one in the words of the product."""
+    meaning, models, endpoint = STATUS[server.reason], server.chat_models, server.endpoint
+    is_unclear = isinstance(error, NothingAnswers) or (is_usual and meaning.named_step)
+    if error is not None and error.kind in meaning.own_steps and not is_unclear:
+        # a step has no full stop, unless it has several sentences
+        return error.hint if ". " in error.hint else error.hint.removesuffix(".")
     is_unloaded = server.state is ServerState.NO_MODEL and bool(models)
     if is_unloaded and all(model.is_remote for model in models):
         return "Choose a model with /model or -m"  # none of them can be loaded
     product = product_named(server.product)
-    return STATUS[server.reason].step.format(
+    step = meaning.step if is_usual else meaning.named_step or meaning.step
+    return step.format(
         model=product.model_step if models else product.empty_step,
         key=product.key_step,
         host=product.host_step.format(host=shell_word(endpoint.host)),  # some are commands
@@ -392,47 +402,23 @@ def _usual_step(server: ServerStatus) -> str:
     )
 
 
-def _has_better_hint(error: LMChatError, candidate: Candidate, server: ServerStatus) -> bool:
-    """Whether it tells more than the usual step of the status."""
-    if server.state is ServerState.REFUSES:
-        # the server's log would not help with these
-        return error.kind in ("certificate", "wrong_path", "forbidden")
-    if server.state is not ServerState.AWAY:
-        return False
-    if server.error_kind:
-        # At a usual address, any program may run, and what is wrong with it helps nobody. The hint
-        # of a `bad_request` is about options, which a request for models does not have.
-        return not candidate.is_usual and error.kind != "bad_request"
-    # refused for another reason than that nothing answers: a proxy, or an unknown name
-    return not server.has_program and not isinstance(error, NothingAnswers)
-
-
-def _reason_of_error(error: LMChatError, api: ServerApi, *, is_usual: bool) -> str:
-    """Return a reason that suits another program while no product is identified.
-
-    A server that forbids the request may be a model server, unless the address is only a usual one.
-    """
-    may_be_other_program = not api.is_identified
-    if error.kind == "dropped" and api.memory.is_recognised:
-        return "offline"  # the server that was there has just ended
-    if error.kind == "auth":
-        reply = api.refused_reply
-        if may_be_other_program and reply is not None:
-            # a web login or a password is asked for, and not an API key
-            scheme = reply.headers.get("www-authenticate", "").lower()
-            if _is_web_page(reply) or scheme.startswith("basic"):
-                return "login"
-        return "key_rejected" if api.refusal_context.key else "auth"
-    refused = api.refused_reply
-    is_path_unknown = refused is not None and refused.is_unknown_path
-    if error.kind == "forbidden" and not is_usual and not _is_web_page(refused):
-        return "server_error"
-    if may_be_other_program and (error.kind in _FOREIGN_KINDS or is_path_unknown):
-        return "not_an_llm"
-    return error.kind if error.kind in STATUS else "server_error"
-
-
-def _is_web_page(reply: Reply | None) -> bool:
-    if reply is None:
-        return False
-    return read_body(reply.body, reply.headers.get("content-type", "")).is_html
+def _heard(error: LMChatError, api: ServerApi, *, is_usual: bool) -> Heard:
+    reply, asked = api.refused_reply, api.url(LIST)
+    headers = {} if reply is None else reply.headers
+    location = ""
+    with suppress(ValueError):  # it is no address
+        if named := headers.get("location", ""):
+            location = urljoin(asked, named)
+    return Heard(
+        kind=error.kind,
+        is_recognised=api.is_identified,
+        was_recognised=api.memory.is_recognised,
+        is_usual=is_usual,
+        is_page=reply is not None
+        and read_body(reply.body, headers.get("content-type", "")).is_html,
+        is_unknown_path=reply is not None and reply.is_unknown_path,
+        has_key=bool(api.refusal_context.key),
+        scheme=headers.get("www-authenticate", "").partition(" ")[0].lower(),
+        asked=asked,
+        location=location,
+    )

@@ -5,6 +5,7 @@ Only this module looks at the `reason` of a status; other code branches on its s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
@@ -43,6 +44,8 @@ class Meaning(Struct, frozen=True):
     panel: tuple[str, str]  # the state in a word, and why in two words at most
     sentence: str  # `ServerStatus.sentence` fills in what is in braces
     step: str = ""  # `scan` fills in the words of the product
+    named_step: str = ""  # in its place at an address that is not usual
+    own_steps: tuple[str, ...] = ()  # kinds of errors whose hint says more
     error_kind: str = ""  # if a program answers that cannot be used
 
 
@@ -53,7 +56,22 @@ _OTHER_PROGRAM = Meaning(
     ("down", "not an LLM"),
     "The program at {url} is not a model server.",
     "Another program uses port {port}: stop it",
-    "not_an_llm",
+    named_step="Check the port and the path of the address",
+    own_steps=("wrong_path", "forbidden", "dropped"),
+    error_kind="not_an_llm",
+)
+_MOVED = replace(
+    _OTHER_PROGRAM,
+    word="redirects",
+    panel=("down", "redirects"),
+    sentence="{detail}.",
+    error_kind="wrong_path",
+)
+_BEHIND = replace(
+    _MOVED,
+    step="Use the address of the server behind it",
+    named_step="Use the address of the server behind it",
+    own_steps=(),
 )
 _CLOSED = Meaning(
     ServerState.AWAY,
@@ -62,6 +80,7 @@ _CLOSED = Meaning(
     ("down", "refused"),
     "Nothing answers at {url}.",
     "{start}",
+    own_steps=("offline", "dropped"),  # a proxy or an unknown name; it closed the connection
 )
 _SERVER_ERROR = Meaning(
     ServerState.REFUSES,
@@ -70,7 +89,8 @@ _SERVER_ERROR = Meaning(
     ("down", "error"),
     "{name} answers with an error: {detail}.",
     "Check the server's log, then restart it",
-    "server_error",
+    own_steps=("certificate", "wrong_path", "forbidden"),  # its log would not help
+    error_kind="server_error",
 )
 STATUS: Mapping[str, Meaning] = {
     "": Meaning(ServerState.READY, SIGNS.ready, "ready", ("ready", ""), "{name} answers."),
@@ -97,7 +117,7 @@ STATUS: Mapping[str, Meaning] = {
         ("needs key", ""),
         "{name} answers, but needs an API key.",
         "{key}",
-        "auth",
+        error_kind="auth",
     ),
     "key_rejected": Meaning(
         ServerState.NEEDS_KEY,
@@ -106,7 +126,7 @@ STATUS: Mapping[str, Meaning] = {
         ("key", "rejected"),
         "{name} answers, but rejected the API key.",
         "{key}",
-        "auth",
+        error_kind="auth",
     ),
     "host_blocked": Meaning(
         ServerState.REFUSES,
@@ -115,7 +135,7 @@ STATUS: Mapping[str, Meaning] = {
         ("blocked", "host"),
         "{name} does not accept the host name {host}.",
         "{host}",
-        "host_blocked",
+        error_kind="host_blocked",
     ),
     "server_off": Meaning(
         ServerState.AWAY,
@@ -127,8 +147,27 @@ STATUS: Mapping[str, Meaning] = {
     ),
     "server_error": _SERVER_ERROR,
     "certificate": replace(_SERVER_ERROR, sentence="{detail}.", error_kind="certificate"),
+    "password": replace(
+        _BEHIND,
+        word="needs password",
+        panel=("down", "password"),
+        sentence="The program at {url} asks for a user name and a password (Basic), "
+        "which lmchat cannot send.",
+        error_kind="auth",
+    ),
+    "sign_in": replace(
+        _BEHIND,
+        word="needs sign-in",
+        panel=("down", "sign-in"),
+        sentence="The program at {url} leads to a sign-in page at {detail}.",
+    ),
+    "moved": _MOVED,
+    "slash": replace(
+        _MOVED,
+        named_step="Let it answer without the slash at the end, which lmchat does not send",
+        own_steps=(),
+    ),
     "not_an_llm": _OTHER_PROGRAM,
-    "login": _OTHER_PROGRAM,  # a web page or a proxy asks for a password
     "dropped": _OTHER_PROGRAM,  # it does not speak HTTP, and closes the connection
     "timeout": Meaning(
         ServerState.AWAY,
@@ -144,6 +183,9 @@ STATUS: Mapping[str, Meaning] = {
 }
 """Meanings by reason, best first: "", or why a chat cannot begin, mostly a kind of error."""
 _FORBIDDEN = ("not_allowed", "insecure")
+_FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
+"""A model server would not refuse a request for its models in these ways."""
+_SIGN_IN = re.compile("log-?in|sign-?in|oauth", re.IGNORECASE)
 _DETAIL_CHARS = 200  # of an error message
 
 
@@ -286,6 +328,42 @@ def reason_of_models(models: Iterable[ModelInfo]) -> str:
     if states & {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}:
         return ""
     return "loading" if LoadState.LOADING in states else "model_not_loaded"
+
+
+class Heard(Struct, frozen=True, kw_only=True):
+    """Facts of a failed probe."""
+
+    kind: str  # of the error
+    is_recognised: bool  # the reply tells the product
+    was_recognised: bool  # an earlier reply told it
+    is_usual: bool
+    is_page: bool
+    is_unknown_path: bool
+    has_key: bool
+    scheme: str  # of the authentication that is asked for
+    asked: str  # URL
+    location: str  # URL of a redirect
+
+
+def reason_of(heard: Heard) -> str:
+    """Return a reason that suits another program while no product is recognised."""
+    may_be_other = not heard.is_recognised
+    if heard.kind == "dropped" and heard.was_recognised:
+        return "offline"  # the server that was there has just ended
+    if heard.kind == "auth":
+        if may_be_other and heard.scheme == "basic":
+            return "password"
+        return "key_rejected" if heard.has_key else "auth"
+    if heard.location and not heard.is_usual:
+        if _SIGN_IN.search(heard.location):
+            return "sign_in"
+        return "slash" if heard.location == f"{heard.asked}/" else "moved"
+    # one that forbids the request may be a model server
+    if heard.kind == "forbidden" and not heard.is_usual and not heard.is_page:
+        return "server_error"
+    if may_be_other and (heard.kind in _FOREIGN_KINDS or heard.is_unknown_path):
+        return "not_an_llm"
+    return heard.kind if heard.kind in STATUS else "server_error"
 
 
 def usable_of(servers: Iterable[ServerStatus]) -> list[ServerStatus]:
