@@ -13,6 +13,8 @@ from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
     DONE,
+    Cut,
+    Hold,
     Reply,
     ScriptedServer,
     delta,
@@ -20,6 +22,7 @@ from tests.support.scripted_server import (
     finish,
     html_reply,
     json_reply,
+    raw_reply,
     sse,
 )
 from tests.support.serving import HI, serving
@@ -34,6 +37,9 @@ WITHOUT_LIST = [
     json_reply({"error": "Forbidden"}, status=403),
     json_reply({"models": ["alder"]}),
     html_reply(),
+    error_reply(401, "No key"),
+    raw_reply(Hold()),
+    raw_reply(Cut()),
     json_reply({"object": "list", "data": []}),
     json_reply({"object": "list", "data": None}),
 ]
@@ -79,7 +85,8 @@ def test_a_server_that_lists_no_model_answers_by_a_name(reply, server, cli, tmp_
     lines, cases = tmp_path / "lines.jsonl", tmp_path / "cases.toml"
     lines.write_text(f'{{"prompt": "Hi"}}\n{line("birch")}\n', encoding="utf-8")
     cases.write_text("[[case]]\nprompt = 'Hi'\nexpect = 'Yes'\n", encoding="utf-8")
-    cli.configure('[profiles.p]\nmodel = "elm"\n[profiles.q]\n')
+    quick = "[timeouts]\nhealth_s = 0.2\n"
+    cli.configure(f'{quick}[profiles.p]\nmodel = "elm"\n[profiles.q]\n')
 
     assert cli("ask", "-m", "alder", "Hi").stdout == "Yes\n"
     assert cli("ask", "Hi", LMCHAT_MODEL="alder").stdout == "Yes\n"

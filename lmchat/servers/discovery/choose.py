@@ -240,13 +240,25 @@ def require_model(name: str, chosen: ServerStatus | None, servers: Sequence[Serv
     raise error
 
 
+def _choose_by_name(
+    servers: Sequence[ServerStatus], model: str, state: State, *, is_named: bool = False
+) -> Choice:
+    """Of a named server that needs a key, the list alone may need it."""
+    choice = choose(servers, model=model, state=state, is_named=is_named)
+    server = choice.server
+    is_locked = server is not None and server.state is ServerState.NEEDS_KEY
+    if server is None or not (model and is_locked and server.has_named_address):
+        return choice
+    return _choice_of(server, _unlisted_model(server, model))
+
+
 def choose_without_asking(servers: Sequence[ServerStatus], *, model: str, state: State) -> Choice:
     """Choose where there is no user to ask; only a model may be missing.
 
     Raises `WrongUse` for a configured model that cannot chat, and for a name that `is_unclear`, and
     `no_server_error`.
     """
-    choice = choose(servers, model=model, state=state)
+    choice = _choose_by_name(servers, model, state)
     server, target = choice.server, choice.target
     if server is None or target is None:
         raise no_server_error(servers, is_for_chat=True)
@@ -289,7 +301,7 @@ def unlisted_model(
     listed = [model for server in servers for model in server.models]
     if not name or any(name.casefold() in model.model_id.casefold() for model in listed):
         return None
-    target = choose(servers, model=name, state=state, is_named=is_named).target
+    target = _choose_by_name(servers, name, state, is_named=is_named).target
     return None if target is None else target.model
 
 

@@ -409,8 +409,9 @@ def _heard(error: LMChatError, api: ServerApi, *, is_usual: bool) -> Heard:
     with suppress(ValueError):  # it is no address
         if named := headers.get("location", ""):
             location = urljoin(asked, named)
+    is_unreachable = isinstance(error, NothingAnswers) and error.kind == "timeout"
     return Heard(
-        kind=error.kind,
+        kind="unreachable" if is_unreachable else error.kind,
         is_recognised=api.is_identified,
         was_recognised=api.memory.is_recognised,
         is_usual=is_usual,

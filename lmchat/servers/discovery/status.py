@@ -82,6 +82,14 @@ _CLOSED = Meaning(
     "{start}",
     own_steps=("offline", "dropped"),  # a proxy or an unknown name; it closed the connection
 )
+_SILENT = Meaning(
+    ServerState.AWAY,
+    SIGNS.off,
+    "timed out",
+    ("down", "timed out"),
+    "A program accepts connections at {url} but does not answer in time.",
+    "{silent}",
+)
 _SERVER_ERROR = Meaning(
     ServerState.REFUSES,
     SIGNS.failed,
@@ -169,14 +177,8 @@ STATUS: Mapping[str, Meaning] = {
     ),
     "not_an_llm": _OTHER_PROGRAM,
     "dropped": _OTHER_PROGRAM,  # it does not speak HTTP, and closes the connection
-    "timeout": Meaning(
-        ServerState.AWAY,
-        SIGNS.off,
-        "timed out",
-        ("down", "timed out"),
-        "A program accepts connections at {url} but does not answer in time.",
-        "{silent}",
-    ),
+    "timeout": _SILENT,
+    "unreachable": replace(_SILENT, sentence=_CLOSED.sentence),
     "offline": _CLOSED,
     "not_allowed": _CLOSED,  # its host; lmchat sends no requests there
     "insecure": _CLOSED,  # a provider that needs https was named with http
@@ -310,7 +312,8 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
     @property
     def may_answer(self) -> bool:
         """Whether only a chat can tell: the user has named the address, which has no list."""
-        return self.has_named_address and self.reason in ("not_an_llm", "server_error")
+        has_no_list = self.reason == "timeout" or self.error_kind in ("not_an_llm", "server_error")
+        return self.has_named_address and has_no_list
 
     @property
     def takes_any_name(self) -> bool:
