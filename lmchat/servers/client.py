@@ -85,6 +85,7 @@ END_THOUGHT_S = 2.0
 LOOK_AGAIN_S = 0.5
 # an older list is read again before a request that must not load a model: it may sleep by now
 NO_WAKE_CHECK_S = 1.0
+_MOST_OTHERS = 3  # models that an error names
 _logger = logging.getLogger(__name__)
 
 
@@ -597,6 +598,13 @@ class HttpServerClient:
                 if error.kind == "model_missing" and not is_listed:
                     similar = similar_names(target.model_id, listed)
                     error.hint = f"Did you mean {safe_line(similar)}?" if similar else error.hint
+                others = [
+                    f"-m {shell_word(model.model_id)}"
+                    for model in listed
+                    if model.can_chat and not model.is_remote and model.model_id != target.model_id
+                ]
+                if error.kind == "unsupported" and others:  # the model makes no answers
+                    error.hint = f"Choose one: {' or '.join(others[:_MOST_OTHERS])}."
                 raise
             except Exception as error:  # of httpx; its message may quote secrets
                 _logger.exception("chat request")  # the log file leaves out the message
