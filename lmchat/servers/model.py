@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from lmchat.errors import WrongUse
 from lmchat.matching import closest_word
-from lmchat.safe_text import safe_line
+from lmchat.safe_text import SafeText, safe_line
 from lmchat.servers.endpoint import Endpoint
 
 BUILT_IN = "built-in"  # product of the built-in engine
@@ -239,9 +239,8 @@ def is_other_model(asked: str, served: str, listed: Sequence[ModelInfo]) -> bool
     A `served` name that it does not list is its own name of the model, such as the path of a file;
     a dated one is a version of it.
     """
-    is_path = served[:1] in "/\\~" or served[1:2] == ":"  # not a name
     exact = [model for model in listed if served == model.model_id]
-    found = find_model(served, exact if is_path else listed)
+    found = find_model(served, exact if _is_path(served) else listed)
     meant = find_model(asked, listed)
     if found is None or found.model_id in (asked, meant.model_id if meant else asked):
         return False
@@ -254,6 +253,15 @@ def is_other_model(asked: str, served: str, listed: Sequence[ModelInfo]) -> bool
     )
     is_dated = longer.startswith(shorter) and re.fullmatch(_DATES, longer.removeprefix(shorter))
     return bool(shorter) and not is_dated
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith(("/", "\\", "~")) or name[1:2] == ":"
+
+
+def name_to_show(name: str) -> SafeText:
+    """Return only the end of a path, which some servers have for a name."""
+    return safe_line(re.split(r"[/\\]", name.rstrip("/\\"))[-1] if _is_path(name) else name)
 
 
 def has_other_name(asked: str, served: str) -> bool:

@@ -287,15 +287,24 @@ def test_a_key_command_that_fails_is_the_next_step(tmp_path, server, is_named):
     assert (done.stdout, done.stderr.count(fault)) == ("Yes.\nYes.\n", 1), "told once in a run"
 
 
-def test_a_model_of_a_named_server_may_have_the_name_of_a_file(tmp_path, server):
+def test_a_listed_model_that_is_named_by_a_file_goes_before_the_file(tmp_path, server):
     """llama-cpp-python names its model by the path of the file, which is on this machine."""
     file = tmp_path / "alder.gguf"
     file.write_bytes(b"GGUF")
     products.plain(server, str(file))
     cli = Cli(home=tmp_path)
-    done = cli("ask", "--endpoint", server.url, "-m", str(file), "Hello")
-    assert (done.stdout, done.returncode) == ("".join(products.ANSWER) + "\n", 0), done
-    assert server.seen(products.CHAT)[-1].json["model"] == str(file)
+    cli.configure(f'[[endpoints]]\nname = "mine"\nurl = "{server.url}"\n')
+    for words, prompt in (
+        (("ask", "--endpoint", server.url, "-m", str(file), "Hello"), ""),
+        (("ask", "-m", str(file), "Hello"), ""),
+        (("--plain", "-m", str(file)), "Hello"),
+    ):
+        done = cli(*words, stdin=prompt)
+        assert (done.stdout, done.returncode) == ("".join(products.ANSWER) + "\n", 0), done
+        assert server.seen(products.CHAT)[-1].json["model"] == str(file)
+    other = file.with_name("birch.gguf")
+    other.write_bytes(b"GGUF")
+    assert cli("ask", "-m", str(other), "Hello").stderr.startswith("lmchat: The built-in engine")
 
 
 def test_two_commands_that_load_a_model_at_once_load_it_once(tmp_path, server):

@@ -12,6 +12,7 @@ from lmchat.servers.model import (
     find_model,
     has_other_name,
     is_other_model,
+    name_to_show,
     unknown_model_error,
 )
 
@@ -162,6 +163,18 @@ def test_a_part_of_a_name_means_the_only_model_that_has_it():
         model = find_by_part(part, models)
         assert (model.model_id if model else None) == found
     assert find_by_part("", models[:1]) is None, "an unset variable of a script names nothing"
+
+
+def test_of_a_path_only_the_end_is_shown():
+    for name, shown in (
+        ("/models/smol/SmolLM2-Q4.gguf", "SmolLM2-Q4.gguf"),
+        ("C:\\models\\a.gguf", "a.gguf"),
+        ("/models/smol/", "smol"),
+        ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B"),
+        ("qwen3:8b", "qwen3:8b"),
+        ("", ""),
+    ):
+        assert name_to_show(name) == shown
 
 
 def test_a_name_without_end_takes_no_time():

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from lmchat.cli.context import Context
 from lmchat.cli.plain.front import PlainFront
 from lmchat.cli.plain.line_reader import MOST_LINE_BYTES, QUOTES, LineReader
-from lmchat.cli.setup.local_servers import start_engine_without_screen
+from lmchat.cli.setup.local_servers import start_engine_if_wanted
 from lmchat.cli.setup.wiring import make_chat, open_runtime
 from lmchat.commands.typed_line import is_command, is_shell_command, message_notice
 from lmchat.errors import LMChatError, NoServerFound, WrongUse
@@ -68,9 +68,7 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     for sentence in await asyncio.to_thread(left_files, context.paths):
         context.output.note(f"lmchat: {sentence}")
     runtime = await stack.enter_async_context(open_runtime(context))
-    if context.is_local:
-        settings = await start_engine_without_screen(context, runtime)
-        runtime = replace(runtime, settings=settings)
+    runtime = replace(runtime, settings=await start_engine_if_wanted(context, runtime))
     chat = make_chat(context, runtime)
     front = PlainFront(context, runtime, chat, reader)
     stack.push_async_callback(front.aclose)

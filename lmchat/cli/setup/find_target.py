@@ -7,7 +7,7 @@ from time import monotonic
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.setup.local_servers import start_engine_without_screen
+from lmchat.cli.setup.local_servers import start_engine_if_wanted
 from lmchat.cli.setup.wiring import Runtime
 from lmchat.errors import LMChatError
 from lmchat.servers.model import LoadState, ModelInfo, find_model
@@ -21,8 +21,7 @@ async def target_of_command(context: Context, runtime: Runtime) -> Target:
 
     Raises an `LMChatError` if the engine does not start, or if nothing can be used.
     """
-    if context.is_local:
-        runtime = replace(runtime, settings=await start_engine_without_screen(context, runtime))
+    runtime = replace(runtime, settings=await start_engine_if_wanted(context, runtime))
     return await runtime.finder().ready_target(note=context.output.note)
 
 

@@ -30,15 +30,31 @@ from lmchat.units import breakable
 _BYTES_PER_MB = 1_000_000
 
 
-async def start_engine_without_screen(context: Context, runtime: Runtime) -> Settings:
-    """Start the built-in engine; return the settings with its address and its model.
+async def model_for_engine(context: Context, runtime: Runtime) -> str | None:
+    """Return the model for the built-in engine, "" for its own choice; None if it is not wanted.
+
+    A server that lists the path of a file as a name has the model.
+    """
+    model = context.local_model
+    if context.options.local or not model:
+        return model if context.options.local else None
+    servers = await runtime.finder().search()
+    is_listed = any(model in row.names for server in servers for row in server.models)
+    return None if is_listed else model
+
+
+async def start_engine_if_wanted(context: Context, runtime: Runtime) -> Settings:
+    """Return the settings, with address and model of the built-in engine if it was wanted.
 
     The model is that of `-m`, else of `[local]`, else the engine chooses. If the disk has none, the
     demo model is downloaded, which the user has to confirm. Raises `EngineUnavailable`, and
     `WrongUse` if the download was not confirmed.
     """
+    model_name = await model_for_engine(context, runtime)
+    if model_name is None:
+        return runtime.settings
     engine, output = runtime.engine, context.output
-    named = context.local_model or runtime.settings.local.model
+    named = model_name or runtime.settings.local.model
     agrees = partial(_agrees, context)
     if is_url(named):
         show = output.show_progress

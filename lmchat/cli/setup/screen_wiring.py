@@ -63,8 +63,6 @@ async def make_dispatcher(
         *(problem.sentence for problem in (*context.problems, *context.loaded.notes)),
     ]
     notices += await asyncio.to_thread(left_files, context.paths)
-    if context.local_model:  # a file, or a name for the built-in engine: no server knows it
-        settings = replace(settings, model="")
 
     async with wiring.open_runtime(
         context,
@@ -72,6 +70,9 @@ async def make_dispatcher(
         warn=notices.append,
     ) as runtime:
         store, backend = runtime.store, runtime.backend
+        local_model = await local_servers.model_for_engine(context, runtime)
+        if local_model:  # no server knows it
+            settings = replace(settings, model="")
         # it ends with lmchat: a title is not worth a request
         chat = wiring.make_chat(context, runtime, with_titles=not options.temporary)
         folders = ExitStack()  # with the editor's and the viewer's files
@@ -99,8 +100,8 @@ async def make_dispatcher(
             is_temporary=options.temporary,
             resume_id=options.resume or "",
             notices=notices,
-            is_local=context.is_local,
-            local_model=context.local_model,
+            is_local=local_model is not None,
+            local_model=local_model or "",
         )
         dispatcher = Dispatcher(app, workspace)
         dispatcher.start()

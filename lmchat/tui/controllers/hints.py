@@ -18,6 +18,7 @@ from lmchat.commands.table import (
     keys_of,
 )
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerState
+from lmchat.servers.model import name_to_show
 from lmchat.sessions.message import Role, has_text_to_continue, was_prompt_too_long
 from lmchat.tools.calls import APPROVAL_SCOPES
 from lmchat.tui.controllers.branches import Branches
@@ -89,7 +90,7 @@ class KeyHints:
                 f"An answer cannot be empty. Type a text, or press {key} to keep the old one."
             )
         target = self._chat.turn_options.target
-        name = target.model_id if target is not None else ""
+        name = name_to_show(target.model_id) if target is not None else ""
         return styled(f"Ask {name}{SIGNS.cut}" if name else f"Ask{SIGNS.cut}")
 
     def _hint(self, command_id: str) -> Hint:

@@ -11,9 +11,8 @@ from msgspec.structs import replace
 from lmchat import units
 from lmchat.chat.context import ContextUse
 from lmchat.commands.table import BY_ID
-from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import ServerHealth, ServerState
-from lmchat.servers.model import LoadState
+from lmchat.servers.model import LoadState, name_to_show
 from lmchat.servers.target import Target
 from lmchat.tui.chat_log.greeting import LOOKING as GREETING_WHILE_LOOKING
 from lmchat.tui.screen_services import ScreenServices
@@ -288,7 +287,7 @@ class StatusDisplay:
             return ((f"The server needs an API key. {model_key} shows the servers.", ""),)
         if state is None:
             return GREETING_WHILE_LOOKING
-        model = safe_line(target.model_id) if target is not None else ""
+        model = name_to_show(target.model_id) if target is not None else ""
         name = (model, "name strong") if model else ("The model", "")
         if target is not None and self._is_loading:
             progress = self._progress(target).strip()
@@ -320,4 +319,4 @@ class StatusDisplay:
 
 def _shown_name(model_id: str, *, is_remote: bool) -> str:
     sign = f"{units.SIGNS.remote} " if is_remote else ""
-    return f"{sign}{safe_line(model_id)}"
+    return f"{sign}{name_to_show(model_id)}"

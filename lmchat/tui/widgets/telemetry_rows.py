@@ -11,7 +11,7 @@ from lmchat import units
 from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.metrics import Metrics, RateLimit
 from lmchat.servers.discovery.status import ServerHealth, ServerState, ServerStatus
-from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.model import LoadState, ModelInfo, name_to_show
 from lmchat.sessions.message import AnswerState
 from lmchat.tui.widgets.line import MODEL, MUTED, SIGN_STYLES, STRONG, StyledText
 from lmchat.tui.widgets.telemetry_panel import (
@@ -160,7 +160,7 @@ def _model_rows(facts: PanelFacts) -> Section:
     health = facts.health
     model = health.model
     state, state_style = _model_state(health, facts.loading)
-    name = model.model_id if model else ""
+    name = name_to_show(model.model_id) if model else ""
     if not health.is_down:
         window = context_text(model)
     elif health.seen_s is None:
