@@ -10,11 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmchat.errors import ConfigError
-from lmchat.files.disk import expanded_path
+from lmchat.files.disk import expanded_path, read_plain
 from lmchat.safe_text import safe_line
 
 _MOST_CHARS = 100  # of a path in a message
 _ID_CHARS = 16
+_POINTER_BYTES = 4096
 
 
 class Paths:
@@ -80,8 +81,14 @@ def home_folder() -> Path:
 
 
 def lm_studio_folders(home: Path) -> list[Path]:
-    """Existing or not."""
-    return [home / ".cache" / "lm-studio", home / ".lmstudio"]
+    """Existing or not; the first one is that which a file of LM Studio names. Blocks."""
+    folders = [home / ".cache" / "lm-studio", home / ".lmstudio"]
+    try:
+        named = read_plain(home / ".lmstudio-home-pointer", max_bytes=_POINTER_BYTES)
+    except OSError:
+        return folders
+    folder = Path(named.decode(errors="replace").replace("\0", "").strip())
+    return list(dict.fromkeys((folder, *folders))) if folder.is_absolute() else folders
 
 
 def jan_folders(environ: Mapping[str, str], home: Path) -> list[Path]:

@@ -131,7 +131,9 @@ def test_a_server_is_found_where_its_variable_or_its_settings_say_or_where_it_wa
     alone, server
 ):
     alone.url = ""
-    settings = alone.home / ".lmstudio/.internal/http-server-config.json"
+    moved = alone.home / "moved"
+    (alone.home / ".lmstudio-home-pointer").write_text(f"{moved}\n")
+    settings = moved / "apps/bionic/.internal/http-server-config.json"
     settings.parent.mkdir(parents=True)
     settings.write_text(json.dumps({"port": server.port}))
     with products.ollama(ScriptedServer(), loaded=("llama3.2:3b",)) as ollama:

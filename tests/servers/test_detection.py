@@ -330,7 +330,7 @@ async def test_who_stands_behind_a_locked_door_is_known_once_it_is_open(start, m
 
 
 @pytest.mark.rule("R-3")
-@pytest.mark.parametrize("name", ["LM Studio", "lm-studio", "LM Studio.exe"])
+@pytest.mark.parametrize("name", ["LM Studio", "lm-studio", "LM Studio.exe", "llmster", "Bionic"])
 async def test_lm_studio_without_its_server_is_told_from_one_that_does_not_run(
     detect, monkeypatch, name
 ):

@@ -6,7 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
+from lmchat.config.state import State
 from lmchat.errors import ServerRejected
+from lmchat.servers.discovery.choose import choose
 from lmchat.servers.model import LoadState
 from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
@@ -240,6 +242,34 @@ async def test_lm_studio_tells_how_many_requests_a_model_takes(server, client):
     gate.open()
     await first
     await second
+
+
+async def test_only_some_models_of_lm_studio_chat_and_an_instance_has_its_own_name(server, client):
+    """`lms load alder --identifier tea`; rows as in lmstudio-ai/docs, 2_rest/list.md."""
+    instances = [
+        {"id": name, "config": {"context_length": window}}
+        for name, window in (("tea", 2048), ("alder:2", 4096), ("tea:2", 1024))
+    ]
+    rows = [
+        {"type": "decision", "key": "gate", "loaded_instances": [{"id": "gate"}]},
+        {"type": "embedding", "key": "leaf", "loaded_instances": []},
+        {"type": "llm", "key": "alder", "loaded_instances": instances, "size_bytes": 7},
+        {"type": "vlm", "key": "oak", "loaded_instances": [{"id": "far"}]},
+        {"type": "llm", "loaded_instances": [{"id": "nameless"}]},
+    ]
+    lm_studio(server).on("GET /api/v1/models", json_reply({"models": rows}))
+    probed = await client.check(endpoint_of(server))
+    assert [(one.model_id, one.kind, one.state, one.context_loaded) for one in probed.models] == [
+        ("gate", "other", "loaded", None),
+        ("leaf", "embedding", "not loaded", None),
+        ("alder", "", "loaded", 4096),
+        ("tea", "", "loaded", 2048),
+        ("tea:2", "", "loaded", 1024),
+        ("oak", "", "not loaded", None),
+        ("far", "", "loaded", None),
+    ]
+    assert choose([probed], model="", state=State()).target.model_id == "alder"
+    assert choose([probed], model="tea", state=State()).target.model_id == "tea"
 
 
 OLD_LM_STUDIO = [  # lmstudio-ai/lmstudio-bug-tracker #726, #816

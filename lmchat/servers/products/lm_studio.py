@@ -34,6 +34,9 @@ PULL_POLL_S = 0.5
 _OLD_MODELS = "/api/v0/models"
 _MAX_FILE_BYTES = 1024 * 1024
 _MAX_PORT = 65535
+_PROGRAMS = ("lm studio", "lm-studio", "llmster", "bionic")
+"""Beginnings of names of processes; all have the same server."""
+_CHAT_TYPES = ("", "llm", "vlm")  # "" if the row does not tell
 
 
 class LmStudio(Product, frozen=True, kw_only=True):
@@ -53,7 +56,7 @@ class LmStudio(Product, frozen=True, kw_only=True):
                 return await super().models(api)
             if not reply.is_unknown_path:
                 rows = dicts_in(api.require_good(reply).object.get("models"))
-                return tuple(_model_of(api, row) for row in rows if str_or_empty(row.get("key")))
+                return tuple(model for row in rows for model in _models_of(api, row))
             api.memory.has_old_api = True
         old_list = await api.get_extra(_OLD_MODELS)
         if old_list is None:
@@ -111,8 +114,9 @@ def model_folders(environ: Mapping[str, str], home: Path) -> list[Path]:  # noqa
 
 
 def last_port() -> int | None:
-    """Return the port in a file of it; one that notes an error is left out."""
-    for folder in lm_studio_folders(home_folder()):
+    """Return the port in a file of it or of Bionic; one that notes an error is left out."""
+    homes = lm_studio_folders(home_folder())
+    for folder in (*homes, *(home / "apps" / "bionic" for home in homes)):
         fields = _read_settings(folder / ".internal" / "http-server-config.json")
         port = count_or_none(fields.get("port")) or 0
         if 0 < port <= _MAX_PORT and not str_or_empty(fields.get("error")):
@@ -125,7 +129,7 @@ def is_open() -> bool:
     import psutil  # noqa: PLC0415 - only where its server does not answer
 
     names = (process.info["name"] or "" for process in psutil.process_iter(["name"]))
-    return any(name.lower().startswith(("lm studio", "lm-studio")) for name in names)
+    return any(name.lower().startswith(_PROGRAMS) for name in names)
 
 
 def _read_settings(file: Path) -> JsonObject:
@@ -136,9 +140,19 @@ def _read_settings(file: Path) -> JsonObject:
         return {}
 
 
-def _model_of(api: ServerApi, row: JsonObject) -> ModelInfo:
+def _models_of(api: ServerApi, row: JsonObject) -> list[ModelInfo]:
+    """Return the model, and one for each instance that was loaded under a name of its own."""
+    name = str_or_empty(row.get("key"))
+    instances: dict[str, list[JsonObject]] = {name: []} if name else {}
+    for instance in dicts_in(row.get("loaded_instances")):
+        own_name = str_or_empty(instance.get("id")) or name
+        is_numbered = own_name.startswith(f"{name}:")  # the model was loaded several times
+        instances.setdefault(name if is_numbered else own_name, []).append(instance)
+    return [_model_of(api, row, *one) for one in instances.items() if name]
+
+
+def _model_of(api: ServerApi, row: JsonObject, name: str, instances: list[JsonObject]) -> ModelInfo:
     """Take the window of the first of several instances in memory."""
-    instances = dicts_in(row.get("loaded_instances"))
     abilities = row.get("capabilities")  # not in all versions
     known = dict_or_empty(abilities)
     options = dict_or_empty(known.get("reasoning")).get("allowed_options")
@@ -147,11 +161,11 @@ def _model_of(api: ServerApi, row: JsonObject) -> ModelInfo:
         efforts = tuple(option for option in options if isinstance(option, str) and option)
     config = dict_or_empty(instances[0].get("config")) if instances else {}
     return ModelInfo(
-        model_id=str_or_empty(row.get("key")),
+        model_id=name,
         endpoint=api.endpoint,
         product=LM_STUDIO,
         state=LoadState.LOADED if instances else LoadState.NOT_LOADED,
-        kind="embedding" if str_or_empty(row.get("type")).startswith("embedding") else "",
+        kind=_kind_of(str_or_empty(row.get("type"))),
         params=str_or_empty(row.get("params_string")),
         quantization=str_or_empty(dict_or_empty(row.get("quantization")).get("name")),
         context_loaded=count_or_none(config.get("context_length")),
@@ -168,6 +182,12 @@ def _model_of(api: ServerApi, row: JsonObject) -> ModelInfo:
     )
 
 
+def _kind_of(type_name: str) -> str:
+    if type_name in _CHAT_TYPES:
+        return ""
+    return "embedding" if type_name.startswith("embedding") else "other"
+
+
 def _model_of_old(api: ServerApi, row: JsonObject) -> ModelInfo:
     kind = str_or_empty(row.get("type"))
     is_loaded = row.get("state") == "loaded"
@@ -176,7 +196,7 @@ def _model_of_old(api: ServerApi, row: JsonObject) -> ModelInfo:
         endpoint=api.endpoint,
         product=LM_STUDIO,
         state=LoadState.LOADED if is_loaded else LoadState.NOT_LOADED,
-        kind="embedding" if kind.startswith("embedding") else "",
+        kind=_kind_of(kind),
         quantization=str_or_empty(row.get("quantization")),
         context_loaded=count_or_none(row.get("loaded_context_length")),
         context_max=count_or_none(row.get("max_context_length")),
