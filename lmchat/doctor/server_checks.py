@@ -48,7 +48,7 @@ def server_findings(
         cause, step = _sentence_about(server), server.next_step
         # named by the user, or the built-in engine
         is_usual_address = server.endpoint.is_loopback and not server.is_configured
-        name = server.product if is_usual_address else server.endpoint.netloc
+        name = server.label if is_usual_address else server.endpoint.netloc
         if server.state.is_usable:
             # it may be unready without a warning, unless it is to be used
             is_to_be_used = server.is_configured or choice.server is server
@@ -103,7 +103,7 @@ def _chat_row(
         cause = "No server is ready for a chat."
         # one that answers, or whose program runs, needs one step only, so it comes first
         steps = [
-            f"{result.product}: {result.next_step}"
+            f"{result.label}: {result.next_step}"
             for result in servers
             if result.state in _ANSWERS_BUT_REFUSES or result.is_off
         ]

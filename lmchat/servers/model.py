@@ -68,6 +68,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     has_own_slots: bool = False
     """Whether the slots are those of this model only, as behind a router."""
     aliases: tuple[str, ...] = ()  # other names by which its server takes it
+    checkpoint: str = ""  # shared by the models of Lemonade that are one; empty: not told
     created: int | None = None  # seconds since 1970; None: not known
     owned_by: str = ""  # as the server says it
     runs_at: str = ""

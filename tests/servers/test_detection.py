@@ -10,7 +10,7 @@ import pytest
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import PRODUCTS
 from tests.support import scripted_products as products
-from tests.support.client_calls import PortMap, ask, endpoint_of, events_of
+from tests.support.client_calls import PortMap, ask, endpoint_of, events_of, replay
 from tests.support.scripted_products import CHAT, LLAMA, model_list
 from tests.support.scripted_server import (
     Hold,
@@ -110,6 +110,7 @@ def of_llama_cpp(found):
     return [one for one in found if one.product == "llama.cpp"]
 
 
+NO_ROWS = json_reply({"object": "list", "data": []})
 BASIC = {"WWW-Authenticate": 'Basic realm="Shed"'}
 STOP_IT = "Another program uses port 8080: stop it"
 CHECK = "Check the port and the path of the address"
@@ -232,7 +233,7 @@ HEARD = (
         ),
     ),
     (
-        json_reply({"object": "list", "data": []}),
+        NO_ROWS,
         ("no model loaded", "Load a model"),
         (
             "no model loaded",
@@ -276,7 +277,8 @@ async def test_a_port_that_many_programs_use_is_a_row_only_with_a_model_server(
             Reply((b"HTTP/1.1 403 Forbidden\r\nServer: AirTunes/1\r\nContent-Length: 0\r\n\r\n",)),
             False,
         ),
-        (error_reply(401, "no key"), False),
+        (text_reply("no key", status=401), False),
+        (error_reply(401, "no key"), True),
         (error_reply(500, "oops"), False),
         (html_reply(), False),
         (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), False),
@@ -311,6 +313,23 @@ async def test_a_server_that_wants_a_key_says_where_it_shows_it(start, detect):
             assert where in found.next_step
         (found, *_), _ = await detect(places, key="right")
         assert (found.product, found.word) == (PORTS[port], "ready")
+
+
+@pytest.mark.rule("R-4")
+async def test_lemonade_is_told_by_its_port_its_empty_list_or_its_rows(start, detect):
+    """Recorded with 2026.39; its refusal without a key has words that any server may have."""
+    models, health, locked = (f"lemonade/{name}" for name in ("models", "health", "error-401"))
+    for listed, told, said, step in (
+        (replay(locked), locked, "Lemonade? at {} answers, but needs an API key.", "(LEMONADE_API"),
+        (replay(locked), health, "Lemonade at {} answers, but needs an API key.", "(LEMONADE_API"),
+        (replay(models), health, "Lemonade at {} answers.", ""),
+        (NO_ROWS, health, "Lemonade at {} answers, but has no model yet.", "lemonade pull MODEL"),
+    ):
+        server = start().on("GET /v1/models", listed).on("GET /v1/health", replay(told))
+        found, _ = await detect({13305: server})
+        row = at(found, 13305)
+        assert row.sentence(row.name) == said.format("http://localhost:13305")
+        assert (row.product, step in row.next_step) == ("Lemonade", True)
 
 
 @pytest.mark.rule("R-5")

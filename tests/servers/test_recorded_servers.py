@@ -146,6 +146,13 @@ SERVERS = {
         answer="Hello, welcome to my world!",
         overflow=(20031, 512),
     ),
+    "lemonade": Recorded(
+        product="Lemonade",
+        models=(("smollm2-135m-instruct", "loaded", 4096),),
+        answer="The colour is a rare and precious gem",
+        tools="",  # not recorded
+        asked=(LIST, "/v1/health"),
+    ),
     "transformers-serve": Recorded(
         product="OpenAI-compatible",
         models=(),
@@ -351,6 +358,20 @@ async def test_llama_swap_with_a_running_model_is_ready(server, endpoint, client
     probed = await client.check(endpoint)
     assert (probed.product, probed.word) == ("llama-swap", "ready")
     assert [one.model_id for one in probed.models if one.state == "loaded"] == ["smol-small"]
+
+
+@pytest.mark.parametrize("name", ["lemonade"], indirect=True)
+async def test_a_cloud_model_of_lemonade_has_no_local_figures_and_an_alias_is_loaded_as_its_model(
+    server, endpoint, client
+):
+    server.on(f"GET {LIST}", replay("lemonade/models-cloud-alias"))
+    probed = await client.check(endpoint)
+    assert [(one.model_id, one.state, one.context_loaded) for one in probed.models] == [
+        ("mycloud.gpt-cloud", "remote", None),
+        ("smollm2-135m-instruct", "loaded", 4096),
+        ("away", "remote", None),
+        ("short", "loaded", 4096),
+    ]
 
 
 @pytest.mark.parametrize(

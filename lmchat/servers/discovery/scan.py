@@ -284,13 +284,17 @@ class Scanner:
         # unless the server refuses the name of its host without a word, as only Ollama does.
         refused = api.refused_reply
         is_blocked = reason == "host_blocked" and refused is not None and not refused.body
+        is_locked = server.state is ServerState.NEEDS_KEY and candidate.is_usual
+        is_api = is_locked and refused is not None and refused.value is not None  # it sends JSON
         names_expected = (
             error is not None
             and (endpoint.is_loopback or not server.is_model_server or is_blocked)
-            and candidate.is_offered
+            and (candidate.is_offered or is_api)
         )
         if api.is_identified or names_expected:
-            server = replace(server, product=product_named(api.refusal_context.product).name)
+            product = product_named(api.refusal_context.product).name
+            is_guess = is_locked and not api.is_identified
+            server = replace(server, product=product, is_guess=is_guess)
         self._note_product(server, api)
         return replace(server, next_step=self._next_step(candidate, server, error))
 

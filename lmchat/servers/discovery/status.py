@@ -197,6 +197,8 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     product: str
     """Its name; "OpenAI-compatible" if it is not known."""
+    is_guess: bool = False
+    """Whether only the port tells the product of a server that needs a key."""
     reason: str = ""
     """Why a chat cannot begin now, mostly a kind of error; empty if it can."""
     models: tuple[ModelInfo, ...] = ()
@@ -240,9 +242,14 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
         return server_id_of(self.endpoint, self.product)
 
     @property
+    def label(self) -> str:
+        """Product, such as "Jan", or "Jan?" for a guess."""
+        return f"{self.product}?" if self.is_guess else self.product
+
+    @property
     def name(self) -> str:
         """Such as "Jan at http://localhost:1337"."""
-        return f"{self.product} at {self.endpoint.url}"
+        return f"{self.label} at {self.endpoint.url}"
 
     def sentence(self, name: str) -> str:
         """`name` is the subject of the sentence if a model server answers."""

@@ -172,13 +172,18 @@ def lemonade_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
     labels = row.get("labels")
     known = labels if isinstance(labels, list) else []
     kinds = (kind for label, kind in _LEMONADE_KINDS.items() if label in known)
-    size_gb = number_or_none(row.get("size"))
+    if not model.is_remote:  # else the figures are those of local models
+        size_gb = number_or_none(row.get("size"))
+        model = replace(
+            model,
+            checkpoint=str_or_empty(row.get("checkpoint")),
+            context_loaded=count_or_none(row.get("context_length")),
+            context_max=count_or_none(row.get("max_context_window")),
+            size_bytes=None if size_gb is None else round(size_gb * 1e9),
+        )
     return replace(
         model,
         kind="" if "chat" in known else next(kinds, ""),
-        context_loaded=count_or_none(row.get("context_length")),
-        context_max=count_or_none(row.get("max_context_window")),
-        size_bytes=None if size_gb is None else round(size_gb * 1e9),
         tools="tool-calling" in known or None,  # not each model that can has the label
         images=has_word(labels, "vision"),
         reasoning=has_word(labels, "reasoning"),
@@ -256,7 +261,13 @@ def localai_loaded(models: Models, value: object) -> Models:
 
 def lemonade_loaded(models: Models, value: object) -> Models:
     rows = dicts_in(dict_or_empty(value).get("all_models_loaded"))
-    return _with_states(models, [row.get("model_name") for row in rows])
+    loaded = [row.get(name) for row in rows for name in ("model_name", "checkpoint")]
+    names = [
+        model.model_id
+        for model in models
+        if model.model_id in loaded or (model.checkpoint and model.checkpoint in loaded)
+    ]
+    return _with_states(models, names)
 
 
 def docker_loaded(models: Models, value: object) -> Models:

@@ -465,6 +465,7 @@ _LEMONADE = Product(
     name="Lemonade",
     ports=(13305,),
     clues=(_owned_by("lemonade"),),
+    proof=Proof("/v1/health", '"all_models_loaded"'),  # without a model
     program="lemonade",
     where_to_get="Get it at lemonade-server.ai",
     start_step="Start Lemonade Server",

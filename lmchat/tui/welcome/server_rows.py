@@ -81,7 +81,7 @@ class ServerRow(Struct, frozen=True, kw_only=True):
         if not is_known or not (is_usual_address or server.is_model_server):
             return safe_line(endpoint.netloc)
         if endpoint.is_loopback:
-            return safe_line(server.product)
+            return safe_line(server.label)
         return safe_line(f"{server.product} at {endpoint.netloc}")
 
     @property
@@ -213,7 +213,7 @@ def _server_name(server: ServerStatus) -> str:
     if server.product == OPENAI_COMPATIBLE:
         return f"The server at {endpoint.netloc}"
     is_usual_address = endpoint.is_loopback and not server.has_named_address
-    return server.product if is_usual_address else f"{server.product} at {endpoint.netloc}"
+    return server.label if is_usual_address else f"{server.product} at {endpoint.netloc}"
 
 
 def welcome_rows(machine: LocalSetup, servers: Sequence[ServerRow], width: int) -> list[ListRow]:
