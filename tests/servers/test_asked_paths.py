@@ -128,7 +128,6 @@ class Case:
 LM_STUDIO = ("/api/v1/models",)
 LLAMA_CPP = ("/props",)
 OLLAMA = ("/api/tags", "/api/ps")
-LITELLM = ("/model/info",)
 NO_MODEL, NEEDS_KEY, REJECTED = "no model loaded", "needs key", "key rejected"
 lm_studio, jan, llama_cpp, plain = (
     products.lm_studio,
@@ -192,10 +191,8 @@ CASES = {
     "vLLM": Case(8000, products.vllm, "vLLM", "ready", first=1),
     "vLLM at another port": Case(UNUSUAL, products.vllm, "vLLM", "ready", first=1),
     "SGLang": Case(30000, sglang, "SGLang", "ready", first=1),
-    "LiteLLM": Case(4000, litellm, "LiteLLM", "ready", LITELLM, first=2),
-    "LiteLLM without its header": Case(
-        UNUSUAL, litellm_without_its_header, "LiteLLM", "ready", LITELLM
-    ),
+    "LiteLLM": Case(4000, litellm, "LiteLLM", "ready", first=2),
+    "LiteLLM without its header": Case(UNUSUAL, litellm_without_its_header, "LiteLLM", "ready"),
     "unknown": Case(UNUSUAL, plain, "OpenAI-compatible", "ready", first=1),
     "unknown, locked": Case(
         UNUSUAL,

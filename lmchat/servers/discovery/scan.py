@@ -215,6 +215,7 @@ class Scanner:
             memory.wants_list = True
             memory.is_recognised = memory.has_old_api = False
             memory.refuted.clear()
+            memory.facts.clear()
 
     def new_api(self, target: Target, *, key: str, read_s: float | None) -> ServerApi:
         """Return an API for one probe or action, as it remembers its replies.

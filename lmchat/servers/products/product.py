@@ -313,7 +313,14 @@ class Product(Struct, frozen=True, kw_only=True):
     async def models(self, api: ServerApi) -> Models:
         """Raises `ServerRejected` if it refuses or sends no list, and `ServerUnavailable`."""
         models = tuple(self.model_from_row(api, row) for row in await self.read_rows(api))
-        facts = await api.get_extra(self.facts_path) if self.facts_path else None
+        if not self.facts_path:
+            return models
+        # those of a gateway stay while its names do: an idle screen asks for the list alone
+        known = api.memory.facts if self.is_gateway else {}
+        names = (bool(api.refusal_context.key), *(model.model_id for model in models))
+        if names not in known:
+            known[names] = await api.get_extra(self.facts_path)
+        facts = known[names]
         return models if facts is None else self.add_facts(models, facts.value)
 
     def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
