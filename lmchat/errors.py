@@ -174,7 +174,7 @@ class ServerRejected(LMChatError):
         super().__init__(message, hint=hint, details=details, kind=kind)
         self.status = status  # HTTP status; None if the error came inside a stream
         self.retry_after_s = retry_after_s  # time that the server asks to wait, None if it does not
-        # `servers/products/refusals.py` sets these if the server names them
+        # `servers/wire/refusals.py` sets these if the server names them
         self.param = ""  # field of the request that is wrong
         self.words = ""  # the server's own, without what they quote of the request
         self.needed_tokens: int | None = None  # of a prompt that was too long

@@ -14,8 +14,8 @@ from lmchat.config.settings import LimitSettings
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import product_named
-from lmchat.servers.products.refusals import REFUSALS
 from lmchat.servers.sending.sender import retry_plan
+from lmchat.servers.wire.refusals import REFUSALS
 from tests.support.reference import DOCS
 
 _ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (.+) \| ([\d or]+) \| (.+) \|$", re.MULTILINE)

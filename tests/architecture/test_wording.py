@@ -13,7 +13,7 @@ import pytest
 import lmchat
 from lmchat import errors
 from lmchat.servers.products import PRODUCTS
-from lmchat.servers.products.refusals import REFUSALS
+from lmchat.servers.wire.refusals import REFUSALS
 
 pytestmark = pytest.mark.timeout(60)  # all modules are parsed
 MODULES = sorted(Path(lmchat.__file__).parent.rglob("*.py"))

@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.servers.products import product_named
-from lmchat.servers.products.quotes import texts_of, unquoted
-from lmchat.servers.products.refusals import refusal, refusal_in_stream
+from lmchat.servers.wire.quotes import texts_of, unquoted
+from lmchat.servers.wire.refusals import refusal, refusal_in_stream
 from lmchat.sessions.message import Role, text_message
 from tests.support.client_calls import READ_TOOL, ask, events_of, failure_of
 from tests.support.scripted_products import CHAT, chat_reply

@@ -17,7 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.servers.products import product_named
-from lmchat.servers.products.refusals import refusal, refusal_in_stream
+from lmchat.servers.wire.refusals import refusal, refusal_in_stream
 
 FOLDER = Path(__file__).parent / "refusals"
 RECORDS = [

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lmchat.servers.products import product_named
-from lmchat.servers.products.refusals import (
+from lmchat.servers.wire.refusals import (
     refusal,
     refusal_in_stream,
 )

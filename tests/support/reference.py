@@ -18,7 +18,7 @@ from lmchat.config.load import VARIABLES
 from lmchat.config.settings import Settings, ToolSettings, declared
 from lmchat.config.toml import toml_value
 from lmchat.servers.products import PRODUCTS, UNKNOWN
-from lmchat.servers.products.refusals import REFUSALS, Refusal
+from lmchat.servers.wire.refusals import REFUSALS, Refusal
 from tests.support.manual import manual_page
 
 ROOT = Path(__file__).parents[2]

@@ -25,8 +25,8 @@ from lmchat.servers.http.json_values import (
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.native import PullSum, has_word
 from lmchat.servers.products.product import Models, Product, is_cloud_name
-from lmchat.servers.products.refusals import refusal_in_stream
 from lmchat.servers.products.server_api import OnProgress, OnPull, ServerApi
+from lmchat.servers.wire.refusals import refusal_in_stream
 
 PORT = 11434
 WINDOW_STEP = (

@@ -13,7 +13,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PullProgress
 from lmchat.servers.http.json_values import JsonObject, encode
 from lmchat.servers.http.reply import MAX_REPLY_BYTES, Reply
-from lmchat.servers.products.refusals import RefusalContext, refusal
+from lmchat.servers.wire.refusals import RefusalContext, refusal
 
 OnProgress = Callable[[float], None]  # takes the fraction that is done, 0 to 1
 OnPull = Callable[[PullProgress], None]  # may raise an error, which stops the download

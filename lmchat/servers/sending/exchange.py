@@ -14,13 +14,13 @@ from lmchat.servers.events import (
     StreamEvent,
     StreamFinished,
 )
-from lmchat.servers.products.refusals import RefusalContext
 from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.servers.sending.sender import Sender
 from lmchat.servers.stream.end import AnswerEnd
 from lmchat.servers.stream.response_reader import EventQueue, ResponseReader
 from lmchat.servers.stream.think_tags import ThinkSplitter
 from lmchat.servers.stream.timeouts import IdleTimeout
+from lmchat.servers.wire.refusals import RefusalContext
 
 
 class Exchange(Struct, kw_only=True):

@@ -37,13 +37,13 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, errors_as_unavailable
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
-from lmchat.servers.products.refusals import RefusalContext, refusal_in_stream
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.servers.sending.prepared_request import STREAM_HEADERS
 from lmchat.servers.sending.sender import Sender
 from lmchat.servers.stream.chunk_parser import ChunkParser, ServerUsage
 from lmchat.servers.stream.end import AnswerEnd
 from lmchat.servers.stream.timeouts import IdleTimeout
+from lmchat.servers.wire.refusals import RefusalContext, refusal_in_stream
 from lmchat.sessions.message import AnswerState, AnswerStats
 
 _WHOLE_BYTES = 1024 * 1024  # longer replies are not searched for counts; embeddings are long

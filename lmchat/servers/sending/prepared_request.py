@@ -16,10 +16,10 @@ from lmchat.servers.http.json_values import JsonObject, encode
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import Product
-from lmchat.servers.products.refusals import RefusalContext
 from lmchat.servers.products.request_body import body_of, json_mode_note, tool_fields
 from lmchat.servers.products.request_format import TOOL_FIELDS, RequestFormat, refuses_system_role
 from lmchat.servers.request import CHAT_PATH, ChatRequest
+from lmchat.servers.wire.refusals import RefusalContext
 from lmchat.sessions.message import Role
 
 STREAM_HEADERS = {

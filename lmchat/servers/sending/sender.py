@@ -32,9 +32,9 @@ from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import Product
-from lmchat.servers.products.refusals import RefusalContext, refusal
 from lmchat.servers.stream.timeouts import IdleTimeout
 from lmchat.servers.target import Target
+from lmchat.servers.wire.refusals import RefusalContext, refusal
 
 REFUSAL_BYTES = 1024 * 1024
 REFUSAL_S = 10.0  # after the status has arrived

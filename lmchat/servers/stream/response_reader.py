@@ -17,17 +17,17 @@ from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, error_words
 from lmchat.servers.http.reply import is_error, read_body
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
-from lmchat.servers.products.refusals import (
+from lmchat.servers.stream.chunk_parser import ChunkParser
+from lmchat.servers.stream.end import AnswerEnd
+from lmchat.servers.stream.think_tags import ThinkSplitter
+from lmchat.servers.stream.timeouts import IdleTimeout
+from lmchat.servers.wire.refusals import (
     RefusalContext,
     not_an_llm_error,
     overflow_error,
     refusal,
     refusal_in_stream,
 )
-from lmchat.servers.stream.chunk_parser import ChunkParser
-from lmchat.servers.stream.end import AnswerEnd
-from lmchat.servers.stream.think_tags import ThinkSplitter
-from lmchat.servers.stream.timeouts import IdleTimeout
 
 EventQueue = asyncio.Queue[StreamEvent | None]  # None behind the last
 MAX_WAITING = 256  # then reading from the network pauses

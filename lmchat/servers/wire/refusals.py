@@ -25,7 +25,7 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.http.reply import ErrorBody, read_body, read_value
-from lmchat.servers.products.quotes import texts_of, unquoted
+from lmchat.servers.wire.quotes import texts_of, unquoted
 
 _OLLAMA = "Ollama"
 

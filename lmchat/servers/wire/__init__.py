@@ -1,0 +1,1 @@
+"""What servers mean by what they refuse. Knows no product and no stream."""
