@@ -15,14 +15,14 @@ from lmchat.errors import LMChatError, ServerRejected
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import product_named
 from lmchat.servers.sending.sender import retry_plan
-from lmchat.servers.wire.refusals import REFUSALS
+from lmchat.servers.wire.rows import CODES, ROWS, STATUSES, STEPS
 from tests.support.reference import DOCS
 
 _ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (.+) \| ([\d or]+) \| (.+) \|$", re.MULTILINE)
 _TABLES = (DOCS / "errors.md").read_text(encoding="utf-8").partition("<!--")[0]
 KINDS = {kind: (codes, again) for kind, _, _, codes, again in _ROW.findall(_TABLES)}
 _CLASSES = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
-_OTHERS = {"Refusal", "Failure"}  # what carries a kind and is no error itself
+_OTHERS = {"Row", "Failure"}  # what carries a kind and is no error itself
 
 
 @cache
@@ -34,8 +34,10 @@ def _sources() -> list[str]:
 def _raised() -> dict[str, set[str]]:
     """Return the kinds that the source names, with what is called with them."""
     found: dict[str, set[str]] = defaultdict(set)
+    for kind in (*CODES.values(), *STATUSES.values(), *(row.kind for row in ROWS), *STEPS):
+        found[kind].add("Row")
     for source in _sources():
-        if "kind" not in source.lower() and "Refusal(" not in source:
+        if "kind" not in source.lower():
             continue
         for node in ast.walk(ast.parse(source)):
             for kind, name in _named(node):
@@ -48,7 +50,6 @@ def _named(node: ast.AST) -> list[tuple[str, str]]:
     if isinstance(node, ast.Call):
         words = [one.value for one in node.keywords if one.arg == "kind"]
         name = getattr(node.func, "id", "")
-        words += node.args[:1] if name == "Refusal" else []
         found = [(one.value, name) for one in words if isinstance(one, ast.Constant)]
         verdicts = [one.value for one in node.keywords if one.arg == "error_kind"]
         return found + [(one.value, "") for one in verdicts if isinstance(one, ast.Constant)]
@@ -70,13 +71,12 @@ def test_the_table_has_each_kind_that_is_raised_and_no_other():
     raised = _raised()
     assert set().union(*raised.values()) >= {
         "",
-        "Refusal",
+        "Row",
         "Failure",
         "ServerUnavailable",
         "EngineUnavailable",
     }
     assert set(raised) == set(KINDS)
-    assert {rule.kind for rule in REFUSALS} <= set(KINDS)
 
 
 def test_exit_codes_are_those_of_the_errors_that_bear_the_kind():

@@ -77,6 +77,7 @@ from lmchat.servers.sending.slots import ServerSlots
 from lmchat.servers.stream.chunk_parser import prompt_progress
 from lmchat.servers.stream.response_reader import EventQueue
 from lmchat.servers.target import Target
+from lmchat.servers.wire.rows import STEPS
 from lmchat.sessions.message import AnswerState, AnswerStats
 from lmchat.units import size_text
 
@@ -242,8 +243,8 @@ class HttpServerClient:
         raise ServerRejected(
             f"{product_named(model.product).subject} has not loaded "
             f"{safe_line(model.model_id)}: it is not in memory.",
-            kind="model_not_loaded",
-            hint="Check the server's log; a smaller model or context window may fit.",
+            kind="model_failed",
+            hint=STEPS["model_failed"],
         )
 
     async def unload(self, model: ModelInfo) -> None:

@@ -222,15 +222,3 @@ def test_the_servers_own_name_of_a_model_changes_nothing(server, cli, tmp_path):
     cases.write_text('[[case]]\nname = "a"\nprompt = "Hi"\nregex = "."\n')
     done = cli("eval", str(cases), "-m", "smol-small", "--runs", "3")
     assert done.stderr.count("smol-big:latest answers instead of smol-small.") == 1
-
-
-def test_advice_about_an_address_never_asks_for_what_it_is(server, cli):
-    for path, words in (
-        ("", "Some servers have a path in front of /v1, such as /engines/v1"),
-        ("//v1", "Some servers have a path in front of /v1, such as /engines/v1"),
-        ("/api/v1", "Check the path of the address, or leave it out"),
-        ("/v2", "The server address should end in /v1 or have no path."),
-    ):
-        cli.url = server.url.removesuffix("/v1") + path
-        for more in ((), ("-m", "alder")):
-            assert words in cli("ask", *more, "Hi").stderr

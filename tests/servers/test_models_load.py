@@ -181,7 +181,7 @@ async def test_a_load_that_has_loaded_nothing_is_not_called_loaded(
     script(server)
     with pytest.raises(ServerRejected, match=f"{product} has not loaded {name}") as failed:
         await client.load(model_at(server, name, product))
-    assert failed.value.kind == "model_not_loaded"
+    assert failed.value.kind == "model_failed"
     assert "lmchat models load" not in failed.value.hint, "the very step that has failed"
 
 

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from lmchat.servers.events import RequestAdapted, RetryScheduled
 from lmchat.servers.products import product_named
 from lmchat.servers.wire.quotes import texts_of, unquoted
 from lmchat.servers.wire.refusals import refusal, refusal_in_stream
 from lmchat.sessions.message import Role, text_message
-from tests.support.client_calls import READ_TOOL, ask, events_of, failure_of
+from tests.support.client_calls import READ_TOOL, answered, ask, events_of, failure_of, text_of
+from tests.support.refusal_corpus import RECORDS
 from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import Seen, error_reply, json_reply, sse
 
-RECORDS = [
-    json.loads(line)
-    for file in sorted((Path(__file__).parent / "refusals").glob("*.jsonl"))
-    for line in file.read_text(encoding="utf-8").splitlines()
-]
 NEUTRAL = "Tell me about the garden behind the old house, please."
 
 
@@ -32,7 +28,31 @@ def texts_in(value) -> list[str]:
     return [text for one in inner for text in texts_in(one)]
 
 
-PROMPTS = sorted({text for record in RECORDS for text in texts_in(record["body"])} - {""})
+QUESTIONS = (
+    "My llama.cpp says: request (20031 tokens) exceeds the available context size (512 tokens). Why?",
+    "What does 'This model's maximum context length is 4096 tokens' mean?",
+    "LM Studio: Trying to keep the first 9 tokens when context the overflows. How do I mend that?",
+    "Translate: max_tokens is too large: 100000. This model supports at most 16384 completion tokens.",
+    "Ollama stopped with `model requires more system memory (11.2 GiB) than is available`. Help!",
+    "Explain the log line: llama runner process has terminated: signal: killed",
+    "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB. Which batch size fits?",
+    "Is 'Failed to load model' the fault of the file or of the engine?",
+    "Which sentence is better: No model is loaded, or Please load a model?",
+    "When does a server answer 503 with Loading model?",
+    "The model `pear` does not exist, says vLLM. Where do I download it?",
+    '"embed" does not support chat - what is it good for, then?',
+    "Write a joke about 'image input is not supported'",
+    "Only 'text' content type is supported. Says who?",
+    "Cannot use tools with stream: is that still so?",
+    "Error: Jinja Exception: Roles must alternate here. Mend this template!",
+    "Invalid host header appears in Django; how do I allow box.lan?",
+    "You have reached your weekly usage limit: is that per account?",
+    "Write a poem with the line: Rate limit reached, please try again in 20s",
+    '{"error": {"code": "context_length_exceeded", "message": "Reduce the length of the messages"}}',
+)
+PROMPTS = sorted(
+    {text for record in RECORDS for text in texts_in(record["body"])} - {""} | {*QUESTIONS}
+)
 
 
 def of_pydantic(value: object) -> str:
@@ -144,20 +164,98 @@ async def test_the_name_of_a_model_a_tool_or_a_host_means_nothing(server, client
         assert error.kind == "server_error", words
 
 
-async def test_a_server_that_is_away_for_a_while_is_to_be_tried_later(server, make_client):
-    for words in (
-        "Closed until 9: last night there was no space left on device.",
-        "Back soon: we are out of memory for today",
-        "The billing office moves; the account pages say why",
-        "We repair the chat template and its jinja",
-        "All tools are not supported on Sundays",
-    ):
-        server.on(CHAT, error_reply(503, words))
-        request = replace(ask(server), tools=(READ_TOOL,))
-        error = await failure_of(make_client(), request)
-        assert "Try again later" in error.hint, words
-        assert error.message == f"The server says: {words}"
-        assert all("tools" in seen.json for seen in server.seen(CHAT))
+# Each has words of rows in passing, or speaks of another thing with them.
+IN_PASSING = (
+    (400, "The billing address has to be a text"),
+    (400, "Unknown value: the memory of this session is out of order"),
+    (400, "Out of memories: 'recall' must be a list"),
+    (400, "The image of the user is shown without tools"),
+    (400, "Prompt 7 is longer than prompt 6"),
+    (400, "The context of this call is not known, its window neither"),
+    (400, "Tokens of the account: at most 3 keys"),
+    (404, "The pear that you asked for was not found here"),
+    (404, "Our model for prices has moved to another page"),
+    (409, "Another chat template has this name already"),
+    (422, "The model card must have a license"),
+    (429, "Slow down: the limits of your plan are on the billing page"),
+    (500, "The process for exit interviews is not implemented"),
+    (500, "Disk check: no errors, no space issues, nothing crashed"),
+    (500, "Load average is high, loading takes longer than usual"),
+    (500, "This host, its header and its footer are under repair"),
+    (500, "Jinja and mustache are both installed"),
+    (500, "A key is not needed here, and authentication is off"),
+    (503, "Closed until 9: last night there was no space left on device."),
+    (503, "Back soon: we are out of memory for today"),
+    (503, "The billing office moves; the account pages say why"),
+    (503, "We repair the chat template and its jinja"),
+    (503, "All tools are not supported on Sundays"),
+)
+
+
+def test_words_in_passing_mean_no_more_than_their_status():
+    facts = product_named("OpenAI-compatible").refusal_context(model="qwen3")
+    for status, words in IN_PASSING:
+        body = json.dumps({"error": {"message": words}}).encode()
+        found, plain = (refusal(status, {}, sent, facts) for sent in (body, b"Sunday"))
+        assert (found.kind, found.hint) == (plain.kind, plain.hint), words
+        assert found.message == f"The server says: {words}"
+        if status == 503:
+            assert "Try again later" in found.hint
+
+
+ANSWERS = (
+    "Error: something went wrong.",
+    "error: out of memory",
+    "CUDA out of memory. Tried to allocate 2.00 GiB.",
+    "The model requires more system memory (11.2 GiB) than is available (7.4 GiB).",
+    "llama runner process has terminated: signal: killed",
+    "The model has crashed without additional information. (Exit code: 7)",
+    "Segmentation fault (core dumped)",
+    "Failed to load model: the file is broken.",
+    "Loading model, please wait.",
+    "No models loaded. Please load a model first.",
+    "This model's maximum context length is 4096 tokens.",
+    "Your prompt is too long: 213462 tokens > 200000 maximum.",
+    "Reduce the length of the messages or of the completion.",
+    "max_tokens is too large: 100000.",
+    "I have reached my token limit.",
+    "I'm sorry, but the context window exceeds its limit.",
+    "Rate limit reached; please try again in 20s.",
+    "429 Too Many Requests",
+    "HTTP/1.1 503 Service Unavailable",
+    "502 Bad Gateway",
+    "404 page not found",
+    "Not Found",
+    "Unauthorized",
+    "Invalid API key. Check OPENAI_API_KEY.",
+    "Your key sk-1234 has expired.",
+    "You exceeded your current quota, please check your plan and billing details.",
+    "Insufficient balance. Go to Plans & Billing.",
+    "The content filter has refused this prompt.",
+    "I cannot use tools here: they are not supported.",
+    "I cannot see images; image input is not supported.",
+    "Conversation roles must alternate user/assistant/user/assistant.",
+    "jinja2.exceptions.TemplateError: unexpected role",
+    "Traceback (most recent call last):\n  File 'x.py', line 1\nMemoryError",
+    "No space left on device",
+    "Invalid host header",
+    '{"error": {"message": "No", "code": "context_length_exceeded"}}',
+    '{"error": "model not found"}',
+    'data: {"error": {"message": "overloaded_error", "code": 503}}',
+    "event: error\ndata: {}",
+    "<html><title>502 Bad Gateway</title></html>",
+)
+
+
+async def test_an_answer_that_speaks_of_errors_is_an_answer(server, make_client):
+    for words in ANSWERS:
+        message = {"role": "assistant", "content": words}
+        whole = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+        for reply in (chat_reply(words), json_reply(whole)):
+            server.on(CHAT, reply)
+            events = await answered(make_client(), ask(server))
+            assert text_of(events) == words
+            assert not [one for one in events if isinstance(one, RequestAdapted | RetryScheduled)]
 
 
 def test_money_needs_its_status_or_a_code_and_a_key_its_status_or_a_code():
@@ -165,13 +263,13 @@ def test_money_needs_its_status_or_a_code_and_a_key_its_status_or_a_code():
     key = "Invalid API key"
     for status, said, kind in (
         (402, {"message": money}, "billing"),
-        (429, {"message": money}, "billing"),
+        (429, {"message": money}, "rate_limited"),
         (400, {"message": money}, "bad_request"),
         (500, {"message": money}, "server_error"),
         (400, {"message": "No", "code": "insufficient_quota"}, "billing"),
-        (500, {"message": "No", "type": "credits_exhausted"}, "billing"),
+        (500, {"message": "No", "type": "insufficient_quota"}, "billing"),
         (401, {"message": key}, "auth"),
-        (403, {"message": key}, "auth"),
+        (403, {"message": key}, "forbidden"),
         (400, {"message": key}, "bad_request"),
         (500, {"message": key}, "server_error"),
         (400, {"message": "No", "code": "invalid_api_key"}, "auth"),

@@ -1,16 +1,27 @@
+"""What refusals mean: their texts in `refusals/`, and their forms."""
+
 from __future__ import annotations
 
 import json
+import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from lmchat.servers.http.reply import ErrorBody, read_body
 from lmchat.servers.products import product_named
 from lmchat.servers.wire.refusals import (
+    RefusalContext,
+    fits,
+    kind_of,
+    own_words,
     refusal,
     refusal_in_stream,
 )
+from lmchat.servers.wire.rows import CODES, ROWS, STATUSES, STEPS, Row
+from tests.support.refusal_corpus import RECORDS, context_of, error_for, raw_body
 
 ANY = "OpenAI-compatible"
 
@@ -25,179 +36,108 @@ def error_in_body(message, **more):
     return {"error": {"message": message, **more}}
 
 
-QUOTA = {"code": 429, "message": "Resource has been exhausted", "status": "RESOURCE_EXHAUSTED"}
-NO_MODEL = {"object": "error", "message": "no such model mistral-9", "type": "invalid_model"}
-OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
-TABLE = [
-    (500, error_in_body("Trying to keep the first 9 tokens"), "LM Studio", "context_overflow", ""),
-    (404, error_in_body("Failed to load model"), "LM Studio", "model_not_loaded", "load"),
-    (503, b"No models are available", "Jan", "model_not_loaded", "No models"),
-    (403, [{"error": {"message": "API key not valid."}}], "Gemini", "auth", "key not valid"),
-    (429, [{"error": QUOTA}], "Gemini", "rate_limited", "exhausted"),
-    (404, [{"error": {"message": "models/x is not found"}}], "Gemini", "model_missing", "found"),
-    (400, NO_MODEL, "Mistral", "model_missing", "mistral-9"),
-    (429, {"message": "Requests rate limit exceeded"}, "Mistral", "rate_limited", "rate limit"),
-    (529, OVERLOADED, "Anthropic", "busy", "Overloaded"),
-    (
-        402,
-        error_in_body("Balance is too low. Go to Plans & Billing."),
-        "Anthropic",
-        "billing",
-        "Balance is too low",
-    ),
-    (404, error_in_body("model: c", type="not_found_error"), "Anthropic", "model_missing", "c"),
-    (400, error_in_body("a/b is not a valid model ID"), "OpenRouter", "model_missing", "a/b"),
-    (402, b"", "OpenRouter", "billing", "402"),
-    (429, error_in_body("", code="credits_exhausted"), ANY, "billing", "credits_exhausted"),
-    (
-        200,
-        {"error": "Unexpected endpoint or method."},
-        "LM Studio",
-        "wrong_path",
-        "Unexpected endpoint",
-    ),
-    (
-        400,
-        error_in_body(
-            "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens",
-            type="BadRequestError",
-        ),
-        "vLLM",
-        "context_overflow",
-        "window has 4096",
-    ),
-    (
-        400,
-        error_in_body("too long", code="context_length_exceeded"),
-        ANY,
-        "context_overflow",
-        "too long",
-    ),
-    (
-        400,
-        error_in_body(
-            "The number of tokens to keep from the initial prompt is greater than the context length"
-        ),
-        "LM Studio",
-        "context_overflow",
-        "greater than the context length",
-    ),
-    (400, error_in_body("model is not loaded"), "llama.cpp", "model_not_loaded", "not loaded"),
-    (
-        404,
-        error_in_body("Invalid model identifier 'x'", code="model_not_found"),
-        "LM Studio",
-        "model_missing",
-        "identifier",
-    ),
-    (
-        401,
-        error_in_body("An LM Studio API token is required", code="invalid_api_key"),
-        "LM Studio",
-        "auth",
-        "LM Studio says",
-    ),
-    (401, b"Invalid or missing authorization token", "Jan", "auth", "authorization token"),
-    (401, b"", ANY, "auth", "401 Unauthorized"),
-    (
-        404,
-        error_in_body("No models loaded. Please load a model in the developer page"),
-        "LM Studio",
-        "model_not_loaded",
-        "No models loaded",
-    ),
-    (404, b"Not Found", "Jan", "wrong_path", "Not Found"),
-    (404, b"<html><title>nginx</title>", ANY, "wrong_path", "not a model server"),
-    (408, b"", ANY, "timeout", "Request timeout"),
-    (413, b"", ANY, "too_large", "413"),
-    (
-        422,
-        {"detail": [{"loc": ["body", "messages", 0], "msg": "field required", "type": "missing"}]},
-        ANY,
-        "bad_request",
-        "field required (body.messages.0)",
-    ),
-    (
-        429,
-        error_in_body("You exceeded your current quota", code="insufficient_quota"),
-        ANY,
-        "billing",
-        "exceeded your current quota",
-    ),
-    (
-        500,
-        error_in_body("The model has crashed without additional information. (Exit code: 7)"),
-        "LM Studio",
-        "model_crashed",
-        "crashed",
-    ),
-    (
-        501,
-        error_in_body("This server does not support metrics", type="not_supported_error"),
-        "llama.cpp",
-        "unsupported",
-        "metrics",
-    ),
-    (502, b"Proxy request to model failed: x", "Jan", "upstream", "Proxy request"),
-    (
-        503,
-        error_in_body("Loading model", type="unavailable_error", code=503),
-        "llama.cpp",
-        "loading",
-        "Loading model",
-    ),
-    (
-        503,
-        {"error": "server busy, please try again.  maximum pending requests exceeded"},
-        "Ollama",
-        "busy",
-        "busy",
-    ),
-    (400, b"Client sent an HTTP request to an HTTPS server.", ANY, "wrong_path", "HTTPS server"),
-    (
-        400,
-        b"<html><title>400 The plain HTTP request was sent to HTTPS port</title>",
-        ANY,
-        "wrong_path",
-        "HTTPS port",
-    ),
-    (200, b"<!DOCTYPE html><p>Hi", ANY, "not_an_llm", "not a model server"),
-    (
-        422,
-        {
-            "object": "error",
-            "message": {"detail": [{"loc": ["body", "top_p"], "msg": "Input should be a number"}]},
-            "type": "invalid_request_error",
-        },
-        ANY,
-        "bad_request",
-        "Input should be a number (body.top_p)",
-    ),
-    (
-        400,
-        error_in_body("Invalid value", code="invalid_value", param="reasoning"),
-        "LM Studio",
-        "bad_request",
-        "Invalid value (reasoning)",
-    ),
-    (418, b"", ANY, "server_error", "418 I'm a Teapot"),
-    (
-        400,
-        error_in_body('"embed" does not support chat'),
-        "Ollama",
-        "unsupported",
-        "does not support chat",
-    ),
-]
+@pytest.mark.rule("R-24")
+@pytest.mark.parametrize(
+    "record", RECORDS, ids=lambda record: f"{record['kind']} {record['source']}"
+)
+def test_each_text_of_a_real_server_has_its_meaning_and_next_step(record):
+    error = error_for(record)
+    numbers = (error.needed_tokens, error.room_tokens)
+    assert error.kind == record["kind"], error.message
+    assert numbers == (record.get("needed"), record.get("room"))
+    assert record.get("words", "") in error.message
+    assert record["step"] in error.hint, error.hint
+    assert '{"' not in error.message, "JSON is unpacked"
+    assert "{" not in error.hint
+    assert ("temperature" in error.hint) == (record.get("has") == "temperature")
 
 
-def test_each_refusal_has_its_kind_sentence_and_step():
-    for status, body, product, kind, words in TABLE:
-        error = refusal_for(status, body, product=product)
-        assert (error.kind, words in error.message) == (kind, True), error.message
-        assert error.hint
-        assert "{" not in error.hint
-        assert error.status == status
+def test_a_text_means_the_same_in_a_stream_and_inside_other_errors():
+    """A text that a status alone explains is left out."""
+    for record in RECORDS:
+        body = record["body"]
+        if record["kind"] not in ("context_overflow", "answer_limit", "model_failed"):
+            continue
+        if "code" in body:  # a finish reason without a sentence
+            continue
+        inner = json.dumps(body)
+        for wrapped in (
+            body,
+            {"error": {"message": f"OpenAIException - {inner}", "code": None}},
+            {"detail": [body]},
+            [{"errors": {"message": inner}}],
+        ):
+            error = error_for(record | {"where": "stream", "body": wrapped})
+            assert error.kind == record["kind"], (wrapped, error.message)
+            assert error.needed_tokens == record.get("needed")
+
+
+def read_record(record) -> tuple[int, ErrorBody, RefusalContext]:
+    """Return what `kind_of` takes; a status of success is that of a stream."""
+    context = context_of(record)
+    body = own_words(read_body(raw_body(record)), context)
+    is_told_inside = record["where"] == "stream" or (record["status"] < 300 and not body.is_html)
+    code = int(body.code) if body.code.isdecimal() and len(body.code) == 3 else 0
+    return code if is_told_inside else record["status"], body, context
+
+
+READ = [(record, read_record(record)) for record in RECORDS]
+
+
+def test_no_text_of_a_real_server_fits_rows_of_two_kinds():
+    for _, (status, body, context) in READ:
+        kinds = {row.kind for row in ROWS if fits(row, status, body.words.lower(), context)}
+        assert len(kinds) <= 1, (kinds, body.words)
+
+
+def without(row: Row, words: str) -> tuple[Row, ...]:
+    rest = tuple(other for other in row.alternatives if other != words)
+    return tuple(replace(one, alternatives=rest) if one is row else one for one in ROWS)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"), [(row, words) for row in ROWS for words in row.alternatives]
+)
+def test_a_text_of_a_real_server_needs_each_alternative(row, words):
+    assert any(
+        kind_of(*read, without(row, words)) != record["kind"]
+        for record, read in READ
+        if re.search(words, read[1].words.lower())
+    )
+
+
+def test_a_real_server_sends_each_code_which_decides_without_its_sentence():
+    for code, kind in CODES.items():
+        sent = [(record, body) for record, (_, body, _) in READ if code in (body.code, body.type)]
+        assert sent, code
+        for record, body in sent:
+            facts = context_of(record)
+            assert kind_of(0, replace(body, words=""), facts) == record["kind"] == kind
+
+
+def test_a_status_decides_where_nothing_else_does():
+    for status, kind in STATUSES.items():
+        for body in (b"", b"Sunday", b'{"error": {"message": "Sunday", "code": "x"}}'):
+            error = refusal_for(status, body)
+            assert (error.kind, error.status) == (kind, status)
+            assert error.hint
+            assert "{" not in error.hint
+    for status, body, kind in (
+        (404, b"", "wrong_path"),
+        (404, b"<html><title>nginx</title>", "wrong_path"),
+        (404, b"Sunday", "server_error"),
+        (418, b"", "server_error"),
+        (500, b"", "server_error"),
+        (500, b"<html><title>nginx</title>", "upstream"),
+        (200, b"<!DOCTYPE html><p>Hi", "not_an_llm"),
+    ):
+        error = refusal_for(status, body)
+        assert error.kind == kind, (status, body)
+        assert ("not a model server" in error.message) == (b"<" in body and status < 500), (
+            error.message
+        )
+    known = {*STEPS, "bad_request", "host_blocked"}
+    assert {*CODES.values(), *STATUSES.values(), *(row.kind for row in ROWS)} <= known
 
 
 def test_the_first_sentence_is_told_wherever_it_stands():
@@ -240,7 +180,6 @@ def test_ollama_is_to_be_signed_in_where_a_cloud_refuses_a_model_that_runs_there
 def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps():
     for product, host, body, kind, setting in (
         ("Jan", "box.lan", b"Invalid host header", "host_blocked", "Trusted Hosts"),
-        ("Jan", "box.lan", b"Host not allowed", "host_blocked", "Trusted Hosts"),
         ("Ollama", "a;reboot", b"", "host_blocked", "OLLAMA_HOST='a;reboot' ollama serve"),
     ):
         error = refusal_for(403, body, product=product, host=host)
@@ -263,6 +202,11 @@ def test_the_field_that_is_named_is_known_and_told_once():
     )
     assert (named.param, named.message.count("x'")) == ("x", 1)
     assert refusal_for(422, {"detail": [{"loc": ["body", "stop", 0], "msg": "no"}]}).param == "0"
+    inner = {"detail": [{"loc": ["body", "top_p"], "msg": "Input should be a number"}]}
+    error = refusal_for(422, {"object": "error", "message": inner})
+    assert "Input should be a number (body.top_p)" in error.message
+    error = refusal_for(400, error_in_body("Invalid value", param="reasoning"))
+    assert "Invalid value (reasoning)" in error.message
 
 
 def test_a_time_to_wait_is_told_in_seconds_or_minutes():

@@ -18,7 +18,7 @@ from lmchat.config.load import VARIABLES
 from lmchat.config.settings import Settings, ToolSettings, declared
 from lmchat.config.toml import toml_value
 from lmchat.servers.products import PRODUCTS, UNKNOWN
-from lmchat.servers.wire.refusals import REFUSALS, Refusal
+from lmchat.servers.wire.rows import CODES, ROWS, STATUSES, STEPS
 from tests.support.manual import manual_page
 
 ROOT = Path(__file__).parents[2]
@@ -80,16 +80,16 @@ command; `--local` is for the chat, `ask`, `decide` and `models`.
 _REFUSALS = """\
 ## Errors from servers
 
-The first matching row applies. "what it says" is a regular expression. It is matched in lower case against
-the type, code, parameter and message of the server's error. lmchat adds words in angle brackets to that text:
-`<web page>` means that the reply is a web page, `<empty>` that it says nothing, `<sign-in>` that it names a page to
-sign in at, `<model>` that it names the model, and `<429>` that it has this status. The status "in a stream" is that of
-an error inside an answer that names no status. Rows marked "with images" or "with tools" are for such requests only.
+lmchat looks at a `code` or `type` that it knows first, then at the server's words, then at the status. Words that fit
+rows of two kinds mean nothing; a field of the request that they name is always a `bad_request`. What they quote of the
+request, and names and addresses, are left out, so that `<address>` stands for an address. "what it says" is regular
+expressions, for words in lower case. The status "in a stream" is that of an error inside an answer that names no
+status. Rows marked "with images" or "with tools" are for such requests only. A web page with a status from 500 on that
+is not in the list is `upstream`, one with 200 is `not_an_llm`; a 404 without words is `wrong_path`; a 429 whose words
+name a limit below what was requested is `too_large`.
 
-In the messages, SERVER is the product (such as Ollama), MODEL the model, HOST the host name you used, ADDRESS
-the target of the redirect, and … the server's own words. "Jan: …" is the next step for Jan. Some errors say more:
-`context_overflow` the numbers of tokens and `rate_limited` how long to wait, if the server names them, and `auth`
-that no API key was sent.
+In the next steps, MODEL is the model and HOST the host name you used; "Jan: …" is the next step for Jan. If the server
+names a time to wait, that is the step.
 """
 
 
@@ -127,51 +127,39 @@ def commands_page() -> str:
 def errors_page() -> str:
     """Return the text of docs/errors.md: the kinds as they are written there, then the refusals."""
     kinds, _, _ = (DOCS / "errors.md").read_text(encoding="utf-8").partition(_GENERATED)
-    head = ("status", "what it says", "kind", "message", "next step")
-    rows = [_refusal(rule) for rule in REFUSALS]
-    return kinds + "\n".join([_GENERATED, _REFUSALS, _table(head, rows)])
-
-
-def _refusal(rule: Refusal) -> tuple[str, ...]:
-    words = {
-        "product": "SERVER",
-        "said": "SERVER says: …",
-        "model": "MODEL",
-        "host": "HOST",
-        "location": "ADDRESS",
-        "address": "Check the path of the address; some servers have one in front of /v1.",
-        "check": "Check the options, the tools or the image of the request, or else the server's log.",
-    }
-    usual = UNKNOWN.refusal_context().hints
-    hints = {
-        name: hint
-        for name, hint in (
-            (one.name, one.refusal_context().hints.get(rule.kind, "")) for one in PRODUCTS
+    codes = [(f"`{code}`", f"`{kind}`") for code, kind in CODES.items()]
+    rows = [
+        (
+            ", ".join(str(status or "in a stream") for status in row.statuses) or "any",
+            ", ".join(f"`{words}`" for words in row.alternatives)
+            + (f" with {row.needs}" if row.needs else ""),
+            f"`{row.kind}`",
         )
-        if hint != usual.get(rule.kind) or name == UNKNOWN.name
-    }
-    if rule.has_own_step:
-        hints = {}
-    elif rule.product:
-        hints = {rule.product: hints[rule.product]}
-    steps = [rule.hint, *(f"{name}: {hint}" for name, hint in hints.items() if hint)]
-    return (
-        ", ".join(str(status) if status else "in a stream" for status in sorted(rule.statuses))
-        or "any",
-        " ".join(
-            filter(
-                None,
-                (
-                    f"`{rule.pattern}`" if rule.pattern else "",
-                    f"with {rule.needs}" if rule.needs else "",
-                    f"from {rule.product}" if rule.product else "",
-                ),
-            )
-        ),
-        f"`{rule.kind}`",
-        rule.message.format(**words),
-        " ".join(steps).format(**words),
+        for row in ROWS
+    ]
+    statuses = [(str(status), f"`{kind}`") for status, kind in STATUSES.items()]
+    steps = [(f"`{kind}`", _steps(kind)) for kind in (*STEPS, "bad_request", "host_blocked")]
+    return kinds + "\n".join(
+        [
+            _GENERATED,
+            _REFUSALS,
+            _table(("code or type", "kind"), codes),
+            _table(("status", "what it says", "kind"), rows),
+            _table(("any other error with the status", "kind"), statuses),
+            _table(("kind", "next step"), steps),
+        ]
     )
+
+
+def _steps(kind: str) -> str:
+    usual = UNKNOWN.refusal_context().hints.get(kind, "")
+    check = "Check the options, the tools or the images of the request, or else the server's log."
+    steps = [usual or STEPS.get(kind, check)]
+    for product in PRODUCTS:
+        hint = product.refusal_context().hints.get(kind, "")
+        if hint and hint != usual:
+            steps.append(f"{product.name}: {hint}")
+    return " ".join(steps).format(model="MODEL", host="HOST")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -230,7 +230,7 @@ class Scanner:
         return ServerApi(
             endpoint=endpoint,
             refusal_context=product_named(target.product).refusal_context(
-                key=key, model=target.model_id, host=endpoint.host, path=endpoint.path
+                key=key, model=target.model_id, host=endpoint.host
             ),
             memory=self._memory_of(endpoint),
             ask=partial(self._connections.ask, endpoint, key=key, timeout=timeout),
@@ -351,7 +351,6 @@ class Scanner:
         api.refusal_context = product.refusal_context(
             key=api.refusal_context.key,
             host=api.refusal_context.host,
-            path=api.refusal_context.path,
         )
         return models
 
@@ -364,7 +363,7 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
     # A server that no product recognises may still be of the expected one, but is asked only for
     # the list that every server has.
     api.refusal_context = (product or expected).refusal_context(
-        key=api.refusal_context.key, host=api.refusal_context.host, path=api.refusal_context.path
+        key=api.refusal_context.key, host=api.refusal_context.host
     )
     models = await (product or UNKNOWN).models(api)
     # Some lists have a name several times. If the server runs it elsewhere in one row, prompts may

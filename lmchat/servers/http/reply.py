@@ -30,7 +30,6 @@ _MAX_CODES = 100  # searched for a code
 _MAX_DEPTH = 8  # searched for words
 _HTML = re.compile(rb"^(\xef\xbb\xbf)?\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
 _TITLE = re.compile(r"<title[^<>]{0,99}>([^<]{1,300})", re.IGNORECASE)
-_WANTS_HTTPS = "http request was sent to https port"  # on nginx's page for this error
 _DATA = re.compile(r"^data: ?(.+)", re.MULTILINE)  # of an event stream
 _OUTER = ("error", "errors", "detail", "message", "msg", "error_message", "base_resp")
 """Fields that hold the words of an error deeper inside."""
@@ -113,16 +112,14 @@ def read_body(
     """Cut the sent `key` out of the message.
 
     `unquote` cuts quotes of the request out of a text; what they hold is no error.
-    Of a web page, `message` is its title; if it asks for https, `type` has its words, for a rule.
+    Of a web page, `message` is its title.
     Of a body that is not JSON, the beginning is the message; of an event stream, its first data.
     """
     text = body[:_READ_CHARS].decode("utf-8", "replace")
     if "html" in content_type.lower() or _HTML.match(body[:512]):
-        wants_https = _WANTS_HTTPS.encode() in body.lower()
         title = _TITLE.search(text)
         return ErrorBody(
             is_html=True,
-            type=_WANTS_HTTPS if wants_https else "",
             message=_clean(without_secret(html.unescape(title[1]) if title else "", key)),
         )
     try:

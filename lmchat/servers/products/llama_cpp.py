@@ -28,6 +28,7 @@ from lmchat.servers.products.native import PullSum, bool_or_none, has_word, para
 from lmchat.servers.products.product import Models, Product
 from lmchat.servers.products.server_api import OnProgress, OnPull, ServerApi
 from lmchat.servers.request import Sampling
+from lmchat.servers.wire.rows import STEPS
 
 LOADING_POLL_S = 0.2
 _MAX_UNLOADED_POLLS = 25  # then loading has failed
@@ -192,8 +193,8 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
             if not status or status.get("failed") or unloaded_polls > _MAX_UNLOADED_POLLS:
                 raise ServerRejected(
                     "The model could not be loaded.",
-                    kind="model_not_loaded",
-                    hint="Check the server's log; a smaller model or context window may fit.",
+                    kind="model_failed",
+                    hint=STEPS["model_failed"],
                     details=f"exit code {status.get('exit_code')}",
                 )
             await asyncio.sleep(LOADING_POLL_S)

@@ -36,6 +36,10 @@ WINDOW_STEP = (
 _CLOUD = "ollama.com"
 _NUM_CTX = re.compile(r"^num_ctx[ \t]+(\d{1,9})[ \t\r]*$", re.MULTILINE)  # in `parameters`
 _DETAILS_S = 1.0
+_PULL_STEP = (
+    "Check the name (ollama.com/search lists the models), and the network and the disk of the "
+    "server; then download it again: what it has is kept."
+)
 
 
 def named_endpoint(environ: Mapping[str, str]) -> Endpoint | None:
@@ -172,7 +176,9 @@ class Ollama(Product, frozen=True, kw_only=True):
                 if event.get("status") == "success":
                     return
                 if "error" in event:
-                    raise refusal_in_stream(event, api.refusal_context)
+                    error = refusal_in_stream(event, api.refusal_context)
+                    error.kind, error.hint = "fetch", _PULL_STEP
+                    raise error
                 layers.keep(str_or_empty(event.get("digest")), event)
                 on_pull(layers.progress)
         raise ServerUnavailable(

@@ -175,7 +175,8 @@ class Product(Struct, frozen=True, kw_only=True):
     larger_window: str = ""  # with {model} and {context}
     larger_own_window: str = ""  # where the model's own file sets it
     refusal_hints: Mapping[str, str] = {}
-    """Next steps by the kind of the error; {model} is filled in."""
+    """Next steps by the kind of the error, and `sign_in`; {model} is filled in."""
+    hides_blocked_hosts: bool = False  # a 403 without words is about the name of the host
 
     # abilities
     can_remove: bool = False  # what it has downloaded
@@ -236,9 +237,7 @@ class Product(Struct, frozen=True, kw_only=True):
         """Name at the beginning of a sentence."""
         return "The server" if self.name == OPENAI_COMPATIBLE else self.name
 
-    def refusal_context(
-        self, *, key: str = "", model: str = "", host: str = "", path: str = "/v1"
-    ) -> RefusalContext:
+    def refusal_context(self, *, key: str = "", model: str = "", host: str = "") -> RefusalContext:
         hints = {"host_blocked": f"{self.host_step}."}
         if not (self.loads_on_demand or self.hosts or self.load_step == _DEFAULT_LOAD_STEP):
             hints["model_not_loaded"] = f"{self.load_step}."
@@ -253,7 +252,7 @@ class Product(Struct, frozen=True, kw_only=True):
             key=key,
             model=model,
             host=host,
-            path=path,
+            hides_blocked_hosts=self.hides_blocked_hosts,
         )
 
     def takes_option(self, name: str) -> bool:

@@ -217,7 +217,11 @@ _OLLAMA = Ollama(
     larger_window="For a larger window: OLLAMA_CONTEXT_LENGTH={context} ollama serve",
     larger_own_window="For a larger window: PARAMETER num_ctx {context} in its Modelfile, "
     "then ollama create {model} -f Modelfile",
-    refusal_hints={"model_missing": "Download it with: ollama pull {model}"},
+    refusal_hints={
+        "model_missing": "Download it with: ollama pull {model}",
+        "sign_in": "Sign in with: ollama signin",
+    },
+    hides_blocked_hosts=True,
     loads_on_demand=True,
     can_prefill=True,  # where the template of the model leaves the last answer open
     health_path="/api/version",
@@ -308,6 +312,9 @@ _LITELLM = Product(
     start_step="env LITELLM_MASTER_KEY=sk-KEY litellm --model MODEL",  # it needs a key to start
     key_step="Use a virtual key, or the master key, of the LiteLLM proxy",
     load_step="Load it on the server behind LiteLLM",
+    refusal_hints={
+        "upstream": "The server behind LiteLLM does not answer: start it, or try again later.",
+    },
     fails_without_key=True,
     is_gateway=True,
     facts_path="/model/info",

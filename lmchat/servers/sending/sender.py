@@ -183,7 +183,7 @@ class Sender(Struct, kw_only=True):
         """With the key, which is cut out of errors."""
         endpoint = self.target.endpoint
         return self.product.refusal_context(
-            key=self.key, model=self.target.model_id, host=endpoint.host, path=endpoint.path
+            key=self.key, model=self.target.model_id, host=endpoint.host
         )
 
     def _add_hint(self, error: ServerUnavailable | ServerRejected) -> None:

@@ -1,7 +1,4 @@
-"""Refusals of servers as errors: from status and body to kind, sentence and next step (R-24).
-
-`refusal` and `refusal_in_stream` take the first rule that fits.
-"""
+"""Refusals of servers as errors: from status and body to kind, sentence and next step (R-24)."""
 
 from __future__ import annotations
 
@@ -26,375 +23,22 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.http.reply import ErrorBody, read_body, read_value
 from lmchat.servers.wire.quotes import texts_of, unquoted
+from lmchat.servers.wire.rows import ADDRESS_STEP, CODES, LOG_STEP, ROWS, STATUSES, STEPS, Row
 
-_OLLAMA = "Ollama"
-
-
-class Refusal(Struct, frozen=True):
-    """Row of the table of refusals; the first that fits gives kind and words."""
-
-    kind: str
-    statuses: tuple[int, ...] = ()  # empty: all; 0: an error inside a stream without a status
-    pattern: str = ""  # searched in status and words in lower case
-    message: str = "{said}"  # of a reply without words; `_error_by_rule` has all such names
-    hint: str = ""
-    """One that the product has for this kind replaces it."""
-    product: str = ""  # the only one in which it has this meaning
-    needs: str = ""  # of the request: "tools" or "images"
-    has_own_step: bool = False  # `hint` stays, whatever the product has
-
-
-# Words of engines, since their errors pass through gateways. The texts that they stand for are in
-# `tests/servers/refusals/`, each with its source.
-_OVERFLOW = (
-    r"exceed_context_size|context_length_exceeded|context_window_exceeded"
-    r"|maximum (context|prompt|sequence|input) length|maximum allowed (input )?length"
-    r"|exceeds? the available context|tokens to keep from the initial prompt"
-    r"|trying to keep the first|n_keep.{0,20}n_ctx|context size has been exceeded"
-    r"|reached context length|context (length|window|limit|size).{0,80}exceed"
-    r"|exceed.{0,80}context (length|window|limit|size)"
-    r"|(longer|greater|larger) than the (model'?s? )?(maximum )?(context|max_|input length)"
-    r"|is greater than (max_seq_len|cache size)|should not exceed max_(num_tokens|seq_len)"
-    r"|(prompt|input)( \(\d+ tokens\))?( is)? too long|too large for model with"
-    # the prompt of an encoder is an image
-    r"|(?<!encoder )prompt \((total )?length \d+\) is (longer|too long)"
-    r"|prompt sequence length is greater|range of input length should be"
-    r"|(input|prompt)( token count| tokens| length).{0,60}exceed|exceeded model token limit"
-    r"|(input|prompt)\w*\b.{0,30} exceeds? (the )?(model )?max(imum)?[ _](length|tokens)"
-    r"|reduce the length of the (messages|input|prompt)|must have less than \d+ tokens"
-    r"|max_(completion_)?tokens (must be at least 1, got -|\(-)"
-    r"|`inputs` tokens \+ `max_new_tokens`|pages \(only \d+ available|context shift is disabled"
-)
-_TOO_MANY_TOKENS = "too many tokens(?!, please wait)|token limit exceeded"
-_LIMIT = (
-    r"max[_ ](completion_|new_|output_)?tokens\b.{0,60}(too (large|high|big)|cannot be greater"
-    r"|must be (less than|<=)|valid range|should be \[|exceeds (the maximum|limit)|> \d)"
-    r"|at most \d+ completion tokens|equal to \d+ \(body\.max_(completion_)?tokens"
-)
-_MODEL_MISSING = (
-    r"model_not_found|model '[^']*' not found|model .{0,200}not found"
-    r"|model name is missing|invalid model identifier|model .{0,200}does not exist|no such model"
-    r"|unknown model|invalid model(:| name\b)|not a valid model"
-    r"|no router for requested model|repository not found|cached snapshot folder"
-    r"|models/\S+ is not found|not_found_error.{0,99}model: \S+|invalid model name passed in"
-    r"|<404>.*<model>"
-)
-_NO_KEY = (
-    "invalid_api_key|authentication_error|invalid api key|api token is required|api key not valid"
-    "|no_db_connection|missing or invalid authorization header|not authenticated"
-    r"|(missing|no) api key\b"
-)
-_KEY_MISSING = (  # in place of `_KEY_REJECTED`
+_KEY_MISSING = (
     "The server needs an API key, but none was sent; it belongs under [[endpoints]] in config.toml."
 )
-_OVERFLOW_HINT = (
-    "Shorten the prompt, start a new session, or load the model with a larger context window."
-)
 _ONE_PROMPT_TOO_LONG = "Shorten the prompt, or load the model with a larger context window."
-_KEY_REJECTED = "The API key was rejected; check it."
-_NO_CREDIT = (
-    r"insufficient_quota|exceeded your current quota|credit_balance|out of credits?\b|billing"
-    "|credits?_exhausted|insufficient (balance|credit)"
-)
-_MEMORY = (
-    r"requires more (system |gpu |video )?(memory|vram)|insufficient (system )?(resources|memory)"
-    r"|not enough (free |gpu |system |video )*(memory|vram|ram)\b|out ?of ?memory|malloc failed"
-    r"|attempting to allocate|(failed|unable) to allocate|cannot allocate memory"
-    r"|\[metal::malloc\]|no available memory for the cache blocks|insufficient v?ram\b|oomkill"
-    r"|due to resource limitations|memory layout cannot be allocated|outof(device|host)memory"
-    r"|device memory allocation|bad_alloc"
-)
-_CRASHED = (
-    r"model (has )?crashed|exit (code|status)|has terminated|no longer running|exited prematurely"
-    r"|sigkill|sigabrt|signal: (killed|aborted|segmentation)|enginedeaderror"
-    r"|(engine|worker|process).{0,20} (died|dead)\b|running the model: unexpected eof"
-    r"|post \"http://<address>\": |background loop has errored|segmentation fault"
-)
-_TEMPLATE = (
-    r"(?<!-)jinja|render(ing)? (the )?(prompt|template)|chat template|roles must alternate"
-    r"|prompt template is not set|templateerror|template: ?:\d+|parser for this template"
-    r"|while executing \w+ at line|at row \d+, column \d+"
-    r"|unexpected role|expected last role|last message (must|is)\b|must use the user role"
-    r"|no user query found|or more assistant messages|tool call ids? (was|should be)\b"
-)
-_LOADING_FAILED = (
-    r"(failed|unable|could not|cannot) (to )?load (the )?model|error loading model"
-    r"|model_load_failed"
-)
-_NOT_LOADED = (
-    r"no models? (is |are )?(currently )?loaded|no (currently )?loaded models?\b"
-    r"|model\b.{0,200}(\bnot |n't |\bun)(currently |yet )?loaded\b"
-    r"|no running session"
-    r"|no models are available|no (active model|model (is )?(active|running|selected))"
-    r"|(must|need to|have to|please) (first )?(load|select) a model\b|load a model first"
-)
-_TOOLS = (
-    r"(does(n't| not)|cannot|can't|not) (support|use|accept|allow)(ed)?\b.{0,30}"
-    r"\b(tool|function)s?\b"
-    r"|unsupported.{0,30}\btools?\b|\btools?\b.{0,40}(not |un)(support|enabled|allowed|available)"
-    r"|that support tool|tool[ _]choice|tool.call.parser|function.calling|--jinja"
-    r"|failed to initialize samplers"
-    # not "error parsing tool call" of Ollama, which is about what the model has written
-    r"|(parse|invalid|compile|convert).{0,30}(grammar|tool|schema)|grammar.{0,30}(error|fail|invalid)"
-)
-_IMAGE_UNFIT = (
-    r"too many images|at most [1-9]\d* (image|multimodal)"
-    r"|image.{0,60}(too (large|big|many)|exceed|decod|corrupt|invalid|cannot identify"
-    r"|could not be (read|processed)|resolution)"
-    r"|(fail|invalid|decod|could not process).{0,40}(image|base64)|unsupported image\b(?! input)"
-)
-_NO_VISION = (
-    r"image|multi-?modal|\bvision\b|mmproj|content.{0,3}(part|type)|unsupported content"
-    r"|content must be a string|should be a valid string|expected (a )?string|concatenate str"
-    r"|item type in content|'list( object'|' object) has no attribute"
-)
-_FILTERED = (
-    r"content[_ ]?(filter|management|policy)|responsibleaipolicy|was flagged|requires moderation"
-)
-_NO_PATH = (
-    r"<empty>|^(404 |file |page |path |url |route |endpoint |resource )*not found(: /\S*|\W*)$"
-    r"|\broute .{0,99}not found|no route matched|invalid url \("
-    r"|^the requested url .{0,99}not found|method not allowed|endpoint.{0,20}does not exist"
-    r"|cannot (get|post) /|no such (path|route)"
-)
-_BUSY = (
-    r"<529>|overloaded|service.{0,12}unavailable|unavailable_error|currently unavailable"
-    r"|busy|maximum pending|another request"
-)
-_PER_TIME = r"rate.?limit|too.many.requests|tokens? per (min|hour|day)"
-_IN_CODE = r"\A[^\n]*({})"  # the first line: `_fits`
-_NO_CREDIT_HINT = "Check the account's plan and billing; retrying does not help."
-_ADDRESS_HINT = "{address}"  # by the path of the address: `_address_step`
 _PAGE = "This is not a model server: a web page answered."
-_PAGE_HINT = "Check the port and the path of the address."
-_BUSY_HINT = "The server is busy at the moment. Try again later."
-_MODEL_HINT = "Choose another model with /model or -m; `lmchat models` lists them."
-_LOG_HINT = "Check the server's log, then try again."
-_FOR_CHATS = (0, 400, 404, 413, 415, 422, 500, 501)  # no key, no limit and no gateway
-_AT_503 = ("context_overflow", "model_not_loaded", "upstream", "server_error")
-"""Kinds of rules without statuses that fit there; the reason may be any, and passes."""
-_BAD_REQUEST = Refusal("bad_request", (400, 409, 422), hint="{check}")
-
-REFUSALS: tuple[Refusal, ...] = (
-    Refusal(
-        "wrong_path",
-        pattern="unexpected endpoint or method",
-        hint=_ADDRESS_HINT,
-    ),
-    Refusal(
-        "wrong_path",
-        (400, 426),
-        r"http request (was sent )?to (an )?https (server|port)",
-        hint="Write https:// in front of its address.",
-    ),
-    Refusal(
-        "timeout",
-        (504, 524),
-        "<web page>",
-        message="A gateway waited too long for the model server: {said}",
-        hint="Try again; the model server behind the gateway took too long.",
-    ),
-    Refusal(
-        "upstream",
-        pattern=r"<(0|5\d\d)> <web page>",
-        message="A web page answered in place of the model server: {said}",
-        hint="The model server behind the gateway is slow or away: check it, then try again.",
-        has_own_step=True,
-    ),
-    Refusal(
-        "no_space",
-        pattern="no space left on device|not enough (disk )?space|disk quota exceeded",
-        hint="Free some space on the disk of the server, then try again.",
-    ),
-    Refusal(
-        "model_missing",
-        pattern="pull model manifest: file does not exist|^invalid model name$",
-        hint="Check the name; ollama.com/search lists the models.",
-        has_own_step=True,
-    ),
-    Refusal(
-        "fetch",
-        pattern="pull model manifest|max retries exceeded|digest mismatch",
-        hint="Check the network of the server, then try again: what it has is kept.",
-    ),
-    Refusal(  # of Go's HTTP client, as in Ollama: the model runs elsewhere
-        "upstream",
-        pattern=r"post \"https://[^\"]{1,300}\": ",
-        hint="The server does not reach the host where the model runs: check its network, "
-        "then try again.",
-        has_own_step=True,
-    ),
-    Refusal(
-        "billing", (402, 429), "usage limit|weekly limit", hint="Check the plan of your account."
-    ),
-    Refusal(
-        "rate_limited",
-        (413, 429),
-        _PER_TIME,
-        hint="Wait a moment; the server limits requests.",
-    ),
-    Refusal(
-        "answer_limit",
-        pattern=_LIMIT,
-        hint="Lower max_tokens.",
-    ),
-    Refusal(
-        "context_overflow",
-        pattern=_OVERFLOW,
-        hint=_OVERFLOW_HINT,
-    ),
-    Refusal(
-        "context_overflow",
-        (0, 400, 413, 422, 500),
-        _TOO_MANY_TOKENS,
-        hint=_OVERFLOW_HINT,
-    ),
-    Refusal(
-        "billing",
-        (402, 429),
-        _NO_CREDIT,
-        hint=_NO_CREDIT_HINT,
-    ),
-    Refusal("billing", pattern=_IN_CODE.format(_NO_CREDIT), hint=_NO_CREDIT_HINT),
-    Refusal("billing", (402,), hint="Check the account's plan and billing."),
-    Refusal(
-        "memory",
-        pattern=_MEMORY,
-        hint="Choose a smaller model, or a smaller context window.",
-    ),
-    Refusal(
-        "loading",
-        (503,),
-        r"loading model|model_loading|(model|server|engine)\b.{0,200} is (still |currently )?"
-        r"(loading\b|being loaded|warming up|initiali[sz]ing|starting\b)",
-        hint="Wait until it is loaded.",
-    ),
-    Refusal(
-        "model_crashed",
-        pattern=_CRASHED,
-        hint="It may have run out of memory: load a smaller model or use a smaller context window.",
-    ),
-    Refusal(
-        "model_not_loaded",
-        pattern=_LOADING_FAILED,
-        hint="Choose another model or another build of it; the server's log says why.",
-        has_own_step=True,
-    ),
-    Refusal("model_not_loaded", pattern=_NOT_LOADED, hint="Load a model."),
-    Refusal(
-        "bad_request",
-        _FOR_CHATS,
-        _IMAGE_UNFIT,
-        hint="Send fewer or smaller images, as PNG or JPEG.",
-        needs="images",
-    ),
-    Refusal(
-        "no_vision",
-        _FOR_CHATS,
-        _NO_VISION,
-        hint="Choose a model with vision, or remove the image.",
-        needs="images",
-    ),
-    Refusal("bad_request", _FOR_CHATS, _TOOLS, hint="{check}", needs="tools"),
-    Refusal(
-        "template",
-        _FOR_CHATS,
-        _TEMPLATE,
-        hint="The model's chat template refuses this: "
-        "use another build of the model, or its newest template.",
-    ),
-    Refusal("model_missing", (0, 400, 404, 422), _MODEL_MISSING, hint=_MODEL_HINT),
-    Refusal(
-        "unsupported",
-        (400, 404, 422, 500, 501),
-        r"does not support (chat|generate|completions)\b|not a chat model|is an embedding model",
-        hint=_MODEL_HINT,
-    ),
-    Refusal(
-        "auth",
-        (401,),
-        "<sign-in>",
-        hint="Sign in with: ollama signin",
-        has_own_step=True,
-    ),
-    Refusal(
-        "bad_request",
-        (0, 400, 403, 422),
-        _FILTERED,
-        hint="Change the prompt: a content filter has refused it.",
-        has_own_step=True,
-    ),
-    Refusal("auth", (401,), hint=_KEY_REJECTED),
-    Refusal("auth", (403,), _NO_KEY, hint=_KEY_REJECTED),
-    Refusal("auth", pattern=_IN_CODE.format(_NO_KEY), hint=_KEY_REJECTED),
-    Refusal(
-        "host_blocked",
-        (400, 403, 421),
-        r"host header|host not (allowed|permitted)|(invalid|blocked|untrusted) host\b"
-        "|disallowedhost",
-    ),
-    Refusal(
-        "host_blocked",
-        (403,),
-        "<empty>",
-        product=_OLLAMA,
-    ),
-    Refusal(
-        "forbidden",
-        (403,),
-        "cloud is disabled",
-        hint="Switch cloud models on in Ollama's settings.",
-    ),
-    Refusal(
-        "forbidden",
-        (403,),
-        "<empty>",
-        hint="Check the API key, and the host name: "
-        "Ollama refuses one that it does not know in this way.",
-        product="OpenAI-compatible",
-    ),
-    Refusal("forbidden", (403,), hint="Check the rights of your account or API key."),
-    Refusal("wrong_path", (404, 405), "<web page>", message=_PAGE, hint=_PAGE_HINT),
-    Refusal("wrong_path", (404, 405), _NO_PATH, hint=_ADDRESS_HINT),
-    Refusal(
-        "wrong_path",
-        (301, 302, 303, 307, 308),
-        message="{product} redirects to {location}.",
-        hint="lmchat does not follow the redirect to {location}; use the address of that server.",
-    ),
-    Refusal(
-        "timeout",
-        (408, 504),
-        message="Request timeout: {said}",
-        hint="Try again; the server took too long.",
-    ),
-    Refusal("too_large", (413,), hint="Shorten the prompt, or start a new session."),
-    _BAD_REQUEST,
-    Refusal(
-        "rate_limited",
-        (0, 429),
-        rf"<429>|{_PER_TIME}",
-        hint="Wait a moment; the server limits requests.",
-    ),
-    Refusal("busy", (0, 503, 529), _BUSY, hint=_BUSY_HINT),
-    Refusal("unsupported", (501,), hint="Use another server for this."),
-    Refusal(
-        "upstream",
-        (502,),
-        hint="The program behind the server does not answer; restart the model.",
-    ),
-    Refusal("upstream", (503,), hint="Try again later, or restart the model."),
-    Refusal("not_an_llm", (200,), "<web page>", message=_PAGE, hint=_PAGE_HINT),
-    Refusal("server_error", hint=_LOG_HINT),
-)
-_IN_STREAMS = tuple(rule for rule in REFUSALS if rule.kind != "loading")
-
+_TOO_LONG = ("context_overflow", "answer_limit")
+_IN_STREAMS = tuple(row for row in ROWS if row.kind != "loading")
 _DURATION = re.compile(r"\s*(?:(\d{1,6})m(?!s))?(?:(\d{1,12}(?:\.\d{1,12})?)(ms|s?))?\s*", re.ASCII)
 """"3", "0.5", "12s" as Gemini writes it, and "6m0s" as OpenAI does."""
 _TRY_AGAIN_IN = re.compile(r"try again in (\d[\d.]*(?:ms|m[\d.]*s|s|m)\b)", re.IGNORECASE)
 _MINUTES_FROM_S = 120  # longer waits are told in minutes
 _COMMAS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")  # of "131,072"
 _NUMBER = r"(\d{1,15})\b"
+_ASKED = re.compile(rf"limit {_NUMBER}, requested {_NUMBER}")  # of tokens in a minute
 _NEAR = rf"(?:(?!exceed| by )\D){{0,25}}{_NUMBER}"
 # the surest pattern first
 _PROMPT_TOKENS = (
@@ -403,14 +47,14 @@ _PROMPT_TOKENS = (
     rf"context limit: {_NUMBER} \+ \d",
     rf"(?:n_keep|first|contains|resulted in|requested:?){_NEAR}(?! output| completion)",
     rf"(?:input|request|prompt) \((?:total )?(?:length )?{_NUMBER}",
-    rf"prompt has {_NUMBER} tokens",
+    rf"(?:prompt|input) has {_NUMBER} tokens",
     rf"too long\W{{1,3}}{_NUMBER}",
     rf"(?<!maximum )(?:input|prompt)s? (?:token count|tokens|length)(?! should be){_NEAR}",
 )
 _WINDOW_TOKENS = (
     rf"context limit: \d+ \+ \d+ > {_NUMBER}",
     rf"(?:> |with ){_NUMBER} maximum",
-    rf"(?:must be <=|must have less than|tokens, max|limit of) {_NUMBER}",
+    rf"(?:must be <=|must have less than|tokens, max|limit of|only supports) {_NUMBER}",
     rf"maximum (?:context|model|sequence){_NEAR}",
     rf"(?:context (?:size|length|window)|cache size|n_ctx|token limit|length limit){_NEAR}",
     rf"maximum (?:prompt|input|allowed|number of tokens){_NEAR}",
@@ -428,7 +72,6 @@ _MOST_ANSWER_TOKENS = (
     rf"max_tokens: \d+ > {_NUMBER}",
     rf"max[_ ](?:new_)?tokens.{{0,40}}(?:or equal to|<=|exceeds limit|maximum allowed) `?{_NUMBER}",
     rf"max_tokens.{{0,20}} (?:valid range .{{0,30}}|should be )\[1, {_NUMBER}",
-    rf"equal to {_NUMBER} \(body\.max",
 )
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"})
 """After these kinds, the hint tells how long to wait, if the server names a time."""
@@ -447,7 +90,6 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
     key: str = ""
     model: str = ""
     host: str = ""
-    path: str = "/v1"
     sent: bytes = b""  # the body of the request
     fields: Sequence[str] = ()  # of the body that it can do without
     options: Sequence[str] = ()  # set by the user
@@ -455,6 +97,7 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
     has_images: bool = False
     has_one_prompt: bool = False  # and no results of calls: nothing can be left out
     is_remote: bool = False
+    hides_blocked_hosts: bool = False  # a 403 without words is about the name of the host
 
     def __repr__(self) -> str:
         """Leave out the key: a traceback or a log may show it."""
@@ -467,17 +110,17 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
         return not needed or (self.has_images if needed == "images" else bool(self.tools))
 
     def what_to_check(self, words: str) -> str:
-        """Return the step after a refusal whose words no rule knows."""
+        """Return the step after a `bad_request`; an option is only named if the words name it."""
         words = words.lower()
-        named = [name for name in self.options if name in words] or self.options
+        named = [name for name in self.options if name in words]
         steps = [f"Check the options that you set: {', '.join(named)}."] if named else []
         if self.tools:
             tool = next((name for name in self.tools if name.lower() in words), "")
             about = f"Check the tool {tool}, or try it" if tool else "Try it"
             steps.append(f"{about} without tools: /tools switches them off, ask needs no --tools.")
         if self.has_images:
-            steps.append("Check the file and the format of the image.")
-        return " ".join(steps) or _LOG_HINT
+            steps.append("Check the images: their files, their format, and how many there are.")
+        return " ".join(steps) or LOG_STEP
 
 
 def refusal(
@@ -491,7 +134,7 @@ def refusal(
         body, headers.get("content-type", ""), key=context.key, unquote=context.unquoted
     )
     is_told_inside = status < HTTPStatus.MULTIPLE_CHOICES and not error_body.is_html
-    error = _error_by_rule(
+    error = _error(
         _code_as_status(error_body) if is_told_inside else status, headers, error_body, context
     )
     error.status = status
@@ -500,20 +143,20 @@ def refusal(
 
 def not_an_llm_error(reason: str, details: str = "") -> ServerRejected:
     message = f"This is not a model server: {reason}"
-    return ServerRejected(message, kind="not_an_llm", hint=_PAGE_HINT, details=details)
+    return ServerRejected(message, kind="not_an_llm", hint=ADDRESS_STEP, details=details)
 
 
 def refusal_in_stream(value: object, context: RefusalContext) -> ServerRejected:
     """Return the error for a decoded object, or for bytes that are no data.
 
-    Rules use a code that looks like a status, such as 503, as one. `status` stays None, which says
+    A code that looks like a status, such as 503, counts as one. `status` stays None, which says
     that the error came inside a stream.
     """
     if isinstance(value, bytes):
         error_body = read_body(value, key=context.key, unquote=context.unquoted)
     else:
         error_body = read_value(value, key=context.key, unquote=context.unquoted)
-    error = _error_by_rule(_code_as_status(error_body), {}, error_body, context, _IN_STREAMS)
+    error = _error(_code_as_status(error_body), {}, error_body, context, _IN_STREAMS)
     error.status = None
     return error
 
@@ -530,67 +173,51 @@ def overflow_error(needed: int, room: int, context: RefusalContext) -> ServerRej
     return refusal_in_stream(fields, context)
 
 
-def _error_by_rule(
+def _error(
     status: int,
     headers: Mapping[str, str],
     body: ErrorBody,
     context: RefusalContext,
-    rules: Sequence[Refusal] = REFUSALS,
+    rows: Sequence[Row] = ROWS,
 ) -> ServerRejected:
-    """Return the error by the first rule that fits; the last fits all.
-
-    `status` is 0 for an error inside a stream that names none.
-    """
+    """`status` is 0 for an error inside a stream that names none."""
     said = f"{context.subject} {_what_it_did(status, body)}"  # the message, as it came
-    # in both, since a quote would begin before the name: "model": "jinja-7b"
-    models = (context.model, context.model.rpartition("/")[2])
-    words = _without_names(body.words or body.message, models, "<model>")
-    sent = (_without_names(text, models, "<model>") for text in texts_of(context.sent))
-    words = _ADDRESS.sub("<address>", unquoted(words, sent))
-    words = _without_names(words, [context.host], "<address>")
-    body = replace(body, words=_without_names(words, context.tools, "<tool>"))
-    rule = next(rule for rule in rules if _fits(rule, status, body, context))
-    counts = _TokenCounts()
-    if rule.kind in ("context_overflow", "answer_limit"):
-        rule, counts = _with_counts(rule, body)
-    elif status in _BAD_REQUEST.statuses and _names_field(body, context):
-        rule = _BAD_REQUEST
+    body = own_words(body, context)
+    kind = kind_of(status, body, context, rows)
+    counts = _counts(kind, body) if kind in _TOO_LONG else _TokenCounts()
 
-    # without user, password and query, which may be secret
-    location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
-    location = without_secret(safe_line(location, limit=200), context.key) or "another address"
-    message = rule.message.format(product=context.subject, said=said, location=location)
-    if counted := counts.message(rule.kind, context, has_words=bool(body.message)):
+    message = said
+    hint = _step(kind, status, body, context)
+    if status in range(300, 400):
+        # without user, password and query, which may be secret
+        location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
+        location = safe_line(location, limit=200) or "another address"
+        message = f"{context.subject} redirects to {location}."
+        hint = f"lmchat does not follow the redirect to {location}; use the address of that server."
+    elif body.is_html and kind in ("wrong_path", "not_an_llm"):
+        message = _PAGE
+    if counted := counts.message(context, has_words=bool(body.message)):
         message = f"{counted} {said}" if body.message else counted
     is_param_named = body.param.lower() in message.lower()  # also true if there is no parameter
-    if rule.kind == "bad_request" and not is_param_named:
+    if kind == "bad_request" and not is_param_named:
         message = f"{message} ({body.param})"
-
-    wait_s = retry_after_s(headers, body)
-    # R-32; a wait of less than a second is not told
-    if rule.kind in _TEMPORARY and wait_s is not None and wait_s >= 1:
-        is_long = math.ceil(wait_s) > _MINUTES_FROM_S
-        wait = f"{math.ceil(wait_s / 60)} min" if is_long else f"{math.ceil(wait_s)} s"
-        hint = f"Wait {wait}, as the server asks, then try again."
-    else:
-        hint = _hint_of(rule, context).format(
-            model=shell_word(context.model or "MODEL"),  # the hint may hold a command
-            host=shell_word(context.host),
-            location=location,
-            check=context.what_to_check(f"{body.type} {body.code} {body.param} {words}"),
-            address=_address_step(context.path),
-        )
 
     details = f"HTTP {status or HTTPStatus.OK}: {body.type} {body.code} {body.message}".strip()
     sign_in = safe_line(str_or_empty(body.error_object.get("signin_url")), limit=500)
     error = ServerRejected(
         without_secret(message, context.key),
-        kind=rule.kind,
+        kind=kind,
         status=status,
-        hint=hint,
+        hint=without_secret(hint, context.key),
         details=without_secret(f"{details} {sign_in}".strip(), context.key),
-        retry_after_s=wait_s,
+        retry_after_s=retry_after_s(headers, body),
     )
+    wait_s = error.retry_after_s
+    # R-32; a wait of less than a second is not told
+    if kind in _TEMPORARY and wait_s is not None and wait_s >= 1:
+        is_long = math.ceil(wait_s) > _MINUTES_FROM_S
+        wait = f"{math.ceil(wait_s / 60)} min" if is_long else f"{math.ceil(wait_s)} s"
+        error.hint = f"Wait {wait}, as the server asks, then try again."
     error.param = without_secret(body.param, context.key)
     said_words = f"{body.type} {body.code} {body.words} {body.param}"
     error.words = without_secret(said_words, context.key)
@@ -598,43 +225,96 @@ def _error_by_rule(
     return error
 
 
+def own_words(body: ErrorBody, context: RefusalContext) -> ErrorBody:
+    """Cut out what the words quote of the request, and put marks in the place of names."""
+    # in both, since a quote would begin before the name: "model": "jinja-7b"
+    models = (context.model, context.model.rpartition("/")[2])
+    words = _without_names(body.words or body.message, models, "<model>")
+    sent = (_without_names(text, models, "<model>") for text in texts_of(context.sent))
+    words = _ADDRESS.sub("<address>", unquoted(words, sent))
+    words = _without_names(words, [context.host], "<address>")
+    return replace(body, words=_without_names(words, context.tools, "<tool>"))
+
+
+def kind_of(
+    status: int, body: ErrorBody, context: RefusalContext, rows: Sequence[Row] = ROWS
+) -> str:
+    """Return what a code means, else the `own_words`, else the status.
+
+    A field of the request that they name is wrong, whatever else they say. Words that mean two
+    kinds mean none, but numbers tell whether the prompt or the limit of the answer is too long.
+    """
+    kinds = {CODES[name] for name in (body.code, body.type) if name in CODES}
+    if not kinds:
+        kinds = {row.kind for row in rows if fits(row, status, body.words.lower(), context)}
+    if kinds and kinds.issubset(_TOO_LONG):
+        return _counts(min(kinds), body).kind
+    if status in (400, 409, 422) and _names_field(body, context):
+        return "bad_request"
+    return kinds.pop() if len(kinds) == 1 else _kind_of_status(status, body, context)
+
+
+def fits(row: Row, status: int, words: str, context: RefusalContext) -> bool:
+    """Return whether `own_words` in lower case, and the rest of the refusal, are those of a row."""
+    return (
+        (not row.statuses or status in row.statuses)
+        and context.has(row.needs)
+        and any(re.search(pattern, words) for pattern in row.alternatives)
+    )
+
+
 class _TokenCounts(Struct, frozen=True, kw_only=True):
     """Tokens that a server names when it refuses a prompt or the limit of an answer."""
 
+    kind: str = ""  # `context_overflow` or `answer_limit`
     needed: int | None = None  # by the prompt
     is_minimum: bool = False  # vLLM stops counting behind the window
     room: int | None = None  # in the window
     left: int | None = None  # for the answer
 
-    def message(self, kind: str, context: RefusalContext, *, has_words: bool) -> str:
+    def message(self, context: RefusalContext, *, has_words: bool) -> str:
         """Return "" if the words of the server say as much."""
         sent = "prompt" if context.has_one_prompt else "session"
-        if kind == "context_overflow" and self.needed and self.room:
+        if self.kind == "context_overflow" and self.needed and self.room:
             needed = f"at least {self.needed}" if self.is_minimum else self.needed
             return f"The {sent} needs {needed} tokens; the context window has {self.room}."
-        if kind == "context_overflow" and not has_words:
+        if self.kind == "context_overflow" and not has_words:
             return f"The {sent} is longer than the model's context window."
-        if kind == "answer_limit" and self.left:
+        if self.kind == "answer_limit" and self.left:
             return f"The answer may have at most {self.left} tokens here."
         return ""
 
 
-def _with_counts(rule: Refusal, body: ErrorBody) -> tuple[Refusal, _TokenCounts]:
-    """Return the counts, and the rule that they make of an overflow or an answer limit.
-
-    If the server counts both against the window, they tell which of the two is too long.
-    """
+def _counts(kind: str, body: ErrorBody) -> _TokenCounts:
+    """Tell which of the two is too long, if the server counts both against the window."""
     said = _COMMAS.sub("", body.words.lower())
     needed = _token_count(body, "n_prompt_tokens", said, _PROMPT_TOKENS)
     room = _token_count(body, "n_ctx", said, _WINDOW_TOKENS)
     left = _token_count(body, "", said, _MOST_ANSWER_TOKENS)
-    is_limit_named = rule.kind == "answer_limit" or _token_count(body, "", said, _ANSWER_TOKENS)
+    is_limit_named = kind == "answer_limit" or _token_count(body, "", said, _ANSWER_TOKENS)
     if needed and room and is_limit_named:
         left = room - needed if needed < room else None
         kind = "context_overflow" if left is None else "answer_limit"
-        rule = next(rule for rule in REFUSALS if rule.kind == kind)
     is_minimum = f"at least {needed}" in said
-    return rule, _TokenCounts(needed=needed, is_minimum=is_minimum, room=room, left=left)
+    return _TokenCounts(kind=kind, needed=needed, is_minimum=is_minimum, room=room, left=left)
+
+
+def _kind_of_status(status: int, body: ErrorBody, context: RefusalContext) -> str:
+    is_model_named = body.param == "model" or "model_not_found" in (body.code, body.type)
+    if is_model_named and status in (0, HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
+        return "model_missing"
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        asked = _ASKED.search(_COMMAS.sub("", body.words.lower()))
+        return "too_large" if asked and int(asked[2]) > int(asked[1]) else "rate_limited"
+    if status == HTTPStatus.FORBIDDEN and not body.words and context.hides_blocked_hosts:
+        return "host_blocked"
+    if status == HTTPStatus.NOT_FOUND and (body.is_html or not body.words):
+        return "wrong_path"
+    if body.is_html and status == HTTPStatus.OK:
+        return "not_an_llm"
+    # a gateway answers in place of the model server
+    is_gateway = body.is_html and (not status or status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+    return STATUSES.get(status, "upstream" if is_gateway else "server_error")
 
 
 def _what_it_did(status: int, body: ErrorBody) -> str:
@@ -647,25 +327,19 @@ def _what_it_did(status: int, body: ErrorBody) -> str:
     return f"answered {status_words(status)}."
 
 
-def _hint_of(rule: Refusal, context: RefusalContext) -> str:
-    """Return the next step, which may have names in braces."""
-    if rule.has_own_step:
-        return rule.hint
-    if hint := context.hints.get(rule.kind):
-        return hint
-    if rule.kind == "auth" and not context.key:
-        return _KEY_MISSING
-    if rule.kind == "context_overflow" and context.has_one_prompt:
-        return _ONE_PROMPT_TOO_LONG
-    return rule.hint
-
-
-def _address_step(path: str) -> str:
-    if path == "/v1":  # also if none was typed
-        return "Some servers have a path in front of /v1, such as /engines/v1: check the address."
-    if path.endswith("/v1"):
-        return "Check the path of the address, or leave it out: most servers have none."
-    return "The server address should end in /v1 or have no path."
+def _step(kind: str, status: int, body: ErrorBody, context: RefusalContext) -> str:
+    hint = context.hints.get(kind, STEPS.get(kind, ""))
+    is_remote = status == HTTPStatus.UNAUTHORIZED and context.is_remote
+    if kind == "auth" and (body.error_object.get("signin_url") or is_remote):
+        hint = context.hints.get("sign_in", hint)
+    elif kind == "auth" and not context.key:
+        hint = context.hints.get(kind, _KEY_MISSING)
+    elif kind == "context_overflow" and context.has_one_prompt:
+        hint = _ONE_PROMPT_TOO_LONG
+    elif kind == "bad_request":
+        hint = context.what_to_check(f"{body.type} {body.code} {body.param} {body.words}")
+    # the hint may hold a command
+    return hint.format(model=shell_word(context.model or "MODEL"), host=shell_word(context.host))
 
 
 def _without_names(words: str, names: Iterable[str], mark: str) -> str:
@@ -681,30 +355,6 @@ def _names_field(body: ErrorBody, context: RefusalContext) -> bool:
     return any(
         name == body.param or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", body.words)
         for name in (*context.options, *context.fields)
-    )
-
-
-def _fits(rule: Refusal, status: int, body: ErrorBody, context: RefusalContext) -> bool:
-    """Search in a text whose first line has tags, such as the status, and type and code.
-
-    Each of the server's words has a line of its own, its message the last one.
-    """
-    said = (body.type, body.code, body.param, body.words)
-    tags = [f"<{status}>"]
-    if body.is_html:
-        tags.append("<web page>")
-    elif not any(said):
-        tags.append("<empty>")
-    is_refused_cloud = status == HTTPStatus.UNAUTHORIZED and context.is_remote
-    if body.error_object.get("signin_url") or (is_refused_cloud and context.product == _OLLAMA):
-        tags.append("<sign-in>")
-    words = "\n".join((" ".join((*tags, body.type, body.code)), *filter(None, said))).lower()
-    is_unavailable = status == HTTPStatus.SERVICE_UNAVAILABLE
-    return (
-        (status in rule.statuses if rule.statuses else not is_unavailable or rule.kind in _AT_503)
-        and rule.product in ("", context.product)
-        and context.has(rule.needs)
-        and bool(re.search(rule.pattern, words, re.DOTALL | re.MULTILINE))
     )
 
 

@@ -1,0 +1,259 @@
+"""Codes, words and statuses of refusals, with the kinds that they mean and a next step for each.
+
+A text in `tests/servers/refusals/` needs each code and each alternative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+
+class Row(Struct, frozen=True):
+    """Words of engines, since gateways pass their errors on."""
+
+    kind: str
+    alternatives: tuple[str, ...]  # patterns, for words in lower case without quotes and names
+    statuses: tuple[int, ...] = ()  # empty: all; 0: inside a stream
+    needs: Literal["", "tools", "images"] = ""  # of the request
+
+
+CODES: Mapping[str, str] = {
+    "context_length_exceeded": "context_overflow",
+    "exceed_context_size_error": "context_overflow",
+    "model_context_window_exceeded": "context_overflow",
+    "model_max_prompt_tokens_exceeded": "context_overflow",
+    "content_filter": "forbidden",
+    "insufficient_quota": "billing",
+    "invalid_api_key": "auth",
+    "no_db_connection": "auth",
+    "invalid_model": "model_missing",
+    "model_loading": "loading",
+    "overloaded_error": "busy",
+    "EngineDeadError": "model_failed",
+}
+"""Kinds by the `code` or `type` of an error."""
+
+_FOR_CHATS = (0, 400, 404, 422, 500)
+ROWS: tuple[Row, ...] = (
+    Row(
+        "answer_limit",
+        (
+            r"max_tokens=\d+ cannot be greater",
+            "max_tokens is too large",
+            r"max_tokens: \d+ > \d",
+            "range of max_tokens",
+            "max[_ ]tokens`? must be less",
+        ),
+    ),
+    Row(
+        "context_overflow",
+        (
+            "available context size",
+            r"n_keep \(\d+\) >= n_ctx",
+            "trying to keep the first",
+            "tokens to keep from the initial prompt",
+            "reached context length",
+            "not fit in context length",
+            "exceeds the context length",
+            "longer than the model's context length",
+            "maximum context length",
+            "exceed context limit",
+            "context window exceeds limit",
+            "context shift is disabled",
+            "prompt too long",
+            "prompt is too long",
+            "too long to fit into the model",
+            "too long for requested model",
+            "longer than the maximum model length",
+            "larger than the model input length",
+            "exceeds the maximum allowed length",
+            "exceeds maximum sequence length",
+            "exceeds model max length",
+            "exceeded model token limit",
+            "greater than max_seq_len",
+            "greater than cache size",
+            "should not exceed max_num_tokens",
+            "maximum prompt length",
+            "maximum input length",
+            "prompt sequence length is greater",
+            "range of input length",
+            "input token count",
+            "tokens in the prompt cannot exceed",
+            "`inputs` must have less than",
+            r"`inputs` tokens \+ `max_new_tokens`",
+            "max_tokens must be at least 1, got -",
+            r"pages \(only \d+ available",
+        ),
+    ),
+    Row("loading", ("loading model", "is currently loading"), (503,)),
+    Row(
+        "model_not_loaded",
+        (
+            "no models loaded",
+            "no models are currently loaded",
+            "no model is loaded",
+            "model is not loaded",
+            "model is unloaded",
+            "model unloaded",
+            "no running session",
+            "no models are available",
+        ),
+    ),
+    Row(
+        "model_failed",
+        (
+            "failed to load model",
+            "model failed to load",
+            "could not load model",
+            "requires more system memory",
+            "out of memory",
+            r"\[metal::malloc\]",
+            "memory layout cannot be allocated",
+            "outofdevicememory",
+            "model has crashed",
+            "has terminated",
+            "no longer running",
+            "exited prematurely",
+            "running the model: unexpected eof",
+            "background loop has errored",
+            'post "http://<address>": ',
+        ),
+        (0, 400, 500),
+    ),
+    Row(
+        "model_missing",
+        (
+            "model .{0,200}not found",
+            "models/.{1,200} is not found",
+            r"^model: \S+$",
+            "no router for requested model",
+            "repository not found",
+            "cached snapshot folder",
+            "invalid model name passed in",
+            "is not a valid model id",
+        ),
+        (0, 400, 404),
+    ),
+    Row("unsupported", ("not a chat model", "does not support chat"), (400, 404)),
+    Row(
+        "no_vision",
+        (
+            "image input",
+            "(not support|not a) (images|multimodal)",
+            "only 'text' content type",
+            "unsupported content part",
+            "at most 0 image",
+            r"should be a valid string \(body\.messages",
+            "invalid type: sequence, expected a string",
+            "only concatenate str",
+            "'list( object'|' object) has no attribute",
+        ),
+        _FOR_CHATS,
+        "images",
+    ),
+    Row(
+        "bad_request",
+        (
+            "cannot use tools",
+            "tools param requires",
+            "support tool",
+        ),
+        _FOR_CHATS,
+        "tools",
+    ),
+    Row(
+        "template",
+        (
+            "cannot apply chat template",
+            "jinja (template|exception)",
+            r"at row \d+, column \d+",
+            "while executing .{1,40} at line",
+            r"template: ?:\d+:",
+            "roles must alternate",
+            "expected last role",
+            "unexpected role",
+            "more assistant messages",
+            "tool call ids? (was|should be)",
+        ),
+        _FOR_CHATS,
+    ),
+    Row("auth", ("not authenticated",), (403,)),
+    Row("host_blocked", ("invalid host header", "disallowedhost"), (400, 403)),
+    Row("billing", ("usage limit",), (429,)),
+    Row("upstream", ('post "https://<address>": ', "exception - connection error"), (0, 500)),
+    Row(
+        "wrong_path",
+        (
+            "http request to an https server",
+            "http request was sent to https port",
+            "unexpected endpoint or method",
+            r"^(404 page |file )?not found\W*$",
+            "^route .{1,200} not found",
+            "no route matched",
+            r"invalid url \(",
+            "endpoint does not exist",
+        ),
+        (0, 400, 404),
+    ),
+)
+
+STATUSES: Mapping[int, str] = {
+    301: "wrong_path",
+    302: "wrong_path",
+    303: "wrong_path",
+    307: "wrong_path",
+    308: "wrong_path",
+    400: "bad_request",
+    401: "auth",
+    402: "billing",
+    403: "forbidden",
+    405: "wrong_path",
+    408: "timeout",
+    409: "bad_request",
+    413: "too_large",
+    422: "bad_request",
+    429: "rate_limited",
+    501: "unsupported",
+    502: "upstream",
+    503: "busy",
+    504: "timeout",
+    524: "timeout",
+    529: "busy",
+}
+"""Kinds of what no code and no row knows; others are a `server_error`."""
+
+ADDRESS_STEP = (
+    "Check the address: http or https, the port, and the path; "
+    "most servers have none or /v1, some have one in front of it, such as /engines/v1."
+)
+LOG_STEP = "Check the server's log, then try again."
+STEPS: Mapping[str, str] = {
+    "answer_limit": "Lower max_tokens.",
+    "context_overflow": "Shorten the prompt, start a new session, "
+    "or load the model with a larger context window.",
+    "too_large": "Shorten the prompt, or start a new session.",
+    "loading": "Wait until it is loaded.",
+    "model_not_loaded": "Load a model.",
+    "model_failed": "Try a smaller model or a smaller context window: this is often a lack of "
+    "memory. The server's log says more.",
+    "model_missing": "Choose another model with /model or -m; `lmchat models` lists them.",
+    "unsupported": "Choose another model, or another server.",
+    "no_vision": "Choose a model with vision, or remove the image.",
+    "template": "The model's chat template refuses this: "
+    "use another build of the model, or its newest template.",
+    "auth": "The API key was rejected; check it.",
+    "forbidden": "Check the rights of your account or API key, and the host name in the address; "
+    "the message may say more.",
+    "billing": "Check the account's plan and billing.",
+    "rate_limited": "Wait a moment; the server limits requests.",
+    "busy": "The server takes no requests at the moment. Try again later.",
+    "upstream": "The program behind the server does not answer: check it, or try again later.",
+    "timeout": "The server took too long. Try again.",
+    "wrong_path": ADDRESS_STEP,
+    "not_an_llm": ADDRESS_STEP,
+    "server_error": LOG_STEP,
+}
+"""Next steps by kind, where the product has none; `bad_request` has those of its request."""
