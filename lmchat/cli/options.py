@@ -19,6 +19,7 @@ class ParsedOptions:
     handler = ""  # `module:function`, or "" without a command
     takes_local = True
     changes_sessions = False
+    names_left_files = True
 
     # options of every command
     endpoint: str | None = None

@@ -242,6 +242,7 @@ def _add_commands(
             handler=handler,
             takes_local=command.takes_local,
             changes_sessions=command.changes_sessions,
+            names_left_files=command.names_left_files,
         )
         if command.json_help == ALWAYS_JSON:
             command_parser.set_defaults(json=True)

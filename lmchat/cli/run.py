@@ -17,6 +17,7 @@ from typing import Any
 from lmchat.cli.context import Context
 from lmchat.cli.options import ParsedOptions
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.files.left_files import left_files
 from lmchat.processes.signals import (
     end_at_once_on_interrupt,
     interrupt_on_ending_signals,
@@ -77,6 +78,9 @@ def _run_command(context: Context) -> int:
         handler = _run_screen
     if handler is not _run_screen:
         gc.enable()  # the app does so after the first paint
+        if options.names_left_files:  # the screen shows them as notices
+            for sentence in left_files(context.paths):
+                output.note(f"lmchat: {sentence}")
     raise_interrupts()
     result = handler(context)
     if isinstance(result, int):

@@ -38,6 +38,7 @@ class Subcommand(NamedTuple):
     exclusive: tuple[tuple[str, ...], ...] = ()  # groups of options that exclude each other
     takes_local: bool = False  # it can use the built-in engine (`--local`)
     changes_sessions: bool = False  # `--temporary` is refused
+    names_left_files: bool = True  # on stderr; the doctor has rows for them
 
     @property
     def all_arguments(self) -> tuple[Argument, ...]:
@@ -532,6 +533,7 @@ _DOCTOR = Subcommand(
     notes="Each problem is shown with its next step.\n"
     "Exit codes: 0 no problems (there may be warnings), 1 a problem was found.",
     handler="doctor:doctor",
+    names_left_files=False,
 )
 
 SUBCOMMANDS: tuple[Subcommand, ...] = (
@@ -571,5 +573,6 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
         (argument("shell SHELL", "bash, zsh or fish", choices=("bash", "zsh", "fish")),),
         json_help="",
         handler="completion:completion",
+        names_left_files=False,
     ),
 )

@@ -24,8 +24,7 @@ def left_files(paths: Paths) -> list[str]:
     edited = [file for file in paths.editor_dir.glob("*/*.md") if not _is_held(file)]
     return [
         *(
-            "The end of a session could not be saved when lmchat was ended. "
-            f"/import {file} adds it to your sessions; then delete the file."
+            f"The end of a session could not be saved. Import {file}, then delete it."
             for file in sorted(paths.state_dir.glob(UNSAVED_NAME.format("*")))
         ),
         *(

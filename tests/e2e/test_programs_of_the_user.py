@@ -106,10 +106,12 @@ def test_after_a_kill_what_was_saved_in_the_editor_is_found_and_named_until_it_i
     for _ in range(2):
         assert words in cli("doctor", "--json").stdout
         assert words in cli("--plain", stdin="/help\n").stderr
+        assert words in cli("ask", "hi").stderr
     with PtyProgram(cli.argv(), home=cli.home, size=(200, 30)) as program:
         program.wait_for("was in an editor when lmchat was killed")
     file.unlink()
     assert words not in cli("doctor", "--json").stdout
+    assert words not in cli("ask", "hi").stderr
 
 
 def test_a_temporary_chat_saves_nothing_of_the_editor(cli, temporary, tmp_path):

@@ -3,15 +3,16 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
 from contextlib import closing
 
 import pytest
 
 from lmchat.sessions.message import AnswerState
 from tests.support.faults import FileLimit, small_file_system
-from tests.support.lmchat_screen import LMChatScreen, arriving, ready_screen, stored
+from tests.support.lmchat_screen import LMChatScreen, arriving, leave, ready_screen, stored
 from tests.support.programs import Cli
-from tests.support.scripted_products import CHAT, llama_cpp
+from tests.support.scripted_products import CHAT, chat_reply, llama_cpp
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
 PRODUCT = llama_cpp
@@ -135,3 +136,42 @@ def test_a_screen_and_commands_on_a_full_disk_show_the_saved_sessions(disk, serv
             assert screen.wait_exit() == 0
     finally:
         disk.make_room(os.getpid())
+
+
+@pytest.mark.timeout(90)
+def test_a_damaged_file_is_named_by_each_start_until_it_is_gone(tmp_path, server):
+    cli = Cli(tmp_path, server.url)
+    server.on(CHAT, chat_reply("the answer"))
+    assert cli("ask", "--save", "Plan the garden").returncode == 0
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.wait_until(lambda: [*cli.folder.glob("sessions.db.backup-*")], "the daily copy")
+        leave(screen)
+    (cli.folder / "sessions.db").write_bytes(b"this is no database" * 100)
+    quiet = cli.start("sessions", stdout=subprocess.DEVNULL)  # its words are not read
+    quiet.communicate()
+    (file,) = cli.folder.glob("sessions.db.damaged-*")
+    words = f"{file} was damaged, and another file is in use."
+
+    def named() -> list[int]:
+        """Return how often each command names it, on stderr."""
+        commands = (("sessions",), ("ask", "hi"), ("batch", "--text"))
+        done = [cli(*words_of_command, stdin="hi\n") for words_of_command in commands]
+        assert [one.returncode for one in done] == [0] * len(commands), done
+        assert not any(file.name in one.stdout for one in done)
+        assert "Plan the garden" in done[0].stdout
+        return [one.stderr.count(f"lmchat: {words} Delete it when") for one in done]
+
+    assert named() == [1, 1, 1]
+    doctor = cli("doctor", "--json")
+    assert (words in doctor.stdout, file.name in doctor.stderr) == (True, False)
+    for silent in (("completion", "bash"), ("sessions", "--help"), ("--version",)):
+        assert cli(*silent).stderr == ""
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.wait_for("was damaged")
+        leave(screen)
+    file.unlink()
+    assert named() == [0, 0, 0]
+    assert file.name not in cli("doctor", "--json").stdout
+    with ready_screen(tmp_path, server.url) as screen:
+        assert "was damaged" not in screen.text
+        leave(screen)

@@ -26,7 +26,7 @@ def test_each_file_is_named_until_it_is_gone_but_not_one_in_the_editor_of_a_runn
         sentences = left_files(paths)
         assert len(sentences) == len(left)
         for file, sentence in zip(left, sentences, strict=True):
-            assert f"{file} " in sentence
+            assert str(file) in sentence
     for file in (*left, in_editor[1]):
         with locked(file):
             file.unlink()

@@ -22,7 +22,6 @@ from lmchat.cli.setup.local_servers import start_engine_if_wanted
 from lmchat.cli.setup.wiring import make_chat, open_runtime
 from lmchat.commands.typed_line import is_command, is_shell_command, message_notice
 from lmchat.errors import LMChatError, NoServerFound, WrongUse
-from lmchat.files.left_files import left_files
 from lmchat.processes.signals import interrupt_on_ending_signals
 from lmchat.safe_text import safe_text
 from lmchat.sessions.attached_files import split_draft
@@ -65,8 +64,6 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     """Show a new session, or that of `-r`."""
     # a screen reader would read out each change of a progress
     context.output.has_progress = context.options.inline and reader.can_redraw
-    for sentence in await asyncio.to_thread(left_files, context.paths):
-        context.output.note(f"lmchat: {sentence}")
     runtime = await stack.enter_async_context(open_runtime(context))
     runtime = replace(runtime, settings=await start_engine_if_wanted(context, runtime))
     chat = make_chat(context, runtime)
