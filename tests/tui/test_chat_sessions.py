@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import aclosing
 
 import pytest
 from textual.widgets import Input
 
 from lmchat.servers.events import TextDelta
 from lmchat.sessions.message import AnswerState
+from lmchat.storage.store import Store
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -153,6 +155,38 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
         await desk.press("u", sees="Restored.", hides="u undo")
         await desk.until(lambda: bool(desk.session_list.chosen_id), "the session")
         await desk.press("u", sees="Nothing to undo.")
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "on", "off"),
+    [
+        ("p", "is_pinned", "Pinned.", "Unpinned."),
+        ("a", "is_archived", "Archived; a restores it.", "Restored from the archive."),
+    ],
+)
+async def test_a_key_sets_the_opposite_of_what_the_list_shows_whatever_memory_and_disk_have(
+    tmp_path, key, field, on, off
+):
+    async def stored(desk):
+        return getattr((await desk.store.open_session(session_id)).header, field)
+
+    async with aclosing(Store(tmp_path / "sessions.db")) as other_window:
+        async with ready_desktop(tmp_path, asked=["first"]) as desk:
+            session_id = desk.session_id
+            await desk.go_to_list()
+            await desk.until(lambda: bool(desk.session_list.chosen_id), "a list")
+            await other_window.update_session(session_id, {field: True})
+            desk.dispatcher.controllers.saved_sessions.reload()
+            await desk.until(lambda: "Today" not in desk.text, "another group")
+            await desk.press(key, sees=off)
+            assert not await stored(desk)
+            await desk.press(key, sees=on)
+        async with ready_desktop(tmp_path) as desk:
+            await desk.go_to_list()
+            await desk.until(lambda: bool(desk.session_list.chosen_id), "a list")
+            await other_window.update_session(session_id, {field: False})
+            await desk.press(key, sees=off)
+            assert not await stored(desk)
 
 
 async def test_undo_shows_a_deleted_session_again_if_it_was_shown_and_nothing_was_begun_since(

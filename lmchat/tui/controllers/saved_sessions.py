@@ -35,6 +35,7 @@ class SavedSessions:
         self._library = ui.workspace.library
         self._session_view = session_view
         self._groups: tuple[SessionGroup, ...] = ()  # as they were read last
+        self._seen: dict[str, SessionHeader] = {}  # the same by id, with later changes of the user
         self._last_state: object = None  # what the list depended on when it was read last
         self._deletions = 0  # of this run that `undo` can restore
         self._deleted_ids: set[str] = set()  # of sessions that were shown when they were deleted
@@ -78,6 +79,8 @@ class SavedSessions:
         problem = ""
         try:
             self._groups = await self._library.groups()
+            headers = (header for group in self._groups for header in group.headers)
+            self._seen = {header.session_id: header for header in headers}
         except LMChatError as error:
             problem = error.message_with_hint
         self._ui.set_warning("sessions", problem)
@@ -100,12 +103,13 @@ class SavedSessions:
 
     async def pin(self, session_id: str) -> None:
         if header := await self._saved(session_id):
-            changed = await self._change(header, "pin", is_pinned=not header.is_pinned)
+            is_pinned = not self._seen.get(session_id, header).is_pinned
+            changed = await self._change(header, "pin", is_pinned=is_pinned)
             self._show_changed(changed, "Pinned" if changed.is_pinned else "Unpinned")
 
     async def archive(self, session_id: str) -> None:
         if header := await self._saved(session_id):
-            is_archived = not header.is_archived
+            is_archived = not self._seen.get(session_id, header).is_archived
             changed = await self._change(header, "archive mark", is_archived=is_archived)
             result = "Archived" if is_archived else "Restored from the archive"
             undone_by = "session.archive" if is_archived else ""
@@ -190,6 +194,8 @@ class SavedSessions:
         return (await self._store.open_session(session_id, count=1)).header
 
     async def _change(self, header: SessionHeader, what: str, **fields: object) -> SessionHeader:
+        seen = self._seen.get(header.session_id, header)
+        self._seen[header.session_id] = replace(seen, **fields)
         self._chat.open_sessions.update_header(replace(header, **fields))
         return await self._chat.save_queue.change(header, what, fields)
 
