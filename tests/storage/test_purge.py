@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from lmchat.errors import SessionNotFound
 from lmchat.sessions.message import AnswerState, FilePart, ReasoningPart, now
 from lmchat.storage import backup, opening, purge, schema
+from lmchat.storage.journal import is_running
 from lmchat.storage.purge import Purged
 from tests.support.chats import (
     Clock,
@@ -278,6 +279,25 @@ async def test_a_purge_takes_deleted_messages_along_if_it_is_told_to(tmp_path, s
     assert left(tmp_path) == []
     assert await store.deleted_message_count() == 0
     assert (await store.open_session(session.session_id)).messages == (asked, said)
+
+
+async def test_at_its_commit_a_purge_has_its_lock_and_the_attached_files_but_no_copy(
+    tmp_path, store
+):
+    session, _ = await write_secrets(store, 1)
+    await store.daily_check()
+    at_commit: list[tuple[bool, ...]] = []
+
+    def look(statement: str) -> None:
+        if statement == "commit":
+            is_locked = any(map(is_running, tmp_path.rglob("sessions.db-purge-*")))
+            found = (any(tmp_path.rglob(name)) for name in ("attachments/*", "*.backup-*"))
+            at_commit.append((is_locked, *found))
+
+    await store.database.run(lambda connection: connection.set_trace_callback(look))
+    assert await store.purge(session.session_id) == Purged()
+    assert at_commit == [(True, True, False)]
+    assert left(tmp_path) == []
 
 
 _KILLED_PURGE = """
