@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from lmchat.doctor.checks import store_findings
 from lmchat.doctor.finding import Grade
 from lmchat.errors import SessionUnreadable, StoreUnavailable
+from lmchat.files.disk import locked
 from lmchat.storage import schema
 from lmchat.storage.database import Database
 from lmchat.storage.opening import LostRowError, connect
@@ -296,6 +297,22 @@ async def test_nothing_is_said_of_a_file_that_another_process_has_just_restored(
     async with aclosing(Database(path, open_at_second_try, restore=restore)) as database:
         await database.run(lambda _: None)
         assert database.notice == ""
+
+
+@pytest.mark.posix  # Windows locks no file that is read
+async def test_no_other_process_uses_a_damaged_file_until_another_is_in_its_place(tmp_path):
+    path = tmp_path / "sessions.db"
+    path.write_bytes(b"this is no database" * 100)
+
+    def restore():
+        with pytest.raises(BlockingIOError), locked(path, is_shared=True, wait_s=0.0):
+            pass
+        path.unlink()
+        return "A new file is in use."
+
+    async with aclosing(Database(path, lambda: connect(path), restore=restore)) as database:
+        await database.run(lambda _: None)
+        assert database.notice == "A new file is in use."
 
 
 def cut(content, dice):
@@ -609,6 +626,7 @@ async def test_a_damaged_schema_is_told_at_the_start_and_the_copy_taken(tmp_path
 OPEN = """
 import asyncio, sys
 from pathlib import Path
+from lmchat.files.disk import locked
 from lmchat.sessions.message import Role, now, text_message
 from lmchat.sessions.session import SessionHeader
 from lmchat.storage.store import Store
