@@ -77,7 +77,8 @@ class Database:
         self._is_file = restore is not None
         self._thread = JobThread("lmchat-disk")
         self._connection: Connection | None = None
-        self._opened_file: tuple[int, int] | None = None  # device and inode
+        # device and inode of the last; None if it could not be opened
+        self._opened_file: tuple[int, int] | None = None
         self._left_open: list[Connection] = []  # see `_disconnect`
         self._was_held = False  # when a write was tried last: waits must not add up
 
@@ -172,7 +173,7 @@ class Database:
             if self._restore is None or not is_damage(error):
                 raise
             _logger.warning("the session file: %s", name_of(error) or type(error).__name__)
-            tried_file = self._opened_file  # None: it could not be opened
+            tried_file = self._opened_file
             self._disconnect()
             with self._held():
                 is_replaced = (
@@ -200,18 +201,15 @@ class Database:
                 self._disconnect()
             connection = self._connection
             if connection is None:
+                self._opened_file = None
                 with self._held(is_shared=True):
                     self._connection = connection = self._connect()
                     self._opened_file = self._file_identity()
                 self.notice = connection.notice or self.notice
             try:
-                if is_writing and connection.refusal is not None:
-                    raise connection.refusal
                 return job(connection)
             except sqlite3.OperationalError as error:
-                if connection.refusal is None:
-                    raise
-                raise connection.refusal from error
+                raise connection.refusal or error from None
             finally:
                 if connection.refusal is not None:  # the next job may write again
                     self._disconnect()
@@ -242,7 +240,7 @@ class Database:
         SQLite removes the log by its name, which may belong to a file just put there: without the
         lock, the connection stays open.
         """
-        connection, self._connection, self._opened_file = self._connection, None, None
+        connection, self._connection = self._connection, None
         if connection is not None:
             try:
                 with self._held(is_shared=True):

@@ -154,11 +154,6 @@ def connect(path: Path) -> Connection:
                 connection.close()
                 connection = _open(path, "mode=rw", busy_s=busy_s)
                 connection.executescript(_LEAVE_WAL)
-            elif not os.access(path.parent, os.W_OK) and not companion(file, "-wal").exists():
-                # on a read-only disk, SQLite cannot create its files: it has no need of them if
-                # nothing changes, but then leaves out what only a log has
-                connection.close()
-                connection = _open(path, "immutable=1", busy_s=busy_s)
         for setting in _SETTINGS:
             connection.execute(setting)
         if version_of(connection) != newest_version():
@@ -174,7 +169,7 @@ def connect(path: Path) -> Connection:
 
 
 def connect_to_read(path: Path, refusal: sqlite3.OperationalError) -> Connection:
-    """Open a file that `connect` has refused as the disk is full, or read-only and the format old.
+    """Open a file that `connect` has refused as the disk is full or read-only.
 
     Raises `refusal` if that is not the reason, or another process uses the file.
     """
@@ -182,29 +177,20 @@ def connect_to_read(path: Path, refusal: sqlite3.OperationalError) -> Connection
         raise refusal
     log = companion(real_file(path), "-wal")
     try:
-        connection = _open(path, "immutable=1", busy_s=0.0)
-        if (log.exists() and log.stat().st_size) or version_of(connection) != newest_version():
-            connection.close()
-            connection = _copy_in_memory(path)
-    except sqlite3.OperationalError as error:
+        if log.exists() and log.stat().st_size:
+            connection = _open(path, "mode=rw", busy_s=0.0)
+            connection.execute("pragma locking_mode = exclusive")  # else it needs shared memory
+        else:  # SQLite would create a log
+            connection = _open(path, "immutable=1", busy_s=0.0)
+        if version_of(connection) != newest_version():
+            with closing(connection) as file:
+                connection = connect_in_memory(file)
+            connection.execute("pragma query_only = on")
+    except DATABASE_ERRORS as error:  # damage cannot be mended there
         raise refusal from error
     connection.execute("pragma temp_store = memory")
-    connection.execute("pragma query_only = on")
     connection.refusal = refusal
     return connection
-
-
-def _copy_in_memory(path: Path) -> Connection:
-    """With what only the log has, and in the newest format."""
-    memory = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
-    memory.path = path
-    _set_up(memory)
-    with closing(_open(path, "mode=rw", busy_s=_CHECK_BUSY_S)) as file:
-        file.execute("pragma locking_mode = exclusive")  # else the log needs shared memory
-        file.backup(memory)
-    with transaction(memory):
-        migrate(memory)
-    return memory
 
 
 def real_file(path: Path) -> Path:
@@ -230,12 +216,16 @@ def _was_emptied(file: Path) -> bool:
     )
 
 
-def connect_in_memory() -> Connection:
+def connect_in_memory(file: Connection | None = None) -> Connection:
+    """With the content of a file in the newest format, or without any."""
     connection = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
     _set_up(connection)
     # a large sort would write texts to a temporary file
     connection.execute("pragma temp_store = memory")
     connection.execute("pragma foreign_keys = on")
+    if file is not None:
+        connection.path = file.path
+        file.backup(connection)
     migrate(connection)
     return connection
 
