@@ -65,16 +65,6 @@ def daily_copies(path: Path, moment: datetime) -> list[Path]:
     return sorted(_all_copies(path), key=key, reverse=True)
 
 
-def notice_of_future(path: Path, moment: datetime) -> str:
-    for copy in _all_copies(path):
-        if _day_of(copy) > moment.date() + timedelta(days=1):
-            return (
-                f"{copy.name} is dated in the future, so it does not count as the newest copy. "
-                "Check the clock of this computer."
-            )
-    return ""
-
-
 def _all_copies(path: Path) -> list[Path]:
     """Leave out names that do not end with a date: the user may have made them."""
     path = path.resolve()

@@ -204,8 +204,6 @@ class Store:
         )
         await run_abandonable(lambda: backup.back_up(path, moment, keeps_all=keeps_all))
         await self.database.run(self._note_use)  # a window may be open for weeks
-        notice = await asyncio.to_thread(backup.notice_of_future, path, moment)
-        self.database.notice = " ".join(filter(None, (self.database.notice, notice)))
 
     async def aclose(self) -> None:
         await self._journal.aclose()
