@@ -20,7 +20,6 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, SessionNotFound, StoreUnavailable
-from lmchat.files.locks import has_file_locks
 from lmchat.processes.background import run_abandonable
 from lmchat.sessions.attached_files import draft_of
 from lmchat.sessions.drafts import merged
@@ -209,10 +208,6 @@ class Store:
         await self._journal.aclose()
         await self.database.aclose(self._note_use)
         await asyncio.to_thread(self._locks.close)
-
-    def has_file_locks(self) -> bool:
-        """Whether a purge sees which sessions other lmchats have open; it blocks."""
-        return has_file_locks(self._path.parent)
 
     def keep_locked(self, session_ids: Collection[str]) -> None:
         """Soon lock these sessions, which are in memory, and no others."""

@@ -17,6 +17,7 @@ from datetime import timedelta
 import pytest
 
 from lmchat.errors import SessionNotFound, StoreUnavailable
+from lmchat.files.locks import has_file_locks
 from lmchat.storage import opening, purge
 from lmchat.storage.purge import Purged
 from tests.support.chats import begin_session, chat, reply, say, store_at
@@ -205,7 +206,7 @@ async def test_without_file_locks_only_the_user_purges(tmp_path, store, clock, m
     monkeypatch.setattr(fcntl, "flock", refuse)
     async with aclosing(store_at(tmp_path, clock)) as later:
         assert "Close all lmchat windows" in await later.open()
-        assert not later.has_file_locks()
+        assert not has_file_locks(tmp_path)
         assert len(await later.list_sessions(is_trash=True)) == 1
         assert await later.purge(session.session_id) == Purged()
     async with aclosing(store_at(tmp_path, clock)) as later:

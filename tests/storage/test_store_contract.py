@@ -128,7 +128,6 @@ async def use_every_method(store, saved):
     await store.update_session(session_id, {"deleted_at": None})
     assert await store.deleted_message_count() == 0
     assert await store.are_visible([asked.message_id])
-    assert store.has_file_locks()
     store.keep_locked({session_id})
     await store.daily_check()
     assert store.notice == ""

@@ -14,6 +14,7 @@ from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.setup.open_store import open_store
 from lmchat.errors import SessionNotFound, SessionOpen, WrongUse
 from lmchat.files.disk import empty_log
+from lmchat.files.locks import has_file_locks
 from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.session import HIT_KIND_NAMES, SessionHeader
 from lmchat.terminal.output import SHORT_ID, local_time, table, terminal_columns
@@ -126,7 +127,8 @@ async def purge(context: Context) -> int:
             f"Delete {subject} permanently?",
             f"Deleting {subject} cannot be undone.",
         )
-        if not await asyncio.to_thread(store.has_file_locks):
+        # else a purge does not see which sessions other lmchats have open
+        if not await asyncio.to_thread(has_file_locks, context.paths.config_dir):
             question = f"{_NO_LOCKS} {question}"
         if not await is_confirmed(context, question, refusal):
             return output.print_list([], [], "Nothing was deleted.")
