@@ -10,7 +10,7 @@ from lmchat.files.disk import locked
 from lmchat.files.paths import Paths
 
 UNSAVED_NAME = "unsaved-{}.json"
-_OF_SQLITE = ("-wal", "-shm", "-journal")  # endings of files that go with a database
+OF_SQLITE = ("-wal", "-shm", "-journal")  # endings of files that go with a database
 
 
 def left_files(paths: Paths) -> list[str]:
@@ -19,7 +19,7 @@ def left_files(paths: Paths) -> list[str]:
         file
         for path in (paths.sessions_file, paths.state_file)
         for file in Path(os.path.realpath(path)).parent.glob(f"{path.name}.damaged*")
-        if not file.name.endswith(_OF_SQLITE)
+        if not file.name.endswith(OF_SQLITE)
     ]
     edited = [file for file in paths.editor_dir.glob("*/*.md") if not _is_held(file)]
     return [

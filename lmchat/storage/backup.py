@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from lmchat.files.disk import OPEN_FLAGS, OWNER_ONLY, free_name, open_plain, write_atomically
+from lmchat.files.left_files import OF_SQLITE
 from lmchat.storage.opening import Connection, companion, connect, messages_in_copy
 from lmchat.units import counted
 
@@ -22,7 +23,6 @@ _KEPT_COPIES = 3
 # checking a larger file would take many seconds each day; the doctor does it when asked
 _LARGEST_BYTES = 1024 * 1024 * 1024
 _DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
-_COMPANIONS = ("-wal", "-shm", "-journal")  # endings of SQLite's other files
 
 
 def is_due(connection: Connection, moment: datetime) -> bool:
@@ -102,7 +102,7 @@ def copy_database(path: Path, copy: Path) -> None:
         incomplete.replace(copy)
     except BaseException:
         # on a full disk, SQLite does not remove its companions
-        for ending in ("", *_COMPANIONS):
+        for ending in ("", *OF_SQLITE):
             _remove(companion(incomplete, ending))
         raise
 
@@ -146,7 +146,7 @@ def restore(path: Path, moment: datetime) -> str:
         except OSError:  # a file system without links
             with open_plain(file) as damaged:
                 write_atomically(aside, damaged)
-        for ending in _COMPANIONS:  # they would change the new file, too
+        for ending in OF_SQLITE:  # they would change the new file, too
             with suppress(FileNotFoundError):
                 companion(file, ending).rename(companion(aside, ending))
         restored.replace(file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -19,10 +18,8 @@ from lmchat.storage import opening
 from lmchat.storage.job_thread import JobThread
 from lmchat.storage.opening import (
     DATABASE_ERRORS,
-    HELD,
     HELD_S,
     Connection,
-    connect_in_memory,
     explain,
     is_damage,
     is_damaged,
@@ -42,7 +39,6 @@ T = TypeVar("T")
 _STEPS_BETWEEN_CHECKS = 100
 # beginnings of names of errors after which the connection can still be used
 _TEMPORARY = (
-    *HELD,
     "SQLITE_INTERRUPT",
     "SQLITE_FULL",  # there may be no room to open the file once more
     "SQLITE_IOERR_WRITE",
@@ -81,10 +77,6 @@ class Database:
         self._opened_file: tuple[int, int] | None = None
         self._left_open: list[Connection] = []  # see `_disconnect`
         self._was_held = False  # when a write was tried last: waits must not add up
-
-    @classmethod
-    def open_sessions(cls) -> Database:
-        return cls(Path(os.devnull), connect_in_memory)
 
     @property
     def changed_rows(self) -> int:

@@ -45,7 +45,7 @@ _logger = logging.getLogger(__name__)
 # in a damaged file, SQLite's own message may be undecodable
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 # beginnings of names of errors
-HELD = ("SQLITE_BUSY", "SQLITE_LOCKED")
+_HELD = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _NO_LOCKS = (
     "the disk has no file locks, as some network disks",
     "Set LMCHAT_HOME to a folder on this machine.",
@@ -67,7 +67,7 @@ _REASONS = {
     ),
     "SQLITE_CANTOPEN": ("it cannot be opened, or its folder is read-only", PERMISSION),
     "SQLITE_READONLY": NOT_WRITABLE,
-    **dict.fromkeys(HELD, LOCKED),
+    **dict.fromkeys(_HELD, LOCKED),
 }
 # SQLite's messages about a damaged schema or version number, which have no name of their own, as
 # `no such table: messages`. The last five are about the search index.
@@ -369,7 +369,7 @@ def name_of(error: BaseException) -> str:
 
 def is_held(error: Exception, path: Path) -> bool:
     """Whether another program has locked the file, and may give it back."""
-    is_busy = name_of(error).startswith(HELD) and has_locks(path.parent)
+    is_busy = name_of(error).startswith(_HELD) and has_locks(path.parent)
     return is_busy or isinstance(error, BlockingIOError)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -73,6 +74,7 @@ from lmchat.storage.message_rows import (
 from lmchat.storage.opening import (
     Connection,
     connect,
+    connect_in_memory,
     connect_to_read,
     is_damage,
     is_damaged,
@@ -162,12 +164,13 @@ class Store:
         self._kept_prompts = kept_prompts
         self._is_temporary = path is None
         if path is None:
-            self.database = Database.open_sessions()
-            self._locks = SessionLocks(self.database.path, has_others=False)
+            self._path = Path(os.devnull)
+            self._locks = SessionLocks(self._path, has_others=False)
+            self.database = Database(self._path, connect_in_memory)
         else:
+            self._path = path
             self._locks = SessionLocks(path)
             self.database = database_in_file(path, clock, kept_prompts, self._locks)
-        self._path = self.database.path
         self._attachments_folder = self._path.with_name("attachments")
         self._files_in_memory: dict[str, bytes] = {}  # of a temporary chat, by digest
         self._journal = FileJournal(self._path)
