@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 from lmchat.safe_text import safe_line
@@ -15,17 +16,26 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 
+REQUEST_ID: ContextVar[Any] = ContextVar("REQUEST_ID", default=None)
+"""Id of the request over HTTP whose reply is read."""
+
 
 class MessageReader:
     """Reads messages of servers for the SDK, which would refuse some that lmchat can use."""
 
     def validate_json(self, data: bytes | str, *, by_name: bool) -> Any:
-        """Read also faults of JSON, such as half an emoji; raises `ValidationError`."""
+        """Read also faults of JSON, such as half an emoji; raises `ValidationError`.
+
+        An error without an id gets that of its request, which only HTTP tells.
+        """
         from mcp_types import jsonrpc_message_adapter
 
         with suppress(NotJsonError):
             message = decode(data.encode(errors="replace") if isinstance(data, str) else data)
-            _make_readable(dict_or_empty(dict_or_empty(message).get("result")))
+            fields = dict_or_empty(message)
+            if "error" in fields and fields.get("id") is None:
+                fields["id"] = REQUEST_ID.get()
+            _make_readable(dict_or_empty(fields.get("result")))
             return jsonrpc_message_adapter.validate_python(message, by_name=by_name)
         return jsonrpc_message_adapter.validate_json(data, by_name=by_name)  # raises the error
 

@@ -18,6 +18,7 @@ from lmchat.safe_text import without_secret
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.proxies import proxy_for
 from lmchat.servers.http.reply import read_body
+from lmchat.tools.mcp_messages import REQUEST_ID
 from lmchat.tools.questions import AskUserThen, ServerQuestion
 
 ANSWER_S = 30.0  # time to connect, to list changed tools and to close
@@ -110,6 +111,7 @@ class ServerOverHttp:
             self._sign_in.note_request(request.headers.get("authorization", ""), form)
         if self._is_message(request):
             self.status = 0
+            REQUEST_ID.set(msgspec.json.decode(request.content, type=_MessageId).id)
 
     async def _note_reply(self, reply: Any) -> None:
         if not self._is_message(reply.request):
@@ -171,8 +173,7 @@ async def _has_forgotten(reply: Any) -> bool:
     if reply.status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED):
         with suppress(msgspec.DecodeError):
             answer = msgspec.json.decode(await reply.aread(), type=_MessageId)
-            sent = msgspec.json.decode(reply.request.content, type=_MessageId)
-            return bool(answer.id != sent.id)
+            return bool(answer.id != REQUEST_ID.get())
         return True
     return bool(reply.status_code == HTTPStatus.NOT_FOUND)
 

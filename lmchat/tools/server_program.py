@@ -52,6 +52,8 @@ class ServerProgram:
         self._child = child
         self._last_errors = last_errors
         self._stray_line = b""  # the last on stdout that is no message
+        # ids of the requests that wait for an answer, and None for each notification behind them
+        self._unanswered: list[Any] = []
         self._copying = copying
 
     @classmethod
@@ -140,7 +142,8 @@ class ServerProgram:
                 except ValidationError:
                     self._stray_line = line.strip() or self._stray_line
                 else:
-                    await incoming_sender.send(SessionMessage(message))
+                    for answer in self._answers(message):
+                        await incoming_sender.send(SessionMessage(answer))
                 # a server may send notices without end, and each takes a millisecond
                 await asyncio.sleep(_MESSAGE_PAUSE_S)
         except anyio.BrokenResourceError:  # the client is closed
@@ -153,9 +156,31 @@ class ServerProgram:
             on_end()
             incoming_sender.close()
 
+    def _answers(self, message: Any) -> list[Any]:
+        """Return the message; an error without an id answers each request that waits.
+
+        Some servers answer notifications, too, in this form. Only a line that could not be parsed
+        is taken for a request in any case.
+        """
+        from mcp_types import PARSE_ERROR, JSONRPCError, JSONRPCResponse
+
+        waiting = self._unanswered
+        if not isinstance(message, JSONRPCError | JSONRPCResponse):
+            return [message]
+        if message.id is not None:
+            self._unanswered = [one for one in waiting if one not in (message.id, None)]
+            return [message]
+        if None in waiting and message.error.code != PARSE_ERROR:
+            waiting.remove(None)
+            return []
+        self._unanswered = []
+        return [message.model_copy(update={"id": one}) for one in waiting]
+
     async def _write_messages(self, outgoing: Any) -> None:
         async with outgoing:
             async for message in outgoing:
+                if hasattr(message.message, "method"):  # else it answers a request of the server
+                    self._unanswered.append(getattr(message.message, "id", None))
                 # `by_alias`: fields get the names of the protocol
                 text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
                 await self._child.write_line(text.encode())

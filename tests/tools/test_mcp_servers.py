@@ -841,6 +841,42 @@ async def test_the_older_transport_is_named_where_its_address_is_used(tmp_path, 
         assert "does not speak its older transport (SSE)" in (await states(host))["old"]
 
 
+async def test_an_error_without_an_id_answers_all_that_waits(tmp_path, http):
+    """But not one behind a notification, which some servers answer: as `deaf` to `refuse`."""
+    unnamed = SOURCE.replace(
+        "    else:\n        return []",
+        '    elif number is None:\n        return [{"jsonrpc": "2.0", "error": ERRORS["refuse"]}]',
+    ).replace(
+        "(json.dumps(reply)", "(json.dumps(reply | ({'id': None} if 'error' in reply else {}))"
+    )
+    deaf = unnamed.replace('"tools/list":', '"tools/list":\n        return [BROKEN]\n    elif 0:')
+    broken = {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "bad bean"}}
+    deaf = deaf.replace("PAGE = 100", f"PAGE = 100\nBROKEN = {broken}")
+    servers = []
+    for name, source in {"unnamed": unnamed, "deaf": deaf}.items():
+        (tmp_path / name).write_text(source, encoding="utf-8")
+        servers.append(scripted(name, args=(str(tmp_path / name),), timeout_s=5))
+    async with a_host(tmp_path, *servers) as host:
+        said = await states(host)
+        assert said["unnamed"] == "ready"
+        assert said["deaf"].startswith("The server deaf failed: bad bean.")
+        waiting = asyncio.create_task(call(host, "unnamed/never"))
+        await asyncio.sleep(0)
+        results = [await call(host, "unnamed/refuse"), await waiting]
+        assert [one.text for one in results] == ["The garden is closed"] * 2
+        assert (await call(host, "unnamed/echo", text="a")).text == "a"
+
+    def reply(seen):
+        found = mcp_server.replies(seen.json) if seen.body else []
+        if not found:
+            return text_reply("", status=202 if seen.body else 405)
+        return json_reply(found[-1] | ({"id": None} if "error" in found[-1] else {}))
+
+    http.unknown = reply
+    async with a_host(tmp_path, over_http(http)) as host:
+        assert (await call(host, "wiki/refuse", _s=5)).text == "The garden is closed"
+
+
 async def test_half_an_emoji_costs_neither_the_server_nor_a_result(tmp_path, http):
     program = tmp_path / "server.py"
     program.write_text(
