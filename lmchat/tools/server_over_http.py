@@ -107,7 +107,8 @@ class ServerOverHttp:
         if self._sign_in is not None:
             origin = request.url.copy_with(path="/", query=None, fragment=None)
             await self._sign_in.require_allowed(Endpoint.parse(str(origin)))
-            form = request.content.decode() if _is_form(request) else ""
+            is_form = request.headers.get("content-type") == _FORM  # it asks for tokens
+            form = request.content.decode() if is_form else ""
             self._sign_in.note_request(request.headers.get("authorization", ""), form)
         if self._is_message(request):
             self.status = 0
@@ -115,9 +116,6 @@ class ServerOverHttp:
 
     async def _note_reply(self, reply: Any) -> None:
         if not self._is_message(reply.request):
-            is_refused = reply.status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED)
-            if self._sign_in is not None and is_refused and _is_form(reply.request):
-                self._sign_in.forget_client()
             return
         self.status = reply.status_code
         if call := SENT_CALL.get(None):
@@ -159,11 +157,6 @@ class ServerOverHttp:
         else:
             hint = "Check its url and headers_env."
         return LMChatError(f"{says}: {said}." if said else f"{says}.", hint=hint)
-
-
-def _is_form(request: Any) -> bool:
-    """Whether it asks for tokens."""
-    return bool(request.headers.get("content-type") == _FORM)
 
 
 async def _has_forgotten(reply: Any) -> bool:

@@ -100,6 +100,8 @@ class SignIn(Auth):
                         outgoing = await anext(flow)
                         while outgoing is not request:
                             outgoing = await flow.asend((yield outgoing))
+                        if not self.provider.context.current_tokens:  # they were not renewed
+                            self.provider.context.client_info = None
                     response = yield request
                     is_refused = response.status_code == HTTPStatus.UNAUTHORIZED and not refused
                     if not is_refused or "Authorization" not in request.headers:
@@ -146,7 +148,9 @@ class SignIn(Auth):
         self._saved.tokens = tokens
         self._saved.metadata = self.provider.context.oauth_metadata
         self._saved.expires_at = self.provider.context.token_expiry_time
-        await self._save()
+        self._note_saved()
+        text = self._saved.model_dump_json(exclude_none=True)
+        await asyncio.to_thread(self._credentials.set_sign_in, self._url, text)
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
         """Return None without usable tokens: the server may have forgotten the client since."""
@@ -155,17 +159,9 @@ class SignIn(Auth):
         return self._saved.client if is_usable else None
 
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        """Save it with its tokens: those of the last client may still be of use."""
         self._saved.client = client_info
-        await self._save()
-
-    def forget_client(self) -> None:
-        """Register anew, as the server has refused the tokens, or the client itself."""
-        self.provider.context.client_info = None
-
-    async def _save(self) -> None:
         self._note_saved()
-        text = self._saved.model_dump_json(exclude_none=True)
-        await asyncio.to_thread(self._credentials.set_sign_in, self._url, text)
 
     # Secrets
 

@@ -27,7 +27,7 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from pydantic import AnyHttpUrl, BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Bed(BaseModel):
@@ -57,6 +57,8 @@ class OAuthServer:
         self._issuer = issuer
         self.is_older = False  # whether it knows only protocols before 2026
         self.refuses = False  # whether the user says no in the browser
+        self.lost_calls = 0  # calls to come that it answers as if it had forgotten their session
+        self.refuses_renewal = ""  # its error code
         self.echoes = ""  # path at which it answers an error that quotes all secrets it knows
         self.state = ""  # of the last sign-in
         self.quoted: set[str] = set()
@@ -105,6 +107,17 @@ class OAuthServer:
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             if self.is_older and (b"mcp-method", b"server/discover") in scope.get("headers", ()):
                 return await JSONResponse({}, 404)(scope, receive, send)
+            if self.lost_calls and scope.get("method") == "POST" and scope["path"] == "/mcp":
+                message = await receive()
+                if b'"tools/call"' in message["body"]:
+                    self.lost_calls -= 1
+                    reply = JSONResponse({"error": "invalid_session"}, 401)
+                    return await reply(scope, receive, send)
+                left, rest = [message], receive
+
+                async def receive() -> Message:
+                    return left.pop() if left else await rest()
+
             if scope["type"] != "http" or scope["path"] != self.echoes:
                 return await app(scope, receive, send)
             request = Request(scope, receive)
@@ -176,6 +189,8 @@ class OAuthServer:
     ) -> OAuthToken:
         self.is_renewing.set()
         await asyncio.to_thread(self.may_renew.wait)
+        if self.refuses_renewal:
+            raise TokenError(self.refuses_renewal)
         if self.refresh_tokens.pop(refresh_token.token, None) is None:
             raise TokenError("invalid_grant")
         self.refreshed += 1

@@ -143,6 +143,20 @@ async def test_a_client_that_the_server_has_forgotten_registers_anew(tmp_path, g
     assert file.read_text(encoding="utf-8") != saved
 
 
+@pytest.mark.parametrize("code", ["invalid_client", "invalid_grant"])
+async def test_a_refused_renewal_costs_no_sign_in_until_there_is_another(tmp_path, garden, code):
+    file = tmp_path / "credentials.toml"
+    await started(tmp_path, garden, User())
+    expire(file)
+    saved = file.read_text(encoding="utf-8")
+    garden.refuses_renewal = code  # for a while
+    assert (await started(tmp_path, garden, None)).state is ToolServerState.FAILED
+    assert file.read_text(encoding="utf-8") == saved
+    garden.refuses_renewal = ""
+    assert (await started(tmp_path, garden, None)).state is ToolServerState.READY
+    assert (garden.signed_in, garden.refreshed) == (1, 1)
+
+
 @pytest.mark.parametrize("is_over", [False, True], ids=["refused", "over"])
 async def test_a_window_takes_what_another_process_has_renewed(tmp_path, garden, is_over):
     cli = Cli(tmp_path)
@@ -198,7 +212,7 @@ async def test_a_sign_in_that_is_refused_or_leads_elsewhere_fails_with_its_reaso
     for nobody in (None, User(says_no=True)):
         state = await started(tmp_path, garden, nobody)
         assert state.problem == f"You are not signed in to garden. {step}"
-    assert "s3cret" not in (tmp_path / "credentials.toml").read_text()
+    assert not (tmp_path / "credentials.toml").exists()
     # a key of the user's own takes the place of a sign-in
     headers = {"Authorization": "KEY"}
     state = await started(tmp_path, garden, user, headers_env=headers)
