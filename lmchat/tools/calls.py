@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -57,6 +58,21 @@ class ToolServer(Struct, frozen=True, kw_only=True):
             f", {counted(len(self.tools), 'tool')}" if self.state is ToolServerState.READY else ""
         )
         return f"{self.state}{tools}. {self.error}".rstrip()
+
+
+class SentCall(Struct):
+    """A call of a tool, in the context of its requests: several run at the same time."""
+
+    has_no_session: bool = False  # whether the server has forgotten it, and done nothing
+    is_last_try: bool = False  # in a new session
+
+    @property
+    def begins_session(self) -> bool:
+        """Whether a new session comes before all else, such as a sign-in."""
+        return self.has_no_session and not self.is_last_try
+
+
+SENT_CALL: ContextVar[SentCall] = ContextVar("SENT_CALL")
 
 
 class ToolResult(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
+from contextvars import Context
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +32,17 @@ from lmchat.servers.http.json_values import (
     utf8_safe,
 )
 from lmchat.servers.request import Tool
-from lmchat.tools.calls import ToolResult, ToolServer, ToolServerState, cut_result
-from lmchat.tools.mcp_messages import MessageReader
-from lmchat.tools.questions import AskUser
-from lmchat.tools.server_over_http import (
-    ANSWER_S,
+from lmchat.tools.calls import (
     SENT_CALL,
     SentCall,
-    ServerOverHttp,
-    without_secrets,
+    ToolResult,
+    ToolServer,
+    ToolServerState,
+    cut_result,
 )
+from lmchat.tools.mcp_messages import MessageReader
+from lmchat.tools.questions import AskUser
+from lmchat.tools.server_over_http import ANSWER_S, ServerOverHttp, without_secrets
 from lmchat.tools.server_program import ServerProgram, start_failure
 from lmchat.tools.waiting_limits import WaitingLimits
 from lmchat.units import counted
@@ -210,7 +212,9 @@ class _McpServer:
             await asyncio.wait([self.task])  # it may still be closing the connection
         if self.task is None or (restarts and self.task.done()):
             self._settled.clear()
-            self.task = asyncio.create_task(self._run(), name=self.settings.name)
+            # what it sends belongs to no call, even if one starts it
+            start = self._run()
+            self.task = asyncio.create_task(start, name=self.settings.name, context=Context())
         try:
             await self._settled.wait()
         except asyncio.CancelledError:
@@ -243,7 +247,8 @@ class _McpServer:
         sent = SentCall()
         SENT_CALL.set(sent)
         result = await self._call_once(tool, arguments, sent)
-        if sent.has_no_session:
+        if sent.begins_session:
+            sent.is_last_try = True
             result = await self._call_once(tool, arguments, sent)
         return result
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
-from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
 
@@ -18,23 +17,15 @@ from lmchat.safe_text import without_secret
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.proxies import proxy_for
 from lmchat.servers.http.reply import read_body
+from lmchat.tools.calls import SENT_CALL
 from lmchat.tools.mcp_messages import REQUEST_ID
-from lmchat.tools.questions import AskUserThen, ServerQuestion
+from lmchat.tools.questions import AskUserThen
 
 ANSWER_S = 30.0  # time to connect, to list changed tools and to close
 _FORM = "application/x-www-form-urlencoded"
 _NO_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _SESSION = "mcp-session-id"
 _NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
-
-
-class SentCall(Struct):
-    """A call of a tool, in the context of its requests: several run at the same time."""
-
-    has_no_session: bool = False  # whether the server has forgotten it, and done nothing
-
-
-SENT_CALL: ContextVar[SentCall] = ContextVar("SENT_CALL")
 
 
 class _MessageId(Struct):
@@ -58,19 +49,10 @@ class ServerOverHttp:
 
         self._settings = settings
         self._headers = headers
-        self._ask = ask
         self.status = 0  # HTTP status of its last reply; 0 before a reply
         self._said = ""  # in the body of a refusal
         has_key = any(header.lower() == "authorization" for header in headers)
-        self._sign_in = (
-            None if has_key else SignIn(settings, credentials, check_address, self._ask_user)
-        )
-
-    async def _ask_user(
-        self, question: ServerQuestion, then: Callable[[], Awaitable[Any]] | None = None
-    ) -> Any:
-        SENT_CALL.get(SentCall()).has_no_session = False  # after a no, a new one would ask again
-        return await self._ask(question, then)
+        self._sign_in = None if has_key else SignIn(settings, credentials, check_address, ask)
 
     @property
     def secrets(self) -> set[str]:

@@ -27,6 +27,7 @@ from lmchat.config.settings import McpSettings
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
+from lmchat.tools.calls import SENT_CALL, SentCall
 from lmchat.tools.questions import AskUserThen, ServerQuestion
 
 _HINT = "`/tools`, or `lmchat tools` in a terminal, asks you to sign in."
@@ -90,7 +91,11 @@ class SignIn(Auth):
         )
 
     async def async_auth_flow(self, request: Request) -> AsyncGenerator[Request, Response]:
-        """Sign in as the SDK does, but renew a token that was refused before the user is asked."""
+        """Sign in as the SDK does, but renew a token that was refused before the user is asked.
+
+        If a session was refused, a new one is tried before that. The end of one, and the wait for
+        notices, ask for nothing.
+        """
         refused = ""
         async with self._using:  # one request at a time, as within the SDK
             while True:
@@ -103,6 +108,8 @@ class SignIn(Auth):
                         if not self.provider.context.current_tokens:  # they were not renewed
                             self.provider.context.client_info = None
                     response = yield request
+                    if request.method != "POST" or SENT_CALL.get(SentCall()).begins_session:
+                        return
                     is_refused = response.status_code == HTTPStatus.UNAUTHORIZED and not refused
                     if not is_refused or "Authorization" not in request.headers:
                         with suppress(StopAsyncIteration):

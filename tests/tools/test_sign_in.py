@@ -157,6 +157,21 @@ async def test_a_refused_renewal_costs_no_sign_in_until_there_is_another(tmp_pat
     assert (garden.signed_in, garden.refreshed) == (1, 1)
 
 
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_a_call_in_a_lost_session_begins_another_before_a_sign_in(tmp_path, garden, lost):
+    """Some servers want a sign-in for calls alone."""
+    user = User()
+    garden.is_older = True
+    async with signing_in(tmp_path, garden, User()) as host:
+        await host.start_servers()
+        host.ask_user = user
+        garden.lost_calls = lost + (lost > 1)  # also with a renewed token
+        result = await host.call(Tool(server="garden", name="plant"), {}, timeout_s=50)
+    assert "elicitation capability" in result.text
+    assert (garden.signed_in, garden.refreshed, len(user.questions)) == (lost, lost - 1, lost - 1)
+    await asyncio.gather(*user.pages)
+
+
 @pytest.mark.parametrize("is_over", [False, True], ids=["refused", "over"])
 async def test_a_window_takes_what_another_process_has_renewed(tmp_path, garden, is_over):
     cli = Cli(tmp_path)
