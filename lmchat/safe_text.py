@@ -115,13 +115,18 @@ def safe_line(text: str, *, limit: int | None = None) -> SafeText:
     return SafeText(_cut(on_one_line(text).strip(), limit))
 
 
-def bounded_rows(*texts: str) -> list[SafeText]:
-    """Put all of foreign texts on rows for a question about them; none if they are too long for it.
+def marked_line(text: str) -> SafeText:
+    """Put foreign text of a question on one line.
 
     A run of blanks or of letters that show nothing is one mark, but for a blank between words: it
     would push what follows off the screen.
     """
-    rows = [safe_text(_BLANKS.sub(_visible_blank, text)) for text in texts]
+    return safe_text(_BLANKS.sub(_visible_blank, text))
+
+
+def bounded_rows(*texts: str) -> list[SafeText]:
+    """Put all of foreign texts on rows for a question about them; none if they are too long."""
+    rows = [marked_line(text) for text in texts]
     return rows if sum(map(len, rows)) <= _MOST_ASKED else []
 
 

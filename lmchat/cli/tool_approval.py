@@ -7,8 +7,8 @@ import sys
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.config.toml import toml_value
-from lmchat.safe_text import bounded_rows, safe_line
-from lmchat.terminal.output import ask_yes_no, can_ask, typed_line
+from lmchat.safe_text import marked_line, safe_line
+from lmchat.terminal.output import ask_yes_no, can_ask, question_rows, typed_line
 from lmchat.terminal.programs import open_in_browser
 from lmchat.terminal.tty import drop_typed, has_more_input
 from lmchat.tools.calls import APPROVAL_SCOPES, ApprovalScope, Decision
@@ -23,18 +23,19 @@ async def ask_about_call(question: ToolQuestion, context: Context) -> Decision:
     """Ask the user whether a call may run, until the answer is one of the choices.
 
     What is typed after a no is the reason, for the model. Without a terminal, and for arguments
-    that are too long to show, the decision is no, and a note says how to allow the tool.
+    that it cannot show, the decision is no, and a note says how to allow the tool.
     """
     note = context.output.note
-    name = safe_line(question.name, limit=_MAX_NAME)
-    rows = bounded_rows(question.message.tool_calls[0].arguments)  # written by the model
-    if not (can_ask() and rows):
+    name = marked_line(safe_line(question.name, limit=_MAX_NAME))
+    arguments = question.message.tool_calls[0].arguments  # written by the model
+    rows = question_rows(arguments) if can_ask() else []
+    if not rows:
         setting = f'{toml_value(safe_line(question.name))} = "always"'
-        note(f"lmchat: Not allowed: {name}. To allow it, set [tools.approval] {setting}.")
-        reason = "A tool that needs approval cannot run without a terminal."
+        way, reason = "To allow it,", "A tool that needs approval cannot run without a terminal."
         if can_ask():
+            way = "Its arguments do not fit on the screen: call it in the chat screen, or"
             reason = "Its arguments are too long to show."
-            note(reason)
+        note(f"lmchat: Not allowed: {name}. {way} set [tools.approval] {setting}.")
         return Decision(choice=ApprovalScope.NO, reason=reason)
 
     if question.note:  # why an always allowed tool needs an answer
@@ -60,10 +61,11 @@ async def ask_about_server(question: ServerQuestion, context: Context) -> bool:
     if not can_ask():
         note(f"lmchat: Declined without a terminal: {question.title}")
         return False
-    lines = [f"    {line}" for line in address_lines(question.url)] if question.url else []
-    note(f"lmchat: {question.title}", *question.text.split("\n"), *lines)
+    lines = address_lines(question.url) if question.url else []
+    note(f"lmchat: {question.title}")
     drop_typed(sys.stdin.fileno())
-    if not await ask_yes_no("Open the address in your browser?" if question.url else "Yes?"):
+    asked = "Open the address in your browser?" if question.url else "Yes?"
+    if not await ask_yes_no(asked, *question.text.split("\n"), *lines):
         return False
     environ = context.environ_of_programs
     if question.url and not await open_in_browser(question.url, environ=environ):

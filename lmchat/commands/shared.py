@@ -30,7 +30,7 @@ from lmchat.config.settings import Preset, Settings
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import current_folder, expanded_path
 from lmchat.processes.background import run_abandonable
-from lmchat.safe_text import safe_line
+from lmchat.safe_text import marked_line, safe_line
 from lmchat.sessions.attached_files import without_file_lines
 from lmchat.sessions.message import ChatMessage
 from lmchat.units import counted
@@ -281,7 +281,7 @@ async def _require_consent(paths: Sequence[Path], confirm: Confirm) -> None:
     A path may be pasted unnoticed with a text, which must not be enough to send a file.
     """
     outside = await files_outside(paths, current_folder())
-    lines: list[str] = [safe_line(str(path)) for path in outside[:_MOST_PATHS]]
+    lines: list[str] = [marked_line(str(path)) for path in outside[:_MOST_PATHS]]
     if more := len(outside) - len(lines):
         lines.append(f"and {counted(more, 'more file')}")
     title = "Attach from outside this folder?"

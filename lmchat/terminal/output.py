@@ -14,10 +14,13 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from lmchat.cells import split_at_cell, widen_cells
-from lmchat.errors import FileRefused, LMChatError
+from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.safe_text import (
     SELECTORS,
     UNSEEN,
+    SafeText,
+    bounded_rows,
+    marked_line,
     on_one_line,
     os_text,
     safe_json,
@@ -31,6 +34,8 @@ SHORT_ID = 8  # characters of a session's id
 # between.
 _UNDECIDED = f"\r\u200c\u200d{SELECTORS}{UNSEEN}"
 _USUAL_COLUMNS = 80  # of a terminal
+_ASKED_LINES = 5  # for what a question says besides foreign text
+_ASKED_INDENT = 4  # of foreign text
 _MAX_CELL = 200  # characters, so that one name does not widen every row
 
 
@@ -307,7 +312,7 @@ async def typed_line(question: str) -> bytes:
     from lmchat.processes.background import run_abandonable  # noqa: PLC0415 - imports asyncio
     from lmchat.terminal.tty import echo  # noqa: PLC0415 - see above
 
-    sys.stderr.write(f"{safe_line(question)} ")
+    sys.stderr.write(f"{marked_line(question)} ")
     sys.stderr.flush()
     loop = asyncio.get_running_loop()
     is_typed = asyncio.Event()
@@ -324,8 +329,30 @@ async def typed_line(question: str) -> bytes:
         return call_with_stdin(BufferedReader.readline)
 
 
-async def ask_yes_no(question: str) -> bool:
-    line = await typed_line(f"{question} [y/N]")
+def question_rows(*texts: str) -> list[SafeText]:
+    """Put all of foreign texts on rows of a question; none if they would scroll off the terminal.
+
+    It holds at least as many characters as `bounded_rows` allows, unless it is very small.
+    """
+    from rich.cells import cell_len  # noqa: PLC0415 - commands start without rich
+
+    if rows := bounded_rows(*texts):
+        return rows
+    widen_cells()
+    columns, lines = os.get_terminal_size(sys.stderr.fileno())
+    rows = [marked_line(text) for text in texts]
+    needed = sum(1 + (cell_len(row) + _ASKED_INDENT) // max(columns, 1) for row in rows)
+    return rows if needed + _ASKED_LINES <= lines else []
+
+
+async def ask_yes_no(question: str, *above: str) -> bool:
+    """Print texts and ask; raises `WrongUse` if the terminal cannot show all of it."""
+    rows = question_rows(*above, question)
+    if not rows:
+        hint = "Use a larger terminal, or the chat screen."
+        raise WrongUse("The question does not fit on the screen.", hint=hint)
+    sys.stderr.write("".join(f"    {row}\n" for row in rows[:-1]))
+    line = await typed_line(f"{rows[-1]} [y/N]")
     return line.strip().lower() in (b"y", b"yes")
 
 

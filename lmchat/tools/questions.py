@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from lmchat.errors import LMChatError
 from lmchat.markdown.links import ascii_host
-from lmchat.safe_text import SafeText, safe_line
+from lmchat.safe_text import SafeText, marked_line, safe_line
 
 _ADDRESS_CHARS = 300
 
@@ -46,7 +46,7 @@ def address_lines(url: str) -> list[SafeText]:
     if "@" in urlsplit(url).netloc:
         message = "The address of the sign-in has a user name, which can look like another host."
         raise LMChatError(message, hint="Tell the author of the server.", kind="auth")
-    address, half = safe_line(url), _ADDRESS_CHARS // 2
+    address, half = marked_line(url), _ADDRESS_CHARS // 2
     if len(address) > _ADDRESS_CHARS:
         address = SafeText(f"{address[:half]}…{address[-half:]}")
     return [safe_line(f"This page is at {ascii_host(url)}"), address]

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import pty
+import struct
 import sys
+import termios
 from unittest.mock import Mock
 
 import pytest
 
-from lmchat.terminal.output import ask_yes_no, can_ask
+from lmchat.errors import WrongUse
+from lmchat.terminal.output import ask_yes_no, can_ask, question_rows
 
 
 @pytest.fixture
@@ -35,8 +39,28 @@ def type_text(monkeypatch):
 )
 async def test_only_a_yes_is_a_yes(type_text, capsys, line, is_yes):
     type_text(line)
-    assert await ask_yes_no("Remove \x1b[2J it for good?") is is_yes
-    assert capsys.readouterr().err == "Remove ␛[2J it for good? [y/N] "
+    assert await ask_yes_no("Remove \x1b[2J it\u2800 for good?", "all\n\nof it") is is_yes
+    assert capsys.readouterr().err == "    all␣of it\nRemove ␛[2J it␣for good? [y/N] "
+
+
+@pytest.mark.parametrize(
+    ("size", "letter", "most"),
+    [
+        ((24, 80), "a", 19 * 80 - 5),
+        ((24, 80), "\u8c46", (19 * 80 - 5) // 2),
+        ((10, 40), "a", 600),
+        ((0, 0), "a", 600),
+    ],
+)
+async def test_a_question_that_would_scroll_off_is_not_asked(
+    type_text, monkeypatch, size, letter, most
+):
+    fcntl.ioctl(sys.stdin, termios.TIOCSWINSZ, struct.pack("4H", *size, 0, 0))
+    monkeypatch.setattr(sys, "stderr", sys.stdin)
+    assert question_rows(letter * most) == [letter * most]
+    assert question_rows(letter * (most + 1)) == []
+    with pytest.raises(WrongUse, match="does not fit on the screen"):
+        await ask_yes_no(letter * most, letter * most)
 
 
 async def test_a_terminal_that_cannot_be_watched_can_be_read(type_text, monkeypatch):

@@ -478,14 +478,19 @@ def test_a_question_shows_all_that_a_yes_starts(alone, tmp_path):
     assert not (tmp_path / "RAN").exists()
 
 
-def test_a_call_whose_arguments_are_too_long_to_show_does_not_run(cli, server):
+def test_a_call_whose_arguments_the_terminal_cannot_show_does_not_run(cli, server):
     write_tools(cli)
-    hidden = json.dumps({"why": "a" * 700 + " and more"})
-    server.on(CHAT, calling(("python__fail", hidden)), chat_reply("Then not."))
+    shown, hidden = (json.dumps({"why": "a" * most + " and more"}) for most in (1300, 1700))
+    server.on(
+        CHAT, calling(("python__fail", shown), ("python__fail", hidden)), chat_reply("Then not.")
+    )
     with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(100, 20)) as program:
-        program.wait_for("Its arguments are too long to show.", 50)
+        program.wait_for("python/fail? y once", 50)
+        assert "python/fail wants to run:" in program.text
+        program.type("n\r")
+        program.wait_for("Its arguments do not fit on the screen: call it in the chat screen", 50)
         assert program.wait_exit() == 0
-        assert '[tools.approval] "python/fail" = "always"' in program.text
+        assert '[tools.approval] "python/fail" = "always"' in program.text.replace("\n", "")
     assert "too long to show" in server.seen(CHAT)[-1].json["messages"][-1]["content"]
 
 

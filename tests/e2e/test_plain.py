@@ -296,9 +296,22 @@ def test_files_are_read_after_a_question_where_they_are_outside_or_many(
         (folder / f"notes/{number:02}.md").write_text(f"Note {number}.")
     put_script(folder / "bin/xclip", "[ \"$*\" = '-selection clipboard -o' ] && echo Beans.")
     secret = tmp_path / ".ssh" / "id_rsa"
-    talk = begin(cwd=folder, DISPLAY=":0", PATH=f"{folder}/bin{os.pathsep}{os.environ['PATH']}")
+    path = f"{folder}/bin{os.pathsep}{os.environ['PATH']}"
+    talk = begin(cwd=folder, size=(120, 24), DISPLAY=":0", PATH=path)
     talk.type(f"/file {secret}\r", sees=f"{secret}\nAttach from outside this folder?")
     talk.type("\r", sees="The file was not attached.")
+    talk.wait_prompt()
+    unseen, long = (
+        tmp_path / "un\u2800 \u2800seen.md",
+        tmp_path.joinpath(*("d" * 200 for _ in range(15))),
+    )
+    unseen.write_text("Peas.")
+    long.mkdir(parents=True)
+    (long / "long.md").write_text("Peas.")
+    talk.type(f"/file {unseen}\r", sees="/un␣seen.md\nAttach from outside")
+    talk.type("n\r", sees="The file was not attached.")
+    talk.wait_prompt()
+    talk.type(f"/file {long}/long.md\r", sees="The question does not fit on the screen.")
     talk.wait_prompt()
     talk.type("/file notes\r", sees="Attach 51 files")
     talk.type("n\r", sees="The files were not attached.")

@@ -262,8 +262,7 @@ class PlainFront(TurnListener):
         """A typed line may be a paste that the user has not read; on a pipe, none is."""
         if can_ask():
             drop_typed(sys.stdin.fileno())  # the next lines of a paste are no answer
-            self.notify(*question.text.split("\n"))
-            return await ask_yes_no(question.title)
+            return await ask_yes_no(question.title, *question.text.split("\n"))
         if question.refusal is not None:
             raise question.refusal
         return not self.reader.is_terminal

@@ -40,6 +40,7 @@ from lmchat.tui.chat_log.log_blocks import (
     call_texts,
     end_blocks,
     gap_block,
+    marked_code,
     name_block,
     prompt_blocks,
     question_blocks,
@@ -383,7 +384,7 @@ class Entry(Struct):
             case Role.TOOL:
                 if self.call_state == ASKS:  # the card has the arguments, also while folded
                     codes = call_texts(message)
-                    pieces = [_code_blocks(code.text, code.language) for code in codes]
+                    pieces = [_code_blocks(marked_code(code), code.language) for code in codes]
                     return question_blocks(message, list(chain(*pieces)))
                 blocks = [
                     custom_block(partial(call_lines, message, self.call_state, self.is_collapsed))

@@ -9,6 +9,7 @@ a click does. No row is wrapped at a `units.GAP`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,7 +25,7 @@ from lmchat.markdown.block import Block, Kind, Line, Span, custom_block, plain_b
 from lmchat.markdown.code import code_lines, head_line
 from lmchat.markdown.page import Page, clickable
 from lmchat.markdown.wrap import harmless, width_of
-from lmchat.safe_text import safe_line, without_controls
+from lmchat.safe_text import marked_line, safe_line, without_controls
 from lmchat.sessions.attached_files import pieces_of
 from lmchat.sessions.message import (
     AnswerState,
@@ -258,6 +259,13 @@ def call_texts(message: ChatMessage) -> list[CallText]:
     return texts
 
 
+def marked_code(code: CallText) -> str:
+    """Return the text for a question about it; lines of indented JSON stay lines."""
+    if not code.language:
+        return marked_line(code.text)
+    return re.sub(r"[^ \n].*", lambda line: marked_line(line[0]), code.text)
+
+
 def _indented_json(text: str) -> str:
     """Return "" for all but a JSON object or array, and if it is too long."""
     if len(text) > _MOST_JSON_CHARS:
@@ -342,7 +350,7 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     message above; with it, the keys that decide. The keys are above the arguments, since a focused
     card is shown from its beginning.
     """
-    name = safe_line(message.tool_calls[0].name, limit=_LONG_NAME_CHARS)
+    name = marked_line(safe_line(message.tool_calls[0].name, limit=_LONG_NAME_CHARS))
     question = [
         ("! ", page.styles["warning"]),
         (name, page.styles["strong"]),

@@ -27,6 +27,16 @@ def test_a_card_asks_above_all_arguments():
     assert "files/read_text wants to run" in words_of(shown[0])
 
 
+def test_a_card_marks_runs_of_blanks_and_letters_without_a_look():
+    arguments = json.dumps({"run": "ls" + "\u2800 \u200b" * 500 + "rm"}, ensure_ascii=False)
+    for given, shown in [
+        (arguments, ["{", '  "run": "ls␣rm"', "}"]),
+        ('{"run":' + "\n" * 50_000 + "0}", ['{"run":␣0}']),  # too long to be indented
+    ]:
+        asked = document_with(Entry(call(given), call_state=ASKS), plain_page(60))
+        assert [line.text for line in lines_of(asked)][-len(shown) :] == shown
+
+
 def test_a_card_in_a_narrow_terminal_keeps_a_yes_and_the_no_and_cuts_no_key():
     for width, keys in (
         (60, "y once  s this session  a always  n no"),
