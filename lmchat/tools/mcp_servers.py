@@ -11,7 +11,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from contextvars import Context
 from pathlib import Path
 from typing import Any
@@ -371,9 +371,7 @@ class _McpServer:
         error = _first_of(error)
         name, hint = self.settings.name, self._hint_to_correct
         reason = safe_line(self._words_of(error), limit=_REASON_CHARS).rstrip(".")
-        refusal = None
-        if self._http is not None:
-            refusal = self._http.sign_in_failure(error, reason) or self._http.refusal
+        refusal = None if self._http is None else self._http.failure_of(error, reason)
         match error:
             case LMChatError():
                 return LMChatError(self._without_secrets(error.message), hint=error.hint)
@@ -410,16 +408,10 @@ class _McpServer:
         return safe_line(self._without_secrets(words), limit=_REASON_CHARS).rstrip(".")
 
     def _words_of(self, error: BaseException) -> str:
-        words = _VALIDATION.sub("", str(error)) or type(error).__name__
+        words = _VALIDATION.sub(": its answer does not follow MCP", str(error)).lstrip(": ")
+        words = words or type(error).__name__
         if words.endswith("Timeout"):  # the name of an error of HTTP, which has no words
             words = f"no answer within {ANSWER_S:g} s"
-        with suppress(ImportError):
-            from pydantic import ValidationError
-
-            if isinstance(error, ValidationError):
-                first = error.errors(include_url=False, include_input=False)[0]
-                place = ".".join(map(str, first["loc"]))
-                words = f"its answer does not follow MCP ({place}: {first['msg']})"
         return self._without_secrets(words)
 
     def _without_secrets(self, text: str) -> str:

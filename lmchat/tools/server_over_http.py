@@ -7,14 +7,12 @@ from contextlib import AsyncExitStack, suppress
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
-from msgspec import Struct
-
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import McpSettings
 from lmchat.errors import LMChatError
 from lmchat.safe_text import without_secret
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.servers.http.proxies import proxy_for
 from lmchat.servers.http.reply import read_body
 from lmchat.tools.calls import SENT_CALL
@@ -26,10 +24,6 @@ _FORM = "application/x-www-form-urlencoded"
 _NO_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _SESSION = "mcp-session-id"
 _NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
-
-
-class _MessageId(Struct):
-    id: Any = None
 
 
 class ServerOverHttp:
@@ -94,23 +88,32 @@ class ServerOverHttp:
             self._sign_in.note_request(request.headers.get("authorization", ""), form)
         if self._is_message(request):
             self.status = 0
-            REQUEST_ID.set(msgspec.json.decode(request.content, type=_MessageId).id)
+            REQUEST_ID.set(_id_of(request.content))
 
     async def _note_reply(self, reply: Any) -> None:
         if not self._is_message(reply.request):
             return
         self.status = reply.status_code
+        is_refused = self.status >= HTTPStatus.BAD_REQUEST
+        content = await reply.aread() if is_refused else b""
         if call := SENT_CALL.get(None):
-            call.has_no_session = await _has_forgotten(reply)
-        if self.status >= HTTPStatus.BAD_REQUEST:
-            body = without_secrets((await reply.aread()).decode(errors="replace"), self.secrets)
+            # a session is refused by 404, or else without an answer to the call
+            is_lost = self.status == HTTPStatus.NOT_FOUND or (
+                self.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED)
+                and _id_of(content) != REQUEST_ID.get()
+            )
+            call.has_no_session = is_lost and _SESSION in reply.request.headers
+        if is_refused:
+            body = without_secrets(content.decode(errors="replace"), self.secrets)
             media_type = reply.headers.get("content-type", "")
             # once more, as JSON can write letters in other ways
             said = read_body(body.encode(), media_type).message
             self._said = without_secrets(said, self.secrets)
 
-    def sign_in_failure(self, error: BaseException, reason: str) -> LMChatError | None:
-        return None if self._sign_in is None else self._sign_in.failure_of(error, reason)
+    def failure_of(self, error: BaseException, reason: str) -> LMChatError | None:
+        """Return what the sign-in or the last reply says of an error; None if they say nothing."""
+        failure = None if self._sign_in is None else self._sign_in.failure_of(error, reason)
+        return failure or self.refusal
 
     @property
     def refusal(self) -> LMChatError | None:
@@ -141,16 +144,10 @@ class ServerOverHttp:
         return LMChatError(f"{says}: {said}." if said else f"{says}.", hint=hint)
 
 
-async def _has_forgotten(reply: Any) -> bool:
-    """Whether the server refuses the session of a request: by 404, or else without an answer."""
-    if _SESSION not in reply.request.headers:
-        return False
-    if reply.status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED):
-        with suppress(msgspec.DecodeError):
-            answer = msgspec.json.decode(await reply.aread(), type=_MessageId)
-            return bool(answer.id != REQUEST_ID.get())
-        return True
-    return bool(reply.status_code == HTTPStatus.NOT_FOUND)
+def _id_of(message: bytes) -> Any:
+    with suppress(NotJsonError):
+        return dict_or_empty(decode(message)).get("id")
+    return None
 
 
 def without_secrets(text: str, secrets: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from lmchat.config.settings import McpSettings
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path
 from lmchat.processes.child import ChildProcess
-from lmchat.processes.environment import IS_WINDOWS, command_line, with_absolute_program
+from lmchat.processes.environment import IS_WINDOWS, with_absolute_program
 from lmchat.tools.mcp_messages import MessageReader
 
 _MESSAGE_BYTES = 32 * 1024 * 1024  # longest message of a server
@@ -210,23 +210,18 @@ def _copy_errors(source: int, log_fd: int | None, last: bytearray) -> None:
 def start_failure(name: str, command: str, error: OSError) -> LMChatError:
     path, program = Path(str(error.filename)), Path(command).name
     is_missing = error.errno == errno.ENOENT
-    is_file = path.is_absolute() and path.is_file()
     reason = f"{error.filename} does not exist" if is_missing else f"{path}: {error.strerror}"
     hint = "Check command and cwd in its [[mcp]]."
-    if is_missing and path.name != program:
+    if path.name != program:
         pass  # it is the folder to start in
-    elif is_missing and is_file and not os.access(path, os.X_OK):
-        # `with_absolute_program` finds only what can be run
-        reason, hint = f"{path} cannot be executed", command_line(["chmod", "u+x", str(path)])
-    elif is_file and error.errno in (errno.ENOENT, errno.ENOEXEC):
-        reason = f"the first line of {path} names no program that can run it"
-        hint = "Correct that line, such as #!/usr/bin/env python3."
+    elif path.is_absolute() and path.exists():
+        # it may not be executed, or its first line names no program
+        reason = f"{path} cannot be run"
+        hint = "Check its permissions (chmod u+x) and its first line (#!/usr/bin/env python3)."
         if IS_WINDOWS:
-            reason, hint = f"{path} is no program of Windows", "Name one that ends in .exe or .cmd."
+            hint = "Name one that ends in .exe or .cmd."
     elif is_missing and program in _PROGRAMS_OF:
         hint = f"Install {_PROGRAMS_OF[program]}, or set command to the path of {program}."
-    elif is_missing and path.is_absolute() and path.is_dir():
-        reason = f"{path} is not a program"
     elif is_missing and " " in command:
         hint = "Set command to the program alone, and args to the rest of it."
     elif is_missing and program == command:

@@ -51,7 +51,7 @@ class SavedSignIn(BaseModel):
     tokens: OAuthToken | None = None
     metadata: OAuthMetadata | None = None  # of the server that gives tokens
     expires_at: float | None = None
-    origins: list[str] = []  # that the user has allowed for it
+    origins: set[str] = set()  # that the user has allowed for it
 
 
 class SignIn(Auth):
@@ -143,7 +143,7 @@ class SignIn(Auth):
         saved = SavedSignIn()
         with suppress(ValidationError):
             saved = SavedSignIn.model_validate_json(text)
-        saved.origins += [one for one in self._saved.origins if one not in saved.origins]
+        saved.origins |= self._saved.origins
         self._saved = saved
         # the SDK does not ask for these, without which no token is renewed in a later run
         self.provider.context.oauth_metadata = self._saved.metadata
@@ -210,7 +210,7 @@ class SignIn(Auth):
         if not await self._ask(question):
             message = f"{self._name} signs in at {endpoint.origin}, which is not allowed."
             raise LMChatError(message, hint=hint, kind="auth")
-        self._saved.origins.append(endpoint.origin)
+        self._saved.origins.add(endpoint.origin)
 
     async def _note_address(self, address: str) -> None:
         self._address = address
