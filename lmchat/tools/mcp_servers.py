@@ -138,20 +138,17 @@ class McpServers:
             self._log_fd = None
 
     async def start_program(self, settings: McpSettings) -> ServerProgram:
-        """Raises `OSError`, and as `referenced_values`."""
+        """Raises `OSError`, and `LMChatError` if a variable is missing."""
         async with self._opening_log:  # the servers start at the same time
             if self._log_fd is None and self.log_file is not None:
                 self._log_fd = await asyncio.to_thread(begin_log, self.log_file)
         # it is missing before the first `lmchat tools add`
         await asyncio.to_thread(ensure_folder, self._folder)
-        secrets = self.referenced_values(settings)
-        environment = needed_environment(self._environ) | dict(settings.env or {}) | secrets
+        environment = needed_environment(self._environ) | dict(settings.env or {})
+        for name, variable in settings.env_references.items():
+            environment[name] = self._value_of(variable, settings.name)
         return await ServerProgram.start(
-            settings,
-            environment=environment,
-            secrets=tuple(secrets.values()),
-            folder=self._folder,
-            log_fd=self._log_fd,
+            settings, environment=environment, folder=self._folder, log_fd=self._log_fd
         )
 
     def headers(self, settings: McpSettings) -> dict[str, str]:
@@ -167,10 +164,9 @@ class McpServers:
                 raise LMChatError(reason, hint="Set it again without them.", kind="tools") from None
         return headers
 
-    def referenced_values(self, settings: McpSettings) -> dict[str, str]:
-        """Return what `env` takes from variables; raises `LMChatError` if one is missing."""
-        references = settings.env_references.items()
-        return {name: self._value_of(variable, settings.name) for name, variable in references}
+    def secrets_of(self, settings: McpSettings) -> set[str]:
+        """Return the values that a server gets, which errors may repeat."""
+        return {self._environ.get(variable, "") for variable in settings.variables}
 
     def _value_of(self, variable: str, server: str) -> str:
         if variable not in self._environ:
@@ -415,8 +411,10 @@ class _McpServer:
         return self._without_secrets(words)
 
     def _without_secrets(self, text: str) -> str:
-        secrets = set(self._program.secrets) if self._program is not None else set()
-        return without_secrets(text, secrets | (self._http.secrets if self._http else set()))
+        http = self._http
+        return without_secrets(
+            text, http.secrets if http else self._owner.secrets_of(self.settings)
+        )
 
     async def _open_client(self, stack: AsyncExitStack) -> Any:
         """Connect to the server; leaving `stack` closes the connection.

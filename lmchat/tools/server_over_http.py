@@ -20,7 +20,6 @@ from lmchat.tools.mcp_messages import REQUEST_ID
 from lmchat.tools.questions import AskUserThen
 
 ANSWER_S = 30.0  # time to connect, to list changed tools and to close
-_FORM = "application/x-www-form-urlencoded"
 _NO_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _SESSION = "mcp-session-id"
 _NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
@@ -81,11 +80,7 @@ class ServerOverHttp:
 
     async def _note_request(self, request: Any) -> None:
         if self._sign_in is not None:
-            origin = request.url.copy_with(path="/", query=None, fragment=None)
-            await self._sign_in.require_allowed(Endpoint.parse(str(origin)))
-            is_form = request.headers.get("content-type") == _FORM  # it asks for tokens
-            form = request.content.decode() if is_form else ""
-            self._sign_in.note_request(request.headers.get("authorization", ""), form)
+            await self._sign_in.note_request(request)
         if self._is_message(request):
             self.status = 0
             REQUEST_ID.set(_id_of(request.content))

@@ -7,7 +7,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from threading import Thread
@@ -43,12 +43,10 @@ class ServerProgram:
         name: str,
         child: ChildProcess,
         *,
-        secrets: Sequence[str],
         last_errors: bytearray,
         copying: Thread,
     ) -> None:
         self._name = name  # of the server
-        self.secrets = secrets  # values of its environment, which errors may repeat
         self._child = child
         self._last_errors = last_errors
         self._stray_line = b""  # the last on stdout that is no message
@@ -62,7 +60,6 @@ class ServerProgram:
         settings: McpSettings,
         *,
         environment: Mapping[str, str],
-        secrets: Sequence[str],
         folder: Path,
         log_fd: int | None,
     ) -> ServerProgram:
@@ -93,7 +90,7 @@ class ServerProgram:
             )
         finally:
             os.close(sink)
-        return cls(settings.name, child, secrets=secrets, last_errors=last_errors, copying=copying)
+        return cls(settings.name, child, last_errors=last_errors, copying=copying)
 
     @property
     def exit_code(self) -> int | None:

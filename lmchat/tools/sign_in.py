@@ -41,6 +41,7 @@ lmchat has the answer. You can close this page.
 _REFUSAL = b"""HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r
 This is not the answer that lmchat waits for.
 """
+_FORM = "application/x-www-form-urlencoded"
 _SECRET_FIELDS = {"client_secret", "code", "code_verifier", "refresh_token", "state"}
 
 
@@ -105,7 +106,8 @@ class SignIn(Auth):
                         outgoing = await anext(flow)
                         while outgoing is not request:
                             outgoing = await flow.asend((yield outgoing))
-                        if not self.provider.context.current_tokens:  # they were not renewed
+                        if not self.provider.context.is_token_valid():
+                            # the server may have forgotten the client, too: register anew
                             self.provider.context.client_info = None
                     response = yield request
                     if request.method != "POST" or SENT_CALL.get(SentCall()).begins_session:
@@ -160,10 +162,7 @@ class SignIn(Auth):
         await asyncio.to_thread(self._credentials.set_sign_in, self._url, text)
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
-        """Return None without usable tokens: the server may have forgotten the client since."""
-        tokens = self._saved.tokens
-        is_usable = tokens and (tokens.refresh_token or self.provider.context.is_token_valid())
-        return self._saved.client if is_usable else None
+        return self._saved.client
 
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
         """Save it with its tokens: those of the last client may still be of use."""
@@ -172,10 +171,14 @@ class SignIn(Auth):
 
     # Secrets
 
-    def note_request(self, authorization: str, form: str) -> None:
-        """Note the secrets of a request that is sent: its header, and the fields of its form."""
+    async def note_request(self, request: Request) -> None:
+        """Note the secrets of a request before it is sent; raises as `require_allowed`."""
+        origin = request.url.copy_with(path="/", query=None, fragment=None)
+        await self.require_allowed(Endpoint.parse(str(origin)))
+        authorization = request.headers.get("authorization", "")
         self.secrets |= {authorization, authorization.rpartition(" ")[2]}
-        self._note_fields(form)
+        if request.headers.get("content-type") == _FORM:  # it asks for tokens
+            self._note_fields(request.content.decode())
 
     def _note_fields(self, query: str) -> dict[str, str]:
         fields = dict(parse_qsl(query))
