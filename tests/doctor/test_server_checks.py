@@ -36,7 +36,7 @@ def rows(*results: ServerStatus, is_named=False, **more):
 def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready_server():
     grades = {"ready": Grade.OK, "refused": Grade.ABSENT}
     warnings = ["loading", "no model loaded", "server off", "not an LLM server", "timed out"]
-    warnings += ["needs password", "needs sign-in", "redirects"]
+    warnings += ["needs sign-in", "redirects"]
     grades |= dict.fromkeys(warnings, Grade.WARNING)
     for reason in STATUS:
         server = probed(reason, detail="http://localhost:1234: boom.")

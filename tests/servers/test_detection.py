@@ -143,9 +143,9 @@ HEARD = (
     (error_reply(401, "no key"), (NEEDS_KEY, KEY_OF_LLAMA), (NEEDS_KEY, WANTS_KEY, ASK_FOR_KEY)),
     (
         text_reply("", status=401, headers=BASIC),
-        ("needs password", BEHIND),
+        ("needs sign-in", BEHIND),
         (
-            "needs password",
+            "needs sign-in",
             BY_BASIC,
             BEHIND,
         ),

@@ -63,12 +63,15 @@ def choose(
     model: str,
     state: State,
     is_named: bool = False,
+    can_ask: bool = True,
 ) -> Choice:
     """Choose the server and the model for the next turn, or find out what the user has to choose.
 
     A named model or the last used one may also be on a server that `may_answer`. With `is_named`,
-    only servers that the user has named count.
+    only servers that the user has named count. Where no key can be asked for, a named model may be
+    on a named server whose list needs one.
     """
+    is_by_name = bool(model) and not can_ask
     if is_named:
         servers = [server for server in servers if server.is_configured]
     usable = [
@@ -76,6 +79,7 @@ def choose(
         for server in servers
         if server.state.is_usable
         or (server.may_answer and (model or _last_unlisted(server, state)))
+        or (is_by_name and server.state is ServerState.NEEDS_KEY and server.has_named_address)
     ]
     if usable:
         best = min(usable, key=lambda server: _rank(server, state, model))
@@ -240,25 +244,13 @@ def require_model(name: str, chosen: ServerStatus | None, servers: Sequence[Serv
     raise error
 
 
-def _choose_by_name(
-    servers: Sequence[ServerStatus], model: str, state: State, *, is_named: bool = False
-) -> Choice:
-    """Of a named server that needs a key, the list alone may need it."""
-    choice = choose(servers, model=model, state=state, is_named=is_named)
-    server = choice.server
-    is_locked = server is not None and server.state is ServerState.NEEDS_KEY
-    if server is None or not (model and is_locked and server.has_named_address):
-        return choice
-    return _choice_of(server, _unlisted_model(server, model))
-
-
 def choose_without_asking(servers: Sequence[ServerStatus], *, model: str, state: State) -> Choice:
     """Choose where there is no user to ask; only a model may be missing.
 
     Raises `WrongUse` for a configured model that cannot chat, and for a name that `is_unclear`, and
     `no_server_error`.
     """
-    choice = _choose_by_name(servers, model, state)
+    choice = choose(servers, model=model, state=state, can_ask=False)
     server, target = choice.server, choice.target
     if server is None or target is None:
         raise no_server_error(servers, is_for_chat=True)
@@ -301,7 +293,7 @@ def unlisted_model(
     listed = [model for server in servers for model in server.models]
     if not name or any(name.casefold() in model.model_id.casefold() for model in listed):
         return None
-    target = _choose_by_name(servers, name, state, is_named=is_named).target
+    target = choose(servers, model=name, state=state, is_named=is_named, can_ask=False).target
     return None if target is None else target.model
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
@@ -29,10 +30,8 @@ from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.discovery.status import (
     STATUS,
-    Heard,
     ServerState,
     ServerStatus,
-    reason_of,
     reason_of_models,
 )
 from lmchat.servers.endpoint import Endpoint
@@ -43,7 +42,6 @@ from lmchat.servers.http.connections import (
     KeySource,
     connect_timeout_s,
 )
-from lmchat.servers.http.reply import read_body
 from lmchat.servers.model import OPENAI_COMPATIBLE, ModelInfo
 from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
 from lmchat.servers.products.product import LIST, Product
@@ -54,6 +52,9 @@ _SCAN_S = 5.0
 # on this machine: a scan ends within 2 s if all ports are silent
 _SCAN_READ_S = 1.8
 _KEPT_LIST_S = 600.0  # in place of a look that would disturb the server
+_FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
+"""A model server would not refuse a request for its models in these ways."""
+_OF_SIGN_IN = re.compile("log-?in|sign-?in|oauth", re.IGNORECASE)
 _logger = logging.getLogger(__name__)
 
 
@@ -196,8 +197,8 @@ class Scanner:
 
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
         """Ask one address outside of a scan; "" means the known key."""
-        has_usual_port = any(endpoint.port in product.ports for product in PRODUCTS)
-        is_usual = endpoint.is_loopback and has_usual_port and endpoint.netloc not in self._named
+        has_usual_port = endpoint.is_loopback and bool(product_at(endpoint).ports)
+        is_usual = has_usual_port and endpoint.netloc not in self._named
         # no scan would ask it: the user has named it
         candidate = self._candidate(endpoint, is_configured=not is_usual, is_usual=is_usual)
         key = key or await self._keys.key_for(endpoint)
@@ -262,11 +263,11 @@ class Scanner:
             reason = reason_of_models(models)
         except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
             error = caught  # `RequestInvalid`: the key has characters that no header can hold
-            heard = _heard(caught, api, is_usual=candidate.is_usual)
-            reason = reason_of(heard)
+            location = _location(api)
+            reason = _reason_of(caught, api, location, is_usual=candidate.is_usual)
             detail = caught.message
             if reason == "sign_in":
-                detail = urlsplit(heard.location).netloc.rpartition("@")[2]
+                detail = urlsplit(location).netloc.rpartition("@")[2]
             is_refused_here = reason == "offline" and endpoint.is_loopback
             if is_refused_here and await asyncio.to_thread(expected.is_open):
                 reason = "server_off"  # LM Studio runs, for instance, but not its server
@@ -406,24 +407,33 @@ def _step(server: ServerStatus, error: LMChatError | None = None, *, is_usual: b
     )
 
 
-def _heard(error: LMChatError, api: ServerApi, *, is_usual: bool) -> Heard:
-    reply, asked = api.refused_reply, api.url(LIST)
-    headers = {} if reply is None else reply.headers
-    location = ""
+def _location(api: ServerApi) -> str:
+    """Return the URL of a redirect, or ""."""
+    location = api.refused_reply.headers.get("location", "") if api.refused_reply else ""
     with suppress(ValueError):  # it is no address
-        if named := headers.get("location", ""):
-            location = urljoin(asked, named)
-    is_unreachable = isinstance(error, NothingAnswers) and error.kind == "timeout"
-    return Heard(
-        kind="unreachable" if is_unreachable else error.kind,
-        is_recognised=api.is_identified,
-        was_recognised=api.memory.is_recognised,
-        is_usual=is_usual,
-        is_page=reply is not None
-        and read_body(reply.body, headers.get("content-type", "")).is_html,
-        is_unknown_path=reply is not None and reply.is_unknown_path,
-        has_key=bool(api.refusal_context.key),
-        scheme=headers.get("www-authenticate", "").partition(" ")[0].lower(),
-        asked=asked,
-        location=location,
-    )
+        return urljoin(api.url(LIST), location) if location else ""
+    return ""
+
+
+def _reason_of(error: LMChatError, api: ServerApi, location: str, *, is_usual: bool) -> str:
+    """Return a reason that suits another program while no product is identified."""
+    reply, may_be_other = api.refused_reply, not api.is_identified
+    if error.kind == "dropped" and api.memory.is_recognised:
+        return "offline"  # the server that was there has just ended
+    if error.kind == "timeout" and isinstance(error, NothingAnswers):
+        return "unreachable"
+    if error.kind == "auth":
+        scheme = reply.headers.get("www-authenticate", "") if reply else ""
+        if may_be_other and scheme.lower().startswith("basic"):
+            return "password"
+        return "key_rejected" if api.refusal_context.key else "auth"
+    if location and not is_usual:
+        if _OF_SIGN_IN.search(location):
+            return "sign_in"
+        return "slash" if location == f"{api.url(LIST)}/" else "moved"
+    # one that forbids the request may be a model server, but for a web page
+    if error.kind == "forbidden" and not is_usual and not (reply and reply.is_page):
+        return "server_error"
+    if may_be_other and (error.kind in _FOREIGN_KINDS or (reply and reply.is_unknown_path)):
+        return "not_an_llm"
+    return error.kind if error.kind in STATUS else "server_error"

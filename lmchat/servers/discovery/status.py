@@ -5,7 +5,6 @@ Only this module looks at the `reason` of a status; other code branches on its s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
@@ -67,11 +66,15 @@ _MOVED = replace(
     sentence="{detail}.",
     error_kind="wrong_path",
 )
-_BEHIND = replace(
-    _MOVED,
+_SIGN_IN = replace(
+    _OTHER_PROGRAM,
+    word="needs sign-in",
+    panel=("down", "sign-in"),
+    sentence="The program at {url} leads to a sign-in page at {detail}.",
     step="Use the address of the server behind it",
-    named_step="Use the address of the server behind it",
+    named_step="",
     own_steps=(),
+    error_kind="auth",
 )
 _CLOSED = Meaning(
     ServerState.AWAY,
@@ -156,19 +159,11 @@ STATUS: Mapping[str, Meaning] = {
     "server_error": _SERVER_ERROR,
     "certificate": replace(_SERVER_ERROR, sentence="{detail}.", error_kind="certificate"),
     "password": replace(
-        _BEHIND,
-        word="needs password",
-        panel=("down", "password"),
+        _SIGN_IN,
         sentence="The program at {url} asks for a user name and a password (Basic), "
         "which lmchat cannot send.",
-        error_kind="auth",
     ),
-    "sign_in": replace(
-        _BEHIND,
-        word="needs sign-in",
-        panel=("down", "sign-in"),
-        sentence="The program at {url} leads to a sign-in page at {detail}.",
-    ),
+    "sign_in": _SIGN_IN,
     "moved": _MOVED,
     "slash": replace(
         _MOVED,
@@ -185,9 +180,6 @@ STATUS: Mapping[str, Meaning] = {
 }
 """Meanings by reason, best first: "", or why a chat cannot begin, mostly a kind of error."""
 _FORBIDDEN = ("not_allowed", "insecure")
-_FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
-"""A model server would not refuse a request for its models in these ways."""
-_SIGN_IN = re.compile("log-?in|sign-?in|oauth", re.IGNORECASE)
 _DETAIL_CHARS = 200  # of an error message
 
 
@@ -338,42 +330,6 @@ def reason_of_models(models: Iterable[ModelInfo]) -> str:
     if states & {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}:
         return ""
     return "loading" if LoadState.LOADING in states else "model_not_loaded"
-
-
-class Heard(Struct, frozen=True, kw_only=True):
-    """Facts of a failed probe."""
-
-    kind: str  # of the error
-    is_recognised: bool  # the reply tells the product
-    was_recognised: bool  # an earlier reply told it
-    is_usual: bool
-    is_page: bool
-    is_unknown_path: bool
-    has_key: bool
-    scheme: str  # of the authentication that is asked for
-    asked: str  # URL
-    location: str  # URL of a redirect
-
-
-def reason_of(heard: Heard) -> str:
-    """Return a reason that suits another program while no product is recognised."""
-    may_be_other = not heard.is_recognised
-    if heard.kind == "dropped" and heard.was_recognised:
-        return "offline"  # the server that was there has just ended
-    if heard.kind == "auth":
-        if may_be_other and heard.scheme == "basic":
-            return "password"
-        return "key_rejected" if heard.has_key else "auth"
-    if heard.location and not heard.is_usual:
-        if _SIGN_IN.search(heard.location):
-            return "sign_in"
-        return "slash" if heard.location == f"{heard.asked}/" else "moved"
-    # one that forbids the request may be a model server
-    if heard.kind == "forbidden" and not heard.is_usual and not heard.is_page:
-        return "server_error"
-    if may_be_other and (heard.kind in _FOREIGN_KINDS or heard.is_unknown_path):
-        return "not_an_llm"
-    return heard.kind if heard.kind in STATUS else "server_error"
 
 
 def usable_of(servers: Iterable[ServerStatus]) -> list[ServerStatus]:

@@ -73,6 +73,12 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
         return dict_or_empty(self.value)
 
     @property
+    def is_page(self) -> bool:
+        """Whether it is a web page."""
+        kind = self.headers.get("content-type", "").lower()
+        return "html" in kind or bool(_HTML.match(self.body[:512]))
+
+    @property
     def is_good(self) -> bool:
         if self.status not in _SUCCESSES or self.value is None:
             return False
