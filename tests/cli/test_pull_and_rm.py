@@ -43,7 +43,7 @@ def test_a_failure_is_one_sentence_with_the_way_out(cli, server):
     server.on("POST /api/pull", json_reply({"error": "invalid model name"}, status=400))
     failed = cli("models", "pull", "a b", "--json")
     assert failed.returncode == 1
-    assert json.loads(failed.stdout)["detail"]["error"] == "model_missing"
+    assert json.loads(failed.stdout)["detail"]["error"] == "fetch"
     assert "ollama.com/search" in failed.stderr
 
 

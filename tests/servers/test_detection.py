@@ -398,7 +398,7 @@ async def test_configured_endpoints_come_first_and_are_asked_once_and_only_if_th
     assert mine[evil].next_step == "lmchat --allow-host evil.example"
     assert not [one for one in ports.asked if one[0] == "evil.example"]
     assert mine[page].word == "not an LLM server"
-    assert mine[page].next_step.startswith("Check the address: http or https")
+    assert mine[page].next_step == "Check the port and the path of the address"
 
 
 async def test_silent_ports_cost_one_time_out_together_and_hide_nobody(start, detect):

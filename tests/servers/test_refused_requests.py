@@ -363,6 +363,21 @@ async def test_a_server_that_loads_is_asked_again_when_it_says(server, client, m
 
 
 @pytest.mark.rule("R-32")
+async def test_a_request_that_is_larger_than_what_is_allowed_is_sent_once(server, make_client):
+    for status, words in (
+        (429, "Too large for tokens per minute: Limit 8,000, Requested 21,004."),
+        (413, "Too large for tokens per minute: Limit 8000, Requested 21004."),
+        (413, "Payload Too Large"),
+    ):
+        server.requests.clear()
+        server.on(CHAT, error_reply(status, words, headers={"Retry-After": "0"}))
+        error = await failure_of(make_client(), ask(server))
+        assert (error.kind, len(server.seen(CHAT))) == ("too_large", 1)
+        assert error.message == f"The server says: {words}"
+        assert error.hint == "Shorten the prompt, or start a new session."
+
+
+@pytest.mark.rule("R-32")
 async def test_words_about_loading_alone_are_tried_three_times_and_told(server, make_client):
     for words, product in (
         ("The engine is starting: weights file not found", "OpenAI-compatible"),
@@ -503,8 +518,8 @@ async def test_a_server_without_a_model_in_memory_is_not_asked_again_and_the_ste
         ("No model is loaded! Select one", "text-generation-webui", "Load it in the Model tab"),
         ("Model is unloaded.", "LM Studio", "lmchat models load alder"),
         ("No models are currently loaded.", "LiteLLM", "Load it on the server behind LiteLLM."),
-        ("No running session found for model 'alder'", "Jan", jan),
-        ("No models are available", "Jan", jan),
+        ("No running session found for model 'alder'", "Jan", "Start "),
+        ("No models are available", "Jan", "Start "),
     ):
         server.requests.clear()
         server.on(CHAT, json_reply({"detail": words}, status=503))

@@ -23,7 +23,7 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.http.reply import ErrorBody, read_body, read_value
 from lmchat.servers.wire.quotes import texts_of, unquoted
-from lmchat.servers.wire.rows import ADDRESS_STEP, CODES, LOG_STEP, ROWS, STATUSES, STEPS, Row
+from lmchat.servers.wire.rows import CODES, LOG_STEP, ROWS, STATUSES, STEPS, Row
 
 _KEY_MISSING = (
     "The server needs an API key, but none was sent; it belongs under [[endpoints]] in config.toml."
@@ -143,7 +143,7 @@ def refusal(
 
 def not_an_llm_error(reason: str, details: str = "") -> ServerRejected:
     message = f"This is not a model server: {reason}"
-    return ServerRejected(message, kind="not_an_llm", hint=ADDRESS_STEP, details=details)
+    return ServerRejected(message, kind="not_an_llm", hint=STEPS["not_an_llm"], details=details)
 
 
 def refusal_in_stream(value: object, context: RefusalContext) -> ServerRejected:

@@ -137,7 +137,11 @@ ROWS: tuple[Row, ...] = (
         ),
         (0, 400, 404),
     ),
-    Row("unsupported", ("not a chat model", "does not support chat"), (400, 404)),
+    Row(
+        "unsupported",
+        ("not a chat model", "does not support chat", "does not support logits computation"),
+        (400, 404, 500),
+    ),
     Row(
         "no_vision",
         (
@@ -225,10 +229,6 @@ STATUSES: Mapping[int, str] = {
 }
 """Kinds of what no code and no row knows; others are a `server_error`."""
 
-ADDRESS_STEP = (
-    "Check the address: http or https, the port, and the path; "
-    "most servers have none or /v1, some have one in front of it, such as /engines/v1."
-)
 LOG_STEP = "Check the server's log, then try again."
 STEPS: Mapping[str, str] = {
     "answer_limit": "Lower max_tokens.",
@@ -252,8 +252,9 @@ STEPS: Mapping[str, str] = {
     "busy": "The server takes no requests at the moment. Try again later.",
     "upstream": "The program behind the server does not answer: check it, or try again later.",
     "timeout": "The server took too long. Try again.",
-    "wrong_path": ADDRESS_STEP,
-    "not_an_llm": ADDRESS_STEP,
+    "wrong_path": "Check the address: http or https, the port, and the path; "
+    "most servers have none or /v1, some have one in front of it, such as /engines/v1.",
+    "not_an_llm": "Check the port and the path of the address.",
     "server_error": LOG_STEP,
 }
 """Next steps by kind, where the product has none; `bad_request` has those of its request."""
