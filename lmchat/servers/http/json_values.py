@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")  # behind the pairs that are backslashes
 # the largest number whose neighbours a float can still tell apart
 _MAX_NUMBER = 2.0**53
 _decode = msgspec.json.Decoder().decode
@@ -35,11 +36,12 @@ def decode(data: bytes) -> Any:
 
 
 def encode(value: object) -> bytes:
-    """Replace lone surrogates."""
+    """Replace lone surrogates, and leave out U+0000, at which llama.cpp cuts a prompt."""
     try:
-        return msgspec.json.encode(value)
+        data = msgspec.json.encode(value)
     except UnicodeEncodeError:
-        return msgspec.json.encode(utf8_safe(value))
+        data = msgspec.json.encode(utf8_safe(value))
+    return _NUL.sub(rb"\1", data) if rb"\u0000" in data else data
 
 
 def utf8_safe(value: Any) -> Any:
