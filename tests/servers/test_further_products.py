@@ -303,18 +303,6 @@ async def test_a_server_that_does_not_stream_is_asked_for_the_whole_answer(serve
             assert asked == 1 + (refused if round_number == 0 else 0), "the form is remembered"
     assert server.seen(CHAT)[0].json["max_tokens"] == 4096
 
-    for status, words in (
-        (400, "Streaming is not supported"),
-        (422, "'stream' must be false"),
-        (501, "streaming not implemented"),
-    ):
-
-        def refuse(seen, status=status, words=words):
-            return error_reply(status, words) if seen.json["stream"] else chat(seen)
-
-        server.on(CHAT, refuse)
-        assert text_of(await answered(make_client(), ask(server))) == "In May."
-
 
 async def test_vllm_and_sglang_continue_a_text_by_their_own_fields(server, client):
     """Tried with vLLM 0.32: without the fields it begins a new answer."""

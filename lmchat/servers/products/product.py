@@ -28,11 +28,11 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import OPENAI_COMPATIBLE, LoadState, ModelInfo
-from lmchat.servers.products.request_format import RequestFormat
 from lmchat.servers.products.server_api import OnProgress, OnPull, ServerApi
 from lmchat.servers.request import Sampling
 from lmchat.servers.sampling_options import COMMON, EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL
 from lmchat.servers.wire.refusals import RefusalContext, not_an_llm_error
+from lmchat.servers.wire.request_format import RequestFormat
 from lmchat.sessions.message import SentThoughts
 
 LM_STUDIO = "LM Studio"

@@ -12,12 +12,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmchat.errors import ServerRejected
 from lmchat.files.images import image_type
 from lmchat.safe_text import safe_line
 from lmchat.servers.http.json_values import JsonObject, NotJsonError, decode, dict_or_empty
 from lmchat.servers.products import product_named
-from lmchat.servers.products.request_format import JsonMode, RequestFormat
 from lmchat.servers.request import (
     AnyObject,
     AnyText,
@@ -26,6 +24,7 @@ from lmchat.servers.request import (
     OutputFormat,
     tool_in_request,
 )
+from lmchat.servers.wire.request_format import JsonMode, RequestFormat
 from lmchat.sessions.attached_files import fence_for, text_with_files
 from lmchat.sessions.message import (
     ChatMessage,
@@ -45,7 +44,7 @@ _MAX_NAME_CHARS = 64
 _NOTHING_ELSE = "and nothing else: no explanation, no code fence."
 _SHORT_ID_CHARS = 9  # no more and no fewer, for templates of Mistral
 _NO_ANSWER = "(no answer)"
-_MODE_WORDS = {  # for `json_mode_note`
+_MODE_WORDS = {
     JsonMode.SCHEMA: "by a JSON schema",
     JsonMode.OBJECT: "as a JSON object",
     JsonMode.WORDS: "in words",
@@ -118,12 +117,11 @@ def tool_fields(request: ChatRequest) -> JsonObject:
     return fields
 
 
-def json_mode_note(error: ServerRejected, output: OutputFormat, mode: JsonMode) -> str:
-    """Return a note with the reason of the server, and `mode`, the way of the next attempt."""
+def json_words(output: OutputFormat, mode: JsonMode) -> str:
+    """Return the words for a way to ask for JSON: "as a JSON object"."""
     # `json_object` has no field for a schema, so `_with_output_instruction` writes it out
     is_schema_in_words = isinstance(output, FittingValue) and mode is JsonMode.OBJECT
-    schema = ", the schema in words" if is_schema_in_words else ""
-    return f"{error.message.rstrip('.')}. lmchat now asks for JSON {_MODE_WORDS[mode]}{schema}."
+    return _MODE_WORDS[mode] + (", the schema in words" if is_schema_in_words else "")
 
 
 def _response_format(output: OutputFormat, mode: JsonMode) -> JsonObject:

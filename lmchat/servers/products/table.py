@@ -20,7 +20,7 @@ from lmchat.servers.products.llama_cpp import UNLOAD, LlamaCpp
 from lmchat.servers.products.lm_studio import LmStudio
 from lmchat.servers.products.ollama import Ollama
 from lmchat.servers.products.product import LM_STUDIO, Clue, Product, Proof
-from lmchat.servers.products.request_format import JsonMode, RequestFormat
+from lmchat.servers.wire.request_format import JsonMode, RequestFormat
 
 _CHOOSE_MODEL = "Choose a model with /model or -m"
 _CHOOSE_TO_LOAD = f"{_CHOOSE_MODEL}; lmchat loads it"

@@ -16,10 +16,18 @@ from lmchat.servers.http.json_values import JsonObject, encode
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import Product
-from lmchat.servers.products.request_body import body_of, json_mode_note, tool_fields
-from lmchat.servers.products.request_format import TOOL_FIELDS, RequestFormat, refuses_system_role
+from lmchat.servers.products.request_body import body_of, json_words, tool_fields
 from lmchat.servers.request import CHAT_PATH, ChatRequest
+from lmchat.servers.wire.lessons import (
+    MOVE_SYSTEM_PROMPT,
+    SEND_AGAIN,
+    TOOL_FIELDS,
+    Lesson,
+    Refused,
+    lessons_of,
+)
 from lmchat.servers.wire.refusals import RefusalContext
+from lmchat.servers.wire.request_format import RequestFormat
 from lmchat.sessions.message import Role
 
 STREAM_HEADERS = {
@@ -29,7 +37,7 @@ STREAM_HEADERS = {
 }
 """For an uncompressed stream (R-34)."""
 _REPEATED_KINDS = ("bad_request", "template", "server_error")
-"""The model may have written a call that its server does not understand."""
+"""Behind the result of a tool, which may be wrong or the next call."""
 _FINAL_REFUSALS = 2  # of the tools in a row, which are not sent any more then
 _NO_SYSTEM_HINT = (
     'Leave the system prompt out: /system "" in a session, --system "" with a command.'
@@ -132,66 +140,52 @@ class PreparedRequest(Struct, kw_only=True):
     def adapt(self, error: ServerRejected) -> list[str] | None:
         """Change the format after a refusal; return None if no other form would help.
 
-        Else return the notes to show, one for each lost setting; the caller sends the request
-        again. If a system prompt in front of the first prompt was refused, too, the error says so.
-        An empty stream may hide a refusal: llama-cpp-python tells it only to a request for the
-        whole answer, which is sent once.
+        Else return the notes to show; the caller sends the request again. If a system prompt in
+        front of the first prompt was refused, too, the error says so. An empty stream may hide a
+        refusal: llama-cpp-python tells it only to a request for the whole answer, which is sent
+        once.
         """
-        request = self.request
         if error.kind == "empty_answer":
             if self.is_whole or not self.request_format.streams:
                 return None
             self.is_whole = True
             return []
-        request_format = self.request_format.after_json_refusal(error, request.output)
-        if request_format is not None:  # about the way in which JSON was asked for
-            self.request_format = request_format
-            return [json_mode_note(error, request.output, request_format.json_mode(request.output))]
-        # after an earlier refusal
-        was_moved = not self.request_format.has_system_role
-        has_other_roles = was_moved and self._has_other_roles()
-        is_about_system = refuses_system_role(error, has_other_roles=has_other_roles)
-        if is_about_system and self._has_system_prompt():
-            if was_moved:
-                model = safe_line(request.target.model_id, limit=80)
-                error.message = f"{model} takes no system prompt. {error.message}"
-                error.hint = _NO_SYSTEM_HINT
-                return None
-            self.request_format = replace(self.request_format, has_system_role=False)
-            reason = error.message.rstrip(".")
-            return [f"{reason}. Sending the system prompt in front of the first prompt."]
-        sent, dropped = self.json(), self.request_format.dropped
-        reason = error.message.rstrip(".")
-        fields = self._extra_fields
-        is_behind_result = "tools" in sent and request.messages[-1].role is Role.TOOL
-        if is_behind_result:  # the model has used them
-            fields = {name: value for name, value in fields.items() if name not in TOOL_FIELDS}
-        while self.json() == sent:  # a form may change nothing here, as without earlier thoughts
-            request_format = self.request_format.after_refusal(error, fields, sent["messages"])
-            if request_format is None:
-                if not is_behind_result or self.is_repeated or error.kind not in _REPEATED_KINDS:
-                    return None
-                self.is_repeated = True
-                return [f"{reason}. Sending the same request again."]
-            self.request_format = request_format
-        # a lost setting is a new pair in `dropped`; the limit's other name and the loss of
-        # `stream_options` are in other fields of the format
-        lost = [name for name, _ in sorted(self.request_format.dropped - dropped)]
-        if "tools" in lost:
-            refusals = self.request_format.tool_refusals + 1
-            self.request_format = replace(self.request_format, tool_refusals=refusals)
-        return [f"{reason}. Sending the request again without {name}." for name in lost]
+        body = self.json()
+        fields = {name: value for name, value in self._extra_fields.items() if name in body}
+        refused = Refused(error=error, body=body, fields=fields)
+        form = self.request_format
+        for lesson in lessons_of(refused):
+            if lesson is SEND_AGAIN:
+                return self._send_again(refused)
+            if lesson is MOVE_SYSTEM_PROMPT and not form.has_system_role:
+                self._name_system_prompt(error)
+            changed = replace(self, request_format=lesson.change(form, refused))
+            if changed.json() != body:  # it is the same without earlier thoughts, for example
+                self.request_format = changed.request_format
+                return self._notes(error, lesson, form)
+        is_unclear = error.kind in _REPEATED_KINDS and refused.is_behind_result
+        return self._send_again(refused) if is_unclear else None
 
-    def _has_system_prompt(self) -> bool:
-        own_format = replace(self.request_format, has_system_role=True)
-        messages = replace(self, request_format=own_format).json()["messages"]
-        return any(message["role"] == Role.SYSTEM for message in messages)
+    def _send_again(self, refused: Refused) -> list[str] | None:
+        """The model may write another call, which its server understands."""
+        if self.is_repeated or "tools" not in refused.body:
+            return None
+        self.is_repeated = True
+        return self._notes(refused.error, SEND_AGAIN, self.request_format)
 
-    def _has_other_roles(self) -> bool:
-        """Whether there are messages beside prompts and their answers."""
-        messages = self.json()["messages"]
-        has_results = any(message["role"] == Role.TOOL for message in messages)
-        return has_results or messages[-1]["role"] == Role.ASSISTANT
+    def _notes(self, error: ServerRejected, lesson: Lesson, before: RequestFormat) -> list[str]:
+        form, output = self.request_format, self.request.output
+        lost = ", ".join(sorted(name for name, _ in form.dropped - before.dropped))
+        note = lesson.note.format(lost=lost, json=json_words(output, form.json_mode(output)))
+        return [f"{error.message.rstrip('.')}. {note}"] if note else []
+
+    def _name_system_prompt(self, error: ServerRejected) -> None:
+        """Unless the messages have other roles, which may be what is refused."""
+        roles = [message.role for message in self.request.messages]
+        if roles[0] is Role.SYSTEM and roles[-1] is Role.USER and Role.TOOL not in roles:
+            model = safe_line(self.request.target.model_id, limit=80)
+            error.message = f"{model} takes no system prompt. {error.message}"
+            error.hint = _NO_SYSTEM_HINT
 
 
 class RequestPreparer:
