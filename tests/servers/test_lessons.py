@@ -26,7 +26,7 @@ from lmchat.sessions.message import (
 )
 from tests.support.client_calls import READ_TOOL, answered, ask, failure_of, message_of
 from tests.support.scripted_products import CHAT, chat_reply
-from tests.support.scripted_server import Reply, json_reply, sse, text_reply
+from tests.support.scripted_server import Reply, error_reply, json_reply, sse, text_reply
 
 HERE = Path(__file__).parent
 
@@ -94,6 +94,18 @@ async def test_a_refusal_leads_to_one_more_request_that_differs_as_it_says_and_i
     assert changes == set(record["changes"])
     # one refusal does not cost the session its tools
     assert third == (first if changes == {"tools"} else second)
+
+
+async def test_a_server_that_refuses_all_is_asked_in_each_form_once(server, client):
+    words = (
+        "reasoning_content response_format system role not supported reasoning_effort tool_use.id "
+        "non-empty stream_options unsupported parameter: 'max_tokens' enable_thinking 'stream' tools"
+    )
+    server.on(CHAT, error_reply(400, words))
+    error = await failure_of(client, request_for(server, {"product": "vLLM", "has": "json"}))
+    assert error.message.endswith(words)
+    bodies = [seen.body for seen in server.seen(CHAT)]
+    assert len(set(bodies)) == len(bodies) == 13
 
 
 async def refused_request(record, server, client) -> Refused:

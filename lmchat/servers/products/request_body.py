@@ -81,10 +81,7 @@ def body_of(
         has_tools=has_tools,
         sent_thoughts=sent_thoughts if own_fields is None else SentThoughts.ALL,
         thought_fields=product.thought_fields if own_fields is None else own_fields,
-        has_each_thought=own_fields is not None,
-        has_null_texts=request_format.has_null_texts,
-        has_system_role=request_format.has_system_role,
-        has_short_call_ids=request_format.has_short_call_ids,
+        request_format=request_format,
     )
     messages = encoder.encode(_with_output_instruction(request.messages, request.output, mode))
     body: JsonObject = {
@@ -174,10 +171,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     has_tools: bool
     sent_thoughts: SentThoughts
     thought_fields: Sequence[str]
-    has_each_thought: bool = False  # an answer without one has an empty one
-    has_null_texts: bool = False  # beside calls, in place of empty ones
-    has_system_role: bool = True  # else a system prompt becomes the beginning of the next prompt
-    has_short_call_ids: bool = False
+    request_format: RequestFormat = RequestFormat()
 
     def encode(self, messages: Sequence[ChatMessage]) -> list[JsonObject]:
         """Encode messages, oldest first."""
@@ -185,6 +179,8 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         thoughts = thoughts_to_send(messages, self.sent_thoughts)  # one for each message, or ""
         open_ids: list[str] = []  # of calls that have no result yet
         quoted: list[str] = []  # behind those of the role `tool`
+        form = self.request_format
+        has_each_thought = form.thought_fields is not None  # an answer without one has an empty one
         for index, message in enumerate(messages):
             if message.role is Role.TOOL:
                 call_id = message.tool_calls[0].call_id if message.tool_calls else ""
@@ -198,15 +194,15 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
 
             content = self._with_files(message) if message.files else message.text
             role = message.role
-            if role is Role.SYSTEM and not self.has_system_role:
+            if role is Role.SYSTEM and not form.has_system_role:
                 role = Role.USER
             encoded_message: JsonObject = {"role": role.value, "content": content}
-            if thoughts[index] or (self.has_each_thought and role is Role.ASSISTANT):
+            if thoughts[index] or (has_each_thought and role is Role.ASSISTANT):
                 encoded_message |= dict.fromkeys(self.thought_fields, thoughts[index])
             calls = answered_calls(messages, index) if self.has_tools else []
             if calls:
                 encoded_message["tool_calls"] = [self._call(call) for call in calls]
-                if self.has_null_texts:
+                if form.has_null_texts:
                     encoded_message["content"] = content or None
             open_ids = [call.call_id for call in calls]
             _add(encoded_message, encoded)
@@ -242,7 +238,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         }
 
     def _call_id(self, call: ToolCallPart) -> str:
-        if not self.has_short_call_ids:
+        if not self.request_format.has_short_call_ids:
             return call.call_id
         return sha256(call.call_id.encode("utf-8", "replace")).hexdigest()[:_SHORT_ID_CHARS]
 
