@@ -122,7 +122,8 @@ LESSONS: tuple[Lesson, ...] = (
         (
             "response_format",
             '"json_schema" or "grammar"',
-            "json schema conversion",
+            "json schema",
+            "grammar error",
             "json_validate_failed",
             "initialize samplers",
             "required for format",
@@ -155,7 +156,7 @@ LESSONS: tuple[Lesson, ...] = (
     ),
     Lesson(("enable_thinking",), _without("chat_template_kwargs"), _WITHOUT),
     Lesson(
-        ("'stream'",),
+        ("['`]stream['`]",),
         lambda form, _: replace(form, streams=False),
     ),
     Lesson(
@@ -164,7 +165,7 @@ LESSONS: tuple[Lesson, ...] = (
             r"(?<![\w<])tools?\b",
             "function call",
             "parse grammar",
-            "json schema conversion",
+            "json schema",
         ),
         _without_tools,
         _WITHOUT,
