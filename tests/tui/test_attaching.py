@@ -91,7 +91,7 @@ async def test_the_command_attaches_a_pattern_and_many_files_after_a_question_on
     made(tmp_path, *(f"notes/{number:02}.md" for number in range(51)))
     await desk.say("/file src/*.py")
     await desk.prompt_is("[src/a.py (23 B)]\n[src/b.py (23 B)]\n")
-    await shown(desk, "Attached: 2 files, 46 B, ~12 tokens.")
+    await shown(desk, "Attached: 2 files, 46 B, ~18 tokens.")
     await desk.ask("Explain.")
     assert "src/a.py (23 bytes):\n```py\nThe words of src/a.py." in sent(desk.backend)[0]
     await desk.say("/file notes", leads_to=ConfirmDialog, sees="Attach 51 files?")

@@ -178,7 +178,7 @@ async def test_the_palette_offers_to_undo_a_deletion_only_where_there_may_be_one
 
 async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(desk):
     desk.backend.tokens = 41
-    desk.prompt_input.put("word " * 2000)
+    desk.prompt_input.put("word " * 2500)
     await desk.until(lambda: "~2\u00a0500\u00a0tok" in status(desk), "an estimate")
     await shown(desk, "~2 500 of 8 192 tok")  # in the panel
     [head] = [row for row in desk.text.split("\n") if "Context" in row]

@@ -101,7 +101,7 @@ async def test_a_note_about_a_long_prompt_does_not_lie_over_the_card_of_its_refu
     refusal = ServerRejected("The prompt needs 900 tokens.", kind="context_overflow")
     backend = ScriptedBackend([RequestSent(), gate, refusal], results=SMALL)
     async with ready_desktop(tmp_path, backend=backend) as desk:
-        desk.prompt_input.put("many words " * 600)
+        desk.prompt_input.put("many words " * 850)
         await desk.press("enter")
         await shown(desk, "The prompt has about")
         gate.set()
@@ -119,14 +119,14 @@ async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
     backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, UNCOUNTED, results=SMALL)
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         assert "left out" not in desk.text
-        desk.prompt_input.put("many words " * 60)
+        desk.prompt_input.put("many words " * 85)
         await shown(desk, "left out")
         assert len(backend.requests) == 1
         desk.prompt_input.put("")
         await gone(desk, "left out")
         # an edited prompt takes the place of its message
         await desk.press("alt+up", "alt+up", "e", sees="Esc cancel edit")
-        desk.prompt_input.put("many words " * 60)
+        desk.prompt_input.put("many words " * 85)
         await desk.pilot.pause(0.5)  # more than the log waits while one types
         assert "left out" not in desk.text
 
@@ -147,18 +147,18 @@ async def test_an_edited_prompt_counts_with_its_new_length_and_without_what_foll
 async def test_a_full_window_is_refused_where_the_user_wants_that_and_prompts_return(tmp_path):
     gate = asyncio.Event()
     settings = calm(chat=ChatSettings(auto_truncate=False))
-    backend = ScriptedBackend(half("word " * 90, gate), results=SMALL)
+    backend = ScriptedBackend(half("word " * 112, gate), results=SMALL)
     async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
         await desk.say("one", sees="word")
-        desk.dispatcher.controllers.turn_view.submit("many words " * 40)
+        desk.dispatcher.controllers.turn_view.submit("many words " * 55)
         desk.dispatcher.controllers.turn_view.submit("two")
         await desk.press("x")
         gate.set()
         await shown(desk, "tokens")
-        assert desk.prompt_input.text == "many words " * 40 + "\n\ntwo\n\nx"
+        assert desk.prompt_input.text == "many words " * 55 + "\n\ntwo\n\nx"
         desk.app.passing = None
         await gone(desk, "tokens")
-        text = ("many words " * 40).strip()
+        text = ("many words " * 55).strip()
         desk.prompt_input.put(text)
         await desk.press("enter", sees="tokens")
         assert desk.prompt_input.text == text
