@@ -23,6 +23,7 @@ from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import Prompt, file_line
 from lmchat.sessions.message import AnswerState, FilePart, Role, text_message
 from tests.support.chat_turns import ChatTurns
+from tests.support.counted_prompts import counted_prompts
 from tests.support.scripted_backend import model
 from tests.support.scripted_tools import calls, toolbox
 
@@ -346,22 +347,9 @@ async def test_a_stop_does_not_change_the_estimate_of_the_used_window(store):
     assert window.context_use(chat.session) == running
 
 
-@pytest.mark.parametrize(
-    ("prompt", "tokens"),
-    [
-        ("\n".join(f"Chapter {n} {'.' * 90} {n * 7}" for n in range(60)), 480),
-        ("-" * 8000, 130),
-        (f"{'|' + ' ' * 120}|\n" * 80, 260),
-        ("=" * 76 + "\n" + "total" + " " * 4000, 60),
-        ("中华人民共和国" * 300, 1500),
-        ("नमस्ते दुनिया " * 300, 650),  # vowels are marks, which begin no word
-    ],
-)
-async def test_a_whole_prompt_is_not_called_cut_whatever_an_estimate_of_it_says(
-    store, prompt, tokens
-):
-    for product, window in (("Ollama", None), ("Ollama", 4096), ("LM Studio", tokens)):
-        chat = ChatTurns(store, counted(tokens), product=product, window=window)
-        await chat.send(prompt)
-        assert not any("left out a part" in note for note in chat.notes)
+async def test_a_whole_prompt_is_not_called_cut_whatever_it_holds_and_whoever_counts_it(store):
+    for counts in counted_prompts():
+        chat = ChatTurns(store, counted(min(counts.tokens.values())), product="Ollama", window=None)
+        await chat.send(counts.text)
+        assert chat.notes == [], counts.kind
         assert not chat.path[-1].stats.is_prompt_cut
