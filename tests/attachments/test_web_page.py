@@ -218,7 +218,10 @@ async def test_what_is_no_text_is_refused_with_one_sentence(host):
         (reply_of(b"x", status="403 No"), "answered with status 403"),
         (reply_of(b"<script>a()</script>"), "The page has no text"),
         (reply_of(b"x\r\n" * (MEGABYTE // 2 + 1), "text/plain"), "has more than 1 MB of text"),
-        (reply_of(b"x", extra="Content-Encoding: br\r\n"), "its compression was not asked for"),
+        (
+            reply_of(b"x", extra="Content-Encoding: br\r\n"),
+            'its compression "br" was not asked for',
+        ),
         (reply_of(gzip.compress(PAGE, mtime=0)[:-9], extra=GZIP), "its compression is damaged"),
         (reply_of(PAGE, extra=GZIP), "its compression is damaged"),
     ):

@@ -38,15 +38,16 @@ async def test_a_broken_packing_interrupts(server, client):
     error = await failure_of(client, ask(server))
     assert isinstance(error, StreamInterrupted)
     assert error.message == "Streaming failed: its compression is damaged."
-    server.on(CHAT, packed(b"\x28\xb5\x2f\xfd", "zstd"))
-    error = await failure_of(client, ask(server))
-    assert error.message == "Streaming failed: its compression was not asked for."
+    for packing in ("zstd", "gzip, br"):
+        server.on(CHAT, packed(b"\x28\xb5\x2f\xfd", packing))
+        error = await failure_of(client, ask(server))
+        assert error.message == f'Streaming failed: its compression "{packing}" was not asked for.'
 
 
 async def test_a_stream_that_is_said_not_to_be_compressed_is_read(server, client):
     """`none` keeps middleware from compressing streams; some servers name the charset there."""
     stream = data_line(delta("Peas")) + data_line(finish())
-    for packing in ("identity", "none", "UTF-8"):
+    for packing in ("identity", "none", "UTF-8", "identity, none"):
         server.on(CHAT, packed(stream, packing))
         assert text_of(await answered(client, ask(server))) == "Peas"
 
@@ -69,6 +70,23 @@ async def test_a_stream_is_read_in_each_form_of_a_compression_that_was_asked_for
                 packing,
                 window,
             )
+
+
+async def test_each_event_may_be_compressed_alone(server, client):
+    """RFC 1952, 2.2: a gzip file has one member or several."""
+    members = [
+        gzip.compress(data, mtime=0)
+        for data in (*map(data_line, (delta("Peas "), delta("climb."), finish())), b"")
+    ]
+    for parts in (members, [b"".join(members)], [b"%c" % byte for byte in b"".join(members)]):
+        for packing in ("gzip", "identity, gzip", "GZIP , identity"):
+            head = STREAM + f"Content-Encoding: {packing}\r\n\r\n".encode()
+            server.on(CHAT, raw_reply(head, *parts))
+            assert text_of(await answered(client, ask(server))) == "Peas climb."
+    cut_short = b"".join(members)[:-30]
+    server.on(CHAT, packed(cut_short, "gzip"))
+    error = await failure_of(client, ask(server))
+    assert error.message == "Streaming failed: its compression is damaged."
 
 
 async def test_bytes_behind_the_end_of_a_compressed_reply_are_not_awaited(server, client):

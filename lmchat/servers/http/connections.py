@@ -18,7 +18,7 @@ import httpx
 from lmchat import __version__
 from lmchat.errors import FileRefused, RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.files.disk import expanded_path, read_plain
-from lmchat.safe_text import header_value
+from lmchat.safe_text import header_value, safe_line
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import JsonObject, NotJsonError, decode, dict_or_empty
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, errors_as_unavailable
@@ -35,7 +35,9 @@ _CHUNKS_OF_A_TURN = 64  # the least have a byte; one read of the network may hav
 _STEP_BYTES = 64 * 1024  # decompressed at once: as much as one read of the network
 _MAX_LINE_BYTES = 1024 * 1024  # of a reply with one JSON value on each line
 _JSON_TYPES = ("application/x-ndjson", "application/json")
+_GZIP = b"\x1f\x8b"  # at the beginning
 _HEADER_BYTES = 2  # they show the format
+_MAX_NAME = 40  # characters of a compression
 _NOT_COMPRESSED = ("", "identity", "none", "utf-8")  # the last two are no encodings, but are sent
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 _MAX_CERTIFICATE_BYTES = 4 * 1024 * 1024  # the usual list of all authorities has 250 kB
@@ -255,42 +257,44 @@ async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     The event loop runs between two steps, and within a read of many chunks. httpx would read data
     behind the end of the compressed data, and zlib would keep and copy all of it with each chunk.
     """
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding in _NOT_COMPRESSED:
+    header = response.headers.get("Content-Encoding", "").lower()
+    names = [name.strip() for name in header.split(",")]
+    encoding = ", ".join(name for name in names if name not in _NOT_COMPRESSED)
+    if not encoding:
         async for chunk in _raw_chunks(response):
             yield chunk
         return
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise httpx.DecodingError("its compression was not asked for")
+        name = safe_line(encoding, limit=_MAX_NAME)
+        raise httpx.DecodingError(f'its compression "{name}" was not asked for')
     decompressor = None
     rest = b""
     try:
         async for chunk in _raw_chunks(response):
             rest += chunk
-            if decompressor is None:
-                if len(rest) < _HEADER_BYTES:
-                    continue
-                # some servers send deflate without the zlib header (RFC 9110, 8.4.1.2)
-                is_bare = encoding == "deflate" and not _has_header(rest)
-                decompressor = zlib.decompressobj(-zlib.MAX_WBITS if is_bare else _ZLIB_OR_GZIP)
-            has_more = True
-            while has_more and not decompressor.eof:
+            while decompressor is not None or len(rest) >= _HEADER_BYTES:
+                if decompressor is None:
+                    # some servers send deflate without the zlib header (RFC 9110, 8.4.1.2)
+                    is_bare = encoding == "deflate" and not _has_header(rest)
+                    decompressor = zlib.decompressobj(-zlib.MAX_WBITS if is_bare else _ZLIB_OR_GZIP)
                 content = decompressor.decompress(rest, _STEP_BYTES)
                 rest = decompressor.unconsumed_tail
                 if content:
                     yield content
+                if decompressor.eof:
+                    rest = decompressor.unused_data
+                    decompressor = None
+                    # gzip may have several members (RFC 1952, 2.2)
+                    if encoding == "deflate" or not _GZIP.startswith(rest[:_HEADER_BYTES]):
+                        return
                 # behind a full step, zlib may hold the rest even if it has taken all input
-                has_more = len(content) == _STEP_BYTES
-                if has_more:
-                    await asyncio.sleep(0)
-            if decompressor.eof:
-                return
+                elif len(content) < _STEP_BYTES:
+                    break
+                await asyncio.sleep(0)
     except zlib.error as error:
         raise httpx.DecodingError("its compression is damaged") from error
-    if not rest and decompressor is None:
-        return  # an empty body, as of a reply to HEAD
-    # the body has ended before its compressed data did
-    raise httpx.DecodingError("its compression is damaged")
+    if decompressor is not None:  # the body has ended before its compressed data did
+        raise httpx.DecodingError("its compression is damaged")
 
 
 async def _raw_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
@@ -305,7 +309,7 @@ async def _raw_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
 def _has_header(content: bytes) -> bool:
     """Return whether data begins as zlib (RFC 1950, 2.2) or gzip does."""
     is_zlib = content[0] & 15 == zlib.DEFLATED and int.from_bytes(content[:2], "big") % 31 == 0
-    return is_zlib or content.startswith(b"\x1f\x8b")
+    return is_zlib or content.startswith(_GZIP)
 
 
 async def read_up_to(
