@@ -87,6 +87,27 @@ async def test_a_reply_has_a_limit_as_a_whole_and_not_for_each_byte(server):
     await connections.aclose()
 
 
+async def test_a_reply_that_breaks_http_is_told_in_the_words_of_its_parser(server, make_client):
+    ok = b"HTTP/1.1 200 OK\r\n"
+    for reply, words in (
+        (ok + b"This is no field\r\n\r\n", "illegal header line"),
+        (b"HTTP/1.1 2OO OK\r\n\r\n", "illegal status line"),
+        (b"220 mail.example ESMTP\r\n\r\n", "illegal status line"),
+        (ok + b"Content-Length: five\r\n\r\nhello", "bad Content-Length"),
+        (ok + b"Transfer-Encoding: chunked\r\n\r\nfive\r\nhello", "illegal chunk header"),
+        (ok + b"Content-Length: 9\r\n\r\nhello", "peer closed connection without sending"),
+    ):
+        server.on("GET /v1/models", raw_reply(reply))
+        found = await make_client().check(endpoint_of(server))
+        assert f"Its reply breaks HTTP: {words}" in found.detail
+        assert "https" not in f"{found.detail} {found.next_step}"
+        assert "five" not in found.detail, "only the parser's words"
+    for reply in (b"", b"\x15\x03\x03\x00\x02\x02\x46"):  # an alert of TLS (RFC 8446, 6)
+        server.on("GET /v1/models", raw_reply(reply))
+        found = await make_client().check(endpoint_of(server))
+        assert "closed the connection before it answered" in found.detail
+
+
 def test_this_machine_gets_less_time_to_connect():
     assert connect_timeout_s(Endpoint.parse("localhost:1"), None) == 2
     assert connect_timeout_s(HERE, None) == 10

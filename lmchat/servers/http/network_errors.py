@@ -18,6 +18,8 @@ TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSErro
 """All that httpx and its sockets raise."""
 _QUOTE_BEGINNINGS = ("bytearray(b", "b'", 'b"')
 """Before a quotation of bytes in messages of h11."""
+_NO_HTTP = ("Server disconnected", "illegal request line")
+"""In messages of httpcore and h11: nothing came, or an alert of TLS (RFC 8446, 6)."""
 
 _PROXY_HINT = (
     "Start the proxy, correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the host in NO_PROXY."
@@ -86,11 +88,15 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
             details=details,
         )
     if isinstance(error, httpx.TransportError) and not isinstance(error, httpx.ConnectError):
+        message = f"Streaming failed: {address} closed the connection before it answered."
         hint = f"Check the server's log{through_proxy}, then try again"
-        if endpoint.scheme == "http":  # a port with TLS closes a connection without it
+        words = details.partition(": ")[2]
+        if isinstance(error, httpx.RemoteProtocolError) and not words.startswith(_NO_HTTP):
+            message = f"Streaming failed at {address}. Its reply breaks HTTP: {words}."
+        elif endpoint.scheme == "http":  # a port with TLS closes a connection without it
             hint += "; if it uses https, write https:// in its address"
         return ServerUnavailable(
-            f"Streaming failed: {address} closed the connection before it answered.",
+            message,
             kind="dropped",
             hint=f"{hint}.",
             details=details,
