@@ -40,7 +40,7 @@ from lmchat.servers.products import product_named
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import AnyText, ChatRequest, OutputFormat, Sampling
 from lmchat.servers.target import Target
-from lmchat.sessions.message import AnswerStats, ChatMessage
+from lmchat.sessions.message import AnswerStats, ChatMessage, is_cut_end
 from lmchat.terminal.output import Output, failure_detail
 
 STATS = ("FIRST TOKEN", "SPEED", "TOKENS", "TIME")  # heads of columns
@@ -190,6 +190,8 @@ async def _events(
             show(repetition.acted_on(ends_thought=ends_thought))
             if not ends_thought:
                 return
+    if is_cut_end(streamed.stats.finish_reason) and (repetition := watch.at_end()):
+        show(repetition)
 
 
 def print_note(output: Output, job: Job, event: StreamEvent | Repetition) -> None:

@@ -293,6 +293,10 @@ class Turn:
             message, note = self._end_answer(request, answer, message, state, failure)
             if note:
                 self._report(RequestAdapted(note=note))
+            was_cut = message.stats is not None and message.stats.is_cut
+            may_be_told = (was_cut or state is AnswerState.STOPPED) and not answer.is_stuck
+            if may_be_told and (repetition := watch.at_end()):
+                self._report(RequestAdapted(note=repetition.words))
             await session.finish(self._save_answer(request.target, answer, message))
         return message
 

@@ -292,8 +292,8 @@ class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
     stuck: Annotated[
         Stuck,
         setting(
-            'if a model repeats itself without end: "tell": you are told; "act": lmchat ends the '
-            'thought, or stops the answer; "off"'
+            'if a model repeats itself for 8,000 tokens: "tell": you are told; "act": lmchat ends '
+            'the thought, or stops the answer; "off"'
         ),
     ] = "tell"
 

@@ -11,28 +11,32 @@ from msgspec import Struct
 
 from lmchat.answers.repetition import Repetition, RepetitionWatch
 from lmchat.servers.events import ReasoningDelta, RefusalDelta, Rethought, TextDelta, ToolCallDelta
+from lmchat.token_estimate import estimate_tokens
 from tests.support.markdown_answers import markdown_answer
 from tests.support.markdown_corpus import MIXED
 
 TEN_MB = 10_000_000
-STEP = 100
-"""Characters between two looks; so an alarm may come so much later."""
 SENTENCE = "Wait, let me read the question again. The user wants a number, so I should count. "
 CHORUS = "Row, row, row your boat, gently down the stream,\nmerrily, merrily, merrily, merrily,\n"
+BED = '[bed]\nname = "tomato"\nwater = true\nrows = 4\n\n'
+CAROL = "".join(
+    f"On this cold night the bells ring out,\n{'Sing, O sing! ' * 9}\n" for _ in range(12)
+)
 
 
 def pieces(text: str, size: int = 7) -> Iterator[str]:
     return (text[start : start + size] for start in range(0, len(text), size))
 
 
-def alarms(text: str, watch: RepetitionWatch | None = None) -> list[tuple[int, int]]:
-    """Return after how many characters a text is found to repeat itself, and how often it has."""
-    watch, found, count = watch or RepetitionWatch("tell"), [], 0
+def watched(text: str, watch: RepetitionWatch | None = None) -> tuple[list[int], int]:
+    """Return after how many tokens a text is told to repeat itself, and how often at its end."""
+    watch, told, tokens = watch or RepetitionWatch("tell"), [], 0
     for piece in pieces(text):
-        count += len(piece)
-        if repetition := watch.add(TextDelta(text=piece)):
-            found.append((count, repetition.times))
-    return found
+        tokens += estimate_tokens(piece)
+        if watch.add(TextDelta(text=piece)):
+            told.append(tokens)
+    repetition = watch.at_end()
+    return told, repetition.times if repetition else 0
 
 
 def words(rng: random.Random, count: int) -> str:
@@ -85,15 +89,21 @@ def test_ten_megabytes_of_ordinary_answers_cause_no_alarm():
         assert not any(found), (seed, found)
 
 
-def test_a_text_is_found_once_it_has_come_three_times_and_a_short_one_after_400_characters():
+@pytest.mark.parametrize("text", [BED * 60, CAROL, SENTENCE * 300])
+def test_an_answer_that_ends_by_itself_is_not_told_below_8000_tokens(text):
+    assert watched(text)[0] == []
+
+
+def test_at_its_end_a_text_repeats_itself_if_it_has_come_three_times_and_has_400_characters():
     rng = random.Random(7)  # noqa: S311 - no secret
     for period in (*range(20, 120, 7), 134, 200, 257, 400, 640, 999, 1_200, 1_300):
         before, repeated = words(rng, 300), words(rng, period)[: period - 1] + "."
-        ((place, times),) = alarms(before + repeated * (4_000 // period + 3))
-        needed = max(3 * period, 400)
-        assert needed <= place - len(before) <= needed + STEP + 7, period
-        assert times == max(3, 400 // period)
-        assert alarms(before + repeated * 2) == []
+        least = -(-max(3 * period, 400) // period)
+        assert watched(before + repeated * (least - 1)) == ([], 0), period
+        for times in (least, least + 1, least + 10):
+            _, counted = watched(before + repeated * times)
+            assert times - 100 // period - 1 <= counted <= times, period
+        assert watched(repeated * (least + 10) + before) == ([], 0), "it has ended before"
 
 
 @pytest.mark.parametrize(
@@ -107,49 +117,47 @@ def test_a_text_is_found_once_it_has_come_three_times_and_a_short_one_after_400_
         "assistant\n\nHow can I help you today?",
         "</think>\nI have to look at this. Let me write the message.\n",
         "| 2011 | Ravens | Steelers | 35 to 7 | home |\n",
+        *("no, ", "```\n\n", "0 | 0 |\n", "🌻🌼", "\n", " ", "a"),
     ],
 )
-def test_loops_like_those_of_reports_are_found_in_thoughts_and_answers(repeated):
-    needed = max(3 * len(repeated), 400) + STEP
-    for delta, is_thought in ((ReasoningDelta, True), (TextDelta, False), (RefusalDelta, False)):
+def test_loops_like_those_of_reports_are_told_once_they_have_8000_tokens(repeated):
+    text = repeated * (80_000 // len(repeated))
+    (tokens,), at_end = watched(text)
+    assert 8_000 <= tokens <= 8_000 + 4_200
+    assert at_end == 0, "it was told"
+    for delta, is_thought in ((ReasoningDelta, True), (RefusalDelta, False)):
         watch = RepetitionWatch("tell")
-        found = [watch.add(delta(text=piece)) for piece in pieces(repeated * 100)]
-        (repetition,) = filter(None, found)
-        assert repetition.is_thought is is_thought
-        assert (found.index(repetition) + 1) * 7 <= needed + 7
+        (told,) = filter(None, [watch.add(delta(text=piece)) for piece in pieces(text)])
+        assert told.is_thought is is_thought
     watch = RepetitionWatch("tell")
-    found = [watch.add(ToolCallDelta(index=0, arguments=piece)) for piece in pieces(repeated * 100)]
+    found = [watch.add(ToolCallDelta(index=0, arguments=piece)) for piece in pieces(text)]
     assert sum(map(bool, found)) == 1
 
 
-def test_a_text_of_few_letters_has_to_fill_4000_characters_and_one_letter_is_never_an_alarm():
-    for repeated in ("no, ", "```\n\n", "0 | 0 |\n", "🌻🌼", "\n", " "):
-        ((place, _),) = alarms(repeated * 6_000)
-        assert 4_000 <= place <= 4_000 + STEP + 7, repeated
-    for letter in ("a", "?", "-", "字"):
-        assert alarms(letter * 20_000) == []
-
-
 def test_each_thought_and_each_answer_is_told_once_or_again_if_one_wants_to_know():
-    events: list[Struct] = [ReasoningDelta(text=SENTENCE) for _ in range(50)]
-    events += [TextDelta(text=SENTENCE) for _ in range(50)]
+    events: list[Struct] = [ReasoningDelta(text=SENTENCE) for _ in range(900)]
+    events += [TextDelta(text=SENTENCE) for _ in range(900)]
     watch = RepetitionWatch("tell")
     told = [found for event in events if (found := watch.add(event))]
+    times = told[0].times
     assert told == [
-        Repetition(is_thought=True, times=4),
-        Repetition(is_thought=False, times=4),
+        Repetition(is_thought=True, times=times),
+        Repetition(is_thought=False, times=times),
     ]
-    assert [found.words for found in told] == [
-        "The thought has repeated itself 4 times.",
-        "The answer has repeated itself 4 times.",
-    ]
+    assert told[0].words == f"The thought has repeated itself {times} times."
+    assert told[1].words == f"The answer has repeated itself {times} times."
     # what was told of the answer was told of a thought
     assert watch.add(Rethought()) is None
-    assert [bool(watch.add(event)) for event in events[50:]].count(True) == 1
-    assert len(alarms(SENTENCE * 50, RepetitionWatch("act"))) > 5
+    assert [bool(watch.add(event)) for event in events[900:]].count(True) == 1
+    assert len(watched(SENTENCE * 2_500, RepetitionWatch("act"))[0]) > 3
 
 
 def test_the_end_of_a_thought_and_the_beginning_of_the_answer_are_two_texts():
     watch = RepetitionWatch("tell")
-    halves = [ReasoningDelta(text=SENTENCE * 2), TextDelta(text=SENTENCE * 3)]
+    halves = [ReasoningDelta(text=SENTENCE * 4), TextDelta(text=SENTENCE * 2)]
     assert [watch.add(event) for event in halves] == [None, None]
+    assert watch.at_end() is None
+
+
+def test_nothing_is_found_where_the_user_does_not_want_it():
+    assert watched(SENTENCE * 900, RepetitionWatch("off")) == ([], 0)

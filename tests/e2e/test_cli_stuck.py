@@ -14,12 +14,14 @@ Cli = Inside
 PRODUCT = llama_cpp
 CONTROL = "POST /v1/chat/completions/control"
 LINE = ("Wait, let me read the question again. The user wants a number, so I count. " * 2)[:149]
-TOLD = "The {} has repeated itself 3 times."
+TIMES = 250  # above 8,000 tokens
+TOLD = "The {} has repeated itself 194 times."
+AT_LIMIT = "The {} has repeated itself 7 times."
 ACT = '[chat]\nstuck = "act"\n'
 CASE = '[[case]]\nname = "beds"\nprompt = "How many beds?"\nexpect = "count"\n'
 
 
-def loop(kind: str = "content", times: int = 4) -> list[dict[str, object]]:
+def loop(kind: str = "content", times: int = TIMES) -> list[dict[str, object]]:
     parts = (LINE[:70], LINE[70:], ".")
     return [delta(**{kind: part}) for part in parts * times]  # type: ignore[arg-type]
 
@@ -34,7 +36,7 @@ def ended(*parts):
 
 
 def test_commands_tell_it_once_on_stderr_and_their_results_stay_as_they_are(cli, server, tmp_path):
-    server.on(CHAT, ended(*loop("reasoning_content", 8), *loop(times=8)))
+    server.on(CHAT, ended(*loop("reasoning_content"), *loop()))
     note = "lmchat: " + TOLD
     done = cli("ask", "--json", "How many beds?")
     assert done.stderr.splitlines() == [
@@ -42,7 +44,7 @@ def test_commands_tell_it_once_on_stderr_and_their_results_stay_as_they_are(cli,
         f"{note.format('answer')} Ctrl+C stops it.",
     ]
     document = json.loads(done.stdout)
-    assert (document["finish_reason"], document["reply"]) == ("stop", f"{LINE}." * 8)
+    assert (document["finish_reason"], document["reply"]) == ("stop", f"{LINE}." * TIMES)
     assert "stuck" not in document
 
     done = cli("batch", "--text", "-", stdin="How many beds?\n")
@@ -59,6 +61,17 @@ def test_commands_tell_it_once_on_stderr_and_their_results_stay_as_they_are(cli,
     cli.configure('[chat]\nstuck = "off"\n')
     assert cli("ask", "How many beds?").stderr == ""
     assert "repeated" not in cli("batch", "--text", "-", stdin="How many beds?\n").stderr
+
+
+def test_a_shorter_repetition_is_told_if_a_limit_has_ended_the_answer(cli, server):
+    for reason, note in (("stop", ""), ("length", f" {AT_LIMIT.format('answer')}\n")):
+        server.on(CHAT, sse(*loop(times=8), finish(reason), DONE))
+        done = cli("ask", "How many beds?")
+        assert done.stderr.count("repeated itself") == bool(note)
+        assert note in done.stderr
+        done = cli("batch", "--text", "-", stdin="How many beds?\n")
+        assert done.stderr.count("repeated itself") == bool(note)
+        assert f"1:{note}" in done.stderr or not note
 
 
 def test_with_act_an_answer_is_stopped_and_its_row_says_so(cli, server, tmp_path):
@@ -117,7 +130,7 @@ def test_with_act_a_thought_is_ended_where_the_server_can_and_else_the_answer_is
 
     # a server that does not know the request: the thought is found to repeat itself again
     server.on(CONTROL, json_reply({}, status=404))
-    server.on(CHAT, sse(*loop("reasoning_content", 12), Gate()))
+    server.on(CHAT, sse(*loop("reasoning_content", 2 * TIMES), Gate()))
     done = cli(*words, stdin="How many beds?\n")
     row = json.loads(done.stdout)
     assert (row["reply"], row["stuck"]) == ("", True)
@@ -136,9 +149,11 @@ def test_compare_tells_it_of_each_model(cli, server):
 
 
 @pytest.mark.timeout(300)  # 1 500 tokens at most, where others compute too
-def test_a_real_model_that_is_made_to_repeat_itself_is_stopped(real):
-    real.configure(ACT + "temperature = 0\nseed = 1\nrepeat_penalty = 0.9\nmax_tokens = 1500\n")
-    document = real.json("ask", "--json", "Why is the sky blue?", code=1)
-    assert (document["stuck"], document["state"]) == (True, "stopped")
+def test_a_real_model_that_is_made_to_repeat_itself_up_to_its_limit_is_told(real):
+    real.configure("[chat]\ntemperature = 0\nseed = 1\nrepeat_penalty = 0.9\nmax_tokens = 1500\n")
+    done = real("ask", "--json", "Why is the sky blue?")
+    document = json.loads(done.stdout)
+    assert document["finish_reason"] == "length"
+    assert "The answer has repeated itself" in done.stderr
     end = document["reply"][-120:]
     assert document["reply"].count(end) > 1

@@ -17,15 +17,15 @@ from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, Step, llama
 
 LINE = "Wait, let me read the question again. The user wants a number, so I count. "
-THOUGHT = "The thought has repeated itself 3 times."
-ANSWER = "The answer has repeated itself 3 times."
+THOUGHT = "The thought has repeated itself 198 times."
+ANSWER = "The answer has repeated itself 198 times."
 NAMED: list[Step] = [RequestSent(), ModelNamed(model="tiny", answer_id="chatcmpl-7")]
 
 
 def loop(kind: type[ReasoningDelta | TextDelta]) -> list[Step]:
-    """Return pieces that make a period of 150 characters, until it has come more than three times."""
+    """Return pieces that make a period of 150 characters, until they have more than 8,000 tokens."""
     period = (LINE * 2)[:149] + "."
-    return [kind(text=piece) for piece in (period[:50], period[50:100], period[100:]) * 4]
+    return [kind(text=piece) for piece in (period[:50], period[50:100], period[100:]) * 250]
 
 
 def acting() -> Settings:
@@ -62,6 +62,14 @@ async def test_where_a_thought_cannot_be_ended_alone_the_key_that_stops_the_answ
         await desk.press("escape", hides=THOUGHT)
         await desk.answered()
         assert (await desk.on_disk())[-1].state is AnswerState.STOPPED
+
+
+async def test_a_shorter_repetition_is_told_if_the_user_stops_the_answer(tmp_path):
+    backend = llama([*NAMED, *loop(TextDelta)[:24], TextDelta(text="Wait"), asyncio.Event()])
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await desk.say("How many beds?", sees="Wait")
+        assert "repeated itself" not in desk.text
+        await desk.press("escape", sees="The answer has repeated itself 7 times.")
 
 
 async def test_a_session_that_is_not_shown_is_named(tmp_path):
