@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from lmchat.servers.events import RequestAdapted
 from lmchat.servers.http.json_values import dicts_in
-from lmchat.servers.stream.tool_calls import ToolCalls
+from lmchat.servers.stream.tool_calls import Calls
 from lmchat.sessions.message import ChatMessage, Role, ToolCallPart, ToolResultPart, text_message
 from tests.support.client_calls import (
     READ_TOOL,
@@ -26,7 +26,7 @@ from tests.support.scripted_server import DONE, delta, error_reply, json_reply, 
 
 def put_together(*chunks):
     """Return {index: [id, name, arguments]} of all fragments."""
-    calls, found = ToolCalls(), {}
+    calls, found = Calls(), {}
     events = [event for chunk in chunks for one in dicts_in(chunk) for event in calls.read(one)]
     for one in events + calls.close():
         entry = found.setdefault(one.index, ["", "", ""])
@@ -154,6 +154,24 @@ ORDERS = {
         ],
         {0: ["", "weigh", FORTY], 1: ["", "weigh", FIFTY]},
     ),
+    **{
+        f"the calls of two tools once more, without ids, and {name}": (
+            [
+                [
+                    fragment(at, None, tool, of)
+                    for at, tool, of in zip(indices, tools, args, strict=True)
+                ]
+                for indices in (first, again)
+            ],
+            {0: ["", "weigh", FORTY], 1: ["", "cut", FIFTY]},
+        )
+        for name, first, again in (
+            ("without indices", (None, None), (None, None)),
+            ("at their indices", (0, 1), (0, 1)),
+            ("at new indices", (0, 1), (2, 3)),
+        )
+        for tools, args in [(("weigh", "cut"), (FORTY, FIFTY))]
+    },
     "one id for two calls": (
         [[fragment(0, "a", "weigh", FORTY)], [fragment(1, "a", "weigh", FIFTY)]],
         {0: ["a", "weigh", FORTY], 1: ["a", "weigh", FIFTY]},
@@ -314,6 +332,14 @@ ORDERS = {
             [fragment(0, "a", "weigh", "{}")],
             [fragment(0, None, None, FORTY[:7])],
             [fragment(0, None, None, FORTY[7:])],
+        ],
+        ONE,
+    ),
+    "{} in pieces before the arguments": (
+        [
+            [fragment(0, "a", "weigh", "{")],
+            [fragment(0, None, None, "}")],
+            [fragment(0, None, None, FORTY)],
         ],
         ONE,
     ),

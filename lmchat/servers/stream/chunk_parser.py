@@ -43,7 +43,7 @@ from lmchat.servers.stream.deltas import CALLS, TEXT, THOUGHT, Piece, pieces_of
 from lmchat.servers.stream.end import AnswerEnd
 from lmchat.servers.stream.logprobs import LogprobReader
 from lmchat.servers.stream.think_tags import SplitPiece, ThinkSplitter
-from lmchat.servers.stream.tool_calls import ToolCalls
+from lmchat.servers.stream.tool_calls import Calls
 
 MAX_ANSWER_CHARS = 16 << 20
 """Sum of text, thought and tool calls of one answer: some days of a fast model."""
@@ -80,7 +80,7 @@ class ChunkParser:
         self._refusal_of = refusal_of
         self._post_event = post
         self._usage = ServerUsage()
-        self._calls = ToolCalls()
+        self._calls = Calls()
         self._is_parallel = is_parallel
         self._index: object = None  # of the first choice
         self._logprobs = LogprobReader()
@@ -227,7 +227,7 @@ class ChunkParser:
     def _read_delta(
         self, delta: JsonObject, repeated: AbstractSet[str] = frozenset()
     ) -> list[Piece]:
-        """Post what a chunk adds, and return it, with a piece for each call.
+        """Post what a chunk adds, and return it, with a piece for calls.
 
         `delta` may also be a `message`, of which the kinds in `repeated` are left out.
         """
@@ -239,19 +239,20 @@ class ChunkParser:
                 self._add_content(text)
             else:
                 self._post_token(RefusalDelta(text=text), len(text))
-        for fragment in dicts_in(delta.get("tool_calls")):
-            if CALLS not in repeated or not self._calls.has(fragment):
-                self._read_call(fragment)
-                pieces.append((CALLS, "", "tool_calls"))
+        has_new = [self._read_call(one) for one in dicts_in(delta.get("tool_calls"))]
+        if any(has_new) or (has_new and CALLS not in repeated):
+            pieces.append((CALLS, "", "tool_calls"))
         return pieces
 
-    def _read_call(self, fragment: JsonObject) -> None:
+    def _read_call(self, fragment: JsonObject) -> bool:
+        """Return whether there is something new to show."""
         chars_before = self._calls.char_count
         events = self._calls.read(fragment)
         # endless empty ones must reach the limit, too
         self._count(self._calls.char_count - chars_before + _CALL_CHARS)
         for event in events:
             self._post_token(event, 0)
+        return bool(events)
 
     def _add_thought(self, thought: str, field: str) -> None:
         """Post a thought that came in a field of its own.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from contextlib import suppress
+from itertools import islice
 
 import msgspec
 from msgspec import Struct, field
@@ -19,12 +21,12 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 
-# looked at, from the last one: thousands cost no more time
+# calls that are looked at, and further ones of one call: thousands cost no more time
 _RECENT = 64
-# with more quotation marks and brackets, the end is not found
+# with more texts and brackets, the end is not found
 _MAX_MARKS = 300_000
-_MARK = re.compile(r'["{}\[\]]')
-_REST_OF_TEXT = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)  # of a text in JSON
+# a text, with its end as a group, or a bracket
+_MARK = re.compile(r'"(?:[^"\\]++|\\.)*+("?)|[{}\[\]]', re.DOTALL)
 
 
 class _Fragment(Struct, frozen=True):
@@ -36,60 +38,41 @@ class _Fragment(Struct, frozen=True):
     arguments: str
     others: JsonObject  # fields that are not known
 
+    @property
+    def continues(self) -> bool:
+        """Whether its arguments cannot begin an object."""
+        return self.arguments.lstrip()[:1] not in ("", "{")
 
-class _Arguments(Struct, eq=False):
-    """JSON object as far as it has come, whose end is looked for."""
+
+class _Object(Struct, eq=False):
+    """JSON object as far as it has come; anything else never ends."""
 
     pieces: list[str] = field(default_factory=list)
-    size: int = 0  # characters of the pieces
-    has_begun: bool = False  # but white space
     is_whole: bool = False
-    _marks_left: int = _MAX_MARKS
     _depth: int = 0  # brackets that are open
-    _is_in_text: bool = False
-    _is_escaped: bool = False  # the last character was a backslash in a text
-    _canonical: bytes | None = None
+    _cut_text: str = ""  # beginning that makes the next piece read as the rest of a text
+    _marks_left: int = _MAX_MARKS
 
-    def add(self, text: str) -> str:
-        """Return the characters behind the end, without white space around them."""
-        beginning = text.lstrip()[:1]
-        if beginning and not self.has_begun:
-            self.has_begun = True
-            if beginning != "{":
-                self._marks_left = 0  # no object: its end is not looked for
-        end = self._find_end(text)
-        piece = text[:end]
-        self.pieces.append(piece)
-        self.size += len(piece)
-        return text[end:].strip()
-
-    def _find_end(self, text: str) -> int:
-        """Return the place behind the object, or the length of the text."""
-        place = 0
-        if self._is_escaped and text:
-            self._is_escaped = False
-            place = 1
-        while place < len(text) and self._marks_left:
+    def add(self, piece: str) -> str:
+        """Return what is behind the end."""
+        if not self._depth and piece.lstrip()[:1] not in ("", "{"):
+            self._marks_left = 0
+        cut_text, self._cut_text = self._cut_text, ""
+        piece_read = cut_text + piece
+        for mark in islice(_MARK.finditer(piece_read), self._marks_left):
             self._marks_left -= 1
-            if self._is_in_text:
-                # a quotation mark is there, or a backslash as the last character, or the end
-                place = _end_of_text(text, place)
-                self._is_escaped = text[place:] == "\\"
-                self._is_in_text = place == len(text) or self._is_escaped
-                place += 1
+            if mark[1] is not None:
+                # a backslash may be left, which belongs to the next character
+                self._cut_text = "" if mark[1] else f'"{piece_read[mark.end() :]}'
                 continue
-            mark = _MARK.search(text, place)
-            if mark is None:
-                break
-            place = mark.end()
-            if mark[0] == '"':
-                self._is_in_text = True
-            else:
-                self._depth += 1 if mark[0] in "{[" else -1
-                if self._depth == 0:
-                    self.is_whole = True
-                    return place
-        return len(text)
+            self._depth += 1 if mark[0] in "{[" else -1
+            if not self._depth:
+                self.is_whole = True
+                end = mark.end() - len(cut_text)
+                self.pieces.append(piece[:end])
+                return piece[end:]
+        self.pieces.append(piece)
+        return ""
 
     @property
     def text(self) -> str:
@@ -97,55 +80,53 @@ class _Arguments(Struct, eq=False):
 
     @property
     def canonical(self) -> bytes:
-        """Return the same bytes for the same value, of whole arguments."""
-        if self._canonical is None:
-            self._canonical = self.text.encode("utf-8", "replace")
-            with suppress(NotJsonError):
-                value = decode(self._canonical)
-                self._canonical = msgspec.json.encode(value, order="deterministic")
-        return self._canonical
-
-    def is_same(self, other: _Arguments) -> bool:
-        return self.is_whole and other.is_whole and self.canonical == other.canonical
+        """Return the same bytes for the same value."""
+        data = self.text.encode("utf-8", "replace")
+        with suppress(NotJsonError):
+            if self.is_whole:
+                return msgspec.json.encode(decode(data), order="deterministic")
+        return data
 
 
 class _Call(Struct, eq=False):
-    """Call as far as it has come."""
+    """Fragments of one call; behind it, of further calls of its tool, or of the same once more."""
 
-    index: int | None  # of the fragment that began it
     call_id: str = ""
     name: str = ""
-    arguments: _Arguments = field(default_factory=_Arguments)
+    objects: list[_Object] = field(default_factory=list)  # its arguments, then those of the others
     number: int | None = None  # None: no event has told of it
-    posted_count: int = 0  # pieces that events have told
-    again: _Arguments | None = None
-    """Behind whole arguments: the same once more, or those of another call."""
-    may_be_another: bool = False
+    posted_count: int = 0  # pieces of the first object that events have told
     others: JsonObject = field(default_factory=dict)  # fields that are not known
     new_others: JsonObject = field(default_factory=dict)  # of these, what no event has told
 
     @property
     def is_open(self) -> bool:
-        return not self.arguments.is_whole
+        return not self.objects or not self.objects[-1].is_whole
 
-    @property
-    def is_empty(self) -> bool:
-        return self.arguments.is_whole and self.arguments.canonical == b"{}"
+    def add_arguments(self, text: str) -> None:
+        while text := text if self.is_open else text.lstrip():
+            if not self.objects or self.objects[-1].is_whole:
+                if len(self.objects) == _RECENT:
+                    return
+                self.objects.append(_Object())
+            text = self.objects[-1].add(text)
 
 
-class ToolCalls:
-    """Tool calls of one answer, with numbers from 0 in the order in which they begin.
+class Calls:
+    """Tool calls of one answer, with numbers from 0.
 
-    The index in a fragment may be missing, 0 for each call, or count the fragments. So a known id
-    is the same call at any index, and arguments alone belong to a call whose arguments are not
-    whole yet. What is sent again of a whole call is dropped: no call may run twice. A call without
-    a name cannot run, and no event tells of it.
+    A fragment belongs to the call of its id or index, or else to the last one that is open. The
+    index may be missing, 0 for each call, or count the fragments; ids may be missing, made up for
+    each fragment, or one for all. What runs is decided at the end: the arguments of a call are a
+    sequence of JSON objects, of which equal ones are one call, as no call may run twice.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, offered: Collection[str] = ()) -> None:
+        """`offered` are the names of tools: any other may come in pieces."""
+        self._offered = offered
         self._calls: list[_Call] = []
-        self._call_by_index: dict[int, _Call] = {}  # the last one at each index of the server
-        self._calls_by_id: dict[str, list[_Call]] = {}  # some servers have one id for all calls
+        self._by_index: dict[int | None, _Call] = {}  # the last one at each index of the server
+        self._current: _Call | None = None  # of the last fragment
         self.named_count = 0
         self.char_count = 0  # of ids, names and arguments
 
@@ -157,182 +138,114 @@ class ToolCalls:
     def read(self, fragment: JsonObject) -> list[ToolCallDelta]:
         """Return events with what a fragment adds; id and name are in the first one of a call."""
         part = _fragment_of(fragment)
+        if not (part.call_id or part.name or part.arguments or part.others):
+            return []
         self.char_count += len(part.call_id) + len(part.name) + len(part.arguments)
         self.char_count += len(encode(part.others)) if part.others else 0
-        call = self._find_call(part)
+        call = self._call_of(part)
         if call is None:
-            if not (part.call_id or part.name or part.arguments or part.others):
-                return []
-            call = _Call(index=part.index)
+            call = _Call()
             self._calls.append(call)
+        self._current = call
+        if part.index is not None:
+            self._by_index[part.index] = call
         call.call_id = call.call_id or part.call_id
-        call.name = call.name or part.name
+        call.name += part.name if part.name != call.name else ""
         for name, value in part.others.items():
             if call.others.get(name) != value:
                 call.others[name] = call.new_others[name] = value
-        begun = self._add_arguments(call, part)
-        events = self._new_events(call)
-        for another in begun:
-            events += self._new_events(another)
-        if call.number is not None and call.new_others:
-            others = encode(call.new_others).decode()
-            events.append(ToolCallDelta(index=call.number, others=others))
-            call.new_others = {}
-        return events
+        call.add_arguments(part.arguments)
+        if not call.name or (self._may_grow(call) and not call.objects):
+            return []
+        return self._new_events(call)
 
     def close(self) -> list[ToolCallDelta]:
-        """Return events for arguments that were held back."""
-        for call in tuple(self._calls):
-            again = call.again
-            if again is None or not call.may_be_another:
-                continue
-            is_cut_copy = call.arguments.text.startswith(again.text)
-            if again.text.startswith("{") and not is_cut_copy:
-                self._begin_like(call, again, index=None)
-        return [event for call in self._calls for event in self._new_events(call, is_end=True)]
+        """Return events for what was held back: arguments, and further calls."""
+        named = [call for call in self._calls if call.name]
+        known: dict[str, set[bytes]] = {}  # arguments by the name
+        events: list[ToolCallDelta] = []
+        for call in named:
+            if not call.posted_count:
+                while len(call.objects) > 1 and call.objects[0].canonical == b"{}":
+                    del call.objects[0]  # some servers send it before the arguments, as Bedrock
+            events += self._new_events(call, is_end=True)
+            known.setdefault(call.name, {b"{}"}).update(one.canonical for one in call.objects[:1])
+        for call in named:
+            so_far = known[call.name]
+            for another in call.objects[1:]:
+                text = another.text
+                if another.canonical in so_far or not text.startswith("{"):
+                    continue
+                # a copy that is cut
+                if not another.is_whole and any(
+                    one.text.startswith(text) for one in call.objects[:-1]
+                ):
+                    continue
+                so_far.add(another.canonical)
+                new = _Call(call_id=call.call_id, name=call.name, objects=[another])
+                events += self._new_events(new, is_end=True)
+        return events
 
-    def has(self, fragment: JsonObject) -> bool:
-        """Return whether a call came before, by its id, or by name and arguments."""
-        part = _fragment_of(fragment)
-        with_id = self._calls_by_id.get(part.call_id, [])
-        if any(call.arguments.size for call in with_id[-_RECENT:]):
-            return True
-        arguments = _Arguments()
-        arguments.add(part.arguments)
-        return any(
-            call.name == part.name and arguments.is_same(call.arguments)
-            for call in self._calls[-_RECENT:]
-        )
+    def _may_grow(self, call: _Call) -> bool:
+        """Whether the name may be a part of one."""
+        return bool(self._offered) and call.name not in self._offered
 
-    def _find_call(self, part: _Fragment) -> _Call | None:
+    def _call_of(self, part: _Fragment) -> _Call | None:
         """Return None if the fragment begins a call."""
-        at_index = None if part.index is None else self._call_by_index.get(part.index)
+        recent = self._calls[: -_RECENT - 1 : -1]
+        at_index = self._by_index.get(part.index)
+
+        def takes(call: _Call) -> bool:
+            is_next_of_name = call is at_index and not call.objects and self._may_grow(call)
+            return part.name in ("", call.name) or not call.name or is_next_of_name
+
         if part.call_id:
-            with_id = [
-                call
-                for call in self._calls_by_id.get(part.call_id, [])[-_RECENT:]
-                if part.name in ("", call.name) or not call.name
-            ]
+            with_id = [one for one in recent if one.call_id == part.call_id and takes(one)]
             if with_id:
-                return at_index if at_index in with_id else with_id[-1]
-        if part.name:
-            return self._find_named_call(part, at_index)
-
-        # There is no name, and the id is missing or new. Some servers make up an id for each
-        # fragment, so a new one begins a call only with a new index.
-        if at_index is not None and (at_index.is_open or at_index.again is not None):
-            return at_index
-        if part.call_id and part.index is not None and at_index is None:
-            return None  # the name may still come
-        if at_index is not None and _repeats(part, at_index):
-            return at_index
-        open_calls = (call for call in reversed(self._calls[-_RECENT:]) if call.is_open)
-        last = self._calls[-1] if self._calls else None
-        return next(open_calls, at_index or last)
-
-    def _find_named_call(self, part: _Fragment, at_index: _Call | None) -> _Call | None:
-        """Return None if the fragment, which has no known id, begins a call."""
-        last = self._calls[-1] if self._calls else None
-        call = last if at_index is None else at_index
-        if call is None:
-            return None
-        if not part.call_id:
-            arguments = _Arguments()
-            arguments.add(part.arguments)
-            for one in self._calls[-_RECENT:]:
-                is_alike = one.name == part.name and not one.call_id
-                if is_alike and arguments.is_same(one.arguments):
-                    return one
-        has_other_id = bool(part.call_id) and call.call_id not in ("", part.call_id)
-        if not call.name:
-            is_its_place = call is at_index or part.index is None
-            return call if is_its_place and not has_other_id else None
-        if call.name != part.name:
-            return None
-        is_begun = bool(call.arguments.size)
-        is_next_piece = is_begun and part.arguments.lstrip()[:1] not in ("", "{")
-        if call.is_open and is_next_piece:  # the name and a new id come with each piece
-            return call
-        if at_index is None:
-            # it may be the same call once more
-            return None if part.call_id or part.index is not None else call
-        if has_other_id:
-            # some servers begin a call twice, with two ids, before its arguments come
-            return None if is_begun or not call.is_open else call
-        return call
-
-    def _add_arguments(self, call: _Call, part: _Fragment) -> list[_Call]:
-        """Add a fragment to its call; return the calls that begin with it.
-
-        Arguments behind whole ones are compared with these when they are whole. If they differ and
-        the fragment can begin a call, they are those of another call of this name.
-        """
-        is_at_other_index = part.index is not None and part.index != call.index
-        was_at_index = part.index is not None and self._call_by_index.get(part.index) is call
-        if part.index is not None:
-            self._call_by_index[part.index] = call
+                return at_index if at_index in with_id else with_id[0]
+        if not part.name:
+            if at_index is None and part.call_id and part.index is not None:
+                return None  # the name may still come
+            return at_index or next((one for one in recent if one.is_open), self._current)
         if part.call_id:
-            with_id = self._calls_by_id.setdefault(part.call_id, [])
-            if call not in with_id[-_RECENT:]:
-                with_id.append(call)
-
-        begun: list[_Call] = []
-        rest = part.arguments
-        is_of_call = call.is_open or bool(part.call_id) or not part.name
-        if call.is_open and rest:
-            rest = call.arguments.add(rest)
-        is_placeholder = call.is_empty and not call.posted_count and not is_at_other_index
-        if is_placeholder and is_of_call and rest.lstrip().startswith("{"):
-            # some servers send `{}` before the arguments, such as Bedrock
-            call.arguments = _Arguments()
-            rest = call.arguments.add(rest)
-
-        while rest := rest.strip():
-            call.again = call.again or _Arguments()
-            call.may_be_another |= bool(part.name) or (
-                is_at_other_index and (was_at_index or bool(part.call_id))
-            )
-            rest = call.again.add(rest)
-            if not call.again.is_whole:
-                break
-            again, call.again = call.again, None
-            alike = [one for one in self._calls[-_RECENT:] if _is_alike(one, call)]
-            is_new = not any(again.is_same(one.arguments) for one in alike)
-            if is_new and call.may_be_another:
-                begun.append(self._begin_like(call, again, part.index))
-            call.may_be_another = False
-        return begun
-
-    def _begin_like(self, call: _Call, arguments: _Arguments, index: int | None) -> _Call:
-        new = _Call(index=index, call_id=call.call_id, name=call.name, arguments=arguments)
-        self._calls.append(new)
-        if call.call_id:
-            self._calls_by_id[call.call_id].append(new)
-        if index is not None:
-            self._call_by_index[index] = new
-        return new
+            # some servers begin a call twice, with two ids, before its arguments come, or make up
+            # an id for each piece
+            if at_index is None or not takes(at_index) or not at_index.is_open:
+                return None
+            return None if at_index.objects and not part.continues else at_index
+        if at_index is not None:
+            return at_index if takes(at_index) else None
+        call = next(filter(takes, recent), None)
+        if call is None or part.index is None:
+            return call
+        if call.is_open:
+            return call if part.continues else None
+        return None if call.call_id else call
 
     def _new_events(self, call: _Call, *, is_end: bool = False) -> list[ToolCallDelta]:
         """Return what a call got since the last event.
 
         `{}` is held back until the end, because the real arguments may follow.
         """
-        if not call.name:
-            return []
-        pieces = call.arguments.pieces[call.posted_count :]
-        if call.is_empty and not call.posted_count and not is_end:
-            pieces = []
+        pieces = call.objects[0].pieces[call.posted_count :] if call.objects else []
         arguments = "".join(pieces)
+        if not (call.posted_count or is_end or arguments.strip("{} \t\r\n")):
+            pieces, arguments = [], ""
         call.posted_count += len(pieces)
+        others = encode(call.new_others).decode() if call.new_others else ""
+        call.new_others = {}
+        call_id, name = "", ""
         if call.number is None:
-            number = call.number = self.named_count
+            call.number = self.named_count
             self.named_count += 1
-            return [
-                ToolCallDelta(
-                    index=number, call_id=call.call_id, name=call.name, arguments=arguments
-                )
-            ]
-        return [ToolCallDelta(index=call.number, arguments=arguments)] if pieces else []
+            call_id, name = call.call_id, call.name
+        elif not (arguments or others):
+            return []
+        return [
+            ToolCallDelta(
+                index=call.number, call_id=call_id, name=name, arguments=arguments, others=others
+            )
+        ]
 
 
 def _fragment_of(fragment: JsonObject) -> _Fragment:
@@ -354,17 +267,3 @@ def _fragment_of(fragment: JsonObject) -> _Fragment:
 
 def _without(value: JsonObject, *names: str) -> JsonObject:
     return {name: one for name, one in value.items() if name not in names and one not in (None, "")}
-
-
-def _end_of_text(text: str, place: int) -> int:
-    match = _REST_OF_TEXT.match(text, place)  # which may be empty
-    return place if match is None else match.end()
-
-
-def _repeats(part: _Fragment, call: _Call) -> bool:
-    words = part.arguments.strip()
-    return len(words) == call.arguments.size and words == call.arguments.text
-
-
-def _is_alike(call: _Call, other: _Call) -> bool:
-    return call.name == other.name and call.call_id == other.call_id
