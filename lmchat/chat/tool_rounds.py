@@ -145,13 +145,17 @@ class ToolRounds:
         messages: Sequence[ChatMessage],
         ask: Ask,
         on_end: Callable[[ChatMessage], Awaitable[None]],
+        *,
+        is_cut: bool,
     ) -> None:
         """Ask about one call after the other, then run all at the same time.
+
+        With `is_cut`, a limit has cut the answer that made them.
 
         Cancelling also cancels running calls; those that have ended while `on_end` saved another
         still get to it.
         """
-        runs = [await self._make_run(message, ask) for message in messages]
+        runs = [await self._make_run(message, ask, is_cut=is_cut) for message in messages]
         tasks = [
             asyncio.create_task(run_call(message, run))
             for message, run in zip(messages, runs, strict=True)
@@ -169,17 +173,22 @@ class ToolRounds:
                 if has_result and task.result().message_id not in taken:
                     await on_end(task.result())
 
-    async def _make_run(self, message: ChatMessage, ask: Ask) -> Run | str:
+    async def _make_run(self, message: ChatMessage, ask: Ask, *, is_cut: bool) -> Run | str:
         """Return what runs a call, or why it may not run."""
         call, toolbox, session_id = message.tool_calls[0], self.toolbox, self._session_id
         tool = toolbox.find(call.name)
         if tool is None:
-            return "There is no tool of this name."
+            offered = (one for one in toolbox.tools if toolbox.is_offered(session_id, one))
+            names = ", ".join(one.wire_name for one in offered)
+            return f"There is no tool of this name. The tools are: {names}."
         arguments = parse_arguments(call.arguments)
         # some servers send nothing for a call without arguments; else they have not come
-        is_missing = not call.arguments.strip() and bool(tool.schema.get("properties"))
-        if arguments is None or is_missing:
-            return "The arguments are not a JSON object."
+        properties = tool.schema.get("properties")
+        if arguments is None or (properties and not call.arguments.strip()):
+            if is_cut:
+                return "The call was cut by the limit of the answer."
+            fields = ", ".join(properties) if isinstance(properties, dict) else ""
+            return f"The arguments are not a JSON object. Its fields are: {fields or 'none'}."
         if toolbox.approval(session_id, tool) is Approval.ASK:
             note = toolbox.why_asked_again(tool)
             question = ToolQuestion(message=message, name=tool.full_name, note=note)

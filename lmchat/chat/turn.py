@@ -373,6 +373,8 @@ class Turn:
         `copied`, the other calls of its answer.
         """
         session, save_queue = self._session, self._save_queue
+        answer_stats = session.messages[-1].stats
+        is_cut = answer_stats is not None and answer_stats.is_cut
         self.stats = stats = LiveStats(
             model=target.model_id,
             started_s=self._clock(),
@@ -403,7 +405,8 @@ class Turn:
                 session.add(copy)
                 self._report(MessageAdded(copy))
                 await save_queue.save(session.header, copy)
-            await rounds.run(tuple(running.values()), self._ask, partial(self._end_call, running))
+            on_end = partial(self._end_call, running)
+            await rounds.run(tuple(running.values()), self._ask, on_end, is_cut=is_cut)
         except BaseException:  # a stop, which is a cancellation, or an error
             # no next answer comes, whose stats would replace these
             stats.end(AnswerState.STOPPED, self._clock())

@@ -11,7 +11,7 @@ from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.toolbox import Toolbox
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.errors import RequestInvalid
-from lmchat.servers.events import TextDelta
+from lmchat.servers.events import StreamFinished, TextDelta
 from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import AnswerState, Role, ToolCallPart
 from lmchat.tools.calls import ApprovalScope, Decision, ToolResult
@@ -108,16 +108,27 @@ async def test_a_call_that_comes_as_text_is_noted_and_never_runs(store):
 
 async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_continues(store):
     for call, result in (
-        (("nothing", {}), "There is no tool of this name."),
-        ((_READ, "{not json"), "The arguments are not a JSON object."),
-        ((_READ, ""), "The arguments are not a JSON object."),
-        ((_READ, " \n"), "The arguments are not a JSON object."),
+        (("nothing", {}), f"There is no tool of this name. The tools are: {_READ}."),
+        ((_READ, "{not json"), "The arguments are not a JSON object. Its fields are: path."),
+        ((_READ, '["5"]'), "The arguments are not a JSON object. Its fields are: path."),
+        ((_READ, ""), "The arguments are not a JSON object. Its fields are: path."),
+        ((_READ, " \n"), "The arguments are not a JSON object. Its fields are: path."),
     ):
         host = ScriptedHost()
         chat = await sent(store, toolbox(host), calls(call), answer_steps("I see."))
         assert results(chat) == [(AnswerState.FAILED, result)]
         assert host.calls == []
         assert chat.path[-1].text == "I see."
+
+
+async def test_a_call_that_the_limit_of_the_answer_has_cut_says_so(store):
+    *begun, _ = calls((_READ, '{"path": "no'), ("nothing", {}))
+    steps = [*begun, StreamFinished(reason="length")]
+    chat = await sent(store, toolbox(ScriptedHost()), steps, answer_steps("I see."))
+    assert [text for _, text in results(chat)] == [
+        "The call was cut by the limit of the answer.",
+        f"There is no tool of this name. The tools are: {_READ}.",
+    ]
 
 
 async def test_a_call_without_arguments_runs_where_the_tool_has_none(store):

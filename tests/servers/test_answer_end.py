@@ -212,10 +212,20 @@ def test_a_call_whose_arguments_never_come_is_no_answer():
             assert ("lost the worker" in found.error.message) is bool(words)
 
 
-def test_a_reason_that_names_calls_where_none_has_come_is_an_error():
-    for parts in ((finish("tool_calls"),), ("So: ", finish("tool_calls")), (delta(), DONE)):
-        named = (*parts[:-1], finish("tool_calls"), DONE)
-        found = read(*named)
+def test_a_call_in_a_form_that_is_not_read_is_an_error():
+    function = {"name": "water", "arguments": "{}"}
+    for parts in (
+        (finish("tool_calls"),),
+        ("So: ", finish("tool_calls")),
+        (finish("function_call"), DONE),
+        # continuedev/continue#5849
+        (delta(function_call=function), finish("stop"), DONE),
+        ("So: ", delta(function_call=function), finish("function_call")),
+        # run-llama/llama_index#18313
+        (delta(tool_calls={"id": "a", "function": function}), finish(), DONE),
+        (delta(tool_calls={"id": "a", "function": function}), DONE),
+    ):
+        found = read(*parts)
         assert found.error is not None
         assert found.error.message == (
             "Streaming failed: the server sent a tool call in a form that lmchat does not read."

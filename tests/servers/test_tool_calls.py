@@ -24,9 +24,9 @@ from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import DONE, delta, error_reply, json_reply, sse
 
 
-def put_together(*chunks):
+def put_together(*chunks, offered=()):
     """Return {index: [id, name, arguments]} of all fragments."""
-    calls, found = Calls(), {}
+    calls, found = Calls(offered), {}
     events = [event for chunk in chunks for one in dicts_in(chunk) for event in calls.read(one)]
     for one in events + calls.close():
         entry = found.setdefault(one.index, ["", "", ""])
@@ -386,6 +386,22 @@ ORDERS = {
 def test_fragments_are_put_together_so_that_each_call_is_there_once():
     for name, (chunks, found) in {**TABLE, **ORDERS}.items():
         assert put_together(*chunks) == found, name
+
+
+def test_a_name_may_come_in_pieces_unless_it_is_that_of_a_tool_so_far():
+    """sigoden/aichat#1213."""
+    for offered, *names, found in (
+        (["python__weigh"], "pyt", "hon__wei", "gh", ["python__weigh"]),
+        (["weigh", "weigh_all"], "weigh", "_all", ["weigh", "_all"]),
+        (["weigh", "cut"], "weigh", "cut", ["weigh", "cut"]),
+        (["cut"], "weigh", "weigh", ["weigh"]),
+    ):
+        fragments = [fragment(0, "a", names[0]), *(fragment(0, None, one) for one in names[1:])]
+        calls = put_together(
+            *([one] for one in fragments), [fragment(0, None, None, FORTY)], offered=offered
+        )
+        assert [name for _, name, _ in calls.values()] == found
+        assert calls[len(found) - 1][2] == FORTY
 
 
 ARGUMENTS = '{"of": {"a": "}\\\\{", "b\\"": ["{\\\\"]}, "grams": %d}'

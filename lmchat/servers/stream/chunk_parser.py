@@ -6,7 +6,7 @@ Each server has its own fields for text, thought, refusal, tool calls, progress 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
@@ -53,6 +53,7 @@ USAGE_EVERY_S = 1.0
 _AROUND_USAGE = ("response", "message", "x_groq")
 # of `/messages`; the first leaves out those of the cache
 _PROMPT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_CALL_REASONS = ("tool_calls", "function_call")
 _NO_REASONS = ("null", "None")  # in a text
 # for each fragment: a server might send empty ones forever
 _CALL_CHARS = 64
@@ -69,18 +70,21 @@ class ChunkParser:
         end: AnswerEnd | None = None,
         splitter: ThinkSplitter | None = None,
         is_parallel: bool = False,
+        tools: Collection[str] = (),
     ) -> None:
         """`refusal_of` makes the exception for an error in the stream.
 
         `splitter` separates thought from answer where marks such as `<think>` do; None: marks stay.
-        With `is_parallel`, several answers were asked for, and only the first is read.
+        With `is_parallel`, several answers were asked for, and only the first is read. `tools` are
+        the names of those that the model may call.
         """
         self.end = end or AnswerEnd(TimeoutSettings())
         self.has_posted_token = False  # any text, thought or tool call
         self._refusal_of = refusal_of
         self._post_event = post
         self._usage = ServerUsage()
-        self._calls = Calls()
+        self._calls = Calls(tools)
+        self._has_unread_call = False  # in another form
         self._is_parallel = is_parallel
         self._index: object = None  # of the first choice
         self._logprobs = LogprobReader()
@@ -198,7 +202,8 @@ class ChunkParser:
         """
         end = self.end
         is_whole = end.is_whole(is_broken=bool(network_error))
-        has_lost_call = is_whole and end.reason == "tool_calls" and not self._calls.named_count
+        has_lost_call = is_whole and not self._calls.named_count
+        has_lost_call &= self._has_unread_call or end.reason in _CALL_REASONS
         if is_whole and not has_lost_call and (end.reason or self.has_posted_token):
             return StreamFinished(reason=end.reason)
         if end.failure is not None and not has_lost_call:
@@ -239,7 +244,9 @@ class ChunkParser:
                 self._add_content(text)
             else:
                 self._post_token(RefusalDelta(text=text), len(text))
-        has_new = [self._read_call(one) for one in dicts_in(delta.get("tool_calls"))]
+        calls = delta.get("tool_calls")
+        has_new = [self._read_call(one) for one in dicts_in(calls)]
+        self._has_unread_call |= bool(delta.get("function_call") or (calls and not has_new))
         if any(has_new) or (has_new and CALLS not in repeated):
             pieces.append((CALLS, "", "tool_calls"))
         return pieces

@@ -68,7 +68,12 @@ class ResponseReader:
         self._stray = b""  # lines behind the last event that were noted
         refusal_of = partial(refusal_in_stream, context=refusal_context)
         self._chunks = ChunkParser(
-            refusal_of, events.put_nowait, end=end, splitter=splitter, is_parallel=is_parallel
+            refusal_of,
+            events.put_nowait,
+            end=end,
+            splitter=splitter,
+            is_parallel=is_parallel,
+            tools=refusal_context.tools,
         )
 
     @property
