@@ -57,6 +57,9 @@ _CUT_ENDS = (
 )
 """The second is that of Mistral, the last of z.ai; gateways pass on those of Anthropic and Gemini.
 """
+_CALL_ENDS = ("tool_calls", "function_call", "tool_use")
+_FILTERED_ENDS = ("content_filter", "safety", "sensitive")  # the others are of Gemini and z.ai
+_COMPLETE_ENDS = frozenset((*_WHOLE_ENDS, *_CUT_ENDS, *_CALL_ENDS, *_FILTERED_ENDS))
 _MAX_NAME_CHARS = 200  # of a file's name on the screen
 _NO_REASON = "no finish reason"  # shown: the end of the answer may be missing
 
@@ -361,6 +364,11 @@ def thoughts_to_send(messages: Sequence[ChatMessage], sent_thoughts: SentThought
 def is_whole_end(finish_reason: str) -> bool:
     """Whether the text is neither cut nor filtered."""
     return finish_reason.lower() in _WHOLE_ENDS
+
+
+def is_complete_end(finish_reason: str) -> bool:
+    """Whether the model or a limit has ended the answer, and not a failure of the server."""
+    return finish_reason.lower() in _COMPLETE_ENDS
 
 
 def is_cut_end(finish_reason: str) -> bool:

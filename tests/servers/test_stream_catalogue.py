@@ -148,7 +148,21 @@ CASES = {
     "HTML instead of a stream": Case(
         html_reply(), text="", kind="not_an_llm", words="not a model server"
     ),
-    "unknown reason": Case(sse(R, H, W, finish("load"), DONE), reason="load"),
+    **{
+        f"the reason {reason}": Case(
+            sse(R, H, W, finish(reason), DONE), kind="interrupted", words=f"the reason {reason}."
+        )
+        for reason in ("load", "abort", "cancelled", "timeout", "network_error")  # as they came
+    },
+    "an unknown reason without a text": Case(
+        sse(R, finish("load"), DONE), text="", kind="interrupted", words="the reason load."
+    ),
+    **{
+        f"the reason {reason} of a limit or a filter": Case(
+            sse(R, H, W, finish(reason), DONE), reason=reason
+        )
+        for reason in ("MAX_TOKENS", "content_filter", "SAFETY", "sensitive")
+    },
     "both names at once": Case(
         sse(R, delta(reasoning="hm", reasoning_content="hm"), H, W, F, DONE), thought="hm"
     ),

@@ -13,6 +13,7 @@ from contextlib import suppress
 from lmchat import units
 from lmchat.config.settings import TimeoutSettings
 from lmchat.errors import ServerRejected, StreamInterrupted
+from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
     LifeSign,
     ModelNamed,
@@ -208,12 +209,14 @@ class ChunkParser:
             return StreamFinished(reason=end.reason)
         if end.failure is not None and not has_lost_call:
             raise self._refusal_of(end.failure)
-        if network_error or has_lost_call or self.has_posted_token:
+        if network_error or has_lost_call or self.has_posted_token or end.reason:
             cause = "the server closed the connection before the answer was complete"
             if network_error:
                 cause = broken
             elif has_lost_call:
                 cause = "the server sent a tool call in a form that lmchat does not read"
+            elif end.reason:
+                cause = f"the server ended the answer with the reason {safe_line(end.reason)}"
             elif end.is_done:
                 cause = "the server ended the answer without a reason"
             raise StreamInterrupted(

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.servers.stream.timeouts import IdleTimeout
+from lmchat.sessions.message import is_complete_end
 
 END_WAIT_S = 2.0  # for usage and `[DONE]` behind a finish reason
-_FAILED = "error"  # as a finish reason
 
 
 class AnswerEnd:
@@ -72,7 +72,7 @@ class AnswerEnd:
         """Return whether nothing is missing; `is_broken` is the connection."""
         if self.reason:
             has_end = self.is_done or self._is_settled or not is_broken
-            return has_end and self.reason != _FAILED
+            return has_end and is_complete_end(self.reason)
         has_error = self.failure is not None and not isinstance(self.failure, bytes)
         return self.is_done and not self._needs_reason and not has_error
 
