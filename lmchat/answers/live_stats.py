@@ -100,6 +100,7 @@ class LiveStats(Struct, kw_only=True):
     stalls: int = 0  # how often the server has sent nothing for a while
     silent_s: float = 0.0  # without a byte, while it is stalled
     finish_reason: str = ""  # as the server gave it
+    is_part_missing: bool = False  # as lmchat could not read it
     estimated_prompt_tokens: int = 0  # known at the end
     steps: int = 0  # rounds of tool calls before this answer
     sampling: Mapping[str, object] = field(default_factory=dict)  # options that were sent
@@ -165,8 +166,10 @@ class LiveStats(Struct, kw_only=True):
                 self.counted_chunks = self.chunks  # later ones are not in the server's count
             case StreamFinished(reason=reason):
                 self.finish_reason = reason
-            case RequestAdapted() | TokensChosen():
-                pass  # they change nothing
+            case RequestAdapted(is_part_missing=is_part_missing):
+                self.is_part_missing |= is_part_missing
+            case TokensChosen():
+                pass  # it changes nothing
 
     def _name_model(self, event: ModelNamed) -> None:
         if event.is_other:

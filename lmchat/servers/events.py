@@ -41,14 +41,16 @@ class RetryScheduled(Struct, frozen=True, kw_only=True):
 class RequestAdapted(Struct, frozen=True, kw_only=True):
     """The request was changed: the server rejected part of it, or is known not to take it (R-13).
 
-    Also sent if chunks of the answer were skipped, if the server sent words in place of chunks, or
-    if it has cut the prompt.
+    Also sent if a part of the answer could not be read, if the server sent words in place of
+    chunks, or if it has cut the prompt.
     """
 
     note: str
-    """What was changed, skipped or cut, for the user."""
+    """What was changed, said, lost or cut, for the user."""
     is_remote: bool = False
     """Whether the note says only that the model does not run on this machine."""
+    is_part_missing: bool = False
+    """Whether a part of the answer may be missing."""
 
 
 class ModelLoading(Struct, frozen=True, kw_only=True):

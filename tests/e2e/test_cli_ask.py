@@ -111,6 +111,21 @@ def test_a_refusal_is_printed_like_an_answer_and_told_beside_it(cli, server):
     assert lines[:2] == [{"chunk": "I can\x1b[1mnot."}, {"refused": True}]
 
 
+def test_a_part_of_the_answer_that_may_be_missing_is_told(cli, server):
+    server.on(CHAT, sse("Good ", b'09:41 data: {"choices": []}\n', "day.", finish(), DONE))
+    done = cli("ask", "hi")
+    assert (done.returncode, done.stdout) == (0, "Good day.\n")
+    assert done.stderr == "lmchat: A part of the answer may be missing.\n"
+    value = cli.json("ask", "--json", "hi")
+    assert (value["reply"], value["state"], value["part_missing"]) == (
+        "Good day.",
+        "complete",
+        True,
+    )
+    *_, last = map(json.loads, cli("ask", "--stream-json", "hi").stdout.splitlines())
+    assert last == {"done": True, "finish_reason": "stop", "part_missing": True}
+
+
 def test_a_limit_that_cut_the_answer_is_told_kept_and_gone_on_after(cli, server):
     llama_cpp(server, n_ctx=256)
     server.on(CHAT, sse("Half an", finish("length"), usage(200, 56), DONE))

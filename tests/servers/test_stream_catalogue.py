@@ -592,11 +592,33 @@ CASES = {
 }
 
 
-async def test_skipped_events_are_counted_for_the_user(server, client):
-    server.on(CHAT, CASES["events that are no JSON"].reply)
-    events, _ = await events_of(client, ask(server))
-    notes = [one.note for one in events if isinstance(one, RequestAdapted)]
-    assert notes == ["Skipped 5 malformed events of the server."]
+LOST = data_line(delta("old "))
+LOSSES = {
+    "events that are no JSON": (BAD, BAD),
+    "a line with words in front": (b"12:04:07 " + LOST,),
+    "a field in capitals": (LOST.replace(b"data", b"DATA"),),
+    "a control character in front": (b"\x0b" + LOST,),
+    "an event that a comment cuts": (LOST.replace(b"old", b"o\n: ping\nld"),),
+    "a half event": (LOST[:30] + b"\n\n",),
+}
+
+
+async def test_a_part_that_is_lost_is_told(server, make_client):
+    for name, lost in LOSSES.items():
+        for chunks in ((R, H, *lost, W, F, DONE), (R, H, W, *lost, F), (R, H, W, F, *lost)):
+            server.on(CHAT, sse(*chunks))
+            events, error = await events_of(make_client(), ask(server))
+            notes = [one for one in events if isinstance(one, RequestAdapted)]
+            assert [one.note for one in notes] == ["A part of the answer may be missing."], name
+            assert (text_of(events), error) == (TEXT, None), name
+            assert streamed(events).stats.is_part_missing
+    for name, case in CASES.items():
+        if case.kind or name in LOSSES or name == "deep nesting":
+            continue
+        server.on(CHAT, case.reply)
+        more = {"extra.n": case.answers} if case.answers > 1 else {}
+        events, _ = await events_of(make_client(), ask(server, more=more))
+        assert not streamed(events).stats.is_part_missing, name
 
 
 @pytest.mark.rule("R-1", "R-16", "R-17", "R-21", "R-22", "R-23", "R-26", "R-38")

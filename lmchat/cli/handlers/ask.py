@@ -296,9 +296,7 @@ class _AskFrontEnd(TurnListener):
             last_line["session_id"] = session_id
         if answer.stats is not None and answer.stats.is_prompt_cut:
             last_line["prompt_cut"] = True
-        if self._is_stuck:
-            last_line["stuck"] = True
-        self._output.print_json({**last_line, **self._extract})
+        self._output.print_json({**last_line, **self._faults, **self._extract})
 
     def _document(
         self, answer: ChatMessage, session_id: str | None, error: LMChatError | None
@@ -328,8 +326,7 @@ class _AskFrontEnd(TurnListener):
             "steps": self._printer.steps,  # ended calls, with results
             **self._extract,
         }
-        if self._is_stuck:
-            document["stuck"] = True
+        document.update(self._faults)
         if streamed is not None and streamed.tokens:
             document["logprobs"] = _choices_json(streamed.tokens)
         if error is not None:
@@ -343,8 +340,12 @@ class _AskFrontEnd(TurnListener):
         return turn.answer if turn is not None else None
 
     @property
-    def _is_stuck(self) -> bool:
-        return self._streamed is not None and self._streamed.is_stuck
+    def _faults(self) -> dict[str, bool]:
+        """Fields that are there only if they are true."""
+        if (streamed := self._streamed) is None:
+            return {}
+        faults = {"stuck": streamed.is_stuck, "part_missing": streamed.stats.is_part_missing}
+        return {name: True for name, is_true in faults.items() if is_true}
 
     @property
     def _answer(self) -> ChatMessage:

@@ -74,7 +74,7 @@ class SseReader:
         """Return the last event if only the blank line behind it is missing.
 
         It may have been cut off, so its data must be JSON or `[DONE]` (R-38), but for an error, of
-        which each word helps. Data that begins no JSON is kept as `stray`.
+        which each word helps. Other data is kept as `stray`.
         """
         events: list[SseEvent] = []
         if self._partial_line:
@@ -83,7 +83,7 @@ class SseReader:
         is_whole = data.startswith(DONE) or self._name == _ERROR or _is_json(data)
         if self._data and is_whole:
             self._end_event(events)
-        elif data[:1] not in (b"{", b"["):
+        else:
             self.stray += data[:MAX_STRAY_BYTES]
         return events
 
@@ -116,7 +116,7 @@ class SseReader:
             self._name = _ERROR
             self._read_line(b"data: " + value, events)
         elif field and not (  # without a field, the line is a comment
-            _FIELD.match(line)
+            (_FIELD.match(line) and b"{" not in line)
             or any(known.startswith(line) for known in _KNOWN_FIELDS)
             or len(self.stray) + len(line) > MAX_STRAY_BYTES
         ):

@@ -8,9 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 
-from lmchat import units
 from lmchat.config.settings import TimeoutSettings
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.safe_text import safe_line
@@ -54,6 +52,7 @@ USAGE_EVERY_S = 1.0
 _AROUND_USAGE = ("response", "message", "x_groq")
 # of `/messages`; the first leaves out those of the cache
 _PROMPT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_PART_MISSING = "A part of the answer may be missing."
 _CALL_REASONS = ("tool_calls", "function_call")
 _NO_REASONS = ("null", "None")  # in a text
 # for each fragment: a server might send empty ones forever
@@ -93,7 +92,7 @@ class ChunkParser:
         self._splitter = splitter
         self._char_count = 0  # of text, thought and tool calls so far
         self._post_count = 0
-        self._malformed_count = 0
+        self._has_unread = False  # what was JSON, but for a fault
         self._delta_kinds: set[str] = set()  # that deltas had
         self._thought_field = ""  # where the first thought stood
         self._thoughts: list[str] = []  # that came in fields of their own
@@ -121,8 +120,8 @@ class ChunkParser:
             except NotJsonError:
                 if data[:1] not in (b"{", b"["):
                     self.end.note_failure(data, is_error=False)
-                elif not is_error_event:
-                    self._malformed_count += 1
+                else:
+                    self._has_unread = True
             else:
                 self.read_chunk(value)
             if is_error_event:
@@ -182,16 +181,15 @@ class ChunkParser:
         self.end.note_chunk(reason, adds=bool(pieces), has_open_call=self._calls.has_open)
 
     def close(self) -> None:
-        """Post what was held back, the usage, and how many chunks were skipped."""
+        """Post what was held back, the usage, and whether a part of the answer was not read."""
         if self._splitter is not None:
             self._post_split(self._splitter.close())
         for call in self._calls.close():
             self._post_token(call, 0)
         if report := self._usage.report():
             self._post(report)
-        if self._malformed_count:
-            skipped = units.counted(self._malformed_count, "malformed event")
-            self._post(RequestAdapted(note=f"Skipped {skipped} of the server."))
+        if self._has_unread and self.has_posted_token:
+            self._post(RequestAdapted(note=_PART_MISSING, is_part_missing=True))
 
     def conclude(self, network_error: str, *, broken: str) -> StreamFinished:
         """Return the last event of a complete answer, or raise the error for any other.
@@ -321,9 +319,14 @@ class ChunkParser:
         lines = lines.strip().removesuffix(b"data: [DONE]")
         if lines[:1] not in (b"", b"{", b"["):
             self.end.note_failure(lines, is_error=False)
+            self._has_unread |= b"{" in lines
             return
-        with suppress(NotJsonError):
-            self.read_chunk(decode(lines))
+        try:
+            value = decode(lines)
+        except NotJsonError:
+            self._has_unread |= bool(lines)
+        else:
+            self.read_chunk(value)
 
     def _post(self, event: StreamEvent) -> None:
         """Post any event, and count it for `read`."""
