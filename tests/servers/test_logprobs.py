@@ -7,7 +7,7 @@ import json
 from lmchat.errors import ServerRejected
 from lmchat.servers.events import StreamEvent, TokensChosen
 from lmchat.servers.stream.chunk_parser import ChunkParser
-from lmchat.servers.stream.think_tags import ThinkSplitter
+from lmchat.servers.stream.think_tags import ThoughtFilter
 from lmchat.sessions.tokens import TokenProbabilities
 
 
@@ -24,7 +24,7 @@ def chunk(text: str, *entries: object, field: str = "content") -> bytes:
 
 def choices_of(*chunks: bytes) -> list[TokenProbabilities]:
     events: list[StreamEvent] = []
-    reader = ChunkParser(ServerRejected, events.append, splitter=ThinkSplitter())
+    reader = ChunkParser(ServerRejected, events.append, thought_filter=ThoughtFilter())
     for data in chunks:
         reader.read(data)
     reader.close()

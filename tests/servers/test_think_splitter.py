@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmchat.servers.events import Rethought
-from lmchat.servers.stream.think_tags import FAMILIES, ThinkSplitter
+from lmchat.servers.stream.think_tags import FAMILIES, ThoughtFilter
 
 
 def pieces_of(parts, *, has_thought_field=False):
-    splitter = ThinkSplitter()
+    thought_filter = ThoughtFilter()
     if has_thought_field:
-        assert splitter.note_thought() == []
-    return [piece for part in parts for piece in splitter.feed(part)] + splitter.close()
+        assert thought_filter.note_thought() == []
+    return [piece for part in parts for piece in thought_filter.feed(part)] + thought_filter.close()
 
 
 def split(parts, *, has_thought_field=False) -> tuple[str, str]:
@@ -118,7 +118,7 @@ LEFT_OVER = {
     "<channel|>Hello": "Hello",
     "</think>": "",
     "</think> \n": "",
-    "</think> ends a thought": "</think> ends a thought",
+    "</think> Hello": "Hello",
     "<think>a</think>": "<think>a</think>",
     "Hello\n</think>\nb": "Hello\n</think>\nb",
     "</think>\n\n</think>\nb": "</think>\nb",

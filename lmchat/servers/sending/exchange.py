@@ -18,7 +18,7 @@ from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.servers.sending.sender import Sender
 from lmchat.servers.stream.end import AnswerEnd
 from lmchat.servers.stream.response_reader import EventQueue, ResponseReader
-from lmchat.servers.stream.think_tags import ThinkSplitter
+from lmchat.servers.stream.think_tags import FAMILIES, ThoughtFilter
 from lmchat.servers.stream.timeouts import IdleTimeout
 from lmchat.servers.wire.refusals import RefusalContext
 
@@ -80,7 +80,7 @@ class Exchange(Struct, kw_only=True):
             idle_timeout=idle_timeout,
             end=AnswerEnd(self.sender.timeouts, needs_reason=prepared.product.names_finish_reason),
             is_parallel=prepared.sent_options().get("extra.n", 1) != 1,
-            splitter=ThinkSplitter() if self.has_think_tags else None,
+            thought_filter=ThoughtFilter(FAMILIES if self.has_think_tags else ()),
         )
         try:
             return await reader.read()

@@ -41,7 +41,7 @@ from lmchat.servers.http.sse import DONE, MalformedStreamError
 from lmchat.servers.stream.deltas import CALLS, TEXT, THOUGHT, Piece, pieces_of
 from lmchat.servers.stream.end import AnswerEnd
 from lmchat.servers.stream.logprobs import LogprobReader
-from lmchat.servers.stream.think_tags import SplitPiece, ThinkSplitter
+from lmchat.servers.stream.think_tags import SplitPiece, ThoughtFilter
 from lmchat.servers.stream.tool_calls import Calls
 
 MAX_ANSWER_CHARS = 16 << 20
@@ -68,13 +68,13 @@ class ChunkParser:
         post: Callable[[StreamEvent], None],
         *,
         end: AnswerEnd | None = None,
-        splitter: ThinkSplitter | None = None,
+        thought_filter: ThoughtFilter | None = None,
         is_parallel: bool = False,
         tools: Collection[str] = (),
     ) -> None:
         """`refusal_of` makes the exception for an error in the stream.
 
-        `splitter` separates thought from answer where marks such as `<think>` do; None: marks stay.
+        `thought_filter` separates thought from answer by marks such as `<think>`.
         With `is_parallel`, several answers were asked for, and only the first is read. `tools` are
         the names of those that the model may call.
         """
@@ -89,7 +89,7 @@ class ChunkParser:
         self._index: object = None  # of the first choice
         self._logprobs = LogprobReader()
         self._has_model_name = False
-        self._splitter = splitter
+        self._thought_filter = thought_filter or ThoughtFilter(())
         self._char_count = 0  # of text, thought and tool calls so far
         self._post_count = 0
         self._has_unread = False  # what was JSON, but for a fault
@@ -182,8 +182,7 @@ class ChunkParser:
 
     def close(self) -> None:
         """Post what was held back, the usage, and whether a part of the answer was not read."""
-        if self._splitter is not None:
-            self._post_split(self._splitter.close())
+        self._post_split(self._thought_filter.close())
         for call in self._calls.close():
             self._post_token(call, 0)
         if report := self._usage.report():
@@ -276,8 +275,7 @@ class ChunkParser:
             return
         self._thoughts.append(thought)
         self._thought_chars += len(thought)
-        if self._splitter is not None:
-            self._post_split(self._splitter.note_thought())
+        self._post_split(self._thought_filter.note_thought())
         self._post_token(ReasoningDelta(text=thought), len(thought))
 
     def _add_content(self, content: str) -> None:
@@ -285,10 +283,7 @@ class ChunkParser:
 
         While all of it is held back, each chunk posts a `LifeSign`, which counts as a token (R-18).
         """
-        if self._splitter is None:
-            self._post_token(TextDelta(text=content), len(content))
-            return
-        self._post_split(self._splitter.feed(content))
+        self._post_split(self._thought_filter.feed(content))
         if not self.has_posted_token:
             self._post(LifeSign(is_token=True))
 

@@ -19,7 +19,7 @@ from lmchat.servers.http.reply import is_error, read_body
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.servers.stream.chunk_parser import ChunkParser
 from lmchat.servers.stream.end import AnswerEnd
-from lmchat.servers.stream.think_tags import ThinkSplitter
+from lmchat.servers.stream.think_tags import ThoughtFilter
 from lmchat.servers.stream.timeouts import IdleTimeout
 from lmchat.servers.wire.refusals import (
     RefusalContext,
@@ -50,14 +50,11 @@ class ResponseReader:
         events: EventQueue,
         idle_timeout: IdleTimeout,
         end: AnswerEnd,
-        splitter: ThinkSplitter | None,
+        thought_filter: ThoughtFilter,
         window: int | None,
         is_parallel: bool,
     ) -> None:
-        """`window` is that of the model, `end` and `is_parallel` are for `ChunkParser`.
-
-        Without a `splitter`, tags stay in the text.
-        """
+        """`window` is that of the model; the others are for `ChunkParser`."""
         self._response = response
         self._refusal_context = refusal_context
         self._window = window
@@ -71,7 +68,7 @@ class ResponseReader:
             refusal_of,
             events.put_nowait,
             end=end,
-            splitter=splitter,
+            thought_filter=thought_filter,
             is_parallel=is_parallel,
             tools=refusal_context.tools,
         )

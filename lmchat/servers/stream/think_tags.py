@@ -6,7 +6,7 @@ Each family of models has its own: `FAMILIES`, and `_HEADER` for gpt-oss.
 from __future__ import annotations
 
 import re
-from enum import Enum, auto
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import msgspec
 
@@ -122,13 +122,12 @@ _HEADER_STARTS = tuple(
     for start in ("", "<|start|>assistant")
     for channel in ("analysis", "commentary", "final")
 )
-_MAX_HEADER = 256
+_MAX_HEADER = 256  # longer than any mark
+_MESSAGE_ENDS = ("<|end|>", "<|return|>", "<|call|>")
 _END_OF_MESSAGE = re.compile(rf"<\|(?:end|return|call)\|>|(?={_HEADER.pattern})")
 _FINAL_ENDS = ("<|return|>", "<|end|>")
 
-_BY_OPEN = {marks.open: marks for marks in FAMILIES}
-_BY_CLOSE = {marks.close: marks for marks in FAMILIES}
-_MARK = re.compile("|".join(map(re.escape, (*_BY_OPEN, *_BY_CLOSE))))
+_FIRST_CHARS = re.compile(r"[<\[◁]")  # of all marks
 # white space, which is read again with each new part: a long run would take the square of time
 _MAX_HELD = 4096
 
@@ -137,31 +136,8 @@ SplitPiece = tuple[bool, str]
 _IS_THOUGHT, _IS_ANSWER = True, False
 
 
-def _begun(marks: tuple[str, ...]) -> frozenset[str]:
-    """Return all beginnings of marks, without the whole marks."""
-    return frozenset(mark[:size] for mark in marks for size in range(1, len(mark)))
-
-
-_MARKS_BEGUN = _begun((*_BY_OPEN, *_BY_CLOSE))
-_MESSAGE_END_BEGUN = _begun(("<|end|>", "<|return|>", "<|call|>"))
-_MAX_MARK = max(len(mark) for one in FAMILIES for mark in (one.open, one.close, *one.ends))
-
-
-class _State(Enum):
-    """Place in the text up to which it is read."""
-
-    START = auto()  # only white space so far
-    THOUGHT = auto()  # inside the marks
-    HEADER = auto()  # behind a message of gpt-oss
-    MESSAGE = auto()  # inside a message of gpt-oss that is not the answer
-    UNSURE = auto()  # before the first mark: in an answer, or a thought that the template opened
-    LEFTOVER = auto()  # behind a thought that came elsewhere; only closing marks since
-    AFTER = auto()  # behind the closing mark; only white space since
-    ANSWER = auto()
-
-
-class ThinkSplitter:
-    """Splitter of a text that arrives in parts; marks may be cut anywhere.
+class ThoughtFilter:
+    """Filter of a text that arrives in parts; marks may be cut anywhere.
 
     An opening mark counts only at the beginning of the text. Other words there are answer up to the
     first mark. If that is a closing mark at the end of a line outside of code, the chat template
@@ -169,33 +145,27 @@ class ThinkSplitter:
     mark is a word of the answer, and so are those behind it.
     """
 
-    def __init__(self) -> None:
-        self._state = _State.START
-        self._marks = FAMILIES[0]  # of the thought
-        self._begin = ""  # mark with which the answer may begin
-        self._ends: tuple[str, ...] = ()  # marks of which one may end the answer
-        self._ends_begun = frozenset[str]()
-        self._held = ""  # a mark may begin or end in it
-        self._unsure: list[str] = []  # of the state `UNSURE`
+    def __init__(self, families: Sequence[Marks] = FAMILIES) -> None:
+        """Without `families`, all is answer."""
+        self._by_open = {marks.open: marks for marks in families}
+        self._by_close = {marks.close: marks for marks in families}
+        self._mark = re.compile("|".join(map(re.escape, (*self._by_open, *self._by_close))))
+        self._may_begin_mark = _beginnings_of(*self._by_open, *self._by_close)
+        self._text = ""  # that is not read: a mark may begin or end in it
+        self._pieces: list[SplitPiece | Rethought] = []
+        self._is_at_start = True
+        self._has_thought = False  # which came elsewhere
         self._has_ended = False  # by `close`
-        self._readers = {
-            _State.START: self._read_start,
-            _State.THOUGHT: self._read_thought,
-            _State.HEADER: self._read_header,
-            _State.MESSAGE: self._read_message,
-            _State.UNSURE: self._read_to_first_mark,
-            _State.LEFTOVER: self._read_leftover,
-            _State.AFTER: self._read_after,
-            _State.ANSWER: self._read_answer,
-        }
+        self._has_only_answer = not families
+        self._reader = self._read()
 
     def feed(self, text: str) -> list[SplitPiece | Rethought]:
         """Return the pieces that are certain; a `Rethought` corrects all earlier ones."""
-        pieces: list[SplitPiece | Rethought] = []
-        text = self._held + text
-        self._held = ""
-        while text:  # the next state reads the rest
-            text = self._readers[self._state](text, pieces)
+        if self._has_only_answer:
+            return [(_IS_ANSWER, text)] if text else []
+        self._text += text
+        next(self._reader, None)
+        pieces, self._pieces = self._pieces, []
         return pieces
 
     def close(self) -> list[SplitPiece | Rethought]:
@@ -206,188 +176,166 @@ class ThinkSplitter:
     def note_thought(self) -> list[SplitPiece | Rethought]:
         """Return what was held back: a thought came elsewhere.
 
-        Marks are words from then on, but for closing ones at the very beginning.
+        Marks are words from then on, but for a closing one at the very beginning.
         """
-        if self._state in (_State.START, _State.LEFTOVER) and not self._held.strip():
-            self._state = _State.LEFTOVER
+        if self._is_at_start and not self._text.strip():
+            self._has_thought = True
             return []
         pieces = self.close()
-        self._state = _State.ANSWER
-        self._ends = ()
-        self._has_ended = False
+        self._has_only_answer = True
         return pieces
 
-    def _read_start(self, text: str, _: list[SplitPiece | Rethought]) -> str:
-        words = text.lstrip()
-        if opening := _MARK.match(words):
-            if marks := _BY_OPEN.get(opening[0]):
-                self._marks = marks
-                self._state = _State.THOUGHT
-                return words[opening.end() :]
+    def _read(self) -> Iterator[None]:
+        """Read the text, and yield where more of it is needed."""
+        may_begin = self._may_begin_mark
+        while not self._has_ended and len(self._text) <= _MAX_HELD:
+            words = self._text.lstrip()
+            if words and not may_begin(words) and not _may_become_header(words):
+                break
+            yield
+        self._is_at_start = False
+        words = self._text.lstrip()
+        mark = self._mark.match(words)
+        by_mark = self._by_close if self._has_thought else self._by_open
+        marks = by_mark.get(mark[0]) if mark is not None else None
+        if mark is not None and marks is not None:
+            self._text = words[mark.end() :]
+            if not self._has_thought:
+                close = re.compile(re.escape(marks.close))
+                yield from self._read_to(close, may_begin, is_thought=_IS_THOUGHT)
+                self._text = self._text.removeprefix(marks.close)
+            yield from self._read_answer(marks.ends, marks.begin)
+        elif self._has_thought:
+            yield from self._read_rest(())
         elif _HEADER.match(words):
-            self._state = _State.HEADER
-            return words
-        elif not self._has_ended:
-            # also white space alone, behind which a mark may come
-            may_become_mark = not words or words in _MARKS_BEGUN or _may_become_header(words)
-            if may_become_mark and len(text) <= _MAX_HELD:
-                self._held = text
-                return ""
-        self._state = _State.UNSURE
+            yield from self._read_messages()
+        else:
+            yield from self._read_unsure()
+
+    def _pass_on(self, may_begin: Callable[[str], bool], *, is_thought: bool) -> str:
+        """Pass on the text, and return it, but for an end that may begin a mark."""
+        text = self._text
+        tails = _FIRST_CHARS.finditer(text, max(0, len(text) - _MAX_HEADER))
+        starts = (tail.start() for tail in tails if not self._has_ended)
+        end = next((start for start in starts if may_begin(text[start:])), len(text))
+        return self._pass_on_to(end, is_thought=is_thought)
+
+    def _pass_on_to(self, end: int, *, is_thought: bool) -> str:
+        text, self._text = self._text[:end], self._text[end:]
+        if text:
+            self._pieces.append((is_thought, text))
         return text
 
-    def _read_thought(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
-        thought, mark, behind = text.partition(self._marks.close)
-        if mark:
-            self._begin_answer(self._marks.ends, self._marks.begin)
-        else:
-            thought = self._hold_begun_mark(text, _MARKS_BEGUN)
-        if thought:
-            pieces.append((_IS_THOUGHT, thought))
-        return behind
+    def _read_to(
+        self, mark: re.Pattern[str], may_begin: Callable[[str], bool], *, is_thought: bool
+    ) -> Generator[None, None, str]:
+        """Return the text before a mark, which may have no characters, or to the end."""
+        read: list[str] = []
+        while (found := mark.search(self._text)) is None and not self._has_ended:
+            read.append(self._pass_on(may_begin, is_thought=is_thought))
+            yield
+        end = len(self._text) if found is None else found.start()
+        read.append(self._pass_on_to(end, is_thought=is_thought))
+        return "".join(read)
 
-    def _read_header(self, text: str, _: list[SplitPiece | Rethought]) -> str:
-        words = text.lstrip()
-        if header := _HEADER.match(words):
-            is_answer = header[1] == "final"
-            self._state = _State.MESSAGE
-            if is_answer:
-                self._begin_answer(_FINAL_ENDS)
-            return words[header.end() :]
-        if not words or _may_become_header(words):
-            if not self._has_ended and len(text) <= _MAX_HELD:
-                self._held = text
-            return ""  # at the end of the text, half a header is no word of the answer
-        self._state = _State.ANSWER
-        return words
+    def _read_unsure(self) -> Iterator[None]:
+        """Read an answer, or a thought that the template has opened, up to the first mark.
 
-    def _read_message(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
-        end = _END_OF_MESSAGE.search(text)
-        if end is None:
-            thought, behind = self._hold_begun_end(text), ""
-        else:
-            thought, behind = text[: end.start()], text[end.end() :]
-            self._state = _State.HEADER
-        if thought:
-            pieces.append((_IS_THOUGHT, thought))
-        return behind
-
-    def _read_leftover(self, text: str, _: list[SplitPiece | Rethought]) -> str:
-        words = text.lstrip()
-        mark = _MARK.match(words)
-        if mark is None:
-            may_become_mark = not words or words in _MARKS_BEGUN
-            if may_become_mark and not self._has_ended and len(text) <= _MAX_HELD:
-                self._held = text
-                return ""
-            self._state = _State.ANSWER
-            return text
-        behind = words[mark.end() :]
-        rest_of_line = behind.lstrip(" \t\r")
-        if not rest_of_line and not self._has_ended and len(behind) <= _MAX_HELD:
-            self._held = text  # words may still follow in the line
-            return ""
-        # a blank behind the mark is that of a sentence, such as "</think> ends a thought"
-        is_in_sentence = behind.startswith((" ", "\t")) and not rest_of_line.startswith("\n")
-        marks = _BY_CLOSE.get(mark[0])
-        if marks is None or (is_in_sentence and rest_of_line):
-            self._state = _State.ANSWER
-            return text
-        self._begin_answer(marks.ends, marks.begin)
-        return behind
-
-    def _begin_answer(self, ends: tuple[str, ...], begin: str = "") -> None:
-        self._state = _State.AFTER
-        self._begin = begin
-        self._ends = ends
-        self._ends_begun = _begun(ends)
-
-    def _read_after(self, text: str, _: list[SplitPiece | Rethought]) -> str:
-        text = text.lstrip()  # they belong to neither
-        begin = self._begin
-        if text and text != begin and begin.startswith(text) and not self._has_ended:
-            self._held = text
-            return ""
-        if text:
-            self._state = _State.ANSWER
-        return text.removeprefix(begin)
-
-    def _read_answer(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
-        """Read the answer, which a mark of `_ends` may end."""
-        if self._ends:
-            words = text.rstrip()
-            end = next((end for end in self._ends if words.endswith(end)), "")
-            if end and self._has_ended:
-                text = words.removesuffix(end)
-            elif end and len(text) - len(words) <= _MAX_HELD:
-                self._held = text[len(words) - len(end) :]
-                text = words.removesuffix(end)
-            else:
-                text = self._hold_begun_mark(text, self._ends_begun)
-        if text:
-            pieces.append((_IS_ANSWER, text))
-        return ""
-
-    def _read_to_first_mark(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
-        """Read text in the state `UNSURE`; return the rest behind its first mark.
-
-        The mark is held back until the rest of its line shows whether it ends a thought; else it is
-        a word of the answer, with which the rest begins.
+        The rest of its line shows whether it ends a thought.
         """
-        mark = _MARK.search(text)
-        before = self._hold_begun_mark(text, _MARKS_BEGUN) if mark is None else text[: mark.start()]
-        if before:
-            self._unsure.append(before)
-            pieces.append((_IS_ANSWER, before))
+        before = yield from self._read_to(self._mark, self._may_begin_mark, is_thought=_IS_ANSWER)
+        mark = self._mark.match(self._text)
         if mark is None:
-            return ""
-        behind = text[mark.end() :]
-        marks = _BY_CLOSE.get(mark[0])
-        rest_of_line = behind.lstrip(" \t\r")  # a line may end with CR LF
-        is_begun = not rest_of_line or (marks is not None and marks.begin.startswith(behind))
-        if is_begun and not self._has_ended and len(behind) <= _MAX_HELD:
-            self._held = mark[0] + behind  # words may still follow in the line
-            return ""
-        unsure = "".join(self._unsure)
-        line_before = unsure.rpartition("\n")[2]
-        is_end = not rest_of_line or rest_of_line.startswith("\n")
-        if marks is not None and marks.is_token:  # the answer may begin right behind it
-            is_end = is_end or behind[0].isalnum() or behind.startswith(marks.begin or "\n")
-        # a blank before the mark is that of a sentence, such as "then it writes </think>"
-        is_in_sentence = line_before.endswith((" ", "\t"))
-        is_in_code = line_before.count("`") % 2 == 1 or unclosed_fence(unsure) is not None
-        is_outside = not is_in_sentence and not is_in_code
-        if marks is not None and marks.may_close_alone and is_end and is_outside:
-            if self._unsure:  # else nothing was returned as answer
-                pieces.append(Rethought())
-            self._begin_answer(marks.ends, marks.begin)
-            return behind
-        self._state = _State.ANSWER
-        return text[mark.start() :]
+            return
+        marks = self._by_close.get(mark[0])
+        while True:
+            behind = self._text[mark.end() :]
+            rest_of_line = behind.lstrip(" \t\r")  # a line may end with CR LF
+            is_begun = not rest_of_line or (marks is not None and marks.begin.startswith(behind))
+            if not is_begun or self._has_ended or len(behind) > _MAX_HELD:
+                break
+            yield
+        if marks is not None and _ends_thought(before, marks, behind):
+            if before:  # else nothing was returned as answer
+                self._pieces.append(Rethought())
+            self._text = behind
+            yield from self._read_answer(marks.ends, marks.begin)
+        else:
+            yield from self._read_rest(())
 
-    def _hold_begun_end(self, text: str) -> str:
-        """Hold back what may end a message of gpt-oss."""
-        start = text.find("<", max(0, len(text) - _MAX_HEADER))
-        while start >= 0 and not self._has_ended:
-            end = text[start:]
-            if end in _MESSAGE_END_BEGUN or _may_become_header(end):
-                self._held = end
-                return text[:start]
-            start = text.find("<", start + 1)
-        return text
+    def _read_messages(self) -> Iterator[None]:
+        """Read messages of gpt-oss; all but the last are thoughts."""
+        while True:
+            words = self._text.lstrip()
+            header = _HEADER.match(words)
+            is_begun = header is None and (not words or _may_become_header(words))
+            if is_begun and not self._has_ended and len(self._text) <= _MAX_HELD:
+                yield
+                continue
+            if header is None:
+                # at the end of the text, half a header is no word of the answer
+                self._text = "" if is_begun else words
+                yield from self._read_rest(())
+                return
+            self._text = words[header.end() :]
+            if header[1] == "final":
+                yield from self._read_answer(_FINAL_ENDS)
+                return
+            yield from self._read_to(_END_OF_MESSAGE, _may_end_message, is_thought=_IS_THOUGHT)
+            if end := _END_OF_MESSAGE.match(self._text):
+                self._text = self._text[end.end() :]
 
-    def _hold_begun_mark(self, text: str, begun: frozenset[str]) -> str:
-        """Hold back the beginning of a mark at the end of a text."""
-        if self._has_ended:
-            return text
-        for start in range(max(0, len(text) - _MAX_MARK), len(text)):
-            if text[start:] in begun:
-                self._held = text[start:]
-                return text[:start]
-        return text
+    def _read_answer(self, ends: tuple[str, ...], begin: str = "") -> Iterator[None]:
+        """Read what is behind a thought; white space between belongs to neither."""
+        while True:
+            self._text = self._text.lstrip()
+            is_begun = self._text != begin and begin.startswith(self._text)
+            if self._has_ended or (self._text and not is_begun):
+                break
+            yield
+        self._text = self._text.removeprefix(begin)
+        yield from self._read_rest(ends)
+
+    def _read_rest(self, ends: tuple[str, ...]) -> Iterator[None]:
+        """Read the answer to its end, at which a mark may stand."""
+        while ends and not self._has_ended:
+            self._pass_on(
+                lambda tail: any(end.startswith(tail.rstrip()) for end in ends),
+                is_thought=_IS_ANSWER,
+            )
+            yield
+        if self._text.rstrip() in ends:
+            self._text = ""
+        self._pass_on_to(len(self._text), is_thought=_IS_ANSWER)
+        self._has_only_answer = True
+
+
+def _beginnings_of(*marks: str) -> Callable[[str], bool]:
+    """Return a function that tells whether a text is a part of a mark, from its beginning."""
+    return frozenset(mark[:size] for mark in marks for size in range(1, len(mark))).__contains__
+
+
+_begins_message_end = _beginnings_of(*_MESSAGE_ENDS)
+
+
+def _may_end_message(text: str) -> bool:
+    return _begins_message_end(text) or _may_become_header(text)
 
 
 def _may_become_header(text: str) -> bool:
-    if len(text) > _MAX_HEADER or "\n" in text:
+    if len(text) > _MAX_HEADER or "\n" in text or _HEADER.match(text):
         return False
     return any(start.startswith(text) or text.startswith(start) for start in _HEADER_STARTS)
+
+
+def _ends_thought(before: str, marks: Marks, behind: str) -> bool:
+    """Return whether a closing mark is at the end of a line, outside of code."""
+    line_before = before.rpartition("\n")[2]
+    rest_of_line = behind.lstrip(" \t\r")
+    is_end = not rest_of_line or rest_of_line.startswith("\n")
+    if marks.is_token:  # the answer may begin right behind it
+        is_end = is_end or behind[0].isalnum() or behind.startswith(marks.begin or "\n")
+    # a blank before the mark is that of a sentence, such as "then it writes </think>"
+    is_in_sentence = line_before.endswith((" ", "\t"))
+    is_in_code = line_before.count("`") % 2 == 1 or unclosed_fence(before) is not None
+    return is_end and marks.may_close_alone and not is_in_sentence and not is_in_code
