@@ -1,4 +1,8 @@
-"""What each scripted product is asked for, in each state: at the first look, and at all later ones."""
+"""What each server is taken for, tells of its models, and is asked for at the first and later looks.
+
+A case is a scripted product in a state, bytes that a product's source or documents have, or a
+recording of `captures`.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +19,30 @@ from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
 from tests.support import scripted_products as products
-from tests.support.client_calls import PortMap
+from tests.support.client_calls import PortMap, replay
+from tests.support.recorded_server import RecordedServer
 from tests.support.scripted_backend import target
 from tests.support.scripted_products import LLAMA, model_list
 from tests.support.scripted_server import (
+    Reply,
     ScriptedServer,
     Seen,
+    body_reply,
     error_reply,
     html_reply,
     json_reply,
     text_reply,
 )
 
+Told = tuple[tuple[str, str, int | None, str], ...]
 KEY = "sk-right"
 UNUSUAL = 4711  # no product has this port
 LIST = "/v1/models"
 OF_ONE_MODEL = {"/api/show", "/props?"}  # facts of a model, not of a server: once for each model
 MOST_AT_FIRST = 3
 LATER_LOOKS = 4
+UNKNOWN = "OpenAI-compatible"
+LOADED, NOT_LOADED, REMOTE, ANY = "loaded", "not loaded", "remote", "unknown"
 
 
 def asleep(server: ScriptedServer) -> None:
@@ -94,6 +104,9 @@ def remote_of_ollama(server: ScriptedServer) -> None:
     products.ollama_with_remote(server, "smol", "oak:cloud", remote=["oak:cloud"], loaded=["smol"])
 
 
+ALIVE = json_reply("I'm alive!")
+
+
 def without_models(server: ScriptedServer) -> None:
     server.on("GET /v1/models", json_reply({"object": "list", "data": []}))
 
@@ -112,6 +125,37 @@ def page(server: ScriptedServer) -> None:
     server.unknown = html_reply()
 
 
+def lists(*rows: object, headers: dict[str, str] | None = None, **own: object):
+    """List these models, and answer the further paths with this JSON or reply."""
+
+    def script(server: ScriptedServer) -> None:
+        listed = {"object": "list", "data": [*rows]}
+        server.on("GET /v1/models", json_reply(listed, headers=headers))
+        for path, value in own.items():
+            server.on(f"GET {path}", value if isinstance(value, Reply) else json_reply(value))
+
+    return script
+
+
+def replies(listed: Reply, **own: object):
+    def script(server: ScriptedServer) -> None:
+        lists(**own)(server)
+        server.on("GET /v1/models", listed)
+
+    return script
+
+
+def recorded(product: str, lead: str = "", **own: Reply):
+    """Play what was recorded of a product, `lead` in place of its list."""
+
+    def script(server: ScriptedServer) -> None:
+        server.unknown = RecordedServer(product, *filter(None, [lead])).unknown
+        for path, reply in own.items():
+            server.on(f"GET {path}", reply)
+
+    return script
+
+
 @dataclass(frozen=True)
 class Case:
     """A scripted product in a state, and what shows of it."""
@@ -123,6 +167,10 @@ class Case:
     lists: tuple[str, ...] = ()  # what it may be asked for at later looks, beside `LIST`
     first: int = MOST_AT_FIRST  # most requests at the first look
     key: str = ""  # of the user
+    models: Told | None = None  # name, state, window and kind; None: of no interest here
+    asked: tuple[str, ...] | None = None  # the paths of the first look in order, if not None
+    path: str = ""  # base of the address
+    is_listed_once: bool = False  # as its list ends a running answer (R-5)
 
 
 LM_STUDIO = ("/api/v1/models",)
@@ -216,31 +264,496 @@ CASES = {
 }
 
 
+# theroyallab/tabbyAPI, endpoints/core/types/model.py and router.py: all folders, to an admin key
+TABBY = [
+    {"id": name, "object": "model", "created": 1, "owned_by": "tabbyAPI", "parameters": None}
+    for name in ("alder-13b", "birch-7b")
+]
+TABBY_LOADED = {
+    **TABBY[1],
+    "parameters": {"max_seq_len": 8192, "max_batch_size": 2, "use_vision": False},
+}
+# lemonade-sdk/lemonade, docs/api/openai.md and lemonade.md
+LEMONADE = [
+    {
+        "id": "Qwen3-0.6B-GGUF",
+        "created": 1744173590,
+        "object": "model",
+        "owned_by": "lemonade",
+        "checkpoint": "unsloth/Qwen3-0.6B-GGUF:Q4_0",
+        "recipe": "llamacpp",
+        "size": 0.38,
+        "max_context_window": 40960,
+        "context_length": 8192,
+        "labels": ["reasoning"],
+    },
+    {"id": "SD-Turbo", "owned_by": "lemonade", "recipe": "sd-cpp", "labels": ["image"]},
+    {"id": "fireworks.kimi-k2p5", "owned_by": "lemonade", "recipe": "cloud", "labels": []},
+]
+LEMONADE_HEALTH = {"status": "ok", "all_models_loaded": [{"model_name": "Qwen3-0.6B-GGUF"}]}
+# mudler/LocalAI, core/http/endpoints/localai/system.go and its documentation
+LOCALAI = [{"id": "alder:4b", "object": "model"}, {"id": "birch", "object": "model"}]
+LOCALAI_SYSTEM = {"backends": ["llama-cpp"], "loaded_models": [{"id": "birch"}]}
+# oobabooga/text-generation-webui, modules/api/models.py
+WEBUI = {"id": "alder-4b", "object": "model", "created": 0, "owned_by": "user"}
+WEBUI_INFO = {"model_name": "alder-4b", "lora_names": [], "loader": "llama.cpp"}
+# waybarrios/vllm-mlx, vllm_mlx/api/models.py
+VLLM_MLX = {"id": "alder-4b", "object": "model", "created": 1, "owned_by": "vllm-mlx"}
+# lmchat/servers/as_json.py
+LMCHAT = [
+    {
+        "id": "alder@Ollama",
+        "owned_by": "library",
+        "type": "llm",
+        "state": "loaded",
+        "context_loaded": 4096,
+        "capabilities": ["tools"],
+    },
+    {"id": "oak:cloud", "owned_by": "library", "state": "remote", "runs_at": "ollama.com"},
+    {"id": "leaf", "owned_by": "library", "type": "embedding", "state": "not loaded"},
+    {"id": "oak:1b-cloud", "owned_by": "library", "state": "loaded"},
+    {"id": "oak:2b-cloud", "owned_by": "library", "state": "not loaded"},
+    {"id": "oak:3b-cloud", "owned_by": "library"},
+]
+# nomic-ai/gpt4all, gpt4all-chat/src/server.cpp
+GPT4ALL = {"id": "Alder 4B", "object": "model", "created": 0, "owned_by": "humanity"}
+ROW = {"id": "alder", "object": "model"}
+VLLM = {**ROW, "owned_by": "vllm"}
+NO_MODELS_TO_SEE = {"error": 'Log in to see "models"', "models": None}
+
+SOURCES = {
+    "GPT4All": Case(
+        UNUSUAL, lists(GPT4ALL), "GPT4All", "ready", models=(("Alder 4B", ANY, None, ""),)
+    ),
+    "TabbyAPI": Case(
+        UNUSUAL,
+        lists(*TABBY, **{"/v1/model": TABBY_LOADED}),
+        "TabbyAPI",
+        "ready",
+        ("/v1/model",),
+        models=(("alder-13b", NOT_LOADED, None, ""), ("birch-7b", LOADED, 8192, "")),
+    ),
+    "Lemonade": Case(
+        UNUSUAL,
+        lists(*LEMONADE, **{"/v1/health": LEMONADE_HEALTH}),
+        "Lemonade",
+        "ready",
+        ("/v1/health",),
+        models=(
+            ("Qwen3-0.6B-GGUF", LOADED, 8192, ""),
+            ("SD-Turbo", NOT_LOADED, None, "image"),
+            ("fireworks.kimi-k2p5", REMOTE, None, ""),
+        ),
+    ),
+    "LocalAI": Case(
+        UNUSUAL,
+        lists(
+            *LOCALAI,
+            **{
+                "/system": LOCALAI_SYSTEM,
+                # names that its own list and its chat do not have
+                "/api/version": {"version": "0.9.0"},
+                "/api/tags": {"models": [{"name": "alder:4b", "size": 7}]},
+            },
+        ),
+        "LocalAI",
+        "ready",
+        ("/system",),
+        models=(("alder:4b", NOT_LOADED, None, ""), ("birch", LOADED, None, "")),
+        asked=(LIST, "/system"),
+    ),
+    "text-generation-webui": Case(
+        UNUSUAL,
+        lists(WEBUI, **{"/v1/internal/model/info": WEBUI_INFO}),
+        "text-generation-webui",
+        "ready",
+        models=(("alder-4b", LOADED, None, ""),),
+    ),
+    "vllm-mlx": Case(
+        UNUSUAL, lists(VLLM_MLX), "vllm-mlx", "ready", models=(("alder-4b", LOADED, None, ""),)
+    ),
+    "lmchat": Case(
+        UNUSUAL,
+        lists(*LMCHAT, headers={"Server": "lmchat"}),
+        "lmchat",
+        "ready",
+        models=(
+            ("alder@Ollama", LOADED, 4096, ""),
+            ("oak:cloud", REMOTE, None, ""),
+            ("leaf", NOT_LOADED, None, "embedding"),
+            # its name sends prompts to Ollama's cloud, whatever its state
+            ("oak:1b-cloud", REMOTE, None, ""),
+            ("oak:2b-cloud", REMOTE, None, ""),
+            ("oak:3b-cloud", REMOTE, None, ""),
+        ),
+    ),
+    # LostRuins/koboldcpp, koboldcpp.py: a header of before 1.100, and the path of its window
+    "KoboldCpp": Case(
+        UNUSUAL,
+        lists(
+            {"id": "koboldcpp/alder", "owned_by": "someone"},
+            headers={"Server": "ConcedoLlamaForKoboldServer"},
+            **{
+                "/api/extra/true_max_context_length": {"value": 6144},
+                "/api/version": {"version": "0.7.0"},
+                "/api/tags": {"models": [{"name": "koboldcpp/other", "size": 1}]},
+            },
+        ),
+        "KoboldCpp",
+        "ready",
+        ("/api/extra/true_max_context_length",),
+        models=(("koboldcpp/alder", LOADED, 6144, ""),),
+        asked=(LIST, "/api/extra/true_max_context_length"),
+    ),
+    # the same, 1.115: the name in its list if it only makes images
+    "KoboldCpp without a model for text": Case(
+        UNUSUAL,
+        replies(model_list("inactive", owned_by="koboldcpp")),
+        "KoboldCpp",
+        NO_MODEL,
+        ("/api/extra/true_max_context_length",),
+        models=(("inactive", LOADED, None, "other"),),
+    ),
+    # as Together, Xinference and Groq tell windows and kinds
+    "unknown, with windows and kinds": Case(
+        UNUSUAL,
+        lists(
+            {"id": "bge", "model_type": "embedding"},
+            {"id": "alder", "model_type": "LLM", "max_model_len": 4096},
+            {"id": "birch", "type": "chat", "context_length": 8192},
+            {"id": "cedar", "context_window": 131072, "type": "none", "max_model_len": None},
+            {"id": "flux", "type": "image"},
+        ),
+        UNKNOWN,
+        "ready",
+        models=(
+            ("bge", ANY, None, "embedding"),
+            ("alder", ANY, 4096, ""),
+            ("birch", ANY, 8192, ""),
+            ("cedar", ANY, 131072, ""),
+            ("flux", ANY, None, "image"),
+        ),
+    ),
+    # a gateway that passes on the rows of another product
+    "lmchat before vLLM": Case(
+        UNUSUAL, lists(VLLM, VLLM, headers={"Server": "lmchat"}), "lmchat", "ready", first=1
+    ),
+    "LiteLLM before vLLM": Case(
+        UNUSUAL,
+        lists(VLLM, VLLM, headers={"x-litellm-version": "1.108.7"}),
+        "LiteLLM",
+        "ready",
+        first=2,
+    ),
+    # a proxy writes the proof in lines
+    "Ollama behind a proxy": Case(
+        UNUSUAL,
+        replies(
+            model_list("alder:4b", owned_by="library"),
+            **{"/api/tags": body_reply(b'{\n  "models" : [\n    {"name": "alder:4b"}]}')},
+        ),
+        "Ollama",
+        "ready",
+        OLLAMA,
+    ),
+    # any program made with Express may have a path of this name
+    "Express with a word of the proof": Case(
+        UNUSUAL,
+        replies(
+            model_list("alder", headers=products.EXPRESS),
+            **{"/api/v1/models": json_reply(NO_MODELS_TO_SEE, status=401)},
+        ),
+        UNKNOWN,
+        "ready",
+        first=2,
+    ),
+    # Together and older versions of exo send a bare list (helixml/helix#386, exo#590)
+    "bare list": Case(
+        UNUSUAL,
+        replies(json_reply([ROW, {**ROW, "id": "birch"}])),
+        UNKNOWN,
+        "ready",
+        models=(("alder", ANY, None, ""), ("birch", ANY, None, "")),
+    ),
+    "list without rows": Case(
+        UNUSUAL, replies(json_reply({"object": "list"})), UNKNOWN, NO_MODEL, models=()
+    ),
+    **{
+        f"no list, {number}": Case(
+            UNUSUAL, replies(json_reply(value)), UNKNOWN, "not an LLM server", models=()
+        )
+        for number, value in enumerate(([{"id": "alder"}], [], ["alder"]))
+    },
+    # an owner may be any JSON
+    **{
+        f"owner, {number}": Case(
+            UNUSUAL, lists({"id": "alder", "owned_by": owner}), UNKNOWN, "ready", first=1
+        )
+        for number, owner in enumerate((["vllm"], {"name": "vllm"}, 7, None, True))
+    },
+    # a hint needs its proof: the names of products without their lists
+    **{
+        f"imitation, {number}": Case(UNUSUAL, replies(listed), UNKNOWN, "ready", first=2)
+        for number, listed in enumerate(
+            (
+                model_list("alder:4b", owned_by="library"),
+                model_list("alder", owned_by="organization_owner"),
+                model_list("alder", owned_by="user", created=1),
+                model_list("alder", owned_by="user", created=0),
+                model_list("alder", created=1677610602),
+                json_reply({"data": [{"id": "alder", "object": "model"}]}),
+                json_reply({"data": [VLLM, {"id": "b", "owned_by": "openai"}]}),
+                json_reply({"data": [{"id": "alder"}]}, headers=products.EXPRESS),
+            )
+        )
+    },
+    # a refusal tells the product by its own words
+    "LM Studio by its refusal": Case(
+        UNUSUAL,
+        replies(error_reply(401, "An LM Studio API token is required")),
+        "LM Studio",
+        NEEDS_KEY,
+        (*LM_STUDIO, "/api/v0/models"),
+    ),
+    "Jan by its refusal": Case(
+        UNUSUAL,
+        replies(text_reply("Missing authorization header", status=401)),
+        "Jan",
+        NEEDS_KEY,
+    ),
+    "LocalAI by its refusal": Case(
+        UNUSUAL,
+        replies(error_reply(401, "An authentication key is required")),
+        "LocalAI",
+        NEEDS_KEY,
+    ),
+    "TabbyAPI by its refusal": Case(
+        UNUSUAL,
+        replies(
+            json_reply({"detail": "Please provide an API key"}, status=401),
+            **{"/.well-known/serviceinfo": {"software": {"name": "TabbyAPI"}}},
+        ),
+        "TabbyAPI",
+        NEEDS_KEY,
+    ),
+    "unknown by its refusal": Case(
+        UNUSUAL, replies(json_reply({"detail": "Unauthorized"}, status=401)), UNKNOWN, NEEDS_KEY
+    ),
+}
+
+SMOL = "SmolLM2-135M-Instruct.Q4_1"
+OF_KOBOLDCPP = "/api/extra/true_max_context_length"
+RECORDED = {
+    "Ollama, recorded": Case(
+        UNUSUAL,
+        recorded("ollama"),
+        "Ollama",
+        "ready",
+        OLLAMA,
+        models=(
+            ("smol-plain-512:latest", NOT_LOADED, None, ""),
+            ("smol-512:latest", NOT_LOADED, None, ""),
+            ("smol-plain:latest", NOT_LOADED, None, ""),
+            ("smol:latest", LOADED, 4096, ""),
+        ),
+        asked=(LIST, *OLLAMA),
+    ),
+    "llama-swap, recorded": Case(
+        UNUSUAL,
+        recorded("llama-swap"),
+        "llama-swap",
+        NO_MODEL,
+        models=tuple((name, NOT_LOADED, None, "") for name in ("broken", "smol-big", "smol-small")),
+        asked=(LIST,),
+    ),
+    "llama-swap with a running model, recorded": Case(
+        UNUSUAL,
+        recorded("llama-swap", "own-models-running"),
+        "llama-swap",
+        "ready",
+        models=(
+            ("broken", NOT_LOADED, None, ""),
+            ("smol-big", NOT_LOADED, None, ""),
+            ("smol-small", LOADED, None, ""),
+        ),
+        asked=(LIST,),
+    ),
+    "Docker Model Runner, recorded": Case(
+        UNUSUAL,
+        recorded("docker-model-runner"),
+        "Docker Model Runner",
+        "ready",
+        ("/engines/ps",),
+        models=(
+            ("docker.io/ai/smollm2:135M-Q4_1", LOADED, 8192, ""),
+            ("docker.io/ai/smollm2-small:latest", LOADED, 512, ""),
+        ),
+        asked=("/engines/v1/models", "/engines/ps"),
+        path="/engines/v1",
+    ),
+    "LiteLLM, recorded": Case(
+        UNUSUAL,
+        # litellm/proxy/health_endpoints/_health_endpoints.py
+        recorded("litellm", **{"/health/liveliness": ALIVE}),
+        "LiteLLM",
+        "ready",
+        models=tuple(
+            (name, ANY, None, "") for name in ("smol", "smol-512", "switched-off", "limited")
+        ),
+        asked=(LIST, "/health/liveliness", "/model/info"),
+    ),
+    "LiteLLM without a key, recorded": Case(
+        UNUSUAL,
+        recorded("litellm", "models-nokey", **{"/health/liveliness": ALIVE}),
+        "LiteLLM",
+        NEEDS_KEY,
+    ),
+    "LiteLLM without a key and a database, recorded": Case(
+        UNUSUAL,
+        recorded("litellm", "models-nokey-prisma", **{"/health/liveliness": ALIVE}),
+        "LiteLLM",
+        NEEDS_KEY,
+    ),
+    "LiteLLM with a wrong key, recorded": Case(
+        UNUSUAL,
+        recorded("litellm", "models-badkey", **{"/health/liveliness": ALIVE}),
+        "LiteLLM",
+        REJECTED,
+        key="sk-wrong",
+    ),
+    "KoboldCpp, recorded": Case(
+        UNUSUAL,
+        # koboldcpp.py; the number is that of its /props
+        recorded("koboldcpp", **{OF_KOBOLDCPP: json_reply({"value": 2048})}),
+        "KoboldCpp",
+        "ready",
+        (OF_KOBOLDCPP,),
+        models=((f"koboldcpp/{SMOL}", LOADED, 2048, ""),),
+        asked=(LIST, OF_KOBOLDCPP),
+    ),
+    "llama-cpp-python, recorded": Case(
+        UNUSUAL,
+        recorded("llama-cpp-python"),
+        "llama-cpp-python",
+        "ready",
+        models=((f"/srv/gguf/{SMOL}.gguf", LOADED, None, ""),),
+        asked=(LIST,),
+        is_listed_once=True,
+    ),
+    "mlx_lm.server, recorded": Case(
+        UNUSUAL,
+        recorded("mlx-lm"),
+        "mlx_lm.server",
+        NO_MODEL,
+        models=(("/models/smollm2", NOT_LOADED, None, ""),),
+        asked=(LIST,),
+    ),
+    "vLLM, recorded": Case(
+        UNUSUAL,
+        recorded("vllm"),
+        "vLLM",
+        "ready",
+        models=(("smollm2", LOADED, 2048, ""),),
+        asked=(LIST,),
+    ),
+    "vLLM without a key, recorded": Case(
+        UNUSUAL, recorded("vllm", "error-401"), UNKNOWN, NEEDS_KEY, first=1
+    ),
+    "transformers, recorded": Case(
+        UNUSUAL, recorded("transformers-serve"), UNKNOWN, NO_MODEL, models=(), asked=(LIST,)
+    ),
+    "Jan, recorded": Case(
+        UNUSUAL,
+        recorded("jan"),
+        "Jan",
+        "ready",
+        models=(
+            *(
+                (name, ANY, None, "")
+                for name in (
+                    "janhq/SmolLM2-135M-Instruct-Q4_1",
+                    "openai/gpt-oss-local",
+                    "sentence-transformer-mini",
+                    "smol-small",
+                    "smol-tools",
+                )
+            ),
+            ("gpt-5.1", REMOTE, None, ""),
+        ),
+        asked=(LIST,),
+    ),
+    "Jan without a key, recorded": Case(
+        UNUSUAL, recorded("jan", "models-badkey"), "Jan", NEEDS_KEY
+    ),
+    "Jan with a wrong key, recorded": Case(
+        UNUSUAL, recorded("jan", "models-badkey"), "Jan", REJECTED, key="sk-wrong"
+    ),
+    "Lemonade, recorded": Case(
+        UNUSUAL,
+        recorded("lemonade"),
+        "Lemonade",
+        "ready",
+        ("/v1/health",),
+        models=(("smollm2-135m-instruct", LOADED, 4096, ""),),
+        asked=(LIST, "/v1/health"),
+    ),
+    # a cloud row has no local figures, and an alias is loaded as its model
+    "Lemonade with cloud and aliases, recorded": Case(
+        UNUSUAL,
+        recorded("lemonade", "models-cloud-alias"),
+        "Lemonade",
+        "ready",
+        ("/v1/health",),
+        models=(
+            ("mycloud.gpt-cloud", REMOTE, None, ""),
+            ("smollm2-135m-instruct", LOADED, 4096, ""),
+            ("away", REMOTE, None, ""),
+            ("short", LOADED, 4096, ""),
+        ),
+    ),
+    "Lemonade with a key, recorded": Case(
+        13305,
+        recorded("lemonade", "error-401", **{"/v1/health": replay("lemonade/error-401")}),
+        "Lemonade",
+        NEEDS_KEY,
+        ("/v1/health",),
+    ),
+}
+ALL = {**CASES, **SOURCES, **RECORDED}
+
+
 def of_server(requests: list[Seen]) -> list[Seen]:
     """Return the requests about the server as a whole."""
     return [one for one in requests if not one.path.startswith(tuple(OF_ONE_MODEL))]
 
 
 @pytest.mark.rule("R-2", "R-5")
-@pytest.mark.parametrize("name", CASES)
-async def test_a_server_gets_three_requests_at_most_and_then_only_those_for_its_lists(
+@pytest.mark.parametrize("name", ALL)
+async def test_a_server_is_recognised_by_few_requests_and_then_asked_only_for_its_lists(
     name, server, make_client
 ):
-    case = CASES[name]
+    case = ALL[name]
     case.script(server)
-    endpoint = Endpoint.parse(f"localhost:{case.port}")
+    endpoint = Endpoint.parse(f"localhost:{case.port}{case.path}")
+    listed = f"{endpoint.path}/models"
     client = make_client(transport=PortMap({("localhost", case.port): server}), key=case.key)
     found = await client.detect(named=[endpoint] if case.port == UNUSUAL else [])
     (row,) = [one for one in found if one.endpoint.port == case.port]
     assert (row.product, row.word) == (case.product, case.word)
+    assert bool(row.next_step) is (case.word != "ready")
+    if case.models is not None:
+        models = [(one.model_id, one.state, one.context_loaded, one.kind) for one in row.models]
+        assert models == [*case.models]
 
     asked = of_server(server.seen())
     for has_key in (False, True):  # after a 401 the server is asked again, with the key
         tried = [one.route for one in asked if ("authorization" in one.headers) is has_key]
         assert len(tried) <= case.first, tried
         assert len(tried) == len(set(tried))
-        assert tried[:1] in ([], [f"GET {LIST}"]), "this one wakes nothing and costs nothing"
+        assert tried[:1] in ([], [f"GET {listed}"]), "this one wakes nothing and costs nothing"
 
+    if case.asked is not None:
+        assert [one.path for one in asked] == [*case.asked], "and for nothing else"
     at_first = len(server.seen())
     monitor = Monitor(client.check)
     used = replace(target(), endpoint=endpoint, product=row.product)
@@ -251,8 +764,9 @@ async def test_a_server_gets_three_requests_at_most_and_then_only_those_for_its_
             assert (health.target.product, health.status.word) == (case.product, case.word)
             monitor.check_now()
     later = [(one.method, one.path) for one in of_server(server.seen()[at_first:])]
-    assert set(later) <= {("GET", path) for path in (LIST, *case.lists)}
-    assert Counter(later)["GET", LIST] == LATER_LOOKS
+    sign_of_life = ("HEAD", "/") if case.is_listed_once else ("GET", listed)
+    assert set(later) <= {sign_of_life, *(("GET", path) for path in case.lists)}
+    assert Counter(later)[sign_of_life] == LATER_LOOKS
     assert max(Counter(later).values()) == LATER_LOOKS, "each list once in a look"
 
     facts = [(one.path, one.body) for one in server.seen() if one not in of_server(server.seen())]

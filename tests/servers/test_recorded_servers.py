@@ -1,4 +1,4 @@
-"""Whole turns with what real servers sent: how each is recognised, answers, calls tools and refuses."""
+"""Whole turns with what real servers sent: how each answers, calls tools and refuses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ LONG = "word " * LONG_CHARS
 CALLS = "calls a tool"
 ANSWERS = "takes tools and answers"
 HELLO = "Hello, welcome to my little corner of the world!"
-NO_MODEL = "no model loaded"
 
 
 @dataclass(frozen=True)
@@ -41,122 +40,80 @@ class Recorded:
     """What shows of a server."""
 
     product: str  # as lmchat names it
-    models: tuple[tuple[str, str, int | None], ...]  # names, states, windows
-    word: str = "ready"
-    uses: str = ""  # model of the turns; empty: the first that is listed
+    uses: str  # model of the turns
     answer: str = HELLO
     tools: str = ANSWERS  # else what its refusal says
     overflow: tuple[int, int] | None = None  # needed tokens, window; None: it refuses none
     unknown: str = "model_missing"  # kind; empty: it answers to any name
     more: dict[str, Reply] = field(default_factory=dict)  # routes that were not recorded
     path: str = ""  # base of its address
-    asked: tuple[str, ...] = (LIST,)
 
 
 SERVERS = {
     "ollama": Recorded(
         product="Ollama",
-        models=(
-            ("smol-plain-512:latest", "not loaded", None),
-            ("smol-512:latest", "not loaded", None),
-            ("smol-plain:latest", "not loaded", None),
-            ("smol:latest", "loaded", 4096),
-        ),
         uses="smol:latest",
         answer="Awesome, welcome to the city of Elysium",
         tools=CALLS,
-        asked=(LIST, "/api/tags", "/api/ps"),
     ),
     "llama-swap": Recorded(
         product="llama-swap",
-        models=(
-            ("broken", "not loaded", None),
-            ("smol-big", "not loaded", None),
-            ("smol-small", "not loaded", None),
-        ),
-        word=NO_MODEL,
         uses="smol-small",
         overflow=(20031, 512),
     ),
     "docker-model-runner": Recorded(
         product="Docker Model Runner",
-        models=(
-            ("docker.io/ai/smollm2:135M-Q4_1", "loaded", 8192),
-            ("docker.io/ai/smollm2-small:latest", "loaded", 512),
-        ),
         uses="docker.io/ai/smollm2-small:latest",
         overflow=(20031, 512),
         path="/engines/v1",
-        asked=("/engines/v1/models", "/engines/ps"),
     ),
     "litellm": Recorded(
         product="LiteLLM",
-        models=tuple(
-            (name, "unknown", None) for name in ("smol", "smol-512", "switched-off", "limited")
-        ),
+        uses="smol",
         answer="Hello, welcome to my little corner of the world.",
         overflow=(20031, 4096),
         # litellm/proxy/health_endpoints/_health_endpoints.py
         more={"GET /health/liveliness": json_reply("I'm alive!")},
-        asked=(LIST, "/health/liveliness", "/model/info"),
     ),
     "llama-cpp-python": Recorded(
         product="llama-cpp-python",
-        models=(("/srv/gguf/SmolLM2-135M-Instruct.Q4_1.gguf", "loaded", None),),
+        uses="/srv/gguf/SmolLM2-135M-Instruct.Q4_1.gguf",
         unknown="",
     ),
     "koboldcpp": Recorded(
         product="KoboldCpp",
-        models=(("koboldcpp/SmolLM2-135M-Instruct.Q4_1", "loaded", 2048),),
+        uses="koboldcpp/SmolLM2-135M-Instruct.Q4_1",
         answer="Awesome, welcome to the city of Elysium",
         tools=CALLS,
         unknown="",
         # koboldcpp.py; the number is that of its /props
         more={"GET /api/extra/true_max_context_length": json_reply({"value": 2048})},
-        asked=(LIST, "/api/extra/true_max_context_length"),
     ),
     "mlx-lm": Recorded(
         product="mlx_lm.server",
-        models=(("/models/smollm2", "not loaded", None),),
-        word=NO_MODEL,
+        uses="/models/smollm2",
         answer="Hello, welcome, hello, hello, hello, hello,",
     ),
     "vllm": Recorded(
         product="vLLM",
-        models=(("smollm2", "loaded", 2048),),
+        uses="smollm2",
         tools="--enable-auto-tool-choice and --tool-call-parser",
         overflow=(2049, 2048),
     ),
     "jan": Recorded(
         product="Jan",
-        models=(
-            *(
-                (one, "unknown", None)
-                for one in (
-                    "janhq/SmolLM2-135M-Instruct-Q4_1",
-                    "openai/gpt-oss-local",
-                    "sentence-transformer-mini",
-                    "smol-small",
-                    "smol-tools",
-                )
-            ),
-            ("gpt-5.1", "remote", None),
-        ),
         uses="smol-small",
         answer="Hello, welcome to my world!",
         overflow=(20031, 512),
     ),
     "lemonade": Recorded(
         product="Lemonade",
-        models=(("smollm2-135m-instruct", "loaded", 4096),),
+        uses="smollm2-135m-instruct",
         answer="The colour is a rare and precious gem",
         tools="",  # not recorded
-        asked=(LIST, "/v1/health"),
     ),
     "transformers-serve": Recorded(
         product="OpenAI-compatible",
-        models=(),
-        word=NO_MODEL,
         uses="/models/smollm2",
         answer="Hello, welcome to my world!",
         tools="",  # not recorded
@@ -199,26 +156,11 @@ def request_to(probed: ServerStatus, model: str, text: str = "Hi", **more) -> Ch
     return replace(ask(probed.endpoint, text, product=probed.product, model=model), **more)
 
 
-def model_of(expected: Recorded) -> str:
-    return expected.uses or expected.models[0][0]
-
-
-async def test_a_recorded_server_is_recognised_by_its_list_and_tells_its_models(
-    server, endpoint, expected, client
-):
-    probed = await client.check(endpoint)
-    assert (probed.product, probed.word) == (expected.product, expected.word)
-    told = [(one.model_id, one.state, one.context_loaded) for one in probed.models]
-    assert told == [*expected.models]
-    asked = [seen.path for seen in server.seen() if seen.path != "/api/show"]
-    assert asked == [*expected.asked], "and for nothing else"
-
-
 async def test_a_recorded_stream_is_an_answer_under_the_name_that_was_asked_for(
     endpoint, expected, client
 ):
     probed = await client.check(endpoint)
-    events = await answered(client, request_to(probed, model_of(expected)))
+    events = await answered(client, request_to(probed, expected.uses))
     assert text_of(events) == expected.answer
     assert isinstance(events[-1], StreamFinished)
     assert not [one for one in events if isinstance(one, RequestAdapted)]
@@ -226,7 +168,7 @@ async def test_a_recorded_stream_is_an_answer_under_the_name_that_was_asked_for(
 
 def test_a_recorded_answer_is_that_of_the_model_that_was_asked_for(server, expected, cli):
     """Some servers write a path, or a name with a version, into the chunks."""
-    model = model_of(expected)
+    model = expected.uses
     done = cli("ask", "-m", model, "--json", "Hi")
     value = json.loads(done.stdout)
     assert (value["reply"], value["state"]) == (expected.answer, "complete")
@@ -241,7 +183,7 @@ def test_a_recorded_answer_is_that_of_the_model_that_was_asked_for(server, expec
 )
 async def test_a_recorded_server_takes_tools_or_says_that_it_does_not(endpoint, expected, client):
     probed = await client.check(endpoint)
-    request = request_to(probed, model_of(expected), tools=(ADD,))
+    request = request_to(probed, expected.uses, tools=(ADD,))
     events = await answered(client, request)
     notes = [one.note for one in events if isinstance(one, RequestAdapted)]
     calls = [one.name for one in events if isinstance(one, ToolCallDelta) and one.name]
@@ -264,7 +206,7 @@ async def test_a_recorded_server_takes_tools_or_says_that_it_does_not(endpoint, 
 @pytest.mark.parametrize("name", REFUSE_OVERFLOW, indirect=True)
 async def test_a_recorded_overflow_tells_both_numbers(endpoint, expected, client):
     probed = await client.check(endpoint)
-    error = await failure_of(client, request_to(probed, model_of(expected), LONG))
+    error = await failure_of(client, request_to(probed, expected.uses, LONG))
     assert error.kind == "context_overflow"
     assert (error.needed_tokens, error.room_tokens) == expected.overflow
     assert error.hint
@@ -272,7 +214,7 @@ async def test_a_recorded_overflow_tells_both_numbers(endpoint, expected, client
 
 @pytest.mark.parametrize("name", CUT_PROMPTS, indirect=True)
 def test_a_prompt_that_a_recorded_server_cuts_is_told_with_the_window(name, cli, expected):
-    done = cli("ask", "-m", model_of(expected), stdin=LONG)
+    done = cli("ask", "-m", expected.uses, stdin=LONG)
     assert f"the context window {CUT_PROMPTS[name]}: {expected.product} " in done.stderr
     assert "drop" in done.stderr
 
@@ -300,7 +242,7 @@ async def test_an_overflow_that_is_an_empty_stream_is_told_by_the_request_withou
 
     server.on(f"POST {CHAT}", chat)
     probed = await client.check(endpoint)
-    error = await failure_of(client, request_to(probed, model_of(expected), LONG))
+    error = await failure_of(client, request_to(probed, expected.uses, LONG))
     assert error.kind == "context_overflow"
     assert (error.needed_tokens, error.room_tokens) == (20031, 2048)
     assert [seen.json["stream"] for seen in server.seen(f"POST {CHAT}")] == [True, False]
@@ -350,49 +292,6 @@ def test_an_empty_answer_to_a_prompt_that_was_cut_is_an_overflow(tmp_path):
         cli = Inside(home=tmp_path, url=server.url)
         value = cli.json("ask", "-m", "smol-512", "--json", stdin=LONG, code=1)
     assert value["detail"]["error"] == "context_overflow"
-
-
-@pytest.mark.parametrize("name", ["llama-swap"], indirect=True)
-async def test_llama_swap_with_a_running_model_is_ready(server, endpoint, client):
-    server.on(f"GET {LIST}", replay("llama-swap/own-models-running"))
-    probed = await client.check(endpoint)
-    assert (probed.product, probed.word) == ("llama-swap", "ready")
-    assert [one.model_id for one in probed.models if one.state == "loaded"] == ["smol-small"]
-
-
-@pytest.mark.parametrize("name", ["lemonade"], indirect=True)
-async def test_a_cloud_model_of_lemonade_has_no_local_figures_and_an_alias_is_loaded_as_its_model(
-    server, endpoint, client
-):
-    server.on(f"GET {LIST}", replay("lemonade/models-cloud-alias"))
-    probed = await client.check(endpoint)
-    assert [(one.model_id, one.state, one.context_loaded) for one in probed.models] == [
-        ("mycloud.gpt-cloud", "remote", None),
-        ("smollm2-135m-instruct", "loaded", 4096),
-        ("away", "remote", None),
-        ("short", "loaded", 4096),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "recording", "key", "product", "word"),
-    [
-        ("vllm", "error-401", "", "OpenAI-compatible", "needs key"),
-        ("litellm", "models-nokey", "", "LiteLLM", "needs key"),
-        ("litellm", "models-nokey-prisma", "", "LiteLLM", "needs key"),
-        ("litellm", "models-badkey", "sk-wrong", "LiteLLM", "key rejected"),
-        ("jan", "models-badkey", "", "Jan", "needs key"),
-        ("jan", "models-badkey", "sk-wrong", "Jan", "key rejected"),
-    ],
-    indirect=["name"],
-)
-async def test_a_recorded_list_that_is_refused_says_what_is_missing(
-    name, recording, key, product, word, server, endpoint, make_client
-):
-    server.on(f"GET {LIST}", replay(f"{name}/{recording}"))
-    probed = await make_client(key=key).check(endpoint)
-    assert (probed.product, probed.word) == (product, word)
-    assert probed.next_step
 
 
 @pytest.mark.parametrize("name", ["jan"], indirect=True)

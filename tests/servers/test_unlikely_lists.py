@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+from typing import Any
 
 import pytest
 
+from lmchat.config.settings import TimeoutSettings
 from lmchat.config.state import State
 from lmchat.errors import ServerRejected
 from lmchat.servers.discovery.choose import choose, require_model
@@ -28,13 +30,6 @@ from tests.support.scripted_server import (
 LIST = "GET /v1/models"
 
 
-@pytest.mark.parametrize("owner", [["vllm"], {"name": "vllm"}, 7, None, True])
-async def test_an_owner_may_be_any_json(owner, server, client):
-    server.on(LIST, json_reply({"data": [{"id": "alder", "owned_by": owner}]}))
-    probed = await client.check(endpoint_of(server))
-    assert (probed.product, probed.word) == ("OpenAI-compatible", "ready")
-
-
 @pytest.mark.rule("R-1")
 @pytest.mark.parametrize(
     "error", [{"code": "ok", "message": "no error"}, {"status": "none"}, "none", True]
@@ -50,18 +45,6 @@ async def test_an_error_beside_rows_is_none(error, server, client):
 
 
 VLLM = {"id": "alder", "object": "model", "owned_by": "vllm"}
-
-
-@pytest.mark.rule("R-2")
-@pytest.mark.parametrize(
-    ("header", "value", "product"),
-    [("Server", "lmchat", "lmchat"), ("x-litellm-version", "1.108.7", "LiteLLM")],
-)
-async def test_a_gateway_that_passes_on_the_rows_of_another_product_is_itself(
-    header, value, product, server, client
-):
-    server.on(LIST, json_reply({"data": [VLLM, {**VLLM, "id": "birch"}]}, headers={header: value}))
-    assert (await client.check(endpoint_of(server))).product == product
 
 
 async def test_each_name_is_listed_once(server, client):
@@ -89,41 +72,6 @@ async def test_each_name_is_listed_once(server, client):
         client.forget_lists()
         probed = await client.check(endpoint_of(server))
         assert [model.model_id for model in probed.models] == ["alder", "Alder"], owner
-
-
-async def test_a_list_of_models_may_be_bare_or_lack_its_rows(server, make_client):
-    """Together and older versions of exo send a bare list (helixml/helix#386, exo#590)."""
-    row = {"id": "alder", "object": "model"}
-    for value, word, names in (
-        ([row, {**row, "id": "birch"}], "ready", ["alder", "birch"]),
-        ({"object": "list"}, "no model loaded", []),
-        ([{"id": "alder"}], "not an LLM server", []),
-        ([], "not an LLM server", []),
-        (["alder"], "not an LLM server", []),
-    ):
-        server.on(LIST, json_reply(value))
-        probed = await make_client().check(endpoint_of(server))
-        assert (probed.word, [model.model_id for model in probed.models]) == (word, names), value
-
-
-async def test_an_unknown_server_tells_window_and_kind_under_the_usual_names(server, client):
-    """As Together, Xinference and Groq have them."""
-    rows = [
-        {"id": "bge", "model_type": "embedding"},
-        {"id": "alder", "model_type": "LLM", "max_model_len": 4096},
-        {"id": "birch", "type": "chat", "context_length": 8192},
-        {"id": "cedar", "context_window": 131072, "type": "none", "max_model_len": None},
-        {"id": "flux", "type": "image"},
-    ]
-    server.on(LIST, json_reply({"data": rows}))
-    models = (await client.check(endpoint_of(server))).models
-    assert [(model.kind, model.context) for model in models] == [
-        ("embedding", None),
-        ("", 4096),
-        ("", 8192),
-        ("", 131072),
-        ("image", None),
-    ]
 
 
 async def test_a_listed_model_of_which_ollama_tells_nothing_stays_listed(server, client):
@@ -229,29 +177,6 @@ async def test_facts_of_a_router_that_come_late_are_asked_for_again(server, make
     assert len(server.seen("GET /props")) == 11, "then no more"
 
 
-async def test_a_proxy_may_write_the_proof_in_lines(server, client):
-    server.on(LIST, model_list("alder:4b", owned_by="library"))
-    server.on("GET /api/tags", body_reply(b'{\n  "models" : [\n    {"name": "alder:4b"}]}'))
-    assert (await client.check(endpoint_of(server))).product == "Ollama"
-
-
-async def test_a_word_within_a_refusal_proves_nothing(server, client):
-    """Any program made with Express may have a path of this name."""
-    server.on(LIST, model_list("alder", headers=EXPRESS))
-    refusal = {"error": 'Log in to see "models"', "models": None}
-    server.on("GET /api/v1/models", json_reply(refusal, status=401))
-    assert (await client.check(endpoint_of(server))).product == "OpenAI-compatible"
-
-
-async def test_localai_with_names_like_those_of_ollama_is_not_ollama(server, client):
-    """It answers Ollama's paths as well, with names and sizes of its own making."""
-    server.on(LIST, json_reply({"data": [{"id": "alder:4b", "object": "model"}]}))
-    server.on("GET /api/tags", json_reply({"models": [{"name": "alder:4b", "size": 7}]}))
-    server.on("GET /system", json_reply({"backends": [], "loaded_models": []}))
-    probed = await client.check(endpoint_of(server))
-    assert (probed.product, probed.models[0].size_bytes) == ("LocalAI", None)
-
-
 @pytest.mark.rule("R-2")
 @pytest.mark.parametrize(
     ("proof", "asked"),
@@ -332,23 +257,6 @@ async def test_a_known_server_that_is_killed_under_a_request_is_down(server, cli
     assert (await client.check(endpoint_of(server))).product == "OpenAI-compatible"
 
 
-@pytest.mark.parametrize("state", ["unknown", "loaded", "not loaded", None])
-async def test_a_remote_model_behind_lmchat_is_remote_whatever_its_state(state, server, client):
-    """Its name sends prompts to Ollama's cloud."""
-    row = {"id": "oak:120b-cloud", "owned_by": "library", "state": state}
-    server.on(LIST, json_reply({"data": [row]}, headers={"Server": "lmchat"}))
-    probed = await client.check(endpoint_of(server))
-    assert (probed.product, probed.models[0].is_remote) == ("lmchat", True)
-
-
-async def test_koboldcpp_without_a_model_for_text_has_none(server, client):
-    """LostRuins/koboldcpp, koboldcpp.py 1.115: the name in its list if it only makes images."""
-    server.on(LIST, model_list("inactive", owned_by="koboldcpp"))
-    probed = await client.check(endpoint_of(server))
-    assert (probed.product, probed.word) == ("KoboldCpp", "no model loaded")
-    assert not probed.has_model
-
-
 async def test_what_one_list_lacks_another_one_tells(server, make_client):
     """LM Studio and LiteLLM whose own lists fail, or repeat names."""
     lm_studio(server)
@@ -365,6 +273,91 @@ async def test_what_one_list_lacks_another_one_tells(server, make_client):
     server.on("GET /model/info", json_reply({"data": rows}))
     (model,) = await make_client().models(endpoint_of(server))
     assert model.context_max == 8000
+
+
+def rows(*data: dict[str, Any], **headers: str):
+    return json_reply({"object": "list", "data": list(data)}, headers=headers)
+
+
+LLAMA_CPP_PYTHON = {  # recorded with 0.3.36
+    "id": "/srv/gguf/SmolLM2-135M-Instruct.Q4_1.gguf",
+    "object": "model",
+    "owned_by": "me",
+    "permissions": [],
+}
+SIGN_OF_LIFE = "HEAD /"
+
+
+@pytest.mark.rule("R-5")
+async def test_a_server_whose_answers_end_when_it_is_looked_at_is_asked_once(
+    server, make_client, tmp_path
+):
+    """Its list interrupts the running answer, also that of another client."""
+
+    async def look(client, *, times: int = 1) -> list[int]:
+        for _ in range(times):
+            probed = await client.check(endpoint_of(server))
+            assert (probed.product, probed.word) == ("llama-cpp-python", "ready")
+            assert [model.model_id for model in probed.models] == [LLAMA_CPP_PYTHON["id"]]
+        return [len(server.seen(route)) for route in (LIST, SIGN_OF_LIFE)]
+
+    server.on(LIST, rows(LLAMA_CPP_PYTHON, server="uvicorn"))
+    server.on(SIGN_OF_LIFE, text_reply("", status=404))
+    screen = make_client(cache_file=tmp_path / "models.json")
+    assert await look(screen, times=60) == [1, 59], "five minutes of an idle screen"
+    assert await screen.models(endpoint_of(server)), "its list is kept"
+    shell = make_client(cache_file=tmp_path / "models.json")
+    assert await look(shell, times=2) == [1, 61], "another run reads the list on the disk"
+    screen.forget_lists()  # the user asks
+    assert await look(screen, times=3) == [2, 63]
+    server.stop()
+    assert (await screen.check(endpoint_of(server))).word == "refused"
+    server.start()
+    assert await look(screen, times=2) == [3, 64], "another model may run now"
+
+
+@pytest.mark.rule("R-5")
+@pytest.mark.parametrize(
+    ("sign", "verdict"),
+    [
+        (text_reply("", status=405, headers={"server": "uvicorn"}), "ready"),
+        (raw_reply(Cut()), "ready"),
+        (raw_reply(Cut(is_reset=True)), "ready"),
+        (raw_reply(Hold()), "timed out"),
+    ],
+)
+async def test_a_list_that_disturbs_is_not_asked_for_because_of_an_odd_sign_of_life(
+    sign, verdict, server, make_client
+):
+    """A server that is busy with a prompt may be silent, too."""
+    server.on(LIST, rows(LLAMA_CPP_PYTHON, server="uvicorn"))
+    server.on(SIGN_OF_LIFE, sign)
+    client = make_client(timeouts=TimeoutSettings(health_s=0.2))
+    assert (await client.check(endpoint_of(server))).word == "ready"
+    assert (await client.check(endpoint_of(server))).word == verdict
+    assert len(server.seen(LIST)) == 1
+
+
+async def test_the_sign_of_life_is_asked_for_below_the_prefix_of_the_address(server, client):
+    """Elsewhere at its host, another server may answer."""
+    endpoint = Endpoint.parse(f"{server.url}/llama/v1")
+    server.on("GET /llama/v1/models", rows(LLAMA_CPP_PYTHON, server="uvicorn"))
+    server.on("HEAD /llama/", text_reply("", status=404, headers={"server": "uvicorn"}))
+    server.on(SIGN_OF_LIFE, text_reply("", headers={"server": "Caddy"}))
+    for _ in range(3):
+        assert (await client.check(endpoint)).product == "llama-cpp-python"
+    assert len(server.seen("GET /llama/v1/models")) == 1
+
+
+async def test_a_kept_list_is_not_that_of_another_server(server, make_client, tmp_path):
+    """llama.cpp was started where llama-cpp-python had been, within the time that its list counts."""
+    server.on(LIST, rows(LLAMA_CPP_PYTHON, server="uvicorn"))
+    file = tmp_path / "models.json"
+    await make_client(cache_file=file).check(endpoint_of(server))
+    server.on(LIST, rows({"id": "alder", "owned_by": "llamacpp"}, server="llama.cpp"))
+    server.on(SIGN_OF_LIFE, text_reply("", status=404, headers={"server": "llama.cpp"}))
+    probed = await make_client(cache_file=file).check(endpoint_of(server))
+    assert (probed.product, [one.model_id for one in probed.models]) == ("llama.cpp", ["alder"])
 
 
 async def test_llama_cpp_python_behind_a_proxy_is_known_by_its_rows(server, client):

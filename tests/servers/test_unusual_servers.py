@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import pytest
+from msgspec.structs import replace
+
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelLoading
 from lmchat.servers.sending import sender
+from lmchat.sessions.message import Role, text_message
 from tests.support import scripted_products as products
-from tests.support.client_calls import ask, endpoint_of, events_of, replay, text_of
-from tests.support.scripted_products import LLAMA, chat_reply, guarded, model_list
+from tests.support.client_calls import answered, ask, endpoint_of, events_of, replay, text_of
+from tests.support.scripted_products import CHAT, LLAMA, chat_reply, guarded, model_list
 from tests.support.scripted_server import (
     Cut,
+    error_reply,
+    json_reply,
     raw_reply,
     text_reply,
 )
@@ -55,3 +61,48 @@ async def test_what_answers_in_place_of_a_model_server_is_named(server, make_cli
         assert detail.removeprefix("redirects ") in probed.next_step or not location
         assert "secret" not in repr(probed)
         assert "options" not in probed.next_step  # of a chat: there are none in this request
+
+
+@pytest.mark.rule("R-31")
+async def test_a_server_that_does_not_stream_is_asked_for_the_whole_answer(server, make_client):
+    """GPT4All takes neither streams nor most options, and answers with 16 tokens by itself."""
+
+    def chat(seen):
+        known = {"model", "messages", "stream", "max_tokens", "temperature"}
+        for name in seen.json:
+            if name not in known or (name == "stream" and seen.json[name]):
+                return error_reply(400, f"'{name}' is not supported", type="invalid_request_error")
+        message = {"role": "assistant", "content": "In May."}
+        return json_reply({"choices": [{"message": message, "finish_reason": "stop"}]})
+
+    server.on(CHAT, chat)
+    for product, refused in (("GPT4All", 0), ("OpenAI-compatible", 1)):
+        client = make_client()
+        for round_number in range(2):
+            before = len(server.seen(CHAT))
+            events = await answered(client, ask(server, product=product))
+            assert text_of(events) == "In May."
+            asked = len(server.seen(CHAT)) - before
+            assert asked == 1 + (refused if round_number == 0 else 0), "the form is remembered"
+    assert server.seen(CHAT)[0].json["max_tokens"] == 4096
+
+
+async def test_vllm_and_sglang_continue_a_text_by_their_own_fields(server, client):
+    """Tried with vLLM 0.32: without the fields it begins a new answer."""
+    server.on(CHAT, chat_reply(" high."))
+    begun = (text_message(Role.USER, "Hi"), text_message(Role.ASSISTANT, "Peas climb"))
+    for product, fields in (
+        ("vLLM", {"continue_final_message": True, "add_generation_prompt": False}),
+        ("SGLang", {"continue_final_message": True}),
+        ("llama.cpp", {}),
+    ):
+        request = ask(server, product=product)
+        await answered(client, request)
+        await answered(client, replace(request, messages=begun))
+        asked, continued = (one.json for one in server.seen(CHAT)[-2:])
+        assert continued["messages"][-1] == {"role": "assistant", "content": "Peas climb"}
+        assert {name: continued[name] for name in _PREFILL & set(continued)} == fields
+        assert not _PREFILL & set(asked), "a prompt is no text to continue"
+
+
+_PREFILL = {"continue_final_message", "add_generation_prompt"}

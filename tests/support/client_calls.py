@@ -20,7 +20,7 @@ from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import ChatRequest, Sampling, Tool
 from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage, Role, text_message
-from tests.support.scripted_server import Reply, ScriptedServer, raw_reply
+from tests.support.scripted_server import Reply, ScriptedServer
 
 READ_TOOL = Tool(server="files", name="read", wire_name="files__read", schema={"type": "object"})
 
@@ -161,4 +161,6 @@ def replay(name: str, *, every: int | None = None) -> Reply:
     if every is not None:
         whole = b"".join(pieces)
         pieces = [whole[start : start + every] for start in range(0, len(whole), every)]
-    return raw_reply(*pieces)
+    # a whole reply may say that the connection stays; the next request would meet its end
+    stays = all(name in pieces[0] for name in (b"\r\nKeep-Alive:", b"\r\nContent-Length:"))
+    return Reply(steps=tuple(pieces), is_last=every is not None or not stays)
