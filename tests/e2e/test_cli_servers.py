@@ -93,7 +93,7 @@ def test_health_of_what_is_no_usable_server_keeps_its_form_and_says_what_it_is(c
     server.forget()
     for reply, reason in (
         (html_reply(), "is not a model server."),
-        (html_reply(status=502), " model server: The server answered 502 Bad Gateway: Hello."),
+        (html_reply(status=502), " with an error: The server answered 502 Bad Gateway: Hello."),
         (json_reply({"error": {"message": "No key"}}, status=401), " needs an API key."),
         (raw_reply(b"SSH-2.0-OpenSSH_9\r\n"), "is not a model server."),
     ):
