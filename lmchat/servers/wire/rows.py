@@ -242,7 +242,7 @@ STEPS: Mapping[str, str] = {
     "model_failed": "Try a smaller model or a smaller context window: this is often a lack of "
     "memory. The server's log says more.",
     "model_missing": "Choose another model with /model or -m; `lmchat models` lists them.",
-    "unsupported": "Choose another model, or another server.",
+    "unsupported": "Choose another model with /model or -m, or another server.",
     "no_vision": "Choose a model with vision, or remove the image.",
     "template": "The model's chat template refuses this: "
     "use another build of the model, or its newest template.",
