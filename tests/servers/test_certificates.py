@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ssl
 from contextlib import contextmanager
 
 import pytest
@@ -37,6 +38,20 @@ async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(
         assert (await client.check(endpoint)).word == "ready"
         await answered(client, ask(endpoint))
         assert server.requests[-1].headers["authorization"] == "Bearer sk-1"
+
+
+async def test_what_the_system_trusts_is_trusted_unless_a_variable_replaces_it(
+    make_client, monkeypatch
+):
+    def trust(context: ssl.SSLContext) -> None:
+        context.load_verify_locations(AUTHORITY)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", trust)
+    with server_with_certificate("hosts") as server:
+        endpoint = Endpoint.parse(f"https://localhost:{server.port}")
+        assert (await make_client().check(endpoint)).word == "ready"
+        monkeypatch.setenv("SSL_CERT_FILE", ALONE)
+        assert (await make_client().check(endpoint)).word == "server error"
 
 
 async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(make_client):
