@@ -12,20 +12,21 @@ from lmchat.sessions.message import AnswerStats
 from lmchat.token_estimate import TEMPLATE_TOKENS, estimate_tokens
 
 _LARGER_WINDOW = "Shorten it, or use a larger context window."
+_SMALLEST_WINDOW = 256  # tokens that each server reads of a prompt
 _WORD = re.compile("[0-9A-Za-z\u00c0-\u1fff\u2c00-\u2fff\u3040-\ud7ff]+")  # with marks
 """Run of letters and digits: tokenizers join no two of them, but many Chinese characters."""
 
 
 def is_prompt_cut(request: ChatRequest, counted: int) -> bool:
     """Return whether the server has counted fewer tokens than the prompt has words."""
-    word_count = 0
+    word_count, least = 0, max(counted, _SMALLEST_WINDOW)
     for message in request.messages:
         word_count += _count_words(message.sent_text)
         for part in message.files:
             if not part.is_image:
                 text = request.files.get(part.digest, b"").decode("utf-8", "replace")
                 word_count += _count_words(text)
-        if word_count > counted:
+        if word_count > least:
             return True
     return False
 

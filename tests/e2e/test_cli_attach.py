@@ -105,7 +105,7 @@ def test_the_texts_of_a_folder_or_a_pattern_are_sent_by_name(cli, server, tmp_pa
     (work / "src/picture.py").write_bytes(image())
     done = cli("ask", "-f", f"{work}/src/**/*.py", "What is it?")
     assert done.stderr == (
-        f"lmchat: {work}/src/**/*.py: 3 files, 37 B, ~10 tokens; "
+        f"lmchat: {work}/src/**/*.py: 3 files, 37 B, ~20 tokens; "
         "1 skipped (not text, or too long).\n"
     )
     text = server.seen(CHAT)[0].json["messages"][-1]["content"]
