@@ -396,30 +396,6 @@ CASES = {
     "a thought in a field and in a list": Case(
         sse(delta("", reasoning="hm", reasoning_details=details("hm")), H, W, F), thought="hm"
     ),
-    "a thought in a field, and then in a list": Case(
-        sse(
-            delta(reasoning="h"),
-            delta(reasoning="m"),
-            delta("", reasoning_details=details("hm")),
-            H,
-            W,
-            F,
-        ),
-        thought="hm",
-    ),
-    "each piece of a thought in two fields, in chunks of their own": Case(
-        sse(
-            *(
-                chunk
-                for text in "hm"
-                for chunk in (delta(reasoning=text), delta("", reasoning_details=details(text)))
-            ),
-            H,
-            W,
-            F,
-        ),
-        thought="hm",
-    ),
     "a thought that changes its field": Case(
         sse(delta(reasoning="h"), delta(reasoning_content="m"), H, W, F), thought="hm"
     ),

@@ -5,27 +5,31 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.servers.events import Rethought
+from lmchat.servers.events import ReasoningDelta, Rethought, TextDelta
 from lmchat.servers.stream.think_tags import FAMILIES, ThoughtFilter
 
 
-def pieces_of(parts, *, has_thought_field=False):
+def filtered(parts, *, has_thought_field=False):
     thought_filter = ThoughtFilter()
     if has_thought_field:
-        assert thought_filter.note_thought() == []
-    return [piece for part in parts for piece in thought_filter.feed(part)] + thought_filter.close()
+        thought = ReasoningDelta(text="Hm.")
+        assert thought_filter.feed(thought) == [thought]
+    texts = (TextDelta(text=part) for part in parts if part)
+    return [one for text in texts for one in thought_filter.feed(text)] + thought_filter.close()
 
 
 def split(parts, *, has_thought_field=False) -> tuple[str, str]:
     """Return (thought, answer), as it is in the end."""
     thought = answer = ""
-    for piece in pieces_of(parts, has_thought_field=has_thought_field):
-        if isinstance(piece, Rethought):
+    for one in filtered(parts, has_thought_field=has_thought_field):
+        if isinstance(one, Rethought):
             thought, answer = thought + answer, ""
+            continue
+        assert one.text
+        if isinstance(one, ReasoningDelta):
+            thought += one.text
         else:
-            is_thought, text = piece
-            assert text
-            thought, answer = (thought + text, answer) if is_thought else (thought, answer + text)
+            answer += one.text
     return thought, answer
 
 
@@ -201,10 +205,10 @@ def test_no_text_is_lost_and_cuts_do_not_matter(words):
 
 
 def test_a_late_thought_is_told_once_and_at_once():
-    late = [(False, "2+2"), Rethought(), (False, "Four")]
+    late = [TextDelta(text="2+2"), Rethought(), TextDelta(text="Four")]
     for parts, told in (
         (["2+2", "</think>", "\n\n", "Four"], late),
-        (["<think>a</think>b"], [(True, "a"), (False, "b")]),
-        (["</think>\n\nFour"], [(False, "Four")]),
+        (["<think>a</think>b"], [ReasoningDelta(text="a"), TextDelta(text="b")]),
+        (["</think>\n\nFour"], [TextDelta(text="Four")]),
     ):
-        assert pieces_of(parts) == told, parts
+        assert filtered(parts) == told, parts

@@ -6,8 +6,7 @@ Each server has its own fields for text, thought, refusal, tool calls, progress 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.errors import ServerRejected, StreamInterrupted
@@ -22,7 +21,6 @@ from lmchat.servers.events import (
     Rethought,
     StreamEvent,
     StreamFinished,
-    TextDelta,
     TokensChosen,
     UsageReported,
 )
@@ -36,25 +34,21 @@ from lmchat.servers.http.json_values import (
     positive_or_none,
     str_or_empty,
 )
-from lmchat.servers.http.reply import is_error
 from lmchat.servers.http.sse import DONE, MalformedStreamError
-from lmchat.servers.stream.deltas import CALLS, TEXT, THOUGHT, Piece, pieces_of
+from lmchat.servers.stream.chunk import MAX_NAME_CHARS, Piece, chunk_of
 from lmchat.servers.stream.end import AnswerEnd
 from lmchat.servers.stream.logprobs import LogprobReader
-from lmchat.servers.stream.think_tags import SplitPiece, ThoughtFilter
+from lmchat.servers.stream.think_tags import ThoughtFilter
 from lmchat.servers.stream.tool_calls import Calls
 
 MAX_ANSWER_CHARS = 16 << 20
 """Sum of text, thought and tool calls of one answer: some days of a fast model."""
-MAX_NAME_CHARS = 1024
-"""Of model, build and finish reason, which rows show."""
 USAGE_EVERY_S = 1.0
 _AROUND_USAGE = ("response", "message", "x_groq")
 # of `/messages`; the first leaves out those of the cache
 _PROMPT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _PART_MISSING = "A part of the answer may be missing."
 _CALL_REASONS = ("tool_calls", "function_call")
-_NO_REASONS = ("null", "None")  # in a text
 # for each fragment: a server might send empty ones forever
 _CALL_CHARS = 64
 
@@ -93,11 +87,7 @@ class ChunkParser:
         self._char_count = 0  # of text, thought and tool calls so far
         self._post_count = 0
         self._has_unread = False  # what was JSON, but for a fault
-        self._delta_kinds: set[str] = set()  # that deltas had
-        self._thought_field = ""  # where the first thought stood
-        self._thoughts: list[str] = []  # that came in fields of their own
-        self._thought_chars = 0
-        self._repeating_fields: set[str] = set()  # those with the same thought once more
+        self._delta_kinds: set[type] = set()  # of pieces, and what came of them
 
     def read(self, data: bytes, name: str = "") -> None:
         """Read one SSE event: a chunk as JSON, `[DONE]`, or no `data`.
@@ -131,19 +121,33 @@ class ChunkParser:
 
     def read_chunk(self, value: object) -> None:
         """Read a decoded chunk, a whole answer, or an error, which may be none (R-26)."""
-        chunk = dict_or_empty(value)
-        choices = dicts_in(chunk.get("choices"))
-        has_failed = is_error(value)
-        if choices or not has_failed:
-            self._read_object(chunk, choices)
-        # they may also say what the server is doing
-        has_words = isinstance(chunk.get("message") or chunk.get("msg"), str)
-        has_words |= bool(chunk.get("detail") or chunk.get("errors"))
-        if has_failed or (has_words and not choices):
-            self.end.note_failure(value, is_error=has_failed)
+        chunk = chunk_of(value, self._index)
+        if self._is_parallel and self._index is None:
+            self._index = chunk.index
+        self._read_fields(dict_or_empty(value))
+        self._has_unread_call |= chunk.has_unread_call
+        adds = bool(chunk.pieces)
+        for piece in chunk.pieces:
+            self._delta_kinds.add(type(piece))
+            self._delta_kinds.update(map(type, self._read_piece(piece)))
+        pieces = chunk.pieces
+        if chunk.again:
+            # each kind counts only if no delta had any; of calls, those that have not come
+            kinds = self._delta_kinds - {dict}
+            if Rethought in kinds:
+                kinds.add(ReasoningDelta)
+            again = [one for one in chunk.again if type(one) not in kinds]
+            pieces = [*pieces, *again]
+            for piece in again:
+                adds |= bool(self._read_piece(piece)) or not isinstance(piece, dict)
+        if tokens := self._logprobs.read(chunk.logprobs, pieces):
+            self._post(TokensChosen(choices=tokens))
+        self.end.note_chunk(chunk.reason, adds=adds, has_open_call=self._calls.has_open)
+        if chunk.says:
+            self.end.note_failure(value, is_error=chunk.has_failed)
 
-    def _read_object(self, chunk: JsonObject, choices: list[JsonObject]) -> None:
-        """Read a chunk, or a whole answer; of parallel answers, only the first."""
+    def _read_fields(self, chunk: JsonObject) -> None:
+        """Read what is not of a choice."""
         model = str_or_empty(chunk.get("model"))[:MAX_NAME_CHARS]
         if model and not self._has_model_name:
             self._has_model_name = True
@@ -155,36 +159,35 @@ class ChunkParser:
         if report := self._usage.keep(chunk):  # due every `USAGE_EVERY_S`
             self._post(report)
 
-        if self._is_parallel and choices:
-            self._index = choices[0].get("index") if self._index is None else self._index
-            choices = [choice for choice in choices if choice.get("index") == self._index]
-        # the index says nothing: some servers count chunks with it
-        self._read_choice(choices[0] if choices else {})
+    def _read_piece(self, piece: Piece) -> Sequence[StreamEvent]:
+        """Post what a piece adds, and return it.
+
+        While all of a text is held back, a `LifeSign` counts as the token (R-18).
+        """
+        events: Sequence[StreamEvent] = ()
+        if isinstance(piece, dict):
+            chars_before = self._calls.char_count
+            events = self._calls.read(piece)
+            # endless empty ones must reach the limit, too
+            self._count(self._calls.char_count - chars_before + _CALL_CHARS)
+        else:
+            self._count(len(piece.text))
+            if isinstance(piece, RefusalDelta):
+                events = (piece,)
+            else:
+                events = self._thought_filter.feed(piece)
+            if not (events or self.has_posted_token):
+                self._post(LifeSign(is_token=True))
+        self._post_tokens(events)
+        return events
 
     @property
     def usage(self) -> UsageReported | None:
         return self._usage.report()
 
-    def _read_choice(self, choice: JsonObject) -> None:
-        pieces = self._read_delta(dict_or_empty(choice.get("delta")))
-        self._delta_kinds.update(kind for kind, _, _ in pieces)
-        # some servers send a `message` in each chunk, or the whole answer at the end, also beside a
-        # `delta`, or a `text` as for `/completions`: each kind counts only if no delta had any
-        if message := choice.get("message"):
-            pieces += self._read_delta(dict_or_empty(message), self._delta_kinds)
-        if (text := choice.get("text")) and all(kind != TEXT for kind, _, _ in pieces):
-            pieces += self._read_delta({"content": text}, self._delta_kinds)
-        if tokens := self._logprobs.read(choice.get("logprobs"), pieces):
-            self._post(TokensChosen(choices=tokens))
-        reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
-        reason = "" if reason in _NO_REASONS else reason
-        self.end.note_chunk(reason, adds=bool(pieces), has_open_call=self._calls.has_open)
-
     def close(self) -> None:
         """Post what was held back, the usage, and whether a part of the answer was not read."""
-        self._post_split(self._thought_filter.close())
-        for call in self._calls.close():
-            self._post_token(call, 0)
+        self._post_tokens([*self._thought_filter.close(), *self._calls.close()])
         if report := self._usage.report():
             self._post(report)
         if self._has_unread and self.has_posted_token:
@@ -229,85 +232,15 @@ class ChunkParser:
             hint="Ask again, or check the server's log.",
         )
 
-    def _read_delta(
-        self, delta: JsonObject, repeated: AbstractSet[str] = frozenset()
-    ) -> list[Piece]:
-        """Post what a chunk adds, and return it, with a piece for calls.
-
-        `delta` may also be a `message`, of which the kinds in `repeated` are left out.
-        """
-        pieces = [piece for piece in pieces_of(delta) if piece[0] not in repeated]
-        for kind, text, field in pieces:
-            if kind == THOUGHT:
-                self._add_thought(text, field)
-            elif kind == TEXT:
-                self._add_content(text)
-            else:
-                self._post_token(RefusalDelta(text=text), len(text))
-        calls = delta.get("tool_calls")
-        has_new = [self._read_call(one) for one in dicts_in(calls)]
-        self._has_unread_call |= bool(delta.get("function_call") or (calls and not has_new))
-        if any(has_new) or (has_new and CALLS not in repeated):
-            pieces.append((CALLS, "", "tool_calls"))
-        return pieces
-
-    def _read_call(self, fragment: JsonObject) -> bool:
-        """Return whether there is something new to show."""
-        chars_before = self._calls.char_count
-        events = self._calls.read(fragment)
-        # endless empty ones must reach the limit, too
-        self._count(self._calls.char_count - chars_before + _CALL_CHARS)
-        for event in events:
-            self._post_token(event, 0)
-        return bool(events)
-
-    def _add_thought(self, thought: str, field: str) -> None:
-        """Post a thought that came in a field of its own.
-
-        Tags in the text are words from then on, but for a closing one left over at its beginning. A
-        field that repeats the whole thought is not read any more.
-        """
-        self._thought_field = self._thought_field or field
-        may_repeat = field != self._thought_field and len(thought) == self._thought_chars
-        if may_repeat and thought == "".join(self._thoughts):
-            self._repeating_fields.add(field)
-        if field in self._repeating_fields:
-            return
-        self._thoughts.append(thought)
-        self._thought_chars += len(thought)
-        self._post_split(self._thought_filter.note_thought())
-        self._post_token(ReasoningDelta(text=thought), len(thought))
-
-    def _add_content(self, content: str) -> None:
-        """Post content, in which tags may enclose thought.
-
-        While all of it is held back, each chunk posts a `LifeSign`, which counts as a token (R-18).
-        """
-        self._post_split(self._thought_filter.feed(content))
-        if not self.has_posted_token:
-            self._post(LifeSign(is_token=True))
-
-    def _post_split(self, split: Iterable[SplitPiece | Rethought]) -> None:
-        for part in split:
-            if isinstance(part, Rethought):
-                self._delta_kinds.add(THOUGHT)
-                self._post(part)
-                continue
-            is_thought, text = part
-            if is_thought:
-                self._delta_kinds.add(THOUGHT)
-            delta = ReasoningDelta(text=text) if is_thought else TextDelta(text=text)
-            self._post_token(delta, len(text))
-
     def _count(self, chars: int) -> None:
         self._char_count += chars
         if self._char_count > MAX_ANSWER_CHARS:
             raise MalformedStreamError("the answer is longer than 16 MB")
 
-    def _post_token(self, event: StreamEvent, char_count: int) -> None:
-        self._count(char_count)
-        self.has_posted_token = True
-        self._post(event)
+    def _post_tokens(self, events: Iterable[StreamEvent]) -> None:
+        for event in events:
+            self.has_posted_token = True
+            self._post(event)
 
     def note_stray(self, lines: bytes) -> None:
         """Note lines that were no events: a whole answer, an error, a web page, or words."""

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
+from lmchat.servers.events import ReasoningDelta, TextDelta
 from lmchat.servers.http.json_values import (
     JsonObject,
     dict_or_empty,
     dicts_in,
     str_or_empty,
 )
-from lmchat.servers.stream.deltas import TEXT, THOUGHT, Piece
+from lmchat.servers.stream.chunk import Piece
 from lmchat.sessions.tokens import LEAST_LOGPROB, MAX_ALTERNATIVES, Alternative, TokenProbabilities
 
 _MAX_TOKEN_CHARS = 1000
@@ -39,14 +40,14 @@ class LogprobReader:
         if not (logprobs or self._has_begun):
             return ()
         self._has_begun = True
-        for kind, text, _ in pieces:
-            if kind not in (THOUGHT, TEXT):
+        for piece in pieces:
+            if not isinstance(piece, TextDelta | ReasoningDelta):
                 continue
-            is_thought = kind == THOUGHT
+            is_thought = isinstance(piece, ReasoningDelta)
             if is_thought != self._is_thought:
                 self._text = ""  # the tokens of text of the other kind are not reported any more
             self._is_thought = is_thought
-            self._text += text
+            self._text += piece.text
         tokens: list[TokenProbabilities] = []
         for entry in dicts_in(dict_or_empty(logprobs).get("content")):
             token = read_token(entry)

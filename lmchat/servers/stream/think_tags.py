@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 import msgspec
 
 from lmchat.markdown.fences import unclosed_fence
-from lmchat.servers.events import Rethought
+from lmchat.servers.events import ReasoningDelta, Rethought, TextDelta
 
 
 class Marks(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,9 +131,7 @@ _FIRST_CHARS = re.compile(r"[<\[◁]")  # of all marks
 # white space, which is read again with each new part: a long run would take the square of time
 _MAX_HELD = 4096
 
-SplitPiece = tuple[bool, str]
-"""Whether it is thought, and the text, which is not empty."""
-_IS_THOUGHT, _IS_ANSWER = True, False
+Filtered = TextDelta | ReasoningDelta | Rethought
 
 
 class ThoughtFilter:
@@ -152,38 +150,38 @@ class ThoughtFilter:
         self._mark = re.compile("|".join(map(re.escape, (*self._by_open, *self._by_close))))
         self._may_begin_mark = _beginnings_of(*self._by_open, *self._by_close)
         self._text = ""  # that is not read: a mark may begin or end in it
-        self._pieces: list[SplitPiece | Rethought] = []
+        self._filtered: list[Filtered] = []
         self._is_at_start = True
         self._has_thought = False  # which came elsewhere
         self._has_ended = False  # by `close`
         self._has_only_answer = not families
         self._reader = self._read()
 
-    def feed(self, text: str) -> list[SplitPiece | Rethought]:
-        """Return the pieces that are certain; a `Rethought` corrects all earlier ones."""
-        if self._has_only_answer:
-            return [(_IS_ANSWER, text)] if text else []
-        self._text += text
-        next(self._reader, None)
-        pieces, self._pieces = self._pieces, []
-        return pieces
+    def feed(self, piece: TextDelta | ReasoningDelta) -> list[Filtered]:
+        """Return what is certain; a `Rethought` corrects all before it.
 
-    def close(self) -> list[SplitPiece | Rethought]:
-        """Return what was held back, but no white space behind a closing mark."""
-        self._has_ended = True
-        return self.feed("")
-
-    def note_thought(self) -> list[SplitPiece | Rethought]:
-        """Return what was held back: a thought came elsewhere.
-
-        Marks are words from then on, but for a closing one at the very beginning.
+        Behind a thought of its own field, marks are words, but for a closing one at the very
+        beginning.
         """
+        if self._has_only_answer:
+            return [piece]
+        if isinstance(piece, TextDelta):
+            self._text += piece.text
+            return self._read_on()
         if self._is_at_start and not self._text.strip():
             self._has_thought = True
-            return []
-        pieces = self.close()
-        self._has_only_answer = True
-        return pieces
+            return [piece]
+        return [*self.close(), piece]
+
+    def close(self) -> list[Filtered]:
+        """Return what was held back, but no white space behind a closing mark."""
+        self._has_ended = self._has_only_answer = True
+        return self._read_on()
+
+    def _read_on(self) -> list[Filtered]:
+        next(self._reader, None)
+        filtered, self._filtered = self._filtered, []
+        return filtered
 
     def _read(self) -> Iterator[None]:
         """Read the text, and yield where more of it is needed."""
@@ -202,7 +200,7 @@ class ThoughtFilter:
             self._text = words[mark.end() :]
             if not self._has_thought:
                 close = re.compile(re.escape(marks.close))
-                yield from self._read_to(close, may_begin, is_thought=_IS_THOUGHT)
+                yield from self._read_to(close, may_begin, is_thought=True)
                 self._text = self._text.removeprefix(marks.close)
             yield from self._read_answer(marks.ends, marks.begin)
         elif self._has_thought:
@@ -215,15 +213,17 @@ class ThoughtFilter:
     def _pass_on(self, may_begin: Callable[[str], bool], *, is_thought: bool) -> str:
         """Pass on the text, and return it, but for an end that may begin a mark."""
         text = self._text
-        tails = _FIRST_CHARS.finditer(text, max(0, len(text) - _MAX_HEADER))
-        starts = (tail.start() for tail in tails if not self._has_ended)
-        end = next((start for start in starts if may_begin(text[start:])), len(text))
+        tail = _FIRST_CHARS.search(text, max(0, len(text) - _MAX_HEADER))
+        while tail is not None and not may_begin(text[tail.start() :]):
+            tail = _FIRST_CHARS.search(text, tail.end())
+        end = len(text) if tail is None else tail.start()
         return self._pass_on_to(end, is_thought=is_thought)
 
     def _pass_on_to(self, end: int, *, is_thought: bool) -> str:
         text, self._text = self._text[:end], self._text[end:]
         if text:
-            self._pieces.append((is_thought, text))
+            one = ReasoningDelta(text=text) if is_thought else TextDelta(text=text)
+            self._filtered.append(one)
         return text
 
     def _read_to(
@@ -243,7 +243,7 @@ class ThoughtFilter:
 
         The rest of its line shows whether it ends a thought.
         """
-        before = yield from self._read_to(self._mark, self._may_begin_mark, is_thought=_IS_ANSWER)
+        before = yield from self._read_to(self._mark, self._may_begin_mark, is_thought=False)
         mark = self._mark.match(self._text)
         if mark is None:
             return
@@ -257,7 +257,7 @@ class ThoughtFilter:
             yield
         if marks is not None and _ends_thought(before, marks, behind):
             if before:  # else nothing was returned as answer
-                self._pieces.append(Rethought())
+                self._filtered.append(Rethought())
             self._text = behind
             yield from self._read_answer(marks.ends, marks.begin)
         else:
@@ -281,7 +281,7 @@ class ThoughtFilter:
             if header[1] == "final":
                 yield from self._read_answer(_FINAL_ENDS)
                 return
-            yield from self._read_to(_END_OF_MESSAGE, _may_end_message, is_thought=_IS_THOUGHT)
+            yield from self._read_to(_END_OF_MESSAGE, _may_end_message, is_thought=True)
             if end := _END_OF_MESSAGE.match(self._text):
                 self._text = self._text[end.end() :]
 
@@ -301,12 +301,12 @@ class ThoughtFilter:
         while ends and not self._has_ended:
             self._pass_on(
                 lambda tail: any(end.startswith(tail.rstrip()) for end in ends),
-                is_thought=_IS_ANSWER,
+                is_thought=False,
             )
             yield
         if self._text.rstrip() in ends:
             self._text = ""
-        self._pass_on_to(len(self._text), is_thought=_IS_ANSWER)
+        self._pass_on_to(len(self._text), is_thought=False)
         self._has_only_answer = True
 
 
