@@ -254,8 +254,8 @@ STEPS: Mapping[str, str] = {
     "busy": "The server takes no requests at the moment. Try again later.",
     "upstream": "The program behind the server does not answer: check it, or try again later.",
     "timeout": "The server took too long. Try again.",
-    "wrong_path": "Check the address: http or https, the port, and the path; "
-    "most servers have none or /v1, some have one in front of it, such as /engines/v1.",
+    "wrong_path": "Check the address: http or https, port and path; "
+    "some servers have a path in front of /v1, such as /engines/v1.",
     "not_an_llm": "Check the port and the path of the address.",
     "server_error": LOG_STEP,
 }
