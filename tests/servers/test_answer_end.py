@@ -21,7 +21,7 @@ from lmchat.servers.events import RequestAdapted, StreamFinished
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import CHAT_PATH, ForwardedRequest
 from lmchat.sessions.message import AnswerState, ToolCallPart
-from tests.support.client_calls import NAMES, ask, body_of, events_of, reads, streamed
+from tests.support.client_calls import ask, events_of, streamed, streams
 from tests.support.quick_loop import run_quickly
 from tests.support.scripted_server import DONE, delta, finish, usage
 
@@ -315,7 +315,7 @@ def test_a_program_gets_parallel_answers_to_their_end_and_others_until_theirs():
     assert (b"late" in body, state) == (False, AnswerState.COMPLETE)
 
 
-BODIES = {name: body_of(name) for name in NAMES if b"text/event-stream" in reads(name)[0].lower()}
+BODIES = streams()
 FORMS = {
     "as it came": lambda body: body,
     "a reason in each chunk": lambda body: body.replace(

@@ -1,4 +1,4 @@
-"""What a real llama.cpp server sent, played again."""
+"""What real servers sent, played again."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from lmchat.servers.client import HttpServerClient
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelNamed, StreamFinished
 from tests.support.client_calls import (
-    NAMES,
     ask,
-    body_of,
     events_of,
-    reads,
     replay,
     streamed,
+    streams,
     text_of,
 )
 from tests.support.scripted_products import CHAT
@@ -91,7 +89,7 @@ async def read_in(pieces: Iterable[bytes], content_type: str) -> tuple[object, .
     return answer_so_far.content.entries, answer_so_far.tokens, stats.usage, stats.build, end
 
 
-BODIES = {name: body_of(name) for name in NAMES if b"text/event-stream" in reads(name)[0].lower()}
+BODIES = streams()
 FORMS = {
     "as it came": lambda body: body,
     "with a mark": lambda body: BOM_UTF8 + body,
@@ -120,5 +118,5 @@ async def test_a_recorded_stream_reads_the_same_however_it_is_cut(name, form, si
 
 def test_recordings_of_eight_products_are_cut_up():
     calls = [name for name in BODIES if b'"tool_calls":' in BODIES[name].replace(b" ", b"")]
-    assert len(BODIES) >= 18
+    assert len(BODIES) >= 39
     assert {"koboldcpp-tools", "ollama-tools", "tools-stream"} <= set(calls)

@@ -131,7 +131,6 @@ class PortMap(httpx.AsyncBaseTransport):
 
 
 FOLDER = Path(__file__).parent / "captures"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
 
 
 def reads(name: str) -> list[bytes]:
@@ -153,6 +152,14 @@ def body_of(name: str) -> bytes:
         body += rest[: int(size, 16)]
         rest = rest[int(size, 16) + 2 :]
     return body
+
+
+def streams() -> dict[str, bytes]:
+    """Return the bodies of all recorded streams that are not empty."""
+    paths = (path.relative_to(FOLDER).with_suffix("") for path in FOLDER.rglob("*.jsonl"))
+    names = sorted(path.as_posix() for path in paths)
+    bodies = {name: body_of(name) for name in names if b"text/event-stream" in reads(name)[0]}
+    return {name: body for name, body in bodies.items() if body}
 
 
 def replay(name: str, *, every: int | None = None) -> Reply:
