@@ -171,7 +171,7 @@ async def _events(
     Call `show` if it repeats itself.
     """
     watch = RepetitionWatch(stuck)
-    can_end_thought = product_named(request.target.product).can_prefill_thought
+    can_end_thought = product_named(request.target.product).chat.can_prefill_thought
     answer_id = ""
     async with aclosing(server.stream(request)) as events:
         async for event in events:

@@ -162,7 +162,7 @@ class AnswerRequest:
         self._files: dict[str, bytes] = {}
         """Contents by digest; b"" for images that are not sent. Missing files have no entry."""
         self._must_end_thought = False  # the next piece of a thought asks the server
-        self.can_answer_now = product.can_prefill_thought
+        self.can_answer_now = product.chat.can_prefill_thought
         self._was_shortened = False  # by a refusal
         self._refused_tokens: int | None = None  # the server's count of a prompt that failed
         self._most_tokens: int | None = None  # room, after a prompt was cut
@@ -213,7 +213,7 @@ class AnswerRequest:
     def answer_now(self) -> str:
         """End this thought, or the next, once; return why the server cannot, or ""."""
         # only llama.cpp and the engine can continue or end a thought
-        if not self._product.can_prefill_thought:
+        if not self._product.chat.can_prefill_thought:
             return self._no_thought_end_note
         if self.can_answer_now:
             self._must_end_thought = True
@@ -256,7 +256,7 @@ class AnswerRequest:
         # they show which of both limits cut the answer short
         live.context = self._estimator.window(self.target)
         live.max_tokens = self.settings.sampling.max_tokens
-        if not self._product.names_build:
+        if not self._product.chat.names_build:
             live.build = ""  # it is something else in `system_fingerprint`
         return live.saved().after(self._earlier_stats())
 

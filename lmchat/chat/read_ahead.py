@@ -71,7 +71,10 @@ class ReadAhead:
 
     def _may_read(self, target: Target) -> bool:
         """False while any session has a turn, which may need the server."""
-        if not self._turn_options.is_ready or not product_named(target.product).read_ahead_fields:
+        if (
+            not self._turn_options.is_ready
+            or not product_named(target.product).chat.read_ahead_fields
+        ):
             return False
         if not self._sessions.shown.has_all_messages or self._sessions.running:
             return False

@@ -91,7 +91,7 @@ class Prefill(Struct, frozen=True, kw_only=True):
     def can_prefill(self, target: Target) -> bool:
         """Some servers cannot continue a thought alone."""
         product = product_named(target.product)
-        return product.can_prefill if self.message.text else product.can_prefill_thought
+        return product.chat.can_prefill if self.message.text else product.chat.can_prefill_thought
 
 
 def needs_blank(before: str, after: str, texts: Iterable[str]) -> bool:
@@ -123,7 +123,7 @@ def needs_blank(before: str, after: str, texts: Iterable[str]) -> bool:
 def require_prefill(target: Target, prefill: Prefill | None = None) -> None:
     """Raise `RequestInvalid` if the server cannot continue words of the user; None: any text."""
     product = product_named(target.product)
-    can_prefill = prefill.can_prefill(target) if prefill else product.can_prefill
+    can_prefill = prefill.can_prefill(target) if prefill else product.chat.can_prefill
     if not can_prefill:
         raise RequestInvalid(
             f"{product.subject} cannot continue a text that you have written.",

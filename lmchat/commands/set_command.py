@@ -43,7 +43,7 @@ def option_rows(choices: TurnOptions, session: OpenSession) -> list[tuple[str, s
     rows: list[tuple[str, str, str]] = []
     for option in choices.options_with_origin(session.session_sampling):
         origin = option.origin.words
-        if product and not product_named(product).takes_option(option.name):
+        if product and not product_named(product).options.takes_option(option.name):
             origin = f"{origin}; not sent to {product}"
         rows.append((option.name, _value_words(option), origin))
     return rows

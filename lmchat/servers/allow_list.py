@@ -10,7 +10,7 @@ from lmchat.errors import EndpointNotAllowed, RequestInvalid
 from lmchat.servers.endpoint import Endpoint, usual_host
 from lmchat.servers.products import PRODUCTS
 
-_PROVIDER_HOSTS = frozenset(host for product in PRODUCTS for host in product.hosts)
+_PROVIDER_HOSTS = frozenset(host for product in PRODUCTS for host in product.place.hosts)
 
 
 class AllowList:

@@ -67,7 +67,7 @@ def health_json(
             can_answer = is_ready and not settings.model
         else:
             # a server that reports no states has loaded its models, unless it does so on demand
-            may_load = not is_ready or product_named(server.product).loads_on_demand
+            may_load = not is_ready or product_named(server.product).acts.loads_on_demand
             is_loaded = model.state is LoadState.LOADED
             is_loaded = is_loaded or (model.state is LoadState.UNKNOWN and not may_load)
             can_answer = is_loaded or model.is_remote

@@ -209,10 +209,10 @@ class HttpServerClient:
                 await engine.load(model.model_id, context=context)
             return
         product = product_named(model.product)
-        if context is not None and not product.context_field:
+        if context is not None and not product.acts.context_field:
             # where the user sets the window, or else how the user loads a model
             model_id = shell_word(model.model_id)
-            hint = product.window_step(model_id, model, context) or product.load_step
+            hint = product.window_step(model_id, model, context) or product.step("load")
             raise ServerRejected(
                 f"{product.subject} cannot set the context window when it loads a model.",
                 kind="unsupported",
@@ -220,7 +220,7 @@ class HttpServerClient:
             )
         api = await self._new_api(Target.of(model))
         async with self.model_lists.one_load(model):
-            if product.load_path:
+            if product.acts.load_path:
                 # Another request or program may have loaded it by now, and these products would
                 # load it a second time, beside the first.
                 listed = (await self.check(model.endpoint)).models
@@ -261,7 +261,7 @@ class HttpServerClient:
         api = await self._new_api(Target.of(model))
         is_here = server.endpoint.is_loopback
         home = home_folder()
-        places = (*product.model_folders(os.environ, home), home) if is_here else ()
+        places = (*product.program.model_folders(os.environ, home), home) if is_here else ()
         free = await asyncio.to_thread(free_bytes, places)
 
         def report(progress: PullProgress) -> None:
@@ -298,7 +298,7 @@ class HttpServerClient:
     async def count_tokens(self, request: ChatRequest) -> int | None:
         product = product_named(request.target.product)
         self._checks.allowed.check(request.target.endpoint)
-        if not product.count_path or await self._would_load(request.target):
+        if not product.acts.count_path or await self._would_load(request.target):
             return None
         api = await self._new_api(request.target, read_s=COUNT_S)
         try:
@@ -314,7 +314,7 @@ class HttpServerClient:
                 "The model is not in memory.", kind="model_not_loaded", hint="Load it with /model."
             )
         api = await self._new_api(request.target)
-        fields = product_named(request.target.product).read_ahead_fields
+        fields = product_named(request.target.product).chat.read_ahead_fields
         body = {**self._preparer.prepare(request).json(), **fields}
         is_read = False  # the events also end when the connection breaks
         async with (
@@ -372,11 +372,11 @@ class HttpServerClient:
         """
         endpoint, asked = request.target.endpoint, request.target.model_id
         product = product_named(request.target.product)
-        if product.repeats_local_name and self._remote_model(request.target) is None:
+        if product.chat.repeats_local_name and self._remote_model(request.target) is None:
             return served != asked
         listed = self.model_lists.models_of(endpoint) or ()
         is_known = find_model(served, listed) is not None or not has_other_name(asked, served)
-        has_one_model = product.ignores_model_name and not product.is_disturbed_by_list
+        has_one_model = product.chat.ignores_model_name and not product.lists.is_disturbed
         if listed and not is_known and has_one_model:
             with suppress(LMChatError):
                 listed = (await self.check(endpoint)).models
@@ -385,7 +385,7 @@ class HttpServerClient:
     def _may_have_left(self, target: Target, named: ModelNamed) -> bool:
         """Return True once for a model, and not for one that is listed as remote."""
         key = (target.endpoint, target.model_id)
-        repeats = product_named(target.product).repeats_local_name
+        repeats = product_named(target.product).chat.repeats_local_name
         if not (named.is_other and repeats) or key in self._noted_remote:
             return False
         self._noted_remote.add(key)
@@ -489,7 +489,7 @@ class HttpServerClient:
         self.model_lists.note_server(server.endpoint, is_loading=is_loading)
         if (server.state.is_usable or server.models) and not is_kept:
             self.model_lists.put(server.endpoint, server.models)
-            if product_named(server.product).is_disturbed_by_list:
+            if product_named(server.product).lists.is_disturbed:
                 await self.model_lists.write()
         return server
 
@@ -511,7 +511,7 @@ class HttpServerClient:
         self._checks.allowed.check(endpoint)
         if self._remote_model(target) is not None:
             return True
-        loads_on_demand = product_named(target.product).loads_on_demand
+        loads_on_demand = product_named(target.product).acts.loads_on_demand
         if not loads_on_demand and self._engine_at(endpoint) is None:
             return False
         if self.model_lists.models_of(endpoint, max_age_s=NO_WAKE_CHECK_S) is None:
@@ -571,7 +571,7 @@ class HttpServerClient:
 
     async def _lists_as_loading(self, target: Target) -> bool:
         """Raise `LMChatError`."""
-        if product_named(target.product).is_disturbed_by_list:
+        if product_named(target.product).lists.is_disturbed:
             return False
         server = await self.check(target.endpoint)
         states = (model.state for model in server.models if model.model_id == target.model_id)

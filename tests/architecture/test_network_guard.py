@@ -36,7 +36,7 @@ def test_this_machine_may_be_reached_and_what_only_looks_like_it_may_not():
 def test_a_server_of_the_person_at_a_usual_port_answers_no_test():
     import sitecustomize  # noqa: PLC0415 - the guard
 
-    usual = {port for product in PRODUCTS for port in product.ports}
+    usual = {port for product in PRODUCTS for port in product.place.ports}
     assert usual == sitecustomize.USUAL_PORTS
     for port in usual:
         with socket.socket() as connection, pytest.raises(ConnectionRefusedError):

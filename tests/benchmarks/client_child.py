@@ -17,7 +17,7 @@ from lmchat.servers.events import TextDelta
 from lmchat.servers.products import PRODUCTS
 from tests.support.client_calls import ask
 
-PORTS = tuple(port for server in PRODUCTS for port in server.ports)
+PORTS = tuple(port for server in PRODUCTS for port in server.place.ports)
 
 
 def _client(transport: httpx.AsyncBaseTransport | None = None) -> HttpServerClient:

@@ -113,7 +113,7 @@ def thinking_target(product: str = "llama.cpp", **more) -> Target:
 def test_the_thoughts_that_are_sent_count_and_no_others(target, thoughts):
     messages = loop()
     least = 2000 * thoughts + 300
-    sent_thoughts = product_named(target.product).sent_thoughts(target.model)
+    sent_thoughts = product_named(target.product).chat.sent_thoughts(target.model)
     plan = select_context(messages, limit=8192, sent_thoughts=sent_thoughts)
     assert least <= plan.tokens < least + 100
     used = TokenEstimator().use(target, messages)

@@ -15,14 +15,15 @@ ROW = """
 PRODUCTS = (
     Product(
         name="Heron",
-        ports=({port},),
-        proof=Proof("/feathers", '"bird": ?"heron"'),
-        is_offered=True,
-        start_step="heron up",
-        key_step="Copy the key from Heron: Nest, Keys",
+        place=Place(
+            ports=({port},),
+            proof=Proof("/feathers", '"bird": ?"heron"'),
+            is_offered=True,
+        ),
+        steps={{"start": "heron up", "key": "Copy the key from Heron: Nest, Keys"}},
         refusal_hints={{"server_error": "Ask it kindly."}},
-        state=LoadState.LOADED,
-        sampling_fields={{"top_k": "best_of_flock"}},
+        lists=Lists(state=LoadState.LOADED),
+        options=TakenOptions(sampling_fields={{"top_k": "best_of_flock"}}),
     ),
     *PRODUCTS,
 )

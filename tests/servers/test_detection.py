@@ -9,6 +9,7 @@ import pytest
 
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import PRODUCTS
+from lmchat.servers.wire.rows import STEPS
 from tests.support import scripted_products as products
 from tests.support.client_calls import PortMap, ask, endpoint_of, events_of, replay
 from tests.support.scripted_products import CHAT, LLAMA, model_list
@@ -117,7 +118,7 @@ CHECK = "Check the port and the path of the address"
 ASK_FOR_KEY = "Ask the administrator of the server for its API key"
 BEHIND = "Use the address of the server behind it"
 LOG = "Check the server's log, then restart it"
-RIGHTS = "Check the rights of your account or API key"
+RIGHTS = STEPS["forbidden"].rstrip(".")
 HOST = "Add the host name localhost to the server's trusted hosts, or use localhost"
 NOT_AN_LLM, NEEDS_KEY, SERVER_ERROR = "not an LLM server", "needs key", "server error"
 NO_SERVER = "The program at http://localhost:4711 is not a model server."
@@ -185,11 +186,7 @@ HEARD = (
     (
         text_reply("404 page not found", status=404),
         (NOT_AN_LLM, STOP_IT),
-        (
-            NOT_AN_LLM,
-            NO_SERVER,
-            "Some servers have a path in front of /v1, such as /engines/v1: check the address",
-        ),
+        (NOT_AN_LLM, NO_SERVER, STEPS["wrong_path"].rstrip(".")),
     ),
     (error_reply(404, "no such model"), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
     (text_reply("no", status=400), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
@@ -403,7 +400,7 @@ async def test_silent_ports_cost_one_time_out_together_and_hide_nobody(start, de
     """One time-out after the other would take longer than the time limit of a test."""
     silent = start()
     silent.unknown = raw_reply(Hold())
-    places = dict.fromkeys((port for one in PRODUCTS for port in one.ports), silent)
+    places = dict.fromkeys((port for one in PRODUCTS for port in one.place.ports), silent)
     places |= {8080: start(products.llama_cpp), 4000: httpx.ConnectTimeout("")}
     del places[6767]  # of Jan; nothing answers there
     found, _ = await detect(places)

@@ -169,7 +169,7 @@ async def test_levels_of_effort_are_offered_only_where_the_template_has_them(ser
         (model,) = await make_client().models(endpoint_of(server))
         product = product_named(model.product)
         efforts = [*EFFORTS, "2048"]
-        assert [one for one in efforts if product.takes_effort(one, model)] == taken
+        assert [one for one in efforts if product.options.takes_effort(one, model)] == taken
 
 
 async def test_a_model_that_writes_no_text_cannot_chat(server, client):

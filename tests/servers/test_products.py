@@ -10,7 +10,7 @@ def test_no_two_products_share_a_name():
 
 def test_each_product_says_what_helps():
     for server in PRODUCTS:
-        hints = (server.start_step, server.key_step, server.model_step, server.host_step)
+        hints = [server.step(name) for name in ("start", "key", "model", "host")]
         assert all(hints)
         assert not any(hint.endswith(".") for hint in hints), "they stand in a table too"
 

@@ -71,7 +71,7 @@ def test_a_window_is_no_option_of_a_request_and_the_step_says_how_to_set_it():
     with pytest.raises(WrongUse, match=r"Ollama ignores extra\.num_ctx in requests") as refused:
         product_named("Ollama").refuse_ignored(["logprobs", "extra.num_ctx"])
     assert all(way in refused.value.hint for way in ways)
-    assert product_named("llama.cpp").takes_option("extra.num_ctx"), "the user decides"
+    assert product_named("llama.cpp").options.takes_option("extra.num_ctx"), "the user decides"
 
 
 async def test_ollama_gets_probabilities_and_a_begun_answer_and_no_window(server, client):
@@ -89,9 +89,10 @@ async def test_ollama_gets_probabilities_and_a_begun_answer_and_no_window(server
 
 def test_llama_cpp_takes_all_options_and_every_server_an_extra_field():
     assert all(
-        product_named("llama.cpp").takes_option(name) for name in (*COMMON, *FURTHER_OPTIONS)
+        product_named("llama.cpp").options.takes_option(name)
+        for name in (*COMMON, *FURTHER_OPTIONS)
     )
-    assert all(product.takes_option("extra.top_k") for product in PRODUCTS)
+    assert all(product.options.takes_option("extra.top_k") for product in PRODUCTS)
 
 
 def test_options_replace_those_of_the_same_name_and_keep_the_others():

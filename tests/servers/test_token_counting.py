@@ -64,7 +64,7 @@ async def test_llama_cpp_counts_with_what_shapes_the_prompt_and_nothing_else(ser
 
 async def test_who_is_not_known_to_count_is_asked_nothing_and_vllm_counts_messages(server, client):
     plain(server)
-    for product in (one.name for one in PRODUCTS if not one.count_path):
+    for product in (one.name for one in PRODUCTS if not one.acts.count_path):
         assert await client.count_tokens(request_to(server, product=product)) is None
     assert server.requests == []
     counted = json_reply({"count": 12, "max_model_len": 32768, "tokens": []})

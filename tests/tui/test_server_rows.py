@@ -72,12 +72,12 @@ def test_each_program_that_is_not_running_has_its_step():
         ), product
     assert found("Ollama").start.argv == ("/usr/bin/ollama", "serve")
     for product in PRODUCT_NAMES:
-        if product_named(product).where_to_get:
+        if product_named(product).step("get"):
             place = found(product, here=none)
             assert (place.result, place.key) == ("not found", None)
             assert (place.is_not_installed, place.next_step) == (
                 True,
-                product_named(product).where_to_get,
+                product_named(product).step("get"),
             )
 
 

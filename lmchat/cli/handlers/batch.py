@@ -88,7 +88,7 @@ async def batch(context: Context) -> int:
         with rows:
             missing = await asyncio.to_thread(lines.count_missing, rows)
             progress = Progress(output, missing)
-            slots = target.model.slots or product_named(target.product).slots
+            slots = target.model.slots or product_named(target.product).lists.slots
             try:
                 await run(
                     lines.jobs(),

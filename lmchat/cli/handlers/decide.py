@@ -135,14 +135,14 @@ def _sampling(product_name: str, labels: Sequence[str], given: Mapping[str, obje
     """
     product = product_named(product_name)
     options: dict[str, object] = {"max_tokens": 1, "temperature": 1.0, "reasoning_effort": "none"}
-    if product.takes_further_options:  # llama.cpp, the built-in engine and Jan
+    if product.options.takes_further_options:  # llama.cpp, the built-in engine and Jan
         options |= {
             "logprobs": MAX_ALTERNATIVES,
             "post_sampling_probs": False,
             "grammar": f"root ::= [{''.join(labels)}]",
             "cache_prompt": given.get("cache_prompt", False),
         }
-    elif "logprobs" in product.sampling_fields:
+    elif "logprobs" in product.options.sampling_fields:
         options |= {"logprobs": _USUAL_ALTERNATIVES}
     elif product_name == OPENAI_COMPATIBLE:
         options |= {"extra.logprobs": True, "extra.top_logprobs": _USUAL_ALTERNATIVES}

@@ -142,7 +142,9 @@ async def pull(context: Context) -> int:
                 server, name, lambda progress: output.show_progress(f"lmchat: {progress.words}")
             )
         except asyncio.CancelledError:
-            output.note(product_named(server.product).continues_pull or "The download is stopped.")
+            output.note(
+                product_named(server.product).step("continues_pull") or "The download is stopped."
+            )
             raise
     return output.print_result(model_json(model), f"{model.model_id}: downloaded")
 

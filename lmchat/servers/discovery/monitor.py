@@ -128,7 +128,7 @@ def _model_after(server: ServerStatus, used: ModelInfo | None) -> ModelInfo | No
             return model
     # llama-server answers with its one model to any name, so it may list it under another one; in
     # other states than these, the list is that of a router, which heeds names
-    if product_named(server.product).ignores_model_name and len(server.models) == 1:
+    if product_named(server.product).chat.ignores_model_name and len(server.models) == 1:
         only_model = server.models[0]
         if only_model.state in (LoadState.LOADED, LoadState.ASLEEP):
             return only_model

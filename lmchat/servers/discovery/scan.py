@@ -129,15 +129,17 @@ class Scanner:
         candidates = [self._candidate(endpoint, is_configured=True) for endpoint in named]
         search_path = os.environ.get("PATH", os.defpath)
         for product in PRODUCTS:
-            is_installed = bool(product.program and find_program(product.program, search_path))
+            is_installed = bool(
+                product.program.name and find_program(product.program.name, search_path)
+            )
             candidates += [
                 Candidate(
-                    endpoint=product.endpoint_at(port),
+                    endpoint=product.place.endpoint_at(port),
                     expected=product,
                     is_usual=True,
-                    is_offered=product.is_offered or is_installed,
+                    is_offered=product.place.is_offered or is_installed,
                 )
-                for port in filter(None, (product.last_port(), *product.ports))
+                for port in filter(None, (product.place.last_port(), *product.place.ports))
             ]
         candidates += map(self._candidate, self._remembered)
         by_address: dict[str, Candidate] = {}
@@ -197,7 +199,7 @@ class Scanner:
 
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
         """Ask one address outside of a scan; "" means the known key."""
-        has_usual_port = endpoint.is_loopback and bool(product_at(endpoint).ports)
+        has_usual_port = endpoint.is_loopback and bool(product_at(endpoint).place.ports)
         is_usual = has_usual_port and endpoint.netloc not in self._named
         # no scan would ask it: the user has named it
         candidate = self._candidate(endpoint, is_configured=not is_usual, is_usual=is_usual)
@@ -244,7 +246,7 @@ class Scanner:
     def _expected_product(self, endpoint: Endpoint) -> Product:
         usual = product_at(endpoint)
         noted = self._memory_of(endpoint).product
-        is_provider = bool(usual.hosts)
+        is_provider = bool(usual.place.hosts)
         return product_named(noted) if noted and not is_provider else usual
 
     async def _ask(self, candidate: Candidate, key: str, read_s: float) -> ServerStatus:
@@ -269,7 +271,7 @@ class Scanner:
             if reason == "sign_in":
                 detail = urlsplit(location).netloc.rpartition("@")[2]
             is_refused_here = reason == "offline" and endpoint.is_loopback
-            if is_refused_here and await asyncio.to_thread(expected.is_open):
+            if is_refused_here and await asyncio.to_thread(expected.program.is_open):
                 reason = "server_off"  # LM Studio runs, for instance, but not its server
         server = ServerStatus(
             endpoint=endpoint,
@@ -334,12 +336,12 @@ class Scanner:
         if not models or api.memory.wants_list:
             return ()
         product = product_named(models[0].product)
-        if not product.is_disturbed_by_list:
+        if not product.lists.is_disturbed:
             return ()
         try:
             reply = await api.ping()
             name = reply.headers.get("server", "")
-            usual = any(clue.header and clue.fits_headers(reply) for clue in product.clues)
+            usual = any(clue.header and clue.fits_headers(reply) for clue in product.place.clues)
             if name and not usual and name != api.memory.server_name:
                 return ()  # it is another server
         except NothingAnswers:
@@ -359,7 +361,7 @@ class Scanner:
 async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:
     """Return the models, each name once; set `api.refusal_context` and `api.is_identified`."""
     # a provider alone answers there
-    product = expected if expected.hosts else await identify(api, expected)
+    product = expected if expected.place.hosts else await identify(api, expected)
     api.is_identified = product is not None
     # A server that no product recognises may still be of the expected one, but is asked only for
     # the list that every server has.
@@ -398,11 +400,11 @@ def _step(server: ServerStatus, error: LMChatError | None = None, *, is_usual: b
     product = product_named(server.product)
     step = meaning.step if is_usual else meaning.named_step or meaning.step
     return step.format(
-        model=product.model_step if models else product.empty_step,
-        key=product.key_step,
-        host=product.host_step.format(host=shell_word(endpoint.host)),  # some are commands
-        start=product.start_step,
-        silent=product.silent_step.format(port=endpoint.port),
+        model=product.step("model") if models else product.step("empty"),
+        key=product.step("key"),
+        host=product.step("host").format(host=shell_word(endpoint.host)),  # some are commands
+        start=product.step("start"),
+        silent=product.step("silent").format(port=endpoint.port),
         port=endpoint.port,
     )
 

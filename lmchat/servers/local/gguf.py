@@ -97,7 +97,7 @@ def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
     home = Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - never raises
     sources: dict[Path, str] = {}  # by folder, which need not exist
     for product in PRODUCTS:
-        for folder in product.model_folders(environ, home):
+        for folder in product.program.model_folders(environ, home):
             sources.setdefault(folder, product.name)
     cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
     hub = Path(environ.get("HF_HOME") or cache / "huggingface") / "hub"

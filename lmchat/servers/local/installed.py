@@ -108,23 +108,25 @@ def installed_products(environ: Mapping[str, str], home: Path) -> tuple[Installe
     """
     installed: list[Installed] = []
     for product in PRODUCTS:
-        if not product.program:  # not known how to find it
+        if not product.program.name:  # not known how to find it
             continue
-        install_folders = product.install_folders(home)  # which may hold the program, in `bin`
+        install_folders = product.program.install_folders(
+            home
+        )  # which may hold the program, in `bin`
         search_path = [environ.get("PATH") or os.defpath]
         search_path += [str(folder / "bin") for folder in install_folders]
-        program = find_program(product.program, os.pathsep.join(search_path))
+        program = find_program(product.program.name, os.pathsep.join(search_path))
         # an absolute name replaces `home`
-        folders = install_folders + [home / name for name in product.folders]
+        folders = install_folders + [home / name for name in product.program.folders]
         # `Path.is_dir` raises where a folder above may not be entered
         is_installed = bool(program) or any(map(os.path.isdir, folders))
         if not is_installed:
             continue
         start: tuple[str, ...] = ()
-        how_to_start = product.start_step
-        if program and product.start_arguments:
-            start = (program, *product.start_arguments.split())
-            how_to_start = f"{product.program} {product.start_arguments}"
+        how_to_start = product.step("start")
+        if program and product.program.arguments:
+            start = (program, *product.program.arguments.split())
+            how_to_start = f"{product.program.name} {product.program.arguments}"
         installed.append(Installed(product=product.name, start=start, how_to_start=how_to_start))
     return tuple(installed)
 

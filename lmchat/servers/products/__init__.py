@@ -26,24 +26,24 @@ def product_named(name: str) -> Product:
 def product_at(endpoint: Endpoint) -> Product:
     """Return the product of the host of an address, else of its port, else `UNKNOWN`."""
     for product in PRODUCTS:
-        if endpoint.host in product.hosts:
+        if endpoint.host in product.place.hosts:
             return product
     for product in PRODUCTS:
-        if endpoint.port in product.ports:
+        if endpoint.port in product.place.ports:
             return product
     return UNKNOWN
 
 
 def named_endpoints(environ: Mapping[str, str]) -> dict[str, Endpoint]:
     """Return addresses by the name of the product."""
-    found = {product.name: product.named_endpoint(environ) for product in PRODUCTS}
+    found = {product.name: product.place.named_endpoint(environ) for product in PRODUCTS}
     return {name: endpoint for name, endpoint in found.items() if endpoint is not None}
 
 
 def sent_thoughts_to(target: Target | None) -> SentThoughts:
     if target is None:
         return SentThoughts.NONE
-    return product_named(target.product).sent_thoughts(target.model)
+    return product_named(target.product).chat.sent_thoughts(target.model)
 
 
 def no_model_selected(product: str) -> str:

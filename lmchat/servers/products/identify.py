@@ -23,7 +23,10 @@ async def identify(api: ServerApi, expected: Product) -> Product | None:
     api.memory.server_name = reply.headers.get("server", "")
     rows = rows_of(reply) or []
     fitting = [
-        (product, clue) for product in PRODUCTS for clue in product.clues if clue.fits(reply, rows)
+        (product, clue)
+        for product in PRODUCTS
+        for clue in product.place.clues
+        if clue.fits(reply, rows)
     ]
     # a header is that of the server itself; a gateway passes rows of other products on
     for is_by_header in (True, False):
@@ -46,13 +49,13 @@ async def identify(api: ServerApi, expected: Product) -> Product | None:
 
 async def _is_proved(api: ServerApi, product: Product, *, is_open: bool) -> bool:
     """Ask for the proof once; of a server that lists its models (`is_open`) also if it refuses."""
-    if product.proof is None or product.name in api.memory.refuted:
+    if product.place.proof is None or product.name in api.memory.refuted:
         return False
     try:
-        reply = await api.get(product.proof.path, max_bytes=_MAX_PROOF_BYTES)
+        reply = await api.get(product.place.proof.path, max_bytes=_MAX_PROOF_BYTES)
     except ServerUnavailable:
         return False
-    if re.search(product.proof.pattern, reply.text):
+    if re.search(product.place.proof.pattern, reply.text):
         return True
     is_refused = is_open and reply.status < HTTPStatus.INTERNAL_SERVER_ERROR
     if reply.is_good or reply.is_unknown_path or is_refused:

@@ -75,7 +75,7 @@ class LmStudio(Product, frozen=True, kw_only=True):
                 names = [str_or_empty(instance.get("id")) for instance in instances]
                 break
         for name in names or [model.model_id]:
-            reply = await api.post(self.unload_path, {"instance_id": name})
+            reply = await api.post(self.acts.unload_path, {"instance_id": name})
             self.require_done(api, reply, "unload")
 
     def can_pull(self, models: Models) -> bool:  # noqa: ARG002 - since version 0.4

@@ -80,7 +80,7 @@ def body_of(
         files=request.files,
         has_tools=has_tools,
         sent_thoughts=sent_thoughts if own_fields is None else SentThoughts.ALL,
-        thought_fields=product.thought_fields if own_fields is None else own_fields,
+        thought_fields=product.chat.thought_fields if own_fields is None else own_fields,
         request_format=request_format,
     )
     messages = encoder.encode(_with_output_instruction(request.messages, request.output, mode))
@@ -90,7 +90,7 @@ def body_of(
         "stream": request_format.streams,
     }
     if messages and messages[-1]["role"] == Role.ASSISTANT:
-        body |= product.prefill_fields
+        body |= product.chat.prefill_fields
     if request_format.streams and request_format.has_stream_options:
         body["stream_options"] = {"include_usage": True}
     sampling = request.sampling
@@ -98,7 +98,7 @@ def body_of(
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         # the name of the limit that the server takes
-        request_format.limit_field: sampling.max_tokens or product.answer_limit,
+        request_format.limit_field: sampling.max_tokens or product.chat.answer_limit,
         "stop": [*sampling.stop] or None,
     }
     body |= {name: value for name, value in options.items() if value is not None}

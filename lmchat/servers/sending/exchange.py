@@ -78,7 +78,9 @@ class Exchange(Struct, kw_only=True):
             window=prepared.model.context if prepared.model is not None else None,
             events=self.events,
             idle_timeout=idle_timeout,
-            end=AnswerEnd(self.sender.timeouts, needs_reason=prepared.product.names_finish_reason),
+            end=AnswerEnd(
+                self.sender.timeouts, needs_reason=prepared.product.chat.names_finish_reason
+            ),
             is_parallel=prepared.sent_options().get("extra.n", 1) != 1,
             thought_filter=ThoughtFilter(FAMILIES if self.has_think_tags else ()),
         )

@@ -68,7 +68,7 @@ class PreparedRequest(Struct, kw_only=True):
             LoadState.NOT_LOADED,
             LoadState.ASLEEP,
         )
-        return is_unloaded and self.product.loads_on_demand
+        return is_unloaded and self.product.acts.loads_on_demand
 
     @property
     def is_asleep(self) -> bool:
@@ -91,7 +91,7 @@ class PreparedRequest(Struct, kw_only=True):
         request_format = self.request_format
         if self.is_whole:
             request_format = replace(request_format, streams=False)
-        sent_thoughts = self.product.sent_thoughts(self.model)
+        sent_thoughts = self.product.chat.sent_thoughts(self.model)
         return body_of(self.request, self._extra_fields, request_format, sent_thoughts)
 
     @property
@@ -102,12 +102,12 @@ class PreparedRequest(Struct, kw_only=True):
     @property
     def taken_options(self) -> Mapping[str, object]:
         """Options that the product takes; the server may have refused some."""
-        return self.product.taken_options(self.request.sampling, self.model)
+        return self.product.options.taken_options(self.request.sampling, self.model)
 
     def sent_options(self) -> dict[str, object]:
         options: dict[str, object] = {}
         for name, value in self.taken_options.items():
-            fields = self.product.fields_of_option(name, value)
+            fields = self.product.options.fields_of_option(name, value)
             # further ones, such as `top_logprobs`, only go with the first
             field, sent_value = next(iter(fields.items()))
             if (field, str(sent_value)) not in self.request_format.dropped:
@@ -204,7 +204,7 @@ class RequestPreparer:
         return PreparedRequest(
             request=request,
             model=self._lists.model(target),
-            request_format=request_format or product_named(target.product).request_format,
+            request_format=request_format or product_named(target.product).chat.request_format,
         )
 
     def keep_request_format(self, prepared: PreparedRequest) -> None:

@@ -81,7 +81,7 @@ class Sender(Struct, kw_only=True):
         self.key = await self.keys.key_for(self.target.endpoint)
         if fault := self.keys.take_fault(self.target.endpoint):
             self.post(RequestAdapted(note=fault))
-        ask_health = self._ask_health if self.product.health_path else None
+        ask_health = self._ask_health if self.product.lists.health_path else None
         idle_timeout = IdleTimeout(self.timeouts, self.post, ask_health)
         loop = asyncio.get_running_loop()
         loading_s = 0.0
@@ -197,7 +197,7 @@ class Sender(Struct, kw_only=True):
         """Return whether health or list, not the words of a refusal, say that it loads."""
         with suppress(LMChatError, TimeoutError):
             async with asyncio.timeout(LIST_S):
-                if self.product.health_path:
+                if self.product.lists.health_path:
                     health = await self._ask_health()
                     if health.status == httpx.codes.SERVICE_UNAVAILABLE:
                         return True
@@ -206,7 +206,7 @@ class Sender(Struct, kw_only=True):
 
     async def _ask_health(self) -> Reply:
         """Ask over another connection, while the server is silent."""
-        url = f"{self.target.endpoint.url}{self.product.health_path}"
+        url = f"{self.target.endpoint.url}{self.product.lists.health_path}"
         no_limit = httpx.Timeout(None)  # `IdleTimeout` has one
         return await self.connections.ask(
             self.target.endpoint, "GET", url, key=self.key, timeout=no_limit
@@ -235,7 +235,7 @@ def retry_plan(
     if isinstance(error, ServerRejected):
         # another machine of a provider may do better
         is_hosted_failure = error.status == 500 and error.kind == "server_error" and not is_near  # noqa: PLR2004
-        is_temporary = error.kind in _TEMPORARY - product.final_kinds or is_hosted_failure
+        is_temporary = error.kind in _TEMPORARY - product.chat.final_kinds or is_hosted_failure
         # an error without a status came inside a stream. A model server that has begun to answer
         # does not refuse any more. But a gateway passes on refusals of the servers behind it, and
         # any server that is not near may be one.

@@ -100,4 +100,4 @@ class ServerSlots:
             return 1
         if model is not None and model.slots:
             return model.slots
-        return product_named(target.product).slots
+        return product_named(target.product).lists.slots

@@ -273,7 +273,7 @@ class ModelSwitch:
                 self._ui.notify(f"{short} is downloaded.")
                 return
             stopped = f"The download of {short} is stopped."
-            self._ui.notify(product_named(server.product).continues_pull or stopped)
+            self._ui.notify(product_named(server.product).step("continues_pull") or stopped)
         finally:
             self._show_new_states()
 
@@ -318,7 +318,7 @@ class ModelSwitch:
         if self._is_remote(model):
             return
         product = product_named(model.product)
-        if not product.context_field:
+        if not product.acts.context_field:
             words = f"{product.subject} takes no context window when it loads a model."
             hint = product.window_step(shell_word(model.model_id), model, "TOKENS")
             self._ui.notify(f"{words} {hint}".rstrip())  # the hint may be empty

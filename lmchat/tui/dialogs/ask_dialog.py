@@ -106,7 +106,7 @@ def key_dialog(server: ServerStatus, attempt: Attempt) -> AskDialog:
     problem = "The previous API key was rejected.\n" if server.has_rejected_key else ""
     return AskDialog(
         f"{product.subject} needs an API key",
-        text=f"{problem}{product.key_step}.\n{server.endpoint.url}\nThe key is not shown.",
+        text=f"{problem}{product.step('key')}.\n{server.endpoint.url}\nThe key is not shown.",
         verb="check and save",
         is_masked=True,
         attempt=attempt,
@@ -200,6 +200,6 @@ def host_question(endpoint: Endpoint) -> ConfirmDialog:
 
 def start_question(start: ServerStart) -> ConfirmDialog:
     """Ask whether to run a command that starts a server."""
-    how_to_stop = product_named(start.product).stop_words
+    how_to_stop = product_named(start.product).step("stop")
     text = f"{start.command}\n\nIt keeps running when lmchat ends. {how_to_stop}".rstrip()
     return ConfirmDialog(f"Start {start.product}?", text=text, verb="run this command")

@@ -269,9 +269,9 @@ class ModelPicker(ListDialog):
             product = product_named(model.product)
             if product.can_load_or_unload(model):
                 hints.append(("^L", "load or unload"))
-            if product.context_field:
+            if product.acts.context_field:
                 hints.append(("^G", "load with …"))
-            if product.can_remove and product.can_pull((model,)):
+            if product.acts.can_remove and product.can_pull((model,)):
                 hints.append(("^D", "delete"))
         return (*hints, refresh)
 

@@ -155,7 +155,7 @@ def _row(server: ServerStatus, machine: LocalSetup) -> ServerRow:
         return row
     if installed is not None:  # where lmchat cannot start it, the step of the probe says how
         return replace(row, result="not running")
-    where_to_get = product_named(server.product).where_to_get
+    where_to_get = product_named(server.product).step("get")
     return replace(
         row,
         result="not found",
