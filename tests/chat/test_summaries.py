@@ -59,7 +59,7 @@ async def test_a_summary_keeps_calls_with_their_results_and_the_last_system_prom
     chat = ChatTurns(
         store, answer_steps("A."), read, answer_steps("B."), answer_steps("C."), box=toolbox()
     )
-    await chat.send("a " * 40)
+    await chat.send("a " * 400)
     await chat.session.set_system_prompt("Be kind.")
     await chat.send("b")
     await chat.send("c")

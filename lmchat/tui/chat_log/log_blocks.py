@@ -260,10 +260,9 @@ def call_texts(message: ChatMessage) -> list[CallText]:
 
 
 def marked_code(code: CallText) -> str:
-    """Return the text for a question about it; lines of indented JSON stay lines."""
-    if not code.language:
-        return marked_line(code.text)
-    return re.sub(r"[^ \n].*", lambda line: marked_line(line[0]), code.text)
+    """Return the text for a question about it; lines stay lines, and JSON is indented."""
+    marked = "[^ \n].*" if code.language else ".+"
+    return re.sub(marked, lambda line: marked_line(line[0]), code.text)
 
 
 def _indented_json(text: str) -> str:

@@ -18,7 +18,7 @@ from lmchat.tui.chat_log.entry import Entry
 from lmchat.tui.chat_log.selection import SelectedRange, message_ends
 from tests.support import hostile
 from tests.support.chat_log_app import answer, document_with, plain_page, streaming
-from tests.support.client_calls import NAMES, reads
+from tests.support.client_calls import streams
 from tests.support.markdown_corpus import CORPUS, GIANTS, must_be_seen, solid
 
 pytestmark = pytest.mark.timeout(120)
@@ -28,9 +28,9 @@ WIDTHS = (80, 30, 200)
 
 def recorded():
     """The answers of the recordings."""
-    for name in NAMES:
-        body = b"".join(reads(name)).decode(errors="replace")
-        lines = [line[5:].strip() for line in body.splitlines() if line.startswith("data:")]
+    for name, body in streams().items():
+        rows = body.decode(errors="replace").splitlines()
+        lines = [line[5:].strip() for line in rows if line.startswith("data:")]
         deltas = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
         choices = [choice for delta in deltas for choice in delta.get("choices") or ()]
         text = "".join(choice.get("delta", {}).get("content") or "" for choice in choices)
