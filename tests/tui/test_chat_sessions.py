@@ -252,7 +252,7 @@ async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(
         await desk.prompt_is("xy\n\nab!")
         await desk.press("ctrl+n")
         await desk.prompt_is("")
-        await desk.until(lambda: bool(desk.prompt_input.history_of_prompts), "earlier prompts")
+        await desk.until(lambda: bool(desk.prompt_input.earlier.prompts), "earlier prompts")
         await desk.press("up")
         assert desk.prompt_input.text == "ab"
 

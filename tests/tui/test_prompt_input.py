@@ -119,15 +119,15 @@ async def test_a_deletion_at_the_start_of_the_row_below_a_file_removes_its_whole
 
 async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(app, pilot) -> None:
     prompt = app.prompt_area.input
-    prompt.remember_older(HISTORY)
+    prompt.earlier.remember_older(HISTORY)
     seen = []
     for key in ("up", "up", "up", "up", "down", "down", "down", "down"):
         await pilot.press(key)
         seen.append(prompt.text)
     assert seen == ["newest", "two\nlines", "oldest", "oldest", "two\nlines", "newest", "", ""]
     prompt.show_draft("")
-    prompt.remember_newest("older")
-    prompt.remember_newest("/new")
+    prompt.earlier.remember_newest("older")
+    prompt.earlier.remember_newest("/new")
     await pilot.press("up", "up")
     assert prompt.text == "older"
     await pilot.press("x", "enter")
@@ -138,7 +138,7 @@ async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(
 
 async def test_a_changed_earlier_prompt_is_a_draft_that_no_arrow_takes_away(app, pilot) -> None:
     prompt = app.prompt_area.input
-    prompt.remember_older(HISTORY)
+    prompt.earlier.remember_older(HISTORY)
     for changes, text in (
         (("x",), "newestx"),
         (("backspace",), "newes"),
@@ -158,7 +158,7 @@ async def test_a_changed_earlier_prompt_is_a_draft_that_no_arrow_takes_away(app,
 
 async def test_up_leaves_a_long_prompt_at_once(app, pilot) -> None:
     prompt = app.prompt_area.input
-    prompt.remember_older(("many words " * 40, "older"))
+    prompt.earlier.remember_older(("many words " * 40, "older"))
     await pilot.press("up")
     assert prompt.wrapped_document.height > 1
     await pilot.press("up")
@@ -317,7 +317,7 @@ async def test_a_command_for_the_shell_that_was_not_typed_is_seen_before_it_runs
 ) -> None:
     prompt = app.prompt_area.input
     line = "!touch x"
-    prompt.remember_newest(line)
+    prompt.earlier.remember_newest(line)
 
     async def paste() -> None:
         prompt.post_message(events.Paste(line))

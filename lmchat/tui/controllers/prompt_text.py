@@ -94,11 +94,11 @@ class PromptText:
             earlier.insert(0, draft)
             if session_id == self._chat.shown.session_id:
                 self._restored = draft
-        self._input.remember_older(earlier)
+        self._input.earlier.remember_older(earlier)
 
     def remember(self, prompt: str) -> None:
         """Let ↑ bring back a prompt that is sent, or a command that is run."""
-        self._input.remember_newest(prompt)
+        self._input.earlier.remember_newest(prompt)
 
     def keep_draft(self, *, sent: str = "") -> None:
         """Keep what is typed as the draft of the shown session.

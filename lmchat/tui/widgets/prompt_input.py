@@ -12,14 +12,11 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from textual import events, on
-from textual.binding import BindingType
-from textual.geometry import Offset
 from textual.message import Message
 from textual.reactive import var
-from textual.strip import Strip
 from textual.widgets import TextArea
 from textual.worker import Worker
 
@@ -29,18 +26,17 @@ from lmchat.commands.typed_line import is_command, is_shell_command
 from lmchat.matching import fuzzy_match
 from lmchat.safe_text import without_controls
 from lmchat.sessions.attached_files import place_of_files
-from lmchat.tui.line_filters import safe_strip
 from lmchat.tui.messages import AppMessage
 from lmchat.tui.widgets.completion_list import CLOSED, Completion, complete
 from lmchat.tui.widgets.placeholders import Placeholders
-from lmchat.tui.widgets.text_steps import step, word_step
+from lmchat.tui.widgets.prompt_editor import PromptEditor
+from lmchat.tui.widgets.prompt_history import PromptHistory
 
 
 async def _find_none(_typed: str) -> tuple[str, ...]:
     return ()
 
 
-NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
 FOLDED_FROM = 50_000  # characters; longer pastes are folded, as they make every key slow
 _HISTORY_STEPS = {"up": 1, "down": -1}  # 1 is a step to an earlier prompt
 _LOG_ACTIONS = {
@@ -54,21 +50,16 @@ _FILE_COMMAND = "/file "
 _MENTION = re.compile(r'(?:^|\s)@("[^"]*"?|\S*)$')
 # as terminals paste a dropped file
 _LIKE_PATH = re.compile(r"""\s*['"]?(?:file://|~?/|~\\|[A-Za-z]:[/\\])""")
-_DRAFT = -1  # index of the text that is being written; the newest prompt has 0
 
 
-class PromptInput(TextArea):
+class PromptInput(PromptEditor):
     """One to ten rows of text, fewer in a low window.
 
     In the shell mode, Enter runs the line in the user's shell. A `!` typed into an empty prompt
     begins it. For a line with `!` from elsewhere, such as a paste, the first Enter begins it: the
     user sees that it is a command before it runs.
 
-    `text` has folded blocks as lines, `full_text` has the blocks. `history` is Textual's: what can
-    be undone.
-
-    A TextArea would take keys such as Ctrl+K and Ctrl+E: the screen's bindings for these have
-    `priority`.
+    `text` has folded blocks as lines, `full_text` has the blocks.
     """
 
     class Submitted(AppMessage):
@@ -102,25 +93,12 @@ class PromptInput(TextArea):
     class QueuedRemovalRequested(AppMessage):
         """Request to drop the newest queued prompt."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        (",".join(NEWLINE_KEYS), "break_line"),
-        ("alt+left,alt+b", "cursor_word_left"),
-        ("alt+right,alt+f", "cursor_word_right"),
-        ("alt+shift+left", "cursor_word_left(True)"),
-        ("alt+shift+right", "cursor_word_right(True)"),
-        ("alt+d,ctrl+delete", "delete_word_right"),
-        ("ctrl+home", "cursor_text_start"),
-        ("ctrl+end", "cursor_text_end"),
-        ("ctrl+shift+home", "cursor_text_start(True)"),
-        ("ctrl+shift+end", "cursor_text_end(True)"),
-    ]
-
     is_shell = var(False)
     completion = var(CLOSED)
 
     def __init__(self) -> None:
         super().__init__(id="prompt", soft_wrap=True, highlight_cursor_line=False)
-        self.history_of_prompts: Sequence[str] = ()  # newest first
+        self.earlier = PromptHistory()
         # then ↑ and Del in an empty prompt act on the newest queued one
         self.has_queue = False
         self.find_files: Callable[[str], Awaitable[tuple[str, ...]]] = _find_none
@@ -134,12 +112,7 @@ class PromptInput(TextArea):
         self._is_list_dismissed = False  # it stays closed, as after Esc
         # text and cursor for which the list was made
         self._listed_for: tuple[str, object] = ("", None)
-        self._history_index = _DRAFT  # of what is shown, in `history_of_prompts`
-        self._recalled = ""  # as it was shown; it becomes a draft when changed
         self._shown_draft = ""  # as `show_draft` has shown it, with its blocks folded
-
-    def on_mount(self) -> None:
-        self.cursor_blink = self.app.animation_level != "none"
 
     @property
     def full_text(self) -> str:
@@ -154,7 +127,7 @@ class PromptInput(TextArea):
     @property
     def is_recalled(self) -> bool:
         """Whether it is an earlier prompt as it was, which is no draft."""
-        return self._history_index != _DRAFT and self.text == self._recalled
+        return self.earlier.is_recalled(self.text)
 
     @property
     def typed_command(self) -> str:
@@ -183,107 +156,10 @@ class PromptInput(TextArea):
     def action_undo(self) -> None:
         self.is_shell = False  # what comes back may not be typed
         super().action_undo()
-        # Else what is typed next would be undone together with an earlier edit. Textual would then
-        # wrap the wrong lines, and could not draw the prompt.
-        self.history.checkpoint()
 
     def action_redo(self) -> None:
         self.is_shell = False
         super().action_redo()
-        self.history.checkpoint()
-
-    def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
-        """Scroll to the cursor, unless undo or redo has removed its line and not moved it yet.
-
-        Textual would raise an error, when its scroll bar comes or goes.
-        """
-        if self.cursor_location[0] >= self.document.line_count:
-            return Offset(0, 0)
-        return super().scroll_cursor_visible(center, animate)
-
-    def action_break_line(self) -> None:
-        self._insert("\n")
-
-    def action_cursor_text_start(self, select: bool = False) -> None:
-        self.move_cursor((0, 0), select=select)
-
-    def action_cursor_text_end(self, select: bool = False) -> None:
-        self.move_cursor(self.document.end, select=select)
-
-    def action_cursor_line_start(self, select: bool = False) -> None:
-        """Go to the start of the row; from there, to that of the line, which may have more rows."""
-        before = self.cursor_location
-        super().action_cursor_line_start(select)
-        if self.cursor_location == before:
-            self.move_cursor((before[0], 0), select=select)
-
-    def action_cursor_line_end(self, select: bool = False) -> None:
-        """Go to the end of the row; from there, to that of the line."""
-        before = self.cursor_location
-        super().action_cursor_line_end(select)
-        if self.cursor_location == before:
-            row, _column = before
-            self.move_cursor((row, len(self.document[row])), select=select)
-
-    def get_cursor_left_location(self) -> tuple[int, int]:
-        row, column = self.cursor_location
-        return (row, step(self.document[row], column, -1)) if column else self._end_above()
-
-    def get_cursor_right_location(self) -> tuple[int, int]:
-        return self._right_by(step)
-
-    def get_cursor_word_left_location(self) -> tuple[int, int]:
-        row, column = self.cursor_location
-        return (row, word_step(self.document[row], column, -1)) if column else self._end_above()
-
-    def get_cursor_word_right_location(self) -> tuple[int, int]:
-        return self._right_by(word_step)
-
-    def action_delete_word_right(self) -> None:
-        """Delete the selection, or else as far as the cursor would go: Textual keeps signs."""
-        start, end = self.selection
-        if start == end:
-            end = self.get_cursor_word_right_location()
-        self.delete(start, end, maintain_selection_offset=False)
-
-    def move_cursor(
-        self,
-        location: tuple[int, int],
-        select: bool = False,
-        center: bool = False,
-        record_width: bool = True,
-    ) -> None:
-        """Move to the beginning of a sign, within which ↑ and ↓ may lead."""
-        super().move_cursor(self._before_sign(location), select, center, record_width)
-
-    def get_target_document_location(self, event: events.MouseEvent) -> tuple[int, int]:
-        return self._before_sign(super().get_target_document_location(event))
-
-    def _before_sign(self, location: tuple[int, int]) -> tuple[int, int]:
-        row, column = location
-        line = self.document[row]
-        if column >= len(line):
-            return location
-        return row, step(line, step(line, column, 1), -1)
-
-    def _end_above(self) -> tuple[int, int]:
-        row, _column = self.cursor_location
-        return (row - 1, len(self.document[row - 1])) if row else (0, 0)
-
-    def _right_by(self, one_step: Callable[[str, int, int], int]) -> tuple[int, int]:
-        row, column = self.cursor_location
-        line = self.document[row]
-        if column < len(line):
-            return row, one_step(line, column, 1)
-        return (row + 1, 0) if row + 1 < self.document.line_count else (row, column)
-
-    def action_delete_to_start_of_line(self) -> None:
-        """Delete to the start of a line, or the line break before it; Textual stops at a row."""
-        row, column = self.cursor_location
-        if column:
-            self.delete((row, 0), (row, column), maintain_selection_offset=False)
-        else:
-            self.action_delete_left()
 
     def action_delete_left(self) -> None:
         """Delete the selection; without one, the folded block or the letter before the cursor.
@@ -311,7 +187,7 @@ class PromptInput(TextArea):
         cursor = len(self.get_text_range((0, 0), self.cursor_location))
         start, end, words, name = place_of_files(text, cursor, typed, name)
 
-        self._history_index = _DRAFT  # a changed prompt becomes a draft
+        self.earlier.leave()  # a changed prompt becomes a draft
         self.history.checkpoint()
         if name:  # the name was not typed, and may change what a command runs
             self.is_shell = False
@@ -322,16 +198,6 @@ class PromptInput(TextArea):
             (text.count("\n", 0, end), len(text[:end].rpartition("\n")[2])),
             maintain_selection_offset=True,
         )
-
-    def remember_newest(self, prompt: str) -> None:
-        """Let ↑ recall a prompt before all others."""
-        self.history_of_prompts = (prompt, *self.history_of_prompts)
-        if self._history_index != _DRAFT:  # one is shown already
-            self._history_index += 1
-
-    def remember_older(self, prompts: Iterable[str]) -> None:
-        """Let ↑ recall prompts, the newest first, after all others."""
-        self.history_of_prompts = (*self.history_of_prompts, *prompts)
 
     def put(self, text: str) -> None:
         """Replace the text; Ctrl+Z restores the old one."""
@@ -360,7 +226,7 @@ class PromptInput(TextArea):
         No list opens for `text`, as it is not typed, unless it is a command whose argument comes
         next and can be listed: files for `/file `, names for `/profile `.
         """
-        self._history_index = _DRAFT
+        self.earlier.leave()
         command, space, argument = self._blocks.without_lines(text).partition(" ")
         is_listed = f"{command} " == _FILE_COMMAND or command in self.argument_names
         self._is_list_dismissed = bool(text) and not (is_listed and space and not argument)
@@ -416,9 +282,6 @@ class PromptInput(TextArea):
             event.stop()
             event.prevent_default()
 
-    def render_line(self, y: int) -> Strip:
-        return safe_strip(super().render_line(y))
-
     def on_paste(self, event: events.Paste) -> None:
         """Insert a pasted text, folded if it is longer than `FOLDED_FROM`.
 
@@ -435,10 +298,10 @@ class PromptInput(TextArea):
             label = f"pasted, {lines} line{ending}, {units.size_text(len(text), is_exact=True)}"
             _row, column = min(self.selection)  # the start of the selection, which may be backward
             line_end = "\n" if column else ""  # the label gets its own line
-            self._insert(f"{line_end}{self._blocks.fold(text, label)}\n")
+            self.insert_at_cursor(f"{line_end}{self._blocks.fold(text, label)}\n")
         else:
             has_command = self.text.startswith("/") or bool(self.typed_command)
-            self._insert(text)
+            self.insert_at_cursor(text)
             if _LIKE_PATH.match(text) and not has_command:
                 self._post_to_parent(self.FileNamed(text.strip(), "", self.sent_count))
 
@@ -598,10 +461,6 @@ class PromptInput(TextArea):
             return self.selection.is_empty and self.cursor_location == self.document.end
         return not self.max_scroll_y  # PageUp and PageDown, while all rows are seen
 
-    def _insert(self, text: str) -> None:
-        """Put it in place of the selection, and go behind it."""
-        self.replace(text, *self.selection, maintain_selection_offset=False)
-
     def _insert_chosen(self) -> None:
         """Put the chosen row into the prompt; a file that was named with `@` is posted instead."""
         row = self.completion.row
@@ -634,21 +493,19 @@ class PromptInput(TextArea):
         is changed. Return False if the key is left to Textual.
         """
         if not self.is_recalled:
-            self._history_index = _DRAFT
-        if self._history_index == _DRAFT and (step < 0 or self.text):
-            return False
+            self.earlier.leave()
+            if step < 0 or self.text:
+                return False
         row = self.wrapped_document.location_to_offset(self.cursor_location).y
         edge_row = 0 if step > 0 else self.wrapped_document.height - 1
         if row != edge_row:
             return False
 
-        index = self._history_index + step
-        if index < len(self.history_of_prompts):
-            self._history_index = index
+        text = self.earlier.recall(step)
+        if text is not None:
             self._is_list_dismissed = True  # no list opens for a recalled command
-            # ↓ in the newest leads to `_DRAFT`, -1
-            self._replace_all("" if index == _DRAFT else self.history_of_prompts[index])
-            self._recalled = self.text
+            self._replace_all(text)
+            self.earlier.note_shown(self.text)
             if step > 0:  # to the end of the first row: the next ↑ recalls again
                 self.move_cursor(self.navigator.get_location_end((0, 0)))
         return True
