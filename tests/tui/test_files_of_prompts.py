@@ -121,28 +121,6 @@ async def test_each_way_to_name_a_file_holds_the_prompt(tmp_path):
             may_save.clear()
 
 
-async def test_esc_gives_the_prompt_and_its_file_back(tmp_path):
-    async with slow_desk(tmp_path) as (desk, may_save):
-        await name_leaf(desk)
-        await desk.say(" please", sees="Sent once leaf.md")
-        await desk.type("more")
-        await desk.press("escape", hides="Sent once")
-        assert desk.prompt_input.text == "@lea please\n\nmore"
-        assert desk.shown.queue.drafts == ()
-        may_save.set()
-        await desk.pilot.pause()
-        assert desk.prompt_input.text == "@lea please\n\nmore"
-        assert desk.backend.requests == []
-
-        # while no prompt waits for it, a file is read on
-        desk.prompt_input.put("")
-        may_save.clear()
-        await name_leaf(desk)
-        await desk.press("escape", "escape")
-        may_save.set()
-        await desk.prompt_is("[leaf.md (18 B)]\n")
-
-
 async def test_a_file_that_cannot_be_read_leaves_the_prompt_unsent(tmp_path):
     async with ready_desktop(tmp_path) as desk:
         is_over = asyncio.Event()
@@ -162,79 +140,82 @@ async def test_a_file_that_cannot_be_read_leaves_the_prompt_unsent(tmp_path):
         assert desk.backend.requests == []
 
 
-async def test_a_file_goes_to_the_prompt_of_its_session_also_after_a_switch(tmp_path):
+# Steps, then the end of what is sent with the file ("" if nothing is), and the text of the prompt.
+# "there" ends the read; "seen" waits until the prompt shows the file.
+WAYS = (
+    ("@ q there seen enter", "leaf.md q", ""),
+    ("@ q enter there", "leaf.md q", ""),
+    ("/file q there seen enter", " q", ""),
+    ("/file q enter there", " q", ""),
+    ("@ q enter more there", "leaf.md q", "more"),
+    ("@ q enter up enter there", "leaf.md q", ""),
+    ("@ q enter more esc there", "", "@lea q\n\nmore"),
+    ("@ esc esc there seen q enter", "q", ""),  # no prompt waits: the file is read on
+    ("@ q enter delete there", "", ""),
+    ("@ q enter away there", "leaf.md q", ""),
+    ("@ q away there back seen enter", "leaf.md q", ""),
+    ("@ q away back enter there", "leaf.md q", ""),
+    ("@ q edit there esc seen enter", "leaf.md q", ""),
+    ("edit @ there seen enter", "one leaf.md", ""),
+    ("edit @ enter told there seen enter", "one leaf.md", ""),
+    ("@ q edit @ esc enter there", "leaf.md q", ""),
+)
+
+
+async def test_a_file_goes_with_the_prompt_in_which_it_was_named_whatever_happens(tmp_path):
     async with slow_desk(tmp_path) as (desk, may_save):
-        may_save.set()
-        await desk.ask("one")
-        may_save.clear()
-        session_id = desk.session_id
-        await name_leaf(desk)
-        await desk.say(" please", sees="Sent once leaf.md")
-        await desk.press("up")
-        await desk.prompt_is("@lea please")
-        await desk.press("enter", sees="Sent once leaf.md")
-        await desk.press("ctrl+n", hides="Sent once")
-        await desk.say("elsewhere", sees="Lettuce")
-        await desk.at_rest(requests=2)
-        assert sent(desk.backend)[-1] == "elsewhere"
-        may_save.set()
-        await desk.until(lambda: len(desk.backend.requests) == 3, "the held prompt")
-        assert "Leaves are green." in sent(desk.backend)[-1]
-        assert sent(desk.backend)[-1].endswith("leaf.md please")
-        assert desk.texts[0] == "elsewhere"
-        desk.dispatcher.controllers.session_view.switch_to(session_id)
-        await desk.until(lambda: desk.session_id == session_id, "the session")
-        await desk.answered(2)
-
-        # not sent yet: the file goes to the draft, in place of its name
-        may_save.clear()
-        await name_leaf(desk)
-        await desk.type(" later")
-        await desk.press("ctrl+n")
-        await desk.until(lambda: desk.session_id != session_id, "a new session")
-        may_save.set()
-        await desk.until(lambda: names(desk.chat.drafts.text(session_id)) == ["leaf.md"], "a draft")
-        assert desk.prompt_input.text == ""
-        assert split_draft(desk.chat.drafts.text(session_id))[0].endswith("leaf.md later")
-
-
-async def test_a_removed_prompt_takes_its_file_with_it(tmp_path):
-    async with slow_desk(tmp_path) as (desk, may_save):
-        await name_leaf(desk)
-        await desk.say(" please", sees="Sent once leaf.md")
-        await desk.press("delete", hides="Sent once")
-        may_save.set()
-        await desk.ask("another")
-        assert sent(desk.backend) == ["another"]
-        assert desk.prompt_input.text == ""
-
-
-async def test_an_edit_gets_the_files_that_were_named_in_it_and_no_others(tmp_path):
-    async with slow_desk(tmp_path) as (desk, may_save):
-        may_save.set()
-        await desk.ask("one")
-        may_save.clear()
-        await name_leaf(desk)
-        await desk.press("alt+up", "alt+up", "e")
-        await desk.prompt_is("one")
-        may_save.set()
-        await desk.until(lambda: names(desk.chat.drafts.text(desk.session_id)) != [], "the file")
-        await desk.press("escape")
-        await desk.prompt_is("[leaf.md (18 B)]\n")
-
-        may_save.clear()
-        desk.prompt_input.put("")
-        await desk.press("alt+up", "alt+up", "e")
-        await desk.prompt_is("one")
-        await desk.type(" @ste")
-        await shown(desk, "stem.md")
-        await desk.press("tab", "enter", sees="stem.md is still being read.")
-        await desk.prompt_is("one @ste")
-        may_save.set()
-        await desk.prompt_is("[stem.md (16 B)]\none stem.md")
-        await desk.press("enter")
-        await desk.until(lambda: len(desk.backend.requests) == 2, "the new version")
-        assert "Stems are long." in sent(desk.backend)[-1]
+        for steps, ending, text in WAYS:
+            may_save.set()
+            await desk.at_rest()
+            desk.prompt_input.put("")
+            await desk.press("ctrl+n")
+            await desk.until(lambda: not desk.shown.messages, steps)
+            await desk.ask("one")
+            may_save.clear()
+            first, count = desk.session_id, len(desk.backend.requests)
+            for step in steps.split():
+                match step:
+                    case "@":
+                        blank = " " if desk.prompt_input.text else ""
+                        await desk.type(f"{blank}@lea")
+                        await desk.until(lambda: desk.prompt_input.completion.rows, steps)
+                        await desk.press("tab")
+                    case "/file":
+                        await desk.say("/file leaf.md")
+                        await desk.until(lambda: not desk.prompt_input.text, steps)
+                    case "q" | "more":
+                        typed = " q" if step == "q" else "more"
+                        await desk.type(typed)
+                        await desk.until(lambda: desk.prompt_input.text.endswith(typed), steps)  # noqa: B023
+                    case "there":
+                        may_save.set()
+                    case "seen":
+                        await desk.until(lambda: "[leaf.md" in desk.prompt_input.text, steps)
+                    case "told":
+                        await shown(desk, "leaf.md is still being read.")
+                    case "away":
+                        await desk.press("ctrl+n")
+                        await desk.until(lambda: desk.session_id != first, steps)  # noqa: B023
+                    case "back":
+                        desk.dispatcher.controllers.session_view.switch_to(first)
+                        await desk.until(lambda: desk.session_id == first, steps)  # noqa: B023
+                    case "edit":
+                        await desk.press("alt+up", "alt+up", "e")
+                        await desk.prompt_is("one")
+                    case "esc":
+                        await desk.press("escape")
+                        await desk.pilot.pause()
+                    case _:
+                        await desk.press(step)
+                        await desk.pilot.pause()
+            if ending:
+                count += 1
+                await desk.until(lambda: len(desk.backend.requests) == count, steps)  # noqa: B023
+                assert "Leaves are green." in sent(desk.backend)[-1], steps
+                assert sent(desk.backend)[-1].endswith(ending), steps
+            await desk.until(lambda: desk.prompt_input.text == text, steps)  # noqa: B023
+            await desk.pilot.pause()
+            assert len(desk.backend.requests) == count, steps
 
 
 async def test_a_held_prompt_is_a_part_of_the_draft_and_files_that_are_there_stay(tmp_path):
