@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from lmchat.sessions.attached_files import PendingPrompt
+
 
 class QueueChanged(Struct, frozen=True):
     """Change of the queue."""
@@ -14,19 +16,11 @@ class QueueChanged(Struct, frozen=True):
 class PromptsReturned(Struct, frozen=True, kw_only=True):
     """Unsent prompts, which go back to the beginning of their session's draft."""
 
-    prompts: tuple[str, ...]
+    prompts: tuple[PendingPrompt, ...]
 
 
 # None: there is nothing that the front end is to show
 OnQueueChange = Callable[[QueueChanged | PromptsReturned | None], None]
-
-
-class Queued(Struct, eq=False):
-    """A queued prompt, which only its queue changes; two are never equal."""
-
-    draft: str
-    needs_files: bool = False  # they are being read
-    is_dropped: bool = False  # the user removed the prompt
 
 
 class PromptQueue:
@@ -34,62 +28,50 @@ class PromptQueue:
 
     def __init__(self, on_change: OnQueueChange) -> None:
         self._on_change = on_change
-        self.prompts: tuple[Queued, ...] = ()
+        self.prompts: tuple[PendingPrompt, ...] = ()
 
     @property
     def drafts(self) -> tuple[str, ...]:
-        return tuple(queued.draft for queued in self.prompts)
-
-    @property
-    def needs_files(self) -> bool:
-        return any(queued.needs_files for queued in self.prompts)
+        return tuple(prompt.draft for prompt in self.prompts)
 
     @property
     def has_prompt_to_send(self) -> bool:
-        return bool(self.prompts) and not self.prompts[0].needs_files
+        return bool(self.prompts) and not self.prompts[0].files
 
-    def add(self, draft: str, *, needs_files: bool = False) -> Queued:
-        """With `needs_files`, it is not sent before `end_reading`."""
-        queued = Queued(draft, needs_files=needs_files)
-        self._change((*self.prompts, queued))
-        return queued
+    def add(self, prompt: PendingPrompt) -> None:
+        """It is not sent while it lacks files."""
+        self._change((*self.prompts, prompt))
 
-    def add_first(self, draft: str) -> None:
-        self._change((Queued(draft), *self.prompts))
+    def add_first(self, prompt: PendingPrompt) -> None:
+        self._change((prompt, *self.prompts))
 
-    def change_draft(self, queued: Queued, draft: str) -> None:
-        queued.draft = draft
-        self._on_change(QueueChanged())
-
-    def end_reading(self, queued: Queued) -> None:
-        """Let the prompt be sent once it is the first."""
-        queued.needs_files = False
-
-    def take_first(self) -> str:
+    def take_first(self) -> PendingPrompt:
         first, *others = self.prompts
         self._change(tuple(others))
-        return first.draft
+        return first
 
-    def take_last(self, *, is_dropped: bool = False) -> str:
-        """With `is_dropped`, its files are no longer wanted."""
+    def take_last(self) -> PendingPrompt:
         *others, last = self.prompts
-        last.is_dropped = is_dropped
         self._change(tuple(others))
-        return last.draft
+        return last
 
-    def return_from_reading(self) -> bool:
-        """Return the first prompt that needs files, and all behind it; return False without one."""
-        if not self.needs_files:
-            return False
-        index = [queued.needs_files for queued in self.prompts].index(True)
-        returned = self.drafts[index:]
+    def follow(self, prompt: PendingPrompt) -> None:
+        """Show that files of a queued prompt have come; return it if one could not be read."""
+        if prompt.has_failed:
+            self.return_from(prompt)
+        else:
+            self._change(self.prompts)
+
+    def return_from(self, prompt: PendingPrompt) -> None:
+        """Return this prompt and all behind it."""
+        index = self.prompts.index(prompt)
+        returned = self.prompts[index:]
         self.prompts = self.prompts[:index]
         self._on_change(PromptsReturned(prompts=returned))
-        return True
 
-    def return_all(self, *pending: str) -> None:
+    def return_all(self, *pending: PendingPrompt) -> None:
         """Return these, then all queued prompts, to the draft of the front end."""
-        returned = (*pending, *self.drafts)
+        returned = (*pending, *self.prompts)
         self.prompts = ()
         self._on_change(PromptsReturned(prompts=returned) if returned else None)
 
@@ -99,6 +81,6 @@ class PromptQueue:
         self.prompts = ()
         self._on_change(None)
 
-    def _change(self, prompts: tuple[Queued, ...]) -> None:
+    def _change(self, prompts: tuple[PendingPrompt, ...]) -> None:
         self.prompts = prompts
         self._on_change(QueueChanged())

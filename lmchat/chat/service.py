@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from lmchat.chat.context_window import ContextWindow
 from lmchat.chat.drafts import Drafts
 from lmchat.chat.events import Reporter, TurnBegun
-from lmchat.chat.prompt_queue import PromptsReturned, QueueChanged, Queued
+from lmchat.chat.prompt_queue import PromptsReturned, QueueChanged
 from lmchat.chat.read_ahead import ReadAhead
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.session import OpenSession, TurnEnded
@@ -34,7 +34,7 @@ from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import ChatRequest
 from lmchat.servers.target import Target
-from lmchat.sessions.attached_files import Prompt, split_draft
+from lmchat.sessions.attached_files import PendingPrompt, Prompt, split_draft
 from lmchat.sessions.message import ChatMessage, Role, has_text_to_continue, new_id, text_message
 from lmchat.sessions.session import Session, title_of
 from lmchat.storage.stats_store import StatsStore
@@ -103,9 +103,8 @@ class ChatService:
 
         If it is refused later, it returns as `PromptsReturned`.
         """
-        queue = session.queue
-        if session.is_running or not self.turn_options.is_ready or queue.needs_files:
-            queue.add(prompt.draft)
+        if session.is_running or not self.turn_options.is_ready or session.queue.prompts:
+            session.queue.add(PendingPrompt(draft=prompt.draft))
         else:
             self._send_now(session, prompt, settings=settings)
 
@@ -127,11 +126,11 @@ class ChatService:
 
     def _send_next(self, session: OpenSession, *, may_compact: bool = True) -> None:
         """If the prompt is refused, the whole queue returns."""
-        draft = session.queue.take_first()
+        prompt = session.queue.take_first()
         try:
-            self._send_now(session, Prompt.of(draft), may_compact=may_compact)
+            self._send_now(session, Prompt.of(prompt.draft), may_compact=may_compact)
         except LMChatError as refusal:  # as when the server is gone
-            self._refuse(session, refusal, draft)
+            self._refuse(session, refusal, prompt)
 
     def edit(
         self, session: OpenSession, message_id: str, prompt: Prompt, *, keeps_files: bool = False
@@ -275,7 +274,7 @@ class ChatService:
         # `can_compact` counts the messages in memory
         may_compact = may_compact and not turn.is_stopping  # else a stop would miss the prompt
         if may_compact and self.context_window.can_compact(session, turn.pending):
-            session.queue.add_first(turn.become_summary())
+            session.queue.add_first(PendingPrompt(draft=turn.become_summary()))
             make_start = self.context_window.summary_start
             # of the same model, even if another was chosen since
             settings = replace(self._summary_settings(session), target=settings.target)
@@ -285,7 +284,8 @@ class ChatService:
         self, turn: Turn, session: OpenSession, target: Target, task: asyncio.Task[None]
     ) -> None:
         """While lmchat is closing, send nothing, and report only the pending prompt."""
-        returned = (turn.pending,) if turn.pending else ()  # no message yet
+        # no message yet
+        returned = (PendingPrompt(draft=turn.pending),) if turn.pending else ()
         ended = turn.end(task)
         session.end_turn(ended)
         self.open_sessions.mark_unread(session)
@@ -302,7 +302,7 @@ class ChatService:
         else:
             self._titles.begin(session, target)
 
-    def _refuse(self, session: OpenSession, error: LMChatError, *prompts: str) -> None:
+    def _refuse(self, session: OpenSession, error: LMChatError, *prompts: PendingPrompt) -> None:
         ended = session.refuse(error)
         session.queue.return_all(*prompts)
         self.reporter.report(session, ended)
@@ -356,9 +356,12 @@ class ChatService:
         for session in self.open_sessions.waiting:
             session.queue.return_all()
 
-    def end_reading(self, session: OpenSession, queued: Queued) -> None:
-        """Send a prompt whose files are read, now or when its turn comes."""
-        session.queue.end_reading(queued)
+    def follow(self, prompt: PendingPrompt) -> None:
+        """Send a queued prompt once its files have come; return it if one could not be read."""
+        session = next((one for one in self.open_sessions.all if prompt in one.queue.prompts), None)
+        if session is None:  # not queued yet, or removed
+            return
+        session.queue.follow(prompt)
         may_send = not session.is_running and not self.is_closing and self.turn_options.is_ready
         if may_send and session.queue.has_prompt_to_send:
             self._send_next(session)

@@ -8,7 +8,6 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from lmchat.chat.prompt_queue import Queued
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.session import OnPendingChange, OpenSession
 from lmchat.sessions.attached_files import split_draft
@@ -166,10 +165,6 @@ class OpenSessions:
     @property
     def running(self) -> tuple[OpenSession, ...]:
         return tuple(session for session in self.all if session.is_running)
-
-    def with_queued(self, queued: Queued) -> OpenSession | None:
-        """None if the prompt waits no more."""
-        return next((session for session in self.all if queued in session.queue.prompts), None)
 
     def find(self, session_id: str) -> OpenSession | None:
         return self._sessions.get(session_id)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from msgspec import MsgspecError, Struct, json
+from msgspec import MsgspecError, Struct, field, json
 from msgspec.structs import replace
 
 from lmchat.safe_text import safe_line
@@ -67,6 +67,39 @@ def with_files(draft: str, lines: Sequence[str], typed: str = "", name: str = ""
     cursor = len(draft) if typed and typed in draft else 0
     start, end, words, name = place_of_files(draft, cursor, typed, name)
     return draft[:start] + "".join(lines) + words + name + draft[end:]
+
+
+class PendingFiles(Struct, eq=False):
+    """Files of one act, such as `/file NAME`, on their way into a prompt."""
+
+    prompt: PendingPrompt
+    label: str  # safe to show
+    typed: str = ""  # text of the prompt that names them
+    name: str = ""  # takes its place, as `place_of_files` says
+    is_page: bool = False
+
+    def put_into(self, draft: str, lines: Sequence[str]) -> str:
+        return with_files(draft, lines, self.typed, self.name)
+
+
+class PendingPrompt(Struct, eq=False, kw_only=True):
+    """A prompt until it is a message; two are never equal."""
+
+    draft: str = ""  # "" until Enter: the input has the text
+    edited_id: str = ""  # of the message whose version is typed
+    files: list[PendingFiles] = field(default_factory=list)  # that the text lacks
+    has_failed: bool = False  # a file could not be read: it returns to the input
+
+    def expect(self, label: str, typed: str = "", name: str = "") -> PendingFiles:
+        files = PendingFiles(self, safe_line(label), typed, name)
+        self.files.append(files)
+        return files
+
+    def take_files(self, returned: PendingPrompt) -> None:
+        """Get the files of a prompt whose text joins this one."""
+        for files in returned.files:
+            files.prompt = self
+        self.files += returned.files
 
 
 def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str:

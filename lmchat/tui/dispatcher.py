@@ -17,6 +17,7 @@ from lmchat.commands.typed_line import is_command, message_notice
 from lmchat.errors import LMChatError
 from lmchat.library.library import export_unsaved
 from lmchat.servers.sampling_options import COMMON, FURTHER_OPTIONS
+from lmchat.sessions.attached_files import PendingPrompt
 from lmchat.terminal.tty import has_shell
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.chat_log.chat_log import ChatLog
@@ -169,11 +170,11 @@ class Dispatcher:
                 controllers.status.refresh()
                 controllers.saved_sessions.refresh()
                 controllers.hints.show()
-            case PromptInput.Submitted(text=text, is_for_shell=True, number=number):
+            case PromptInput.Submitted(text=text, prompt=prompt, is_for_shell=True):
                 controllers.prompt_text.remember(text)
-                controllers.prompt_files.begin_shell(text, number)
-            case PromptInput.Submitted(text=text, number=number):
-                self._submit(text, number)
+                controllers.prompt_files.begin_shell(text, prompt)
+            case PromptInput.Submitted(text=text, prompt=prompt):
+                self._submit(text, prompt)
             case PromptInput.Drafted():
                 self.follow_typing()
             case PromptInput.ScrollRequested(action=action):
@@ -182,8 +183,8 @@ class Dispatcher:
                 controllers.turn_view.edit_queued()
             case PromptInput.QueuedRemovalRequested():
                 controllers.turn_view.remove_queued()
-            case PromptInput.FileNamed(path=path, text=text, number=number):
-                controllers.prompt_files.attach(path, text, number)
+            case PromptInput.FileNamed(path=path, text=text, prompt=prompt):
+                controllers.prompt_files.attach(path, text, prompt)
             case ChatLog.StopClicked():  # unlike the command `stop`, it only stops the answer
                 controllers.turn_view.stop()
             case ChatLog.CopyRequested(text=text):
@@ -214,8 +215,7 @@ class Dispatcher:
 
     # The prompt and the log
 
-    def _submit(self, text: str, number: int) -> None:
-        """`number` says which prompt it is, for files that are being read."""
+    def _submit(self, text: str, prompt: PendingPrompt) -> None:
         controllers = self.controllers
         # `follow_typing` does this later. Until then, the saved draft would have `text` twice: as a
         # draft, and as an unsent prompt.
@@ -223,16 +223,14 @@ class Dispatcher:
         notice = message_notice(text)
         if is_command(text):
             controllers.prompt_text.remember(text)
-            self.commands.run_line(text, number)
-            return
-        text = controllers.prompt_files.hold(text, number)
-        if not text:
+            self.commands.run_line(text, prompt)
+        elif controllers.prompt_files.hold(prompt):
             self.ui.widgets.log.scroll_end()
         elif controllers.prompt_text.is_rewriting:
-            self.ui.begin(partial(controllers.branches.rewrite, text), "message")
+            self.ui.begin(partial(controllers.branches.rewrite, prompt), "message")
         else:
-            controllers.prompt_text.remember(text)
-            controllers.turn_view.submit(text)
+            controllers.prompt_text.remember(prompt.draft)
+            controllers.turn_view.submit(prompt)
             if notice:
                 self.ui.notify(notice)
 

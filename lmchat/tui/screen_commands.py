@@ -12,6 +12,7 @@ from lmchat.commands.table import Command
 from lmchat.commands.typed_line import require_slash
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
+from lmchat.sessions.attached_files import PendingPrompt
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.controllers.controllers import Controllers
 from lmchat.tui.dialogs.ask_dialog import AskDialog
@@ -129,13 +130,13 @@ class ScreenCommands:
     def run_on_session(self, command_id: str, session_id: str) -> None:
         self._hold_keys(self.on_session[command_id](session_id))
 
-    def run_line(self, line: str, number: int | None = None) -> None:
+    def run_line(self, line: str, prompt: PendingPrompt) -> None:
         """Run a slash command in a worker; raise `WrongUse` for an unknown one.
 
-        `number` is that of the prompt before it, by default the last one.
+        Files go into `prompt`.
         """
         slash = require_slash(line, help_by=self._ui.key_name("help"))
-        self._controllers.prompt_files.expect(slash, number)
+        self._controllers.prompt_files.expect(slash, prompt)
         run = partial(self._run, slash.command, slash.argument)
         self._ui.begin(run, "slash", holds_keys=True)
 
@@ -235,7 +236,7 @@ class ScreenCommands:
             problem = "You are rewriting an answer, which Enter saves."
             key = self._ui.key_name("stop")
             raise WrongUse(problem, hint=f"Press {key} first, then send the preset.")
-        self._controllers.turn_view.submit(text)
+        self._controllers.turn_view.submit(PendingPrompt(draft=text))
 
     async def use_model(self, name: str) -> None:
         self._controllers.model_switch.pick_named(name)

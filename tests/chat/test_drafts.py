@@ -12,7 +12,7 @@ from lmchat.chat.events import AnswerBegun, MessageAdded
 from lmchat.chat.service import ChatService
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable
-from lmchat.sessions.attached_files import Prompt
+from lmchat.sessions.attached_files import PendingPrompt, Prompt
 from lmchat.storage import opening
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
@@ -76,7 +76,7 @@ async def test_a_prompt_that_waits_is_no_less_unwritten_where_its_draft_cannot_b
     chat = ChatTurns(store)
     drafts, read = chat.sessions.drafts, store.draft
     drafts._read = AsyncMock(side_effect=StoreUnavailable("no"))
-    chat.session.queue.add("waiting")
+    chat.session.queue.add(PendingPrompt(draft="waiting"))
     assert not await drafts.write()
     assert drafts.unwritten() == {chat.session.session_id: "waiting"}
     drafts._read = read
@@ -250,5 +250,5 @@ async def test_two_windows_with_one_session_each_change_their_own_part_of_its_dr
 
 async def test_a_prompt_that_waits_is_saved_with_the_draft_also_where_nothing_was_typed(store):
     chat = ChatTurns(store)
-    chat.session.queue.add("waiting")
+    chat.session.queue.add(PendingPrompt(draft="waiting"))
     await is_on_disk(store, chat.session.session_id, "waiting")

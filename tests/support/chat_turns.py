@@ -69,7 +69,7 @@ class ChatTurns(TurnListener):
             raise BrokenPipeError
         self.events.append(event)
         if isinstance(event, PromptsReturned):
-            self.returned += event.prompts
+            self.returned += (prompt.draft for prompt in event.prompts)
         self._came.set()
 
     async def approve(self, session: OpenSession, question: ToolQuestion) -> Decision:

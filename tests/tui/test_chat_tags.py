@@ -29,7 +29,7 @@ async def test_tags_are_put_on_and_taken_off_by_a_command_and_by_a_key_of_the_li
         await desk.press("escape")
         await desk.say("/tag #plans", sees="Tagged #garden.")
         await desk.dispatcher.controllers.saved_sessions.pin(desk.session_id)
-        desk.dispatcher.commands.run_line(f"/export {file}")
+        desk.dispatcher.commands.run_line(f"/export {file}", desk.prompt_input.prompt)
         await desk.until(file.exists, "the file")
         header = json.loads(file.read_text(encoding="utf-8"))["session"]
         assert (header["tags"], header["is_pinned"]) == (["garden"], True)

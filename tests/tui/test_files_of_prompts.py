@@ -11,9 +11,12 @@ from textual import events
 
 from lmchat.errors import FileRefused
 from lmchat.sessions.attached_files import split_draft
+from lmchat.storage.store import Store
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.screen import ChatScreen
+from tests.support.chats import header, prompt
 from tests.support.desktop import (
+    desktop,
     gone,
     hold,
     kept_as,
@@ -151,10 +154,12 @@ WAYS = (
     ("@ q enter up enter there", "leaf.md q", ""),
     ("@ q enter more esc there", "", "@lea q\n\nmore"),
     ("@ esc esc there seen q enter", "q", ""),  # no prompt waits: the file is read on
+    ("@ q enter @stem esc there", "", "@lea q\n\n[stem.md (16 B)]\n"),
     ("@ q enter delete there", "", ""),
     ("@ q enter away there", "leaf.md q", ""),
     ("@ q away there back seen enter", "leaf.md q", ""),
     ("@ q away back enter there", "leaf.md q", ""),
+    ("@ q fork enter there", "leaf.md q", ""),
     ("@ q edit there esc seen enter", "leaf.md q", ""),
     ("edit @ there seen enter", "one leaf.md", ""),
     ("edit @ enter told there seen enter", "one leaf.md", ""),
@@ -164,6 +169,7 @@ WAYS = (
 
 async def test_a_file_goes_with_the_prompt_in_which_it_was_named_whatever_happens(tmp_path):
     async with slow_desk(tmp_path) as (desk, may_save):
+        controllers = desk.dispatcher.controllers
         for steps, ending, text in WAYS:
             may_save.set()
             await desk.at_rest()
@@ -175,9 +181,9 @@ async def test_a_file_goes_with_the_prompt_in_which_it_was_named_whatever_happen
             first, count = desk.session_id, len(desk.backend.requests)
             for step in steps.split():
                 match step:
-                    case "@":
+                    case "@" | "@stem":
                         blank = " " if desk.prompt_input.text else ""
-                        await desk.type(f"{blank}@lea")
+                        await desk.type(f"{blank}@{'ste' if step == '@stem' else 'lea'}")
                         await desk.until(lambda: desk.prompt_input.completion.rows, steps)
                         await desk.press("tab")
                     case "/file":
@@ -197,8 +203,10 @@ async def test_a_file_goes_with_the_prompt_in_which_it_was_named_whatever_happen
                         await desk.press("ctrl+n")
                         await desk.until(lambda: desk.session_id != first, steps)  # noqa: B023
                     case "back":
-                        desk.dispatcher.controllers.session_view.switch_to(first)
+                        controllers.session_view.switch_to(first)
                         await desk.until(lambda: desk.session_id == first, steps)  # noqa: B023
+                    case "fork":
+                        await controllers.branches.fork(desk.shown.messages[-1])
                     case "edit":
                         await desk.press("alt+up", "alt+up", "e")
                         await desk.prompt_is("one")
@@ -283,6 +291,24 @@ async def test_what_is_named_before_lmchat_is_ready_goes_with_its_prompt(tmp_pat
             assert second.endswith("and that?")
             await desk.app.stop_and_save()
     await desk.store.aclose()
+
+
+async def test_a_file_that_is_named_before_a_session_is_resumed_goes_with_the_prompt(tmp_path):
+    store = Store(tmp_path / "sessions.db")
+    old = header("Garden")
+    await store.append(old, prompt("what grows?"))
+    may_open, may_save = hold(store, "open_session"), hold(store, "save_file")
+    async with desktop(tmp_path, store=store, resume_id=old.session_id) as desk:
+        await name_leaf(desk)
+        await desk.type(" q")
+        await desk.prompt_is("@lea q")
+        may_open.set()
+        await shown(desk, "what grows?")
+        await desk.press("enter", sees="Sent once leaf.md")
+        may_save.set()
+        await desk.answered()
+        assert sent(desk.backend)[-1].endswith("leaf.md q")
+        assert "Leaves are green." in sent(desk.backend)[-1]
 
 
 async def test_a_file_that_the_user_does_not_want_leaves_the_prompt_unsent(tmp_path, monkeypatch):

@@ -85,7 +85,9 @@ async def test_stopping_before_it_was_sent_gives_it_back_and_leaving_keeps_it_as
 
 async def test_an_export_is_whole(tmp_path):
     async with long_session(tmp_path) as desk:
-        desk.dispatcher.commands.run_line(f"/export {tmp_path / 'out.md'}")
+        desk.dispatcher.commands.run_line(
+            f"/export {tmp_path / 'out.md'}", desk.prompt_input.prompt
+        )
         desk.store.gate.set()
         await on_screen(desk, "Exported to")
         text = (tmp_path / "out.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 
 from lmchat.config.state import State
 from lmchat.errors import LMChatError, ServerUnavailable
-from lmchat.sessions.attached_files import split_draft
+from lmchat.sessions.attached_files import PendingPrompt, split_draft
 from lmchat.terminal.programs import Editor
 from tests.support.desktop import half, hold, kept_as, make_desktop, ready_desktop, running, sent
 from tests.support.scripted_backend import answer_steps
@@ -98,7 +98,9 @@ async def test_an_editor_that_changes_nothing_leaves_what_has_come(desk):
     await desk.press("enter", sees="[$ echo result")
     await desk.type("why?")
     async with opened_editor(desk) as editor:
-        desk.dispatcher.controllers.prompt_text.put_before_typed(desk.shown, "returned")
+        desk.dispatcher.controllers.prompt_text.put_before_typed(
+            desk.shown, PendingPrompt(draft="returned")
+        )
         editor.leave(editor.text)
         await desk.until(
             lambda: all(one.is_finished for one in desk.app.workers if one.group == "away"),

@@ -11,7 +11,7 @@ from functools import partial
 
 from lmchat.chat.turn_starts import NO_PROBABILITIES, Prefill
 from lmchat.errors import LMChatError, RequestInvalid
-from lmchat.sessions.attached_files import split_draft
+from lmchat.sessions.attached_files import PendingPrompt, split_draft
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import Session
 from lmchat.sessions.tokens import AnswerTokens
@@ -104,18 +104,17 @@ class Branches:
             self._session_view.show_path(path)
         return is_shown
 
-    async def rewrite(self, text: str) -> None:
+    async def rewrite(self, prompt: PendingPrompt) -> None:
         """Save a text as another version of the answer that is being rewritten, at the same row.
 
         If it cannot be saved, it returns to the prompt, and the rewriting continues.
         """
-        session = self._chat.shown
-        old_id = self._prompt_text.edited_id
+        session, old_id = self._chat.shown, prompt.edited_id
         try:
-            words = _without_files(text)
+            words = _without_files(prompt.draft)
             version = await session.rewrite(old_id, words)
         except LMChatError:
-            self._prompt_text.put_rewritten_back(session, old_id, text)
+            self._prompt_text.put_rewritten_back(session, prompt)
             raise
         if session is not self._chat.shown:  # the user has changed the session
             return

@@ -7,43 +7,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
 from textual.worker import Worker, get_current_worker
 
 from lmchat.attachments.attachment import Attachment
 from lmchat.attachments.dropped_files import named_files
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import is_page_address
-from lmchat.chat.prompt_queue import Queued
-from lmchat.chat.session import OpenSession
 from lmchat.commands.shared import Question, ReadFiles, read_files
 from lmchat.commands.typed_line import SlashCommand
 from lmchat.files.disk import expanded_path
 from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.sessions.attached_files import file_line, with_files
+from lmchat.sessions.attached_files import PendingFiles, PendingPrompt, file_line
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.line import cut_middle
 
 _LINE_CELLS = 200  # to which a path or an address in a question is cut
-
-
-class Reading(Struct, eq=False):
-    """Files on their way into the prompt in which they were named."""
-
-    session: OpenSession
-    edited_id: str  # of the message that was edited; empty for a new prompt
-    words: str  # what is read, for the note above the prompt
-    number: int  # of the prompt that was sent before it was named, as `PromptInput` counts
-    typed: str = ""
-    shown_name: str = ""
-    worker: Worker[Any] | None = None  # that `stop` cancels
-    is_page: bool = False  # `stop` cancels a page also for a typed prompt
-    command: ShellCommand | None = None  # whose output is read, once it runs
-    queued: Queued | None = None  # the prompt that waits for the files
-    lines: Sequence[str] | None = None  # the files, once they are read
 
 
 class PromptFiles:
@@ -57,29 +38,24 @@ class PromptFiles:
         self._ui = ui
         self._chat = ui.workspace.chat
         self._prompt_text = prompt_text
-        self._readings: list[Reading] = []  # that have not ended
-        self._ended: list[Reading] = []  # for a prompt on its way from the input to `hold`
-        self._expected: list[Reading] = []  # of commands that have not begun to read
-        self._held_number = 0  # of the last prompt that `hold` got
+        self._expected: list[PendingFiles] = []  # of commands that have not begun to read
+        self._workers: dict[PendingFiles, Worker[Any]] = {}  # that read them
+        self._commands: list[ShellCommand] = []  # that run
         self._open_questions = 0
 
     @property
     def running_words(self) -> str:
-        if commands := self._commands:
-            return f"Running: {', '.join(safe_line(run.command) for run in commands)}"
-        pages = ", ".join(reading.words for reading in self._readings if reading.is_page)
+        if self._commands:
+            return f"Running: {', '.join(safe_line(run.command) for run in self._commands)}"
+        pages = ", ".join(files.label for files in self._workers if files.is_page)
         # not before the user has agreed
         return f"Downloading: {pages}" if pages and not self._open_questions else ""
-
-    @property
-    def _commands(self) -> list[ShellCommand]:
-        return [reading.command for reading in self._readings if reading.command is not None]
 
     @property
     def awaited_words(self) -> str:
         """What queued prompts of the shown session wait for."""
         prompts = self._chat.shown.queue.prompts
-        return ", ".join(reading.words for reading in self._readings if reading.queued in prompts)
+        return ", ".join(files.label for prompt in prompts for files in prompt.files)
 
     def stop(self) -> bool:
         """Begin to stop the running commands, else the downloads; return whether there were any.
@@ -87,161 +63,106 @@ class PromptFiles:
         Prompts that wait for files return, and these files are not read on. Without such a prompt,
         a file is read on: the next prompt must not be sent without it.
         """
-        shown = self._chat.shown
-        has_returned = shown.queue.return_from_reading()
-        for reading in self._readings:
-            if has_returned and reading.session is shown and reading.worker is not None:
-                reading.worker.cancel()
+        queue = self._chat.shown.queue
+        unwanted = [files for prompt in queue.prompts for files in prompt.files]
+        if unwanted:
+            queue.return_from(unwanted[0].prompt)
         stoppable = [command for command in self._commands if not command.stopped_words]
         for command in stoppable:
             command.stop()
-        pages = [] if stoppable else [reading for reading in self._readings if reading.is_page]
-        for page in pages:
-            if page.worker is not None:
-                page.worker.cancel()
-        return bool(stoppable or pages) or has_returned
+        pages = [] if stoppable else [files for files in self._workers if files.is_page]
+        for files in {*unwanted, *pages} & self._workers.keys():
+            self._workers[files].cancel()
+        return bool(stoppable or pages or unwanted)
 
     # Enter
 
-    def hold(self, text: str, number: int) -> str:
-        """Return a prompt with its files if it can be sent; "" if it is queued until they are read.
+    def hold(self, prompt: PendingPrompt) -> bool:
+        """Queue a prompt until its files are read; return False if it lacks none.
 
-        "" also if it has returned to the prompt field: a file could not be read, or an earlier
-        message is edited, whose new version cannot be queued.
+        It returns to the input if a file could not be read, or if an earlier message is edited,
+        whose new version cannot be queued.
         """
-        self._held_number = number
-        ended = [reading for reading in self._ended if reading.number < number]
-        pending = [reading for reading in self._readings if self._is_of(reading, number)]
-        for reading in ended:
-            self._ended.remove(reading)
-            text = self._with_files(text, reading)
-        has_failed = any(reading.lines is None for reading in ended)
-        if has_failed or (pending and self._prompt_text.edited_id):
-            self._ui.widgets.prompt_input.put_before_typed(text)
-            if not has_failed:
-                names = ", ".join(reading.words for reading in pending)
-                self._ui.notify(f"{names} is still being read. Press Enter again once it is there.")
-            return ""
-        if not pending:
-            return text
-        queued = self._chat.shown.queue.add(text, needs_files=True)
-        for reading in pending:
-            reading.queued = queued
-        self._prompt_text.remember(text)
-        self._ui.show_action("queued")
-        return ""
-
-    def _is_of(self, reading: Reading, number: int) -> bool:
-        """`number` is that of a prompt that is shown or sent."""
-        queued = reading.queued
-        if queued is not None and (
-            queued.is_dropped or self._chat.open_sessions.with_queued(queued)
-        ):
+        if prompt.has_failed:
+            self._prompt_text.put_back(prompt)
+        elif prompt.files and self._prompt_text.edited_id:
+            self._prompt_text.put_back(prompt)
+            names = ", ".join(files.label for files in prompt.files)
+            self._ui.notify(f"{names} is still being read. Press Enter again once it is there.")
+        elif prompt.files:
+            self._chat.shown.queue.add(prompt)
+            self._prompt_text.remember(prompt.draft)
+            self._ui.show_action("queued")
+        else:
             return False
-        is_shown = reading.session.session_id == self._chat.shown.session_id
-        is_in_edit = reading.edited_id == self._prompt_text.edited_id
-        return is_shown and is_in_edit and reading.number < number
+        return True
 
-    def _with_files(self, text: str, reading: Reading) -> str:
-        if not reading.lines:  # nothing was named, or it could not be read
-            return text
-        return with_files(text, reading.lines, reading.typed, reading.shown_name)
+    # Reading
 
-    # Readings
-
-    def _begin_reading(
-        self, words: str, number: int | None = None, typed: str = "", shown_name: str = ""
-    ) -> Reading:
-        """Without `number`, the files were named in the prompt that is typed now."""
-        if number is None:
-            number = self._ui.widgets.prompt_input.sent_count
-        reading = Reading(
-            session=self._chat.shown,
-            edited_id=self._prompt_text.edited_id,
-            words=safe_line(words),
-            number=number,
-            typed=typed,
-            shown_name=shown_name,
-        )
-        self._readings.append(reading)
-        return reading
-
-    def expect(self, slash: SlashCommand, number: int | None) -> None:
+    def expect(self, slash: SlashCommand, prompt: PendingPrompt) -> None:
         """Let a prompt wait for a command that is run now and will read files for it."""
         command_id, name = slash.command.command_id, slash.argument
         if (command_id == "file" and name) or command_id == "paste":
-            self._expected.append(self._begin_reading(name or "the clipboard", number))
+            self._expected.append(prompt.expect(name or "the clipboard"))
 
-    async def _read(self, reading: Reading, read: ReadFiles) -> Sequence[Attachment]:
-        """Put files into their prompt, and return them.
-
-        After an error, a prompt that waits for them returns to the prompt field.
-        """
-        files: Sequence[Attachment] = ()
+    async def _read(self, files: PendingFiles, read: ReadFiles) -> Sequence[Attachment]:
+        """Put files into their prompt, and return them."""
+        attachments: Sequence[Attachment] = ()
+        lines: list[str] | None = None
         try:
-            files = await read()
-            for file in files:
-                await self._ui.workspace.store.save_file(file.data)
-            reading.lines = [file_line(file.part) for file in files]
+            attachments = await read()
+            for attachment in attachments:
+                await self._ui.workspace.store.save_file(attachment.data)
+            lines = [file_line(attachment.part) for attachment in attachments]
         finally:
-            self._readings.remove(reading)
-            self._end(reading)
-        return files
+            self._end(files, lines)
+        return attachments
 
-    def _end(self, reading: Reading) -> None:
-        """Put files into their prompt: the one that is typed, a queued one, or a draft."""
-        queued = reading.queued
-        if self._chat.is_closing or (queued is not None and queued.is_dropped):
-            return  # when lmchat ends, the saved draft has the prompt, also a queued one
-        sent_count = self._ui.widgets.prompt_input.sent_count
-        session = self._chat.open_sessions.with_queued(queued) if queued is not None else None
-        if queued is not None and session is not None:
-            if reading.lines is None:
-                session.queue.return_from_reading()
-                return
-            session.queue.change_draft(queued, self._with_files(queued.draft, reading))
-            if all(other.queued is not queued for other in self._readings):
-                self._chat.end_reading(session, queued)
-        elif sent_count > self._held_number and self._is_of(reading, sent_count):
-            self._ended.append(reading)  # its prompt has left the input
-        elif reading.lines:
-            self._prompt_text.add_files(
-                reading.session,
-                reading.edited_id,
-                reading.lines,
-                reading.typed,
-                reading.shown_name,
-            )
+    def _end(self, files: PendingFiles, lines: Sequence[str] | None) -> None:
+        """After an error (`lines` is None), a prompt that waits for them returns to the input."""
+        prompt = files.prompt
+        prompt.files.remove(files)
+        if self._chat.is_closing:
+            return  # the saved draft has the prompt, also a queued one
+        if prompt.draft:
+            prompt.has_failed |= lines is None
+            if lines:  # else nothing was named, or it could not be read
+                prompt.draft = files.put_into(prompt.draft, lines)
+            self._chat.follow(prompt)
+        elif lines:
+            self._prompt_text.put_files(files, lines)
 
     # Shell commands and pages
 
-    def begin_shell(self, line: str, number: int) -> None:
-        """Run the line `!COMMAND`, and attach its output to the prompt of the session shown now.
+    def begin_shell(self, line: str, prompt: PendingPrompt) -> None:
+        """Run the line `!COMMAND`, and attach its output to a prompt.
 
         Several commands may run at the same time. The output of a stopped one is attached, too.
         """
         command = line.removeprefix("!").strip()
-        reading = self._begin_reading(f"!{command}", number)
-        run = partial(self._read, reading, partial(self._run_command, reading, command))
+        files = prompt.expect(f"!{command}")
+        run = partial(self._read, files, partial(self._run_command, command))
         self._ui.begin(run, "shell")
 
-    async def _run_command(self, reading: Reading, text: str) -> Sequence[Attachment]:
-        reading.command = command = self._ui.workspace.platform.shell_command(text)
+    async def _run_command(self, text: str) -> Sequence[Attachment]:
+        command = self._ui.workspace.platform.shell_command(text)
+        self._commands.append(command)
         self._ui.show_action("running a command")
         try:
             await command.run()
         finally:
-            reading.command = None
+            self._commands.remove(command)
             self._ui.show_action(command.ending)
         return [output_attachment(command)]
 
-    async def _fetch_page(self, reading: Reading, read: ReadFiles) -> None:
-        reading.is_page = True
+    async def _fetch_page(self, files: PendingFiles, read: ReadFiles) -> None:
         self._ui.show_action("downloading a page")
+        ending = "no page attached"
         try:
-            await self._read_files(reading, read)
+            await self._read_files(files, read)
+            ending = "page attached"
         finally:
-            self._ui.show_action("page attached" if reading.lines else "no page attached")
+            self._ui.show_action(ending)
 
     # Files
 
@@ -257,38 +178,40 @@ class PromptFiles:
 
     async def attach_expected(self, name: str, read: ReadFiles) -> None:
         """Attach what the next command of `expect` reads."""
-        reading = self._expected.pop(0) if self._expected else self._begin_reading(name)
-        if is_page_address(name):
+        typed = self._ui.widgets.prompt_input.prompt
+        files = self._expected.pop(0) if self._expected else typed.expect(name)
+        files.is_page = is_page_address(name)
+        if files.is_page:
             # in a worker of its own, which holds no keys
-            fetch = partial(self._fetch_page, reading, read)
-            self._ui.begin(fetch, "page")
+            self._ui.begin(partial(self._fetch_page, files, read), "page")
         else:
-            await self._read_files(reading, read)
+            await self._read_files(files, read)
 
-    def attach(self, path: str, text: str, number: int) -> None:
+    def attach(self, path: str, text: str, prompt: PendingPrompt) -> None:
         """Attach the file with which `@` was completed; without a path, the files that were pasted.
 
         `text` is `@` with the typed letters, or the pasted text.
         """
+        # without a name for a pasted path, which is no word of a sentence
+        name = safe_line(Path(path).name) if path else ""
+        files = prompt.expect(path or text, text, name)
         if path:
-            shown_name = safe_line(Path(path).name)
-            reading = self._begin_reading(path, number, text, shown_name)
             read = partial(read_files, [expanded_path(path)], self.confirm)
         else:
-            # `shown_name` is empty: a pasted path is no word of a sentence
-            reading = self._begin_reading(text, number, text)
             read = partial(self._read_pasted, text)
-        work = partial(self._read_files, reading, read)
-        self._ui.begin(work, "attach")
+        self._ui.begin(partial(self._read_files, files, read), "attach")
 
     async def _read_pasted(self, text: str) -> Sequence[Attachment]:
         """If the text names no file, it stays."""
         return await read_files(await run_abandonable(partial(named_files, text)), self.confirm)
 
-    async def _read_files(self, reading: Reading, read: ReadFiles) -> None:
-        reading.worker = get_current_worker()
-        files = await self._read(reading, read)
-        has_image = any(file.part.is_image for file in files)
+    async def _read_files(self, files: PendingFiles, read: ReadFiles) -> None:
+        self._workers[files] = get_current_worker()
+        try:
+            attachments = await self._read(files, read)
+        finally:
+            del self._workers[files]
+        has_image = any(attachment.part.is_image for attachment in attachments)
         if has_image and self._prompt_text.has_unseen_image:
             key = self._ui.key_name("model")
             self._ui.notify(f"This model cannot see images. {key} lists the models that can.")

@@ -7,6 +7,7 @@ the edit; the text of the input follows, if it is no longer `_unedited`, with wh
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -14,9 +15,10 @@ from msgspec import Struct
 from lmchat.chat.drafts import joined_prompts
 from lmchat.chat.session import OpenSession
 from lmchat.sessions.attached_files import (
+    PendingFiles,
+    PendingPrompt,
     draft_of,
     split_draft,
-    with_files,
     without_file_lines,
 )
 from lmchat.sessions.message import ChatMessage, Role
@@ -43,6 +45,9 @@ class PromptText:
         self._drafts = self._chat.drafts
         self.is_rewriting = False  # the message that is being edited is an answer
         self._before_edit = ""  # what was typed before
+        self._aside = PendingPrompt()  # the prompt with that text
+        self._left = defaultdict[str, PendingPrompt](PendingPrompt)
+        """Prompts whose texts are drafts of sessions that are not shown, by the ids of these."""
         self._unedited = ""  # the text with which the edit began
         self._restored = ""  # a draft of earlier runs that only ↑ shows, until it is used
         self._editing: _InEditor | None = None  # what the user's editor has
@@ -53,7 +58,7 @@ class PromptText:
 
     @property
     def edited_id(self) -> str:
-        return self._input.edited_id
+        return self._input.prompt.edited_id
 
     @property
     def typed_prompt(self) -> str:
@@ -67,9 +72,17 @@ class PromptText:
         _, files = split_draft(self._input.full_text)
         return target is not None and target.is_blind and any(part.is_image for part in files)
 
-    def show_draft(self) -> None:
+    def show_draft(self, left_id: str = "") -> None:
+        """Show the draft of the shown session.
+
+        What was typed before is the draft of the session `left_id`; without one, it comes along.
+        """
         self._restored = ""  # the draft has it
-        self._input.show_draft(self._drafts.text(self._chat.shown.session_id))
+        session_id = self._chat.shown.session_id
+        if left_id:
+            self._left[left_id] = self._input.prompt
+            self._input.prompt = self._left.pop(session_id, PendingPrompt())
+        self._input.show_draft(self._drafts.text(session_id))
 
     async def load_history(self) -> None:
         """Read what earlier runs have left: prompts, which ↑ brings back, and drafts.
@@ -129,7 +142,9 @@ class PromptText:
         edit ends, and so does the changed text of an edit that this one replaces.
         """
         self._before_edit = joined_prompts(self._before_edit, self._changed_text)
-        self._input.edited_id = message.message_id
+        if not self.edited_id:
+            self._aside = self._input.prompt
+        self._input.prompt = PendingPrompt(edited_id=message.message_id)
         self.is_rewriting = message.role is Role.ASSISTANT
         self._input.put(draft_of(message.text, message.files))
         self._unedited = self._input.full_text
@@ -152,41 +167,46 @@ class PromptText:
         if not self.edited_id:
             return
         typed = self._input.full_text if keeps_typed else ""
-        self._input.edited_id = ""
+        if keeps_typed:
+            self._aside.take_files(self._input.prompt)
+        self._input.prompt = self._aside
         self.is_rewriting = False
         self._input.put(joined_prompts(self._before_edit, typed))
         self._before_edit = self._unedited = ""
 
-    def put_rewritten_back(self, session: OpenSession, edited_id: str, text: str) -> None:
+    def put_rewritten_back(self, session: OpenSession, prompt: PendingPrompt) -> None:
         """Return the text of an answer that could not be saved: to its edit, if that continues."""
-        if session is self._chat.shown and edited_id == self.edited_id:
-            self._input.put_before_typed(text)
+        if session is self._chat.shown and prompt.edited_id == self.edited_id:
+            self.put_back(prompt)
         else:
-            self.put_before_typed(session, text)
+            self.put_before_typed(session, prompt)
 
-    def add_files(
-        self, session: OpenSession, edited_id: str, lines: Sequence[str], typed: str, name: str
-    ) -> None:
-        """Put stored files into the prompt in which they were named.
+    def put_files(self, files: PendingFiles, lines: Sequence[str]) -> None:
+        """Put stored files into a prompt that is not sent; not if it was an edit that has ended.
 
-        `lines` represent them there, each with its line break. If another edit has begun, they go
-        into the text that comes back after it; if their edit has ended, they are not attached.
+        `lines` represent them there, each with its line break.
         """
-        # by id: a session that is shown again may have been read again
-        if session.session_id != self._chat.shown.session_id:
-            draft = with_files(self._drafts.text(session.session_id), lines, typed, name)
-            self._drafts.change(session.session_id, draft)
-        elif edited_id and edited_id != self.edited_id:
-            self._ui.notify("A file was not attached, as the edit in which you named it has ended.")
-        elif edited_id != self.edited_id:
-            self._before_edit = with_files(self._before_edit, lines, typed, name)
+        prompt = files.prompt
+        if prompt is self._input.prompt:
+            if self._editing is not None:
+                self._input.put_before_typed("".join(lines))
+            else:
+                self._input.attach(files.typed, lines, files.name)
+        elif prompt is self._aside:
+            self._before_edit = files.put_into(self._before_edit, lines)
             self.keep_draft()  # else only a change of the input keeps it
-        elif self._editing is not None:
-            self._input.put_before_typed("".join(lines))
+        elif session_id := next((one for one, left in self._left.items() if left is prompt), ""):
+            draft = files.put_into(self._drafts.text(session_id), lines)
+            self._drafts.change(session_id, draft)
         else:
-            self._input.attach(typed, lines, name)
+            self._ui.notify("A file was not attached, as the edit in which you named it has ended.")
 
-    def put_before_typed(self, session: OpenSession, *prompts: str) -> None:
+    def put_back(self, prompt: PendingPrompt) -> None:
+        """Return an unsent prompt to the input, also during an edit."""
+        self._input.put_before_typed(prompt.draft)
+        self._input.prompt.take_files(prompt)
+
+    def put_before_typed(self, session: OpenSession, *prompts: PendingPrompt) -> None:
         """Return unsent prompts to their session, in front of what is typed there.
 
         During an edit, they go before the text that comes back after it: Enter must not send them
@@ -195,17 +215,25 @@ class PromptText:
         """
         shown = self._chat.shown
         if session is not shown and not session.messages:
-            prompts = (*prompts, self._drafts.text(session.session_id))
+            draft = self._drafts.text(session.session_id)
+            files = self._left[session.session_id].files
+            prompts = (*prompts, PendingPrompt(draft=draft, files=files))
             self._drafts.change(session.session_id, "")
             session = self._chat.open_sessions.new_session
+        text = joined_prompts(*(prompt.draft for prompt in prompts))
+        typed = self._input.prompt
         if session is not shown:
-            draft = joined_prompts(*prompts, self._drafts.text(session.session_id))
+            typed = self._left[session.session_id]
+            draft = joined_prompts(text, self._drafts.text(session.session_id))
             self._drafts.change(session.session_id, draft)
         elif self.edited_id:
-            self._before_edit = joined_prompts(*prompts, self._before_edit)
+            typed = self._aside
+            self._before_edit = joined_prompts(text, self._before_edit)
             self.keep_draft()  # else only a change of the input keeps it
         else:
-            self._input.put_before_typed(joined_prompts(*prompts))
+            self._input.put_before_typed(text)
+        for prompt in prompts:
+            typed.take_files(prompt)
 
     def take_typed(self) -> str:
         """Remove what is typed from the prompt, and return it."""

@@ -162,9 +162,10 @@ class SessionView:
         """
         self._ui.stop(_SWITCH)
         if self._chat.shown.has_begun:
+            left_id = self.active_id
             self.leave()
             self.switch_to_new()
-            self._prompt_text.show_draft()
+            self._prompt_text.show_draft(left_id)
         else:
             # another lmchat may have begun sessions
             self._ui.screen.post_message(ReadSessions())
@@ -231,7 +232,7 @@ class SessionView:
         change_session()
         if takes_prompts:
             left.queue.move_to(self._chat.shown.queue)
-        self._prompt_text.show_draft()
+        self._prompt_text.show_draft("" if takes_prompts else left.session_id)
         self._prompt_text.put_after_draft(typed)
         self.redraw()
         self._ui.widgets.prompt_input.focus()

@@ -140,7 +140,7 @@ class StatusDisplay:
         turn_options, window = self._chat.turn_options, self._chat.context_window
         backend = self._workspace.backend
         use = self._use_with_draft()
-        draft, is_edit = self._draft, bool(self._ui.widgets.prompt_input.edited_id)
+        draft, is_edit = self._draft, bool(self._ui.widgets.prompt_input.prompt.edited_id)
         stats = shown.stats
         target = turn_options.target
         next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
@@ -175,7 +175,7 @@ class StatusDisplay:
         """What is typed; a command, or a word that may become one, counts as an empty draft."""
         prompt_input = self._ui.widgets.prompt_input
         typed = prompt_input.full_text
-        if prompt_input.edited_id:
+        if prompt_input.prompt.edited_id:
             return typed
         may_be_command = typed.startswith("/") and len(typed.split()) == 1
         return "" if may_be_command or prompt_input.typed_command else typed
@@ -186,7 +186,7 @@ class StatusDisplay:
         An edited text takes the place of its message and all behind it.
         """
         window = self._chat.context_window
-        use = window.context_use(self._chat.shown, self._ui.widgets.prompt_input.edited_id)
+        use = window.context_use(self._chat.shown, self._ui.widgets.prompt_input.prompt.edited_id)
         draft_tokens = window.draft_tokens(self._draft)
         if use is None or not draft_tokens:
             return use

@@ -34,7 +34,7 @@ from lmchat.servers.events import (
     ToolCallDelta,
 )
 from lmchat.servers.model import LoadState
-from lmchat.sessions.attached_files import Prompt
+from lmchat.sessions.attached_files import PendingPrompt, Prompt
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.tools.calls import ApprovalScope, Decision
 from lmchat.tui.controllers.prompt_text import PromptText
@@ -93,16 +93,16 @@ class TurnView(TurnListener):
 
     # What the user wants
 
-    def submit(self, text: str) -> None:
+    def submit(self, prompt: PendingPrompt) -> None:
         """Send a new prompt or another version of the edited one."""
         session = self._chat.shown
         if self._prompt_text.edited_id:
-            self._submit_edit(session, text, self._prompt_text.edited_id)
+            self._submit_edit(session, prompt, self._prompt_text.edited_id)
             return
         # now, not when a queued prompt is sent: the user may then be reading farther up
         self._log.scroll_end()
-        if not self._attempt(partial(self._chat.send, session, Prompt.of(text))):
-            self._prompt_text.put_before_typed(session, text)
+        if not self._attempt(partial(self._chat.send, session, Prompt.of(prompt.draft))):
+            self._prompt_text.put_before_typed(session, prompt)
         elif session.queue.prompts:
             self._ui.show_action("queued")
             state = self._ui.workspace.chat_state
@@ -111,12 +111,12 @@ class TurnView(TurnListener):
                 words = _WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER
                 self._ui.notify(f"{words}; {self._ui.key_name('stop')} cancels it.")
 
-    def _submit_edit(self, session: OpenSession, text: str, edited_id: str) -> None:
-        if self._attempt(partial(self._chat.edit, session, edited_id, Prompt.of(text))):
+    def _submit_edit(self, session: OpenSession, prompt: PendingPrompt, edited_id: str) -> None:
+        if self._attempt(partial(self._chat.edit, session, edited_id, Prompt.of(prompt.draft))):
             self._prompt_text.leave_edit()
             self._ui.show_action("edited")
         else:
-            self._ui.widgets.prompt_input.put_before_typed(text)
+            self._prompt_text.put_back(prompt)
 
     def run_turn(self, begin_turn: Callable[[], None]) -> None:
         """Begin a turn without a new prompt.
@@ -200,7 +200,7 @@ class TurnView(TurnListener):
     def remove_queued(self) -> None:
         queue = self._chat.shown.queue
         if queue.prompts:
-            queue.take_last(is_dropped=True)
+            queue.take_last()
 
     # The card of a tool call
 

@@ -25,7 +25,7 @@ from lmchat.commands.table import Command
 from lmchat.commands.typed_line import is_command, is_shell_command
 from lmchat.matching import fuzzy_match
 from lmchat.safe_text import without_controls
-from lmchat.sessions.attached_files import place_of_files
+from lmchat.sessions.attached_files import PendingPrompt, place_of_files
 from lmchat.tui.messages import AppMessage
 from lmchat.tui.widgets.completion_list import CLOSED, Completion, complete
 from lmchat.tui.widgets.placeholders import Placeholders
@@ -66,8 +66,8 @@ class PromptInput(PromptEditor):
         """Enter was pressed; what is submitted has left the prompt."""
 
         text: str  # prompt, `/command argument`, or `!COMMAND`; never blank
+        prompt: PendingPrompt  # the one that is sent; of a command, the one that stays
         is_for_shell: bool = False  # `text` is a `!COMMAND` to run
-        number: int = 0  # of a prompt, from 1; of a command, that of the prompt before it
 
     class Drafted(AppMessage):
         """The text has changed; receivers read `full_text`."""
@@ -80,7 +80,7 @@ class PromptInput(PromptEditor):
 
         text: str  # `@` with the typed letters, or the pasted text
         path: str  # "" for a pasted text
-        number: int  # of the prompt that was sent before
+        prompt: PendingPrompt
 
     class ScrollRequested(AppMessage):
         """Request to scroll the log, by a key that has nothing to scroll here."""
@@ -105,9 +105,8 @@ class PromptInput(PromptEditor):
         """Returns matching files, best first; `Dispatcher` sets it."""
         self.argument_names: Mapping[str, Iterable[str]] = {}
         """Names that can follow a slash command, such as presets for `/p`; `Dispatcher` sets it."""
-        self.sent_count = 0
-        """The number of sent prompts: a file is named after one and before the next."""
-        self.edited_id = ""  # message that is being edited: its text runs no commands
+        self.prompt = PendingPrompt()
+        """The one that is typed; another version of a message runs no commands."""
         self._blocks = Placeholders()
         self._is_list_dismissed = False  # it stays closed, as after Esc
         # text and cursor for which the list was made
@@ -241,7 +240,7 @@ class PromptInput(PromptEditor):
         Folded blocks beside a command (`/` or `!`) stay for the next prompt. Outside the shell
         mode, a shell command only begins it.
         """
-        command = "" if self.edited_id else self.typed_command
+        command = "" if self.prompt.edited_id else self.typed_command
         is_for_shell = is_shell_command(command)
         if is_for_shell and not self.is_shell:
             self.is_shell = True
@@ -249,9 +248,11 @@ class PromptInput(PromptEditor):
         text = command or self.full_text.strip("\n").rstrip()
         if text.strip():
             self._begin_with(self._blocks.lines_of(self.text) if command else "")
+            prompt = self.prompt
             if not (is_command(text) or is_for_shell):
-                self.sent_count += 1
-            self._post_to_parent(self.Submitted(text, is_for_shell, self.sent_count))
+                prompt.draft = text
+                self.prompt = PendingPrompt(edited_id=prompt.edited_id)
+            self._post_to_parent(self.Submitted(text, prompt, is_for_shell))
 
     def put_before_typed(self, text: str) -> None:
         """Put a text that comes back in front of what is typed; the cursor stays there."""
@@ -276,8 +277,8 @@ class PromptInput(PromptEditor):
         """Handle a key of the list above the prompt, else of the prompt, in place of Textual."""
         key = event.key
         self._end_shell_mode_if_over()  # a key may come before the message of the last change
-        if event.character == "!" and not self.edited_id and not self._words_beside_blocks.strip():
-            self.is_shell = True
+        if event.character == "!" and not self._words_beside_blocks.strip():
+            self.is_shell = not self.prompt.edited_id
         if self._handle_list_key(key) or self._handle_key(key):
             event.stop()
             event.prevent_default()
@@ -303,7 +304,7 @@ class PromptInput(PromptEditor):
             has_command = self.text.startswith("/") or bool(self.typed_command)
             self.insert_at_cursor(text)
             if _LIKE_PATH.match(text) and not has_command:
-                self._post_to_parent(self.FileNamed(text.strip(), "", self.sent_count))
+                self._post_to_parent(self.FileNamed(text.strip(), "", self.prompt))
 
     @on(TextArea.Changed)
     def post_draft(self, event: TextArea.Changed) -> None:
@@ -408,7 +409,7 @@ class PromptInput(PromptEditor):
                 self._insert_chosen()
             else:  # a dialog asks for a missing argument
                 self._put_beside_blocks("")
-                self._post_to_parent(self.Submitted(row.name, False, self.sent_count))
+                self._post_to_parent(self.Submitted(row.name, self.prompt))
             return True
         if not self.completion.is_choice:
             typed = self._typed_file_name()
@@ -484,7 +485,7 @@ class PromptInput(PromptEditor):
         else:
             self._is_list_dismissed = True
             self.completion = CLOSED
-            self._post_to_parent(self.FileNamed(f"@{typed}", row, self.sent_count))
+            self._post_to_parent(self.FileNamed(f"@{typed}", row, self.prompt))
 
     def _recall(self, step: int) -> bool:
         """Recall an earlier prompt (`step` 1) or a later one (-1).
