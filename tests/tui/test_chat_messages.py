@@ -70,6 +70,12 @@ async def test_a_prompt_is_answered_once_more_edited_and_sent_again(tmp_path):
         assert await desk.texts_on_disk() == ["one!", "D."]
         assert len(await desk.store.tree(desk.session_id)) == 7
         assert desk.prompt_input.text == "x"  # what had been typed before
+        await desk.press("alt+up", "alt+up", "e")
+        await desk.prompt_is("one!")
+        desk.prompt_input.submit()
+        desk.prompt_input.insert("y")  # at once
+        await desk.at_rest(requests=5)
+        await desk.prompt_is("x\n\ny")
 
 
 async def test_a_command_of_the_palette_asks_for_its_argument_and_leaves_the_draft(tmp_path):

@@ -119,7 +119,7 @@ class Branches:
         if session is not self._chat.shown:  # the user has changed the session
             return
         row = self._log.viewport.row_of(old_id)
-        self._prompt_text.leave_edit(keeps_typed=True)
+        self._prompt_text.leave_edit()
         self._session_view.redraw()
         self._log.go_to_message(version.message_id, row=row)
         self._ui.show_action("rewritten")

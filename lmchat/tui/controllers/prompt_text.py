@@ -155,14 +155,14 @@ class PromptText:
         """End an edit that is not sent, and say so; return whether there was one."""
         if not self.edited_id:
             return False
-        self.leave_edit()
+        self.leave_edit(keeps_typed=False)
         self._ui.show_action("edit cancelled")
         return True
 
-    def leave_edit(self, *, keeps_typed: bool = False) -> None:
+    def leave_edit(self, *, keeps_typed: bool = True) -> None:
         """End an edit, and restore what was typed before it.
 
-        With `keeps_typed`, what the input has stays behind that: it was typed after Enter.
+        What the input has stays behind that (`keeps_typed`): it was typed after Enter.
         """
         if not self.edited_id:
             return
