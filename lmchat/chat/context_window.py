@@ -11,7 +11,7 @@ from lmchat.chat.settings import TurnOptions
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import RequestInvalid
 from lmchat.servers.products import sent_thoughts_to
-from lmchat.sessions.attached_files import Prompt, split_draft
+from lmchat.sessions.prompts import Prompt, split_draft
 from lmchat.sessions.session import MessagePath
 from lmchat.token_estimate import estimate_tokens
 

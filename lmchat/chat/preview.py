@@ -22,7 +22,6 @@ from lmchat.servers.products import sent_thoughts_to
 from lmchat.servers.request import ChatRequest, tool_in_request
 from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.servers.target import Target
-from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import (
     NOT_SENT,
     ChatMessage,
@@ -30,6 +29,7 @@ from lmchat.sessions.message import (
     thoughts_to_send,
     tool_calls_text,
 )
+from lmchat.sessions.prompts import Prompt
 from lmchat.token_estimate import estimate_tokens
 
 FORMS = ("json", "curl")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from lmchat.sessions.attached_files import PendingPrompt
+from lmchat.sessions.prompts import PendingPrompt
 
 
 class QueueChanged(Struct, frozen=True):

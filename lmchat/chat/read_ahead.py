@@ -16,7 +16,7 @@ from lmchat.servers.products import product_named
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import ChatRequest
 from lmchat.servers.target import Target
-from lmchat.sessions.attached_files import Prompt
+from lmchat.sessions.prompts import Prompt
 
 LEAST_TOKENS = 500  # fewer are not worth a request
 _logger = logging.getLogger(__name__)

@@ -34,8 +34,8 @@ from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import ChatRequest
 from lmchat.servers.target import Target
-from lmchat.sessions.attached_files import PendingPrompt, Prompt, split_draft
 from lmchat.sessions.message import ChatMessage, Role, has_text_to_continue, new_id, text_message
+from lmchat.sessions.prompts import PendingPrompt, Prompt, split_draft
 from lmchat.sessions.session import Session, title_of
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store

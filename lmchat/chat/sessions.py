@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.session import OnPendingChange, OpenSession
-from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import AnswerState, ChatMessage, new_id, now
+from lmchat.sessions.prompts import split_draft
 from lmchat.sessions.session import MESSAGES_PER_READ, Session, SessionHeader, title_of
 from lmchat.storage.store import Store
 

@@ -29,7 +29,7 @@ from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.products import no_model_selected, product_named
 from lmchat.servers.request import AnyText, OutputFormat, Sampling, given_options
 from lmchat.servers.target import Target
-from lmchat.sessions.attached_files import Prompt
+from lmchat.sessions.prompts import Prompt
 
 OptionValues = Mapping[str, object]
 """Values by the names in `servers/sampling_options.py`."""

@@ -31,8 +31,8 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import current_folder, expanded_path
 from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import marked_line, safe_line
-from lmchat.sessions.attached_files import without_file_lines
 from lmchat.sessions.message import ChatMessage
+from lmchat.sessions.prompts import without_file_lines
 from lmchat.units import counted
 
 _PLACEHOLDER = re.compile(r"\{\{ *(input|clipboard|date) *\}\}")  # as in "Translate: {{input}}"

@@ -22,7 +22,6 @@ from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, SessionNotFound, StoreUnavailable
 from lmchat.processes.background import run_abandonable
-from lmchat.sessions.attached_files import draft_of
 from lmchat.sessions.drafts import merged
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import (
@@ -35,6 +34,7 @@ from lmchat.sessions.message import (
     new_id,
     now,
 )
+from lmchat.sessions.prompts import draft_of
 from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.sessions.tokens import TokenProbabilities
 from lmchat.storage import (

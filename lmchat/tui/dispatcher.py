@@ -17,7 +17,7 @@ from lmchat.commands.typed_line import is_command, message_notice
 from lmchat.errors import LMChatError
 from lmchat.library.library import export_unsaved
 from lmchat.servers.sampling_options import COMMON, FURTHER_OPTIONS
-from lmchat.sessions.attached_files import PendingPrompt
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.terminal.tty import has_shell
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.chat_log.chat_log import ChatLog

@@ -12,8 +12,8 @@ from lmchat.commands.table import Command
 from lmchat.commands.typed_line import require_slash
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
-from lmchat.sessions.attached_files import PendingPrompt
 from lmchat.sessions.message import ChatMessage
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.tui.controllers.controllers import Controllers
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.dialog import PickDialog

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lmchat.errors import RequestInvalid
-from lmchat.sessions.attached_files import Prompt
+from lmchat.sessions.prompts import Prompt
 from tests.support.chat_turns import ChatTurns
 
 

@@ -12,7 +12,7 @@ from lmchat.chat.events import AnswerBegun, MessageAdded
 from lmchat.chat.service import ChatService
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable
-from lmchat.sessions.attached_files import PendingPrompt, Prompt
+from lmchat.sessions.prompts import PendingPrompt, Prompt
 from lmchat.storage import opening
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store

@@ -19,8 +19,8 @@ from lmchat.errors import (
     WrongUse,
 )
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
-from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import AnswerState
+from lmchat.sessions.prompts import Prompt
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import answer_steps
 

@@ -13,8 +13,8 @@ from lmchat.chat.preview import context_of_next_request
 from lmchat.chat.turn_starts import messages_together
 from lmchat.errors import RequestInvalid, StoreUnavailable
 from lmchat.servers.events import RequestSent
-from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import Role, ToolCallPart, ToolResultPart, text_message
+from lmchat.sessions.prompts import Prompt
 from lmchat.sessions.session import MessagePath
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import answer_steps

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from lmchat.attachments.attachment import Attachment, read_attachment
 from lmchat.errors import FileRefused
 from lmchat.files.images import image_type
-from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import FilePart, TextPart
+from lmchat.sessions.prompts import Prompt
 from tests.support.chat_turns import ChatTurns
 from tests.support.files_to_attach import image
 from tests.support.scripted_backend import target

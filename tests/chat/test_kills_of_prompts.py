@@ -10,8 +10,8 @@ from itertools import count
 
 import pytest
 
-from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import Role
+from lmchat.sessions.prompts import Prompt
 from lmchat.storage.store import Store
 from tests.support.chat_turns import ChatTurns
 from tests.support.chats import begin_session

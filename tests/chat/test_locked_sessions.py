@@ -9,7 +9,7 @@ import pytest
 
 from lmchat.library.library import Library
 from lmchat.servers.events import TextDelta
-from lmchat.sessions.attached_files import Prompt
+from lmchat.sessions.prompts import Prompt
 from lmchat.storage.purge import Purged
 from lmchat.storage.store import Store
 from tests.support.chat_turns import ChatTurns

@@ -21,7 +21,6 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestSent
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.target import Target
-from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import (
     NO_RESULT,
     AnswerState,
@@ -35,6 +34,7 @@ from lmchat.sessions.message import (
     has_text_to_continue,
     text_message,
 )
+from lmchat.sessions.prompts import Prompt
 from lmchat.sessions.session import MessagePath, Session
 from tests.support import chats
 from tests.support.chat_turns import ChatTurns

@@ -25,9 +25,9 @@ from lmchat.servers.events import (
     StreamFinished,
     TextDelta,
 )
-from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.journal_entries import RESET
 from lmchat.sessions.message import AnswerState, RefusalPart, Role
+from lmchat.sessions.prompts import Prompt
 from tests.support.chat_turns import ChatTurns
 from tests.support.desktop import hold
 from tests.support.programs import until

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
-from lmchat.sessions.attached_files import Prompt, file_line
 from lmchat.sessions.message import AnswerState, FilePart, Role
+from lmchat.sessions.prompts import Prompt, file_line
 from tests.support.chat_turns import ChatTurns
 from tests.support.programs import until
 from tests.support.scripted_backend import answer_steps

@@ -13,8 +13,8 @@ from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PromptProgress
 from lmchat.servers.target import Target
-from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import Role, text_message
+from lmchat.sessions.prompts import Prompt
 from lmchat.sessions.session import Session
 from lmchat.storage.stats_store import StatsStore
 from tests.support.scripted_backend import ScriptedBackend, model

@@ -12,8 +12,8 @@ from lmchat.chat.toolbox import Toolbox
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.errors import RequestInvalid
 from lmchat.servers.events import StreamFinished, TextDelta
-from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import AnswerState, Role, ToolCallPart
+from lmchat.sessions.prompts import Prompt
 from lmchat.tools.calls import ApprovalScope, Decision, ToolResult
 from tests.support import chats
 from tests.support.chat_turns import ChatTurns

@@ -20,8 +20,8 @@ from lmchat.servers.events import (
     UsageReported,
 )
 from lmchat.servers.target import Target
-from lmchat.sessions.attached_files import Prompt, file_line
 from lmchat.sessions.message import AnswerState, FilePart, Role, text_message
+from lmchat.sessions.prompts import Prompt, file_line
 from tests.support.chat_turns import ChatTurns
 from tests.support.counted_prompts import counted_prompts
 from tests.support.scripted_backend import model

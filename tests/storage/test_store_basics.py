@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from lmchat.errors import SessionNotFound, StoreUnavailable
 from lmchat.metrics import Metrics
-from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
@@ -20,6 +19,7 @@ from lmchat.sessions.message import (
     TextPart,
     ToolCallPart,
 )
+from lmchat.sessions.prompts import split_draft
 from lmchat.sessions.session import Session
 from tests.support.chats import (
     answer,

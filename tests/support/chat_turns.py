@@ -17,8 +17,8 @@ from lmchat.chat.toolbox import Toolbox
 from lmchat.config.settings import ChatSettings
 from lmchat.servers.events import RequestAdapted
 from lmchat.servers.target import Target
-from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import ChatMessage
+from lmchat.sessions.prompts import Prompt
 from lmchat.sessions.session import MessagePath, Session
 from lmchat.storage.stats_store import StatsStore
 from lmchat.tools.calls import Decision

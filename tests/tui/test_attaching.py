@@ -7,8 +7,8 @@ import pytest
 from textual import events
 from textual.widgets import Static
 
-from lmchat.sessions.attached_files import file_line, split_draft
 from lmchat.sessions.message import FilePart
+from lmchat.sessions.prompts import file_line, split_draft
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, gone, ready_desktop, sent, shown

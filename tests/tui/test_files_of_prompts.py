@@ -10,7 +10,7 @@ import pytest
 from textual import events
 
 from lmchat.errors import FileRefused
-from lmchat.sessions.attached_files import split_draft
+from lmchat.sessions.prompts import split_draft
 from lmchat.storage.store import Store
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.screen import ChatScreen

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from lmchat.sessions.attached_files import file_line
 from lmchat.sessions.message import FilePart
+from lmchat.sessions.prompts import file_line
 from lmchat.tui.widgets.placeholders import Placeholders
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from lmchat.config.state import State
 from lmchat.errors import LMChatError, ServerUnavailable
-from lmchat.sessions.attached_files import PendingPrompt, split_draft
+from lmchat.sessions.prompts import PendingPrompt, split_draft
 from lmchat.terminal.programs import Editor
 from tests.support.desktop import half, hold, kept_as, make_desktop, ready_desktop, running, sent
 from tests.support.scripted_backend import answer_steps

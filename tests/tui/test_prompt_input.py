@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from textual import events
 from textual.pilot import Pilot
 
-from lmchat.sessions.attached_files import file_line
 from lmchat.sessions.message import FilePart
+from lmchat.sessions.prompts import file_line
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.programs import until
 from tests.support.tui_host import PromptApp, drawn, screen_text, type_at_once

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.sessions.attached_files import PendingPrompt
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 

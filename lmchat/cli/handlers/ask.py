@@ -32,8 +32,8 @@ from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.safe_text import safe_json
 from lmchat.servers.request import ChatRequest
-from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, Role
+from lmchat.sessions.prompts import Prompt
 from lmchat.sessions.tokens import TokenProbabilities
 from lmchat.terminal.output import SHORT_ID, failure_detail, is_utf8, to_json
 from lmchat.tools.calls import Decision

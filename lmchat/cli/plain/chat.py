@@ -24,7 +24,7 @@ from lmchat.commands.typed_line import is_command, is_shell_command, message_not
 from lmchat.errors import LMChatError, NoServerFound, WrongUse
 from lmchat.processes.signals import interrupt_on_ending_signals
 from lmchat.safe_text import safe_text
-from lmchat.sessions.attached_files import split_draft
+from lmchat.sessions.prompts import split_draft
 
 _CHOOSE_MODEL = "/model lists the models; /model N chooses one."
 _HINTS = {

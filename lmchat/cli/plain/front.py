@@ -36,8 +36,8 @@ from lmchat.safe_text import safe_line, safe_text
 from lmchat.servers.events import ReasoningDelta, RefusalDelta, TextDelta
 from lmchat.servers.model import OPENAI_COMPATIBLE, LoadState, ModelInfo
 from lmchat.servers.target import Target
-from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import AnswerState, ChatMessage, Role, readable_text
+from lmchat.sessions.prompts import Prompt
 from lmchat.sessions.session import SessionHeader
 from lmchat.terminal.clipboard import Clipboard, terminal_copy
 from lmchat.terminal.output import SHORT_ID, SafeStream, ask_yes_no, can_ask, local_time, table

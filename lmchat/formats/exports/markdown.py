@@ -15,7 +15,6 @@ from lmchat.formats.exports.entries import (
 )
 from lmchat.markdown.fences import lines_and_fences
 from lmchat.safe_text import line_without_controls, without_controls
-from lmchat.sessions.attached_files import fence_for
 from lmchat.sessions.message import (
     FilePart,
     ReasoningPart,
@@ -24,6 +23,7 @@ from lmchat.sessions.message import (
     ToolCallPart,
     ToolResultPart,
 )
+from lmchat.sessions.prompts import fence_for
 from lmchat.sessions.session import Session
 
 # Indent of a misleading line. HTML that has to be closed would hide the messages below it; `## You

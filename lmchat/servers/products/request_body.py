@@ -25,7 +25,6 @@ from lmchat.servers.request import (
     tool_in_request,
 )
 from lmchat.servers.wire.request_format import JsonMode, RequestFormat
-from lmchat.sessions.attached_files import fence_for, text_with_files
 from lmchat.sessions.message import (
     ChatMessage,
     FilePart,
@@ -38,6 +37,7 @@ from lmchat.sessions.message import (
     thoughts_to_send,
     tool_calls_text,
 )
+from lmchat.sessions.prompts import fence_for, text_with_files
 
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")  # of a schema
 _MAX_NAME_CHARS = 64

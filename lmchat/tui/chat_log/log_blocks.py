@@ -26,7 +26,6 @@ from lmchat.markdown.code import code_lines, head_line
 from lmchat.markdown.page import Page, clickable
 from lmchat.markdown.wrap import harmless, width_of
 from lmchat.safe_text import marked_line, safe_line, without_controls
-from lmchat.sessions.attached_files import pieces_of
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
@@ -39,6 +38,7 @@ from lmchat.sessions.message import (
     tool_calls_text,
     was_prompt_too_long,
 )
+from lmchat.sessions.prompts import pieces_of
 from lmchat.tools.calls import APPROVAL_SCOPES
 from lmchat.tui.chat_log.excerpt import excerpt_of, is_long
 from lmchat.units import SIGNS, counted

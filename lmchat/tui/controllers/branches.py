@@ -11,8 +11,8 @@ from functools import partial
 
 from lmchat.chat.turn_starts import NO_PROBABILITIES, Prefill
 from lmchat.errors import LMChatError, RequestInvalid
-from lmchat.sessions.attached_files import PendingPrompt, split_draft
 from lmchat.sessions.message import ChatMessage
+from lmchat.sessions.prompts import PendingPrompt, split_draft
 from lmchat.sessions.session import Session
 from lmchat.sessions.tokens import AnswerTokens
 from lmchat.tui.controllers.prompt_text import PromptText

@@ -18,7 +18,6 @@ from lmchat.markdown.code import language_and_file, language_of
 from lmchat.markdown.commonmark import code_blocks, links
 from lmchat.markdown.links import ascii_host, can_be_opened
 from lmchat.safe_text import safe_line
-from lmchat.sessions.attached_files import text_with_files
 from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,
@@ -28,6 +27,7 @@ from lmchat.sessions.message import (
     now,
     readable_text,
 )
+from lmchat.sessions.prompts import text_with_files
 from lmchat.tui.chat_log.excerpt import is_long
 from lmchat.tui.controllers.export_import import write_asking
 from lmchat.tui.controllers.prompt_text import PromptText

@@ -18,7 +18,7 @@ from lmchat.commands.typed_line import SlashCommand
 from lmchat.files.disk import expanded_path
 from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.sessions.attached_files import PendingFiles, PendingPrompt, file_line
+from lmchat.sessions.prompts import PendingFiles, PendingPrompt, file_line
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.screen_services import ScreenServices

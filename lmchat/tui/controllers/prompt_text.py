@@ -14,14 +14,14 @@ from msgspec import Struct
 
 from lmchat.chat.drafts import joined_prompts
 from lmchat.chat.session import OpenSession
-from lmchat.sessions.attached_files import (
+from lmchat.sessions.message import ChatMessage, Role
+from lmchat.sessions.prompts import (
     PendingFiles,
     PendingPrompt,
     draft_of,
     split_draft,
     without_file_lines,
 )
-from lmchat.sessions.message import ChatMessage, Role
 from lmchat.terminal.programs import Editor
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.prompt_input import PromptInput

@@ -11,9 +11,9 @@ from lmchat.doctor.report import report_text, summary
 from lmchat.errors import LMChatError
 from lmchat.metrics import METRICS_RESET
 from lmchat.safe_text import safe_text
-from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import now
 from lmchat.sessions.model_stats import ModelStats
+from lmchat.sessions.prompts import Prompt
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.dialogs.context_dialog import ContextDialog

@@ -34,8 +34,8 @@ from lmchat.servers.events import (
     ToolCallDelta,
 )
 from lmchat.servers.model import LoadState
-from lmchat.sessions.attached_files import PendingPrompt, Prompt
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
+from lmchat.sessions.prompts import PendingPrompt, Prompt
 from lmchat.tools.calls import ApprovalScope, Decision
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.session_view import SessionView

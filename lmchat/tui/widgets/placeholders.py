@@ -11,7 +11,7 @@ import re
 from msgspec.structs import replace
 
 from lmchat.safe_text import safe_line
-from lmchat.sessions.attached_files import file_in_line
+from lmchat.sessions.prompts import file_in_line
 
 _LABEL_LENGTH = 60  # of a label, or of the name of a file
 

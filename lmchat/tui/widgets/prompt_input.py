@@ -25,7 +25,7 @@ from lmchat.commands.table import Command
 from lmchat.commands.typed_line import is_command, is_shell_command
 from lmchat.matching import fuzzy_match
 from lmchat.safe_text import without_controls
-from lmchat.sessions.attached_files import PendingPrompt, place_of_files
+from lmchat.sessions.prompts import PendingPrompt, place_of_files
 from lmchat.tui.messages import AppMessage
 from lmchat.tui.widgets.completion_list import CLOSED, Completion, complete
 from lmchat.tui.widgets.placeholders import Placeholders

@@ -25,8 +25,8 @@ from lmchat.formats.imports.foreign_chat import (
 )
 from lmchat.formats.imports.source import Source
 from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, at, items_of, text_at, time_of
-from lmchat.sessions.attached_files import fence_for
 from lmchat.sessions.message import ReasoningPart, Role
+from lmchat.sessions.prompts import fence_for
 from lmchat.sessions.session import Session
 
 _TO_USER = "all"  # of a text; a tool call has the name of the tool instead

@@ -21,8 +21,8 @@ from lmchat.formats.imports.foreign_chat import (
 )
 from lmchat.formats.imports.source import THREAD, Source
 from lmchat.formats.imports.values import Record, at, items_of, parsed, text_at, time_of
-from lmchat.sessions.attached_files import file_as_prompt_text
 from lmchat.sessions.message import ReasoningPart, Role
+from lmchat.sessions.prompts import file_as_prompt_text
 from lmchat.sessions.session import Session
 
 

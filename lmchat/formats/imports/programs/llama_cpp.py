@@ -22,8 +22,8 @@ from lmchat.formats.imports.foreign_chat import (
 from lmchat.formats.imports.message_list import tool_calls
 from lmchat.formats.imports.source import Source
 from lmchat.formats.imports.values import Record, at, items_of, text_at, time_of
-from lmchat.sessions.attached_files import file_as_prompt_text
 from lmchat.sessions.message import ReasoningPart, Role
+from lmchat.sessions.prompts import file_as_prompt_text
 from lmchat.sessions.session import Session
 
 # like `<<<TOOL_NAME:add>>>`

@@ -1,4 +1,4 @@
-"""Attached files in the text of prompts and drafts.
+"""Prompts until they are messages, and attached files in their text.
 
 A text file has a place in the text, and is sent there in a code fence. In a draft or a queued
 prompt, a file is one line: a mark, and the `FilePart` as JSON. Files within the text, as in

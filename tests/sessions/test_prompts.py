@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from lmchat.safe_text import safe_text
-from lmchat.sessions.attached_files import draft_of, file_line, split_draft, with_files
 from lmchat.sessions.message import FilePart
+from lmchat.sessions.prompts import draft_of, file_line, split_draft, with_files
 from lmchat.sessions.session import title_from
 
 
