@@ -18,11 +18,14 @@ from lmchat.errors import (
     StreamInterrupted,
     WrongUse,
 )
-from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
-from lmchat.sessions.message import AnswerState
+from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
+from lmchat.sessions.message import AnswerState, Role
 from lmchat.sessions.prompts import Prompt
+from lmchat.tools.calls import ApprovalScope, Decision
 from tests.support.chat_turns import ChatTurns
+from tests.support.programs import until
 from tests.support.scripted_backend import answer_steps
+from tests.support.scripted_tools import ScriptedHost, calls, read_text, toolbox
 
 COMPLETE, STOPPED, FAILED = AnswerState.COMPLETE, AnswerState.STOPPED, AnswerState.FAILED
 INTERRUPTED = AnswerState.INTERRUPTED
@@ -157,3 +160,110 @@ async def test_a_turn_ends_once_and_its_error_is_told_at_one_place(store, name):
     chat.use("llama.cpp")
     await chat.send("after")
     assert chat.session.last_end.state is COMPLETE, "the next turn is free of it"
+
+
+READ_BOTH = calls(("files__read_text", {"path": "a"}), ("files__read_text", {"path": "b"}))
+CALLED = (COMPLETE, "")
+READ = [(COMPLETE, "text of a"), (COMPLETE, "text of b")]
+
+
+class Stage(NamedTuple):
+    is_reached: Callable[[ChatTurns, ScriptedHost], bool]
+    stopped: list[tuple[AnswerState, str]]  # what stands behind the prompt after a stop
+    again: ReasoningDelta | TextDelta | None = None  # what comes of the answer to the results
+    is_asked: bool = False
+    runs_until_told: bool = False
+    is_repeated: bool = False  # the first call, after a whole turn
+
+
+STAGES = {
+    "asked about a call": Stage(
+        lambda chat, _: bool(chat.questions), [CALLED, (STOPPED, ""), (STOPPED, "")], is_asked=True
+    ),
+    "a call runs": Stage(
+        lambda chat, host: len(host.calls) == 2 and READ[1] in said(chat),
+        [CALLED, (STOPPED, ""), READ[1]],
+        runs_until_told=True,
+    ),
+    "a repeated call runs": Stage(
+        lambda chat, host: len(host.calls) == 1,
+        [CALLED, (STOPPED, ""), READ[1]],
+        runs_until_told=True,
+        is_repeated=True,
+    ),
+    "after the last call": Stage(
+        lambda chat, _: len(chat.server.requests) == 2, [CALLED, *READ, (STOPPED, "")]
+    ),
+    "the answer streams": Stage(
+        lambda chat, _: TEXT in chat.events, [CALLED, *READ, (STOPPED, "Let")], TEXT
+    ),
+    "a thought streams": Stage(
+        lambda chat, _: ReasoningDelta(text="Hm.") in chat.events,
+        [CALLED, *READ, (STOPPED, "Hm.")],
+        ReasoningDelta(text="Hm."),
+    ),
+}
+
+
+def said(chat: ChatTurns) -> list[tuple[AnswerState, str]]:
+    return [
+        (one.state, one.tool_result if one.role is Role.TOOL else one.reasoning + one.text)
+        for one in chat.path[1:]
+    ]
+
+
+@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("act", ["Esc", "Ctrl+Q", "a prompt"])
+async def test_a_turn_with_calls_ends_at_each_stage_with_all_that_has_come(store, name, act):
+    stage, gate = STAGES[name], asyncio.Event()
+    host = ScriptedHost()
+    begun = [stage.again] if stage.again is not None else []
+    again = [RequestSent(), *begun, gate, *answer_steps("Both.")]
+    scripts = [READ_BOTH, again, answer_steps("Then.")]
+    chat = ChatTurns(store, box=toolbox(host, approve="ask" if stage.is_asked else "always"))
+    if stage.is_repeated:
+        chat.server.scripts = [READ_BOTH, answer_steps("Read."), *scripts[1:]]
+        await chat.send("first")
+        host.calls.clear()
+    else:
+        chat.server.scripts = scripts
+    if stage.runs_until_told:
+        host.tools["read_text"] = lambda given: gate if given["path"] == "a" else read_text(given)
+    if stage.is_repeated:
+        chat.sessions.regenerate(chat.session, chat.path[2])
+    else:
+        send(chat)
+    await until(lambda: stage.is_reached(chat, host), name)
+
+    if act == "a prompt":
+        send(chat)
+        assert chat.session.queue.drafts == ("next",)
+        gate.set()
+        chat.decisions = [Decision(choice=ApprovalScope.ONCE)] * 2
+        chat.decide(Decision(choice=ApprovalScope.ONCE))
+        await chat.wait()
+        result = (COMPLETE, "late") if stage.runs_until_told else READ[0]
+        answer = (COMPLETE, f"{''.join(one.text for one in begun)}Both.")
+        assert said(chat) == [
+            CALLED,
+            result,
+            READ[1],
+            answer,
+            (COMPLETE, "next"),
+            (COMPLETE, "Then."),
+        ]
+    elif act == "Esc":
+        await chat.stop()
+        assert said(chat) == stage.stopped
+        assert chat.ends[-1].state is STOPPED
+        assert chat.ends[-1].answer == chat.session.turn.message
+    else:
+        send(chat)
+        ends = len(chat.ends)
+        await chat.sessions.close()
+        assert said(chat) == stage.stopped
+        assert len(chat.ends) == ends, "nothing is shown any more"
+        assert chat.session.queue.drafts == ("next",), "the next start finds it in the draft"
+    assert host.cancelled == (["read_text"] if stage.runs_until_told and act != "a prompt" else [])
+    assert await chat.on_disk() == chat.path
+    assert (chat.session.is_running, chat.session.question) == (False, None)
