@@ -186,7 +186,7 @@ async def _events(
             streamed.is_stuck = True
             ends_thought = repetition.is_thought and can_end_thought
             can_end_thought = False
-            ends_thought = ends_thought and await server.end_thought(request, answer_id)
+            ends_thought = ends_thought and await server.end_thought(request.target, answer_id)
             show(repetition.acted_on(ends_thought=ends_thought))
             if not ends_thought:
                 return

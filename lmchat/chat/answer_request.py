@@ -11,6 +11,7 @@ from contextlib import aclosing, suppress
 from functools import partial
 from itertools import chain
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.answers.cut_prompts import cut_prompt_error, is_prompt_cut
@@ -23,12 +24,14 @@ from lmchat.chat.context import (
     larger_window_step,
     select_context,
 )
+from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.settings import TurnSettings
 from lmchat.chat.tool_rounds import ToolRounds, call_in_text
 from lmchat.chat.turn_starts import (
     CONTINUE,
     QUOTED_END_CHARS,
     Prefill,
+    TurnStart,
     needs_blank,
     require_prefill,
 )
@@ -37,7 +40,6 @@ from lmchat.files.images import as_sent
 from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
-    ModelNamed,
     ReasoningDelta,
     RefusalDelta,
     RequestAdapted,
@@ -64,7 +66,6 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.sessions.session import MessagePath
-from lmchat.storage.store import Store
 from lmchat.token_estimate import estimate_tokens
 
 _ANSWER_EVENTS = (TextDelta, RefusalDelta, ToolCallDelta)
@@ -86,11 +87,19 @@ def refuse_unseen_images(target: Target, prompts: Sequence[ChatMessage]) -> None
         raise FileRefused(problem, hint=hint, kind="no_vision")
 
 
+class TurnServices(Struct, frozen=True, kw_only=True):
+    """What all turns use."""
+
+    backend: AnswerSource
+    save_queue: SaveQueue
+    estimator: TokenEstimator
+    clock: Callable[[], float]  # monotonic seconds
+
+
 class _Arrived:
     """What has arrived of one answer."""
 
     def __init__(self) -> None:
-        self.answer_id = ""
         self.prompt_tokens: int | None = None  # as the server counted them
         self.has_text = False
         self.has_answer = False  # more than a thought
@@ -98,8 +107,6 @@ class _Arrived:
 
     def add(self, event: StreamEvent) -> None:
         match event:
-            case ModelNamed():
-                self.answer_id = event.answer_id
             case UsageReported():
                 self.prompt_tokens = event.prompt_tokens or self.prompt_tokens
             case TextDelta():
@@ -119,10 +126,8 @@ class AnswerRequest:
         self,
         settings: TurnSettings,
         path: MessagePath,
+        services: TurnServices,
         *,
-        backend: AnswerSource,
-        estimator: TokenEstimator,
-        store: Store,
         rounds: ToolRounds | None = None,
         prefill: Prefill | None = None,
     ) -> None:
@@ -136,9 +141,8 @@ class AnswerRequest:
         self.path = path
         self.rounds = rounds
         self.prefill = prefill
-        self._backend = backend
-        self._estimator = estimator
-        self._store = store
+        self._services = services
+        self._estimator = services.estimator
         self._product = product = product_named(target.product)
 
         if prefill is not None and prefill.is_exact:
@@ -161,19 +165,27 @@ class AnswerRequest:
         self._has_noted_length = False
         self._files: dict[str, bytes] = {}
         """Contents by digest; b"" for images that are not sent. Missing files have no entry."""
-        self._must_end_thought = False  # the next piece of a thought asks the server
-        self.can_answer_now = product.chat.can_prefill_thought
         self._was_shortened = False  # by a refusal
         self._refused_tokens: int | None = None  # the server's count of a prompt that failed
         self._most_tokens: int | None = None  # room, after a prompt was cut
+
+    @classmethod
+    def of_start(
+        cls,
+        start: TurnStart,
+        settings: TurnSettings,
+        services: TurnServices,
+        rounds: ToolRounds | None,
+    ) -> AnswerRequest:
+        """Make the first one of a turn; raises also `FileRefused` for an image that is not seen."""
+        refuse_unseen_images(settings.target, start.prompts)
+        return cls(settings, start.sent_path, services, rounds=rounds, prefill=start.prefill)
 
     def for_path(self, path: MessagePath, prefill: Prefill | None = None) -> AnswerRequest:
         return AnswerRequest(
             self.settings,
             path,
-            backend=self._backend,
-            estimator=self._estimator,
-            store=self._store,
+            self._services,
             rounds=self.rounds,
             prefill=prefill,
         )
@@ -193,15 +205,11 @@ class AnswerRequest:
             request = self._make_request(message_id)
             arrived = _Arrived()
             try:
-                async with aclosing(self._backend.stream(request)) as events:
+                async with aclosing(self._services.backend.stream(request)) as events:
                     async for event in events:
                         is_first_text = isinstance(event, TextDelta) and not arrived.has_text
                         arrived.add(event)
                         yield self._with_blank(event) if is_first_text else event
-                        if self._must_end_thought and isinstance(event, ReasoningDelta):
-                            self._must_end_thought = False
-                            if not await self._backend.end_thought(request, arrived.answer_id):
-                                yield RequestAdapted(note=self._no_thought_end_note)
                 self._require_useful_answer(request, arrived)
             except ServerRejected as error:
                 if arrived.has_content or not self._adapt_request(error):
@@ -209,21 +217,6 @@ class AnswerRequest:
                     raise
             else:
                 return
-
-    def answer_now(self) -> str:
-        """End this thought, or the next, once; return why the server cannot, or ""."""
-        # only llama.cpp and the engine can continue or end a thought
-        if not self._product.chat.can_prefill_thought:
-            return self._no_thought_end_note
-        if self.can_answer_now:
-            self._must_end_thought = True
-            self.can_answer_now = False
-        return ""
-
-    @property
-    def _no_thought_end_note(self) -> str:
-        subject = self._product.subject
-        return f"{subject} cannot end a thought: wait, or stop it and choose a lower /effort."
 
     async def first_request(self) -> ChatRequest:
         await self._prepare()
@@ -346,7 +339,7 @@ class AnswerRequest:
                     continue
                 image_room -= part.size
             with suppress(LMChatError):  # the model gets a note that it is missing
-                data = await self._store.read_file(part.digest)
+                data = await self._services.save_queue.store.read_file(part.digest)
                 if part.is_image:
                     data = await run_abandonable(partial(as_sent, data))
                 self._files[part.digest] = data

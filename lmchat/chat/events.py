@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from msgspec import Struct
@@ -9,7 +11,7 @@ from msgspec import Struct
 from lmchat.answers.repetition import Repetition
 from lmchat.chat.prompt_queue import PromptsReturned, QueueChanged
 from lmchat.chat.session import OpenSession, TurnEnded
-from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.chat.toolbox import Ask, ToolQuestion
 from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage
 from lmchat.tools.calls import ApprovalScope, Decision
@@ -87,6 +89,9 @@ class Reporter:
                 self.listener.on_event(session, event)
             except Exception as error:  # noqa: BLE001 - of any class, as it is raised again
                 session.fail(error)
+
+    def of(self, session: OpenSession) -> tuple[Callable[[ChatEvent], None], Ask]:
+        return partial(self.report, session), partial(self.ask, session)
 
     async def ask(self, session: OpenSession, question: ToolQuestion) -> Decision:
         """Refuse the call without a front end."""

@@ -9,6 +9,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from lmchat.chat.answer_request import AnswerRequest, TurnServices
 from lmchat.chat.context_window import ContextWindow
 from lmchat.chat.drafts import Drafts
 from lmchat.chat.events import Reporter, TurnBegun
@@ -19,6 +20,7 @@ from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.sessions import OpenSessions
 from lmchat.chat.settings import SamplingLayers, TurnOptions, TurnSettings
 from lmchat.chat.titles import TitleWriter
+from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.toolbox import Toolbox
 from lmchat.chat.turn import Turn
 from lmchat.chat.turn_starts import (
@@ -68,7 +70,12 @@ class ChatService:
         self.save_queue = SaveQueue(store, stats_store)
         self.backend = backend
         self.store = store
-        self._clock = clock
+        self._services = TurnServices(
+            backend=backend,
+            save_queue=self.save_queue,
+            estimator=self.context_window.estimator,
+            clock=clock,
+        )
         self.is_closing = False
         """While it is true, no queued prompt is sent."""
         self.reporter = Reporter()
@@ -214,26 +221,17 @@ class ChatService:
     async def request_of(
         self, session: OpenSession, start: TurnStart, settings: TurnSettings
     ) -> ChatRequest:
-        return await self._new_turn(session).answer_request(start, settings).first_request()
+        rounds: ToolRounds | None = None
+        if settings.toolbox is not None:
+            report, ask = self.reporter.of(session)
+            rounds = ToolRounds(settings.toolbox, session, report=report, ask=ask)
+        request = AnswerRequest.of_start(start, settings, self._services, rounds)
+        return await request.first_request()
 
     # A turn
 
     def _settings(self, session: OpenSession) -> TurnSettings:
         return self.turn_options.settings(session.session_sampling)
-
-    def _new_turn(
-        self, session: OpenSession, *, pending: str = "", is_summary: bool = False
-    ) -> Turn:
-        return Turn(
-            session,
-            backend=self.backend,
-            save_queue=self.save_queue,
-            estimator=self.context_window.estimator,
-            reporter=self.reporter,
-            clock=self._clock,
-            pending=pending,
-            is_summary=is_summary,
-        )
 
     def _begin(
         self,
@@ -253,7 +251,8 @@ class ChatService:
         session.require_idle()
         self._titles.give_up()
         self.read_ahead.cancel()  # the turn may need the server
-        turn = self._new_turn(session, pending=pending, is_summary=is_summary)
+        report, ask = self.reporter.of(session)
+        turn = Turn(self._services, report=report, ask=ask, pending=pending, is_summary=is_summary)
         running = self._run(turn, session, make_start, settings, may_compact=may_compact)
         turn.task = asyncio.create_task(running, name=f"turn-{session.session_id}")
         turn.task.add_done_callback(partial(self._after_turn, turn, session, settings.target))
@@ -278,7 +277,7 @@ class ChatService:
             make_start = self.context_window.summary_start
             # of the same model, even if another was chosen since
             settings = replace(self._summary_settings(session), target=settings.target)
-        await turn.run(make_start(session.messages), settings)
+        await turn.run(session, make_start(session.messages), settings)
 
     def _after_turn(
         self, turn: Turn, session: OpenSession, target: Target, task: asyncio.Task[None]
@@ -286,7 +285,7 @@ class ChatService:
         """While lmchat is closing, send nothing, and report only the pending prompt."""
         # no message yet
         returned = (PendingPrompt(draft=turn.pending),) if turn.pending else ()
-        ended = turn.end(task)
+        ended = turn.end(task, session.messages)
         session.end_turn(ended)
         self.open_sessions.mark_unread(session)
         if ended.has_failed and not self.is_closing:  # the next prompt would probably fail, too

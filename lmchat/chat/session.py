@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Protocol
@@ -15,13 +15,14 @@ from lmchat.answers.live_stats import LiveStats
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.chat.prompt_queue import PromptQueue, PromptsReturned, QueueChanged
 from lmchat.chat.save_queue import SaveQueue
-from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.chat.toolbox import ToolQuestion
 from lmchat.chat.turn_starts import TurnStart, messages_together, require_prefill, rewritten
 from lmchat.errors import RequestInvalid, SessionNotFound, StillAnswering, WrongUse
 from lmchat.servers.sampling_options import usable_options
 from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState, ChatMessage, Role, now, text_message
 from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_of
+from lmchat.sessions.tokens import TokenProbabilities
 
 
 class TurnEnded(Struct, frozen=True, kw_only=True):
@@ -303,7 +304,7 @@ class OpenSession:
         branch = rewritten(self._messages, answer_id, text)
         self._messages = branch.before(len(branch) - 1)
         self.add(branch[-1])
-        _ = self._begin_save(self._save_queue.save(self._header, branch[-1]))
+        _ = self._begin_save(self.save(branch[-1]))
         return branch[-1]
 
     async def set_system_prompt(self, text: str) -> ChatMessage:
@@ -312,7 +313,7 @@ class OpenSession:
         content = "" if text == '""' else text
         message = text_message(Role.SYSTEM, content, parent_id=self._messages.leaf_id)
         self.add(message)
-        await self._save_queue.save(self._header, message)
+        await self.save(message)
         return message
 
     def set_prefill(self, text: str, target: Target | None) -> None:
@@ -401,6 +402,15 @@ class OpenSession:
             model=message.model,
             endpoint=message.endpoint,
         )
+
+    async def begin_answer(self, message: ChatMessage) -> None:
+        """Create the file of an answer or a call that begins."""
+        await self._save_queue.begin_answer(self._header, message)
+
+    async def save(
+        self, *messages: ChatMessage, choices: Sequence[TokenProbabilities] = ()
+    ) -> None:
+        await self._save_queue.save(self._header, *messages, choices=choices)
 
     def note_left_out(self, count: int) -> list[str]:
         """Note only more than twice the last count: each turn may leave out more."""

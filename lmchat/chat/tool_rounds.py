@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
-from msgspec import Struct
+from msgspec.structs import replace
 
-from lmchat.chat.toolbox import Toolbox
+from lmchat.chat.events import ChatEvent, MessageAdded, MessageEnded
+from lmchat.chat.session import OpenSession
+from lmchat.chat.toolbox import Ask, Toolbox, ToolQuestion
+from lmchat.chat.turn_starts import streaming_message
 from lmchat.config.settings import Approval
 from lmchat.errors import LMChatError
 from lmchat.processes.background import end_tasks
@@ -22,24 +25,15 @@ from lmchat.servers.target import Target
 from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,
+    Role,
     ToolCallPart,
     call_text,
+    new_id,
     parse_arguments,
 )
-from lmchat.tools.calls import ApprovalScope, Decision, Run, run_call
+from lmchat.tools.calls import ApprovalScope, Run, run_call
 
 _MAX_SAME_CALLS = 3  # in a row: the last round does not run
-
-
-class ToolQuestion(Struct, frozen=True, kw_only=True):
-    """A call that waits until the user decides."""
-
-    message: ChatMessage
-    name: str  # `SERVER/TOOL`
-    note: str = ""  # why the user is asked about an always allowed tool
-
-
-Ask = Callable[[ToolQuestion], Awaitable[Decision]]
 
 
 # from the chat templates of the models that the groups name; Hermes is also Qwen3
@@ -71,25 +65,23 @@ def call_in_text(text: str) -> str:
     return next(filter(None, call.groups()), "") if call else ""
 
 
-def streamed_calls(path: Sequence[ChatMessage], answer: ChatMessage) -> tuple[ToolCallPart, ...]:
-    """Return the calls to run, of an answer that this turn has streamed.
-
-    Empty if another branch is shown by now. Other answers must not be passed: calls from an
-    imported file only run if the user repeats one.
-    """
-    if answer.state is not AnswerState.COMPLETE:
-        return ()
-    is_last = bool(path) and path[-1].message_id == answer.message_id
-    return answer.tool_calls if is_last else ()
-
-
 class ToolRounds:
     """The rounds of one turn."""
 
-    def __init__(self, toolbox: Toolbox, session_id: str) -> None:
+    def __init__(
+        self,
+        toolbox: Toolbox,
+        session: OpenSession,
+        *,
+        report: Callable[[ChatEvent], None],
+        ask: Ask,
+    ) -> None:
         self.toolbox = toolbox
         self.steps = 0
-        self._session_id = session_id
+        self.question: ToolQuestion | None = None
+        self._session = session
+        self._report = report
+        self._ask = ask
         self._last_call = ("", "")  # name in requests, and arguments
         self._same_calls = 0  # in a row
         self._limit: LMChatError | None = None  # why no further round may run
@@ -107,7 +99,16 @@ class ToolRounds:
         """Raises the reason for which `count_round` has refused a round."""
         if self._limit is not None:
             raise self._limit
-        return await self.toolbox.offered(target, self._session_id)
+        return await self.toolbox.offered(target, self._session.session_id)
+
+    def calls_of(self, answer: ChatMessage) -> tuple[ToolCallPart, ...]:
+        """Return the calls to run, of an answer that this turn has streamed.
+
+        Empty if another branch is shown by now. Other answers must not be passed: calls from an
+        imported file only run if the user repeats one.
+        """
+        is_last = self._session.messages.leaf_id == answer.message_id
+        return answer.tool_calls if is_last and answer.state is AnswerState.COMPLETE else ()
 
     def count_round(self, calls: Sequence[ToolCallPart]) -> bool:
         """Return whether this round may run.
@@ -142,40 +143,82 @@ class ToolRounds:
 
     async def run(
         self,
-        messages: Sequence[ChatMessage],
-        ask: Ask,
-        on_end: Callable[[ChatMessage], Awaitable[None]],
+        calls: Sequence[ToolCallPart],
+        target: Target,
         *,
-        is_cut: bool,
+        copied: Sequence[ChatMessage],
+        version: int,
     ) -> None:
+        """Run calls side by side; each is on the disk before it runs, and when it has ended.
+
+        `version` is that of the first call. A repeated call begins a branch with copies of
+        `copied`, the other calls of its answer. Cancelling also cancels running calls.
+        """
+        session = self._session
+        answer_stats = session.messages[-1].stats
+        is_cut = answer_stats is not None and answer_stats.is_cut
+        running: dict[str, ChatMessage] = {}  # without a result, by message id
+        try:
+            # not started yet if the turn repeats a call
+            await self.toolbox.host.start_servers()
+            for call in calls:
+                named = replace(call, name=self.full_name(call.name))
+                message = streaming_message(Role.TOOL, (named,), session.messages, target, version)
+                session.add(message)
+                version = 1  # calls after the first have no other version
+                running[message.message_id] = message
+                self._report(MessageAdded(message))
+                await session.begin_answer(message)  # as for an answer, before the call runs
+            for ended in copied:
+                copy = replace(
+                    ended,
+                    message_id=new_id(),
+                    parent_id=session.messages.leaf_id,
+                    version=1,
+                    versions=1,
+                )
+                session.add(copy)
+                self._report(MessageAdded(copy))
+                await session.save(copy)
+            await self._run_all(running, is_cut=is_cut)
+        except BaseException:  # a stop, which is a cancellation, or an error
+            stopped = [replace(call, state=AnswerState.STOPPED) for call in running.values()]
+            for message in stopped:
+                session.replace(message)
+            await session.finish(session.save(*stopped))
+            raise
+
+    async def _run_all(self, running: dict[str, ChatMessage], *, is_cut: bool) -> None:
         """Ask about one call after the other, then run all at the same time.
 
-        With `is_cut`, a limit has cut the answer that made them.
-
-        Cancelling also cancels running calls; those that have ended while `on_end` saved another
-        still get to it.
+        After a stop, those that have ended while another was saved still keep their results.
         """
-        runs = [await self._make_run(message, ask, is_cut=is_cut) for message in messages]
+        messages = tuple(running.values())
+        runs = [await self._make_run(message, is_cut=is_cut) for message in messages]
         tasks = [
             asyncio.create_task(run_call(message, run))
             for message, run in zip(messages, runs, strict=True)
         ]
-        taken: set[str] = set()
         try:
             for ended in asyncio.as_completed(tasks):
-                message = await ended
-                taken.add(message.message_id)
-                await on_end(message)
+                await self._end(running, await ended)
         finally:
             await end_tasks(*tasks)
             for task in tasks:
                 has_result = not task.cancelled() and task.exception() is None
-                if has_result and task.result().message_id not in taken:
-                    await on_end(task.result())
+                if has_result and task.result().message_id in running:
+                    await self._end(running, task.result())
 
-    async def _make_run(self, message: ChatMessage, ask: Ask, *, is_cut: bool) -> Run | str:
+    async def _end(self, running: dict[str, ChatMessage], call: ChatMessage) -> None:
+        del running[call.message_id]  # else a stop would mark it as stopped
+        self._session.replace(call)
+        # to its end: a stop may cancel this task, and the result must not be lost
+        await self._session.finish(self._session.save(call))
+        self._report(MessageEnded(call))
+
+    async def _make_run(self, message: ChatMessage, *, is_cut: bool) -> Run | str:
         """Return what runs a call, or why it may not run."""
-        call, toolbox, session_id = message.tool_calls[0], self.toolbox, self._session_id
+        call, toolbox, session_id = message.tool_calls[0], self.toolbox, self._session.session_id
         tool = toolbox.find(call.name)
         if tool is None:
             offered = (one for one in toolbox.tools if toolbox.is_offered(session_id, one))
@@ -191,8 +234,11 @@ class ToolRounds:
             return f"The arguments are not a JSON object. Its fields are: {fields or 'none'}."
         if toolbox.approval(session_id, tool) is Approval.ASK:
             note = toolbox.why_asked_again(tool)
-            question = ToolQuestion(message=message, name=tool.full_name, note=note)
-            decision = await ask(question)
+            self.question = ToolQuestion(message=message, name=tool.full_name, note=note)
+            try:
+                decision = await self._ask(self.question)
+            finally:
+                self.question = None
             if decision.choice is ApprovalScope.NO:
                 reason = f" Reason: {decision.reason}" if decision.reason else ""
                 return f"The user refused this call.{reason}"

@@ -12,11 +12,25 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
+from msgspec import Struct
+
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import Tool
 from lmchat.servers.target import Target
-from lmchat.tools.calls import ApprovalScope, ToolHost, ToolResult, ToolServerState
+from lmchat.sessions.message import ChatMessage
+from lmchat.tools.calls import ApprovalScope, Decision, ToolHost, ToolResult, ToolServerState
+
+
+class ToolQuestion(Struct, frozen=True, kw_only=True):
+    """A call that waits until the user decides."""
+
+    message: ChatMessage
+    name: str  # `SERVER/TOOL`
+    note: str = ""  # why the user is asked about an always allowed tool
+
+
+Ask = Callable[[ToolQuestion], Awaitable[Decision]]
 
 
 class Toolbox:

@@ -15,47 +15,27 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from functools import partial
 
 from msgspec.structs import replace
 
 from lmchat.answers.live_stats import LiveStats, Stage
-from lmchat.answers.repetition import Repetition, RepetitionWatch
 from lmchat.answers.streamed_answer import StreamedAnswer
-from lmchat.chat.answer_request import AnswerRequest, refuse_unseen_images
+from lmchat.chat.answer_request import AnswerRequest, TurnServices
 from lmchat.chat.compacting import compacted_branch
-from lmchat.chat.context import TokenEstimator
-from lmchat.chat.events import (
-    AnswerBegun,
-    ChatEvent,
-    MessageAdded,
-    MessageEnded,
-    PathChanged,
-    Reporter,
-)
-from lmchat.chat.save_queue import SaveQueue, journal_writer
+from lmchat.chat.events import AnswerBegun, ChatEvent, MessageAdded, MessageEnded, PathChanged
+from lmchat.chat.followers import NOT_THINKING, AnswerNow, RepetitionFollower
+from lmchat.chat.save_queue import journal_writer
 from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.settings import TurnSettings
-from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
-from lmchat.chat.turn_starts import TurnStart
+from lmchat.chat.tool_rounds import ToolRounds
+from lmchat.chat.toolbox import Ask, ToolQuestion
+from lmchat.chat.turn_starts import TurnStart, streaming_message
 from lmchat.errors import LMChatError, log_bug, new_error_id
 from lmchat.servers.events import RequestAdapted
-from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.target import Target
-from lmchat.sessions.message import (
-    AnswerState,
-    ChatMessage,
-    Failure,
-    Part,
-    Role,
-    ToolCallPart,
-    new_id,
-    now,
-)
+from lmchat.sessions.message import AnswerState, ChatMessage, Failure, Role, ToolCallPart
 from lmchat.sessions.session import MessagePath
-from lmchat.tools.calls import Decision
 
-NOT_THINKING = "The model is not thinking now."
 _logger = logging.getLogger(__name__)
 
 
@@ -67,23 +47,17 @@ class Turn:
 
     def __init__(
         self,
-        session: OpenSession,
+        services: TurnServices,
         *,
-        backend: AnswerSource,
-        save_queue: SaveQueue,
-        estimator: TokenEstimator,
-        reporter: Reporter,
-        clock: Callable[[], float],
+        report: Callable[[ChatEvent], None],
+        ask: Ask,
         pending: str = "",
         is_summary: bool = False,
     ) -> None:
-        self._session = session
-        self._backend = backend
-        self._save_queue = save_queue
-        self._estimator = estimator
-        self._reporter = reporter
-        self._clock = clock  # monotonic seconds
-        self._began_s = clock()
+        self._services = services
+        self._report_now = report
+        self._ask = ask
+        self._began_s = services.clock()
         self.is_stopping = False
         self._error: Exception | None = None  # of the front end
         self._must_report_cut = False  # messages have left the path since the last report
@@ -93,12 +67,11 @@ class Turn:
         self.is_summary = is_summary
         self.summary = MessagePath()
         self.task: asyncio.Task[None] | None = None
-        self.question: ToolQuestion | None = None
         self.stats: LiveStats | None = None
         # of the answer that began last
         self.answer: StreamedAnswer | None = None
-        self._request: AnswerRequest | None = None
         self.message: ChatMessage | None = None
+        self._answer_now: AnswerNow | None = None
         self._answer_error: LMChatError | None = None
 
     @property
@@ -106,11 +79,12 @@ class Turn:
         return self._rounds is not None
 
     @property
+    def question(self) -> ToolQuestion | None:
+        return self._rounds.question if self._rounds is not None else None
+
+    @property
     def can_answer_now(self) -> bool:
-        answer, request = self.answer, self._request
-        if answer is None or request is None:
-            return False
-        return answer.stats.may_be_thinking and request.can_answer_now
+        return self._answer_now is not None and self._answer_now.is_possible
 
     # What all may do
 
@@ -124,10 +98,7 @@ class Turn:
         return True
 
     def answer_now(self) -> str:
-        answer, request = self.answer, self._request
-        if answer is None or request is None or not answer.stats.may_be_thinking:
-            return NOT_THINKING
-        return request.answer_now()
+        return self._answer_now.end_thought() if self._answer_now is not None else NOT_THINKING
 
     def fail(self, error: Exception) -> None:
         self._error = error
@@ -140,7 +111,7 @@ class Turn:
         self.is_summary = True
         return self._take_pending()
 
-    def end(self, task: asyncio.Task[None]) -> TurnEnded:
+    def end(self, task: asyncio.Task[None], path: MessagePath) -> TurnEnded:
         self.task = None
         self.pending = ""
         self.summary = MessagePath()  # on the path now, or given up
@@ -160,77 +131,56 @@ class Turn:
             state = self.stats.state
         return TurnEnded(
             state=state,
-            answer=self._session.messages.find(message.message_id) if message is not None else None,
+            answer=path.find(message.message_id) if message is not None else None,
             error=error,
             is_shown_in_answer=error is not None and error is self._answer_error,
             is_summary=self.is_summary,
-            seconds=self._clock() - self._began_s,
+            seconds=self._services.clock() - self._began_s,
         )
 
-    def answer_request(self, start: TurnStart, settings: TurnSettings) -> AnswerRequest:
-        """Nothing is shown, saved or sent.
+    async def run(self, session: OpenSession, start: TurnStart, settings: TurnSettings) -> None:
+        """Raises as `AnswerRequest.of_start` does; nothing is shown, saved or sent then.
 
-        Raises `FileRefused` for an image that the model cannot see, and as `AnswerRequest` does.
+        A turn that repeats a call begins with the round.
         """
-        refuse_unseen_images(settings.target, start.prompts)
+        rounds: ToolRounds | None = None
         if settings.toolbox is not None:
-            self._rounds = ToolRounds(settings.toolbox, self._session.session_id)
-        return AnswerRequest(
-            settings,
-            start.sent_path,
-            backend=self._backend,
-            estimator=self._estimator,
-            store=self._save_queue.store,
-            rounds=self._rounds,
-            prefill=start.prefill,
-        )
-
-    async def run(self, start: TurnStart, settings: TurnSettings) -> None:
-        """Raises as `answer_request` does. A turn that repeats a call begins with the round."""
-        session, request = self._session, self.answer_request(start, settings)
+            rounds = ToolRounds(settings.toolbox, session, report=self._report, ask=self._ask)
+        request = AnswerRequest.of_start(start, settings, self._services, rounds)
+        self._rounds = rounds
         # those behind `start.path` leave the path, but stay in the tree
         self._must_report_cut = len(session.messages) > len(start.path)
         if start.summarised:
             self.summary = MessagePath(start.prompts)
         session.start(start)
-        await self._save_prompts(start)
-        rounds = self._rounds
-        if start.calls and rounds is not None:
-            answer = await self._answer_after(
-                rounds, request, start.calls, start.copied, start.version
-            )
-        else:
-            answer = await self._stream_answer(request, start.version)
-        while rounds is not None and (calls := streamed_calls(session.messages, answer)):
+        await self._save_prompts(session, start)
+        calls, copied, version = start.calls, start.copied, start.version
+        while True:
+            if calls and rounds is not None:
+                if rounds.count_round(calls):  # else the answer fails with the reason
+                    await self._run_calls(rounds, calls, settings.target, copied, version)
+                # an answer to new messages has no other version
+                request, version = request.for_path(session.messages), 1
+            answer = await self._answer(session, request, version)
+            calls = rounds.calls_of(answer) if rounds is not None else ()
+            if not calls:
+                break
             self._report(MessageEnded(answer))  # `TurnEnded` shows the last
-            answer = await self._answer_after(rounds, request, calls)
+            copied, version = (), 1
         if start.summarised:
             branch = compacted_branch(start, answer)
-            await self._save_queue.write_unsaved()  # the branch needs its session on the disk
-            session.show_path(await self._save_queue.store.append_branch(session.header, branch))
+            save_queue = self._services.save_queue
+            await save_queue.write_unsaved()  # the branch needs its session on the disk
+            session.show_path(await save_queue.store.append_branch(session.header, branch))
 
-    async def _answer_after(
-        self,
-        rounds: ToolRounds,
-        request: AnswerRequest,
-        calls: Sequence[ToolCallPart],
-        copied: Sequence[ChatMessage] = (),
-        version: int = 1,
-    ) -> ChatMessage:
-        if rounds.count_round(calls):  # else the answer fails with the reason
-            await self._run_calls(rounds, request.target, calls, copied, version)
-        # an answer to new messages has no other version
-        return await self._stream_answer(request.for_path(self._session.messages), version=1)
-
-    async def _save_prompts(self, start: TurnStart) -> None:
+    async def _save_prompts(self, session: OpenSession, start: TurnStart) -> None:
         """The prompt of a summary is saved later, with the summary."""
-        session = self._session
         for message in start.prompts:
             self._report(MessageAdded(message))  # first, as the disk may be locked for seconds
         try:
             if start.prompts and not start.summarised:
                 self.saved_as = start.prompts[-1].message_id
-                await session.finish(self._save_queue.save(session.header, *start.prompts))
+                await session.finish(session.save(*start.prompts))
         finally:
             self._take_pending()
             session.note_pending_change()
@@ -239,24 +189,47 @@ class Turn:
         pending, self.pending = self.pending, ""
         return pending
 
+    async def _run_calls(
+        self,
+        rounds: ToolRounds,
+        calls: Sequence[ToolCallPart],
+        target: Target,
+        copied: Sequence[ChatMessage],
+        version: int,
+    ) -> None:
+        clock = self._services.clock
+        self.stats = stats = LiveStats(
+            model=target.model_id, started_s=clock(), stage=Stage.TOOLS, steps=rounds.steps
+        )
+        try:
+            await rounds.run(calls, target, copied=copied, version=version)
+        except BaseException:  # no next answer comes, whose stats would replace these
+            stats.end(AnswerState.STOPPED, clock())
+            raise
+
     # One answer
 
-    async def _stream_answer(self, request: AnswerRequest, version: int) -> ChatMessage:
+    async def _answer(
+        self, session: OpenSession, request: AnswerRequest, version: int
+    ) -> ChatMessage:
         """Return the ended answer, also a failed one; a stop is raised once it is saved."""
-        session, prefill = self._session, request.prefill
+        services, prefill, target = self._services, request.prefill, request.target
         parts = prefill.message.parts if prefill is not None else ()
-        message = streaming_message(Role.ASSISTANT, parts, request.path, request.target, version)
+        message = streaming_message(Role.ASSISTANT, parts, request.path, target, version)
         answer = StreamedAnswer(
             message.model,
             prefill=prefill.message if prefill is not None else None,
             prefill_tokens=prefill.choices if prefill is not None else (),
-            clock=self._clock,
+            clock=services.clock,
             steps=request.rounds.steps if request.rounds else 0,
             is_summary=self.is_summary,
         )
-        self._request, self.answer, self.message = request, answer, message
-        self.stats = answer.stats
-        if request.rounds is not None and request.rounds.must_start(request.target):
+        self.answer, self.message, self.stats = answer, message, answer.stats
+        self._answer_now = AnswerNow(services.backend, target, answer, self._report)
+        repetition = RepetitionFollower(
+            request.settings.stuck, answer, self._answer_now, stop=self.stop, report=self._report
+        )
+        if request.rounds is not None and request.rounds.must_start(target):
             self.stats.stage = Stage.STARTING
         # a summary has no row or file until `run` writes it, complete
         is_summary = self.is_summary
@@ -264,16 +237,15 @@ class Turn:
             self.summary = self.summary.added(message)
         else:
             session.start_answer(request.path, message)
-        watch = RepetitionWatch(request.settings.stuck)
         state = AnswerState.STOPPED  # a cancellation, which only `finally` sees
         failure: Failure | None = None
         try:
             if not is_summary:
-                await self._save_queue.begin_answer(session.header, message)
+                await session.begin_answer(message)
             typed_text = message.text if prefill is not None and prefill.is_typed else ""
             self._report(AnswerBegun(message=message, prefill_text=typed_text))
             async with (
-                journal_writer(self._save_queue, message.message_id) as entries,
+                journal_writer(services.save_queue, message.message_id) as entries,
                 aclosing(request.events(message.message_id, session.note_left_out)) as events,
             ):
                 if not is_summary:
@@ -283,38 +255,23 @@ class Turn:
                     if not is_summary:
                         entries.extend(new_entries)
                     self._report(event)
-                    if repetition := watch.add(event):
-                        self._report_repetition(repetition, request, answer)
+                    for follower in (self._answer_now, repetition):
+                        await follower.add(event)
             state = AnswerState.COMPLETE
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
             state = AnswerState.INTERRUPTED if answer.content.entries else AnswerState.FAILED
             self._answer_error, failure = shown_error(error)
         finally:  # memory first, which does not fail
-            message, note = self._end_answer(request, answer, message, state, failure)
+            message, note = self._end_answer(session, request, answer, message, state, failure)
             if note:
                 self._report(RequestAdapted(note=note))
-            was_cut = message.stats is not None and message.stats.is_cut
-            may_be_told = (was_cut or state is AnswerState.STOPPED) and not answer.is_stuck
-            if may_be_told and (repetition := watch.at_end()):
-                self._report(RequestAdapted(note=repetition.words))
-            await session.finish(self._save_answer(request.target, answer, message))
+            repetition.end(message)
+            await session.finish(self._save_answer(session, target, answer, message))
         return message
-
-    def _report_repetition(
-        self, repetition: Repetition, request: AnswerRequest, answer: StreamedAnswer
-    ) -> None:
-        if request.settings.stuck == "act":
-            answer.is_stuck = True
-            ends_thought = repetition.is_thought and self.can_answer_now
-            if ends_thought:
-                self.answer_now()
-            else:
-                self.stop()
-            repetition = repetition.acted_on(ends_thought=ends_thought)
-        self._report(repetition)
 
     def _end_answer(
         self,
+        session: OpenSession,
         request: AnswerRequest,
         answer: StreamedAnswer,
         message: ChatMessage,
@@ -336,17 +293,16 @@ class Turn:
         if self.is_summary:
             self.summary = self.summary.replaced(message)
         else:
-            self._session.end_answer(message)
+            session.end_answer(message)
         return message, note
 
     async def _save_answer(
-        self, target: Target, answer: StreamedAnswer, message: ChatMessage
+        self, session: OpenSession, target: Target, answer: StreamedAnswer, message: ChatMessage
     ) -> None:
         """`run` saves the text of a summary."""
-        save_queue = self._save_queue
         if not self.is_summary:
-            await save_queue.save(self._session.header, message, choices=answer.tokens)
-        await save_queue.stats_store.add(
+            await session.save(message, choices=answer.tokens)
+        await self._services.save_queue.stats_store.add(
             message.message_id,
             endpoint=target.server_id,
             model=message.model,
@@ -357,79 +313,6 @@ class Turn:
             stalls=answer.stats.stalls,
         )
 
-    # A round of calls
-
-    async def _run_calls(
-        self,
-        rounds: ToolRounds,
-        target: Target,
-        calls: Sequence[ToolCallPart],
-        copied: Sequence[ChatMessage],
-        version: int,
-    ) -> None:
-        """Run calls side by side; each is on the disk before it runs, and when it has ended.
-
-        `version` is that of the first call. A repeated call begins a branch with copies of
-        `copied`, the other calls of its answer.
-        """
-        session, save_queue = self._session, self._save_queue
-        answer_stats = session.messages[-1].stats
-        is_cut = answer_stats is not None and answer_stats.is_cut
-        self.stats = stats = LiveStats(
-            model=target.model_id,
-            started_s=self._clock(),
-            stage=Stage.TOOLS,
-            steps=rounds.steps,
-        )
-        running: dict[str, ChatMessage] = {}  # without a result, by message id
-        try:
-            # not started yet if the turn repeats a call
-            await rounds.toolbox.host.start_servers()
-            for call in calls:
-                named = replace(call, name=rounds.full_name(call.name))  # `SERVER/TOOL`
-                message = streaming_message(Role.TOOL, (named,), session.messages, target, version)
-                session.add(message)
-                version = 1  # calls after the first have no other version
-                running[message.message_id] = message
-                self._report(MessageAdded(message))
-                # as for an answer, before the call runs
-                await save_queue.begin_answer(session.header, message)
-            for ended in copied:
-                copy = replace(
-                    ended,
-                    message_id=new_id(),
-                    parent_id=session.messages.leaf_id,
-                    version=1,
-                    versions=1,
-                )
-                session.add(copy)
-                self._report(MessageAdded(copy))
-                await save_queue.save(session.header, copy)
-            on_end = partial(self._end_call, running)
-            await rounds.run(tuple(running.values()), self._ask, on_end, is_cut=is_cut)
-        except BaseException:  # a stop, which is a cancellation, or an error
-            # no next answer comes, whose stats would replace these
-            stats.end(AnswerState.STOPPED, self._clock())
-            stopped = [replace(call, state=AnswerState.STOPPED) for call in running.values()]
-            for message in stopped:
-                session.replace(message)
-            await session.finish(save_queue.save(session.header, *stopped))
-            raise
-
-    async def _ask(self, question: ToolQuestion) -> Decision:
-        self.question = question
-        try:
-            return await self._reporter.ask(self._session, question)
-        finally:
-            self.question = None
-
-    async def _end_call(self, running: dict[str, ChatMessage], call: ChatMessage) -> None:
-        del running[call.message_id]  # else a stop would mark it as stopped
-        self._session.replace(call)
-        # to its end: a stop may cancel this task, and the result must not be lost
-        await self._session.finish(self._save_queue.save(self._session.header, call))
-        self._report(MessageEnded(call))
-
     def _report(self, event: ChatEvent) -> None:
         """Let `PathChanged` wait for an event whose message is on the new path.
 
@@ -437,26 +320,8 @@ class Turn:
         """
         if self._must_report_cut:
             self._must_report_cut = False
-            self._reporter.report(self._session, PathChanged())
-        self._reporter.report(self._session, event)
-
-
-def streaming_message(
-    role: Role, parts: tuple[Part, ...], path: MessagePath, target: Target, version: int
-) -> ChatMessage:
-    """Make a message below the end of a path, the newest of its versions."""
-    return ChatMessage(
-        message_id=new_id(),
-        role=role,
-        parts=parts,
-        created_at=now(),
-        parent_id=path[-1].message_id if path else None,
-        state=AnswerState.STREAMING,
-        model=target.model_id,
-        endpoint=target.endpoint.url,
-        version=version,
-        versions=version,
-    )
+            self._report_now(PathChanged())
+        self._report_now(event)
 
 
 def shown_error(error: BaseException) -> tuple[LMChatError, Failure]:

@@ -23,6 +23,7 @@ from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,
     FilePart,
+    Part,
     Role,
     TextPart,
     ToolCallPart,
@@ -327,6 +328,24 @@ def _require_sent(path: Sequence[ChatMessage]) -> None:
     if any(message.is_excluded for message in (*prompts[-1:], *path[-1:])):
         problem = "This message, or its prompt, is taken out of requests."
         raise RequestInvalid(problem, hint="Put it back with /context, then try again.")
+
+
+def streaming_message(
+    role: Role, parts: tuple[Part, ...], path: MessagePath, target: Target, version: int
+) -> ChatMessage:
+    """Make a message below the end of a path, the newest of its versions."""
+    return ChatMessage(
+        message_id=new_id(),
+        role=role,
+        parts=parts,
+        created_at=now(),
+        parent_id=path[-1].message_id if path else None,
+        state=AnswerState.STREAMING,
+        model=target.model_id,
+        endpoint=target.endpoint.url,
+        version=version,
+        versions=version,
+    )
 
 
 def _prompt(text: str, files: Sequence[FilePart], parent_id: str | None) -> ChatMessage:

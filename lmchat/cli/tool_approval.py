@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.chat.toolbox import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.config.toml import toml_value
 from lmchat.safe_text import marked_line, safe_line

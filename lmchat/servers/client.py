@@ -415,11 +415,10 @@ class HttpServerClient:
         async with read_beside(opening()) as reply:
             yield reply
 
-    async def end_thought(self, request: ChatRequest, answer_id: str) -> bool:
+    async def end_thought(self, target: Target, answer_id: str) -> bool:
         with suppress(LMChatError):
-            api = await self._new_api(request.target, read_s=END_THOUGHT_S)
-            product = product_named(request.target.product)
-            return await product.end_thought(api, request.target.model_id, answer_id)
+            api = await self._new_api(target, read_s=END_THOUGHT_S)
+            return await product_named(target.product).end_thought(api, target.model_id, answer_id)
         return False
 
     # Limits and the end

@@ -25,6 +25,7 @@ from lmchat.servers.request import (
     ForwardedRequest,
 )
 from lmchat.servers.sending.prepared_request import PreparedRequest
+from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState, AnswerStats
 
 
@@ -44,7 +45,7 @@ class AnswerSource(Protocol):
         cache.
         """
 
-    async def end_thought(self, request: ChatRequest, answer_id: str) -> bool:
+    async def end_thought(self, target: Target, answer_id: str) -> bool:
         """Ask the server of a running answer to end the thought; return False if it cannot.
 
         `answer_id` is the server's name of the answer (`ModelNamed`). Servers also agree if the

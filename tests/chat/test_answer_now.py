@@ -93,5 +93,5 @@ async def test_a_key_before_the_thought_ends_it_and_further_keys_do_nothing(stor
     await chat.send("x")
     assert chat.replies == ["", "", "", NOT_THINKING]
     assert chat.session.turn.answer_now() == NOT_THINKING
-    assert backend.thoughts_to_end == [(backend.requests[0], "chatcmpl-7")]
+    assert backend.thoughts_to_end == [(backend.requests[0].target, "chatcmpl-7")]
     assert len(backend.requests) == 1

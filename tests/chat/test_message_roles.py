@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from lmchat.chat.preview import context_of_next_request
 from lmchat.chat.session import OpenSession
-from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.chat.toolbox import ToolQuestion
 from lmchat.chat.turn_starts import continued, regenerated
 from lmchat.errors import RequestInvalid
 from lmchat.servers.endpoint import Endpoint

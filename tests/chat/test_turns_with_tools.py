@@ -7,8 +7,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.tool_rounds import ToolQuestion
-from lmchat.chat.toolbox import Toolbox
+from lmchat.chat.toolbox import Toolbox, ToolQuestion
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.errors import RequestInvalid
 from lmchat.servers.events import StreamFinished, TextDelta

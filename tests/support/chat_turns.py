@@ -12,8 +12,7 @@ from msgspec.structs import replace
 from lmchat.chat.events import ChatEvent, PromptsReturned, TurnEnded, TurnListener
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession
-from lmchat.chat.tool_rounds import ToolQuestion
-from lmchat.chat.toolbox import Toolbox
+from lmchat.chat.toolbox import Toolbox, ToolQuestion
 from lmchat.config.settings import ChatSettings
 from lmchat.servers.events import RequestAdapted
 from lmchat.servers.target import Target

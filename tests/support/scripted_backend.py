@@ -133,7 +133,7 @@ class ScriptedBackend:
         self.reading_script: list[PromptProgress | Exception | asyncio.Event] = []
         """What each request to read ahead plays."""
         self.prepared_requests: list[ChatRequest] = []
-        self.thoughts_to_end: list[tuple[ChatRequest, str]] = []
+        self.thoughts_to_end: list[tuple[Target, str]] = []
         """Requests and ids of the answers whose thought was to end."""
         self.engine: ScriptedEngine | None = None
         """The built-in engine, which requests to its address start."""
@@ -244,8 +244,8 @@ class ScriptedBackend:
         prepared.has_key = True
         return prepared
 
-    async def end_thought(self, request: ChatRequest, answer_id: str) -> bool:
-        self.thoughts_to_end.append((request, answer_id))
+    async def end_thought(self, target: Target, answer_id: str) -> bool:
+        self.thoughts_to_end.append((target, answer_id))
         return True
 
     def load(self, model: ModelInfo, *, context: int | None = None) -> asyncio.Task[None]:

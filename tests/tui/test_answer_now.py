@@ -33,7 +33,9 @@ async def test_the_key_or_the_command_ends_the_thought_of_the_shown_session(tmp_
         await desk.press("ctrl+s")
         gates[0].set()
         await desk.answered()
-        assert [request for request, _ in backend.thoughts_to_end] == backend.requests
+        assert [target for target, _ in backend.thoughts_to_end] == [
+            request.target for request in backend.requests
+        ]
         assert desk.prompt_input.text == "next"
         await shown(desk, "Four beds.")
         answer = (await desk.on_disk())[-1]

@@ -20,7 +20,7 @@ from lmchat.chat.preview import curl_command, json_text
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession
 from lmchat.chat.settings import TurnSettings
-from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.chat.toolbox import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.cli.read_prompt import prompt_of, read_named, require_consent_to_set, wanted_value
 from lmchat.cli.setup.find_target import target_of_command

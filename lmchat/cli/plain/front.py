@@ -16,7 +16,7 @@ from lmchat.chat.events import AnswerBegun, ChatEvent, TurnListener
 from lmchat.chat.prompt_queue import PromptsReturned
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession, TurnEnded
-from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.chat.toolbox import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.cli.plain.inline import InlineText
 from lmchat.cli.plain.line_reader import QUOTES, LineReader

@@ -17,10 +17,10 @@ from lmchat.chat.events import (
     TurnBegun,
     TurnListener,
 )
+from lmchat.chat.followers import NOT_THINKING
 from lmchat.chat.prompt_queue import PromptsReturned, QueueChanged
 from lmchat.chat.session import OpenSession, TurnEnded
-from lmchat.chat.tool_rounds import ToolQuestion
-from lmchat.chat.turn import NOT_THINKING
+from lmchat.chat.toolbox import ToolQuestion
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerState
