@@ -107,7 +107,6 @@ class LiveStats(Struct, kw_only=True):
     product: str = ""  # known at the end, as the two limits below
     context: int | None = None  # size of the window in tokens
     max_tokens: int | None = None  # longest answer in tokens
-    is_summary: bool = False  # whether the answer is a summary that takes the place of messages
 
     def apply(self, event: StreamEvent, now_s: float) -> None:
         match event:
@@ -187,7 +186,7 @@ class LiveStats(Struct, kw_only=True):
     def stage_words(self, now_s: float) -> str:
         if self.stage is Stage.RETRYING and self.retry is not None:
             return self.retry_words(self.retry, now_s)
-        words = f"{self.stage_word}{units.progress_suffix(self.fraction)}"
+        words = f"{self.stage.value}{units.progress_suffix(self.fraction)}"
         if self.stage is Stage.LOADING and self.asks_again_s is not None:
             words += f", asked again in {units.elapsed(max(self.asks_again_s - now_s, 0.0))}"
         return words
@@ -240,11 +239,6 @@ class LiveStats(Struct, kw_only=True):
         self.fraction = None  # the model is loaded and the prompt is read
         self.chunks += 1
         self.chars += chars
-
-    @property
-    def stage_word(self) -> str:
-        is_summarising = self.is_summary and self.stage is Stage.ANSWERING
-        return "summarising" if is_summarising else self.stage.value
 
     @property
     def has_text(self) -> bool:

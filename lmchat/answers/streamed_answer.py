@@ -124,10 +124,9 @@ class StreamedAnswer:
         prefill_tokens: Sequence[TokenProbabilities] = (),
         clock: Callable[[], float] = monotonic,
         steps: int = 0,
-        is_summary: bool = False,
     ) -> None:
         """`prefill` is the answer that it continues."""
-        self.stats = LiveStats(model=model, started_s=clock(), steps=steps, is_summary=is_summary)
+        self.stats = LiveStats(model=model, started_s=clock(), steps=steps)
         self.content = AnswerContent(prefill)
         self._token_log = TokenLog(prefill_tokens)
         self._clock = clock

@@ -35,7 +35,7 @@ _MAX_KEPT_SHARE = 0.75
 def compacting_start(
     path: MessagePath, *, prompt: str, tokens: int, sent_thoughts: SentThoughts
 ) -> TurnStart:
-    """Start a turn that summarises all but the last two exchanges.
+    """Start a turn, beside the session, that summarises all but the last two exchanges.
 
     `tokens` is `ContextUse.tokens`. Raises `RequestInvalid` if there would be no more room, or if
     the last answer is streaming, perhaps in another lmchat.
@@ -58,12 +58,14 @@ def compacting_start(
     if kept.raw_text + kept.raw_thoughts > _MAX_KEPT_SHARE * tokens:
         problem = "A summary would make no room: the last prompts and answers take most of it."
         raise RequestInvalid(problem, hint=hint)
-    request = text_message(Role.USER, prompt, parent_id=path[-1].message_id)
-    return TurnStart(path=path, prompts=(request,), summarised=older)
+    request = text_message(Role.USER, prompt, parent_id=older.leaf_id)
+    return TurnStart(path=older, prompts=(request,))
 
 
-def compacted_branch(start: TurnStart, answer: ChatMessage) -> tuple[ChatMessage, ...]:
-    """Return the new branch; raises `LMChatError` without a whole summary.
+def compacted_branch(
+    path: MessagePath, start: TurnStart, answer: ChatMessage
+) -> tuple[ChatMessage, ...]:
+    """Return the new branch of a path; raises `LMChatError` without a whole summary.
 
     The last system prompt stays in force. Stats lose their prompt tokens, counted for the old
     branch.
@@ -82,13 +84,13 @@ def compacted_branch(start: TurnStart, answer: ChatMessage) -> tuple[ChatMessage
             hint = "Nothing has changed; use a larger context window, then /compact again."
         raise LMChatError(f"The summary is not complete ({reason}).", hint=hint)
 
-    first = start.path[0]
+    first = path[0]
     parent_id: str | None = None
-    system = [message for message in start.summarised if message.role is Role.SYSTEM][-1:]
+    system = [message for message in start.path if message.role is Role.SYSTEM][-1:]
     if first in system:
         system = []
         parent_id = first.message_id
-    copies = _copies(start.path[len(start.summarised) :])
+    copies = _copies(path[len(start.path) :])
     branch: list[ChatMessage] = []
     for message in (*_copies(system), start.prompts[0], answer, *copies):
         stats = message.stats and replace(message.stats, prompt_tokens=None)

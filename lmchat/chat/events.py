@@ -47,6 +47,10 @@ class MessageEnded(Struct, frozen=True):
     message: ChatMessage
 
 
+class Compacted(Struct, frozen=True):
+    """A summary takes the place of older messages, on another branch."""
+
+
 class TitleChanged(Struct, frozen=True):
     """The session has another title."""
 
@@ -60,6 +64,7 @@ ChatEvent = (
     | TurnEnded
     | QueueChanged
     | PromptsReturned
+    | Compacted
     | TitleChanged
     | Repetition
     | StreamEvent

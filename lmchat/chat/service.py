@@ -10,9 +10,10 @@ from functools import partial
 from msgspec.structs import replace
 
 from lmchat.chat.answer_request import AnswerRequest, TurnServices
+from lmchat.chat.compacting import compacted_branch
 from lmchat.chat.context_window import ContextWindow
 from lmchat.chat.drafts import Drafts
-from lmchat.chat.events import Reporter, TurnBegun
+from lmchat.chat.events import Compacted, Reporter, TurnBegun
 from lmchat.chat.prompt_queue import PromptsReturned, QueueChanged
 from lmchat.chat.read_ahead import ReadAhead
 from lmchat.chat.save_queue import SaveQueue
@@ -36,7 +37,14 @@ from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import ChatRequest
 from lmchat.servers.target import Target
-from lmchat.sessions.message import ChatMessage, Role, has_text_to_continue, new_id, text_message
+from lmchat.sessions.message import (
+    AnswerState,
+    ChatMessage,
+    Role,
+    has_text_to_continue,
+    new_id,
+    text_message,
+)
 from lmchat.sessions.prompts import PendingPrompt, Prompt, split_draft
 from lmchat.sessions.session import Session, title_of
 from lmchat.storage.stats_store import StatsStore
@@ -181,21 +189,7 @@ class ChatService:
 
     def compact(self, session: OpenSession) -> None:
         """Nothing changes until the summary is complete; it then begins a branch."""
-        self._begin(
-            session,
-            self.context_window.summary_start,
-            settings=self._summary_settings(session),
-            is_summary=True,
-        )
-
-    def _summary_settings(self, session: OpenSession) -> TurnSettings:
-        settings = self._settings(session)
-        return replace(
-            settings,
-            sampling=settings.sampling.without_limits(),
-            is_truncating=True,  # a summary of a part is better than none
-            toolbox=None,
-        )
+        self._begin(session, None)
 
     async def next_request(
         self, session: OpenSession, prompt: Prompt, *, settings: TurnSettings | None = None
@@ -236,14 +230,13 @@ class ChatService:
     def _begin(
         self,
         session: OpenSession,
-        make_start: MakeStart,
+        make_start: MakeStart | None,
         *,
         settings: TurnSettings | None = None,
         pending: str = "",
         may_compact: bool = False,
-        is_summary: bool = False,
     ) -> None:
-        """Raises `RequestInvalid` if the session has a turn.
+        """Raises `RequestInvalid` if the session has a turn. Without `make_start`, compact it.
 
         With `may_compact`, a summary may come first; the prompt then waits in the queue.
         """
@@ -252,7 +245,7 @@ class ChatService:
         self._titles.give_up()
         self.read_ahead.cancel()  # the turn may need the server
         report, ask = self.reporter.of(session)
-        turn = Turn(self._services, report=report, ask=ask, pending=pending, is_summary=is_summary)
+        turn = Turn(self._services, report=report, ask=ask, pending=pending)
         running = self._run(turn, session, make_start, settings, may_compact=may_compact)
         turn.task = asyncio.create_task(running, name=f"turn-{session.session_id}")
         turn.task.add_done_callback(partial(self._after_turn, turn, session, settings.target))
@@ -264,7 +257,7 @@ class ChatService:
         self,
         turn: Turn,
         session: OpenSession,
-        make_start: MakeStart,
+        make_start: MakeStart | None,
         settings: TurnSettings,
         *,
         may_compact: bool,
@@ -273,11 +266,29 @@ class ChatService:
         # `can_compact` counts the messages in memory
         may_compact = may_compact and not turn.is_stopping  # else a stop would miss the prompt
         if may_compact and self.context_window.can_compact(session, turn.pending):
-            session.queue.add_first(PendingPrompt(draft=turn.become_summary()))
-            make_start = self.context_window.summary_start
-            # of the same model, even if another was chosen since
-            settings = replace(self._summary_settings(session), target=settings.target)
-        await turn.run(session, make_start(session.messages), settings)
+            session.queue.add_first(PendingPrompt(draft=turn.take_pending()))
+            make_start = None
+        if make_start is None:
+            await self._compact(turn, session, settings.target)
+        else:
+            await turn.run(session, make_start(session.messages), settings)
+
+    async def _compact(self, turn: Turn, session: OpenSession, target: Target) -> None:
+        """`target` is that of the turn, even if another model was chosen since."""
+        settings = self._settings(session)
+        settings = replace(
+            settings,
+            target=target,
+            sampling=settings.sampling.without_limits(),
+            is_truncating=True,  # a summary of a part is better than none
+            toolbox=None,
+        )
+        path = session.messages
+        start = self.context_window.summary_start(path)
+        answer = await turn.run(session.begin_aside(start.path), start, settings)
+        branch = compacted_branch(path, start, answer)
+        await self.save_queue.write_unsaved()  # the branch needs its session on the disk
+        session.show_path(await self.store.append_branch(session.header, branch))
 
     def _after_turn(
         self, turn: Turn, session: OpenSession, target: Target, task: asyncio.Task[None]
@@ -285,6 +296,7 @@ class ChatService:
         """While lmchat is closing, send nothing, and report only the pending prompt."""
         # no message yet
         returned = (PendingPrompt(draft=turn.pending),) if turn.pending else ()
+        has_summary = session.aside is not None
         ended = turn.end(task, session.messages)
         session.end_turn(ended)
         self.open_sessions.mark_unread(session)
@@ -295,9 +307,11 @@ class ChatService:
         if self.is_closing:  # the queue stays: the draft on the disk has it
             return
         self.reporter.report(session, ended)
+        if has_summary and ended.state is AnswerState.COMPLETE:
+            self.reporter.report(session, Compacted())
         if session.queue.has_prompt_to_send and not self.turn_options.is_loading:  # else it waits
             # one summary is enough, even if stopped, or still too long
-            self._send_next(session, may_compact=not turn.is_summary)
+            self._send_next(session, may_compact=not has_summary)
         else:
             self._titles.begin(session, target)
 

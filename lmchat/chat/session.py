@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -14,12 +14,13 @@ from msgspec.structs import replace
 from lmchat.answers.live_stats import LiveStats
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.chat.prompt_queue import PromptQueue, PromptsReturned, QueueChanged
-from lmchat.chat.save_queue import SaveQueue
+from lmchat.chat.save_queue import SaveQueue, journal_writer
 from lmchat.chat.toolbox import ToolQuestion
 from lmchat.chat.turn_starts import TurnStart, messages_together, require_prefill, rewritten
 from lmchat.errors import RequestInvalid, SessionNotFound, StillAnswering, WrongUse
 from lmchat.servers.sampling_options import usable_options
 from lmchat.servers.target import Target
+from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import AnswerState, ChatMessage, Role, now, text_message
 from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_of
 from lmchat.sessions.tokens import TokenProbabilities
@@ -32,7 +33,6 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
     answer: ChatMessage | None = None  # the last one, if this turn has one
     error: Exception | None = None  # an `LMChatError`, unless the front end has raised it
     is_shown_in_answer: bool = False  # the error is the failure of `answer`
-    is_summary: bool = False
     seconds: float = 0.0
 
     @property
@@ -57,10 +57,6 @@ class TurnState(Protocol):
     def pending(self) -> str: ...  # its draft until that is a message
     @property
     def saved_as(self) -> str: ...  # id of that message once it is written, or ""
-    @property
-    def is_summary(self) -> bool: ...
-    @property
-    def summary(self) -> MessagePath: ...  # prompt and answer until on the path
     @property
     def may_call_tools(self) -> bool: ...
     @property
@@ -89,8 +85,10 @@ class OpenSession:
         *,
         save_queue: SaveQueue,
         on_pending_change: OnPendingChange,
+        is_saved: bool = True,
     ) -> None:
         """`session` may have only the end of its path."""
+        self._is_saved = is_saved
         self._save_queue = save_queue
         self._on_pending_change = on_pending_change
         self._header = session.header
@@ -101,11 +99,13 @@ class OpenSession:
         self._prefill_text = ""
         self.queue = PromptQueue(partial(on_pending_change, self))
         self._turn: TurnState | None = None
+        self.aside: OpenSession | None = None  # in which the turn runs instead, until its end
+        self._aside_from = 0  # messages of the path that it begins with
         self._earlier_stats: LiveStats | None = None
         self._last_end = TurnEnded(state=AnswerState.COMPLETE)
         self._noted_left_out = 0  # left-out messages in the last note
         self._is_changing = False
-        self._saves: set[asyncio.Task[None]] = set()
+        self.saves: set[asyncio.Task[None]] = set()  # also those of `aside`
 
     @property
     def header(self) -> SessionHeader:
@@ -199,7 +199,7 @@ class OpenSession:
         Tool messages must follow the answer that calls them; a summary begins another branch.
         """
         turn = self._turn
-        if self._is_changing or (turn is not None and (turn.may_call_tools or turn.summary)):
+        if self._is_changing or (turn is not None and (turn.may_call_tools or self.aside)):
             self.require_idle()
 
     @contextmanager
@@ -228,7 +228,7 @@ class OpenSession:
         """Wait until no turn runs and all writes have ended or failed; stop nothing."""
         while True:
             task = self._turn.task if self._turn is not None else None
-            if not (running := [work for work in (task, *self._saves) if work is not None]):
+            if not (running := [work for work in (task, *self.saves) if work is not None]):
                 return
             await asyncio.wait(running)
 
@@ -254,8 +254,8 @@ class OpenSession:
     def shown_messages(self) -> MessagePath:
         """The path with a streaming summary, and with the text so far of a running answer."""
         shown, answer = self._messages, self._answer_so_far
-        if self._turn is not None:
-            shown = shown.added(*self._turn.summary)
+        if self.aside is not None:
+            shown = shown.added(*self.aside.messages[self._aside_from :])
         return shown.replaced(answer) if answer is not None else shown
 
     @property
@@ -370,12 +370,10 @@ class OpenSession:
     # For its turn
 
     def start(self, start: TurnStart) -> None:
-        """A typed prefill serves one answer only; the prompts of a summary are not on the path."""
+        """A typed prefill serves one answer only."""
         if start.prefill is not None and start.prefill.is_typed:
             self._prefill_text = ""
         self._messages = start.path
-        if start.summarised:
-            return
         if start.prompts and not self._header.title:
             prompt = start.prompts[-1]
             self._change_header(title=title_of(prompt.text, prompt.files))
@@ -405,12 +403,20 @@ class OpenSession:
 
     async def begin_answer(self, message: ChatMessage) -> None:
         """Create the file of an answer or a call that begins."""
-        await self._save_queue.begin_answer(self._header, message)
+        if self._is_saved:
+            await self._save_queue.begin_answer(self._header, message)
+
+    def journal(self, message: ChatMessage) -> AbstractAsyncContextManager[list[JournalEntry]]:
+        """Write the entries of the list to this file."""
+        if self._is_saved:
+            return journal_writer(self._save_queue, message.message_id)
+        return nullcontext([])
 
     async def save(
         self, *messages: ChatMessage, choices: Sequence[TokenProbabilities] = ()
     ) -> None:
-        await self._save_queue.save(self._header, *messages, choices=choices)
+        if self._is_saved:
+            await self._save_queue.save(self._header, *messages, choices=choices)
 
     def note_left_out(self, count: int) -> list[str]:
         """Note only more than twice the last count: each turn may leave out more."""
@@ -430,8 +436,8 @@ class OpenSession:
 
     def _begin_save(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         saving = asyncio.create_task(work, name="save")
-        self._saves.add(saving)
-        saving.add_done_callback(self._saves.discard)
+        self.saves.add(saving)
+        saving.add_done_callback(self.saves.discard)
         return saving
 
     # For `ChatService` and `OpenSessions`
@@ -440,8 +446,21 @@ class OpenSession:
         self._earlier_stats = self.stats
         self._turn = turn
 
+    def begin_aside(self, path: MessagePath) -> OpenSession:
+        """Let the turn run in a session with the beginning of this path, which nothing saves."""
+        self.aside = OpenSession(
+            Session(header=self._header, messages=path),
+            save_queue=self._save_queue,
+            on_pending_change=self._on_pending_change,
+            is_saved=False,
+        )
+        self.aside.saves = self.saves
+        self._aside_from = len(path)
+        return self.aside
+
     def end_turn(self, ended: TurnEnded) -> None:
         self._last_end = ended
+        self.aside = None
 
     def refuse(self, error: Exception) -> TurnEnded:
         """Note that a queued prompt was refused: no caller waits for its error."""
@@ -455,8 +474,7 @@ class OpenSession:
         self._header = session.header
         self._messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
-        # The disk may lack the end of the last answer (`shown_messages` adds text that streams).
-        # The branch of a summary has another copy of it, the path before it none.
+        # the disk may lack the end of the last answer (`shown_messages` adds text that streams)
         turn = self._turn
-        if self.is_running and turn is not None and turn.message and not turn.is_summary:
+        if self.is_running and turn is not None and turn.message and self.aside is None:
             self.replace(turn.message)

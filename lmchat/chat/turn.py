@@ -21,10 +21,8 @@ from msgspec.structs import replace
 from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.chat.answer_request import AnswerRequest, TurnServices
-from lmchat.chat.compacting import compacted_branch
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageAdded, MessageEnded, PathChanged
 from lmchat.chat.followers import NOT_THINKING, AnswerNow, RepetitionFollower
-from lmchat.chat.save_queue import journal_writer
 from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.settings import TurnSettings
 from lmchat.chat.tool_rounds import ToolRounds
@@ -52,7 +50,6 @@ class Turn:
         report: Callable[[ChatEvent], None],
         ask: Ask,
         pending: str = "",
-        is_summary: bool = False,
     ) -> None:
         self._services = services
         self._report_now = report
@@ -64,8 +61,6 @@ class Turn:
         self._rounds: ToolRounds | None = None  # None: the model gets no tools
         self.pending = pending
         self.saved_as = ""
-        self.is_summary = is_summary
-        self.summary = MessagePath()
         self.task: asyncio.Task[None] | None = None
         self.stats: LiveStats | None = None
         # of the answer that began last
@@ -106,42 +101,41 @@ class Turn:
 
     # For `ChatService`, which begins and ends it
 
-    def become_summary(self) -> str:
-        """Return the prompt, whose turn follows the summary."""
-        self.is_summary = True
-        return self._take_pending()
+    def take_pending(self) -> str:
+        pending, self.pending = self.pending, ""
+        return pending
 
     def end(self, task: asyncio.Task[None], path: MessagePath) -> TurnEnded:
         self.task = None
         self.pending = ""
-        self.summary = MessagePath()  # on the path now, or given up
         state, error = AnswerState.FAILED, self._error or self._answer_error
-        message = self.message
+        answer = path.find(self.message.message_id) if self.message is not None else None
         if self._error is not None:
             pass  # the stop is only what follows
         elif task.cancelled():
             state = AnswerState.STOPPED
-            if message is not None and not self.is_summary:
-                is_complete = message.state is AnswerState.COMPLETE
-                if not (is_complete and self.may_call_tools and message.tool_calls):
-                    state = message.state  # it had ended before the stop
+            if answer is not None:
+                is_complete = answer.state is AnswerState.COMPLETE
+                if not (is_complete and self.may_call_tools and answer.tool_calls):
+                    state = answer.state  # it had ended before the stop
         elif (raised := task.exception()) is not None:
             error, _ = shown_error(raised)
         elif self.stats is not None:
             state = self.stats.state
         return TurnEnded(
             state=state,
-            answer=path.find(message.message_id) if message is not None else None,
+            answer=answer,
             error=error,
             is_shown_in_answer=error is not None and error is self._answer_error,
-            is_summary=self.is_summary,
             seconds=self._services.clock() - self._began_s,
         )
 
-    async def run(self, session: OpenSession, start: TurnStart, settings: TurnSettings) -> None:
-        """Raises as `AnswerRequest.of_start` does; nothing is shown, saved or sent then.
+    async def run(
+        self, session: OpenSession, start: TurnStart, settings: TurnSettings
+    ) -> ChatMessage:
+        """Return the last answer. A turn that repeats a call begins with the round.
 
-        A turn that repeats a call begins with the round.
+        Raises as `AnswerRequest.of_start` does; nothing is shown, saved or sent then.
         """
         rounds: ToolRounds | None = None
         if settings.toolbox is not None:
@@ -150,8 +144,6 @@ class Turn:
         self._rounds = rounds
         # those behind `start.path` leave the path, but stay in the tree
         self._must_report_cut = len(session.messages) > len(start.path)
-        if start.summarised:
-            self.summary = MessagePath(start.prompts)
         session.start(start)
         await self._save_prompts(session, start)
         calls, copied, version = start.calls, start.copied, start.version
@@ -164,30 +156,20 @@ class Turn:
             answer = await self._answer(session, request, version)
             calls = rounds.calls_of(answer) if rounds is not None else ()
             if not calls:
-                break
+                return answer
             self._report(MessageEnded(answer))  # `TurnEnded` shows the last
             copied, version = (), 1
-        if start.summarised:
-            branch = compacted_branch(start, answer)
-            save_queue = self._services.save_queue
-            await save_queue.write_unsaved()  # the branch needs its session on the disk
-            session.show_path(await save_queue.store.append_branch(session.header, branch))
 
     async def _save_prompts(self, session: OpenSession, start: TurnStart) -> None:
-        """The prompt of a summary is saved later, with the summary."""
         for message in start.prompts:
             self._report(MessageAdded(message))  # first, as the disk may be locked for seconds
         try:
-            if start.prompts and not start.summarised:
+            if start.prompts:
                 self.saved_as = start.prompts[-1].message_id
                 await session.finish(session.save(*start.prompts))
         finally:
-            self._take_pending()
+            self.pending = ""
             session.note_pending_change()
-
-    def _take_pending(self) -> str:
-        pending, self.pending = self.pending, ""
-        return pending
 
     async def _run_calls(
         self,
@@ -222,7 +204,6 @@ class Turn:
             prefill_tokens=prefill.choices if prefill is not None else (),
             clock=services.clock,
             steps=request.rounds.steps if request.rounds else 0,
-            is_summary=self.is_summary,
         )
         self.answer, self.message, self.stats = answer, message, answer.stats
         self._answer_now = AnswerNow(services.backend, target, answer, self._report)
@@ -231,29 +212,20 @@ class Turn:
         )
         if request.rounds is not None and request.rounds.must_start(target):
             self.stats.stage = Stage.STARTING
-        # a summary has no row or file until `run` writes it, complete
-        is_summary = self.is_summary
-        if is_summary:
-            self.summary = self.summary.added(message)
-        else:
-            session.start_answer(request.path, message)
+        session.start_answer(request.path, message)
         state = AnswerState.STOPPED  # a cancellation, which only `finally` sees
         failure: Failure | None = None
         try:
-            if not is_summary:
-                await session.begin_answer(message)
+            await session.begin_answer(message)
             typed_text = message.text if prefill is not None and prefill.is_typed else ""
             self._report(AnswerBegun(message=message, prefill_text=typed_text))
             async with (
-                journal_writer(services.save_queue, message.message_id) as entries,
+                session.journal(message) as entries,
                 aclosing(request.events(message.message_id, session.note_left_out)) as events,
             ):
-                if not is_summary:
-                    entries.extend(answer.content.entries)  # the text that it continues
+                entries.extend(answer.content.entries)  # the text that it continues
                 async for event in events:
-                    new_entries = answer.add(event)
-                    if not is_summary:
-                        entries.extend(new_entries)
+                    entries.extend(answer.add(event))
                     self._report(event)
                     for follower in (self._answer_now, repetition):
                         await follower.add(event)
@@ -290,18 +262,13 @@ class Turn:
         except Exception:  # the text of the answer must be saved in any case
             _logger.exception("the stats of an answer could not be made")
         self.message = message
-        if self.is_summary:
-            self.summary = self.summary.replaced(message)
-        else:
-            session.end_answer(message)
+        session.end_answer(message)
         return message, note
 
     async def _save_answer(
         self, session: OpenSession, target: Target, answer: StreamedAnswer, message: ChatMessage
     ) -> None:
-        """`run` saves the text of a summary."""
-        if not self.is_summary:
-            await session.save(message, choices=answer.tokens)
+        await session.save(message, choices=answer.tokens)
         await self._services.save_queue.stats_store.add(
             message.message_id,
             endpoint=target.server_id,

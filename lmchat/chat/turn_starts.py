@@ -149,12 +149,10 @@ class TurnStart(Struct, frozen=True, kw_only=True):
     calls: tuple[ToolCallPart, ...] = ()  # at most one, to repeat before the first answer
     copied: tuple[ChatMessage, ...] = ()
     """Tool messages of other calls of the same answer, which do not run again."""
-    summarised: MessagePath = MessagePath()
-    """Older messages that the answer summarises: sent with `prompts`, instead of `path`."""
 
     @property
     def sent_path(self) -> MessagePath:
-        return (self.summarised or self.path).added(*self.prompts)
+        return self.path.added(*self.prompts)
 
 
 # called once the whole path is read

@@ -102,7 +102,7 @@ class TurnPrinter:
                 if is_due and stats.stage not in noted:
                     noted.add(stats.stage)
                     progress = progress_suffix(stats.fraction)
-                    self.output.note(f"lmchat: {stats.stage_word}{progress} …")
+                    self.output.note(f"lmchat: {stats.stage.value}{progress} …")
             self.output.show_progress(words)
             await asyncio.sleep(1)
 

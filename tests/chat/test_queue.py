@@ -187,7 +187,7 @@ async def test_a_prompt_for_a_full_window_follows_a_summary_also_a_stopped_one(s
     await chat.wait()
     assert chat.texts[1:] == ["They spoke.", "b", "B.", "c", "C.", "d", "D."]
     chat = await filled(store, [*HALF, asyncio.Event()], answer_steps("D."))
-    await until(lambda: chat.session.turn.summary, "the summary")
+    await until(lambda: chat.session.aside, "the summary")
     chat.session.stop()
     await chat.wait()
     assert chat.texts == ["a", "A.", "b", "B.", "c", "C.", "d", "D."]
@@ -196,7 +196,7 @@ async def test_a_prompt_for_a_full_window_follows_a_summary_also_a_stopped_one(s
 async def test_a_wait_that_is_cancelled_during_a_summary_sends_no_prompt_behind_it(store):
     chat = await filled(store, [*HALF, asyncio.Event()])
     waiting = asyncio.create_task(chat.wait())
-    await until(lambda: chat.session.turn.summary, "the summary")
+    await until(lambda: chat.session.aside, "the summary")
     waiting.cancel()
     await asyncio.wait([waiting])
     assert chat.returned == ["d"]

@@ -35,6 +35,11 @@ async def test_a_summary_streams_below_the_session_and_the_tree_opens_the_old_me
         assert await desk.texts_on_disk() == TALK
         await desk.say("/system Be kind.", sees="still streaming")
         desk.prompt_input.put("")
+        streaming = desk.shown
+        await desk.press("ctrl+n", hides="They")
+        desk.dispatcher.controllers.session_view.switch_to(streaming.session_id)
+        await shown(desk, "They", "summarising")
+        assert desk.shown is streaming
         gate.set()
         await shown(desk, "They spoke.", "compacted")
         assert desk.texts == compacted("They spoke.")

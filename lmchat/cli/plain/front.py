@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from lmchat.attachments.attachment import Attachment, ClipboardReader
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
-from lmchat.chat.events import AnswerBegun, ChatEvent, TurnListener
+from lmchat.chat.events import AnswerBegun, ChatEvent, Compacted, TurnListener
 from lmchat.chat.prompt_queue import PromptsReturned
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession, TurnEnded
@@ -379,12 +379,12 @@ class PlainFront(TurnListener):
         """A turn with tools has several answers."""
         if isinstance(event, TurnEnded):
             self._signal_end(event)
-            if event.is_summary and event.answer is not None and not event.has_failed:
-                self._printer.end()  # the note begins a line of its own
-                self.notify(
-                    "This summary takes the place of the older messages; "
-                    "/tree on the screen lists their branch."
-                )
+        elif isinstance(event, Compacted):
+            self._printer.end()  # the note begins a line of its own
+            self.notify(
+                "This summary takes the place of the older messages; "
+                "/tree on the screen lists their branch."
+            )
         elif isinstance(event, PromptsReturned):
             self._has_returned = True
         elif isinstance(event, AnswerBegun):

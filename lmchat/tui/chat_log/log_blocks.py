@@ -397,7 +397,7 @@ def _state_pieces(page: Page, stats: LiveStats, now_s: float) -> list[list[Span]
         case Stage.STALLED:
             pieces = [[(f"stalled {units.elapsed(stats.silent_s)}", warning)]]
         case _:
-            pieces = [[(stats.stage_word, _NULL), clock]]
+            pieces = [[(stats.stage.value, _NULL), clock]]
     if stats.first_token_s is not None:
         if stats.tokens_per_second is not None:
             rate = units.rate(stats.tokens_per_second, width=_RATE_CELLS)

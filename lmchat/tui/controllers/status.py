@@ -162,6 +162,7 @@ class StatusDisplay:
             stats=stats,
             speeds=self._speeds(now_s),
             is_asking=shown.question is not None,
+            is_summarising=shown.aside is not None,
             read_ahead=self._chat.read_ahead.fraction,
             metrics=backend.metrics(),
             rate_limit=backend.rate_limit(),

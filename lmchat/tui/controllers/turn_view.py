@@ -10,6 +10,7 @@ from lmchat.answers.repetition import Repetition
 from lmchat.chat.events import (
     AnswerBegun,
     ChatEvent,
+    Compacted,
     MessageAdded,
     MessageEnded,
     PathChanged,
@@ -325,6 +326,14 @@ class TurnView(TurnListener):
                 self._session_view.show_title()
             case TurnEnded():
                 self._show_end(session, event)
+            case Compacted():
+                if is_shown:
+                    self._session_view.show_messages()
+                    self._session_view.mark_left_out()
+                self._ui.show_action("compacted")
+                self._ui.notify(
+                    "A summary takes the place of the older messages. /tree lists their branch."
+                )
             case _:
                 return
         self._ui.show_changes()
@@ -387,22 +396,15 @@ class TurnView(TurnListener):
         # health checks pause while an answer streams in any session
         monitor.note_streaming(is_streaming=bool(self._chat.open_sessions.running_ids))
         if session is self._chat.shown:
-            # The whole path is shown again if the turn was stopped before an answer began, or after
-            # a summary, which begins another branch.
-            if ended.answer is None or ended.is_summary:
+            # if the turn was stopped before an answer began, or began it beside the session, the
+            # path is shown again
+            if ended.answer is None:
                 self._session_view.show_messages()
             else:
                 self._log.end_answer(ended.answer)
             self._session_view.mark_left_out()
             self._session_view.show_queue()
-        # also for a session that is not shown
-        if ended.is_summary and ended.answer is not None:
-            self._ui.show_action("compacted")
-            self._ui.notify(
-                "A summary takes the place of the older messages. /tree lists their branch."
-            )
-        else:
-            self._ui.show_action(_ENDED_WORDS[ended.state])
+        self._ui.show_action(_ENDED_WORDS[ended.state])  # also for a session that is not shown
 
         # check the server at once: after a failure it may be gone, or this turn has loaded the
         # model
@@ -411,5 +413,4 @@ class TurnView(TurnListener):
         if ended.has_failed or was_unloaded:
             monitor.check_now()
         if ended.seconds > _LONG_ANSWER_S:
-            what = "summary" if ended.is_summary else "answer"
-            self._ui.notify_if_unfocused(f"The {what} has ended.")
+            self._ui.notify_if_unfocused("The answer has ended.")

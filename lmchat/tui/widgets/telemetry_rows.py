@@ -50,6 +50,7 @@ class PanelFacts(Struct, frozen=True, kw_only=True):
     stats: LiveStats | None = None  # of the answer that began last in the session
     speeds: tuple[float, ...] = ()  # tokens of each of the last seconds, oldest first
     is_asking: bool = False  # a tool call waits for the user
+    is_summarising: bool = False  # the answer takes the place of older messages
     read_ahead: float | None = None  # how much of the session is read ahead
     metrics: Metrics = Metrics()
     rate_limit: RateLimit = RateLimit(left=0, limit=0)
@@ -241,6 +242,8 @@ def _turn_rows(facts: PanelFacts) -> Section:
     elif facts.read_ahead is not None:
         fraction = facts.read_ahead
         stage, style, speed = f"reading ahead{units.progress_suffix(fraction)}", "", ""
+    elif facts.is_summarising and stage == Stage.ANSWERING:
+        stage = "summarising"
     elif stats is not None and stats.stage is Stage.STALLED:
         speed = ""  # a long stall leaves no room for it
     head = _head(stage, speed, STRONG if facts.is_running else "", says_now=says_now)
@@ -271,13 +274,13 @@ def stage_text(stats: LiveStats, now_s: float) -> StyledText:
     match stats.stage:
         case Stage.LOADING if share:
             return f"loading{share}", _WARN
-        case Stage.READING if share:  # `reading prompt 40 %` of `stage_word` is too wide
+        case Stage.READING if share:  # `reading prompt 40 %` of its value is too wide
             return f"reading{share}", ""
         case Stage.STALLED:
             return f"stalled {units.elapsed(stats.silent_s)}", _WARN
         case Stage.RETRYING if stats.retry is not None:
             return stats.retry_words(stats.retry, now_s), _WARN
-    return stats.stage_word, ""
+    return stats.stage.value, ""
 
 
 def _request_rows(facts: PanelFacts) -> Section:
