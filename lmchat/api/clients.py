@@ -148,7 +148,7 @@ class Client:
         keys = _CallersKey(settings.get("key", ""), *self._named)
         self._backend = HttpServerClient(own_settings, keys=keys)
         # without a memory of earlier chats, whose server and model the screen would prefer
-        self._finder = ServerFinder(self._backend, own_settings, State())
+        self._finder = ServerFinder(self._backend.models, own_settings, State())
 
     async def __aenter__(self) -> Self:
         return self
@@ -173,7 +173,7 @@ class Client:
 
         A product has one result if nothing answers at any of its usual addresses.
         """
-        return await self._backend.detect(named=self._named)
+        return await self._backend.models.detect(named=self._named)
 
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
         """List the models.
@@ -186,7 +186,7 @@ class Client:
         best = self._finder.choice(self._model).server
         if best is None or not best.state.is_usable:
             raise no_server_error(self._finder.servers)
-        return await self._backend.models(best.endpoint, is_refresh=is_refresh)
+        return await self._backend.models.listed(best.endpoint, is_refresh=is_refresh)
 
     async def chat(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     aclosing,
@@ -27,23 +19,21 @@ from pathlib import Path
 import httpx
 from msgspec.structs import replace
 
-from lmchat.config.settings import Settings, TimeoutSettings
+from lmchat.config.settings import Settings
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
-from lmchat.files.disk import free_bytes
-from lmchat.files.paths import home_folder
-from lmchat.metrics import Metrics, RateLimit, RequestCounters
+from lmchat.metrics import Metrics, RateLimit
 from lmchat.processes.background import background_task, end_tasks
 from lmchat.safe_text import safe_line, shell_word
-from lmchat.servers.discovery.choose import no_server_error
-from lmchat.servers.discovery.model_lists import Load, ModelLists
+from lmchat.servers.access import Access
+from lmchat.servers.allow_list import AllowList
+from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.discovery.scan import Scanner
-from lmchat.servers.discovery.status import ServerState, ServerStatus, usable_of
-from lmchat.servers.endpoint import Endpoint, is_address
+from lmchat.servers.discovery.status import ServerState
+from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import (
     ModelLoading,
     ModelNamed,
     PromptProgress,
-    PullProgress,
     RequestAdapted,
     RequestQueued,
     StreamEvent,
@@ -55,19 +45,14 @@ from lmchat.servers.local.kept_slot import kept_ids
 from lmchat.servers.model import (
     LoadState,
     ModelInfo,
-    ModelList,
     find_model,
     has_other_name,
     is_other_model,
     similar_names,
 )
+from lmchat.servers.models import ServerModels
 from lmchat.servers.products import product_named
-from lmchat.servers.products.server_api import OnPull, ServerApi
-from lmchat.servers.request import (
-    ChatRequest,
-    ForwardedReply,
-    ForwardedRequest,
-)
+from lmchat.servers.request import ChatRequest, ForwardedReply, ForwardedRequest
 from lmchat.servers.sending.exchange import Exchange
 from lmchat.servers.sending.forward import Forwarding, read_beside
 from lmchat.servers.sending.prepared_request import PreparedRequest, RequestPreparer
@@ -77,13 +62,10 @@ from lmchat.servers.sending.slots import ServerSlots
 from lmchat.servers.stream.chunk_parser import prompt_progress
 from lmchat.servers.stream.response_reader import EventQueue
 from lmchat.servers.target import Target
-from lmchat.servers.wire.rows import STEPS
 from lmchat.sessions.message import AnswerState, AnswerStats
-from lmchat.units import size_text
 
 COUNT_S = 2.0  # then an estimate is shown
 END_THOUGHT_S = 2.0
-LOOK_AGAIN_S = 0.5
 # an older list is read again before a request that must not load a model: it may sleep by now
 NO_WAKE_CHECK_S = 1.0
 _MOST_OTHERS = 3  # models that an error names
@@ -110,197 +92,33 @@ class HttpServerClient:
         tests.
         """
         self._engine = engine
-        self._settings = settings
-        self._connections = Connections(
-            transport,
-            ca_file=settings.ca_file,
-            reads_per_second=reads_per_second,
+        connections = Connections(
+            transport, ca_file=settings.ca_file, reads_per_second=reads_per_second
         )
-        self._keys = keys or NoKeys()
-        self._counters = RequestCounters()
-        self._checks = RequestChecks(settings, self._counters)
+        self._access = Access(
+            settings=settings,
+            connections=connections,
+            keys=keys or NoKeys(),
+            allowed=AllowList(settings.allowed_hosts),
+        )
+        self._checks = RequestChecks(self._access)
         self.model_lists = ModelLists(cache_file)
         self._preparer = RequestPreparer(self.model_lists)
-        self._scanner = Scanner(
-            self._connections,
-            self._keys,
-            self.model_lists,
-            self._timeouts_for,
-            check_allowed=self._checks.allowed.check,
-            named={
-                Endpoint.parse(url).netloc
-                for url in (settings.endpoint, *(entry.url for entry in settings.endpoints))
-                if is_address(url)
-            },
-        )
+        self._scanner = Scanner(self._access, self.model_lists)
         self._slots = ServerSlots(self.model_lists)
+        self.models = ServerModels(
+            self._access, self._scanner, self.model_lists, self._slots, engine
+        )
         self._noted_remote: set[tuple[Endpoint, str]] = set()  # that got a request
-
-    # Servers and their models
-
-    def scan_also(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
-        """Let `detect` also probe these.
-
-        `hinted` are addresses of environment variables, by the product that is expected there,
-        `used` those of earlier runs.
-        """
-        self._scanner.scan_also((*hinted.values(), *used))
-        for product, endpoint in hinted.items():
-            self._scanner.expect_product(endpoint, product)
-
-    async def detect(
-        self, *, named: Sequence[Endpoint] = (), is_counted: bool = True
-    ) -> tuple[ServerStatus, ...]:
-        """Put the built-in engine first, even while it does not run."""
-        await self._read_lists()
-        probes = await self._scanner.scan(named)
-        servers = tuple([await self._keep_models(server) for server in probes])
-        if is_counted and usable_of(servers):
-            self._counters.add(cache_misses=1)  # a scan is one question
-        if self._engine is None or self._engine.endpoint is None:
-            return servers
-        await self._engine.files(is_refresh=True)  # model files may have come or gone
-        own = await self.check(self._engine.endpoint)
-        # the scan may have found it, too, and then takes it for a plain llama.cpp
-        return (own, *(server for server in servers if server.endpoint != own.endpoint))
-
-    async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
-        self._checks.allowed.check(endpoint)
-        await self._read_lists()  # the scanner then knows which product to expect
-        if engine := self._engine_at(endpoint):  # it is asked with the key of this run, not `key`
-            server = await engine.probe(self._scanner.check)
-        else:
-            server = await self._scanner.check(endpoint, key=key)
-        return await self._keep_models(server)
-
-    async def models(
-        self, endpoint: Endpoint, *, is_refresh: bool = False
-    ) -> tuple[ModelInfo, ...]:
-        self._checks.allowed.check(endpoint)
-        await self._read_lists()
-        cached = self.model_lists.models_of(endpoint, max_age_s=self._settings.limits.models_ttl_s)
-        if cached is not None and not is_refresh:
-            self._counters.add(cache_hits=1)
-            return cached
-        self._counters.add(cache_misses=1)
-        server = await self.check(endpoint)
-        if not server.state.is_usable:
-            raise no_server_error((server,))
-        return server.models
-
-    def forget_lists(self) -> None:
-        self._scanner.forget_lists()
-
-    def cached_models(self) -> ModelList:
-        listed = self.model_lists.all_models()
-        if listed.models:
-            self._counters.add(cache_hits=1)
-        return listed
-
-    def load(self, model: ModelInfo, *, context: int | None = None) -> asyncio.Task[None]:
-        return self.model_lists.load(model, partial(self._load, context))
-
-    async def _load(self, context: int | None, load: Load) -> None:
-        model = load.model
-        _require_local(model)
-        if engine := self._engine_at(model.endpoint):
-            # the slot is free when the answer that the engine is writing has ended
-            async with self._slots.one_slot(Target.of(model)):
-                await engine.load(model.model_id, context=context)
-            return
-        product = product_named(model.product)
-        if context is not None and not product.acts.context_field:
-            # where the user sets the window, or else how the user loads a model
-            model_id = shell_word(model.model_id)
-            hint = product.window_step(model_id, model, context) or product.step("load")
-            raise ServerRejected(
-                f"{product.subject} cannot set the context window when it loads a model.",
-                kind="unsupported",
-                hint=f"{hint}.",
-            )
-        api = await self._new_api(Target.of(model))
-        async with self.model_lists.one_load(model):
-            if product.acts.load_path:
-                # Another request or program may have loaded it by now, and these products would
-                # load it a second time, beside the first.
-                listed = (await self.check(model.endpoint)).models
-                model = next((one for one in listed if one.model_id == model.model_id), model)
-                if model.state is LoadState.LOADED and context in (None, model.context_loaded):
-                    return
-            await product.load(api, model, context, partial(self.model_lists.note_progress, load))
-            await self._require_loaded_now(model)
-
-    async def _require_loaded_now(self, model: ModelInfo) -> None:
-        """Raise `ServerRejected` if the list of a server says that it is not loaded."""
-        for wait_s in (0.0, LOOK_AGAIN_S):  # a list may be a little late
-            await asyncio.sleep(wait_s)
-            server = await self.check(model.endpoint)
-            if not server.state.is_usable:
-                raise no_server_error((server,))
-            listed = next((one for one in server.models if one.model_id == model.model_id), model)
-            if listed.state is not LoadState.NOT_LOADED:
-                return
-        raise ServerRejected(
-            f"{product_named(model.product).subject} has not loaded "
-            f"{safe_line(model.model_id)}: it is not in memory.",
-            kind="model_failed",
-            hint=STEPS["model_failed"],
-        )
-
-    async def unload(self, model: ModelInfo) -> None:
-        _require_local(model)
-        if engine := self._engine_at(model.endpoint):
-            await engine.stop()  # it serves one model at a time
-            return
-        api = await self._new_api(Target.of(model))
-        await product_named(model.product).unload(api, model)
-
-    async def pull(self, server: ServerStatus, name: str, on_pull: OnPull) -> ModelInfo:
-        product = product_named(server.product)
-        model = product.unlisted_model(server.endpoint, name)
-        api = await self._new_api(Target.of(model))
-        is_here = server.endpoint.is_loopback
-        home = home_folder()
-        places = (*product.program.model_folders(os.environ, home), home) if is_here else ()
-        free = await asyncio.to_thread(free_bytes, places)
-
-        def report(progress: PullProgress) -> None:
-            missing_bytes = (progress.total_bytes or 0) - progress.done_bytes
-            if free is not None and missing_bytes > free:
-                raise ServerRejected(
-                    f"{safe_line(name)} needs {size_text(missing_bytes)} on the disk, "
-                    f"and {size_text(free)} are free.",
-                    kind="no_space",
-                    hint="Free some space, or download it with the server's own program.",
-                )
-            on_pull(replace(progress, free_bytes=free))
-
-        await product.pull(api, name, report)
-        return find_model(name, (await self.check(server.endpoint)).models) or model
-
-    async def remove(self, model: ModelInfo) -> None:
-        api = await self._new_api(Target.of(model))
-        await product_named(model.product).remove(api, model)
-        await self.check(model.endpoint)
-
-    async def download_file(
-        self, engine: Engine, url: str, agrees: Callable[[str], Awaitable[bool]], on_pull: OnPull
-    ) -> Path | None:
-        from lmchat.servers.local.download import (  # noqa: PLC0415 - few runs download a file
-            download,
-        )
-
-        await engine.require_installed()
-        return await download(self._connections, url, engine.models_folder, agrees, on_pull)
 
     # Requests that want no answer
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         product = product_named(request.target.product)
-        self._checks.allowed.check(request.target.endpoint)
+        self._access.allowed.check(request.target.endpoint)
         if not product.acts.count_path or await self._would_load(request.target):
             return None
-        api = await self._new_api(request.target, read_s=COUNT_S)
+        api = await self._access.api(request.target, read_s=COUNT_S)
         try:
             async with asyncio.timeout(COUNT_S):  # `read_s` leaves time for connecting besides
                 return await product.count_tokens(api, self._preparer.prepare(request).json())
@@ -313,7 +131,7 @@ class HttpServerClient:
             raise ServerRejected(
                 "The model is not in memory.", kind="model_not_loaded", hint="Load it with /model."
             )
-        api = await self._new_api(request.target)
+        api = await self._access.api(request.target)
         fields = product_named(request.target.product).chat.read_ahead_fields
         body = {**self._preparer.prepare(request).json(), **fields}
         is_read = False  # the events also end when the connection breaks
@@ -335,9 +153,9 @@ class HttpServerClient:
             )
 
     async def prepare(self, request: ChatRequest) -> PreparedRequest:
-        self._checks.allowed.check(request.target.endpoint)
+        self._access.allowed.check(request.target.endpoint)
         prepared = self._preparer.prepare(request)
-        prepared.has_key = bool(await self._keys.key_for(request.target.endpoint))
+        prepared.has_key = bool(await self._access.keys.key_for(request.target.endpoint))
         return prepared
 
     # Answers
@@ -379,7 +197,7 @@ class HttpServerClient:
         has_one_model = product.chat.ignores_model_name and not product.lists.is_disturbed
         if listed and not is_known and has_one_model:
             with suppress(LMChatError):
-                listed = (await self.check(endpoint)).models
+                listed = (await self.models.check(endpoint)).models
         return is_other_model(asked, served, listed)
 
     def _may_have_left(self, target: Target, named: ModelNamed) -> bool:
@@ -401,8 +219,8 @@ class HttpServerClient:
         forwarding = Forwarding(
             request=request,
             sender=self._new_sender(target),
-            load_model=partial(self.load, request.model),
-            counters=self._counters,
+            load_model=partial(self.models.load, request.model),
+            counters=self._access.counters,
             on_end=on_end,
         )
 
@@ -417,35 +235,29 @@ class HttpServerClient:
 
     async def end_thought(self, target: Target, answer_id: str) -> bool:
         with suppress(LMChatError):
-            api = await self._new_api(target, read_s=END_THOUGHT_S)
+            api = await self._access.api(target, read_s=END_THOUGHT_S)
             return await product_named(target.product).end_thought(api, target.model_id, answer_id)
         return False
 
     # Limits and the end
 
     def allow(self, host: str) -> None:
-        self._checks.allowed.allow(host)
+        self._access.allowed.allow(host)
 
     def metrics(self) -> Metrics:
-        return self._counters.metrics
+        return self._access.counters.metrics
 
     def reset_metrics(self) -> None:
-        self._counters.reset()
+        self._access.counters.reset()
 
     def rate_limit(self) -> RateLimit:
         return self._checks.limiter.rate_limit()
 
     async def aclose(self) -> None:
-        await self._connections.aclose()
+        await self._access.connections.aclose()
         if self._engine is not None:
             await self._engine.stop()
         await self.model_lists.write()
-
-    # The built-in engine
-
-    def _engine_at(self, endpoint: Endpoint) -> Engine | None:
-        engine = self._engine
-        return engine if engine is not None and engine.endpoint == endpoint else None
 
     @asynccontextmanager
     async def _slot(
@@ -466,39 +278,10 @@ class HttpServerClient:
         message_ids: Sequence[str],
         on_load: Callable[[], None] = lambda: None,
     ) -> AbstractAsyncContextManager[None]:
-        engine = self._engine_at(target.endpoint)
+        engine = self.models.engine_at(target.endpoint)
         return engine.serving(target.model_id, on_load, message_ids) if engine else nullcontext()
 
-    # The lists of models
-
-    async def _read_lists(self) -> None:
-        """Tell the scanner which products to expect."""
-        for model in await self.model_lists.read_once():
-            self._scanner.expect_product(model.endpoint, model.product)
-
-    async def _keep_models(self, server: ServerStatus) -> ServerStatus:
-        """Return the result unchanged.
-
-        Of a server that cannot be used, the earlier list is kept. One that was hard to come by is
-        written at once, for other runs.
-        """
-        # the same list: the server was not asked for it
-        is_kept = server.models is self.model_lists.models_of(server.endpoint)
-        is_loading = server.state is ServerState.LOADING
-        self.model_lists.note_server(server.endpoint, is_loading=is_loading)
-        if (server.state.is_usable or server.models) and not is_kept:
-            self.model_lists.put(server.endpoint, server.models)
-            if product_named(server.product).lists.is_disturbed:
-                await self.model_lists.write()
-        return server
-
     # Steps of a request
-
-    async def _new_api(self, target: Target, *, read_s: float | None = None) -> ServerApi:
-        """Raise `LMChatError` if no request may be sent. `read_s` None: no timeout of a reply."""
-        self._checks.allowed.check(target.endpoint)
-        key = await self._keys.key_for(target.endpoint)
-        return self._scanner.new_api(target, key=key, read_s=read_s)
 
     async def _would_load(self, target: Target) -> bool:
         """Return whether a request would make a server load or wake its model (R-29, R-41).
@@ -507,14 +290,14 @@ class HttpServerClient:
         loads the model at its start. Raises `EndpointNotAllowed`.
         """
         endpoint = target.endpoint
-        self._checks.allowed.check(endpoint)
+        self._access.allowed.check(endpoint)
         if self._remote_model(target) is not None:
             return True
         loads_on_demand = product_named(target.product).acts.loads_on_demand
-        if not loads_on_demand and self._engine_at(endpoint) is None:
+        if not loads_on_demand and self.models.engine_at(endpoint) is None:
             return False
         if self.model_lists.models_of(endpoint, max_age_s=NO_WAKE_CHECK_S) is None:
-            await self.check(endpoint)
+            await self.models.check(endpoint)
         model = self.model_lists.model(target)
         return model is None or model.state is not LoadState.LOADED
 
@@ -537,7 +320,7 @@ class HttpServerClient:
             prepared=prepared,
             sender=self._new_sender(target, post=events.put_nowait),
             events=events,
-            has_think_tags=self._settings.chat.think_tags,
+            has_think_tags=self._access.settings.chat.think_tags,
         )
         for note in self._preparer.take_new_notes(prepared):
             exchange.post(RequestAdapted(note=note))
@@ -559,12 +342,12 @@ class HttpServerClient:
     ) -> Sender:
         return Sender(
             target=target,
-            connections=self._connections,
-            limits=self._settings.limits,
-            timeouts=self._timeouts_for(target.endpoint),
-            keys=self._keys,
+            connections=self._access.connections,
+            limits=self._access.settings.limits,
+            timeouts=self._access.timeouts(target.endpoint),
+            keys=self._access.keys,
             post=post,
-            on_retry=lambda: self._counters.add(retries=1),
+            on_retry=lambda: self._access.counters.add(retries=1),
             lists_as_loading=partial(self._lists_as_loading, target),
         )
 
@@ -572,7 +355,7 @@ class HttpServerClient:
         """Raise `LMChatError`."""
         if product_named(target.product).lists.is_disturbed:
             return False
-        server = await self.check(target.endpoint)
+        server = await self.models.check(target.endpoint)
         states = (model.state for model in server.models if model.model_id == target.model_id)
         return server.state is ServerState.LOADING or LoadState.LOADING in states
 
@@ -581,7 +364,7 @@ class HttpServerClient:
         request = exchange.prepared.request
         target = request.target
         async with self._slot(target, exchange.post, kept_ids(request)):
-            self._counters.add(total_requests=1)
+            self._access.counters.add(total_requests=1)
             started_s = time.perf_counter()
             state = AnswerState.FAILED
             try:
@@ -611,7 +394,7 @@ class HttpServerClient:
                 sentence = "Streaming failed: lmchat had an internal error."
                 raise LMChatError(sentence, details=type(error).__name__) from None
             finally:
-                self._counters.add_end(state, (time.perf_counter() - started_s) * 1e3)
+                self._access.counters.add_end(state, (time.perf_counter() - started_s) * 1e3)
 
             self._preparer.keep_request_format(exchange.prepared)
             self.model_lists.mark_loaded(target)
@@ -624,7 +407,7 @@ class HttpServerClient:
             yield
             return
         target = prepared.request.target
-        api = await self._new_api(target)
+        api = await self._access.api(target)
         loading = prepared.product.follow_loading(
             api,
             target.model_id,
@@ -632,23 +415,3 @@ class HttpServerClient:
         )
         async with background_task(loading):
             yield
-
-    def _timeouts_for(self, endpoint: Endpoint) -> TimeoutSettings:
-        for configured in self._settings.endpoints:
-            if configured.timeouts is None:
-                continue
-            if Endpoint.parse(configured.url).origin == endpoint.origin:
-                return configured.timeouts
-        return self._settings.timeouts
-
-
-def _require_local(model: ModelInfo) -> None:
-    """Raise `ServerRejected` for a remote model."""
-    if not model.is_remote:
-        return
-    place = f" It runs at {safe_line(model.runs_at, limit=80)}." if model.runs_at else ""
-    raise ServerRejected(
-        f"{safe_line(model.model_id)} is a remote model: it is not in memory here.{place}",
-        kind="unsupported",
-        hint="Choose it with /model or -m; it needs no loading.",
-    )

@@ -59,22 +59,14 @@ class AnswerSource(Protocol):
         """
 
 
-class ServerClient(AnswerSource, ServerSource, Protocol):
-    """All model servers; every coroutine method and stream may raise `LMChatError`."""
+class ModelSource(ServerSource, Protocol):
+    """All servers and their models; every coroutine method may raise `LMChatError`."""
 
     def forget_lists(self) -> None:
         """Ask all servers for their models with the next look, also those that it disturbs."""
 
-    def cached_models(self) -> ModelList:
+    def cached(self) -> ModelList:
         """Return the models as they were read last, with running loads."""
-
-    def forward(
-        self, request: ForwardedRequest, on_end: Callable[[AnswerState, AnswerStats], None]
-    ) -> AbstractAsyncContextManager[ForwardedReply]:
-        """After the block, `on_end` gets state and stats, if the request was sent."""
-
-    async def prepare(self, request: ChatRequest) -> PreparedRequest:
-        """Return a request as `stream` would send it first."""
 
     def load(self, model: ModelInfo, *, context: int | None = None) -> asyncio.Task[None]:
         """Begin to load a model, which counts as loading at once (`ModelLists`).
@@ -95,6 +87,21 @@ class ServerClient(AnswerSource, ServerSource, Protocol):
         self, engine: Engine, url: str, agrees: Callable[[str], Awaitable[bool]], on_pull: OnPull
     ) -> Path | None:
         """Download a GGUF file for the engine; see `local/download.py`."""
+
+
+class ServerClient(AnswerSource, Protocol):
+    """All model servers; every coroutine method and stream may raise `LMChatError`."""
+
+    @property
+    def models(self) -> ModelSource: ...
+
+    def forward(
+        self, request: ForwardedRequest, on_end: Callable[[AnswerState, AnswerStats], None]
+    ) -> AbstractAsyncContextManager[ForwardedReply]:
+        """After the block, `on_end` gets state and stats, if the request was sent."""
+
+    async def prepare(self, request: ChatRequest) -> PreparedRequest:
+        """Return a request as `stream` would send it first."""
 
     def allow(self, host: str) -> None:
         """Put "host" or "host:port" on the allow-list, for this run."""

@@ -51,11 +51,11 @@ async def read_lmchat(url: str) -> dict:
 
 async def look(url: str) -> dict:
     client, endpoint, found = _client(), Endpoint.parse(url), {}
-    await client.check(endpoint)
+    await client.models.check(endpoint)
     for name, work in (
-        ("miss", lambda: client.models(endpoint, is_refresh=True)),
-        ("hit", lambda: client.models(endpoint)),
-        ("health", lambda: client.check(endpoint)),
+        ("miss", lambda: client.models.listed(endpoint, is_refresh=True)),
+        ("hit", lambda: client.models.listed(endpoint)),
+        ("health", lambda: client.models.check(endpoint)),
     ):
         began_s = time.perf_counter()
         await work()
@@ -87,7 +87,7 @@ async def detect(words: str) -> dict:
     places = {int(port): there for port, there in json.loads(words).items()}
     client = _client(Moved(places))
     began_s = time.perf_counter()
-    await client.detect()
+    await client.models.detect()
     lmchat_s = time.perf_counter() - began_s
     await client.aclose()
     return {"lmchat_s": lmchat_s}

@@ -18,7 +18,7 @@ LONG_PROMPT = "Write the numbers from 1 to 500 separated by commas."
 
 
 async def target_at(server, url: str) -> Target:
-    probed = await server.check(Endpoint.parse(url))
+    probed = await server.models.check(Endpoint.parse(url))
     model = probed.models[0]
     return Target(endpoint=model.endpoint, product=probed.product, model=model)
 

@@ -117,12 +117,12 @@ def quick(monkeypatch) -> None:
 
 async def use_everything(client: HttpServerClient, store, server: ScriptedServer) -> None:
     """Load each model that lmchat lists, chat with it, let it write a title, unload it."""
-    probed = await client.check(endpoint_of(server))
-    models = [*await client.models(probed.endpoint, is_refresh=True)]
+    probed = await client.models.check(endpoint_of(server))
+    models = [*await client.models.listed(probed.endpoint, is_refresh=True)]
     assert models
     for model in models:
         with suppress(LMChatError):  # not all products load on request
-            await client.load(model)
+            await client.models.load(model)
         target = Target(endpoint=model.endpoint, product=probed.product, model=model)
         chat = ChatTurns(store, server=client, target=target, auto_title=True)
         chats = len(server.seen(CHAT)) + 2
@@ -134,8 +134,8 @@ async def use_everything(client: HttpServerClient, store, server: ScriptedServer
             with suppress(LMChatError):
                 await look(request)
         with suppress(LMChatError):
-            await client.unload(model)
-    await client.check(probed.endpoint)
+            await client.models.unload(model)
+    await client.models.check(probed.endpoint)
     assert len(server.seen(CHAT)) > len(models), "titles, too"
 
 
@@ -204,7 +204,7 @@ async def test_no_list_beside_the_usual_one_adds_a_name(listed, others, owner, c
     client = HttpServerClient(Settings(), transport=httpx.MockTransport(answer))
     try:
         for _ in range(2):
-            probed = await client.check(Endpoint.parse("http://localhost:9"))
+            probed = await client.models.check(Endpoint.parse("http://localhost:9"))
             told = [model.model_id for model in probed.models]
             assert probed.state.is_usable, probed.detail
             assert set(told) <= set(listed), probed.product

@@ -44,7 +44,7 @@ async def stats_store(tmp_path):
 @pytest.fixture
 async def app(server, client, stats_store):
     async def find():
-        return (await client.check(endpoint_of(server)),)
+        return (await client.models.check(endpoint_of(server)),)
 
     def log_unexpected(error: Exception) -> LMChatError:
         raise error

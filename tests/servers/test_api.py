@@ -56,7 +56,7 @@ async def found(make_client):
     async with Client() as one:
         await one._backend.aclose()
         one._backend = make_client(transport=ports)
-        one._finder = ServerFinder(one._backend, Settings(), State())
+        one._finder = ServerFinder(one._backend.models, Settings(), State())
         yield one, ports
 
 

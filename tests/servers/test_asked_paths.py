@@ -737,7 +737,7 @@ async def test_a_server_is_recognised_by_few_requests_and_then_asked_only_for_it
     endpoint = Endpoint.parse(f"localhost:{case.port}{case.path}")
     listed = f"{endpoint.path}/models"
     client = make_client(transport=PortMap({("localhost", case.port): server}), key=case.key)
-    found = await client.detect(named=[endpoint] if case.port == UNUSUAL else [])
+    found = await client.models.detect(named=[endpoint] if case.port == UNUSUAL else [])
     (row,) = [one for one in found if one.endpoint.port == case.port]
     assert (row.product, row.word) == (case.product, case.word)
     assert bool(row.next_step) is (case.word != "ready")
@@ -755,7 +755,7 @@ async def test_a_server_is_recognised_by_few_requests_and_then_asked_only_for_it
     if case.asked is not None:
         assert [one.path for one in asked] == [*case.asked], "and for nothing else"
     at_first = len(server.seen())
-    monitor = Monitor(client.check)
+    monitor = Monitor(client.models.check)
     used = replace(target(), endpoint=endpoint, product=row.product)
     monitor.aim(used)
     async with aclosing(monitor.watch()) as watched:

@@ -35,7 +35,7 @@ async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(
     client = make_client(key="sk-1", ca_file="" if is_variable else ca_file)
     with server_with_certificate(certificate) as server:
         endpoint = Endpoint.parse(f"https://{host}:{server.port}")
-        assert (await client.check(endpoint)).word == "ready"
+        assert (await client.models.check(endpoint)).word == "ready"
         await answered(client, ask(endpoint))
         assert server.requests[-1].headers["authorization"] == "Bearer sk-1"
 
@@ -49,9 +49,9 @@ async def test_what_the_system_trusts_is_trusted_unless_a_variable_replaces_it(
     monkeypatch.setattr(ssl.SSLContext, "load_default_certs", trust)
     with server_with_certificate("hosts") as server:
         endpoint = Endpoint.parse(f"https://localhost:{server.port}")
-        assert (await make_client().check(endpoint)).word == "ready"
+        assert (await make_client().models.check(endpoint)).word == "ready"
         monkeypatch.setenv("SSL_CERT_FILE", ALONE)
-        assert (await make_client().check(endpoint)).word == "server error"
+        assert (await make_client().models.check(endpoint)).word == "server error"
 
 
 async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(make_client):
@@ -64,7 +64,7 @@ async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(
         client = make_client(ca_file=AUTHORITY if certificate in ("expired", "elsewhere") else "")
         with server_with_certificate(certificate) as server:
             endpoint = Endpoint.parse(f"https://localhost:{server.port}")
-            found = await client.check(endpoint)
+            found = await client.models.check(endpoint)
             events, error = await events_of(client, ask(endpoint, "marked words"))
             assert isinstance(error, ServerUnavailable)
             place = f"localhost:{server.port}"
@@ -84,7 +84,7 @@ async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(
 
 async def test_http_to_a_server_that_speaks_https_gets_the_hint(make_client):
     with server_with_certificate("hosts") as closing:
-        found = await make_client().check(Endpoint.parse(f"http://127.0.0.1:{closing.port}"))
+        found = await make_client().models.check(Endpoint.parse(f"http://127.0.0.1:{closing.port}"))
         assert "https://" in found.next_step
 
 

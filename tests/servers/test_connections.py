@@ -98,13 +98,13 @@ async def test_a_reply_that_breaks_http_is_told_in_the_words_of_its_parser(serve
         (ok + b"Content-Length: 9\r\n\r\nhello", "peer closed connection without sending"),
     ):
         server.on("GET /v1/models", raw_reply(reply))
-        found = await make_client().check(endpoint_of(server))
+        found = await make_client().models.check(endpoint_of(server))
         assert f"Its reply breaks HTTP: {words}" in found.detail
         assert "https" not in f"{found.detail} {found.next_step}"
         assert "five" not in found.detail, "only the parser's words"
     for reply in (b"", b"\x15\x03\x03\x00\x02\x02\x46"):  # an alert of TLS (RFC 8446, 6)
         server.on("GET /v1/models", raw_reply(reply))
-        found = await make_client().check(endpoint_of(server))
+        found = await make_client().models.check(endpoint_of(server))
         assert "closed the connection before it answered" in found.detail
 
 
@@ -120,7 +120,7 @@ async def test_a_proxy_that_refuses_is_named(monkeypatch, make_client, server):
         monkeypatch.setenv(name, server.url)
     monkeypatch.delenv("NO_PROXY", raising=False)
     client = make_client(allowed_hosts=["box.invalid"])
-    found = await client.check(Endpoint.parse("https://box.invalid:1"))
+    found = await client.models.check(Endpoint.parse("https://box.invalid:1"))
     assert re.match(r"The proxy .* box\.invalid:1: 407 ", found.detail)
 
 
@@ -134,7 +134,7 @@ async def test_a_proxy_that_cannot_be_used_is_a_sentence_without_its_password(
     ):
         monkeypatch.setenv(name, value)
         client = make_client(allowed_hosts=["box.invalid"])
-        probed = await client.check(Endpoint.parse("http://box.invalid:1234"))
+        probed = await client.models.check(Endpoint.parse("http://box.invalid:1234"))
         assert probed.word == "refused"
         assert "cannot be used" in probed.detail
         assert "secret" not in repr(probed)

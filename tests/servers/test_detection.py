@@ -70,7 +70,7 @@ def detect(make_client):
         }
         ports = PortMap(there)
         client = make_client(transport=ports, **options)
-        return await client.detect(named=named), ports
+        return await client.models.detect(named=named), ports
 
     return run
 
@@ -248,7 +248,7 @@ async def test_what_answers_gets_its_word_its_sentence_and_the_step_that_helps(s
 
     async def told(port: int, key: str = "") -> tuple[str, str, str]:
         client = make_client(transport=places, endpoint="http://localhost:4711")
-        row = await client.check(Endpoint.parse(f"localhost:{port}"), key=key)
+        row = await client.models.check(Endpoint.parse(f"localhost:{port}"), key=key)
         return row.word, row.sentence(row.name), row.next_step
 
     for reply, usual, named in HEARD:
@@ -334,13 +334,13 @@ async def test_who_stands_behind_a_locked_door_is_known_once_it_is_open(start, m
     client = make_client(transport=PortMap({("localhost", 1234): server}))
     endpoint = Endpoint.parse("localhost:1234")
     for _ in range(2):
-        assert (await client.detect())[0].word == "needs key"
-        assert (await client.check(endpoint)).word == "needs key"
-    assert (await client.check(endpoint, key="wrong")).word == "key rejected"
-    opened = await client.check(endpoint, key="right")
+        assert (await client.models.detect())[0].word == "needs key"
+        assert (await client.models.check(endpoint)).word == "needs key"
+    assert (await client.models.check(endpoint, key="wrong")).word == "key rejected"
+    opened = await client.models.check(endpoint, key="right")
     assert (opened.product, opened.word) == ("OpenAI-compatible", "ready")
     assert {model.product for model in opened.models} == {"OpenAI-compatible"}
-    assert (await client.check(endpoint)).word == "needs key", "a key is not kept"
+    assert (await client.models.check(endpoint)).word == "needs key", "a key is not kept"
 
 
 @pytest.mark.rule("R-3")
@@ -366,7 +366,7 @@ async def test_this_machine_is_reached_at_the_only_address_where_a_server_listen
 ):
     with ScriptedServer(host=host) as server:
         products.llama_cpp(server)
-        found = await make_client().check(Endpoint.parse(f"http://0.0.0.0:{server.port}"))
+        found = await make_client().models.check(Endpoint.parse(f"http://0.0.0.0:{server.port}"))
     assert (found.endpoint.netloc, found.word) == (f"localhost:{server.port}", "ready")
 
 
@@ -430,8 +430,11 @@ async def test_an_empty_403_is_a_host_name_that_ollama_refuses_only_where_ollama
         client = make_client(transport=PortMap({(box, port): server}), allowed_hosts=(box,))
         place = Endpoint.parse(f"http://{box}:{port}")
         if hinted:
-            client.scan_also({"Ollama": place})
-        for probed in (await client.check(place), *(await client.detect(named=[place]))[:1]):
+            client.models.scan_also({"Ollama": place})
+        for probed in (
+            await client.models.check(place),
+            *(await client.models.detect(named=[place]))[:1],
+        ):
             assert (probed.endpoint, probed.word) == (place, verdict)
             assert probed.next_step.startswith(step)
             assert (probed.product == "Ollama") is (verdict == "host blocked")
@@ -461,7 +464,7 @@ async def test_litellm_is_recognised_whatever_the_key(start, make_client):
     ):
         client = make_client(key=key)
         for _ in range(2):
-            probed = await client.check(endpoint_of(server))
+            probed = await client.models.check(endpoint_of(server))
             assert (probed.product, probed.word) == ("LiteLLM", verdict)
         assert ("virtual key" in probed.next_step) is (verdict != "ready")
 
@@ -472,7 +475,7 @@ async def test_a_failure_of_litellm_or_of_a_model_behind_it_says_nothing_of_a_ke
     """Recorded with 1.108: the list with a key, and a chat whose model does not answer."""
     failed = text_reply("Internal Server Error", status=500)
     server.on("GET /v1/models", failed).on("GET /health/liveliness", json_reply("I'm alive!"))
-    probed = await make_client(key="sk-master").check(endpoint_of(server))
+    probed = await make_client(key="sk-master").models.check(endpoint_of(server))
     assert (probed.product, probed.word) == ("LiteLLM", "server error")
     assert "key" not in probed.next_step
     words = "litellm.InternalServerError: InternalServerError: OpenAIException - Connection error."

@@ -133,7 +133,7 @@ async def test_no_answer_raises_anything_but_our_own_errors(pieces, status, cont
 async def test_no_list_of_models_raises_out_of_a_check(value, status, headers):
     client = client_for(status, headers, json.dumps(value).encode())
     for port in (1234, 1337, 8080, 11434, 5555):
-        probed = await client.check(Endpoint.parse(f"localhost:{port}"))
+        probed = await client.models.check(Endpoint.parse(f"localhost:{port}"))
         assert probed.word
         assert all(model.model_id for model in probed.models)
     await client.aclose()

@@ -93,7 +93,7 @@ async def test_bytes_behind_the_end_of_a_compressed_reply_are_not_awaited(server
     models = gzip.compress(b'{"object": "list", "data": [{"id": "tiny"}]}', mtime=0)
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n\r\n"
     server.on("GET /v1/models", raw_reply(head, models, b"x" * 100_000, Hold()))
-    found = await client.check(endpoint_of(server))
+    found = await client.models.check(endpoint_of(server))
     assert [model.model_id for model in found.models] == ["tiny"]
 
 
@@ -135,7 +135,7 @@ async def test_other_tasks_run_while_a_flood_is_read(server, client):
     models = b" " * 6_000_000 + b'{"object": "list", "data": [{"id": "tiny"}]}'
     server.on("GET /v1/models", packed(gzip.compress(models, mtime=0), "gzip"))
     async with counted_turns() as turns:
-        found = await client.check(endpoint_of(server))
+        found = await client.models.check(endpoint_of(server))
     assert [model.model_id for model in found.models] == ["tiny"]
     assert len(turns) > len(models) / BYTES_OF_A_TURN
 
@@ -145,7 +145,7 @@ async def test_a_compressed_reply_of_any_length_is_whole(server, client):
     for more in (0, 1, 9):
         models = b'{"data": [{"id": "tiny"}]}'.ljust(BYTES_OF_A_TURN + more)
         server.on("GET /v1/models", packed(zlib.compress(models, 9, wbits=-15), "deflate"))
-        found = await client.check(endpoint_of(server))
+        found = await client.models.check(endpoint_of(server))
         assert [model.model_id for model in found.models] == ["tiny"], more
 
 

@@ -44,13 +44,13 @@ async def test_ollama_is_asked_for_more_of_a_model_once_and_again_when_it_change
 
     ollama(server, *digests).on("GET /api/tags", tags).on(SHOW, show)
     for _ in range(3):
-        listed = await client.models(endpoint_of(server), is_refresh=True)
+        listed = await client.models.listed(endpoint_of(server), is_refresh=True)
     talker, embedding = listed
     assert (talker.context_max, talker.capabilities) == (131072, ("tools", "reasoning"))
     assert (talker.kind, embedding.kind) == ("", "embedding")
     assert (talker.images, embedding.images) == (False, None)  # of the other it says nothing
     digests["old-embed"] = "3"
-    await client.models(endpoint_of(server), is_refresh=True)
+    await client.models.listed(endpoint_of(server), is_refresh=True)
     asked = [one.json["model"] for one in server.seen(SHOW)]
     assert sorted(asked) == ["llama3:8b", "old-embed", "old-embed"]
 
@@ -83,7 +83,7 @@ async def test_the_window_of_ollama_is_that_of_a_request_and_never_only_the_larg
         ([{}], "", None, False),
     ):
         ollama_windows(server, running=running, parameters=parameters)
-        (model,) = await make_client().models(endpoint_of(server))
+        (model,) = await make_client().models.listed(endpoint_of(server))
         assert (model.context_loaded, model.has_own_window) == (window, has_own), parameters
         assert model.context_max == 8192
         assert Target.of(model).context == window
@@ -95,21 +95,21 @@ async def test_a_window_that_was_seen_stays_known_after_an_unload_and_a_restart(
     file = tmp_path / "models.json"
     client = make_client(cache_file=file)
     ollama_windows(server, running=[{"context_length": 2048}])
-    await client.models(endpoint_of(server))
+    await client.models.listed(endpoint_of(server))
     ollama_windows(server)
     for one in (client, make_client(cache_file=file)):
-        probed = await one.check(endpoint_of(server))
+        probed = await one.models.check(endpoint_of(server))
         assert [model.context_loaded for model in probed.models] == [2048]
         assert [model.state for model in probed.models] == [LoadState.NOT_LOADED]
         await client.aclose()  # writes the file
     ollama_windows(server, parameters=OWN_512)
-    (model,) = (await make_client(cache_file=file).check(endpoint_of(server))).models
+    (model,) = (await make_client(cache_file=file).models.check(endpoint_of(server))).models
     assert model.context_loaded == 512, "its own file says more than what was seen"
 
 
 async def test_a_model_that_is_not_loaded_has_no_window_at_any_product(server, client):
     lm_studio(server, loaded=[])
-    model, *_ = await client.models(endpoint_of(server))
+    model, *_ = await client.models.listed(endpoint_of(server))
     assert (model.context_loaded, model.context_max, Target.of(model).context) == (
         None,
         32768,
@@ -119,7 +119,7 @@ async def test_a_model_that_is_not_loaded_has_no_window_at_any_product(server, c
 
 async def test_sglang_tells_its_window_and_is_never_asked_for_its_health(server, client):
     server.on("GET /v1/models", model_list("qwen", owned_by="sglang", max_model_len=1000))
-    (model,) = await client.models(endpoint_of(server))
+    (model,) = await client.models.listed(endpoint_of(server))
     assert (model.product, model.context) == ("SGLang", 1000)
     assert "/health" not in {one.path for one in server.seen()}
 
@@ -133,7 +133,7 @@ async def test_litellm_tells_context_and_abilities(server, client):
         {"model_name": "embed", "model_info": {"mode": "embedding", "max_input_tokens": "8192"}},
     ]
     server.on("GET /model/info", json_reply({"data": data}, headers=LITELLM))
-    gpt, embed, other = await client.models(endpoint_of(server))
+    gpt, embed, other = await client.models.listed(endpoint_of(server))
     assert (gpt.context_max, gpt.capabilities, gpt.tools) == (128000, ("vision",), None)
     assert (embed.kind, embed.context_max) == ("embedding", None)
     assert (other.context_max, other.capabilities, other.images) == (None, (), None)
@@ -152,7 +152,7 @@ async def test_a_llama_cpp_says_whether_its_model_sees(server, make_client):
         row |= {"architecture": {"input_modalities": modalities}} if modalities else {}
         server.on("GET /v1/models", json_reply({"data": [row]}, headers=LLAMA))
         server.on("GET /props", json_reply(props, headers=LLAMA))
-        (model,) = await client.models(endpoint_of(server))
+        (model,) = await client.models.listed(endpoint_of(server))
         assert (model.images, model.context_loaded, model.context_max) == (sees, 4096, 8192)
 
 
@@ -166,7 +166,7 @@ async def test_levels_of_effort_are_offered_only_where_the_template_has_them(ser
         llama_cpp(server)
         props = props_of(supports_reasoning_effort=has_levels)
         server.on("GET /props", json_reply(props, headers=LLAMA))
-        (model,) = await make_client().models(endpoint_of(server))
+        (model,) = await make_client().models.listed(endpoint_of(server))
         product = product_named(model.product)
         efforts = [*EFFORTS, "2048"]
         assert [one for one in efforts if product.options.takes_effort(one, model)] == taken
@@ -179,7 +179,7 @@ async def test_a_model_that_writes_no_text_cannot_chat(server, client):
         for name, outputs in (("talker", ["text"]), ("judge", ["decisions"]), ("silent", []))
     ]
     server.on("GET /v1/models", json_reply({"data": data}, headers=LLAMA))
-    models = await client.models(endpoint_of(server))
+    models = await client.models.listed(endpoint_of(server))
     assert [model.can_chat for model in models] == [True, False, True]
 
 
@@ -194,7 +194,7 @@ async def test_a_router_tells_the_facts_of_a_loaded_model_once_in_each_load(serv
 
     server.on("GET /props", props)
     for _ in range(3):
-        small, large = await client.models(endpoint_of(server), is_refresh=True)
+        small, large = await client.models.listed(endpoint_of(server), is_refresh=True)
     assert (small.tools, small.images, small.slots) == (True, False, 2)
     assert (large.tools, large.images) == (None, None), "a model that is not loaded is offered all"
     assert len(server.seen("GET /props")) == 1
@@ -204,7 +204,7 @@ async def test_a_model_of_a_router_that_failed_says_so(server, client):
     failed = {"value": "unloaded", "failed": True, "exit_code": 1}
     row = {"id": "large", "owned_by": "llamacpp", "status": failed}
     server.on("GET /v1/models", json_reply({"data": [row]}, headers=LLAMA))
-    (model,) = await client.models(endpoint_of(server))
+    (model,) = await client.models.listed(endpoint_of(server))
     assert (model.state, model.state_word) == (LoadState.NOT_LOADED, "failed")
     assert model.load_failure == "exit code 1"
 
@@ -214,7 +214,7 @@ async def test_a_llama_cpp_whose_list_alone_is_open_says_that_it_needs_a_key(ser
     """`/v1/models` of llama-server needs no key, `/props` does."""
     llama_cpp(server)
     server.on("GET /props", error_reply(401, "Invalid API Key", code=401, headers=LLAMA))
-    probed = await make_client().check(endpoint_of(server))
+    probed = await make_client().models.check(endpoint_of(server))
     assert (probed.product, probed.word) == ("llama.cpp", "needs key")
 
 
@@ -227,7 +227,7 @@ async def test_lm_studio_tells_how_many_requests_a_model_takes(server, client):
         {"key": "oak", "type": "llm", "loaded_instances": [], "capabilities": {"vision": True}},
     ]
     server.on("GET /api/v1/models", json_reply({"models": rows}))
-    alder, oak = await client.models(endpoint_of(server))
+    alder, oak = await client.models.listed(endpoint_of(server))
     assert (alder.slots, alder.tools, alder.images, alder.reasoning) == (1, None, None, None)
     assert (oak.slots, oak.tools, oak.images, oak.reasoning) == (None, None, True, False)
 
@@ -258,7 +258,7 @@ async def test_only_some_models_of_lm_studio_chat_and_an_instance_has_its_own_na
         {"type": "llm", "loaded_instances": [{"id": "nameless"}]},
     ]
     lm_studio(server).on("GET /api/v1/models", json_reply({"models": rows}))
-    probed = await client.check(endpoint_of(server))
+    probed = await client.models.check(endpoint_of(server))
     assert [(one.model_id, one.kind, one.state, one.context_loaded) for one in probed.models] == [
         ("gate", "other", "loaded", None),
         ("leaf", "embedding", "not loaded", None),
@@ -296,7 +296,7 @@ async def test_lm_studio_0_3_is_listed_asked_and_says_that_it_cannot_load(server
         server.on(route, server.unknown)
     server.on("GET /api/v0/models", json_reply({"object": "list", "data": OLD_LM_STUDIO}))
     for _ in range(2):
-        probed = await client.check(endpoint_of(server))
+        probed = await client.models.check(endpoint_of(server))
         assert (probed.product, probed.word) == ("LM Studio", "ready")
     alder, leaf = probed.models
     assert (alder.model_id, alder.state, alder.context_loaded) == (
@@ -308,9 +308,11 @@ async def test_lm_studio_0_3_is_listed_asked_and_says_that_it_cannot_load(server
     assert (leaf.kind, leaf.state) == ("embedding", LoadState.NOT_LOADED)
     assert len(server.seen("GET /api/v1/models")) == 1, "its window prints an error for each"
     with pytest.raises(ServerRejected, match="LM Studio cannot load models on request") as failed:
-        await client.load(replace(leaf, kind=""))
+        await client.models.load(replace(leaf, kind=""))
     assert failed.value.kind == "unsupported"
 
     server.on("GET /api/v0/models", server.unknown)
-    names = [model.model_id for model in await client.models(endpoint_of(server), is_refresh=True)]
+    names = [
+        model.model_id for model in await client.models.listed(endpoint_of(server), is_refresh=True)
+    ]
     assert names == ["qwen3-8b", "gemma-3-4b", "nomic-embed"], "those of /v1/models"

@@ -60,18 +60,18 @@ async def test_a_file_that_cannot_be_written_costs_the_file_alone(tmp_path):
 async def test_models_come_from_the_cache_until_they_are_refreshed(server, client):
     plain(server)
     endpoint = endpoint_of(server)
-    first = await client.models(endpoint)
-    again = await client.models(endpoint)
+    first = await client.models.listed(endpoint)
+    again = await client.models.listed(endpoint)
     assert (first, again[0].model_id) == (again, "tiny")
     asked = len(server.seen("GET /v1/models"))
-    await client.models(endpoint, is_refresh=True)
+    await client.models.listed(endpoint, is_refresh=True)
     assert len(server.seen("GET /v1/models")) == asked + 1
     assert (client.metrics().cache_hits, client.metrics().cache_misses) == (1, 2)
-    assert client.cached_models().models == first
+    assert client.models.cached().models == first
     assert (client.metrics().cache_hits, client.metrics().cache_misses) == (2, 2)
-    assert any(probed.state.is_usable for probed in await client.detect(named=[endpoint]))
+    assert any(probed.state.is_usable for probed in await client.models.detect(named=[endpoint]))
     assert (client.metrics().cache_hits, client.metrics().cache_misses) == (2, 3)
-    await client.detect(named=[endpoint], is_counted=False)
+    await client.models.detect(named=[endpoint], is_counted=False)
     assert client.metrics().cache_misses == 3, "nobody asked for the list"
 
 
@@ -85,7 +85,7 @@ async def test_an_ability_goes_with_the_server_that_had_it(server, make_client, 
         client = make_client(cache_file=tmp_path / "models.json")
         for vision in (False, True):
             serve(vision=vision)
-            (model,) = (await client.check(endpoint)).models
+            (model,) = (await client.models.check(endpoint)).models
             assert (model.capabilities, model.images) == (("vision",) * vision, vision)
         await client.aclose()
 
@@ -141,7 +141,7 @@ async def test_a_server_that_has_ended_its_load_without_a_model_is_not_loading_a
         (loading_llama_cpp, True),
     ):
         script(server)
-        found = await client.check(endpoint)
+        found = await client.models.check(endpoint)
         assert (found.models, client.model_lists.is_loading(unnamed)) == ((), is_loading)
 
 

@@ -28,7 +28,7 @@ def test_models_are_listed_with_recent_ones_first_names_of_servers_and_own_speed
         recent=(UsedModel(OTHER.url, "llama3.2:3b"), UsedModel(ENDPOINT.url, "gemma-3-4b"))
     )
     rows = rows_of(
-        backend().cached_models().models,
+        backend().cached().models,
         recent,
         speeds={(ENDPOINT.url, "qwen3-8b"): 42.3},
         server_names={OTHER.origin: "workstation"},

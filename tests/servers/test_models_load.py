@@ -53,7 +53,7 @@ async def test_a_router_tells_how_far_it_is_stage_by_stage(quick, server, client
     server.on("GET /v1/models", products.router_rows(large="loading"))
     model = model_at(server, "large")
     lists = client.model_lists
-    work = client.load(model)
+    work = client.models.load(model)
     lists.on_change = lambda: heard.append(lists.load_of(model).fraction)
     await until(lambda: len(heard) == 3, "three shares")
     assert heard == [0.25, 0.75, 1.0]
@@ -71,7 +71,7 @@ async def test_loading_that_is_cancelled_before_the_router_has_replied_is_stoppe
     products.router(server, large="unloaded")
     gate = Gate()
     server.on(LOAD, json_reply({"success": True}, headers=LLAMA, before=[gate]))
-    work = client.load(model_at(server, "large"))
+    work = client.models.load(model_at(server, "large"))
     assert await asyncio.to_thread(gate.reached.wait, 5)
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -85,7 +85,7 @@ async def test_loading_fails_if_the_router_tells_no_status_of_the_model(quick, s
     server.on("GET /v1/models", json_reply({"data": row}, headers=LLAMA))
     with pytest.raises(ServerRejected, match="could not be loaded"):
         async with asyncio.timeout(5):
-            await client.load(model_at(server, "large"))
+            await client.models.load(model_at(server, "large"))
 
 
 async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client):
@@ -97,7 +97,7 @@ async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client)
         server.forget()
         script(server)
         server.on("GET /v1/models", products.model_list())  # the model is not in memory
-        for verb, act in (("load", client.load), ("unload", client.unload)):
+        for verb, act in (("load", client.models.load), ("unload", client.models.unload)):
             with pytest.raises(ServerRejected) as caught:
                 await act(model_at(server, name, product))
             assert caught.value.kind == "unsupported"
@@ -111,7 +111,7 @@ async def test_an_order_that_a_server_says_it_has_not_carried_out_is_an_error(se
     refused = json_reply({"success": False, "message": "The pump is stuck"})
     server.on("POST /v1/load", refused).on("POST /v1/unload", refused)
     model = model_at(server, "alder", "Lemonade")
-    for act in (client.load, client.unload):
+    for act in (client.models.load, client.models.unload):
         with pytest.raises(ServerRejected, match="Lemonade says: The pump is stuck"):
             await act(model)
 
@@ -119,10 +119,10 @@ async def test_an_order_that_a_server_says_it_has_not_carried_out_is_an_error(se
 async def test_lm_studio_loads_with_a_window_and_a_loaded_model_anew(server, client):
     products.lm_studio(server, loaded=[])
     model = model_at(server, "qwen3-8b", "LM Studio")
-    await client.load(model, context=16384)
-    (listed, *_) = await client.models(model.endpoint, is_refresh=True)
+    await client.models.load(model, context=16384)
+    (listed, *_) = await client.models.listed(model.endpoint, is_refresh=True)
     assert listed.state is LoadState.LOADED
-    await client.load(listed, context=4096)
+    await client.models.load(listed, context=4096)
     posts = [
         (one.path.rpartition("/")[2], one.json) for one in server.seen() if one.method == "POST"
     ]
@@ -137,14 +137,14 @@ async def test_a_model_is_loaded_once_however_many_ask_for_it(server, client):
     gate = Gate()
     products.lm_studio(server, loaded=[], has_jit=False, loading=gate)
     model = model_at(server, "qwen3-8b", "LM Studio")
-    loads = [client.load(model) for _ in range(3)]
-    other = client.load(model_at(server, "gemma-3-4b", "LM Studio"))
+    loads = [client.models.load(model) for _ in range(3)]
+    other = client.models.load(model_at(server, "gemma-3-4b", "LM Studio"))
     assert await asyncio.to_thread(gate.reached.wait, 5)
     loads[0].cancel()  # the next one loads in its place, unless the server has loaded it anyway
     gate.open()
     await asyncio.gather(*loads[1:], other)
-    await client.load(model)  # its list was older: by now, it is loaded
-    await client.load(model, context=8192)  # the window that it has
+    await client.models.load(model)  # its list was older: by now, it is loaded
+    await client.models.load(model, context=8192)  # the window that it has
     names = [one.json["model"] for one in server.seen("POST /api/v1/models/load")]
     assert sorted(names) == ["gemma-3-4b", "qwen3-8b"]
 
@@ -177,26 +177,26 @@ def _lemonade_of_nothing(server):
 async def test_a_load_that_has_loaded_nothing_is_not_called_loaded(
     server, client, monkeypatch, product, script, name
 ):
-    monkeypatch.setattr("lmchat.servers.client.LOOK_AGAIN_S", 0)
+    monkeypatch.setattr("lmchat.servers.models.LOOK_AGAIN_S", 0)
     script(server)
     with pytest.raises(ServerRejected, match=f"{product} has not loaded {name}") as failed:
-        await client.load(model_at(server, name, product))
+        await client.models.load(model_at(server, name, product))
     assert failed.value.kind == "model_failed"
     assert "lmchat models load" not in failed.value.hint, "the very step that has failed"
 
 
 async def test_a_server_whose_load_has_ended_it_is_not_said_to_have_loaded(server, client):
     products.ollama(server)
-    model = (await client.models(endpoint_of(server)))[0]
+    model = (await client.models.listed(endpoint_of(server)))[0]
     server.on("GET /v1/models", raw_reply(b""))
     with pytest.raises((ServerUnavailable, ServerRejected, NoServerFound)):
-        await client.load(model)
+        await client.models.load(model)
 
 
 async def test_a_model_that_is_listed_a_little_late_has_been_loaded(server, client, monkeypatch):
-    monkeypatch.setattr("lmchat.servers.client.LOOK_AGAIN_S", 0)
+    monkeypatch.setattr("lmchat.servers.models.LOOK_AGAIN_S", 0)
     products.ollama(server)
     late = [json_reply({"models": []})] + [json_reply({"models": [{"name": "llama3.2:3b"}]})] * 2
     server.on("GET /api/ps", *late)
-    await client.load(model_at(server, "llama3.2:3b", "Ollama"))
-    assert client.cached_models().models[0].state is LoadState.LOADED
+    await client.models.load(model_at(server, "llama3.2:3b", "Ollama"))
+    assert client.models.cached().models[0].state is LoadState.LOADED

@@ -70,7 +70,7 @@ async def test_a_server_that_goes_away_keeps_the_model_that_it_listed_last():
 @pytest.mark.rule("R-29")
 async def test_a_server_is_asked_once_and_no_more_while_an_answer_streams():
     backend = ScriptedBackend()
-    monitor = Monitor(backend.check)
+    monitor = Monitor(backend.models.check)
     monitor.aim(target())
     monitor.note_streaming(is_streaming=True)
     async with aclosing(monitor.watch()) as watched:

@@ -68,7 +68,10 @@ async def test_a_provider_is_asked_and_heard_in_its_own_form_and_gets_the_key_in
     server, reach, provider
 ):
     endpoint, client = reach(provider)
-    for found in (await client.check(endpoint), *(await client.detect(named=(endpoint,)))[:1]):
+    for found in (
+        await client.models.check(endpoint),
+        *(await client.models.detect(named=(endpoint,)))[:1],
+    ):
         assert (found.product, found.word) == (provider.product, "ready")
     assert {one.path for one in server.seen()} == {f"{provider.path}/models"}
     request = chat(endpoint, provider, max_tokens=9, seed=7, reasoning_effort="low")
@@ -97,14 +100,14 @@ async def test_a_provider_is_never_asked_in_plain_text(reach, looked_up, provide
     assert isinstance(error, RequestInvalid)
     assert error.kind == "insecure"
     assert error.hint == f"Write https://{endpoint.host} in the address."
-    found = next(one for one in await client.detect(named=(plain,)) if one.endpoint == plain)
+    found = next(one for one in await client.models.detect(named=(plain,)) if one.endpoint == plain)
     assert (found.next_step, found.can_be_allowed) == (error.hint, False)
     assert looked_up == []
 
 
 async def test_no_provider_is_looked_for_unasked(make_client, looked_up):
     client = make_client(key=KEY, allowed_hosts=[provider.host for provider in PROVIDERS])
-    found = await client.detect()
+    found = await client.models.detect()
     assert {one.product for one in found} & {provider.product for provider in PROVIDERS} == set()
     assert looked_up == []
 
@@ -118,7 +121,7 @@ async def test_providers_tell_windows_and_abilities(server, reach):
         {"id": "odd", "max_context_length": "many", "capabilities": []},
     ]
     server.on("GET /v1/models", json_reply({"data": data}))
-    small, embed, odd = await client.models(endpoint)
+    small, embed, odd = await client.models.listed(endpoint)
     assert (small.context_max, small.capabilities, small.images) == (131072, ("tools",), False)
     assert [one.can_chat for one in (small, embed, odd)] == [True, False, True]
     assert (odd.context_max, odd.capabilities, odd.images) == (None, (), None)
@@ -131,6 +134,6 @@ async def test_providers_tell_windows_and_abilities(server, reach):
         {"id": "b/embed", "architecture": {"output_modalities": ["embeddings"]}},
     ]
     server.on("GET /api/v1/models", json_reply({"data": data}))
-    talker, embed = await client.models(endpoint)
+    talker, embed = await client.models.listed(endpoint)
     assert (talker.context_max, talker.capabilities) == (200000, ("tools", "vision", "reasoning"))
     assert not embed.can_chat

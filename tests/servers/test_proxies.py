@@ -99,13 +99,13 @@ async def test_a_proxy_that_is_off_is_named_in_place_of_the_server(monkeypatch, 
         monkeypatch.setenv(f"{scheme}_proxy", "http://user:secret@127.0.0.1:9")
         monkeypatch.setenv("NO_PROXY", UNREADABLE)
         client = make_client(allowed_hosts=["box.example.org"])
-        status = await client.check(Endpoint.parse(f"{scheme}://box.example.org:8000"))
+        status = await client.models.check(Endpoint.parse(f"{scheme}://box.example.org:8000"))
         assert status.detail.startswith("Nothing answers at the proxy 127.0.0.1:9, which")
         assert "NO_PROXY" in status.next_step
         assert "secret" not in repr(status)
         monkeypatch.setenv(f"{scheme}_proxy", "http://user:secret@127.0.0.1:99999")
         client = make_client(allowed_hosts=["box.example.org"])
-        status = await client.check(Endpoint.parse(f"{scheme}://box.example.org:8000"))
+        status = await client.models.check(Endpoint.parse(f"{scheme}://box.example.org:8000"))
         assert "a proxy set in the environment cannot be used" in status.detail
 
 
@@ -120,12 +120,12 @@ async def test_a_server_is_asked_through_the_proxy(monkeypatch, make_client, ser
         (407, json_reply({"detail": "who are you?"}, status=407)),
     ):
         server.on(seen, reply)
-        status = await client.check(Endpoint.parse(BOX))
+        status = await client.models.check(Endpoint.parse(BOX))
         name = server.url.removeprefix("http://")
         words = f"The proxy {name} of the environment does not connect to box.example.org:8000: "
         assert status.detail.startswith(f"{words}{code}"), status
     assert server.seen(seen)
     server.on(seen, json_reply({"error": {"message": "Loading model", "code": 503}}, status=503))
-    assert "proxy" not in (await client.check(Endpoint.parse(BOX))).detail
+    assert "proxy" not in (await client.models.check(Endpoint.parse(BOX))).detail
     server.on(seen, model_list("tiny"))
-    assert (await client.check(Endpoint.parse(BOX))).models[0].model_id == "tiny"
+    assert (await client.models.check(Endpoint.parse(BOX))).models[0].model_id == "tiny"

@@ -49,7 +49,7 @@ def pull(server, client):
 
     async def pull(product, name="alder", told=None):
         status = ServerStatus(endpoint=endpoint_of(server), product=product)
-        return await client.pull(status, name, ([] if told is None else told).append)
+        return await client.models.pull(status, name, ([] if told is None else told).append)
 
     return pull
 
@@ -244,7 +244,7 @@ async def test_a_name_to_which_a_router_agrees_and_that_does_not_exist_is_no_suc
 
 async def test_what_a_router_downloads_is_no_model_yet(server, client):
     router(server, {"org/alder": "downloading", "org/birch:Q8_0": "unloaded"})
-    models = await client.models(endpoint_of(server))
+    models = await client.models.listed(endpoint_of(server))
     assert [model.model_id for model in models] == ["org/birch:Q8_0"]
 
 
@@ -286,22 +286,22 @@ async def test_servers_delete_a_model_or_say_where_it_is_deleted(server, client)
 
     products.ollama(server, is_empty=True)
     server.on(DELETE, body_reply(b""))
-    await client.remove(model("Ollama"))
+    await client.models.remove(model("Ollama"))
     assert [one.json for one in server.seen(DELETE)] == [{"model": "alder:latest"}]
     server.on(DELETE, json_reply({"error": "model 'alder' not found"}, status=404))
     with pytest.raises(ServerRejected) as failed:
-        await client.remove(model("Ollama"))
+        await client.models.remove(model("Ollama"))
     assert failed.value.kind == "model_missing"
 
     products.router(server)
     server.on("DELETE /models", json_reply({"success": True}, headers=LLAMA))
-    await client.remove(model("llama.cpp", "org/alder:Q4_1"))
+    await client.models.remove(model("llama.cpp", "org/alder:Q4_1"))
     (asked,) = server.seen("DELETE /models")
     assert asked.path == "/models?model=org%2Falder%3AQ4_1"
 
     for product, step in (("LM Studio", "My Models"), ("Jan", "Delete it in Jan")):
         with pytest.raises(ServerRejected) as failed:
-            await client.remove(model(product))
+            await client.models.remove(model(product))
         assert f"{product} cannot delete models on request" in failed.value.message
         assert step in failed.value.hint
 

@@ -49,7 +49,7 @@ async def test_a_long_prompt_is_told_in_steps_between_which_a_stop_is_heard_and_
     client, real_server
 ):
     """The server listens only between two batches: their size is the time that a stop can take."""
-    await client.check(Endpoint.parse(real_server.url))
+    await client.models.check(Endpoint.parse(real_server.url))
     request = request_to(real_server, f"{time.time()} {LONG} wörld 🎉 <|im_end|>", max_tokens=2)
     request = replace(
         request, messages=(*request.messages, text_message(Role.ASSISTANT, "Hi there, I"))
@@ -87,7 +87,7 @@ async def test_closing_the_connection_alone_ends_an_answer_also_while_its_prompt
     client, real_server
 ):
     """No time is measured: the server has read and written less than all of it."""
-    await client.check(Endpoint.parse(real_server.url))
+    await client.models.check(Endpoint.parse(real_server.url))
     endless = request_to(
         real_server, f"{time.time()} Write the numbers from 1 to 500.", max_tokens=2000
     )
@@ -121,7 +121,7 @@ async def test_an_effort_reaches_the_template_and_the_count_and_its_tokens_end_t
 ):
     """Of 60 tokens, the chat template writes 20 and the model 39."""
     real = start_real_server(reasoning=400)
-    (model,) = (await client.check(Endpoint.parse(real.url))).models
+    (model,) = (await client.models.check(Endpoint.parse(real.url))).models
     assert model.keeps_thoughts
     without = await count(client, request_to(real, "Hello"))
     for effort in ("none", "0"):
@@ -146,7 +146,7 @@ async def test_an_effort_reaches_the_template_and_the_count_and_its_tokens_end_t
 @pytest.mark.router
 async def test_the_router_switches_models_and_takes_a_stop_while_it_loads(client, real_router):
     endpoint = Endpoint.parse(real_router.url)
-    models = {one.model_id: one for one in await client.models(endpoint)}
+    models = {one.model_id: one for one in await client.models.listed(endpoint)}
     assert set(models) == set(real_router.models)
     assert [(one.slots, one.has_own_slots) for one in models.values()] == [(1, True)] * 2
     first, second = real_router.models
@@ -156,8 +156,8 @@ async def test_the_router_switches_models_and_takes_a_stop_while_it_loads(client
         assert [one.model for one in events if isinstance(one, ModelNamed)] == [name]
 
     await answer_by(second)
-    await client.unload(models[second])
-    await client.models(endpoint, is_refresh=True)
+    await client.models.unload(models[second])
+    await client.models.listed(endpoint, is_refresh=True)
     long = request_to(real_router, model=second, max_tokens=2000)
     async with aclosing(client.stream(long)) as stream:
         async for event in stream:

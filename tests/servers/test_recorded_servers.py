@@ -159,7 +159,7 @@ def request_to(probed: ServerStatus, model: str, text: str = "Hi", **more) -> Ch
 async def test_a_recorded_stream_is_an_answer_under_the_name_that_was_asked_for(
     endpoint, expected, client
 ):
-    probed = await client.check(endpoint)
+    probed = await client.models.check(endpoint)
     events = await answered(client, request_to(probed, expected.uses))
     assert text_of(events) == expected.answer
     assert isinstance(events[-1], StreamFinished)
@@ -182,7 +182,7 @@ def test_a_recorded_answer_is_that_of_the_model_that_was_asked_for(server, expec
     "name", [name for name, row in SERVERS.items() if row.tools], indirect=True
 )
 async def test_a_recorded_server_takes_tools_or_says_that_it_does_not(endpoint, expected, client):
-    probed = await client.check(endpoint)
+    probed = await client.models.check(endpoint)
     request = request_to(probed, expected.uses, tools=(ADD,))
     events = await answered(client, request)
     notes = [one.note for one in events if isinstance(one, RequestAdapted)]
@@ -205,7 +205,7 @@ async def test_a_recorded_server_takes_tools_or_says_that_it_does_not(endpoint, 
 
 @pytest.mark.parametrize("name", REFUSE_OVERFLOW, indirect=True)
 async def test_a_recorded_overflow_tells_both_numbers(endpoint, expected, client):
-    probed = await client.check(endpoint)
+    probed = await client.models.check(endpoint)
     error = await failure_of(client, request_to(probed, expected.uses, LONG))
     assert error.kind == "context_overflow"
     assert (error.needed_tokens, error.room_tokens) == expected.overflow
@@ -241,7 +241,7 @@ async def test_an_overflow_that_is_an_empty_stream_is_told_by_the_request_withou
         return json_reply(OVERFLOW_OF_LLAMA_CPP_PYTHON, status=400)
 
     server.on(f"POST {CHAT}", chat)
-    probed = await client.check(endpoint)
+    probed = await client.models.check(endpoint)
     error = await failure_of(client, request_to(probed, expected.uses, LONG))
     assert error.kind == "context_overflow"
     assert (error.needed_tokens, error.room_tokens) == (20031, 2048)
@@ -249,7 +249,7 @@ async def test_an_overflow_that_is_an_empty_stream_is_told_by_the_request_withou
 
 
 async def test_a_recorded_refusal_of_an_unknown_model_has_its_kind(endpoint, expected, client):
-    probed = await client.check(endpoint)
+    probed = await client.models.check(endpoint)
     events, error = await events_of(client, request_to(probed, UNKNOWN_MODEL))
     if expected.unknown:
         assert error is not None
@@ -264,14 +264,14 @@ async def test_a_recorded_refusal_of_an_unknown_model_has_its_kind(endpoint, exp
 async def test_a_limit_above_the_window_is_not_told_as_a_prompt_too_long(
     endpoint, expected, client
 ):
-    probed = await client.check(endpoint)
+    probed = await client.models.check(endpoint)
     request = ask(probed.endpoint, product=probed.product, model="smollm2", max_tokens=100_000)
     assert (await failure_of(client, request)).kind == "answer_limit"
 
 
 @pytest.mark.parametrize("name", ["ollama"], indirect=True)
 async def test_a_model_of_ollama_without_tools_says_so_and_answers(endpoint, client):
-    probed = await client.check(endpoint)
+    probed = await client.models.check(endpoint)
     events = await answered(client, request_to(probed, "smol-plain:latest", tools=(ADD,)))
     (note,) = [one.note for one in events if isinstance(one, RequestAdapted)]
     assert "does not support tools" in note
@@ -280,7 +280,7 @@ async def test_a_model_of_ollama_without_tools_says_so_and_answers(endpoint, cli
 
 async def test_vllm_that_was_started_with_parsers_takes_tools(client):
     with RecordedServer("vllm", "stream-tools-parsers") as server:
-        probed = await client.check(Endpoint.parse(server.url))
+        probed = await client.models.check(Endpoint.parse(server.url))
         events = await answered(client, request_to(probed, "smollm2", tools=(ADD,)))
     assert not [one for one in events if isinstance(one, RequestAdapted)]
     assert streamed(events).content.entries

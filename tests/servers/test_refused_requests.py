@@ -124,7 +124,7 @@ async def test_a_prompt_that_fills_the_window_and_gets_no_answer_was_too_long(se
     ):
         server.on(CHAT, reply)
         client = make_client()
-        await client.check(endpoint_of(server))
+        await client.models.check(endpoint_of(server))
         error = await failure_of(client, ask(server, product="vLLM"))
         assert (error.kind, error.needed_tokens, error.room_tokens) == (
             "context_overflow",
@@ -443,11 +443,11 @@ async def test_a_gateway_is_told_by_its_page_and_no_other_program_for_a_model_se
     for status, verdict in ((522, "server error"), (404, "not an LLM server")):
         page = body_reply(PAGE, status=status, content_type="text/html")
         server.on("GET /v1/models", page)
-        probed = await make_client().check(endpoint_of(server))
+        probed = await make_client().models.check(endpoint_of(server))
         assert probed.word == verdict
         assert ("522: Timed out" in probed.detail) == (status == 522)
     server.on("GET /v1/models", json_reply({"error": "This shop has no such thing."}, status=404))
-    assert (await make_client().check(endpoint_of(server))).word == "not an LLM server"
+    assert (await make_client().models.check(endpoint_of(server))).word == "not an LLM server"
 
 
 async def test_a_load_that_fails_for_memory_names_the_model_and_not_the_same_load(
@@ -460,9 +460,9 @@ async def test_a_load_that_fails_for_memory_names_the_model_and_not_the_same_loa
     server.on("POST /api/v1/models/load", error_reply(500, f"Failed to load model. Error: {words}"))
     server.on(CHAT, error_reply(400, f'Failed to load model "big/one". Error: {words}'))
     client = make_client()
-    (model,) = (await client.check(endpoint_of(server))).models
+    (model,) = (await client.models.check(endpoint_of(server))).models
     with pytest.raises(Exception, match="insufficient") as failed:
-        await client.load(model)
+        await client.models.load(model)
     chat_error = await failure_of(client, ask(server, product="LM Studio", model="big/one"))
     for error in (failed.value, chat_error):
         assert error.kind == "model_failed"

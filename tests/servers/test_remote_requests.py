@@ -12,11 +12,11 @@ async def test_a_model_that_has_become_remote_gets_no_prompt(server, make_client
     jan_with_remote(server, "garden", remote=[])
     client = make_client()
     endpoint = Endpoint.parse(server.url)
-    await client.check(endpoint)
+    await client.models.check(endpoint)
     request = ask(server, product="Jan", model="garden")
     assert [event async for event in client.stream(request)]
     jan_with_remote(server, "garden", remote=["garden"])
-    await client.check(endpoint)
+    await client.models.check(endpoint)
     with pytest.raises(LMChatError, match="garden does not run on this machine any more"):
         _ = [event async for event in client.stream(request)]
     assert await client.count_tokens(request) is None

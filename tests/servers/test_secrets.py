@@ -78,7 +78,7 @@ async def test_a_key_that_no_header_can_hold_is_refused_without_its_words(
         caplog.set_level(logging.DEBUG)
         plain(server, "tiny", key=KEY)
         client = make_client(key=key)
-        found = await client.check(Endpoint.parse(server.url))
+        found = await client.models.check(Endpoint.parse(server.url))
         error = await failure_of(client, ask(server))
         assert isinstance(error, LMChatError)
         assert (error.kind, server.connections) == ("auth", 0)
@@ -91,7 +91,7 @@ async def test_a_reply_whose_broken_header_repeats_the_key_is_told_without_it(ma
         header = line.format(f"Bearer {KEY}")
         server.unknown = raw_reply(f"HTTP/1.1 200 OK\r\n{header}\r\n\r\n".encode())
         client = make_client(key=KEY)
-        found = await client.check(Endpoint.parse(server.url))
+        found = await client.models.check(Endpoint.parse(server.url))
         error = await failure_of(client, ask(server))
         assert isinstance(error, LMChatError)
         assert server.requests[-1].headers["authorization"] == f"Bearer {KEY}"
@@ -104,7 +104,7 @@ async def test_a_place_that_nobody_named_gets_a_key_only_after_it_asks_for_one(m
         llama_cpp(asking, key=KEY)
         plain(silent, "tiny")
         ports = PortMap({("localhost", 8080): asking, ("localhost", 8000): silent})
-        results = await make_client(key=KEY, transport=ports).detect()
+        results = await make_client(key=KEY, transport=ports).models.detect()
         verdicts = {one.endpoint.port: one.word for one in results}
         assert verdicts[8080] is verdicts[8000] == "ready"
         assert [one for one in silent.requests if "authorization" in one.headers] == []

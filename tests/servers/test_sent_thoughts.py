@@ -79,7 +79,7 @@ async def test_older_thoughts_go_back_where_the_template_keeps_them(server, make
         client = make_client()
         caps = {"supports_preserve_reasoning": keeps}
         llama_cpp(server).on("GET /props", json_reply({"chat_template_caps": caps}, headers=LLAMA))
-        await client.check(endpoint_of(server))
+        await client.models.check(endpoint_of(server))
         sent = await _sent(server, client)
         thoughts = [message.get("reasoning_content") for message in sent]
         assert thoughts == [None, "Be kind." if keeps else None, None, "The file will tell.", None]

@@ -48,11 +48,11 @@ async def test_a_server_gets_as_many_requests_as_it_has_slots_and_one_before_it_
     assert await sent(client, request, 2) == 1
     for slots in (1, 2):
         with_slots(server, slots)
-        await client.check(endpoint_of(server))
+        await client.models.check(endpoint_of(server))
         assert await sent(client, request, 3) == slots
     lm_studio(server).on(CHAT, hold)
     request, client = request_to(server, model="qwen3-8b", product="LM Studio"), make_client()
-    await client.check(endpoint_of(server))
+    await client.models.check(endpoint_of(server))
     assert await sent(client, request, 5) == 4
 
 
@@ -60,7 +60,7 @@ async def test_the_first_request_to_a_model_that_is_not_in_memory_goes_alone(ser
     """LM Studio loads an instance for each of them."""
     lm_studio(server, loaded=[])
     request, client = request_to(server, model="qwen3-8b", product="LM Studio"), make_client()
-    await client.check(endpoint_of(server))
+    await client.models.check(endpoint_of(server))
     server.on(CHAT, sse(delta("one"), Hold()))
     waiting = [type(event) for event in await first_events(client, *[request] * 6)]
     assert waiting == [RequestSent, *[RequestQueued] * 5]
@@ -73,7 +73,7 @@ async def test_the_first_request_to_a_model_that_is_not_in_memory_goes_alone(ser
 
 async def test_models_behind_a_router_have_slots_of_their_own(server, client):
     router(server, small="loaded", large="loaded").on(CHAT, sse(delta("one"), Hold()))
-    await client.check(endpoint_of(server))
+    await client.models.check(endpoint_of(server))
     requests = [request_to(server, model=name) for name in ("small", "large", "small")]
     events = await first_events(client, *requests)
     assert [type(event) for event in events] == [RequestSent, RequestSent, RequestQueued]

@@ -31,12 +31,12 @@ async def test_a_look_finds_a_model_asleep_without_waking_it_and_its_answer_says
 ):
     for is_sleeping in (False, True, False, True):
         doze(llama_cpp(server), is_sleeping=is_sleeping)
-        probed = await client.check(endpoint_of(server))
+        probed = await client.models.check(endpoint_of(server))
         (model,) = probed.models
         assert probed.word == "ready"
         assert model.state is (LoadState.ASLEEP if is_sleeping else LoadState.LOADED)
         assert model.capabilities == ("tools",), "what was known of it is kept"
-    await client.models(endpoint_of(server), is_refresh=True)
+    await client.models.listed(endpoint_of(server), is_refresh=True)
     assert await client.count_tokens(request_to(server)) is None
     assert {one.path for one in server.seen()} <= HARMLESS
     first = await answered(client, request_to(server))

@@ -49,7 +49,7 @@ def request_to(server, text="Hi", *, product="llama.cpp", model="tiny.gguf", **m
 
 async def test_llama_cpp_counts_with_what_shapes_the_prompt_and_nothing_else(server, client):
     llama_cpp(server).on(COUNT, COUNTED)
-    await client.check(endpoint_of(server))
+    await client.models.check(endpoint_of(server))
     request = request_to(server, "Hi \ud83d", reasoning_effort="none", temperature=1, seed=4)
     assert await client.count_tokens(request) == 37
     assert server.seen(COUNT)[0].json == {
@@ -76,7 +76,7 @@ async def test_who_is_not_known_to_count_is_asked_nothing_and_vllm_counts_messag
 
 async def test_a_model_that_is_not_in_memory_is_not_loaded_to_count(server, client):
     router(server, small="loaded", large="unloaded").on(COUNT, COUNTED)
-    await client.check(endpoint_of(server))
+    await client.models.check(endpoint_of(server))
     assert await client.count_tokens(request_to(server, model="large")) is None
     assert server.seen(COUNT) == []
     assert await client.count_tokens(request_to(server, model="small")) == 37

@@ -36,12 +36,12 @@ LIST = "GET /v1/models"
 )
 async def test_an_error_beside_rows_is_none(error, server, client):
     server.on(LIST, json_reply({"data": [{"id": "alder"}], "error": error}))
-    probed = await client.check(endpoint_of(server))
+    probed = await client.models.check(endpoint_of(server))
     assert (probed.word, [model.model_id for model in probed.models]) == ("ready", ["alder"])
     for rows in ({}, {"data": []}, {"data": None}):
         server.on(LIST, json_reply({**rows, "error": error}))
-        assert (await client.check(endpoint_of(server))).models == ()
-        assert (await client.check(endpoint_of(server))).word != "ready"
+        assert (await client.models.check(endpoint_of(server))).models == ()
+        assert (await client.models.check(endpoint_of(server))).word != "ready"
 
 
 VLLM = {"id": "alder", "object": "model", "owned_by": "vllm"}
@@ -69,8 +69,8 @@ async def test_each_name_is_listed_once(server, client):
         server.on(LIST, json_reply({"data": rows}))
         for route, value in routes.items():
             server.on(route, json_reply(value))
-        client.forget_lists()
-        probed = await client.check(endpoint_of(server))
+        client.models.forget_lists()
+        probed = await client.models.check(endpoint_of(server))
         assert [model.model_id for model in probed.models] == ["alder", "Alder"], owner
 
 
@@ -80,7 +80,7 @@ async def test_a_listed_model_of_which_ollama_tells_nothing_stays_listed(server,
     server.on(
         "GET /api/tags", json_reply({"models": [{"name": "alder:4b", "size": 5}, {"size": 1}]})
     )
-    probed = await client.check(endpoint_of(server))
+    probed = await client.models.check(endpoint_of(server))
     told = [(one.model_id, one.size_bytes, one.state.value) for one in probed.models]
     assert told == [("alder:4b", 5, "not loaded"), ("birch:7b", None, "loaded")]
 
@@ -97,11 +97,13 @@ async def test_a_hint_that_led_nowhere_does_not_hide_the_others(server, make_cli
     for route, reply in OLLAMA.items():
         server.on(route, reply)
     client = make_client()
-    looks = [(await client.check(endpoint_of(server))).product for _ in range(3)]
+    looks = [(await client.models.check(endpoint_of(server))).product for _ in range(3)]
     assert looks == ["OpenAI-compatible", "Ollama", "Ollama"]
     client = make_client()
-    client.scan_also({"Ollama": endpoint_of(server)})
-    assert (await client.check(endpoint_of(server))).product == "Ollama", "it is expected here"
+    client.models.scan_also({"Ollama": endpoint_of(server)})
+    assert (await client.models.check(endpoint_of(server))).product == "Ollama", (
+        "it is expected here"
+    )
 
 
 KOBOLDCPP = {
@@ -117,13 +119,13 @@ async def test_a_server_that_takes_the_place_of_another_is_itself(routes, server
     """Between two looks, so that no connection is refused."""
     for route, reply in routes.items():
         server.on(route, reply)
-    client.scan_also({"Ollama": endpoint_of(server)})
-    first = (await client.check(endpoint_of(server))).product
+    client.models.scan_also({"Ollama": endpoint_of(server)})
+    first = (await client.models.check(endpoint_of(server))).product
     assert first != "OpenAI-compatible"
     server.forget()
     server.on(LIST, error_reply(500, "Out of luck"), UNKNOWN[LIST])
     for product in (first, "OpenAI-compatible", "OpenAI-compatible"):
-        assert (await client.check(endpoint_of(server))).product == product
+        assert (await client.models.check(endpoint_of(server))).product == product
 
 
 @pytest.mark.rule("R-5")
@@ -131,16 +133,16 @@ async def test_a_product_is_looked_for_again_if_the_user_asks(server, client):
     """What a server was not, it may be by now; LM Studio may have been updated."""
     rows = model_list("alder", owned_by="organization_owner", headers=EXPRESS)
     server.on(LIST, rows)
-    assert (await client.check(endpoint_of(server))).product == "OpenAI-compatible"
+    assert (await client.models.check(endpoint_of(server))).product == "OpenAI-compatible"
     server.on("GET /api/v1/models", json_reply({"error": "Unexpected endpoint or method."}))
     server.on("GET /api/v0/models", json_reply({"data": [{"id": "alder", "state": "loaded"}]}))
-    client.forget_lists()
-    assert (await client.check(endpoint_of(server))).product == "LM Studio"
+    client.models.forget_lists()
+    assert (await client.models.check(endpoint_of(server))).product == "LM Studio"
     instances = [{"id": "alder", "config": {"context_length": 4096}}]
     row = {"key": "alder", "loaded_instances": instances}
     server.on("GET /api/v1/models", json_reply({"models": [row]}))
-    client.forget_lists()
-    (model,) = (await client.check(endpoint_of(server))).models
+    client.models.forget_lists()
+    (model,) = (await client.models.check(endpoint_of(server))).models
     assert model.context_loaded == 4096
 
 
@@ -151,13 +153,13 @@ async def test_an_unknown_server_does_not_hide_the_product_that_has_its_port(mak
         client = make_client(transport=PortMap({here: server}))
         jan = Endpoint.parse("http://localhost:1337")
         server.on(LIST, UNKNOWN[LIST])
-        assert (await client.check(jan)).product == "OpenAI-compatible"
+        assert (await client.models.check(jan)).product == "OpenAI-compatible"
         server.stop()
-        await client.check(jan)
+        await client.models.check(jan)
         server.start()
         server.on(LIST, replay("jan/models-none"))
         server.on("GET /openapi.json", replay("jan/openapi"))
-        probed = await client.check(jan)
+        probed = await client.models.check(jan)
         assert (probed.product, probed.next_step) == ("Jan", "Download a model in Jan: Hub")
 
 
@@ -168,11 +170,11 @@ async def test_facts_of_a_router_that_come_late_are_asked_for_again(server, make
     server.on(LIST, json_reply({"data": models}, headers={"Server": "llama.cpp"}))
     server.on("GET /props", raw_reply(Hold()))
     client = make_client(transport=PortMap({("localhost", 8080): server}))
-    (probed,) = [one for one in await client.detect() if one.endpoint.port == 8080]
+    (probed,) = [one for one in await client.models.detect() if one.endpoint.port == 8080]
     assert (probed.word, probed.models[0].slots) == ("ready", None)
     server.on("GET /props", error_reply(503, "Loading model"), json_reply({"total_slots": 3}))
     for told in (4, 5, 5):
-        (probed,) = [one for one in await client.detect() if one.endpoint.port == 8080]
+        (probed,) = [one for one in await client.models.detect() if one.endpoint.port == 8080]
         assert [model.slots for model in probed.models].count(3) == told
     assert len(server.seen("GET /props")) == 11, "then no more"
 
@@ -192,7 +194,7 @@ async def test_a_proof_that_is_refused_is_asked_for_once(proof, asked, server, c
     server.on(LIST, model_list("alder:4b", owned_by="library"))
     server.on("GET /api/tags", proof)
     for _ in range(3):
-        assert (await client.check(endpoint_of(server))).product == "OpenAI-compatible"
+        assert (await client.models.check(endpoint_of(server))).product == "OpenAI-compatible"
     assert len(server.seen("GET /api/tags")) == asked
 
 
@@ -208,7 +210,7 @@ async def test_an_alias_of_llama_swap_is_a_name(server, client):
         {"id": "oak", "owned_by": "llama-swap", "status": "loaded"},
     ]
     server.on(LIST, json_reply({"data": rows}))
-    probed = await client.check(endpoint_of(server))
+    probed = await client.models.check(endpoint_of(server))
     assert [model.aliases for model in probed.models] == [("alder",), ()]
     assert model_meant("alder", probed.models, is_exact=True).model_id == "alder-4b-q4"
     require_model("alder", probed, [probed])
@@ -228,7 +230,7 @@ async def test_a_program_whose_reply_cannot_be_read_answers(status, body, verdic
     """It is neither silent, nor is it "refused"."""
     reply = body_reply(body, status=status, headers={"Content-Encoding": "gzip"})
     server.on(LIST, reply)
-    probed = await client.check(endpoint_of(server))
+    probed = await client.models.check(endpoint_of(server))
     assert probed.word == verdict
     assert "Nothing answers" not in probed.detail
 
@@ -238,30 +240,30 @@ async def test_llama_swap_says_ok_in_plain_text(server, client):
     row = {"id": "oak", "owned_by": "llama-swap", "status": {"value": "loaded"}}
     server.on(LIST, json_reply({"data": [row]}))
     server.on("POST /api/models/unload/oak", text_reply("OK"))
-    (model,) = (await client.check(endpoint_of(server))).models
-    await client.unload(model)
+    (model,) = (await client.models.check(endpoint_of(server))).models
+    await client.models.unload(model)
     server.on("POST /api/models/unload/oak", html_reply())
     with pytest.raises(ServerRejected):
-        await client.unload(model)
+        await client.models.unload(model)
 
 
 @pytest.mark.rule("R-5")
 async def test_a_known_server_that_is_killed_under_a_request_is_down(server, client):
     """It closes the connection; a program that never spoke HTTP there is none."""
     server.on(LIST, raw_reply(Cut()))
-    assert (await client.check(endpoint_of(server))).word == "not an LLM server"
+    assert (await client.models.check(endpoint_of(server))).word == "not an LLM server"
     server.on(LIST, KOBOLDCPP[LIST], raw_reply(Cut(is_reset=True)))
-    assert (await client.check(endpoint_of(server))).product == "KoboldCpp"
-    assert (await client.check(endpoint_of(server))).word == "refused"
+    assert (await client.models.check(endpoint_of(server))).product == "KoboldCpp"
+    assert (await client.models.check(endpoint_of(server))).word == "refused"
     server.on(LIST, UNKNOWN[LIST])
-    assert (await client.check(endpoint_of(server))).product == "OpenAI-compatible"
+    assert (await client.models.check(endpoint_of(server))).product == "OpenAI-compatible"
 
 
 async def test_what_one_list_lacks_another_one_tells(server, make_client):
     """LM Studio and LiteLLM whose own lists fail, or repeat names."""
     lm_studio(server)
     server.on("GET /api/v1/models", error_reply(500, "It starts"))
-    models = await make_client().models(endpoint_of(server))
+    models = await make_client().models.listed(endpoint_of(server))
     assert [model.model_id for model in models] == ["qwen3-8b", "gemma-3-4b", "nomic-embed"]
 
     rows = [
@@ -271,7 +273,7 @@ async def test_what_one_list_lacks_another_one_tells(server, make_client):
     litellm = {"x-litellm-version": "1.108"}
     server.on("GET /v1/models", model_list("gpt", headers=litellm))
     server.on("GET /model/info", json_reply({"data": rows}))
-    (model,) = await make_client().models(endpoint_of(server))
+    (model,) = await make_client().models.listed(endpoint_of(server))
     assert model.context_max == 8000
 
 
@@ -296,7 +298,7 @@ async def test_a_server_whose_answers_end_when_it_is_looked_at_is_asked_once(
 
     async def look(client, *, times: int = 1) -> list[int]:
         for _ in range(times):
-            probed = await client.check(endpoint_of(server))
+            probed = await client.models.check(endpoint_of(server))
             assert (probed.product, probed.word) == ("llama-cpp-python", "ready")
             assert [model.model_id for model in probed.models] == [LLAMA_CPP_PYTHON["id"]]
         return [len(server.seen(route)) for route in (LIST, SIGN_OF_LIFE)]
@@ -305,13 +307,13 @@ async def test_a_server_whose_answers_end_when_it_is_looked_at_is_asked_once(
     server.on(SIGN_OF_LIFE, text_reply("", status=404))
     screen = make_client(cache_file=tmp_path / "models.json")
     assert await look(screen, times=60) == [1, 59], "five minutes of an idle screen"
-    assert await screen.models(endpoint_of(server)), "its list is kept"
+    assert await screen.models.listed(endpoint_of(server)), "its list is kept"
     shell = make_client(cache_file=tmp_path / "models.json")
     assert await look(shell, times=2) == [1, 61], "another run reads the list on the disk"
-    screen.forget_lists()  # the user asks
+    screen.models.forget_lists()  # the user asks
     assert await look(screen, times=3) == [2, 63]
     server.stop()
-    assert (await screen.check(endpoint_of(server))).word == "refused"
+    assert (await screen.models.check(endpoint_of(server))).word == "refused"
     server.start()
     assert await look(screen, times=2) == [3, 64], "another model may run now"
 
@@ -333,8 +335,8 @@ async def test_a_list_that_disturbs_is_not_asked_for_because_of_an_odd_sign_of_l
     server.on(LIST, rows(LLAMA_CPP_PYTHON, server="uvicorn"))
     server.on(SIGN_OF_LIFE, sign)
     client = make_client(timeouts=TimeoutSettings(health_s=0.2))
-    assert (await client.check(endpoint_of(server))).word == "ready"
-    assert (await client.check(endpoint_of(server))).word == verdict
+    assert (await client.models.check(endpoint_of(server))).word == "ready"
+    assert (await client.models.check(endpoint_of(server))).word == verdict
     assert len(server.seen(LIST)) == 1
 
 
@@ -345,7 +347,7 @@ async def test_the_sign_of_life_is_asked_for_below_the_prefix_of_the_address(ser
     server.on("HEAD /llama/", text_reply("", status=404, headers={"server": "uvicorn"}))
     server.on(SIGN_OF_LIFE, text_reply("", headers={"server": "Caddy"}))
     for _ in range(3):
-        assert (await client.check(endpoint)).product == "llama-cpp-python"
+        assert (await client.models.check(endpoint)).product == "llama-cpp-python"
     assert len(server.seen("GET /llama/v1/models")) == 1
 
 
@@ -353,10 +355,10 @@ async def test_a_kept_list_is_not_that_of_another_server(server, make_client, tm
     """llama.cpp was started where llama-cpp-python had been, within the time that its list counts."""
     server.on(LIST, rows(LLAMA_CPP_PYTHON, server="uvicorn"))
     file = tmp_path / "models.json"
-    await make_client(cache_file=file).check(endpoint_of(server))
+    await make_client(cache_file=file).models.check(endpoint_of(server))
     server.on(LIST, rows({"id": "alder", "owned_by": "llamacpp"}, server="llama.cpp"))
     server.on(SIGN_OF_LIFE, text_reply("", status=404, headers={"server": "llama.cpp"}))
-    probed = await make_client(cache_file=file).check(endpoint_of(server))
+    probed = await make_client(cache_file=file).models.check(endpoint_of(server))
     assert (probed.product, [one.model_id for one in probed.models]) == ("llama.cpp", ["alder"])
 
 
@@ -365,5 +367,5 @@ async def test_llama_cpp_python_behind_a_proxy_is_known_by_its_rows(server, clie
     server.on("GET /v1/models", json_reply({"data": [row]}, headers={"Server": "nginx"}))
     server.on("HEAD /", text_reply("", headers={"Server": "nginx"}))
     for _ in range(3):
-        assert (await client.check(endpoint_of(server))).product == "llama-cpp-python"
+        assert (await client.models.check(endpoint_of(server))).product == "llama-cpp-python"
     assert len(server.seen("GET /v1/models")) == 1

@@ -30,7 +30,7 @@ async def test_behind_a_prefix_everything_is_asked_behind_it_and_with_the_key(
     server.on("GET /llm/health", replay("loading-chat"))
     server.on("POST /llm/v1/chat/completions", replay("loading-chat"), chat_reply())
     endpoint, client = Endpoint.parse(f"{server.url}/llm/v1"), make_client(key=KEY)
-    probed = await client.check(endpoint)
+    probed = await client.models.check(endpoint)
     assert (probed.product, probed.word) == ("llama.cpp", "ready")
     events, error = await events_of(client, ask(endpoint, product="llama.cpp"))
     assert (error, text_of(events), ModelLoading() in events) == (None, "Hello there.", True)
@@ -40,7 +40,7 @@ async def test_behind_a_prefix_everything_is_asked_behind_it_and_with_the_key(
 
 async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(server, client):
     products.llama_cpp(server).on("GET /props", raw_reply(Cut()))
-    probed = await client.check(endpoint_of(server))
+    probed = await client.models.check(endpoint_of(server))
     assert (probed.product, probed.word) == ("llama.cpp", "ready")
 
 
@@ -56,7 +56,7 @@ async def test_what_answers_in_place_of_a_model_server_is_named(server, make_cli
     ):
         page = text_reply("<html><body>nginx", status=status, headers={"Location": location})
         server.on("GET /v1/models", page)
-        probed = await make_client().check(endpoint_of(server))
+        probed = await make_client().models.check(endpoint_of(server))
         assert (probed.word, detail in probed.detail) == (verdict, True)
         assert detail.removeprefix("redirects ") in probed.next_step or not location
         assert "secret" not in repr(probed)

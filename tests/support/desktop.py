@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 from textual import events
 from textual.pilot import Pilot
 
@@ -40,6 +40,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.model import ModelList
+from lmchat.servers.models import ServerModels
 from lmchat.servers.products.request_body import MessageEncoder
 from lmchat.sessions.message import AnswerState, ChatMessage, SentThoughts, now
 from lmchat.storage.stats_store import StatsStore
@@ -291,8 +292,8 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         stats_store=StatsStore(store.database),
         library=Library(store, clock=moment),
         chat=chat,
-        monitor=Monitor(backend.check, clock=clock, pause_s=check_pause_s),
-        finder=ServerFinder(backend, settings, state),
+        monitor=Monitor(backend.models.check, clock=clock, pause_s=check_pause_s),
+        finder=ServerFinder(backend.models, settings, state),
         platform=DeskPlatform(seen),
         pages=WebPages(settings.allowed_hosts),
         state=state,
@@ -465,6 +466,15 @@ class MappedConnections(Connections):
         return await super().client(endpoint)
 
 
+class StillModels(ServerModels):
+    async def _keep_models(self, probed: ServerStatus) -> ServerStatus:
+        latency_ms = None if probed.latency_ms is None else LOOK_MS
+        return await super()._keep_models(replace(probed, latency_ms=latency_ms))
+
+    def cached(self) -> ModelList:
+        return replace(super().cached(), age_s=0.0)
+
+
 class StillClient(HttpServerClient):
     """The real client of servers; only its measurements are always the same."""
 
@@ -472,14 +482,10 @@ class StillClient(HttpServerClient):
         self, settings: Settings, ports: PortMap, *, direct: Collection[str], **more
     ) -> None:
         super().__init__(settings, **more)
-        self._connections = self._scanner._connections = MappedConnections(ports, direct)
-
-    async def _keep_models(self, probed: ServerStatus) -> ServerStatus:
-        latency_ms = None if probed.latency_ms is None else LOOK_MS
-        return await super()._keep_models(replace(probed, latency_ms=latency_ms))
-
-    def cached_models(self) -> ModelList:
-        return replace(super().cached_models(), age_s=0.0)
+        force_setattr(self._access, "connections", MappedConnections(ports, direct))
+        self.models = StillModels(
+            self._access, self._scanner, self.model_lists, self._slots, self._engine
+        )
 
 
 @dataclass(kw_only=True)
@@ -593,7 +599,7 @@ async def run(
     await asyncio.to_thread(keys.load)
     client = StillClient(settings, ports, direct=direct, keys=keys)
     client.model_lists.monotonic = clock
-    client.scan_also({}, used=endpoints_of(state or State()))
+    client.models.scan_also({}, used=endpoints_of(state or State()))
     store = Store(folder / "sessions.db", clock=lambda: NOW)
     desk = make_desktop(
         folder,

@@ -102,7 +102,10 @@ async def read(events) -> list:
 
 
 class ScriptedBackend:
-    """Plays one script a request; a script is events, errors to raise, and gates to wait at."""
+    """Plays one script a request; a script is events, errors to raise, and gates to wait at.
+
+    It has its models itself.
+    """
 
     def __init__(
         self, *scripts: Sequence[Step], results: Sequence[ServerStatus] | None = None
@@ -140,6 +143,10 @@ class ScriptedBackend:
         self.engine_models: tuple[ModelInfo, ...] = ()
         self.model_lists = ModelLists()
 
+    @property
+    def models(self) -> ScriptedBackend:
+        return self
+
     def engine_at(self, endpoint: Endpoint) -> ScriptedEngine | None:
         return self.engine if self.engine is not None and self.engine.endpoint == endpoint else None
 
@@ -175,7 +182,7 @@ class ScriptedBackend:
 
     def forget_lists(self) -> None: ...
 
-    def cached_models(self) -> ModelList:
+    def cached(self) -> ModelList:
         models = [m for one in self.results for m in one.models if not self.engine_at(one.endpoint)]
         shown = map(self.model_lists.with_load, (*self.engine_models, *models))
         return ModelList(models=tuple(shown), age_s=40)

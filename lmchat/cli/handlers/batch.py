@@ -66,7 +66,7 @@ async def batch(context: Context) -> int:
 
     async with open_runtime(context, is_saved=False) as runtime:
         target = await target_of_command(context, runtime)
-        server = await runtime.backend.check(target.endpoint)
+        server = await runtime.backend.models.check(target.endpoint)
         if target.model is None:  # only for the type checker: `target_of_command` has raised it
             raise no_model_error(server)
         lines = _Lines(

@@ -123,7 +123,7 @@ async def unload(context: Context) -> int:
         model = await _model_named(context, runtime)
         # servers refuse one that is not loaded, each in its own words
         if model.state is not LoadState.NOT_LOADED:
-            await runtime.backend.unload(model)
+            await runtime.backend.models.unload(model)
     return _print_state(context, model, LoadState.NOT_LOADED)
 
 
@@ -138,7 +138,7 @@ async def pull(context: Context) -> int:
         server = server_for_pull(servers, chosen.endpoint if chosen else None)
         output.note(f"{server.name} downloads {name} …")
         try:
-            model = await runtime.backend.pull(
+            model = await runtime.backend.models.pull(
                 server, name, lambda progress: output.show_progress(f"lmchat: {progress.words}")
             )
         except asyncio.CancelledError:
@@ -157,7 +157,7 @@ async def rm(context: Context) -> int:
         refusal = f"Deleting {subject} cannot be undone."
         if not await is_confirmed(context, f"Delete {subject} from the disk?", refusal):
             return context.output.print_list([], [], "Nothing was deleted.")
-        await runtime.backend.remove(model)
+        await runtime.backend.models.remove(model)
     return context.output.print_result(model_json(model), f"{model.model_id}: deleted")
 
 

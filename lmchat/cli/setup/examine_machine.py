@@ -38,7 +38,7 @@ async def _check_servers(context: Context, backend: ServerClient) -> Findings:
     settings = context.loaded.settings
     keys = api_keys_of(context)
     warning = await run_abandonable(keys.load)  # first: servers are asked with the keys
-    finder = ServerFinder(backend, settings, await saved_state(context))
+    finder = ServerFinder(backend.models, settings, await saved_state(context))
     servers = await finder.search()
     is_named = bool(settings.endpoint)
     has_engine = await run_abandonable(partial(engine_command, context.environ))

@@ -40,7 +40,7 @@ async def load_with_progress(
         output.show_progress(words)
 
     lists.on_change = show
-    await runtime.backend.load(model, context=window)
+    await runtime.backend.models.load(model, context=window)
 
 
 async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> float | None:
@@ -49,7 +49,7 @@ async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> 
     The server is asked now: another model may have taken the place of this one. None if it is
     loaded, or if the server loads it with the first prompt.
     """
-    server = await runtime.backend.check(model.endpoint)
+    server = await runtime.backend.models.check(model.endpoint)
     current = find_model(model.model_id, server.models)
     if current is None or current.state is not LoadState.NOT_LOADED:
         return None

@@ -58,7 +58,7 @@ async def start_engine_if_wanted(context: Context, runtime: Runtime) -> Settings
     agrees = partial(_agrees, context)
     if is_url(named):
         show = output.show_progress
-        path = await runtime.backend.download_file(
+        path = await runtime.backend.models.download_file(
             engine,
             named,
             lambda words: agrees(breakable(f"The model can be downloaded: {words}.")),
@@ -99,7 +99,7 @@ def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
             start_server,
             log_folder=context.paths.state_dir,
             environ=context.environ_of_programs,
-            check=backend.check,
+            check=backend.models.check,
         ),
         install_command=lambda: "" if engine_command(context.environ) else install_command("local"),
     )

@@ -85,8 +85,8 @@ async def make_dispatcher(
             stats_store=runtime.stats_store,
             library=Library(store),
             chat=chat,
-            monitor=Monitor(backend.check),
-            finder=ServerFinder(backend, settings, state),
+            monitor=Monitor(backend.models.check),
+            finder=ServerFinder(backend.models, settings, state),
             platform=platform,
             pages=wiring.make_pages(settings),
             importer=(  # a temporary chat cannot import

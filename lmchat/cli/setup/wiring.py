@@ -57,7 +57,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
     state: State
 
     def finder(self) -> ServerFinder:
-        return ServerFinder(self.backend, self.settings, self.state)
+        return ServerFinder(self.backend.models, self.settings, self.state)
 
 
 @asynccontextmanager
@@ -206,7 +206,9 @@ def make_backend(
     )
     urls = (entry.url for entry in settings.endpoints)
     configured = [Endpoint.parse(url) for url in urls if is_address(url)]
-    client.scan_also(named_endpoints(context.environ), used=(*configured, *endpoints_of(state)))
+    client.models.scan_also(
+        named_endpoints(context.environ), used=(*configured, *endpoints_of(state))
+    )
     return client, engine
 
 

@@ -6,16 +6,13 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from urllib.parse import urljoin, urlsplit
 
-import httpx
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.config.settings import TimeoutSettings
 from lmchat.errors import (
     EndpointNotAllowed,
     LMChatError,
@@ -27,6 +24,7 @@ from lmchat.errors import (
 )
 from lmchat.processes.environment import find_program
 from lmchat.safe_text import shell_word
+from lmchat.servers.access import Access
 from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.discovery.status import (
     STATUS,
@@ -34,14 +32,7 @@ from lmchat.servers.discovery.status import (
     ServerStatus,
     reason_of_models,
 )
-from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.connections import (
-    POOL_S,
-    WRITE_S,
-    Connections,
-    KeySource,
-    connect_timeout_s,
-)
+from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import OPENAI_COMPATIBLE, ModelInfo
 from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
 from lmchat.servers.products.product import LIST, Product
@@ -73,29 +64,18 @@ class Candidate(Struct, frozen=True, kw_only=True):
 
 
 class Scanner:
-    """Scanner of addresses; remembers which product has answered at each."""
+    """Scanner of addresses; notes which product has answered at each."""
 
-    def __init__(
-        self,
-        connections: Connections,
-        keys: KeySource,
-        lists: ModelLists,
-        timeouts_for: Callable[[Endpoint], TimeoutSettings],
-        *,
-        check_allowed: Callable[[Endpoint], None],
-        named: Collection[str],
-    ) -> None:
-        """`check_allowed` raises `EndpointNotAllowed` or `RequestInvalid`.
-
-        `named` are the hosts and ports that the settings name.
-        """
-        self._named = named
-        self._keys = keys
-        self._connections = connections
+    def __init__(self, access: Access, lists: ModelLists) -> None:
+        self._access = access
+        self._keys = access.keys
         self._lists = lists
-        self._check_allowed = check_allowed
-        self._timeouts_for = timeouts_for
-        self._memories: dict[Endpoint, ServerMemory] = {}
+        settings = access.settings
+        self._named = {
+            Endpoint.parse(url).netloc
+            for url in (settings.endpoint, *(entry.url for entry in settings.endpoints))
+            if is_address(url)
+        }
         self._remembered: Sequence[Endpoint] = ()
 
     def scan_also(self, remembered: Sequence[Endpoint]) -> None:
@@ -164,7 +144,7 @@ class Scanner:
         """
         endpoint = candidate.endpoint
         try:
-            self._check_allowed(endpoint)
+            self._access.allowed.check(endpoint)
         except (EndpointNotAllowed, RequestInvalid) as error:
             step = error.hint
             if error.kind == "not_allowed":
@@ -185,7 +165,7 @@ class Scanner:
         Replies of this machine have to come sooner: at most of its usual ports, nothing answers.
         """
         endpoint = candidate.endpoint
-        read_s = _SCAN_READ_S if endpoint.is_loopback else self._timeouts_for(endpoint).health_s
+        read_s = _SCAN_READ_S if endpoint.is_loopback else self._access.timeouts(endpoint).health_s
         try:
             async with asyncio.timeout(_SCAN_S):
                 return await self._ask(candidate, key, read_s)
@@ -204,55 +184,32 @@ class Scanner:
         # no scan would ask it: the user has named it
         candidate = self._candidate(endpoint, is_configured=not is_usual, is_usual=is_usual)
         key = key or await self._keys.key_for(endpoint)
-        return await self._ask(candidate, key, self._timeouts_for(endpoint).health_s)
+        return await self._ask(candidate, key, self._access.timeouts(endpoint).health_s)
 
     def expect_product(self, endpoint: Endpoint, product: str) -> None:
         """Note the product that a probe asks for first; a known one stays: it may have answered."""
-        memory = self._memory_of(endpoint)
+        memory = self._access.memories[endpoint]
         if memory.product is None and product != OPENAI_COMPATIBLE:
             memory.product = product
 
     def forget_lists(self) -> None:
         """Let the next probes find out again product and version, also where that disturbs."""
-        for memory in self._memories.values():
+        for memory in self._access.memories.values():
             memory.wants_list = True
             memory.is_recognised = memory.has_old_api = False
             memory.refuted.clear()
             memory.facts.clear()
 
-    def new_api(self, target: Target, *, key: str, read_s: float | None) -> ServerApi:
-        """Return an API for one probe or action, as it remembers its replies.
-
-        `read_s` is the timeout of a reply; None: no timeout, as loading may take minutes.
-        """
-        endpoint = target.endpoint
-        connect_s = connect_timeout_s(endpoint, self._timeouts_for(endpoint).connect_s)
-        if read_s is not None:  # it limits connecting, too
-            connect_s = min(connect_s, read_s)
-        timeout = httpx.Timeout(connect=connect_s, read=read_s, write=WRITE_S, pool=POOL_S)
-        return ServerApi(
-            endpoint=endpoint,
-            refusal_context=product_named(target.product).refusal_context(
-                key=key, model=target.model_id, host=endpoint.host
-            ),
-            memory=self._memory_of(endpoint),
-            ask=partial(self._connections.ask, endpoint, key=key, timeout=timeout),
-            ask_for_events=partial(self._connections.json_events, endpoint, key=key),
-        )
-
-    def _memory_of(self, endpoint: Endpoint) -> ServerMemory:
-        return self._memories.setdefault(endpoint, ServerMemory())
-
     def _expected_product(self, endpoint: Endpoint) -> Product:
         usual = product_at(endpoint)
-        noted = self._memory_of(endpoint).product
+        noted = self._access.memories[endpoint].product
         is_provider = bool(usual.place.hosts)
         return product_named(noted) if noted and not is_provider else usual
 
     async def _ask(self, candidate: Candidate, key: str, read_s: float) -> ServerStatus:
         endpoint, expected = candidate.endpoint, candidate.expected
         target = Target(endpoint=endpoint, product=expected.name)
-        api = self.new_api(target, key=key, read_s=read_s)
+        api = await self._access.api(target, key=key, read_s=read_s)
 
         error: LMChatError | None = None
         detail = ""
@@ -306,15 +263,15 @@ class Scanner:
         """A server that was not recognised and lists no models says nothing about its product."""
         endpoint = server.endpoint
         if server.is_model_server and (api.is_identified or server.models):
-            memory = self._memory_of(endpoint)
+            memory = self._access.memories[endpoint]
             memory.product, memory.is_recognised = server.product, api.is_identified
             memory.wants_list = False
         elif server.is_off or not server.has_program:
             # The server has ended, and the next one may be another version. A known product stays
             # noted, to be asked for first.
-            noted = self._memory_of(endpoint).product
+            noted = self._access.memories[endpoint].product
             product_name = None if noted == OPENAI_COMPATIBLE else noted
-            self._memories[endpoint] = ServerMemory(product=product_name, wants_list=True)
+            self._access.memories[endpoint] = ServerMemory(product=product_name, wants_list=True)
 
     def _next_step(
         self, candidate: Candidate, server: ServerStatus, error: LMChatError | None

@@ -22,7 +22,7 @@ OnPull = Callable[[PullProgress], None]  # may raise an error, which stops the d
 class ServerMemory(Struct, kw_only=True):
     """Facts that probes and actions have found out of the server at an address.
 
-    `Scanner` has one for each address and notes the product; products note the rest.
+    `Access` has one for each address. `Scanner` notes the product; products note the rest.
     """
 
     product: str | None = None  # the product that has answered, or is expected

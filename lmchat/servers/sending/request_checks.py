@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import itemgetter
 
-from lmchat.config.settings import Settings
 from lmchat.errors import BodyTooLarge, LMChatError, RequestInvalid, TooManyRequests
-from lmchat.metrics import RateLimit, RequestCounters
+from lmchat.metrics import RateLimit
 from lmchat.safe_text import safe_line
-from lmchat.servers.allow_list import AllowList
+from lmchat.servers.access import Access
 from lmchat.servers.http.json_values import encode
 from lmchat.servers.products import no_model_selected, too_many_requests
 from lmchat.servers.request import ChatRequest, ForwardedRequest, tool_in_request
@@ -115,20 +114,19 @@ def check_size(prepared: PreparedRequest, limit_mb: float) -> None:
 class RequestChecks:
     """All checks before a request is sent; refused requests are counted."""
 
-    def __init__(self, settings: Settings, counters: RequestCounters) -> None:
-        self._max_body_mb = settings.limits.max_body_mb
-        self.allowed = AllowList(settings.allowed_hosts)
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        settings = access.settings
         self.limiter = Limiter(settings.limits.requests_per_minute)
         self._forward_limiter = Limiter(settings.serve.requests_per_minute, section="serve")
-        self._counters = counters
 
     def admit(self, prepared: PreparedRequest) -> None:
         """Raise `LMChatError`."""
         request = prepared.request
         with self._refusals_counted(logged_name="chat"):
             check_request(request)
-            self.allowed.check(request.target.endpoint)
-            check_size(prepared, self._max_body_mb)
+            self._access.allowed.check(request.target.endpoint)
+            check_size(prepared, self._access.settings.limits.max_body_mb)
             # a command that sends many requests to this machine would soon reach the limit
             if not (request.is_batch and request.target.endpoint.is_loopback):
                 self.limiter.count_request(request.target.product)
@@ -136,7 +134,7 @@ class RequestChecks:
     def admit_forwarded(self, request: ForwardedRequest) -> None:
         """Raise `LMChatError`; the size was checked when it was read."""
         with self._refusals_counted(logged_name="forwarded"):
-            self.allowed.check(request.model.endpoint)
+            self._access.allowed.check(request.model.endpoint)
             self._forward_limiter.count_request(request.model.product)
 
     @contextmanager
@@ -145,6 +143,6 @@ class RequestChecks:
         try:
             yield
         except LMChatError as error:
-            self._counters.add(refused_requests=1)
+            self._access.counters.add(refused_requests=1)
             _logger.info("%s request refused: %s", logged_name, error.kind)
             raise

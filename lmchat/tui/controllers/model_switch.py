@@ -130,7 +130,7 @@ class ModelSwitch:
         if not name.lstrip("+-").isdigit():
             self.pick_named(name)
             return
-        recent = recent_by_number(self._rows(self._workspace.backend.cached_models().models))
+        recent = recent_by_number(self._rows(self._workspace.backend.models.cached().models))
         if name in recent:
             self.switch_to(recent[name])
             return
@@ -141,7 +141,7 @@ class ModelSwitch:
     def pick_named(self, name: str) -> None:
         """A whole name that no server lists is used on a server that may have it all the same."""
         try:
-            model = model_meant(name, self._workspace.backend.cached_models().models)
+            model = model_meant(name, self._workspace.backend.models.cached().models)
         except WrongUse as error:
             unlisted = self._unlisted(name)
             if unlisted is None:
@@ -169,7 +169,7 @@ class ModelSwitch:
         """
         can_download = any(map(can_pull, self._workspace.finder.servers))
         target = self._chat.turn_options.target
-        listed = self._workspace.backend.cached_models()
+        listed = self._workspace.backend.models.cached()
         picker = ModelPicker(
             self._rows(listed.models),
             age_s=listed.age_s,
@@ -204,7 +204,7 @@ class ModelSwitch:
         self.open_picker(then=regenerate)
 
     def _refresh_anew(self) -> None:
-        self._workspace.backend.forget_lists()
+        self._workspace.backend.models.forget_lists()
         self._begin_refresh()
 
     def _begin_refresh(self) -> None:
@@ -222,7 +222,7 @@ class ModelSwitch:
         with suppress(LMChatError):
             self._speeds = await self._workspace.stats_store.speeds()
         if not models:
-            listed = self._workspace.backend.cached_models()
+            listed = self._workspace.backend.models.cached()
             models, age_s = listed.models, listed.age_s
         if self._picker is not None:
             self._picker.update_rows(self._rows(models), age_s=age_s, note=note)
@@ -263,7 +263,7 @@ class ModelSwitch:
 
         async def work(report: Callable[[str], None]) -> ModelInfo:
             report(PullProgress().words)
-            return await self._workspace.backend.pull(
+            return await self._workspace.backend.models.pull(
                 server, name, lambda progress: report(progress.words)
             )
 
@@ -290,7 +290,7 @@ class ModelSwitch:
             key=self._ui.yes_key,
         )
         if await self._ui.ask(question):
-            await self._workspace.backend.remove(model)
+            await self._workspace.backend.models.remove(model)
             self._ui.show_action(f"deleted {_short_name(model)}")
             self._show_new_states()
 
@@ -348,13 +348,13 @@ class ModelSwitch:
         some servers load the model once more.
         """
         if self._lists.load_of(model) is None:
-            load = self._workspace.backend.load(model, context=context)
+            load = self._workspace.backend.models.load(model, context=context)
             self._ui.begin(partial(self._wait_for_load, model, load), _group(model))
 
     async def _unload(self, model: ModelInfo) -> None:
         self._ui.show_action(f"unloading {_short_name(model)}")
         try:
-            await self._workspace.backend.unload(model)
+            await self._workspace.backend.models.unload(model)
             self._ui.show_action(f"unloaded {_short_name(model)}")
         finally:
             self._show_new_states()

@@ -63,7 +63,7 @@ class ServerSearch:
 
     def check_now(self) -> None:
         """Check the server in use at once; search if there is no model or the page is open."""
-        self._workspace.backend.forget_lists()
+        self._workspace.backend.models.forget_lists()
         self.search_soon()  # `_search` decides whether to search
         self._workspace.monitor.check_now()
         if self._page is not None:
@@ -198,7 +198,7 @@ class ServerSearch:
         except ValueError as error:  # its words follow "What you typed": "has control characters …"
             return f"What you typed {error}. Type the API key without them."
         try:
-            server = await backend.check(endpoint, key=key)
+            server = await backend.models.check(endpoint, key=key)
         except EndpointNotAllowed:
             if not await self._ui.ask(host_question(endpoint)):
                 return ""

@@ -143,7 +143,7 @@ class ServerStarts:
         """Return the file of an address; None if the user does not agree, or stops it."""
 
         async def work(report: Callable[[str], None]) -> Path | None:
-            return await self._workspace.backend.download_file(
+            return await self._workspace.backend.models.download_file(
                 engine,
                 url,
                 lambda words: self._agrees("Download a model?", f"{words}."),

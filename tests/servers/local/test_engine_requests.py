@@ -69,7 +69,7 @@ async def started(engine, name="big"):
 
 async def test_it_is_the_first_server_and_its_models_are_all_files(engine, client):
     await started(engine)
-    first, *others = await client.detect()
+    first, *others = await client.models.detect()
     assert (first.product, first.word, first.is_configured) == ("built-in", "ready", True)
     assert engine.endpoint not in {other.endpoint for other in others}
     big, small = first.models
@@ -77,7 +77,7 @@ async def test_it_is_the_first_server_and_its_models_are_all_files(engine, clien
     assert (big.params, big.quantization) == ("135M", "Q4_1")
     assert (small.model_id, small.state) == ("small-Q4_1", LoadState.NOT_LOADED)
     assert small.quantization == "Q4_1"
-    assert client.cached_models().models == first.models
+    assert client.models.cached().models == first.models
 
 
 async def test_models_are_loaded_with_their_window_and_unloaded_at_the_same_address(
@@ -85,26 +85,28 @@ async def test_models_are_loaded_with_their_window_and_unloaded_at_the_same_addr
 ):
     await started(engine)
     address = engine.endpoint
-    (big, small) = (await client.check(address)).models
-    await client.load(small, context=256)
+    (big, small) = (await client.models.check(address)).models
+    await client.models.load(small, context=256)
     key, pid = engine.key, engine._child.pid
-    await client.load(small)
+    await client.models.load(small)
     assert engine._child.pid == pid
-    states = {one.model_id: one.context_loaded for one in (await client.check(address)).models}
+    states = {
+        one.model_id: one.context_loaded for one in (await client.models.check(address)).models
+    }
     assert states == {"big": None, "small-Q4_1": 256}
-    await client.unload(small)
-    seen = await client.check(address)
+    await client.models.unload(small)
+    seen = await client.models.check(address)
     assert (seen.word, seen.next_step) == ("no model loaded", "Choose a model file")
     assert {one.state for one in seen.models} == {LoadState.NOT_LOADED}
     elsewhere = tmp_path / "elsewhere.gguf"
     (tmp_path / ".lmstudio/models/org/big.gguf").rename(elsewhere)
     await engine.start(await engine.choose(str(elsewhere)))
-    listed, *_ = await client.detect()
+    listed, *_ = await client.models.detect()
     assert (engine.endpoint, engine.key) == (address, key)
     windows = [(one.model_id, one.context_loaded) for one in listed.models]
     assert windows == [("elsewhere", 512), ("small-Q4_1", None)]
     with pytest.raises(ServerRejected, match="There is no model big on this disk anymore"):
-        await client.load(big)
+        await client.models.load(big)
 
 
 async def test_after_a_crash_the_reason_is_told_and_the_next_request_starts_it_again(
@@ -120,7 +122,7 @@ async def test_after_a_crash_the_reason_is_told_and_the_next_request_starts_it_a
     crash = "The built-in engine crashed (signal SIGSEGV)."
     assert caught.value.message == crash
     assert caught.value.hint.endswith("The next request starts it again.")
-    seen = await client.check(engine.endpoint)
+    seen = await client.models.check(engine.endpoint)
     assert (seen.word, seen.detail) == ("server error", crash)
     assert seen.next_step
     assert {one.state for one in seen.models} == {LoadState.NOT_LOADED}
@@ -137,7 +139,7 @@ async def test_it_counts_and_reads_ahead_for_the_model_that_it_serves_alone(engi
     assert await client.count_tokens(to_engine(engine)) > 0
     await read(client.read_ahead(to_engine(engine)))
     await engine.stop()
-    await client.check(engine.endpoint)
+    await client.models.check(engine.endpoint)
     assert await client.count_tokens(to_engine(engine)) is None
     with pytest.raises(ServerRejected):
         await read(client.read_ahead(to_engine(engine)))

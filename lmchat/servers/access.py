@@ -1,0 +1,71 @@
+"""How any request gets out: whether it may, over which connection, with which key and limits."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import partial
+
+import httpx
+from msgspec import Struct, field
+
+from lmchat.config.settings import Settings, TimeoutSettings
+from lmchat.metrics import RequestCounters
+from lmchat.servers.allow_list import AllowList
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.http.connections import (
+    POOL_S,
+    WRITE_S,
+    Connections,
+    KeySource,
+    connect_timeout_s,
+)
+from lmchat.servers.products import product_named
+from lmchat.servers.products.server_api import ServerApi, ServerMemory
+from lmchat.servers.target import Target
+
+
+class Access(Struct, frozen=True, kw_only=True):
+    """What all requests of a run share."""
+
+    settings: Settings
+    connections: Connections
+    keys: KeySource
+    allowed: AllowList
+    counters: RequestCounters = field(default_factory=RequestCounters)
+    memories: defaultdict[Endpoint, ServerMemory] = field(
+        default_factory=lambda: defaultdict(ServerMemory)
+    )
+
+    def timeouts(self, endpoint: Endpoint) -> TimeoutSettings:
+        for configured in self.settings.endpoints:
+            if configured.timeouts is None:
+                continue
+            if Endpoint.parse(configured.url).origin == endpoint.origin:
+                return configured.timeouts
+        return self.settings.timeouts
+
+    async def api(
+        self, target: Target, *, key: str | None = None, read_s: float | None = None
+    ) -> ServerApi:
+        """Return an API for one probe or action, as it remembers its replies.
+
+        `key` None: the known one. `read_s` is the timeout of a reply; None: no timeout, as loading
+        may take minutes. Raises `LMChatError` if no request may be sent.
+        """
+        endpoint = target.endpoint
+        self.allowed.check(endpoint)
+        if key is None:
+            key = await self.keys.key_for(endpoint)
+        connect_s = connect_timeout_s(endpoint, self.timeouts(endpoint).connect_s)
+        if read_s is not None:  # it limits connecting, too
+            connect_s = min(connect_s, read_s)
+        timeout = httpx.Timeout(connect=connect_s, read=read_s, write=WRITE_S, pool=POOL_S)
+        return ServerApi(
+            endpoint=endpoint,
+            refusal_context=product_named(target.product).refusal_context(
+                key=key, model=target.model_id, host=endpoint.host
+            ),
+            memory=self.memories[endpoint],
+            ask=partial(self.connections.ask, endpoint, key=key, timeout=timeout),
+            ask_for_events=partial(self.connections.json_events, endpoint, key=key),
+        )

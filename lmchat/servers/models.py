@@ -1,0 +1,245 @@
+"""All servers and their models: what there is, and what is loaded, fetched or deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from lmchat.errors import ServerRejected
+from lmchat.files.disk import free_bytes
+from lmchat.files.paths import home_folder
+from lmchat.safe_text import safe_line, shell_word
+from lmchat.servers.access import Access
+from lmchat.servers.discovery.choose import no_server_error
+from lmchat.servers.discovery.model_lists import Load, ModelLists
+from lmchat.servers.discovery.scan import Scanner
+from lmchat.servers.discovery.status import ServerState, ServerStatus, usable_of
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import PullProgress
+from lmchat.servers.local.engine import Engine
+from lmchat.servers.model import LoadState, ModelInfo, ModelList, find_model
+from lmchat.servers.products import product_named
+from lmchat.servers.products.server_api import OnPull
+from lmchat.servers.sending.slots import ServerSlots
+from lmchat.servers.target import Target
+from lmchat.servers.wire.rows import STEPS
+from lmchat.units import size_text
+
+LOOK_AGAIN_S = 0.5
+
+
+class ServerModels:
+    """The `ModelSource` of `protocols.py`."""
+
+    def __init__(
+        self,
+        access: Access,
+        scanner: Scanner,
+        lists: ModelLists,
+        slots: ServerSlots,
+        engine: Engine | None,
+    ) -> None:
+        self._access = access
+        self._scanner = scanner
+        self._lists = lists
+        self._slots = slots
+        self._engine = engine
+
+    def scan_also(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
+        """Let `detect` also probe these.
+
+        `hinted` are addresses of environment variables, by the product that is expected there,
+        `used` those of earlier runs.
+        """
+        self._scanner.scan_also((*hinted.values(), *used))
+        for product, endpoint in hinted.items():
+            self._scanner.expect_product(endpoint, product)
+
+    async def detect(
+        self, *, named: Sequence[Endpoint] = (), is_counted: bool = True
+    ) -> tuple[ServerStatus, ...]:
+        """Put the built-in engine first, even while it does not run."""
+        await self._read_lists()
+        probes = await self._scanner.scan(named)
+        servers = tuple([await self._keep_models(server) for server in probes])
+        if is_counted and usable_of(servers):
+            self._access.counters.add(cache_misses=1)  # a scan is one question
+        if self._engine is None or self._engine.endpoint is None:
+            return servers
+        await self._engine.files(is_refresh=True)  # model files may have come or gone
+        own = await self.check(self._engine.endpoint)
+        # the scan may have found it, too, and then takes it for a plain llama.cpp
+        return (own, *(server for server in servers if server.endpoint != own.endpoint))
+
+    async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
+        self._access.allowed.check(endpoint)
+        await self._read_lists()  # the scanner then knows which product to expect
+        if engine := self.engine_at(endpoint):  # it is asked with the key of this run, not `key`
+            server = await engine.probe(self._scanner.check)
+        else:
+            server = await self._scanner.check(endpoint, key=key)
+        return await self._keep_models(server)
+
+    async def listed(
+        self, endpoint: Endpoint, *, is_refresh: bool = False
+    ) -> tuple[ModelInfo, ...]:
+        self._access.allowed.check(endpoint)
+        await self._read_lists()
+        cached = self._lists.models_of(
+            endpoint, max_age_s=self._access.settings.limits.models_ttl_s
+        )
+        if cached is not None and not is_refresh:
+            self._access.counters.add(cache_hits=1)
+            return cached
+        self._access.counters.add(cache_misses=1)
+        server = await self.check(endpoint)
+        if not server.state.is_usable:
+            raise no_server_error((server,))
+        return server.models
+
+    def forget_lists(self) -> None:
+        self._scanner.forget_lists()
+
+    def cached(self) -> ModelList:
+        listed = self._lists.all_models()
+        if listed.models:
+            self._access.counters.add(cache_hits=1)
+        return listed
+
+    def load(self, model: ModelInfo, *, context: int | None = None) -> asyncio.Task[None]:
+        return self._lists.load(model, partial(self._load, context))
+
+    async def _load(self, context: int | None, load: Load) -> None:
+        model = load.model
+        _require_local(model)
+        if engine := self.engine_at(model.endpoint):
+            # the slot is free when the answer that the engine is writing has ended
+            async with self._slots.one_slot(Target.of(model)):
+                await engine.load(model.model_id, context=context)
+            return
+        product = product_named(model.product)
+        if context is not None and not product.acts.context_field:
+            # where the user sets the window, or else how the user loads a model
+            model_id = shell_word(model.model_id)
+            hint = product.window_step(model_id, model, context) or product.step("load")
+            raise ServerRejected(
+                f"{product.subject} cannot set the context window when it loads a model.",
+                kind="unsupported",
+                hint=f"{hint}.",
+            )
+        api = await self._access.api(Target.of(model))
+        async with self._lists.one_load(model):
+            if product.acts.load_path:
+                # Another request or program may have loaded it by now, and these products would
+                # load it a second time, beside the first.
+                listed = (await self.check(model.endpoint)).models
+                model = next((one for one in listed if one.model_id == model.model_id), model)
+                if model.state is LoadState.LOADED and context in (None, model.context_loaded):
+                    return
+            await product.load(api, model, context, partial(self._lists.note_progress, load))
+            await self._require_loaded_now(model)
+
+    async def _require_loaded_now(self, model: ModelInfo) -> None:
+        """Raise `ServerRejected` if the list of a server says that it is not loaded."""
+        for wait_s in (0.0, LOOK_AGAIN_S):  # a list may be a little late
+            await asyncio.sleep(wait_s)
+            server = await self.check(model.endpoint)
+            if not server.state.is_usable:
+                raise no_server_error((server,))
+            listed = next((one for one in server.models if one.model_id == model.model_id), model)
+            if listed.state is not LoadState.NOT_LOADED:
+                return
+        raise ServerRejected(
+            f"{product_named(model.product).subject} has not loaded "
+            f"{safe_line(model.model_id)}: it is not in memory.",
+            kind="model_failed",
+            hint=STEPS["model_failed"],
+        )
+
+    async def unload(self, model: ModelInfo) -> None:
+        _require_local(model)
+        if engine := self.engine_at(model.endpoint):
+            await engine.stop()  # it serves one model at a time
+            return
+        api = await self._access.api(Target.of(model))
+        await product_named(model.product).unload(api, model)
+
+    async def pull(self, server: ServerStatus, name: str, on_pull: OnPull) -> ModelInfo:
+        product = product_named(server.product)
+        model = product.unlisted_model(server.endpoint, name)
+        api = await self._access.api(Target.of(model))
+        is_here = server.endpoint.is_loopback
+        home = home_folder()
+        places = (*product.program.model_folders(os.environ, home), home) if is_here else ()
+        free = await asyncio.to_thread(free_bytes, places)
+
+        def report(progress: PullProgress) -> None:
+            missing_bytes = (progress.total_bytes or 0) - progress.done_bytes
+            if free is not None and missing_bytes > free:
+                raise ServerRejected(
+                    f"{safe_line(name)} needs {size_text(missing_bytes)} on the disk, "
+                    f"and {size_text(free)} are free.",
+                    kind="no_space",
+                    hint="Free some space, or download it with the server's own program.",
+                )
+            on_pull(replace(progress, free_bytes=free))
+
+        await product.pull(api, name, report)
+        return find_model(name, (await self.check(server.endpoint)).models) or model
+
+    async def remove(self, model: ModelInfo) -> None:
+        api = await self._access.api(Target.of(model))
+        await product_named(model.product).remove(api, model)
+        await self.check(model.endpoint)
+
+    async def download_file(
+        self, engine: Engine, url: str, agrees: Callable[[str], Awaitable[bool]], on_pull: OnPull
+    ) -> Path | None:
+        from lmchat.servers.local.download import (  # noqa: PLC0415 - few runs download a file
+            download,
+        )
+
+        await engine.require_installed()
+        return await download(self._access.connections, url, engine.models_folder, agrees, on_pull)
+
+    def engine_at(self, endpoint: Endpoint) -> Engine | None:
+        engine = self._engine
+        return engine if engine is not None and engine.endpoint == endpoint else None
+
+    async def _read_lists(self) -> None:
+        """Tell the scanner which products to expect."""
+        for model in await self._lists.read_once():
+            self._scanner.expect_product(model.endpoint, model.product)
+
+    async def _keep_models(self, server: ServerStatus) -> ServerStatus:
+        """Return the result unchanged.
+
+        Of a server that cannot be used, the earlier list is kept. One that was hard to come by is
+        written at once, for other runs.
+        """
+        # the same list: the server was not asked for it
+        is_kept = server.models is self._lists.models_of(server.endpoint)
+        is_loading = server.state is ServerState.LOADING
+        self._lists.note_server(server.endpoint, is_loading=is_loading)
+        if (server.state.is_usable or server.models) and not is_kept:
+            self._lists.put(server.endpoint, server.models)
+            if product_named(server.product).lists.is_disturbed:
+                await self._lists.write()
+        return server
+
+
+def _require_local(model: ModelInfo) -> None:
+    """Raise `ServerRejected` for a remote model."""
+    if not model.is_remote:
+        return
+    place = f" It runs at {safe_line(model.runs_at, limit=80)}." if model.runs_at else ""
+    raise ServerRejected(
+        f"{safe_line(model.model_id)} is a remote model: it is not in memory here.{place}",
+        kind="unsupported",
+        hint="Choose it with /model or -m; it needs no loading.",
+    )
