@@ -160,6 +160,7 @@ WAYS = (
     ("@ q away there back seen enter", "leaf.md q", ""),
     ("@ q away back enter there", "leaf.md q", ""),
     ("@ q fork enter there", "leaf.md q", ""),
+    ("away back ask fork back @ q there seen enter", "leaf.md q", ""),
     ("@ q edit there esc seen enter", "leaf.md q", ""),
     ("edit @ there seen enter", "one leaf.md", ""),
     ("edit @ enter told there seen enter", "one leaf.md", ""),
@@ -193,6 +194,9 @@ async def test_a_file_goes_with_the_prompt_in_which_it_was_named_whatever_happen
                         typed = " q" if step == "q" else "more"
                         await desk.type(typed)
                         await desk.until(lambda: desk.prompt_input.text.endswith(typed), steps)  # noqa: B023
+                    case "ask":
+                        await desk.ask("two")
+                        count += 1
                     case "there":
                         may_save.set()
                     case "seen":
