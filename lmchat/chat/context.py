@@ -63,6 +63,11 @@ class ContextSelection(Struct, frozen=True, kw_only=True):
         """Whether all would fit if nothing were left out."""
         return self.limit is None or self.needed_tokens + self.reserve <= self.limit
 
+    @property
+    def is_too_long(self) -> bool:
+        """Even without the messages that are left out."""
+        return self.limit is not None and self.tokens > self.limit
+
 
 def select_context(
     messages: Sequence[ChatMessage],

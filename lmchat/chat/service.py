@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec.structs import replace
 
-from lmchat.chat.answer_request import AnswerRequest, TurnServices
+from lmchat.chat.answering import TurnServices, can_continue, check_start, request_of, select
 from lmchat.chat.compacting import compacted_branch
 from lmchat.chat.context_window import ContextWindow
 from lmchat.chat.drafts import Drafts
@@ -21,7 +21,6 @@ from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.sessions import OpenSessions
 from lmchat.chat.settings import SamplingLayers, TurnOptions, TurnSettings
 from lmchat.chat.titles import TitleWriter
-from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.toolbox import Toolbox
 from lmchat.chat.turn import Turn
 from lmchat.chat.turn_starts import (
@@ -35,7 +34,7 @@ from lmchat.chat.turn_starts import (
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.servers.protocols import AnswerSource
-from lmchat.servers.request import ChatRequest
+from lmchat.servers.request import ChatRequest, Tool
 from lmchat.servers.target import Target
 from lmchat.sessions.message import (
     AnswerState,
@@ -215,12 +214,29 @@ class ChatService:
     async def request_of(
         self, session: OpenSession, start: TurnStart, settings: TurnSettings
     ) -> ChatRequest:
-        rounds: ToolRounds | None = None
-        if settings.toolbox is not None:
-            report, ask = self.reporter.of(session)
-            rounds = ToolRounds(settings.toolbox, session, report=report, ask=ask)
-        request = AnswerRequest.of_start(start, settings, self._services, rounds)
-        return await request.first_request()
+        target, toolbox, estimator = settings.target, settings.toolbox, self._services.estimator
+        check_start(start, settings, estimator)
+        tools: Sequence[Tool] = ()
+        if toolbox is not None:
+            tools = await toolbox.offered(target, session.session_id)
+        is_continued = can_continue(start.prefill, target)
+        selection = select(
+            start.sent_path,
+            settings,
+            estimator,
+            prefill=start.prefill,
+            is_continued=is_continued,
+            tools=tools,
+        )
+        return await request_of(
+            selection,
+            settings,
+            self.store,
+            prefill=start.prefill,
+            is_continued=is_continued,
+            tools=tools,
+            must_call=toolbox is not None and toolbox.must_call,
+        )
 
     # A turn
 

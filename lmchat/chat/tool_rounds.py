@@ -56,15 +56,6 @@ _CALL_IN_TEXT = re.compile(
 _MAX_CALL_HEAD = 1_000
 
 
-def call_in_text(text: str) -> str:
-    """Return the tool of a call with which a text begins, or "".
-
-    A model writes it if the server does not understand its calls.
-    """
-    call = _CALL_IN_TEXT.match(text[:_MAX_CALL_HEAD].lstrip())
-    return next(filter(None, call.groups()), "") if call else ""
-
-
 class ToolRounds:
     """The rounds of one turn."""
 
@@ -88,8 +79,7 @@ class ToolRounds:
 
     @property
     def must_call(self) -> bool:
-        """Only with `required`, and only the first answer: else the turn would not end."""
-        return self.steps == 0 and self.toolbox.settings.choice == "required"
+        return self.steps == 0 and self.toolbox.must_call
 
     def must_start(self, target: Target) -> bool:
         """Whether `offered` has to start tool servers, and to wait for them."""
@@ -135,6 +125,15 @@ class ToolRounds:
                 hint = "Change the prompt: the model cannot use the result of this call."
                 self._limit = LMChatError(problem, kind="tool_limit", hint=hint)
         return self._limit is None
+
+    def call_in(self, text: str) -> str:
+        """Return the full name of the tool of a call with which a text begins, or "".
+
+        A model writes it if the server does not understand its calls.
+        """
+        call = _CALL_IN_TEXT.match(text[:_MAX_CALL_HEAD].lstrip())
+        name = next(filter(None, call.groups()), "") if call else ""
+        return self.full_name(name)
 
     def full_name(self, wire_name: str) -> str:
         """`SERVER/TOOL`; an unknown name as it is."""

@@ -75,6 +75,11 @@ class Toolbox:
         """True if the server does not say."""
         return target.model is None or target.model.tools is not False
 
+    @property
+    def must_call(self) -> bool:
+        """Only the first answer of a turn must: else it would not end."""
+        return self.settings.choice == "required"
+
     async def offered(self, target: Target, session_id: str) -> tuple[Tool, ...]:
         """The servers are started first."""
         if not self.can_use(target):

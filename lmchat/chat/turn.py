@@ -20,14 +20,14 @@ from msgspec.structs import replace
 
 from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.answers.streamed_answer import StreamedAnswer
-from lmchat.chat.answer_request import AnswerRequest, TurnServices
+from lmchat.chat.answering import Asked, TurnServices, answer_events, check_start, ended_stats
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageAdded, MessageEnded, PathChanged
 from lmchat.chat.followers import NOT_THINKING, AnswerNow, RepetitionFollower
 from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.settings import TurnSettings
 from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.toolbox import Ask, ToolQuestion
-from lmchat.chat.turn_starts import TurnStart, streaming_message
+from lmchat.chat.turn_starts import Prefill, TurnStart, streaming_message
 from lmchat.errors import LMChatError, log_bug, new_error_id
 from lmchat.servers.events import RequestAdapted
 from lmchat.servers.target import Target
@@ -135,30 +135,30 @@ class Turn:
     ) -> ChatMessage:
         """Return the last answer. A turn that repeats a call begins with the round.
 
-        Raises as `AnswerRequest.of_start` does; nothing is shown, saved or sent then.
+        Raises as `check_start` does; nothing is shown, saved or sent then.
         """
-        rounds: ToolRounds | None = None
+        check_start(start, settings, self._services.estimator)
         if settings.toolbox is not None:
-            rounds = ToolRounds(settings.toolbox, session, report=self._report, ask=self._ask)
-        request = AnswerRequest.of_start(start, settings, self._services, rounds)
-        self._rounds = rounds
+            self._rounds = ToolRounds(settings.toolbox, session, report=self._report, ask=self._ask)
+        rounds = self._rounds
         # those behind `start.path` leave the path, but stay in the tree
         self._must_report_cut = len(session.messages) > len(start.path)
         session.start(start)
         await self._save_prompts(session, start)
-        calls, copied, version = start.calls, start.copied, start.version
+        path, prefill, version = start.sent_path, start.prefill, start.version
+        calls, copied = start.calls, start.copied
         while True:
             if calls and rounds is not None:
                 if rounds.count_round(calls):  # else the answer fails with the reason
                     await self._run_calls(rounds, calls, settings.target, copied, version)
                 # an answer to new messages has no other version
-                request, version = request.for_path(session.messages), 1
-            answer = await self._answer(session, request, version)
+                path, version = session.messages, 1
+            answer = await self._answer(session, path, settings, prefill, version)
             calls = rounds.calls_of(answer) if rounds is not None else ()
             if not calls:
                 return answer
             self._report(MessageEnded(answer))  # `TurnEnded` shows the last
-            copied, version = (), 1
+            prefill, copied, version = None, (), 1
 
     async def _save_prompts(self, session: OpenSession, start: TurnStart) -> None:
         for message in start.prompts:
@@ -192,27 +192,33 @@ class Turn:
     # One answer
 
     async def _answer(
-        self, session: OpenSession, request: AnswerRequest, version: int
+        self,
+        session: OpenSession,
+        path: MessagePath,
+        settings: TurnSettings,
+        prefill: Prefill | None,
+        version: int,
     ) -> ChatMessage:
         """Return the ended answer, also a failed one; a stop is raised once it is saved."""
-        services, prefill, target = self._services, request.prefill, request.target
+        services, rounds, target = self._services, self._rounds, settings.target
         parts = prefill.message.parts if prefill is not None else ()
-        message = streaming_message(Role.ASSISTANT, parts, request.path, target, version)
+        message = streaming_message(Role.ASSISTANT, parts, path, target, version)
         answer = StreamedAnswer(
             message.model,
             prefill=prefill.message if prefill is not None else None,
             prefill_tokens=prefill.choices if prefill is not None else (),
             clock=services.clock,
-            steps=request.rounds.steps if request.rounds else 0,
+            steps=rounds.steps if rounds is not None else 0,
         )
         self.answer, self.message, self.stats = answer, message, answer.stats
         self._answer_now = AnswerNow(services.backend, target, answer, self._report)
         repetition = RepetitionFollower(
-            request.settings.stuck, answer, self._answer_now, stop=self.stop, report=self._report
+            settings.stuck, answer, self._answer_now, stop=self.stop, report=self._report
         )
-        if request.rounds is not None and request.rounds.must_start(target):
+        if rounds is not None and rounds.must_start(target):
             self.stats.stage = Stage.STARTING
-        session.start_answer(request.path, message)
+        session.start_answer(path, message)
+        asked: Asked | None = None
         state = AnswerState.STOPPED  # a cancellation, which only `finally` sees
         failure: Failure | None = None
         try:
@@ -221,10 +227,23 @@ class Turn:
             self._report(AnswerBegun(message=message, prefill_text=typed_text))
             async with (
                 session.journal(message) as entries,
-                aclosing(request.events(message.message_id, session.note_left_out)) as events,
+                aclosing(
+                    answer_events(
+                        services,
+                        settings,
+                        path,
+                        message.message_id,
+                        prefill=prefill,
+                        rounds=rounds,
+                        note_left_out=session.note_left_out,
+                    )
+                ) as events,
             ):
                 entries.extend(answer.content.entries)  # the text that it continues
                 async for event in events:
+                    if isinstance(event, Asked):
+                        asked = event
+                        continue
                     entries.extend(answer.add(event))
                     self._report(event)
                     for follower in (self._answer_now, repetition):
@@ -234,7 +253,11 @@ class Turn:
             state = AnswerState.INTERRUPTED if answer.content.entries else AnswerState.FAILED
             self._answer_error, failure = shown_error(error)
         finally:  # memory first, which does not fail
-            message, note = self._end_answer(session, request, answer, message, state, failure)
+            answer.end(state)
+            message = replace(answer.so_far(message), state=state, failure=failure)
+            message, note = self._end_answer(
+                session, settings, prefill, asked, answer.stats, message
+            )
             if note:
                 self._report(RequestAdapted(note=note))
             repetition.end(message)
@@ -244,20 +267,26 @@ class Turn:
     def _end_answer(
         self,
         session: OpenSession,
-        request: AnswerRequest,
-        answer: StreamedAnswer,
+        settings: TurnSettings,
+        prefill: Prefill | None,
+        asked: Asked | None,
+        live: LiveStats,
         message: ChatMessage,
-        state: AnswerState,
-        failure: Failure | None,
     ) -> tuple[ChatMessage, str]:
         """Return the final message, and a note if the server has cut the prompt."""
-        answer.end(state)
-        message = replace(answer.so_far(message), state=state, failure=failure)
         note = ""
         try:
-            stats, note = request.ended(answer.stats)
-            if state is AnswerState.COMPLETE and not message.tool_calls:
-                stats = replace(stats, call_as_text=request.call_in(message.text))
+            stats, note = ended_stats(
+                live,
+                asked,
+                settings,
+                self._services.estimator,
+                prefill=prefill,
+                error=self._answer_error,
+            )
+            is_whole = message.state is AnswerState.COMPLETE and not message.tool_calls
+            if is_whole and asked is not None and asked.request.tools and self._rounds is not None:
+                stats = replace(stats, call_as_text=self._rounds.call_in(message.text))
             message = replace(message, stats=stats)
         except Exception:  # the text of the answer must be saved in any case
             _logger.exception("the stats of an answer could not be made")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
+from unittest.mock import Mock
 
 import pytest
 from msgspec.structs import replace
@@ -162,6 +163,15 @@ async def test_a_turn_ends_once_and_its_error_is_told_at_one_place(store, name):
     chat.use("llama.cpp")
     await chat.send("after")
     assert chat.session.last_end.state is COMPLETE, "the next turn is free of it"
+
+
+async def test_an_answer_whose_stats_cannot_be_made_is_saved_with_its_text(store):
+    chat = ChatTurns(store, answer_steps("Kale."))
+    chat.sessions.context_window.estimator.learn = Mock(side_effect=ZeroDivisionError)
+    await chat.send("next")
+    answer = (await chat.on_disk())[-1]
+    assert (answer.state, answer.text, answer.stats) == (COMPLETE, "Kale.", None)
+    assert chat.ends[-1].state is COMPLETE
 
 
 READ_BOTH = calls(("files__read_text", {"path": "a"}), ("files__read_text", {"path": "b"}))
