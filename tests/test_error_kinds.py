@@ -14,7 +14,7 @@ from lmchat.config.settings import LimitSettings
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import product_named
-from lmchat.servers.sending.sender import retry_plan
+from lmchat.servers.sending.exchange import retry_plan
 from lmchat.servers.wire.rows import CODES, ROWS, STATUSES, STEPS
 from tests.support.reference import DOCS
 

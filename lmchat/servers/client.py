@@ -53,14 +53,14 @@ from lmchat.servers.model import (
 from lmchat.servers.models import ServerModels
 from lmchat.servers.products import product_named
 from lmchat.servers.request import ChatRequest, ForwardedReply, ForwardedRequest
+from lmchat.servers.sending.answer import answer
 from lmchat.servers.sending.exchange import Exchange
 from lmchat.servers.sending.forward import Forwarding, read_beside
 from lmchat.servers.sending.prepared_request import PreparedRequest, RequestPreparer
 from lmchat.servers.sending.request_checks import RequestChecks
-from lmchat.servers.sending.sender import Sender
 from lmchat.servers.sending.slots import ServerSlots
 from lmchat.servers.stream.chunk_parser import prompt_progress
-from lmchat.servers.stream.response_reader import EventQueue
+from lmchat.servers.stream.read_answer import EventQueue
 from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState, AnswerStats
 
@@ -165,16 +165,17 @@ class HttpServerClient:
 
         None in the queue of events means that the task has ended; its error is raised then.
         """
-        exchange = self._admit(request)
-        task = asyncio.create_task(self._run(exchange), name="chat request")
-        task.add_done_callback(lambda _: exchange.events.put_nowait(None))
+        events: EventQueue = asyncio.Queue()
+        prepared = self._admit(request, events.put_nowait)
+        task = asyncio.create_task(self._run(prepared, events), name="chat request")
+        task.add_done_callback(lambda _: events.put_nowait(None))
         try:
-            while (event := await exchange.events.get()) is not None:
+            while (event := await events.get()) is not None:
                 if isinstance(event, ModelNamed):
                     is_other = await self._is_other_model(request, event.model)
                     event = replace(event, is_other=is_other)
                 yield event
-                exchange.events.task_done()  # for `ResponseReader`, which waits for a slow caller
+                events.task_done()  # for `read_answer`, which waits for a slow caller
                 if isinstance(event, ModelNamed) and self._may_have_left(request.target, event):
                     note = "The prompt may have left this machine."
                     yield RequestAdapted(note=note, is_remote=True)
@@ -218,9 +219,8 @@ class HttpServerClient:
         _logger.info("forwarded request: %d bytes to %s", len(request.body), target.endpoint.origin)
         forwarding = Forwarding(
             request=request,
-            sender=self._new_sender(target),
+            exchange=self._new_exchange(target),
             load_model=partial(self.models.load, request.model),
-            counters=self._access.counters,
             on_end=on_end,
         )
 
@@ -301,7 +301,7 @@ class HttpServerClient:
         model = self.model_lists.model(target)
         return model is None or model.state is not LoadState.LOADED
 
-    def _admit(self, request: ChatRequest) -> Exchange:
+    def _admit(self, request: ChatRequest, post: Callable[[StreamEvent], None]) -> PreparedRequest:
         target, endpoint = request.target, request.target.endpoint
         self._scanner.expect_product(endpoint, target.product)  # a later probe asks for it first
         remote = self._remote_model(target)
@@ -315,19 +315,12 @@ class HttpServerClient:
         prepared = self._preparer.prepare(request)
         self._checks.admit(prepared)
         _logger.info("chat request to %s", endpoint.origin)
-        events: EventQueue = asyncio.Queue()
-        exchange = Exchange(
-            prepared=prepared,
-            sender=self._new_sender(target, post=events.put_nowait),
-            events=events,
-            has_think_tags=self._access.settings.chat.think_tags,
-        )
         for note in self._preparer.take_new_notes(prepared):
-            exchange.post(RequestAdapted(note=note))
+            post(RequestAdapted(note=note))
         if remote is not None and (endpoint, target.model_id) not in self._noted_remote:
             self._noted_remote.add((endpoint, target.model_id))
-            exchange.post(RequestAdapted(note=remote.remote_note, is_remote=True))
-        return exchange
+            post(RequestAdapted(note=remote.remote_note, is_remote=True))
+        return prepared
 
     def _remote_model(self, target: Target) -> ModelInfo | None:
         """An unlisted model is judged by its name."""
@@ -337,17 +330,13 @@ class HttpServerClient:
             model = product.unlisted_model(target.endpoint, target.model_id)
         return model if model.is_remote else None
 
-    def _new_sender(
-        self, target: Target, *, post: Callable[[StreamEvent], None] = lambda _: None
-    ) -> Sender:
-        return Sender(
+    def _new_exchange(
+        self, target: Target, post: Callable[[StreamEvent], None] = lambda _: None
+    ) -> Exchange:
+        return Exchange(
             target=target,
-            connections=self._access.connections,
-            limits=self._access.settings.limits,
-            timeouts=self._access.timeouts(target.endpoint),
-            keys=self._access.keys,
+            access=self._access,
             post=post,
-            on_retry=lambda: self._access.counters.add(retries=1),
             lists_as_loading=partial(self._lists_as_loading, target),
         )
 
@@ -359,17 +348,18 @@ class HttpServerClient:
         states = (model.state for model in server.models if model.model_id == target.model_id)
         return server.state is ServerState.LOADING or LoadState.LOADING in states
 
-    async def _run(self, exchange: Exchange) -> StreamFinished:
+    async def _run(self, prepared: PreparedRequest, events: EventQueue) -> StreamFinished:
         """Turn an unexpected error into an `LMChatError`, which names only its type."""
-        request = exchange.prepared.request
+        request, post = prepared.request, events.put_nowait
         target = request.target
-        async with self._slot(target, exchange.post, kept_ids(request)):
+        async with self._slot(target, post, kept_ids(request)):
             self._access.counters.add(total_requests=1)
             started_s = time.perf_counter()
             state = AnswerState.FAILED
             try:
-                async with self._loading_reports(exchange):
-                    finished = await exchange.run()
+                async with self._loading_reports(prepared, post):
+                    exchange = self._new_exchange(target, post)
+                    finished = await answer(exchange, prepared, events)
                 state = AnswerState.COMPLETE
             except asyncio.CancelledError:
                 state = AnswerState.STOPPED
@@ -396,13 +386,14 @@ class HttpServerClient:
             finally:
                 self._access.counters.add_end(state, (time.perf_counter() - started_s) * 1e3)
 
-            self._preparer.keep_request_format(exchange.prepared)
+            self._preparer.keep_request_format(prepared)
             self.model_lists.mark_loaded(target)
             return finished
 
     @asynccontextmanager
-    async def _loading_reports(self, exchange: Exchange) -> AsyncIterator[None]:
-        prepared = exchange.prepared
+    async def _loading_reports(
+        self, prepared: PreparedRequest, post: Callable[[StreamEvent], None]
+    ) -> AsyncIterator[None]:
         if not prepared.is_known_to_load:
             yield
             return
@@ -411,7 +402,7 @@ class HttpServerClient:
         loading = prepared.product.follow_loading(
             api,
             target.model_id,
-            lambda fraction: exchange.post(ModelLoading(fraction=fraction)),
+            lambda fraction: post(ModelLoading(fraction=fraction)),
         )
         async with background_task(loading):
             yield

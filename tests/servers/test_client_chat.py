@@ -20,7 +20,7 @@ from lmchat.servers.events import (
 )
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import CHAT_PATH, ForwardedRequest
-from lmchat.servers.sending import sender
+from lmchat.servers.sending import exchange
 from lmchat.servers.stream import end as answer_end
 from lmchat.sessions.message import AnswerState
 from tests.support.client_calls import (
@@ -290,7 +290,7 @@ LOADS = error_reply(503, "Loading model", type="unavailable_error")
 
 
 async def test_no_token_within_the_set_time_is_a_request_timeout(server, make_client, monkeypatch):
-    monkeypatch.setattr(sender, "LOADING_PAUSE_S", 0.01)
+    monkeypatch.setattr(exchange, "LOADING_PAUSE_S", 0.01)
     client = make_client(timeouts=TimeoutSettings(first_token_s=0.3))
     server.on("GET /health", LOADS)
     for reply in (LOADS, raw_reply(Hold())):
@@ -307,7 +307,7 @@ async def test_no_token_within_the_set_time_is_a_request_timeout(server, make_cl
 async def test_a_model_that_loads_is_waited_for_without_counting_attempts(
     server, client, monkeypatch
 ):
-    monkeypatch.setattr(sender, "LOADING_PAUSE_S", 0.01)
+    monkeypatch.setattr(exchange, "LOADING_PAUSE_S", 0.01)
     server.on("GET /health", LOADS)
     server.on(CHAT, replay("loading-chat"), LOADS, LOADS, LOADS, chat_reply())
     events = await answered(client, ask(server, product="llama.cpp"))

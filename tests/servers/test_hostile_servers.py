@@ -7,7 +7,7 @@ import zlib
 from contextlib import asynccontextmanager
 
 from lmchat.errors import ServerRejected, StreamInterrupted
-from lmchat.servers.sending import sender
+from lmchat.servers.sending import exchange
 from lmchat.servers.stream import chunk_parser
 from tests.support.client_calls import answered, ask, endpoint_of, events_of, failure_of, text_of
 from tests.support.scripted_products import CHAT
@@ -167,7 +167,7 @@ async def test_an_answer_without_end_of_any_shape_ends_as_interrupted_and_is_kep
 
 
 async def test_the_words_of_a_refusal_are_not_waited_for_without_end(server, client, monkeypatch):
-    monkeypatch.setattr(sender, "REFUSAL_S", 0.1)
+    monkeypatch.setattr(exchange, "REFUSAL_S", 0.1)
     head = (
         b"HTTP/1.1 500 No\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\nout of memory"
     )

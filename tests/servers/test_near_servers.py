@@ -9,7 +9,7 @@ from lmchat.errors import ServerRejected
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.network_errors import unavailable_error
 from lmchat.servers.products import product_named
-from lmchat.servers.sending.sender import REFUSED_WAIT_S, retry_plan
+from lmchat.servers.sending.exchange import REFUSED_WAIT_S, retry_plan
 
 NEAR = (
     "localhost:1",

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings
 from lmchat.servers.events import ModelLoading, RequestAdapted, RetryScheduled
-from lmchat.servers.sending import sender
+from lmchat.servers.sending import exchange
 from lmchat.sessions.message import (
     FilePart,
     Role,
@@ -330,8 +330,8 @@ async def test_a_server_that_loads_is_asked_again_when_it_says(server, client, m
             seconds = 0
         return await sleep(seconds, result)
 
-    monkeypatch.setattr(sender.asyncio, "sleep", note_sleep)
-    monkeypatch.setattr(sender, "LOADING_PAUSE_S", 3.25)
+    monkeypatch.setattr(exchange.asyncio, "sleep", note_sleep)
+    monkeypatch.setattr(exchange, "LOADING_PAUSE_S", 3.25)
     loads = [
         error_reply(503, "Loading model", headers={"Retry-After": after})
         for after in ("0", "7", "600")
@@ -382,7 +382,7 @@ async def test_words_about_loading_alone_are_tried_three_times_and_told(server, 
 async def test_a_model_is_waited_for_while_list_or_health_says_that_it_loads(
     server, make_client, monkeypatch
 ):
-    monkeypatch.setattr(sender, "LOADING_PAUSE_S", 0.01)
+    monkeypatch.setattr(exchange, "LOADING_PAUSE_S", 0.01)
     loads = error_reply(503, "Loading model")
     for product, path, reply in (
         ("llama.cpp", "GET /health", loads),
@@ -402,8 +402,8 @@ async def test_a_model_is_waited_for_while_list_or_health_says_that_it_loads(
 async def test_a_model_that_never_ends_to_load_is_an_error_in_the_words_of_the_server(
     server, make_client, monkeypatch
 ):
-    monkeypatch.setattr(sender, "LOADING_PAUSE_S", 0.01)
-    monkeypatch.setattr(sender, "LOADING_S", 0.2)
+    monkeypatch.setattr(exchange, "LOADING_PAUSE_S", 0.01)
+    monkeypatch.setattr(exchange, "LOADING_S", 0.2)
     server.on("GET /health", error_reply(503, "Loading model"))
     server.on(CHAT, error_reply(503, "Loading model, 3 % for an hour"))
     error = await failure_of(make_client(), ask(server, product="llama.cpp"))
@@ -433,7 +433,7 @@ async def test_a_server_that_answers_one_at_a_time_is_asked_again_later_than_a_g
     waits = [event.wait_s for event in events if isinstance(event, RetryScheduled)]
     assert (error.kind, len(waits)) == ("busy", 2)
     usual_s = 0.01 + 0.02
-    assert sum(waits) > usual_s * (1 + sender.JITTER), "usually, three attempts take 3 s"
+    assert sum(waits) > usual_s * (1 + exchange.JITTER), "usually, three attempts take 3 s"
 
 
 async def test_a_gateway_is_told_by_its_page_and_no_other_program_for_a_model_server(

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelLoading
-from lmchat.servers.sending import sender
+from lmchat.servers.sending import exchange
 from lmchat.sessions.message import Role, text_message
 from tests.support import scripted_products as products
 from tests.support.client_calls import answered, ask, endpoint_of, events_of, replay, text_of
@@ -24,7 +24,7 @@ KEY = "sk-1"
 async def test_behind_a_prefix_everything_is_asked_behind_it_and_with_the_key(
     server, make_client, monkeypatch
 ):
-    monkeypatch.setattr(sender, "LOADING_PAUSE_S", 0.01)
+    monkeypatch.setattr(exchange, "LOADING_PAUSE_S", 0.01)
     models = model_list("tiny", owned_by="llamacpp", headers=LLAMA)
     server.on("GET /llm/v1/models", guarded(KEY, replay("error-401"), models))
     server.on("GET /llm/health", replay("loading-chat"))

@@ -1,91 +1,257 @@
-"""One chat request on its way: its form, and its answer."""
+"""Requests with a streamed reply, and when one is sent once more.
+
+`answer` and `Forwarding` know what is sent, what the reply means, and what to do after a refusal.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
+
 import httpx
 from msgspec import Struct
-from msgspec.structs import replace
 
-from lmchat.errors import ServerRejected
-from lmchat.servers.events import (
-    ModelLoading,
-    RequestAdapted,
-    RequestSent,
-    StreamEvent,
-    StreamFinished,
+from lmchat.config.settings import LimitSettings, TimeoutSettings
+from lmchat.errors import LMChatError, NothingAnswers, ServerRejected, ServerUnavailable
+from lmchat.servers.access import Access
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import ModelLoading, RequestAdapted, RetryScheduled, StreamEvent
+from lmchat.servers.http.connections import (
+    POOL_S,
+    WRITE_S,
+    connect_timeout_s,
+    read_up_to,
+    request_headers,
 )
-from lmchat.servers.sending.prepared_request import PreparedRequest
-from lmchat.servers.sending.sender import Sender
-from lmchat.servers.stream.end import AnswerEnd
-from lmchat.servers.stream.response_reader import EventQueue, ResponseReader
-from lmchat.servers.stream.think_tags import FAMILIES, ThoughtFilter
+from lmchat.servers.http.network_errors import errors_as_unavailable
+from lmchat.servers.http.reply import Reply
+from lmchat.servers.products import product_named
+from lmchat.servers.products.product import Product
 from lmchat.servers.stream.timeouts import IdleTimeout
-from lmchat.servers.wire.refusals import RefusalContext
+from lmchat.servers.target import Target
+from lmchat.servers.wire.refusals import RefusalContext, refusal
+
+REFUSAL_BYTES = 1024 * 1024
+REFUSAL_S = 10.0  # after the status has arrived
+LOADING_PAUSE_S = 1.0  # while the server loads the model
+LOADING_S = 600.0  # in all
+LIST_S = 5.0  # for the question whether it still loads
+MAX_WAIT_S = 60.0  # not repeated after longer ones (R-32)
+REFUSED_WAIT_S = 0.3  # after a near server has refused the connection
+BUSY_FACTOR = 3.0  # for a near server, which answers one request at a time
+JITTER = 0.25  # largest random part of a wait, in both directions
+_TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "timeout", "loading"})
+_Accepted = TypeVar("_Accepted")  # made of the reply to an accepted request
+_logger = logging.getLogger(__name__)
 
 
 class Exchange(Struct, kw_only=True):
-    """One chat request, from the first attempt to the end of its answer.
+    """One request on its way: its attempts, and the connection of the accepted one."""
 
-    Cancelling the task of `run` closes the connection (R-28).
-    """
+    target: Target
+    access: Access
+    post: Callable[[StreamEvent], None]  # takes the events of the request
+    lists_as_loading: Callable[[], Awaitable[bool]]  # whether the server's list says so
+    key: str = ""  # empty: none
+    retries: int = 0  # without those while a model loads or after a remedy
+    is_loading: bool = False  # an attempt was refused for that
+    has_token: bool = False  # a repeated request would bring the text a second time
 
-    prepared: PreparedRequest
-    sender: Sender
-    events: EventQueue  # `post` and the sender put them in
-    has_think_tags: bool  # `<think>` tags in a text mark thoughts
+    async def attempts(
+        self,
+        send: Callable[[IdleTimeout], Awaitable[_Accepted]],
+        remedy: Callable[[ServerRejected], Awaitable[bool]],
+    ) -> _Accepted:
+        """Call `send` until it succeeds; raise `ServerUnavailable` or `ServerRejected`.
 
-    def post(self, event: StreamEvent) -> None:
-        self.events.put_nowait(event)
+        After the first text (`has_token`), any failure is raised at once. While the server shows
+        that it loads the model, or names a time, it is waited for up to `LOADING_S`, within the
+        limit for the first token. After another refusal, `remedy`, which raises nothing, says
+        whether to send again at once. Other failures follow `retry_plan`.
+        """
+        self.key = await self.access.keys.key_for(self.target.endpoint)
+        if fault := self.access.keys.take_fault(self.target.endpoint):
+            self.post(RequestAdapted(note=fault))
+        ask_health = self._ask_health if self.product.lists.health_path else None
+        idle_timeout = IdleTimeout(self.timeouts, self.post, ask_health)
+        loop = asyncio.get_running_loop()
+        loading_s = 0.0
+        while True:
+            begun_s = loop.time()
+            try:
+                return await send(idle_timeout)
+            except (ServerUnavailable, ServerRejected) as error:
+                self._add_hint(error)
+                if self.has_token:
+                    raise
+                if isinstance(error, ServerRejected):
+                    asked_s = error.retry_after_s
+                    if error.kind == "loading" and (
+                        asked_s is not None or await self._shows_loading()
+                    ):
+                        self.is_loading = True
+                        wait_s = min(max(LOADING_PAUSE_S, asked_s or 0.0), MAX_WAIT_S)
+                        loading_s += loop.time() - begun_s + wait_s
+                        if loading_s > LOADING_S:
+                            raise
+                        self.post(ModelLoading(wait_s=wait_s if asked_s else None))
+                        await asyncio.sleep(wait_s)
+                        idle_timeout.check_first_token()  # raises if the limit has passed
+                        continue
+                    if await remedy(error):
+                        continue
+                plan = retry_plan(
+                    error,
+                    self.target.endpoint,
+                    self.product,
+                    attempt=self.retries + 1,
+                    limits=self.access.settings.limits,
+                )
+                if plan is None:
+                    raise
+                self.retries += 1
+                self.access.counters.add(retries=1)
+                _logger.info("another attempt: %s", error.kind)
+                self.post(
+                    RetryScheduled(
+                        attempt=self.retries + 1,
+                        attempts=plan.attempts,
+                        wait_s=plan.wait_s,
+                        reason=error.message,
+                    )
+                )
+                await asyncio.sleep(plan.wait_s)
 
-    async def run(self) -> StreamFinished:
-        """Raise `ServerUnavailable`, `ServerRejected`, `StreamInterrupted`."""
-        return await self.sender.attempts(self._send_once, self._adapt)
+    @asynccontextmanager
+    async def response(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        idle_timeout: IdleTimeout,
+    ) -> AsyncIterator[httpx.Response]:
+        """Yield the unread response; raise `ServerUnavailable`.
 
-    async def _adapt(self, error: ServerRejected) -> bool:
-        """Return whether to send the request again."""
-        notes = self.prepared.adapt(error)
-        if notes is None:  # no other form would help
-            return False
-        for note in notes:
-            self.post(RequestAdapted(note=note))
-        return True
+        The key is added here. `idle_timeout` watches the block: reading has no other limit.
+        """
+        connect_s = connect_timeout_s(self.target.endpoint, self.timeouts.connect_s)
+        sent_headers = {**request_headers(self.key, has_body=True), **headers}
+        if self.target.endpoint.is_near:
+            # llama.cpp's router closes a connection after a stream without saying so, and the next
+            # request on it would fail. To connect again within a network takes under a millisecond.
+            sent_headers["Connection"] = "close"
+        async with idle_timeout.watching():
+            response = await self.access.connections.send(
+                self.target.endpoint,
+                "POST",
+                url,
+                headers=sent_headers,
+                timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
+                body=body,
+            )
+            try:
+                yield response
+            finally:
+                await response.aclose()
 
-    async def _send_once(self, idle_timeout: IdleTimeout) -> StreamFinished:
-        """Raise the error of a refusal."""
-        prepared = self.prepared
-        self.post(RequestSent(sampling=prepared.sent_options()))
-        if prepared.is_known_to_load or self.sender.is_loading:
-            self.post(ModelLoading(is_asleep=prepared.is_asleep))
-        body = prepared.body
-        context = prepared.refusal_context(replace(self.sender.refusal_context, sent=body))
-        async with self.sender.response(
-            prepared.url, prepared.headers, body, idle_timeout
-        ) as response:
-            return await self._read_answer(response, context, idle_timeout)
+    async def read_refusal(
+        self, response: httpx.Response, refusal_context: RefusalContext
+    ) -> tuple[bytes, ServerRejected]:
+        with errors_as_unavailable(self.target.endpoint):
+            body = await read_up_to(response, REFUSAL_BYTES, REFUSAL_S)
+        return body, refusal(response.status_code, response.headers, body, refusal_context)
 
-    async def _read_answer(
-        self, response: httpx.Response, context: RefusalContext, idle_timeout: IdleTimeout
-    ) -> StreamFinished:
-        """Tell the sender if text has arrived; raise a refusal."""
-        if not response.is_success:
-            _, error = await self.sender.read_refusal(response, context)
-            raise error
+    @property
+    def timeouts(self) -> TimeoutSettings:
+        return self.access.timeouts(self.target.endpoint)
 
-        prepared = self.prepared
-        reader = ResponseReader(
-            response,
-            refusal_context=context,
-            window=prepared.model.context if prepared.model is not None else None,
-            events=self.events,
-            idle_timeout=idle_timeout,
-            end=AnswerEnd(
-                self.sender.timeouts, needs_reason=prepared.product.chat.names_finish_reason
-            ),
-            is_parallel=prepared.sent_options().get("extra.n", 1) != 1,
-            thought_filter=ThoughtFilter(FAMILIES if self.has_think_tags else ()),
+    @property
+    def product(self) -> Product:
+        return product_named(self.target.product)
+
+    @property
+    def refusal_context(self) -> RefusalContext:
+        """With the key, which is cut out of errors."""
+        endpoint = self.target.endpoint
+        return self.product.refusal_context(
+            key=self.key, model=self.target.model_id, host=endpoint.host
         )
-        try:
-            return await reader.read()
-        finally:
-            if reader.has_posted_token:
-                self.sender.note_token()
+
+    def _add_hint(self, error: ServerUnavailable | ServerRejected) -> None:
+        """Say how to start a server that is off, or why a key was withheld."""
+        if isinstance(error, ServerUnavailable):
+            self.product.add_start_hint(error)
+        elif error.kind == "auth" and not self.key:
+            error.hint = self.access.keys.why_withheld(self.target.endpoint) or error.hint
+
+    async def _shows_loading(self) -> bool:
+        """Return whether health or list, not the words of a refusal, say that it loads."""
+        with suppress(LMChatError, TimeoutError):
+            async with asyncio.timeout(LIST_S):
+                if self.product.lists.health_path:
+                    health = await self._ask_health()
+                    if health.status == httpx.codes.SERVICE_UNAVAILABLE:
+                        return True
+                return await self.lists_as_loading()
+        return False
+
+    async def _ask_health(self) -> Reply:
+        """Ask over another connection, while the server is silent."""
+        url = f"{self.target.endpoint.url}{self.product.lists.health_path}"
+        no_limit = httpx.Timeout(None)  # `IdleTimeout` has one
+        return await self.access.connections.ask(
+            self.target.endpoint, "GET", url, key=self.key, timeout=no_limit
+        )
+
+
+class RetryPlan(Struct, frozen=True, kw_only=True):
+    """How to repeat a request whose failure may be temporary."""
+
+    attempts: int  # most in all, with those that have failed
+    wait_s: float
+
+
+def retry_plan(
+    error: LMChatError, endpoint: Endpoint, product: Product, *, attempt: int, limits: LimitSettings
+) -> RetryPlan | None:
+    """Return how to repeat a request that failed before its first token; None: not at all.
+
+    `attempt` is the failed one, from 1. A request is not repeated if the server may still work on
+    it.
+    """
+    backoff_s = min(limits.retry_base_s * 2.0 ** (attempt - 1), limits.retry_max_s)
+    wait_s = backoff_s * random.uniform(1 - JITTER, 1 + JITTER)
+    attempts = limits.retries  # it counts the first attempt, too
+    is_near = endpoint.is_near
+    if isinstance(error, ServerRejected):
+        # another machine of a provider may do better
+        is_hosted_failure = error.status == 500 and error.kind == "server_error" and not is_near  # noqa: PLR2004
+        is_temporary = error.kind in _TEMPORARY - product.chat.final_kinds or is_hosted_failure
+        # an error without a status came inside a stream. A model server that has begun to answer
+        # does not refuse any more. But a gateway passes on refusals of the servers behind it, and
+        # any server that is not near may be one.
+        may_be_gateway = product.is_gateway or not is_near
+        is_mid_answer = error.status is None and not may_be_gateway
+        if is_mid_answer or not is_temporary:
+            return None
+        if error.kind in ("busy", "loading") and is_near:
+            wait_s *= BUSY_FACTOR
+        if error.retry_after_s is not None:
+            wait_s = error.retry_after_s
+            if wait_s > MAX_WAIT_S:
+                return None
+    elif error.kind == "offline":  # that showed at once
+        if is_near:  # the server may be restarting: try once more, soon
+            attempts = min(attempts, 2)
+            wait_s = REFUSED_WAIT_S
+    elif isinstance(error, NothingAnswers):  # connecting took too long
+        if is_near:  # near servers are tried again only after failures that pass soon
+            return None
+        attempts = min(attempts, 2)  # once more only: the system has already tried several times
+    else:  # the server may have begun to work on the request
+        return None
+    return RetryPlan(attempts=attempts, wait_s=wait_s) if attempt < attempts else None

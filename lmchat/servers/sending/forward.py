@@ -23,7 +23,6 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, ServerRejected
-from lmchat.metrics import RequestCounters
 from lmchat.processes.background import end_tasks
 from lmchat.safe_text import without_secret
 from lmchat.servers.events import UsageReported
@@ -38,8 +37,8 @@ from lmchat.servers.http.json_values import (
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, errors_as_unavailable
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
+from lmchat.servers.sending.exchange import Exchange
 from lmchat.servers.sending.prepared_request import STREAM_HEADERS
-from lmchat.servers.sending.sender import Sender
 from lmchat.servers.stream.chunk_parser import ChunkParser, ServerUsage
 from lmchat.servers.stream.end import AnswerEnd
 from lmchat.servers.stream.timeouts import IdleTimeout
@@ -57,9 +56,8 @@ class Forwarding(Struct, kw_only=True):
     """Request of another program, from the first attempt to the end of its reply."""
 
     request: ForwardedRequest
-    sender: Sender
+    exchange: Exchange
     load_model: Callable[[], Awaitable[None]]  # raises `LMChatError` if the server cannot
-    counters: RequestCounters
     on_end: Callable[[AnswerState, AnswerStats], None]
     _has_tried_load: bool = False
     _refused: ForwardedReply | None = None  # as it came
@@ -78,13 +76,13 @@ class Forwarding(Struct, kw_only=True):
         Raises `ServerUnavailable` if the server does not answer, or the reply has broken off, and
         `StreamInterrupted` if it has stopped for too long.
         """
-        self.counters.add(total_requests=1)
+        self.exchange.access.counters.add(total_requests=1)
         state = AnswerState.FAILED  # also after a refusal and an unexpected error
         reply: ForwardedReply | None = None  # None until it has begun
         try:
             async with AsyncExitStack() as stack:
                 try:
-                    reply = await self.sender.attempts(
+                    reply = await self.exchange.attempts(
                         partial(self._send, stack), self._try_to_load
                     )
                 except ServerRejected:
@@ -104,7 +102,7 @@ class Forwarding(Struct, kw_only=True):
             raise
         finally:
             stats = self._stats()
-            self.counters.add_end(state, stats.elapsed_ms)
+            self.exchange.access.counters.add_end(state, stats.elapsed_ms)
             self.on_end(state, stats)
 
     async def _send(self, stack: AsyncExitStack, idle_timeout: IdleTimeout) -> ForwardedReply:
@@ -113,19 +111,19 @@ class Forwarding(Struct, kw_only=True):
         Connection, `idle_timeout` and generator of the body end with `stack`, or after a failure at
         once.
         """
-        sender = self.sender
+        exchange = self.exchange
         self._sent_s = time.perf_counter()
-        context = replace(sender.refusal_context, sent=self.request.body)
-        url = f"{sender.target.endpoint.base_url}{self.request.path}"
+        context = replace(exchange.refusal_context, sent=self.request.body)
+        url = f"{exchange.target.endpoint.base_url}{self.request.path}"
         async with AsyncExitStack() as attempt:
-            opening = sender.response(url, STREAM_HEADERS, self.request.body, idle_timeout)
+            opening = exchange.response(url, STREAM_HEADERS, self.request.body, idle_timeout)
             response = await attempt.enter_async_context(opening)
             headers = {
-                name.lower(): without_secret(value, sender.key)
+                name.lower(): without_secret(value, exchange.key)
                 for name, value in response.headers.items()
             }
             if not response.is_success:
-                body, error = await sender.read_refusal(response, context)
+                body, error = await exchange.read_refusal(response, context)
                 chunks = _one_chunk(self._without_key(body))
                 self._refused = ForwardedReply(
                     status=response.status_code, headers=headers, chunks=chunks
@@ -133,19 +131,19 @@ class Forwarding(Struct, kw_only=True):
                 raise error
             is_stream = headers.get("content-type", "").lower().startswith("text/event-stream")
             if is_stream:
-                self._stream = _PassingStream(self.request, sender, idle_timeout, context)
+                self._stream = _PassingStream(self.request, exchange, idle_timeout, context)
             chunks = self._chunks(response, idle_timeout)
             attempt.push_async_callback(chunks.aclose)
             stack.push_async_exit(attempt.pop_all())  # a success: all moves to `stack`
             return ForwardedReply(status=response.status_code, headers=headers, chunks=chunks)
 
     def _without_key(self, data: bytes) -> bytes:
-        key = self.sender.key.encode()
+        key = self.exchange.key.encode()
         return data.replace(key, "…".encode()) if key else data
 
     def _begun_key(self, data: bytes) -> int:
         """Return with how many of its last bytes the API key may begin."""
-        key = self.sender.key.encode()
+        key = self.exchange.key.encode()
         return max((size for size in range(1, len(key)) if data.endswith(key[:size])), default=0)
 
     async def _chunks(
@@ -158,7 +156,7 @@ class Forwarding(Struct, kw_only=True):
         body = body_chunks(response)
         stream = self._stream
         held = b""
-        with errors_as_unavailable(self.sender.target.endpoint):
+        with errors_as_unavailable(self.exchange.target.endpoint):
             while True:
                 try:
                     chunk = await (anext(body, None) if stream is None else stream.next_part(body))
@@ -210,7 +208,7 @@ class Forwarding(Struct, kw_only=True):
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens or None,  # 0 means that nobody has counted
             is_estimated=False,  # other counts stay None
-            retries=self.sender.retries,
+            retries=self.exchange.retries,
             elapsed_ms=(time.perf_counter() - self._begun_s) * 1e3,
             finish_reason=finish_reason,
             wait_ms=None if first_s is None else (first_s - self._begun_s) * 1e3,
@@ -284,12 +282,12 @@ class _PassingStream:
     def __init__(
         self,
         request: ForwardedRequest,
-        sender: Sender,
+        exchange: Exchange,
         idle_timeout: IdleTimeout,
         refusal_context: RefusalContext,
     ) -> None:
         refusal_of = partial(refusal_in_stream, context=refusal_context)
-        self.end = AnswerEnd(sender.timeouts)
+        self.end = AnswerEnd(exchange.timeouts)
         self.chunks = ChunkParser(refusal_of, lambda _: None, end=self.end)
         self._sse = SseReader()
         self._is_parallel = request.is_parallel

@@ -87,6 +87,7 @@ class ChunkParser:
         self._char_count = 0  # of text, thought and tool calls so far
         self._post_count = 0
         self._has_unread = False  # what was JSON, but for a fault
+        self._stray = b""  # lines behind the last event that were noted
         self._delta_kinds: set[type] = set()  # of pieces, and what came of them
 
     def read(self, data: bytes, name: str = "") -> None:
@@ -95,6 +96,8 @@ class ChunkParser:
         A `LifeSign` is posted if nothing else is. Raises `ServerRejected` for an error of the
         server, and `MalformedStreamError` for an answer that is too long.
         """
+        if data:
+            self._stray = b""
         if self.end.is_done:
             return
         is_error_event = name == "error"
@@ -243,7 +246,13 @@ class ChunkParser:
             self._post(event)
 
     def note_stray(self, lines: bytes) -> None:
-        """Note lines that were no events: a whole answer, an error, a web page, or words."""
+        """Note lines that were no events, but not the same ones twice.
+
+        They are a whole answer, an error, a web page, or words.
+        """
+        if lines == self._stray:
+            return
+        self._stray = lines
         lines = lines.strip().removesuffix(b"data: [DONE]")
         if lines[:1] not in (b"", b"{", b"["):
             self.end.note_failure(lines, is_error=False)
@@ -255,6 +264,10 @@ class ChunkParser:
             self._has_unread |= bool(lines)
         else:
             self.read_chunk(value)
+
+    def tell(self, words: bytes) -> None:
+        """Post words in place of chunks as a note."""
+        self._post_event(RequestAdapted(note=self._refusal_of(words).message))
 
     def _post(self, event: StreamEvent) -> None:
         """Post any event, and count it for `read`."""

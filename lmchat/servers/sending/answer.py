@@ -1,0 +1,70 @@
+"""The answer to one chat request."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from msgspec.structs import replace
+
+from lmchat.errors import ServerRejected
+from lmchat.servers.events import ModelLoading, RequestAdapted, RequestSent, StreamFinished
+from lmchat.servers.sending.exchange import Exchange
+from lmchat.servers.sending.prepared_request import PreparedRequest
+from lmchat.servers.stream.chunk_parser import ChunkParser
+from lmchat.servers.stream.end import AnswerEnd
+from lmchat.servers.stream.read_answer import EventQueue, read_answer
+from lmchat.servers.stream.think_tags import FAMILIES, ThoughtFilter
+from lmchat.servers.stream.timeouts import IdleTimeout
+from lmchat.servers.wire.refusals import refusal_in_stream
+
+
+async def answer(
+    exchange: Exchange, prepared: PreparedRequest, events: EventQueue
+) -> StreamFinished:
+    """Send the request in a form that the server takes; put what comes into `events`.
+
+    Cancelling the task closes the connection (R-28). Raises `ServerUnavailable`, `ServerRejected`,
+    `StreamInterrupted`.
+    """
+
+    async def adapt(error: ServerRejected) -> bool:
+        notes = prepared.adapt(error)
+        if notes is None:  # no other form would help
+            return False
+        for note in notes:
+            exchange.post(RequestAdapted(note=note))
+        return True
+
+    async def send(idle_timeout: IdleTimeout) -> StreamFinished:
+        options = prepared.sent_options()
+        exchange.post(RequestSent(sampling=options))
+        if prepared.is_known_to_load or exchange.is_loading:
+            exchange.post(ModelLoading(is_asleep=prepared.is_asleep))
+        body = prepared.body
+        context = prepared.refusal_context(replace(exchange.refusal_context, sent=body))
+        async with exchange.response(
+            prepared.url, prepared.headers, body, idle_timeout
+        ) as response:
+            if not response.is_success:
+                _, error = await exchange.read_refusal(response, context)
+                raise error
+            has_think_tags = exchange.access.settings.chat.think_tags
+            chunks = ChunkParser(
+                partial(refusal_in_stream, context=context),
+                exchange.post,
+                end=AnswerEnd(
+                    exchange.timeouts, needs_reason=prepared.product.chat.names_finish_reason
+                ),
+                thought_filter=ThoughtFilter(FAMILIES if has_think_tags else ()),
+                is_parallel=options.get("extra.n", 1) != 1,
+                tools=context.tools,
+            )
+            window = prepared.model.context if prepared.model is not None else None
+            try:
+                return await read_answer(
+                    response, chunks, events, idle_timeout, context, window=window
+                )
+            finally:
+                exchange.has_token = chunks.has_posted_token
+
+    return await exchange.attempts(send, adapt)
