@@ -22,6 +22,7 @@ from lmchat.errors import StreamInterrupted as StreamInterrupted
 from lmchat.errors import TooManyRequests as TooManyRequests
 from lmchat.errors import WrongUse as WrongUse
 from lmchat.metrics import Metrics as Metrics
+from lmchat.servers.discovery.status import Next as Next
 from lmchat.servers.discovery.status import ServerState as ServerState
 from lmchat.servers.discovery.status import ServerStatus as ServerStatus
 from lmchat.servers.endpoint import Endpoint as Endpoint

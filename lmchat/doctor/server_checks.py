@@ -56,7 +56,7 @@ def server_findings(
             grade = Grade.WARNING if is_unready and is_to_be_used else Grade.OK
         elif server.is_configured or server.state in _ANSWERS_BUT_REFUSES:
             grade = fault_grade
-        elif server.has_program:  # it serves no models
+        elif server.meaning.has_program:  # it serves no models
             grade = warning_grade
         elif server.product in how_to_start:  # nothing answers, but the product could be started
             grade = warning_grade
@@ -105,15 +105,13 @@ def _chat_row(
         steps = [
             f"{result.label}: {result.next_step}"
             for result in servers
-            if result.state in _ANSWERS_BUT_REFUSES or result.is_off
+            if result.state in _ANSWERS_BUT_REFUSES or result.reason == "server_off"
         ]
         steps += [engine_step, *how_to_start, _NAME_A_SERVER]
     return row(grade, cause, next(filter(None, steps)))  # some are ""
 
 
 def _sentence_about(server: ServerStatus) -> str:
-    if server.is_forbidden:
-        return f"It was not checked: {safe_line(server.detail).rstrip('.')}."
     cause = server.sentence(server.name)
     # else its models are not known or of no use
     if server.state not in (ServerState.READY, ServerState.NO_MODEL) or not server.models:
@@ -139,7 +137,7 @@ def key_findings(
     rows: list[Finding] = []
     for server in servers:
         url, source = server.endpoint.url, sources.get(server.endpoint.origin, "")
-        if server.has_rejected_key:
+        if server.reason == "key_rejected":
             cause = f"{url} rejects the API key from {source}."
             rows.append(row(server.product, Grade.WARNING, cause, server.next_step))
         elif source and server.state.is_usable:

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from lmchat.config.state import State
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.servers.discovery.choose import no_server_error, unlisted_model
-from lmchat.servers.discovery.status import ServerStatus, usable_of
+from lmchat.servers.discovery.status import Next, ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, find_model, unknown_model_error
 
@@ -104,7 +104,7 @@ class ModelRoutes(Struct, frozen=True):
 
     def _unlisted(self, name: str) -> ModelInfo | None:
         """Return a model of this name on a server that the user has named, and that lists none."""
-        silent = [server for server in self.servers if server.takes_any_name]
+        silent = [server for server in self.servers if server.action is Next.NAME]
         return unlisted_model(name, silent, State())
 
 

@@ -7,6 +7,7 @@ import httpx
 import psutil
 import pytest
 
+from lmchat.servers.discovery.status import Next
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import PRODUCTS
 from lmchat.servers.wire.rows import STEPS
@@ -241,14 +242,28 @@ HEARD = (
 )
 
 
+# what the user can do next at a usual port, and at an address that was named
+OFFERED = {
+    "loading": (Next.WAIT, Next.WAIT),
+    NEEDS_KEY: (Next.KEY, Next.KEY),
+    "no model loaded": (Next.NOTHING, Next.NAME),
+    SERVER_ERROR: (Next.NOTHING, Next.NAME),
+    NOT_AN_LLM: (Next.NOTHING, Next.NAME),
+}
+
+
 @pytest.mark.rule("R-1", "R-4")
 async def test_what_answers_gets_its_word_its_sentence_and_the_step_that_helps(start, make_client):
     server = start()
     places = PortMap({("localhost", port): server for port in (8080, 4711)})
 
     async def told(port: int, key: str = "") -> tuple[str, str, str]:
+        """Return words about what answers; check what is offered."""
         client = make_client(transport=places, endpoint="http://localhost:4711")
         row = await client.models.check(Endpoint.parse(f"localhost:{port}"), key=key)
+        if not key:
+            offered = OFFERED.get(row.word, (Next.NOTHING, Next.NOTHING))
+            assert row.action is offered[port == 4711], row.sentence(row.name)
         return row.word, row.sentence(row.name), row.next_step
 
     for reply, usual, named in HEARD:

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import RequestInvalid
+from lmchat.servers.discovery.status import Next
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamFinished, UsageReported
 from lmchat.sessions.message import ToolCallPart
@@ -101,7 +102,7 @@ async def test_a_provider_is_never_asked_in_plain_text(reach, looked_up, provide
     assert error.kind == "insecure"
     assert error.hint == f"Write https://{endpoint.host} in the address."
     found = next(one for one in await client.models.detect(named=(plain,)) if one.endpoint == plain)
-    assert (found.next_step, found.can_be_allowed) == (error.hint, False)
+    assert (found.next_step, found.action) == (error.hint, Next.NOTHING)
     assert looked_up == []
 
 

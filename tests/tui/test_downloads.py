@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
+from textual import events
+
 from lmchat.errors import ServerRejected
 from lmchat.servers.events import PullProgress
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.dialogs.progress_dialog import ProgressDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import desktop, gone, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, model, probed
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, probed
 
 OLLAMA = {"product": "Ollama"}
 STEP = "ollama pull llama3.2"
@@ -100,11 +102,15 @@ async def test_who_cannot_delete_or_download_has_no_key_for_it(tmp_path):
 
 
 async def test_a_server_without_a_model_gets_its_first_one_from_the_welcome_page(tmp_path):
-    backend = ScriptedBackend(results=[probed("model_not_loaded", next_step=STEP, **OLLAMA)])
+    backend = ScriptedBackend(results=[probed("not_pulled", next_step=STEP, **OLLAMA)])
     backend.pull_script = [HALF]
     async with desktop(tmp_path, backend) as desk:
         await desk.on(WelcomeScreen)
         await shown(desk, "Or press Enter to download one.")
+        await desk.press("enter", leads_to=ModelPicker)
+        await desk.press("escape", leads_to=WelcomeScreen)
+        desk.app.screen.post_message(events.Paste(ENDPOINT.netloc))  # its address does the same
+        await desk.on(AskDialog)
         await desk.press("enter", leads_to=ModelPicker)
         await shown(desk, "No models found. Type the name of one, and ^D downloads it.")
         await desk.type("alder")

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.config.state import State
 from lmchat.doctor.server_checks import server_findings
 from lmchat.servers.discovery.choose import choose, no_server_error
-from lmchat.servers.discovery.status import STATUS
+from lmchat.servers.discovery.status import STATUS, Next
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.local.installed import Installed
 from lmchat.servers.model import LoadState
@@ -96,25 +97,63 @@ def test_a_row_names_the_product_and_where_it_is_once():
 
 
 def test_nothing_is_started_where_it_answers_or_is_far_or_in_the_way():
-    assert found("Ollama", endpoint=FAR).key is None
+    assert found("Ollama", "far_offline", endpoint=FAR).key is None
     for reason in STATUS:
         place = found("Ollama", reason)
-        if place.status.is_model_server or place.status.can_be_allowed:
+        if place.status.is_model_server or place.status.action is Next.ALLOW:
             assert place.is_choice
         elif reason not in ("offline", "server_off"):
             assert (place.next_step, place.key) == (OWN_STEP, None)
 
 
 BOX = Endpoint.parse("http://gpu-box:1337")
+NAMES = " Or press Enter on its row to name a model."
+# reasons of a server whose address the user has named, what Enter does, and whether it does so
+# before the user has chosen a row
+OFFERED = (
+    (("", "loading"), "", True),
+    (("not_pulled",), " Or press Enter to download one.", True),
+    (("auth", "key_withheld", "key_rejected"), " Then press Enter.", True),
+    (("not_allowed",), " Or press Enter to allow it for this run.", True),
+    (("empty", "timeout", "server_error", "refuses_path"), NAMES, False),
+    (("not_an_llm", "other_path", "dropped"), NAMES, False),
+    (("host_blocked", "certificate", "password", "sign_in", "moved", "slash"), "", False),
+    (("server_off", "unreachable", "offline", "far_offline", "no_route", "insecure"), "", False),
+)
+
+
+def test_the_page_offers_what_leads_to_a_chat_with_a_server_that_was_named():
+    seen = ["model_not_loaded", "only_remote"]
+    for reasons, offer, is_first in OFFERED:
+        seen += reasons
+        for reason in reasons:
+            server = probed(
+                reason, endpoint=BOX, is_configured=True, detail="Why.", next_step="Do this"
+            )
+            (row,) = server_rows([server], LocalSetup(installed=(LMS,)))
+            is_ready = reason in ("", "loading")
+            advice = "" if is_ready else f"Next: Do this.{offer}"
+            assert headline_and_advice([server])[1] == advice, reason
+            assert default_choice([row]) == (BOX if is_first else None), reason
+            has_enter = is_first or offer == NAMES or server.is_model_server
+            assert row.key == (BOX if has_enter else None), reason
+            unnamed = replace(server, is_configured=False)
+            assert unnamed.action is not Next.NAME, reason
+    assert sorted(seen) == sorted(STATUS)
+    for reason in ("model_not_loaded", "only_remote"):
+        server = probed(reason, model(), next_step="Do this")
+        assert headline_and_advice([server])[1] == "Press Enter to choose one."
+        (row,) = server_rows([server], LocalSetup())
+        assert (row.next_step, default_choice([row])) == ("Choose a model", server.endpoint)
 
 
 def test_a_server_that_lacks_one_thing_is_told_with_the_step():
     for verdict, words in (
         ("auth", "needs an API key."),
         ("key_rejected", "rejected the API key."),
-        ("model_not_loaded", "has no model yet."),
+        ("not_pulled", "has no model yet."),
     ):
-        is_empty = verdict == "model_not_loaded"
+        is_empty = verdict == "not_pulled"
         ends = " Or press Enter to download one." if is_empty else " Then press Enter."
         found = [
             probed("offline", product="Jan"),

@@ -41,7 +41,7 @@ async def test_escape_takes_what_waits_back_before_what_is_typed(tmp_path):
 async def test_the_key_that_takes_a_waiting_prompt_back_is_named_as_the_user_has_configured_it(
     tmp_path,
 ):
-    backend = slow_backend(results=[probed("model_not_loaded")])
+    backend = slow_backend(results=[probed("not_pulled")])
     async with desktop(tmp_path, backend, settings=calm(keys={"stop": "f9"})) as desk:
         await desk.type("one")
         backend.gate.set()

@@ -19,7 +19,7 @@ from lmchat.errors import (
     ServerUnavailable,
 )
 from lmchat.safe_text import shell_word
-from lmchat.servers.discovery.status import ServerState, ServerStatus, usable_of
+from lmchat.servers.discovery.status import Next, ServerState, ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import (
     BUILT_IN,
@@ -67,9 +67,9 @@ def choose(
 ) -> Choice:
     """Choose the server and the model for the next turn, or find out what the user has to choose.
 
-    A named model or the last used one may also be on a server that `may_answer`. With `is_named`,
-    only servers that the user has named count. Where no key can be asked for, a named model may be
-    on a named server whose list needs one.
+    A named model or the last used one may also be on a server that takes a name (`Next.NAME`).
+    With `is_named`, only servers that the user has named count. Where no key can be asked for, a
+    named model may be on a named server whose list needs one.
     """
     is_by_name = bool(model) and not can_ask
     if is_named:
@@ -78,7 +78,7 @@ def choose(
         server
         for server in servers
         if server.state.is_usable
-        or (server.may_answer and (model or _last_unlisted(server, state)))
+        or (server.action is Next.NAME and (model or _last_unlisted(server, state)))
         or (is_by_name and server.state is ServerState.NEEDS_KEY and server.has_named_address)
     ]
     if usable:
@@ -175,7 +175,7 @@ def _preferred_model(server: ServerStatus, state: State) -> ModelInfo | None:
 def _last_unlisted(server: ServerStatus, state: State) -> ModelInfo | None:
     """Return the last used model of a server that lists none."""
     is_last = state.endpoint == server.server_id and bool(state.model)
-    if not is_last or server.models or not server.takes_any_name:
+    if not is_last or server.models or server.action is not Next.NAME:
         return None
     last = _unlisted_model(server, state.model)
     return last if state.is_remote or not last.is_remote else None
@@ -302,12 +302,12 @@ def no_server_error(servers: Sequence[ServerStatus], *, is_for_chat: bool = Fals
     is_only = len(servers) == 1
     for server in servers:
         is_asked_for = server.is_configured or is_only
-        if not (server.is_model_server or (is_asked_for and server.error_kind)):
+        if not (server.is_model_server or (is_asked_for and server.meaning.error_kind)):
             continue
         hint = step_sentence(server.next_step)
-        if is_for_chat and server.may_answer:
+        if is_for_chat and server.action is Next.NAME:
             hint = f"{hint} {_NAME_A_MODEL}".lstrip()
-        message, kind = server.sentence(server.name), server.error_kind or "server_error"
+        message, kind = server.sentence(server.name), server.meaning.error_kind or "server_error"
         if kind == "certificate":  # lmchat has ended the connection: nothing was refused
             return ServerUnavailable(server.detail, kind=kind, hint=hint)
         return ServerRejected(message, kind=kind, hint=hint, details=server.detail)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.status import ServerHealth, ServerState, ServerStatus
+from lmchat.servers.discovery.status import Next, ServerHealth, ServerState, ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products import product_named
@@ -102,7 +102,11 @@ class Monitor:
         # only a model server tells its product
         product = server.product if server.is_model_server else target.product
         is_unlisted = model is not None and model.state is LoadState.UNKNOWN
-        if is_unlisted and server.takes_any_name and (has_list or current.seen_s is None):
+        if (
+            is_unlisted
+            and server.action in (Next.NAME, Next.PULL)
+            and (has_list or current.seen_s is None)
+        ):
             server = replace(server, reason="")  # it never listed one: its chat decides
         latency_ms = server.latency_ms if server.state.is_usable else None
         is_same = current.status is not None and current.status.word == server.word

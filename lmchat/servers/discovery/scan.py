@@ -45,6 +45,7 @@ _SCAN_READ_S = 1.8
 _KEPT_LIST_S = 600.0  # in place of a look that would disturb the server
 _FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
 """A model server would not refuse a request for its models in these ways."""
+_KINDS_OF_PATHS = ("wrong_path", "forbidden")  # the hints of these errors say more
 _OF_SIGN_IN = re.compile("log-?in|sign-?in|oauth", re.IGNORECASE)
 _logger = logging.getLogger(__name__)
 
@@ -90,7 +91,10 @@ class Scanner:
         """
         candidates = await asyncio.to_thread(self._candidates, named)
         servers = await asyncio.gather(*map(self._scan_one, candidates))
-        ranked = sorted(zip(candidates, servers, strict=True), key=lambda pair: pair[1].rank)
+        words = [meaning.word for meaning in STATUS.values()]  # best first
+        ranked = sorted(
+            zip(candidates, servers, strict=True), key=lambda pair: words.index(pair[1].word)
+        )
         shown: list[ServerStatus] = []
         products_shown = {server.product for server in servers if server.is_model_server}
         for candidate, server in ranked:
@@ -146,18 +150,20 @@ class Scanner:
         try:
             self._access.allowed.check(endpoint)
         except (EndpointNotAllowed, RequestInvalid) as error:
-            step = error.hint
+            hint = error.hint
             if error.kind == "not_allowed":
-                step = f"lmchat --allow-host {shell_word(endpoint.host)}"
-            return _unread(candidate, error.kind, detail=error.message, step=step)
+                hint = f"lmchat --allow-host {shell_word(endpoint.host)}"
+            return _unread(candidate, error.kind, detail=error.message, hint=hint)
         known_key = "" if candidate.is_usual else self._keys.known_key(endpoint)
         server = await self._ask_in_time(candidate, known_key)
-        if server.state is not ServerState.NEEDS_KEY or server.has_rejected_key:
+        if server.reason not in ("auth", "key_withheld"):
             return server
         if key := await self._keys.key_for(endpoint):
             return await self._ask_in_time(candidate, key)
         # the command for the key has run only in `key_for`, and may have failed
-        return replace(server, next_step=self._keys.why_withheld(endpoint) or server.next_step)
+        if why := self._keys.why_withheld(endpoint):
+            return replace(server, reason="key_withheld", next_step=why)
+        return server
 
     async def _ask_in_time(self, candidate: Candidate, key: str) -> ServerStatus:
         """Turn an unexpected error into a status.
@@ -212,7 +218,7 @@ class Scanner:
         api = await self._access.api(target, key=key, read_s=read_s)
 
         error: LMChatError | None = None
-        detail = ""
+        detail = hint = ""
         models: tuple[ModelInfo, ...] = ()
         try:
             models = await self._kept_list(api)
@@ -225,11 +231,14 @@ class Scanner:
             location = _location(api)
             reason = _reason_of(caught, api, location, is_usual=candidate.is_usual)
             detail = caught.message
+            # a step has no full stop, unless it has several sentences
+            hint = caught.hint if ". " in caught.hint else caught.hint.removesuffix(".")
             if reason == "sign_in":
                 detail = urlsplit(location).netloc.rpartition("@")[2]
-            is_refused_here = reason == "offline" and endpoint.is_loopback
-            if is_refused_here and await asyncio.to_thread(expected.program.is_open):
+            elif reason == "offline" and await asyncio.to_thread(expected.program.is_open):
                 reason = "server_off"  # LM Studio runs, for instance, but not its server
+            elif reason == "auth" and (why := self._keys.why_withheld(endpoint)):
+                reason, hint = "key_withheld", why
         server = ServerStatus(
             endpoint=endpoint,
             product=OPENAI_COMPATIBLE,
@@ -256,8 +265,10 @@ class Scanner:
             product = product_named(api.refusal_context.product).name
             is_guess = is_locked and not api.is_identified
             server = replace(server, product=product, is_guess=is_guess)
+        if reason == "empty" and product_named(server.product).can_pull(models):
+            server = replace(server, reason="not_pulled")
         self._note_product(server, api)
-        return replace(server, next_step=self._next_step(candidate, server, error))
+        return _with_step(server, hint, is_usual=candidate.is_usual)
 
     def _note_product(self, server: ServerStatus, api: ServerApi) -> None:
         """A server that was not recognised and lists no models says nothing about its product."""
@@ -266,21 +277,12 @@ class Scanner:
             memory = self._access.memories[endpoint]
             memory.product, memory.is_recognised = server.product, api.is_identified
             memory.wants_list = False
-        elif server.is_off or not server.has_program:
+        elif server.reason == "server_off" or not server.meaning.has_program:
             # The server has ended, and the next one may be another version. A known product stays
             # noted, to be asked for first.
             noted = self._access.memories[endpoint].product
             product_name = None if noted == OPENAI_COMPATIBLE else noted
             self._access.memories[endpoint] = ServerMemory(product=product_name, wants_list=True)
-
-    def _next_step(
-        self, candidate: Candidate, server: ServerStatus, error: LMChatError | None
-    ) -> str:
-        # why a key that is set was not sent says what to do
-        lacks_key = server.state is ServerState.NEEDS_KEY and not server.has_rejected_key
-        if lacks_key and (why := self._keys.why_withheld(candidate.endpoint)):
-            return why
-        return _step(server, error, is_usual=candidate.is_usual)
 
     async def _kept_list(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the earlier list of a server whose answer a look would end.
@@ -333,7 +335,7 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
     return tuple(by_name[name] for name in dict.fromkeys(model.model_id for model in models))
 
 
-def _unread(candidate: Candidate, reason: str, *, detail: str = "", step: str = "") -> ServerStatus:
+def _unread(candidate: Candidate, reason: str, *, detail: str = "", hint: str = "") -> ServerStatus:
     server = ServerStatus(
         endpoint=candidate.endpoint,
         product=candidate.expected.name if candidate.is_offered else OPENAI_COMPATIBLE,
@@ -341,29 +343,25 @@ def _unread(candidate: Candidate, reason: str, *, detail: str = "", step: str = 
         detail=detail,
         is_configured=candidate.is_configured,
     )
-    return replace(server, next_step=step or _step(server, is_usual=candidate.is_usual))
+    return _with_step(server, hint, is_usual=candidate.is_usual)
 
 
-def _step(server: ServerStatus, error: LMChatError | None = None, *, is_usual: bool) -> str:
-    """Return that of the error if it says more, else one in the words of the product."""
-    meaning, models, endpoint = STATUS[server.reason], server.chat_models, server.endpoint
-    is_unclear = isinstance(error, NothingAnswers) or (is_usual and meaning.named_step)
-    if error is not None and error.kind in meaning.own_steps and not is_unclear:
-        # a step has no full stop, unless it has several sentences
-        return error.hint if ". " in error.hint else error.hint.removesuffix(".")
-    is_unloaded = server.state is ServerState.NO_MODEL and bool(models)
-    if is_unloaded and all(model.is_remote for model in models):
-        return "Choose a model with /model or -m"  # none of them can be loaded
+def _with_step(server: ServerStatus, hint: str, *, is_usual: bool) -> ServerStatus:
+    """Add the next step in the words of the product; `hint` is that of the error."""
+    meaning, endpoint = server.meaning, server.endpoint
     product = product_named(server.product)
     step = meaning.step if is_usual else meaning.named_step or meaning.step
-    return step.format(
-        model=product.step("model") if models else product.step("empty"),
+    next_step = step.format(
+        hint=hint,
+        model=product.step("model"),
+        empty=product.step("empty"),
         key=product.step("key"),
-        host=product.step("host").format(host=shell_word(endpoint.host)),  # some are commands
+        host_step=product.step("host").format(host=shell_word(endpoint.host)),  # may be a command
         start=product.step("start"),
         silent=product.step("silent").format(port=endpoint.port),
         port=endpoint.port,
     )
+    return replace(server, next_step=next_step)
 
 
 def _location(api: ServerApi) -> str:
@@ -377,8 +375,11 @@ def _location(api: ServerApi) -> str:
 def _reason_of(error: LMChatError, api: ServerApi, location: str, *, is_usual: bool) -> str:
     """Return a reason that suits another program while no product is identified."""
     reply, may_be_other = api.refused_reply, not api.is_identified
-    if error.kind == "dropped" and api.memory.is_recognised:
-        return "offline"  # the server that was there has just ended
+    has_ended = error.kind == "dropped" and api.memory.is_recognised
+    if has_ended or (error.kind == "offline" and isinstance(error, NothingAnswers)):
+        return "offline" if api.endpoint.is_loopback else "far_offline"
+    if error.kind == "offline":
+        return "no_route"
     if error.kind == "timeout" and isinstance(error, NothingAnswers):
         return "unreachable"
     if error.kind == "auth":
@@ -390,9 +391,11 @@ def _reason_of(error: LMChatError, api: ServerApi, location: str, *, is_usual: b
         if _OF_SIGN_IN.search(location):
             return "sign_in"
         return "slash" if location == f"{api.url(LIST)}/" else "moved"
+    is_foreign = error.kind in _FOREIGN_KINDS or (reply is not None and reply.is_unknown_path)
     # one that forbids the request may be a model server, but for a web page
-    if error.kind == "forbidden" and not is_usual and not (reply and reply.is_page):
-        return "server_error"
-    if may_be_other and (error.kind in _FOREIGN_KINDS or (reply and reply.is_unknown_path)):
-        return "not_an_llm"
+    is_api = error.kind == "forbidden" and not is_usual and not (reply and reply.is_page)
+    if may_be_other and is_foreign and not is_api:
+        return "other_path" if error.kind in _KINDS_OF_PATHS else "not_an_llm"
+    if error.kind in _KINDS_OF_PATHS:
+        return "refuses_path"
     return error.kind if error.kind in STATUS else "server_error"

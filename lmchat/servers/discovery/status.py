@@ -1,7 +1,4 @@
-"""What answers at the address of a server, and how it is said.
-
-Only this module looks at the `reason` of a status; other code branches on its state.
-"""
+"""What answers at the address of a server, how it is said, and what the user can do next."""
 
 from __future__ import annotations
 
@@ -34,130 +31,186 @@ class ServerState(StrEnum):
         return self in (ServerState.READY, ServerState.LOADING, ServerState.NO_MODEL)
 
 
+class Next(StrEnum):
+    """What the user can do about a server; the screen offers it."""
+
+    CHAT = "chat"
+    WAIT = "wait"
+    PICK = "pick"  # one of its models
+    PULL = "pull"  # a model: it has none, and downloads them on request
+    NAME = "name"  # a model: no list tells which it has
+    KEY = "key"
+    ALLOW = "allow"  # its host
+    START = "start"  # it, on this machine
+    NOTHING = ""
+
+
 class Meaning(Struct, frozen=True):
     """Meaning of a reason, and how it is said."""
 
     state: ServerState
+    action: Next
     sign: str
     word: str  # for scripts and the welcome page
     panel: tuple[str, str]  # the state in a word, and why in two words at most
     sentence: str  # `ServerStatus.sentence` fills in what is in braces
-    step: str = ""  # `scan` fills in the words of the product
-    named_step: str = ""  # in its place at an address that is not usual
-    own_steps: tuple[str, ...] = ()  # kinds of errors whose hint says more
+    step: str = ""  # `scan` fills in the words of the product, or the hint of the error
+    named_action: Next | None = None  # in place of `action` at an address that the user has named
+    named_step: str = ""  # in place of `step` at an address that is not usual
     error_kind: str = ""  # if a program answers that cannot be used
+    is_server: bool = True  # a model server has answered
+    has_program: bool = True  # even if it is silent, or its server is off
 
 
+_NO_MODEL = Meaning(
+    ServerState.NO_MODEL,
+    Next.PICK,
+    SIGNS.degraded,
+    "no model loaded",
+    ("no model", ""),
+    "{name} answers, but no model is loaded.",
+    "{model}",
+)
+_EMPTY = replace(
+    _NO_MODEL,
+    action=Next.NOTHING,
+    sentence="{name} answers, but has no model yet.",
+    step="{empty}",
+    named_action=Next.NAME,
+)
+_NEEDS_KEY = Meaning(
+    ServerState.NEEDS_KEY,
+    Next.KEY,
+    SIGNS.degraded,
+    "needs key",
+    ("needs key", ""),
+    "{name} answers, but needs an API key.",
+    "{key}",
+    error_kind="auth",
+)
+_SERVER_ERROR = Meaning(
+    ServerState.REFUSES,
+    Next.NOTHING,
+    SIGNS.failed,
+    "server error",
+    ("down", "error"),
+    "{name} answers with an error: {detail}.",
+    "Check the server's log, then restart it",
+    named_action=Next.NAME,
+    error_kind="server_error",
+    is_server=False,  # any program may answer with an error
+)
 _OTHER_PROGRAM = Meaning(
     ServerState.AWAY,
+    Next.NOTHING,
     SIGNS.off,
     "not an LLM server",
     ("down", "not an LLM"),
     "The program at {url} is not a model server.",
     "Another program uses port {port}: stop it",
+    named_action=Next.NAME,
     named_step="Check the port and the path of the address",
-    own_steps=("wrong_path", "forbidden", "dropped"),
     error_kind="not_an_llm",
+    is_server=False,
 )
-_MOVED = replace(
-    _OTHER_PROGRAM,
-    word="redirects",
-    panel=("down", "redirects"),
-    sentence="{detail}.",
-    error_kind="wrong_path",
-)
+_OTHER_PATH = replace(_OTHER_PROGRAM, named_step="{hint}")
 _SIGN_IN = replace(
     _OTHER_PROGRAM,
     word="needs sign-in",
     panel=("down", "sign-in"),
     sentence="The program at {url} leads to a sign-in page at {detail}.",
     step="Use the address of the server behind it",
+    named_action=None,
     named_step="",
-    own_steps=(),
     error_kind="auth",
 )
-_CLOSED = Meaning(
-    ServerState.AWAY,
-    SIGNS.off,
-    "refused",
-    ("down", "refused"),
-    "Nothing answers at {url}.",
-    "{start}",
-    own_steps=("offline", "dropped"),  # a proxy or an unknown name; it closed the connection
+_MOVED = replace(
+    _SIGN_IN,
+    word="redirects",
+    panel=("down", "redirects"),
+    sentence="{detail}.",
+    step="{hint}",
+    error_kind="wrong_path",
 )
 _SILENT = Meaning(
     ServerState.AWAY,
+    Next.NOTHING,
     SIGNS.off,
     "timed out",
     ("down", "timed out"),
     "A program accepts connections at {url} but does not answer in time.",
     "{silent}",
+    named_action=Next.NAME,
+    is_server=False,
 )
-_SERVER_ERROR = Meaning(
-    ServerState.REFUSES,
-    SIGNS.failed,
-    "server error",
-    ("down", "error"),
-    "{name} answers with an error: {detail}.",
-    "Check the server's log, then restart it",
-    own_steps=("certificate", "wrong_path", "forbidden"),  # its log would not help
-    error_kind="server_error",
+_CLOSED = Meaning(
+    ServerState.AWAY,
+    Next.NOTHING,
+    SIGNS.off,
+    "refused",
+    ("down", "refused"),
+    "Nothing answers at {url}.",
+    "{start}",
+    is_server=False,
+    has_program=False,
 )
+_FORBIDDEN = replace(_CLOSED, sentence="It was not checked: {detail}.", step="{hint}")
 STATUS: Mapping[str, Meaning] = {
-    "": Meaning(ServerState.READY, SIGNS.ready, "ready", ("ready", ""), "{name} answers."),
+    "": Meaning(
+        ServerState.READY, Next.CHAT, SIGNS.ready, "ready", ("ready", ""), "{name} answers."
+    ),
     "loading": Meaning(
         ServerState.LOADING,
+        Next.WAIT,
         SIGNS.degraded,
         "loading",
         ("loading", ""),
         "{name} answers and loads a model.",
         "Wait until the model is loaded",
     ),
-    "model_not_loaded": Meaning(
-        ServerState.NO_MODEL,
-        SIGNS.degraded,
-        "no model loaded",
-        ("no model", ""),
-        "{name} answers, but {lack}.",
-        "{model}",
-    ),
-    "auth": Meaning(
-        ServerState.NEEDS_KEY,
-        SIGNS.degraded,
-        "needs key",
-        ("needs key", ""),
-        "{name} answers, but needs an API key.",
-        "{key}",
-        error_kind="auth",
-    ),
-    "key_rejected": Meaning(
-        ServerState.NEEDS_KEY,
-        SIGNS.failed,
-        "key rejected",
-        ("key", "rejected"),
-        "{name} answers, but rejected the API key.",
-        "{key}",
-        error_kind="auth",
+    "model_not_loaded": _NO_MODEL,
+    "only_remote": replace(_NO_MODEL, step="Choose a model with /model or -m"),  # none is loaded
+    "not_pulled": replace(_EMPTY, action=Next.PULL, named_action=None),
+    "empty": _EMPTY,
+    "auth": _NEEDS_KEY,
+    "key_withheld": replace(_NEEDS_KEY, step="{hint}"),  # one is set, but was not sent
+    "key_rejected": replace(
+        _NEEDS_KEY,
+        sign=SIGNS.failed,
+        word="key rejected",
+        panel=("key", "rejected"),
+        sentence="{name} answers, but rejected the API key.",
     ),
     "host_blocked": Meaning(
         ServerState.REFUSES,
+        Next.NOTHING,
         SIGNS.failed,
         "host blocked",
         ("blocked", "host"),
         "{name} does not accept the host name {host}.",
-        "{host}",
+        "{host_step}",
         error_kind="host_blocked",
     ),
     "server_off": Meaning(
         ServerState.AWAY,
+        Next.START,
         SIGNS.degraded,
         "server off",
         ("down", "server off"),
         "{name} runs, but its server is off.",
         "{start}",
+        named_action=Next.NOTHING,
+        is_server=False,
     ),
     "server_error": _SERVER_ERROR,
-    "certificate": replace(_SERVER_ERROR, sentence="{detail}.", error_kind="certificate"),
+    "refuses_path": replace(_SERVER_ERROR, step="{hint}"),  # its log would not help
+    "certificate": replace(
+        _SERVER_ERROR,
+        sentence="{detail}.",
+        step="{hint}",
+        named_action=None,
+        error_kind="certificate",
+    ),
     "password": replace(
         _SIGN_IN,
         sentence="The program at {url} asks for a user name and a password (Basic), "
@@ -166,20 +219,20 @@ STATUS: Mapping[str, Meaning] = {
     "sign_in": _SIGN_IN,
     "moved": _MOVED,
     "slash": replace(
-        _MOVED,
-        named_step="Let it answer without the slash at the end, which lmchat does not send",
-        own_steps=(),
+        _MOVED, step="Let it answer without the slash at the end, which lmchat does not send"
     ),
     "not_an_llm": _OTHER_PROGRAM,
-    "dropped": _OTHER_PROGRAM,  # it does not speak HTTP, and closes the connection
+    "other_path": _OTHER_PATH,
+    "dropped": _OTHER_PATH,  # it does not speak HTTP, and closes the connection
     "timeout": _SILENT,
-    "unreachable": replace(_SILENT, sentence=_CLOSED.sentence),
-    "offline": _CLOSED,
-    "not_allowed": _CLOSED,  # its host; lmchat sends no requests there
-    "insecure": _CLOSED,  # a provider that needs https was named with http
+    "unreachable": replace(_SILENT, sentence=_CLOSED.sentence, named_action=None),
+    "offline": replace(_CLOSED, action=Next.START, named_action=Next.NOTHING),  # on this machine
+    "far_offline": _CLOSED,
+    "no_route": replace(_CLOSED, step="{hint}"),  # by a proxy, or an unknown name
+    "not_allowed": replace(_FORBIDDEN, action=Next.ALLOW),  # its host
+    "insecure": _FORBIDDEN,  # a provider that needs https was named with http
 }
 """Meanings by reason, best first: "", or why a chat cannot begin, mostly a kind of error."""
-_FORBIDDEN = ("not_allowed", "insecure")
 _DETAIL_CHARS = 200  # of an error message
 
 
@@ -205,29 +258,34 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
     """Whether the user has named this server, or it is the built-in one, which only users start."""
 
     @property
-    def _meaning(self) -> Meaning:
+    def meaning(self) -> Meaning:
         return STATUS[self.reason]
 
     @property
     def state(self) -> ServerState:
-        return self._meaning.state
-
-    @property
-    def sign(self) -> str:
-        return self._meaning.sign
+        return self.meaning.state
 
     @property
     def word(self) -> str:
-        return self._meaning.word
+        return self.meaning.word
 
     @property
-    def panel(self) -> tuple[str, str]:
-        return self._meaning.panel
+    def is_model_server(self) -> bool:
+        return self.meaning.is_server
 
     @property
-    def rank(self) -> int:
-        """Place among all statuses; the best has 0."""
-        return [meaning.word for meaning in STATUS.values()].index(self.word)
+    def action(self) -> Next:
+        named = self.meaning.named_action if self.has_named_address else None
+        return self.meaning.action if named is None else named
+
+    @property
+    def has_named_address(self) -> bool:
+        """Whether the user has named its address; never that of the engine."""
+        return self.is_configured and self.product != BUILT_IN
+
+    @property
+    def chat_models(self) -> tuple[ModelInfo, ...]:
+        return tuple(model for model in self.models if model.can_chat)
 
     @property
     def server_id(self) -> str:
@@ -245,80 +303,12 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     def sentence(self, name: str) -> str:
         """`name` is the subject of the sentence if a model server answers."""
-        return self._meaning.sentence.format(
+        return self.meaning.sentence.format(
             name=name,
             url=self.endpoint.url,
             host=self.endpoint.host,
-            lack="no model is loaded" if self.chat_models else "has no model yet",
             detail=safe_line(self.detail, limit=_DETAIL_CHARS).rstrip(".") or "no message",
         )
-
-    # What answers
-
-    @property
-    def is_model_server(self) -> bool:
-        """Whether a model server answered; any program may answer with an error."""
-        return self.state is not ServerState.AWAY and self.word != _SERVER_ERROR.word
-
-    @property
-    def error_kind(self) -> str:
-        return self._meaning.error_kind
-
-    @property
-    def has_program(self) -> bool:
-        """Whether a program is there, even if it is silent, or its server is off."""
-        return self._meaning is not _CLOSED
-
-    @property
-    def is_off(self) -> bool:
-        """Whether the program runs, and its server does not."""
-        return self.reason == "server_off"
-
-    @property
-    def can_be_started(self) -> bool:
-        """Whether a server of this machine may be started at the address."""
-        is_free = self.is_off or self.reason == "offline"
-        return is_free and self.endpoint.is_loopback and not self.is_configured
-
-    @property
-    def has_rejected_key(self) -> bool:
-        return self.reason == "key_rejected"
-
-    @property
-    def is_forbidden(self) -> bool:
-        return self.reason in _FORBIDDEN
-
-    @property
-    def can_be_allowed(self) -> bool:
-        return self.reason == "not_allowed"
-
-    # Its models
-
-    @property
-    def has_named_address(self) -> bool:
-        """Whether the user has named its address; never that of the engine."""
-        return self.is_configured and self.product != BUILT_IN
-
-    @property
-    def chat_models(self) -> tuple[ModelInfo, ...]:
-        return tuple(model for model in self.models if model.can_chat)
-
-    @property
-    def has_model(self) -> bool:
-        """A loading server need not list its model yet."""
-        return self.state is ServerState.LOADING or bool(self.chat_models)
-
-    @property
-    def may_answer(self) -> bool:
-        """Whether only a chat can tell: the user has named the address, which has no list."""
-        has_no_list = self.reason == "timeout" or self.error_kind in ("not_an_llm", "server_error")
-        return self.has_named_address and has_no_list
-
-    @property
-    def takes_any_name(self) -> bool:
-        """Whether the user may type the name of a model that is not listed."""
-        is_empty = self.state.is_usable and not self.has_model and self.has_named_address
-        return is_empty or self.may_answer
 
 
 def reason_of_models(models: Iterable[ModelInfo]) -> str:
@@ -326,10 +316,15 @@ def reason_of_models(models: Iterable[ModelInfo]) -> str:
 
     One that answers is enough, even while others are loading.
     """
-    states = {model.state for model in models if model.can_chat}
+    listed = [model for model in models if model.can_chat]
+    states = {model.state for model in listed}
     if states & {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}:
         return ""
-    return "loading" if LoadState.LOADING in states else "model_not_loaded"
+    if LoadState.LOADING in states:
+        return "loading"
+    if not listed:
+        return "empty"
+    return "only_remote" if all(model.is_remote for model in listed) else "model_not_loaded"
 
 
 def usable_of(servers: Iterable[ServerStatus]) -> list[ServerStatus]:
@@ -356,7 +351,7 @@ def chat_state(
     if target is not None and states.get(target.endpoint) is ServerState.LOADING:
         return ServerState.LOADING
     # the user can choose a model, unless the server is empty
-    empty = [server.endpoint for server in usable_of(servers) if not server.has_model]
+    empty = [server.endpoint for server in servers if server.reason in ("empty", "not_pulled")]
     if target is not None and target.endpoint not in empty:
         return ServerState.NO_MODEL
     if any(server.state is ServerState.NEEDS_KEY for server in servers):

@@ -343,6 +343,8 @@ class Engine:
                     owned_by=model.owned_by,
                 )
             models.append(model)
+        if not models and server.reason == "model_not_loaded":
+            server = replace(server, reason="empty")
         return replace(server, models=tuple(models))
 
     @asynccontextmanager

@@ -14,9 +14,10 @@ from textual import events
 
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.safe_text import header_value
-from lmchat.servers.discovery.choose import Choice, can_pull, choose, choose_on_server
+from lmchat.servers.discovery.choose import Choice, choose, choose_on_server
 from lmchat.servers.discovery.status import (
     LACKS_SERVER,
+    Next,
     ServerState,
     ServerStatus,
     usable_of,
@@ -144,26 +145,28 @@ class ServerSearch:
         """
         if server is None:
             return
-        if server.can_be_allowed:
-            self._ui.begin(partial(self._ask_about_host, server.endpoint), "allow", is_only=True)
-        elif server.state is ServerState.NEEDS_KEY:
-            attempt = partial(self._try_server, server.endpoint)
-            self._ui.open_dialog(key_dialog(server, attempt), self._use_result)
-        elif can_pull(server) and not server.has_model:  # the picker downloads one
-            self._model_switch.open_picker(then=self._use_model)
-        elif (server.state.is_usable and server.has_model) or server.takes_any_name:
-            found = self._target_on(server)
-            if found.is_complete:
-                self._use_or_show_page(found)
-            elif server.takes_any_name:
-                words = f"{server.endpoint.netloc} lists no model. Type the name of one it has."
-                dialog = AskDialog("Name of the model", text=words, verb="use it")
-                self._ui.open_dialog(dialog, partial(self._use_typed_model, server))
-            else:  # no model is chosen: the user picks one
-                self._model_switch.aim_at(found.target)
+        match server.action:
+            case Next.ALLOW:
+                ask = partial(self._ask_about_host, server.endpoint)
+                self._ui.begin(ask, "allow", is_only=True)
+            case Next.KEY:
+                attempt = partial(self._try_server, server.endpoint)
+                self._ui.open_dialog(key_dialog(server, attempt), self._use_result)
+            case Next.PULL:  # the picker downloads one
                 self._model_switch.open_picker(then=self._use_model)
-        else:
-            self.search_soon()
+            case Next.CHAT | Next.WAIT | Next.PICK | Next.NAME:
+                found = self._target_on(server)
+                if found.is_complete:
+                    self._use_or_show_page(found)
+                elif server.action is Next.NAME:
+                    words = f"{server.endpoint.netloc} lists no model. Type the name of one it has."
+                    dialog = AskDialog("Name of the model", text=words, verb="use it")
+                    self._ui.open_dialog(dialog, partial(self._use_typed_model, server))
+                else:  # no model is chosen: the user picks one
+                    self._model_switch.aim_at(found.target)
+                    self._model_switch.open_picker(then=self._use_model)
+            case _:
+                self.search_soon()
 
     def _use_model(self, model: ModelInfo) -> None:
         self._model_switch.switch_to(model)
@@ -188,9 +191,9 @@ class ServerSearch:
     async def _try_server(self, endpoint: Endpoint, key: str = "") -> ServerStatus | str:
         """Check a server, after asking whether its host is allowed if that is another machine.
 
-        Return the server if it is usable and has models, or if it wants an API key or the name of a
-        model, for which the caller asks. Else return why it cannot be used; "" if the user does not
-        allow its host. A `key` with which the server can be used is saved.
+        Return the server if there is something to do next, such as to type an API key. Else return
+        why it cannot be used; "" if the user does not allow its host. A `key` with which the server
+        can be used is saved.
         """
         backend = self._workspace.backend
         try:
@@ -208,12 +211,13 @@ class ServerSearch:
             return error.message_with_hint
         if key and server.state is ServerState.NEEDS_KEY:
             return "The server rejects this API key."
-        if key and (server.state.is_usable or server.takes_any_name):
+        can_go_on = server.action not in (Next.NOTHING, Next.START)
+        is_accepted = bool(key) and (can_go_on or server.state.is_usable)
+        if is_accepted:
             await self._keep_key(endpoint, key)
-        if server.is_model_server or server.takes_any_name:
+        if server.is_model_server or can_go_on:
             self._workspace.finder.add(endpoint)  # searches ask it from now on
-        is_usable = server.state.is_usable and (server.has_model or bool(key))
-        if is_usable or server.state is ServerState.NEEDS_KEY or server.takes_any_name:
+        if can_go_on or is_accepted:
             return server
         return f"{endpoint.netloc}: {server.word}. {server.next_step}"
 

@@ -244,7 +244,7 @@ class StatusDisplay:
             return ""
         if status.state is ServerState.NO_MODEL and target.model_id:
             return "not loaded"  # the greeting would contradict `no model`
-        return status.panel[0]
+        return status.meaning.panel[0]
 
     def _model_name(self) -> str:
         target = self._chat.turn_options.target

@@ -103,7 +103,7 @@ class AskDialog(Dialog):
 def key_dialog(server: ServerStatus, attempt: Attempt) -> AskDialog:
     """Ask for the API key of a server; `attempt` checks and saves it."""
     product = product_named(server.product)
-    problem = "The previous API key was rejected.\n" if server.has_rejected_key else ""
+    problem = "The previous API key was rejected.\n" if server.reason == "key_rejected" else ""
     return AskDialog(
         f"{product.subject} needs an API key",
         text=f"{problem}{product.step('key')}.\n{server.endpoint.url}\nThe key is not shown.",

@@ -15,12 +15,7 @@ from rich.cells import cell_len
 
 from lmchat import units
 from lmchat.safe_text import SafeText, safe_line
-from lmchat.servers.discovery.choose import can_pull
-from lmchat.servers.discovery.status import (
-    ServerState,
-    ServerStatus,
-    usable_of,
-)
+from lmchat.servers.discovery.status import Next, ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.local.demo import DemoModel
 from lmchat.servers.local.gguf import ModelFile
@@ -41,6 +36,8 @@ from lmchat.tui.widgets.row_list import (
 from lmchat.units import SIGNS
 
 NO_SERVER = "No model server answers on this machine yet."
+_LEADS_TO_CHAT = (Next.CHAT, Next.WAIT, Next.PICK, Next.PULL, Next.KEY, Next.ALLOW)
+"""What Enter does in the row that is chosen first; a model is named only by choice."""
 _COLUMNS = (Column("Server"), Column("Port", is_right=True), Column("Result"))
 _NAME_CHARS = 32
 _LAST_DIGIT = 9  # of the keys that take a row
@@ -104,7 +101,7 @@ class LocalSetup(Struct, frozen=True, kw_only=True):
 def server_rows(servers: Sequence[ServerStatus], machine: LocalSetup) -> tuple[ServerRow, ...]:
     """Sort: programs that run, then installed ones, then others."""
     rows = [_row(server, machine) for server in servers]
-    rows.sort(key=lambda row: (row.status.sign == SIGNS.off, row.is_not_installed))
+    rows.sort(key=lambda row: (row.status.meaning.sign == SIGNS.off, row.is_not_installed))
     return tuple(rows)
 
 
@@ -115,15 +112,9 @@ def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
     user named comes first.
     """
     for row in sorted(rows, key=lambda row: not row.status.has_named_address):
-        server = row.status
-        is_empty = server.state is ServerState.NO_MODEL and not server.has_model
-        lacks_models = is_empty and not can_pull(server)
-        # Enter does not help: the user has to change something at the server
-        is_stuck = server.state is ServerState.REFUSES or server.may_answer or lacks_models
-        if row.is_choice and not is_stuck:
-            return row.key
         # one that does not run is started only if the user chooses its row
-        if row.start is not None and server.is_off:
+        can_start = row.start is not None and row.status.reason == "server_off"
+        if can_start or row.status.action in _LEADS_TO_CHAT:
             return row.key
     return None
 
@@ -134,16 +125,15 @@ def _row(server: ServerStatus, machine: LocalSetup) -> ServerRow:
     If nothing answers on this machine, it says how to start the product that is usual there, or
     where to get it. Else it has the next step of the probe.
     """
-    can_choose_model = server.state is ServerState.NO_MODEL and server.has_model
     row = ServerRow(
         status=server,
-        result="not allowed" if server.is_forbidden else server.word,
-        next_step="Choose a model" if can_choose_model else server.next_step,
-        is_choice=server.is_model_server or server.can_be_allowed or server.takes_any_name,
+        result="not allowed" if server.reason in ("not_allowed", "insecure") else server.word,
+        next_step="Choose a model" if server.action is Next.PICK else server.next_step,
+        is_choice=server.is_model_server or server.action in (Next.ALLOW, Next.NAME),
     )
     # the step of the probe stays until the programs of this machine are known, and where none can
     # be started
-    if row.is_choice or machine.installed is None or not server.can_be_started:
+    if machine.installed is None or server.action is not Next.START:
         return row
 
     fitting = (found for found in machine.installed if found.product == server.product)
@@ -151,7 +141,7 @@ def _row(server: ServerStatus, machine: LocalSetup) -> ServerRow:
     if installed is not None and installed.start:
         start = ServerStart(product=server.product, argv=installed.start, endpoint=server.endpoint)
         row = replace(row, next_step=start.short, start=start)
-    if server.is_off:  # the program runs, even if it was not found
+    if server.reason == "server_off":  # the program runs, even if it was not found
         return row
     if installed is not None:  # where lmchat cannot start it, the step of the probe says how
         return replace(row, result="not running")
@@ -175,11 +165,9 @@ def headline_and_advice(servers: Sequence[ServerStatus]) -> tuple[str, str]:
         return f"The server you named does not answer. {_server_name(usable[0])} does.", ""
     # one that the user named comes first
     for server in (*named, *servers):
-        is_ready = server.state in (ServerState.READY, ServerState.LOADING)
-        if server.is_off or (server.is_model_server and not is_ready):
-            can_choose_model = server.state is ServerState.NO_MODEL and server.has_model
-            advice = "Press Enter to choose one." if can_choose_model else _advice(server)
-            return server.sentence(_server_name(server)), advice
+        is_ready = server.action in (Next.CHAT, Next.WAIT)
+        if server.reason == "server_off" or (server.is_model_server and not is_ready):
+            return server.sentence(_server_name(server)), _advice(server)
     if usable:
         return usable[0].sentence(_server_name(usable[0])), ""
     # nothing answers: the headline says why if the user named exactly one, and its probe knows
@@ -192,16 +180,22 @@ def headline_and_advice(servers: Sequence[ServerStatus]) -> tuple[str, str]:
 
 def _advice(server: ServerStatus) -> str:
     """Return the next step of a server, and what Enter does then."""
+    if server.action is Next.PICK:
+        return "Press Enter to choose one."
     if not server.next_step:
         return ""
     step = f"Next: {server.next_step.rstrip('.')}."
-    if server.can_be_allowed:
-        return f"{step} Or press Enter to allow it for this run."
-    if can_pull(server) and not server.has_model:
-        return f"{step} Or press Enter to download one."
-    if server.takes_any_name:
-        return f"{step} Or press Enter on its row to name a model."
-    return f"{step} Then press Enter." if server.state is ServerState.NEEDS_KEY else step
+    match server.action:
+        case Next.ALLOW:
+            return f"{step} Or press Enter to allow it for this run."
+        case Next.PULL:
+            return f"{step} Or press Enter to download one."
+        case Next.NAME:
+            return f"{step} Or press Enter on its row to name a model."
+        case Next.KEY:
+            return f"{step} Then press Enter."
+        case _:
+            return step
 
 
 def _server_name(server: ServerStatus) -> str:
@@ -229,7 +223,9 @@ def welcome_rows(machine: LocalSetup, servers: Sequence[ServerRow], width: int) 
     if not servers:
         return _with_digits(ways)
     table = [*_table(servers, width), ListRow()]
-    is_near = any(server.key is not None or server.status.is_off for server in servers)
+    is_near = any(
+        server.key is not None or server.status.reason == "server_off" for server in servers
+    )
     return _with_digits([*table, *ways] if is_near else [*ways, *table])
 
 
@@ -266,7 +262,7 @@ def _ways(machine: LocalSetup, width: int) -> Iterator[tuple[str, str, str]]:
 
 def _sign(server: ServerRow) -> StyledText:
     """Return the sign of a server; its style is also that of the result."""
-    sign = server.status.sign
+    sign = server.status.meaning.sign
     return sign, SIGN_STYLES[sign]
 
 

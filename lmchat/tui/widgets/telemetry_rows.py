@@ -106,7 +106,7 @@ def server_sign(status: ServerStatus | None) -> StyledText:
     if status is None:
         return SIGNS.off, MUTED
     # one that is in use and away is a failure
-    sign = SIGNS.failed if status.sign == SIGNS.off else status.sign
+    sign = SIGNS.failed if status.meaning.sign == SIGNS.off else status.meaning.sign
     return sign, SIGN_STYLES[sign]
 
 
@@ -136,7 +136,7 @@ def _server_rows(facts: PanelFacts) -> Section:
     health = facts.health
     word, reason = search_word(facts.search), ""
     if health.status is not None:
-        word, reason = health.status.panel
+        word, reason = health.status.meaning.panel
     sign, style = server_sign(health.status)
     target = health.target
     name = target.server_name if target else ""
