@@ -109,12 +109,7 @@ def check_start(start: TurnStart, settings: TurnSettings, estimator: TokenEstima
     if prefill is not None and prefill.is_exact:
         require_prefill(target, prefill)
     if not settings.is_truncating:
-        is_continued = can_continue(prefill, target)
-        select(start.sent_path, settings, estimator, prefill=prefill, is_continued=is_continued)
-
-
-def can_continue(prefill: Prefill | None, target: Target) -> bool:
-    return prefill is not None and prefill.can_prefill(target)
+        select(start.sent_path, settings, estimator, prefill=prefill)
 
 
 def select(
@@ -123,17 +118,18 @@ def select(
     estimator: TokenEstimator,
     *,
     prefill: Prefill | None,
-    is_continued: bool,
+    is_quoted: bool = False,
     tools: Sequence[Tool] = (),
     limit: int | None = None,
     factor: float | None = None,
 ) -> ContextSelection:
-    """Unless the prefill `is_continued`, a prompt quotes it. `limit` and `factor`: after a refusal.
+    """With `is_quoted`, a prompt quotes the prefill. `limit` and `factor` come from a refusal.
 
     Raises `RequestInvalid` if the messages do not fit and none may be left out.
     """
     target = settings.target
     sent_thoughts = sent_thoughts_to(target)
+    is_continued = prefill is not None and not is_quoted and prefill.can_prefill(target)
     if prefill is not None:
         path = path.added(prefill.message)
         # no thought follows the prompt that asks to continue
@@ -148,14 +144,18 @@ def select(
         sent_thoughts=sent_thoughts,
         is_continued=is_continued,
     )
-    if selection.fits or settings.is_truncating:
+    if not selection.fits and not settings.is_truncating:
+        raise RequestInvalid(
+            f"The session needs about {selection.needed_tokens} tokens, plus {selection.reserve} "
+            f"for the answer; the context window has {selection.limit}.",
+            hint="Start a new session, set auto_truncate = true, or use a larger context window.",
+            kind="context_overflow",
+        )
+    # a thought alone cannot be quoted: the model answers the prompt again
+    if prefill is None or is_continued or not prefill.message.text:
         return selection
-    raise RequestInvalid(
-        f"The session needs about {selection.needed_tokens} tokens, plus {selection.reserve} "
-        f"for the answer; the context window has {selection.limit}.",
-        hint="Start a new session, set auto_truncate = true, or use a larger context window.",
-        kind="context_overflow",
-    )
+    text = f"{CONTINUE}\n\n{prefill.message.text.rstrip()[-QUOTED_END_CHARS:]}"
+    return replace(selection, messages=(*selection.messages, text_message(Role.USER, text)))
 
 
 def _tool_tokens(tools: Sequence[Tool]) -> int:
@@ -170,29 +170,21 @@ async def request_of(
     settings: TurnSettings,
     store: Store,
     *,
-    prefill: Prefill | None,
-    is_continued: bool,
     tools: Sequence[Tool] = (),
     must_call: bool = False,
     message_id: str = "",
 ) -> ChatRequest:
     """Draw a random seed, which lets the user repeat the answer, where the server takes one."""
-    target, sampling, messages = settings.target, settings.sampling, selection.messages
-    files = await _files_of(messages, target, store)
-    prefill_text = prefill.message.text if prefill is not None else ""
-    # a thought alone cannot be quoted: the model answers the prompt again
-    if prefill_text and not is_continued:
-        text = f"{CONTINUE}\n\n{prefill_text.rstrip()[-QUOTED_END_CHARS:]}"
-        messages = (*messages, text_message(Role.USER, text))
+    target, sampling = settings.target, settings.sampling
     seed = product_named(target.product).drawn_seed(sampling.options)
     return ChatRequest(
         target=target,
-        messages=messages,
+        messages=selection.messages,
         sampling=sampling if seed is None else replace(sampling, seed=seed),
         has_drawn_seed=seed is not None,
         output=settings.output,
         tools=tuple(tools),
-        files=files,
+        files=await _files_of(selection.messages, target, store),
         must_call=must_call,
         message_id=message_id,
     )
@@ -236,12 +228,11 @@ async def answer_events(
     `select` and `ToolRounds.offered` do, and `ServerRejected` if no change of the request helps.
     """
     target, estimator = settings.target, services.estimator
-    is_continued = can_continue(prefill, target)
     has_noted_length = was_shortened = False
     cut_to: int | None = None  # tokens that a server read of a prompt that it has cut
     tools = await rounds.offered(target) if rounds is not None else ()
     choose = partial(select, path, settings, estimator, prefill=prefill, tools=tools)
-    selection = choose(is_continued=is_continued)
+    selection = choose()
     while True:
         for note in note_left_out(selection.left_out):
             yield RequestAdapted(note=note)
@@ -253,8 +244,6 @@ async def answer_events(
             selection,
             settings,
             services.save_queue.store,
-            prefill=prefill,
-            is_continued=is_continued,
             tools=tools,
             must_call=rounds is not None and rounds.must_call,
             message_id=message_id,
@@ -275,7 +264,7 @@ async def answer_events(
                             counted = event.prompt_tokens or counted
                         case TextDelta() if not has_text:
                             has_text = True
-                            if prefill is not None and not is_continued:
+                            if prefill is not None and not selection.is_continued:
                                 shown = _with_blank(event, prefill, selection)
                         case Rethought():
                             has_text = False
@@ -291,17 +280,16 @@ async def answer_events(
         except ServerRejected as error:
             if has_content:
                 raise
-            if is_continued and error.kind in _PREFILL_REFUSED:
+            if selection.is_continued and error.kind in _PREFILL_REFUSED:
                 if prefill is not None and prefill.is_exact:  # it is continued or not sent at all
                     raise
-                is_continued = False
-                selection = choose(is_continued=False)
+                selection = choose(is_quoted=True)
                 continue
             factor = _learned_factor(error, selection, target, estimator, is_again=was_shortened)
             if factor is None or not settings.is_truncating:
                 raise
             limit = error.room_tokens or cut_to
-            shorter = choose(is_continued=is_continued, limit=limit, factor=factor)
+            shorter = choose(is_quoted=not selection.is_continued, limit=limit, factor=factor)
             if shorter.left_out <= selection.left_out:
                 raise
             selection, was_shortened = shorter, True
@@ -310,9 +298,9 @@ async def answer_events(
 
 
 def _with_blank(event: TextDelta, prefill: Prefill, selection: ContextSelection) -> TextDelta:
-    """A model that continues the prefill writes the blank itself."""
+    """A model that continues the prefill writes the blank itself. The last message quotes it."""
     prefill_text = prefill.message.text
-    texts = (message.text for message in selection.messages[-_MOST_TEXTS:])
+    texts = (message.text for message in selection.messages[-_MOST_TEXTS - 1 : -1])
     is_missing = needs_blank(prefill_text, event.text, (prefill_text, *texts))
     return replace(event, text=f" {event.text}") if is_missing else event
 

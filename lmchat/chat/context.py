@@ -57,6 +57,7 @@ class ContextSelection(Struct, frozen=True, kw_only=True):
     raw_text: float  # with text files
     raw_thoughts: float  # of the sent thoughts
     has_images: bool
+    is_continued: bool  # the last message is one that the model continues
 
     @property
     def fits(self) -> bool:
@@ -119,6 +120,7 @@ def select_context(
         raw_text=sum(map(_raw_text_tokens, sent)),
         raw_thoughts=sum(map(raw_tokens, thoughts[left_out:])),
         has_images=has_images(sent),
+        is_continued=is_continued,
     )
 
 

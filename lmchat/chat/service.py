@@ -9,7 +9,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from lmchat.chat.answering import TurnServices, can_continue, check_start, request_of, select
+from lmchat.chat.answering import TurnServices, check_start, request_of, select
 from lmchat.chat.compacting import compacted_branch
 from lmchat.chat.context_window import ContextWindow
 from lmchat.chat.drafts import Drafts
@@ -214,29 +214,15 @@ class ChatService:
     async def request_of(
         self, session: OpenSession, start: TurnStart, settings: TurnSettings
     ) -> ChatRequest:
-        target, toolbox, estimator = settings.target, settings.toolbox, self._services.estimator
+        toolbox, estimator = settings.toolbox, self.context_window.estimator
         check_start(start, settings, estimator)
         tools: Sequence[Tool] = ()
         if toolbox is not None:
-            tools = await toolbox.offered(target, session.session_id)
-        is_continued = can_continue(start.prefill, target)
-        selection = select(
-            start.sent_path,
-            settings,
-            estimator,
-            prefill=start.prefill,
-            is_continued=is_continued,
-            tools=tools,
-        )
-        return await request_of(
-            selection,
-            settings,
-            self.store,
-            prefill=start.prefill,
-            is_continued=is_continued,
-            tools=tools,
-            must_call=toolbox is not None and toolbox.must_call,
-        )
+            tools = await toolbox.offered(settings.target, session.session_id)
+        path = start.sent_path
+        selection = select(path, settings, estimator, prefill=start.prefill, tools=tools)
+        must_call = toolbox is not None and toolbox.must_call
+        return await request_of(selection, settings, self.store, tools=tools, must_call=must_call)
 
     # A turn
 
