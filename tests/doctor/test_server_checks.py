@@ -34,7 +34,7 @@ def rows(*results: ServerStatus, is_named=False, **more):
 
 
 def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready_server():
-    grades = {"ready": Grade.OK, "refused": Grade.ABSENT}
+    grades = {"ready": Grade.OK, "not allowed": Grade.ABSENT, "refused": Grade.ABSENT}
     warnings = ["loading", "no model loaded", "server off", "not an LLM server", "timed out"]
     warnings += ["needs sign-in", "redirects"]
     grades |= dict.fromkeys(warnings, Grade.WARNING)

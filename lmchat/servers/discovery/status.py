@@ -154,7 +154,13 @@ _CLOSED = Meaning(
     is_server=False,
     has_program=False,
 )
-_FORBIDDEN = replace(_CLOSED, sentence="It was not checked: {detail}.", step="{hint}")
+_FORBIDDEN = replace(
+    _CLOSED,
+    word="not allowed",
+    panel=("down", "not allowed"),
+    sentence="It was not checked: {detail}.",
+    step="{hint}",
+)
 STATUS: Mapping[str, Meaning] = {
     "": Meaning(
         ServerState.READY, Next.CHAT, SIGNS.ready, "ready", ("ready", ""), "{name} answers."
@@ -226,11 +232,11 @@ STATUS: Mapping[str, Meaning] = {
     "dropped": _OTHER_PATH,  # it does not speak HTTP, and closes the connection
     "timeout": _SILENT,
     "unreachable": replace(_SILENT, sentence=_CLOSED.sentence, named_action=None),
+    "not_allowed": replace(_FORBIDDEN, action=Next.ALLOW),  # its host
+    "insecure": _FORBIDDEN,  # a provider that needs https was named with http
     "offline": replace(_CLOSED, action=Next.START, named_action=Next.NOTHING),  # on this machine
     "far_offline": _CLOSED,
     "no_route": replace(_CLOSED, step="{hint}"),  # by a proxy, or an unknown name
-    "not_allowed": replace(_FORBIDDEN, action=Next.ALLOW),  # its host
-    "insecure": _FORBIDDEN,  # a provider that needs https was named with http
 }
 """Meanings by reason, best first: "", or why a chat cannot begin, mostly a kind of error."""
 _DETAIL_CHARS = 200  # of an error message

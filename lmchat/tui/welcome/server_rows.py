@@ -127,7 +127,7 @@ def _row(server: ServerStatus, machine: LocalSetup) -> ServerRow:
     """
     row = ServerRow(
         status=server,
-        result="not allowed" if server.reason in ("not_allowed", "insecure") else server.word,
+        result=server.word,
         next_step="Choose a model" if server.action is Next.PICK else server.next_step,
         is_choice=server.is_model_server or server.action in (Next.ALLOW, Next.NAME),
     )
