@@ -101,7 +101,7 @@ def test_nothing_is_started_where_it_answers_or_is_far_or_in_the_way():
     for reason in STATUS:
         place = found("Ollama", reason)
         if place.status.is_model_server or place.status.action is Next.ALLOW:
-            assert place.is_choice
+            assert place.key == place.status.endpoint
         elif reason not in ("offline", "server_off"):
             assert (place.next_step, place.key) == (OWN_STEP, None)
 

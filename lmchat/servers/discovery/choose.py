@@ -85,10 +85,7 @@ def choose(
         best = min(usable, key=lambda server: _rank(server, state, model))
         return choose_on_server(best, model=model, state=state)
     for server in servers:
-        if server.state is ServerState.NEEDS_KEY:
-            return Choice(state=server.state, server=server)
-    for server in servers:
-        if server.is_model_server:  # it may block the name of its host
+        if server.is_model_server:  # it needs a key, or blocks the name of its host
             return Choice(state=server.state, server=server)
     return Choice(state=ServerState.AWAY)
 

@@ -57,14 +57,16 @@ class ServerRow(Struct, frozen=True, kw_only=True):
     status: ServerStatus
     result: str  # of the probe, such as "needs key" or "not running"
     next_step: str  # of the user, if one is needed and known
-    is_choice: bool = False  # Enter uses the server, or asks for what it lacks
     start: ServerStart | None = None  # what Enter runs after a question
     is_not_installed: bool = False  # looked for on this machine, and not found
 
     @property
     def key(self) -> Endpoint | None:
         """Address by which the row is chosen; None where nothing can be done."""
-        return self.status.endpoint if self.is_choice or self.start else None
+        server = self.status
+        # Enter also checks one again that has answered
+        is_choice = server.is_model_server or server.action in (Next.ALLOW, Next.NAME)
+        return server.endpoint if is_choice or self.start else None
 
     @property
     def name(self) -> SafeText:
@@ -129,7 +131,6 @@ def _row(server: ServerStatus, machine: LocalSetup) -> ServerRow:
         status=server,
         result=server.word,
         next_step="Choose a model" if server.action is Next.PICK else server.next_step,
-        is_choice=server.is_model_server or server.action in (Next.ALLOW, Next.NAME),
     )
     # the step of the probe stays until the programs of this machine are known, and where none can
     # be started
