@@ -61,9 +61,14 @@ async def read_answer(
             chunks.note_stray(event.stray)
             chunks.read(event.data, event.name)
 
-    async def read_stream(beginning: bytes) -> None:
-        """Read to the end, or to `[DONE]`; `beginning` was read before."""
-        data = beginning or await end.next_part(body, idle_timeout, chunks.tell)
+    network_error = ""  # how the connection broke
+    broken = "the connection broke before the answer was complete"
+    try:
+        content_type = response.headers.get("content-type", "").lower()
+        if content_type.startswith(_STREAM_TYPES):
+            data = await end.next_part(body, idle_timeout, chunks.tell)
+        else:
+            data = await _read_untyped(response, body, chunks, context)
         while data is not None:
             found = sse.feed(data)
             read_events(found)
@@ -77,19 +82,10 @@ async def read_answer(
                     await events.join()
             if end.is_done:
                 await _read_to_end(body)
-                return
+                break
             data = await end.next_part(body, idle_timeout, chunks.tell)
-        read_events(sse.close())
-
-    network_error = ""  # how the connection broke
-    broken = "the connection broke before the answer was complete"
-    try:
-        content_type = response.headers.get("content-type", "").lower()
-        beginning: bytes | None = b""
-        if not content_type.startswith(_STREAM_TYPES):
-            beginning = await _read_untyped(response, body, chunks, context)
-        if beginning is not None:
-            await read_stream(beginning)
+        else:
+            read_events(sse.close())
     except TRANSPORT_ERRORS as error:
         network_error = error_words(error)
         if isinstance(error, httpx.DecodingError):
