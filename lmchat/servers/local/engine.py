@@ -314,6 +314,7 @@ class Engine:
         server = ServerStatus(
             endpoint=endpoint, product=BUILT_IN, reason="loading", is_configured=True
         )
+        files = await self.files()
         served_state = LoadState.NOT_LOADED
         if self.is_loading:
             served_state = LoadState.LOADING
@@ -326,10 +327,11 @@ class Engine:
             reason = "server_error"
             server = replace(server, reason=reason, detail=crash.message, next_step=_STARTS_AGAIN)
         else:
-            server = replace(server, reason="model_not_loaded", next_step="Choose a model file")
+            reason = "model_not_loaded" if files else "empty"
+            server = replace(server, reason=reason, next_step="Choose a model file")
 
         models = []
-        for file in await self.files():
+        for file in files:
             is_served = self.model is not None and file.path == self.model.path
             model = file.info(endpoint, served_state if is_served else LoadState.NOT_LOADED)
             if is_served and server.models:  # it tells more than the file
@@ -343,8 +345,6 @@ class Engine:
                     owned_by=model.owned_by,
                 )
             models.append(model)
-        if not models and server.reason == "model_not_loaded":
-            server = replace(server, reason="empty")
         return replace(server, models=tuple(models))
 
     @asynccontextmanager
