@@ -115,7 +115,7 @@ def test_a_part_of_the_answer_that_may_be_missing_is_told(cli, server):
     server.on(CHAT, sse("Good ", b'09:41 data: {"choices": []}\n', "day.", finish(), DONE))
     done = cli("ask", "hi")
     assert (done.returncode, done.stdout) == (0, "Good day.\n")
-    assert done.stderr == "lmchat: A part of the answer may be missing.\n"
+    assert done.stderr == "\nlmchat: A part of the answer may be missing.\n"
     value = cli.json("ask", "--json", "hi")
     assert (value["reply"], value["state"], value["part_missing"]) == (
         "Good day.",

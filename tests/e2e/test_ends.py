@@ -150,15 +150,16 @@ NOT_PRINTED = (
         stdout="full",
     ),
 )
+LONG = " ".join("Hi" for _ in range(200))  # a summary makes room
 UNUSABLE_SUMMARY = tuple(
     End(
         f"{what} summary",
         1,
         says,
-        ["Hi", "One.", "b", "Two.", "c", "Three."],
+        [LONG, "One.", "b", "Two.", "c", "Three."],
         goes_on=True,
         fronts=PLAIN,
-        lines=("Hi", "b", "c", "/compact", "And?"),
+        lines=(LONG, "b", "c", "/compact", "And?"),
         replies=(ONE, TWO, chat_reply("Three."), summary, TWO),
     )
     for what, summary, says in (

@@ -13,6 +13,7 @@ from tests.support.hostile import (
     HOSTILE,
     MODEL,
     failure,
+    hostile_reply,
     kinds,
     sequences,
     speak,
@@ -133,7 +134,8 @@ def test_hostile_words_reach_the_output_of_no_command(tmp_path):
     """All commands run in one process at one terminal."""
     refusing = ScriptedServer()
     with speak(ScriptedServer(), HOSTILE) as server, speak(refusing, HOSTILE):
-        refusing.on(CHAT, failure(HOSTILE))
+        ended = hostile_reply(HOSTILE, reason=f"stop{HOSTILE}")
+        refusing.on(CHAT, ended, failure(HOSTILE))
         at = ["--endpoint", server.url, "-m", MODEL]
         commands = [
             [*at, "ask", "--save", sendable(HOSTILE).decode()],
@@ -146,6 +148,7 @@ def test_hostile_words_reach_the_output_of_no_command(tmp_path):
             [*at, "models", "--json"],
             ["sessions", "show", "last", "--json"],
             ["--endpoint", refusing.url, "-m", MODEL, "ask", "hello"],
+            ["--endpoint", refusing.url, "-m", MODEL, "ask", "hello"],
         ]
         (tmp_path / "commands").write_text(json.dumps(commands))
         argv = [PYTHON, "-c", _COMMANDS, str(tmp_path / "commands")]
@@ -153,7 +156,7 @@ def test_hostile_words_reach_the_output_of_no_command(tmp_path):
             assert program.wait_exit(30) == 0
             raw = program.raw
     printed = re.split(rb"--- (\d)\r\n", raw)
-    assert printed[1::2] == [b"0"] * (len(commands) - 1) + [b"1"]
+    assert printed[1::2] == [b"0"] * (len(commands) - 2) + [b"1"] * 2
     for words, output in zip(commands, printed[::2], strict=False):
         assert b"PWNED" in output, words
         assert kinds(output) <= {"csi m"}, words

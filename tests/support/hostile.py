@@ -96,7 +96,7 @@ def speak(server: ScriptedServer, words: str) -> ScriptedServer:
     return server.on(CHAT, hostile_reply(words))
 
 
-def hostile_reply(words: str):
+def hostile_reply(words: str, *, reason: str = "stop"):
     """Make an answer with reasoning and a tool call; its bytes are split everywhere."""
     function = {"name": f"tool {words}", "arguments": words}
     call = {"index": 0, "id": words, "type": "function", "function": function}
@@ -111,7 +111,7 @@ def hostile_reply(words: str):
         delta(reasoning_content=words, model=name),
         *(delta(text[start : start + 157], model=name) for start in range(0, len(text), 157)),
         delta(tool_calls=[call], model=name),
-        finish(reason=f"stop{words}", model=name),
+        finish(reason=reason, model=name),
         usage(model=name),
         DONE,
         every=29,  # also between the bytes of a character and of an escape

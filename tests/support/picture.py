@@ -24,6 +24,7 @@ from lmchat.servers.events import (
 from lmchat.servers.local.demo import SMOLLM2
 from lmchat.servers.model import LoadState
 from lmchat.sessions.message import Role, new_id, text_message
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.sessions.session import SessionHeader
 from lmchat.storage.store import Store
 from lmchat.tui.dialogs.search_dialog import SearchDialog
@@ -147,10 +148,12 @@ async def talking(theme: str, size: tuple[int, int]) -> AsyncIterator[Desktop]:
         async with desktop(Path(folder), backend, size=size, store=store) as desk:
             desk.app.theme = theme
             await desk.ready()
-            desk.dispatcher.controllers.turn_view.submit("Is it too late to sow in August?")
+            desk.dispatcher.controllers.turn_view.submit(
+                PendingPrompt(draft="Is it too late to sow in August?")
+            )
             await desk.answered(1)
             desk.dispatcher.controllers.turn_view.submit(
-                "What grows on the north side, in three metres?"
+                PendingPrompt(draft="What grows on the north side, in three metres?")
             )
             await desk.until(lambda: desk.shown.shown_messages[-1].text == ANSWER)
             await desk.pilot.pause(0.6)
@@ -158,7 +161,7 @@ async def talking(theme: str, size: tuple[int, int]) -> AsyncIterator[Desktop]:
 
 
 async def queue(desk: Desktop) -> None:
-    desk.dispatcher.controllers.turn_view.submit("Which herbs go with them?")
+    desk.dispatcher.controllers.turn_view.submit(PendingPrompt(draft="Which herbs go with them?"))
     desk.prompt_input.put("and in full shade?")
 
 

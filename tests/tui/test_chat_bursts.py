@@ -3,6 +3,7 @@ from __future__ import annotations
 from textual import events
 
 from lmchat.commands.table import BY_ID
+from lmchat.sessions.prompts import PendingPrompt
 from tests.support.desktop import Desktop, half, hold, ready_desktop, sent, shown
 from tests.support.scripted_backend import answer_steps
 
@@ -19,7 +20,7 @@ async def together(desk: Desktop, *keys: str) -> None:
 async def test_a_turn_stopped_or_deleted_at_once_leaves_the_session_at_rest(tmp_path):
     scripts = [answer_steps(text) for text in ("First.", "Second.", "Third.", "Fourth.")]
     async with ready_desktop(tmp_path, *scripts) as desk:
-        desk.dispatcher.controllers.turn_view.submit("zero")
+        desk.dispatcher.controllers.turn_view.submit(PendingPrompt(draft="zero"))
         assert desk.dispatcher.controllers.turn_view.stop()
         await desk.at_rest()
         assert desk.texts == ["zero"]

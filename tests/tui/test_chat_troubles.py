@@ -17,6 +17,7 @@ from lmchat.servers.events import (
     UsageReported,
 )
 from lmchat.sessions.message import AnswerState
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.storage.store import Store
 from tests.support.desktop import calm, gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
@@ -150,8 +151,8 @@ async def test_a_full_window_is_refused_where_the_user_wants_that_and_prompts_re
     backend = ScriptedBackend(half("word " * 112, gate), results=SMALL)
     async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
         await desk.say("one", sees="word")
-        desk.dispatcher.controllers.turn_view.submit("many words " * 55)
-        desk.dispatcher.controllers.turn_view.submit("two")
+        desk.dispatcher.controllers.turn_view.submit(PendingPrompt(draft="many words " * 55))
+        desk.dispatcher.controllers.turn_view.submit(PendingPrompt(draft="two"))
         await desk.press("x")
         gate.set()
         await shown(desk, "tokens")
