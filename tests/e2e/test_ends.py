@@ -14,7 +14,18 @@ from lmchat.sessions.message import AnswerState
 from tests.support.lmchat_screen import configure, stored, stored_titles
 from tests.support.programs import LMCHAT, WAIT_S, start
 from tests.support.scripted_products import CHAT, chat_reply, llama_cpp
-from tests.support.scripted_server import Cut, Gate, Hold, Reply, error_reply, raw_reply, sse
+from tests.support.scripted_server import (
+    DONE,
+    Cut,
+    Gate,
+    Hold,
+    Reply,
+    error_reply,
+    finish,
+    raw_reply,
+    sse,
+    usage,
+)
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -150,17 +161,16 @@ NOT_PRINTED = (
         stdout="full",
     ),
 )
-LONG = " ".join("Hi" for _ in range(200))  # a summary makes room
 UNUSABLE_SUMMARY = tuple(
     End(
         f"{what} summary",
         1,
         says,
-        [LONG, "One.", "b", "Two.", "c", "Three."],
+        ["Hi", "One.", "b", "Two.", "c", "Three."],
         goes_on=True,
         fronts=PLAIN,
-        lines=(LONG, "b", "c", "/compact", "And?"),
-        replies=(ONE, TWO, chat_reply("Three."), summary, TWO),
+        lines=("Hi", "b", "c", "/compact", "And?"),
+        replies=(ONE, TWO, sse("Three.", finish(), usage(40), DONE), summary, TWO),
     )
     for what, summary, says in (
         ("empty", chat_reply(""), "lmchat: The model wrote no summary.\nNothing has changed; "),

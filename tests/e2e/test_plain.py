@@ -500,8 +500,10 @@ def test_presets_and_profiles_are_listed_and_used_and_an_unknown_one_sends_nothi
 
 
 def test_compact_prints_a_summary_and_goes_on_with_it(server, cli):
-    server.on(CHAT, *(chat_reply(text) for text in ("A.", "B.", "C.", "They spoke.", "D.")))
-    done = cli("--plain", stdin=f"{'a ' * 200}\nb\nc\n/compact\nd\n")
+    counted = sse("C.", finish(), usage(40), DONE)
+    replies = [chat_reply(text) for text in ("A.", "B.", "They spoke.", "D.")]
+    server.on(CHAT, *replies[:2], counted, *replies[2:])
+    done = cli("--plain", stdin="a\nb\nc\n/compact\nd\n")
     assert (done.returncode, done.stdout) == (0, "A.\nB.\nC.\nThey spoke.\nD.\n")
     assert "/tree on the screen lists their branch." in done.stderr
     assert prompts_sent(server)[3] == texts(cli.home)[0] == COMPACT_PROMPT
