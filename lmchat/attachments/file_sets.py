@@ -106,8 +106,8 @@ def read_set(name: SetName) -> FileSet:
     shown_name = safe_line(name.typed, limit=_MOST_NAME_CHARS)
     found = walk(name.folder, most_entries=_MOST_ENTRIES)
     if found.is_cut:
-        problem = "has too many files to look through, or rules of .gitignore that take too long"
-        raise FileRefused(f"{shown_name} {problem}.", hint=_NARROWER)
+        most = "too many files to look through, or rules of .gitignore that take too long"
+        raise FileRefused(f"{shown_name} has {most}.", hint=_NARROWER)
     pattern = [normalized("NFC", step) for step in name.pattern]
     paths: list[str] = []
     for path, entry in found.files:

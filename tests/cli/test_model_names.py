@@ -121,7 +121,7 @@ def test_serve_passes_on_a_name_to_a_named_server_that_lists_none(server, tmp_pa
 def test_without_a_name_the_error_says_that_one_may_work(server, cli):
     for reply, kind, words in (
         (WITHOUT_LIST[0], "is not a model server.", "name a model with -m MODEL."),
-        (WITHOUT_LIST[-1], "No LM Studio model selected: the server lists no model", "-m MODEL"),
+        (WITHOUT_LIST[-1], "No LM Studio model selected: the server lists no model.", "-m MODEL"),
     ):
         server.on(LIST, reply)
         said = cli("ask", "Hi").stderr

@@ -328,7 +328,7 @@ def test_a_refusal_is_one_document_and_an_exit_code(cli, server, alone):
     assert "model 'tinny' not found\nDid you mean tiny?" in done.stderr
     server.on("GET /v1/models", json_reply({"object": "list", "data": []}))
     detail = cli.json("ask", "--json", "hi", code=2)["detail"]
-    assert detail["message"] == "No LM Studio model selected: the server lists no model"
+    assert detail["message"] == "No LM Studio model selected: the server lists no model."
     done = alone("ask", "--json", "hi")
     assert (done.returncode, json.loads(done.stdout)["detail"]["error"]) == (3, "no_server")
     assert done.stderr.startswith(

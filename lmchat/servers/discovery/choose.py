@@ -331,7 +331,7 @@ def no_model_error(server: ServerStatus | None) -> RequestInvalid:
     elif models:
         hint = "The models of this server cannot chat. Load another one there."
     else:
-        message = f"{message}: the server lists no model"
+        message = f"{message}: the server lists no model."
         hint = "Download one there, or name one with -m MODEL: it may have models that it hides."
     return RequestInvalid(message, hint=hint, kind="model_missing")
 
