@@ -20,7 +20,9 @@ from tests.support.recipes import commands_of
 Cli = Inside
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^ *(?:```|~~~).*$", re.MULTILINE)
+_KINDS = {"json", "python", "sh", "text", "toml", "yaml"}
 _INLINE = re.compile(r"`(lmchat [^`\n]+)`")
 _LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 _CODE = re.compile(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)")
@@ -45,6 +47,10 @@ def _links(page: Path) -> list[str]:
 
 
 def test_commands_that_are_shown_are_commands_and_links_lead_to_files_that_are_there():
+    for page in PAGES:
+        fences = _FENCE.findall(page.read_text(encoding="utf-8"))
+        assert {fence.strip() for fence in fences[::2]} <= {f"```{kind}" for kind in _KINDS}, page
+        assert {fence.strip() for fence in fences[1::2]} <= {"```"}, page
     left_out = ("--help", "--version")
     for words in {words for page in PAGES for words in _commands(page)}:
         parse([_FILLED.get(word, word) for word in words if word not in left_out])
