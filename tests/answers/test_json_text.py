@@ -114,4 +114,5 @@ def test_any_value_is_found_alone_and_in_a_fence(value):
 @given(st.text(alphabet='{}[]":,0123eE+-.\\u tfnNaIi`\n<think/>\u2028'))
 def test_whatever_a_model_writes_nothing_else_is_raised(text):
     with contextlib.suppress(UnfitError):
-        found(text)
+        value = found(text)
+        assert strict_json(json.dumps(value)) == value

@@ -80,7 +80,9 @@ def test_a_full_file_is_set_aside_and_the_last_one_is_kept(tmp_path):
     assert len(path.read_text(encoding="utf-8").splitlines()) == 1
 
 
-def test_a_log_that_cannot_be_written_costs_the_log_alone(tmp_path):
-    (tmp_path / "file").write_text("", encoding="utf-8")
+def test_a_log_that_cannot_be_written_costs_the_log_alone(tmp_path, capsys):
+    (tmp_path / "file").write_text("words", encoding="utf-8")
     handler = LogFile(tmp_path / "file" / "lmchat.log")
     handler.emit(logging.makeLogRecord({"msg": "x"}))
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "words"
+    assert capsys.readouterr() == ("", "")

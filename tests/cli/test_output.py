@@ -95,10 +95,13 @@ def test_a_failure_is_a_sentence_a_hint_and_a_document_where_one_is_wanted(capsy
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_stream_that_is_closed_from_the_start_does_no_harm(monkeypatch, stream):
+def test_a_stream_that_is_closed_from_the_start_does_no_harm(monkeypatch, capsys, stream):
     monkeypatch.setattr(f"sys.{stream}", None)
-    Output().print_text("x")
-    Output().note("x")
+    Output().print_text("printed")
+    Output().note("noted")
+    printed, noted = capsys.readouterr()
+    assert printed.strip() == ("" if stream == "stdout" else "printed")
+    assert noted.strip() == ("" if stream == "stderr" else "noted")
 
 
 def test_an_error_keeps_its_exit_code_if_the_reader_of_its_document_is_gone(capsys):

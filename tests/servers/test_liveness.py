@@ -85,7 +85,7 @@ async def test_the_limit_for_the_first_token_does_not_hold_for_the_second():
     async with idle_timeout.watching():
         idle_timeout.note_data(has_token=True)
         asyncio.get_running_loop().call_later(0.05, passed.set)
-        await passed.wait()
+        assert await passed.wait()
 
 
 async def test_a_process_that_was_asleep_does_not_blame_the_server(monkeypatch):
@@ -97,4 +97,4 @@ async def test_a_process_that_was_asleep_does_not_blame_the_server(monkeypatch):
         await asyncio.sleep(0.2)  # the bytes are noticed
         time.sleep(0.5)  # noqa: ASYNC251 - this is the sleep that it is about
         asyncio.get_running_loop().call_later(0.05, passed.set)
-        await passed.wait()
+        assert await passed.wait()

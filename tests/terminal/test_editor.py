@@ -144,5 +144,8 @@ async def test_the_pager_gets_safe_text(tool, tmp_path: Path) -> None:
     assert seen.read_text(encoding="utf-8") == "a\u241b[2Jb"
 
 
-async def test_a_pager_that_is_left_early_is_no_error(tool) -> None:
-    await show_in_pager("line\n" * 500_000, environ=tool("sys.stdin.readline()"))
+async def test_a_pager_that_is_left_early_is_no_error(tool, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    code = f"open({str(seen)!r}, 'w').write(sys.stdin.readline())"
+    await show_in_pager("line\n" * 500_000, environ=tool(code))
+    assert seen.read_text(encoding="utf-8") == "line\n"
