@@ -59,6 +59,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     tools: bool | None = None
     images: bool | None = None
     reasoning: bool | None = None
+    opens_thoughts: bool | None = None
+    """Whether the chat template may open the thought; None: the server does not show it."""
     keeps_thoughts: bool = False
     """Whether the chat template shows the model the thoughts of all its answers."""
     efforts: tuple[str, ...] = ()

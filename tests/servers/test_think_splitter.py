@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmchat.servers.events import ReasoningDelta, Rethought, TextDelta
-from lmchat.servers.stream.think_tags import FAMILIES, ThoughtFilter
+from lmchat.servers.stream.think_tags import ThoughtFilter
+from lmchat.servers.wire.marks import FAMILIES
 
 
 def filtered(parts, *, has_thought_field=False):

@@ -15,9 +15,17 @@ from lmchat.servers.events import (
     TextDelta,
     ToolCallDelta,
 )
-from tests.support.client_calls import answered, ask
+from tests.support.client_calls import answered, ask, body_of, endpoint_of, replay
 from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import DONE, delta, finish, sse, usage
+from tests.support.scripted_server import (
+    DONE,
+    body_reply,
+    delta,
+    finish,
+    json_reply,
+    sse,
+    usage,
+)
 
 ROLE = delta("", role="assistant")
 FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
@@ -61,6 +69,31 @@ async def test_a_closing_tag_left_behind_a_thought_field_is_no_part_of_the_answe
     server.on(CHAT, sse(thought, delta("Use <think>\n"), delta("</think>\n"), finish(), DONE))
     texts = [one.text for one in await told(client, ask(server)) if isinstance(one, TextDelta)]
     assert "".join(texts) == "Use <think>\n</think>\n"
+
+
+@pytest.mark.rule("R-17")
+async def test_a_closing_tag_alone_is_a_word_where_the_template_opens_no_thought(
+    server, make_client
+):
+    """The template of the recording opens none; a model may be tuned to open one all the same."""
+    alone = (delta("A thought ends with\n"), delta("</think>\n"), delta("and then it answers."))
+    opened = (delta("<think>Hm.</think>"), delta("42."))  # from issues: llama.cpp 25292, 19647
+    opening = body_of("props").replace(b"assistant\\n", b"assistant\\n<think>\\n")
+    assert opening != body_of("props")
+    for props, is_word in (
+        (replay("props"), True),
+        (body_reply(opening), False),
+        (json_reply({"total_slots": 1}), False),
+    ):
+        server.forget()
+        server.on("GET /v1/models", replay("models")).on("GET /props", props)
+        client = make_client()
+        (model,) = (await client.models.check(endpoint_of(server))).models
+        for pieces, has_answer in ((alone, is_word), (opened, False)):
+            server.on(CHAT, sse(*pieces, finish(), DONE))
+            request = ask(server, product="llama.cpp", model=model.model_id)
+            kinds = {type(event) for event in await told(client, request)}
+            assert (kinds == {TextDelta}) is has_answer
 
 
 async def test_a_refusal_is_an_event_of_its_own(server, client):

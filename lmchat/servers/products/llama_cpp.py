@@ -28,6 +28,7 @@ from lmchat.servers.products.native import PullSum, bool_or_none, has_word, para
 from lmchat.servers.products.product import Models, Product
 from lmchat.servers.products.server_api import OnProgress, OnPull, ServerApi
 from lmchat.servers.request import Sampling
+from lmchat.servers.wire.marks import opens_thoughts
 from lmchat.servers.wire.rows import STEPS
 
 LOADING_POLL_S = 0.2
@@ -290,20 +291,22 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
 
 
 def _with_props(model: ModelInfo, props: JsonObject) -> ModelInfo:
-    template = dict_or_empty(props.get("chat_template_caps"))
+    template = str_or_empty(props.get("chat_template"))
+    abilities = dict_or_empty(props.get("chat_template_caps"))
     images = bool_or_none(dict_or_empty(props.get("modalities")).get("vision"))
     settings = dict_or_empty(props.get("default_generation_settings"))
     # a template that ignores levels of effort may still have a switch for the thought
-    has_no_levels = template.get("supports_reasoning_effort") is False
+    has_no_levels = abilities.get("supports_reasoning_effort") is False
     return replace(
         model,
-        tools=bool_or_none(template.get("supports_tools")),
+        tools=bool_or_none(abilities.get("supports_tools")),
         images=model.images or (model.images if images is None else images),
         efforts=("none",) if has_no_levels else (),
         state=LoadState.ASLEEP if props.get("is_sleeping") is True else model.state,
         slots=count_or_none(props.get("total_slots")) or model.slots,
         context_loaded=model.context_loaded or count_or_none(settings.get("n_ctx")),
-        keeps_thoughts=template.get("supports_preserve_reasoning") is True,
+        opens_thoughts=opens_thoughts(template) if template else None,
+        keeps_thoughts=abilities.get("supports_preserve_reasoning") is True,
     )
 
 

@@ -13,8 +13,9 @@ from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.servers.stream.chunk_parser import ChunkParser
 from lmchat.servers.stream.end import AnswerEnd
 from lmchat.servers.stream.read_answer import EventQueue, read_answer
-from lmchat.servers.stream.think_tags import FAMILIES, ThoughtFilter
+from lmchat.servers.stream.think_tags import ThoughtFilter
 from lmchat.servers.stream.timeouts import IdleTimeout
+from lmchat.servers.wire.marks import FAMILIES
 from lmchat.servers.wire.refusals import refusal_in_stream
 
 
@@ -49,17 +50,21 @@ async def answer(
                 _, error = await exchange.read_refusal(response, context)
                 raise error
             has_think_tags = exchange.access.settings.chat.think_tags
+            model = prepared.model
             chunks = ChunkParser(
                 partial(refusal_in_stream, context=context),
                 exchange.post,
                 end=AnswerEnd(
                     exchange.timeouts, needs_reason=prepared.product.chat.names_finish_reason
                 ),
-                thought_filter=ThoughtFilter(FAMILIES if has_think_tags else ()),
+                thought_filter=ThoughtFilter(
+                    FAMILIES if has_think_tags else (),
+                    may_close_alone=model is None or model.opens_thoughts is not False,
+                ),
                 is_parallel=options.get("extra.n", 1) != 1,
                 tools=context.tools,
             )
-            window = prepared.model.context if prepared.model is not None else None
+            window = model.context if model is not None else None
             try:
                 return await read_answer(
                     response, chunks, events, idle_timeout, context, window=window

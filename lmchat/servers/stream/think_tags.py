@@ -1,116 +1,13 @@
-"""Separation of thought and answer in one text by marks of the model (R-17).
-
-Each family of models has its own: `FAMILIES`, and `_HEADER` for gpt-oss.
-"""
+"""Separation of thought and answer in one text by marks of the model (R-17)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 
-import msgspec
-
 from lmchat.markdown.fences import unclosed_fence
 from lmchat.servers.events import ReasoningDelta, Rethought, TextDelta
-
-
-class Marks(msgspec.Struct, frozen=True, kw_only=True):
-    """Marks around the thoughts of a family of models."""
-
-    open: str
-    close: str
-    source: str  # models, and where their marks are defined
-    # `close` is a token of its own, behind which the answer may begin in the same line
-    is_token: bool = True
-    may_close_alone: bool = True  # a chat template may open the thought
-    begin: str = ""  # around the answer behind a thought
-    ends: tuple[str, ...] = ()
-
-
-FAMILIES = (
-    Marks(
-        open="<think>",
-        close="</think>",
-        is_token=False,
-        source="DeepSeek-R1, Qwen3, GLM, MiniMax-M2, EXAONE 4: their chat templates",
-    ),
-    Marks(
-        open="<thinking>",
-        close="</thinking>",
-        is_token=False,
-        may_close_alone=False,
-        source="models tuned on answers of Claude: qwen-code, taggedThinkingParser.ts",
-    ),
-    Marks(
-        open="<thought>",
-        close="</thought>",
-        is_token=False,
-        source="EXAONE Deep: its chat template, which opens the thought",
-    ),
-    Marks(
-        open="<reasoning>",
-        close="</reasoning>",
-        is_token=False,
-        may_close_alone=False,
-        source="Reka Flash 3: ahyatt/llm, issue 170",
-    ),
-    Marks(
-        open="<longcat_think>",
-        close="</longcat_think>",
-        source="LongCat Flash Thinking: mlx-lm, tokenizer_utils.py",
-    ),
-    Marks(
-        open="<|begin_of_thought|>",
-        close="<|end_of_thought|>",
-        begin="<|begin_of_solution|>",
-        ends=("<|end_of_solution|>",),
-        source="OpenThinker, Sky-T1: Open WebUI, DEFAULT_REASONING_TAGS",
-    ),
-    Marks(
-        open="<seed:think>",
-        close="</seed:think>",
-        source="Seed-OSS: vllm/reasoning/seedoss_reasoning_parser.py",
-    ),
-    Marks(
-        open="<mm:think>",
-        close="</mm:think>",
-        source="MiniMax-M3: its chat template; hermes-agent issue 8878",
-    ),
-    Marks(
-        open="[THINK]",
-        close="[/THINK]",
-        source="Magistral, Ministral 3 Reasoning: special tokens of mistral-common",
-    ),
-    Marks(
-        open="<|channel>thought",
-        close="<channel|>",
-        source="Gemma 4: llama.cpp, models/templates/gemma4.jinja",
-    ),
-    Marks(
-        open="<|START_THINKING|>",
-        close="<|END_THINKING|>",
-        begin="<|START_RESPONSE|>",
-        ends=("<|END_RESPONSE|>",),
-        source="Command R7B, Command A Reasoning: their chat templates, in llama.cpp",
-    ),
-    Marks(
-        open="<|open|>think<|sep|>",
-        close="<|close|>think<|sep|>",
-        begin="<|open|>response<|sep|>",
-        ends=("<|close|>response<|sep|>",),
-        source="Kimi K3: llama.cpp, models/templates/Kimi-K3.jinja",
-    ),
-    Marks(
-        open="◁think▷",
-        close="◁/think▷",
-        source="Kimi-VL-Thinking: LLaMA-Factory, template `kimi_vl`",
-    ),
-    Marks(
-        open="<|inner_prefix|>",
-        close="<|inner_suffix|>",
-        source="Apertus: llama.cpp, common/chat.cpp",
-    ),
-)
+from lmchat.servers.wire.marks import FAMILIES, Marks
 
 # Messages of gpt-oss (openai/harmony, docs/format.md): a thought is
 # `<|channel|>analysis<|message|>…<|end|>`, a further message begins with `<|start|>assistant`.
@@ -143,8 +40,14 @@ class ThoughtFilter:
     mark is a word of the answer, and so are those behind it.
     """
 
-    def __init__(self, families: Sequence[Marks] = FAMILIES) -> None:
-        """Without `families`, all is answer."""
+    def __init__(
+        self, families: Sequence[Marks] = FAMILIES, *, may_close_alone: bool = True
+    ) -> None:
+        """Without `families`, all is answer.
+
+        A closing mark may come alone if the chat template may have opened the thought.
+        """
+        self._may_close_alone = may_close_alone
         self._by_open = {marks.open: marks for marks in families}
         self._by_close = {marks.close: marks for marks in families}
         self._mark = re.compile("|".join(map(re.escape, (*self._by_open, *self._by_close))))
@@ -203,12 +106,12 @@ class ThoughtFilter:
                 yield from self._read_to(close, may_begin, is_thought=True)
                 self._text = self._text.removeprefix(marks.close)
             yield from self._read_answer(marks.ends, marks.begin)
-        elif self._has_thought:
-            yield from self._read_rest(())
-        elif _HEADER.match(words):
+        elif not self._has_thought and _HEADER.match(words):
             yield from self._read_messages()
-        else:
+        elif not self._has_thought and self._may_close_alone:
             yield from self._read_unsure()
+        else:
+            yield from self._read_rest(())
 
     def _pass_on(self, may_begin: Callable[[str], bool], *, is_thought: bool) -> str:
         """Pass on the text, and return it, but for an end that may begin a mark."""

@@ -1,0 +1,109 @@
+"""Marks with which families of models tell their thoughts from their answers."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Marks(msgspec.Struct, frozen=True, kw_only=True):
+    """Marks around the thoughts of a family of models."""
+
+    open: str
+    close: str
+    source: str  # models, and where their marks are defined
+    # `close` is a token of its own, behind which the answer may begin in the same line
+    is_token: bool = True
+    may_close_alone: bool = True  # a chat template may open the thought
+    begin: str = ""  # around the answer behind a thought
+    ends: tuple[str, ...] = ()
+
+
+FAMILIES = (
+    Marks(
+        open="<think>",
+        close="</think>",
+        is_token=False,
+        source="DeepSeek-R1, Qwen3, GLM, MiniMax-M2, EXAONE 4: their chat templates",
+    ),
+    Marks(
+        open="<thinking>",
+        close="</thinking>",
+        is_token=False,
+        may_close_alone=False,
+        source="models tuned on answers of Claude: qwen-code, taggedThinkingParser.ts",
+    ),
+    Marks(
+        open="<thought>",
+        close="</thought>",
+        is_token=False,
+        source="EXAONE Deep: its chat template, which opens the thought",
+    ),
+    Marks(
+        open="<reasoning>",
+        close="</reasoning>",
+        is_token=False,
+        may_close_alone=False,
+        source="Reka Flash 3: ahyatt/llm, issue 170",
+    ),
+    Marks(
+        open="<longcat_think>",
+        close="</longcat_think>",
+        source="LongCat Flash Thinking: mlx-lm, tokenizer_utils.py",
+    ),
+    Marks(
+        open="<|begin_of_thought|>",
+        close="<|end_of_thought|>",
+        begin="<|begin_of_solution|>",
+        ends=("<|end_of_solution|>",),
+        source="OpenThinker, Sky-T1: Open WebUI, DEFAULT_REASONING_TAGS",
+    ),
+    Marks(
+        open="<seed:think>",
+        close="</seed:think>",
+        source="Seed-OSS: vllm/reasoning/seedoss_reasoning_parser.py",
+    ),
+    Marks(
+        open="<mm:think>",
+        close="</mm:think>",
+        source="MiniMax-M3: its chat template; hermes-agent issue 8878",
+    ),
+    Marks(
+        open="[THINK]",
+        close="[/THINK]",
+        source="Magistral, Ministral 3 Reasoning: special tokens of mistral-common",
+    ),
+    Marks(
+        open="<|channel>thought",
+        close="<channel|>",
+        source="Gemma 4: llama.cpp, models/templates/gemma4.jinja",
+    ),
+    Marks(
+        open="<|START_THINKING|>",
+        close="<|END_THINKING|>",
+        begin="<|START_RESPONSE|>",
+        ends=("<|END_RESPONSE|>",),
+        source="Command R7B, Command A Reasoning: their chat templates, in llama.cpp",
+    ),
+    Marks(
+        open="<|open|>think<|sep|>",
+        close="<|close|>think<|sep|>",
+        begin="<|open|>response<|sep|>",
+        ends=("<|close|>response<|sep|>",),
+        source="Kimi K3: llama.cpp, models/templates/Kimi-K3.jinja",
+    ),
+    Marks(
+        open="◁think▷",
+        close="◁/think▷",
+        source="Kimi-VL-Thinking: LLaMA-Factory, template `kimi_vl`",
+    ),
+    Marks(
+        open="<|inner_prefix|>",
+        close="<|inner_suffix|>",
+        source="Apertus: llama.cpp, common/chat.cpp",
+    ),
+)
+
+
+def opens_thoughts(template: str) -> bool:
+    """Return whether a chat template has a mark that opens a thought."""
+    return any(marks.open in template for marks in FAMILIES)
