@@ -124,7 +124,7 @@ HOST = "Add the host name localhost to the server's trusted hosts, or use localh
 NOT_AN_LLM, NEEDS_KEY, SERVER_ERROR = "not an LLM server", "needs key", "server error"
 NO_SERVER = "The program at http://localhost:4711 is not a model server."
 WORKS = "Check the server's log, then try again; if it uses https, write https:// in its address"
-FOLLOWS = "lmchat does not follow the redirect to https://box.example/v1/models; use the address of that server"
+FOLLOWS = "lmchat follows no redirects; use the address of the server itself"
 KEY_OF_LLAMA = "Use the API key that llama-server was started with (--api-key)"
 ERROR = "OpenAI-compatible at http://localhost:4711 answers with an error: The server says: "
 WANTS_KEY = "OpenAI-compatible at http://localhost:4711 answers, but needs an API key."
@@ -155,11 +155,7 @@ HEARD = (
     (
         leads_to("https://me:pw@login.example.net/oauth2/start?rd=1", 303),
         (NOT_AN_LLM, STOP_IT),
-        (
-            "needs sign-in",
-            "The program at http://localhost:4711 leads to a sign-in page at login.example.net.",
-            BEHIND,
-        ),
+        ("redirects", "The server redirects to https://login.example.net/oauth2/start.", FOLLOWS),
     ),
     (
         leads_to("/v1/models/", 308),
@@ -181,7 +177,7 @@ HEARD = (
         (
             NOT_AN_LLM,
             NO_SERVER,
-            "lmchat does not follow the redirect to https://[; use the address of that server",
+            FOLLOWS,
         ),
     ),
     (

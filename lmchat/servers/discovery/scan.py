@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 from collections.abc import Sequence
 from contextlib import suppress
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -46,7 +45,6 @@ _KEPT_LIST_S = 600.0  # in place of a look that would disturb the server
 _FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
 """A model server would not refuse a request for its models in these ways."""
 _KINDS_OF_PATHS = ("wrong_path", "forbidden")  # the hints of these errors say more
-_OF_SIGN_IN = re.compile("log-?in|sign-?in|oauth", re.IGNORECASE)
 _logger = logging.getLogger(__name__)
 
 
@@ -228,14 +226,11 @@ class Scanner:
             reason = reason_of_models(models)
         except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
             error = caught  # `RequestInvalid`: the key has characters that no header can hold
-            location = _location(api)
-            reason = _reason_of(caught, api, location, is_usual=candidate.is_usual)
+            reason = _reason_of(caught, api, _location(api), is_usual=candidate.is_usual)
             detail = caught.message
             # a step has no full stop, unless it has several sentences
             hint = caught.hint if ". " in caught.hint else caught.hint.removesuffix(".")
-            if reason == "sign_in":
-                detail = urlsplit(location).netloc.rpartition("@")[2]
-            elif reason == "offline" and await asyncio.to_thread(expected.program.is_open):
+            if reason == "offline" and await asyncio.to_thread(expected.program.is_open):
                 reason = "server_off"  # LM Studio runs, for instance, but not its server
             elif reason == "auth" and (why := self._keys.why_withheld(endpoint)):
                 reason, hint = "key_withheld", why
@@ -388,8 +383,6 @@ def _reason_of(error: LMChatError, api: ServerApi, location: str, *, is_usual: b
             return "password"
         return "key_rejected" if api.refusal_context.key else "auth"
     if location and not is_usual:
-        if _OF_SIGN_IN.search(location):
-            return "sign_in"
         return "slash" if location == f"{api.url(LIST)}/" else "moved"
     is_foreign = error.kind in _FOREIGN_KINDS or (reply is not None and reply.is_unknown_path)
     # one that forbids the request may be a model server, but for a web page

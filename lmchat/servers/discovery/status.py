@@ -114,22 +114,14 @@ _OTHER_PROGRAM = Meaning(
     is_server=False,
 )
 _OTHER_PATH = replace(_OTHER_PROGRAM, named_step="{hint}")
-_SIGN_IN = replace(
-    _OTHER_PROGRAM,
-    word="needs sign-in",
-    panel=("down", "sign-in"),
-    sentence="The program at {url} leads to a sign-in page at {detail}.",
-    step="Use the address of the server behind it",
-    named_action=None,
-    named_step="",
-    error_kind="auth",
-)
 _MOVED = replace(
-    _SIGN_IN,
+    _OTHER_PROGRAM,
     word="redirects",
     panel=("down", "redirects"),
     sentence="{detail}.",
     step="{hint}",
+    named_action=None,
+    named_step="",
     error_kind="wrong_path",
 )
 _SILENT = Meaning(
@@ -218,11 +210,14 @@ STATUS: Mapping[str, Meaning] = {
         error_kind="certificate",
     ),
     "password": replace(
-        _SIGN_IN,
+        _MOVED,
+        word="needs sign-in",
+        panel=("down", "sign-in"),
         sentence="The program at {url} asks for a user name and a password (Basic), "
         "which lmchat cannot send.",
+        step="Use the address of the server behind it",
+        error_kind="auth",
     ),
-    "sign_in": _SIGN_IN,
     "moved": _MOVED,
     "slash": replace(
         _MOVED, step="Let it answer without the slash at the end, which lmchat does not send"

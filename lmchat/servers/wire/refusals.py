@@ -193,7 +193,7 @@ def _error(
         location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
         location = safe_line(location, limit=200) or "another address"
         message = f"{context.subject} redirects to {location}."
-        hint = f"lmchat does not follow the redirect to {location}; use the address of that server."
+        hint = "lmchat follows no redirects; use the address of the server itself."
     elif body.is_html and kind in ("wrong_path", "not_an_llm"):
         message = _PAGE
     if counted := counts.message(context, has_words=bool(body.message)):
