@@ -12,7 +12,7 @@ from lmchat.sessions.message import AnswerStats
 from lmchat.token_estimate import TEMPLATE_TOKENS, estimate_tokens
 
 _LARGER_WINDOW = "Shorten it, or use a larger context window."
-_SMALLEST_WINDOW = 256  # tokens that each server reads of a prompt
+_SMALLEST_WINDOW = 256  # tokens; llama.cpp makes smaller windows as large
 _WORD = re.compile("[0-9A-Za-z\u00c0-\u1fff\u2c00-\u2fff\u3040-\ud7ff]+")  # with marks
 """Run of letters and digits: tokenizers join no two of them, but many Chinese characters."""
 

@@ -506,6 +506,17 @@ async def test_a_server_without_a_model_in_memory_is_not_asked_again_and_the_ste
         _, error = await events_of(client, ask(server, product=product, model="alder"))
         assert (error.kind, len(server.seen(CHAT))) == ("model_not_loaded", 1), words
         assert step in error.hint, error.hint
+    # recorded with TabbyAPI e632af4: it breaks if the request names a model
+    server.on("GET /v1/models", model_list("alder", owned_by="tabbyAPI"))
+    server.on(
+        "GET /v1/model", json_reply({"detail": "No models are currently loaded."}, status=503)
+    )
+    await client.models.check(endpoint_of(server))
+    server.on(CHAT, text_reply("Internal Server Error", status=500))
+    for model, step in (("alder", "Load it in TabbyAPI"), ("oak", "Check the server's log")):
+        error = await failure_of(client, ask(server, product="TabbyAPI", model=model))
+        assert error.message == "TabbyAPI says: Internal Server Error"
+        assert error.hint.startswith(step)
     for words in ("The model is loaded, but busy", "The model loaded its weights: queue is full"):
         server.on(CHAT, json_reply({"detail": words}, status=503))
         _, error = await events_of(client, ask(server, model="alder"))

@@ -122,8 +122,13 @@ class PreparedRequest(Struct, kw_only=True):
         sent_tools = () if self.has_lost_tools else request.tools
         files = chain.from_iterable(message.files for message in request.messages)
         roles = [message.role for message in request.messages]
+        hints = context.hints
+        is_unloaded = self.model is not None and self.model.state is LoadState.NOT_LOADED
+        if is_unloaded and not self.product.acts.loads_on_demand and "model_not_loaded" in hints:
+            hints = {**hints, "server_error": hints["model_not_loaded"]}
         return replace(
             context,
+            hints=hints,
             is_remote=self.model is not None and self.model.is_remote,
             fields=tuple(self._extra_fields.keys() - set(TOOL_FIELDS)),
             options=tuple(options),
