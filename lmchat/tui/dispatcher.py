@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.widgets import Input, TextArea
 
 from lmchat.commands.table import BY_ID
-from lmchat.commands.typed_line import is_command, message_notice
+from lmchat.commands.typed_line import is_shell_command, message_notice
 from lmchat.errors import LMChatError
 from lmchat.library.library import export_unsaved
 from lmchat.servers.sampling_options import COMMON, FURTHER_OPTIONS
@@ -170,11 +170,15 @@ class Dispatcher:
                 controllers.status.refresh()
                 controllers.saved_sessions.refresh()
                 controllers.hints.show()
-            case PromptInput.Submitted(text=text, prompt=prompt, is_for_shell=True):
-                controllers.prompt_text.remember(text)
-                controllers.prompt_files.begin_shell(text, prompt)
-            case PromptInput.Submitted(text=text, prompt=prompt):
-                self._submit(text, prompt)
+            case PromptInput.CommandEntered(line=line, prompt=prompt):
+                controllers.prompt_text.keep_draft(sent=line)
+                controllers.prompt_text.remember(line)
+                if is_shell_command(line):
+                    controllers.prompt_files.begin_shell(line, prompt)
+                else:
+                    self.commands.run_line(line, prompt)
+            case PromptInput.Submitted(prompt=prompt):
+                self._submit(prompt)
             case PromptInput.Drafted():
                 self.follow_typing()
             case PromptInput.ScrollRequested(action=action):
@@ -215,23 +219,19 @@ class Dispatcher:
 
     # The prompt and the log
 
-    def _submit(self, text: str, prompt: PendingPrompt) -> None:
+    def _submit(self, prompt: PendingPrompt) -> None:
         controllers = self.controllers
-        # `follow_typing` does this later. Until then, the saved draft would have `text` twice: as a
-        # draft, and as an unsent prompt.
-        controllers.prompt_text.keep_draft(sent=text)
-        notice = message_notice(text)
-        if is_command(text):
-            controllers.prompt_text.remember(text)
-            self.commands.run_line(text, prompt)
-        elif controllers.prompt_files.hold(prompt):
+        # `follow_typing` does this later. Until then, the saved draft would have the text twice: as
+        # a draft, and as an unsent prompt.
+        controllers.prompt_text.keep_draft(sent=prompt.draft)
+        if controllers.prompt_files.hold(prompt):
             self.ui.widgets.log.scroll_end()
         elif controllers.prompt_text.is_rewriting:
             self.ui.begin(partial(controllers.branches.rewrite, prompt), "message")
         else:
             controllers.prompt_text.remember(prompt.draft)
             controllers.turn_view.submit(prompt)
-            if notice:
+            if notice := message_notice(prompt.draft):
                 self.ui.notify(notice)
 
     def follow_typing(self) -> None:

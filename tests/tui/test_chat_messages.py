@@ -78,6 +78,27 @@ async def test_a_prompt_is_answered_once_more_edited_and_sent_again(tmp_path):
         await desk.prompt_is("x\n\ny")
 
 
+async def test_an_edit_is_text_and_neither_runs_nor_offers_a_command(tmp_path):
+    scripts = [answer_steps(text) for text in ("A.", "B.")]
+    async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
+        for text in ("/stats", "/file ", "!ls"):
+            await desk.press("alt+up", "alt+up", "e")
+            await desk.prompt_is("one")
+            await desk.press("ctrl+u")
+            await desk.type(text)
+            assert not desk.prompt_input.completion.rows
+            assert "! shell command" not in desk.text
+            await desk.press("escape", hides="cancel edit")
+        await desk.press("alt+up", "alt+up", "e", "ctrl+u")
+        await desk.type("/stats")
+        await desk.press("enter", sees="B.")
+        assert sent(desk.backend) == ["one", "/stats"]
+        await desk.press("alt+up", "E", "ctrl+u")
+        await desk.type("/stats")
+        await desk.press("enter", hides="Rewriting an answer")
+        await desk.until(lambda: desk.texts == ["/stats", "/stats"], "the rewritten answer")
+
+
 async def test_a_command_of_the_palette_asks_for_its_argument_and_leaves_the_draft(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.press("x", "ctrl+p", *"change the system", sees="Change the system prompt")

@@ -30,7 +30,11 @@ async def write(pilot: Pilot, text: str) -> None:
 
 
 def sent(app: PromptApp) -> list[str]:
-    return [fact.text for fact in app.of(PromptInput.Submitted) if not fact.is_for_shell]
+    return [fact.prompt.draft for fact in app.of(PromptInput.Submitted)]
+
+
+def ran(app: PromptApp) -> list[str]:
+    return [fact.line for fact in app.of(PromptInput.CommandEntered)]
 
 
 async def test_enter_sends_once_and_other_enters_break_the_line(app, pilot) -> None:
@@ -225,7 +229,7 @@ async def test_enter_takes_the_first_name_of_a_command_unless_one_is_typed(app, 
     await pilot.press("enter")
     await write(pilot, "/profile fr")
     await pilot.press("enter")
-    assert sent(app) == ["/profile french", "/profile fr"]
+    assert ran(app) == ["/profile french", "/profile fr"]
 
 
 async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pilot) -> None:
@@ -242,11 +246,11 @@ async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pil
     await write(pilot, "/ne")
     await pilot.press("enter")
     await type_at_once(app, "/mo\t2\r/ne\r")
-    await until(lambda: len(sent(app)) > 3, "the last command")
-    assert sent(app) == ["/system be brief", "/new", "/model 2", "/new"]
+    await until(lambda: len(ran(app)) > 3, "the last command")
+    assert ran(app) == ["/system be brief", "/new", "/model 2", "/new"]
     await write(pilot, "/fil")
     await pilot.press("enter")  # asks for its argument
-    assert len(sent(app)) == 4
+    assert len(ran(app)) == 4
     assert prompt.text == "/file "
     prompt.put("")
     await write(pilot, "/s")
@@ -278,10 +282,6 @@ async def test_end_behind_the_text_is_the_end_of_the_log_and_pages_turn_it(app, 
     assert actions == ["scroll_end", "page_up", "page_down"]
     await pilot.press("end")
     assert [fact.action for fact in app.of(PromptInput.ScrollRequested)][3:] == ["scroll_end"]
-
-
-def ran(app: PromptApp) -> list[str]:
-    return [fact.text for fact in app.of(PromptInput.Submitted) if fact.is_for_shell]
 
 
 SHELL = "! shell command"

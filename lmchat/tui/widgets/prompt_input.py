@@ -65,9 +65,13 @@ class PromptInput(PromptEditor):
     class Submitted(AppMessage):
         """Enter was pressed; what is submitted has left the prompt."""
 
-        text: str  # prompt, `/command argument`, or `!COMMAND`; never blank
-        prompt: PendingPrompt  # the one that is sent; of a command, the one that stays
-        is_for_shell: bool = False  # `text` is a `!COMMAND` to run
+        prompt: PendingPrompt  # its draft is never blank
+
+    class CommandEntered(AppMessage):
+        """Enter was pressed at a command, which has left the prompt."""
+
+        line: str  # `/command argument` or `!COMMAND`
+        prompt: PendingPrompt  # the one that stays
 
     class Drafted(AppMessage):
         """The text has changed; receivers read `full_text`."""
@@ -106,7 +110,7 @@ class PromptInput(PromptEditor):
         self.argument_names: Mapping[str, Iterable[str]] = {}
         """Names that can follow a slash command, such as presets for `/p`; `Dispatcher` sets it."""
         self.prompt = PendingPrompt()
-        """The one that is typed; another version of a message runs no commands."""
+        """The one that is typed."""
         self._blocks = Placeholders()
         self._is_list_dismissed = False  # it stays closed, as after Esc
         # text and cursor for which the list was made
@@ -131,17 +135,20 @@ class PromptInput(PromptEditor):
     @property
     def typed_command(self) -> str:
         """Return `/COMMAND` or `!COMMAND` if only folded blocks are beside it, else ""."""
-        line = self._words_beside_blocks.rstrip()
+        line = self._command_words.rstrip()
         return line if is_command(line) or is_shell_command(line) else ""
 
     @property
-    def _words_beside_blocks(self) -> str:
-        """Return the text without folded blocks and line breaks around it."""
-        return self._blocks.without_lines(self.text).strip("\n")
+    def _command_words(self) -> str:
+        """Return the text without folded blocks and line breaks around it.
+
+        Return "" while a message is edited: what it says is no command.
+        """
+        return "" if self.prompt.edited_id else self._blocks.without_lines(self.text).strip("\n")
 
     @property
     def _is_file_command(self) -> bool:
-        return self._words_beside_blocks.startswith(_FILE_COMMAND)
+        return self._command_words.startswith(_FILE_COMMAND)
 
     def _end_shell_mode_if_over(self) -> None:
         """End the shell mode unless the text is one line that begins with `!`.
@@ -149,7 +156,7 @@ class PromptInput(PromptEditor):
         It is not begun here: such a line may be a pasted one.
         """
         if self.is_shell:
-            words = self._words_beside_blocks
+            words = self._command_words
             self.is_shell = words.startswith("!") and "\n" not in words
 
     def action_undo(self) -> None:
@@ -240,19 +247,18 @@ class PromptInput(PromptEditor):
         Folded blocks beside a command (`/` or `!`) stay for the next prompt. Outside the shell
         mode, a shell command only begins it.
         """
-        command = "" if self.prompt.edited_id else self.typed_command
-        is_for_shell = is_shell_command(command)
-        if is_for_shell and not self.is_shell:
+        command, text = self.typed_command, self.full_text.strip("\n").rstrip()
+        if is_shell_command(command) and not self.is_shell:
             self.is_shell = True
-            return
-        text = command or self.full_text.strip("\n").rstrip()
-        if text.strip():
-            self._begin_with(self._blocks.lines_of(self.text) if command else "")
+        elif command:
+            self._begin_with(self._blocks.lines_of(self.text))
+            self._post_to_parent(self.CommandEntered(command, self.prompt))
+        elif text.strip():
+            self._begin_with("")
             prompt = self.prompt
-            if not (is_command(text) or is_for_shell):
-                prompt.draft = text
-                self.prompt = PendingPrompt(edited_id=prompt.edited_id)
-            self._post_to_parent(self.Submitted(text, prompt, is_for_shell))
+            prompt.draft = text
+            self.prompt = PendingPrompt(edited_id=prompt.edited_id)
+            self._post_to_parent(self.Submitted(prompt))
 
     def put_before_typed(self, text: str) -> None:
         """Put a text that comes back in front of what is typed; the cursor stays there."""
@@ -277,7 +283,7 @@ class PromptInput(PromptEditor):
         """Handle a key of the list above the prompt, else of the prompt, in place of Textual."""
         key = event.key
         self._end_shell_mode_if_over()  # a key may come before the message of the last change
-        if event.character == "!" and not self._words_beside_blocks.strip():
+        if event.character == "!" and not self._command_words.strip():
             self.is_shell = not self.prompt.edited_id
         if self._handle_list_key(key) or self._handle_key(key):
             event.stop()
@@ -301,7 +307,7 @@ class PromptInput(PromptEditor):
             line_end = "\n" if column else ""  # the label gets its own line
             self.insert_at_cursor(f"{line_end}{self._blocks.fold(text, label)}\n")
         else:
-            has_command = self.text.startswith("/") or bool(self.typed_command)
+            has_command = self._command_words.startswith(("/", "!"))
             self.insert_at_cursor(text)
             if _LIKE_PATH.match(text) and not has_command:
                 self._post_to_parent(self.FileNamed(text.strip(), "", self.prompt))
@@ -334,7 +340,7 @@ class PromptInput(PromptEditor):
             return
         self._listed_for = text_and_cursor
         typed = self._typed_file_name()
-        words = self._words_beside_blocks
+        words = self._command_words
         if not typed and (typed is not None or not words.startswith("/")):
             self._is_list_dismissed = False
         if self._is_list_dismissed:
@@ -405,16 +411,16 @@ class PromptInput(PromptEditor):
         """
         row = self.completion.row
         if isinstance(row, Command):
-            if row.needs_argument and self._words_beside_blocks != row.name:
+            if row.needs_argument and self._command_words != row.name:
                 self._insert_chosen()
             else:  # a dialog asks for a missing argument
                 self._put_beside_blocks("")
-                self._post_to_parent(self.Submitted(row.name, self.prompt))
+                self._post_to_parent(self.CommandEntered(row.name, self.prompt))
             return True
         if not self.completion.is_choice:
             typed = self._typed_file_name()
             if typed is None or self._is_file_command:  # the row is an argument
-                _, _, argument = self._words_beside_blocks.partition(" ")
+                _, _, argument = self._command_words.partition(" ")
                 if argument.strip():
                     return False
             elif not self._choose_named(typed):
@@ -442,7 +448,7 @@ class PromptInput(PromptEditor):
         elif key in ("up", "delete") and self.has_queue and not self.text:
             wanted = self.QueuedEditRequested if key == "up" else self.QueuedRemovalRequested
             self.post_message(wanted())
-        elif key == "escape" and self.is_shell and not self._words_beside_blocks[1:].strip():
+        elif key == "escape" and self.is_shell and not self._command_words[1:].strip():
             before = self.text[: self.text.rindex("!")]
             row = before.count("\n")
             column = len(before) - (before.rfind("\n") + 1)
