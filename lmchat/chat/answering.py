@@ -205,7 +205,7 @@ async def _files_of(
                 continue
             image_room -= part.size
         with suppress(LMChatError):  # the model gets a note that it is missing
-            data = await store.read_file(part.digest)
+            data = await store.files.read(part.digest)
             if part.is_image:
                 data = await run_abandonable(partial(as_sent, data))
             files[part.digest] = data

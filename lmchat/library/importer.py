@@ -175,7 +175,7 @@ class Importer:
     async def _put_in_store(self, session: Session) -> SessionHeader | None:
         """Store files first, as messages refer to them; the daily check removes unused ones."""
         for content in session.files.values():
-            await self._store.save_file(content)
+            await self._store.files.save(content)
         return await self._store.import_session(session)
 
 

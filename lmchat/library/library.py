@@ -127,7 +127,7 @@ class Library:
             for message in (*session.messages, *session.tree):
                 for part in message.files:
                     with suppress(StoreUnavailable):  # removed, or damaged
-                        files[part.digest] = await self.store.read_file(part.digest)
+                        files[part.digest] = await self.store.files.read(part.digest)
             session = replace(session, files=files)
         html_by_id: dict[str, str] = {}
         if form == "html":

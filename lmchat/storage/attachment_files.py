@@ -11,11 +11,13 @@ import re
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import read_plain, write_atomically
+from lmchat.processes.background import run_abandonable
 from lmchat.storage.opening import Connection
 from lmchat.storage.row_values import text_from
 
@@ -29,21 +31,68 @@ _YOUNG_S = 60
 _MOST_BYTES = 256_000_000
 
 
-def save(folder: Path, data: bytes) -> str:
-    """Raises `StoreUnavailable`."""
-    digest = sha256(data).hexdigest()
+class AttachedFiles:
+    """Stored files by their digests: in a folder or, without one, in memory."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._in_memory: dict[str, bytes] = {}
+
+    async def save(self, data: bytes) -> str:
+        """Return the digest; raise `StoreUnavailable`."""
+        digest = sha256(data).hexdigest()
+        if self._folder is None:
+            self._in_memory[digest] = data
+        else:  # abandoned, it leaves no half file
+            await run_abandonable(partial(_write, self._folder / digest, data))
+        return digest
+
+    async def read(self, digest: str) -> bytes:
+        """Raises `StoreUnavailable`."""
+        if self._folder is not None:
+            return await run_abandonable(partial(_read, self._folder, digest))
+        if digest not in self._in_memory:
+            raise _unreadable_error("is missing")
+        return self._in_memory[digest]
+
+    def remove(self, digests: Collection[str]) -> list[Path]:
+        """Return the files that could not be removed.
+
+        Only digests are: an imported message may name the path of a file of the user.
+        """
+        kept: list[Path] = []
+        if self._folder is None:
+            return kept
+        for path in map(self._folder.joinpath, filter(_DIGEST.fullmatch, digests)):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:  # a read-only folder
+                kept.append(path)
+        return kept
+
+    def remove_unnamed(self, connection: Connection, moment: datetime) -> None:
+        """Remove only files with names of lmchat's: LMCHAT_HOME may be a folder of the user."""
+        digests = named_digests(connection)
+        young_from_s = moment.timestamp() - _YOUNG_S
+        for path in self._folder.glob("*") if self._folder is not None else ():
+            with suppress(OSError):  # another process has just removed it
+                is_unnamed = _OWN_NAME.fullmatch(path.name) and path.name not in digests
+                if is_unnamed and path.stat().st_mtime < young_from_s:
+                    path.unlink()
+                    _logger.info("an attached file that no message names was removed")
+
+
+def _write(path: Path, data: bytes) -> None:
     try:
-        write_atomically(folder / digest, data)
+        write_atomically(path, data)
     except OSError as error:
         raise StoreUnavailable(
             f"The attached file cannot be saved: {error.strerror or error}.",
             hint="Check the disk, or set LMCHAT_HOME to another folder.",
         ) from error
-    return digest
 
 
-def read(folder: Path, digest: str) -> bytes:
-    """Raises `StoreUnavailable`."""
+def _read(folder: Path, digest: str) -> bytes:
     try:
         data = read_plain(folder / digest, max_bytes=_MOST_BYTES)
     except FileNotFoundError as error:
@@ -60,32 +109,6 @@ def read(folder: Path, digest: str) -> bytes:
 
 def _unreadable_error(reason: str) -> StoreUnavailable:
     return StoreUnavailable(f"The attached file {reason}.", hint="Attach it again.")
-
-
-def remove(folder: Path, digests: Collection[str]) -> list[Path]:
-    """Return the files that could not be removed.
-
-    Only digests are: an imported message may name the path of a file of the user.
-    """
-    kept: list[Path] = []
-    for digest in filter(_DIGEST.fullmatch, digests):
-        try:
-            (folder / digest).unlink(missing_ok=True)
-        except OSError:  # a read-only folder
-            kept.append(folder / digest)
-    return kept
-
-
-def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> None:
-    """Remove only files with names of lmchat's: LMCHAT_HOME may be a folder of the user."""
-    digests = named_digests(connection)
-    young_from_s = moment.timestamp() - _YOUNG_S
-    for path in folder.glob("*"):
-        with suppress(OSError):  # another process has just removed it
-            is_unnamed = _OWN_NAME.fullmatch(path.name) and path.name not in digests
-            if is_unnamed and path.stat().st_mtime < young_from_s:
-                path.unlink()
-                _logger.info("an attached file that no message names was removed")
 
 
 def named_digests(connection: Connection) -> set[str]:

@@ -24,7 +24,8 @@ from lmchat.files.kept_prompts import kept_prompts
 from lmchat.files.locks import has_file_locks
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import TRASH_DAYS, title_from
-from lmchat.storage import attachment_files, backup
+from lmchat.storage import backup
+from lmchat.storage.attachment_files import AttachedFiles, named_digests
 from lmchat.storage.branch_queries import TITLE_WORDS, first_prompt_title
 from lmchat.storage.journal import answer_files, read_answer
 from lmchat.storage.message_rows import set_columns
@@ -72,104 +73,104 @@ class Purged(NamedTuple):
         return " and ".join(counted(count, name) for name, count in counts.items() if count)
 
 
-def purge_expired(
-    connection: Connection,
-    locks: SessionLocks,
-    moment: datetime,
-    folder: Path,
-    prompts_folder: Path | None,
-) -> str:
-    """Delete what was in the trash for `TRASH_DAYS`, and make a daily copy without it.
+class Trash:
+    """Deletion for ever, with the parts of a database that it concerns."""
 
-    Return a sentence about what could not be deleted, or "". A deletion also removes the older
-    copies, which may be needed to repair a damaged database.
-    """
-    if is_clock_doubtful(connection, moment):
-        return ""
-    before = stored_time(moment - timedelta(days=TRASH_DAYS))
-    query = "select session_id from sessions where deleted_at < ?"
-    session_ids = [text_from(session_id) for (session_id,) in connection.execute(query, (before,))]
-    has_expired = session_ids or connection.execute(_DELETED_BEFORE, (before,)).fetchone()
-    if not has_expired or is_damaged(connection.path):
-        return ""
-    if not has_file_locks(connection.path.parent):
+    def __init__(
+        self, locks: SessionLocks, files: AttachedFiles, prompts_folder: Path | None
+    ) -> None:
+        self._locks = locks
+        self._files = files
+        self._prompts_folder = prompts_folder
+
+    def empty(self, connection: Connection, moment: datetime) -> str:
+        """Delete what was in the trash for `TRASH_DAYS`, and make a daily copy without it.
+
+        Return a sentence about what could not be deleted, or "". A deletion also removes the older
+        copies, which may be needed to repair a damaged database.
+        """
+        if is_clock_doubtful(connection, moment):
+            return ""
+        before = stored_time(moment - timedelta(days=TRASH_DAYS))
+        query = "select session_id from sessions where deleted_at < ?"
+        session_ids = [
+            text_from(session_id) for (session_id,) in connection.execute(query, (before,))
+        ]
+        has_expired = session_ids or connection.execute(_DELETED_BEFORE, (before,)).fetchone()
+        if not has_expired or is_damaged(connection.path):
+            return ""
+        if not has_file_locks(connection.path.parent):
+            return (
+                "The disk has no file locks, so nothing is removed from the trash by time. Close "
+                "all lmchat windows, then run `lmchat sessions purge`."
+            )
+        purged = self.purge(connection, session_ids, messages_before=before)
+        if not backup.daily_copies(connection.path, moment):
+            backup.back_up(connection.path, moment)
+        words = purged.open_words
         return (
-            "The disk has no file locks, so nothing is removed from the trash by time. Close all "
-            "lmchat windows, then run `lmchat sessions purge`."
+            f"Open in another lmchat, and therefore still in the trash: {words}." if words else ""
         )
-    purged = purge(connection, locks, session_ids, folder, prompts_folder, messages_before=before)
-    if not backup.daily_copies(connection.path, moment):
-        backup.back_up(connection.path, moment)
-    words = purged.open_words
-    return f"Open in another lmchat, and therefore still in the trash: {words}." if words else ""
 
+    def purge(
+        self, connection: Connection, session_ids: Collection[str], *, messages_before: str = ""
+    ) -> Purged:
+        """`messages_before` is a stored time, or "": deleted messages that are older go, too."""
+        with ExitStack() as stack, transaction(connection):
+            # until the commit, no process reads a session that it does not hold yet
+            held_ids = stack.enter_context(self._locks.purging())
+            open_ids = held_ids.intersection(session_ids)
+            going_ids = set(session_ids) - open_ids
+            messages = connection.execute(_DELETED_BEFORE, (messages_before,)).fetchall()
+            going = [row for row in messages if text_from(row[2]) not in held_ids]
+            open_messages = len(messages) - len(going)
+            if not going_ids and not going:
+                return Purged(open_ids=frozenset(open_ids), open_messages=open_messages)
 
-def purge(
-    connection: Connection,
-    locks: SessionLocks,
-    session_ids: Collection[str],
-    folder: Path,
-    prompts_folder: Path | None,
-    *,
-    messages_before: str = "",
-) -> Purged:
-    """`messages_before` is a stored time, or "": deleted messages that are older go, too."""
-    with ExitStack() as stack, transaction(connection):
-        # until the commit, no process reads a session that it does not hold yet
-        held_ids = stack.enter_context(locks.purging())
-        open_ids = held_ids.intersection(session_ids)
-        going_ids = set(session_ids) - open_ids
-        messages = connection.execute(_DELETED_BEFORE, (messages_before,)).fetchall()
-        going = [row for row in messages if text_from(row[2]) not in held_ids]
-        open_messages = len(messages) - len(going)
-        if not going_ids and not going:
-            return Purged(open_ids=frozenset(open_ids), open_messages=open_messages)
+            backup.remove_copies(connection.path)
+            message_ids = {text_from(message_id) for _, message_id, _ in going}
+            kept_files = _remove_answers(connection.path, {*going_ids, *message_ids})
+            changed_ids = {*going_ids, *(text_from(session_id) for *_, session_id in going)}
+            self.remove_prompts(connection, changed_ids)
+            named_files = named_digests(connection)
+            _delete_messages(connection, [number for number, *_ in going])
+            for session_id in going_ids:
+                _delete_session(connection, session_id)
+            # FTS5 keeps trigrams of removed texts until it writes the index again: 1 s for 40 MB of
+            # text
+            if unicode_of_index(connection) == {unidata_version}:
+                connection.execute("insert into trigrams (trigrams) values ('optimize')")
+            else:
+                index_anew(connection)
+        # another lmchat may have just made its copy, or kept what its engine has read
+        kept_files += backup.remove_copies(connection.path)
+        kept_files += self.remove_prompts(connection, changed_ids)
+        # one that was not named before may be of a message that another window is about to write
+        named_files -= named_digests(connection)
+        kept_files += self._files.remove(named_files)
+        # the log stays while another connection reads
+        is_busy, *_ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+        return Purged(not is_busy, tuple(kept_files), frozenset(open_ids), open_messages)
 
-        backup.remove_copies(connection.path)
-        message_ids = {text_from(message_id) for _, message_id, _ in going}
-        kept_files = _remove_answers(connection.path, {*going_ids, *message_ids})
-        changed_ids = {*going_ids, *(text_from(session_id) for *_, session_id in going)}
-        remove_prompts(connection, prompts_folder, changed_ids)
-        named_files = attachment_files.named_digests(connection)
-        _delete_messages(connection, [number for number, *_ in going])
-        for session_id in going_ids:
-            _delete_session(connection, session_id)
-        # FTS5 keeps trigrams of removed texts until it writes the index again: 1 s for 40 MB of
-        # text
-        if unicode_of_index(connection) == {unidata_version}:
-            connection.execute("insert into trigrams (trigrams) values ('optimize')")
-        else:
-            index_anew(connection)
-    # another lmchat may have just made its copy, or kept what its engine has read
-    kept_files += backup.remove_copies(connection.path)
-    kept_files += remove_prompts(connection, prompts_folder, changed_ids)
-    # one that was not named before may be of a message that another window is about to write
-    named_files -= attachment_files.named_digests(connection)
-    kept_files += attachment_files.remove(folder, named_files)
-    # the log stays while another connection reads
-    is_busy, *_ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
-    return Purged(not is_busy, tuple(kept_files), frozenset(open_ids), open_messages)
+    def remove_prompts(
+        self, connection: Connection, session_ids: Collection[str] = ()
+    ) -> list[Path]:
+        """Remove the kept prompts of deleted sessions and of these; return the files that stay."""
+        left: list[Path] = []
+        for kept in kept_prompts(self._prompts_folder) if self._prompts_folder is not None else ():
+            row = connection.execute(_VISIBLE, (kept.message_id,)).fetchone()
+            if row is not None and text_from(row[0]) not in session_ids:
+                continue
+            try:
+                kept.path.unlink(missing_ok=True)
+            except OSError:
+                left.append(kept.path)
+        return left
 
 
 def are_visible(connection: Connection, message_ids: Sequence[str]) -> bool:
     """Whether all are saved, in sessions outside the trash."""
     return all(connection.execute(_VISIBLE, (one,)).fetchone() for one in message_ids)
-
-
-def remove_prompts(
-    connection: Connection, folder: Path | None, session_ids: Collection[str] = ()
-) -> list[Path]:
-    """Remove the kept prompts of deleted sessions and of these; return the files that stay."""
-    left: list[Path] = []
-    for kept in kept_prompts(folder) if folder is not None else ():
-        row = connection.execute(_VISIBLE, (kept.message_id,)).fetchone()
-        if row is not None and text_from(row[0]) not in session_ids:
-            continue
-        try:
-            kept.path.unlink(missing_ok=True)
-        except OSError:
-            left.append(kept.path)
-    return left
 
 
 def _remove_answers(path: Path, ids: Collection[str]) -> list[Path]:

@@ -15,7 +15,6 @@ import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -37,12 +36,8 @@ from lmchat.sessions.message import (
 from lmchat.sessions.prompts import draft_of
 from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.sessions.tokens import TokenProbabilities
-from lmchat.storage import (
-    attachment_files,
-    backup,
-    message_rows,
-    search,
-)
+from lmchat.storage import backup, message_rows, search
+from lmchat.storage.attachment_files import AttachedFiles, named_digests
 from lmchat.storage.branch_queries import (
     BELOW,
     DRAFT,
@@ -83,13 +78,11 @@ from lmchat.storage.opening import (
 from lmchat.storage.purge import (
     DELETED_MESSAGES,
     Purged,
+    Trash,
     are_visible,
     is_clock_doubtful,
     note_use,
     notice_of_clock,
-    purge,
-    purge_expired,
-    remove_prompts,
 )
 from lmchat.storage.recovery import recover_killed_answers
 from lmchat.storage.row_values import (
@@ -115,40 +108,6 @@ _FORKED = "The session was forked"  # why an answer was interrupted
 _LATEST = "9999"  # after all stored times, which are compared as texts
 
 
-def database_in_file(
-    path: Path,
-    clock: Callable[[], datetime],
-    kept_prompts: Path | None = None,
-    locks: SessionLocks | None = None,
-) -> Database:
-    locks = locks or SessionLocks(path)
-
-    def open_file() -> Connection:
-        """Each step has its own transactions: a failure keeps the effect of the steps before."""
-        is_missing = not path.exists()
-        try:
-            connection = connect(path)
-        except sqlite3.OperationalError as error:
-            return connect_to_read(path, error)
-        try:
-            recover_killed_answers(connection, clock())
-            lost = backup.notice_of_missing(path, clock()) if is_missing else ""
-            doubt = notice_of_clock(connection, clock())
-            connection.notice = " ".join(filter(None, (lost, doubt)))
-            folder = path.with_name("attachments")
-            left = purge_expired(connection, locks, clock(), folder, kept_prompts)
-            connection.notice = " ".join(filter(None, (connection.notice, left)))
-        except (sqlite3.Error, OSError) as error:
-            if is_damage(error):
-                connection.close()
-                raise
-            # such as a full disk: sessions can still be read
-            _logger.warning("putting the session file in order failed: %s", error)
-        return connection
-
-    return Database(path, open_file, restore=lambda: backup.restore(path, clock()))
-
-
 class Store:
     """Sessions, drafts and prompts; the first call of a method opens the database."""
 
@@ -161,18 +120,17 @@ class Store:
     ) -> None:
         """Without a path, all is kept in memory, attached files too."""
         self._clock = clock
-        self._kept_prompts = kept_prompts
         self._is_temporary = path is None
+        self._path = path or Path(os.devnull)
+        self._locks = SessionLocks(self._path, has_others=path is not None)
+        self.files = AttachedFiles(path and path.with_name("attachments"))
+        self._trash = Trash(self._locks, self.files, kept_prompts)
         if path is None:
-            self._path = Path(os.devnull)
-            self._locks = SessionLocks(self._path, has_others=False)
             self.database = Database(self._path, connect_in_memory)
         else:
-            self._path = path
-            self._locks = SessionLocks(path)
-            self.database = database_in_file(path, clock, kept_prompts, self._locks)
-        self._attachments_folder = self._path.with_name("attachments")
-        self._files_in_memory: dict[str, bytes] = {}  # of a temporary chat, by digest
+            self.database = Database(
+                path, self._open_file, restore=lambda: backup.restore(path, clock())
+            )
         self._journal = FileJournal(self._path)
 
     # The database
@@ -187,18 +145,42 @@ class Store:
         await self.database.run(lambda _: None)
         return self.notice
 
+    def _open_file(self) -> Connection:
+        """Each step has its own transactions: a failure keeps the effect of the steps before."""
+        path = self._path
+        is_missing = not path.exists()
+        try:
+            connection = connect(path)
+        except sqlite3.OperationalError as error:
+            return connect_to_read(path, error)
+        moment = self._clock()
+        try:
+            recover_killed_answers(connection, moment)
+            lost = backup.notice_of_missing(path, moment) if is_missing else ""
+            doubt = notice_of_clock(connection, moment)
+            connection.notice = " ".join(filter(None, (lost, doubt)))
+            left = self._trash.empty(connection, moment)
+            connection.notice = " ".join(filter(None, (connection.notice, left)))
+        except (sqlite3.Error, OSError) as error:
+            if is_damage(error):
+                connection.close()
+                raise
+            # such as a full disk: sessions can still be read
+            _logger.warning("putting the session file in order failed: %s", error)
+        return connection
+
     async def daily_check(self) -> None:
         """Check and copy the file, once a day."""
         if self._is_temporary:
             return
-        path, folder, moment = self._path, self._attachments_folder, self._clock()
+        path, moment = self._path, self._clock()
         if not await self.database.run(lambda connection: backup.is_due(connection, moment)):
             return
         if await run_abandonable(lambda: is_damaged(path)):
             await self.database.run(require_whole)  # another window may have replaced it since
         else:
             await self.database.run(
-                lambda connection: attachment_files.remove_unnamed(connection, folder, moment)
+                lambda connection: self.files.remove_unnamed(connection, moment)
             )
         # a copy dated by a wrong clock must not push out others
         keeps_all = await self.database.run(
@@ -320,7 +302,7 @@ class Store:
             columns["deletion"] = next_number(connection, "deletion")
         set_columns(connection, session_id, **columns)
         if is_deleted:
-            remove_prompts(connection, self._kept_prompts)
+            self._trash.remove_prompts(connection)
             self._locks.release(session_id)
         return header(connection, session_id)
 
@@ -369,19 +351,13 @@ class Store:
         What this process has in memory is given up.
         """
         messages_before = _LATEST if is_with_messages else ""
-        folder, kept_prompts, locks = self._attachments_folder, self._kept_prompts, self._locks
         self.keep_locked(())
         # Cancelling must not leave files with the text of deleted rows. `write` cannot run this:
         # its own transaction, and steps that cannot be in one.
         return await asyncio.shield(
             self.database.run(
-                lambda connection: purge(
-                    connection,
-                    locks,
-                    session_ids,
-                    folder,
-                    kept_prompts,
-                    messages_before=messages_before,
+                lambda connection: self._trash.purge(
+                    connection, session_ids, messages_before=messages_before
                 )
             )
         )
@@ -407,9 +383,9 @@ class Store:
                 lambda connection: list(rows_of(connection, session_id))
             )
             await self.database.write(lambda connection: put_rows(connection, rows))
-            for digest in await self.database.run(attachment_files.named_digests):
+            for digest in await self.database.run(named_digests):
                 with suppress(LMChatError):  # it is missing or damaged there, too
-                    await self.save_file(await saved.read_file(digest))
+                    await self.files.save(await saved.files.read(digest))
         return session_id
 
     @writing
@@ -617,26 +593,6 @@ class Store:
         _raise_if_missing(connection, session_id, message_id)
         leaf_id = newest_leaf(connection, session_id, message_id)
         return _choose_path(connection, session_id, leaf_id)
-
-    # Attached files
-
-    async def save_file(self, data: bytes) -> str:
-        """Return the digest."""
-        if self._is_temporary:
-            digest = sha256(data).hexdigest()
-            self._files_in_memory[digest] = data
-            return digest
-        # abandoned, it leaves no half file
-        return await run_abandonable(lambda: attachment_files.save(self._attachments_folder, data))
-
-    async def read_file(self, digest: str) -> bytes:
-        """Raises `StoreUnavailable`."""
-        if digest in self._files_in_memory:
-            return self._files_in_memory[digest]
-        # a temporary chat has no such folder
-        return await run_abandonable(
-            lambda: attachment_files.read(self._attachments_folder, digest)
-        )
 
     # Prompts, drafts and reading positions
 

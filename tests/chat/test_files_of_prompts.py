@@ -56,7 +56,7 @@ async def test_a_model_that_cannot_see_is_not_asked_about_a_new_image_and_old_on
     store, notes
 ):
     chat = ChatTurns(store, target=target())
-    garden = picture(digest=await store.save_file(b"\x89PNG garden"))
+    garden = picture(digest=await store.files.save(b"\x89PNG garden"))
     await chat.send("What grows?", [garden])
     chat.sessions.turn_options.use_target(target(images=False))
     with pytest.raises(FileRefused, match=r"^qwen3-8b cannot see images\.$") as refused:
@@ -72,15 +72,15 @@ async def test_a_long_session_sends_its_newest_images_and_names_the_others(store
     chat = ChatTurns(store)
     for number in range(3):
         data = bytes([number]) * 9
-        shown = picture(data, digest=await store.save_file(data), size=10_000_000)
+        shown = picture(data, digest=await store.files.save(data), size=10_000_000)
         await chat.send("a", [shown])
     assert list(chat.server.requests[2].files.values()) == [b"\2" * 9, b"\1" * 9, b""]
 
 
 async def test_an_imported_image_is_sent_in_a_form_that_servers_read(store):
     chat, webp = ChatTurns(store), image("WEBP")
-    part = picture(webp, digest=await store.save_file(webp))
+    part = picture(webp, digest=await store.files.save(webp))
     await chat.send("a", [part])
     [sent] = chat.server.requests[0].files.values()
     assert image_type(sent) == "image/jpeg"
-    assert await store.read_file(part.part.digest) == webp
+    assert await store.files.read(part.part.digest) == webp

@@ -177,7 +177,7 @@ async def test_a_look_at_the_next_request_of_a_new_session_has_its_first_words(s
 
 
 async def test_images_of_neighbouring_prompts_stay_beside_their_words(client, store):
-    await store.save_file(PIXEL)
+    await store.files.save(PIXEL)
     image = image_part()
     with ScriptedServer() as server:
         server.on(CHAT, error_reply(500, "Compute error."))
@@ -264,7 +264,7 @@ async def body_of_turn(chat: ChatTurns, session: OpenSession, kind: str) -> list
 async def test_of_any_history_prompts_and_answers_take_turns_and_results_have_their_calls(
     client, store, path, window, has_tools, product, prefill, kind
 ):
-    await store.save_file(PIXEL)
+    await store.files.save(PIXEL)
     chat = ChatTurns(store, server=client, box=toolbox() if has_tools else None)
     chat.use(product, window=window)
     stored = Session(header=chats.header("Any"), messages=MessagePath(path))

@@ -25,13 +25,13 @@ async def prompted(store):
     image = FilePart(
         name=hostile,
         media_type='image/png"',
-        digest=await store.save_file(IMAGE),
+        digest=await store.files.save(IMAGE),
         size=1_200_000,
         width=8,
         height=6,
     )
     notes = FilePart(
-        name="notes.md", media_type="text/plain", digest=await store.save_file(NOTES), size=21
+        name="notes.md", media_type="text/plain", digest=await store.files.save(NOTES), size=21
     )
     lost = replace(notes, name="lost.md", digest="0" * 64)
     await store.append(session, replace(asked, parts=(image, notes, lost, *asked.parts)))
@@ -58,9 +58,9 @@ async def test_json_brings_the_files_back(tmp_path, store):
         read = await brought(other, tmp_path / "plan.json", text)
         assert read.messages == session.messages
         image, notes, lost = read.messages[0].files
-        assert [await other.read_file(part.digest) for part in (image, notes)] == [IMAGE, NOTES]
+        assert [await other.files.read(part.digest) for part in (image, notes)] == [IMAGE, NOTES]
         with pytest.raises(StoreUnavailable):
-            await other.read_file(lost.digest)
+            await other.files.read(lost.digest)
         assert await exported(other, read, "json") == text
 
 
@@ -81,8 +81,8 @@ async def test_the_page_shows_images_and_names_all_files(store):
 
 
 async def test_a_file_that_only_a_draft_names_stays(tmp_path, store):
-    digest = await store.save_file(IMAGE)
+    digest = await store.files.save(IMAGE)
     os.utime(tmp_path / "attachments" / digest, (0, 0))
     await store.save_draft("", f"garden.png: sha256:{digest}\nWhat grows?")
     await store.daily_check()
-    assert await store.read_file(digest) == IMAGE
+    assert await store.files.read(digest) == IMAGE

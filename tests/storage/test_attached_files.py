@@ -26,7 +26,7 @@ PART = FilePart(
 
 async def ask_with_file(store):
     session, asked = header("Plan"), prompt("What grows here?")
-    assert await store.save_file(DATA) == DIGEST
+    assert await store.files.save(DATA) == DIGEST
     asked = replace(asked, parts=(PART, *asked.parts))
     await store.append(session, asked)
     return session, asked
@@ -35,11 +35,11 @@ async def ask_with_file(store):
 async def test_a_file_is_kept_once_for_its_owner_and_its_part_as_it_was(tmp_path, store):
     session, asked = await ask_with_file(store)
     await store.fork(session.session_id, asked.message_id)
-    await store.save_file(DATA)
+    await store.files.save(DATA)
     await store.aclose()
     async with aclosing(store_at(tmp_path)) as again:
         assert (await again.open_session(session.session_id)).messages == (asked,)
-        assert await again.read_file(DIGEST) == DATA
+        assert await again.files.read(DIGEST) == DATA
     (path,) = (tmp_path / "lmchat" / "attachments").iterdir()
     assert is_private(path)
     assert is_private(path.parent)
@@ -47,7 +47,7 @@ async def test_a_file_is_kept_once_for_its_owner_and_its_part_as_it_was(tmp_path
 
 async def test_a_file_of_20_mb_is_kept_and_read(store):
     data = bytes(20_000_000)
-    assert await store.read_file(await store.save_file(data)) == data
+    assert await store.files.read(await store.files.save(data)) == data
 
 
 async def test_a_missing_damaged_or_made_up_file_is_an_error(tmp_path, store):
@@ -55,13 +55,13 @@ async def test_a_missing_damaged_or_made_up_file_is_an_error(tmp_path, store):
     path = tmp_path / "lmchat" / "attachments" / DIGEST
     for digest in ("0" * 64, "../sessions.db"):
         with pytest.raises(StoreUnavailable, match=r"is (missing|damaged)\.$"):
-            await store.read_file(digest)
+            await store.files.read(digest)
     for damaged in (b"cut", b"\0" * len(DATA)):
         path.write_bytes(damaged)
         with pytest.raises(StoreUnavailable, match="is damaged"):
-            await store.read_file(DIGEST)
-        await store.save_file(DATA)
-        assert await store.read_file(DIGEST) == DATA
+            await store.files.read(DIGEST)
+        await store.files.save(DATA)
+        assert await store.files.read(DIGEST) == DATA
 
 
 async def test_a_search_finds_the_names_of_files(store):
@@ -72,9 +72,9 @@ async def test_a_search_finds_the_names_of_files(store):
 
 
 async def test_a_file_whose_message_is_about_to_be_written_stays(store):
-    await store.save_file(DATA)
+    await store.files.save(DATA)
     await store.daily_check()
-    assert await store.read_file(DIGEST) == DATA
+    assert await store.files.read(DIGEST) == DATA
 
 
 async def test_only_files_of_lmchat_are_removed_from_its_folder_when_no_message_names_them(

@@ -64,7 +64,7 @@ async def write_secrets(store, seed: int):
     session = header(secret(seed, 3))
     data = secret(seed + 1, 100).encode()
     file = attached(data, f"{secret(seed, 1)}.txt")
-    await store.save_file(data)
+    await store.files.save(data)
     draft = ""
     for word in secret(seed + 2, 40).split():
         draft += f"{word} "
@@ -198,18 +198,18 @@ async def test_a_copy_that_another_lmchat_makes_during_a_purge_is_removed(
 async def test_a_file_that_another_session_or_draft_names_or_soon_a_message_stays(store):
     data, new_data = b"shared by three", b"its message is about to be written"
     file = attached(data, "shared.txt")
-    await store.save_file(data)
-    new_digest = await store.save_file(new_data)
+    await store.files.save(data)
+    new_digest = await store.files.save(new_data)
     sessions = [header("one"), header("two")]
     for session in sessions:
         asked = prompt("See this")
         await store.append(session, replace(asked, parts=(file, *asked.parts)))
     await store.purge(sessions[0].session_id)
-    assert await store.read_file(file.digest) == data
+    assert await store.files.read(file.digest) == data
     await store.save_draft("", f"[shared.txt] {file.digest}")
     await store.purge(sessions[1].session_id)
-    assert await store.read_file(file.digest) == data
-    assert await store.read_file(new_digest) == new_data
+    assert await store.files.read(file.digest) == data
+    assert await store.files.read(new_digest) == new_data
 
 
 async def pass_days(tmp_path, store, clock, days):
@@ -243,7 +243,7 @@ async def test_a_deleted_message_expires_after_30_days_with_its_branch(tmp_path,
     said = await reply(store, session, "Lettuce.", asked)
     data = secret(1).encode()
     file, more = attached(data, "note.txt"), prompt(secret(2), said)
-    await store.save_file(data)
+    await store.files.save(data)
     await store.append(session, replace(more, parts=(file, *more.parts)))
     shown = await reply(store, session, "Parsley.", more)
     below = await reply(store, session, secret(3, 500), more)

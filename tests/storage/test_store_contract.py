@@ -95,9 +95,9 @@ async def use_every_method(store, saved):
     older, _ = await store.read_path(session_id, asked.message_id, count=2)
     assert older[-1].message_id == asked.message_id
     assert await store.token_probabilities(begun.message_id) == ()
-    assert await store.read_file(await store.save_file(MARK.encode())) == MARK.encode()
+    assert await store.files.read(await store.files.save(MARK.encode())) == MARK.encode()
     with pytest.raises(StoreUnavailable, match="is missing"):
-        await store.read_file("0" * 64)
+        await store.files.read("0" * 64)
     for key in ("new", session_id):
         await store.save_draft(key, MARK)
         await store.save_draft(key, MARK, MARK)
@@ -163,7 +163,9 @@ async def test_a_copy_of_a_session_has_all_that_the_session_has_and_nothing_of_a
     async with aclosing(store_at(tmp_path)) as on_disk, aclosing(Store(clock=Clock())) as copy:
         session, other = chat_with_tools("Soil."), header("Another")
         await say(on_disk, other, "Not this one")
-        digests = [await on_disk.save_file(data) for data in (b"a file", b"of the draft", b"other")]
+        digests = [
+            await on_disk.files.save(data) for data in (b"a file", b"of the draft", b"other")
+        ]
         asked, *more = session.messages
         file = FilePart(name="f.txt", media_type="text/plain", digest=digests[0], size=6)
         await on_disk.append(session.header, replace(asked, parts=(file, *asked.parts)))
@@ -189,12 +191,12 @@ async def test_a_copy_of_a_session_has_all_that_the_session_has_and_nothing_of_a
         assert path.messages[:-1] == saved.messages[:-1]
         assert path.messages[-1].state is AnswerState.INTERRUPTED
         assert await copy.list_sessions() == (saved.header,)
-        assert [await copy.read_file(digest) for digest in digests[:2]] == [
+        assert [await copy.files.read(digest) for digest in digests[:2]] == [
             b"a file",
             b"of the draft",
         ]
         with pytest.raises(StoreUnavailable, match="is missing"):
-            await copy.read_file(digests[2])
+            await copy.files.read(digests[2])
         assert [hit.kind for hit in await copy.search("soil")] == ["tool_result"]
         assert await copy.search("another") == ()
         assert (await copy.restore_message(session_id, hidden.message_id)).messages[-1] == hidden

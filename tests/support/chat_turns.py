@@ -132,7 +132,7 @@ class ChatTurns(TurnListener):
 
     async def send(self, text: str, files: Sequence[Any] = ()) -> None:
         for file in files:
-            await self.store.save_file(file.data)
+            await self.store.files.save(file.data)
         await self.send_prompt(Prompt(text, tuple(file.part for file in files)))
 
     async def send_prompt(self, prompt: Prompt) -> None:

@@ -34,7 +34,7 @@ from lmchat.sessions.message import (
 from lmchat.sessions.session import MessagePath, Session, SessionHeader, title_from
 from lmchat.storage import message_rows
 from lmchat.storage.stats_store import StatsStore
-from lmchat.storage.store import Store, database_in_file
+from lmchat.storage.store import Store
 
 START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 
@@ -198,7 +198,7 @@ def store_at(folder: Path, clock: Clock | None = None) -> Store:
 
 def stats_store_at(folder: Path, clock: Clock | None = None) -> StatsStore:
     clock = clock or Clock()
-    return StatsStore(database_in_file(folder / "lmchat" / "sessions.db", clock), clock)
+    return StatsStore(store_at(folder, clock).database, clock)
 
 
 async def fill(store: Store, count: int, *, words: int = 50) -> None:

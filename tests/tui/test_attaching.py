@@ -109,7 +109,7 @@ async def test_the_command_attaches_a_pattern_and_many_files_after_a_question_on
 async def test_files_that_are_read_slowly_go_to_the_session_for_which_they_were_asked(tmp_path):
     made(tmp_path, "notes/a.md", "notes/b.md")
     async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
-        session_id, save_file = desk.session_id, desk.store.save_file
+        session_id, save_file = desk.session_id, desk.store.files.save
         is_asked, may_save = asyncio.Event(), asyncio.Event()
 
         async def save_slowly(data: bytes) -> None:
@@ -117,7 +117,7 @@ async def test_files_that_are_read_slowly_go_to_the_session_for_which_they_were_
             await may_save.wait()
             await save_file(data)
 
-        desk.store.save_file = save_slowly
+        desk.store.files.save = save_slowly
         await desk.say("/file notes")
         await is_asked.wait()
         await desk.press("ctrl+n")

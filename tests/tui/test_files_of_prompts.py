@@ -42,7 +42,7 @@ def working_folder(tmp_path, monkeypatch):
 async def slow_desk(folder, **more):
     """Run the app while no file can be stored; the event lets them be stored."""
     async with ready_desktop(folder, **more) as desk:
-        may_save = hold(desk.store, "save_file")
+        may_save = hold(desk.store.files, "save")
         try:
             yield desk, may_save
         finally:
@@ -101,14 +101,14 @@ async def test_each_way_to_name_a_file_holds_the_prompt(tmp_path):
             await desk.say(" leaf.md")
 
         for count, name in enumerate((complete, command, copied, pasted, run), 1):
-            save_slowly = desk.store.save_file
+            save_slowly = desk.store.files.save
             is_asked = asyncio.Event()
 
             async def save(data, is_asked=is_asked, save_slowly=save_slowly) -> None:
                 is_asked.set()
                 await save_slowly(data)
 
-            desk.store.save_file = save
+            desk.store.files.save = save
             await name()
             await is_asked.wait()
             await desk.type(" what is it?")
@@ -120,7 +120,7 @@ async def test_each_way_to_name_a_file_holds_the_prompt(tmp_path):
             assert "Leaves are green." in sent(desk.backend)[-1], name
             assert "what is it?" in sent(desk.backend)[-1], name
             assert desk.prompt_input.text == "", name
-            desk.store.save_file = save_slowly
+            desk.store.files.save = save_slowly
             may_save.clear()
 
 
@@ -132,7 +132,7 @@ async def test_a_file_that_cannot_be_read_leaves_the_prompt_unsent(tmp_path):
             await is_over.wait()
             raise FileRefused("leaf.md cannot be stored: the disk is full.")
 
-        desk.store.save_file = refuse
+        desk.store.files.save = refuse
         await name_leaf(desk)
         await desk.say(" please", sees="Sent once leaf.md")
         await desk.say("and then?")
@@ -234,7 +234,7 @@ async def test_a_held_prompt_is_a_part_of_the_draft_and_files_that_are_there_sta
     (tmp_path / "pea.png").write_bytes(image())
     async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
         await desk.say("/file pea.png", sees="[pea.png (")
-        may_save = hold(desk.store, "save_file")
+        may_save = hold(desk.store.files, "save")
         await name_leaf(desk)
         await desk.say(" please", sees="Sent once leaf.md")
         draft = desk.shown.queue.drafts[0]
@@ -301,7 +301,7 @@ async def test_a_file_that_is_named_before_a_session_is_resumed_goes_with_the_pr
     store = Store(tmp_path / "sessions.db")
     old = header("Garden")
     await store.append(old, prompt("what grows?"))
-    may_open, may_save = hold(store, "open_session"), hold(store, "save_file")
+    may_open, may_save = hold(store, "open_session"), hold(store.files, "save")
     async with desktop(tmp_path, store=store, resume_id=old.session_id) as desk:
         await name_leaf(desk)
         await desk.type(" q")
@@ -344,7 +344,7 @@ async def test_a_path_that_names_no_file_is_sent_as_it_is(tmp_path):
 
 async def test_a_prompt_that_waits_for_a_file_at_the_end_is_the_draft_of_the_next_start(tmp_path):
     first = make_desktop(tmp_path)
-    hold(first.store, "save_file")
+    hold(first.store.files, "save")
     async with running(first, (120, 40)):
         await first.ready()
         await name_leaf(first)

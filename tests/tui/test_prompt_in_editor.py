@@ -70,7 +70,7 @@ async def test_only_the_text_with_which_the_editor_began_is_replaced(tmp_path):
     async with ready_desktop(tmp_path, failing, answer_steps("Peas."), state=state) as desk:
         await desk.say("one", sees="Beans")
         await desk.say("queued", sees="next  queued")
-        may_save = hold(desk.store, "save_file")
+        may_save = hold(desk.store.files, "save")
         await desk.press("exclamation_mark", *"echo")
         await desk.say(" result", sees="exit code 0")
         await desk.type("explain this")

@@ -103,7 +103,7 @@ async def ask(context: Context) -> int:
             toolbox.host.ask_user = partial(ask_about_server, context=context)
             await start_tools(context, toolbox, target)
         for file in files:
-            await runtime.store.save_file(file.data)
+            await runtime.store.files.save(file.data)
         sent = Prompt(prompt, tuple(file.part for file in files))
         front_end = _AskFrontEnd(context, chat, wanted, is_saved=is_saved)
         if options.dry_run_form:

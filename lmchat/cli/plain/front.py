@@ -334,7 +334,7 @@ class PlainFront(TurnListener):
         await self.connect()
         chat, session = self.chat, self.chat.shown
         for file in self._files:
-            await chat.store.save_file(file.data)
+            await chat.store.files.save(file.data)
         prompt = Prompt(text, tuple(file.part for file in self._files))
         if edited_id:
             chat.edit(session, edited_id, prompt, keeps_files=not prompt.files)

@@ -118,7 +118,7 @@ class MessageActions:
             if file.place is not None:  # a text file: others have no place in the text
                 # without its content, `text_with_files` says that the file is missing
                 with suppress(LMChatError):
-                    contents[file.digest] = await self._store.read_file(file.digest)
+                    contents[file.digest] = await self._store.files.read(file.digest)
         text = text_with_files(message.text, message.files, contents)
         text = text or readable_text(message)
         failure = message.failure
@@ -163,7 +163,7 @@ class MessageActions:
         for file in files:
             suffix = _VIEWED_SUFFIXES.get(file.media_type, ".txt")
             name = PurePath(safe_line(file.name)).stem + suffix
-            data = await self._store.read_file(file.digest)
+            data = await self._store.files.read(file.digest)
             paths.append(await self._platform.open_file(name, data))
         if unseen := "\n".join(filter(None, paths)):
             self._ui.copy(unseen, f"No viewer is available. {unseen}")
@@ -174,7 +174,7 @@ class MessageActions:
         texts: list[str] = []
         for file in message.files:
             if not file.is_image:
-                data = await self._store.read_file(file.digest)
+                data = await self._store.files.read(file.digest)
                 texts.append(data.decode("utf-8-sig", "replace"))
         if texts:
             names = ", ".join(file.name for file in message.files if not file.is_image)

@@ -112,7 +112,7 @@ class PromptFiles:
         try:
             attachments = await read()
             for attachment in attachments:
-                await self._ui.workspace.store.save_file(attachment.data)
+                await self._ui.workspace.store.files.save(attachment.data)
             lines = [file_line(attachment.part) for attachment in attachments]
         finally:
             self._end(files, lines)
