@@ -12,6 +12,10 @@ NO_HEADER_VALUE = "has control characters or letters beyond ASCII"
 _SHORTEST_SECRET = 3  # a shorter one is in many words
 _SUBSTITUTE = "\ufffd"  # in place of a character that is not safe
 WINDOWS = "cp1252"  # Windows-1252, which has Latin-1
+# Three letters beyond ASCII in a row, or a sign between two letters, but for an apostrophe: they
+# are hardly ever in a text of Windows-1252, but often in one of another encoding.
+_NO_WINDOWS = re.compile(r"[^\0-\x7f]{3}|[^\W\d_][^\w\0-\x7f’][^\W\d_]")
+_ASCII = re.compile(r"[\0-\x7f]+")
 # but that of UTF-8; that of UTF-32 begins as that of UTF-16 does
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -204,23 +208,37 @@ def _json_escape(unsafe: re.Match[str]) -> str:
 
 def decoded_text(data: bytes) -> str:
     """Bytes that cannot be decoded become U+FFFD."""
-    return data.decode(encoding_of(data), "replace")
+    return data.decode(encoding_of(data) or "utf-8", "replace")
 
 
 def encoding_of(data: bytes) -> str:
-    """Return the encoding that a byte order mark names, or else the likelier one.
+    """Return the encoding that a byte order mark names, UTF-8, or Windows-1252; else "".
 
-    Bytes of another encoding hardly ever form a UTF-8 character beyond ASCII. So bytes with one are
-    taken for damaged UTF-8, others for Windows-1252, common for old files.
+    Bytes of another encoding hardly ever form UTF-8. So bytes of which most form it are damaged
+    UTF-8, and others Windows-1252 if nothing speaks against it.
     """
+    encoding = _marked_encoding(data)
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        foreign = _ASCII.sub("", data.decode("utf-8", "replace"))
+        is_damaged_utf_8 = 2 * foreign.count(_SUBSTITUTE) <= len(foreign)
+        if not (is_damaged_utf_8 or data.startswith(codecs.BOM_UTF8)):
+            with suppress(UnicodeDecodeError):
+                return "" if _NO_WINDOWS.search(data.decode(WINDOWS)) else WINDOWS
+            return ""
+    return encoding
+
+
+def json_text(data: bytes) -> str:
+    """Decode UTF-8, or what a byte order mark names; raises `UnicodeDecodeError`."""
+    return data.decode(_marked_encoding(data))
+
+
+def _marked_encoding(data: bytes) -> str:
     for mark, encoding in _MARKS.items():
         if data.startswith(mark):
             with suppress(UnicodeDecodeError):
                 data.decode(encoding)
                 return encoding
-    try:
-        data.decode()
-    except UnicodeDecodeError:  # the mark of UTF-8 is no ASCII, either
-        if data.decode("utf-8", "replace").replace(_SUBSTITUTE, "").isascii():
-            return WINDOWS
     return "utf-8-sig"

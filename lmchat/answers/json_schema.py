@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from lmchat.errors import AnswerUnfit, RequestInvalid, WrongUse
 from lmchat.files.disk import read_plain
 from lmchat.markdown.commonmark import code_blocks
-from lmchat.safe_text import encoding_of, safe_line
+from lmchat.safe_text import json_text, safe_line
 from lmchat.servers.http.json_values import JsonObject, dict_or_empty, utf8_safe
 from lmchat.servers.request import AnyObject, FittingValue, OutputFormat
 from lmchat.sessions.message import is_cut_end
@@ -203,7 +203,7 @@ def strict_json(data: str | bytes) -> Any:
     Half of a surrogate pair becomes U+FFFD. Bytes may have a byte order mark.
     """
     try:
-        text = data if isinstance(data, str) else data.decode(encoding_of(data))
+        text = data if isinstance(data, str) else json_text(data)
         value = _strict_decoder.decode(text)
         return utf8_safe(value) if _SURROGATE.search(text) else value
     except UnicodeDecodeError:

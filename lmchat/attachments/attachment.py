@@ -24,7 +24,7 @@ from lmchat.files.images import fit_image, image_format, image_type
 from lmchat.files.paths import home_folder
 from lmchat.processes.background import in_thread, run_abandonable
 from lmchat.processes.child import ChildEndedError, ChildProcess
-from lmchat.safe_text import WINDOWS, decoded_text, encoding_of, safe_line
+from lmchat.safe_text import WINDOWS, encoding_of, safe_line
 from lmchat.sessions.message import FilePart
 from lmchat.token_estimate import estimate_tokens
 
@@ -32,7 +32,7 @@ MAX_TEXT_BYTES = 1_000_000  # more than the window of most local models
 MAX_READ_BYTES = 100_000_000  # of an image before it is scaled, or of a PDF
 _MAX_NAME_CHARS = 200
 _CONTROLS = re.compile(r"[\x01-\x06\x0e-\x1a]")  # no text has them, in any encoding
-_MOST_STRANGE = 3  # characters of a text as short as `é`
+_FOREIGN_WORD = re.compile(r"\w{0,30}[^\0-\x7f]\w{0,30}")
 _PDF_HEAD = b"%PDF-"
 _PDF_HEAD_BYTES = 1024  # in which a PDF begins
 _PDF_OBJECT = re.compile(rb"[\r\n]\d{1,10} \d{1,5} obj\b")
@@ -105,7 +105,8 @@ async def read_clipboard(clipboard: ClipboardReader) -> Attachment:
 async def read_attachment(path: Path) -> Attachment:
     """Raises `FileRefused`."""
     data = await _read(path)
-    return await attachment_of(safe_line(path.name, limit=_MAX_NAME_CHARS), data)
+    name = safe_line(path.name, limit=_MAX_NAME_CHARS)
+    return await attachment_of(name, data, language=language_of(name))
 
 
 @in_thread
@@ -119,14 +120,13 @@ def _read(path: Path) -> bytes:
         raise FileRefused(f"{safe_line(str(path))} {reason}.", hint=hint) from error
 
 
-async def attachment_of(name: str, data: bytes) -> Attachment:
-    """Raises `FileRefused`.
+async def attachment_of(name: str, data: bytes, *, language: str = "") -> Attachment:
+    """Raises `FileRefused`. `language` is for the code fence of a text.
 
     What is neither an image nor a PDF by its content is taken for a text.
     """
     if (found := await file_attachment(name, data)) is not None:
         return found
-    language = language_of(name)
     attachment = await run_abandonable(
         lambda: text_attachment(name, "text/plain", data, language=language)
     )
@@ -171,29 +171,17 @@ def text_of(name: str, data: bytes) -> str:
 
     Raises `FileRefused` for bytes that are no text.
     """
-    text = decoded_text(data)
+    encoding = encoding_of(data)
+    text = data.decode(encoding or WINDOWS, "replace")
     is_utf_8 = text.encode() == data.removeprefix(codecs.BOM_UTF8)
     # UTF-8 text may have control characters, as the log of a terminal has. Elsewhere, they show
     # that it is no text.
     if "\0" in text or (not is_utf_8 and _CONTROLS.search(text)):
         message = f"{name} is neither text nor a PDF nor an image of a known kind."
         raise FileRefused(message, hint="Convert it to one of them.")
-    if not is_utf_8 and is_misread(text, encoding_of(data)):
+    if not encoding:
         raise FileRefused(f"{name} is text in an unknown encoding.", hint="Save it as UTF-8.")
     return text.replace("\r\n", "\n")
-
-
-def is_misread(text: str, encoding: str) -> bool:
-    """Whether most of it is nonsense, as of GBK or Shift-JIS.
-
-    Most letters of a text in Windows-1252 are ASCII, and of other letters in UTF-8 few are damaged.
-    """
-    text = text[:MAX_TEXT_BYTES]
-    foreign = [char for char in text if not char.isascii()]
-    if encoding != WINDOWS and 2 * foreign.count("\N{REPLACEMENT CHARACTER}") < len(foreign):
-        return False
-    plain = sum(not char.isspace() for char in text) - len(foreign)
-    return len(foreign) > plain + _MOST_STRANGE
 
 
 def text_attachment(name: str, media_type: str, data: bytes, *, language: str = "") -> Attachment:
@@ -211,7 +199,8 @@ def text_attachment(name: str, media_type: str, data: bytes, *, language: str = 
 def decoding_note(data: bytes) -> str:
     encoding = encoding_of(data)
     if encoding == WINDOWS:
-        return "taken for Windows-1252"
+        word = _FOREIGN_WORD.search(data.decode(encoding))
+        return f"taken for Windows-1252, as in {word[0]}" if word else ""
     try:
         data.decode(encoding)
     except UnicodeDecodeError:

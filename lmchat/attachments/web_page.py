@@ -15,38 +15,29 @@ from importlib.util import find_spec
 import httpx
 from msgspec import Struct
 
-from lmchat.attachments.attachment import MAX_TEXT_BYTES, Attachment, is_misread, text_attachment
+from lmchat.attachments.attachment import (
+    Attachment,
+    attachment_of,
+    language_of,
+    text_attachment,
+)
 from lmchat.errors import EndpointNotAllowed, FileRefused, ServerUnavailable, WrongUse
 from lmchat.extras import install_command
 from lmchat.processes.child import ChildEndedError, ChildProcess
-from lmchat.safe_text import (
-    decoded_text,
-    encoding_of,
-    safe_line,
-    with_line_feeds,
-    without_controls,
-)
+from lmchat.safe_text import encoding_of, safe_line, without_controls
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import DEFAULT_PORTS, Endpoint, bracketed
 from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, body_chunks
 from lmchat.servers.http.network_errors import errors_as_unavailable
 
 MAX_PAGE_BYTES = 10_000_000  # also decompressed
-_FETCH_S = 30.0  # for a page, with its conversion
+_FETCH_S = 30.0  # for a page
 _CONVERT_S = 20.0  # an article of 10 MB takes 9 s on a slow machine
 _MOST_REDIRECTS = 10
 _MAX_ADDRESS_CHARS = 2000
 _MAX_NAME_CHARS = 200
-_MAX_TYPE_CHARS = 60  # of its type in a message
 _CHILD = "lmchat.attachments.html_to_text_child"
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
-# attached as they are, with the language of the code fence
-_TEXT_TYPES = {
-    "text/plain": "",
-    "text/markdown": "markdown",
-    "text/x-markdown": "markdown",
-    "application/json": "json",
-}
 _ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)
 _VALID_PORTS = range(1, 65536)
 _HOST = re.compile(r"[a-z0-9._:-]+")  # a name in ASCII, or an IP address
@@ -81,6 +72,7 @@ class PageAddress(Struct, frozen=True, kw_only=True):
     scheme: str
     host: str  # ASCII, lower case, no brackets around IPv6
     port: int
+    path: str
     origin: str  # without a path, for a question
 
 
@@ -116,7 +108,9 @@ class WebPages:
         self._consents: set[tuple[str, str, str, int]] = set()
 
     async def attachment(self, text: str, session_id: str, ask: Ask) -> Attachment:
-        """Fetch the page at an address; return its text, named by the final address.
+        """Fetch what is at an address; return it as a file, named by the final address.
+
+        HTML becomes text; all else is read as a file with the same bytes.
 
         `ask` is called before the first request to each scheme, host and port, also of redirects,
         unless the configuration or the user allows them for this session.
@@ -143,16 +137,16 @@ class WebPages:
                 if error.kind == ServerUnavailable.kind:
                     error.hint = "Check the address and the network."
                 raise
-            if isinstance(reply, Attachment):
-                return reply
+            if not isinstance(reply, PageAddress):
+                return await _attachment(address, *reply)
             address = reply
         problem = f"{address.origin} redirects more than {_MOST_REDIRECTS} times."
         raise FileRefused(problem, hint="Check the address in a browser.")
 
-    async def _fetch(self, address: PageAddress) -> Attachment | PageAddress:
+    async def _fetch(self, address: PageAddress) -> tuple[bytes, str] | PageAddress:
         """Request an address over a new connection, so that no cookie or connection is left.
 
-        A redirect is returned, as the user may have to be asked.
+        Return its content and type, or a redirect, as the user may have to be asked.
         """
         endpoint = Endpoint(scheme=address.scheme, host=address.host, port=address.port)
         timeout = httpx.Timeout(_FETCH_S, connect=CONNECT_ELSEWHERE_S)
@@ -195,22 +189,19 @@ def _parse(text: str, base_url: str = "") -> PageAddress:
     if not _HOST.fullmatch(host) or port not in _VALID_PORTS:
         raise no_address
     origin = f"{url.scheme}://{url.netloc.decode()}"
-    return PageAddress(url=str(url), scheme=url.scheme, host=host, port=port, origin=origin)
+    return PageAddress(
+        url=str(url), scheme=url.scheme, host=host, port=port, path=url.path, origin=origin
+    )
 
 
-async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
-    """Raises `FileRefused`.
+async def _read(response: httpx.Response, address: PageAddress) -> tuple[bytes, str]:
+    """Return its content and type; raises `FileRefused`.
 
     No more than `MAX_PAGE_BYTES` and one step of decompression are in memory.
     """
     if response.status_code != _OK:
         problem = f"{address.origin} answered with status {response.status_code}."
         raise FileRefused(problem, hint=_IN_BROWSER)
-    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if media_type not in (*_HTML_TYPES, *_TEXT_TYPES):
-        named_type = safe_line(media_type, limit=_MAX_TYPE_CHARS) or "of no type"
-        problem = f"The page is {named_type}, which is neither HTML nor text."
-        raise FileRefused(problem, hint="Download it, and attach the file.")
     content = bytearray()
     try:
         async for chunk in body_chunks(response):
@@ -220,33 +211,31 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
                 raise FileRefused(problem, hint=_SAVE_PART)
     except httpx.DecodingError as error:
         raise FileRefused(f"The page cannot be read: {error}.", hint=_IN_BROWSER) from None
+    return bytes(content), response.headers.get("Content-Type", "")
 
-    # named by the header, else by the page, else guessed
-    charset = _CHARSET.search(response.headers["Content-Type"].encode())
-    if charset is None and media_type in _HTML_TYPES:
-        charset = _CHARSET_OF_HTML.search(content, 0, _HEAD_BYTES)
-    text = _decoded(bytes(content), charset[1].decode() if charset else "")
-    if media_type in _HTML_TYPES:
-        text = await _text_of_html(text)
+
+async def _attachment(address: PageAddress, content: bytes, content_type: str) -> Attachment:
+    """Raises `FileRefused`."""
+    name = safe_line(address.url, limit=_MAX_NAME_CHARS)
+    charset = _CHARSET.search(content_type.encode())
+    if content_type.partition(";")[0].strip().lower() not in _HTML_TYPES:
+        if charset is not None:  # of a text; an image or a PDF has none
+            content = _decoded(content, charset[1].decode()).encode("utf-8", "replace")
+        return await attachment_of(name, content, language=language_of(address.path))
+    # named by the header, else by the page, else decided by its bytes
+    charset = charset or _CHARSET_OF_HTML.search(content, 0, _HEAD_BYTES)
+    text = await _text_of_html(_decoded(content, charset[1].decode() if charset else ""))
     if not text.strip():
         hint = "Open it in a browser: scripts may write its text."
         raise FileRefused("The page has no text.", hint=hint)
-    # before the cut: shorter line ends would let a cut text be accepted
-    text = with_line_feeds(text)
-    text = without_controls(text[: MAX_TEXT_BYTES + 1])  # refused below
-    return text_attachment(
-        safe_line(address.url, limit=_MAX_NAME_CHARS),
-        media_type if media_type in _TEXT_TYPES else "text/plain",
-        text.encode("utf-8", "replace"),
-        language=_TEXT_TYPES.get(media_type, ""),
-    )
+    return text_attachment(name, "text/plain", without_controls(text).encode("utf-8", "replace"))
 
 
 def _decoded(content: bytes, label: str) -> str:
     """`label` is the charset that the page names, or ""; raises `FileRefused`."""
-    guess = encoding_of(content)
-    if guess in ("utf-16", "utf-32"):  # its mark is more reliable
-        label = guess
+    encoding = encoding_of(content)
+    if encoding in ("utf-16", "utf-32"):  # its mark is more reliable
+        label = encoding
     try:
         codec = codecs.lookup(label.lower().removeprefix("x-")).name
     except LookupError:
@@ -260,10 +249,9 @@ def _decoded(content: bytes, label: str) -> str:
     for name, errors in tries:
         with suppress(LookupError, UnicodeError):  # no charset, or not that of this page
             return content.decode(name, errors)
-    text = decoded_text(content)
-    if is_misread(text, guess):
+    if not encoding:
         raise FileRefused("The page is text in an unknown encoding.", hint=_IN_BROWSER)
-    return text
+    return content.decode(encoding, "replace")
 
 
 async def _text_of_html(html: str) -> str:

@@ -14,7 +14,7 @@ from lmchat.config.settings import McpSettings
 from lmchat.config.toml import words_and_place
 from lmchat.errors import FileRefused
 from lmchat.files.disk import read_plain
-from lmchat.safe_text import encoding_of
+from lmchat.safe_text import json_text
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")  # as Claude Code writes it
 
@@ -48,7 +48,7 @@ def read_mcp_servers(file: Path, folder: Path, name: str = "") -> ForeignServers
     hint = 'A file of servers is JSON such as {"mcpServers": {"time": {"command": "uvx"}}}.'
     try:
         data = read_plain(file)
-        content = msgspec.json.decode(data.decode(encoding_of(data)), type=_ServersFile)
+        content = msgspec.json.decode(json_text(data), type=_ServersFile)
         project = msgspec.convert(content.projects.get(str(folder), {}), _ServersFile)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         message = f"{file} is not a file of MCP servers: {error}."

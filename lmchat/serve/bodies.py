@@ -103,14 +103,14 @@ def fields_of(body: bytes) -> BodyFields:
 def with_changes(body: bytes, changes: Mapping[str, object]) -> bytes:
     """Set fields, and drop `endpoint`, which is for lmchat.
 
-    All other values stay byte for byte, unless half of a surrogate pair or wrong UTF-8 is among
-    them: U+FFFD takes its place.
+    All other values stay byte for byte, unless half of a surrogate pair is among them: U+FFFD takes
+    its place.
     """
     try:
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         new = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in changes.items()}
         return msgspec.json.encode(_changed(fields, new))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except msgspec.DecodeError:
         _, value = _object(body)
         return encode(_changed(value, changes))
 
@@ -129,9 +129,10 @@ def _object(body: bytes) -> tuple[list[str], JsonObject]:
         return dict(pairs)
 
     try:
-        value = json.loads(body.decode("utf-8", "replace"), object_pairs_hook=closed)
+        value = json.loads(body.decode(), object_pairs_hook=closed)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise RequestInvalid("The body of the request is not a JSON object, or nested too deeply.")
+        problem = "The body of the request is not a JSON object in UTF-8, or nested too deeply."
+        raise RequestInvalid(problem)
     return names, value

@@ -57,23 +57,28 @@ async def test_a_text_becomes_utf_8_without_a_mark_and_with_line_feeds(tmp_path)
     assert (found.part.name, found.part.media_type) == (f"notes{shown}.md", "text/plain")
     assert found.part.words == f"notes{shown}.md (15 B)"
     assert 3 <= found.part.tokens <= 6
-    for data, text in (
-        (b"na\xefve: \x80 5", "na\u00efve: \u20ac 5"),  # Windows-1252
-        (b"\xef\xbb\xbfna\xefve", "na\ufffdve"),  # UTF-8, as its mark says
-        ("caf\u00e9 \u20ac".encode()[:-1], "caf\u00e9 \ufffd"),  # cut within a character
-        ("\ufeffzwölf\r\n🌱".encode("utf-16-le"), "zwölf\n🌱"),
-        ("\ufeffzwölf\r\n🌱".encode("utf-16-be"), "zwölf\n🌱"),
-        ("zwölf".encode("utf-32"), "zwölf"),
-        ("é".encode("latin-1"), "é"),
-        ("15 € für Öl".encode("cp1252"), "15 € für Öl"),
-        (b"a\nb\r\nc\rd\n\re\x1b[0m", "a\nb\nc\rd\n\re\x1b[0m"),  # as a terminal's log has
+    lossy = "not all of its bytes are UTF-8, the others are lost"
+    for data, text, note in (
+        (b"\xef\xbb\xbfna\xefve", "na\ufffdve", lossy),  # UTF-8, as its mark says
+        ("caf\u00e9 \u20ac".encode()[:-1], "caf\u00e9 \ufffd", lossy),  # cut within a character
+        ("a\ufffd\ufffdb".encode(), "a\ufffd\ufffdb", ""),
+        ("\ufeffzwölf\r\n🌱".encode("utf-16-le"), "zwölf\n🌱", ""),
+        ("\ufeffzwölf\r\n🌱".encode("utf-16-be"), "zwölf\n🌱", ""),
+        ("zwölf".encode("utf-32"), "zwölf", ""),
+        (b"a\nb\r\nc\rd\n\re\x1b[0m", "a\nb\nc\rd\n\re\x1b[0m", ""),  # as a terminal's log has
     ):
         found = await attach(tmp_path, "notes.md", data)
+        assert (found.data, found.part.left_out) == (text.encode(), note)
+    for text, word in (
+        ("naïve: € 5", "naïve"),
+        ("é", "é"),
+        ("15 € für Öl", "€"),
+        ("„Größe“ – l’été à 20 °C, Ça déçoit: «Où?»…", "„Größe"),
+        ("crème brûlée", "crème"),
+    ):
+        found = await attach(tmp_path, "notes.md", text.encode("cp1252"))
         assert found.data == text.encode()
-        is_windows = data[:3] == b"na\xef" or data in (b"\xe9", "15 € für Öl".encode("cp1252"))
-        note = "taken for Windows-1252" if is_windows else ""
-        note = "not all of its bytes are UTF-8, the others are lost" if "\ufffd" in text else note
-        assert found.part.left_out == note
+        assert found.part.left_out == f"taken for Windows-1252, as in {word}"
 
 
 @pytest.mark.parametrize(
@@ -117,6 +122,11 @@ async def test_a_text_becomes_utf_8_without_a_mark_and_with_line_feeds(tmp_path)
                 ("Καλημέρα κόσμε", "iso8859-7"),
                 ("שלום עולם", "cp1255"),
                 ("สวัสดีครับ", "cp874"),
+                ("bed;plant\n" + 6 * "Möhren;gießen\n", "cp850"),
+                ("bed;plant\nmás agua\n", "cp437"),
+                ("Où est le bed? Là-bas, où tout pousse", "mac-roman"),
+                ("# notes for the garden\nx = 1  # 豆子要水\n", "gbk"),
+                ("plan = 'water the beds at noon'  # 水を", "euc-jp"),
             )
         ),
     ],

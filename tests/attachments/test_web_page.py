@@ -7,18 +7,24 @@ import importlib.util
 import itertools
 import os
 import zlib
+from collections.abc import Awaitable
+from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from lmchat.attachments import web_page
+from lmchat.attachments.attachment import Attachment, read_attachment
 from lmchat.attachments.web_page import WebPages, refuse_host
 from lmchat.errors import EndpointNotAllowed, FileRefused, LMChatError, WrongUse
 from lmchat.extras import install_command
+from tests.support.files_to_attach import image
 from tests.support.page_host import PageHost, reply_of
 
 MEGABYTE = 1_000_000
 GZIP = "Content-Encoding: gzip\r\n"
+PDF = Path("tests/attachments/pdfs/latex.pdf").read_bytes()
 PAGE = b"<p>Beans like <b>sun</b>."
 
 
@@ -197,6 +203,9 @@ async def test_letters_are_read_in_the_charset_of_the_page(host):
     page = host.put("/a", reply_of(damaged, "text/plain; charset=euc-jp"))
     assert await text_of(page) == "日本語です\ufffd日本語です"
     page = host.put("/a", reply_of("今天天气很好。".encode("gbk"), "text/plain"))
+    with pytest.raises(FileRefused, match="/a is text in an unknown encoding"):
+        await text_of(page)
+    page = host.put("/a", reply_of("<p>今天天气很好。".encode("gbk")))
     with pytest.raises(FileRefused, match="The page is text in an unknown encoding"):
         await text_of(page)
     for charset in ("punycode", "IDNA"):  # they would take hours
@@ -205,16 +214,41 @@ async def test_letters_are_read_in_the_charset_of_the_page(host):
         assert await text_of(address) == text
 
 
-async def test_text_goes_in_as_it_is_but_for_escape_codes_with_its_address_and_language(host):
-    address = host.put("/a", reply_of(b'{"a": "<b>"}\x1b[2J\x10', "application/json"))
-    page = await WebPages(["127.0.0.1"]).attachment(address, "", refuse_host)
-    assert (page.part.name, page.part.size, page.part.language) == (address, 21, "json")
-    assert page.data.decode() == '{"a": "<b>"}␛[2J␐'
+async def test_what_is_no_html_is_read_as_a_file_with_the_same_bytes(host, tmp_path):
+    for name, data in (
+        ("beds.toml", b'[bed]\na = "<b>"\x1b[2J\x10\r\n'),
+        ("run.sh", b"#!/bin/sh\n"),
+        ("notes", "Möhren".encode("cp1252")),
+        ("bee.svg", b"<svg/>"),
+        ("bee.png", image()),
+        ("plan.pdf", PDF),
+        ("a.bin", bytes(range(256))),
+        ("cut.png", image()[:-400]),
+        ("beds.csv", "bed;plant\nMöhren;gießen\n".encode("cp850")),
+        ("none.txt", b""),
+    ):
+        path = tmp_path / name
+        path.write_bytes(data)
+        types = ("application/toml", "text/x-sh", "image/png", "application/octet-stream", None)
+        for media_type in types:
+            address = host.put(f"/{name}", reply_of(data, media_type))
+            page = WebPages(["127.0.0.1"]).attachment(address, "", refuse_host)
+            assert await what_is_read(page, address) == await what_is_read(
+                read_attachment(path), name
+            )
+
+
+async def what_is_read(reading: Awaitable[Attachment], name: str) -> tuple[object, ...]:
+    """Return a file without its name, or the refusal."""
+    try:
+        found = await reading
+    except FileRefused as error:
+        return error.message.replace(name, "a"), error.hint
+    return replace(found.part, name="a"), found.data
 
 
 async def test_what_is_no_text_is_refused_with_one_sentence(host):
     for reply, sentence in (
-        (reply_of(b"x", "application/zip"), "The page is application/zip, which is neither"),
         (reply_of(b"x", status="403 No"), "answered with status 403"),
         (reply_of(b"<script>a()</script>"), "The page has no text"),
         (reply_of(b"x\r\n" * (MEGABYTE // 2 + 1), "text/plain"), "has more than 1 MB of text"),

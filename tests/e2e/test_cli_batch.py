@@ -155,7 +155,7 @@ def test_what_the_command_line_sets_holds_for_all_lines(cli, server, tmp_path):
     assert "Line 1 cannot be used: it is not text." in done.stdout
     done = cli("batch", "--text", stdin="今天天气很好。".encode("gbk"))
     assert "Line 1 cannot be used: it is text in an unknown encoding." in done.stdout
-    done = cli("batch", stdin=b'{"prompt": "\xe9\x81"}')
+    done = cli("batch", stdin='{"prompt": "Möhren"}'.encode("cp1252"))
     assert "it is not valid JSON: it is not UTF-8; lines" in done.stdout
     assert len(server.seen(CHAT)) == 4
     schema = tmp_path / "s.json"

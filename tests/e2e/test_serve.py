@@ -355,7 +355,7 @@ def test_a_body_of_any_form_gets_an_answer_and_a_model_named_twice_reaches_no_se
         (b', "x": "\n"', 400, "The body of the request is not a JSON object"),
         (b', "x": {"model": "other"}', 200, ""),
         (b', "\\ud83c": "\\udf31 \\ud83c"', 200, ""),
-        (b', "\xff": "\xfe"', 200, ""),
+        (b', "\xff": "\xfe"', 400, "The body of the request is not a JSON object in UTF-8"),
         (b', "x": [NaN, 1e999]', 200, ""),
     ):
         body = b'{"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]' + more + b"}"

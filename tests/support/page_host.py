@@ -66,8 +66,9 @@ class PageHost:
 
 
 def reply_of(
-    body: bytes, media_type: str = "text/html", *, status: str = "200 OK", extra: str = ""
+    body: bytes, media_type: str | None = "text/html", *, status: str = "200 OK", extra: str = ""
 ) -> bytes:
     """Return a reply; `extra` holds further headers."""
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}\r\n"
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n"
+    head += f"Content-Type: {media_type}\r\n" if media_type else ""
     return f"{head}{extra}Connection: close\r\n\r\n".encode() + body

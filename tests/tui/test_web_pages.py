@@ -23,7 +23,7 @@ def host():
 async def test_a_page_becomes_a_block_once_the_question_is_answered(desk, host):
     address, archive = (
         host.put("/beans", PAGE),
-        host.put("/zip", reply_of(b"PK", "application/zip")),
+        host.put("/archive", reply_of(b"beans\0", "text/plain")),
     )
     await desk.say(f"/file {address}", leads_to=ConfirmDialog)
     await desk.press("escape", leads_to=ChatScreen)
@@ -37,7 +37,7 @@ async def test_a_page_becomes_a_block_once_the_question_is_answered(desk, host):
     await desk.prompt_is(f"[{address} (15 B)]\n")
     assert host.connections == 1
     desk.prompt_input.put("")
-    await desk.say(f"/file {archive}", sees="The page is application/zip, which is")
+    await desk.say(f"/file {archive}", sees="/archive is neither text nor a PDF")
     assert desk.prompt_input.text == ""
     assert desk.backend.requests == []
 
