@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
+from lmchat.errors import LMChatError
+from lmchat.files.disk import expanded_path
 from lmchat.processes.environment import IS_WINDOWS, command_words
 
 _MOST_PASTED_CHARS = 10_000  # a longer text is not searched
@@ -25,23 +26,20 @@ def named_files(text: str) -> tuple[Path, ...]:
     """
     if len(text) > _MOST_PASTED_CHARS:
         return ()
-    with suppress(ValueError):  # a broken address, or an open quote
+    with suppress(ValueError, LMChatError):  # an open quote, or an unknown home folder
         one_file = _absolute_files([text.strip()])  # one name may have spaces
         return one_file or _absolute_files(command_words(text))
     return ()
 
 
 def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:
-    """Return none if one of the words names no file; raise `ValueError` for a broken address."""
+    """Return none if one of the words names no file; raises `FileRefused`, `WrongUse`."""
     paths: list[Path] = []
     for word in words:
-        if word.startswith("file://"):
-            path = unquote(urlsplit(word).path).removeprefix("/" if IS_WINDOWS else "")
-        else:
-            path = os.path.expanduser(word)  # noqa: PTH111 - Path raises for an unknown user
-        if not os.path.isabs(path) or is_on_network(path):  # noqa: PTH117 - Path may raise
+        path = expanded_path(word)
+        if not path.is_absolute() or is_on_network(str(path)):
             return ()
-        file = existing_path(Path(path))
+        file = existing_path(path)
         if not os.path.isfile(file):  # noqa: PTH113 - Path may raise
             return ()
         paths.append(file)

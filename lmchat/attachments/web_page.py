@@ -27,8 +27,12 @@ from lmchat.processes.child import ChildEndedError, ChildProcess
 from lmchat.safe_text import encoding_of, safe_line, without_controls
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import DEFAULT_PORTS, Endpoint, bracketed
-from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, body_chunks
-from lmchat.servers.http.network_errors import errors_as_unavailable
+from lmchat.servers.http.connections import (
+    CONNECT_ELSEWHERE_S,
+    Connections,
+    body_chunks,
+    errors_as_unavailable,
+)
 
 MAX_PAGE_BYTES = 10_000_000  # also decompressed
 _FETCH_S = 30.0  # for a page

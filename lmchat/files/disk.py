@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import IO
+from urllib.parse import unquote
 
 from lmchat.errors import FileExists, FileRefused, StoreUnavailable, WrongUse
 from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
@@ -32,6 +34,7 @@ _MAX_NAME_CHARS = 50
 _USUAL_MODE = 0o666  # before the user's umask
 OWNER_ONLY = 0o600  # no other user may read it
 _FOLDER_MODE = 0o700
+_FILE_ADDRESS = re.compile(r"file:(//(localhost)?)?(?=/(?!/))", re.IGNORECASE)  # RFC 8089
 _RETRY_S = 0.02
 _LOCK_S = 2.0  # in which another process gives a lock back, unless it is stopped
 _FREE_S = 1.0  # in which a virus scanner, an indexer or a reader closes a file
@@ -77,7 +80,13 @@ def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = Fal
 
 
 def expanded_path(name: str) -> Path:
-    """Replace `~` by a home folder; raises `FileRefused`, `WrongUse`."""
+    """Return the path of a name, a `file:` address or one below `~`.
+
+    Raises `FileRefused`, `WrongUse`.
+    """
+    if address := _FILE_ADDRESS.match(name):
+        start = address.end() + (os.name == "nt")  # as of `file:///C:/beds`
+        name = unquote(name[start:], errors="surrogateescape")
     try:
         path = Path(name).expanduser()
     except RuntimeError as error:

@@ -13,6 +13,7 @@ from lmchat.errors import LMChatError
 from lmchat.safe_text import without_secret
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
+from lmchat.servers.http.network_errors import unavailable_error
 from lmchat.servers.http.proxies import proxy_for
 from lmchat.servers.http.reply import read_body
 from lmchat.tools.calls import SENT_CALL
@@ -106,7 +107,11 @@ class ServerOverHttp:
             self._said = without_secrets(said, self.secrets)
 
     def failure_of(self, error: BaseException, reason: str) -> LMChatError | None:
-        """Return what the sign-in or the last reply says of an error; None if they say nothing."""
+        """Return what is known of an error: of the way to the server, the sign-in or a reply."""
+        import httpx2
+
+        if not self.status and isinstance(error, httpx2.TransportError):
+            return unavailable_error(error, Endpoint.parse(self._settings.url))
         failure = None if self._sign_in is None else self._sign_in.failure_of(error, reason)
         return failure or self.refusal
 

@@ -14,9 +14,17 @@ def test_a_dropped_path_is_recognised_as_terminals_write_it(tmp_path, monkeypatc
     file.write_text("x", encoding="utf-8")
     written = str(file)
     shell, url = written.replace(" ", "\\ "), written.replace(" ", "%20")
-    for text in (written, f"'{written}' ", f'"{written}"', shell, f"file://{url}"):
+    addresses = (f"file://{url}", f"file://LOCALHOST{url}", f"file:{url}")
+    for text in (written, f"'{written}' ", f'"{written}"', shell, *addresses):
         assert named_files(text) == (file,), text
     assert set(named_files(f"{shell} '{written}'\n")) == {file}
+    for text in (
+        f"file://elsewhere{url}",
+        f"file:////{url}",
+        f"file:{file.name}",
+        "~nobody-here/a",
+    ):
+        assert named_files(text) == (), text
     (tmp_path / "it's.png").write_text("x", encoding="utf-8")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert named_files("~/it's.png") == (tmp_path / "it's.png",)

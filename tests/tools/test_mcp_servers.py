@@ -299,7 +299,7 @@ def where() -> dict[str, object]:
 
 
 async def test_servers_that_cannot_start_have_failed_with_a_reason_and_start_on_demand_only(
-    tmp_path,
+    tmp_path, monkeypatch
 ):
     program = ("-c", "open('starts', 'a').write('x')")
     servers = (
@@ -310,7 +310,9 @@ async def test_servers_that_cannot_start_have_failed_with_a_reason_and_start_on_
             name="keyless", url="http://127.0.0.1:1/mcp", headers_env={"Authorization": "NO_TOKEN"}
         ),
         McpSettings(name="down", url="http://127.0.0.1:1/mcp"),
+        McpSettings(name="far", url="http://mcp.example/mcp"),
     )
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     starts = tmp_path / "starts"
     async with a_host(tmp_path, *servers, refuses="http://elsewhere/mcp") as host:
         see = f"See {tmp_path / 'tools.log'}."
@@ -320,8 +322,10 @@ async def test_servers_that_cannot_start_have_failed_with_a_reason_and_start_on_
             "sad": f"The server sad failed: {wordless}. {see} {ENV}",
             "refused": "Endpoint not allowed: elsewhere.",
             "keyless": "The environment variable NO_TOKEN of the server keyless is not set. Set it.",
-            "down": "The server down failed: All connection attempts failed. Start it, or check its "
-            "url.",
+            "down": "Nothing answers at localhost:1. Start the server there.",
+            "far": "Nothing answers at the proxy 127.0.0.1:1, which the environment names for "
+            "mcp.example. Start the proxy, correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name "
+            "the host in NO_PROXY.",
         }
         assert (await call(host, "refused/x")).text == "Endpoint not allowed: elsewhere."
         await states(host)

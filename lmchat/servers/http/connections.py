@@ -8,8 +8,8 @@ import re
 import ssl
 import time
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, contextmanager, suppress
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ from lmchat.files.disk import expanded_path, read_plain
 from lmchat.safe_text import header_value, safe_line
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import JsonObject, NotJsonError, decode, dict_or_empty
-from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, errors_as_unavailable
+from lmchat.servers.http.network_errors import unavailable_error
 from lmchat.servers.http.paced import PacedTransport
 from lmchat.servers.http.proxies import proxy_for
 from lmchat.servers.http.reply import MAX_REPLY_BYTES, Reply
@@ -42,6 +42,18 @@ _NOT_COMPRESSED = ("", "identity", "none", "utf-8")  # the last two are no encod
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 _MAX_CERTIFICATE_BYTES = 4 * 1024 * 1024  # the usual list of all authorities has 250 kB
 KEEPALIVE_S = 2.0  # LM Studio and llama.cpp close an idle connection after 5 s (R-33)
+TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
+"""All that httpx and its sockets raise."""
+
+
+@contextmanager
+def errors_as_unavailable(endpoint: Endpoint) -> Iterator[None]:
+    try:
+        yield
+    except httpx.ProtocolError as error:
+        raise unavailable_error(error, endpoint) from None  # it may quote a header with the key
+    except TRANSPORT_ERRORS as error:
+        raise unavailable_error(error, endpoint) from error
 
 
 class Connections:

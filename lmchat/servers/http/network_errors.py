@@ -5,17 +5,12 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
-
-import httpx
 
 from lmchat.errors import NothingAnswers, ServerUnavailable
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.proxies import proxy_name
 
-TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
-"""All that httpx and its sockets raise."""
 _QUOTE_BEGINNINGS = ("bytearray(b", "b'", 'b"')
 """Before a quotation of bytes in messages of h11."""
 _NO_HTTP = ("Server disconnected", "illegal request line")
@@ -24,16 +19,6 @@ _NO_HTTP = ("Server disconnected", "illegal request line")
 _PROXY_HINT = (
     "Start the proxy, correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the host in NO_PROXY."
 )
-
-
-@contextmanager
-def errors_as_unavailable(endpoint: Endpoint) -> Iterator[None]:
-    try:
-        yield
-    except httpx.ProtocolError as error:
-        raise unavailable_error(error, endpoint) from None  # it may quote a header with the key
-    except TRANSPORT_ERRORS as error:
-        raise unavailable_error(error, endpoint) from error
 
 
 def error_words(error: BaseException) -> str:
@@ -46,17 +31,19 @@ def error_words(error: BaseException) -> str:
 
 
 def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
+    """`error` may also be of httpx2, which the MCP SDK uses: its errors have the same names."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
     address = endpoint.netloc
     details = error_words(error)
     proxy = proxy_name(endpoint)
     through_proxy = f", and the proxy {proxy}" if proxy else ""
     no_proxy = ServerUnavailable(
         f"Nothing answers at the proxy {proxy}, which the environment names for {endpoint.host}.",
-        kind="timeout" if isinstance(error, httpx.ConnectTimeout) else "offline",
+        kind="timeout" if "ConnectTimeout" in kinds else "offline",
         hint=_PROXY_HINT,
         details=details,
     )
-    if isinstance(error, httpx.ConnectTimeout):
+    if "ConnectTimeout" in kinds:
         if proxy:
             return no_proxy
         return NothingAnswers(
@@ -65,14 +52,14 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
             hint="Check the address and the network.",
             details=details,
         )
-    if isinstance(error, httpx.TimeoutException):
+    if "TimeoutException" in kinds:
         return ServerUnavailable(
             f"Request timeout: {address} does not answer in time.",
             kind="timeout",
             hint=f"Check whether the server is busy or hangs{through_proxy}.",
             details=details,
         )
-    if isinstance(error, httpx.ProxyError):
+    if "ProxyError" in kinds:
         return ServerUnavailable(
             f"The proxy {proxy} of the environment does not connect to {address}: "
             f"{safe_line(str(error))}.",
@@ -80,18 +67,18 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
             "or name the host in NO_PROXY.",
             details=details,
         )
-    if isinstance(error, httpx.DecodingError):
+    if "DecodingError" in kinds:
         return ServerUnavailable(
             f"The reply of {address} cannot be read: {error}.",
             kind="server_error",
             hint="Check the server's log, and any proxy in front of it.",
             details=details,
         )
-    if isinstance(error, httpx.TransportError) and not isinstance(error, httpx.ConnectError):
+    if "TransportError" in kinds and "ConnectError" not in kinds:
         message = f"Streaming failed: {address} closed the connection before it answered."
         hint = f"Check the server's log{through_proxy}, then try again"
         words = details.partition(": ")[2]
-        if isinstance(error, httpx.RemoteProtocolError) and not words.startswith(_NO_HTTP):
+        if "RemoteProtocolError" in kinds and not words.startswith(_NO_HTTP):
             message = f"Streaming failed at {address}. Its reply breaks HTTP: {words}."
         elif endpoint.scheme == "http":  # a port with TLS closes a connection without it
             hint += "; if it uses https, write https:// in its address"

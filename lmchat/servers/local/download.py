@@ -23,9 +23,9 @@ from lmchat.servers.http.connections import (
     CONNECT_ELSEWHERE_S,
     Connections,
     body_chunks,
+    errors_as_unavailable,
     header_count,
 )
-from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.local.gguf import is_one_of_several, writing_to
 from lmchat.servers.products.server_api import OnPull
 from lmchat.units import size_text

@@ -24,10 +24,10 @@ from lmchat.servers.http.connections import (
     POOL_S,
     WRITE_S,
     connect_timeout_s,
+    errors_as_unavailable,
     read_up_to,
     request_headers,
 )
-from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import Product

@@ -26,7 +26,7 @@ from lmchat.errors import LMChatError, ServerRejected
 from lmchat.processes.background import end_tasks
 from lmchat.safe_text import without_secret
 from lmchat.servers.events import UsageReported
-from lmchat.servers.http.connections import body_chunks
+from lmchat.servers.http.connections import TRANSPORT_ERRORS, body_chunks, errors_as_unavailable
 from lmchat.servers.http.json_values import (
     NotJsonError,
     decode,
@@ -34,7 +34,6 @@ from lmchat.servers.http.json_values import (
     dicts_in,
     str_or_empty,
 )
-from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, errors_as_unavailable
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.servers.sending.exchange import Exchange

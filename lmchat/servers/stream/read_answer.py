@@ -11,9 +11,9 @@ import httpx
 
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.events import StreamEvent, StreamFinished
-from lmchat.servers.http.connections import body_chunks
+from lmchat.servers.http.connections import TRANSPORT_ERRORS, body_chunks
 from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
-from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, error_words
+from lmchat.servers.http.network_errors import error_words
 from lmchat.servers.http.reply import is_error, read_body
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.servers.stream.chunk_parser import ChunkParser
