@@ -86,7 +86,10 @@ SHARED_ARGUMENTS: tuple[Argument, ...] = (
         "continue a session: its id, its first 4 or more characters, or `last`",
     ),
     argument("--temporary", "do not save this session"),
-    argument("--local", "use the built-in engine; -m accepts a GGUF file, or its URL"),
+    argument(
+        "--local",
+        "use the built-in engine; -m accepts a GGUF file, or USER/REPO[:QUANT] of huggingface.co",
+    ),
     argument("--plain", "chat line by line, as for a screen reader; the default if TERM=dumb"),
     argument(
         "--inline", "chat in the scrollback of the terminal: as --plain, with formatted answers"

@@ -404,8 +404,8 @@ class LocalSettings(Table, frozen=True, kw_only=True):
     model: Annotated[
         str,
         setting(
-            "GGUF file, or a name from `lmchat models --local`; unset: the best one for this "
-            "machine",
+            "GGUF file, a name from `lmchat models --local`, or USER/REPO[:QUANT] of "
+            "huggingface.co; unset: the best one for this machine",
             **_PATH,
         ),
     ] = ""

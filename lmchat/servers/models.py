@@ -198,14 +198,16 @@ class ServerModels:
         await self.check(model.endpoint)
 
     async def download_file(
-        self, engine: Engine, url: str, agrees: Callable[[str], Awaitable[bool]], on_pull: OnPull
+        self, engine: Engine, name: str, agrees: Callable[[str], Awaitable[bool]], on_pull: OnPull
     ) -> Path | None:
-        from lmchat.servers.local.download import (  # noqa: PLC0415 - few runs download a file
-            download,
-        )
+        from lmchat.servers.local.hub import Hub  # noqa: PLC0415 - few runs download a file
 
         await engine.require_installed()
-        return await download(self._access.connections, url, engine.models_folder, agrees, on_pull)
+        hub = Hub(self._access.connections, os.environ)
+        files = await hub.find(name)
+        if not await agrees(await hub.question(files, engine.models_folder)):
+            return None
+        return await hub.download(files, engine.models_folder, on_pull)
 
     def engine_at(self, endpoint: Endpoint) -> Engine | None:
         engine = self._engine

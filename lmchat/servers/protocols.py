@@ -84,9 +84,12 @@ class ModelSource(ServerSource, Protocol):
         """Let the server delete a model from its disk."""
 
     async def download_file(
-        self, engine: Engine, url: str, agrees: Callable[[str], Awaitable[bool]], on_pull: OnPull
+        self, engine: Engine, name: str, agrees: Callable[[str], Awaitable[bool]], on_pull: OnPull
     ) -> Path | None:
-        """Download a GGUF file for the engine; see `local/download.py`."""
+        """Download a model of the hub for the engine; None if the user does not agree.
+
+        `agrees` gets the file, its size, host, folder and free space. See `local/hub.py`.
+        """
 
 
 class ServerClient(AnswerSource, Protocol):

@@ -20,7 +20,8 @@ from tests.support.lmchat_screen import STEADY, answers, configure
 from tests.support.programs import LMCHAT, Cli, Inside, clean_environment, is_running, wait_until
 from tests.support.pty_program import PtyProgram
 from tests.support.real_server.prepare import model_file
-from tests.support.scripted_server import ScriptedServer, body_reply
+from tests.support.scripted_hub import REPO, ScriptedHub
+from tests.support.scripted_server import ScriptedServer
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(90)]
 
@@ -47,20 +48,42 @@ def asking(local):
     return PtyProgram(argv, home=local.home, size=(120, 30), env=local.env)
 
 
-def test_a_model_at_an_address_is_fetched_only_with_consent_and_answers(local):
-    content = model_file().read_bytes()
-    with ScriptedServer() as host:
-        size = body_reply(b"", headers={"Content-Length": str(len(content))})
-        host.on("HEAD /alder.gguf", size).on("GET /alder.gguf", body_reply(content))
-        ask = ("ask", "--local", "-m", f"{host.url}/alder.gguf")
+def parts(local):
+    """Return the sizes of what a stopped download has left."""
+    return [path.stat().st_size for path in local.home.rglob("*.part")]
+
+
+def test_a_model_of_the_hub_is_fetched_with_consent_in_two_runs_and_answers_without_a_network(
+    local,
+):
+    ask = ("ask", "--local", "-m", REPO)
+    with ScriptedServer() as host, ScriptedServer() as store:
+        hub = ScriptedHub(host, store)
+        hub.put({"alder-Q4_K_M.gguf": model_file().read_bytes()})
+        local.env["HF_ENDPOINT"] = host.url
         refused = local(*ask, "Say hello.")
         assert refused.returncode == 2
-        assert f"alder.gguf (98 MB) from {host.url.removeprefix('http://')} into" in refused.stderr
-        assert host.seen("GET /alder.gguf") == []
+        assert f"alder-Q4_K_M.gguf (98 MB) of {REPO} from localhost:" in refused.stderr
+        assert store.seen() == []
+        hub.sent_bytes, hub.is_stuck = 2_000_000, True
+        program = local.start(*ask, "--yes", "Say hello.")
+        wait_until(lambda: sum(parts(local)) > 1_000_000, "a part is on the disk")
+        program.send_signal(signal.SIGINT)
+        program.communicate(timeout=30)
+        assert program.returncode == 130
+        (part,) = parts(local)
+        hub.sent_bytes, hub.is_stuck = None, False
         assert local.json(*ask, "--yes", "--json", "Say hello.")["reply"]
-        assert local.json("models", "--local", "--json")["data"][0]["id"] == "alder"
-        assert local.json(*ask, "--json", "Say hello.")["reply"], "it is on this disk now"
-        assert len(host.seen("GET /alder.gguf")) == 1
+        assert hub.ranges == ["", f"bytes={part}-"]
+        assert local.json("models", "--local", "--json")["data"][0]["id"] == "alder-Q4_K_M"
+    assert local.json(*ask, "--json", "Say hello.")["reply"], "it is on this disk now"
+    missing = local("ask", "--local", "-m", "org/birch", "Say hello.")
+    assert missing.returncode == 1
+    assert "Nothing answers at localhost:" in missing.stderr
+    assert "`lmchat models --local` lists the models that are on this disk." in missing.stderr
+    address = local("ask", "--local", "-m", f"{host.url}/alder.gguf", "Say hello.")
+    assert address.returncode == 2
+    assert "Download the file, as with curl, then name it: -m FILE." in address.stderr
 
 
 def test_with_consent_on_a_terminal_the_demo_model_is_fetched_once_and_answers(local):

@@ -275,6 +275,9 @@ def _environment() -> str:
     rows += [("`OPENAI_API_KEY`", "API key for api.openai.com only")]
     rows += [
         ("`LMCHAT_HOME`", "one folder for all files"),
+        ("`HF_ENDPOINT`", "mirror of huggingface.co for `--local -m USER/REPO`"),
+        ("`HF_TOKEN`", "token for it, sent to this host alone"),
+        ("`HF_HUB_CACHE`, `HF_HOME`", "cache of the hub, where model files are looked for"),
         ("`LMCHAT_SERVE_KEY`", "the same as `--key` of `lmchat serve`"),
         ("`LMCHAT_LOG_LEVEL`", "the same as `--log-level`"),
     ]

@@ -281,11 +281,11 @@ class ScriptedBackend:
         return model(name, endpoint=server.endpoint, product=server.product)
 
     async def download_file(
-        self, engine: Engine, url: str, agrees: Callable[[str], Awaitable[bool]], on_pull: OnPull
+        self, engine: Engine, name: str, agrees: Callable[[str], Awaitable[bool]], on_pull: OnPull
     ) -> Path | None:
-        if not await agrees(f"{self.file.name} from {url}"):
+        if not await agrees(f"{self.file.name} of {name}"):
             return None
-        self.pulled.append(url)
+        self.pulled.append(name)
         for step in self.pull_script:
             if isinstance(step, PullProgress):
                 on_pull(step)
@@ -352,7 +352,11 @@ class ScriptedEngine(Engine):
         self.ready = asyncio.Event()
         self.ready.set()
         self.is_stopped = False
+        self.missing = ""  # name of the hub that no file has
         self._files = files
+
+    async def has_to_download(self, named: str) -> bool:
+        return bool(named) and named == self.missing
 
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
         return self._files

@@ -104,18 +104,19 @@ async def test_a_demo_model_is_fetched_only_after_consent_to_size_licence_and_fo
         await shown(desk, "● built-in")
 
 
-async def test_an_address_is_downloaded_after_a_question(tmp_path):
-    url = "https://huggingface.co/org/big-GGUF/resolve/main/big.gguf"
+async def test_a_model_of_the_hub_is_downloaded_after_a_question(tmp_path):
+    name = "org/big-GGUF:Q8_0"
     backend = answering("big")
     backend.file = BIG.path
     engine = ScriptedEngine(BIG)
-    async with local(tmp_path, engine, backend, local_model=url) as desk:
+    engine.missing = name
+    async with local(tmp_path, engine, backend, local_model=name) as desk:
         await desk.on(ConfirmDialog)
-        await shown(desk, "Download a model?", "big.gguf from https://huggingface.co")
+        await shown(desk, "Download a model?", "big.gguf of org/big-GGUF:Q8_0")
         assert (backend.pulled, engine.started) == ([], [])
         await desk.confirm()
         await desk.until(lambda: engine.started == ["big"], "it is started")
-        assert backend.pulled == [url]
+        assert backend.pulled == [name]
         await desk.on(ChatScreen)
         await shown(desk, "● built-in")
 

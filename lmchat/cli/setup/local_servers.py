@@ -15,7 +15,6 @@ from lmchat.config.settings import Settings
 from lmchat.errors import WrongUse
 from lmchat.extras import install_command
 from lmchat.files.paths import home_folder
-from lmchat.servers.local.gguf import is_url
 from lmchat.servers.local.installed import (
     Installed,
     ServerLauncher,
@@ -56,7 +55,7 @@ async def start_engine_if_wanted(context: Context, runtime: Runtime) -> Settings
     engine, output = runtime.engine, context.output
     named = model_name or runtime.settings.local.model
     agrees = partial(_agrees, context)
-    if is_url(named):
+    if await engine.has_to_download(named):
         show = output.show_progress
         path = await runtime.backend.models.download_file(
             engine,

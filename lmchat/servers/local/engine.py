@@ -22,6 +22,7 @@ from lmchat.errors import (
     ServerRejected,
     ServerUnavailable,
     StreamInterrupted,
+    WrongUse,
 )
 from lmchat.processes.background import run_abandonable
 from lmchat.processes.child import ChildProcess
@@ -37,6 +38,7 @@ from lmchat.servers.local.gguf import (
     find_models_on_disk,
     find_named_model,
     gguf_models,
+    hub_name,
     with_unique_names,
 )
 from lmchat.servers.local.installed import (
@@ -103,7 +105,7 @@ class Engine:
         self._settings = settings
         self._on_address = on_address
         self.folder = folder
-        self.models_folder = folder / "models"  # downloaded from an address
+        self.models_folder = folder / "models"  # downloaded from the hub
         self._log_file = log_file
         self._environ = environ
         self._files: tuple[ModelFile, ...] | None = None  # None: not searched
@@ -164,6 +166,15 @@ class Engine:
         if model is None:
             await self.require_installed()
         return model
+
+    async def has_to_download(self, named: str) -> bool:
+        """Whether it is a name of the hub, and no file of this disk is of it."""
+        if hub_name(named) is None:
+            return False
+        with suppress(WrongUse):
+            await self.choose(named)
+            return False
+        return True
 
     async def require_installed(self) -> None:
         """Raise `EngineUnavailable` before a download, which alone would be of no use."""

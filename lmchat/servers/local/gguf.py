@@ -22,13 +22,15 @@ from lmchat.servers.products import PRODUCTS
 
 _SUFFIX = ".gguf"
 _NAMELESS = "model"  # then its folder has the model's name
-# such as "qwen3-00001-of-00003"
-_SPLIT_NAME = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
+# such as that of "qwen3-00001-of-00003"
+_PART = re.compile(r"-(?P<number>\d{5})-of-(?P<count>\d{5})$")
 # "-Q4_K_M", ".IQ2_XS", "_BF16", ":q8_0"; the group is without the separator
 _QUANTIZATION = re.compile(
     r"(?:^|[-._:])((?:I?Q\d|BF16|F16|F32|MXFP4|TQ\d)(?:_\w+)?)$", re.IGNORECASE
 )
 _ENCODERS = ("mmproj", "embed")  # in names of encoders, which cannot chat
+_HUB_NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?::(?P<wanted>.+))?")
+USUAL = "Q4_K_M"  # quantization that a name of the hub means if it has none
 _OVERHEAD = 1.15
 """Memory per file size; measured 1.3 for the smallest, 1.1 for 8B."""
 _FAST_SHARE = 0.25
@@ -77,12 +79,59 @@ def writing_to(folder: Path, subject: str) -> Iterator[None]:
         ) from error
 
 
-def is_url(name: str) -> bool:
-    return name.lower().startswith(("https://", "http://"))
+def hub_name(name: str) -> tuple[str, str] | None:
+    """Return repository and wanted file or quantization of `USER/REPO[:QUANT|FILE]`.
+
+    None for another name, such as the path of a file.
+    """
+    match = _HUB_NAME.fullmatch(name)
+    if match is None or match["repo"].lower().endswith(_SUFFIX):
+        return None
+    return match["repo"], match["wanted"] or ""
 
 
-def is_one_of_several(path: Path) -> bool:
-    return _SPLIT_NAME.match(path.stem) is not None
+def wanted_of(paths: Iterable[Path], wanted: str) -> list[Path]:
+    """Return the paths that a file's name or a quantization means, `Q4_K_M` if it is empty.
+
+    Then a single path is returned whatever its quantization.
+    """
+    candidates = [*paths]
+    if not wanted and len(candidates) == 1:
+        return candidates
+    ending = re.compile(rf"(?:^|[-._]){re.escape(wanted or USUAL)}$", re.IGNORECASE)
+    return [
+        path
+        for path in candidates
+        if ending.search(model_name(path)) or f"/{path.as_posix()}".endswith(f"/{wanted}")
+    ]
+
+
+def parts_of(path: Path) -> list[Path]:
+    """Return the files of a model, which need not exist; none for another part than the first."""
+    part = _PART.search(path.stem)
+    if part is None:
+        return [path]
+    if int(part["number"]) != 1:
+        return []
+    numbers = range(1, int(part["count"]) + 1)
+    return [
+        path.with_stem(f"{model_name(path)}-{number:05}-of-{part['count']}") for number in numbers
+    ]
+
+
+def model_name(path: Path) -> str:
+    return _PART.sub("", path.stem)
+
+
+def quantization_of(name: str) -> str:
+    """Return the quantization at the end of a model's name, or ""."""
+    found = _QUANTIZATION.search(name)
+    return found[1].upper() if found else ""
+
+
+def is_encoder(name: str) -> bool:
+    """Whether a model's name is that of an encoder, which cannot chat."""
+    return any(word in name.casefold() for word in _ENCODERS)
 
 
 def available_bytes() -> int:
@@ -120,7 +169,7 @@ def gguf_models(sources: Mapping[Path, str]) -> Iterator[ModelFile]:
                 if path.suffix.lower() != _SUFFIX or not _is_first_visit(path, visited):
                     continue
                 model = _model_at(path)
-                if model and not any(word in model.name.casefold() for word in _ENCODERS):
+                if model and not is_encoder(model.name):
                     yield replace(model, source=source)
 
 
@@ -140,28 +189,22 @@ def _model_at(path: Path) -> ModelFile | None:
 
     None for another part, a missing part, no regular file, or a path that is not UTF-8.
     """
-    name, files = path.stem, [path]
-    if split := _SPLIT_NAME.match(name):
-        if int(split["number"]) != 1:
-            return None
-        name, count = split["stem"], int(split["count"])
-        others = range(2, count + 1)
-        files += [path.with_stem(f"{name}-{number:05}-of-{count:05}") for number in others]
+    files = parts_of(path)
     try:
         str(path).encode()  # the library cannot open a name that is not UTF-8
         states = [file.stat() for file in files]
     except (OSError, UnicodeEncodeError):
         return None
-    if not all(stat.S_ISREG(state.st_mode) for state in states):
+    if not states or not all(stat.S_ISREG(state.st_mode) for state in states):
         return None
+    name = model_name(path)
     if name == _NAMELESS:  # a file “model.gguf” in a folder with the name of the model
         name = path.parent.name
-    quantization = _QUANTIZATION.search(name)
     return ModelFile(
         path=path,
         name=name,
         size_bytes=sum(state.st_size for state in states),
-        quantization=quantization[1].upper() if quantization else "",
+        quantization=quantization_of(name),
         parts=len(files),
     )
 
@@ -184,6 +227,17 @@ def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFil
     for model in models:
         if name_or_path.casefold() == model.name.casefold() or path == model.path:
             return model
+    if name := hub_name(name_or_path):
+        repo, wanted = name
+        # `USER/REPO` is a folder, as of LM Studio; in the cache of the hub, `models--USER--REPO`
+        folder = f"/{repo}/".casefold()
+        of_repo = {
+            model.path: model
+            for model in models
+            if folder in model.path.as_posix().replace("--", "/").casefold()
+        }
+        if len(found := wanted_of(of_repo, wanted)) == 1:
+            return of_repo[found[0]]
     # Path.is_file raises for a long name, and a folder that may not be entered
     if os.path.isfile(path):  # noqa: PTH113
         file = _model_at(path)
@@ -193,6 +247,12 @@ def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFil
                 hint="If a model has several files, pass the first one; all of them must exist.",
             )
         return file
+    if "://" in name_or_path:  # it is not quoted: it may hold a password
+        raise WrongUse(
+            "An address cannot be a model.",
+            hint="Download the file, as with curl, then name it: -m FILE. Models of "
+            "huggingface.co have a name: -m USER/REPO.",
+        )
     hint = "`lmchat models --local` lists the model files."
     if name_or_path.lower().endswith(_SUFFIX):
         raise WrongUse(f"There is no file {path}.", hint=hint)

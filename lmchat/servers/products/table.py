@@ -801,7 +801,7 @@ _BUILT_IN = replace(
     steps={
         **_LLAMA_CPP.steps,
         "start": "lmchat --local",
-        "pull": "lmchat --local -m URL, with the address of a GGUF file",
+        "pull": "lmchat --local -m USER/REPO, with the name of a model on huggingface.co",
         "remove": "Delete its file; `lmchat models --local` shows where it is",
         "key": "Start lmchat again: each start makes a new API key",
         "model": "Choose a model file",

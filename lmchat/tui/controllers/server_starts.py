@@ -11,7 +11,7 @@ from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.local.engine import Engine
-from lmchat.servers.local.gguf import ModelFile, is_url
+from lmchat.servers.local.gguf import ModelFile
 from lmchat.servers.local.installed import ServerStart
 from lmchat.servers.model import BUILT_IN, LoadState
 from lmchat.servers.target import Target
@@ -116,10 +116,11 @@ class ServerStarts:
         Commands and the plain chat have no dialog, so there `start_engine_without_screen` does the
         same.
         """
-        named = named or self._workspace.local_model or self._workspace.settings.local.model
-        if is_url(named):
-            return await self._download(engine, named)
-        model = await engine.choose(named, last=self._last_model)
+        given = self._workspace.local_model or self._workspace.settings.local.model
+        # a name of a row is that of a file, which may have gone
+        if not named and await engine.has_to_download(given):
+            return await self._download(engine, given)
+        model = await engine.choose(named or given, last=self._last_model)
         if model is not None:
             return model
         demo = engine.demo
@@ -139,13 +140,13 @@ class ServerStarts:
         dialog = ConfirmDialog(title, text=text, verb="download it", key=self._ui.yes_key)
         return bool(await self._ui.ask(dialog))
 
-    async def _download(self, engine: Engine, url: str) -> ModelFile | None:
-        """Return the file of an address; None if the user does not agree, or stops it."""
+    async def _download(self, engine: Engine, name: str) -> ModelFile | None:
+        """Return the file of a name of the hub; None if the user does not agree, or stops it."""
 
         async def work(report: Callable[[str], None]) -> Path | None:
             return await self._workspace.backend.models.download_file(
                 engine,
-                url,
+                name,
                 lambda words: self._agrees("Download a model?", f"{words}."),
                 lambda done: report(done.words),
             )

@@ -51,6 +51,32 @@ def test_each_programs_folder_is_looked_into(tmp_path, found, folder, source):
 
 
 @pytest.mark.parametrize(
+    "folder",
+    [
+        ".lmstudio/models/org/Alder-GGUF",
+        ".cache/huggingface/hub/models--org--Alder-GGUF/snapshots/abc",
+        "cache/models--org--Alder-GGUF/snapshots/abc",
+        "home/hub/models--org--Alder-GGUF/snapshots/abc/sub",
+    ],
+)
+def test_a_name_of_the_hub_means_the_file_that_is_already_here(
+    tmp_path, found, folder, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    environ = {}
+    if not folder.startswith("."):
+        name = "HF_HUB_CACHE" if folder.startswith("cache") else "HF_HOME"
+        environ = {name: str(tmp_path / folder.partition("/")[0])}
+    path = write_model(tmp_path / folder / "alder-q8_0.gguf")
+    write_model(tmp_path / ".lmstudio/models/org/other/other-Q4_K_M.gguf")
+    for name in ("org/alder-gguf", "org/Alder-GGUF:Q8_0", "org/Alder-GGUF:alder-q8_0.gguf"):
+        assert find_named_model(name, tuple(found(**environ).values())).path == path
+    write_model(tmp_path / folder / "alder-q2_k.gguf")
+    with pytest.raises(WrongUse, match="There is no model org/Alder-GGUF on this disk"):
+        find_named_model("org/Alder-GGUF", tuple(found(**environ).values()))
+
+
+@pytest.mark.parametrize(
     "settings", ["", "{", "[]", '{"downloadsFolder": 5}', '{"downloadsFolder": "a\\u0000b"}']
 )
 def test_settings_that_are_damaged_cost_themselves_alone(tmp_path, found, settings):
