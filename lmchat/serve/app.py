@@ -180,10 +180,9 @@ class ServeApp(Struct, kw_only=True):
             )
         if "origin" in headers or not _OWN_SITES.issuperset(headers.getlist("sec-fetch-site")):
             raise LMChatError(
-                "Web pages may not use this address.",
+                "Web pages and web views cannot use lmchat serve.",
                 kind="forbidden",
-                hint="Use a program that is not a page in a browser, "
-                "or start lmchat serve with --key and let the program send it.",
+                hint="Use a program that sends its requests itself.",
             )
 
     def _has_key(self, headers: Headers) -> bool:
