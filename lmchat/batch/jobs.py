@@ -29,12 +29,13 @@ from msgspec.structs import replace
 from lmchat import units
 from lmchat.answers.cut_prompts import with_cut_prompt
 from lmchat.answers.live_stats import usage_json
-from lmchat.answers.repetition import Repetition, RepetitionWatch
+from lmchat.answers.repetition import Repetition
 from lmchat.answers.streamed_answer import StreamedAnswer
+from lmchat.chat.followers import AnswerNow, RepetitionFollower
 from lmchat.config.settings import Stuck
 from lmchat.errors import LMChatError
 from lmchat.processes.background import run_abandonable
-from lmchat.servers.events import ModelNamed, RequestAdapted, StreamEvent
+from lmchat.servers.events import RequestAdapted, StreamEvent
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products import product_named
 from lmchat.servers.protocols import ServerClient
@@ -166,32 +167,19 @@ async def _events(
     stuck: Stuck,
     show: Show,
 ) -> AsyncGenerator[StreamEvent, None]:
-    """Yield the events of an answer; with "act", end its thought, once, or else the answer.
-
-    Call `show` if it repeats itself.
-    """
-    watch = RepetitionWatch(stuck)
-    can_end_thought = product_named(request.target.product).chat.can_prefill_thought
-    answer_id = ""
+    """Yield the events of an answer; with "act", end its thought, once, or else the answer."""
+    is_stopped = asyncio.Event()
+    answer_now = AnswerNow(server, request.target, streamed, show)
+    repetition = RepetitionFollower(stuck, streamed, answer_now, stop=is_stopped.set, report=show)
     async with aclosing(server.stream(request)) as events:
         async for event in events:
             yield event
-            if isinstance(event, ModelNamed):
-                answer_id = event.answer_id
-            if (repetition := watch.add(event)) is None:
-                continue
-            if stuck == "tell":
-                show(repetition)
-                continue
-            streamed.is_stuck = True
-            ends_thought = repetition.is_thought and can_end_thought
-            can_end_thought = False
-            ends_thought = ends_thought and await server.end_thought(request.target, answer_id)
-            show(repetition.acted_on(ends_thought=ends_thought))
-            if not ends_thought:
+            await answer_now.add(event)
+            await repetition.add(event)
+            if is_stopped.is_set():
                 return
-    if is_cut_end(streamed.stats.finish_reason) and (repetition := watch.at_end()):
-        show(repetition)
+    if is_cut_end(streamed.stats.finish_reason) and (told := repetition.at_cut_end()):
+        show(told)
 
 
 def print_note(output: Output, job: Job, event: StreamEvent | Repetition) -> None:

@@ -11,7 +11,6 @@ from lmchat.servers.events import ModelNamed, ReasoningDelta, RequestAdapted, St
 from lmchat.servers.products import product_named
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.target import Target
-from lmchat.sessions.message import AnswerState, ChatMessage
 
 NOT_THINKING = "The model is not thinking now."
 
@@ -75,7 +74,7 @@ class RepetitionFollower:
         answer_now: AnswerNow,
         *,
         stop: Callable[[], object],
-        report: Callable[[Repetition | RequestAdapted], None],
+        report: Callable[[Repetition], None],
     ) -> None:
         self._stuck = stuck
         self._answer = answer
@@ -98,9 +97,6 @@ class RepetitionFollower:
             repetition = repetition.acted_on(ends_thought=ends_thought)
         self._report(repetition)
 
-    def end(self, message: ChatMessage) -> None:
-        """Tell of a repetition at an end that cuts the answer off."""
-        was_cut = message.stats is not None and message.stats.is_cut
-        may_be_told = was_cut or message.state is AnswerState.STOPPED
-        if may_be_told and not self._answer.is_stuck and (repetition := self._watch.at_end()):
-            self._report(RequestAdapted(note=repetition.words))
+    def at_cut_end(self) -> Repetition | None:
+        """Return the repetition at the end of an answer that was cut off or stopped."""
+        return None if self._answer.is_stuck else self._watch.at_end()
