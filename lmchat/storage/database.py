@@ -67,6 +67,7 @@ class Database:
         """
         self.path = path
         self.notice = ""  # see `Store.notice`
+        self.has_written = False
         self.is_patient = True  # jobs wait for another program that holds the file
         self._connect = connect
         self._restore = restore
@@ -111,7 +112,9 @@ class Database:
             with transaction(connection):
                 return job(connection)
 
-        return await self._thread.run(lambda: self._explained(in_transaction, is_writing=True))
+        result = await self._thread.run(lambda: self._explained(in_transaction, is_writing=True))
+        self.has_written = True
+        return result
 
     def run_soon(self, work: Callable[[], None]) -> None:
         """Run work without the connection behind the jobs; raise `StoreUnavailable` at the end."""

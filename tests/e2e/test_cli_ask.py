@@ -175,7 +175,7 @@ def test_what_is_piped_in_is_read_as_a_file_is(cli, server):
         told = [message["content"] for message in asked]
         assert told == ["Explain\n\none\ntwo", "Sum up: one\ntwo"]
     for stdin, note in (
-        (b"na\xefve", "taken for Windows-1252"),
+        (b"na\xefve", "taken for Windows-1252, as in naïve"),
         ("caf\u00e9 \u20ac".encode()[:-1], "not all of its bytes are UTF-8, the others are lost"),
     ):
         assert cli("ask", "Explain", stdin=stdin).stderr == f"lmchat: stdin: {note}.\n"
@@ -228,7 +228,11 @@ def test_an_answer_is_saved_only_if_that_is_asked_for_and_then_gone_on_with(cli,
     assert "so does `lmchat ask --save`" in cli("ask", "-r", "last", "and this").stderr
     assert cli.json("sessions", "--json")["data"] == []
     assert b"a secret" not in (cli.folder / "sessions.db").read_bytes()
+    for copy in cli.folder.glob("sessions.db.backup-*"):
+        copy.unlink()
     session_id = cli.json("ask", "--save", "--json", "first")["session_id"]
+    [copy] = cli.folder.glob("sessions.db.backup-*")
+    assert session_id.encode() in copy.read_bytes()
     for option in ("--no-save", "--temporary"):
         assert cli.json("ask", "-r", "last", option, "--json", "second")["session_id"] is None
     again = cli.json("-r", session_id[:4], "ask", "--json", "second")

@@ -37,7 +37,9 @@ def test_a_list_of_role_and_content_is_tried_imported_once_and_found_in_the_tras
     twice = empty("import", "--dry-run", name, name).stdout.splitlines()
     assert twice[-1] == "1 chat, 2 messages would be imported, 1 already existed."
     assert empty.json("sessions", "--json")["data"] == []
+    assert not [*empty.folder.glob("sessions.db.backup-*")]
     first = empty("import", name)
+    assert len([*empty.folder.glob("sessions.db.backup-*")]) == 1
     session_id = first.stdout.splitlines()[-1]
     assert first.stdout == f"{name}: “Which vegetables?” is imported, 2 messages\n{session_id}\n"
     assert empty("import", "-", stdin=json.dumps(LIST)).stdout == (

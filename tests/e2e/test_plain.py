@@ -388,6 +388,7 @@ def test_through_a_pipe_a_line_goes_in_and_an_answer_comes_out(cli, server):
     assert done.stderr == "New session.\n"
     assert server.seen(CHAT)[0].json["messages"][-1]["content"] == "a\n/new"
     assert texts(cli.home) == ["b\nc", "Two."], "the end of the input ends a block"
+    assert len([*cli.folder.glob("sessions.db.backup-*")]) == 1
 
 
 def test_a_prompt_whose_saving_takes_long_is_in_no_draft_once_it_is_a_message(cli, server):

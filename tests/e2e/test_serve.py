@@ -504,6 +504,7 @@ def test_a_signal_lets_a_running_answer_end_and_its_stats_without_content_are_ke
             assert b"".join(chunks).endswith(DONE)
         assert gateway.process.wait(10) == 0
     cli = Inside(home=tmp_path)
+    assert len([*cli.folder.glob("sessions.db.backup-*")]) == 1
     row = cli.json("stats", "--json")["data"][0]
     assert (row["model"], row["turns"], row["complete"]) == ("tiny", 2, 1)
     assert row["ttft_ms"]["p50"] > 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import NamedTuple
 
 from lmchat.cli.context import Context
+from lmchat.errors import LMChatError
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 
@@ -26,8 +27,9 @@ async def open_stores(
     """Make the stores for the block; their first use opens the file.
 
     `store` is in memory for a command that saves no session (`is_saved`), and with `--temporary`.
-    Stats, which hold no text, are in the file in any case. A note says after the block if a damaged
-    file was replaced, but not on the screen, which shows that itself.
+    Stats, which hold no text, are in the file in any case. After the block, a file that was written
+    is checked and copied once a day, and a note says if a damaged one was replaced; the screen does
+    both itself.
     """
     paths = context.paths
     saved = Store(paths.sessions_file, kept_prompts=paths.kept_prompts_dir)
@@ -35,6 +37,9 @@ async def open_stores(
     async with aclosing(saved), aclosing(store):
         try:
             yield Stores(saved, store, StatsStore(saved.database))
+            if saved.database.has_written and is_noted:
+                with suppress(LMChatError):  # what was written is safe
+                    await saved.daily_check()
         finally:
             if saved.notice and is_noted:
                 context.output.note(f"lmchat: {saved.notice}")
