@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sqlite3
 import sys
 import tomllib
+from contextlib import closing
 
 import httpx
 import pytest
@@ -120,6 +122,40 @@ def test_a_saved_answer_is_asked_for_again_at_the_model_that_is_named(shell, ser
     done = shell(again)
     assert (done.returncode, "not an answer of a model" in done.stderr) == (1, True)
     assert len(server.seen(CHAT)) == sent
+
+
+# as elia 1.10 makes them (its elia_chat/database/models.py)
+ELIA = """
+CREATE TABLE chat (id INTEGER PRIMARY KEY, model VARCHAR, title VARCHAR, started_at DATETIME,
+    archived BOOLEAN);
+CREATE TABLE message (id INTEGER PRIMARY KEY, chat_id INTEGER, role VARCHAR, content VARCHAR,
+    timestamp DATETIME, meta JSON, parent_id INTEGER, model VARCHAR);
+INSERT INTO chat VALUES (1, 'gpt-4o', 'Peas', '2025-11-18 21:06:40', 0), (2, 'gpt-4o', NULL, NULL, 0);
+INSERT INTO message VALUES
+    (1, 1, 'system', 'Be brief.', '2025-11-18 21:06:40', '{}', NULL, NULL),
+    (2, 1, 'user', 'When?', '2025-11-18 21:06:41', '{}', 1, NULL),
+    (3, 2, 'user', 'Beans?', NULL, '{}', NULL, NULL),
+    (4, 1, 'assistant', 'In May.', '2025-11-18 21:06:43.500000', '{}', 2, 'llama3');
+"""
+
+
+def test_chats_of_a_program_that_lmchat_does_not_know_come_with_titles_models_and_times(shell):
+    with closing(sqlite3.connect(shell.folder / "elia.sqlite")) as database:
+        database.executescript(ELIA)
+    shell.write(elia_py=recipe("## Bring chats of any program along", "python"))
+    convert = f"{shlex.quote(sys.executable)} elia.py elia.sqlite | lmchat import -"
+    done = shell(convert)
+    assert done.returncode == 0, done
+    assert shell(convert).stdout.splitlines()[-1] == done.stdout.splitlines()[-1], "none is new"
+    peas, _ = done.stdout.splitlines()[-1].split()
+    exported = json.loads(shell(f"lmchat export {peas} --format json").stdout)
+    session = exported["session"]
+    assert (session["title"], session["created_at"]) == ("Peas", "2025-11-18T21:06:40Z")
+    assert [(row["role"], row["model"], row["created_at"]) for row in exported["messages"]] == [
+        ("system", "", "2025-11-18T21:06:40Z"),
+        ("user", "", "2025-11-18T21:06:41Z"),
+        ("assistant", "llama3", "2025-11-18T21:06:43.500000Z"),
+    ]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.support.chats import (
     prompt,
     tool_message,
 )
-from tests.support.foreign_chats import NOW, read_data
+from tests.support.foreign_chats import NOW, read_data, read_text
 
 
 def read_one(data):
@@ -135,6 +135,25 @@ def test_a_list_of_role_and_content_is_a_session():
         messages[1].message_id,
     ]
     assert {message.created_at for message in messages} == {NOW}
+
+
+def test_lines_with_titles_and_times_are_sessions_with_these():
+    rows = [
+        {"role": "user", "content": "Peas?", "created_at": "2025-11-18T21:06:40Z"},
+        {"role": "assistant", "content": "In May.", "created_at": 1763500090},
+        {"role": "user", "content": "Beans?", "created_at": "soon"},
+    ]
+    chats = ({"title": "Peas", "messages": rows}, {"title": "Beds", "messages": rows[1:]})
+    lines = "\n".join(json.dumps(chat) for chat in chats)
+    (first, second), _ = read_text(lines)
+    assert [first.header.title, second.header.title] == ["Peas", "Beds"]
+    assert [f"{message.created_at:%H:%M:%S}" for message in first.messages] == [
+        *("21:06:40", "21:08:10", "21:08:10")
+    ]
+    assert (first.header.created_at, first.header.updated_at) == (
+        first.messages[0].created_at,
+        first.messages[1].created_at,
+    )
 
 
 def test_contents_of_several_parts_calls_of_tools_and_refusals_are_kept():

@@ -1,4 +1,7 @@
-"""Import of a JSON list of `{"role", "content"}`, the format of chat APIs."""
+"""Import of a JSON list of `{"role", "content"}`, the format of chat APIs.
+
+A chat `{"title", "messages"}` may also have a model and times, `created_at`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from lmchat.formats.imports.foreign_chat import (
     quoted_result,
 )
 from lmchat.formats.imports.source import Source
-from lmchat.formats.imports.values import EMPTY, Record, at, items_of, text_at
+from lmchat.formats.imports.values import EMPTY, Record, at, items_of, text_at, time_of
 from lmchat.sessions.message import ReasoningPart, RefusalPart, Role
 from lmchat.sessions.session import Session
 
@@ -46,7 +49,8 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
     title, model = text_at(head, "title"), text_at(head, "model")
     # one after the other: the JSON of all would take much memory
     digest = hashlib.sha256(json.dumps([title, model]).encode())
-    chat = ForeignChat(key="", title=title)  # set below
+    # the key is set below
+    chat = ForeignChat(key="", title=title, created_at=time_of(head.get("created_at")))
     chat.system = chat.read_text(head.get("system"))
     for number, row in enumerate(head.get("messages", records)):
         digest.update(json.dumps(row).encode())
@@ -56,7 +60,14 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
             continue
         parts = _parts(row, role, chat)
         row_model = text_at(row, "model") or model
-        chat.add(str(number), role, parts, parent=chat.last_key, model=row_model)
+        chat.add(
+            str(number),
+            role,
+            parts,
+            parent=chat.last_key,
+            created_at=time_of(at(row, "created_at")),
+            model=row_model,
+        )
     chat.key = digest.hexdigest()
     return chat.session(now, source="")
 
