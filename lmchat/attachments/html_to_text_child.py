@@ -13,7 +13,7 @@ from lxml.etree import LxmlError, strip_elements
 from lxml.html import HtmlElement as PageElement
 from lxml.html import HTMLParser, document_fromstring
 
-from lmchat.processes.child import answer_parent, limit_memory
+from lmchat.processes.frames import answer_parent, limit_memory
 
 MAX_TEXT_CHARS = 1_000_001  # one more than is allowed: a cut text is refused
 _MAX_MEMORY_BYTES = 1_000_000_000  # an article of 10 MB takes 400 MB, a hostile table far more

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from lmchat.extras import install_command
-from lmchat.processes.child import answer_parent, limit_memory
+from lmchat.processes.frames import answer_parent, limit_memory
 from lmchat.safe_text import with_line_feeds
 from lmchat.units import breakable, counted, whole_number
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from lmchat.processes.child import answer_parent
+from lmchat.processes.frames import answer_parent
 
 _COLOURS = (
     ("Comment", "comment"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -18,9 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from time import monotonic
-from typing import BinaryIO
 
 from lmchat.errors import LMChatError
 from lmchat.processes.environment import (
@@ -28,8 +25,8 @@ from lmchat.processes.environment import (
     needed_environment,
     with_absolute_program,
 )
+from lmchat.processes.frames import LENGTH
 
-_LENGTH = struct.Struct(">Q")  # size of a frame in bytes, before it
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only the second
 # on Windows, a program gets no Ctrl+C of the terminal, and outlives its window
 _APART = sum(
@@ -322,13 +319,13 @@ class ChildProcess:
     async def send_frame(self, frame: bytes) -> None:
         """Send a frame; if the child has ended, `receive_frame` raises the error."""
         with suppress(ConnectionError):
-            self._input.writelines((_LENGTH.pack(len(frame)), frame))
+            self._input.writelines((LENGTH.pack(len(frame)), frame))
             await self._input.drain()
 
     async def receive_frame(self) -> bytes:
         """Raises `ChildEndedError`."""
         try:
-            (length,) = _LENGTH.unpack(await self._output.readexactly(_LENGTH.size))
+            (length,) = LENGTH.unpack(await self._output.readexactly(LENGTH.size))
             return await self._output.readexactly(length)
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise ChildEndedError("the child ended") from error
@@ -442,45 +439,3 @@ class ChildProcess:
     def _output(self) -> asyncio.StreamReader:
         assert self._process.stdout is not None  # noqa: S101 - only programs with a pipe are read
         return self._process.stdout
-
-
-def limit_memory(limit_bytes: int) -> None:
-    """Limit the memory of this process, a child; code that needs more raises `MemoryError`.
-
-    No effect on Windows and macOS, and where a lower limit is set.
-    """
-    with suppress(ImportError, ValueError):  # macOS refuses any limit, Linux a higher one
-        import resource  # noqa: PLC0415 - Windows has none
-
-        resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
-
-
-def answer_parent(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> None:
-    """Call `answer` with each frame of the parent and a function that sends one.
-
-    The process ends with the parent, even while `answer` works.
-    """
-    output = os.fdopen(os.dup(1), "wb")
-    # what libraries print must not get between the frames
-    os.dup2(2, 1)
-    frames: SimpleQueue[bytes] = SimpleQueue()
-    threading.Thread(target=_read_frames, args=(frames,), daemon=True).start()
-    send = partial(_write_frame, output)
-    while True:
-        answer(frames.get(), send)
-
-
-def _write_frame(output: BinaryIO, frame: bytes) -> None:
-    output.write(_LENGTH.pack(len(frame)))
-    output.write(frame)
-    output.flush()
-
-
-def _read_frames(frames: SimpleQueue[bytes]) -> None:
-    source = sys.stdin.buffer
-    while True:
-        packed_length = source.read(_LENGTH.size)
-        if len(packed_length) < _LENGTH.size:
-            os._exit(0)
-        (length,) = _LENGTH.unpack(packed_length)
-        frames.put(source.read(length))

@@ -195,3 +195,8 @@ def test_importing_the_package_does_nothing(tmp_path):
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_process_that_colours_code_imports_little_beside_pygments(tmp_path):
+    modules = _imported("-c", "import lmchat.markdown.lexer_child", home=tmp_path)
+    assert not modules & {"asyncio", "logging", "ssl", "msgspec", "lmchat.processes.child"}

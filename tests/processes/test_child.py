@@ -23,7 +23,7 @@ from tests.support.programs import children_of, is_running, until
 ENVIRONMENT = dict(os.environ)
 ECHO = """
 import sys, time
-from lmchat.processes.child import answer_parent
+from lmchat.processes.frames import answer_parent
 
 def answer(frame, send):
     if frame == b"hang":

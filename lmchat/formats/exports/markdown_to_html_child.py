@@ -13,7 +13,7 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
 from lmchat.markdown.extensions import add_rules_for_words
-from lmchat.processes.child import answer_parent
+from lmchat.processes.frames import answer_parent
 
 
 def main() -> None:

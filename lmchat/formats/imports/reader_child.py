@@ -14,7 +14,8 @@ from lmchat.errors import FileRefused, FormatUnknown
 from lmchat.formats.imports.programs import AUTO
 from lmchat.formats.imports.reader import read_chats
 from lmchat.formats.imports.values import whole_text
-from lmchat.processes.child import ChildEndedError, ChildProcess, answer_parent, limit_memory
+from lmchat.processes.child import ChildEndedError, ChildProcess
+from lmchat.processes.frames import answer_parent, limit_memory
 from lmchat.sessions.message import ChatMessage, now
 from lmchat.sessions.session import MessagePath, Session, Skipped
 
