@@ -376,7 +376,7 @@ class UiSettings(Table, frozen=True, kw_only=True):
             "last used one, else as the terminal"
         ),
     ] = ""
-    reduced_motion: Annotated[bool, setting("no blinking, fewer screen updates")] = False
+    reduced_motion: Annotated[bool, setting("no blinking")] = False
     ascii: Annotated[bool, setting("ASCII characters only")] = False
     mouse: Annotated[
         bool,

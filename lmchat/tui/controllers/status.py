@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 
 from msgspec.structs import replace
 
@@ -28,8 +27,7 @@ from lmchat.tui.widgets.telemetry_rows import (
     server_sign,
 )
 
-_TICK_S = 1 / 3  # between updates while stats change; faster ones are hard to read
-_REDUCED_MOTION_TICK_S = 1.0
+_TICK_S = 1.0  # between updates while stats change
 _SHOWN_S = 31  # whole seconds in the curve of the panel
 
 
@@ -72,10 +70,8 @@ class StatusDisplay:
         self._chat = ui.workspace.chat
         self.speedometer = Speedometer()
         self._shown_store_notice = ""  # that was shown last
-        has_reduced_motion = self._workspace.settings.ui.reduced_motion
-        tick_s = _REDUCED_MOTION_TICK_S if has_reduced_motion else _TICK_S
         # `refresh` resumes it while stats change
-        self._ticker = ui.screen.set_interval(tick_s, self.tick, pause=True)
+        self._ticker = ui.screen.set_interval(_TICK_S, self.tick, pause=True)
 
     @property
     def health(self) -> ServerHealth:
@@ -122,8 +118,7 @@ class StatusDisplay:
         if save_error is not None:
             key = self._ui.key_name("export")
             warning = f"Nothing is saved: {save_error.message} Press {key} to export this session."
-        facts = self._panel_facts(workspace.clock())
-        self._ui.widgets.telemetry.show(partial(panel_sections, facts), warning)
+        self._ui.widgets.telemetry.show(lambda: panel_sections(self._panel_facts()), warning)
         self.show_line()
         self._ui.widgets.log.greet(self._greeting())
         is_loading = self._is_loading
@@ -135,7 +130,8 @@ class StatusDisplay:
         else:
             self._ticker.pause()
 
-    def _panel_facts(self, now_s: float) -> PanelFacts:
+    def _panel_facts(self) -> PanelFacts:
+        now_s = self._workspace.clock()
         shown = self._chat.shown
         turn_options, window = self._chat.turn_options, self._chat.context_window
         backend = self._workspace.backend

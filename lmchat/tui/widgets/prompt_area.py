@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -119,7 +120,16 @@ class PromptStatus(Widget):
 
     is_shell: reactive[bool] = reactive(False)
     """The line says so."""
-    line: reactive[StatusLine] = reactive(StatusLine())
+    line: reactive[StatusLine] = reactive(StatusLine(), repaint=False)
+
+    def watch_line(self, before: StatusLine, line: StatusLine) -> None:
+        """Paint the row only if it looks different: the panel may show the stats."""
+        if self._has_column:
+            before, line = (
+                replace(one, speed=None, speeds=(), share=None, window="") for one in (before, line)
+            )
+        if line != before:
+            self.refresh()
 
     def render(self) -> Content:
         width = self.content_size.width
