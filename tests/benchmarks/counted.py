@@ -20,6 +20,7 @@ import selectors
 import struct
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ RATE = 100
 _ENTER_S = 5.0  # in virtual time; by then, all is imported
 _CLOSE_S = 2.0  # behind the last chunk
 _WAIT_S = 0.003  # in real time, for threads and the terminal, before the clock is moved
+BUSY: list[Callable[[], bool]] = []
+"""Say whether a thread works."""
 _START, _STOP = 0x43540004, 0x43540005  # client requests of callgrind
 
 
@@ -78,13 +81,13 @@ class VirtualSelector(selectors.DefaultSelector):
     def __init__(self, clock: VirtualClock) -> None:
         super().__init__()
         self._clock = clock
-        self.calls = 0  # in threads, which take real time
+        self.calls = 0  # in threads, which take real time; so does writing to the terminal
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None or timeout <= 0:
             return super().select(timeout)
         ready = super().select(_WAIT_S)
-        if not (ready or self.calls):
+        if not (ready or self.calls or any(is_busy() for is_busy in BUSY)):
             self._clock.passed_s += timeout
         return ready
 
@@ -141,7 +144,7 @@ class Script:
         loop.call_later(_ENTER_S, os.write, self._keys, b"go\r")
 
     def start(self) -> None:
-        from lmchat.terminal.tty import TerminalOutput
+        from lmchat.terminal.tty import TerminalOutput, TerminalWriter
 
         write = TerminalOutput._write_some
 
@@ -151,6 +154,8 @@ class Script:
             return count
 
         TerminalOutput._write_some = counted  # type: ignore[method-assign]
+        writers = [one for one in threading.enumerate() if isinstance(one, TerminalWriter)]
+        BUSY.extend(lambda writer=writer: writer._unwritten > 0 for writer in writers)
         if self._profile is not None:
             self._profile.enable()
         elif self._send is not None:

@@ -4,6 +4,7 @@ import asyncio
 
 from msgspec.structs import replace
 
+from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.errors import ServerUnavailable, StreamInterrupted
 from lmchat.servers.events import ReasoningDelta, RequestSent, TextDelta
@@ -54,6 +55,17 @@ async def test_typing_works_while_an_answer_streams_and_prompts_wait(tmp_path):
         assert desk.prompt_input.text == "th"
         assert "next" not in desk.text
         assert await desk.texts_on_disk() == ["one", "Lettuce.", "two", "Chives."]
+
+
+async def test_the_cursor_of_the_prompt_blinks_except_while_an_answer_comes(tmp_path):
+    gate = asyncio.Event()
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), settings=Settings()) as desk:
+        assert desk.prompt_input.cursor_blink
+        await desk.say("one", sees="Let")
+        await desk.until(lambda: not desk.prompt_input.cursor_blink, "a cursor that stands still")
+        gate.set()
+        await desk.answered()
+        await desk.until(lambda: desk.prompt_input.cursor_blink, "a cursor that blinks")
 
 
 async def test_a_queued_prompt_that_is_refused_leaves_the_answer_before_it_as_it_is(tmp_path):

@@ -120,6 +120,8 @@ class StatusDisplay:
             warning = f"Nothing is saved: {save_error.message} Press {key} to export this session."
         self._ui.widgets.telemetry.show(lambda: panel_sections(self._panel_facts()), warning)
         self.show_line()
+        # a blink paints the row twice a second, between the frames of the answer
+        self._ui.widgets.prompt_input.let_cursor_blink(is_on=not self._chat.shown.is_running)
         self._ui.widgets.log.greet(self._greeting())
         is_loading = self._is_loading
         is_reading = self._chat.read_ahead.fraction is not None

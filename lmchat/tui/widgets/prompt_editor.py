@@ -38,7 +38,11 @@ class PromptEditor(TextArea):
     ]
 
     def on_mount(self) -> None:
-        self.cursor_blink = self.app.animation_level != "none"
+        self.let_cursor_blink()
+
+    def let_cursor_blink(self, *, is_on: bool = True) -> None:
+        """Blink unless the user wants no motion; else the cursor stays visible."""
+        self.cursor_blink = is_on and self.app.animation_level != "none"
 
     def render_line(self, y: int) -> Strip:
         return safe_strip(super().render_line(y))
