@@ -99,8 +99,10 @@ def test_the_second_window_does_not_get_the_unsent_text_of_the_first(tmp_path, s
         leave(later)
 
 
-@pytest.mark.parametrize("is_first_to_leave", [True, False])
-@pytest.mark.parametrize("theirs", ["train times to Bern", "rai", "some rain"])
+@pytest.mark.parametrize(
+    ("theirs", "is_first_to_leave"),
+    [("train times to Bern", True), ("rai", False), ("some rain", True)],
+)
 def test_both_drafts_of_a_session_in_two_windows_are_kept(
     tmp_path, server, theirs, is_first_to_leave
 ):

@@ -47,7 +47,7 @@ SEARCHED = {
     "a reference of many digits": lambda chars: "&#" + "1" * chars,
 }
 FRAME_CHARS = 200  # what comes in half a second at 100 tokens a second
-LONG_PIECE_CHARS = PIECE_CHARS - 2 * FRAME_CHARS  # the longer a paragraph, the more it takes
+LONG_PIECE_CHARS = PIECE_CHARS - FRAME_CHARS  # the longer a paragraph, the more it takes
 MOST_CALLS = 350_000  # for one frame, functions in C too: 30 ms, 60 times what prose takes
 CALLS = {
     "one list in another": lambda chars: "[" * (chars // 2) + "]" * (chars // 2),
