@@ -130,7 +130,6 @@ class PreparedRequest(Struct, kw_only=True):
             context,
             hints=hints,
             is_remote=self.model is not None and self.model.is_remote,
-            fields=tuple(self._extra_fields.keys() - set(TOOL_FIELDS)),
             options=tuple(options),
             tools=tuple(tool.wire_name for tool in sent_tools),
             has_images=any(file.is_image and request.files.get(file.digest) for file in files),

@@ -91,7 +91,6 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
     model: str = ""
     host: str = ""
     sent: bytes = b""  # the body of the request
-    fields: Sequence[str] = ()  # of the body that it can do without
     options: Sequence[str] = ()  # set by the user
     tools: Sequence[str] = ()  # offered to the model
     has_images: bool = False
@@ -241,16 +240,14 @@ def kind_of(
 ) -> str:
     """Return what a code means, else the `own_words`, else the status.
 
-    A field of the request that they name is wrong, whatever else they say. Words that mean two
-    kinds mean none, but numbers tell whether the prompt or the limit of the answer is too long.
+    Words that mean two kinds mean none, but numbers tell whether the prompt or the limit of the
+    answer is too long.
     """
     kinds = {CODES[name] for name in (body.code, body.type) if name in CODES}
     if not kinds:
         kinds = {row.kind for row in rows if fits(row, status, body.words.lower(), context)}
     if kinds and kinds.issubset(_TOO_LONG):
         return _counts(min(kinds), body).kind
-    if status in (400, 409, 422) and _names_field(body, context):
-        return "bad_request"
     return kinds.pop() if len(kinds) == 1 else _kind_of_status(status, body, context)
 
 
@@ -349,13 +346,6 @@ def _without_names(words: str, names: Iterable[str], mark: str) -> str:
             pattern = rf"(?<![\w<]){re.escape(name)}(?!\w)"
             words = re.sub(pattern, mark, words, flags=re.IGNORECASE)
     return words
-
-
-def _names_field(body: ErrorBody, context: RefusalContext) -> bool:
-    return any(
-        name == body.param or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", body.words)
-        for name in (*context.options, *context.fields)
-    )
 
 
 def retry_after_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
