@@ -6,6 +6,7 @@ recording of `captures`.
 
 from __future__ import annotations
 
+import gzip
 from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
@@ -81,6 +82,11 @@ def old_lm_studio(server: ScriptedServer) -> None:
     rows = [{"id": "qwen3-8b", "type": "llm", "state": "loaded", "loaded_context_length": 4096}]
     old = json_reply({"object": "list", "data": rows}, headers=products.EXPRESS)
     server.on("GET /api/v0/models", old)
+
+
+def lm_studio_that_starts(server: ScriptedServer) -> None:
+    products.lm_studio(server)
+    server.on("GET /api/v1/models", error_reply(500, "It starts"))
 
 
 def several_of_ollama(server: ScriptedServer) -> None:
@@ -164,9 +170,10 @@ class Case:
     script: Callable[[ScriptedServer], object]
     product: str
     word: str
-    lists: tuple[str, ...] = ()  # what it may be asked for at later looks, beside `LIST`
+    lists: tuple[str, ...] = ()  # what it is asked for at later looks, beside `LIST`
     first: int = MOST_AT_FIRST  # most requests at the first look
     key: str = ""  # of the user
+    step: str = ""  # words of the next step
     models: Told | None = None  # name, state, window and kind; None: of no interest here
     asked: tuple[str, ...] | None = None  # the paths of the first look in order, if not None
     path: str = ""  # base of the address
@@ -191,7 +198,9 @@ CASES = {
     "LM Studio, without JIT": Case(
         1234, partial(lm_studio, loaded=(), has_jit=False), "LM Studio", NO_MODEL, LM_STUDIO
     ),
-    "LM Studio, locked": Case(1234, partial(lm_studio, key=KEY), "LM Studio", NEEDS_KEY, LM_STUDIO),
+    "LM Studio, locked": Case(
+        1234, partial(lm_studio, key=KEY), "LM Studio", NEEDS_KEY, LM_STUDIO, step="Manage tokens"
+    ),
     "LM Studio, wrong key": Case(
         1234,
         partial(lm_studio, key=KEY),
@@ -199,6 +208,7 @@ CASES = {
         REJECTED,
         LM_STUDIO,
         key="sk-wrong",
+        step="Manage tokens",
     ),
     "LM Studio, opened": Case(
         1234, partial(lm_studio, key=KEY), "LM Studio", "ready", LM_STUDIO, key=KEY
@@ -206,7 +216,7 @@ CASES = {
     "LM Studio at another port": Case(UNUSUAL, lm_studio, "LM Studio", "ready", LM_STUDIO),
     "LM Studio 0.3": Case(1234, old_lm_studio, "LM Studio", "ready", ("/api/v0/models",)),
     "Jan, running": Case(1337, jan, "Jan", "ready"),
-    "Jan, locked": Case(1337, partial(jan, key=KEY), "Jan", NEEDS_KEY),
+    "Jan, locked": Case(1337, partial(jan, key=KEY), "Jan", NEEDS_KEY, step="Local API Server"),
     "Jan, opened": Case(1337, partial(jan, key=KEY), "Jan", "ready", key=KEY),
     "Jan, host blocked": Case(1337, partial(jan, trusts=set()), "Jan", "host blocked"),
     "Jan at another port": Case(UNUSUAL, jan, "Jan", "ready"),
@@ -215,7 +225,12 @@ CASES = {
     "llama.cpp, at its older port": Case(8080, llama_cpp, "llama.cpp", "ready", LLAMA_CPP),
     "llama.cpp, asleep": Case(9931, asleep, "llama.cpp", "ready", LLAMA_CPP),
     "llama.cpp, loading": Case(9931, products.loading_llama_cpp, "llama.cpp", "loading"),
-    "llama.cpp, locked": Case(9931, partial(llama_cpp, key=KEY), "llama.cpp", NEEDS_KEY),
+    "llama.cpp, locked": Case(
+        9931, partial(llama_cpp, key=KEY), "llama.cpp", NEEDS_KEY, step="--api-key"
+    ),
+    "llama.cpp, wrong key": Case(
+        8080, partial(llama_cpp, key=KEY), "llama.cpp", REJECTED, key="sk-wrong", step="--api-key"
+    ),
     "llama.cpp, opened": Case(
         9931, partial(llama_cpp, key=KEY), "llama.cpp", "ready", LLAMA_CPP, key=KEY
     ),
@@ -484,6 +499,79 @@ SOURCES = {
         )
         for number, value in enumerate(([{"id": "alder"}], [], ["alder"]))
     },
+    # Ollama lists a model of which it tells nothing
+    "Ollama, details of one": Case(
+        UNUSUAL,
+        replies(
+            model_list("alder:4b", "birch:7b", owned_by="library"),
+            **{
+                "/api/tags": json_reply({"models": [{"name": "alder:4b"}, {"size": 1}]}),
+                "/api/ps": json_reply({"models": [{"name": "birch:7b", "context_length": 4096}]}),
+            },
+        ),
+        "Ollama",
+        "ready",
+        OLLAMA,
+        models=(("alder:4b", NOT_LOADED, None, ""), ("birch:7b", LOADED, 4096, "")),
+    ),
+    # own lists that fail, so that there is no proof, or have a name twice
+    "LM Studio, own list fails": Case(
+        UNUSUAL,
+        lm_studio_that_starts,
+        UNKNOWN,
+        "ready",
+        LM_STUDIO,
+        models=tuple((name, ANY, None, "") for name in ("qwen3-8b", "gemma-3-4b", "nomic-embed")),
+    ),
+    "LiteLLM, a name twice": Case(
+        UNUSUAL,
+        lists(
+            {"id": "gpt"},
+            headers={"x-litellm-version": "1.108"},
+            **{
+                "/model/info": {
+                    "data": [
+                        {"model_name": "gpt", "model_info": {"max_input_tokens": 8000}},
+                        {"model_name": "gpt", "model_info": {}},
+                    ]
+                }
+            },
+        ),
+        "LiteLLM",
+        "ready",
+        models=(("gpt", ANY, 8000, ""),),
+    ),
+    # an error beside rows is none
+    **{
+        f"error beside {'rows' if rows else 'no rows'}, {number}": Case(
+            UNUSUAL,
+            replies(json_reply({"data": rows, "error": error})),
+            UNKNOWN,
+            "ready" if rows else "server error",
+            models=tuple((row["id"], ANY, None, "") for row in rows),
+        )
+        for rows in ([{"id": "alder"}], [])
+        for number, error in enumerate(
+            ({"code": "ok", "message": "no error"}, {"status": "none"}, "none", True)
+        )
+    },
+    # what cannot be read is neither silent nor "refused"
+    **{
+        f"unreadable, {number}": Case(
+            UNUSUAL,
+            replies(body_reply(body, status=status, headers={"Content-Encoding": "gzip"})),
+            UNKNOWN,
+            "server error",
+            models=(),
+        )
+        for number, (status, body) in enumerate(
+            (
+                (403, b""),
+                (200, b"no gzip"),
+                (200, gzip.compress(b'{"data": []}')[:-9]),
+            )
+        )
+    },
     # an owner may be any JSON
     **{
         f"owner, {number}": Case(
@@ -507,13 +595,33 @@ SOURCES = {
             )
         )
     },
+    # a proof that is refused is asked for once, and again if the server fails
+    **{
+        f"proof refused, {number}": Case(
+            UNUSUAL,
+            replies(model_list("alder:4b", owned_by="library"), **{"/api/tags": proof}),
+            UNKNOWN,
+            "ready",
+            again,
+            first=2,
+        )
+        for number, (proof, again) in enumerate(
+            (
+                (text_reply("", status=302, headers={"Location": "/login"}), ()),
+                (text_reply("Log in", status=401), ()),
+                (text_reply("No", status=403), ()),
+                (html_reply(), ()),
+                (error_reply(500, "It starts"), ("/api/tags",)),
+            )
+        )
+    },
     # a refusal tells the product by its own words
     "LM Studio by its refusal": Case(
         UNUSUAL,
         replies(error_reply(401, "An LM Studio API token is required")),
         "LM Studio",
         NEEDS_KEY,
-        (*LM_STUDIO, "/api/v0/models"),
+        ("/api/v0/models",),
     ),
     "Jan by its refusal": Case(
         UNUSUAL,
@@ -607,6 +715,7 @@ RECORDED = {
         recorded("litellm", "models-nokey", **{"/health/liveliness": ALIVE}),
         "LiteLLM",
         NEEDS_KEY,
+        step="virtual key",
     ),
     "LiteLLM without a key and a database, recorded": Case(
         UNUSUAL,
@@ -620,6 +729,7 @@ RECORDED = {
         "LiteLLM",
         REJECTED,
         key="sk-wrong",
+        step="virtual key",
     ),
     "KoboldCpp, recorded": Case(
         UNUSUAL,
@@ -741,6 +851,7 @@ async def test_a_server_is_recognised_by_few_requests_and_then_asked_only_for_it
     (row,) = [one for one in found if one.endpoint.port == case.port]
     assert (row.product, row.word) == (case.product, case.word)
     assert bool(row.next_step) is (case.word != "ready")
+    assert case.step in row.next_step
     if case.models is not None:
         models = [(one.model_id, one.state, one.context_loaded, one.kind) for one in row.models]
         assert models == [*case.models]
@@ -765,7 +876,7 @@ async def test_a_server_is_recognised_by_few_requests_and_then_asked_only_for_it
             monitor.check_now()
     later = [(one.method, one.path) for one in of_server(server.seen()[at_first:])]
     sign_of_life = ("HEAD", "/") if case.is_listed_once else ("GET", listed)
-    assert set(later) <= {sign_of_life, *(("GET", path) for path in case.lists)}
+    assert set(later) == {sign_of_life, *(("GET", path) for path in case.lists)}
     assert Counter(later)[sign_of_life] == LATER_LOOKS
     assert max(Counter(later).values()) == LATER_LOOKS, "each list once in a look"
 

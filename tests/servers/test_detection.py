@@ -306,22 +306,6 @@ async def test_a_port_that_many_programs_use_is_a_row_only_with_a_model_server(
 
 
 @pytest.mark.rule("R-4")
-async def test_a_server_that_wants_a_key_says_where_it_shows_it(start, detect):
-    for port, script, where in (
-        (1234, products.lm_studio, "Manage tokens"),
-        (1337, products.jan, "Local API Server"),
-        (8080, products.llama_cpp, "--api-key"),
-    ):
-        places = {port: start(script, key="right")}
-        for key, verdict in (("", "needs key"), ("wrong", "key rejected")):
-            (found, *_), _ = await detect(places, key=key)
-            assert (found.product, found.word) == (PORTS[port], verdict)
-            assert where in found.next_step
-        (found, *_), _ = await detect(places, key="right")
-        assert (found.product, found.word) == (PORTS[port], "ready")
-
-
-@pytest.mark.rule("R-4")
 async def test_lemonade_is_told_by_its_port_its_empty_list_or_its_rows(start, detect):
     """Recorded with 2026.39; its refusal without a key has words that any server may have."""
     models, health, locked = (f"lemonade/{name}" for name in ("models", "health", "error-401"))
@@ -450,34 +434,6 @@ async def test_an_empty_403_is_a_host_name_that_ollama_refuses_only_where_ollama
             assert probed.next_step.startswith(step)
             assert (probed.product == "Ollama") is (verdict == "host blocked")
             assert "not a model server" not in probed.sentence(probed.name)
-
-
-async def test_litellm_is_recognised_whatever_the_key(start, make_client):
-    """Version 1.106.2 fails without a key, and looks others up in a database that it may lack."""
-
-    def models(seen):
-        key = seen.headers.get("authorization", "").removeprefix("Bearer ")
-        if not key:
-            return text_reply("Internal Server Error", status=500)
-        return (
-            model_list("gpt", created=1677610602)
-            if key == "sk-master"
-            else error_reply(400, "No connected db.", type="no_db_connection")
-        )
-
-    server = start()
-    server.on("GET /v1/models", models)
-    server.on("GET /health/liveliness", json_reply("I'm alive!"))
-    for key, verdict in (
-        ("", "needs key"),
-        ("sk-wrong", "key rejected"),
-        ("sk-master", "ready"),
-    ):
-        client = make_client(key=key)
-        for _ in range(2):
-            probed = await client.models.check(endpoint_of(server))
-            assert (probed.product, probed.word) == ("LiteLLM", verdict)
-        assert ("virtual key" in probed.next_step) is (verdict != "ready")
 
 
 async def test_a_failure_of_litellm_or_of_a_model_behind_it_says_nothing_of_a_key(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from typing import Any
 
 import pytest
@@ -14,12 +13,11 @@ from lmchat.servers.discovery.choose import choose, require_model
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import model_meant
 from tests.support.client_calls import PortMap, endpoint_of, replay
-from tests.support.scripted_products import EXPRESS, lm_studio, model_list
+from tests.support.scripted_products import EXPRESS, model_list
 from tests.support.scripted_server import (
     Cut,
     Hold,
     ScriptedServer,
-    body_reply,
     error_reply,
     html_reply,
     json_reply,
@@ -28,20 +26,6 @@ from tests.support.scripted_server import (
 )
 
 LIST = "GET /v1/models"
-
-
-@pytest.mark.rule("R-1")
-@pytest.mark.parametrize(
-    "error", [{"code": "ok", "message": "no error"}, {"status": "none"}, "none", True]
-)
-async def test_an_error_beside_rows_is_none(error, server, client):
-    server.on(LIST, json_reply({"data": [{"id": "alder"}], "error": error}))
-    probed = await client.models.check(endpoint_of(server))
-    assert (probed.word, [model.model_id for model in probed.models]) == ("ready", ["alder"])
-    for rows in ({}, {"data": []}, {"data": None}):
-        server.on(LIST, json_reply({**rows, "error": error}))
-        assert (await client.models.check(endpoint_of(server))).models == ()
-        assert (await client.models.check(endpoint_of(server))).word != "ready"
 
 
 VLLM = {"id": "alder", "object": "model", "owned_by": "vllm"}
@@ -72,17 +56,6 @@ async def test_each_name_is_listed_once(server, client):
         client.models.forget_lists()
         probed = await client.models.check(endpoint_of(server))
         assert [model.model_id for model in probed.models] == ["alder", "Alder"], owner
-
-
-async def test_a_listed_model_of_which_ollama_tells_nothing_stays_listed(server, client):
-    server.on(LIST, model_list("alder:4b", "birch:7b", owned_by="library"))
-    server.on("GET /api/ps", json_reply({"models": [{"name": "birch:7b", "context_length": 4096}]}))
-    server.on(
-        "GET /api/tags", json_reply({"models": [{"name": "alder:4b", "size": 5}, {"size": 1}]})
-    )
-    probed = await client.models.check(endpoint_of(server))
-    told = [(one.model_id, one.size_bytes, one.state.value) for one in probed.models]
-    assert told == [("alder:4b", 5, "not loaded"), ("birch:7b", None, "loaded")]
 
 
 OLLAMA = {
@@ -179,25 +152,6 @@ async def test_facts_of_a_router_that_come_late_are_asked_for_again(server, make
     assert len(server.seen("GET /props")) == 11, "then no more"
 
 
-@pytest.mark.rule("R-2")
-@pytest.mark.parametrize(
-    ("proof", "asked"),
-    [
-        (text_reply("", status=302, headers={"Location": "/login"}), 1),
-        (text_reply("Log in", status=401), 1),
-        (text_reply("No", status=403), 1),
-        (html_reply(), 1),
-        (error_reply(500, "It starts"), 3),
-    ],
-)
-async def test_a_proof_that_is_refused_is_asked_for_once(proof, asked, server, client):
-    server.on(LIST, model_list("alder:4b", owned_by="library"))
-    server.on("GET /api/tags", proof)
-    for _ in range(3):
-        assert (await client.models.check(endpoint_of(server))).product == "OpenAI-compatible"
-    assert len(server.seen("GET /api/tags")) == asked
-
-
 async def test_an_alias_of_llama_swap_is_a_name(server, client):
     """Its list has no row for an alias, and the server takes it as it does the name."""
     aliases = ["alder", 7, None, "", {"name": "birch"}]
@@ -216,23 +170,6 @@ async def test_an_alias_of_llama_swap_is_a_name(server, client):
     require_model("alder", probed, [probed])
     choice = choose([probed], model="alder", state=State())
     assert choice.target.model_id == "alder-4b-q4"
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "verdict"),
-    [
-        (403, b"", "server error"),
-        (200, b"no gzip", "server error"),
-        (200, gzip.compress(b'{"data": []}')[:-9], "server error"),
-    ],
-)
-async def test_a_program_whose_reply_cannot_be_read_answers(status, body, verdict, server, client):
-    """It is neither silent, nor is it "refused"."""
-    reply = body_reply(body, status=status, headers={"Content-Encoding": "gzip"})
-    server.on(LIST, reply)
-    probed = await client.models.check(endpoint_of(server))
-    assert probed.word == verdict
-    assert "Nothing answers" not in probed.detail
 
 
 async def test_llama_swap_says_ok_in_plain_text(server, client):
@@ -257,24 +194,6 @@ async def test_a_known_server_that_is_killed_under_a_request_is_down(server, cli
     assert (await client.models.check(endpoint_of(server))).word == "refused"
     server.on(LIST, UNKNOWN[LIST])
     assert (await client.models.check(endpoint_of(server))).product == "OpenAI-compatible"
-
-
-async def test_what_one_list_lacks_another_one_tells(server, make_client):
-    """LM Studio and LiteLLM whose own lists fail, or repeat names."""
-    lm_studio(server)
-    server.on("GET /api/v1/models", error_reply(500, "It starts"))
-    models = await make_client().models.listed(endpoint_of(server))
-    assert [model.model_id for model in models] == ["qwen3-8b", "gemma-3-4b", "nomic-embed"]
-
-    rows = [
-        {"model_name": "gpt", "model_info": {"max_input_tokens": 8000}},
-        {"model_name": "gpt", "model_info": {}},
-    ]
-    litellm = {"x-litellm-version": "1.108"}
-    server.on("GET /v1/models", model_list("gpt", headers=litellm))
-    server.on("GET /model/info", json_reply({"data": rows}))
-    (model,) = await make_client().models.listed(endpoint_of(server))
-    assert model.context_max == 8000
 
 
 def rows(*data: dict[str, Any], **headers: str):
