@@ -43,7 +43,7 @@ DELETED_MESSAGES = """messages m join messages root
     on root.message_id = m.hidden_by and root.session_id = m.session_id"""
 _DELETED_BEFORE = f"""select m.number, m.message_id, m.session_id from {DELETED_MESSAGES}
     where root.hidden_at < ?"""
-_VISIBLE = """select m.session_id from messages m
+VISIBLE = """select m.session_id from messages m
     join sessions s on s.session_id = m.session_id
     where m.message_id = ? and m.hidden_by is null and s.deleted_at is null"""
 _FARTHEST = timedelta(days=60)  # of the clock from the last use
@@ -158,7 +158,7 @@ class Trash:
         """Remove the kept prompts of deleted sessions and of these; return the files that stay."""
         left: list[Path] = []
         for kept in kept_prompts(self._prompts_folder) if self._prompts_folder is not None else ():
-            row = connection.execute(_VISIBLE, (kept.message_id,)).fetchone()
+            row = connection.execute(VISIBLE, (kept.message_id,)).fetchone()
             if row is not None and text_from(row[0]) not in session_ids:
                 continue
             try:
@@ -166,11 +166,6 @@ class Trash:
             except OSError:
                 left.append(kept.path)
         return left
-
-
-def are_visible(connection: Connection, message_ids: Sequence[str]) -> bool:
-    """Whether all are saved, in sessions outside the trash."""
-    return all(connection.execute(_VISIBLE, (one,)).fetchone() for one in message_ids)
 
 
 def _remove_answers(path: Path, ids: Collection[str]) -> list[Path]:

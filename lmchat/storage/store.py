@@ -77,9 +77,9 @@ from lmchat.storage.opening import (
 )
 from lmchat.storage.purge import (
     DELETED_MESSAGES,
+    VISIBLE,
     Purged,
     Trash,
-    are_visible,
     is_clock_doubtful,
     note_use,
     notice_of_clock,
@@ -364,7 +364,8 @@ class Store:
 
     @reading
     def are_visible(self, connection: Connection, message_ids: Sequence[str]) -> bool:
-        return are_visible(connection, message_ids)
+        """Whether all are saved, in sessions outside the trash."""
+        return all(connection.execute(VISIBLE, (one,)).fetchone() for one in message_ids)
 
     @reading
     def deleted_message_count(self, connection: Connection) -> int:
