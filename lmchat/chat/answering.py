@@ -24,7 +24,6 @@ from lmchat.chat.context import (
     larger_window_step,
     select_context,
 )
-from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.settings import TurnSettings
 from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.turn_starts import (
@@ -66,6 +65,7 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.sessions.session import MessagePath
+from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 from lmchat.token_estimate import estimate_tokens
 
@@ -84,7 +84,8 @@ class TurnServices(Struct, frozen=True, kw_only=True):
     """What all turns use."""
 
     backend: AnswerSource
-    save_queue: SaveQueue
+    store: Store
+    stats_store: StatsStore
     estimator: TokenEstimator
     clock: Callable[[], float]  # monotonic seconds
 
@@ -243,7 +244,7 @@ async def answer_events(
         request = await request_of(
             selection,
             settings,
-            services.save_queue.store,
+            services.store,
             tools=tools,
             must_call=rounds is not None and rounds.must_call,
             message_id=message_id,

@@ -19,7 +19,6 @@ from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.sessions.session import SessionHeader
 from lmchat.sessions.tokens import TokenProbabilities
-from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 
 _logger = logging.getLogger(__name__)
@@ -44,9 +43,8 @@ class _Change(Struct):
 class SaveQueue:
     """Queue of writes to the store; what cannot be written is tried until it can."""
 
-    def __init__(self, store: Store, stats_store: StatsStore, *, retry_s: float = RETRY_S) -> None:
+    def __init__(self, store: Store, *, retry_s: float = RETRY_S) -> None:
         self.store = store
-        self.stats_store = stats_store
         self.append_prompt: AppendPrompt | None = None
         """Writes the last unsaved prompt of a session, which then leaves its draft."""
         self.warning: LMChatError | None = None  # until all is saved

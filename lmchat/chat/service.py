@@ -74,12 +74,13 @@ class ChatService:
     ) -> None:
         self.turn_options = TurnOptions(chat, profile_name, layers, toolbox, backend.model_lists)
         self.context_window = ContextWindow(self.turn_options)
-        self.save_queue = SaveQueue(store, stats_store)
+        self.save_queue = SaveQueue(store)
         self.backend = backend
         self.store = store
         self._services = TurnServices(
             backend=backend,
-            save_queue=self.save_queue,
+            store=store,
+            stats_store=stats_store,
             estimator=self.context_window.estimator,
             clock=clock,
         )

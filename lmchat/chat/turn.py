@@ -301,7 +301,7 @@ class Turn:
         self, session: OpenSession, target: Target, answer: StreamedAnswer, message: ChatMessage
     ) -> None:
         await session.save(message, choices=answer.tokens)
-        await self._services.save_queue.stats_store.add(
+        await self._services.stats_store.add(
             message.message_id,
             endpoint=target.server_id,
             model=message.model,

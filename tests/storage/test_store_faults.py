@@ -12,7 +12,6 @@ from lmchat.chat.save_queue import SaveQueue
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.session import MessagePath
 from lmchat.storage import opening as connections
-from lmchat.storage.stats_store import StatsStore
 from tests.support.chats import answer, faults_in, header, prompt, store_at
 
 pytestmark = pytest.mark.slow  # hundreds of stores
@@ -57,7 +56,7 @@ async def talk(folder):
     """Say and answer twice; return what was said, and the store's error once it was over."""
     async with aclosing(store_at(folder)) as store:
         save_queue, session, before = (
-            SaveQueue(store, StatsStore(store.database)),
+            SaveQueue(store),
             header(),
             MessagePath(),
         )
