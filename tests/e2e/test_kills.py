@@ -19,6 +19,7 @@ from tests.support.lmchat_screen import (
     configure,
     ready_screen,
     stored,
+    stored_draft,
     texts,
 )
 from tests.support.programs import WAIT_S, Cli, wait_until
@@ -87,16 +88,25 @@ def test_no_kill_costs_what_was_seen_and_the_session_can_go_on(tmp_path, server)
     assert texts(homes[3])[-3:] == [texts_of_all[3], "Go on.", "and on"]
 
 
-def test_a_killed_screen_shows_what_had_come_when_it_is_opened_again(tmp_path, server):
+def test_a_killed_screen_shows_what_had_come_and_what_waited_when_it_is_opened_again(
+    tmp_path, server
+):
     gate = Gate()
     server.on(CHAT, sse("this came ", "before the end", gate))
+    waiting = "And then?\n\nhalf a tho"
     with ready_screen(tmp_path, server.url) as screen:
         screen.ask("What came?", sees="before the end")
+        screen.put("And then?")
+        screen.type("\r", sees="Del remove")
+        screen.put("half a tho")
         screen.wait_until(lambda: "before the end" in arriving(tmp_path), "the text is on the disk")
+        screen.wait_until(lambda: stored_draft(tmp_path) == waiting, "the prompts are, too")
         screen.process.kill()
     with LMChatScreen(tmp_path, server.url, "-r", "last") as screen:
         screen.wait_for("this came before the end")
         screen.wait_for("lmchat ended while this answer was streaming")
+        screen.wait_until(lambda: screen.prompt_text == waiting, "the prompts are typed")
+        assert len(server.seen(CHAT)) == 1, "nothing is sent unasked"
     assert stored(tmp_path).messages[-1].state is AnswerState.INTERRUPTED
 
 

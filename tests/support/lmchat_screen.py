@@ -150,6 +150,15 @@ def stored(home: Path, session_id: str = ""):
     return _read(home, work)
 
 
+def stored_draft(home: Path) -> str:
+    """Return the draft of the newest session, which begins with what waits there."""
+
+    async def work(store):
+        return await store.draft(await store.find_id("last"))
+
+    return _read(home, work)
+
+
 def stored_titles(home: Path) -> list[str]:
     return [header.title for header in _read(home, Store.list_sessions)]
 
