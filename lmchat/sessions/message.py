@@ -117,7 +117,7 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
     media_type: str
     """Type of the original file; of a PDF, only the text is stored."""
     digest: str
-    """SHA-256 of the stored bytes in hexadecimal digits."""
+    """SHA-256 of the stored bytes in hexadecimal digits; "" for a file that cannot be read."""
     size: int
     """Number of stored bytes."""
     width: int = 0
@@ -145,7 +145,8 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
         pixels = f", {self.width}×{self.height}" if self.width else ""
         size = breakable(size_text(self.size, is_exact=True))
         left_out = f"; {safe_line(self.left_out, limit=_MAX_NAME_CHARS)}" if self.left_out else ""
-        return f"{safe_line(self.name, limit=_MAX_NAME_CHARS)} ({size}{pixels}{left_out})"
+        name = safe_line(self.name, limit=_MAX_NAME_CHARS)
+        return f"{name} ({size}{pixels}{left_out})" if self.digest else f"{name}: cannot be read"
 
 
 Part = TextPart | ReasoningPart | RefusalPart | ToolCallPart | ToolResultPart | FilePart

@@ -21,7 +21,7 @@ _OPENING_TICKS = r"(?m)^ {0,3}(`{3,})"
 # data link escape, which cannot be typed
 _FILE_MARK = "\x10"
 _FILE_LINE = f'{_FILE_MARK}["file",'
-_DIGEST = "[0-9a-f]{64}"
+_DIGEST = "([0-9a-f]{64})?"
 
 
 def fence_for(text: str) -> str:
@@ -38,6 +38,11 @@ def file_as_prompt_text(name: str, size_bytes: int, text: str, language: str = "
 def file_line(part: FilePart) -> str:
     """Return the line with its line end."""
     return f"{_FILE_MARK}{json.encode(part).decode()}\n"
+
+
+def unread_line(name: str) -> str:
+    """Return the line of a file that cannot be read: a prompt with it must not be sent."""
+    return file_line(FilePart(name=name, media_type="", digest="", size=0))
 
 
 def place_of_files(text: str, cursor: int, typed: str, name: str) -> tuple[int, int, str, str]:

@@ -27,7 +27,7 @@ from tests.support.desktop import (
     shown,
 )
 from tests.support.files_to_attach import image
-from tests.support.scripted_backend import answer_steps
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 from tests.support.tui_host import unpainted
 
 
@@ -139,8 +139,24 @@ async def test_a_file_that_cannot_be_read_leaves_the_prompt_unsent(tmp_path):
         await desk.type("more")
         is_over.set()
         await shown(desk, "the disk is full")
-        await desk.prompt_is("@lea please\n\nand then?\n\nmore")
+        await desk.prompt_is("[leaf.md: cannot be read]\nleaf.md please\n\nand then?\n\nmore")
         assert desk.backend.requests == []
+    backend = ScriptedBackend(answer_steps("Green."))
+    async with ready_desktop(tmp_path, backend=backend) as desk:  # the draft has it, too
+        await desk.prompt_is("[leaf.md: cannot be read]\nleaf.md please\n\nand then?\n\nmore")
+        await desk.press("enter", sees="leaf.md: cannot be read. Delete its line")
+        await desk.prompt_is("[leaf.md: cannot be read]\nleaf.md please\n\nand then?\n\nmore")
+        desk.prompt_input.put("")
+        (tmp_path / "data.bin").write_bytes(b"\0" * 9)
+        await desk.type("@dat")
+        await desk.until(lambda: desk.prompt_input.completion.rows == ("data.bin",), "its name")
+        await desk.press("tab", sees="data.bin is neither text")
+        await desk.prompt_is("[data.bin: cannot be read]\n")
+        await desk.say("Sum up", sees="data.bin: cannot be read. Delete its line")
+        assert backend.requests == []
+        await desk.press("ctrl+home", "shift+down", "delete")
+        await desk.ask("")
+        assert sent(backend) == ["Sum up"]
 
 
 # Steps, then the end of what is sent with the file ("" if nothing is), and the text of the prompt.

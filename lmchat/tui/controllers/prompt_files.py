@@ -15,10 +15,11 @@ from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import is_page_address
 from lmchat.commands.shared import Question, ReadFiles, read_files
 from lmchat.commands.typed_line import SlashCommand
+from lmchat.errors import FileRefused
 from lmchat.files.disk import expanded_path
 from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.sessions.prompts import PendingFiles, PendingPrompt, file_line
+from lmchat.sessions.prompts import PendingFiles, PendingPrompt, Prompt, file_line, unread_line
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.screen_services import ScreenServices
@@ -83,8 +84,12 @@ class PromptFiles:
         It returns to the input if a file could not be read, or if an earlier message is edited,
         whose new version cannot be queued.
         """
+        unread = [part.words for part in Prompt.of(prompt.draft).files if not part.digest]
         if prompt.has_failed:
             self._prompt_text.put_back(prompt)
+        elif unread:
+            self._prompt_text.put_back(prompt)
+            self._ui.warn(f"{unread[0]}. Delete its line, then press Enter again.")
         elif prompt.files and self._prompt_text.edited_id:
             self._prompt_text.put_back(prompt)
             names = ", ".join(files.label for files in prompt.files)
@@ -106,26 +111,34 @@ class PromptFiles:
             self._expected.append(prompt.expect(name or "the clipboard"))
 
     async def _read(self, files: PendingFiles, read: ReadFiles) -> Sequence[Attachment]:
-        """Put files into their prompt, and return them."""
+        """Put files into their prompt, and return them.
+
+        For a file that was completed, but cannot be read, a line takes the place of its name.
+        """
         attachments: Sequence[Attachment] = ()
-        lines: list[str] | None = None
+        lines: list[str] = []
+        is_read = False
         try:
             attachments = await read()
             for attachment in attachments:
                 await self._ui.workspace.store.files.save(attachment.data)
             lines = [file_line(attachment.part) for attachment in attachments]
+            is_read = True
+        except FileRefused:
+            lines = [unread_line(files.name)] if files.name else []  # a pasted path is text, too
+            raise
         finally:
-            self._end(files, lines)
+            self._end(files, lines, is_read=is_read)
         return attachments
 
-    def _end(self, files: PendingFiles, lines: Sequence[str] | None) -> None:
-        """After an error (`lines` is None), a prompt that waits for them returns to the input."""
+    def _end(self, files: PendingFiles, lines: Sequence[str], *, is_read: bool) -> None:
+        """After an error, a prompt that waits for them returns to the input."""
         prompt = files.prompt
         prompt.files.remove(files)
         if self._chat.is_closing:
             return  # the saved draft has the prompt, also a queued one
         if prompt.draft:
-            prompt.has_failed |= lines is None
+            prompt.has_failed |= not is_read
             if lines:  # else nothing was named, or it could not be read
                 prompt.draft = files.put_into(prompt.draft, lines)
             self._chat.follow(prompt)
