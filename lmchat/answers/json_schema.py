@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lmchat.errors import AnswerUnfit, RequestInvalid, WrongUse
-from lmchat.files.disk import read_plain
+from lmchat.files.disk import read_plain, unreadable
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.safe_text import json_text, safe_line
 from lmchat.servers.http.json_values import JsonObject, dict_or_empty, utf8_safe
@@ -147,18 +147,20 @@ class SchemaOutput:
 
 
 def read_schema(path: Path) -> SchemaOutput:
-    """The file may be a pipe. Raises `WrongUse`; `RequestInvalid` for JSON that is no schema."""
+    """The file may be a pipe.
+
+    Raises `FileRefused`, `WrongUse`; `RequestInvalid` for JSON that is no schema.
+    """
     try:
         data = read_plain(path, max_bytes=_MAX_SCHEMA_BYTES, may_stream=True)
         value = strict_json(data)
     except OSError as error:
-        reason = f"cannot be read: {error.strerror or error}"
+        raise unreadable(path, error, max_bytes=_MAX_SCHEMA_BYTES) from error
     except ValueError as error:
-        reason = f"is not valid JSON: {error}"
-    else:
-        # None would mean any object
-        return SchemaOutput([] if value is None else value, name=path.stem)
-    raise WrongUse(f"The schema {path} {reason}.", hint="Check the path and the file.")
+        problem = f"The schema {path} is not valid JSON: {error}."
+        raise WrongUse(problem, hint="Correct the file.") from error
+    # None would mean any object
+    return SchemaOutput([] if value is None else value, name=path.stem)
 
 
 def _unwrapped(value: JsonObject) -> JsonObject:

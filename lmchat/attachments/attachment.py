@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import errno
 import os
 import re
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from lmchat.attachments.dropped_files import existing_path
 from lmchat.attachments.pdf_text_child import PdfText
 from lmchat.errors import FileRefused
 from lmchat.extras import install_command
-from lmchat.files.disk import read_plain
+from lmchat.files.disk import read_plain, unreadable
 from lmchat.files.images import fit_image, image_format, image_type
 from lmchat.files.paths import home_folder
 from lmchat.processes.background import in_thread, run_abandonable
@@ -38,15 +37,6 @@ _PDF_HEAD_BYTES = 1024  # in which a PDF begins
 _PDF_OBJECT = re.compile(rb"[\r\n]\d{1,10} \d{1,5} obj\b")
 _PDF_CHILD = "lmchat.attachments.pdf_text_child"
 _PDF_S = 120  # a book takes about 20 s
-# for a file that cannot be read
-_REASONS_AND_HINTS = {
-    errno.ENOENT: ("does not exist", "Check the path."),
-    errno.EISDIR: ("is a folder", "Name a file in it."),
-    errno.EINVAL: ("is not a regular file", "Save its content to a file first."),
-    errno.ENXIO: ("is not a regular file", "Save its content to a file first."),
-    errno.EACCES: ("cannot be read: you have no permission", "Change its permissions, or copy it."),
-    errno.EFBIG: (f"is larger than {MAX_READ_BYTES // 1_000_000} MB", "Attach a smaller file."),
-}
 
 
 class Attachment(Struct, frozen=True, kw_only=True):
@@ -115,9 +105,7 @@ def _read(path: Path) -> bytes:
     try:
         return read_plain(existing_path(path), max_bytes=MAX_READ_BYTES)
     except OSError as error:
-        other_reason = (f"cannot be read: {error.strerror}", "Check the path.")
-        reason, hint = _REASONS_AND_HINTS.get(error.errno or 0, other_reason)
-        raise FileRefused(f"{safe_line(str(path))} {reason}.", hint=hint) from error
+        raise unreadable(path, error, max_bytes=MAX_READ_BYTES) from error
 
 
 async def attachment_of(name: str, data: bytes, *, language: str = "") -> Attachment:

@@ -16,6 +16,7 @@ from lmchat.batch.jobs import Row
 from lmchat.chat.turn_starts import new_prompt
 from lmchat.config.toml import TomlError, read_toml
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
+from lmchat.files.disk import unreadable
 from lmchat.matching import did_you_mean
 from lmchat.safe_text import safe_line
 from lmchat.servers.sampling_options import checked_option
@@ -109,7 +110,7 @@ class Case(Struct, frozen=True, kw_only=True):
 
 
 async def read_cases(path: Path, system_prompt: str) -> list[Case]:
-    """Raises `WrongUse`.
+    """Raises `FileRefused`, `WrongUse`.
 
     `system_prompt` is for cases with neither messages nor their own; it may be "".
     """
@@ -119,8 +120,7 @@ async def read_cases(path: Path, system_prompt: str) -> list[Case]:
         )
         tables = msgspec.convert(values, _File).case
     except OSError as error:
-        reason = f"cannot be read: {error.strerror or error}"
-        raise WrongUse(f"{path} {reason}.", hint="Check the path.") from error
+        raise unreadable(path, error, max_bytes=_MOST_BYTES) from error
     except TomlError as error:
         line = "" if error.line is None else f", line {error.line},"
         raise WrongUse(f"{path}{line} {error.reason}.", hint=_EXAMPLE) from error

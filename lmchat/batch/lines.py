@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from lmchat.answers.json_schema import SchemaOutput, strict_json
 from lmchat.attachments.attachment import text_of
-from lmchat.errors import LMChatError, RequestInvalid, WrongUse
+from lmchat.errors import LMChatError, RequestInvalid
+from lmchat.files.disk import unreadable
 from lmchat.servers.request import AnyObject, AnyText, OutputFormat
 from lmchat.servers.sampling_options import checked_option
 from lmchat.sessions.given_messages import messages_of
@@ -40,7 +41,7 @@ class BatchLine(Struct, kw_only=True):
 def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
     """Yield the lines that are not blank, of a file, or of stdin if `path` is None.
 
-    With `is_text`, a line is a prompt, and no JSON. Raises `WrongUse` if the file cannot be read.
+    With `is_text`, a line is a prompt, and no JSON. Raises `FileRefused`.
     """
     try:
         with path.open("rb") if path else open_stdin() as file:
@@ -54,8 +55,7 @@ def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
                 if text.strip():
                     yield _line(number, text, is_text=is_text)
     except OSError as error:
-        message = f"{path or 'stdin'} cannot be read: {error.strerror or error}."
-        raise WrongUse(message, hint="Check the path.") from error
+        raise unreadable(path or "stdin", error) from error
 
 
 def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:

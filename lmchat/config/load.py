@@ -225,7 +225,7 @@ def _read(path: Path, *, is_required: bool) -> LoadedSettings:
     except (FileNotFoundError, NotADirectoryError):
         if not is_required:
             return LoadedSettings(settings=Settings(), file=path)
-        reason, has_file = "there is no such file", False
+        reason, has_file = "it does not exist", False
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}; --config FILE names another file"
     except TomlError as error:

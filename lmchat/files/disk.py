@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from lmchat.errors import FileExists, FileRefused, StoreUnavailable, WrongUse
 from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
-from lmchat.safe_text import safe_text
+from lmchat.safe_text import safe_line, safe_text
 
 try:
     import fcntl
@@ -77,6 +77,24 @@ def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = Fal
     if len(data) > max_bytes:  # a pipe or device has no size; a file may have grown
         raise system_error(errno.EFBIG, path)
     return data
+
+
+def unreadable(name: Path | str, error: OSError, *, max_bytes: int = MAX_BYTES) -> FileRefused:
+    """Say why a file cannot be read."""
+    reasons = {
+        errno.ENOENT: ("does not exist", "Check the path."),
+        errno.EISDIR: ("is a folder", "Name a file in it."),
+        errno.EINVAL: ("is not a regular file", "Save its content to a file first."),
+        errno.ENXIO: ("is not a regular file", "Save its content to a file first."),
+        errno.EACCES: (
+            "cannot be read: you have no permission",
+            "Change its permissions, or copy it.",
+        ),
+        errno.EFBIG: (f"is larger than {max_bytes // 1_000_000} MB", "Use a smaller file."),
+    }
+    other_reason = (f"cannot be read: {error.strerror or error}", "Check the path.")
+    reason, hint = reasons.get(error.errno or 0, other_reason)
+    return FileRefused(f"{safe_line(str(name))} {reason}.", hint=hint)
 
 
 def expanded_path(name: str) -> Path:

@@ -224,7 +224,7 @@ def test_a_setting_of_an_earlier_version_is_noted_and_costs_no_other_setting(rea
 @pytest.mark.posix
 def test_a_file_that_was_asked_for_must_be_there_and_readable(tmp_path):
     (problem,) = load(tmp_path / "none.toml", {}, is_required=True).problems
-    assert problem.sentence.endswith("none.toml: there is no such file")
+    assert problem.sentence.endswith("none.toml: it does not exist")
     (problem,) = load(tmp_path, {}).problems
     assert ": cannot be read: Is a directory; --config" in problem.sentence
     (problem,) = load(tmp_path / ("n" * 300), {}).problems

@@ -378,9 +378,9 @@ def test_what_cannot_be_used_is_said_in_a_sentence(cli, alone, to_target, target
     _, source, *_ = to_target(2)
     for words, code, sentence in (
         ((source, "-o", source), 2, "The output file is the input file."),
-        ((f"{source}.missing",), 2, "cannot be read: No such file"),
+        ((f"{source}.missing",), 1, f"lmchat: {source}.missing does not exist.\nCheck the path.\n"),
         ((source, "--schema", source), 2, "is not valid JSON"),
-        ((source, "--schema", "none.json"), 2, "No such file or directory.\nCheck the path"),
+        ((source, "--schema", "none.json"), 1, "none.json does not exist.\nCheck the path.\n"),
         ((source, "--jobs", "0"), 2, "--jobs"),
         ((source, "-o", "/dev/full"), 1, "/dev/full cannot be used: No space left on device."),
     ):

@@ -389,7 +389,7 @@ def test_what_cannot_be_added_is_told_and_nothing_is_written(alone, tmp_path):
         (["x", "http://127.0.0.1:1/mcp"], 1, "Nothing answers at localhost:1."),
         (["x", "http://192.0.2.1/mcp"], 2, "a question that needs a terminal.\nConfirm with --yes"),
         (["--env", "K=s3cret", "x", "ls"], 2, "--env takes the name of a variable."),
-        (["--from", "missing.json"], 1, "missing.json cannot be read: No such file"),
+        (["--from", "missing.json"], 1, "missing.json does not exist.\nCheck the path.\n"),
         (["--from", mcp_server.__file__], 1, "is not a file of MCP servers: "),
         (["x", "--from", str(file)], 1, "mcp.json has no x below mcpServers."),
     ):

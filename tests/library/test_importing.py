@@ -141,7 +141,7 @@ async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, 
         == f"{names[1]}: It is Markdown, which cannot be imported; export the session as JSON."
     )
     assert all(hints)
-    assert messages[1].startswith(f"{names[2]} cannot be read: No such file")
+    assert messages[1] == f"{names[2]} does not exist."
     assert messages[2] == f"{long} cannot be read: File name too long."
     assert len(await store.list_sessions()) == 1
 

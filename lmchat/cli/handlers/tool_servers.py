@@ -13,8 +13,8 @@ from lmchat.cli.handlers.tools import open_toolbox
 from lmchat.config.credentials import Credentials
 from lmchat.config.edit import add_servers, remove_server
 from lmchat.config.settings import FUNCTIONS, McpSettings, Settings
-from lmchat.errors import EndpointNotAllowed, FileRefused, LMChatError, WrongUse
-from lmchat.files.disk import current_folder, expanded_path
+from lmchat.errors import EndpointNotAllowed, LMChatError, WrongUse
+from lmchat.files.disk import current_folder, expanded_path, unreadable
 from lmchat.formats.mcp_json import ForeignServers, read_mcp_servers, servers_of
 from lmchat.processes.environment import command_line
 from lmchat.safe_text import SafeText, bounded_rows
@@ -82,8 +82,7 @@ def _servers_of_file(context: Context) -> ForeignServers:
     try:
         return read_mcp_servers(file, current_folder(), context.options.server)
     except OSError as error:
-        message = f"{file} cannot be read: {error.strerror or error}."
-        raise FileRefused(message, hint="Check its name.") from error
+        raise unreadable(file, error) from error
 
 
 def _typed_server(context: Context) -> ForeignServers:

@@ -21,7 +21,7 @@ from typing import IO, Any, TextIO
 from msgspec.structs import replace
 
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError
-from lmchat.files.disk import open_plain
+from lmchat.files.disk import open_plain, unreadable
 from lmchat.formats.imports.foreign_chat import Format
 from lmchat.formats.imports.programs import AUTO, OWN, PROGRAM_NAMES, PROGRAMS
 from lmchat.formats.imports.source import ZIP_HEAD, Source, file_source, zip_sources
@@ -88,8 +88,7 @@ def read_chats(
     except FileRefused as error:
         raise error_about(name, error) from error
     except OSError as error:
-        message = f"{name} cannot be read: {error.strerror or error}."
-        raise FileRefused(message, hint="Check the path.") from error
+        raise unreadable(name, error) from error
     # SQLite may quote a damaged name of a column
     except (sqlite3.Error, UnicodeDecodeError) as error:
         hint = "Close the program that uses the file. If that does not help, the file is damaged."
