@@ -90,6 +90,23 @@ CHATS = {
         ],
         ["“Shade garden”: 1 code interpreter, 1 message of other versions left out"],
     ),
+    "claude.json": (
+        ("Shade garden", "", "claude", "2025-11-18 21:06:40", "2025-11-18 21:08:10.500000"),
+        [
+            (
+                "*user text note.txt (8 bytes):\n```\nDry soil\n```\n\n\n"
+                "pasted text (4 bytes):\n```\nEast\n```\n\n\nPlants for shade?"
+            ),
+            (
+                f"*.assistant reas Look it up. | text {FOUND}\n\n**Beds**\n\n# Beds\n\n- Hosta"
+                "\n\n> Result: OK\n\n**Plan**\n\n```python\na = 1\n```"
+            ),
+            "*..user text Thanks",
+        ],
+        [
+            "“Shade garden”: 1 attachment, 1 file, 1 voice note, 1 message of other versions left out"
+        ],
+    ),
     "jan/messages.jsonl": (
         ("Shade garden", "qwen3-8b", "jan", "2025-11-18 21:06:40", "2025-11-18 21:08:10.500000"),
         [
@@ -118,6 +135,7 @@ IDS = {
         "50ee817a79b16f80",
     ],
     "open-webui.json": ["4276f71a1bbad8b7"],
+    "claude.json": ["65f888a41be805bc"],
     "jan/messages.jsonl": ["93d462f061ee9eb2"],
 }
 
@@ -149,6 +167,13 @@ def test_a_chat_comes_with_all_that_its_program_keeps(tmp_path, name):
     ("name", "old", "new", "marks"),
     [
         (LM_STUDIO, "{", '{"pinned": true,', (True, False, "lmstudio")),
+        ("claude.json", '"name"', '"is_starred": true, "name"', (True, False, "claude")),
+        (
+            "claude.json",
+            '"name"',
+            '"project": {"uuid": "5f3c", "name": "Front bed"}, "name"',
+            (False, False, "claude", "front-bed"),
+        ),
         (CHATGPT, '"is_archived": false', '"is_archived": true', (False, True, "chatgpt")),
         (CHATGPT, '"is_archived"', '"is_starred": true, "is_archived"', (True, False, "chatgpt")),
         (LLAMA_CPP, '"name"', '"pinned": true, "name"', (True, False, "llamacpp")),

@@ -25,6 +25,7 @@ FILES = (
     LLAMA_CPP,
     "llm.sql",
     "open-webui.json",
+    "claude.json",
     "jan/messages.jsonl",
 )
 

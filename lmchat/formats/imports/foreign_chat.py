@@ -43,6 +43,7 @@ from lmchat.sessions.message import (
     call_text,
     value_text,
 )
+from lmchat.sessions.prompts import fence_for
 from lmchat.sessions.session import (
     MessagePath,
     Session,
@@ -345,6 +346,14 @@ def quoted_result(value: Any) -> ToolQuote:
     is_read = lines and len(lines) == len(parts)
     text = "\n".join(lines) if is_read else value_text(value)
     return _quoted(f"Result: {text}")
+
+
+def quoted_document(title: str, text: str, language: str | None) -> ToolQuote:
+    """Quote a document that a call writes, below its title; without a language, it is prose."""
+    if language is not None:
+        fence = fence_for(text)
+        text = f"{fence}{language}\n{text.rstrip()}\n{fence}"
+    return ToolQuote(text=f"**{title}**\n\n{text}" if title else text)
 
 
 def _quoted(text: str) -> ToolQuote:

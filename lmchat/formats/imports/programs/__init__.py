@@ -48,6 +48,7 @@ PROGRAMS = (
     Program("openwebui", "Open WebUI", "open_webui"),
     Program("llm", "llm", "llm", _llm_folders, "logs.db"),
     Program("chatgpt", "ChatGPT", "chatgpt"),
+    Program("claude", "Claude", "claude"),
     Program("llamacpp", "llama.cpp's web UI", "llama_cpp"),
 )
 # for people, by `--from`

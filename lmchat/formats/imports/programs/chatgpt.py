@@ -21,12 +21,12 @@ from lmchat.formats.imports.foreign_chat import (
     ToolQuote,
     failure_of,
     quoted_call,
+    quoted_document,
     quoted_result,
 )
 from lmchat.formats.imports.source import Source
 from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, at, items_of, text_at, time_of
 from lmchat.sessions.message import ReasoningPart, Role
-from lmchat.sessions.prompts import fence_for
 from lmchat.sessions.session import Session
 
 _TO_USER = "all"  # of a text; a tool call has the name of the tool instead
@@ -213,7 +213,7 @@ def _document(recipient: str, call: str) -> ToolQuote | None:
     try:
         value = json.loads(call)
         if "content" in value:
-            name, text = f"**{value['name']}**\n\n", value["content"]
+            name, text = value["name"], value["content"]
         else:
             (update,) = value["updates"]
             name, text = "", update["replacement"] if update["pattern"] == ".*" else None
@@ -222,10 +222,7 @@ def _document(recipient: str, call: str) -> ToolQuote | None:
     if not isinstance(text, str):
         return None
     _, is_code, language = text_at(value, "type").partition("code/")
-    if is_code:
-        fence = fence_for(text)
-        text = f"{fence}{language}\n{text.rstrip()}\n{fence}"
-    return ToolQuote(text=f"{name}{text}")
+    return quoted_document(name, text, language if is_code else None)
 
 
 def _report(message: Record) -> str:
