@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC
+from zipfile import ZipFile
 
 import pytest
 
@@ -202,19 +203,39 @@ def test_pins_archive_and_tags_of_a_chat_come_along(tmp_path, name, old, new, ma
     assert (header.is_pinned, header.is_archived, *header.tags) == marks
 
 
-def test_a_favourite_of_jan_is_pinned(tmp_path):
+def test_a_favourite_of_jan_is_pinned_and_its_project_is_a_tag(tmp_path):
+    kept = '"is_favorite": true, "project": {"id": "5f3c", "name": "Front bed"}'
     for name in ("messages.jsonl", "thread.json"):
         text = (DATA / "jan" / name).read_text(encoding="utf-8")
-        text = text.replace('"is_favorite": false', '"is_favorite": true')
+        text = text.replace('"is_favorite": false', kept)
         (tmp_path / name).write_text(text, encoding="utf-8")
     (session,) = chats_of(tmp_path / "messages.jsonl")
-    assert session.header.is_pinned
+    assert (session.header.is_pinned, session.header.tags) == (True, ("jan", "front-bed"))
 
 
-def test_a_folder_of_open_webui_whose_name_is_not_in_the_file_is_counted():
-    text = (DATA / "open-webui.json").read_text(encoding="utf-8")
-    _, lost = read_text(text.replace('"folder_id": null', '"folder_id": "5f3c"'))
-    assert "1 folder" in lost[0]
+def test_folders_of_lm_studio_are_tags_of_their_chats(tmp_path):
+    path = tmp_path / "conversations" / "Front bed" / "Peas" / LM_STUDIO
+    path.parent.mkdir(parents=True)
+    path.write_bytes((DATA / LM_STUDIO).read_bytes())
+    with ZipFile(tmp_path / "chats.zip", "w") as archive:
+        archive.write(path, path.relative_to(tmp_path))
+    for file in (path, tmp_path / "chats.zip"):
+        (session,) = chats_of(file)
+        assert session.header.tags == ("lmstudio", "front-bed", "peas")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        ("open-webui.json", '"folder_id": null', '"folder_id": "5f3c"', "1 folder"),
+        (CHATGPT, '"is_archived"', '"gizmo_id": "g-p-676875", "is_archived"', "1 project"),
+    ],
+)
+def test_a_folder_whose_name_is_not_in_the_file_is_counted(tmp_path, name, old, new, words):
+    text = (DATA / name).read_text(encoding="utf-8")
+    assert old in text
+    _, lost = read_text(text.replace(old, new))
+    assert words in lost[0]
 
 
 def test_of_llm_come_tools_fragments_thoughts_and_forks(tmp_path):

@@ -39,9 +39,11 @@ class Source:
     """
 
     def __init__(
-        self, name: str, file: IO[bytes], find_files: Callable[[], Iterable[Files]] = tuple
+        self, path: str, file: IO[bytes], find_files: Callable[[], Iterable[Files]] = tuple
     ) -> None:
-        self.name = name
+        """`path` has slashes, and is empty for a pipe."""
+        self._path = f"/{path}"
+        self.name = self._path.rpartition("/")[2]
         self._file = file
         self._find_files = find_files
 
@@ -50,6 +52,11 @@ class Source:
         encoding = json.detect_encoding(self._file.read(4))  # UTF-16 of Windows shells, too
         self._file.seek(0)
         return io.TextIOWrapper(self._file, encoding, errors="replace")
+
+    def folders_below(self, name: str) -> list[str]:
+        """Return the names of the folders that it is in, down from one of a name."""
+        _, found, below = self._path.rpartition(f"/{name}/")
+        return below.split("/")[:-1] if found else []
 
     def read_beside(self, name: str) -> bytes:
         """Return the content of the first file that `name` means, or b"".
@@ -95,7 +102,7 @@ def zip_sources(file: IO[bytes]) -> Iterator[tuple[str, Source]]:
                     # each thread of Jan has a folder with files of the same names
                     files = partial(chain, [folders[folder]], folders.values())
                     with archive.open(member) as text:
-                        yield member, Source(name, text, files)
+                        yield member, Source(member, text, files)
     except _BROKEN_ZIP as error:
         message = "It is an encrypted or damaged zip file."
         hint = "Unpack it, and import the folder."
@@ -103,7 +110,7 @@ def zip_sources(file: IO[bytes]) -> Iterator[tuple[str, Source]]:
 
 
 def file_source(path: Path, file: IO[bytes]) -> Source:
-    return Source(path.name, file, partial(_files_beside, path))
+    return Source(path.as_posix(), file, partial(_files_beside, path))
 
 
 def files_below(folder: Path) -> list[Path]:

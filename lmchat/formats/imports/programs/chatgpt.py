@@ -77,6 +77,8 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
         is_pinned=record.get("is_starred") is True,
         is_archived=record.get("is_archived") is True,
     )
+    # the file lacks its name
+    chat.omit("project", 1 if text_at(record, "gizmo_id").startswith("g-p-") else 0)
     for key, node in nodes.items():  # an empty node, too: others may name it as their parent
         is_damaged = not isinstance(node, dict) or "message" not in node
         message = at(node, "message")

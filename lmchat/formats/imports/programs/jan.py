@@ -39,6 +39,7 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
         updated_at=time_of(at(thread, "updated")),
         system=text_at(assistant, "instructions"),
         model=text_at(assistant, "model", "id").strip("*"),  # `*` means any model
+        tags=[text_at(thread, "metadata", "project", "name")],
         is_pinned=at(thread, "metadata", "is_favorite") is True,
     )
     shown: dict[str, str] = {}  # by id, the message that is shown behind it

@@ -55,6 +55,7 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
         updated_at=time_of(record.get("assistantLastMessagedAt")),
         system=_system_prompt(record),
         model=text_at(record, "lastUsedModel", "identifier"),
+        tags=source.folders_below("conversations"),
         is_pinned=record.get("pinned") is True,
     )
     chat.omit("preset", 1 if text_at(record, "preset") and not chat.system else 0)
