@@ -8,6 +8,7 @@ import random
 
 import pytest
 
+from lmchat.errors import FileRefused
 from tests.support.foreign_chats import (
     CHATGPT,
     DATA,
@@ -61,6 +62,21 @@ def test_broken_json_in_a_list_ends_the_import_of_its_file_and_is_named(tmp_path
             assert [*map(texts_of, sessions)] == [["a"], ["b"], ["c"]][:place], (place, new)
             damaged = f"Record {place + 1} is damaged: nothing from there on is imported."
             assert told == damaged, (place, new)
+
+
+@pytest.mark.parametrize("name", ["chats.json", "chats.jsonl"])
+def test_a_record_that_is_not_utf_8_costs_itself_only_and_is_named(tmp_path, name):
+    texts = (b"a", "Möhren".encode("cp1252"), "Möhren".encode(), b"\\udc80")
+    rows = [b'{"messages": [{"role": "user", "content": "%s"}]}' % text for text in texts]
+    path = tmp_path / name
+    path.write_bytes(b"\n".join(rows) if name.endswith("l") else b"[%s]" % b", ".join(rows))
+    sessions, lost = read_file(path)
+    assert [*map(texts_of, sessions)] == [["a"], ["Möhren"], ["\ufffd"]]
+    where = "line 2" if name.endswith("l") else "record 2"
+    assert lost == [f"{where}: it is not UTF-8"]
+    path.write_bytes(rows[1])
+    with pytest.raises(FileRefused, match="Its text is not UTF-8"):
+        read_file(path)
 
 
 def test_messages_before_the_hole_of_their_list_are_a_chat(tmp_path):

@@ -44,11 +44,13 @@ _SQLITE_HEAD = b"SQLite format 3\0"
 _LINES_ENDINGS = (".jsonl", ".ndjson")
 _PEEKED_RECORDS = 20  # to find out the format; some may be broken
 _DAMAGED = "it is damaged"
+_NOT_UTF8 = "it is not UTF-8"
 _LONGEST_TOKEN = 16  # characters, but for strings and numbers
 _LONGEST_INTEGER = 20  # digits; shorter ones have 64 bits at most
 _CHUNK = 1 << 20  # characters, read at once
 _GAP = re.compile(r"[, \t\r\n]*+")  # between values
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_WRONG_BYTE = re.compile("[\udc80-\udcff]")  # as `Source.open_text` has it
 
 
 def _number(digits: str) -> float:
@@ -148,6 +150,8 @@ def _text_chats(source: Source, now: datetime, wanted: str) -> Iterator[Session 
             break
     else:
         message = "It is JSON, but not a chat format that lmchat knows."
+        if _NOT_UTF8 in (row.reason for row in first_records if isinstance(row, Skipped)):
+            raise FormatUnknown("Its text is not UTF-8.", hint="Save it as UTF-8, and try again.")
         raise FormatUnknown(message, hint=_FORMATS_HINT)
     _require(program, wanted)
     chat: list[Record] = []
@@ -206,7 +210,7 @@ def _records(source: Source) -> Iterator[Record | Skipped | FileRefused]:
             if isinstance(value, dict | FileRefused):
                 yield value
             else:
-                yield Skipped(where=where, reason=_DAMAGED)
+                yield Skipped(where=where, reason=value if value is _NOT_UTF8 else _DAMAGED)
     if is_empty:
         raise FormatUnknown("It is empty.", hint="Export the chats again.")
 
@@ -276,12 +280,14 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
 
 
 def _value_at(text: str, place: int) -> tuple[Any, int]:
-    """Return a JSON value at a place in a text, and its end.
+    """Return a JSON value at a place in a text, and its end; `_NOT_UTF8` for one with other bytes.
 
     Halves of surrogate pairs, as cut texts have them, become U+FFFD. Raises `ValueError` or
     `RecursionError`.
     """
     value, end = _DECODER.raw_decode(text, place)
+    if _WRONG_BYTE.search(text, place, end):
+        return _NOT_UTF8, end
     if _SURROGATE.search(text, place, end):
         value = whole_value(value)
     return value, end

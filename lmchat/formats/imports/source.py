@@ -48,10 +48,11 @@ class Source:
         self._find_files = find_files
 
     def open_text(self) -> TextIO:
-        """Return the text from its beginning; bytes that are no text become U+FFFD."""
+        """Return the text from its beginning; bytes that are not UTF-8 are halves of surrogates."""
         encoding = json.detect_encoding(self._file.read(4))  # UTF-16 of Windows shells, too
         self._file.seek(0)
-        return io.TextIOWrapper(self._file, encoding, errors="replace")
+        errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
+        return io.TextIOWrapper(self._file, encoding, errors=errors)
 
     def folders_below(self, name: str) -> list[str]:
         """Return the names of the folders that it is in, down from one of a name."""
