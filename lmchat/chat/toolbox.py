@@ -142,7 +142,7 @@ class Toolbox:
             self._allowed_in_session.add((session_id, tool.full_name, fingerprint))
 
     def _configured_rule(self, tool: Tool) -> str:
-        """`[tools.approval]` has priority over `[[mcp]]`; "" without a rule."""
+        """`[tools.approval]` has priority over `mcp.json`; "" without a rule."""
         rules = self.settings.approval
         server = self._servers.get(tool.server)
         by_server = rules.get(tool.server) or (server.approve if server is not None else "")
@@ -152,7 +152,7 @@ class Toolbox:
         """If it changes, what the user has allowed is not allowed any more.
 
         The content of tools.py is not in it, as that runs already when its functions are listed;
-        nor are values of environment variables, as they may be tokens, which change.
+        nor are values of the user's variables, as they may be tokens, which change.
         """
         from hashlib import sha256  # noqa: PLC0415 - not before the first paint
 
@@ -163,8 +163,8 @@ class Toolbox:
                 "command": [server.command, *server.args],
                 "cwd": server.cwd,
                 "url": server.url,
-                "variables": sorted(server.env or ()),
-                "headers": sorted((server.headers_env or {}).items()),
+                "variables": sorted((server.env or {}).items()),
+                "headers": sorted((server.headers or {}).items()),
             }
         return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 

@@ -12,11 +12,12 @@ from lmchat.cli.options import LEVELS, ParsedOptions
 from lmchat.cli.screen_settings import keymap_problems, theme_problems
 from lmchat.config.file import Problem
 from lmchat.config.load import Flags, LoadedSettings, load
+from lmchat.config.mcp_file import variables_in
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError, WrongUse, foreign_library, log_bug
 from lmchat.files.disk import expanded_path
 from lmchat.files.paths import Paths
-from lmchat.processes.environment import environment_for_others
+from lmchat.processes.environment import environment_for_others, needed_environment
 from lmchat.terminal.output import Output, ask_yes_no, can_ask
 
 
@@ -68,10 +69,11 @@ class Context:
         """Leave out the API keys of lmchat and of the servers: what started programs get."""
         settings = self.loaded.settings
         key_variables = {endpoint.api_key_env for endpoint in settings.endpoints}
-        for server in settings.mcp:
-            key_variables.update(server.variables)
+        for server in self.loaded.servers:
+            key_variables.update(variables_in(server))
         environment = environment_for_others(self.environ)
-        return {name: value for name, value in environment.items() if name not in key_variables}
+        others = {name: value for name, value in environment.items() if name not in key_variables}
+        return others | needed_environment(environment)
 
     @property
     def local_model(self) -> str:
@@ -98,7 +100,7 @@ class Context:
     @property
     def has_tools(self) -> bool:
         """Whether a tool server is configured and not switched off, or `tools.py` exists."""
-        is_configured = any(server.enabled for server in self.loaded.settings.mcp)
+        is_configured = not all(server.disabled for server in self.loaded.servers)
         # Path.is_file raises for a folder that may not be entered
         return is_configured or os.path.isfile(self.paths.tools_file)  # noqa: PTH113
 

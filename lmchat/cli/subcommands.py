@@ -319,7 +319,7 @@ lmchat tools add time -- uvx mcp-server-time""",
         ),
         Subcommand(
             "add",
-            "start a server and add it to the configuration",
+            "start a server and add it to mcp.json",
             """\
 lmchat tools add time -- uvx mcp-server-time
 lmchat tools add --env WIKI_KEY wiki -- npx -y wiki-server
@@ -334,8 +334,8 @@ lmchat tools add --from ~/.lmstudio/mcp.json""",
                 ),
                 argument(
                     "--from FILE",
-                    "add the servers of a file with mcpServers, as LM Studio and Claude write it, "
-                    "or the one that NAME names",
+                    "add the servers of a file of LM Studio, Claude, Cursor, VS Code or Zed, or "
+                    "the one that NAME names",
                     dest="from_file",
                 ),
                 argument(
@@ -346,13 +346,13 @@ lmchat tools add --from ~/.lmstudio/mcp.json""",
                 ),
                 argument("--yes", "start and connect without asking"),
             ),
-            notes="Options come before the name. The configuration gets no values of variables.\n"
+            notes="Options come before the name. The servers are in mcp.json, beside config.toml.\n"
             "Exit codes: 0 all were added, 1 one was not.",
             handler="tool_servers:add",
         ),
         Subcommand(
             "remove",
-            "remove a server from the configuration",
+            "remove a server from mcp.json",
             "lmchat tools remove time",
             (argument("server NAME", "name of the server"),),
             handler="tool_servers:remove",

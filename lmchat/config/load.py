@@ -6,6 +6,7 @@ top level. Its origin is the place that has set it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from operator import attrgetter
 from pathlib import Path
@@ -24,9 +25,17 @@ from lmchat.config.file import (
     outline,
     reason_of,
 )
+from lmchat.config.mcp_file import (
+    FILE_NAME,
+    ServersFile,
+    moved,
+    read_servers,
+    write_servers,
+)
 from lmchat.config.settings import (
     DEFAULT,
     Level,
+    McpSettings,
     Origin,
     Secret,
     Settings,
@@ -34,7 +43,7 @@ from lmchat.config.settings import (
     non_default_values,
 )
 from lmchat.config.toml import TomlError, read_toml, words_and_place
-from lmchat.errors import ConfigError
+from lmchat.errors import ConfigError, FileRefused, StoreUnavailable
 
 # Environment variables and their keys; for one key, the first that is set counts.
 VARIABLES: tuple[tuple[str, str], ...] = (
@@ -97,8 +106,9 @@ class LoadedSettings(Secret, frozen=True, kw_only=True):
     has_file: bool = False
     # by full keys; others have their defaults
     origins: Mapping[str, Origin] = field(default_factory=dict)
+    servers: tuple[McpSettings, ...] = ()  # of tools, in `mcp.json`
     problems: tuple[Problem, ...] = ()
-    notes: tuple[Problem, ...] = ()  # on settings of the file that have no effect any more
+    notes: tuple[Problem, ...] = ()  # on what has no effect: retired settings, wrong servers
     # Address for which `api_key` is meant, or "": file or environment may set the key, and only an
     # address from the same place counts.
     key_endpoint: str = ""
@@ -131,7 +141,7 @@ def load(
     A missing file is a problem only if it `is_required`, because the user has named it.
     """
     flags = flags or Flags()
-    file = _read(path, is_required=is_required)
+    file = _with_servers(_read(path, is_required=is_required))
     settings = file.settings
     problems = list(file.problems)
     origins: dict[str, Origin] = {}
@@ -236,6 +246,39 @@ def _read(path: Path, *, is_required: bool) -> LoadedSettings:
     return LoadedSettings(settings=Settings(), file=path, problems=(problem,), has_file=has_file)
 
 
+def _with_servers(loaded: LoadedSettings) -> LoadedSettings:
+    """Add the servers of `mcp.json`; a wrong one costs itself alone."""
+    file = loaded.file.with_name(FILE_NAME)
+    try:
+        found = read_servers(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return loaded
+    except OSError as error:
+        wrong = {"": f"cannot be read: {error.strerror or error}"}
+    except FileRefused as error:
+        wrong = {"": error.message}
+    else:
+        wrong = dict(found.refused)
+        loaded = replace(loaded, servers=tuple(found.servers.values()))
+    notes = (
+        Problem(source=str(file), key=name, reason=reason.rstrip("."))
+        for name, reason in wrong.items()
+    )
+    return replace(loaded, notes=(*loaded.notes, *notes))
+
+
+def _moved_words(found: ServersFile, file: Path) -> str:
+    """Write the servers of an earlier version if there is no file; return what became of them."""
+    if os.path.lexists(file):
+        return f"has no effect any more: servers are in {file}"
+    lost = "".join(f"; {name}: {reason.rstrip('.')}" for name, reason in found.refused.items())
+    try:
+        write_servers(file, found.servers.values())
+    except StoreUnavailable as error:
+        return f"belongs into {file}, which cannot be written: {error.message.rstrip('.')}{lost}"
+    return f"was moved to {file}{lost}"
+
+
 def _checked(path: Path, tables: Values, text: str) -> LoadedSettings:
     loaded = LoadedSettings(settings=Settings(), file=path, text=outline(text), has_file=True)
     notes: list[Problem] = []
@@ -244,6 +287,11 @@ def _checked(path: Path, tables: Values, text: str) -> LoadedSettings:
         if isinstance(table, dict) and table.pop(key, None) is not None:
             reason = "has no effect any more; delete the line"
             notes.append(loaded.problem((section, key), reason))
+    if (older := tables.pop("mcp", None)) is not None:
+        found, file = moved(older), path.with_name(FILE_NAME)
+        loaded = replace(loaded, servers=tuple(found.servers.values()))
+        reason = _moved_words(found, file)
+        notes.append(loaded.problem(("mcp",), f"{reason}; delete the lines"))
     loaded = replace(loaded, notes=tuple(notes))
     try:
         return replace(loaded, settings=convert(tables, Settings), tables=tables)

@@ -42,7 +42,6 @@ _PATH: Mapping[str, Any] = {
     "pattern": r"^[^\x00-\x1f]*\Z",  # "C:\new" has a line end in TOML
     "expected": r"a path without control characters; one with \ in single quotes: 'C:\new'",
 }
-_REFERENCE = r"\$\{(\w+)\}"  # in `env` of an MCP server
 _DAY_S = 86_400
 
 
@@ -464,15 +463,16 @@ class ToolSettings(Table, frozen=True, kw_only=True):
 
 
 class McpSettings(Secret, frozen=True, kw_only=True):
-    """An MCP server: a command that speaks over stdin and stdout, or an address."""
+    """An MCP server of `mcp.json`: a command that speaks over stdin and stdout, or an address."""
 
     name: Annotated[
         str,
         setting(
             "name of the server",
             example="files",
-            pattern=r"^[^/]+\Z",  # a key of `[tools.approval]` is `SERVER/TOOL`
-            expected='a string in quotes, not empty, without "/"',
+            # a key of `[tools.approval]` is `SERVER/TOOL`
+            pattern=rf"^(?!{FUNCTIONS}\Z)[^/]+\Z",
+            expected=f'a name, not empty, without "/", and not {FUNCTIONS}',
         ),
     ]
     command: Annotated[str, setting("program to start", example="npx", **_PATH)] = ""
@@ -487,8 +487,8 @@ class McpSettings(Secret, frozen=True, kw_only=True):
         Annotated[
             Mapping[str, str],
             setting(
-                'environment variables added for it; "${NAME}" is the value of your variable NAME',
-                example={"LOG": "off"},
+                "environment variables added for it",
+                example={"LOG": "off", "WIKI_KEY": "${WIKI_KEY}"},
             ),
         ]
         | None
@@ -512,35 +512,29 @@ class McpSettings(Secret, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    enabled: Annotated[bool, setting("whether to use it; default: true", example=False)] = True
+    disabled: Annotated[bool, setting("true: it is not started", example=True)] = False
     url: Annotated[
         str, setting("address, in place of a command", example="http://127.0.0.1:3000/mcp")
     ] = ""
-    headers_env: (
+    headers: (
         Annotated[
             Mapping[str, str],
-            setting(
-                "headers to send, each from an environment variable",
-                example={"Authorization": "WIKI_TOKEN"},
-            ),
+            setting("headers to send", example={"Authorization": "Bearer ${WIKI_KEY}"}),
         ]
         | None
     ) = None
+    client_id: Annotated[
+        str,
+        setting(
+            "for a sign-in to a server that takes only registered programs: the id that it gave "
+            "you",
+            example="lmchat-garden",
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
         if bool(self.command) == bool(self.url):
             raise ValueError("needs command or url, but not both")
-
-    @property
-    def env_references(self) -> Mapping[str, str]:
-        """Names of the user's variables whose values `env` takes, by the names that it gives."""
-        found = {name: re.fullmatch(_REFERENCE, value) for name, value in (self.env or {}).items()}
-        return {name: match[1] for name, match in found.items() if match}
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """Names of the user's variables whose values it gets."""
-        return (*self.env_references.values(), *(self.headers_env or {}).values())
 
 
 class EndpointSettings(Secret, frozen=True, kw_only=True):
@@ -648,13 +642,6 @@ class Settings(Secret, frozen=True, kw_only=True):
     tools: Annotated[ToolSettings, setting("Tools that models can call, with your approval.")] = (
         ToolSettings()
     )
-    mcp: Annotated[
-        tuple[McpSettings, ...],
-        setting(
-            "A server of tools (MCP) to start or to connect to; repeat this section for more "
-            "servers."
-        ),
-    ] = ()
     keys: Annotated[
         Mapping[str, str],
         setting(
@@ -685,8 +672,3 @@ class Settings(Secret, frozen=True, kw_only=True):
             "A prompt to send by its name (a preset): /p NAME on the screen, or lmchat ask -p NAME."
         ),
     ] = {}
-
-    def __post_init__(self) -> None:
-        names = [FUNCTIONS, *(server.name for server in self.mcp)]
-        if len(set(names)) < len(names):
-            raise ValueError(f"each [[mcp]] needs a name of its own, and not {FUNCTIONS}")

@@ -6,7 +6,7 @@ Reading and writing block.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from msgspec import UNSET, Struct, UnsetType, field, to_builtins
@@ -49,12 +49,16 @@ class State(Struct, frozen=True, kw_only=True):
     has_all_figures: bool | UnsetType = UNSET
     # fingerprints of tools for which the user has answered "always", by `SERVER/TOOL`
     allowed_tools: dict[str, str] = field(default_factory=dict)
+    tool_hosts: tuple[str, ...] = ()  # that the user has allowed for tool servers
 
     def with_model(self, endpoint: str, model: str, *, is_remote: bool = False) -> State:
         newest = UsedModel(endpoint, model)
         others = [used for used in self.recent if used != newest]
         recent = (newest, *others)[:_MAX_RECENT]
         return replace(self, endpoint=endpoint, model=model, is_remote=is_remote, recent=recent)
+
+    def with_tool_hosts(self, hosts: Iterable[str]) -> State:
+        return replace(self, tool_hosts=tuple(dict.fromkeys((*self.tool_hosts, *hosts))))
 
     def with_allowed(self, tool: str, fingerprint: str) -> State:
         """Let a tool, `SERVER/TOOL`, run without a question until its fingerprint changes."""

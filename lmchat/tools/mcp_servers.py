@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from lmchat import __version__
 from lmchat.config.credentials import Credentials
+from lmchat.config.mcp_file import expanded, variables_in
 from lmchat.config.settings import FUNCTIONS, McpSettings
 from lmchat.errors import LMChatError, foreign_library
 from lmchat.extras import install_command
@@ -53,6 +54,7 @@ _END_S = 3.0  # time for all servers to end, killed if need be
 _REASON_CHARS = 300
 _MAX_WIRE_CHARS = 64
 _NOT_IN_WIRE_NAMES = r"[^A-Za-z0-9_-]+"
+_KEY_CHARS = 16  # of a value in `env` that may be a key; a shorter one may be a word
 _NUMBER_CHARS = 5  # room for a number behind a name, `_2` to `_9999`
 _CLOSED = "Connection closed"
 """Message of the SDK's error for a program that has ended."""
@@ -91,7 +93,7 @@ class McpServers:
         self.credentials = credentials
         self.ask_user: AskUser | None = None  # set by a front end that can ask; else all is refused
         self.is_asking = asyncio.Lock()  # so that a front end has one question at a time
-        used = [server for server in servers if server.enabled]
+        used = [server for server in servers if not server.disabled]
         if os.path.isfile(functions):  # noqa: PTH113 - Path raises for a folder without permission
             program, *arguments = own_program("lmchat.tools.function_server")
             arguments.append(str(functions.absolute()))
@@ -138,45 +140,49 @@ class McpServers:
             self._log_fd = None
 
     async def start_program(self, settings: McpSettings) -> ServerProgram:
-        """Raises `OSError`, and `LMChatError` if a variable is missing."""
+        """Raises `OSError`."""
         async with self._opening_log:  # the servers start at the same time
             if self._log_fd is None and self.log_file is not None:
                 self._log_fd = await asyncio.to_thread(begin_log, self.log_file)
         # it is missing before the first `lmchat tools add`
         await asyncio.to_thread(ensure_folder, self._folder)
         environment = needed_environment(self._environ) | dict(settings.env or {})
-        for name, variable in settings.env_references.items():
-            environment[name] = self._value_of(variable, settings.name)
         return await ServerProgram.start(
             settings, environment=environment, folder=self._folder, log_fd=self._log_fd
         )
 
+    def expanded(self, settings: McpSettings) -> McpSettings:
+        """Put in the values of variables; raises `LMChatError` if one is missing."""
+
+        def refuse(name: str) -> str:
+            reason = f"The environment variable {name} of the server {settings.name} is not set."
+            hint = "Set it."
+            if not re.fullmatch(r"\w+", name):
+                reason = f"The server {settings.name} has ${{{name}}}, which lmchat does not know."
+                hint = "Write its value there, or ${NAME} for an environment variable."
+            raise LMChatError(reason, hint=hint, kind="tools")
+
+        return expanded(settings, self._environ, refuse)
+
     def headers(self, settings: McpSettings) -> dict[str, str]:
-        """Raises `LMChatError` if the address is not allowed, or a value is missing or invalid."""
+        """Raises `LMChatError` if the address is not allowed, or a value is invalid."""
         self.check_address(settings.url)
         headers: dict[str, str] = {}
-        for header, variable in (settings.headers_env or {}).items():
+        for header, value in (settings.headers or {}).items():
             try:
-                headers[header] = header_value(self._value_of(variable, settings.name))
+                headers[header] = header_value(value)
             except ValueError as error:
                 # the error is the end of a sentence: "has control characters or …"
-                reason = f"{_subject(variable, settings.name)} {error}, which no header can hold."
-                raise LMChatError(reason, hint="Set it again without them.", kind="tools") from None
+                reason = f"The header {header} of the server {settings.name} {error}."
+                hint = "Set it again without them."
+                raise LMChatError(reason, hint=hint, kind="tools") from None
         return headers
 
     def secrets_of(self, settings: McpSettings) -> set[str]:
         """Return the values that a server gets, which errors may repeat."""
-        return {self._environ.get(variable, "") for variable in settings.variables}
-
-    def _value_of(self, variable: str, server: str) -> str:
-        if variable not in self._environ:
-            message = f"{_subject(variable, server)} is not set."
-            raise LMChatError(message, hint="Set it.", kind="tools")
-        return self._environ[variable]
-
-
-def _subject(variable: str, server: str) -> str:
-    return f"The environment variable {variable} of the server {server}"
+        own = set(variables_in(settings)) - needed_environment(self._environ).keys()
+        written = [text for text in (settings.env or {}).values() if len(text) >= _KEY_CHARS]
+        return {*written, *(self._environ.get(name, "") for name in own)}
 
 
 class _McpServer:
@@ -361,7 +367,7 @@ class _McpServer:
             return f"Correct {self._owner.functions}."
         if self.settings.url:
             return "Check its url, or see the log of the server."
-        return "Check its args and env in [[mcp]]."
+        return "Check its args and env in mcp.json."
 
     def _failure_of(self, error: BaseException, start_s: float) -> LMChatError:
         error = _first_of(error)
@@ -379,7 +385,7 @@ class _McpServer:
             case OSError() if not self.settings.url and self._program is None:
                 return start_failure(name, self.settings.command, error)
             case TimeoutError():
-                place = "under [tools]" if name == FUNCTIONS else "in its [[mcp]]"
+                place = "under [tools]" if name == FUNCTIONS else "in mcp.json"
                 hint = f"If it needs longer for its first start, set timeout_s {place}."
                 reason = f"no answer within {start_s:g} s"
                 reason += f". It said: {self._last_words}" if self._last_words else ""
@@ -411,10 +417,8 @@ class _McpServer:
         return self._without_secrets(words)
 
     def _without_secrets(self, text: str) -> str:
-        http = self._http
-        return without_secrets(
-            text, http.secrets if http else self._owner.secrets_of(self.settings)
-        )
+        of_http = self._http.secrets if self._http else set()
+        return without_secrets(text, self._owner.secrets_of(self.settings) | of_http)
 
     async def _open_client(self, stack: AsyncExitStack) -> Any:
         """Connect to the server; leaving `stack` closes the connection.
@@ -441,17 +445,18 @@ class _McpServer:
         async with AsyncExitStack() as opened:
             self._program = self._http = None
             owner = self._owner
-            if self.settings.url:
+            settings = owner.expanded(self.settings)
+            if settings.url:
                 self._http = ServerOverHttp(
-                    self.settings,
-                    owner.headers(self.settings),
+                    settings,
+                    owner.headers(settings),
                     credentials=owner.credentials,
                     check_address=owner.check_address,
                     ask=self.limits.ask,
                 )
                 transport = await self._http.transport(opened)
             else:
-                self._program = program = await owner.start_program(self.settings)
+                self._program = program = await owner.start_program(settings)
                 # leaving `opened` closes the client first, then ends the program
                 opened.push_async_callback(program.end)
                 transport = program.transport(self.end)

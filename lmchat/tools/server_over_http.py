@@ -126,11 +126,10 @@ class ServerOverHttp:
         says = f"The server {self._settings.name} answers {status}"
         said = self._said.rstrip(".")
         said = "" if said in str(status) else said
-        variables = ", ".join((self._settings.headers_env or {}).values())
-        if self.status in _NO_KEY and variables:
-            hint = f"Check the value of {variables}."
+        if self.status in _NO_KEY and self._headers:
+            hint = f"Check its {', '.join(self._headers)} in mcp.json."
         elif self.status in _NO_KEY:
-            hint = "If it needs a key, add headers_env to [[mcp]]."
+            hint = "If it needs a key, add headers to it in mcp.json."
         elif self.status in _NO_PATH and self._settings.url.rstrip("/").endswith("/sse"):
             hint = "lmchat does not speak its older transport (SSE): use its url that ends in /mcp."
         elif self.status in _NO_PATH:
@@ -140,7 +139,7 @@ class ServerOverHttp:
         elif self.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             hint = "The fault is the server's: see its log."
         else:
-            hint = "Check its url and headers_env."
+            hint = "Check its url and headers."
         return LMChatError(f"{says}: {said}." if said else f"{says}.", hint=hint)
 
 

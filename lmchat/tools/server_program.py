@@ -208,7 +208,7 @@ def start_failure(name: str, command: str, error: OSError) -> LMChatError:
     path, program = Path(str(error.filename)), Path(command).name
     is_missing = error.errno == errno.ENOENT
     reason = f"{error.filename} does not exist" if is_missing else f"{path}: {error.strerror}"
-    hint = "Check command and cwd in its [[mcp]]."
+    hint = "Check its command and cwd in mcp.json."
     if path.name != program:
         pass  # it is the folder to start in
     elif path.is_absolute() and path.exists():

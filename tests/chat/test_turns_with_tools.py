@@ -300,9 +300,8 @@ async def saved_always(**settings) -> dict[str, str]:
 
 async def test_always_holds_for_the_same_server_and_tool_in_the_next_run(store):
     assert await asked_about(box_with(await saved_always()), store) == []
-    before = await saved_always(server=replace(FILES, env={"TOKEN": "old"}))
-    moved = replace(FILES, env={"TOKEN": "new"})
-    assert await asked_about(box_with(before, server=moved), store) == []
+    keyed = replace(FILES, env={"TOKEN": "${TOKEN}"}, approve="", timeout_s=3)
+    assert await asked_about(box_with(await saved_always(server=keyed), server=keyed), store) == []
 
 
 async def test_another_server_of_the_same_name_is_asked_about_again_with_the_reason(store):
@@ -313,7 +312,7 @@ async def test_another_server_of_the_same_name_is_asked_about_again_with_the_rea
         {"cwd": "/srv"},
         {"command": "", "args": (), "url": "http://127.0.0.1:9/mcp"},
         {"env": {"PYTHONPATH": "/evil"}},
-        {"headers_env": {"Authorization": "OTHER"}},
+        {"headers": {"Authorization": "${OTHER}"}},
     ):
         (again,) = await asked_about(box_with(saved, server=replace(FILES, **change)), store)
         words = "files/read_text is not what you always allowed: its server, "

@@ -12,7 +12,7 @@ from msgspec import ValidationError, convert
 
 from lmchat.cli.screen_settings import keymap_problems
 from lmchat.config.load import load
-from lmchat.config.settings import EndpointSettings, McpSettings, Profile, Settings, declared
+from lmchat.config.settings import EndpointSettings, Profile, Settings, declared
 from lmchat.errors import ConfigError
 from tests.support.reference import sections
 
@@ -25,9 +25,6 @@ def read(tmp_path):
         return load(file, {})
 
     return write_and_read
-
-
-_FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
 
 
 @pytest.mark.parametrize(
@@ -71,13 +68,6 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
         ("[prompts.a]\n[prompts.b]\ntext = 'x'", "prompts.a", 1),
         ("[tools.approval]\npython = 'yes'", "tools.approval.python", 2),
         ("[chat]\nlogit_bias = { 1 = 'x' }", "chat.logit_bias.1", 2),
-        ("[[mcp]]\nname='a'", "mcp[1]", 1),
-        (f"{_FILES}url='http://127.0.0.1:1'", "mcp[1]", 1),
-        (f"{_FILES}{_FILES}", "mcp", 1),
-        (_FILES.replace("files", "python"), "mcp[1]", 1),
-        (_FILES.replace("files", "a/b"), "mcp[1].name", 2),
-        (f"{_FILES}env = {{ A = 1 }}", "mcp[1].env.A", 4),
-        (f"{_FILES}headers_env = 'A'", "mcp[1].headers_env", 4),
     ],
 )
 def test_a_mistake_is_told_with_its_key_and_line(read, text, key, line):
@@ -100,9 +90,8 @@ def test_a_wrong_value_is_told_with_what_was_expected_and_the_help_of_the_settin
         ("temperature = 1", "it belongs below [chat]"),
         ("[chat]\nendpoint = 'x'", "write endpoint above all sections"),
         ("[chat.timeouts]", "write [timeouts]"),
-        ("mcp_servers = {}", "write [[mcp]]"),
-        ("[mcpServers.files]\ncommand = 'npx'", "write [[mcp]]"),
-        ("[mcp.files]\ncommand = 'npx'", "write [[mcp]]"),
+        ("mcp_servers = {}", "write it into mcp.json"),
+        ("[mcpServers.files]\ncommand = 'npx'", "write it into mcp.json"),
         ("base_url = 'x'", "write endpoint"),
         ("api_key_env = 'KEY'", "it belongs below [[endpoints]]"),
         ("text = 'x'", "it belongs below [prompts.NAME]"),
@@ -110,11 +99,11 @@ def test_a_wrong_value_is_told_with_what_was_expected_and_the_help_of_the_settin
         ("allowed_hosts = 'nas'", 'as in ["a", "b"]'),
         ("[ui]\nmouse = 'false'", "write it without quotes"),
         ("[chat]\ntemperature = '0.7'", "write it without quotes"),
-        ("[[mcp]]\ntype = 'stdio'", "possible here: name, command, args"),
+        ("[[endpoints]]\ntype = 'openai'", "possible here: name, url, api_key"),
         ("[profiles.short.v2]\ntop_p = 1", "a name with a dot needs quotes"),
         ("[models.qwen2.5]\n", "a name with a dot needs quotes"),
         ("[models.a.b.c.d]\ntop_p = 1", "a name with a dot needs quotes"),
-        ("[[mcp]]\nurl = 'http://a'\nheaders = { A = 'b' }", "did you mean headers_env?"),
+        ("[[endpoints]]\nurl = 'http://a'\napi_keys = 'b'", "did you mean api_key?"),
         ("[CHAT]\n", "did you mean chat?"),
         ("[keys]\nmessage.undo = 'u'", "a name with a dot needs quotes"),
         ("[chat]\nreasoning_effort = 'off'", "one of none, minimal"),
@@ -151,18 +140,15 @@ def test_keys_within_texts_and_quotes_within_comments_are_passed_over(read, abov
 
 def test_each_entry_of_a_list_tells_all_its_mistakes(read):
     content = read(
-        "[[mcp]]\nname = 'a/b'\ncommand = 3\nargs = ['a', 1, 2]\n[[mcp]]\nname = 'c'\n"
-        "[[mcp]]\nname = 'd'\ncommand = 'x'\n[[mcp]]\nname = 'd'\ncommand = 'y'\n"
+        "[[endpoints]]\nname = ''\nurl = 3\ntimeouts = { health_s = 'a' }\n"
         "[[endpoints]]\nurl = 'u'\n[[endpoints]]\nname = 'e'\nurls = 'u'\n"
     )
     assert [(problem.key, problem.line) for problem in content.problems] == [
-        ("mcp[1].name", 2),
-        ("mcp[1].command", 3),
-        ("mcp[1].args[2]", 4),
-        ("mcp[1].args[3]", 4),
-        ("mcp[2]", 5),
-        ("endpoints[1]", 13),
-        ("endpoints[2].urls", 17),
+        ("endpoints[1].name", 2),
+        ("endpoints[1].url", 3),
+        ("endpoints[1].timeouts.health_s", 4),
+        ("endpoints[2]", 5),
+        ("endpoints[3].urls", 9),
     ]
 
 
@@ -241,12 +227,11 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(read):
     assert [(problem.key, problem.line) for problem in content.problems] == [("chat.seed", 3)]
 
 
-_TABLES = (*(table for table, _ in sections().values()), McpSettings, EndpointSettings, Profile)
+_TABLES = (*(table for table, _ in sections().values()), EndpointSettings, Profile)
 NAMES = sorted({name for table in _TABLES for name in declared(table)})
 TABLES = [
     *filter(None, sections()),
     "keys",
-    "mcp",
     "approval",
     "endpoints",
     "profiles",

@@ -20,10 +20,7 @@ def test_the_example_file_sets_nothing(tmp_path):
 
 
 def test_every_line_of_the_example_file_can_be_switched_on(tmp_path):
-    # a tool server has a command or an address
-    lines = [
-        line for line in example_text().splitlines() if not line.startswith('# url = "http://127')
-    ]
+    lines = example_text().splitlines()
     settings = [line.removeprefix("# ") if _is_setting(line) else line for line in lines]
     file = tmp_path / "config.toml"
     file.write_text("\n".join(settings), encoding="utf-8")
@@ -36,8 +33,6 @@ def test_every_line_of_the_example_file_can_be_switched_on(tmp_path):
     assert list(content.settings.profiles) == ["short"]
     assert content.settings.prompts["french"].text == "Translate into French: {{input}}"
     assert content.settings.tools.approval == {"files/read_text": "always", "python": "always"}
-    (files,) = content.settings.mcp
-    assert (files.command, files.env) == ("npx", {"LOG": "off"})
     assert content.settings.endpoints[0].timeouts.connect_s == 5
 
 

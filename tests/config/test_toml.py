@@ -19,7 +19,7 @@ _HINT = "write lines as in name = value, with text in quotes"
         ("[models.qwen2.5:7b]", 1, "expected ']' at the end of a table declaration"),
         ('ca_file = "C:\\data"', 1, "unescaped '\\' in a string"),
         ("[chat]\n[ui]\n[chat]", 3, "cannot declare ('chat',) twice"),
-        ("[[mcp]]\nname = 'x'\nurl = 'y\n\n", 3, 'expected "\'"'),
+        ("[[endpoints]]\nname = 'x'\nurl = 'y\n\n", 3, 'expected "\'"'),
         ('[chat]\nsystem_prompt = """x\n\n', 2, "unterminated string"),
         ("a = '\x1b'", 1, r"found invalid character '\x1b'"),
         ('{"model": "x"}', 1, "invalid statement"),

@@ -42,15 +42,17 @@ def test_init_writes_the_example_for_its_owner_alone_and_overwrites_only_if_forc
 
 
 def test_what_may_be_secret_of_tool_servers_is_not_shown_with_the_settings(cli):
-    arguments = "['--token=marked1', '--api-key', 'marked2', 'KEY=marked3', 'https://ada:marked4@a/?key=marked5']"
-    cli.configure(
-        f"[[mcp]]\nname = 'files'\ncommand = 'no-such-server'\nargs = {arguments}\n"
-        "env = { API_KEY = 'marked8' }\n"
-        "[[mcp]]\nname = 'hook'\nurl = 'http://127.0.0.1:9/s/marked6/mcp'\n"
-        "[[mcp]]\nname = 'asked'\nurl = 'http://127.0.0.1:9/mcp?key=marked7'\n"
-        "[[mcp]]\nname = 'plain'\nurl = 'http://127.0.0.1:9/mcp'\n"
-        "[tools.approval]\n'files/read_text' = 'always'\n"
+    arguments = ["--token=marked1", "marked2", "KEY=marked3", "https://ada:marked4@a/?key=marked5"]
+    plain = "http://127.0.0.1:9/mcp"
+    cli.add_servers(
+        files={"command": "no-such-server", "args": arguments, "env": {"API_KEY": "marked8"}},
+        hook={"url": "http://127.0.0.1:9/s/marked6/mcp"},
+        asked={"url": f"{plain}?key=marked7"},
+        plain={"url": plain, "headers": {"Authorization": "Bearer marked9"}},
+        wrong={"url": plain, "command": "marked10"},
+        wrong_too={"args": "marked11", "approve": "marked12"},
     )
+    cli.configure("[tools.approval]\n'files/read_text' = 'always'\n")
     printed = {}
     for words in (
         ("config", "show"),

@@ -20,16 +20,26 @@ from tests.support.oauth_server import OAuthServer
 from tests.support.programs import FUNCTIONS, Inside, is_running, processes, wait_until, write_tools
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, calling, chat_reply
-from tests.support.scripted_server import DONE, delta, finish, sse, text_reply
+from tests.support.scripted_server import (
+    DONE,
+    delta,
+    finish,
+    json_reply,
+    lead_here,
+    sse,
+    text_reply,
+)
 from tests.support.start_desk import put
 
 Cli = Inside
 
+_SCRIPTED = {"command": sys.executable, "args": [mcp_server.__file__]}
 _ALLOWED = "[tools.approval]\n'python/add' = 'always'\n"
 
 
 def test_the_list_has_servers_with_their_state_and_tools_with_their_approval(alone):
-    write_tools(alone, config=f"{_ALLOWED}[[mcp]]\nname = 'away'\nurl = 'http://192.0.2.1/mcp'\n")
+    write_tools(alone, config=_ALLOWED)
+    alone.add_servers(away={"url": "http://192.0.2.1/mcp"}, off={"command": "x", "disabled": True})
     away, python, _, head, *rows = alone("tools").stdout.splitlines()
     assert away.startswith("away: failed. Endpoint not allowed: ")
     assert "--allow-host 192.0.2.1" in away
@@ -51,7 +61,7 @@ def test_the_list_has_servers_with_their_state_and_tools_with_their_approval(alo
 def test_a_call_prints_its_result_or_says_what_is_wrong_and_starts_no_other_server(alone):
     write_tools(alone, f"{FUNCTIONS}\ndef fill() -> str:\n    'Fill.'\n    return 100_000 * 'y'\n")
     started = alone.folder / "started"
-    alone.configure(f"[[mcp]]\nname = 'other'\ncommand = 'touch'\nargs = ['{started}']\n")
+    alone.add_servers(other={"command": "touch", "args": [str(started)]})
     for words, code, out, err in (
         (["python/add", '{"a": 3}'], 0, "5\n", ""),
         (["python/add"], 1, "", "python/add failed: The arguments of add do not fit: "),
@@ -76,18 +86,10 @@ def test_a_call_prints_its_result_or_says_what_is_wrong_and_starts_no_other_serv
     assert started.exists()
 
 
-_STUBBORN = """[[mcp]]
-name = "files"
-command = "{}"
-args = ["{}"]
-env = {{ IGNORE_END = "{}" }}
-"""
-
-
 def test_a_server_that_ignores_every_request_to_end_ends_with_lmchat(alone):
     """It is a group of two processes; the second one has the folder of this user in its command."""
     mark = str(alone.home)
-    alone.configure(_STUBBORN.format(sys.executable, mcp_server.__file__, mark))
+    alone.add_servers(files=_SCRIPTED | {"env": {"IGNORE_END": mark}})
     with alone.start("tools", "call", "files/never") as process:
         wait_until(lambda: processes("time.sleep(600)", mark), "the server has started")
         [second] = processes("time.sleep(600)", mark)
@@ -102,7 +104,7 @@ def test_who_waits_for_a_tool_server_is_told_so_and_can_stop(cli, server, tmp_pa
     gate = tmp_path / "gate"
     wait = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.02)\n"
     slow = put(tmp_path, "slow", f"{wait}exec(open({mcp_server.__file__!r}).read())")
-    cli.configure(f"[[mcp]]\nname = 'slow'\ncommand = '{slow}'\n")
+    cli.add_servers(slow={"command": slow})
     server.on(CHAT, chat_reply("Done."))
     words = "lmchat: starting slow … Ctrl+C stops"
     for command in (("ask", "--tools", "hi"), ("tools",)):
@@ -138,8 +140,8 @@ def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli, monkey
     step = f"Correct {cli.folder / 'tools.py'}.\n"
     assert (done.returncode, step in done.stderr) == (1, True)
     write_tools(cli)
-    silent = f"command = '{sys.executable}'\nargs = ['-c', 'import time; time.sleep(600)']\n"
-    cli.configure(f"[[mcp]]\nname = 'silent'\n{silent}")
+    waiting = ["-c", "import time; time.sleep(600)"]
+    cli.add_servers(silent={"command": sys.executable, "args": waiting})
     silent_row, python_row = tools_rows(cli)
     assert (silent_row["name"], silent_row["verdict"]) == ("silent", "warning")
     assert silent_row["cause"] == "No answer within 8 s."
@@ -147,9 +149,9 @@ def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli, monkey
 
 
 def test_no_configuration_is_blamed_for_a_server_that_fails_itself(cli, server):
-    cli.configure(f"[[mcp]]\nname = 'garden'\nurl = '{server.url}/mcp'\n")
+    cli.add_servers(garden={"url": f"{server.url}/mcp"})
     for status, step in (
-        (403, "If it needs a key, add headers_env to [[mcp]]."),
+        (403, "If it needs a key, add headers to it in mcp.json."),
         (500, "The fault is the server's: see its log."),
     ):
         server.unknown = lambda _, status=status: text_reply("", status=status)
@@ -318,42 +320,44 @@ def test_a_temporary_chat_leaves_nothing_in_the_log_of_the_tools_and_a_purge_emp
 
 
 _SERVERS = {
-    "notes": {"command": sys.executable, "args": [mcp_server.__file__], "env": {"K": "s3cret"}},
+    "notes": _SCRIPTED | {"env": {"K": "s3cret"}},
     "gone": {"command": "no-such-program"},
-    "hub": {"url": "http://127.0.0.1:1/mcp", "headers": {"X-A": "${API_KEY}", "X-B": "${K}"}},
-    "old": {"command": "${HOME}/server"},
+    "hub": {"url": "http://127.0.0.1:1/mcp", "headers": {"X-A": "${API_KEY}", "X-B": "${env:K}"}},
+    "old": {"command": "${input:place}/server"},
+    "bad": {"command": "uvx", "url": "http://127.0.0.1:1/mcp"},
+    "off": {"command": "uvx", "disabled": True, "autoApprove": []},
 }
 
 
 def written(alone):
-    return (alone.folder / "config.toml").read_text(encoding="utf-8")
+    return (alone.folder / "mcp.json").read_text(encoding="utf-8")
 
 
 def test_the_first_server_is_added_in_an_empty_home(alone):
     words = ("tools", "add", "wiki", "--", sys.executable, mcp_server.__file__)
     done = alone(*words, LMCHAT_HOME="", XDG_CONFIG_HOME=str(alone.home / "settings"))
     assert (done.returncode, done.stderr) == (0, "")
-    assert (alone.home / "settings" / "lmchat" / "config.toml").exists()
+    assert (alone.home / "settings" / "lmchat" / "mcp.json").exists()
 
 
-def test_a_server_is_added_when_it_starts_and_removed_with_all_other_lines_kept(alone):
+def test_a_server_is_added_when_it_starts_and_removed_with_all_else_kept(alone):
     alone.configure("# mine\n[ui] # screen\nascii = true\n")
-    before = written(alone)
+    alone.add_servers(tree={"command": "no-such-program", "disabled": True, "theirs": [1]})
+    before = json.loads(written(alone))
     words = ("--env", "WIKI_KEY", "wiki", "--", sys.executable, mcp_server.__file__, "--", "-x")
     without = alone("tools", "add", *words)
-    assert (without.returncode, written(alone)) == (1, before)
+    assert (without.returncode, json.loads(written(alone))) == (1, before)
     missing = "The environment variable WIKI_KEY of the server wiki is not set."
     assert without.stderr == f"lmchat: wiki was not added: {missing} Set it.\n"
     done = alone("tools", "add", *words, WIKI_KEY="s3cret")
     assert (done.returncode, done.stdout) == (0, f"Added wiki: {len(mcp_server.NAMES)} tools.\n")
     text = written(alone)
-    assert text.startswith(before)
-    [server] = tomllib.loads(text)["mcp"]
-    assert server == {
-        "name": "wiki",
-        "command": sys.executable,
-        "args": [mcp_server.__file__, "--", "-x"],
-        "env": {"WIKI_KEY": "${WIKI_KEY}"},
+    assert json.loads(text)["mcpServers"] == before["mcpServers"] | {
+        "wiki": {
+            "command": sys.executable,
+            "args": [mcp_server.__file__, "--", "-x"],
+            "env": {"WIKI_KEY": "${WIKI_KEY}"},
+        }
     }
     called = alone("tools", "call", "wiki/environment", WIKI_KEY="s3cret")
     assert json.loads(called.stdout)["env"]["WIKI_KEY"] == "s3cret"
@@ -362,9 +366,14 @@ def test_a_server_is_added_when_it_starts_and_removed_with_all_other_lines_kept(
     again = alone("tools", "add", *words, WIKI_KEY="a")
     assert (again.returncode, "has a server of this name" in again.stderr) == (1, True)
     assert alone("tools", "remove", "wiki").returncode == 0
-    assert written(alone) == before
+    assert json.loads(written(alone)) == before
     assert alone("tools", "remove", "wiki").returncode == 2
     assert alone("tools", "list").stderr == alone("tools").stderr
+    commented = written(alone).replace("{", "{ // mine", 1)
+    (alone.folder / "mcp.json").write_text(commented, encoding="utf-8")
+    kept = alone("tools", "add", *words, WIKI_KEY="s3cret")
+    assert (kept.returncode, written(alone)) == (2, commented)
+    assert 'Paste among its servers: "wiki": {"command": ' in kept.stderr
 
 
 def test_what_cannot_be_added_is_told_and_nothing_is_written(alone, tmp_path):
@@ -381,8 +390,8 @@ def test_what_cannot_be_added_is_told_and_nothing_is_written(alone, tmp_path):
         (["x", "localhost:1/mcp"], 1, "Nothing answers at localhost:1."),
         (["x", "ftp://a/b"], 1, "only http:// and https:// are supported"),
         (["x", "http://me:s3cret@a/b"], 1, "addresses with a user name or password"),
-        (["a/b", "ls"], 1, 'a/b was not added: its name has a "/".'),
-        (["python", "ls"], 1, "has a server of this name"),
+        (["a/b", "ls"], 1, 'a/b was not added: name: expected a name, not empty, without "/"'),
+        (["python", "ls"], 1, "and not python."),
         (["x", "--", "no-such"], 1, "no-such is not in PATH."),
         (["x", "--", "./no-such"], 1, "no-such does not exist."),
         (["x", "--", sys.executable, "-c", "raise SystemExit('bad key')"], 1, "failed: bad key."),
@@ -391,13 +400,13 @@ def test_what_cannot_be_added_is_told_and_nothing_is_written(alone, tmp_path):
         (["--env", "K=s3cret", "x", "ls"], 2, "--env takes the name of a variable."),
         (["--from", "missing.json"], 1, "missing.json does not exist.\nCheck the path.\n"),
         (["--from", mcp_server.__file__], 1, "is not a file of MCP servers: "),
-        (["x", "--from", str(file)], 1, "mcp.json has no x below mcpServers."),
+        (["x", "--from", str(file)], 1, "mcp.json has no server x."),
     ):
         done = alone("tools", "add", *words)
         assert (done.returncode, done.stdout) == (code, ""), words
         assert said in done.stderr, words
         assert "s3cret" not in done.stderr
-    assert not (alone.folder / "config.toml").exists()
+    assert not (alone.folder / "mcp.json").exists()
 
 
 def test_servers_of_a_file_are_added_after_a_question_and_each_refusal_is_told(alone, tmp_path):
@@ -409,7 +418,7 @@ def test_servers_of_a_file_are_added_after_a_question_and_each_refusal_is_told(a
     command = alone.argv("tools", "add", "--from", str(file))
     for answer, code in (("n", 1), ("y", 1)):
         with PtyProgram(command, home=alone.home, size=(160, 30), env={"K": "a"}) as program:
-            program.wait_for("Start notes, gone, hub? [y/N]")
+            program.wait_for("Start notes, gone, hub, old? [y/N]")
             assert f"notes: {sys.executable} {mcp_server.__file__}" in program.text
             assert "gets the variable K" in program.text
             assert "gets the variables API_KEY, K" in program.text
@@ -417,21 +426,45 @@ def test_servers_of_a_file_are_added_after_a_question_and_each_refusal_is_told(a
             program.type(f"{answer}\r")
             if answer == "y":
                 program.wait_for("hub was not added", 50)
-                why = "lmchat does not know what to put into ${HOME}/server."
-                assert f"old was not added: {why}" in program.text
             assert program.wait_exit() == code
             said = program.text
         assert ("Nothing was added." in said) == (answer == "n")
-        assert (alone.folder / "config.toml").exists() == (answer == "y")
-    assert "gone was not added: The server gone cannot start: no-such-program" in said
-    added = tomllib.loads(written(alone))
-    assert [server["name"] for server in added["mcp"]] == ["notes"]
-    assert added["mcp"][0]["env"] == {"K": "${K}"}
+        assert (alone.folder / "mcp.json").exists() == (answer == "y")
+    for reason in (
+        "gone was not added: The server gone cannot start: no-such-program",
+        "The server old has ${input:place}, which lmchat does not know.",
+        "bad was not added: needs command or url, but not both.",
+        "off was not added: it is disabled in its file.",
+    ):
+        assert reason in said
+    table = json.loads(written(alone))["mcpServers"]
+    assert table == {"notes": _SERVERS["notes"]}
+    assert alone.json("tools", "call", "notes/environment")["env"]["K"] == "s3cret"
 
     with PtyProgram(alone.argv("tools", "add", "far", "http://far.example/mcp")) as program:
         program.wait_for("Start far, and allow connections to far.example:80? [y/N]")
         program.type("n\r")
         program.wait_for("Nothing was added.")
+
+
+def test_a_host_that_a_yes_allows_stays_allowed_for_tool_servers_alone(alone, server, monkeypatch):
+    lead_here(monkeypatch, "far.example")
+    server.unknown = lambda seen: (
+        json_reply(found[-1])
+        if seen.body and (found := mcp_server.replies(seen.json))
+        else text_reply("", status=202 if seen.body else 405)
+    )
+    place = f"far.example:{server.port}"
+    address = f"http://{place}/mcp"
+    done = alone("tools", "add", "--yes", "far", "http://${FAR}/mcp", FAR=place)
+    told = "    far: http://${FAR}/mcp\n    gets the variable FAR\n"
+    assert (done.returncode, done.stderr) == (0, told)
+    assert alone("tools", FAR=place).stdout.startswith("far: ready, ")
+    alone.add_servers(far={"url": address})
+    assert alone("tools").stdout.startswith("far: ready, ")
+    assert alone("config", "check").returncode == 0
+    assert not (alone.folder / "config.toml").exists()
+    assert alone("--endpoint", address, "ask", "hi").returncode == 2
 
 
 _HIDING = {
@@ -495,8 +528,8 @@ def test_a_call_whose_arguments_the_terminal_cannot_show_does_not_run(cli, serve
 
 
 def test_a_server_that_asks_its_user_is_refused_and_the_turn_continues(cli, server):
-    program = f"command = {sys.executable!r}\nargs = [{mcp_server.__file__!r}]\n"
-    cli.configure(f"[[mcp]]\nname = 'files'\n{program}[tools]\napprove = 'always'\n")
+    cli.configure("[tools]\napprove = 'always'\n")
+    cli.add_servers(files=_SCRIPTED)
     server.on(CHAT, calling(("files__ask", "{}")), chat_reply("It has to do without."))
     with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(100, 20)) as terminal:
         assert terminal.wait_exit() == 0
@@ -507,10 +540,7 @@ def test_a_server_that_asks_its_user_is_refused_and_the_turn_continues(cli, serv
 def test_a_removed_server_takes_its_sign_in_along_but_no_key_and_no_other_sign_in(alone):
     wiki, garden = "http://127.0.0.1:1/mcp", "http://127.0.0.1:2"
     credentials = Credentials(alone.folder / "credentials.toml")
-    servers = {"wiki": wiki, "copy": wiki, "garden": garden}
-    alone.configure(
-        "".join(f"[[mcp]]\nname = '{one}'\nurl = '{servers[one]}'\n" for one in servers)
-    )
+    alone.add_servers(wiki={"url": wiki}, copy={"url": wiki}, garden={"url": garden})
     credentials.set(garden, "key")
     credentials.set_sign_in(wiki, "{}")
     credentials.set_sign_in(garden, "{}")

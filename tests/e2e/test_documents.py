@@ -119,19 +119,21 @@ def test_the_examples_of_tools_work_as_they_are_written(real, tmp_path):
     page = (ROOT / "docs/tools.md").read_text(encoding="utf-8")
     # installed beside lmchat here, and not downloaded
     page = page.replace("-- uvx mcp-server-time", "-- mcp-server-time")
-    page = page.replace('"uvx"\nargs = ["mcp-server-time"]', '"mcp-server-time"')
     config, functions, commands = (
         re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-        for kind in ("toml", "python", "sh")
+        for kind in ("json", "python", "sh")
     )
     notes = tmp_path / "notes"
     notes.mkdir()
     (notes / "garden.md").write_text("Lettuce grows in shade.")
     (notes / "notes.py").write_text(functions[0])
     (real.folder / "tools.py").write_text(functions[1])
-    added, *config = config  # by the first command
-    settings = (real.folder / "config.toml").read_text() + "max_tokens = 32\n" + "\n".join(config)
-    (real.folder / "config.toml").write_text(settings.replace("/home/me/notes", str(notes)))
+    added, entry = config  # the first by the first command
+    added = json.loads(added.replace('"uvx"', '"mcp-server-time"'))
+    del added["mcpServers"]["time"]["args"]
+    entry = json.loads(f"{{{entry.replace('/home/me/notes', str(notes))}}}")
+    settings = (real.folder / "config.toml").read_text() + "max_tokens = 32\n"
+    (real.folder / "config.toml").write_text(settings)
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     printed = []
     others = re.compile(r"npx|uvx|https:|mcp\.json")  # servers and files that are not here
@@ -142,9 +144,12 @@ def test_the_examples_of_tools_work_as_they_are_written(real, tmp_path):
         done = real(*words, PATH=path)
         assert done.returncode == 0, (line, done.stderr)
         printed.append(done.stdout)
+        if len(printed) == 1:
+            file = real.folder / "mcp.json"
+            assert json.loads(file.read_text(encoding="utf-8")) == added
+            real.add_servers(**added["mcpServers"], **entry)
     adding, time, note, listed, count, _ = printed
     assert adding.startswith("Added time: ")
-    assert added in (real.folder / "config.toml").read_text()
     assert "Asia/Tokyo" in time
     assert note.strip() == "Lettuce grows in shade."
     assert {"time/get_current_time", "notes/read_note", "python/count_words"} <= set(listed.split())

@@ -131,17 +131,18 @@ _CONFIG = """
 name = "garden"
 url = "http://127.0.0.1:9/v1"
 api_key_env = "GARDEN_KEY"
-[[mcp]]
-name = "wiki"
-url = "http://127.0.0.1:9/mcp"
-headers_env = { Authorization = "WIKI_TOKEN" }
 """
+_WIKI = {
+    "url": "http://127.0.0.1:9/mcp",
+    "headers": {"Authorization": "${env:WIKI_TOKEN}", "X-Home": "${HOME}"},
+}
 _KEYS = {"GARDEN_KEY": "sk-garden", "WIKI_TOKEN": "Bearer abc", "LMCHAT_API_KEY": "sk-own"}
 
 
 def test_programs_of_the_user_get_no_key_that_lmchat_sends(cli, server, tmp_path):
     server.on(CHAT, chat_reply("Beans."))
     cli.configure(_CONFIG)
+    cli.add_servers(wiki=_WIKI)
     program = put_program(tmp_path, _TELLS)
     env = {**_KEYS, "EDITOR": program, "PAGER": program, "OF_THE_USER": "kept"}
     told = tmp_path / "told"
@@ -153,6 +154,7 @@ def test_programs_of_the_user_get_no_key_that_lmchat_sends(cli, server, tmp_path
             wait_until(told.exists, "the program")
             text = told.read_text()
             assert "OF_THE_USER=kept" in text
+            assert f"HOME={cli.home}" in text
             assert [name for name in _KEYS if name in text] == []
             told.unlink()
             screen.type("\x1b")

@@ -100,8 +100,8 @@ def test_commands_chats_imports_and_tools_work(tmp_path, server, other):
     cli = Cli(tmp_path)
     talk = [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "Broad ones."}]
     (tmp_path / "chat.json").write_text(json.dumps({"messages": talk}))
-    config = f"[[mcp]]\nname = 'files'\ncommand = '{PYTHON}'\nargs = ['{mcp_server.__file__}']\n"
-    write_tools(cli, config=f"[tools]\napprove = 'always'\n{config}")
+    write_tools(cli, config="[tools]\napprove = 'always'\n")
+    cli.add_servers(files={"command": PYTHON, "args": [mcp_server.__file__]})
     at = ["--endpoint", server.url, "-m", "small"]
     steps = [
         ([*at, "ask", "--save", "Say hello."], "", "Answer 1 of small."),

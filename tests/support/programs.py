@@ -129,6 +129,12 @@ class Cli:
         self.folder.mkdir(exist_ok=True)
         (self.folder / "config.toml").write_text(text, encoding="utf-8")
 
+    def add_servers(self, **servers: Mapping[str, object]) -> None:
+        """Let `mcp.json` have these tool servers alone."""
+        self.folder.mkdir(exist_ok=True)
+        text = json.dumps({"mcpServers": servers})
+        (self.folder / "mcp.json").write_text(text, encoding="utf-8")
+
 
 _parser_of_all = cache(parser.build_parser)
 

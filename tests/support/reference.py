@@ -3,6 +3,7 @@ out of the program's tables."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -15,7 +16,7 @@ from lmchat.cli.subcommands import SUBCOMMANDS, Argument, Subcommand
 from lmchat.commands.table import COMMANDS as SCREEN_COMMANDS
 from lmchat.commands.table import Scope
 from lmchat.config.load import VARIABLES
-from lmchat.config.settings import Settings, ToolSettings, declared
+from lmchat.config.settings import McpSettings, Settings, ToolSettings, declared
 from lmchat.config.toml import toml_value
 from lmchat.servers.products import PRODUCTS, UNKNOWN
 from lmchat.servers.wire.rows import CODES, ROWS, STATUSES, STEPS
@@ -31,9 +32,24 @@ This page lists every setting with its default and limits. All settings are opti
 writes a commented file, the same as [config.example.toml](../config.example.toml). `lmchat config path`
 prints where it belongs, `lmchat config check` finds problems with line numbers, and `lmchat config show`
 prints the effective settings and where each comes from. A flag overrides the environment, the environment
-overrides the file, and the file overrides the default. Only `config init` and
-`tools add` and `remove` write to `config.toml`, and the latter keep all other lines; lmchat saves its own state (last model,
-panels, theme) in `state.toml` beside it.
+overrides the file, and the file overrides the default. Only `config init` writes to `config.toml`; lmchat saves its own
+state (last model, panels, theme) in `state.toml` beside it, and `tools add` and `remove` change `mcp.json`.
+"""
+_SERVERS = """\
+## `mcp.json`
+
+Tool servers (MCP) are in `mcp.json` beside `config.toml`, in the form of LM Studio, Claude Desktop and Cursor: below
+`mcpServers`, by their names. Comments and last commas are read; other keys are left as they are. `${NAME}`, or
+`${env:NAME}`, is the value of your environment variable NAME wherever it is in a text. The keys of an entry, `name` apart:
+
+```json
+{
+  "mcpServers": {
+    "time": {"command": "uvx", "args": ["mcp-server-time"], "approve": "always"},
+    "wiki": {"url": "https://wiki.example/mcp", "headers": {"Authorization": "Bearer ${WIKI_KEY}"}}
+  }
+}
+```
 """
 _SECRETS = """\
 ## API keys
@@ -100,8 +116,8 @@ def configuration_page() -> str:
         parts += [f"{title}\n", *([f"{text}\n"] if text else []), _settings(table, table())]
     approval, meta = declared(ToolSettings)["approval"]
     parts += ["## `[tools.approval]`\n", f"{meta.description}\n", _approvals(approval)]
+    parts += [_SERVERS, _settings(McpSettings, write=json.dumps)]
     for title, name in (
-        ("[[mcp]]", "mcp"),
         ("[keys]", "keys"),
         ("[[endpoints]]", "endpoints"),
         ('[models."PATTERN"]', "models"),
@@ -200,23 +216,27 @@ def value_settings(table: type[Struct]) -> dict[str, tuple[Any, Meta]]:
     }
 
 
-def _settings(table: type[Struct], defaults: Struct | None = None) -> str:
+def _settings(
+    table: type[Struct],
+    defaults: Struct | None = None,
+    write: Callable[[Any], str] = toml_value,
+) -> str:
     rows = (
         (
             f"`{name}`",
-            _default(getattr(defaults, name, None), meta),
+            _default(getattr(defaults, name, None), meta, write),
             meta.description or "",
-            _allowed(kind, meta),
+            _allowed(kind, meta, write),
         )
         for name, (kind, meta) in value_settings(table).items()
     )
     return _table(("setting", "default", "meaning", "allowed values"), rows)
 
 
-def _default(value: object, meta: Meta) -> str:
+def _default(value: object, meta: Meta, write: Callable[[Any], str]) -> str:
     if value not in (None, "", ()):
-        return f"`{toml_value(value)}`"
-    return f"unset; example: `{toml_value(meta.examples[0])}`" if meta.examples else ""
+        return f"`{write(value)}`"
+    return f"unset; example: `{write(meta.examples[0])}`" if meta.examples else ""
 
 
 _KINDS = {
@@ -228,7 +248,7 @@ _KINDS = {
 }
 
 
-def _allowed(kind: Any, meta: Meta) -> str:
+def _allowed(kind: Any, meta: Meta, write: Callable[[Any], str] = toml_value) -> str:
     if meta.extra:
         return str(meta.extra["expected"])
     if get_origin(kind) is Literal:
@@ -239,7 +259,7 @@ def _allowed(kind: Any, meta: Meta) -> str:
     if get_origin(kind) is tuple:
         return f"a list of {_quoted(get_args(kind)[0])}"
     assert meta.examples
-    return f"a table, for example {toml_value(meta.examples[0])}"
+    return f"a table, for example {write(meta.examples[0])}"
 
 
 def _quoted(kind: Any) -> str:
@@ -330,7 +350,6 @@ _MAX_COLUMNS = 110  # in a line with value and help; if it is longer, the help i
 _HEADINGS = {
     "approval": "[tools.approval]",
     "keys": "[keys]",
-    "mcp": "[[mcp]]",
     "endpoints": "[[endpoints]]",
     "models": '[models."qwen3*"]',
     "profiles": "[profiles.short]",

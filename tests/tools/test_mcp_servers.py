@@ -70,7 +70,8 @@ def http():
 
 def over_http(http, **headers):
     """Return a server at this address; a header is given with its variable."""
-    return McpSettings(name="wiki", url=f"{http.url}/mcp", headers_env=headers)
+    values = {header: f"${{{variable}}}" for header, variable in headers.items()}
+    return McpSettings(name="wiki", url=f"{http.url}/mcp", headers=values)
 
 
 async def call(host, name, _s=20, **arguments):
@@ -79,8 +80,8 @@ async def call(host, name, _s=20, **arguments):
 
 
 INSTALL = "Install it, or write its whole path."
-CHECK = "Check command and cwd in its [[mcp]]."
-ENV = "Check its args and env in [[mcp]]."
+CHECK = "Check its command and cwd in mcp.json."
+ENV = "Check its args and env in mcp.json."
 
 
 async def states(host, *, restarts=False):
@@ -307,7 +308,9 @@ async def test_servers_that_cannot_start_have_failed_with_a_reason_and_start_on_
         McpSettings(name="sad", command=sys.executable, args=program, cwd=str(tmp_path)),
         McpSettings(name="refused", url="http://elsewhere/mcp"),
         McpSettings(
-            name="keyless", url="http://127.0.0.1:1/mcp", headers_env={"Authorization": "NO_TOKEN"}
+            name="keyless",
+            url="http://127.0.0.1:1/mcp",
+            headers={"Authorization": "Bearer ${env:NO_TOKEN}"},
         ),
         McpSettings(name="down", url="http://127.0.0.1:1/mcp"),
         McpSettings(name="far", url="http://mcp.example/mcp"),
@@ -449,11 +452,11 @@ async def test_an_answer_to_the_call_or_another_refusal_does_not_begin_a_session
         assert (server.sent, len(server.sessions)) == (1, 1)
 
 
-NO_KEY = "If it needs a key, add headers_env to [[mcp]]."
+NO_KEY = "If it needs a key, add headers to it in mcp.json."
 NO_PATH = "Check the path of its url, which often ends in /mcp."
 FAULT = "The fault is the server's: see its log."
 REFUSALS = {
-    400: ("400 Bad Request", "Check its url and headers_env."),
+    400: ("400 Bad Request", "Check its url and headers."),
     401: ("401 Unauthorized", NO_KEY),
     403: ("403 Forbidden", NO_KEY),
     404: ("404 Not Found", NO_PATH),
@@ -462,7 +465,7 @@ REFUSALS = {
     500: ("500 Internal Server Error", FAULT),
     503: ("503 Service Unavailable", FAULT),
     530: ("530", FAULT),
-    418: ("418 I'm a Teapot", "Check its url and headers_env."),
+    418: ("418 I'm a Teapot", "Check its url and headers."),
 }
 BODIES = {
     "": "",
@@ -490,7 +493,7 @@ async def test_a_server_that_refuses_is_told_by_its_status_its_words_and_what_th
     http.unknown = lambda _: text_reply("", status=403)
     server = over_http(http, Authorization="WIKI_TOKEN")
     async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "abc"}) as host:
-        step = "Check the value of WIKI_TOKEN."
+        step = "Check its Authorization in mcp.json."
         assert await states(host) == {"wiki": f"The server wiki answers 403 Forbidden. {step}"}
     http.unknown = lambda seen: text_reply(f"no {seen.headers['authorization']} here", status=400)
     async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "s3cret" * 20}) as host:
@@ -520,7 +523,7 @@ async def test_a_refused_call_says_why_and_the_server_goes_on(tmp_path, http):
         assert host.servers[0].state is ToolServerState.READY
 
 
-async def test_a_header_that_cannot_be_sent_is_refused_by_its_variable_before_anything_starts(
+async def test_a_header_that_cannot_be_sent_is_refused_by_its_name_before_anything_starts(
     tmp_path, http
 ):
     for value in ("s3cret\nX-More: s3cret", "s3cret\x07", "s3crét", "s3cret\u202e"):
@@ -528,7 +531,7 @@ async def test_a_header_that_cannot_be_sent_is_refused_by_its_variable_before_an
         async with a_host(tmp_path, server, environ={"WIKI_TOKEN": value}) as host:
             said = await states(host)
             assert said["wiki"].startswith(
-                "The environment variable WIKI_TOKEN of the server wiki has control characters "
+                "The header Authorization of the server wiki has control characters "
                 "or letters beyond ASCII"
             )
             assert (await call(host, "wiki/echo")).text == said["wiki"]
@@ -1008,7 +1011,7 @@ async def test_a_start_may_take_its_time_and_the_hint_after_it_speaks_of_time(tm
         assert found["silent"] == (
             "The server silent failed: no answer within 2 s. It said: Open https://garden.example "
             f"to sign in. See {tmp_path / 'tools.log'}. If it needs longer for its first start, "
-            "set timeout_s in its [[mcp]]."
+            "set timeout_s in mcp.json."
         )
         # of a call, too
         never = await host.call(Tool(server="silent", name="x"), {}, timeout_s=60)

@@ -175,7 +175,7 @@ async def test_a_call_in_a_lost_session_begins_another_before_a_sign_in(tmp_path
 @pytest.mark.parametrize("is_over", [False, True], ids=["refused", "over"])
 async def test_a_window_takes_what_another_process_has_renewed(tmp_path, garden, is_over):
     cli = Cli(tmp_path)
-    cli.configure(f"[[mcp]]\nname = 'garden'\nurl = '{garden.url}'\n")
+    cli.add_servers(garden={"url": garden.url})
     tool = Tool(server="garden", name="plant")
     garden.is_older = True
     garden.lives_s = 1 if is_over else 3600
@@ -196,7 +196,7 @@ async def test_a_window_takes_what_another_process_has_renewed(tmp_path, garden,
 
 async def test_two_processes_renew_a_sign_in_once(tmp_path, garden):
     cli = Cli(tmp_path)
-    cli.configure(f"[[mcp]]\nname = 'garden'\nurl = '{garden.url}'\n")
+    cli.add_servers(garden={"url": garden.url})
     await started(cli.folder, garden, User())
     expire(cli.folder / "credentials.toml")
     for token in garden.tokens.values():
@@ -229,10 +229,10 @@ async def test_a_sign_in_that_is_refused_or_leads_elsewhere_fails_with_its_reaso
         assert state.problem == f"You are not signed in to garden. {step}"
     assert not (tmp_path / "credentials.toml").exists()
     # a key of the user's own takes the place of a sign-in
-    headers = {"Authorization": "KEY"}
-    state = await started(tmp_path, garden, user, headers_env=headers)
+    headers = {"Authorization": "${KEY}"}
+    state = await started(tmp_path, garden, user, headers=headers)
     assert state.problem.startswith("The server garden answers 401 Unauthorized")
-    assert state.problem.endswith("Check the value of KEY.")
+    assert state.problem.endswith("Check its Authorization in mcp.json.")
     # the start has no time, but the user has
     slow = User()
 
@@ -404,7 +404,7 @@ async def test_errors_repeat_no_secret_of_a_sign_in(tmp_path, garden):
             assert len(garden.quoted) > 2
             assert [secret for secret in garden.quoted if secret in state.problem] == []
     garden.quoted.clear()
-    state = await started(tmp_path, garden, User(), headers_env={"Authorization": "KEY"})
+    state = await started(tmp_path, garden, User(), headers={"Authorization": "${KEY}"})
     assert "wrong" in garden.quoted
     assert "wrong" not in state.problem
 

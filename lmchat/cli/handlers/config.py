@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -13,16 +11,16 @@ from msgspec.structs import asdict
 
 from lmchat.cli.context import Context
 from lmchat.config.file import KeyPath, Problem
+from lmchat.config.mcp_file import FILE_NAME
 from lmchat.config.settings import Level, named_origin, non_default_values
 from lmchat.config.toml import toml_value
-from lmchat.errors import ConfigError, EndpointNotAllowed, FileExists
+from lmchat.errors import EndpointNotAllowed, FileExists
 from lmchat.files.disk import write_new_file
 from lmchat.servers.endpoint import Endpoint, is_address
 
 _MASK = "********"
 # tables in which the user chooses the names, by their keys, with the form of the key of an entry
 _OF_NAMES = {
-    "mcp": "mcp",
     "endpoints": "endpoints",
     "keys": "keys.{}",
     "tools.approval": "tools.approval.{}",
@@ -50,7 +48,7 @@ def path(context: Context) -> int:
 def show(context: Context) -> int:
     """Print the value of every setting and where it comes from, one setting a line.
 
-    No API key or password is printed; hence only the names of `[[mcp]]` and `[[endpoints]]`.
+    No API key or password is printed; hence only the names of servers.
     """
     settings, loaded = context.settings, context.loaded
     values: dict[str, Any] = {}
@@ -75,6 +73,9 @@ def show(context: Context) -> int:
             # a value that is a table itself, such as a profile, is given without its defaults
             shown = non_default_values(value) if isinstance(value, Struct) else value
             rows.append((form.format(name), shown, in_file))
+    if loaded.servers:
+        in_mcp_file = named_origin(Level.FILE, FILE_NAME)
+        rows.append(("mcpServers", [server.name for server in loaded.servers], in_mcp_file))
     document: dict[str, object] = {}
     lines: list[str] = []
     for key, value, origin in rows:
@@ -110,15 +111,6 @@ def check(context: Context) -> int:
         if not (endpoint.is_loopback or allow_list.has_host(endpoint.host, endpoint.port)):
             raise EndpointNotAllowed(f"{endpoint.host} is not in allowed_hosts.", hint="Add it.")
 
-    def check_command(command: str) -> None:
-        program = command.split(maxsplit=1)[0]
-        is_typed_with_arguments = program != command.strip() and not shutil.which(command)
-        # a path of its own folder is looked for there, and may have blanks
-        if is_typed_with_arguments and (Path(program).name == program or shutil.which(program)):
-            raise ConfigError(
-                "it has arguments, which belong into args.", hint="Write the program alone."
-            )
-
     # Values that are not checked yet, each with its place and what checks it. Hosts come first:
     # `allow` also adds them to the list, by which the addresses are checked.
     settings = loaded.settings
@@ -129,23 +121,22 @@ def check(context: Context) -> int:
         values.append((("endpoint",), check_address, settings.endpoint))
     for index, entry in enumerate(settings.endpoints):
         values.append((("endpoints", index, "url"), check_address, entry.url))
-    for index, server in enumerate(settings.mcp):
-        values.append((("mcp", index, "url"), check_address, server.url))
-        values.append((("mcp", index, "command"), check_command, server.command))
     for place, check_value, value in values:
         try:
             if value.strip():
                 check_value(value)
-        except (ConfigError, EndpointNotAllowed) as error:  # its message quotes no password
+        except EndpointNotAllowed as error:  # its message quotes no password
             problems.append(loaded.problem(place, error.message.rstrip(".")))
+    notes = [note for note in loaded.notes if note.source == str(loaded.file)]
+    problems += [note for note in loaded.notes if note not in notes]  # of servers
     document = {
         "config": str(loaded.file),
         "exists": loaded.has_file,
         "ok": not problems,
         "problems": [_as_json(problem) for problem in problems],
-        "notes": [_as_json(note) for note in loaded.notes],
+        "notes": [_as_json(note) for note in notes],
     }
-    lines = [problem.sentence for problem in (*problems, *loaded.notes)]
+    lines = [problem.sentence for problem in (*problems, *notes)]
     if not problems:
         state = "no problems" if loaded.has_file else "no file; the defaults apply"
         lines.append(f"{loaded.file}: {state}")

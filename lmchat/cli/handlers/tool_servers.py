@@ -1,4 +1,4 @@
-"""`lmchat tools add` and `remove`: the `[[mcp]]` tables of the configuration."""
+"""`lmchat tools add` and `remove`: the servers of `mcp.json`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,26 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.handlers.tools import open_toolbox
+from lmchat.cli.setup.wiring import saved_state
 from lmchat.config.credentials import Credentials
-from lmchat.config.edit import add_servers, remove_server
-from lmchat.config.settings import FUNCTIONS, McpSettings, Settings
-from lmchat.errors import EndpointNotAllowed, LMChatError, WrongUse
-from lmchat.files.disk import current_folder, expanded_path, unreadable
-from lmchat.formats.mcp_json import ForeignServers, read_mcp_servers, servers_of
+from lmchat.config.mcp_file import (
+    FILE_NAME,
+    ServersFile,
+    expanded,
+    read_servers,
+    servers_of,
+    variables_in,
+    write_servers,
+)
+from lmchat.config.settings import McpSettings
+from lmchat.config.state import State, change_state
+from lmchat.errors import EndpointNotAllowed, FileRefused, LMChatError, WrongUse
+from lmchat.files.disk import expanded_path, unreadable
 from lmchat.processes.environment import command_line
 from lmchat.safe_text import SafeText, bounded_rows
 from lmchat.servers.allow_list import AllowList
@@ -29,16 +40,21 @@ _ADDRESS_WITHOUT_SCHEME = r"[\w.-]+:\d+(/|$)"
 
 async def add(context: Context) -> int:
     """Start servers and add those that work to the configuration; return 1 if one is refused."""
-    options, settings = context.options, context.settings
+    options, file = context.options, servers_file(context)
     read = _servers_of_file if options.from_file else _typed_server
     found = await asyncio.to_thread(read, context)
     refused = dict(found.refused)
-    used_names = {FUNCTIONS, *(server.name for server in settings.mcp)}
-    wanted = [server for server in found.servers if server.name not in used_names]
-    for server in found.servers:
-        if server not in wanted:
-            refused[server.name] = "the configuration has a server of this name already."
-    states = await _start(context, wanted) if wanted else {}
+    used_names = {server.name for server in context.loaded.servers}
+    wanted: list[McpSettings] = []
+    for name, server in found.servers.items():
+        if name in used_names:
+            refused[name] = f"{file} has a server of this name already."
+        elif server.disabled:
+            refused[name] = "it is disabled in its file."
+        else:
+            wanted.append(server)
+    hosts = _new_hosts(context, wanted, await saved_state(context))
+    states = await _start(context, wanted, hosts) if wanted else {}
     working: list[McpSettings] = []
     for server in wanted:
         if server.name not in states:
@@ -48,8 +64,11 @@ async def add(context: Context) -> int:
         else:
             refused[server.name] = states[server.name].problem
     if working:
-        hosts = _new_hosts(working, settings)
-        await asyncio.to_thread(add_servers, context.config_file, working, hosts)
+        await asyncio.to_thread(write_servers, file, working)
+        if allowed := [hosts[server.name] for server in working if server.name in hosts]:
+            await asyncio.to_thread(
+                change_state, context.paths.state_file, lambda old: old.with_tool_hosts(allowed)
+            )
     tools = {one.name: [tool.name for tool in states[one.name].tools] for one in working}
     lines = [f"Added {name}: {counted(len(added), 'tool')}." for name, added in tools.items()]
     if lines or context.output.is_json:
@@ -61,12 +80,12 @@ async def add(context: Context) -> int:
 
 async def remove(context: Context) -> int:
     """Remove a server from the configuration, with the sign-in that no other one has."""
-    name, file = context.options.server, context.config_file
-    urls = {server.name: server.url for server in context.settings.mcp}
+    name, file = context.options.server, servers_file(context)
+    urls = {server.name: _address_of(context, server) for server in context.loaded.servers}
     if name not in urls:
         hint = "`lmchat tools` lists the servers."
         raise WrongUse(f"There is no server {name} in {file}.", hint=hint)
-    await asyncio.to_thread(remove_server, file, name)
+    await asyncio.to_thread(write_servers, file, without=name)
     lines = [f"Removed {name} from {file}"]
     url = urls.pop(name)
     if url and url not in urls.values():
@@ -76,16 +95,23 @@ async def remove(context: Context) -> int:
     return context.output.print_result({"removed": name}, *lines)
 
 
-def _servers_of_file(context: Context) -> ForeignServers:
+def servers_file(context: Context) -> Path:
+    return context.config_file.absolute().with_name(FILE_NAME)
+
+
+def _servers_of_file(context: Context) -> ServersFile:
     """Return the servers of the file that the command names, or the one that it also names."""
-    file = expanded_path(context.options.from_file).absolute()
+    file, name = expanded_path(context.options.from_file).absolute(), context.options.server
     try:
-        return read_mcp_servers(file, current_folder(), context.options.server)
+        found = read_servers(file, name)
     except OSError as error:
         raise unreadable(file, error) from error
+    if not (found.servers or found.refused):
+        raise FileRefused(f"{file} has no server {name}".rstrip() + ".", hint="Look into it.")
+    return found
 
 
-def _typed_server(context: Context) -> ForeignServers:
+def _typed_server(context: Context) -> ServersFile:
     """Return the server that the command names: a command or an address."""
     name, words = context.options.server, list(context.options.words)
     variables = context.options.variables
@@ -101,33 +127,35 @@ def _typed_server(context: Context) -> ForeignServers:
     if os.path.dirname(words[0]) and "://" not in words[0]:  # noqa: PTH120 - pathlib drops the `./` of a path
         words[0] = str(expanded_path(words[0]).absolute())
     key = "url" if "://" in words[0] else "command"
-    env = {variable: f"${{{variable}}}" for variable in variables}
-    return servers_of({name: {key: words[0], "args": words[1:], "env": env}})
+    entry: dict[str, Any] = {key: words[0], "args": words[1:]}
+    if variables:
+        entry["env"] = {variable: f"${{{variable}}}" for variable in variables}
+    return servers_of({name: entry})
 
 
-async def _start(context: Context, servers: Sequence[McpSettings]) -> Mapping[str, ToolServer]:
+async def _start(
+    context: Context, servers: Sequence[McpSettings], hosts: Mapping[str, str]
+) -> Mapping[str, ToolServer]:
     """Start servers after a question about all that the user has not typed; return their states.
 
     Those that cannot be shown with the question are left out.
     """
-    settings = context.settings
-    if context.options.from_file or _new_hosts(servers, settings):
-        servers = [server for server in servers if _question_about([server], settings)]
+    if context.options.from_file or hosts:
+        servers = [server for server in servers if _question_about([server], hosts)]
         if not servers:
             return {}
-        rows = _question_about(servers, settings)
+        rows = _question_about(servers, hosts)
         if not rows:
             hint = "Name one of them before --from."
             raise LMChatError("The servers are too many to show in one question.", hint=hint)
         context.output.note(*(f"    {row}" for row in rows[:-1]))
         if not await is_confirmed(context, rows[-1], _NO_TERMINAL):
             raise LMChatError("Nothing was added.", hint="Answer y to add it.")
-    hosts = _new_hosts(servers, settings)
-    async with open_toolbox(context, servers, hosts) as toolbox:
+    async with open_toolbox(context, servers, hosts.values()) as toolbox:
         return {server.name: server for server in toolbox.host.servers}
 
 
-def _question_about(servers: Sequence[McpSettings], settings: Settings) -> list[SafeText]:
+def _question_about(servers: Sequence[McpSettings], hosts: Mapping[str, str]) -> list[SafeText]:
     """Return all that a yes starts and gives away, then the question; nothing if it is too long."""
     lines: list[str] = []
     for server in servers:
@@ -135,21 +163,26 @@ def _question_about(servers: Sequence[McpSettings], settings: Settings) -> list[
         lines.append(f"{server.name}: {started}")
         if server.cwd:
             lines.append(f"starts in the folder {server.cwd}")
-        if variables := dict.fromkeys(server.variables):
+        if variables := dict.fromkeys((*(server.env or ()), *variables_in(server))):
             word = "variable" if len(variables) == 1 else "variables"
             lines.append(f"gets the {word} {', '.join(variables)}")
     question = f"Start {', '.join(server.name for server in servers)}"
-    if hosts := _new_hosts(servers, settings):
-        question += f", and allow connections to {', '.join(hosts)}"
+    if new := dict.fromkeys(hosts[server.name] for server in servers if server.name in hosts):
+        question += f", and allow connections to {', '.join(new)}"
     return bounded_rows(*lines, f"{question}?")
 
 
-def _new_hosts(servers: Sequence[McpSettings], settings: Settings) -> list[str]:
-    """Return host and port of servers that `allowed_hosts` lacks."""
-    allowed, hosts = AllowList(settings.allowed_hosts), []
+def _new_hosts(context: Context, servers: Sequence[McpSettings], state: State) -> Mapping[str, str]:
+    """Return host and port of servers that are not allowed yet, by the names of the servers."""
+    allowed = AllowList((*context.settings.allowed_hosts, *state.tool_hosts))
+    hosts: dict[str, str] = {}
     for server in servers:
         with suppress(EndpointNotAllowed):  # no address, or one that the start will refuse
-            endpoint = Endpoint.parse(server.url)
+            endpoint = Endpoint.parse(_address_of(context, server))
             if not (endpoint.is_loopback or allowed.has_host(endpoint.host, endpoint.port)):
-                hosts.append(endpoint.netloc)
+                hosts[server.name] = endpoint.netloc
     return hosts
+
+
+def _address_of(context: Context, server: McpSettings) -> str:
+    return expanded(server, context.environ, lambda _: "").url

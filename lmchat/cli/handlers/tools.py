@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
@@ -32,15 +32,15 @@ _NO_SESSION = ""
 
 @asynccontextmanager
 async def open_toolbox(
-    context: Context, servers: Iterable[McpSettings], hosts: Iterable[str] = ()
+    context: Context, servers: Sequence[McpSettings], hosts: Iterable[str] = ()
 ) -> AsyncIterator[Toolbox]:
     """Start tool servers, wait until each works or has failed, and stop them after the block.
 
     The functions of `tools.py` are started in any case. `hosts` are allowed, too.
     """
-    allowed = (*context.settings.allowed_hosts, *hosts)
-    settings = replace(context.settings, mcp=tuple(servers), allowed_hosts=allowed)
-    toolbox = make_toolbox(context, settings, await saved_state(context))
+    state = await saved_state(context)
+    state = replace(state, tool_hosts=(*state.tool_hosts, *hosts))
+    toolbox = make_toolbox(context, context.settings, servers, state)
     async with aclosing(toolbox.host) as host:
         host.ask_user = partial(ask_about_server, context=context)
         await started_servers(context, host)
@@ -53,7 +53,7 @@ async def list_tools(context: Context) -> int:
     Return 1 if there are servers and none of them works, else 0.
     """
     output = context.output
-    async with open_toolbox(context, context.settings.mcp) as toolbox:
+    async with open_toolbox(context, context.loaded.servers) as toolbox:
         servers = toolbox.host.servers
         documents = [
             {
@@ -105,7 +105,7 @@ async def call(context: Context) -> int:
         raise WrongUse("The arguments are not a JSON object.", hint=hint)
     server_name = name.partition("/")[0]
     message = call_message(ToolCallPart(call_id="", name=name, arguments=json_text))
-    servers = [server for server in context.settings.mcp if server.name == server_name]
+    servers = [server for server in context.loaded.servers if server.name == server_name]
     async with open_toolbox(context, servers) as toolbox:
         tool = toolbox.find(name)
         if tool is None:

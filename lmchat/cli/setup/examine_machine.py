@@ -10,7 +10,6 @@ from lmchat.cli.context import Context
 from lmchat.cli.setup.local_servers import find_installed
 from lmchat.cli.setup.make_toolbox import make_toolbox
 from lmchat.cli.setup.wiring import api_keys_of, saved_state
-from lmchat.config.state import State
 from lmchat.doctor.checks import START_ENGINE, examine, tool_findings
 from lmchat.doctor.finding import Finding, Findings
 from lmchat.doctor.server_checks import key_findings, server_findings
@@ -57,8 +56,8 @@ async def _check_tools(context: Context) -> Findings:
     """Start the tool servers, wait up to `_TOOLS_S`, return a row for each, and stop them."""
     if not context.has_tools:
         return []
-    # no tool is called, so no saved state is needed
-    toolbox = make_toolbox(context, context.loaded.settings, State())
+    loaded, state = context.loaded, await saved_state(context)
+    toolbox = make_toolbox(context, loaded.settings, loaded.servers, state)
     async with aclosing(toolbox.host) as host:
         with suppress(TimeoutError):  # one that still starts has a row, too
             async with asyncio.timeout(_TOOLS_S):

@@ -11,7 +11,7 @@ from pathlib import Path
 from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.context import Context
 from lmchat.config.credentials import Credentials
-from lmchat.config.settings import Settings
+from lmchat.config.settings import McpSettings, Settings
 from lmchat.config.state import State, change_state
 from lmchat.errors import LMChatError
 from lmchat.processes.background import run_abandonable
@@ -27,21 +27,24 @@ _SHORT_WAIT_S = 2.0  # a shorter wait needs no words
 _NAMES_CHARS = 40
 
 
-def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
+def make_toolbox(
+    context: Context, settings: Settings, servers: Sequence[McpSettings], state: State
+) -> Toolbox:
     """Make a toolbox, whose tool servers start when tools are first used."""
+    hosts = (*settings.allowed_hosts, *state.tool_hosts)
     host = McpServers(
-        settings.mcp,
+        tuple(servers),
         functions=context.paths.tools_file,
         folder=context.config_file.parent,
         # tools may print what a chat is about
         log_file=None if context.options.temporary else context.paths.tools_log_file,
-        environ=context.environ,  # with API keys: `headers_env` names those that servers get
-        check_address=lambda url: AllowList(settings.allowed_hosts).check(Endpoint.parse(url)),
+        environ=context.environ,  # with API keys: the settings name those that servers get
+        check_address=lambda url: AllowList(hosts).check(Endpoint.parse(url)),
         start_s=max(START_S, settings.tools.timeout_s),
         credentials=Credentials(context.paths.credentials_file),
     )
     save = partial(_save_allowed, context.paths.state_file)
-    return Toolbox(host, settings.tools, settings.mcp, state.allowed_tools, save)
+    return Toolbox(host, settings.tools, servers, state.allowed_tools, save)
 
 
 async def _save_allowed(state_file: Path, tool: str, fingerprint: str) -> None:

@@ -125,7 +125,8 @@ def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) 
         chat_settings = replace(chat_settings, auto_title=False)
     toolbox = None
     if context.has_tools and (is_chat or options.tools):
-        toolbox = make_toolbox(context, runtime.settings, runtime.state)
+        servers = context.loaded.servers
+        toolbox = make_toolbox(context, runtime.settings, servers, runtime.state)
     return ChatService(
         chat=chat_settings,
         backend=runtime.backend,

@@ -1,0 +1,164 @@
+"""Tool servers in `mcp.json`, in the form of LM Studio, Claude Desktop and Cursor."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct, ValidationError, convert
+from msgspec.structs import asdict, replace
+
+from lmchat.config.settings import McpSettings, declared, non_default_values
+from lmchat.config.toml import words_and_place
+from lmchat.errors import ConfigError, FileRefused
+from lmchat.files.disk import (
+    OWNER_ONLY,
+    explain_system_error,
+    locked,
+    read_plain,
+    write_atomically,
+)
+from lmchat.safe_text import json_text
+
+FILE_NAME = "mcp.json"  # beside `config.toml`
+_TABLES = ("mcpServers", "servers", "context_servers")  # the second is VS Code's, the third Zed's
+_FORM = '{"mcpServers": {"time": {"command": "uvx", "args": ["mcp-server-time"]}}}'
+_URL_KEYS = ("url", "httpUrl", "serverUrl")  # the second is Gemini's, the third Windsurf's
+_TEXT = r'"(?:\\.|[^"\\])*"?'  # the rest of the file if it is open: then it is no JSON
+_COMMENTS = re.compile(rf"({_TEXT})|//[^\n]*|/\*(?s:.*?\*/|.*)")
+_LAST_COMMAS = re.compile(rf"({_TEXT})|,(?=\s*[}}\]])")
+_VARIABLE = re.compile(r"\$\{(?:env:)?([^}]*)\}")
+
+
+class ServersFile(Struct, frozen=True, kw_only=True):
+    """Servers of a file, by name, and why others cannot be used."""
+
+    servers: Mapping[str, McpSettings]
+    refused: Mapping[str, str]  # sentences
+
+
+def read_servers(file: Path, name: str = "") -> ServersFile:
+    """With `name`, only that server. Raises `OSError`, and `FileRefused` for another form."""
+    _, table, _ = _read(file)
+    return servers_of({key: table[key] for key in table if not name or key == name})
+
+
+def servers_of(entries: Mapping[str, Any]) -> ServersFile:
+    """Return the servers of a table; what lmchat does not know in an entry is left out."""
+    servers: dict[str, McpSettings] = {}
+    refused: dict[str, str] = {}
+    for name, entry in entries.items():
+        try:
+            servers[name] = _server(name, entry)
+        except ValidationError as error:
+            words, place = words_and_place(error)
+            if field := re.search(r"\w+", place):
+                _, meta = declared(McpSettings)[field[0]]
+                words = f"expected {meta.extra['expected']}" if meta.extra else words
+            refused[name] = f"{place}: {words}.".lstrip(".: ")
+    return ServersFile(servers=servers, refused=refused)
+
+
+def _server(name: str, entry: Any) -> McpSettings:
+    """Raises `ValidationError`."""
+    known = dict(convert(entry, dict[str, Any]))
+    known["url"] = next((known[key] for key in _URL_KEYS if key in known), "")
+    if isinstance(env := known.get("env"), dict):  # numbers, and null for a variable to leave out
+        known["env"] = {
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in env.items()
+            if value is not None
+        }
+    fields = {key: known[key] for key in McpSettings.__struct_fields__ if key in known}
+    return convert(fields | {"name": name}, McpSettings)
+
+
+def write_servers(file: Path, servers: Iterable[McpSettings] = (), *, without: str = "") -> None:
+    """Add servers, or remove one; all else in the file stays. Raises `LMChatError`."""
+    entries = {server.name: non_default_values(server) for server in servers}
+    for entry in entries.values():
+        del entry["name"]
+    try:
+        with locked(file):
+            content: dict[str, Any] = {_TABLES[0]: {}}
+            table, is_plain = content[_TABLES[0]], True
+            if file.exists():
+                content, table, is_plain = _read(file)
+                file.chmod(OWNER_ONLY)  # it may hold keys
+            if not is_plain:
+                hint = f"Delete {without} in it." if without else _to_paste(entries)
+                message = f"{file} has comments or last commas, so that lmchat does not change it."
+                raise ConfigError(message, hint=hint)
+            table |= entries
+            table.pop(without, None)
+            write_atomically(file, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+    except OSError as error:
+        raise explain_system_error(error, file) from error
+
+
+def _to_paste(entries: Mapping[str, Any]) -> str:
+    """Show no value that may be a key."""
+    for entry in entries.values():
+        for key in {"env", "headers"} & entry.keys():
+            values = entry[key].items()
+            entry[key] = {name: text if "${" in text else "VALUE" for name, text in values}
+    return f"Paste among its servers: {json.dumps(entries, ensure_ascii=False)[1:-1]}"
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], bool]:
+    """Return the content, its table of servers, and whether no comment or last comma is in it."""
+    data = read_plain(file)
+    try:
+        text = json_text(data)
+        plain = _COMMENTS.sub(lambda found: found[1] or "\n" * found[0].count("\n"), text)
+        plain = _LAST_COMMAS.sub(lambda found: found[1] or "", plain)
+        content = json.loads(plain)
+    except json.JSONDecodeError as error:
+        reason = f"line {error.lineno}: {error.msg}"
+    except (UnicodeDecodeError, RecursionError) as error:
+        reason = str(error)
+    else:
+        for key in _TABLES:
+            if isinstance(content, dict) and isinstance(content.get(key), dict):
+                return content, content[key], plain == text
+        reason = f"it has no {' or '.join(_TABLES)}"
+    message = f"{file} is not a file of MCP servers: {reason}."
+    raise FileRefused(message, hint=f"It is JSON such as {_FORM}.")
+
+
+def moved(tables: Any) -> ServersFile:
+    """Return the servers that earlier versions had in `config.toml`, as `[[mcp]]`."""
+    entries: dict[str, Any] = {}
+    for table in tables if isinstance(tables, list) else ():
+        if isinstance(table, dict):
+            entry = table | {"disabled": table.get("enabled") is False}
+            if isinstance(variables := table.get("headers_env"), dict):
+                entry["headers"] = {key: f"${{{name}}}" for key, name in variables.items()}
+            entries[str(table.get("name", ""))] = entry
+    return servers_of(entries)
+
+
+def variables_in(settings: McpSettings) -> list[str]:
+    """Return the names of the user's variables whose values a server gets."""
+    return [*dict.fromkeys(_VARIABLE.findall(json.dumps(asdict(settings))))]
+
+
+def expanded(
+    settings: McpSettings, environ: Mapping[str, str], missing: Callable[[str], str]
+) -> McpSettings:
+    """Put in the values of `${NAME}` and `${env:NAME}`; `missing` gets names that have none."""
+
+    def value_of(found: re.Match[str]) -> str:
+        return environ[found[1]] if found[1] in environ else missing(found[1])
+
+    def put_in(value: Any) -> Any:
+        if isinstance(value, str):
+            return _VARIABLE.sub(value_of, value)
+        if isinstance(value, dict):
+            return {key: put_in(item) for key, item in value.items()}
+        return tuple(map(put_in, value)) if isinstance(value, tuple) else value
+
+    return replace(settings, **{key: put_in(value) for key, value in asdict(settings).items()})
