@@ -14,7 +14,7 @@ from lmchat.answers.json_schema import Schema, SchemaOutput, read_schema
 from lmchat.attachments.attachment import read_attachment
 from lmchat.batch.jobs import Row
 from lmchat.chat.turn_starts import new_prompt
-from lmchat.config.toml import TomlError, read_toml
+from lmchat.config.toml import TomlError, fault_of, read_toml
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.files.disk import unreadable
 from lmchat.matching import did_you_mean
@@ -125,7 +125,9 @@ async def read_cases(path: Path, system_prompt: str) -> list[Case]:
         line = "" if error.line is None else f", line {error.line},"
         raise WrongUse(f"{path}{line} {error.reason}.", hint=_EXAMPLE) from error
     except msgspec.ValidationError as error:
-        raise WrongUse(f"{path} is not a file of cases: {error}.", hint=_EXAMPLE) from error
+        raise WrongUse(
+            f"{path} is not a file of cases: {fault_of(error)}.", hint=_EXAMPLE
+        ) from error
 
     cases: list[Case] = []
     for number, table in enumerate(tables, 1):
@@ -140,7 +142,8 @@ async def read_cases(path: Path, system_prompt: str) -> list[Case]:
             entry = msgspec.convert({**table, "name": name}, _Entry)
             cases.append(await _case(entry, path.parent, system_prompt))
         except (LMChatError, msgspec.ValidationError) as error:
-            message = f"{path}: {name} cannot be used: {str(error).removesuffix('.')}."
+            words = fault_of(error) if isinstance(error, msgspec.ValidationError) else str(error)
+            message = f"{path}: {name} cannot be used: {words.removesuffix('.')}."
             raise WrongUse(message, hint="Correct the file.") from error
     return cases
 

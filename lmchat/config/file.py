@@ -38,6 +38,7 @@ _FOREIGN = {
     "templates": "[prompts.NAME]",
 }
 _DOTTED = 'a name with a dot needs quotes, as in "qwen2.5"'
+_UNQUOTED = re.compile(r"true|false|[-+]?\d+(\.\d+)?")  # of a boolean or a number
 _MOST_FAULTS = 100  # whose lines are looked for, each in the whole file
 _DEPTH = 4  # steps to the innermost settings, such as `endpoints[1].timeouts.health_s`
 # texts, and comments, which may hold quotes
@@ -56,7 +57,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
     @property
     def sentence(self) -> str:
-        """Such as `config.toml, line 3: limits.retries: expected int <= 20 (…)`."""
+        """Such as `config.toml, line 3: limits.retries: expected a whole number <= 20 (…)`."""
         place = self.source if self.line is None else f"{self.source}, line {self.line}"
         return ": ".join(filter(None, (place, self.key, self.reason)))
 
@@ -115,13 +116,11 @@ def reason_of(words: str, place: KeyPath, value: Any) -> str:
         return f"{words} (write {heading})"
     if meta.extra:
         words = f"expected {meta.extra['expected']}"
-    elif words.endswith("got object") and get_origin(_declared_at(place[:-1])[0]) is Mapping:
+    elif words.endswith("got a table") and get_origin(_declared_at(place[:-1])[0]) is Mapping:
         words = _DOTTED
     elif get_origin(kind) is tuple:
-        words = words.replace("array", 'array as in ["a", "b"]', 1)
-    elif kind is bool and isinstance(value, int):
-        words += ": write true or false"
-    elif kind in (int, float, bool) and isinstance(value, str):
+        words = words.replace("a list", 'a list as in ["a", "b"]', 1)
+    elif isinstance(value, str) and kind in (int, float, bool) and _UNQUOTED.fullmatch(value):
         words += ": write it without quotes"
     return f"{words} ({meta.description})"
 

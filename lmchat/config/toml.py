@@ -18,6 +18,15 @@ _MAX_BYTES = 1024 * 1024
 _ENDLESS_NAME = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){100}""")
 _PLACE = re.compile(r" - at `\$((?:\.\w+|\[[\d.]+\])*)`\Z")  # at the end of what msgspec says
 _MOST_CHARS = 200  # of what the parser says
+_TYPES = re.compile(r"`([^`]*)`")  # or the name of a field
+_WORDS = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "object": "a table",
+    "str": "text",
+}
 
 
 class TomlError(ValueError):
@@ -70,8 +79,18 @@ def _wrong_text(text: str, error: ValueError) -> TomlError:
 def words_and_place(error: ValidationError) -> tuple[str, str]:
     """Return what msgspec says of a value, and the place, such as `.chat.stop[0]`."""
     found = _PLACE.search(str(error))
-    words = str(error)[: found.start() if found else None].replace("`", "").replace(" | null", "")
+    words = _TYPES.sub(_plain_words, str(error)[: found.start() if found else None])
     return words[:1].lower() + words[1:], found[1] if found else ""
+
+
+def fault_of(error: ValidationError) -> str:
+    words, place = words_and_place(error)
+    return f"{place}: {words}".lstrip(".: ")
+
+
+def _plain_words(types: re.Match[str]) -> str:
+    names = [_WORDS.get(name, name) for name in types[1].split(" | ") if name != "null"]
+    return " or ".join(names) or "nothing"
 
 
 def toml_value(value: Any) -> str:

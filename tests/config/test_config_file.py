@@ -78,7 +78,7 @@ def test_a_mistake_is_told_with_its_key_and_line(read, text, key, line):
 def test_a_wrong_value_is_told_with_what_was_expected_and_the_help_of_the_setting(read, tmp_path):
     (problem,) = read("[limits]\nretries = 21").problems
     assert problem.sentence == (
-        f"{tmp_path / 'config.toml'}, line 2: limits.retries: expected int <= 20 "
+        f"{tmp_path / 'config.toml'}, line 2: limits.retries: expected a whole number <= 20 "
         "(number of attempts, including the first)"
     )
 
@@ -100,6 +100,9 @@ def test_a_wrong_value_is_told_with_what_was_expected_and_the_help_of_the_settin
         ("[ui]\nmouse = 'false'", "write it without quotes"),
         ("[chat]\ntemperature = '0.7'", "write it without quotes"),
         ("[[endpoints]]\ntype = 'openai'", "possible here: name, url, api_key"),
+        ("[chat]\ntemperature = 'hot'", "expected a number, got text (randomness"),
+        ("[ui]\nmouse = {}", "expected true or false, got a table ("),
+        ("[chat]\nstop = 3", "expected a list"),
         ("[profiles.short.v2]\ntop_p = 1", "a name with a dot needs quotes"),
         ("[models.qwen2.5]\n", "a name with a dot needs quotes"),
         ("[models.a.b.c.d]\ntop_p = 1", "a name with a dot needs quotes"),
@@ -108,7 +111,7 @@ def test_a_wrong_value_is_told_with_what_was_expected_and_the_help_of_the_settin
         ("[keys]\nmessage.undo = 'u'", "a name with a dot needs quotes"),
         ("[chat]\nreasoning_effort = 'off'", "one of none, minimal"),
         ("[[endpoints]]\nname = 'a'", "endpoints[1]: needs url"),
-        ("[ui]\nmouse = 1", "write true or false"),
+        ("[ui]\nmouse = 1", "expected true or false, got a whole number ("),
         ('"a - at `$.b`" = 1', "unknown; possible here: endpoint"),
         ("[chat]\nread_ahead = 'x - at `$.ui`'", "chat.read_ahead: invalid"),
         ('[local]\nmodel = "C:\\temp\\new.gguf"', "in single quotes"),

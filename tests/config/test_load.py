@@ -50,8 +50,8 @@ def test_an_empty_variable_counts_as_not_set(load_with):
 def test_a_variable_that_is_no_number_is_told(load_with):
     loaded = load_with(environ={"LLM_TIMEOUT": "soon", "LLM_MAX_RETRIES": "99"})
     assert [problem.sentence for problem in loaded.problems] == [
-        "environment variable LLM_TIMEOUT: timeouts.first_token_s: expected float, got str (wait for the first token; 0: as long as the server is alive)",
-        "environment variable LLM_MAX_RETRIES: limits.retries: expected int <= 20 (number of attempts, including the first)",
+        "environment variable LLM_TIMEOUT: timeouts.first_token_s: expected a number, got text (wait for the first token; 0: as long as the server is alive)",
+        "environment variable LLM_MAX_RETRIES: limits.retries: expected a whole number <= 20 (number of attempts, including the first)",
     ]
 
 

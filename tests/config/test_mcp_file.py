@@ -226,12 +226,12 @@ def test_variables_are_put_in_everywhere_and_those_without_a_value_are_told():
 WRONG = {
     "neither": ({}, "needs command or url, but not both."),
     "both": ({"command": "a", "url": "http://a"}, "needs command or url, but not both."),
-    "number": ({"command": "a", "args": [3]}, "args[0]: expected str, got int."),
-    "text": ("uvx time", "expected object, got str."),
+    "number": ({"command": "a", "args": [3]}, "args[0]: expected text, got a whole number."),
+    "text": ("uvx time", "expected a table, got text."),
     "a/b": ({"command": "a"}, 'name: expected a name, not empty, without "/", and not python.'),
     "python": ({"command": "a"}, 'name: expected a name, not empty, without "/", and not python.'),
     "path": ({"command": {"path": "a"}}, "command: expected a path without control characters"),
-    "headers": ({"url": "http://a", "headers": ["A"]}, "headers: expected object, got array."),
+    "headers": ({"url": "http://a", "headers": ["A"]}, "headers: expected a table, got a list."),
 }
 
 

@@ -96,6 +96,6 @@ def test_a_wrong_option_is_refused_before_anything_is_sent(cli, server):
     cli.configure('[models."tiny*"]\ntop_k = 20\ntop_p = 3\nsystem_prompt = "x"\n')
     done = cli("config", "check")
     assert done.returncode == 2
-    assert "line 3: models.tiny*.top_p: expected float <= 1.0 (nucleus sampling" in done.stdout
+    assert "line 3: models.tiny*.top_p: expected a number <= 1.0 (nucleus sampling" in done.stdout
     assert "line 4: models.tiny*.system_prompt: unknown" in done.stdout
     assert server.seen(CHAT) == []
