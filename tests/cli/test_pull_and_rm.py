@@ -58,6 +58,23 @@ def test_nothing_is_deleted_without_a_yes_which_names_model_and_size(cli, server
     assert [one.json for one in server.seen(DELETE)] == [{"model": NAME}]
 
 
+def test_what_a_server_cannot_do_is_neither_announced_nor_asked_about(tmp_path):
+    with ScriptedServer() as server:
+        cli = Inside(home=tmp_path, url=server.url)
+        for script, verb, act in (
+            (products.plain, "pull", "download"),
+            (products.plain, "load", "load"),
+            (products.plain, "rm", "delete"),
+            (products.llama_cpp, "pull", "download"),
+            (products.llama_cpp, "rm", "delete"),
+        ):
+            script(server)
+            failed = cli("models", verb, cli.json("models", "--json")["data"][0]["id"])
+            sentence, step = failed.stderr.splitlines()
+            assert sentence.endswith(f" cannot {act} models on request.")
+            assert (failed.returncode, step[-1]) == (1, ".")
+
+
 def test_nothing_is_done_at_one_of_two_servers_unless_the_user_names_it(tmp_path, server):
     cli = Inside(home=tmp_path)
     with ScriptedServer() as other:

@@ -113,7 +113,8 @@ async def load(context: Context) -> int:
         window = context.options.context
         # a server that loads none on request may have it from its start
         if window or model.state is not LoadState.LOADED:
-            context.output.note(f"Loading {model.model_id} …")
+            if product_named(model.product).can_load_or_unload(model):
+                context.output.note(f"Loading {model.model_id} …")
             await load_with_progress(runtime, model, context.output, window=window)
     return _print_state(context, model, LoadState.LOADED)
 
@@ -136,7 +137,8 @@ async def pull(context: Context) -> int:
         able = [one.endpoint for one in servers if can_pull(one)]
         _require_one_server(f"{name} can be downloaded", able)
         server = server_for_pull(servers, chosen.endpoint if chosen else None)
-        output.note(f"{server.name} downloads {name} …")
+        if can_pull(server):
+            output.note(f"{server.name} downloads {name} …")
         try:
             model = await runtime.backend.models.pull(
                 server, name, lambda progress: output.show_progress(f"lmchat: {progress.words}")
@@ -152,6 +154,9 @@ async def pull(context: Context) -> int:
 async def rm(context: Context) -> int:
     async with open_runtime(context) as runtime:
         model = await _model_named(context, runtime, is_exact=True)
+        product = product_named(model.product)
+        if not (product.acts.can_remove and product.can_pull((model,))):
+            raise product.cannot_error("delete")
         size = units.breakable(units.size_text(model.size_bytes)) or "size not known"
         subject = f"{model.model_id} ({size}, on {model.product} at {model.endpoint.url})"
         refusal = f"Deleting {subject} cannot be undone."

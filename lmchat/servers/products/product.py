@@ -316,7 +316,7 @@ class Product(Struct, frozen=True, kw_only=True):
         is unloaded first: some products would load it a second time, beside the first.
         """
         if not self.acts.load_path:
-            raise self._cannot_error("load")
+            raise self.cannot_error("load")
         body: JsonObject = {self.acts.load_field: model.model_id}
         if context is not None:
             body[self.acts.context_field] = context
@@ -330,7 +330,7 @@ class Product(Struct, frozen=True, kw_only=True):
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
         """Raises `ServerRejected`."""
         if not self.acts.unload_path:
-            raise self._cannot_error("unload")
+            raise self.cannot_error("unload")
         path = self.acts.unload_path.format(model=quote(model.model_id))
         reply = await api.post(path, {self.acts.load_field: model.model_id})
         self.require_done(api, reply, "unload")
@@ -349,11 +349,11 @@ class Product(Struct, frozen=True, kw_only=True):
 
         Cancelling stops the download, unless the product `continues_pull`.
         """
-        raise self._cannot_error("download")
+        raise self.cannot_error("download")
 
     async def remove(self, api: ServerApi, model: ModelInfo) -> None:  # noqa: ARG002 - as above
         """Have a model deleted from the server's disk; raise `ServerRejected`."""
-        raise self._cannot_error("delete")
+        raise self.cannot_error("delete")
 
     def add_start_hint(self, error: ServerUnavailable) -> None:
         """Replace the hint of a refused connection; others stay."""
@@ -370,14 +370,14 @@ class Product(Struct, frozen=True, kw_only=True):
         except ServerRejected as error:
             if error.kind != "wrong_path":
                 raise
-            raise self._cannot_error(verb) from error
+            raise self.cannot_error(verb) from error
 
-    def _cannot_error(self, verb: str) -> ServerRejected:
+    def cannot_error(self, verb: str) -> ServerRejected:
         steps = {"download": self.step("pull"), "delete": self.step("remove")}
         return ServerRejected(
             f"{self.subject} cannot {verb} models on request.",
             kind="unsupported",
-            hint=f"{steps.get(verb) or self.step('load')}.",
+            hint=step_sentence(steps.get(verb) or self.step("load")),
         )
 
 
