@@ -106,17 +106,14 @@ def wanted_of(paths: Iterable[Path], wanted: str) -> list[Path]:
     ]
 
 
-def parts_of(path: Path) -> list[Path]:
-    """Return the files of a model, which need not exist; none for another part than the first."""
+def parts_of(path: Path) -> Iterator[Path]:
+    """Yield the files of a model, which need not exist; none for another part than the first."""
     part = _PART.search(path.stem)
     if part is None:
-        return [path]
-    if int(part["number"]) != 1:
-        return []
-    numbers = range(1, int(part["count"]) + 1)
-    return [
-        path.with_stem(f"{model_name(path)}-{number:05}-of-{part['count']}") for number in numbers
-    ]
+        yield path
+    elif int(part["number"]) == 1:
+        for number in range(1, int(part["count"]) + 1):
+            yield path.with_stem(f"{model_name(path)}-{number:05}-of-{part['count']}")
 
 
 def model_name(path: Path) -> str:
@@ -189,10 +186,9 @@ def _model_at(path: Path) -> ModelFile | None:
 
     None for another part, a missing part, no regular file, or a path that is not UTF-8.
     """
-    files = parts_of(path)
     try:
         str(path).encode()  # the library cannot open a name that is not UTF-8
-        states = [file.stat() for file in files]
+        states = [file.stat() for file in parts_of(path)]
     except (OSError, UnicodeEncodeError):
         return None
     if not states or not all(stat.S_ISREG(state.st_mode) for state in states):
@@ -205,7 +201,7 @@ def _model_at(path: Path) -> ModelFile | None:
         name=name,
         size_bytes=sum(state.st_size for state in states),
         quantization=quantization_of(name),
-        parts=len(files),
+        parts=len(states),
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated
@@ -108,7 +108,7 @@ class Hub:
         repo, wanted = hub_name(name) or (name, "")
         url = f"{self._address}/api/models/{quote(repo)}?blobs=true"
         endpoint, response = await self._open(url, repo)
-        with errors_as_unavailable(endpoint):
+        with _network_errors(endpoint):
             content = await read_up_to(response, MAX_REPLY_BYTES)
         try:
             rows = msgspec.json.decode(content, type=_Repository).siblings
@@ -126,15 +126,17 @@ class Hub:
             for row in rows
             if row.lfs and _MODEL_PATH.fullmatch(row.rfilename)
         }
-        models = {
-            path: parts
+        models = [
+            path
             for path in listed
-            if not is_encoder(path.stem) and (parts := parts_of(path)) and listed.keys() >= {*parts}
-        }
+            if not is_encoder(path.stem)
+            and next(parts := parts_of(path), None)
+            and all(part in listed for part in parts)
+        ]
         found = wanted_of(models, wanted)
         if len(found) != 1:
             raise _unclear_error(repo, wanted, models, found)
-        return tuple(listed[path] for path in models[found[0]])
+        return tuple(listed[path] for path in parts_of(found[0]))
 
     async def question(self, files: Sequence[HubFile], folder: Path) -> str:
         """Return what is downloaded, and to where; raise `EngineUnavailable` without room."""
@@ -194,7 +196,7 @@ class Hub:
                 )
 
             done = opened.tell()
-            cause: ServerUnavailable | None = None
+            cause: EngineUnavailable | None = None
             if done < file.size_bytes:
                 endpoint, response = await self._open(url, file.repo, begin=done)
                 async with aclosing(response):
@@ -209,7 +211,7 @@ class Hub:
                             report(done)
                             if done > file.size_bytes:
                                 break
-                    except ServerUnavailable as error:
+                    except EngineUnavailable as error:
                         cause = error
             if done < file.size_bytes:
                 raise EngineUnavailable(
@@ -236,7 +238,7 @@ class Hub:
         headers |= {"Accept": "*/*", "Accept-Encoding": "identity"}
         if begin:
             headers["Range"] = f"bytes={begin}-"
-        try:
+        with _network_errors(endpoint):
             response = await self._connections.send(
                 endpoint, "GET", url, headers=headers, timeout=_TIMEOUT
             )
@@ -246,11 +248,7 @@ class Hub:
                 await response.aclose()
                 other = _redirect_target(endpoint, url, response.headers.get("location", ""))
                 return await self._open(other, repo, begin=begin, redirects=redirects - 1)
-            with errors_as_unavailable(endpoint):
-                body = await read_up_to(response, MAX_REPLY_BYTES)
-        except ServerUnavailable as error:
-            hint = error.hint if error.kind == "certificate" else _TRY_AGAIN
-            raise EngineUnavailable(error.message, hint=hint, kind="fetch") from error
+            body = await read_up_to(response, MAX_REPLY_BYTES)
         words = read_body(body, response.headers.get("content-type", ""), key=key).message
         reason = words.rstrip(".") or f"status {response.status_code}"
         raise EngineUnavailable(
@@ -297,10 +295,21 @@ def _room(parts: Sequence[Path]) -> tuple[int, int]:
 
 
 async def _chunks(endpoint: Endpoint, response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """Raises `ServerUnavailable`; an error of the disk, which the caller meets, stays as it is."""
-    with errors_as_unavailable(endpoint):
+    """Raises `EngineUnavailable`; an error of the disk, which the caller meets, stays as it is."""
+    with _network_errors(endpoint):
         async for chunk in body_chunks(response):
             yield chunk
+
+
+@contextmanager
+def _network_errors(endpoint: Endpoint) -> Iterator[None]:
+    """Raises `EngineUnavailable`."""
+    try:
+        with errors_as_unavailable(endpoint):
+            yield
+    except ServerUnavailable as error:
+        hint = error.hint if error.kind == "certificate" else _TRY_AGAIN
+        raise EngineUnavailable(error.message, hint=hint, kind="fetch") from error
 
 
 def _endpoint_of(url: str) -> Endpoint:

@@ -15,7 +15,7 @@ from lmchat.servers.local.gguf import find_named_model, gguf_models
 from lmchat.servers.local.hub import Hub
 from tests.support.faults import no_room
 from tests.support.scripted_hub import REPO, ScriptedHub
-from tests.support.scripted_server import ScriptedServer, body_reply, json_reply
+from tests.support.scripted_server import ScriptedServer, body_reply, json_reply, raw_reply
 
 FILE = b"GGUF" + os.urandom(10_240)
 NAME = "alder-Q4_K_M.gguf"
@@ -229,6 +229,7 @@ def refusal(status, code, words):
     [
         (refusal(401, "RepoNotFound", "Invalid username or password."), f"refuses {REPO}: Invalid"),
         (refusal(403, "GatedRepo", "Access to model a is restricted."), "Access to model a is"),
+        (raw_reply(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"), "breaks HTTP"),
         (body_reply(b"", status=429), "status 429"),
         (
             body_reply(b"<!doctype html><title>Hi</title>", content_type="text/html"),
