@@ -91,6 +91,7 @@ class LiveStats(Struct, kw_only=True):
     chunks: int = 0  # of the answer, its thought and its calls
     thought_chunks: int = 0  # of the thought alone
     chars: int = 0  # in all `chunks`
+    told: dict[str, str] = field(default_factory=dict)  # what running tools said, by message id
     usage: UsageReported = UsageReported()  # the last counts of the server
     counted_chunks: int = 0  # `chunks` at the time when the server reported `usage`
     retry: RetryScheduled | None = None  # the next attempt, while the wait before it lasts
@@ -187,6 +188,7 @@ class LiveStats(Struct, kw_only=True):
         if self.stage is Stage.RETRYING and self.retry is not None:
             return self.retry_words(self.retry, now_s)
         words = f"{self.stage.value}{units.progress_suffix(self.fraction)}"
+        words += "".join(f": {said}" for said in [*self.told.values()][-1:])
         if self.stage is Stage.LOADING and self.asks_again_s is not None:
             words += f", asked again in {units.elapsed(max(self.asks_again_s - now_s, 0.0))}"
         return words

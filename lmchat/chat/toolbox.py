@@ -19,7 +19,14 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.request import Tool
 from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage
-from lmchat.tools.calls import ApprovalScope, Decision, ToolHost, ToolResult, ToolServerState
+from lmchat.tools.calls import (
+    ApprovalScope,
+    Decision,
+    Tell,
+    ToolHost,
+    ToolResult,
+    ToolServerState,
+)
 
 
 class ToolQuestion(Struct, frozen=True, kw_only=True):
@@ -168,6 +175,6 @@ class Toolbox:
             }
         return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
-    async def call(self, tool: Tool, arguments: Mapping[str, Any]) -> ToolResult:
-        """Any error is a result, too."""
-        return await self.host.call(tool, arguments, timeout_s=self.settings.timeout_s)
+    async def call(self, tool: Tool, arguments: Mapping[str, Any], tell: Tell) -> ToolResult:
+        """Any error is a result, too. `tell` gets what the tool says while it runs."""
+        return await self.host.call(tool, arguments, timeout_s=self.settings.timeout_s, tell=tell)

@@ -184,7 +184,7 @@ class Turn:
             model=target.model_id, started_s=clock(), stage=Stage.TOOLS, steps=rounds.steps
         )
         try:
-            await rounds.run(calls, target, copied=copied, version=version)
+            await rounds.run(calls, target, copied=copied, version=version, told=stats.told)
         except BaseException:  # no next answer comes, whose stats would replace these
             stats.end(AnswerState.STOPPED, clock())
             raise

@@ -82,6 +82,9 @@ class ToolResult(Struct, frozen=True, kw_only=True):
     is_error: bool = False
 
 
+Tell = Callable[[str], None]
+
+
 class ToolHost(Protocol):
     """Tool servers, each of which starts at its first use and again after its end."""
 
@@ -99,9 +102,12 @@ class ToolHost(Protocol):
         """
 
     async def call(
-        self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float
+        self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float, tell: Tell
     ) -> ToolResult:
-        """Run a tool; errors, crashes and timeouts are results. Cancelling cancels the call."""
+        """Run a tool; errors, crashes and timeouts are results. Cancelling cancels the call.
+
+        `tell` gets what the tool says while it runs, each time with a new `timeout_s`.
+        """
 
     async def aclose(self) -> None: ...
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from contextvars import Context
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from msgspec.structs import replace
@@ -36,6 +37,7 @@ from lmchat.servers.request import Tool
 from lmchat.tools.calls import (
     SENT_CALL,
     SentCall,
+    Tell,
     ToolResult,
     ToolServer,
     ToolServerState,
@@ -50,6 +52,7 @@ from lmchat.units import counted
 
 START_S = 180.0  # time for a server to start: at first, `npx` and `uvx` download it
 MAX_LISTED = 1000  # tools of a server
+_MOST_LIMITS = 10  # time of a call that reports progress, in time limits
 _END_S = 3.0  # time for all servers to end, killed if need be
 _REASON_CHARS = 300
 _MAX_WIRE_CHARS = 64
@@ -112,19 +115,28 @@ class McpServers:
         return self.servers
 
     async def call(
-        self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float
+        self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float, tell: Tell
     ) -> ToolResult:
         """As `ToolHost` says; a server that does not answer in time is ended.
 
-        So nothing has to ask whether a server still works: the next call starts it again.
+        So nothing has to ask whether a server still works: the next call starts it again. One that
+        reports progress for ever does not answer either.
         """
         server = self._servers[tool.server]
         timeout_s = server.settings.timeout_s or timeout_s
+        last_s = monotonic() + _MOST_LIMITS * timeout_s
         try:
-            with server.limits.limited(timeout_s):
-                return await server.call(tool.name, arguments)
+            with server.limits.limited(timeout_s) as limit:
+
+                async def note_progress(_: float, __: float | None, message: str | None) -> None:
+                    server.limits.restart(limit, min(timeout_s, last_s - monotonic()))
+                    if message:
+                        tell(safe_line(message, limit=_REASON_CHARS))
+
+                return await server.call(tool.name, arguments, note_progress)
         except TimeoutError:
             server.end()
+            timeout_s *= _MOST_LIMITS if monotonic() > last_s else 1
             return ToolResult(text=f"No answer within {timeout_s:g} s.", is_error=True)
 
     async def aclose(self) -> None:
@@ -240,7 +252,7 @@ class _McpServer:
         if self._client is client:
             self.state = listed
 
-    async def call(self, tool: str, arguments: Mapping[str, Any]) -> ToolResult:
+    async def call(self, tool: str, arguments: Mapping[str, Any], note_progress: Any) -> ToolResult:
         """Start the server if it does not run, and call a tool; errors are results, too.
 
         A cancelled call ends the server of functions: nothing else stops a function. A call whose
@@ -248,14 +260,14 @@ class _McpServer:
         """
         sent = SentCall()
         SENT_CALL.set(sent)
-        result = await self._call_once(tool, arguments, sent)
+        result = await self._call_once(tool, arguments, note_progress, sent)
         if sent.begins_session:
             sent.is_last_try = True
-            result = await self._call_once(tool, arguments, sent)
+            result = await self._call_once(tool, arguments, note_progress, sent)
         return result
 
     async def _call_once(
-        self, tool: str, arguments: Mapping[str, Any], sent: SentCall
+        self, tool: str, arguments: Mapping[str, Any], note_progress: Any, sent: SentCall
     ) -> ToolResult:
         await self.ensure_settled(restarts=True)
         client = self._client
@@ -263,7 +275,9 @@ class _McpServer:
             return ToolResult(text=self.state.problem, is_error=True)
         try:
             # lone surrogates cannot be sent as UTF-8: the server would never get the call
-            result = await client.call_tool(tool, utf8_safe(dict(arguments)))
+            result = await client.call_tool(
+                tool, utf8_safe(dict(arguments)), progress_callback=note_progress
+            )
         except asyncio.CancelledError:
             self.limits.decline_all()  # the SDK signs in in a task of its own
             if self.settings.name == FUNCTIONS:

@@ -40,13 +40,11 @@ class WaitingLimits:
         import anyio
 
         self._limits[limit] = seconds
-        limit.deadline = anyio.current_time() + seconds
+        limit.deadline = math.inf if self._questions else anyio.current_time() + seconds
 
     def _restart_limits(self) -> None:
         for limit, seconds in self._limits.items():
             self.restart(limit, seconds)
-            if self._questions:
-                limit.deadline = math.inf
 
     async def ask(
         self, question: ServerQuestion, then: Callable[[], Awaitable[Any]] | None = None

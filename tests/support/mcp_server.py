@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 PAGE = 100
+WORK_S = 0.4  # before each notice of `work`
 NAMES = [
     *(
         "echo",
@@ -22,6 +24,7 @@ NAMES = [
     ),
     *("refuse", "lost", "checked", "grow"),
     *("ask", "pay"),
+    "work",
 ]
 ERRORS = {
     "refuse": {"code": -32000, "message": "The garden is closed"},
@@ -88,6 +91,15 @@ def replies(message):
         change = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
         done = {"content": [{"type": "text", "text": "done"}]}
         return [change, {"jsonrpc": "2.0", "id": number, "result": done}]
+    elif method == "tools/call" and params["name"] == "work":
+        token = params["_meta"]["progressToken"]
+        steps = [
+            {"progressToken": token, "progress": step, "message": f"step {step} \x1b[2J"}
+            for step in range(params["arguments"]["steps"])
+        ]
+        notices = [{"method": "notifications/progress", "params": step} for step in steps]
+        done = {"id": number, "result": {"content": [{"type": "text", "text": "done"}]}}
+        return [{"jsonrpc": "2.0"} | message for message in (*notices, done)]
     elif method == "tools/call" and params["name"] in QUESTIONS:
         WAITING["?"] = number
         asked = {"method": "elicitation/create", "params": QUESTIONS[params["name"]]}
@@ -141,6 +153,8 @@ def main():
     sys.stdout.write("not a message\n")  # many servers greet
     for line in sys.stdin:
         for reply in replies(json.loads(line)):
+            if reply.get("method") == "notifications/progress":
+                time.sleep(WORK_S)
             sys.stdout.write(json.dumps(reply) + "\n")
             sys.stdout.flush()
     while is_stubborn:

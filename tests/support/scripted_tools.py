@@ -11,7 +11,7 @@ from lmchat.chat.toolbox import Toolbox
 from lmchat.config.settings import ToolSettings
 from lmchat.servers.events import RequestSent, StreamFinished, ToolCallDelta
 from lmchat.servers.request import Tool
-from lmchat.tools.calls import ToolResult, ToolServer, ToolServerState
+from lmchat.tools.calls import Tell, ToolResult, ToolServer, ToolServerState
 from lmchat.tools.mcp_servers import with_wire_names
 from lmchat.tools.questions import AskUser
 from tests.support.scripted_backend import Step
@@ -32,6 +32,7 @@ class ScriptedHost:
         self.schema: dict[str, Any] = _PATH
         self.description = ""
         self.error = ""
+        self.says = ""  # of each running call
         self.is_starting = False
         self.starts = 0
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -65,10 +66,12 @@ class ScriptedHost:
         return self.servers
 
     async def call(
-        self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float
+        self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float, tell: Tell
     ) -> ToolResult:
         self.calls.append((tool.name, dict(arguments)))
         self.asked.set()
+        if self.says:
+            tell(self.says)
         played = self.tools[tool.name](arguments)
         if isinstance(played, ToolResult):
             return played

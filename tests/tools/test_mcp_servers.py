@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -74,9 +75,10 @@ def over_http(http, **headers):
     return McpSettings(name="wiki", url=f"{http.url}/mcp", headers=values)
 
 
-async def call(host, name, _s=20, **arguments):
+async def call(host, name, _s=20, _tell=lambda _: None, **arguments):
     server, _, tool = name.partition("/")
-    return await host.call(Tool(server=server, name=tool), arguments, timeout_s=_s)
+    tool = Tool(server=server, name=tool)
+    return await host.call(tool, arguments, timeout_s=_s, tell=_tell)
 
 
 INSTALL = "Install it, or write its whole path."
@@ -145,6 +147,20 @@ async def test_an_error_of_a_living_server_reaches_the_model_and_a_dead_one_star
         words = "The server files ended. It starts again when it is used."
         assert (broken.text, broken.is_error) == (words, True)
         assert (await call(host, "files/echo", text="again")).text == "again"
+
+
+async def test_progress_begins_the_limit_anew_ten_times_at_most_and_its_words_are_told(tmp_path):
+    told = []
+    async with a_host(tmp_path, scripted()) as host:
+        await host.start_servers()
+        done = await call(host, "files/work", 1, told.append, steps=4)  # takes 1.6 s
+        assert (done.text, done.is_error) == ("done", False)
+        assert told == [f"step {step} ␛[2J" for step in range(4)]
+        begun_s = time.monotonic()
+        endless = await call(host, "files/work", 0.5, steps=1000)
+        assert (endless.text, endless.is_error) == ("No answer within 5 s.", True)
+        assert time.monotonic() - begun_s > 5
+        assert (await call(host, "files/echo", text="a")).text == "a"
 
 
 async def test_a_program_that_is_gone_when_it_starts_again_is_told_as_at_its_first_start(tmp_path):
@@ -575,7 +591,7 @@ async def test_functions_of_a_file_are_tools(tmp_path):
         texts = {}
         for tool in server.tools:
             timeout_s = 1 if tool.name == "sleeps" else 20
-            texts[tool.name] = (await host.call(tool, {}, timeout_s=timeout_s)).text
+            texts[tool.name] = (await call(host, f"python/{tool.name}", timeout_s)).text
         assert texts == {
             "add": "The arguments of add do not fit: Object missing required field `a`.",
             "fails": "tools.py, line 12: ZeroDivisionError: division by zero.",
@@ -1014,7 +1030,7 @@ async def test_a_start_may_take_its_time_and_the_hint_after_it_speaks_of_time(tm
             "set timeout_s in mcp.json."
         )
         # of a call, too
-        never = await host.call(Tool(server="silent", name="x"), {}, timeout_s=60)
+        never = await call(host, "silent/x", 60)
         assert never.text == "No answer within 2 s."
 
 

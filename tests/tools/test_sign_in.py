@@ -73,6 +73,11 @@ async def signing_in(tmp_path, garden, user, *, check=lambda _: None, **settings
         await host.aclose()
 
 
+async def plant(host, timeout_s=50):
+    tool = Tool(server="garden", name="plant")
+    return await host.call(tool, {}, timeout_s=timeout_s, tell=lambda _: None)
+
+
 async def started(tmp_path, garden, user, **settings):
     async with signing_in(tmp_path, garden, user, **settings) as host:
         [state] = await host.start_servers()
@@ -166,7 +171,7 @@ async def test_a_call_in_a_lost_session_begins_another_before_a_sign_in(tmp_path
         await host.start_servers()
         host.ask_user = user
         garden.lost_calls = lost + (lost > 1)  # also with a renewed token
-        result = await host.call(Tool(server="garden", name="plant"), {}, timeout_s=50)
+        result = await plant(host)
     assert "elicitation capability" in result.text
     assert (garden.signed_in, garden.refreshed, len(user.questions)) == (lost, lost - 1, lost - 1)
     await asyncio.gather(*user.pages)
@@ -176,7 +181,6 @@ async def test_a_call_in_a_lost_session_begins_another_before_a_sign_in(tmp_path
 async def test_a_window_takes_what_another_process_has_renewed(tmp_path, garden, is_over):
     cli = Cli(tmp_path)
     cli.add_servers(garden={"url": garden.url})
-    tool = Tool(server="garden", name="plant")
     garden.is_older = True
     garden.lives_s = 1 if is_over else 3600
     async with signing_in(cli.folder, garden, User()) as host:
@@ -189,7 +193,7 @@ async def test_a_window_takes_what_another_process_has_renewed(tmp_path, garden,
         garden.lives_s, before = 3600, garden.refreshed
         listed = await asyncio.to_thread(cli, "tools")
         assert listed.stdout.startswith("garden: ready, 1 tool."), listed
-        result = await host.call(tool, {}, timeout_s=50)
+        result = await plant(host)
         assert "elicitation capability" in result.text
     assert (garden.refreshed - before, garden.signed_in, nobody.questions) == (1, 1, [])
 
@@ -373,19 +377,18 @@ async def test_a_sign_in_within_a_call_has_the_users_time_and_ends_with_the_call
         garden.tokens.clear()
         garden.refresh_tokens.clear()
         host.ask_user = thinking
-        tool = Tool(server="garden", name="plant")
-        result = await host.call(tool, {}, timeout_s=1)
+        result = await plant(host, 1)
         assert (garden.signed_in, "elicitation capability" in result.text) == (2, True)
 
         garden.tokens.clear()
         garden.refresh_tokens.clear()
         host.ask_user = refusing = User(says_no=True)
-        assert (await host.call(tool, {}, timeout_s=50)).is_error
+        assert (await plant(host)).is_error
         assert len(refusing.questions) == 1
         await until(lambda: host.servers[0].state is ToolServerState.FAILED, "its end")
 
         host.ask_user = absent
-        calling = asyncio.create_task(host.call(tool, {}, timeout_s=50))
+        calling = asyncio.create_task(plant(host))
         async with asyncio.timeout(50):
             await shown.wait()
             calling.cancel()

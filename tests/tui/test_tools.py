@@ -211,7 +211,8 @@ async def test_esc_stops_in_every_phase_and_a_stopped_call_is_run_again(tmp_path
         await desk.press("alt+up", sees="r run again  f fork")  # in the row of keys
         await desk.press("r")
         await takes_keys(desk)
-        await desk.press("y", sees="running ")
+        desk.host.says = "page 3 of 9"
+        await desk.press("y", sees=": page 3 of 9")
         await stop(1)
         assert desk.host.cancelled == ["read_text"]
         await shown(desk, "‹2/2›")

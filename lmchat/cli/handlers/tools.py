@@ -115,7 +115,12 @@ async def call(context: Context) -> int:
             raise WrongUse(f"There is no tool {name}.", hint="`lmchat tools` lists the tools.")
         if toolbox.approval(_NO_SESSION, tool) is Approval.NEVER:
             raise WrongUse(f"{name} may never run.", hint="Change its approval in config.toml.")
-        message = await run_call(message, partial(toolbox.call, tool, arguments))
+
+        def tell(said: str) -> None:
+            context.output.show_progress(f"lmchat: {said}")
+
+        message = await run_call(message, partial(toolbox.call, tool, arguments, tell))
+        context.output.show_progress("")
 
     has_failed = message.state is AnswerState.FAILED
     if context.output.is_json:

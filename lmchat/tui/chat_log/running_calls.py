@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from lmchat import units
@@ -46,6 +46,7 @@ class RunningCalls:
         self,
         calls: Sequence[ChatMessage],
         asked_id: str,
+        told: Mapping[str, str],
         now_s: float,
         *,
         is_on_top: bool,
@@ -53,8 +54,9 @@ class RunningCalls:
         """Set the states of the calls that have no result, at the monotonic time `now_s`.
 
         The call with the message `asked_id` asks the user, and the others wait; if it is "", all
-        run. The card takes keys only after a pause, as the user may be typing. The pause begins
-        when the card is seen: on the screen, under no dialog (`is_on_top`).
+        run. `told` has what they said last, by message id. The card takes keys only after a pause,
+        as the user may be typing. The pause begins when the card is seen: on the screen, under no
+        dialog (`is_on_top`).
         """
         if not calls or asked_id:
             self._began_s = now_s
@@ -63,6 +65,8 @@ class RunningCalls:
         for call in calls:
             index = document.index_of(call.message_id)
             state = ASKS if call.message_id == asked_id else other_state
+            if said := told.get(call.message_id):
+                state += f": {said}"
             if index is not None and document.entries[index].call_state != state:
                 with self._changed(index) as entry:
                     entry.call_state = state
