@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textual import events
+from textual._compositor import ChopsUpdate, CompositorUpdate
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.geometry import Region
@@ -11,7 +12,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from lmchat.tui.quirks.patched_app import PatchedApp
+from lmchat.tui.quirks.patched_app import PatchedApp, RowsUpdate
+from tests.support.pty_program import Terminal
 from tests.support.tui_host import drawn
 
 
@@ -149,3 +151,55 @@ async def test_a_widget_draws_only_its_own_rows_that_have_changed():
         right.refresh(Region(0, 9, 5, 1), Region(0, 11, 5, 1))
         await pilot.pause()
         assert (left.drawn, sorted(right.drawn)) == ([2], [9, 11])
+
+
+class Written(PatchedApp):
+    """Draws its frames on a terminal in memory."""
+
+    CSS = """
+    Screen { layers: below above }
+    #above { layer: above; offset: 4 2; width: 10; height: 3; display: none }
+    .-covered #above { display: block }
+    ModalScreen { align: center middle }
+    ModalScreen Static { width: 9; height: 1 }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.terminal = Terminal(80, 24)
+        self.updates: list[object] = []
+
+    def compose(self) -> ComposeResult:
+        yield Static("below\n" * 5, id="below")
+        yield Static("above\n" * 3, id="above")
+
+    def _display(self, screen: Screen, renderable: object) -> None:
+        super()._display(screen, renderable)
+        if isinstance(renderable, CompositorUpdate):
+            self.updates.append(type(renderable))
+            self.terminal.feed(renderable.render_segments(self.console).encode())
+
+    @property
+    def rows(self) -> list[str]:
+        return [strip.text.rstrip() for strip in self.screen._compositor.render_strips()]
+
+
+async def test_rows_are_drawn_uncut_where_nothing_covers_them_and_the_screen_is_the_same():
+    async with drawn(Written(), (80, 24)) as (app, pilot):
+        below = app.query_one("#below")
+
+        async def change(text: str, kind: type) -> None:
+            app.updates.clear()
+            below.update(f"{text}\n" * 5)
+            await pilot.pause()
+            assert app.updates == [kind]
+            assert app.terminal.lines == app.rows
+            assert text in app.terminal.lines[0]
+
+        await change("alone", RowsUpdate)
+        app.screen.add_class("-covered")
+        await pilot.pause()
+        await change("covered", ChopsUpdate)
+        app.screen.remove_class("-covered")
+        await pilot.pause()
+        await change("again", RowsUpdate)

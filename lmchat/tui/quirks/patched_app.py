@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import textual.screen
+from rich.console import Console
 from textual import events, messages
 from textual._compositor import (
-    ChopsUpdate,
     Compositor,
     CompositorMap,
     CompositorUpdate,
@@ -160,11 +160,32 @@ def patch_compositor() -> None:
     setattr(textual.screen, "Compositor", PatchedCompositor)  # noqa: B010 - for mypy
 
 
+class Row(NamedTuple):
+    """What is drawn at a place of the screen."""
+
+    x: int
+    y: int
+    strip: Strip
+
+
+class RowsUpdate(CompositorUpdate):
+    """Update of rows, each of one widget."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    def render_segments(self, console: Console) -> str:
+        return "".join(
+            f"\x1b[{y + 1};{x + 1}H{strip.render(console)}" for x, y, strip in self._rows
+        )
+
+
 class PatchedCompositor(Compositor):
     """Compositor that renders only what has changed, covers widgets that fail, and loses no size.
 
     For each new word, Textual renders all rows of each widget that touches the smallest rectangle
-    around all changes, and an error in the drawing of one widget ends the app.
+    around all changes, and an error in the drawing of one widget ends the app. It cuts each row
+    where any widget begins or ends; here, only if one covers a part of another.
 
     Textual compares the new places of widgets with those found last, also for a widget that is not
     shown. If that was just before a layout, the log would keep the lines of its old width. Here,
@@ -182,7 +203,7 @@ class PatchedCompositor(Compositor):
         self._laid_out = self._full_map
         return result
 
-    def render_partial_update(self) -> ChopsUpdate | None:
+    def render_partial_update(self) -> CompositorUpdate | None:  # type: ignore[override]
         regions = self._dirty_regions
         # without regions within others, which would be rendered twice
         self._changed = [
@@ -191,9 +212,29 @@ class PatchedCompositor(Compositor):
             if not any(other != region and other.contains_region(region) for other in regions)
         ]
         try:
-            return super().render_partial_update()
+            rows = [self._uncovered_rows(region) for region in self._changed]
+            if any(one is None for one in rows):
+                return super().render_partial_update()
+            regions.clear()
+            return RowsUpdate([row for one in rows for row in one or ()])
         finally:
             self._changed = ()
+
+    def _uncovered_rows(self, changed: Region) -> list[Row] | None:
+        """Return rows of the widget that has a region; None if another covers a part of it."""
+        for widget, (region, clip) in self.visible_widgets.items():  # from the front
+            visible = region.intersection(clip)
+            if visible.contains_region(changed):
+                rows = Region(visible.x, changed.y, visible.width, changed.height)
+                strips = _drawn(widget, rows.translate((-region.x, -region.y)))
+                start = changed.x - visible.x
+                return [
+                    Row(changed.x, y, strip.crop(start, start + changed.width))
+                    for y, strip in zip(changed.line_range, strips, strict=False)
+                ]
+            if visible.overlaps(changed):
+                break
+        return None
 
     def _get_renders(
         self, crop: Region | None = None
