@@ -7,6 +7,7 @@ stream of 100 tokens a second costs. So events wait in the socket until the next
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -19,6 +20,8 @@ import httpx
 _UNPACED_READS = 20
 # more data is probably there: the next read does not wait
 _FULL_READ_BYTES = 16 * 1024
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 _ERRORS = (
     httpcore.TimeoutException,
     httpcore.NetworkError,
@@ -90,6 +93,7 @@ class PacedStream(httpcore.AsyncNetworkStream):
         self._gap_s = 1 / reads_per_second
         self._read_count = 0  # since the last request was written
         self._next_read_s = 0.0  # monotonic time before which a paced read waits
+        self._has_chunks = False  # the next read begins with a chunk
 
     async def read(
         self,
@@ -103,7 +107,32 @@ class PacedStream(httpcore.AsyncNetworkStream):
         data = await self._inner.read(max_bytes, timeout)
         is_full = len(data) >= _FULL_READ_BYTES
         self._next_read_s = 0.0 if is_full else monotonic() + self._gap_s
-        return data
+        head = b""
+        if self._read_count == 1:
+            head, blank_line, body = data.partition(b"\r\n\r\n")
+            self._has_chunks = bool(blank_line and _CHUNKED.search(head + b"\r\n"))
+            if self._has_chunks:
+                head, data = head + blank_line, body
+        return head + self._with_joined_chunks(data) if self._has_chunks else data
+
+    def _with_joined_chunks(self, data: bytes) -> bytes:
+        """Join chunks that came together: h11, httpcore and httpx take each as long as all.
+
+        From what is no whole chunk on, the reply is passed on as it comes.
+        """
+        chunks = []
+        position = 0
+        while size := _CHUNK_SIZE.match(data, position):
+            end = size.end() + int(size[1], 16)
+            if end == size.end() or data[end : end + 2] != b"\r\n":  # the last one, or a part
+                break
+            chunks.append(data[size.end() : end])
+            position = end + 2
+        self._has_chunks = position == len(data)
+        if len(chunks) < 2:  # noqa: PLR2004 - nothing to join
+            return data
+        joined = b"".join(chunks)
+        return b"%x\r\n%b\r\n%b" % (len(joined), joined, data[position:])
 
     async def write(
         self,
