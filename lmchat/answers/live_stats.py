@@ -111,10 +111,10 @@ class LiveStats(Struct, kw_only=True):
 
     def apply(self, event: StreamEvent, now_s: float) -> None:
         match event:
-            case TextDelta(text=text) | RefusalDelta(text=text):
-                self._count(len(text), now_s, Stage.ANSWERING)
-            case ReasoningDelta(text=text):
-                self._count(len(text), now_s, Stage.THINKING)
+            case TextDelta(text=text, chunks=chunks) | RefusalDelta(text=text, chunks=chunks):
+                self._count(len(text), now_s, Stage.ANSWERING, chunks)
+            case ReasoningDelta(text=text, chunks=chunks):
+                self._count(len(text), now_s, Stage.THINKING, chunks)
             case ToolCallDelta(arguments=arguments):
                 self._count(len(arguments), now_s, Stage.ANSWERING)
             case RequestQueued():
@@ -223,11 +223,11 @@ class LiveStats(Struct, kw_only=True):
         else:
             self.stage = Stage.THINKING if self.is_thinking else Stage.ANSWERING
 
-    def _count(self, chars: int, now_s: float, stage: Stage) -> None:
+    def _count(self, chars: int, now_s: float, stage: Stage, chunks: int = 1) -> None:
         """Text of the answer ends a thought; later reasoning continues it."""
         if stage is Stage.THINKING:
             self.thought_ended_s = None
-            self.thought_chunks += 1
+            self.thought_chunks += chunks
             if self.thought_from_s is None:
                 self.thought_from_s = now_s
         elif self.is_thinking:
@@ -239,7 +239,7 @@ class LiveStats(Struct, kw_only=True):
         self.last_token_s = now_s
         self.stage = stage
         self.fraction = None  # the model is loaded and the prompt is read
-        self.chunks += 1
+        self.chunks += chunks
         self.chars += chars
 
     @property

@@ -1,6 +1,7 @@
 """Events of a running answer; the last is `StreamFinished`. Errors are raised as `LMChatError`.
 
-Servers send an answer in chunks of about a token each. A delta is the text of one chunk.
+Servers send an answer in chunks of about a token each. A delta is the text of one chunk, or of
+several that came together.
 """
 
 from __future__ import annotations
@@ -109,18 +110,24 @@ class TextDelta(Struct, frozen=True, kw_only=True):
     """The next part of the answer."""
 
     text: str
+    chunks: int = 1
+    """Number of chunks of the server that it joins."""
 
 
 class ReasoningDelta(Struct, frozen=True, kw_only=True):
     """The next part of the reasoning."""
 
     text: str
+    chunks: int = 1
+    """Number of chunks of the server that it joins."""
 
 
 class RefusalDelta(Struct, frozen=True, kw_only=True):
     """The next part of a refusal to answer."""
 
     text: str
+    chunks: int = 1
+    """Number of chunks of the server that it joins."""
 
 
 class Rethought(Struct, frozen=True, kw_only=True):

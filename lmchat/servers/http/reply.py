@@ -255,6 +255,10 @@ def _sentence(text: str) -> str:
     return _TRACE_BEHIND.split(text, maxsplit=1)[0] or text
 
 
+WORDS_OF_ERRORS = (b"error", b"base_resp", b"success")
+"""Without one of them in its JSON, a value is no error."""
+
+
 def is_error(value: object) -> bool:
     """Return whether a reply or chunk is an error, whatever the status is (R-1, R-26)."""
     if isinstance(value, list) and value:  # as in `read_value`

@@ -6,7 +6,8 @@ Each server has its own fields for text, thought, refusal, tool calls, progress 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.errors import ServerRejected, StreamInterrupted
@@ -21,6 +22,7 @@ from lmchat.servers.events import (
     Rethought,
     StreamEvent,
     StreamFinished,
+    TextDelta,
     TokensChosen,
     UsageReported,
 )
@@ -86,6 +88,8 @@ class ChunkParser:
         self._thought_filter = thought_filter or ThoughtFilter(())
         self._char_count = 0  # of text, thought and tool calls so far
         self._post_count = 0
+        self._joins = False  # within `joined`
+        self._held: list[TextDelta | ReasoningDelta | RefusalDelta] = []
         self._has_unread = False  # what was JSON, but for a fault
         self._stray = b""  # lines behind the last event that were noted
         self._delta_kinds: set[type] = set()  # of pieces, and what came of them
@@ -116,18 +120,21 @@ class ChunkParser:
                 else:
                     self._has_unread = True
             else:
-                self.read_chunk(value)
+                self.read_chunk(value, data)
             if is_error_event:
                 raise self._refusal_of(value)
         if self._post_count == posts_before:
             self._post(LifeSign())
 
-    def read_chunk(self, value: object) -> None:
-        """Read a decoded chunk, a whole answer, or an error, which may be none (R-26)."""
-        chunk = chunk_of(value, self._index)
+    def read_chunk(self, value: object, data: bytes | None = None) -> None:
+        """Read a decoded chunk, a whole answer, or an error, which may be none (R-26).
+
+        In `data`, its JSON, the words show what need not be looked for.
+        """
+        chunk = chunk_of(value, self._index, data)
         if self._is_parallel and self._index is None:
             self._index = chunk.index
-        self._read_fields(dict_or_empty(value))
+        self._read_fields(dict_or_empty(value), may_have_usage=data is None or b"usage" in data)
         self._has_unread_call |= chunk.has_unread_call
         adds = bool(chunk.pieces)
         for piece in chunk.pieces:
@@ -149,7 +156,7 @@ class ChunkParser:
         if chunk.says:
             self.end.note_failure(value, is_error=chunk.has_failed)
 
-    def _read_fields(self, chunk: JsonObject) -> None:
+    def _read_fields(self, chunk: JsonObject, *, may_have_usage: bool) -> None:
         """Read what is not of a choice."""
         model = str_or_empty(chunk.get("model"))[:MAX_NAME_CHARS]
         if model and not self._has_model_name:
@@ -159,7 +166,8 @@ class ChunkParser:
             self._post(ModelNamed(model=model, build=build, answer_id=answer_id))
         if progress := prompt_progress(chunk.get("prompt_progress")):
             self._post(progress)
-        if report := self._usage.keep(chunk):  # due every `USAGE_EVERY_S`
+        # due every `USAGE_EVERY_S`
+        if report := self._usage.keep(chunk, may_have_usage=may_have_usage):
             self._post(report)
 
     def _read_piece(self, piece: Piece) -> Sequence[StreamEvent]:
@@ -269,10 +277,31 @@ class ChunkParser:
         """Post words in place of chunks as a note."""
         self._post_event(RequestAdapted(note=self._refusal_of(words).message))
 
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Post texts of the block as one, unless other events are between them."""
+        self._joins = True
+        try:
+            yield
+        finally:
+            self._joins = False
+            self._post_held()
+
     def _post(self, event: StreamEvent) -> None:
         """Post any event, and count it for `read`."""
         self._post_count += 1
-        self._post_event(event)
+        if not (self._held and type(event) is type(self._held[0])):
+            self._post_held()
+        if self._joins and isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
+            self._held.append(event)
+        else:
+            self._post_event(event)
+
+    def _post_held(self) -> None:
+        held, self._held = self._held, []
+        if held:
+            text = "".join(delta.text for delta in held)
+            self._post_event(type(held[0])(text=text, chunks=len(held)))
 
 
 class ServerUsage:
@@ -286,12 +315,13 @@ class ServerUsage:
         self._timings: JsonObject = {}
         self._last_report_s = time.monotonic()  # the first report is due later
 
-    def keep(self, chunk: JsonObject) -> UsageReported | None:
+    def keep(self, chunk: JsonObject, *, may_have_usage: bool) -> UsageReported | None:
         """Keep the counts of a chunk; return a report for the screen if one is due."""
-        choices = dicts_in(chunk.get("choices"))[:1]  # Kimi has it there
-        for part in (chunk, *choices, *(chunk.get(name) for name in _AROUND_USAGE)):
-            if usage := dict_or_empty(dict_or_empty(part).get("usage")):
-                self._keep_usage(usage)
+        if may_have_usage:
+            choices = dicts_in(chunk.get("choices"))[:1]  # Kimi has it there
+            for part in (chunk, *choices, *(chunk.get(name) for name in _AROUND_USAGE)):
+                if usage := dict_or_empty(dict_or_empty(part).get("usage")):
+                    self._keep_usage(usage)
         timings = dict_or_empty(chunk.get("timings") or chunk.get("stats"))
         if not timings:
             return None

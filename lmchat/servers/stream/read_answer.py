@@ -57,9 +57,10 @@ async def read_answer(
     sse = SseReader()
 
     def read_events(found: Sequence[SseEvent]) -> None:
-        for event in found:
-            chunks.note_stray(event.stray)
-            chunks.read(event.data, event.name)
+        with chunks.joined():
+            for event in found:
+                chunks.note_stray(event.stray)
+                chunks.read(event.data, event.name)
 
     network_error = ""  # how the connection broke
     broken = "the connection broke before the answer was complete"

@@ -40,8 +40,8 @@ class Speedometer:
     def restart(self) -> None:
         self._counts.clear()
 
-    def count(self, now_s: float) -> None:
-        self._counts[int(now_s)] += 1
+    def count(self, now_s: float, tokens: int) -> None:
+        self._counts[int(now_s)] += tokens
 
     def values(self, now_s: float) -> tuple[float, ...]:
         """Return the tokens of each complete second since the first token, oldest first."""

@@ -287,7 +287,7 @@ class TurnView(TurnListener):
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
                 # a chunk of the server is about a token
-                self._status.speedometer.count(self._ui.workspace.clock())
+                self._status.speedometer.count(self._ui.workspace.clock(), event.chunks)
                 self._log.apply(event)
                 return
             case ToolCallDelta() if is_shown:
