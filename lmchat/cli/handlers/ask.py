@@ -117,6 +117,8 @@ async def ask(context: Context) -> int:
 async def _print_request(context: Context, runtime: Runtime, request: ChatRequest) -> None:
     """Print the body of a request, or a command that sends it, as `--dry-run` says."""
     prepared = await runtime.backend.prepare(request)
+    for note in prepared.option_notes.values():
+        context.output.note(f"lmchat: {note}")
     is_curl = context.options.dry_run_form == "curl"
     text = curl_command(prepared) if is_curl else json_text(prepared)
     # outside of its JSON, the command is ASCII

@@ -104,6 +104,16 @@ class PreparedRequest(Struct, kw_only=True):
         """Options that the product takes; the server may have refused some."""
         return self.product.options.taken_options(self.request.sampling, self.model)
 
+    @property
+    def option_notes(self) -> Mapping[str, str]:
+        """A note for each option that is not sent."""
+        words = "here, as far as lmchat knows. It is not sent."
+        return {
+            name: f"{self.product.subject} does not take {name} {words}"
+            for name in self.request.sampling.options
+            if name not in self.taken_options
+        }
+
     def sent_options(self) -> dict[str, object]:
         options: dict[str, object] = {}
         for name, value in self.taken_options.items():
@@ -227,19 +237,15 @@ class RequestPreparer:
 
     def take_new_notes(self, prepared: PreparedRequest) -> list[str]:
         """Return a note for each option that is not sent, once for each model; always for tools."""
-        target, taken = prepared.request.target, prepared.taken_options
+        target = prepared.request.target
         new_notes: list[str] = []
         if prepared.has_lost_tools:
             new_notes.append(
                 f"{prepared.product.subject} has refused the tools twice. They are not sent."
             )
-        for name in prepared.request.sampling.options:
+        for name, note in prepared.option_notes.items():
             key = (target.endpoint, target.model_id, name)
-            if name in taken or key in self._noted:
-                continue
-            self._noted.add(key)
-            new_notes.append(
-                f"{prepared.product.subject} does not take {name} here, as far as lmchat knows. "
-                "It is not sent."
-            )
+            if key not in self._noted:
+                self._noted.add(key)
+                new_notes.append(note)
         return new_notes
