@@ -124,7 +124,9 @@ HOST = "Add the host name localhost to the server's trusted hosts, or use localh
 NOT_AN_LLM, NEEDS_KEY, SERVER_ERROR = "not an LLM server", "needs key", "server error"
 NO_SERVER = "The program at http://localhost:4711 is not a model server."
 WORKS = "Check the server's log, then try again; if it uses https, write https:// in its address"
-FOLLOWS = "lmchat follows no redirects; use the address of the server itself"
+FOLLOWS = (
+    "lmchat follows no redirects, such as to a sign-in page; use the address of the server itself"
+)
 KEY_OF_LLAMA = "Use the API key that llama-server was started with (--api-key)"
 ERROR = "OpenAI-compatible at http://localhost:4711 answers with an error: The server says: "
 WANTS_KEY = "OpenAI-compatible at http://localhost:4711 answers, but needs an API key."

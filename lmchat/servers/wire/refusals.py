@@ -192,7 +192,10 @@ def _error(
         location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
         location = safe_line(location, limit=200) or "another address"
         message = f"{context.subject} redirects to {location}."
-        hint = "lmchat follows no redirects; use the address of the server itself."
+        hint = (
+            "lmchat follows no redirects, such as to a sign-in page; "
+            "use the address of the server itself."
+        )
     elif body.is_html and kind in ("wrong_path", "not_an_llm"):
         message = _PAGE
     if counted := counts.message(context, has_words=bool(body.message)):
