@@ -6,11 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import RequestInvalid
-from lmchat.servers.request import Sampling
 from lmchat.sessions.message import ReasoningPart, Role, TextPart, text_message
 from lmchat.sessions.tokens import Alternative, AnswerTokens, TokenProbabilities
-
-WITH_PROBABILITIES = Sampling(more={"logprobs": 5})
 
 
 def choice(text: str, *others: str, is_thought: bool = False) -> TokenProbabilities:

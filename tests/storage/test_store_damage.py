@@ -326,13 +326,6 @@ def holes(content, dice):
     return content
 
 
-def scribbled(content, dice):
-    for _ in range(40):
-        place = dice.randrange(len(content) - 64)
-        content[place : place + 64] = dice.randbytes(64)
-    return content
-
-
 def headless(content, _dice):
     return b"x" * 4096 + content[4096:]
 
