@@ -140,10 +140,13 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
     def words(self) -> str:
         """Name, size and any pixels, `cat.png (1.2 MB, 800×600)`, and what is left out.
 
+        Only the text of a PDF has a size here, as in `plan.pdf (3 kB of text)`.
+
         The blanks are ordinary ones, as in exports and in the line of the prompt.
         """
         pixels = f", {self.width}×{self.height}" if self.width else ""
         size = breakable(size_text(self.size, is_exact=True))
+        size += " of text" if self.media_type == "application/pdf" else ""
         left_out = f"; {safe_line(self.left_out, limit=_MAX_NAME_CHARS)}" if self.left_out else ""
         name = safe_line(self.name, limit=_MAX_NAME_CHARS)
         return f"{name} ({size}{pixels}{left_out})" if self.digest else f"{name}: cannot be read"

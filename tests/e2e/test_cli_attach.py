@@ -60,9 +60,12 @@ def test_the_pages_of_a_pdf_that_have_no_text_are_named_before_it_is_sent(cli, s
         f'[[case]]\nname = "sum"\nfile = "{plan.name}"\nprompt = "Sum up"\nexpect = "a"\n'
     )
     done = cli("eval", str(cases))
-    assert f"lmchat: sum: plan.pdf (59 B; {missing}).\n" in done.stderr
+    assert f"lmchat: sum: plan.pdf (59 B of text; {missing}).\n" in done.stderr
     done = cli("--plain", stdin=f"/file {plan}\nSum up\n")
-    assert f"Your next prompt begins with plan.pdf (59 B; {missing})." in done.stdout + done.stderr
+    assert (
+        f"Your next prompt begins with plan.pdf (59 B of text; {missing})."
+        in done.stdout + done.stderr
+    )
     for seen in server.seen(CHAT):
         assert f"[{missing}]\n\nSow lettuce.\n\nWater it." in str(seen.json["messages"]).replace(
             "\\n", "\n"

@@ -74,9 +74,9 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     await desk.type("@plan")
     await shown(desk, "plan.pdf")
     await desk.press("tab")
-    await desk.prompt_is("[plan.pdf (59 B; 2 of 4 pages have no text: 2, 4)]\n")
+    await desk.prompt_is("[plan.pdf (59 B of text; 2 of 4 pages have no text: 2, 4)]\n")
     await desk.ask("Sum up")
-    await shown(desk, "plan.pdf (59 B; 2 of 4 pages have no text: 2, 4)")
+    await shown(desk, "plan.pdf (59 B of text; 2 of 4 pages have no text: 2,")
 
     await desk.say("/file a.md")
     await desk.prompt_is("[a.md (19 B)]\n")
