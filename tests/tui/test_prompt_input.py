@@ -225,7 +225,7 @@ async def test_enter_takes_the_first_name_of_a_command_unless_one_is_typed(app, 
     prompt.argument_names = {"/profile": ["french", "fr"]}
     await write(pilot, "/profile ")
     await pilot.press("enter")
-    assert prompt.text == "/profile french"
+    assert prompt.text == "/profile french "
     await pilot.press("enter")
     await write(pilot, "/profile fr")
     await pilot.press("enter")

@@ -474,8 +474,8 @@ class PromptInput(PromptEditor):
         typed = self._typed_file_name()
         if isinstance(row, Command):
             self._put_beside_blocks(f"{row.name} " if row.takes_argument else row.name)
-        elif typed is None:  # a command with a name
-            self._put_beside_blocks(row)
+        elif typed is None:  # a command with a name, which may want a text or a value
+            self._put_beside_blocks(f"{row} ")
         elif row.endswith(("/", os.sep)):  # a folder replaces its typed name; its files come next
             line, end = self.cursor_location
             start = end - len(typed)
