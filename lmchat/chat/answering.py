@@ -9,7 +9,6 @@ import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
-from itertools import chain
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -194,14 +193,18 @@ async def request_of(
 async def _files_of(
     messages: Sequence[ChatMessage], target: Target, store: Store
 ) -> dict[str, bytes]:
-    """Return contents by digest; b"" for images that are not sent. Missing files have no entry."""
+    """Return contents by digest; b"" for images that are not sent. Missing files have no entry.
+
+    A picture of a tool, which no user has chosen, is sent to a model that is known to see.
+    """
     files: dict[str, bytes] = {}
     image_room = 0 if target.is_blind else _MAX_IMAGE_BYTES
-    for part in chain.from_iterable(message.files for message in reversed(messages)):
-        if part.digest in files:
+    parts = ((part, message.role) for message in reversed(messages) for part in message.files)
+    for part, role in parts:
+        if files.get(part.digest):
             continue
         if part.is_image:
-            if image_room <= 0:
+            if image_room <= 0 or (role is Role.TOOL and not target.sees):
                 files[part.digest] = b""
                 continue
             image_room -= part.size

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from msgspec.structs import replace
 
+from lmchat.attachments.attachment import file_attachment
 from lmchat.chat.events import ChatEvent, MessageAdded, MessageEnded
 from lmchat.chat.session import OpenSession
 from lmchat.chat.toolbox import Ask, Toolbox, ToolQuestion
@@ -25,12 +27,14 @@ from lmchat.servers.target import Target
 from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,
+    FilePart,
     Role,
     ToolCallPart,
     call_text,
     new_id,
     parse_arguments,
 )
+from lmchat.storage.store import Store
 from lmchat.tools.calls import ApprovalScope, Run, run_call
 
 _MAX_SAME_CALLS = 3  # in a row: the last round does not run
@@ -66,7 +70,9 @@ class ToolRounds:
         *,
         report: Callable[[ChatEvent], None],
         ask: Ask,
+        store: Store,
     ) -> None:
+        self._store = store  # gets pictures of tools
         self.toolbox = toolbox
         self.steps = 0
         self.question: ToolQuestion | None = None
@@ -200,7 +206,7 @@ class ToolRounds:
         messages = tuple(running.values())
         runs = [await self._make_run(message, told, is_cut=is_cut) for message in messages]
         tasks = [
-            asyncio.create_task(run_call(message, run))
+            asyncio.create_task(run_call(message, run, self._keep_image))
             for message, run in zip(messages, runs, strict=True)
         ]
         try:
@@ -212,6 +218,13 @@ class ToolRounds:
                 has_result = not task.cancelled() and task.exception() is None
                 if has_result and task.result().message_id in running:
                     await self._end(running, task.result())
+
+    async def _keep_image(self, name: str, image: bytes) -> FilePart | None:
+        with suppress(LMChatError):  # it is damaged, or the disk is full
+            if attachment := await file_attachment(name, image):
+                await self._store.save_file(attachment.data)
+                return attachment.part
+        return None
 
     async def _end(self, running: dict[str, ChatMessage], call: ChatMessage) -> None:
         del running[call.message_id]  # else a stop would mark it as stopped

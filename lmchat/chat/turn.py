@@ -139,7 +139,13 @@ class Turn:
         """
         check_start(start, settings, self._services.estimator)
         if settings.toolbox is not None:
-            self._rounds = ToolRounds(settings.toolbox, session, report=self._report, ask=self._ask)
+            self._rounds = ToolRounds(
+                settings.toolbox,
+                session,
+                report=self._report,
+                ask=self._ask,
+                store=self._services.save_queue.store,
+            )
         rounds = self._rounds
         # those behind `start.path` leave the path, but stay in the tree
         self._must_report_cut = len(session.messages) > len(start.path)

@@ -42,5 +42,9 @@ class Target(Struct, frozen=True, kw_only=True):
         return self.model.context if self.model else None
 
     @property
+    def sees(self) -> bool:
+        return self.model is not None and self.model.images is True
+
+    @property
     def is_blind(self) -> bool:
         return self.model is not None and self.model.images is False

@@ -20,6 +20,7 @@ from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
     ChatMessage,
+    FilePart,
     Role,
     ToolCallPart,
     ToolResultPart,
@@ -80,6 +81,7 @@ class ToolResult(Struct, frozen=True, kw_only=True):
 
     text: str
     is_error: bool = False
+    images: Mapping[str, bytes] = {}  # by the names that the text has for them
 
 
 Tell = Callable[[str], None]
@@ -115,6 +117,8 @@ class ToolHost(Protocol):
 MAX_RESULT_CHARS = 32_000
 
 Run = Callable[[], Awaitable[ToolResult]]  # has the arguments in it
+Keep = Callable[[str, bytes], Awaitable[FilePart | None]]
+"""Stores an image by its name; None if that fails."""
 
 
 class ApprovalScope(StrEnum):
@@ -154,17 +158,24 @@ def call_message(call: ToolCallPart) -> ChatMessage:
     return ChatMessage(message_id=new_id(), role=Role.TOOL, parts=(part,), created_at=now())
 
 
-async def run_call(call: ChatMessage, run: Run | str) -> ChatMessage:
-    """Return the message with its result, state and duration.
+async def run_call(call: ChatMessage, run: Run | str, keep: Keep | None = None) -> ChatMessage:
+    """Return the message with its result, state and duration, and with the images that are kept.
 
     A text as `run` says why the call does not run, such as a refusal by the user. The model gets
     it like an error of the tool.
     """
     started_s = time.monotonic()
     result = ToolResult(text=run, is_error=True) if isinstance(run, str) else await run()
+    files = []
+    if keep is not None:
+        files = [await keep(name, image) for name, image in result.images.items()]
     return replace(
         call,
-        parts=(*call.parts, ToolResultPart(text=result.text or "(no output)")),
+        parts=(
+            *call.parts,
+            ToolResultPart(text=result.text or "(no output)"),
+            *filter(None, files),
+        ),
         state=AnswerState.FAILED if result.is_error else AnswerState.COMPLETE,
         stats=AnswerStats(elapsed_ms=(time.monotonic() - started_s) * 1e3),
     )

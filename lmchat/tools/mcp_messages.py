@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
+from lmchat.files.images import image_type
 from lmchat.safe_text import safe_line
 from lmchat.servers.http.json_values import (
     NotJsonError,
@@ -16,6 +18,7 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 
+_MOST_IMAGES = 10  # of a result
 REQUEST_ID: ContextVar[Any] = ContextVar("REQUEST_ID", default=None)
 """Id of the request over HTTP whose reply is read."""
 
@@ -51,10 +54,11 @@ def _make_readable(result: dict[str, Any]) -> None:
         result["serverInfo"] = {"name": "", "version": ""}  # lmchat has the name of the settings
         result["instructions"] = str_or_empty(result.get("instructions"))
     if "content" in result or "structuredContent" in result:
-        result["content"] = [{"type": "text", "text": _text_of(result)}]
+        images: dict[str, str] = {}
+        result["content"] = [{"type": "text", "text": _text_of(result, images)}]
         result["isError"] = result.get("isError") is True
-        for needless in ("structuredContent", "_meta"):
-            result.pop(needless, None)
+        result["_meta"] = {"images": images}
+        result.pop("structuredContent", None)
     if "tools" in result and result["tools"] is None:  # as Go writes an empty list
         result["tools"] = []
     if not isinstance(result.get("tools"), list):
@@ -88,8 +92,11 @@ def _make_readable(result: dict[str, Any]) -> None:
     ]
 
 
-def _text_of(result: Mapping[str, Any]) -> str:
-    """Return a result as text, a block without text as a line: `[image/png: not shown]`."""
+def _text_of(result: Mapping[str, Any], images: dict[str, str]) -> str:
+    """Return a result as text, and put its pictures into `images` as base64, by names in the text.
+
+    Another block without text is a line: `[audio/wav: not shown]`.
+    """
     content = result.get("content") or []
     if not content and (value := result.get("structuredContent")) is not None:
         return encode(value).decode()
@@ -101,8 +108,20 @@ def _text_of(result: Mapping[str, Any]) -> str:
         media_type = fields.get("mimeType") or dict_or_empty(block).get("type")
         address = fields.get("uri") or "not shown"  # files and links have an address
         text = fields.get("text", f"[{media_type}: {address}]") if fields else block
+        # of a picture, or of an embedded file
+        data = str_or_empty(fields.get("data") or fields.get("blob"))
+        if len(images) < _MOST_IMAGES and (kind := image_type(image_bytes(data))):
+            name = f"image-{len(images) + 1}.{kind.partition('/')[2]}"
+            images[name] = data
+            text = f"[image {name}]"
         texts.append(text if isinstance(text, str) else encode(text).decode())
     return "\n".join(texts)
+
+
+def image_bytes(data: str) -> bytes:
+    with suppress(ValueError):  # no base64
+        return b64decode(data)
+    return b""
 
 
 def _schema_fault(schema: object) -> str:

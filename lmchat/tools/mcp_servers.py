@@ -43,7 +43,7 @@ from lmchat.tools.calls import (
     ToolServerState,
     cut_result,
 )
-from lmchat.tools.mcp_messages import MessageReader
+from lmchat.tools.mcp_messages import MessageReader, image_bytes
 from lmchat.tools.questions import AskUser
 from lmchat.tools.server_over_http import ANSWER_S, ServerOverHttp, without_secrets
 from lmchat.tools.server_program import ServerProgram, start_failure
@@ -294,7 +294,8 @@ class _McpServer:
                 self.end()
             return ToolResult(text=words, is_error=True)
         text = "".join(part.text for part in result.content)  # one part of `_make_readable`
-        return ToolResult(text=cut_result(text), is_error=result.is_error)
+        images = {name: image_bytes(data) for name, data in result.meta["images"].items()}
+        return ToolResult(text=cut_result(text), is_error=result.is_error, images=images)
 
     def end(self) -> None:
         """Let the task close the connection; the next call starts the server again."""

@@ -16,8 +16,9 @@ from lmchat.sessions.prompts import Prompt
 from lmchat.tools.calls import ApprovalScope, Decision, ToolResult
 from tests.support import chats
 from tests.support.chat_turns import ChatTurns
+from tests.support.files_to_attach import image
 from tests.support.programs import until
-from tests.support.scripted_backend import answer_steps
+from tests.support.scripted_backend import answer_steps, target
 from tests.support.scripted_tools import ScriptedHost, calls, read_text, toolbox
 
 _READ = "files__read_text"
@@ -45,6 +46,25 @@ async def test_calls_run_side_by_side_and_their_results_go_back_until_the_model_
     assert behind == [(Role.TOOL, "text of a"), (Role.TOOL, "text of b")]
     assert (chat.path[-1].text, chat.path[-1].stats.steps) == ("Both read.", 1)
     assert await chat.on_disk() == chat.path
+
+
+@pytest.mark.parametrize("images", [True, None, False], ids=["sees", "may see", "is blind"])
+async def test_a_picture_of_a_tool_is_kept_and_goes_to_a_model_that_is_known_to_see(store, images):
+    pictures = {"image-1.png": image(), "image-2.png": b"\x89PNG\r\n\x1a\n damaged"}
+    host = ScriptedHost(read_text=lambda _: ToolResult(text="[image …]", images=pictures))
+    seen = target(images=images)
+    chat = ChatTurns(store, READ_A, answer_steps("A bed."), box=toolbox(host), target=seen)
+    await chat.send("Read")
+    [ran] = [message for message in await chat.on_disk() if message.role is Role.TOOL]
+    [kept] = ran.files
+    assert (kept.name, kept.media_type, ran.tool_result) == (
+        "image-1.png",
+        "image/png",
+        "[image …]",
+    )
+    assert await store.read_file(kept.digest) == image()
+    sent = chat.server.requests[1].files
+    assert sent == {kept.digest: image() if images else b""}
 
 
 async def test_the_wait_for_tool_servers_is_a_stage_of_its_own_and_a_stop_ends_it(store):

@@ -4,8 +4,14 @@ from msgspec.structs import replace
 
 from lmchat.errors import BodyTooLarge
 from lmchat.servers.request import Tool
-from lmchat.sessions.message import FilePart, Role, text_message
-from tests.support.client_calls import ask, events_of, failure_of
+from lmchat.sessions.message import (
+    FilePart,
+    Role,
+    ToolCallPart,
+    ToolResultPart,
+    text_message,
+)
+from tests.support.client_calls import ask, events_of, failure_of, message_of
 from tests.support.scripted_products import CHAT, plain
 
 IMAGE = FilePart(name="garden.png", media_type="image/png", digest="a", size=3)
@@ -39,6 +45,44 @@ async def test_images_are_parts_and_other_files_are_fenced_text(server, make_cli
         plain(server)
         await events_of(client, with_files(ask(server, "What?"), IMAGE, NOTES, **files))
         assert server.seen(CHAT)[0].json["messages"] == [{"role": "user", "content": content}]
+
+
+async def test_pictures_of_tools_follow_all_results_as_a_prompt_and_join_the_next_one(
+    server, make_client
+):
+    made = [ToolCallPart(call_id=one, name="look", arguments="{}") for one in ("1", "2")]
+    found = ToolResultPart(text="[image garden.png]")
+    history = (
+        text_message(Role.USER, "Look."),
+        message_of(Role.ASSISTANT, *made),
+        message_of(Role.TOOL, made[0], found, IMAGE),
+        message_of(Role.TOOL, made[1], ToolResultPart(text="nothing")),
+    )
+    named = {"type": "text", "text": "garden.png:"}
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}}
+    answer = {"role": "assistant", "content": "(no answer)"}
+    for files, behind, end in (
+        ({"a": b"\x89PN"}, [answer, {"role": "user", "content": [named, picture]}], ()),
+        (
+            {"a": b"\x89PN"},
+            [answer, {"role": "user", "content": [named, picture, QUESTION]}],
+            ASKED,
+        ),
+        ({"a": b""}, [], ()),
+    ):
+        server.requests.clear()
+        plain(server)
+        tools = (Tool(server="garden", name="look", wire_name="look"),)
+        messages = (*history, *end)
+        request = replace(ask(server), tools=tools, messages=messages, files=files)
+        await events_of(make_client(), request)
+        sent = server.seen(CHAT)[0].json["messages"]
+        assert [one["content"] for one in sent[2:4]] == ["[image garden.png]", "nothing"]
+        assert sent[4:] == behind
+
+
+QUESTION = {"type": "text", "text": "Which bed?"}
+ASKED = (text_message(Role.USER, "Which bed?"),)
 
 
 async def test_a_text_file_with_a_place_is_sent_there_with_its_language(server, make_client):

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from base64 import b64encode
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from lmchat.servers.request import Tool
 from lmchat.tools.calls import MAX_RESULT_CHARS, ToolServerState
 from lmchat.tools.mcp_servers import McpServers
 from tests.support import mcp_server
+from tests.support.files_to_attach import image
 from tests.support.programs import PYTHON, is_running, until
 from tests.support.scripted_server import ScriptedServer, body_reply, json_reply, text_reply
 from tests.support.start_desk import put
@@ -725,13 +727,13 @@ UNUSABLE = {
 }
 
 
-async def over_both(tmp_path, http, pages, **handshake):
+async def over_both(tmp_path, http, pages, results=(), **handshake):
     """Yield the server with these pages of tools, over HTTP and as a program."""
     mcp_server.PAGES.clear()
     mcp_server.PAGES.update(pages)
     mcp_server.HANDSHAKE.update(handshake)
     http.unknown = mcp_reply
-    mcp_server.RESULTS[:] = [result for result, _ in RESULTS]
+    mcp_server.RESULTS[:] = results
     program = (
         "from tests.support import mcp_server as m; m.PAGES |= {!r}; m.RESULTS += {!r}; "
         "m.HANDSHAKE |= {!r}; m.main()"
@@ -1143,8 +1145,34 @@ RESULTS = [
 ]
 
 
+PIXEL = image(size=(4, 4))
+PICTURES = {
+    "data": {"type": "image", "data": b64encode(PIXEL).decode(), "mimeType": "image/jpeg"},
+    "blob": {
+        "type": "resource",
+        "resource": {"uri": "x:y", "mimeType": "image/jpeg", "blob": b64encode(PIXEL).decode()},
+    },
+}
+
+
+@pytest.mark.parametrize("block", PICTURES.values(), ids=PICTURES)
+async def test_pictures_of_a_result_are_kept_by_their_names_in_the_text(tmp_path, http, block):
+    sound = {"type": "audio", "mimeType": "audio/wav", "data": "AAAA"}
+    many = [{"type": "text", "text": "Beds:"}, *11 * [block], sound]
+    pages = {None: {"tools": [tool("echo")]}}
+    names = [f"image-{number}.png" for number in range(1, 11)]
+    rest = ["[image/jpeg: x:y]" if "resource" in block else "[image/jpeg: not shown]"]
+    rest.append("[audio/wav: not shown]")
+    async for host, _ in over_both(tmp_path, http, pages, results=[{"content": many}]):
+        result = await call(host, "wiki/result", number=0)
+        texts = ["Beds:", *(f"[image {name}]" for name in names), *rest]
+        assert result.text == "\n".join(texts)
+        assert result.images == dict.fromkeys(names, PIXEL)
+
+
 async def test_a_result_is_read_as_far_as_it_can_be(tmp_path, http):
-    async for host, _ in over_both(tmp_path, http, {None: {"tools": [tool("echo")]}}):
+    pages, results = {None: {"tools": [tool("echo")]}}, [result for result, _ in RESULTS]
+    async for host, _ in over_both(tmp_path, http, pages, results):
         for number, (_, text) in enumerate(RESULTS):
             result = await call(host, "wiki/result", number=number)
-            assert (result.text, result.is_error) == (text, False)
+            assert (result.text, result.is_error, result.images) == (text, False, {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
@@ -179,6 +179,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         thoughts = thoughts_to_send(messages, self.sent_thoughts)  # one for each message, or ""
         open_ids: list[str] = []  # of calls that have no result yet
         quoted: list[str] = []  # behind those of the role `tool`
+        pictures: list[JsonObject] = []  # behind all results
         form = self.request_format
         has_each_thought = form.thought_fields is not None  # an answer without one has an empty one
         for index, message in enumerate(messages):
@@ -189,8 +190,9 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
                     encoded.append(self._tool_result(message))
                 elif any(call.name for call in message.tool_calls):
                     quoted.append(f"Result of {tool_calls_text(message)}:\n{message.sent_text}")
+                pictures += self._pictures(message)
                 continue
-            _add_quoted(quoted, encoded)
+            _add_quoted(quoted, pictures, encoded)
 
             content = self._with_files(message) if message.files else message.text
             role = message.role
@@ -206,7 +208,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
                     encoded_message["content"] = content or None
             open_ids = [call.call_id for call in calls]
             _add(encoded_message, encoded)
-        _add_quoted(quoted, encoded)
+        _add_quoted(quoted, pictures, encoded)
         # at the end, the server continues a thought
         if encoded and _is_empty_answer(encoded[-1]) and not self._has_thought(encoded[-1]):
             encoded.pop()
@@ -244,6 +246,13 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
 
     def _has_thought(self, encoded_message: JsonObject) -> bool:
         return any(encoded_message.get(name) for name in self.thought_fields)
+
+    def _pictures(self, message: ChatMessage) -> Iterator[JsonObject]:
+        """Yield each with its name, which the result of the tool has."""
+        for part in message.files:
+            if data := self.files.get(part.digest):
+                yield {"type": "text", "text": f"{part.name}:"}
+                yield _image(part, data)
 
     def _with_files(self, message: ChatMessage) -> str | list[JsonObject]:
         """Return a text, or a list of parts if there are images.
@@ -288,11 +297,17 @@ def _add(message: JsonObject, encoded: list[JsonObject]) -> None:
             last[name] = _joined_paragraphs(last.get(name, ""), value) if name in last else value
 
 
-def _add_quoted(quoted: list[str], encoded: list[JsonObject]) -> None:
-    """Add results of tools as text of an answer, and empty `quoted`."""
+def _add_quoted(quoted: list[str], pictures: list[JsonObject], encoded: list[JsonObject]) -> None:
+    """Add results of tools as text of an answer, and their pictures as a prompt; empty the lists.
+
+    Few servers take pictures in the role `tool`.
+    """
     if quoted:
         _add({"role": Role.ASSISTANT.value, "content": _joined_paragraphs(*quoted)}, encoded)
         quoted.clear()
+    if pictures:
+        _add({"role": Role.USER.value, "content": [*pictures]}, encoded)
+        pictures.clear()
 
 
 def _is_empty_answer(encoded_message: JsonObject) -> bool:

@@ -393,6 +393,7 @@ class Entry(Struct):
                     for code in call_texts(message):
                         blocks.append(remark_block(code.heading))
                         blocks += _code_blocks(code.text, code.language)
+                    blocks += [remark_block(file.words) for file in message.files]
                 return blocks
             case _:  # `Role.ASSISTANT`
                 return self._answer_blocks(message)
