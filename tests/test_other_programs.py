@@ -120,21 +120,20 @@ def test_the_variables_of_lmchat_are_kept_back():
 
 
 def test_what_lmchat_runs_for_itself_gets_no_variable_that_may_hold_a_key():
-    keys = {
-        "LMCHAT_API_KEY": "a",
-        "OPENAI_API_KEY": "b",
-        "HF_TOKEN": "c",
-        "AWS_SECRET_ACCESS_KEY": "d",
-    }
-    needed = {
-        "PATH": "/bin",
-        "LC_ALL": "C.UTF-8",
-        "LD_LIBRARY_PATH": "/opt/cuda/lib",
-        "CUDA_VISIBLE_DEVICES": "0",
-        "SystemRoot": "C:",
-        "https_proxy": "http://proxy",
-    }
-    assert needed_environment(keys | needed) == needed
+    keys = (
+        *("LMCHAT_API_KEY", "OPENAI_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY"),
+        *("NVIDIA_API_KEY", "CUDA_TOKEN", "XDG_PASSWORD", "PROXY_PASSWORD", "SSL_CERT_KEY"),
+        *("CERTAINTY", "DISPLAY_NAME"),
+    )
+    needed = (
+        *("PATH", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SystemRoot"),
+        # certificates, proxies, windows
+        *("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "DENO_CERT", "AWS_CA_BUNDLE", "GIT_SSL_CAINFO"),
+        *("https_proxy", "NO_PROXY", "npm_config_proxy", "XDG_RUNTIME_DIR"),
+        *("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS"),
+    )
+    environ = dict.fromkeys((*keys, *needed), "x")
+    assert set(needed_environment(environ)) == set(needed)
 
 
 def test_a_program_of_windows_is_found_without_its_ending(tmp_path):

@@ -25,7 +25,7 @@ _NEEDED_VARIABLES = frozenset(
         *("APPDATA", "COMSPEC", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA", "NUMBER_OF_PROCESSORS"),
         *("PATHEXT", "PROGRAMDATA", "SYSTEMDRIVE", "SYSTEMROOT", "TEMP", "TMP", "USERNAME"),
         *("USERPROFILE", "WINDIR", "SSL_CERT_DIR", "SSL_CERT_FILE"),
-        *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
+        *("XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS"),
     )
 )
 # for the language, Python and its libraries, graphics cards
@@ -33,6 +33,9 @@ _NEEDED_PREFIXES = (
     *("LC_", "XDG_", "LD_", "DYLD_", "PYTHON", "PROCESSOR_"),
     *("CUDA_", "NVIDIA_", "HIP_", "HSA_", "ROCR_", "GGML_", "VK_", "OMP_", "GOMP_"),
 )
+# for certificates, proxies, and windows
+_NEEDED_ENDS = ("CERT", "CERTS", "CA_BUNDLE", "CAINFO", "_PROXY", "DISPLAY")
+_KEY_ENDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")  # such as NVIDIA_API_KEY
 
 
 def find_program(name: str, search_path: str, endings: Sequence[str] = _ENDINGS) -> str:
@@ -88,4 +91,5 @@ def needed_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _is_needed(variable: str) -> bool:
     name = variable.upper()  # names of variables have no case on Windows
-    return name in _NEEDED_VARIABLES or name.startswith(_NEEDED_PREFIXES)
+    has_form = name.startswith(_NEEDED_PREFIXES) or name.endswith(_NEEDED_ENDS)
+    return name in _NEEDED_VARIABLES or (has_form and not name.endswith(_KEY_ENDS))
