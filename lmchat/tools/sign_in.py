@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 from zlib import crc32
 
 from httpx2 import Auth, Request, Response
-from mcp.client.auth import OAuthClientProvider, OAuthFlowError
+from mcp.client.auth import OAuthClientProvider, OAuthFlowError, OAuthRegistrationError
 from mcp.shared.auth import (
     AuthorizationCodeResult,
     OAuthClientInformationFull,
@@ -80,12 +80,18 @@ class SignIn(Auth):
         self.secrets: set[str] = set()  # which errors may repeat
         # one for each server: many compare the address with that of the first sign-in
         self._port = _PORTS[crc32(self._url.encode()) % len(_PORTS)]
+        self._answers_to = f"http://127.0.0.1:{self._port}{_PATH}"
+        answers_to = [AnyUrl(self._answers_to)]
+        # that the user has registered; None: lmchat registers itself
+        self._client: OAuthClientInformationFull | None = None
+        if settings.client_id:
+            self._client = OAuthClientInformationFull(
+                client_id=settings.client_id,
+                redirect_uris=answers_to,
+            )
         self.provider = OAuthClientProvider(
             self._url,
-            OAuthClientMetadata(
-                client_name="lmchat",
-                redirect_uris=[AnyUrl(f"http://127.0.0.1:{self._port}{_PATH}")],
-            ),
+            OAuthClientMetadata(client_name="lmchat", redirect_uris=answers_to),
             self,
             redirect_handler=self._note_address,
             callback_handler=self._send_user,
@@ -108,7 +114,7 @@ class SignIn(Auth):
                             outgoing = await flow.asend((yield outgoing))
                         if not self.provider.context.is_token_valid():
                             # the server may have forgotten the client, too: register anew
-                            self.provider.context.client_info = None
+                            self.provider.context.client_info = self._client
                     response = yield request
                     if request.method != "POST" or SENT_CALL.get(SentCall()).begins_session:
                         return
@@ -162,7 +168,7 @@ class SignIn(Auth):
         await asyncio.to_thread(self._credentials.set_sign_in, self._url, text)
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
-        return self._saved.client
+        return self._client or self._saved.client
 
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
         """Save it with its tokens: those of the last client may still be of use."""
@@ -253,7 +259,13 @@ class SignIn(Auth):
     def failure_of(self, error: BaseException, reason: str) -> LMChatError | None:
         """Return an error of the sign-in; None if the server has not said where: it wants a key."""
         if isinstance(error, OAuthFlowError) and self.provider.context.oauth_metadata is not None:
-            return _failure(f"The sign-in to {self._name} failed: {reason}.")
+            failure = _failure(f"The sign-in to {self._name} failed: {reason}.")
+            if isinstance(error, OAuthRegistrationError):
+                failure.hint = (
+                    "If it takes only registered programs, register lmchat with the address "
+                    f"{self._answers_to}, and set client_id in mcp.json."
+                )
+            return failure
         return None
 
 

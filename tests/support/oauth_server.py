@@ -52,9 +52,10 @@ def add_questions(server: MCPServer) -> None:
 class OAuthServer:
     """Both the MCP server and the one that gives tokens, in a thread, until the block ends."""
 
-    def __init__(self, issuer: str = "") -> None:
+    def __init__(self, issuer: str = "", *, registers: bool = True) -> None:
         """With `issuer`, another server gives the tokens."""
         self._issuer = issuer
+        self._registers = registers
         self.is_older = False  # whether it knows only protocols before 2026
         self.refuses = False  # whether the user says no in the browser
         self.lost_calls = 0  # calls to come that it answers as if it had forgotten their session
@@ -83,7 +84,7 @@ class OAuthServer:
             auth=AuthSettings(
                 issuer_url=AnyHttpUrl(self._issuer or self.origin),
                 resource_server_url=AnyHttpUrl(self.url),
-                client_registration_options=ClientRegistrationOptions(enabled=True),
+                client_registration_options=ClientRegistrationOptions(enabled=self._registers),
                 validate_token_resource=False,
             ),
         )

@@ -12,6 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import psutil
 import pytest
+from mcp.shared.auth import OAuthClientInformationFull
+from pydantic import AnyUrl
 
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import McpSettings
@@ -275,6 +277,31 @@ async def test_a_sign_in_at_a_host_that_is_not_allowed_is_asked_for(tmp_path):
             "Sign in to garden?",
         ]
         assert other.signed_in == 1
+
+
+async def test_a_server_that_registers_no_program_takes_the_client_id_of_the_user(tmp_path):
+    with OAuthServer(registers=False) as garden:
+        state = await started(tmp_path, garden, User())
+        assert state.error.startswith("The sign-in to garden failed: Registration failed: 404")
+        [address] = re.findall(
+            r"If it takes only registered programs, register lmchat with the address "
+            r"(http://127\.0\.0\.1:\d+/callback), and set client_id in mcp\.json\.",
+            state.hint,
+        )
+        client = OAuthClientInformationFull(
+            client_id="mine",
+            redirect_uris=[AnyUrl(address)],
+            token_endpoint_auth_method="none",  # noqa: S106 - the name of a method
+        )
+        await garden.register_client(client)
+        for expects in (1, 1):
+            state = await started(tmp_path, garden, User(), client_id="mine")
+            assert (state.problem, garden.signed_in) == ("", expects)
+        expire(tmp_path / "credentials.toml")
+        for token in garden.tokens.values():
+            token.expires_at = 1
+        state = await started(tmp_path, garden, User(says_no=True), client_id="mine")
+        assert (state.problem, garden.signed_in, garden.refreshed) == ("", 1, 1)
 
 
 NAMED = ("metadata", "issuer", "register", "token")
