@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from textual import events
-from textual._compositor import ChopsUpdate, CompositorUpdate
+from textual._compositor import ChopsUpdate
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.drivers.headless_driver import HeadlessDriver
 from textual.geometry import Region
 from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from lmchat.tui.quirks.patched_app import PatchedApp, RowsUpdate
+from lmchat.tui.quirks.frames import RowsUpdate
+from lmchat.tui.quirks.patched_app import PatchedApp
 from tests.support.pty_program import Terminal
 from tests.support.tui_host import drawn
 
@@ -160,46 +165,62 @@ class Written(PatchedApp):
     Screen { layers: below above }
     #above { layer: above; offset: 4 2; width: 10; height: 3; display: none }
     .-covered #above { display: block }
-    ModalScreen { align: center middle }
-    ModalScreen Static { width: 9; height: 1 }
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.terminal = Terminal(80, 24)
-        self.updates: list[object] = []
+        self.written = ""
+        self.updates: list[type] = []
 
     def compose(self) -> ComposeResult:
-        yield Static("below\n" * 5, id="below")
+        yield Static("", id="below")
         yield Static("above\n" * 3, id="above")
 
     def _display(self, screen: Screen, renderable: object) -> None:
         super()._display(screen, renderable)
-        if isinstance(renderable, CompositorUpdate):
-            self.updates.append(type(renderable))
-            self.terminal.feed(renderable.render_segments(self.console).encode())
+        self.updates.append(type(renderable))
 
-    @property
-    def rows(self) -> list[str]:
-        return [strip.text.rstrip() for strip in self.screen._compositor.render_strips()]
+    def note_written(self, data: str) -> None:
+        self.written += data
+        self.terminal.feed(data.encode())
 
 
-async def test_rows_are_drawn_uncut_where_nothing_covers_them_and_the_screen_is_the_same():
-    async with drawn(Written(), (80, 24)) as (app, pilot):
-        below = app.query_one("#below")
+@pytest.mark.parametrize(
+    ("before", "now", "written"),
+    [
+        ("", "words", "words"),
+        ("words", "words and more", " and more"),
+        ("words and more", "words", "         "),
+        ("words", "wards", "ards"),
+        ("a\nb\nc", "a\nd\nc", "d"),
+        ("漢字", "漢字 and more", "漢字 and more"),
+        ("e", "e\u0301", "e\u0301"),
+    ],
+)
+async def test_what_has_not_changed_is_not_written_and_the_screen_is_as_if_it_was(
+    before, now, written, monkeypatch
+):
+    monkeypatch.setattr(HeadlessDriver, "is_headless", False)
+    monkeypatch.setattr(HeadlessDriver, "write", lambda driver, data: app.note_written(data))
+    async with drawn(app := Written(), (80, 24)) as (_, pilot):
+        below = app.query_one("#below", Static)
 
-        async def change(text: str, kind: type) -> None:
+        async def show(text: str, kind: type, *, is_covered: bool = False) -> None:
+            app.screen.set_class(is_covered, "-covered")
+            await pilot.pause()
             app.updates.clear()
-            below.update(f"{text}\n" * 5)
+            app.written = ""
+            below.update(f"{text}\n{'-' * 60}", layout=False)
             await pilot.pause()
             assert app.updates == [kind]
-            assert app.terminal.lines == app.rows
-            assert text in app.terminal.lines[0]
+            rows = [strip.text.rstrip() for strip in app.screen._compositor.render_strips()]
+            assert app.terminal.lines == rows
 
-        await change("alone", RowsUpdate)
-        app.screen.add_class("-covered")
+        below.styles.height = 20
         await pilot.pause()
-        await change("covered", ChopsUpdate)
-        app.screen.remove_class("-covered")
-        await pilot.pause()
-        await change("again", RowsUpdate)
+        await show(before, RowsUpdate)
+        await show(now, RowsUpdate)
+        assert re.sub(r"\x1b\[[\d;?]*[Hmhl]|\n", "", app.written) == written
+        await show(before, ChopsUpdate, is_covered=True)
+        await show(now, RowsUpdate)

@@ -37,6 +37,7 @@ from lmchat.tui.chat_log.running_calls import RunningCalls
 from lmchat.tui.chat_log.selection import AGAIN_S, TextSelection
 from lmchat.tui.chat_log.viewport import Bookmark, Viewport
 from lmchat.tui.messages import AppMessage, RunCommand, bindings
+from lmchat.tui.quirks.frames import paint_at_once
 from lmchat.tui.quirks.keys import hand_over
 
 SCROLL_EVERY_S = 0.05  # between steps of a drag above or below the log
@@ -103,7 +104,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.finder = Finder(self.viewport, self._repaint)
         self.selection = TextSelection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
-        self.inflow = FrameBuffer(self._post_frame)
+        self.inflow = FrameBuffer(self._show_frame)
         self.highlighting = Highlighting(highlighter, self._request_colour_frame)
         self.calls = RunningCalls(self.viewport, self._changed)
         self._streaming: int | None = None  # index of the answer that this lmchat writes
@@ -320,14 +321,12 @@ class ChatLog(ScrollView, can_focus=True):
         if self._streaming is None:
             self.inflow.request_frame()
 
-    def _post_frame(self) -> None:
-        """Let the message loop show a frame; a timer of asyncio calls this.
+    def _show_frame(self) -> None:
+        """Show what has arrived; a timer of asyncio calls this.
 
         Textual drops a timer that starts late, and the text would wait.
         """
-        self.post_message(
-            events.Callback(callback=partial(self.inflow.show_and_measure, self.flush))
-        )
+        paint_at_once(self, partial(self.inflow.show_and_measure, self.flush))
 
     def flush(self) -> None:
         """Show the text and colours that have arrived, and the stats of the running answer."""

@@ -20,11 +20,11 @@ _FLOW_FRAMES = 2  # text flows while the last frame is not older than so many fr
 class FrameBuffer:
     """Streamed text that waits for the next frame."""
 
-    def __init__(self, post_frame: Callable[[], object]) -> None:
-        """`post_frame` is called when it is time for the next frame."""
+    def __init__(self, show_frame: Callable[[], object]) -> None:
+        """`show_frame` is called when it is time for the next frame."""
         self.frames_per_second = 12  # at most; `ChatScreen` sets it
         self.timer: TimerHandle | None = None
-        self._post_frame = post_frame
+        self._show_frame = show_frame
         self._pending: list[Delta] = []
         self._shown_s = 0.0  # when the last frame began
         self._costs_s = (0.0, 0.0)  # of the last two frames
@@ -50,7 +50,7 @@ class FrameBuffer:
         if self.timer is None:
             gap_s = max(1 / self.frames_per_second, min(self._costs_s) / _LOAD_LIMIT)
             pause_s = max(self._shown_s + gap_s - perf_counter(), 0.0)
-            self.timer = asyncio.get_running_loop().call_later(pause_s, self._post_frame)
+            self.timer = asyncio.get_running_loop().call_later(pause_s, self._show_frame)
 
     def show_with_frame(self, show: Callable[[], object]) -> bool:
         """Return whether text flows; if so, call `show` just before the next frame.

@@ -46,7 +46,7 @@ def rows_region(log: ScrollView, y: int, count: int) -> Region:
 
 
 class Thumb:
-    """Thumb of a scrollbar, painted only when it looks different.
+    """Thumb of a scrollbar, painted only where it looks different.
 
     Painting the bar takes half as long as the text.
     """
@@ -54,6 +54,7 @@ class Thumb:
     def __init__(self, log: ScrollView) -> None:
         self._log = log
         self._painted = (0, 0)  # first row and size, in steps
+        self._ends = (0, 0)  # rows with the beginning and the end of the thumb
 
     def move(self, *, is_growing: bool) -> None:
         """Show the scroll position; while text arrives, in whole rows only."""
@@ -73,7 +74,13 @@ class Thumb:
         thumb = (int(start * steps), ceil(size * steps))
         if thumb != self._painted:
             self._painted = thumb
-            bar.refresh()
+            ends = (int(start), int(start + size))
+            for before, now in zip(self._ends, ends, strict=True):
+                first, last = sorted((before, now))
+                # with the rows beside, in which an end may be drawn, too
+                rows = Region(0, first - 1, bar.size.width, last - first + 3)
+                bar.refresh(rows.intersection(bar.size.region))
+            self._ends = ends
 
 
 _WIDEST_PAGE = 94  # columns; longer lines are hard to read

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import textual.screen
-from rich.console import Console
 from textual import events, messages
 from textual._compositor import (
     Compositor,
@@ -23,6 +22,7 @@ from textual.widget import Widget
 from textual.worker import WorkerFailed
 
 from lmchat.tui.quirks.driver import TerminalDriver
+from lmchat.tui.quirks.frames import DrawnRows, Row, RowsUpdate
 from lmchat.tui.quirks.key_queue import KeyQueue, Typed
 from lmchat.tui.quirks.keys import mend_typing, without_idle_modifiers
 from lmchat.tui.quirks.widths import patch_cuts
@@ -40,6 +40,7 @@ class PatchedApp(App[None]):
         mend_typing()  # Textual takes many letters and blanks for no text
         patch_compositor()  # Textual paints too much, loses sizes, and ends the app for one widget
         self._has_dropped_frame = False  # `_catch_up` has to paint what was not written
+        self._drawn_rows: DrawnRows = {}
         self.key_queue = KeyQueue(self, self._deliver_key)
 
     def begin_with_theme(self, name: str) -> None:
@@ -128,7 +129,12 @@ class PatchedApp(App[None]):
             if not self._has_dropped_frame:  # `_catch_up` paints for all of them
                 self._has_dropped_frame = True
                 self.set_timer(CATCH_UP_S, self._catch_up)
+        elif self._batch_count:  # nothing is written
+            super()._display(screen, renderable)
+        elif isinstance(renderable, RowsUpdate):
+            super()._display(screen, cast("Any", renderable.without(self._drawn_rows)))
         else:
+            self._drawn_rows.clear()  # it draws over them
             super()._display(screen, renderable)
 
     def _catch_up(self) -> None:
@@ -158,26 +164,6 @@ class PatchedApp(App[None]):
 def patch_compositor() -> None:
     """Let all screens made from now on have a `PatchedCompositor`."""
     setattr(textual.screen, "Compositor", PatchedCompositor)  # noqa: B010 - for mypy
-
-
-class Row(NamedTuple):
-    """What is drawn at a place of the screen."""
-
-    x: int
-    y: int
-    strip: Strip
-
-
-class RowsUpdate(CompositorUpdate):
-    """Update of rows, each of one widget."""
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._rows = rows
-
-    def render_segments(self, console: Console) -> str:
-        return "".join(
-            f"\x1b[{y + 1};{x + 1}H{strip.render(console)}" for x, y, strip in self._rows
-        )
 
 
 class PatchedCompositor(Compositor):
