@@ -276,7 +276,7 @@ async def test_a_server_of_no_known_product_has_its_address_once():
     model = replace(QWEN, product="OpenAI-compatible")
     facts = replace(ANSWERING, health=replace(HEALTH, target=Target.of(model)))
     lines = words(await shown(facts, names=("server",)))
-    assert lines == ["● localhost:1234 ready", "address 3 ms"]
+    assert lines == ["● localhost:1234 ready", "3 ms"]
 
 
 async def test_a_standing_warning_keeps_the_bottom_of_the_panel():

@@ -145,7 +145,7 @@ def _server_rows(facts: PanelFacts) -> Section:
     return [
         TextRow(name or "Server", word, style, STRONG, (f"{sign} ", style)),
         _row(
-            "address" if address == name else address,
+            "" if address == name else address,
             latency,
             says_now=UNKNOWN not in (address, latency),
         ),
@@ -196,6 +196,8 @@ def _model_state(health: ServerHealth, loading: str) -> StyledText:
         return model.state.value, _WARN
     if model.load_failure:
         return model.state_word, _WARN
+    if model.state is LoadState.UNKNOWN:
+        return "", MUTED
     return model.state_word, "" if model.state is LoadState.LOADED else MUTED
 
 
