@@ -33,6 +33,12 @@ _MAX_NAME_CHARS = 200
 _CONTROLS = re.compile(r"[\x01-\x06\x0e-\x1a]")  # no text has them, in any encoding
 _FOREIGN_WORD = re.compile(r"\w{0,30}[^\0-\x7f]\w{0,30}")
 _PDF_HEAD = b"%PDF-"
+# beginnings of documents that are not read
+_DOCUMENTS = {
+    b"{\\rtf": "a Rich Text document",
+    b"PK\3\4": "a ZIP file, as office documents and e-books are",
+    b"\xd0\xcf\x11\xe0": "an older office document or mail",
+}
 _PDF_HEAD_BYTES = 1024  # in which a PDF begins
 _PDF_OBJECT = re.compile(rb"[\r\n]\d{1,10} \d{1,5} obj\b")
 _PDF_CHILD = "lmchat.attachments.pdf_text_child"
@@ -159,6 +165,9 @@ def text_of(name: str, data: bytes) -> str:
 
     Raises `FileRefused` for bytes that are no text.
     """
+    for beginning, kind in _DOCUMENTS.items():
+        if data.startswith(beginning):
+            raise FileRefused(f"{name} is {kind}.", hint="Save it as text or PDF.")
     encoding = encoding_of(data)
     text = data.decode(encoding or WINDOWS, "replace")
     is_utf_8 = text.encode() == data.removeprefix(codecs.BOM_UTF8)
