@@ -35,14 +35,16 @@ async def test_an_answer_is_taken_without_blanks_around_and_what_cannot_be_taken
         assert app.results == ["one", ["okay"]]
 
 
-async def test_a_paste_into_a_line_cannot_write_to_the_terminal():
+async def test_a_paste_into_a_line_loses_no_word_and_cannot_write_to_the_terminal():
     async with drawn(Host(screen=lambda: AskDialog("Title", value="old "))) as (app, pilot):
-        app.focused.post_message(events.Paste("n\x1b]52;c;aGk=\x07e\x9b31m\u202ew\nsecond line"))
+        app.focused.post_message(
+            events.Paste("n\x1b]52;c;aGk=\x07e\x9b31m\u202ew\r\n\nof\u2028all\rlines\n")
+        )
         await pilot.pause()
         assert "old n␛]52;c;aGk=␇e" in screen_text(app)
         assert not set("\x1b\x07\x9b\u202e") & set(screen_text(app))
         await pilot.press("enter")
-        assert [one.endswith("w") for one in app.results] == [True]
+        assert [one.endswith("w of all lines") for one in app.results] == [True]
 
 
 async def test_a_question_takes_its_key_for_yes_escape_for_no_and_running_text_for_nothing():

@@ -41,8 +41,8 @@ class TextLine(Input):
         self.cursor_blink = self.app.animation_level != "none"
 
     def on_paste(self, event: events.Paste) -> None:
-        """Make control characters visible; Textual then inserts the first line."""
-        event.text = without_controls(event.text)
+        """Put all lines on one, as Textual inserts the first; make control characters visible."""
+        event.text = " ".join(filter(None, without_controls(event.text).splitlines()))
 
     def action_cursor_left(self, select: bool = False) -> None:
         if select or self.selection.is_empty:
