@@ -33,6 +33,10 @@ _ALIASES: Mapping[str, str] = {
     "/regenerate": "/retry",
     "/resume": "/continue",
     "/rename": "/title",
+    # without a slash, in which case they may also be meant for the model
+    "exit": "/quit",
+    "quit": "/quit",
+    ":q": "/quit",
 }
 """Names from other programs."""
 
@@ -50,11 +54,11 @@ def is_command(text: str, *, is_plain: bool = False) -> bool:
     """Whether a typed text is run as a slash command; otherwise it is sent as a message.
 
     It is one line, and begins with a command or with a slash and letters, which may be a mistyped
-    command. These begin a message: a path with a second slash, the name of a folder of `/`, and a
-    command before words that it does not take. In the plain chat (`is_plain`), a few commands take
-    other words.
+    command, or it is a word that ends other programs. These begin a message: a path with a second
+    slash, the name of a folder of `/`, and a command before words that it does not take. In the
+    plain chat (`is_plain`), a few commands take other words.
     """
-    if not text.startswith("/") or "\n" in text:
+    if not (text.startswith("/") or text in _ALIASES) or "\n" in text:
         return False
     if parse_slash(text, is_plain=is_plain) is not None:
         return True
@@ -65,7 +69,7 @@ def is_command(text: str, *, is_plain: bool = False) -> bool:
 
 def message_notice(text: str, *, is_plain: bool = False) -> str:
     """Return why a text that begins with a command is sent as a message; "" for other texts."""
-    if "\n" in text or is_command(text, is_plain=is_plain):
+    if not text.startswith("/") or "\n" in text or is_command(text, is_plain=is_plain):
         return ""
     name, words = _divided(text)
     command = _command_named(name)

@@ -7,7 +7,7 @@ from functools import partial
 
 from lmchat.attachments.attachment import ClipboardReader
 from lmchat.commands.conditions import reason_against
-from lmchat.commands.shared import SHARED, SHARED_ON_MESSAGE
+from lmchat.commands.shared import SHARED, SHARED_ON_MESSAGE, Question
 from lmchat.commands.table import Command
 from lmchat.commands.typed_line import require_slash
 from lmchat.errors import WrongUse
@@ -138,7 +138,15 @@ class ScreenCommands:
         slash = require_slash(line, help_by=self._ui.key_name("help"))
         self._controllers.prompt_files.expect(slash, prompt)
         run = partial(self._run, slash.command, slash.argument)
+        if not line.startswith("/"):
+            run = partial(self._run_if_confirmed, run)
         self._ui.begin(run, "slash", holds_keys=True)
+
+    async def _run_if_confirmed(self, quit_: Callable[[], Awaitable[None]]) -> None:
+        """`exit` alone may be meant for the model."""
+        text = "To send the word to the model, type a blank before it."
+        if await self.confirm(Question(title="Quit lmchat?", text=text, verb="quit")):
+            await quit_()
 
     def can_run(self, command: Command) -> bool:
         """Whether it could do something now."""

@@ -8,7 +8,20 @@ from lmchat.commands.table import SLASH_COMMANDS
 from lmchat.commands.typed_line import is_command, message_notice, parse_slash, require_slash
 from lmchat.errors import WrongUse
 
-ALIASES = ("/answer", "/bye", "/exit", "/less", "/open", "/q", "/redo", "/resume", "/rename")
+ALIASES = (
+    "exit",
+    "quit",
+    ":q",
+    "/answer",
+    "/bye",
+    "/exit",
+    "/less",
+    "/open",
+    "/q",
+    "/redo",
+    "/resume",
+    "/rename",
+)
 ROOT_FOLDERS = frozenset(f"/{name}" for name in os.listdir("/"))  # noqa: PTH208 - as bare names
 NAMES = frozenset(command.name for command in SLASH_COMMANDS)
 
@@ -49,6 +62,7 @@ def test_a_notice_says_why_a_line_was_sent_as_a_message():
         ("/etc is what?", ""),
         ("/tree of life\nwhat is it?", ""),
         ("tell /tree me", ""),
+        ("exit the house", ""),
         ("/modle x", ""),
     ):
         assert message_notice(line) == notice, line
@@ -59,7 +73,14 @@ def test_other_names_of_a_command_take_the_words_that_it_takes():
         assert is_command(name), name
     assert parse_slash("/open notes.md").command.name == "/file"
     assert parse_slash("/rename Peas and beans").argument == "Peas and beans"
-    for line in ("/exit strategies for startups?", "/redo the kitchen", "/resume of a cook"):
+    for line in (
+        "/exit strategies for startups?",
+        "/redo the kitchen",
+        "/resume of a cook",
+        "quit it",
+        "Exit",
+        ":q!",
+    ):
         assert not is_command(line), line
 
 

@@ -236,6 +236,14 @@ async def test_a_command_that_cannot_run_leaves_the_prompt_and_others_show_a_dia
     await desk.press("ctrl+b", hides="state.toml")
     assert desk.state[-1].has_sessions
     await desk.press("escape")
+    for word in (":q", "exit"):
+        await desk.say(word, sees="Quit lmchat?")
+        await desk.press("escape", leads_to=ChatScreen)
+        await desk.press("up")
+        await desk.prompt_is(word)
+        await desk.press("ctrl+u")
+    await desk.say(" exit")
+    await desk.until(lambda: desk.backend.requests, "the word with a blank at the model")
     await desk.say("/quit")
     await desk.until(lambda: desk.app._exit, "the end")
 
