@@ -37,6 +37,10 @@ _IDLE_JOINER = re.compile(
 # symbols of controls: ␛ for Escape; line ends and tab have none here
 _CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
 del _CONTROL_PICTURES[ord("\t")], _CONTROL_PICTURES[ord("\n")], _CONTROL_PICTURES[ord("\r")]
+# what programs send to a terminal: strings, with their ends on the same line, and other sequences
+_SEQUENCE = re.compile(
+    r"\x1b(?:[]PX^_][^\x00-\x1f\x7f]*(?:\x07|\x1b\\)|\[[0-?]*[ -/]*[@-~]|[ -/]*[0-~])"
+)
 # the last two code points of each plane: U+FFFE and U+FFFF, U+1FFFE and U+1FFFF, …
 _NONCHARACTERS = [chr(end) for end in range(0xFFFE, 0x110000, 0x10000)]
 _NONCHARACTERS += [chr(end) for end in range(0xFFFF, 0x110000, 0x10000)]
@@ -89,6 +93,28 @@ def safe_text(text: str) -> SafeText:
 def with_line_feeds(text: str) -> str:
     """Make CRLF and CR, which end a line for CommonMark, too, LF."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def as_printed(text: str) -> str:
+    """Return the output of a program as a terminal shows it, without colours.
+
+    Of a line, that is what follows its last CR; a backspace deletes a character. What remains may
+    have controls.
+    """
+    lines = _SEQUENCE.sub("", text).split("\n")
+    return "\n".join(_backspaced(line.rstrip("\r").rpartition("\r")[2]) for line in lines)
+
+
+def _backspaced(line: str) -> str:
+    if "\b" not in line:
+        return line
+    kept: list[str] = []
+    for char in line:
+        if char != "\b":
+            kept.append(char)
+        elif kept:
+            kept.pop()
+    return "".join(kept)
 
 
 def without_controls(text: str) -> str:

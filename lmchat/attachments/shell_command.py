@@ -18,7 +18,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.child import ChildProcess, output_pipe
 from lmchat.processes.environment import IS_WINDOWS, environment_for_others, find_program
-from lmchat.safe_text import decoded_text, safe_line, safe_text, without_controls
+from lmchat.safe_text import as_printed, decoded_text, safe_line, safe_text, without_controls
 from lmchat.units import breakable, size_text
 
 TIME_LIMIT_S = 60.0
@@ -153,7 +153,7 @@ def output_attachment(command: ShellCommand) -> Attachment:
     if b"\0" in output:
         text += "[not text]"
     else:
-        text += without_controls(_printed_text(output))
+        text += without_controls(as_printed(_printed_text(output)))
     text = text.removesuffix("\n") + f"\n[{command.ending}]\n"
     return text_attachment(name, "text/plain", text.encode())
 

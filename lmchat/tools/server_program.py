@@ -18,6 +18,7 @@ from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import IS_WINDOWS, with_absolute_program
+from lmchat.safe_text import as_printed
 from lmchat.tools.mcp_messages import MessageReader
 
 _MESSAGE_BYTES = 32 * 1024 * 1024  # longest message of a server
@@ -31,7 +32,6 @@ _BELOW_REASON = re.compile(
     r"|note: run with `RUST_BACKTRACE|hint: |(See|Run) 'docker "
     r"|npm (error|ERR!)( 404)?( A complete log.*| Note that.*| tarball, folder.*|\s*)$"
 )
-_COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _PROGRAMS_OF = {"npx": "Node.js", "npm": "Node.js", "node": "Node.js", "uvx": "uv", "uv": "uv"}
 
 
@@ -99,7 +99,7 @@ class ServerProgram:
     @property
     def last_words(self) -> str:
         """The last line that says something: of its stderr, else of its stdout."""
-        lines = _COLOUR.sub("", self._last_errors.decode(errors="replace")).splitlines()
+        lines = as_printed(self._last_errors.decode(errors="replace")).splitlines()
         said = [line for line in lines if not _BELOW_REASON.match(line)] or lines
         stray = self._stray_line.decode(errors="replace")
         return next((line for line in reversed(said) if line.strip()), stray)

@@ -21,10 +21,20 @@ async def test_command_output_and_exit_code_are_one_file_of_the_prompt():
     assert text == f"$ {code}\none\ntwo\n[exit code 4]\n"
 
 
-async def test_escape_sequences_are_visible_characters_and_other_signs_are_sent_as_they_are():
-    printed = r"b'\033]0;title\007\033[31mred\r\n\342\200\256evil\n'"
-    _, text = await transcript(f"{_TO_PRINT}print_bytes({printed})")
-    assert "\n␛]0;title␇␛[31mred\n\u202eevil\n" in text
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [
+        (r"\033]0;title\007\033[31mred\r\n\342\200\256evil\n", "red\n\u202eevil\n"),
+        (r"\033[01;31m\033[Kpea\033[m\033[K soup\n", "pea soup\n"),  # grep
+        (r"\033]8;;http://a\033\\beds\033]8;;\033\\\033(B\n", "beds\n"),  # ls --hyperlink
+        (r"a 1%\ra 99%\r\r\n50%\r", "a 99%\n50%\n"),
+        (r"N\bNA\bA_\bx\b\b\b\by\n", "y\n"),  # man
+        (r"\033]no end\n\033[1;\n\007", "no end\n1;\n␇\n"),
+    ],
+)
+async def test_output_is_what_a_terminal_shows_of_it_and_other_controls_are_visible(printed, shown):
+    _, text = await transcript(f"{_TO_PRINT}print_bytes(b'{printed}')")
+    assert text.endswith(f")\n{shown}[exit code 0]\n")
 
 
 async def test_bytes_that_are_no_text_are_left_out():
