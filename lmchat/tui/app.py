@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from traceback import format_tb
@@ -70,6 +71,7 @@ class LMChatApp(PatchedApp):
         is_temporary: bool = False,
     ) -> None:
         super().__init__()
+        self.no_color = bool(os.environ.get("NO_COLOR"))  # Textual takes an empty one for set
         self.chat_screen = ChatScreen(settings, state, is_temporary=is_temporary)
         self.wanted_theme = settings.ui.theme or state.theme  # "" if none is wanted
         self._open_dispatcher = open_dispatcher
@@ -98,11 +100,11 @@ class LMChatApp(PatchedApp):
 
         `Monochrome` makes the colours of the terminal black on black.
         """
-        grey = self._no_color if self.native_ansi_color else self._monochrome
         filters = [
-            grey if isinstance(one, NoColor | Monochrome) else one
-            for one in super().get_line_filters()
+            one for one in super().get_line_filters() if not isinstance(one, NoColor | Monochrome)
         ]
+        if self.no_color:
+            filters.append(self._no_color if self.native_ansi_color else self._monochrome)
         return [*filters, *self._ascii_filters]
 
     def get_default_screen(self) -> ChatScreen:

@@ -301,7 +301,7 @@ def _environment() -> str:
         ("`LMCHAT_SERVE_KEY`", "the same as `--key` of `lmchat serve`"),
         ("`LMCHAT_LOG_LEVEL`", "the same as `--log-level`"),
     ]
-    rows += [("`NO_COLOR`", "no colours; the screen has shades of grey")]
+    rows += [("`NO_COLOR`", "not empty: no colours; the screen has shades of grey")]
     rows += [("`SSL_CERT_FILE`, `SSL_CERT_DIR`", "certificates to trust instead of the usual ones")]
     return (
         _table(("variable", "sets"), rows)
