@@ -288,9 +288,13 @@ class _McpServer:
             # restarted the server since
             has_ended = self._client is not client
             refusal = self._http.refusal if self._http is not None else None
+            # the SDK closes the session if the server over HTTP cannot be reached
+            is_lost = self._http is not None and str(error) == _CLOSED
+            if is_lost and not refusal:
+                refusal = self._failure_of(error, 0)
             words = refusal.message_with_hint if refusal else self._words_of(error)
             words = self._ended_sentence if has_ended else cut_result(words)
-            if sent.has_no_session and not has_ended:
+            if (sent.has_no_session or is_lost) and not has_ended:
                 self.end()
             return ToolResult(text=words, is_error=True)
         text = "".join(part.text for part in result.content)  # one part of `_make_readable`

@@ -518,7 +518,9 @@ async def test_a_server_that_refuses_is_told_by_its_status_its_words_and_what_th
         assert "s3cr" not in (await states(host))["wiki"]
 
 
-async def test_a_refused_call_says_why_and_the_server_goes_on(tmp_path, http):
+async def test_a_refused_call_and_one_without_a_server_say_why_and_the_next_one_works(
+    tmp_path, http
+):
     status = 200
 
     def reply(seen):
@@ -539,6 +541,13 @@ async def test_a_refused_call_says_why_and_the_server_goes_on(tmp_path, http):
         assert (await call(host, "wiki/refuse")).text == "The garden is closed"
         assert (await call(host, "wiki/echo", text="b")).text == "b"
         assert host.servers[0].state is ToolServerState.READY
+
+        await asyncio.to_thread(http.stop)
+        words = "The server wiki failed: Connection closed. Start it, or check its url."
+        assert (await call(host, "wiki/echo")).text == words
+        assert (await call(host, "wiki/echo")).is_error
+        await asyncio.to_thread(http.start)
+        assert (await call(host, "wiki/echo", text="c")).text == "c"
 
 
 async def test_a_header_that_cannot_be_sent_is_refused_by_its_name_before_anything_starts(
