@@ -249,6 +249,7 @@ def _read(path: Path, *, is_required: bool) -> LoadedSettings:
 def _with_servers(loaded: LoadedSettings) -> LoadedSettings:
     """Add the servers of `mcp.json`; a wrong one costs itself alone."""
     file = loaded.file.with_name(FILE_NAME)
+    found = ServersFile(servers={}, refused={})
     try:
         found = read_servers(file)
     except (FileNotFoundError, NotADirectoryError):
@@ -256,15 +257,15 @@ def _with_servers(loaded: LoadedSettings) -> LoadedSettings:
     except OSError as error:
         wrong = {"": f"cannot be read: {error.strerror or error}"}
     except FileRefused as error:
-        wrong = {"": error.message}
+        wrong = {"": error.message.removeprefix(f"{file} ")}
     else:
         wrong = dict(found.refused)
-        loaded = replace(loaded, servers=tuple(found.servers.values()))
     notes = (
         Problem(source=str(file), key=name, reason=reason.rstrip("."))
         for name, reason in wrong.items()
     )
-    return replace(loaded, notes=(*loaded.notes, *notes))
+    servers = tuple(found.servers.values())
+    return replace(loaded, servers=servers, notes=(*loaded.notes, *notes))
 
 
 def _moved_words(found: ServersFile, file: Path) -> str:

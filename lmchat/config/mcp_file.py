@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import asdict, replace
 
 from lmchat.config.settings import McpSettings, declared, non_default_values
@@ -55,9 +55,9 @@ def servers_of(entries: Mapping[str, Any]) -> ServersFile:
             servers[name] = _server(name, entry)
         except ValidationError as error:
             words, place = words_and_place(error)
-            if field := re.search(r"\w+", place):
-                _, meta = declared(McpSettings)[field[0]]
-                words = f"expected {meta.extra['expected']}" if meta.extra else words
+            _, meta = declared(McpSettings).get(place.removeprefix("."), (None, Meta()))
+            if meta.extra and "matching regex" in words:
+                words = f"expected {meta.extra['expected']}"
             refused[name] = f"{place}: {words}.".lstrip(".: ")
     return ServersFile(servers=servers, refused=refused)
 

@@ -38,10 +38,11 @@ _API_KEY: Mapping[str, Any] = {
     "expected": "a string in quotes without control characters and letters beyond ASCII; "
     "api_key_env of [[endpoints]] takes the name of a variable",
 }
-_PATH: Mapping[str, Any] = {
+_PATH: dict[str, Any] = {
     "pattern": r"^[^\x00-\x1f]*\Z",  # "C:\new" has a line end in TOML
     "expected": r"a path without control characters; one with \ in single quotes: 'C:\new'",
 }
+_PATH_IN_JSON = _PATH | {"expected": "a path without control characters; write \\\\ for \\"}
 _DAY_S = 86_400
 
 
@@ -475,7 +476,7 @@ class McpSettings(Secret, frozen=True, kw_only=True):
             expected=f'a name, not empty, without "/", and not {FUNCTIONS}',
         ),
     ]
-    command: Annotated[str, setting("program to start", example="npx", **_PATH)] = ""
+    command: Annotated[str, setting("program to start", example="npx", **_PATH_IN_JSON)] = ""
     args: Annotated[
         tuple[str, ...],
         setting(
@@ -498,7 +499,7 @@ class McpSettings(Secret, frozen=True, kw_only=True):
         setting(
             "folder that it is started in; default: that of config.toml",
             example="~/notes",
-            **_PATH,
+            **_PATH_IN_JSON,
         ),
     ] = ""
     approve: Annotated[

@@ -230,7 +230,8 @@ WRONG = {
     "text": ("uvx time", "expected a table, got text."),
     "a/b": ({"command": "a"}, 'name: expected a name, not empty, without "/", and not python.'),
     "python": ({"command": "a"}, 'name: expected a name, not empty, without "/", and not python.'),
-    "path": ({"command": {"path": "a"}}, "command: expected a path without control characters"),
+    "older Zed": ({"command": {"path": "a"}}, "command: expected text, got a table."),
+    "path": ({"command": "C:\new"}, "command: expected a path without control characters; write"),
     "headers": ({"url": "http://a", "headers": ["A"]}, "headers: expected a table, got a list."),
 }
 
@@ -268,10 +269,12 @@ def test_another_file_is_refused_as_a_whole_and_costs_the_tools_alone(tmp_path, 
     with pytest.raises(FileRefused, match="is not a file of MCP servers: ") as caught:
         read_servers(file)
     assert f": {reason}" in caught.value.message
+    (tmp_path / "config.toml").write_text(OLDER)  # which is not used any more
     with pytest.raises(FileRefused):
         write_servers(file, [TIME])
     loaded = load(tmp_path / "config.toml", {})
-    assert (loaded.servers, loaded.problems, len(loaded.notes)) == ((), (), 1)
+    assert (loaded.servers, loaded.problems, len(loaded.notes)) == ((), (), 2)
+    assert loaded.notes[1].sentence.startswith(f"{file}: is not a file of MCP servers: {reason}")
 
 
 TIME = McpSettings(name="time", command=r"C:\time", args=("-z", 'ä "b"'), env={"KEY": "${KEY}"})
