@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+from operator import le
 
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
-from lmchat.errors import ServerUnavailable, StreamInterrupted
-from lmchat.servers.events import ReasoningDelta, RequestSent, TextDelta
+from lmchat.errors import LMChatError, ServerUnavailable, StreamInterrupted
+from lmchat.servers.events import ReasoningDelta, RequestSent, StreamEvent, TextDelta
+from lmchat.servers.stream.chunk_parser import ChunkParser
 from lmchat.sessions.message import AnswerState, Role
+from lmchat.tui.quirks.frames import paint_at_once
 from lmchat.tui.widgets.prompt_input import PromptInput
+from tests.support.counting import calls_of
 from tests.support.desktop import desktop, gone, half, hold, kept_as, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
@@ -66,6 +70,29 @@ async def test_the_cursor_of_the_prompt_blinks_except_while_an_answer_comes(tmp_
         gate.set()
         await desk.answered()
         await desk.until(lambda: desk.prompt_input.cursor_blink, "a cursor that blinks")
+
+
+async def test_a_chunk_a_frame_and_an_update_of_the_stats_call_few_functions(tmp_path):
+    """Small costs add up unseen: a limit is exceeded by a third more calls."""
+    events: list[StreamEvent] = []
+    chunks = ChunkParser(lambda _: LMChatError("no error"), events.append)
+    data = (
+        b'{"choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}],"id":"x",'
+        b'"model":"bench","object":"chat.completion.chunk","timings":{"predicted_n":7}}'
+    )
+    async with ready_desktop(tmp_path, half("Let")) as desk:
+        await desk.say("one", sees="Let")
+        log, status = desk.log_view, desk.dispatcher.controllers.status
+        found = []
+        for _ in range(3):
+            chunk = calls_of(chunks.read, data)
+            log.apply(events[-1])
+            frame = calls_of(paint_at_once, log, log.flush)
+            stats = calls_of(status.refresh)
+            found.append((chunk, frame, stats))
+        assert "Let word word word" in desk.text
+    fewest = [min(counts) for counts in zip(*found, strict=True)]
+    assert all(map(le, fewest, (115, 1_070, 1_640))), fewest
 
 
 async def test_a_queued_prompt_that_is_refused_leaves_the_answer_before_it_as_it_is(tmp_path):
