@@ -76,9 +76,11 @@ class Thumb:
             self._painted = thumb
             ends = (int(start), int(start + size))
             for before, now in zip(self._ends, ends, strict=True):
+                if before == now and is_growing:
+                    continue
                 first, last = sorted((before, now))
-                # with the rows beside, in which an end may be drawn, too
-                rows = Region(0, first - 1, bar.size.width, last - first + 3)
+                # and the next row: sizes are rounded up
+                rows = Region(0, first, bar.size.width, last - first + 2)
                 bar.refresh(rows.intersection(bar.size.region))
             self._ends = ends
 
