@@ -29,8 +29,8 @@ SELECTORS = "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
 _SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"  # in a class
 # A selector acts on a character beyond ASCII before it, or on a digit, # or * (drawn as a key by
 # U+20E3); a joiner on two characters beyond ASCII. Others have no effect.
-_IDLE_SELECTOR = re.compile(rf"(?<![^\s\0-\"$-)+-/:-\x7f{_JOINERS}{_SELECTORS}])[{_SELECTORS}]")
-_IDLE_JOINER = re.compile(
+_IDLE_SELECTOR = rf"(?<![^\s\0-\"$-)+-/:-\x7f{_JOINERS}{_SELECTORS}])[{_SELECTORS}]"
+_IDLE_JOINER = (
     rf"(?<![^\s\0-\x7f{_JOINERS}])[{_JOINERS}]"
     rf"|[{_JOINERS}](?![^\s\0-\x7f{_JOINERS}{_SELECTORS}])"
 )
@@ -60,14 +60,15 @@ UNSEEN = (
     f"{''.join(map(chr, range(0x13430, 0x13440)))}"
     f"{''.join(map(chr, range(0x1BCA0, 0x1BCA4)))}{''.join(map(chr, range(0x1D173, 0x1D17B)))}"
 )
-# classes of a pattern: a table would take 0.5 MB and five times as long
+# classes of a pattern: a table would take 0.5 MB and five times as long. Most texts need only the
+# two that are compiled at once.
 _COMMANDING = re.compile(f"[{_CONTROLS}{_SURROGATES}]")
-_HOSTILE = re.compile(f"[{_CONTROLS}{_SURROGATES}{MARKED}]")
-_UNSEEN = re.compile(f"[{UNSEEN}]")
+_HOSTILE = f"[{_CONTROLS}{_SURROGATES}{MARKED}]"
+_UNSEEN = f"[{UNSEEN}]"
 _NOT_PLAIN = re.compile(f"[{_CONTROLS}{_SURROGATES}{MARKED}{UNSEEN}{_JOINERS}{_SELECTORS}]")
 _NOT_PRINTABLE_ASCII = r"[^\n\t -~]"
 # also the empty cell of Braille, an empty note and a filler of Khitan
-_BLANKS = re.compile(f"[\\s\u2800\U0001d159\U00016fe4{UNSEEN}{_JOINERS}{_SELECTORS}]+")
+_BLANKS = f"[\\s\u2800\U0001d159\U00016fe4{UNSEEN}{_JOINERS}{_SELECTORS}]+"
 _BLANK = "\u2423"
 _MOST_ASKED = 600  # characters above a question, and of it: they fit on 24 lines of 80 columns
 
@@ -85,9 +86,9 @@ def safe_text(text: str) -> SafeText:
         return SafeText(text)
     if _NOT_PLAIN.search(text) is None:
         return SafeText(text)
-    text = _UNSEEN.sub("", with_line_feeds(text))
-    visible = _IDLE_SELECTOR.sub("", _HOSTILE.sub(_visible, text))
-    return SafeText(_IDLE_JOINER.sub("", visible))
+    text = re.sub(_UNSEEN, "", with_line_feeds(text))
+    visible = re.sub(_IDLE_SELECTOR, "", re.sub(_HOSTILE, _visible, text))
+    return SafeText(re.sub(_IDLE_JOINER, "", visible))
 
 
 def with_line_feeds(text: str) -> str:
@@ -151,7 +152,7 @@ def marked_line(text: str) -> SafeText:
     A run of blanks or of letters that show nothing is one mark, but for a blank between words: it
     would push what follows off the screen.
     """
-    return safe_text(_BLANKS.sub(_visible_blank, text))
+    return safe_text(re.sub(_BLANKS, _visible_blank, text))
 
 
 def bounded_rows(*texts: str) -> list[SafeText]:
