@@ -125,6 +125,13 @@ class ScreenCommands:
 
     def run(self, command: Command, argument: str = "") -> None:
         """A function has its effect at once, for the next key; a worker does the rest."""
+        if command.command_id == "retry" and self._ui.widgets.prompt_input.text.strip():
+            # in a shell, Ctrl+R searches for what is typed
+            key, on_message = map(self._ui.key_name, ("retry", "message.regenerate"))
+            self._ui.notify(
+                f"{key} retries only with an empty prompt; {on_message} in the message always does."
+            )
+            return
         self._hold_keys(self._begin(command, argument))
 
     def run_on_session(self, command_id: str, session_id: str) -> None:

@@ -131,10 +131,12 @@ async def test_after_a_failure_the_queue_returns_to_the_prompt_and_stays_saved(
         await gone(desk, "next  ")
         await kept_as(desk, desk.session_id, desk.prompt_input.full_text)
 
-        await desk.press("ctrl+r")
+        await desk.press("ctrl+r", sees="retries only with an empty prompt; r in the message")
+        assert sent(desk.backend) == ["one"]
+        await desk.press("alt+up", "r")
         await desk.answered()
         assert sent(desk.backend) == ["one", "one"]
-        await desk.press("enter")
+        await desk.press("escape", "enter")
         await desk.answered(2)
         assert sent(desk.backend)[-1].endswith("Two beds.\n```\ntwo\n\nthree\n\nand")
 
