@@ -296,9 +296,9 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         Scope.APP,
         "redraw",
-        "",
+        "ctrl+l",
         "redraw",
-        "Retry drawing what failed",
+        "Draw the whole screen again",
     ),
     Command(
         Scope.APP,

@@ -7,7 +7,6 @@ import pytest
 from lmchat.sessions.message import AnswerState
 from tests.benchmarks.texts import mixed
 from tests.support.lmchat_screen import (
-    WIDE,
     LMChatScreen,
     answers,
     configure,
@@ -24,12 +23,9 @@ STILL = "[ui]\nreduced_motion = true\n"
 
 
 def repaint(screen: LMChatScreen) -> None:
-    """Let the program paint everything on an empty terminal of the same size."""
-    columns, rows = WIDE
-    screen.resize(columns, rows + 1)
-    screen.wait_until(lambda: bool(screen.screen()[rows]), "the row of keys in the new last row")
+    """Let the program paint everything over what another program has written."""
     screen.wipe()
-    screen.resize(columns, rows)
+    screen.type("\x0c")
 
 
 def still(screen: LMChatScreen) -> list[str]:

@@ -69,7 +69,7 @@ async def test_a_list_of_a_dialog_that_fails_is_drawn_again_by_a_command(tmp_pat
         with painted():
             with failing(RowList, "render_line"):
                 await desk.press("ctrl+p", leads_to=CommandsDialog, sees=SENTENCE)
-                await desk.press(*"retry drawing", "enter", leads_to=ChatScreen)
+                await desk.press(*"whole screen", "enter", leads_to=ChatScreen)
             await desk.press("ctrl+p", leads_to=CommandsDialog, sees="Choose the model")
             await gone(desk, SENTENCE)
     assert internal_errors

@@ -61,10 +61,11 @@ class PatchedApp(App[None]):
         raise error
 
     def redraw(self) -> None:
-        """Draw covered widgets again; one that fails is covered again."""
+        """Write all cells again, also those of covered widgets; one that fails is covered again."""
         for screen in self.screen_stack:
             for widget in screen.query():
                 widget._uncover()
+        self.screen.refresh()
 
     @property
     def failure(self) -> BaseException | None:
