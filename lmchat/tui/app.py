@@ -73,6 +73,7 @@ class LMChatApp(PatchedApp):
         super().__init__()
         self.no_color = bool(os.environ.get("NO_COLOR"))  # Textual takes an empty one for set
         self.chat_screen = ChatScreen(settings, state, is_temporary=is_temporary)
+        self.is_focus_reported = False  # the terminal has told whether it has the focus
         self.wanted_theme = settings.ui.theme or state.theme  # "" if none is wanted
         self._open_dispatcher = open_dispatcher
         self._drawing_error = "All parts of the screen could be drawn."
@@ -152,10 +153,12 @@ class LMChatApp(PatchedApp):
         await self.chat_screen.pass_on(message)
 
     def on_app_focus(self) -> None:
+        self.is_focus_reported = True
         if self.dispatcher is not None:
             self.dispatcher.follow_app_focus(is_focused=True)
 
     def on_app_blur(self) -> None:
+        self.is_focus_reported = True
         if self.dispatcher is not None:
             self.dispatcher.follow_app_focus(is_focused=False)
 

@@ -82,7 +82,8 @@ class ScreenServices:
         self.warn(error.message_with_hint)
 
     def notify_if_unfocused(self, words: str) -> None:
-        if not self.app.app_focus:
+        """Do so also while the terminal has told nothing about the focus."""
+        if not (self.app.app_focus and self.app.is_focus_reported):
             write_to_terminal(self.app, self.workspace.platform.notification(words))
 
     async def ask(self, dialog: Screen[Any]) -> Any:

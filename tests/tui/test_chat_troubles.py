@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from unittest.mock import AsyncMock, Mock, patch
 
+from textual import events
+
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import (
     ServerRejected,
@@ -167,22 +169,29 @@ async def test_a_full_window_is_refused_where_the_user_wants_that_and_prompts_re
         assert len(await desk.on_disk()) == 2
 
 
-async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
-    gate, now_s = asyncio.Event(), [0.0]
-    async with ready_desktop(
-        tmp_path, half("Let", gate), answer_steps("Two."), clock=lambda: now_s[0]
-    ) as desk:
+async def test_a_long_answer_rings_unless_the_terminal_has_told_that_it_has_the_focus(tmp_path):
+    gates, now_s = [asyncio.Event() for _ in range(4)], [0.0]
+    answers = [half("Let", gate, "tuce.") for gate in gates]
+    async with ready_desktop(tmp_path, *answers, clock=lambda: now_s[0]) as desk:
         written = []
         desk.workspace.platform.notification = lambda words: written.append(words) or ""
-        await desk.say("one", sees="Let")
-        desk.app.app_focus = False
-        now_s[0] = 11.0
-        gate.set()
-        await desk.until(lambda: written, "the ring")
-        await desk.say("two")
-        desk.app.app_focus = False
-        await desk.answered(2)
-        assert len(written) == 1
+        for count, (report, wait_s, rings) in enumerate(
+            (
+                (None, 11.0, 1),
+                (events.AppBlur(), 11.0, 2),
+                (events.AppFocus(), 11.0, 2),
+                (events.AppBlur(), 1.0, 2),
+            ),
+            1,
+        ):
+            await desk.say("one")
+            await desk.until(lambda: desk.shown.is_running, "an answer")
+            if report is not None:
+                desk.app.post_message(report)
+            now_s[0] += wait_s
+            gates[count - 1].set()
+            await desk.answered(count)
+            assert len(written) == rings
 
 
 async def test_a_bug_in_showing_an_answer_is_reported_once_and_the_chat_continues(
