@@ -272,11 +272,13 @@ async def test_the_panel_has_the_chosen_sections_in_their_order():
     assert len(lines) == 5
 
 
-async def test_a_server_of_no_known_product_has_its_address_once():
+async def test_a_server_of_no_known_product_has_its_address_once_and_bars_from_the_second_check_on():
     model = replace(QWEN, product="OpenAI-compatible")
-    facts = replace(ANSWERING, health=replace(HEALTH, target=Target.of(model)))
-    lines = words(await shown(facts, names=("server",)))
-    assert lines == ["● localhost:1234 ready", "3 ms"]
+    for latencies_ms, bars in (((612.0,), []), ((612.0, 306.0), ["█▄"])):
+        health = replace(HEALTH, target=Target.of(model), latencies_ms=latencies_ms)
+        lines = squeezed(await shown(replace(ANSWERING, health=health), names=("server",)))
+        latency = f"last check {latencies_ms[-1]:.0f} ms"
+        assert lines == ["● localhost:1234 ready", latency, *bars]
 
 
 async def test_a_standing_warning_keeps_the_bottom_of_the_panel():

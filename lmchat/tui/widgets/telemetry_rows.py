@@ -142,14 +142,15 @@ def _server_rows(facts: PanelFacts) -> Section:
     name = target.server_name if target else ""
     address = target.endpoint.netloc if target else UNKNOWN
     latency = reason or units.latency(health.latency_ms)
+    latencies_ms = health.latencies_ms if len(health.latencies_ms) > 1 else ()  # one compares none
     return [
         TextRow(name or "Server", word, style, STRONG, (f"{sign} ", style)),
         _row(
-            "" if address == name else address,
+            "last check" if address == name else address,
             latency,
             says_now=UNKNOWN not in (address, latency),
         ),
-        SparkRow(health.latencies_ms, _CALM_LATENCY_MS, says_now=bool(health.latencies_ms)),
+        SparkRow(latencies_ms, _CALM_LATENCY_MS, says_now=bool(latencies_ms)),
     ]
 
 
