@@ -222,7 +222,7 @@ class ToolRounds:
     async def _keep_image(self, name: str, image: bytes) -> FilePart | None:
         with suppress(LMChatError):  # it is damaged, or the disk is full
             if attachment := await file_attachment(name, image):
-                await self._store.save_file(attachment.data)
+                await self._store.files.save(attachment.data)
                 return attachment.part
         return None
 

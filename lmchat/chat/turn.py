@@ -144,7 +144,7 @@ class Turn:
                 session,
                 report=self._report,
                 ask=self._ask,
-                store=self._services.save_queue.store,
+                store=self._services.store,
             )
         rounds = self._rounds
         # those behind `start.path` leave the path, but stay in the tree
