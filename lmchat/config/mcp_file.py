@@ -92,8 +92,12 @@ def write_servers(file: Path, servers: Iterable[McpSettings] = (), *, without: s
                 hint = f"Delete {without} in it." if without else _to_paste(entries)
                 message = f"{file} has comments or last commas, so that lmchat does not change it."
                 raise ConfigError(message, hint=hint)
+            if taken := entries.keys() & table.keys():  # also one that lmchat cannot use
+                message = f"{file} has a server {', '.join(taken)} already."
+                raise ConfigError(message, hint="Choose another name.")
             table |= entries
-            table.pop(without, None)
+            if without:
+                del table[without]
             write_atomically(file, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
     except OSError as error:
         raise explain_system_error(error, file) from error
@@ -118,7 +122,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], bool]:
         content = json.loads(plain)
     except json.JSONDecodeError as error:
         reason = f"line {error.lineno}: {error.msg}"
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no text, or a number of 5,000 digits
         reason = str(error)
     else:
         for key in _TABLES:

@@ -258,6 +258,7 @@ OTHERS = {
     "/*" * 300_000: "line 1: Expecting value",
     '"' + "," * 300_000: "line 1: Unterminated string",
     "[" * 100_000: "maximum recursion depth",
+    '{"mcpServers": {}, "n": ' + "9" * 5000 + "}": "Exceeds the limit (4300 digits)",
     "\ud800": "'utf-8' codec can't decode",
 }
 
@@ -298,6 +299,8 @@ def test_servers_come_and_go_and_all_else_stays(tmp_path, text):
     [table] = before.keys() & {"mcpServers", "servers", "context_servers"}
     assert after == before | {table: before[table] | ADDED}
     assert list(read_servers(file).servers.values())[-2:] == [TIME, WIKI]
+    with pytest.raises(ConfigError, match="has a server time already"):
+        write_servers(file, [TIME])
     write_servers(file, without="time")
     write_servers(file, without="wiki")
     assert json.loads(file.read_text(encoding="utf-8")) == before
