@@ -121,7 +121,7 @@ class SearchDialog(ListDialog):
         """
         day = units.day(hits[0].created_at, now)
         title = hits[0].title or "Untitled"
-        right = ((day, MUTED),)
+        right = ((f"{day} ", MUTED),)  # beside the scrollbar, a column is free
         if not hits[0].message_id:
             texts = (("  ", ""), *_marked(title, hits[0], STRONG))
             return [ListRow(pieces=(texts,), right=right, key=_key(hits[0]), is_at_edge=True)]
@@ -139,13 +139,15 @@ class SearchDialog(ListDialog):
                 ends[1] = f"{own_day} {ends[1]}"
             end = f" {SIGNS.dot} ".join(filter(None, ends))
             before = f"   {author}{' ' * (width - cell_len(author))}  "
-            # 3 cells: the bar of the row, and two blanks before the end
+            # 4 cells: the bar of the row, two blanks before the end, and one behind it
             words = match_in_context(
-                hit, self.list.text_width - cell_len(before) - cell_len(end) - 3
+                hit, self.list.text_width - cell_len(before) - cell_len(end) - 4
             )
             rows.append(
                 ListRow(
-                    pieces=(((before, ASIDE_NAME), *words),), right=((end, MUTED),), key=_key(hit)
+                    pieces=(((before, ASIDE_NAME), *words),),
+                    right=((f"{end} ", MUTED),),
+                    key=_key(hit),
                 )
             )
         return rows
