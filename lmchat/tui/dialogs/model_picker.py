@@ -50,7 +50,6 @@ from lmchat.tui.widgets.row_list import (
     aligned,
     edge_row,
 )
-from lmchat.tui.widgets.telemetry_rows import context_text
 from lmchat.units import SIGNS
 
 VISION = "vision"  # capability of models that see images; also a filter
@@ -102,7 +101,7 @@ def _cells(row: ModelRow) -> list[StyledText]:
     """Return the texts of a model for `_COLUMNS`, muted if the model cannot chat."""
     model = row.model
     style = "" if model.can_chat else MUTED
-    context = (context_text(model), style)
+    context = (units.windows(model.context_loaded or model.context_max, model.context_max), style)
     if model.state is LoadState.LOADING:
         context = (f"loading{units.progress_suffix(model.load_fraction)}", "$warning")
     elif model.load_failure:
