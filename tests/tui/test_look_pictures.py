@@ -123,6 +123,15 @@ def test_the_details_of_an_answer(snap_compare, size, theme):
     assert snap_compare(panels(text, theme=theme), terminal_size=SIZES[size], run_before=see)
 
 
+def test_the_circumstances_of_an_answer_are_cut_into_lines_between_its_pieces():
+    for width, lines in (
+        (75, ["localhost:1234 · 2 steps · complete · begun 2026-11-20 14:02:00"]),
+        (62, ["localhost:1234 · 2 steps · complete", "begun 2026-11-20 14:02:00"]),
+        (20, ["localhost:1234", "2 steps · complete", "begun 2026-11-20 14:02:00"]),
+    ):
+        assert str(details(ANSWERED, width)).split("\n\n")[-1].split("\n") == lines
+
+
 def test_the_export_of_a_session(snap_compare):
     async def write(name: str, contents: ExportAs) -> str:
         return f"{name} exists."

@@ -61,7 +61,14 @@ def details(answer: ChatMessage, width: int) -> Content:
         )
     long_values = [row for row in sampling if row not in short]
     blocks.append([content(((name, MUTED), (f"  {value}", ""))) for name, value in long_values])
-    blocks.append([styled(f" {SIGNS.dot} ".join(_circumstances(answer, stats)), MUTED)])
+    circumstances: list[str] = []  # lines of whole pieces
+    for piece in _circumstances(answer, stats):
+        line = f"{circumstances[-1]} {SIGNS.dot} {piece}" if circumstances else piece
+        if cell_len(line) <= width:
+            circumstances[-1:] = [line]
+        else:
+            circumstances.append(piece)
+    blocks.append([styled(line, MUTED) for line in circumstances])
     return Content("\n\n").join(Content("\n").join(block) for block in blocks if block)
 
 
