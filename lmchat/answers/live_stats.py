@@ -188,7 +188,6 @@ class LiveStats(Struct, kw_only=True):
         if self.stage is Stage.RETRYING and self.retry is not None:
             return self.retry_words(self.retry, now_s)
         words = f"{self.stage.value}{units.progress_suffix(self.fraction)}"
-        words += "".join(f": {said}" for said in [*self.told.values()][-1:])
         if self.stage is Stage.LOADING and self.asks_again_s is not None:
             words += f", asked again in {units.elapsed(max(self.asks_again_s - now_s, 0.0))}"
         return words
