@@ -91,7 +91,6 @@ class LiveStats(Struct, kw_only=True):
     chunks: int = 0  # of the answer, its thought and its calls
     thought_chunks: int = 0  # of the thought alone
     chars: int = 0  # in all `chunks`
-    told: dict[str, str] = field(default_factory=dict)  # what running tools said, by message id
     usage: UsageReported = UsageReported()  # the last counts of the server
     counted_chunks: int = 0  # `chunks` at the time when the server reported `usage`
     retry: RetryScheduled | None = None  # the next attempt, while the wait before it lasts

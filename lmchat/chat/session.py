@@ -54,6 +54,8 @@ class TurnState(Protocol):
     @property
     def question(self) -> ToolQuestion | None: ...
     @property
+    def told(self) -> Mapping[str, str]: ...  # what running tools said last, by message id
+    @property
     def pending(self) -> str: ...  # its draft until that is a message
     @property
     def saved_as(self) -> str: ...  # id of that message once it is written, or ""

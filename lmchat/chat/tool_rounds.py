@@ -76,6 +76,7 @@ class ToolRounds:
         self.toolbox = toolbox
         self.steps = 0
         self.question: ToolQuestion | None = None
+        self.told: dict[str, str] = {}  # what running tools said last, by message id
         self._session = session
         self._report = report
         self._ask = ask
@@ -153,11 +154,8 @@ class ToolRounds:
         *,
         copied: Sequence[ChatMessage],
         version: int,
-        told: dict[str, str],
     ) -> None:
         """Run calls side by side; each is on the disk before it runs, and when it has ended.
-
-        `told` gets what a running tool said last, by message id.
 
         `version` is that of the first call. A repeated call begins a branch with copies of
         `copied`, the other calls of its answer. Cancelling also cancels running calls.
@@ -188,7 +186,7 @@ class ToolRounds:
                 session.add(copy)
                 self._report(MessageAdded(copy))
                 await session.save(copy)
-            await self._run_all(running, told, is_cut=is_cut)
+            await self._run_all(running, is_cut=is_cut)
         except BaseException:  # a stop, which is a cancellation, or an error
             stopped = [replace(call, state=AnswerState.STOPPED) for call in running.values()]
             for message in stopped:
@@ -196,15 +194,13 @@ class ToolRounds:
             await session.finish(session.save(*stopped))
             raise
 
-    async def _run_all(
-        self, running: dict[str, ChatMessage], told: dict[str, str], *, is_cut: bool
-    ) -> None:
+    async def _run_all(self, running: dict[str, ChatMessage], *, is_cut: bool) -> None:
         """Ask about one call after the other, then run all at the same time.
 
         After a stop, those that have ended while another was saved still keep their results.
         """
         messages = tuple(running.values())
-        runs = [await self._make_run(message, told, is_cut=is_cut) for message in messages]
+        runs = [await self._make_run(message, is_cut=is_cut) for message in messages]
         tasks = [
             asyncio.create_task(run_call(message, run, self._keep_image))
             for message, run in zip(messages, runs, strict=True)
@@ -233,9 +229,7 @@ class ToolRounds:
         await self._session.finish(self._session.save(call))
         self._report(MessageEnded(call))
 
-    async def _make_run(
-        self, message: ChatMessage, told: dict[str, str], *, is_cut: bool
-    ) -> Run | str:
+    async def _make_run(self, message: ChatMessage, *, is_cut: bool) -> Run | str:
         """Return what runs a call, or why it may not run."""
         call, toolbox, session_id = message.tool_calls[0], self.toolbox, self._session.session_id
         tool = toolbox.find(call.name)
@@ -265,4 +259,5 @@ class ToolRounds:
         # last, as the user may have switched it off meanwhile
         if not toolbox.is_offered(session_id, tool):
             return "This tool is switched off, or not allowed to run."
-        return partial(toolbox.call, tool, arguments, partial(told.__setitem__, message.message_id))
+        tell = partial(self.told.__setitem__, message.message_id)
+        return partial(toolbox.call, tool, arguments, tell)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 
 from msgspec.structs import replace
@@ -76,6 +76,10 @@ class Turn:
     @property
     def question(self) -> ToolQuestion | None:
         return self._rounds.question if self._rounds is not None else None
+
+    @property
+    def told(self) -> Mapping[str, str]:
+        return self._rounds.told if self._rounds is not None else {}
 
     @property
     def can_answer_now(self) -> bool:
@@ -190,7 +194,7 @@ class Turn:
             model=target.model_id, started_s=clock(), stage=Stage.TOOLS, steps=rounds.steps
         )
         try:
-            await rounds.run(calls, target, copied=copied, version=version, told=stats.told)
+            await rounds.run(calls, target, copied=copied, version=version)
         except BaseException:  # no next answer comes, whose stats would replace these
             stats.end(AnswerState.STOPPED, clock())
             raise

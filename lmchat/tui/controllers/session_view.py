@@ -136,7 +136,7 @@ class SessionView:
         self._log.calls.set_states(
             shown.running_calls,
             asked_id=shown.question.message.message_id if shown.question else "",
-            told=shown.turn.stats.told if shown.turn and shown.turn.stats else {},
+            told=shown.turn.told if shown.turn else {},
             now_s=self._ui.workspace.clock(),
             is_on_top=self._ui.app.screen is self._ui.screen,
         )
