@@ -1,4 +1,4 @@
-"""`config.toml`, `credentials.toml`, `state.toml`: settings, API keys, state of the last run.
+"""`config.toml`, `mcp.json`, `credentials.toml`, `state.toml`: settings, tools, keys, last state.
 
 Entrance: `load.load(file, environ, flags)`. Must not know: what a setting does.
 """
