@@ -222,7 +222,7 @@ class Forwarding(Struct, kw_only=True):
         finish_reason = ""
         with suppress(NotJsonError):
             value = dict_or_empty(decode(bytes(self._received)))
-            usage.keep(value, may_have_usage=True)
+            usage.keep(value)
             for choice in dicts_in(value.get("choices")):
                 finish_reason = str_or_empty(choice.get("finish_reason")) or finish_reason
         return usage.report() or UsageReported(), finish_reason

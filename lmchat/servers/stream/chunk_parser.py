@@ -315,7 +315,7 @@ class ServerUsage:
         self._timings: JsonObject = {}
         self._last_report_s = time.monotonic()  # the first report is due later
 
-    def keep(self, chunk: JsonObject, *, may_have_usage: bool) -> UsageReported | None:
+    def keep(self, chunk: JsonObject, *, may_have_usage: bool = True) -> UsageReported | None:
         """Keep the counts of a chunk; return a report for the screen if one is due."""
         if may_have_usage:
             choices = dicts_in(chunk.get("choices"))[:1]  # Kimi has it there

@@ -13,7 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 
-class Row(NamedTuple):
+class PlacedStrip(NamedTuple):
     """What is drawn at a place of the screen."""
 
     x: int
@@ -21,14 +21,14 @@ class Row(NamedTuple):
     strip: Strip
 
 
-DrawnRows = dict[int, list[Row]]
+DrawnRows = dict[int, list[PlacedStrip]]
 """What was drawn in each row of the terminal."""
 
 
 class RowsUpdate(CompositorUpdate):
     """Update of rows, each of one widget."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[PlacedStrip]) -> None:
         self._rows = rows
 
     def without(self, drawn: DrawnRows) -> RowsUpdate:
@@ -52,7 +52,7 @@ class RowsUpdate(CompositorUpdate):
                 if start == end:
                     continue
                 if end - start < strip.cell_length // 2:
-                    rows.append(Row(x + start, y, strip.crop(start, end)))
+                    rows.append(PlacedStrip(x + start, y, strip.crop(start, end)))
                     continue
             rows.append(row)  # a whole one keeps its codes
         return RowsUpdate(rows)
@@ -87,10 +87,9 @@ def _changed_cells(before: Strip, now: Strip) -> tuple[int, int]:
 
 
 def paint_at_once(widget: Widget, change: Callable[[], object]) -> None:
-    """Change widgets and paint them, as a timer of Textual does.
+    """Change widgets and paint them.
 
-    By itself, Textual posts messages to each widget and to the screen, and paints up to 17 ms
-    later.
+    Textual would post messages to each widget and to the screen, and paint up to 17 ms later.
     """
     if not widget.is_attached:  # the app ends
         return

@@ -22,7 +22,7 @@ from textual.widget import Widget
 from textual.worker import WorkerFailed
 
 from lmchat.tui.quirks.driver import TerminalDriver
-from lmchat.tui.quirks.frames import DrawnRows, Row, RowsUpdate
+from lmchat.tui.quirks.frames import DrawnRows, PlacedStrip, RowsUpdate
 from lmchat.tui.quirks.key_queue import KeyQueue, Typed
 from lmchat.tui.quirks.keys import mend_typing, without_idle_modifiers
 from lmchat.tui.quirks.widths import patch_cuts
@@ -199,28 +199,32 @@ class PatchedCompositor(Compositor):
             if not any(other != region and other.contains_region(region) for other in regions)
         ]
         try:
-            rows = [self._uncovered_rows(region) for region in self._changed]
-            if any(one is None for one in rows):
+            owned = [(part, self._owner_of(part)) for part in self._changed]
+            if any(widget is None for _, widget in owned):
                 return super().render_partial_update()
             regions.clear()
-            return RowsUpdate([row for one in rows for row in one or ()])
+            rows: list[PlacedStrip] = []
+            for changed, widget in owned:
+                assert widget is not None  # noqa: S101
+                region, clip = self.visible_widgets[widget]
+                visible = region.intersection(clip)
+                whole = Region(visible.x, changed.y, visible.width, changed.height)
+                strips = _drawn(widget, whole.translate((-region.x, -region.y)))
+                start = changed.x - visible.x
+                rows += (
+                    PlacedStrip(changed.x, y, strip.crop(start, start + changed.width))
+                    for y, strip in zip(changed.line_range, strips, strict=False)
+                )
+            return RowsUpdate(rows)
         finally:
             self._changed = ()
 
-    def _uncovered_rows(self, changed: Region) -> list[Row] | None:
-        """Return rows of the widget that has a region; None if another covers a part of it."""
+    def _owner_of(self, changed: Region) -> Widget | None:
+        """Return the widget that draws all of a region; None if others draw parts of it."""
         for widget, (region, clip) in self.visible_widgets.items():  # from the front
             visible = region.intersection(clip)
-            if visible.contains_region(changed):
-                rows = Region(visible.x, changed.y, visible.width, changed.height)
-                strips = _drawn(widget, rows.translate((-region.x, -region.y)))
-                start = changed.x - visible.x
-                return [
-                    Row(changed.x, y, strip.crop(start, start + changed.width))
-                    for y, strip in zip(changed.line_range, strips, strict=False)
-                ]
             if visible.overlaps(changed):
-                break
+                return widget if visible.contains_region(changed) else None
         return None
 
     def _get_renders(
