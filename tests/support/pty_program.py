@@ -38,7 +38,7 @@ from tests.support.programs import ROOT, clean_environment
 ALTERNATE_SCREEN = 1049
 _STRING = r"[PX^_](?:[^\x1b]|\x1b\x1b)*"  # of an image, or passed on by tmux
 _UNKNOWN_TO_PYTE = re.compile(
-    rf"\x1b\[[<=>][0-9;]*[@-~]|\x1b\](?![012];)[^\x07\x1b]*(?:\x07|\x1b\\)|\x1b{_STRING}\x1b\\"
+    rf"\x1b\[[<=>][0-9;]*[@-~]|\x1b\[\?[0-9;]*[sru]|\x1b\](?![012];)[^\x07\x1b]*(?:\x07|\x1b\\)|\x1b{_STRING}\x1b\\"
 )
 _UNFINISHED = re.compile(rf"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?|{_STRING}\x1b?)?\Z")
 _FRAME_START, _FRAME_END = "\x1b[?2026h", "\x1b[?2026l"

@@ -22,9 +22,10 @@ from lmchat.tui.quirks.keys import (
 class Reader:
     """A parser whose clock tests turn by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_kitty: bool = False) -> None:
         self.now = 100.0
         self.parser = KeyParser(now=lambda: self.now)
+        self.read("\x1b[?29u" if has_kitty else "\x1b[?0u")
 
     def read(self, *reads: str) -> list[str]:
         return [name(event) for data in reads for event in self.parser.feed(data)]
@@ -138,6 +139,82 @@ def test_a_sequence_cut_in_two_is_one_key_if_its_rest_comes_within_two_seconds()
             assert reader.read(sequence[cut:]) == [key]
             assert reader.read(sequence[:cut]) + reader.later(LONGEST_WAIT_S) == []
             assert reader.read("z") == ["z"]
+
+
+# of kitty, of xterm with modifyOtherKeys, and of all terminals
+SEQUENCES = [
+    *("\x1b[27u", "\x1b[13;2u", "\x1b[97;;97u", "\x1b[1092::97;5u", "\x1b[57441;2u", "\x1b[1;5P"),
+    *("\x1b[27;2;13~", "\x1b[27;5;99~", "\x1b[27;3;1092~", "\x1b[27;6;67~"),
+    *(
+        "\x1b[1;5C",
+        "\x1b[A",
+        "\x1b[15~",
+        "\x1b[3;5~",
+        "\x1bOP",
+        "\x1bOH",
+        "\x1b[[A",
+        "\x1b[200~a\x1b[201~",
+    ),
+    *("\x1b[<35;10;10M", "\x1b[<0;10;10m", "\x1b[I", "\x1b[O", "\x1b[?2026;2$y", "\x1b[?1;2c"),
+    *("\x1b]11;rgb:1e1e/1e1e/1e1e\x1b\\", "\x1b]11;rgb:1/2/3\x07"),
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(SEQUENCES),
+            st.integers(1, 12),
+            st.sampled_from((0.01, 0.05, 0.2, 1.9)),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.booleans(),
+)
+def test_a_sequence_that_is_cut_anywhere_types_nothing_and_leaves_no_key_dead(
+    sequences, has_kitty
+) -> None:
+    reader, keys, got, read = Reader(has_kitty=has_kitty), [], [], ""
+    for sequence, cut, wait_s, is_joined in sequences:
+        # ESC O is Alt+O, too
+        place = 1 if sequence.startswith("\x1bO") and not has_kitty else cut
+        keys.append(Reader(has_kitty=has_kitty).read(sequence))
+        got += reader.read(read + sequence[:place]) + reader.later(wait_s)
+        read = sequence[place:]
+        if read and not is_joined:
+            got += reader.read(read)
+            read = ""
+    got += (reader.read(read) if read else []) + reader.later(LONGEST_WAIT_S)
+    if has_kitty:
+        assert got == [key for sequence_keys in keys for key in sequence_keys]
+    else:  # a lone ESC is Esc
+        assert {*got} <= {"escape", *(key for sequence_keys in keys for key in sequence_keys)}
+    assert reader.read("z") == ["z"]
+
+
+def test_a_lone_escape_is_no_key_where_escape_has_a_sequence() -> None:
+    reader = Reader(has_kitty=True)
+    for later in ("n", "\x1b[110u", "é"):
+        assert reader.read("\x1b") + reader.later(0.2) + reader.read(later) in (["n"], ["é"])
+    assert reader.read("\x1b") + reader.later(LONGEST_WAIT_S) + reader.read("[1;5C", "n") == ["n"]
+
+
+def test_behind_a_lone_escape_only_a_burst_of_the_form_of_a_sequence_is_dropped() -> None:
+    for late, keys in (
+        ("[1;5C", []),
+        ("[<35;10;10M\x1b[<35;11;10M", ["MouseMove"]),
+        ("OK then", [*"OK", "space", *"then"]),
+        ("[", ["left_square_bracket"]),
+    ):
+        reader = Reader()
+        assert reader.read("\x1b") + reader.later(0.2) + reader.read(late) == ["escape", *keys]
+    reader = Reader()
+    assert reader.read("\x1b") + reader.later(0.2) + reader.read("n", "[A") == [
+        *("escape", "n", "left_square_bracket", "A")
+    ]
 
 
 @pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
@@ -289,13 +366,19 @@ reads_and_waits = st.lists(
 @settings(max_examples=400, deadline=None)
 @given(reads_and_waits)
 def test_no_bytes_leave_a_key_dead_however_they_are_cut_and_whenever_they_come(reads) -> None:
-    for waits_s, last, key in (
-        (LONGEST_WAIT_S, b"z", "z"),
-        (LONGEST_WAIT_S, b"\r", "enter"),
-        (0, b"\x03", "ctrl+c"),
-        (0, b"\x1b", "escape"),
+    for has_kitty, waits_s, last, key in (
+        (False, LONGEST_WAIT_S, b"z", "z"),
+        (True, LONGEST_WAIT_S, b"z", "z"),
+        (False, LONGEST_WAIT_S, b"\r", "enter"),
+        (False, 0, b"\x03", "ctrl+c"),
+        (True, 0, b"\x03", "ctrl+c"),
+        (False, 0, b"\x1b", "escape"),
+        (True, 0, b"\x1b[27u", "escape"),
     ):
-        reader, decode = Reader(), getincrementaldecoder("utf-8")("replace").decode
+        reader, decode = (
+            Reader(has_kitty=has_kitty),
+            getincrementaldecoder("utf-8")("replace").decode,
+        )
         for data, cut, wait_s in reads:
             for part in filter(None, (data[:cut], data[cut:])):
                 reader.read(decode(part))

@@ -29,7 +29,7 @@ from lmchat.processes.signals import ENDING_SIGNALS
 from lmchat.terminal.signal_guard import SignalGuard
 from lmchat.terminal.tty import TerminalOutput, TerminalWriter
 from lmchat.tui.quirks.console_keys import mend_console_keys
-from lmchat.tui.quirks.keys import KeyParser
+from lmchat.tui.quirks.keys import ASK_KITTY, KeyParser
 from lmchat.tui.quirks.widths import with_sure_widths
 
 try:
@@ -199,6 +199,7 @@ class TerminalDriver(LinuxDriver):
         if self._stop_reading is None:  # kept while the terminal is lent
             self._stop_reading = os.pipe()
         super().start_application_mode()  # type: ignore[no-untyped-call]
+        self.write(ASK_KITTY)
         signal.signal(signal.SIGWINCH, self._resized)  # replaces that of `super`
         self._guard.watch()
 

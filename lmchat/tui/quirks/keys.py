@@ -23,14 +23,16 @@ from lmchat.tui.quirks.layouts import key_at_place
 ESCAPE_DELAY_S = constants.ESCAPE_DELAY if "ESCDELAY" in os.environ else 0.03
 MOST_PASTED = 8_000_000  # characters of a paste; the next ones are another
 ASK_BACKGROUND = "\x1b]11;?\x1b\\"
+ASK_KITTY = "\x1b[?u"
 _COLOUR = r"([0-9a-f])\w*/([0-9a-f])\w*/([0-9a-f])\w*"
 _BACKGROUND = re.compile(rf"(?i)\x1b\]11;rgba?:{_COLOUR}[^\x07\x1b]*(?:\x07|\x1b\\)")
 _LIGHT_FROM = 24  # sum of the first hexadecimal digits, of at most 45
 _ESCAPE = "\x1b"
+_AFTER_ESCAPE = ("[", "O", "]", "P", "_")  # these begin a sequence
 _LONGEST_STOP = 32  # characters that Esc or Ctrl+C may have
 # at the end of a read: ESC, or the beginning of a sequence or of the answer to `ASK_BACKGROUND`
 _UNFINISHED = re.compile(
-    r"\x1b(?:\[(?:[0-?]{0,4096}|\?[\d;]{0,9}\$|M.{0,2})"
+    r"\x1b(?:\[(?:\[?[0-?]{0,4096}|\?[\d;]{0,9}\$|M.{0,2})"
     r"|O|\]1{0,2}|\]11;[A-Ga-gr\d:/]{0,40}\x1b?)?\Z"
 )
 # what is behind it is a key of its own
@@ -44,6 +46,11 @@ _KEYPAD_OF_VT = {"\x1bOX": "\x1b[61u", "\x1bOl": "\x1b[44u", "\x1bOE": "\x1b[E"}
 # A whole sequence; `ESC [ [` begins one on the Linux console. Mouse events and reports of modes are
 # no keys.
 _WHOLE = re.compile(r"\x1b\[(?!\[)[0-?]*[ -/]*(?!(?<=\$)y)[@-LN-ln-~]")
+# all of a sequence but its ESC, and nothing else but another sequence
+_LATE_REST = re.compile(
+    r"\A(?:\[\[?[0-?]*[ -/]*[@-~]|O[!-~]|[]P_][^\x00-\x1f\x7f]*(?:\x07|\x1b\\))(?=\x1b|\Z)"
+)
+_KITTY_FLAGS = re.compile(r"\x1b\[\?(\d{1,3})u")  # the answer to `ASK_KITTY`
 # an answer to another program, such as an ended editor
 _REPLY = re.compile(r"\x1b[P\]_][^\x00-\x1f\x7f]{2,}(?:\x07|\x1b\\)")
 _ALT_KEY = re.compile(r"\x1b([^\x1b\[\]O])", re.DOTALL)  # these begin other sequences
@@ -112,7 +119,8 @@ class KeyParser(XTermParser):
 
     Textual would type the rest of a sequence that comes late, and the text after an ESC in a paste,
     in which a line end would send the prompt. Each wait is limited, and Esc or Ctrl+C in a read of
-    its own ends it.
+    its own ends it. A lone ESC is no key in the protocol of kitty, where Esc is `ESC [27u`;
+    elsewhere, what has the form of its rest is dropped if nothing else came between.
     """
 
     def __init__(self, debug: bool = False, now: Callable[[], float] = monotonic) -> None:
@@ -124,6 +132,8 @@ class KeyParser(XTermParser):
         self._paste: StringIO | None = None  # the paste that arrives
         self._lacks_mark = False  # the last paste has ended without its mark
         self._is_escape = False  # the end of `_held` is Esc, if nothing follows it at once
+        self._has_kitty = False  # the terminal has told that it uses the protocol of kitty
+        self._follows_escape = False  # the wait for the rest of an ESC has ended
 
     def tick(self) -> Iterator[Message]:
         """End a wait that has been too long: an ESC is a key, a paste is text, all else nothing."""
@@ -137,8 +147,9 @@ class KeyParser(XTermParser):
             self._lacks_mark = True
             paste.write(held.removesuffix(_ESCAPE) if self._is_escape else held)
             yield _pasted(paste)
-        elif held == "\x1bO":
+        elif held == "\x1bO" and not self._has_kitty:
             yield from self._keys_of(held)
+        self._follows_escape = self._is_escape or held == _ESCAPE
         if self._is_escape:
             yield events.Key("escape", _ESCAPE)
 
@@ -147,6 +158,13 @@ class KeyParser(XTermParser):
         # Else `tick` makes a key of it in time.
         if not data.startswith(("[", "O")):
             yield from self.tick()
+        if self._follows_escape:
+            self._follows_escape = False
+            is_paste = data.startswith(PASTE_START[1:])
+            data = _ESCAPE + data if is_paste else _LATE_REST.sub("", data)
+        is_lone = self._held == _ESCAPE and self._paste is None
+        if is_lone and self._has_kitty and not data.startswith(_AFTER_ESCAPE):
+            self._held = ""
         alone = data.removeprefix("\ufffd")  # half a character before it
         if self.wait_s is not None and self._is_stop(alone):
             yield from self._end_wait()
@@ -175,8 +193,9 @@ class KeyParser(XTermParser):
                     self._paste = None if end else StringIO()
         self._read_s = self._now()
         is_waiting = self._held or self._paste is not None
-        self._is_escape = alone == _ESCAPE or (self._paste is None and self._held == _ESCAPE)
-        is_short = self._is_escape or self._held == "\x1bO"
+        is_escape = alone == _ESCAPE or (self._paste is None and self._held == _ESCAPE)
+        self._is_escape = is_escape and not self._has_kitty
+        is_short = self._is_escape or (self._held == "\x1bO" and not self._has_kitty)
         delay_s = ESCAPE_DELAY_S if is_short else LONGEST_WAIT_S
         self.wait_s = delay_s if is_waiting else None
 
@@ -192,6 +211,8 @@ class KeyParser(XTermParser):
         if match := _BACKGROUND.search(typed):
             brightness = sum(int(digit, 16) for digit in match.groups())
             yield BackgroundReported(is_dark=brightness < _LIGHT_FROM)
+        if flags := _KITTY_FLAGS.search(typed):
+            self._has_kitty = bool(int(flags[1]) & 1)
         # what is before and behind an answer is no sequence; "" would end Textual's parser
         for part in filter(None, _REPLY.split(_BROKEN_OFF.sub("", typed))):
             keys = _ALT_DELETE.sub("\x1b[\\1;3~", _ALT_ARROW.sub("\x1b[1;3\\1", part))
