@@ -267,6 +267,8 @@ class PtyProgram:
         found = [f"mode {mode} is on" for mode in sorted(modes & _MODES_TO_GIVE_BACK)]
         found += [f"mode {mode} is off" for mode in (7, 25) if mode not in modes]
         found += [f"keyboard protocol pushed {kitty} times more than popped"] if kitty else []
+        if self.raw.rfind(b"\x1b[>4;2m") > self.raw.rfind(b"\x1b[>4m"):
+            found.append("modified keys are sent as xterm does")
         if termios.tcgetattr(self._slave) != self._attributes:
             found.append("termios attributes differ")
         return found

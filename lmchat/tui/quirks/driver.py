@@ -56,8 +56,12 @@ _NEXT_ROW = re.compile(r"\x1b\[0m(\n?\x1b\[\d+;\d+H)")
 _ASK_KIND, _KIND = "\x1b[c", re.compile(rb"\x1b\[\?[\d;]*c")  # primary device attributes
 _LAST_ANSWER_S = 0.3  # for the answer, at most
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
-# what Textual does not reset: a frame in progress, mouse pixels, colours, the pointer's shape
-_RESET_OTHERS = "\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07"
+# What Textual does not set: modified keys in the form of xterm, which tmux needs for Shift+Enter,
+# and a wheel that types no arrow keys, as it does where the mouse is not reported.
+_SET_OTHERS = "\x1b[>4;2m\x1b[?1007s\x1b[?1007l"
+# and does not reset: a frame in progress, mouse pixels, colours, the pointer's shape. A terminal
+# that cannot restore a mode (`r`) has most likely had that of the wheel (`h`).
+_RESET_OTHERS = "\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07\x1b[>4m\x1b[?1007h\x1b[?1007r"
 _RESTORE_MODES = (
     f"{_RESET_OTHERS}\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2048l\x1b[?2004l\x1b[?1004l"
     f"\x1b[?7h{_KITTY_POP}\x1b[?1049l\x1b[?25h"
@@ -199,7 +203,7 @@ class TerminalDriver(LinuxDriver):
         if self._stop_reading is None:  # kept while the terminal is lent
             self._stop_reading = os.pipe()
         super().start_application_mode()  # type: ignore[no-untyped-call]
-        self.write(ASK_KITTY)
+        self.write(_SET_OTHERS + ASK_KITTY)
         signal.signal(signal.SIGWINCH, self._resized)  # replaces that of `super`
         self._guard.watch()
 
