@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 
+import psutil
 import pytest
 
 from lmchat.sessions.message import AnswerState
@@ -121,6 +122,10 @@ def test_an_app_that_hangs_ends_with_sigterm_and_loses_a_quarter_second_at_most(
     assert_kept(streaming, AnswerState.INTERRUPTED)
 
 
+def children(shell: PtyProgram) -> list[psutil.Process]:
+    return psutil.Process(shell.process.pid).children()
+
+
 def test_it_is_suspended_and_brought_back_by_a_shell(tmp_path, server):
     command = shlex.join([sys.executable, "-m", "lmchat", "--endpoint", server.url])
     with PtyProgram(["sh", "-i"], home=tmp_path, size=(120, 40), env={"PS1": "shell> "}) as shell:
@@ -136,6 +141,30 @@ def test_it_is_suspended_and_brought_back_by_a_shell(tmp_path, server):
         shell.wait_until(lambda: 1049 in shell.private_modes, "lmchat's screen is back")
         shell.wait_for("tiny.gguf ·")
         shell.type("typed after it", sees="typed after it")
+
+        (program,) = children(shell)
+        program.send_signal(signal.SIGSTOP)
+        shell.wait_for("shell>")
+        program.send_signal(signal.SIGCONT)  # in the background, where it stops again
+        shell.wait_until(lambda: program.status() == "stopped", "it is stopped")
+        shell.type("echo $((6 * 7))\n", sees="42")  # the terminal is still raw
+        shell.type("fg\n", hides="42")
+        shell.wait_for("typed after it")
+        shell.type(" twice", sees="typed after it twice")
         shell.type("\x11")
-        shell.wait_until(lambda: shell.text.count("shell>") == 3, "it has ended")
+        shell.wait_until(lambda: not children(shell), "it has ended")
         shell.type("echo status $?\r", sees="status 0")
+        assert shell.left_behind() == []
+
+        shell.type("clear\r", hides="status 0")
+        shell.type(f"{command} &\r")
+        shell.wait_until(
+            lambda: [one.status() for one in children(shell)] == ["stopped"],
+            "it is stopped in the background",
+        )
+        shell.type("fg\r", sees="tiny.gguf ·")
+        shell.type("typed at last", sees="typed at last")
+        shell.type("\x11")
+        shell.wait_until(lambda: not children(shell), "it has ended")
+        shell.type("echo status $?\r", sees="status 0")
+        assert shell.left_behind() == []

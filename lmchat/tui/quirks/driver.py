@@ -221,6 +221,23 @@ class TerminalDriver(LinuxDriver):
         size = Size(*self._get_terminal_size())
         self._app.post_message(events.Resize(size, size))
 
+    def _sigcont_application(self, *_: object) -> None:
+        """Take the terminal again after a stop that came unasked, as of `kill -STOP`.
+
+        In the background, stop until the shell gives lmchat the terminal.
+        """
+        if self._owns_terminal:
+            with suppress(OSError):  # the terminal hung up
+                if os.tcgetpgrp(self.fileno) != os.getpgrp():
+                    os.kill(os.getpid(), signal.SIGSTOP)
+                    return
+            if self._key_thread is not None and self._key_thread.is_alive():
+                self.stop_application_mode()
+            self._owns_terminal = False  # also after a start in the background, which fails
+            self.close()
+            self._must_signal_resume = True
+        super()._sigcont_application()
+
     def stop_application_mode(self) -> None:
         if not self._owns_terminal:  # a signal has restored it, but keys are still read
             self.disable_input()
