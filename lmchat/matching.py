@@ -150,12 +150,12 @@ def _letters_of(name: str, folded_name: str) -> Sequence[str]:
     return letters
 
 
-def closest_word(word: str, words: tuple[str, ...]) -> str:
+def closest_word(word: str, words: Sequence[str], likeness: float = _SIMILARITY) -> str:
     """Return "" if no word is similar."""
     import difflib  # noqa: PLC0415 - needed for a misspelt word only
 
     by_letters = {known.lower(): known for known in words}
-    matches = difflib.get_close_matches(word.lower(), by_letters, n=1, cutoff=_SIMILARITY)
+    matches = difflib.get_close_matches(word.lower(), by_letters, n=1, cutoff=likeness)
     return by_letters[matches[0]] if matches else ""
 
 

@@ -17,11 +17,9 @@ class ParsedOptions:
 
     # of the command, as in `Subcommand`; the defaults are those of `lmchat` alone
     handler = ""  # `module:function`, or "" without a command
-    takes_local = True
-    changes_sessions = False
     names_left_files = True
 
-    # options of every command
+    # options of the chat and of many commands
     endpoint: str | None = None
     allowed_hosts: Sequence[str] = []  # argparse extends a copy of a list
     models: Sequence[str] = []  # the values of all `-m`

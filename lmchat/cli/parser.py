@@ -9,18 +9,19 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from textwrap import indent
 from typing import Any, NoReturn
 
 from lmchat import __version__
-from lmchat.cli.options import LEVELS, ParsedOptions
-from lmchat.cli.subcommands import ALWAYS_JSON, SUBCOMMANDS, Argument, Subcommand, argument
-from lmchat.config.settings import EFFORTS, effort_of
+from lmchat.cli.help_texts import help_of_command, help_of_program
+from lmchat.cli.options import ParsedOptions
+from lmchat.cli.subcommands import ALWAYS_JSON, COMMON_ARGUMENTS, SUBCOMMANDS, Subcommand
+from lmchat.config.settings import SamplingSettings
 from lmchat.errors import WrongUse
-from lmchat.matching import closest_word, did_you_mean
-from lmchat.safe_text import os_text, safe_line
+from lmchat.matching import closest_word
+from lmchat.safe_text import os_text, safe_line, shell_word
 from lmchat.terminal.output import Output
 
 _PROGRAM = "lmchat"
@@ -34,77 +35,59 @@ _REMOVED = {
     "--dry-run=text": "`ask --dry-run` for JSON, or `ask --dry-run=curl`",
     "--plot": "`lmchat stats --json`",
 }
+# Commands of other programs and of other commands, and the line that does the same.
+COMMANDS_INSTEAD = {
+    "lmchat version": "lmchat --version",
+    **dict.fromkeys(("lmchat list", "lmchat ls", "lmchat ps"), "lmchat models"),
+    "lmchat rm": "lmchat models rm MODEL",
+    **dict.fromkeys(("lmchat pull", "lmchat get"), "lmchat models pull NAME"),
+    "lmchat load": "lmchat models load MODEL",
+    "lmchat unload": "lmchat models unload MODEL",
+    "lmchat run": "lmchat -m MODEL",
+    **dict.fromkeys(("lmchat chat", "lmchat start"), "lmchat"),
+    "lmchat prompt": 'lmchat ask "PROMPT"',
+    **dict.fromkeys(("lmchat logs", "lmchat history"), "lmchat sessions"),
+    "lmchat status": "lmchat doctor",
+    "lmchat settings": "lmchat config show",
+    "lmchat mcp": "lmchat tools",
+    **dict.fromkeys(("lmchat models list", "lmchat models ls"), "lmchat models"),
+    **dict.fromkeys(("lmchat models remove", "lmchat models delete"), "lmchat models rm MODEL"),
+    **dict.fromkeys(("lmchat sessions list", "lmchat sessions ls"), "lmchat sessions"),
+    **dict.fromkeys(("lmchat sessions rm", "lmchat sessions remove"), "lmchat sessions delete ID"),
+    "lmchat sessions export": "lmchat export ID",
+    "lmchat sessions search": "lmchat search WORDS",
+    **dict.fromkeys(("lmchat tools rm", "lmchat tools delete"), "lmchat tools remove NAME"),
+    "lmchat tools ls": "lmchat tools",
+}
+# The same for options; those of sampling are in `_option_instead`.
+OPTIONS_INSTEAD = {
+    **dict.fromkeys(("-c", "--continue"), "-r last"),
+    **dict.fromkeys(("--cid", "--conversation"), "-r ID"),
+    "-s": "--system TEXT",
+    **dict.fromkeys(("-t", "--template"), "-p NAME"),
+    **dict.fromkeys(("-o", "--option"), "--set NAME=VALUE"),
+    **dict.fromkeys(("-a", "--attachment"), "-f FILE"),
+    **dict.fromkeys(("-x", "--extract"), "--code"),
+    **dict.fromkeys(("--url", "--base-url", "--host"), "--endpoint URL"),
+    **dict.fromkeys(("--think", "--thinking"), "--effort low"),
+    "--format": "--json",
+    "-v": "--version",
+}
+_ASK = 'To send a prompt: lmchat ask "PROMPT".'
+_LIKENESS = 0.81  # least one of a misspelt word; `version` and `sessions` have 0.67
 _MOST_CHARS = 300  # of a message, which may quote a long argument
-_DESCRIPTION = """\
-Chat with the language models on this machine.
-Without a command, lmchat opens the chat screen."""
-_EPILOG = """\
-examples:
-  lmchat                         find the server on this machine and chat
-  lmchat --endpoint http://localhost:9931 -m qwen3-8b
-  git diff | lmchat ask "Write a commit message"
-  lmchat COMMAND --help          what a command does, with an example
-
-Answers go to stdout, everything else to stderr. Exit codes: 0 success,
-1 the server, the answer or a file failed, 2 invalid command or configuration,
-3 no server found, 130 interrupted.
-"""
-
-
-def _effort(word: str) -> str:
-    if effort := effort_of(word):
-        return effort
-    raise argparse.ArgumentTypeError(f"must be {', '.join(EFFORTS)}, or a number of tokens")
-
-
-# Of every command. They have no defaults here, which would overwrite an option that is typed before
-# the command.
-SHARED_ARGUMENTS: tuple[Argument, ...] = (
-    argument("--endpoint URL", "address of the server; default: lmchat looks for one"),
-    argument(
-        "--allow-host HOST",
-        "allow a host other than this machine",
-        dest="allowed_hosts",
-        action="append",
-    ),
-    argument("-m --model MODEL", "model to use", dest="models", action="append"),
-    argument("--profile NAME", "profile of the configuration to use"),
-    argument("--system TEXT", "system prompt", dest="system_prompt"),
-    argument(
-        "--effort LEVEL",
-        f"how much the model thinks: {', '.join(EFFORTS)}, or a number of tokens",
-        type=_effort,
-    ),
-    argument(
-        "--set NAME=VALUE",
-        "sampling option, such as top_k=40; may be repeated",
-        dest="sampling",
-        action="append",
-    ),
-    argument(
-        "-r --resume ID",
-        "continue a session: its id, its first 4 or more characters, or `last`",
-    ),
-    argument("--temporary", "do not save this session"),
-    argument(
-        "--local",
-        "use the built-in engine; -m accepts a GGUF file, or USER/REPO[:QUANT] of huggingface.co",
-    ),
-    argument("--plain", "chat line by line, as for a screen reader; the default if TERM=dumb"),
-    argument(
-        "--inline", "chat in the scrollback of the terminal: as --plain, with formatted answers"
-    ),
-    argument("--config FILE", "configuration file to use instead of the usual one"),
-    argument(
-        "--log-level LEVEL",
-        f"what to log, never chat text: {', '.join(LEVELS)}",
-        choices=LEVELS,
-    ),
-)
 
 
 class _Parser(argparse.ArgumentParser):
     """Parser that raises `WrongUse` instead of exiting."""
+
+    command: Subcommand | None = None  # None: `lmchat` itself
+
+    def format_help(self) -> str:
+        columns = shutil.get_terminal_size().columns - 2
+        if self.command is None:
+            return help_of_program(columns)
+        return help_of_command(self.prog, self.command, columns)
 
     def error(self, message: str) -> NoReturn:
         """Write a message of argparse as a sentence."""
@@ -125,66 +108,119 @@ class _Parser(argparse.ArgumentParser):
         Output().print_exactly(message)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Name the most similar command, or all commands."""
+        """Name the line that does what the word of another program does, or all commands."""
         if not isinstance(action, argparse._SubParsersAction) or value in action.choices:  # noqa: SLF001 - argparse has no public name for it
             super()._check_value(action, value)
             return
-        if value in _REMOVED and self.prog == _PROGRAM:
-            raise _removed(value)
-        value = safe_line(value, limit=_MOST_CHARS)
+        is_prompt = self.prog == _PROGRAM and " " in value
+        may_have_password = "://" in value or "@" in value  # of an address: it is not repeated
+        typed = safe_line(value, limit=_MOST_CHARS)
         commands = tuple(action.choices)
+        message = f"Unknown command {typed!r}."
         hint = f"Run `{self.prog} --help` for usage."
-        if "://" in value or "@" in value:  # not repeated: an address may hold a password
+        if is_prompt:
+            is_whole = typed == value and not may_have_password
+            message = "A prompt needs a command."
+            hint = f"Use: lmchat ask {shell_word(value)}" if is_whole else _ASK
+        elif may_have_password:
             message = "Unknown command. To connect to a server: lmchat --endpoint URL."
-        elif suggestion := closest_word(value, commands):
-            message = f"Unknown command {value!r}; did you mean {suggestion}?"
+        elif line := COMMANDS_INSTEAD.get(f"{self.prog} {value}"):
+            hint = f"Use: {line}"
+        elif suggestion := closest_word(value, commands, _LIKENESS):
+            message = f"Unknown command {typed!r}; did you mean {suggestion}?"
         else:
-            message = f"Unknown command {value!r}; commands: {', '.join(commands)}."
+            message = f"Unknown command {typed!r}; commands: {', '.join(commands)}."
             if self.prog == _PROGRAM:  # it may be meant as a prompt
-                hint = f'To send a prompt: lmchat ask "PROMPT". {hint}'
+                hint = f"{_ASK} {hint}"
         raise WrongUse(message, hint=hint)
 
 
-def _removed(word: str) -> WrongUse:
-    hint = f"Run `{_PROGRAM} --help` for usage."
-    return WrongUse(f"{word} was removed: use {_REMOVED[word]}.", hint=hint)
-
-
 def parse(argv: Sequence[str]) -> ParsedOptions:
-    """Raises `WrongUse`.
+    """Raises `WrongUse`, also for an option that the command does not take.
 
     For `--help` and `--version`, argparse prints the text and raises `SystemExit`.
     """
-    if list(argv) == ["help"]:  # as in git and cargo
-        argv = ["--help"]
+    if argv[:1] == ["help"]:  # as in git and cargo
+        argv = [*argv[1:], "--help"]
     if "--" in argv:
         end = list(argv).index("--") + 1
         argv = [*argv[:end], *(_DASHES if word == "--" else word for word in argv[end:])]
     parser = build_parser()
+    actions = [*arguments_of(parser)]
+    prog, taken = options_taken(argv)
     try:
         options = parser.parse_args(argv, namespace=ParsedOptions())
     except WrongUse as error:
+        for word in argv:
+            if word in _REMOVED and (word.startswith("-") or prog == _PROGRAM):
+                hint = f"Run `{_PROGRAM} --help` for usage."
+                message = f"{word} was removed: use {_REMOVED[word]}."
+                raise WrongUse(message, hint=hint) from None
         # the error may be about the value of an unknown option; an error that names the option
         # helps more
-        known = tuple(name for action in arguments_of(parser) for name in action.option_strings)
-        for word in argv:
-            if word.startswith("-") and word in _REMOVED:
-                raise _removed(word) from None
+        known = {name for action in actions for name in action.option_strings}
+        for word, following in zip(argv, [*argv[1:], ""], strict=True):
+            if word == "--":
+                break
             # in the same word, as in `--model=NAME` and `-mNAME`
-            option = word.partition("=")[0] if word.startswith("--") else word[:2]
-            if re.match("--?[a-z]", word) and option not in known:
-                option = safe_line(option, limit=_MOST_CHARS)
-                message = f"Unknown option: {option}{did_you_mean(option, known)}"
-                raise WrongUse(message, hint=error.hint) from None
+            option, _, value = word.partition("=") if word.startswith("--") else (word[:2], "", "")
+            if not re.match("--?[a-z]", word) or option in taken or word in taken:
+                continue
+            instead = _option_instead(word, option, value or following)
+            if option in known or instead.partition(" ")[0] in taken:
+                raise _not_taken(prog, option, instead, taken) from None
+            shown = safe_line(option, limit=_MOST_CHARS)
+            suggestion = closest_word(option, taken, _LIKENESS)
+            ending = f"; did you mean {suggestion}?" if suggestion else "."
+            raise WrongUse(f"Unknown option: {shown}{ending}", hint=error.hint) from None
         raise
-    names_of_files = {action.dest for action in arguments_of(parser) if action.metavar in _FILES}
-    for name, value in vars(options).items():
+    given = vars(options)
+    used = {action.dest for action in actions if not {*action.option_strings} - {*taken}}
+    for action in actions:
+        if action.dest in given.keys() - used:
+            raise _not_taken(prog, action.option_strings[-1], "", taken)
+    names_of_files = {action.dest for action in actions if action.metavar in _FILES}
+    for name, value in given.items():
         is_file = name in names_of_files
         if isinstance(value, str):
             setattr(options, name, _typed(value, is_file=is_file))
         elif isinstance(value, list):
             setattr(options, name, [_typed(word, is_file=is_file) for word in value])
     return options
+
+
+def options_taken(argv: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the program with the command of a line, and the options that it takes."""
+    prog, commands, command = _PROGRAM, SUBCOMMANDS, None
+    with_value = {name for one in COMMON_ARGUMENTS if one.value for name in one.names}
+    for before, word in zip(("", *argv), argv, strict=False):
+        for one in commands:
+            if one.name == word and before not in with_value:
+                command, commands, prog = one, one.commands, f"{prog} {word}"
+                break
+    arguments = (
+        [*COMMON_ARGUMENTS]
+        if command is None
+        else [*command.all_arguments, *command.common_arguments]
+    )
+    names = [name for one in arguments if one.is_option for name in one.names]
+    return prog, (*names, "-h", "--help", *([] if command else ["--version"]))
+
+
+def _option_instead(word: str, option: str, value: str) -> str:
+    """Return the option that does what one of another program does, or ""."""
+    name = option.removeprefix("--").replace("-", "_")
+    if name in SamplingSettings.__struct_fields__:
+        value = "VALUE" if not value or value.startswith("--") else value
+        return f"--set {name}={safe_line(value, limit=_MOST_CHARS)}"
+    return OPTIONS_INSTEAD.get(option, "") if option in word.split("=") else ""
+
+
+def _not_taken(prog: str, option: str, instead: str, taken: Sequence[str]) -> WrongUse:
+    hint = f"`{prog} --help` lists what it takes."
+    if instead.partition(" ")[0] in taken:
+        hint = f"Use {instead}."
+    return WrongUse(f"`{prog}` does not take {safe_line(option, limit=_MOST_CHARS)}.", hint=hint)
 
 
 def _typed(word: str, *, is_file: bool) -> str:
@@ -200,65 +236,43 @@ def _typed(word: str, *, is_file: bool) -> str:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    # `SUPPRESS` keeps the value of an option before the command
-    shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
-    group = shared.add_argument_group("common options")
-    for shared_argument in SHARED_ARGUMENTS:
-        group.add_argument(*shared_argument.names, **shared_argument.keywords)
-    parser = _Parser(
-        prog=_PROGRAM,
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        parents=[shared],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = _Parser(prog=_PROGRAM, argument_default=argparse.SUPPRESS, allow_abbrev=False)
+    for common in COMMON_ARGUMENTS:
+        parser.add_argument(*common.names, **common.keywords)
     parser.add_argument("--version", action="version", version=f"lmchat {__version__}")
-    _add_commands(parser, SUBCOMMANDS, shared)
+    _add_commands(parser, SUBCOMMANDS)
     return parser
 
 
-def _add_commands(
-    parser: _Parser, commands: Sequence[Subcommand], shared: _Parser, module: str = ""
-) -> None:
+def _add_commands(parser: _Parser, commands: Sequence[Subcommand], module: str = "") -> None:
     """Add commands, or the actions of one, whose handlers are in `module`."""
     adder = parser.add_subparsers(
+        prog=parser.prog,
         metavar="ACTION" if module else "COMMAND",
-        title="actions" if module else "commands",
         parser_class=_Parser,
         required=module == "config",  # others also run without an action
     )
     for command in commands:
-        examples = indent(command.examples, "  ")
         command_parser = adder.add_parser(
             command.name,
             help=command.help,
-            description=command.help[:1].upper() + command.help[1:] + ".",
-            epilog=f"example:\n{examples}\n\n{command.notes}".rstrip(),
-            parents=[shared],
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            argument_default=argparse.SUPPRESS,  # `ParsedOptions` has the defaults
+            argument_default=argparse.SUPPRESS,  # keeps an option before the command, too
             allow_abbrev=False,
         )
+        command_parser.command = command
         handler = command.handler or f"{module}:{command.name}"
-        command_parser.set_defaults(
-            handler=handler,
-            takes_local=command.takes_local,
-            changes_sessions=command.changes_sessions,
-            names_left_files=command.names_left_files,
-        )
+        command_parser.set_defaults(handler=handler, names_left_files=command.names_left_files)
         if command.json_help == ALWAYS_JSON:
             command_parser.set_defaults(json=True)
         group_by_option: dict[str, Any] = {}
         for options in command.exclusive:
             group = command_parser.add_mutually_exclusive_group()
             group_by_option |= dict.fromkeys(options, group)
-        for own_argument in command.all_arguments:
-            place = group_by_option.get(own_argument.names[0], command_parser)
-            place.add_argument(*own_argument.names, **own_argument.keywords)
+        for one in (*command.all_arguments, *command.common_arguments):
+            place = group_by_option.get(one.names[0], command_parser)
+            place.add_argument(*one.names, **one.keywords)
         if command.commands:
-            handler_module = handler.partition(":")[0]
-            _add_commands(command_parser, command.commands, shared, handler_module)
+            _add_commands(command_parser, command.commands, handler.partition(":")[0])
 
 
 def arguments_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

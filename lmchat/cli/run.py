@@ -120,24 +120,14 @@ async def _until_interrupt(work: Coroutine[None, None, int]) -> int:
 
 
 def _require_compatible(options: ParsedOptions) -> None:
-    """Raise `WrongUse` for options that do not fit together, or do not fit the command."""
-    message = ""
-    hint = "Use only one of them."
-    if options.local and options.endpoint:
-        message = "--local and --endpoint cannot be used together."
-    elif options.temporary and options.save:
-        message = "--temporary and --save cannot be used together."
-    elif options.local and not options.takes_local:
-        message = "--local cannot be used here."
-        hint = "Use it with the chat screen, `ask`, `decide` or `models`."
-    elif options.temporary and options.changes_sessions:
-        message = "--temporary changes no saved session, so it cannot be used here."
-        hint = "Leave out --temporary."
-    elif options.handler and (options.plain or options.inline):
-        message = f"{'--plain' if options.plain else '--inline'} cannot be used here."
-        hint = "Use it without a command."
-    if message:
-        raise WrongUse(message, hint=hint)
+    """Raise `WrongUse` for options that do not fit together."""
+    for first, second, is_wrong in (
+        ("--local", "--endpoint", options.local and options.endpoint),
+        ("--temporary", "--save", options.temporary and options.save),
+    ):
+        if is_wrong:
+            message = f"{first} and {second} cannot be used together."
+            raise WrongUse(message, hint="Use only one of them.")
 
 
 def import_function(name: str) -> Any:

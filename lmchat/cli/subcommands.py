@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from lmchat.cli.options import LEVELS
+from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.formats.exports import EXPORT_FORMATS
 from lmchat.formats.imports.programs import PROGRAM_NAMES
 
@@ -18,6 +21,21 @@ class Argument(NamedTuple):
 
     names: tuple[str, ...]
     keywords: dict[str, Any]
+
+    @property
+    def is_option(self) -> bool:
+        return self.names[0].startswith("-")
+
+    @property
+    def value(self) -> str:
+        """Name of the value, or the choices; "" for a switch."""
+        choices = "{" + ",".join(self.keywords.get("choices", ())) + "}"
+        return self.keywords.get("metavar") or choices.removeprefix("{}")
+
+    @property
+    def spelling(self) -> str:
+        """The names and the value, as in a list of arguments."""
+        return f"{', '.join(self.names)} {self.value}".rstrip() if self.is_option else self.value
 
 
 class Subcommand(NamedTuple):
@@ -33,11 +51,11 @@ class Subcommand(NamedTuple):
 
     Empty for an action whose function has its name, in the module of its command.
     """
+    common: tuple[str, ...] = ()  # those of `COMMON_ARGUMENTS` that it takes, but `--log-level`
+    group: str = ""  # heading in the help of `lmchat`, which leaves it out without one
     json_help: str = _JSON_HELP  # of `--json`; "" where there is no such option
     notes: str = ""  # in `--help`, after the examples
     exclusive: tuple[tuple[str, ...], ...] = ()  # groups of options that exclude each other
-    takes_local: bool = False  # it can use the built-in engine (`--local`)
-    changes_sessions: bool = False  # `--temporary` is refused
     names_left_files: bool = True  # on stderr; the doctor has rows for them
 
     @property
@@ -46,6 +64,10 @@ class Subcommand(NamedTuple):
         if not self.json_help:
             return self.arguments
         return (*self.arguments, argument("--json", self.json_help))
+
+    @property
+    def common_arguments(self) -> Iterator[Argument]:
+        return (one for one in COMMON_ARGUMENTS if one.names[-1] in (*self.common, "--log-level"))
 
 
 def argument(spelling: str, help: str, **keywords: Any) -> Argument:  # noqa: A002 - argparse's word
@@ -84,12 +106,66 @@ def session_id(word: str) -> str:
     return word
 
 
+def _effort(word: str) -> str:
+    if effort := effort_of(word):
+        return effort
+    raise ArgumentTypeError(f"must be {', '.join(EFFORTS)}, or a number of tokens")
+
+
+# Of the chat, and of the commands that name them. They have no defaults here, which would overwrite
+# an option that is typed before the command.
+COMMON_ARGUMENTS: tuple[Argument, ...] = (
+    argument("--endpoint URL", "address of the server; default: lmchat looks for one"),
+    argument(
+        "--allow-host HOST",
+        "allow a host other than this machine",
+        dest="allowed_hosts",
+        action="append",
+    ),
+    argument("-m --model MODEL", "model to use", dest="models", action="append"),
+    argument("--profile NAME", "profile of the configuration to use"),
+    argument("--system TEXT", "system prompt", dest="system_prompt"),
+    argument(
+        "--effort LEVEL",
+        f"how much the model thinks: {', '.join(EFFORTS)}, or a number of tokens",
+        type=_effort,
+    ),
+    argument(
+        "--set NAME=VALUE",
+        "sampling option, such as top_k=40; may be repeated",
+        dest="sampling",
+        action="append",
+    ),
+    argument(
+        "-r --resume ID",
+        "continue a session: its id, 4 letters of it, or `last`",
+    ),
+    argument("--temporary", "do not save this session"),
+    argument(
+        "--local",
+        "use the built-in engine, with -m FILE.gguf or USER/REPO",
+    ),
+    argument("--plain", "chat line by line, for screen readers and TERM=dumb"),
+    argument("--inline", "chat in the terminal's scrollback, with formatted answers"),
+    argument("--config FILE", "configuration file to use instead of the usual one"),
+    argument(
+        "--log-level LEVEL",
+        f"what to log, never chat text: {', '.join(LEVELS)}",
+        choices=LEVELS,
+    ),
+)
+_SERVER = ("--endpoint", "--allow-host", "--config")
+_MODEL = (*_SERVER, "--model", "--profile")
+_SETTINGS = (*_MODEL, "--system", "--effort")
+_PROMPT = (*_SETTINGS, "--set")
+_TOOL = ("--allow-host", "--config")
+
 _ID = argument("id ID", "session id, its first 4 or more characters, or `last`")
 _MODEL_ID = argument("model_id MODEL", "name of the model, or a part of it that no other name has")
 
 _ASK = Subcommand(
     "ask",
-    "send one prompt and stream the answer; stdin is appended to the prompt",
+    "send one prompt and print the answer; stdin is appended to it",
     """\
 lmchat ask "Which vegetables grow in shade?"
 git diff | lmchat ask "Write a commit message"
@@ -141,8 +217,9 @@ lmchat ask --dry-run=curl "Hello" > request.sh""",
     ),
     json_help="print one JSON document at the end",
     notes="ask reads standard input to its end; in a loop that reads lines, add </dev/null.",
+    common=(*_PROMPT, "--resume", "--temporary", "--local"),
+    group="Chat",
     handler="ask:ask",
-    takes_local=True,
     exclusive=(
         ("--stream-json", "--json", "--dry-run", "--dry-run=curl"),
         ("--schema", "--code"),
@@ -166,8 +243,15 @@ _MODELS = Subcommand(
                     type=positive_number,
                 ),
             ),
+            common=_SERVER,
         ),
-        Subcommand("unload", "unload a model", "lmchat models unload qwen3-8b", (_MODEL_ID,)),
+        Subcommand(
+            "unload",
+            "unload a model",
+            "lmchat models unload qwen3-8b",
+            (_MODEL_ID,),
+            common=_SERVER,
+        ),
         Subcommand(
             "pull",
             "let the server download a model; Ctrl+C stops it",
@@ -175,6 +259,7 @@ _MODELS = Subcommand(
             (argument("model_id NAME", "name of the model, as the server's own program takes it"),),
             notes="Ollama, LM Studio 0.4 and the router of llama.cpp can do that. Of several,\n"
             "it is the server of the chat if that can; --endpoint names another one.",
+            common=_SERVER,
         ),
         Subcommand(
             "rm",
@@ -184,16 +269,18 @@ _MODELS = Subcommand(
                 argument("model_id MODEL", "whole name of the model"),
                 argument("--yes", "do not ask"),
             ),
+            common=_SERVER,
         ),
     ),
     notes="STATE is loaded, asleep, loading, not loaded or remote.\n"
     "A remote model does not run where its server runs; --json has runs_at.",
+    common=(*_SERVER, "--local"),
+    group="Chat",
     handler="models:list_models",
-    takes_local=True,
 )
 _COMPARE = Subcommand(
     "compare",
-    "send one prompt to several models in turn; print answers and speeds",
+    "send one prompt to several models; print answers and speeds",
     """\
 lmchat compare -m qwen3-8b -m gemma-3-4b "Which herbs grow in shade?"
 lmchat compare -m qwen3-8b -m gemma-3-4b --runs 5 --json Hello""",
@@ -205,11 +292,13 @@ lmchat compare -m qwen3-8b -m gemma-3-4b --runs 5 --json Hello""",
     ),
     notes="Name each model with -m. Models are loaded first, if the server supports it.\n"
     "Exit codes: 0 all answered, 1 one of them failed.",
+    common=_PROMPT,
+    group="For scripts",
     handler="compare:compare",
 )
 _DECIDE = Subcommand(
     "decide",
-    "let the model choose one of 2 to 20 options; stdin is appended to the question",
+    "let the model choose one of 2 to 20 options",
     """\
 cat mail.txt | lmchat decide "Is this mail spam?" && mv mail.txt spam/
 cat mail.txt | lmchat decide "What is it about?" --options order,bill,other
@@ -222,12 +311,14 @@ cat mail.txt | lmchat decide --json "Is it polite?" | jq .probabilities.yes""",
             dest="choices",
         ),
     ),
-    notes="The model is asked once for each option, in another order, for one token.\n"
+    notes="stdin is appended to the question.\n"
+    "The model is asked once for each option, in another order, for one token.\n"
     "The probabilities are the means of these answers. Thinking is switched off, and\n"
     "samplers that would change them, such as the temperature, have no effect.\n"
     "Exit codes: 0 the first option, 10 another one, 1 no decision.",
+    common=(*_MODEL, "--system", "--set", "--local"),
+    group="For scripts",
     handler="decide:decide",
-    takes_local=True,
 )
 _BATCH = Subcommand(
     "batch",
@@ -259,11 +350,13 @@ lmchat batch prompts.jsonl --schema person.json | jq -r .value.name""",
     ),
     json_help="",
     notes="Exit codes: 0 all answered, 1 a line failed (it says why), 130 after Ctrl+C.",
+    common=_PROMPT,
+    group="For scripts",
     handler="batch:batch",
 )
 _SERVE = Subcommand(
     "serve",
-    "give other programs one address for all model servers of this machine",
+    "give other programs one address for all servers of this machine",
     """\
 lmchat serve
 lmchat serve --port 9000
@@ -280,11 +373,13 @@ lmchat serve --host 192.168.1.20 --key garden-gate""",
     "/v1/messages/count_tokens, /v1/rerank; /health, /models, /detect-endpoint,\n"
     "/chat/completions, /metrics, /metrics/reset. A model of several servers is\n"
     "also there as NAME@PRODUCT.",
+    common=_MODEL,
+    group="Chat",
     handler="serve:serve",
 )
 _EVAL = Subcommand(
     "eval",
-    "test models with your own prompts, and print how many answers pass",
+    "test models with your own prompts; print how many answers pass",
     """\
 lmchat eval cases.toml -m qwen3-8b -m gemma-3-4b
 lmchat eval cases.toml -m qwen3-8b --runs 5
@@ -300,11 +395,13 @@ lmchat eval cases.toml --json | jq '.cases[] | select(.passed | not) | .name'"""
     ),
     notes="Name models with -m; without it, the one that `ask` would use is asked.\n"
     "Exit codes: 0 all passed, 1 one of them failed, 130 after Ctrl+C.",
+    common=_PROMPT,
+    group="For scripts",
     handler="eval:evaluate",
 )
 _TOOLS = Subcommand(
     "tools",
-    "list the tools that models can use, and the servers they come from",
+    "list the tools that models can use, and their servers",
     """\
 lmchat tools
 lmchat tools --json | jq -r '.data[].tools[].name'
@@ -316,6 +413,7 @@ lmchat tools add time -- uvx mcp-server-time""",
             "list the tools and the servers, as without an action",
             "lmchat tools list",
             handler="tools:list_tools",
+            common=_TOOL,
         ),
         Subcommand(
             "add",
@@ -349,6 +447,7 @@ lmchat tools add --from ~/.lmstudio/mcp.json""",
             notes="Options come before the name. The servers are in mcp.json, beside config.toml.\n"
             "Exit codes: 0 all were added, 1 one was not.",
             handler="tool_servers:add",
+            common=_TOOL,
         ),
         Subcommand(
             "remove",
@@ -356,6 +455,7 @@ lmchat tools add --from ~/.lmstudio/mcp.json""",
             "lmchat tools remove time",
             (argument("server NAME", "name of the server"),),
             handler="tool_servers:remove",
+            common=("--config",),
         ),
         Subcommand(
             "call",
@@ -368,8 +468,11 @@ lmchat tools add --from ~/.lmstudio/mcp.json""",
                 ),
             ),
             notes="Exit codes: 0 success, 1 the tool failed, 2 unknown tool or no JSON object.",
+            common=_TOOL,
         ),
     ),
+    common=_TOOL,
+    group="Chat",
     handler="tools:list_tools",
 )
 _METRICS = Subcommand(
@@ -400,21 +503,18 @@ _SESSIONS = Subcommand(
             "change the title of a session",
             "lmchat sessions rename 3f2a 'Plan for the garden'",
             (_ID, argument("title TITLE", "the new title")),
-            changes_sessions=True,
         ),
         Subcommand(
             "delete",
             "move a session to the trash, where it stays for 30 days",
             "lmchat sessions delete 3f2a",
             (_ID,),
-            changes_sessions=True,
         ),
         Subcommand(
             "restore",
             "restore a session from the trash",
             "lmchat sessions restore 3f2a",
             (_ID,),
-            changes_sessions=True,
         ),
         Subcommand(
             "purge",
@@ -430,9 +530,9 @@ _SESSIONS = Subcommand(
                 ),
                 argument("--yes", "do not ask"),
             ),
-            changes_sessions=True,
         ),
     ),
+    group="Your chats",
     handler="sessions:list_sessions",
 )
 _SEARCH = Subcommand(
@@ -443,6 +543,7 @@ _SEARCH = Subcommand(
         argument("query QUERY", "words to search for", nargs="+"),
         argument("--limit N", "print at most N hits; default: 20", type=positive_number),
     ),
+    group="Your chats",
     handler="sessions:search",
 )
 _EXPORT = Subcommand(
@@ -466,11 +567,13 @@ lmchat export --all backup --format json""",
         argument("--force", "overwrite existing files"),
     ),
     json_help="print one JSON document: the session, or the file names",
+    common=("--resume",),
+    group="Your chats",
     handler="export:export",
 )
 _IMPORT = Subcommand(
     "import",
-    "import chats: of other programs, exports of lmchat, lists of {role, content}",
+    "import chats of other programs, exports, lists of messages",
     """\
 lmchat import garden.json
 lmchat import --from all
@@ -490,65 +593,90 @@ curl -s https://example.org/chat.json | lmchat import -""",
         argument("--dry-run", "show what would be imported, without writing anything"),
         argument("--yes", "without FILE: do not ask"),
     ),
-    notes="A session that already exists is not imported again.\n"
+    notes="An export of lmchat, or a list of {role, content}, is imported, too.\n"
+    "A session that already exists is not imported again.\n"
     "The last line on stdout lists the session ids.\n"
     "Exit codes: 0 everything was imported,\n1 a file was rejected.",
+    group="Your chats",
     handler="import_:import_files",
-    changes_sessions=True,
 )
 _CONFIG = Subcommand(
     "config",
     "show, create or check the configuration",
     "lmchat config check",
+    common=_SETTINGS,
+    group="Look after it",
     handler="config:",
     commands=(
         Subcommand(
             "path",
             "print where the configuration file is; with --json, where all files are",
             "lmchat config path",
+            common=("--config",),
         ),
         Subcommand(
             "show",
             "show the effective settings and where each comes from; API keys are masked",
             "lmchat config show",
+            common=_SETTINGS,
         ),
         Subcommand(
             "init",
             "write a commented configuration file",
             "lmchat config init",
             (argument("--force", "overwrite an existing file"),),
+            common=("--config",),
         ),
         Subcommand(
             "check",
             "print problems in the configuration, with line numbers",
             "lmchat config check",
+            common=("--config", "--profile"),
         ),
     ),
     json_help="",
 )
 _DOCTOR = Subcommand(
     "doctor",
-    "check servers, API keys, files, terminal, built-in engine and tools",
+    "check servers, API keys, files, terminal, engine and tools",
     "lmchat doctor\nlmchat doctor --json | jq -r '.checks[].cause'",
     notes="Each problem is shown with its next step.\n"
     "Exit codes: 0 no problems (there may be warnings), 1 a problem was found.",
+    common=_MODEL,
+    group="Look after it",
     handler="doctor:doctor",
     names_left_files=False,
 )
 
+# In the order of the help.
 SUBCOMMANDS: tuple[Subcommand, ...] = (
-    _ASK,
-    _MODELS,
-    _COMPARE,
-    _BATCH,
-    _DECIDE,
-    _EVAL,
-    _TOOLS,
+    *(_ASK, _MODELS, _TOOLS, _SERVE),
+    *(_SESSIONS, _SEARCH, _EXPORT, _IMPORT),
+    *(_BATCH, _DECIDE, _EVAL, _COMPARE),
+    *(_DOCTOR, _CONFIG),
+    Subcommand(
+        "stats",
+        "print the speed of each model: median and 95th percentile",
+        "lmchat stats\nlmchat stats --json | jq '.data[0].ttft_ms'",
+        group="Look after it",
+        handler="stats:stats",
+    ),
+    Subcommand(
+        "completion",
+        "print a script that completes words in your shell",
+        "lmchat completion bash > ~/.local/share/bash-completion/completions/lmchat",
+        (argument("shell SHELL", "bash, zsh or fish", choices=("bash", "zsh", "fish")),),
+        json_help="",
+        group="Look after it",
+        handler="completion:completion",
+        names_left_files=False,
+    ),
     Subcommand(
         "health",
         "check whether the server can answer, as JSON",
         "lmchat health && echo ready",
         json_help=ALWAYS_JSON,
+        common=_MODEL,
         handler="models:health",
     ),
     Subcommand(
@@ -556,23 +684,8 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
         "find model servers, as JSON",
         "lmchat detect | jq -r .endpoint",
         json_help=ALWAYS_JSON,
+        common=_MODEL,
         handler="models:detect",
     ),
     _METRICS,
-    Subcommand(
-        "stats",
-        "print the speed of each model by server: median and 95th percentile",
-        "lmchat stats\nlmchat stats --json | jq '.data[0].ttft_ms'",
-        handler="stats:stats",
-    ),
-    *(_SERVE, _SESSIONS, _SEARCH, _EXPORT, _IMPORT, _CONFIG, _DOCTOR),
-    Subcommand(
-        "completion",
-        "print a script that completes commands, options and models in your shell",
-        "lmchat completion bash > ~/.local/share/bash-completion/completions/lmchat",
-        (argument("shell SHELL", "bash, zsh or fish", choices=("bash", "zsh", "fish")),),
-        json_help="",
-        handler="completion:completion",
-        names_left_files=False,
-    ),
 )

@@ -211,5 +211,5 @@ def test_commands_that_change_saved_sessions_are_refused(user, server):
     ):
         done = cli("--temporary", "sessions", *words)
         assert (done.returncode, done.stdout) == (2, ""), words
-        assert "--temporary changes no saved session" in done.stderr, words
+        assert "does not take --temporary" in done.stderr, words
         assert rows_of_sessions(user) == before, words

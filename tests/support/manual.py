@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from lmchat.cli.parser import SHARED_ARGUMENTS, build_parser
-from lmchat.cli.subcommands import SUBCOMMANDS, Argument, Subcommand
+from lmchat.cli.help_texts import DESCRIPTION
+from lmchat.cli.subcommands import COMMON_ARGUMENTS, SUBCOMMANDS, Argument, Subcommand
 
 _EXIT_CODES = (
     ("0", "success"),
@@ -27,9 +27,9 @@ def manual_page() -> str:
         ".B lmchat",
         "[\\fIOPTION\\fR]... [\\fICOMMAND\\fR [\\fIARGUMENT\\fR]...]",
         ".SH DESCRIPTION",
-        *_text(build_parser().description or ""),
+        *_text(DESCRIPTION),
         ".SH OPTIONS",
-        *_items(SHARED_ARGUMENTS),
+        *_items(COMMON_ARGUMENTS),
         ".SH COMMANDS",
         *_commands("lmchat", SUBCOMMANDS),
         ".SH EXIT STATUS",
@@ -44,6 +44,8 @@ def _commands(before: str, commands: Iterable[Subcommand]) -> Iterator[str]:
         yield f".SS {_escaped(name)}"
         yield from _text(f"{command.help[0].upper()}{command.help[1:]}.")
         yield from _items(command.all_arguments)
+        common = ", ".join(one.names[0] for one in command.common_arguments)
+        yield from (".PP", *_text(f"Common options: {common}"))
         yield from (".PP", ".EX", *_text(command.examples), ".EE")
         if command.notes:
             yield from (".PP", *_text(command.notes))
@@ -52,13 +54,9 @@ def _commands(before: str, commands: Iterable[Subcommand]) -> Iterator[str]:
 
 def _items(arguments: Iterable[Argument]) -> Iterator[str]:
     for one in arguments:
-        names = ", ".join(one.names) if one.names[0].startswith("-") else ""
-        value = one.keywords.get("metavar") or "|".join(one.keywords.get("choices", ()))
-        name = (
-            f'"{_escaped(names)} " {_escaped(value)}'
-            if names and value
-            else names or value or one.names[0]
-        )
+        names = ", ".join(one.names) if one.is_option else ""
+        value = one.value
+        name = f'"{_escaped(names)} " {_escaped(value)}' if names and value else names or value
         yield from (".TP", f".BI {name}" if names and value else f".B {_escaped(name)}")
         yield from _text(str(one.keywords.get("help", "")))
 

@@ -105,7 +105,10 @@ class Cli:
         return self.home / "lmchat"
 
     def argv(self, *words: str) -> list[str]:
-        return [*LMCHAT, *(["--endpoint", self.url] if self.url else []), *words]
+        """Name the server to commands that take one."""
+        _, taken = parser.options_taken(words)
+        named = ["--endpoint", self.url] if self.url and "--endpoint" in taken else []
+        return [*LMCHAT, *named, *words]
 
     def __call__(self, *words: str, stdin: str | bytes = b"", **env: str):
         return run(

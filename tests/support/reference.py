@@ -11,8 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 from msgspec import Meta, Struct
 from msgspec.structs import fields
 
-from lmchat.cli.parser import SHARED_ARGUMENTS
-from lmchat.cli.subcommands import SUBCOMMANDS, Argument, Subcommand
+from lmchat.cli.subcommands import COMMON_ARGUMENTS, SUBCOMMANDS, Argument, Subcommand
 from lmchat.commands.table import COMMANDS as SCREEN_COMMANDS
 from lmchat.commands.table import Scope
 from lmchat.config.load import VARIABLES
@@ -90,8 +89,8 @@ or configuration, 3 no server found, 130 interrupted.
 
 ## Common options
 
-Write them before or after the name of the command. `--plain` and `--inline` are for the chat alone, which has no
-command; `--local` is for the chat, `ask`, `decide` and `models`.
+The chat, which has no command, takes all of them. A command takes those that are named below its arguments, and
+refuses the others. Write them before or after the name of the command.
 """
 _REFUSALS = """\
 ## Errors from servers
@@ -136,7 +135,7 @@ def configuration_page() -> str:
 
 
 def commands_page() -> str:
-    options = _table(("option", "meaning"), map(_argument, SHARED_ARGUMENTS))
+    options = _table(("option", "meaning"), map(_argument, COMMON_ARGUMENTS))
     return "\n".join([_GENERATED, _COMMANDS, options, *_described("lmchat", SUBCOMMANDS)])
 
 
@@ -316,6 +315,8 @@ def _described(before: str, commands: Iterable[Subcommand]) -> Iterator[str]:
         yield f"{command.help[0].upper()}{command.help[1:]}.\n"
         if command.all_arguments:
             yield _table(("argument", "meaning"), (_argument(one) for one in command.all_arguments))
+        common = (f"`{one.names[0]}`" for one in command.common_arguments)
+        yield f"Common options: {', '.join(common)}.\n"
         yield "```sh\n" + command.examples + "\n```\n"
         if command.notes:
             yield f"{command.notes}\n"
@@ -323,13 +324,7 @@ def _described(before: str, commands: Iterable[Subcommand]) -> Iterator[str]:
 
 
 def _argument(argument: Argument) -> tuple[str, str]:
-    keywords = argument.keywords
-    takes = keywords.get("metavar") or (
-        "{" + ",".join(keywords["choices"]) + "}" if "choices" in keywords else ""
-    )
-    is_option = argument.names[0].startswith("-")
-    name = ", ".join(argument.names) if is_option else (takes or argument.names[0])
-    return f"`{name}{' ' + takes if is_option and takes else ''}`", str(keywords.get("help", ""))
+    return f"`{argument.spelling}`", str(argument.keywords["help"])
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
