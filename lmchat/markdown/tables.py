@@ -22,7 +22,7 @@ Prefix = Sequence[Span]  # marks of quotes and items around a line
 Prefixes = tuple[Prefix, Prefix]  # of the first line of a block, and of the others
 
 _NULL = Style.null()
-_GAP = 2  # cells between two columns
+_GAP, _LEAST_GAP = 4, 2  # cells between two columns; the least where they need the room
 _HANGING = "  "  # of the further lines of a value
 _LONGEST_WORD = 14  # cells; longer ones may be cut
 _LEAST_CELLS = 6  # no column is shrunk to fewer
@@ -34,6 +34,7 @@ class Columns(Struct):
     widths: list[int]  # cells; empty if no columns fit
     aligns: list[str]  # `left`, `center` or `right`, or an empty text
     has_blank_rows: bool = False  # because some rows are wrapped
+    gap: int = _GAP  # cells between two of them
 
 
 def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Columns:
@@ -52,7 +53,9 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
         full_widths.append(width)
         least_widths.append(min(max(longest_word, _LEAST_CELLS), width))
         has_breaks |= len(lines) > len(column)
-    space = room - _GAP * (len(full_widths) - 1)
+    gap_count = len(full_widths) - 1
+    gap = _GAP if sum(full_widths) + _GAP * gap_count <= room else _LEAST_GAP
+    space = room - gap * gap_count
     if sum(least_widths) > space:
         return Columns([], aligns)
     # first, as the loop below takes one cell at a time
@@ -62,7 +65,7 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
         widest = max(shrinkable, key=widths.__getitem__)
         widths[widest] -= 1
     # where cells have several lines, blank rows show where a row begins
-    return Columns(widths, aligns, has_blank_rows=sum(full_widths) > space or has_breaks)
+    return Columns(widths, aligns, sum(full_widths) > space or has_breaks, gap)
 
 
 def split_lines(spans: Sequence[Span]) -> list[list[Span]]:
@@ -92,7 +95,7 @@ def table_lines(
         return
     if not is_continued:
         yield from _row(page, rows[0], columns, prefixes)
-        width = sum(columns.widths) + _GAP * (len(columns.widths) - 1)
+        width = sum(columns.widths) + columns.gap * (len(columns.widths) - 1)
         yield page.line([(SIGNS.rule * width, page.styles["faint"])], prefix=next_prefix)
     for number, row in enumerate(rows[1:]):
         if number and columns.has_blank_rows:
@@ -111,7 +114,7 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
         spans: list[Span] = []
         for part, width, align in zip(parts, columns.widths, columns.aligns, strict=False):
             if spans:
-                spans.append((" " * _GAP, _NULL))
+                spans.append((" " * columns.gap, _NULL))
             if part:  # without the blanks at which it was wrapped
                 last_text, style = part[-1]
                 part[-1] = last_text.rstrip(), style

@@ -196,7 +196,7 @@ async def test_words_in_brackets_marks_and_a_note_are_printed_as_of_the_text_at_
     assert plain(await printed(pieces)) == "Open list[2] and run(fast) today.\n"
     assert plain(
         await printed("![ripe pea](p.png)\n\n-  -   -\n\n| a | b |\n|---|---|\n| c | d |\n")
-    ) == (f"image: ripe pea (p.png)\n\n{'─' * 39}\n\na  b\n────\nc  d\n")
+    ) == (f"image: ripe pea (p.png)\n\n{'─' * 39}\n\na    b\n──────\nc    d\n")
 
 
 async def test_a_note_in_an_open_paragraph_stands_above_it_and_below_what_came_before():

@@ -81,4 +81,4 @@ def test_no_mark_is_seen_that_will_not_stay():
 def test_the_head_of_a_table_stays_while_the_line_below_it_comes():
     text = "| Name | Port |\n|:--|--:|\n"
     seen = {last for source, last in pictures(text, PAGE) if "Port |" in source}
-    assert seen == {" Name  Port\n ──────────"}
+    assert seen == {" Name    Port\n ────────────"}

@@ -53,7 +53,7 @@ KINDS = {
     ),
     "a table as an item": (
         "- | a | b |\n  |---|---|\n  | c | d |",
-        ["• a  b", "  " + RULE * 4, "  c  d"],
+        ["• a    b", "  " + RULE * 6, "  c    d"],
     ),
     "tasks": (
         "- [ ] open\n- [x] done\n  - [X] inner\n1. [ ] first\n2. [no] box\n- [x]none\n- [ ]",
@@ -65,19 +65,19 @@ KINDS = {
     ),
     "a bar in a cell": (
         "| a | b |\n|---|---|\n| x \\| y | `p\\|q` |",
-        ["a      b", RULE * 10, "x | y  p|q"],
+        ["a        b", RULE * 12, "x | y    p|q"],
     ),
     "more cells than columns": (
         "| a | b |\n|---|---|\n| 1 | 2 | 3 | 4 |\n| 5 |",
-        ["a  b", RULE * 12, "1  2 | 3 | 4", "5"],
+        ["a    b", RULE * 14, "1    2 | 3 | 4", "5"],
     ),
     "lines above dashes that are no heads of tables": (
         "~~~|a\n-|-\n~~~\n- b|c\n-|-\n\n> d|e\n\n-1 | **f**\n-|-\n2 | 3",
-        ["  |a", "  -|-", "▀", "• b|c", "  -|-", "", "│ d|e", "", "-1  f", RULE * 5, "2   3"],
+        ["  |a", "  -|-", "▀", "• b|c", "  -|-", "", "│ d|e", "", "-1    f", RULE * 7, "2     3"],
     ),
     "wide letters in columns": (
         "| 漢字 | b |\n|---|---|\n| \U0001f642 | 1 |\n| e\u0301 | 2 |\n| | 3 |",
-        ["漢字  b", RULE * 7, "\U0001f642    1", "e\u0301     2", "      3"],
+        ["漢字    b", RULE * 9, "\U0001f642      1", "e\u0301       2", "        3"],
     ),
     "HTML": (
         "a <b>b</b> <!-- c --> List<int><br>d\n\n<details>\n<summary>e</summary>\n\nf\n\n</details>",
@@ -137,7 +137,7 @@ KINDS = {
     ),
     "a break in a cell": (
         "| a | b |\n|---|---|\n| one <br> two<br>\tthree | c |\n\nx <br/>  y",
-        ["a      b", RULE * 8, "one    c", "two", "three", "", "x", "y"],
+        ["a        b", RULE * 10, "one      c", "two", "three", "", "x", "y"],
     ),
     "signs of arithmetic and names": (
         "5*x*2 = 10*x, 3*4*5 = 60, 2**3**2, __pycache__/, lib/__a__, **1**st\n\na __init__.py, a.__class__.__name__ and `x`, __call__() __new__",

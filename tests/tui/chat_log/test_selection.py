@@ -63,7 +63,7 @@ TOLD = [
     (f"First part.\n\n{FENCED}\n\nLast part.", "part.", "Last", f"part.\n\n{FENCED}\n\nLast"),
     ("These:\n- one\n- two", "ese", "on", "ese:\non"),
     ("These:\n\n- one\n- two", "ese", "on", "ese:\n\non"),
-    (f"Look.\n\n{GRID}\n\nAfter.", "one", "Af", "one    two\nthree\n\nAf"),
+    (f"Look.\n\n{GRID}\n\nAfter.", "one", "Af", "one      two\nthree\n\nAf"),
     (f"Look.\n\n{GRID}", "a    ", "three", GRID),
 ]
 
