@@ -7,6 +7,7 @@ the code. An answer is the colours, or empty.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -24,7 +25,7 @@ _COLOURS = (
     ("Name.Decorator", "function"),
     ("Name.Tag", "keyword"),
     ("Generic.Inserted", "string"),
-    ("Generic.Deleted", "number"),
+    ("Generic.Deleted", "error"),
     ("Generic.Subheading", "keyword"),
     ("Generic.Heading", "comment"),
     ("Generic.Prompt", "comment"),
@@ -32,6 +33,8 @@ _COLOURS = (
 """Colours by the beginning of a token type of Pygments; all others stay plain."""
 COLOUR_NAMES = ("", *dict.fromkeys(name for _, name in _COLOURS))
 """A byte of an answer is an index of this list."""
+_DIFFS = ("diff", "udiff")
+_FILES_OF_DIFF = re.compile(r"(?m)^--- .*\n\+\+\+ .*")  # Pygments takes them for changed lines
 
 
 def main() -> None:
@@ -65,6 +68,9 @@ def colours_of(language: str, code: str) -> bytes:
         for token_type, token_text in lexer.get_tokens(code + "\n"):
             text += token_text
             colours += bytes([_colour_index(token_type)]) * len(token_text)
+        if language.lower() in _DIFFS:
+            for files in _FILES_OF_DIFF.finditer(text):
+                colours[files.start() : files.end()] = bytes(len(files[0]))
     except Exception:  # noqa: BLE001 - a lexer may raise anything; only its colours are lost
         return b""
     return bytes(colours[: len(code)]) if text.startswith(code) else b""

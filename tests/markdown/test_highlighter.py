@@ -32,6 +32,21 @@ async def test_each_character_has_a_colour(highlighter):
     assert names(colours) == [""] * 4 + ["number"] + [""] * 2 + ["comment"] * 5
 
 
+def test_of_a_diff_only_changed_lines_are_green_and_red_and_its_files_plain():
+    diff = "--- a/x\n+++ b/x\n@@ -1,2 +1 @@\n--- sql\n-old\n+new\n same"
+    colours = names(colours_of("Diff", diff))
+    starts = [0, *(place + 1 for place, char in enumerate(diff) if char == "\n")]
+    assert [colours[start] for start in starts] == [
+        "",
+        "",
+        "keyword",
+        "error",
+        "error",
+        "string",
+        "",
+    ]
+
+
 async def test_an_unknown_language_has_no_colours(highlighter):
     assert await highlighter.colours("no-such-language", "x") is None
     assert await highlighter.colours("", "x") is None
