@@ -30,7 +30,7 @@ _URL_KEYS = ("url", "httpUrl", "serverUrl")  # the second is Gemini's, the third
 _TEXT = r'"(?:\\.|[^"\\])*"?'  # the rest of the file if it is open: then it is no JSON
 _COMMENTS = re.compile(rf"({_TEXT})|//[^\n]*|/\*(?s:.*?\*/|.*)")
 _LAST_COMMAS = re.compile(rf"({_TEXT})|,(?=\s*[}}\]])")
-_VARIABLE = re.compile(r"\$\{(?:env:)?([^}]*)\}")
+_VARIABLE = re.compile(r"\$\{(?:env:)?([^}]*?)(?::-([^}]*))?\}")
 
 
 class ServersFile(Struct, frozen=True, kw_only=True):
@@ -147,16 +147,22 @@ def moved(tables: Any) -> ServersFile:
 
 def variables_in(settings: McpSettings) -> list[str]:
     """Return the names of the user's variables whose values a server gets."""
-    return [*dict.fromkeys(_VARIABLE.findall(json.dumps(asdict(settings))))]
+    return [*dict.fromkeys(name for name, _ in _VARIABLE.findall(json.dumps(asdict(settings))))]
 
 
 def expanded(
     settings: McpSettings, environ: Mapping[str, str], missing: Callable[[str], str]
 ) -> McpSettings:
-    """Put in the values of `${NAME}` and `${env:NAME}`; `missing` gets names that have none."""
+    """Put in the values of `${NAME}`, `${env:NAME}` and `${NAME:-default}`.
+
+    `missing` gets names that have none.
+    """
 
     def value_of(found: re.Match[str]) -> str:
-        return environ[found[1]] if found[1] in environ else missing(found[1])
+        name = found[1]
+        if name in environ:
+            return environ[name]
+        return missing(name) if found[2] is None else found[2]
 
     def put_in(value: Any) -> Any:
         if isinstance(value, str):

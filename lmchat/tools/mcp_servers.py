@@ -168,7 +168,13 @@ class McpServers:
 
         def refuse(name: str) -> str:
             reason = f"The environment variable {name} of the server {settings.name} is not set."
-            hint = "Set it."
+            hint = "Set it, or write its value there."
+            for header, text in (settings.headers or {}).items():
+                if text in (f"${{{name}}}", f"${{env:{name}}}"):
+                    form = ", as in Bearer KEY" if header.lower() == "authorization" else ""
+                    hint = f"Set it to all of the header {header}{form}."
+                elif f"{name}}}" in text:
+                    hint = f"Set it to its part of the header {header}."
             if not re.fullmatch(r"\w+", name):
                 reason = f"The server {settings.name} has ${{{name}}}, which lmchat does not know."
                 hint = "Write its value there, or ${NAME} for an environment variable."
@@ -193,7 +199,8 @@ class McpServers:
     def secrets_of(self, settings: McpSettings) -> set[str]:
         """Return the values that a server gets, which errors may repeat."""
         own = set(variables_in(settings)) - needed_environment(self._environ).keys()
-        written = [text for text in (settings.env or {}).values() if len(text) >= _KEY_CHARS]
+        values = (settings.env or {}).values()
+        written = [text for text in values if len(text) >= _KEY_CHARS and "${" not in text]
         return {*written, *(self._environ.get(name, "") for name in own)}
 
 

@@ -211,16 +211,17 @@ def test_files_of_other_programs_are_read_as_they_are(tmp_path, text, wanted, va
 
 
 def test_variables_are_put_in_everywhere_and_those_without_a_value_are_told():
-    text = "${A}-${env:B}-${C:-x}"
+    text = "${A}-${env:B}-${C}-${A:-x}-${C:-https://x:-1}-${C:-}"
     missing = []
     server = McpSettings(
         name="wiki", command=text, args=(text,), env={"K": text}, cwd=text, headers={"H": text}
     )
     full = expanded(server, {"A": "1", "B": "${A}"}, lambda name: missing.append(name) or "?")
-    done = "1-${A}-?"
+    done = "1-${A}-?-1-https://x:-1-"
     assert (full.command, full.args, full.env, full.cwd) == (done, (done,), {"K": done}, done)
     assert (full.headers, full.url, full.timeout_s) == ({"H": done}, "", None)
-    assert missing == ["C:-x"] * 5
+    assert missing == ["C"] * 5
+    assert variables_in(server) == ["A", "B", "C"]
 
 
 WRONG = {

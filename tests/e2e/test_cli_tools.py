@@ -348,7 +348,10 @@ def test_a_server_is_added_when_it_starts_and_removed_with_all_else_kept(alone):
     without = alone("tools", "add", *words)
     assert (without.returncode, json.loads(written(alone))) == (1, before)
     missing = "The environment variable WIKI_KEY of the server wiki is not set."
-    assert without.stderr == f"lmchat: wiki was not added: {missing} Set it.\n"
+    assert (
+        without.stderr
+        == f"lmchat: wiki was not added: {missing} Set it, or write its value there.\n"
+    )
     done = alone("tools", "add", *words, WIKI_KEY="s3cret")
     assert (done.returncode, done.stdout) == (0, f"Added wiki: {len(mcp_server.NAMES)} tools.\n")
     text = written(alone)

@@ -39,7 +39,8 @@ _SERVERS = """\
 
 Tool servers (MCP) are in `mcp.json` beside `config.toml`, in the form of LM Studio, Claude Desktop and Cursor: below
 `mcpServers`, by their names. Comments and last commas are read; other keys are left as they are. `${NAME}`, or
-`${env:NAME}`, is the value of your environment variable NAME wherever it is in a text. The keys of an entry, `name` apart:
+`${env:NAME}`, is the value of your environment variable NAME wherever it is in a text; `${NAME:-TEXT}` is TEXT if it is not set.
+The keys of an entry, `name` apart:
 
 ```json
 {

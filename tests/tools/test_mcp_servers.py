@@ -317,6 +317,10 @@ def where() -> dict[str, object]:
 """
 
 
+DOWN = "http://127.0.0.1:1/mcp"
+UNSET = "The environment variable NO_TOKEN of the server {} is not set. Set it to {}."
+
+
 async def test_servers_that_cannot_start_have_failed_with_a_reason_and_start_on_demand_only(
     tmp_path, monkeypatch
 ):
@@ -327,10 +331,13 @@ async def test_servers_that_cannot_start_have_failed_with_a_reason_and_start_on_
         McpSettings(name="refused", url="http://elsewhere/mcp"),
         McpSettings(
             name="keyless",
-            url="http://127.0.0.1:1/mcp",
+            url=DOWN,
             headers={"Authorization": "Bearer ${env:NO_TOKEN}"},
         ),
-        McpSettings(name="down", url="http://127.0.0.1:1/mcp"),
+        McpSettings(name="whole", url=DOWN, headers={"Authorization": "${NO_TOKEN}"}),
+        McpSettings(name="folder", command="sh", args=("${workspaceFolder}/server",)),
+        McpSettings(name="asked", command="sh", env={"KEY": "${input:garden-key}"}),
+        McpSettings(name="down", url=DOWN),
         McpSettings(name="far", url="http://mcp.example/mcp"),
     )
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
@@ -342,7 +349,12 @@ async def test_servers_that_cannot_start_have_failed_with_a_reason_and_start_on_
             "lost": f"The server lost cannot start: no-such-program is not in PATH. {INSTALL}",
             "sad": f"The server sad failed: {wordless}. {see} {ENV}",
             "refused": "Endpoint not allowed: elsewhere.",
-            "keyless": "The environment variable NO_TOKEN of the server keyless is not set. Set it.",
+            "keyless": UNSET.format("keyless", "its part of the header Authorization"),
+            "whole": UNSET.format("whole", "all of the header Authorization, as in Bearer KEY"),
+            "folder": "The environment variable workspaceFolder of the server folder is not set. "
+            "Set it, or write its value there.",
+            "asked": "The server asked has ${input:garden-key}, which lmchat does not know. "
+            "Write its value there, or ${NAME} for an environment variable.",
             "down": "Nothing answers at localhost:1. Start the server there.",
             "far": "Nothing answers at the proxy 127.0.0.1:1, which the environment names for "
             "mcp.example. Start the proxy, correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name "
