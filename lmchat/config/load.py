@@ -43,7 +43,7 @@ from lmchat.config.settings import (
     non_default_values,
 )
 from lmchat.config.toml import TomlError, read_toml, words_and_place
-from lmchat.errors import ConfigError, FileRefused, StoreUnavailable
+from lmchat.errors import ConfigError, FileRefused, LMChatError
 
 # Environment variables and their keys; for one key, the first that is set counts.
 VARIABLES: tuple[tuple[str, str], ...] = (
@@ -275,7 +275,7 @@ def _moved_words(found: ServersFile, file: Path) -> str:
     lost = "".join(f"; {name}: {reason.rstrip('.')}" for name, reason in found.refused.items())
     try:
         write_servers(file, found.servers.values())
-    except StoreUnavailable as error:
+    except LMChatError as error:  # another window may have written it, too
         return f"belongs into {file}, which cannot be written: {error.message.rstrip('.')}{lost}"
     return f"was moved to {file}{lost}"
 

@@ -320,7 +320,7 @@ def test_a_temporary_chat_leaves_nothing_in_the_log_of_the_tools_and_a_purge_emp
 
 
 _SERVERS = {
-    "notes": _SCRIPTED | {"env": {"K": "s3cret"}},
+    "notes": _SCRIPTED | {"env": {"K": "s3cret"}, "approve": "always"},
     "gone": {"command": "no-such-program"},
     "hub": {"url": "http://127.0.0.1:1/mcp", "headers": {"X-A": "${API_KEY}", "X-B": "${env:K}"}},
     "old": {"command": "${input:place}/server"},
@@ -441,7 +441,7 @@ def test_servers_of_a_file_are_added_after_a_question_and_each_refusal_is_told(a
     ):
         assert reason in said
     table = json.loads(written(alone))["mcpServers"]
-    assert table == {"notes": _SERVERS["notes"]}
+    assert table == {"notes": _SCRIPTED | {"env": {"K": "s3cret"}}}
     assert alone.json("tools", "call", "notes/environment")["env"]["K"] == "s3cret"
 
     with PtyProgram(alone.argv("tools", "add", "far", "http://far.example/mcp")) as program:

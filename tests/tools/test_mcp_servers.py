@@ -690,6 +690,11 @@ async def test_an_error_of_a_server_does_not_repeat_the_header_that_it_got(tmp_p
             "The server wiki failed: No entry with …. Check its url, or see the log of the server."
         )
         assert found == {"wiki": words}
+    telling = "import os, sys; sys.exit(' '.join(os.environ[name] for name in 'ABC'))"
+    keys = {"A": "s3cret-of-16-and-more", "B": "${SEED}", "C": "off"}
+    told = scripted(args=("-c", telling), env=keys)
+    async with a_host(tmp_path, told, environ={"SEED": "s3cret"}) as host:
+        assert (await states(host))["files"].startswith("The server files failed: … … off.")
     quoting = scripted(args=(SCRIPT, "--max-tokens", "closed", "--author", "garden"))
     async with a_host(tmp_path, quoting) as host:
         assert (await call(host, "files/refuse")).text == "The garden is closed"

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.handlers.tools import open_toolbox
 from lmchat.cli.setup.wiring import saved_state
@@ -100,7 +102,10 @@ def servers_file(context: Context) -> Path:
 
 
 def _servers_of_file(context: Context) -> ServersFile:
-    """Return the servers of the file that the command names, or the one that it also names."""
+    """Return the servers of the file that the command names, or the one that it also names.
+
+    The file does not decide whether tools run unasked.
+    """
     file, name = expanded_path(context.options.from_file).absolute(), context.options.server
     try:
         found = read_servers(file, name)
@@ -108,7 +113,8 @@ def _servers_of_file(context: Context) -> ServersFile:
         raise unreadable(file, error) from error
     if not (found.servers or found.refused):
         raise FileRefused(f"{file} has no server {name}".rstrip() + ".", hint="Look into it.")
-    return found
+    servers = {key: replace(server, approve="") for key, server in found.servers.items()}
+    return replace(found, servers=servers)
 
 
 def _typed_server(context: Context) -> ServersFile:
