@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from lmchat.tui.widgets.message_row import MessageRow
 from tests.support.desktop import gone, make_desktop, ready_desktop, running, shown
 
 LONG = "The disk is full, so nothing is saved from now on. Free some room, or export. " * 9
@@ -77,6 +78,8 @@ async def test_in_a_dialog_a_message_is_in_the_row_above_its_keys_and_there_alon
     async with ready_desktop(tmp_path, size=(80, 24)) as desk:
         await desk.press("f1", sees="Esc close")
         desk.app.notify("It began.")
+        row = desk.app.screen.query_one(MessageRow)
+        assert row.styles.height.value == 1, "fitted to its width in the first frame"
         await shown(desk, "It began.")
         await desk.pilot.pause()
         before = desk.text.split("\n")

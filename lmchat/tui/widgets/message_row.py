@@ -73,7 +73,7 @@ class MessageRow(Widget):
         end = self._end
         width = self.content_size.width - (end.cell_length + _GAP if end else 0) - 2
         self._lines = []
-        if self.passing is not None:
+        if self.passing is not None and self.content_size.width:  # else it is not laid out yet
             sign = _SIGNS.get(self.passing.severity, ("", ""))
             words = content((sign, (self.passing.words, "")))
             lines = [line.rstrip() for line in words.wrap(max(width, 1))]
@@ -81,14 +81,14 @@ class MessageRow(Widget):
                 last = lines[_MOST_ROWS - 1].truncate(max(width - 1, 0))
                 lines[_MOST_ROWS - 1 :] = [last.rstrip() + SIGNS.cut]
             self._lines = lines
-        height = max(len(self._lines), 1)
+        height = max(len(self._lines), 0 if self._lift else 1)
         self.styles.height = height
         self.set_class(bool(self._lift) or height > 1, "-lifted")
         self.styles.offset = (0, 1 - height - self._lift)
-        if self._lift:
-            self.display = bool(self._lines)
-        elif isinstance(self.parent, Widget):
-            self.parent.set_class(bool(self._lines), "-told")  # a very low window reserves no row
+        if not self._lift and isinstance(self.parent, Widget):
+            self.parent.set_class(
+                self.passing is not None, "-told"
+            )  # a very low window reserves no row
         self.refresh()
 
     @property
