@@ -52,6 +52,15 @@ _SIGNS = frozenset("\n!$&*<[\\]_`~")
 _ADDRESS = r"(?i)(\bhttps?://[^\s<>\"]*[\w/])"  # without the stops behind it
 _LINE_BREAK = r"(?i)<br\s*/?>$"
 _TASK = r"\[([ xX])\](?:[ \t]+|$)"  # the box of a task; 1 is its mark
+# the first line of a quote that is an alert; 1 is its kind
+_ALERT = r"(?i)\[!(note|tip|important|warning|caution)\][ \t]*(?:\n|$)"
+_ALERT_STYLES = {
+    "note": "builtin",
+    "tip": "string",
+    "important": "mark",
+    "warning": "warning",
+    "caution": "error",
+}
 _MOST_SHOWN = 200  # characters of an address beside words that name another
 _INDENT = "  "
 _LEAST_ROOM = MIN_WIDTH + 3  # cells for text beside marks of quotes and lists
@@ -279,7 +288,7 @@ class Layout:
             case "blockquote_open":
                 mark = (SIGNS.column + " ", self.page.styles["mark"])
                 nested = self._nested_prefixes(prefixes, mark, mark)
-                return self._inner_lines(inner, nested, style + self.page.styles["quote"])
+                return self._quote_lines(inner, nested, style + self.page.styles["quote"])
             case "bullet_list_open" | "ordered_list_open":
                 return self._list_lines(token, inner, prefixes, style)
             case "table_open":
@@ -315,6 +324,21 @@ class Layout:
             yield from self._level_lines(inner, prefixes, style)
         else:
             yield self.page.line([], prefix=prefixes[0])
+
+    def _quote_lines(self, inner: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
+        """Show the mark of an alert, such as `[!NOTE]`, as a word in the colour of its kind."""
+        alert = None
+        if inner and inner[0].type == "paragraph_open":
+            alert = re.match(_ALERT, inner[1].content)
+        if alert is not None:
+            kind = alert[1].lower()
+            look = self.page.style("strong", _ALERT_STYLES[kind])
+            yield from self.page.wrap([(kind.capitalize(), look)], prefix=prefixes[0])
+            inner[1].content = inner[1].content[alert.end() :]
+            inner = inner if inner[1].content else inner[3:]  # without an empty paragraph
+            prefixes = prefixes[1], prefixes[1]
+        if inner or alert is None:
+            yield from self._inner_lines(inner, prefixes, style)
 
     def _nested_prefixes(self, prefixes: Prefixes, mark: Span, next_mark: Span) -> Prefixes:
         """Add `mark` for the first line, `next_mark` for the others.

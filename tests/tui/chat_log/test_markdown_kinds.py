@@ -175,6 +175,11 @@ KINDS = {
         "1. a\n   ```\n   b\n   ```\n\n2. c\n\n```\nd\n```\ne",
         ["1. a", "", "     code", "     b", "   ▀", "2. c", "", "  code", "  d", "▀", "e"],
     ),
+    "the mark of an alert is its word, whether its text follows or a blank line does": (
+        "> [!WARNING]\n> a\n> b\n\nc\n\n> [!tip]\n>\n> d\n\n---\n\n> [!NOTE]\n\n> [!NOTE] e\n\n[!NOTE]",
+        ["│ Warning", "│ a", "│ b", "", "c", "", "│ Tip", "│ d", "", RULE * 57, "", "│ Note", "",
+         "│ [!NOTE] e", "", "[!NOTE]"],
+    ),
     "right to left": ("العربية **نص** עברית", ["العربية نص עברית"]),
 }  # fmt: skip
 
@@ -204,6 +209,7 @@ def test_emphasis_is_told_by_its_style():
         ("葛\U000e0100**(a)** b", [("(a)", "strong")]),
         ("**(a)**\u200b을 을\u2060**(b)**\ufeff을", [("(a)", "strong"), ("(b)", "strong")]),
         ("**เมล็ด (seed)**ใน", [("เมล็ด (seed)", "strong")]),
+        ("> [!CAUTION]", [("│ ", "mark"), ("Caution", "error")]),
         ("**Note:**text __a(b)__을 **a(b)**c", []),
     ]:
         assert [piece for piece in styled(text) if piece[1] not in ("base", "")] == expected

@@ -64,6 +64,7 @@ TOLD = [
     ("These:\n- one\n- two", "ese", "on", "ese:\non"),
     ("These:\n\n- one\n- two", "ese", "on", "ese:\n\non"),
     (f"Look.\n\n{GRID}\n\nAfter.", "one", "Af", "one      two\nthree\n\nAf"),
+    ("Look.\n\n> [!TIP]\n> a *moss*\n\nEnd.", "Tip", "moss", "> [!TIP]\n> a *moss*"),
     (f"Look.\n\n{GRID}", "a    ", "three", GRID),
 ]
 
