@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 from lmchat import units
 from lmchat.safe_text import safe_line
+from lmchat.servers.model import name_and_address
 from lmchat.sessions.model_stats import ModelStats, Spread
 from lmchat.terminal.output import local_time, table
 
-_HEAD = ("MODEL", "ANSWERS", "OK", "FIRST TOKEN", "TOK/S", "TIME", "LAST")
+_HEAD = ("MODEL", "ANSWERS", "COMPLETE", "FIRST TOKEN", "TOK/S", "TIME", "LAST")
 _LEGEND = "Of two figures, the first is the median (p50), the second p95."
 _NAME_CHARS = 24  # of a model, where the width is limited
 
@@ -20,7 +21,8 @@ def stats_table(models: Sequence[ModelStats], *, width: int | None) -> list[str]
 
     servers: dict[str, list[ModelStats]] = {}
     for one in models:
-        servers.setdefault(f"{one.product} {one.endpoint}".strip(), []).append(one)
+        address = one.endpoint.removeprefix("http://")
+        servers.setdefault(name_and_address(one.product, address), []).append(one)
     names = {one.model for one in models}
     short_names = {safe_line(name, limit=_NAME_CHARS) for name in names}
     # whole names, with fewer columns, where short ones would look alike

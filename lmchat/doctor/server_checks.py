@@ -139,10 +139,10 @@ def key_findings(
         url, source = server.endpoint.url, sources.get(server.endpoint.origin, "")
         if server.reason == "key_rejected":
             cause = f"{url} rejects the API key from {source}."
-            rows.append(row(server.product, Grade.WARNING, cause, server.next_step))
+            rows.append(row(server.label, Grade.WARNING, cause, server.next_step))
         elif source and server.state.is_usable:
             cause = f"{url} accepts the API key from {source}."
-            rows.append(row(server.product, Grade.OK, cause))
+            rows.append(row(server.label, Grade.OK, cause))
     if warning:
         rows.append(row("Keys", Grade.WARNING, warning))
     words = f"Stored for {', '.join(stored)}." if stored else "No API key is stored."

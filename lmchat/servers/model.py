@@ -36,6 +36,16 @@ def server_id_of(endpoint: Endpoint, product: str) -> str:
     return product if product == BUILT_IN else endpoint.url
 
 
+def server_name_of(endpoint: Endpoint, product: str) -> str:
+    """Return the product; of an unknown one, the address."""
+    return endpoint.netloc if product == OPENAI_COMPATIBLE else product
+
+
+def name_and_address(product: str, address: str) -> str:
+    """Such as "Jan localhost:1337"; of an unknown product, the address alone."""
+    return address if product in (OPENAI_COMPATIBLE, address) else f"{product} {address}".strip()
+
+
 class ModelInfo(Struct, frozen=True, kw_only=True):
     """A model of a server."""
 

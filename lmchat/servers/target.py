@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import OPENAI_COMPATIBLE, ModelInfo, server_id_of
+from lmchat.servers.model import ModelInfo, server_id_of, server_name_of
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -25,9 +25,7 @@ class Target(Struct, frozen=True, kw_only=True):
 
     @property
     def server_name(self) -> str:
-        """Name of the product; of an unknown one, the address."""
-        is_known = self.product != OPENAI_COMPATIBLE
-        return self.product if is_known else self.endpoint.netloc
+        return server_name_of(self.endpoint, self.product)
 
     @property
     def model_id(self) -> str:

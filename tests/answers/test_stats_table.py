@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
 from rich.cells import cell_len
 
 from lmchat.answers.stats_table import stats_table
@@ -35,4 +36,18 @@ def test_long_names_are_cut_unless_two_models_would_look_alike():
     lines = stats_table([stats_of(f"{start}-{end}") for end in ("q4_k_m", "q8_0")], width=76)
     assert [line.split()[0] for line in lines[2:4]] == [f"{start}-q4_k_m", f"{start}-q8_0"]
     assert max(map(cell_len, lines)) <= 76
-    assert "OK" in lines[0]
+    assert "COMPLETE" in lines[0]
+
+
+def test_a_server_has_its_product_and_address_or_the_one_of_them_that_says_something():
+    servers = {
+        ("LM Studio", "http://localhost:1234"): "LM Studio localhost:1234",
+        ("OpenAI-compatible", "http://localhost:8000"): "localhost:8000",
+        ("OpenAI-compatible", "https://models.example/v1"): "https://models.example/v1",
+        ("built-in", "built-in"): "built-in",
+        ("", "http://localhost:8000"): "localhost:8000",
+        ("LM Studio", ""): "LM Studio",
+    }
+    for (product, endpoint), heading in servers.items():
+        one = replace(stats_of("qwen3"), product=product, endpoint=endpoint)
+        assert stats_table([one], width=None)[1] == heading

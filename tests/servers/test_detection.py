@@ -128,8 +128,8 @@ FOLLOWS = (
     "lmchat follows no redirects, such as to a sign-in page; use the address of the server itself"
 )
 KEY_OF_LLAMA = "Use the API key that llama-server was started with (--api-key)"
-ERROR = "OpenAI-compatible at http://localhost:4711 answers with an error: The server says: "
-WANTS_KEY = "OpenAI-compatible at http://localhost:4711 answers, but needs an API key."
+ERROR = "http://localhost:4711 answers with an error: The server says: "
+WANTS_KEY = "http://localhost:4711 answers, but needs an API key."
 BY_BASIC = (
     "The program at http://localhost:4711 asks for a user name and a password (Basic), "
     "which lmchat cannot send."
@@ -209,7 +209,7 @@ HEARD = (
         ("host blocked", HOST),
         (
             "host blocked",
-            "OpenAI-compatible at http://localhost:4711 does not accept the host name localhost.",
+            "http://localhost:4711 does not accept the host name localhost.",
             HOST,
         ),
     ),
@@ -233,7 +233,7 @@ HEARD = (
         ("no model loaded", "Load a model"),
         (
             "no model loaded",
-            "OpenAI-compatible at http://localhost:4711 answers, but has no model yet.",
+            "http://localhost:4711 answers, but has no model yet.",
             "Load a model",
         ),
     ),

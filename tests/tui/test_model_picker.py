@@ -153,6 +153,13 @@ async def test_keys_that_load_are_offered_where_the_server_of_the_model_can():
             assert "Enter use  ^R refresh" in screen_text(app)
 
 
+async def test_models_of_an_unknown_product_are_below_the_address_of_their_server():
+    one = model("gemma3:4b", "OpenAI-compatible", endpoint=Endpoint.parse("http://localhost:8000"))
+    async with drawn(host([ModelRow(model=one)]), WIDE) as (app, _):
+        assert " localhost:8000" in screen_text(app)
+        assert "OpenAI-compatible" not in screen_text(app)
+
+
 async def test_remote_models_are_below_a_heading_that_warns_before_enter():
     here = model("gemma3:4b", "Ollama")
     away = {"state": LoadState.REMOTE, "runs_at": "ollama.com"}

@@ -15,7 +15,7 @@ from lmchat.servers.as_json import detection_json, health_json, model_json
 from lmchat.servers.discovery.choose import Choice, can_pull, require_model, server_for_pull
 from lmchat.servers.discovery.status import ServerState, ServerStatus
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import LoadState, ModelInfo, model_meant
+from lmchat.servers.model import LoadState, ModelInfo, model_meant, name_and_address
 from lmchat.servers.products import product_named
 from lmchat.terminal.output import table, terminal_columns
 
@@ -50,7 +50,7 @@ async def list_models(context: Context) -> int:
             units.window(model.context_loaded) or units.windows(None, model.context_max),
             units.breakable(units.size_text(model.size_bytes)),
             model.kind or " ".join(model.capabilities),
-            f"{model.product} {model.endpoint.netloc}",
+            name_and_address(model.product, model.endpoint.netloc),
         )
         for model in models
     ]

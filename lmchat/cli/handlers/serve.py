@@ -19,7 +19,7 @@ from lmchat.processes.signals import ENDING_SIGNALS
 from lmchat.safe_text import header_value
 from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import bracketed, is_loopback_host, loopback
-from lmchat.servers.model import ModelInfo
+from lmchat.servers.model import ModelInfo, name_and_address
 from lmchat.terminal.output import Output, is_terminal
 from lmchat.units import counted
 
@@ -164,7 +164,8 @@ async def _find_others(runtime: Runtime, own_address: str) -> tuple[ServerStatus
 
 def _print_servers(output: Output, routes: ModelRoutes) -> None:
     servers = [
-        f"{server.product} {server.endpoint.netloc} ({counted(len(server.models), 'model')})"
+        f"{name_and_address(server.product, server.endpoint.netloc)} "
+        f"({counted(len(server.models), 'model')})"
         for server in usable_of(routes.servers)
     ]
     _print_line(output, f"Servers: {', '.join(servers) or 'none found yet'}")

@@ -34,7 +34,7 @@ from lmchat.markdown.commonmark import code_blocks
 from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.servers.events import ReasoningDelta, RefusalDelta, TextDelta
-from lmchat.servers.model import OPENAI_COMPATIBLE, LoadState, ModelInfo
+from lmchat.servers.model import LoadState, ModelInfo, name_and_address
 from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState, ChatMessage, Role, readable_text
 from lmchat.sessions.prompts import Prompt
@@ -472,8 +472,7 @@ def session_words(header: SessionHeader) -> str:
 
 def model_words(model: ModelInfo | Target) -> str:
     """Name the server, too: several may have a model of this name."""
-    product = "" if model.product == OPENAI_COMPATIBLE else f"{model.product} "
-    return f"{model.model_id} at {product}{model.endpoint.netloc}"
+    return f"{model.model_id} at {name_and_address(model.product, model.endpoint.netloc)}"
 
 
 def _numbered(texts: Iterable[str]) -> list[str]:

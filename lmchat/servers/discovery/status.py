@@ -10,7 +10,14 @@ from msgspec.structs import replace
 
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo, server_id_of
+from lmchat.servers.model import (
+    BUILT_IN,
+    OPENAI_COMPATIBLE,
+    LoadState,
+    ModelInfo,
+    server_id_of,
+    server_name_of,
+)
 from lmchat.servers.target import Target
 from lmchat.units import SIGNS
 
@@ -294,13 +301,14 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """Product, such as "Jan", or "Jan?" for a guess."""
-        return f"{self.product}?" if self.is_guess else self.product
+        """Such as "Jan", or "Jan?" for a guess; of an unknown product, the address."""
+        return server_name_of(self.endpoint, self.product) + "?" * self.is_guess
 
     @property
     def name(self) -> str:
-        """Such as "Jan at http://localhost:1337"."""
-        return f"{self.label} at {self.endpoint.url}"
+        """Such as "Jan at http://localhost:1337"; of an unknown product, the address."""
+        is_known = self.product != OPENAI_COMPATIBLE
+        return f"{self.label} at {self.endpoint.url}" if is_known else self.endpoint.url
 
     def sentence(self, name: str) -> str:
         """`name` is the subject of the sentence if a model server answers."""

@@ -22,7 +22,7 @@ from lmchat.matching import FuzzyMatch, folded, fuzzy_match
 from lmchat.safe_text import SafeText, safe_line
 from lmchat.servers.discovery.model_lists import ModelRow, recent_by_number
 from lmchat.servers.local.gguf import ModelFile
-from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.model import LoadState, ModelInfo, server_name_of
 from lmchat.servers.products import product_named
 from lmchat.tui.dialogs.dialog import ListDialog, PickDialog
 from lmchat.tui.messages import bindings
@@ -127,7 +127,7 @@ def _group(row: ModelRow) -> str:
         return "Cannot chat"
     if row.recent_index is not None:
         return "Recent"
-    server = row.server_name or row.model.product
+    server = row.server_name or server_name_of(row.model.endpoint, row.model.product)
     if not row.model.is_remote:
         return server
     place = safe_line(row.model.runs_at, limit=_MOST_NAME)
