@@ -61,6 +61,9 @@ class ClipboardReader(Protocol):
     async def paste_image(self) -> bytes:
         """Return b"" if there is none."""
 
+    async def paste_files(self) -> str:
+        """Return `file:` addresses, one a line, or ""."""
+
 
 @in_thread
 def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:

@@ -229,9 +229,12 @@ async def _attach_file(front: Front, name: str) -> None:
 
 
 async def _paste(front: Front, _: str) -> None:
-    """Attach the image in the clipboard, or else its text."""
+    """Attach the files that are copied, or else the image in the clipboard, or else its text."""
 
     async def read() -> Sequence[Attachment]:
+        files = await front.clipboard.paste_files()
+        if paths := await run_abandonable(partial(named_files, files)):
+            return await read_files(paths, front.confirm)
         return [await read_clipboard(front.clipboard)]
 
     await front.attach("the clipboard", read)

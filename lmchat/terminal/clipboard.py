@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from lmchat.errors import FileRefused
-from lmchat.files.images import image_type
+from lmchat.files.images import image_format
 from lmchat.processes.child import run_program
 from lmchat.processes.environment import find_program, is_over_ssh
-from lmchat.safe_text import without_controls
+from lmchat.safe_text import safe_line, without_controls
 
 # an image, as osascript prints it
 _HEX_OF_OSASCRIPT = re.compile(rb"\s*\xc2\xabdata PNGf((?:[0-9A-F]{2})+)\xc2\xbb")
+_FILE_LISTS = ("x-special/gnome-copied-files", "text/uri-list")
+_TEXTS = {"text/plain;charset=utf-8", "text/plain", "UTF8_STRING", "STRING", "TEXT"}
+_MOST_TYPES_CHARS = 80
 _TIMEOUT_S = 2.0  # for one tool: some wait forever for a closed display
 
 
@@ -26,7 +29,9 @@ class ClipboardTool(Struct, frozen=True, kw_only=True):
     name: str
     copy_command: tuple[str, ...]
     paste_command: tuple[str, ...] = ()  # empty: it cannot read the clipboard
-    image_command: tuple[str, ...] = ()  # fails if there is no image
+    types_command: tuple[str, ...] = ()  # prints the types on offer
+    typed_command: tuple[str, ...] = ()  # before the type to read
+    image_command: tuple[str, ...] = ()  # without types; fails if there is no image
     encoding: str = "utf-8"
 
 
@@ -45,13 +50,15 @@ TOOLS = (
         # wl-copy would guess a type, for text like a script one that no program pastes
         copy_command=("wl-copy", "--type", "text/plain"),
         paste_command=("wl-paste", "--no-newline"),
-        image_command=("wl-paste", "--type", "image/png"),
+        types_command=("wl-paste", "--list-types"),
+        typed_command=("wl-paste", "--no-newline", "--type"),
     ),
     ClipboardTool(
         name="xclip",
         copy_command=_XCLIP,
         paste_command=(*_XCLIP, "-o"),
-        image_command=(*_XCLIP, "-o", "-t", "image/png"),
+        types_command=(*_XCLIP, "-o", "-t", "TARGETS"),
+        typed_command=(*_XCLIP, "-o", "-t"),
     ),
     ClipboardTool(
         name="xsel",
@@ -112,22 +119,45 @@ class Clipboard:
         return ""
 
     async def paste_image(self) -> bytes:
-        """A large image is a `FileRefused`."""
+        """Return the first of a known format. A large image is a `FileRefused`."""
         for tool in self._usable_tools():
-            data = await self._output_of(tool.image_command) or b""
-            hexadecimal = _HEX_OF_OSASCRIPT.match(data)
-            if hexadecimal:
-                data = bytes.fromhex(hexadecimal[1].decode())
-            if image_type(data):  # a tool may print another content than was asked for
-                return data
+            images = [one for one in await self._types(tool) if one.startswith("image/")]
+            for command in [(*tool.typed_command, one) for one in images] or [tool.image_command]:
+                data = await self._output_of(command) or b""
+                hexadecimal = _HEX_OF_OSASCRIPT.match(data)
+                if hexadecimal:
+                    data = bytes.fromhex(hexadecimal[1].decode())
+                if image_format(data):  # a tool may print another content than was asked for
+                    return data
         return b""
+
+    async def paste_files(self) -> str:
+        """Return the addresses of copied files, as a file manager offers them, one a line."""
+        for tool in self._usable_tools():
+            types = await self._types(tool)
+            for name in filter(types.__contains__, _FILE_LISTS):
+                data = await self._output_of((*tool.typed_command, name)) or b""
+                lines = data.decode(errors="replace").splitlines()
+                if addresses := [line for line in lines if line.startswith("file:")]:
+                    return "\n".join(addresses)
+        return ""
 
     async def paste(self) -> str:
         """Raises `FileRefused`."""
+        others: list[str] = []
         for tool in self._usable_tools():
+            types = await self._types(tool)
+            if types and _TEXTS.isdisjoint(types):  # a tool would print one of the others
+                others += [one for one in types if "/" in one]
+                continue
             data = await self._output_of(tool.paste_command)
             if data is not None:
                 return data.decode(errors="replace")
+        if others:
+            raise FileRefused(
+                f"The clipboard has {safe_line(', '.join(others), limit=_MOST_TYPES_CHARS)}.",
+                hint="Copy a text, an image or a file.",
+            )
         raise FileRefused(
             "The clipboard is empty, or no tool here can read it.",
             hint="Copy a text first; reading needs wl-paste, xclip, xsel or pbpaste, and no ssh.",
@@ -143,6 +173,10 @@ class Clipboard:
             tools = (*tools, _TMUX)
         path = self._environ.get("PATH", os.defpath)
         return [tool for tool in tools if find_program(tool.copy_command[0], path)]
+
+    async def _types(self, tool: ClipboardTool) -> list[str]:
+        """Return the types on offer, none where the tool does not tell them."""
+        return (await self._output_of(tool.types_command) or b"").decode(errors="replace").split()
 
     async def _output_of(self, argv: tuple[str, ...]) -> bytes | None:
         """None if `argv` is empty, or it fails or hangs."""

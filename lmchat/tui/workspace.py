@@ -52,6 +52,8 @@ class Platform(Protocol):
     async def paste_image(self) -> bytes:
         """Return b"" without an image. Raises `LMChatError`."""
 
+    async def paste_files(self) -> str: ...
+
     async def examine(self) -> list[Finding]: ...
 
     async def find_files(self, letters: str) -> tuple[str, ...]:

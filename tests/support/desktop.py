@@ -72,6 +72,7 @@ class Desktop:
     folder: Path
     copied: list[str] = field(default_factory=list)
     copied_image: bytes = b""
+    copied_files: str = ""
     kept_keys: list[tuple[Endpoint, str]] = field(default_factory=list)
     state: list[State] = field(default_factory=list)
     first_state: State = field(default_factory=State)
@@ -345,6 +346,9 @@ class DeskPlatform:
 
     async def paste_image(self) -> bytes:
         return self.seen.copied_image
+
+    async def paste_files(self) -> str:
+        return self.seen.copied_files
 
     async def examine(self) -> list[Finding]:
         return await run_checks(self.seen.checks)

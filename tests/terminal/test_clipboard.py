@@ -104,15 +104,25 @@ def test_screen_passes_a_copy_on_in_short_pieces() -> None:
 
 
 PNG = b"\x89PNG\r\n\x1a\n and more"
+JPEG, TIFF = b"\xff\xd8\xff and more", b"II*\0 and more"
 HEX = f"«data PNGf{PNG.hex().upper()}»"
+
+
+def offers(types: str) -> str:
+    """A script that prints the types, or the file with the last part of the name of one."""
+    return (
+        f'last=$(for one; do :; done; echo "$one"); '
+        f"case $last in --list-types|TARGETS) printf '{types}\\n';; "
+        f"image/png) cat image;; */*) cat ${{last#*/}};; *) cat text;; esac"
+    )
 
 
 @pytest.mark.parametrize(
     ("tools", "environ"),
     [
-        ({"wl-copy": "", "wl-paste": '[ "$2" = image/png ] && cat image'}, WAYLAND),
-        ({"xclip": 'case "$*" in *"-t image/png") cat image;; esac'}, X),
-        ({"wl-copy": "", "wl-paste": "exit 1", "xclip": "cat image"}, WAYLAND | X),
+        ({"wl-copy": "", "wl-paste": offers("image/png")}, WAYLAND),
+        ({"xclip": offers("TARGETS\nimage/png")}, X),
+        ({"wl-copy": "", "wl-paste": "exit 1", "xclip": offers("image/png")}, WAYLAND | X),
         ({"pbcopy": "", "osascript": f"echo '{HEX}'"}, {}),
     ],
 )
@@ -126,8 +136,41 @@ async def test_an_image_comes_from_the_first_tool_that_has_one(place, tools, env
 
 async def test_a_tool_that_prints_something_else_has_no_image(place):
     place.environ |= X
-    place.add("xclip", "echo words")
+    place.add("xclip", offers("image/x-foo"))
+    (place.folder / "x-foo").write_text("words")
     assert await place.clipboard.paste_image() == b""
+    with pytest.raises(FileRefused, match=r"The clipboard has image/x-foo\."):
+        await place.clipboard.paste()
+
+
+@pytest.mark.parametrize(
+    ("types", "data", "image", "files"),
+    [
+        ("image/jpeg", {"jpeg": JPEG}, JPEG, ""),
+        ("text/html\nimage/tiff", {"tiff": TIFF}, TIFF, ""),
+        ("image/x-foo\nimage/jpeg\nimage/png", {"jpeg": JPEG, "x-foo": b"foo"}, JPEG, ""),
+        (
+            "x-special/gnome-copied-files\ntext/plain",
+            {"gnome-copied-files": b"copy\nfile:///beds%20a.txt\nfile:///b.txt"},
+            b"",
+            "file:///beds%20a.txt\nfile:///b.txt",
+        ),
+        ("text/uri-list", {"uri-list": b"# a\r\nfile:///b.txt\r\n"}, b"", "file:///b.txt"),
+        ("text/uri-list", {"uri-list": b"https://example.org/\r\n"}, b"", ""),
+    ],
+)
+async def test_of_the_types_on_offer_the_first_that_can_be_read_is_taken(
+    place, types, data, image, files
+):
+    place.environ |= X | WAYLAND
+    place.add("wl-copy", "")
+    for name, content in data.items():
+        (place.folder / name).write_bytes(content)
+    for tool in ("wl-paste", "xclip"):
+        place.add(tool, offers(types))
+        assert await place.clipboard.paste_image() == image
+        assert await place.clipboard.paste_files() == files
+        (place.bin / tool).unlink()
 
 
 async def test_what_is_copied_commands_no_shell_and_is_else_exact(place: LogPosition) -> None:
@@ -139,6 +182,6 @@ async def test_what_is_copied_commands_no_shell_and_is_else_exact(place: LogPosi
 async def test_the_clipboard_is_read_by_the_first_tool_that_has_it(place: LogPosition) -> None:
     place.add("wl-copy", "")
     place.add("wl-paste", "exit 1")
-    place.add("xclip", "echo from $3")
+    place.add("xclip", 'case "$*" in *TARGETS) echo STRING;; *) echo from $3;; esac')
     place.environ |= WAYLAND | X
     assert await place.clipboard.paste() == "from -o\n"

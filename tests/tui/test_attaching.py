@@ -143,6 +143,9 @@ async def test_what_is_copied_is_attached_as_a_file_and_an_empty_clipboard_is_to
         await desk.prompt_is("[clipboard.txt (23 B)]\n")
         desk.copied_image = image()
         await desk.say("/paste", sees="[clipboard.png (")
+        (tmp_path / "beds a.md").write_text("beans")
+        desk.copied_files = f"{(tmp_path / 'beds a.md').as_uri()}\n"
+        await desk.say("/paste", sees="[beds a.md (5 B)]")
         await desk.ask("Compare.")
         assert "Words of the clipboard." in sent(desk.backend)[0]
         assert image() in desk.backend.requests[0].files.values()

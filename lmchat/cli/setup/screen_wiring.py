@@ -139,6 +139,7 @@ class ScreenPlatform:
         self.terminal_copy = partial(terminal_copy, environ=environ)
         self.paste = clipboard.paste
         self.paste_image = clipboard.paste_image
+        self.paste_files = clipboard.paste_files
         self.find_files = FileFinder(Path()).find
         self.examine = partial(examine_machine, context, backend)
         self.editor = partial(
