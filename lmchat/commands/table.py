@@ -37,12 +37,19 @@ class Command(Struct, frozen=True):
     slash: str = ""  # the slash command with the form of its argument, such as `/title [TEXT]`
     # Textual's action of the widget that has its keys, if only that can run it: `hit(1)`
     action: str = ""
+    # what people may call it: further names, with a slash, and words that only find it
+    words: str = ""
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it
 
     @property
     def name(self) -> str:
         return self.slash.partition(" ")[0]
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Names of its slash command in other programs."""
+        return tuple(word for word in self.words.split() if word.startswith("/"))
 
     @property
     def takes_argument(self) -> bool:
@@ -78,21 +85,11 @@ def _session(name: str, keys: str, label: str, title: str) -> Command:
 
 
 COMMANDS: tuple[Command, ...] = (
-    _chat("stop", "escape", "stop", "Stop the answer, or close the panel"),
-    _key(
-        "model",
-        "ctrl+o",
-        "model",
-        "Choose the model",
-        slash="/model [N]",
+    _chat(
+        "stop", "escape", "stop", "Stop the answer, or close the panel", words="cancel interrupt"
     ),
-    _key(
-        "new",
-        "ctrl+n",
-        "new",
-        "Start a new session",
-        slash="/new",
-    ),
+    _key("model", "ctrl+o", "model", "Choose the model", slash="/model [N]", words="switch llm"),
+    _key("new", "ctrl+n", "new", "Start a new session", slash="/new", words="clear reset chat"),
     _key(
         "find",
         "ctrl+f",
@@ -106,6 +103,7 @@ COMMANDS: tuple[Command, ...] = (
         "export",
         "Export this session",
         slash="/export [FILE]",
+        words="save markdown json html",
     ),
     _slash(
         "import",
@@ -118,19 +116,17 @@ COMMANDS: tuple[Command, ...] = (
         "sessions",
         "Show or hide the sessions",
         slash="/sessions",
+        words="history chats",
     ),
     _key(
         "telemetry",
         "ctrl+t",
         "telemetry",
         "Show the telemetry: short, all, none",
+        words="panel speed tokens",
     ),
     _key(
-        "search",
-        "ctrl+k",
-        "search",
-        "Search all sessions",
-        slash="/search [TEXT]",
+        "search", "ctrl+k", "search", "Search all sessions", slash="/search [TEXT]", words="history"
     ),
     _key(
         "retry",
@@ -138,6 +134,7 @@ COMMANDS: tuple[Command, ...] = (
         "retry",
         "Retry the last answer",
         slash="/retry",
+        words="/answer /redo /regen /regenerate again",
     ),
     _key(
         "now",
@@ -145,6 +142,7 @@ COMMANDS: tuple[Command, ...] = (
         "answer now",
         "End the thought; the model answers at once",
         slash="/now",
+        words="skip thinking",
     ),
     _key(
         "editor",
@@ -159,8 +157,13 @@ COMMANDS: tuple[Command, ...] = (
         "Focus the previous message",
     ),
     _key("next", "alt+down", "next", "Focus the next message"),
-    _key("check", "f5", "check now", "Check the server now"),
-    _slash("servers", "Show the servers, to use another or type an address", "/servers"),
+    _key("check", "f5", "check now", "Check the server now", words="refresh reconnect"),
+    _slash(
+        "servers",
+        "Show the servers, to use another or type an address",
+        "/servers",
+        words="endpoint url connect",
+    ),
     *(
         _key(
             f"model_{number}",
@@ -171,81 +174,55 @@ COMMANDS: tuple[Command, ...] = (
         )
         for number in range(1, 10)
     ),
-    _slash(
-        "system",
-        "Change the system prompt",
-        "/system TEXT",
-    ),
+    _slash("system", "Change the system prompt", "/system TEXT", words="instructions"),
     _slash(
         "preset",
         "Send a preset from the configuration",
         "/p [NAME [TEXT]]",
+        words="/preset template",
     ),
-    _slash(
-        "profile",
-        "Use a profile from the configuration",
-        "/profile [NAME]",
-    ),
-    _slash(
-        "effort",
-        "Set the reasoning effort",
-        "/effort [LEVEL]",
-    ),
-    _slash(
-        "start",
-        "Begin the next answer with a text",
-        "/start [TEXT]",
-    ),
+    _slash("profile", "Use a profile from the configuration", "/profile [NAME]", words="settings"),
+    _slash("effort", "Set the reasoning effort", "/effort [LEVEL]", words="reasoning thinking"),
+    _slash("start", "Begin the next answer with a text", "/start [TEXT]", words="prefill"),
     _slash(
         "set",
         "List the sampling options, or set one",
         "/set [NAME VALUE]",
+        words="temperature top_p top_k seed max_tokens settings parameters",
     ),
     _slash(
-        "request",
-        "Show the next request as JSON or curl",
-        "/request [FORM]",
+        "request", "Show the next request as JSON or curl", "/request [FORM]", words="payload debug"
     ),
     _slash(
         "file",
         "Add files or a page to the prompt",
         "/file PATH",
+        words="/open attach upload image pdf",
     ),
     _slash(
         "paste",
         "Add the image or text of the clipboard as a file",
         "/paste",
     ),
-    _slash(
-        "title",
-        "Change the title of this session",
-        "/title [TEXT]",
-    ),
-    _slash("tag", "Add or remove a tag", "/tag [WORD]"),
+    _slash("title", "Change the title of this session", "/title [TEXT]", words="/rename"),
+    _slash("tag", "Add or remove a tag", "/tag [WORD]", words="label"),
     # the palette lists these two with the commands on the last answer
     _slash("copy", "Copy the last answer, or its code", "/copy [code]", is_offered=False),
-    _slash("fork", "Fork this session into a new one", "/fork", is_offered=False),
+    _slash("fork", "Fork this session into a new one", "/fork", is_offered=False, words="/branch"),
     _slash(
         "compact",
         "Summarise the older messages, on a new branch",
         "/compact",
+        words="compress shorten summary",
     ),
-    _slash(
-        "context",
-        "Choose what the next request holds",
-        "/context",
-    ),
+    _slash("context", "Choose what the next request holds", "/context", words="window exclude"),
     _slash(
         "clear",
         "Start a new session; the old one stays in the list",
         "/clear",
         is_offered=False,
     ),
-    _slash(
-        "stats",
-        "Show the statistics",
-        "/stats",
-    ),
+    _slash("stats", "Show the statistics", "/stats", words="speed"),
     _chat(
         "reset_metrics",
         "",
@@ -257,16 +234,13 @@ COMMANDS: tuple[Command, ...] = (
         "Show where the log file is",
         "/log",
     ),
-    _slash(
-        "tools",
-        "List the tools, and switch them on or off",
-        "/tools",
-    ),
-    _slash("theme", "Change the theme", "/theme [NAME]"),
+    _slash("tools", "List the tools, and switch them on or off", "/tools", words="mcp functions"),
+    _slash("theme", "Change the theme", "/theme [NAME]", words="dark light colors colours"),
     _slash(
         "doctor",
         "Check everything and show what to do next",
         "/doctor",
+        words="config settings diagnose",
     ),
     Command(
         Scope.APP,
@@ -290,8 +264,9 @@ COMMANDS: tuple[Command, ...] = (
         "help",
         "f1,question_mark",
         "help",
-        "All commands and their keys",
+        "Keys and commands",
         slash="/help",
+        words="shortcuts hotkeys",
     ),
     Command(
         Scope.APP,
@@ -323,6 +298,7 @@ COMMANDS: tuple[Command, ...] = (
         "Quit; a running answer is stopped",
         slash="/quit",
         is_priority=True,
+        words="/bye /exit /q close",
     ),
     _message(
         "copy",
@@ -342,13 +318,7 @@ COMMANDS: tuple[Command, ...] = (
         "save",
         "Save a code block as a file; again: the next",
     ),
-    _message(
-        "edit",
-        "e",
-        "edit",
-        "Edit and resend",
-        slash="/edit",
-    ),
+    _message("edit", "e", "edit", "Edit and resend", slash="/edit", words="change"),
     _message(
         "rewrite",
         "E",
@@ -374,6 +344,7 @@ COMMANDS: tuple[Command, ...] = (
         "continue",
         "Continue an unfinished answer",
         slash="/continue",
+        words="/resume",
     ),
     _message(
         "probabilities",
@@ -402,7 +373,9 @@ COMMANDS: tuple[Command, ...] = (
         "versions",
         "Next version",
     ),
-    _message("tree", "t", "tree", "Show the tree of this session", slash="/tree"),
+    _message(
+        "tree", "t", "tree", "Show the tree of this session", slash="/tree", words="/branches"
+    ),
     _message(
         "source",
         "s",
@@ -429,6 +402,7 @@ COMMANDS: tuple[Command, ...] = (
         "pager",
         "Open it in the pager, its files in a viewer",
         slash="/pager",
+        words="/less",
     ),
     _log("message.next_hit", "n", "next hit", "Next hit", action="hit(1)"),
     _log("message.previous_hit", "N", "previous hit", "Previous hit", action="hit(-1)"),
@@ -531,6 +505,12 @@ MESSAGE_HINTS = (  # `copy` is `message.copy`
     *("next_version", "links", "delete", "tree", "rewrite", "source", "pager", "another_model"),
 )
 SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "tag")  # `session.open`, …
+
+# Those that the first week needs, as in the README; the help begins with them.
+FIRST_COMMANDS = (
+    *("stop", "model", "new", "search", "find", "export", "retry"),
+    *("sessions", "previous", "commands", "quit"),
+)
 
 
 def keys_of(command: Command, overrides: Mapping[str, str]) -> str:

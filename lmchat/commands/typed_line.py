@@ -19,26 +19,12 @@ from lmchat.safe_text import safe_line
 _TYPED_CHARS = 40  # limit for an unknown command in the error
 
 _ALIASES: Mapping[str, str] = {
-    "/answer": "/retry",
-    "/branch": "/fork",
-    "/branches": "/tree",
-    "/bye": "/quit",
-    "/exit": "/quit",
-    "/less": "/pager",
-    "/open": "/file",
-    "/preset": "/p",
-    "/q": "/quit",
-    "/redo": "/retry",
-    "/regen": "/retry",
-    "/regenerate": "/retry",
-    "/resume": "/continue",
-    "/rename": "/title",
+    **{alias: command.name for command in SLASH_COMMANDS for alias in command.aliases},
     # without a slash, in which case they may also be meant for the model
     "exit": "/quit",
     "quit": "/quit",
     ":q": "/quit",
 }
-"""Names from other programs."""
 
 _TAKE_WORDS_IN_PLAIN = ("message.edit", "sessions")  # where the chat has no list to choose from
 

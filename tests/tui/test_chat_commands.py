@@ -210,6 +210,7 @@ async def test_a_command_that_cannot_run_leaves_the_prompt_and_others_show_a_dia
         ("/nothing", "Unknown command", ""),
         ("/theme sunny", "Unknown theme: sunny.", ""),
         ("/sys", "/system", "/system "),
+        ("/temperat", "/set", "/set "),  # another word for it: Enter only inserts the command
     ):
         await desk.type(line)
         await desk.press("enter", sees=told)
@@ -220,7 +221,7 @@ async def test_a_command_that_cannot_run_leaves_the_prompt_and_others_show_a_dia
         ("/stats", TextDialog, "requests"),
         ("/log", TextDialog, "lmchat.log"),
         ("/model", ModelPicker, "qwen3-8b"),
-        ("/help", CommandsDialog, "Commands"),
+        ("/help", CommandsDialog, "Keys and commands"),
         ("/system", AskDialog, "Change the system prompt"),
         ("/file", AskDialog, "Enter OK"),
     ):
@@ -338,7 +339,7 @@ async def offered(desk, title: str) -> None:
 async def test_palette_and_help_reach_app_and_chat_but_open_over_no_dialog(desk):
     await shown(desk, "^B sessions", "Ask qwen3-8b…")
     for typed, title, screen in (
-        ("all", "All commands", CommandsDialog),
+        ("shortcut", "Keys and commands", CommandsDialog),
         ("choose", "Choose the model", ModelPicker),
         ("theme", "Change the theme", ThemeDialog),
         ("doctor", "Check everything and show what to do next", TextDialog),  # its slash name
@@ -355,7 +356,7 @@ async def test_palette_and_help_reach_app_and_chat_but_open_over_no_dialog(desk)
     assert isinstance(desk.app.screen, ModelPicker)
     await desk.press("escape", leads_to=ChatScreen)
     await desk.ask("one")
-    await desk.press("f1", leads_to=CommandsDialog, sees="Commands")
+    await desk.press("f1", leads_to=CommandsDialog, sees="Keys and commands")
     assert "The focused message" not in desk.text
     await desk.press("escape", "alt+up", "question_mark", leads_to=CommandsDialog)
     await shown(desk, "The focused message")  # on the first page, as it was asked for there

@@ -10,7 +10,7 @@ from lmchat.tui.dialogs.ask_dialog import (
     AskDialog,
     ConfirmDialog,
 )
-from lmchat.tui.dialogs.commands_dialog import CommandItem, CommandsDialog, help_groups
+from lmchat.tui.dialogs.commands_dialog import CommandItem, CommandsDialog, help_groups, item_of
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from tests.support.programs import until
 from tests.support.tui_host import Host, confirm, drawn, screen_text
@@ -111,7 +111,7 @@ async def test_a_text_scrolls_is_safe_on_the_screen_and_copied_as_it_was_given()
 
 
 def all_commands() -> CommandsDialog:
-    return CommandsDialog(help_groups({}))
+    return CommandsDialog("Keys and commands", help_groups({}))
 
 
 async def test_help_lists_every_command_can_be_filtered_and_scrolled():
@@ -143,7 +143,9 @@ async def test_key_and_command_are_below_their_heads_and_beginnings_of_words_com
         CommandItem("Show the arena", "^A", "/arena"),
     ]
     for size in ((120, 40), (80, 24)):
-        async with drawn(Host(screen=lambda: CommandsDialog({"Chat": items})), size) as (
+        async with drawn(
+            Host(screen=lambda: CommandsDialog("Commands", {"Chat": items})), size
+        ) as (
             app,
             pilot,
         ):
@@ -162,11 +164,29 @@ async def test_key_and_command_are_below_their_heads_and_beginnings_of_words_com
             assert "3 of 3" in screen_text(app)
 
 
+async def test_a_command_is_found_by_the_words_of_other_programs_but_not_by_scattered_letters():
+    items = [item_of(command, {}) for command in COMMANDS if command.is_offered]
+    dialog = partial(CommandsDialog, "Commands", {"Chat": items})
+    async with drawn(Host(screen=dialog)) as (app, pilot):
+        for typed, slash in (
+            *(("temperature", "/set"), ("settings", "/profile"), ("config", "/doctor")),
+            *(("regenerate", "/retry"), ("history", "/sessions"), ("shortcut", "/help")),
+            *(("speed", ""), ("clear", "/new"), ("exit", "/quit"), ("dark", "/theme")),
+            *(("/clear", "/new"), ("set", "/set"), ("a theme", "/theme"), ("thm", None)),
+        ):
+            await pilot.press(*("space" if char == " " else char for char in typed))
+            await pilot.pause()
+            found = app.screen.list.key
+            assert (found and found.slash.partition(" ")[0]) == slash, typed
+            await pilot.press("ctrl+u")
+            await pilot.pause()
+
+
 async def test_a_long_title_goes_on_in_a_second_row_where_its_columns_leave_no_room():
     item = CommandItem(
         "Show what the next request holds, and take other messages out", "^A", "/context"
     )
-    dialog = partial(CommandsDialog, {"Chat": [item]})
+    dialog = partial(CommandsDialog, "Commands", {"Chat": [item]})
     for size, pieces in (
         ((120, 40), ["take other messages out     "]),
         ((60, 20), ["holds, and take ", " ^A", "messages out"]),

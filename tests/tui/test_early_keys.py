@@ -11,7 +11,7 @@ from tests.support.tui_host import Host
 
 KEYS = ("up", "down", "pageup", "pagedown", "home", "end", "enter")
 DIALOGS = (
-    lambda: CommandsDialog(help_groups({})),
+    lambda: CommandsDialog("Keys and commands", help_groups({})),
     search_dialog,
     lambda: LinksDialog({}),
 )

@@ -24,7 +24,7 @@ from tests.support.tui_host import Host, screen_text
 
 
 def all_commands() -> CommandsDialog:
-    return CommandsDialog(help_groups({}))
+    return CommandsDialog("Keys and commands", help_groups({}))
 
 
 @pytest.mark.parametrize("theme", ["lmchat-dark", "lmchat-light", "lmchat-ansi"])
@@ -80,7 +80,7 @@ def test_the_welcome_page_at_every_size(snap_compare, size):
 
 @pytest.mark.parametrize("size", ["80x24"])
 def test_help(snap_compare, size):
-    see = steps(sees="Commands")
+    see = steps(sees="Keys and commands")
     assert snap_compare(panels(all_commands), terminal_size=SIZES[size], run_before=see)
 
 

@@ -56,7 +56,7 @@ class Palette:
         groups[Scope.APP.value] = [
             item_of(command, keys) for command in offered if command.scope is Scope.APP
         ]
-        self._ui.open_dialog(CommandsDialog(groups), self._run_chosen)
+        self._ui.open_dialog(CommandsDialog("Commands", groups), self._run_chosen)
 
     def open_help(self) -> None:
         """Show all commands and keys, and run the chosen one.
@@ -67,7 +67,7 @@ class Palette:
         if self._ui.widgets.has_log_focus:
             of_message = next(name for name in groups if name.startswith(Scope.MESSAGE))
             groups = {of_message: groups.pop(of_message), **groups}
-        self._ui.open_dialog(CommandsDialog(groups), self._run_chosen)
+        self._ui.open_dialog(CommandsDialog("Keys and commands", groups), self._run_chosen)
 
     def _run_chosen(self, item: CommandItem | None) -> None:
         """A command of the chat closes the welcome page first, so that its effect is seen."""

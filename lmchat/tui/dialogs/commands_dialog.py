@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
@@ -9,9 +10,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 from rich.cells import cell_len
 
-from lmchat.commands.table import BY_ID, COMMANDS, Command, Scope, keys_of
+from lmchat.commands.table import BY_ID, COMMANDS, FIRST_COMMANDS, Command, Scope, keys_of
 from lmchat.config.settings import Settings
-from lmchat.matching import FuzzyMatch, fuzzy_match
+from lmchat.matching import folded, fuzzy_match
 from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.key_bar import Hint, written
@@ -32,6 +33,17 @@ class CommandItem(Struct, frozen=True):
     command: Command | None = None  # what Enter runs; None for a key that is only explained
     argument: str = ""
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the slash command, without the slash."""
+        aliases = self.command.aliases if self.command else ()
+        return [name.removeprefix("/") for name in (self.slash.partition(" ")[0], *aliases)]
+
+    @property
+    def words(self) -> list[str]:
+        words = self.command.words if self.command else ""
+        return re.findall(r"\w+", folded(f"{self.title} {self.slash} {words}"))
+
 
 class CommandsDialog(ListDialog):
     """List of items below headings; returns the chosen one.
@@ -39,13 +51,12 @@ class CommandsDialog(ListDialog):
     Typed text filters the items: the best match comes first, and there are no headings.
     """
 
-    HEADING = "Commands"
     HINTS = (("Enter", "run"), ("↑ ↓", "choose"))
     PLACEHOLDER = "Type part of a name, or a key"
 
-    def __init__(self, groups: Mapping[str, Sequence[CommandItem]]) -> None:
+    def __init__(self, heading: str, groups: Mapping[str, Sequence[CommandItem]]) -> None:
         """`groups` are items by the heading above them."""
-        super().__init__()
+        super().__init__(heading)
         self._groups = groups
 
     def draw(self) -> None:
@@ -57,11 +68,9 @@ class CommandsDialog(ListDialog):
         rows: list[ListRow] = []
         figures = f"{len(items)}"
         if self.typed:
-            matches = [
-                (item, found) for item in items if (found := _match(self.typed, item)) is not None
-            ]
-            matches.sort(key=lambda match: match[1].score, reverse=True)
-            for item, found in matches:
+            matches = [(found, item) for item in items if (found := _match(self.typed, item))]
+            matches.sort(key=lambda match: match[0].order)
+            for found, item in matches:
                 rows += self._rows_of(item, shortcuts_of[id(item)], found.offsets)
             figures = f"{len(matches)} of {figures}"
         else:
@@ -113,17 +122,37 @@ class CommandsDialog(ListDialog):
         return rows
 
 
-def _match(typed: str, item: CommandItem) -> FuzzyMatch | None:
-    """Match the typed text with the title, slash command and keys of an item; the best counts.
+class _Match(Struct, frozen=True):
+    """How well typed words fit an item: the order, least first, and what is highlighted."""
 
-    Offsets are those in the title: nothing else is highlighted.
+    order: tuple[int, int, int]
+    offsets: tuple[int, ...]  # in the title
+
+
+def _match(typed: str, item: CommandItem) -> _Match | None:
+    """Each typed word has to be one of the item, begin one, or be a part of one, or of its keys.
+
+    The name of its slash command fits best. Then the worst word counts, then the place in the
+    title.
     """
-    name = item.slash.partition(" ")[0]  # without the form of its argument
-    in_title = fuzzy_match(typed, item.title)
-    others = (fuzzy_match(typed, name), fuzzy_match(typed, item.keys))
-    scores = [match.score for match in (in_title, *others) if match is not None]
-    offsets = () if in_title is None else in_title.offsets
-    return FuzzyMatch(score=max(scores), offsets=offsets) if scores else None
+    kinds: list[int] = []
+    offsets: list[int] = []
+    title, keys = folded(item.title), folded(item.keys)
+    for word in folded(typed).split():
+        name = word.removeprefix("/")
+        fits = (
+            name in item.names,
+            word in item.words,
+            any(known.startswith(name) for known in item.words),
+            word in title or word in keys or any(name in known for known in item.words),
+        )
+        if True not in fits:
+            return None
+        kinds.append(fits.index(True))
+        found = fuzzy_match(word, item.title) if word in title else None
+        offsets += found.offsets if found else ()
+    order = (max(kinds, default=0), not offsets, min(offsets, default=0))
+    return _Match(order=order, offsets=tuple(offsets))
 
 
 def item_of(command: Command, overrides: Mapping[str, str]) -> CommandItem:
@@ -155,18 +184,21 @@ def named_items(settings: Settings) -> list[CommandItem]:
 
 
 def help_groups(overrides: Mapping[str, str]) -> dict[str, list[CommandItem]]:
-    """Return all commands and keys, by heading, in the order of the help.
+    """Return all commands and keys, by heading: those of the first week, the others by place.
 
     `overrides` are the keys of the configuration, by command id. The nine commands `model_…`, for
     the recent models, have one row.
     """
-    groups = {"The prompt": _PROMPT, "Reading": _READING}
+    first = [item_of(BY_ID[name], overrides) for name in FIRST_COMMANDS]
+    groups = {"First": [_SEND, *first], "The prompt": _PROMPT, "Reading": _READING}
     for scope in Scope:  # each is a text: the heading of its commands
         note = " (/: the last answer)" if scope is Scope.MESSAGE else ""
         groups[f"{scope}{note}"] = [
             item_of(command, overrides)
             for command in COMMANDS
-            if command.scope is scope and not command.command_id.startswith("model_")
+            if command.scope is scope
+            and command.command_id not in FIRST_COMMANDS
+            and not command.command_id.startswith("model_")
         ]
     groups[Scope.CHAT].append(
         CommandItem("Switch to a recent model by its number", "Alt+1 … Alt+9")
@@ -176,8 +208,8 @@ def help_groups(overrides: Mapping[str, str]) -> dict[str, list[CommandItem]]:
 
 # only explained: these are no commands of the table
 
+_SEND = CommandItem("Send; queue it while an answer streams", "Enter")
 _PROMPT = [
-    CommandItem("Send; queue it while an answer streams", "Enter"),
     CommandItem("New line; also Shift+Enter if the terminal supports it", "^J, Alt+Enter"),
     CommandItem("In an empty prompt: earlier prompts", "↑"),
     CommandItem("At the start of a line: commands; Tab completes them", "/"),

@@ -36,7 +36,9 @@ _MOST_ROWS = 8
 
 
 def complete(text: str, argument_names: Mapping[str, Iterable[str]]) -> Completion:
-    """Return the commands that begin with `text`, as `/mod`, else those that contain `mod`.
+    """Return the commands that begin with `text`, as `/mod`.
+
+    If there are none, return those that `mod` begins a word of, or is a part of.
 
     `argument_names` has the names that may follow some commands: for `/profile co`, each row is the
     command with a name that begins so.
@@ -49,7 +51,12 @@ def complete(text: str, argument_names: Mapping[str, Iterable[str]]) -> Completi
         return CLOSED
     matching = [command for command in SLASH_COMMANDS if command.name.startswith(text)]
     if not matching:
-        matching = [command for command in SLASH_COMMANDS if text[1:] in command.name]
+        matching = [
+            command
+            for command in SLASH_COMMANDS
+            if text[1:] in command.name
+            or any(word.lstrip("/").startswith(text[1:]) for word in command.words.split())
+        ]
     return Completion(tuple(matching))
 
 

@@ -405,13 +405,18 @@ class PromptInput(PromptEditor):
     def _accept_chosen(self) -> bool:
         """Act on Enter while the list is open: send the chosen command, or insert the chosen row.
 
+        A command that was found by another word is inserted, too.
+
         Return False for a typed argument of a command, such as the name of a preset, and for a
         file, unless the user has moved to a row, or has typed a file as it is named: the text may
         be meant as it is, so Enter sends the prompt.
         """
         row = self.completion.row
         if isinstance(row, Command):
-            if row.needs_argument and self._command_words != row.name:
+            words = self._command_words
+            is_named = row.name.startswith(words) or words in row.aliases
+            is_meant = is_named or self.completion.is_choice
+            if not is_meant or (row.needs_argument and words != row.name):
                 self._insert_chosen()
             else:  # a dialog asks for a missing argument
                 self._put_beside_blocks("")
