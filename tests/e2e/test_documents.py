@@ -13,7 +13,9 @@ import pytest
 
 from lmchat.answers.live_stats import Stage
 from lmchat.cli.parser import parse
+from lmchat.commands.table import BY_ID, FIRST_COMMANDS
 from lmchat.servers.discovery.status import STATUS
+from lmchat.tui.widgets.key_bar import written
 from tests.support.programs import ROOT, Inside, run
 from tests.support.recipes import commands_of
 
@@ -57,6 +59,18 @@ def test_commands_that_are_shown_are_commands_and_links_lead_to_files_that_are_t
     for page in PAGES:
         for link in _links(page):
             assert "://" in link or (page.parent / link).exists(), (page, link)
+
+
+def test_the_readme_has_the_keys_of_the_first_commands_in_the_help():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    _, _, table = text.partition("## Keys")
+    shown = [
+        cell.strip() for line in table.split("\n\n")[2].splitlines() for cell in line.split("|")
+    ]
+    keys = (BY_ID[name].keys.partition(",")[0] for name in FIRST_COMMANDS)
+    assert {
+        key for key in (written(key, ctrl="Ctrl+") for key in keys) if key not in shown
+    } == set()
 
 
 def test_every_page_can_be_reached_from_the_readme():
