@@ -22,6 +22,7 @@ _FEW_KEYS = ((("", "@", "add a file"), ("", "/", "commands")),)
 _SENTENCE_PIECES = 2  # a name and what it does; a hint follows
 _LEAST_HEIGHT = 12  # rows of a log with room for all keys
 _WIDTH = 50  # cells; it must not move when the sentence changes
+_MARGIN = 2  # least cells at either side
 _KEY_GAP, _COLUMN_GAP = "  ", " " * 6
 
 
@@ -33,19 +34,21 @@ def greeting_rows(
     Where room is short, the hint goes, and a long name is cut.
     """
     text = [*sentence]
-    if sum(cell_len(words) for words, _ in text) > width:
+    room = width - 2 * _MARGIN
+    if _width_of(text) > room:
         del text[_SENTENCE_PIECES:]
-    words, style = text[0]
-    if cell_len(words) > width:
-        rest = sum(cell_len(after) for after, _ in text[1:])
-        text[0] = (set_cell_size(words, max(width - rest - 1, 0)) + SIGNS.cut, style)
+    if _width_of(text) > room:
+        words, style = text[0]
+        name_width = max(room - _width_of(text[1:]) - 1, 0)
+        text[0] = (set_cell_size(words, name_width) + SIGNS.cut, style)
     keys = _key_rows(_KEYS, user_keys)
-    if height < _LEAST_HEIGHT or max(map(_width_of, keys)) > width:
+    if height < _LEAST_HEIGHT or max(map(_width_of, keys)) > room:
         keys = _key_rows(_FEW_KEYS, user_keys)
     rows: list[list[StyledWords]] = [[(_TITLE, "strong")], [], text, [], *keys]
     if len(rows) > height:
         rows = [text]
-    left = max(min((width - _WIDTH) // 2, width - max(map(_width_of, rows))), 0)
+    left = max((width - _WIDTH) // 2, _MARGIN)
+    left = max(min(left, width - _MARGIN - max(map(_width_of, rows))), 0)
     top = max((height - len(rows)) // 2, 0)
     return [*([] for _ in range(top)), *([(" " * left, ""), *row] for row in rows)]
 

@@ -76,15 +76,23 @@ async def test_an_empty_chat_names_the_server_that_is_down_beside_another(tmp_pa
 
 @pytest.mark.parametrize("size", [(200, 60), (80, 24), (60, 20), (40, 12), (40, 40), (30, 4)])
 async def test_the_greeting_fits_every_size_with_a_name_of_any_length(size):
-    long = (("organisation/" * 20, "name"), (" is ready.", ""), (" Type a message.", "muted"))
+    rest = READY[1:]
+    long = (("organisation/" * 20, "name"), *rest)
+    as_wide = (("x" * (size[0] - len(" is ready. Type a message.")), "name"), *rest)
     async with LogApp().run_test(size=size) as pilot:
         log = pilot.app.log_view
         log.user_keys = {"model": "Ctrl+Alt+F12"}
-        for sentence, words in ((READY, "qwen3-8b is ready."), (long, "… is ready.")):
+        for sentence, words in (
+            (READY, "qwen3-8b is ready."),
+            (long, "… is ready."),
+            (as_wide, "x is ready."),
+        ):
             log.greet(sentence)
             await pilot.pause()
             assert words in screen_text(log)
             assert size[1] < 9 or "/  commands" in screen_text(log)
             has_all_keys = "Ctrl+Alt+F12  choose a model" in screen_text(log)
-            assert has_all_keys == (size[0] >= 60 and size[1] >= 20)
+            assert has_all_keys == (size[0] > 60 and size[1] >= 20)
+            sides = [(row, row.strip()) for row in rows(log) if row.strip()]
+            assert all(2 <= row.index(seen) <= size[0] - 2 - len(seen) for row, seen in sides)
             assert all(strip.cell_length == size[0] for strip in log.render_lines(log.size.region))
