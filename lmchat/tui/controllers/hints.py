@@ -6,6 +6,8 @@ slash command.
 
 from __future__ import annotations
 
+from typing import Any
+
 from textual.content import Content
 
 from lmchat.commands.conditions import unavailable_reason
@@ -27,7 +29,7 @@ from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.key_bar import Hint, command_hint
-from lmchat.tui.widgets.line import styled
+from lmchat.tui.widgets.line import cut
 from lmchat.units import SIGNS
 
 # words for commands on a message with files, in place of `Command.label`
@@ -35,6 +37,13 @@ _FILE_LABELS = {"fold": "show file", "pager": "open file"}
 _FIND_HINTS = [("enter", "next"), ("up", "previous"), ("tab", "go to hit"), ("escape", "close")]
 _MOST_KEYS = 4  # of the prompt: the others are in the palette
 _FENCES = ("```", "~~~")  # an indented text may be code, too, but mostly it belongs to a list
+
+
+class _OneRow(Content):
+    """Placeholder that is cut, as an empty prompt has one row; Textual would wrap it."""
+
+    def wrap(self, width: int, *_more: Any, **_options: Any) -> list[Content]:
+        return [cut(self, width)]
 
 
 class KeyHints:
@@ -86,12 +95,12 @@ class KeyHints:
     def _placeholder(self) -> Content:
         if self._prompt_text.is_rewriting:
             key = self._ui.key_name("stop")
-            return styled(
+            return _OneRow(
                 f"An answer cannot be empty. Type a text, or press {key} to keep the old one."
             )
         target = self._chat.turn_options.target
         name = name_to_show(target.model_id) if target is not None else ""
-        return styled(f"Ask {name}{SIGNS.cut}" if name else f"Ask{SIGNS.cut}")
+        return _OneRow(f"Ask {name}{SIGNS.cut}" if name else f"Ask{SIGNS.cut}")
 
     def _hint(self, command_id: str) -> Hint:
         return command_hint(command_id, self._ui.workspace.settings.keys)

@@ -66,6 +66,16 @@ async def test_an_empty_chat_says_whether_it_can_begin_and_is_not_painted_while_
         await shown(desk, "Yes.")
 
 
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 20)])
+async def test_a_long_name_of_a_model_is_cut_in_an_empty_prompt(tmp_path, size):
+    backend = ScriptedBackend(results=(probed("", model("organisation-with-a-name-" * 5)),))
+    async with ready_desktop(tmp_path, backend=backend, size=size) as desk:
+        await shown(desk, "… is ready.")
+        rows = [row.rstrip() for row in desk.text.split("\n") if "▌ Ask organisation-with" in row]
+        assert all("…" in row for row in rows)
+        assert len(rows) == 1
+
+
 async def test_an_empty_chat_names_the_server_that_is_down_beside_another(tmp_path):
     other = probed("", model(), endpoint=Endpoint.parse("http://localhost:1337"), product="Jan")
     backend = ScriptedBackend(results=(probed("", model()), other))
