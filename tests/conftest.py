@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.pop("TMUX", None)  # there other keys are shown
+os.environ["COLORTERM"] = "truecolor"  # else the screen may have the theme of 16 colours
 os.environ["TZ"] = "UTC"  # pictures hold times of day
 if hasattr(time, "tzset"):  # Windows reads the variable itself
     time.tzset()

@@ -37,7 +37,7 @@ from lmchat.tui.quirks.driver import lend_terminal, write_to_terminal
 from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported
 from lmchat.tui.quirks.patched_app import PatchedApp
 from lmchat.tui.screen import ChatScreen, DispatcherProtocol
-from lmchat.tui.themes import LIGHT, THEMES, fitted, theme_named
+from lmchat.tui.themes import ANSI, DARK, LIGHT, THEMES, fitted, theme_named
 from lmchat.tui.widgets.message_row import Passing
 
 _WIDTH_CLASSES = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]
@@ -90,7 +90,8 @@ class LMChatApp(PatchedApp):
         """`Workspace.notices` warns of an unknown name."""
         for theme in THEMES:
             self.register_theme(theme)
-        name = theme_named(self.wanted_theme, self.available_themes) or THEMES[0].name
+        default = ANSI if self.console.color_system == "standard" else DARK  # of `TERM`
+        name = theme_named(self.wanted_theme, self.available_themes) or default.name
         first_theme = self.available_themes[name]
         if first_theme not in THEMES:
             self.register_theme(fitted(first_theme))

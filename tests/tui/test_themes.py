@@ -28,6 +28,26 @@ async def test_the_list_shows_each_theme_live_and_only_a_chosen_one_is_remembere
 
 
 @pytest.mark.parametrize(
+    ("term", "settings", "theme"),
+    [
+        ("linux", UiSettings(), "lmchat-ansi"),
+        ("linux", UiSettings(theme="dark"), "lmchat-dark"),
+        ("xterm-256color", UiSettings(), "lmchat-light"),
+    ],
+)
+async def test_a_terminal_of_16_colours_keeps_its_own_unless_a_theme_is_set(
+    tmp_path, monkeypatch, term, settings, theme
+):
+    monkeypatch.delenv("COLORTERM")
+    monkeypatch.setenv("TERM", term)
+    async with desktop(tmp_path, settings=Settings(ui=settings)) as desk:
+        await desk.ready()
+        desk.app.post_message(BackgroundReported(is_dark=False))
+        await desk.pilot.pause()
+        assert desk.app.theme == theme
+
+
+@pytest.mark.parametrize(
     ("settings", "state", "theme"),
     [
         (UiSettings(), State(), "lmchat-light"),
