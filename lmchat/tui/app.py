@@ -34,7 +34,7 @@ from lmchat.safe_text import safe_line
 from lmchat.tui.line_filters import ascii_filters
 from lmchat.tui.messages import AppMessage, RunCommand, bindings
 from lmchat.tui.quirks.driver import lend_terminal, write_to_terminal
-from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported
+from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported, LooksReported
 from lmchat.tui.quirks.patched_app import PatchedApp
 from lmchat.tui.screen import ChatScreen, DispatcherProtocol
 from lmchat.tui.themes import ANSI, DARK, LIGHT, THEMES, fitted, theme_named
@@ -131,8 +131,7 @@ class LMChatApp(PatchedApp):
     def on_ready(self) -> None:
         """Begin the rest of the start a moment after the first paint, so that keys come first."""
         self.set_timer(_FIRST_KEY_S, self._begin)
-        if not self.wanted_theme:
-            self.call_after_refresh(write_to_terminal, self, ASK_BACKGROUND)
+        self.ask_background()
 
     def _begin(self) -> None:
         """Switch on the garbage collector, too, which was off for a fast start."""
@@ -247,7 +246,11 @@ class LMChatApp(PatchedApp):
 
     # The terminal's background
 
+    @on(LooksReported)
+    def ask_background(self) -> None:
+        if not self.wanted_theme:
+            self.call_after_refresh(write_to_terminal, self, ASK_BACKGROUND)
+
     def on_background_reported(self, event: BackgroundReported) -> None:
-        is_unset = not self.wanted_theme and self.theme == THEMES[0].name
-        if is_unset and not event.is_dark:
-            self.theme = LIGHT.name
+        if not self.wanted_theme and self.theme != ANSI.name:
+            self.theme = (DARK if event.is_dark else LIGHT).name

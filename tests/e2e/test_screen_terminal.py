@@ -61,6 +61,13 @@ def test_the_terminal_is_asked_for_its_background_after_the_first_paint(tmp_path
         assert b"looking" in screen.raw.partition(b"\x1b]11;?")[0]
         screen.type("\x1b]11;rgb:0/0/0\x1b\\typed", sees="▌ typed")
         screen.type("\x15", hides="typed")
+        light = b"48;2;252;251;248"  # of the theme
+        assert b"\x1b[?2031h" in screen.raw
+        assert light not in screen.raw
+        screen.type("\x1b[?997;2n")
+        screen.wait_until(lambda: screen.raw.count(b"\x1b]11;?") == 2, "it is asked again")
+        screen.type("\x1b]11;rgb:f/f/f\x1b\\")
+        screen.wait_until(lambda: light in screen.raw, "the light theme")
 
         screen.put("/suspend")  # without a shell it would not come back
         screen.type("\x1b[F")

@@ -188,7 +188,7 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execvpe(sys.argv[1], sys.argv[1:], os.environ)
 """
 _MODES_TO_GIVE_BACK = frozenset(
-    {1000, 1002, 1003, 1004, 1006, 1015, 1016, ALTERNATE_SCREEN, 2004, 2026, 2048}
+    {1000, 1002, 1003, 1004, 1006, 1015, 1016, ALTERNATE_SCREEN, 2004, 2026, 2031, 2048}
 )
 
 

@@ -81,6 +81,7 @@ KEYS = [
     ("\r\x1b[<35;10;10M", ["enter", "MouseMove"]),
     ("\x1b\x1b[<35;10;10M", ["escape", "MouseMove"]),
     ("a\x1b]11;rgb:1/2/3\x1b\\b\x1b[A\r", ["dark", "a", "b", "up", "enter"]),
+    ("a\x1b[?997;2nb", ["LooksReported", "a", "b"]),
 ]
 
 
@@ -91,7 +92,7 @@ def test_what_comes_in_one_read_is_its_keys_at_once() -> None:
 
 # answers to a program that has ended, such as vim, and keys that neither Textual nor lmchat knows
 UNKNOWN = [
-    *("\x1b[?1;2c", "\x1b[>41;354;0c", "\x1b[?997;1n", "\x1b[?1u", "\x1b[0n", "\x1b[8;24;80t"),
+    *("\x1b[?1;2c", "\x1b[>41;354;0c", "\x1b[?1u", "\x1b[0n", "\x1b[8;24;80t"),
     *("\x1b[214z", "\x1b[1;2y", "\x1b[99~", "\x1b[99A", "\x1b[?12;2$z"),
     *("\x1bP>|XTerm(380)\x1b\\", "\x1bP1+r436f=3235\x1b\\", "\x1b_Gi=1;OK\x1b\\"),
     *("\x1b]10;rgb:1/2/3\x07", "\x1b]4;1;rgb:12/34/56\x1b\\"),

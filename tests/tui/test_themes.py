@@ -21,6 +21,8 @@ async def test_the_list_shows_each_theme_live_and_only_a_chosen_one_is_remembere
     await desk.press("escape", leads_to=ChatScreen)
     assert (desk.app.theme, {one.theme for one in desk.state}) == ("lmchat-dark", {""})
     await desk.say("/theme nord", sees="Theme: nord.")
+    desk.app.post_message(BackgroundReported(is_dark=False))
+    await desk.pilot.pause()
     assert desk.app.theme == "nord"
     await desk.say("/theme", leads_to=ThemeDialog)
     await desk.press("end", "enter", leads_to=ChatScreen, sees=f"Theme: {names[-1]}.")
@@ -56,7 +58,7 @@ async def test_a_terminal_of_16_colours_keeps_its_own_unless_a_theme_is_set(
         (UiSettings(), State(theme="nord"), "nord"),
     ],
 )
-async def test_lmchat_is_light_on_a_light_terminal_unless_a_theme_is_set(
+async def test_lmchat_is_as_light_and_dark_as_the_terminal_becomes_unless_a_theme_is_set(
     tmp_path, settings, state, theme
 ):
     async with desktop(tmp_path, settings=Settings(ui=settings), state=state) as desk:
@@ -66,3 +68,6 @@ async def test_lmchat_is_light_on_a_light_terminal_unless_a_theme_is_set(
         desk.app.post_message(BackgroundReported(is_dark=False))
         await desk.pilot.pause()
         assert desk.app.theme == theme
+        desk.app.post_message(BackgroundReported(is_dark=True))
+        await desk.pilot.pause()
+        assert desk.app.theme == (theme if theme != "lmchat-light" else "lmchat-dark")

@@ -39,7 +39,7 @@ class Appearance:
 
     def _use(self, theme: str | None) -> None:
         if theme is not None:
-            self._ui.app.theme = theme
+            self._ui.app.theme = self._ui.app.wanted_theme = theme
             self._ui.remember(lambda state: replace(state, theme=theme))
             self._ui.notify(f"Theme: {short_name(theme)}.")
 

@@ -57,11 +57,12 @@ _ASK_KIND, _KIND = "\x1b[c", re.compile(rb"\x1b\[\?[\d;]*c")  # primary device a
 _LAST_ANSWER_S = 0.3  # for the answer, at most
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
 # What Textual does not set: modified keys in the form of xterm, which tmux needs for Shift+Enter,
-# and a wheel that types no arrow keys, as it does where the mouse is not reported.
-_SET_OTHERS = "\x1b[>4;2m\x1b[?1007s\x1b[?1007l"
+# a wheel that types no arrow keys, as it does where the mouse is not reported, and reports when
+# the terminal becomes light or dark.
+_SET_OTHERS = "\x1b[>4;2m\x1b[?1007s\x1b[?1007l\x1b[?2031h"
 # and does not reset: a frame in progress, mouse pixels, colours, the pointer's shape. A terminal
 # that cannot restore a mode (`r`) has most likely had that of the wheel (`h`).
-_RESET_OTHERS = "\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07\x1b[>4m\x1b[?1007h\x1b[?1007r"
+_RESET_OTHERS = "\x1b[?2031l\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07\x1b[>4m\x1b[?1007h\x1b[?1007r"
 _RESTORE_MODES = (
     f"{_RESET_OTHERS}\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2048l\x1b[?2004l\x1b[?1004l"
     f"\x1b[?7h{_KITTY_POP}\x1b[?1049l\x1b[?25h"

@@ -26,6 +26,7 @@ ASK_BACKGROUND = "\x1b]11;?\x1b\\"
 ASK_KITTY = "\x1b[?u"
 _COLOUR = r"([0-9a-f])\w*/([0-9a-f])\w*/([0-9a-f])\w*"
 _BACKGROUND = re.compile(rf"(?i)\x1b\]11;rgba?:{_COLOUR}[^\x07\x1b]*(?:\x07|\x1b\\)")
+_LOOKS_REPORT = "\x1b[?997;"  # of mode 2031; the background may still be another
 _LIGHT_FROM = 24  # sum of the first hexadecimal digits, of at most 45
 _ESCAPE = "\x1b"
 _AFTER_ESCAPE = ("[", "O", "]", "P", "_")  # these begin a sequence
@@ -109,6 +110,10 @@ class BackgroundReported(Message):
     def __init__(self, *, is_dark: bool) -> None:
         super().__init__()
         self.is_dark = is_dark
+
+
+class LooksReported(Message):
+    """The terminal has become light or dark."""
 
 
 class KeyParser(XTermParser):
@@ -213,6 +218,8 @@ class KeyParser(XTermParser):
             yield BackgroundReported(is_dark=brightness < _LIGHT_FROM)
         if flags := _KITTY_FLAGS.search(typed):
             self._has_kitty = bool(int(flags[1]) & 1)
+        if _LOOKS_REPORT in typed:
+            yield LooksReported()
         # what is before and behind an answer is no sequence; "" would end Textual's parser
         for part in filter(None, _REPLY.split(_BROKEN_OFF.sub("", typed))):
             keys = _ALT_DELETE.sub("\x1b[\\1;3~", _ALT_ARROW.sub("\x1b[1;3\\1", part))
