@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.support.lmchat_screen import LMChatScreen, leave
@@ -22,5 +24,12 @@ def test_a_session_waits_for_the_one_slot_of_the_server(tmp_path, server):
         screen.type("\x0e", hides="the first")
         screen.ask("Two.", sees="queued")
         first_end.open()
+        screen.wait_for("the second")
+        leave(screen)
+        told = re.search(
+            r"To continue “Two\.”: (lmchat -r [0-9a-f]{8})$", screen.text, re.MULTILINE
+        )
+    assert told
+    with LMChatScreen(tmp_path, server.url, *told[1].split()[1:]) as screen:
         screen.wait_for("the second")
         leave(screen)

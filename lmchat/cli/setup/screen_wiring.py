@@ -27,11 +27,13 @@ from lmchat.formats.imports.programs import chat_places
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.processes.background import run_abandonable
+from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.protocols import ServerClient
 from lmchat.terminal.clipboard import Clipboard, terminal_copy
+from lmchat.terminal.output import SHORT_ID
 from lmchat.terminal.programs import (
     Editor,
     notification,
@@ -45,6 +47,7 @@ from lmchat.tui.workspace import Workspace
 
 # Reads of a stream for each frame: with 1, a text could wait for the next frame.
 _READS_PER_FRAME = 0.9
+_MOST_TITLE_CHARS = 60
 
 
 @asynccontextmanager
@@ -118,6 +121,11 @@ async def make_dispatcher(
                 reason = "." if error is None else f": {error.message}"
                 with suppress(OSError):  # the terminal may be gone, too
                     context.output.note(f"lmchat: {unsaved} could not be saved{reason}")
+            elif chat.shown.messages and not options.temporary:
+                header = chat.shown.header
+                title = safe_line(header.title, limit=_MOST_TITLE_CHARS)
+                command = f"lmchat -r {header.session_id[:SHORT_ID]}"
+                context.output.note(f"To continue “{title}”: {command}")
             if platform.state_error is not None:
                 with suppress(OSError):
                     context.output.note(f"lmchat: {platform.state_error.message_with_hint}")
