@@ -215,7 +215,7 @@ _PROMPT = [
     CommandItem("At the start of a line: commands; Tab completes them", "/"),
     CommandItem("A file by a part of its name", "@"),
     CommandItem("At the start of a line: a command of your shell", "!"),
-    CommandItem("Undo", "^Z"),
+    CommandItem("Undo; redo", "^Z, ^Y"),
 ]
 _READING = [
     CommandItem("Scroll, also from the prompt", "PgUp, PgDn"),
