@@ -29,12 +29,14 @@ def server_findings(
     installed: Sequence[Installed] = (),
     is_named: bool = False,
     engine_step: str = "",
+    is_misconfigured: bool = False,
 ) -> list[Finding]:
     """Return the row about the chat, and one for each server address.
 
     `choice` is the server and model of the chat that would begin now. `installed` are the products
     on this machine, running or not. With `is_named`, the user has named the one server to use.
     `engine_step` says how to chat without a server; "" if the engine is not installed.
+    `is_misconfigured`: the configuration has a problem, so that no chat starts.
     """
     # also without a model: the user then chooses one
     has_chat = choice.state.is_usable
@@ -65,6 +67,10 @@ def server_findings(
         else:
             grade = Grade.ABSENT
         rows.append(row(name, grade, cause, step))
+    if is_misconfigured:
+        cause = "No chat starts while the configuration has a problem."
+        step = "Correct it: lmchat config check"
+        return [Finding(Group.SERVERS, "chat", "Chat", Grade.FAULT, cause, step), *rows]
     return [
         _chat_row(servers, choice, [*how_to_start.values()], engine_step, is_named=is_named),
         *rows,

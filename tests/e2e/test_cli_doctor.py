@@ -90,7 +90,10 @@ def test_a_broken_configuration_is_a_row_and_all_else_is_looked_at(cli):
     found = row(value, "config")
     assert "line 2" in found["cause"]
     assert "did you mean temperature?" in found["cause"]
-    assert row(value, "chat")["verdict"] == "ok"
+    chat = row(value, "chat")
+    assert (chat["verdict"], chat["next_step"]) == ("fault", "Correct it: lmchat config check")
+    assert chat["cause"] == "No chat starts while the configuration has a problem."
+    assert any("tiny" in found["cause"] for found in rows(value, "server"))
     cli.url = ""
     for text in ("model = ", 'endpoint = "ftp://x"\n'):
         cli.configure(text)

@@ -47,6 +47,7 @@ async def _check_servers(context: Context, backend: ServerClient) -> Findings:
         installed=await run_abandonable(partial(find_installed, context)),
         is_named=is_named,
         engine_step=START_ENGINE if has_engine else "",
+        is_misconfigured=bool(context.loaded.problems),
     )
     sources = {server.endpoint.origin: keys.source_of(server.endpoint) for server in servers}
     return [*rows, *key_findings(servers, sources, [*keys.stored], warning)]
