@@ -130,8 +130,10 @@ async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_chosen_agai
     async with local(tmp_path, engine, backend) as desk:
         await desk.on(WelcomeScreen)
         await shown(desk, "Asks to download demo", "No space left", "Make room there.")
+        assert desk.text.count("No space left") == 1
         await desk.press("1", leads_to=ConfirmDialog)
         await desk.confirm(leads_to=WelcomeScreen, sees="Make more room.")
+        assert desk.text.count("No space left") == 1
         assert desk.target is None
         await desk.press("1", leads_to=ConfirmDialog)
         backend.results = answering("demo").results

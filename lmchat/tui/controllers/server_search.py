@@ -80,6 +80,7 @@ class ServerSearch:
         """Search, with pauses, while there is no model or the page is open."""
         if self._workspace.is_local:
             await self._starts.start_engine()
+        is_start_told = False
         while True:
             self._search_wanted.clear()  # before the search: a wish during it means another one
             pause_s: float | None = None  # None: until a search is wanted
@@ -91,6 +92,9 @@ class ServerSearch:
                 self._ui.show_changes()
                 is_loading = self._workspace.chat_state is ServerState.LOADING
                 pause_s = _LOADING_PAUSE_S if is_loading else self._workspace.search_pause_s
+            if not is_start_told:  # it has failed, perhaps
+                is_start_told = True
+                self._warn_without_page()
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._search_wanted.wait()
@@ -278,6 +282,7 @@ class ServerSearch:
         """
         if await self._starts.start_engine(name):
             self.close_page()
+        self._warn_without_page()
         self.search_soon()
 
     def _start_with_file(self, file: ModelFile | None) -> None:
@@ -290,12 +295,15 @@ class ServerSearch:
         Such a user may have chosen another model: then only the search may use the server.
         """
         server = await self._starts.start_program(start)
-        if self._page is None:
-            if self._starts.problem:  # an open page shows it
-                self._ui.warn(self._starts.problem)
-        elif server is not None and server.state.is_usable:
+        self._warn_without_page()
+        if self._page is not None and server is not None and server.state.is_usable:
             self._use_or_show_page(self._target_on(server))
         self.search_soon()
+
+    def _warn_without_page(self) -> None:
+        """Say why a start has failed; an open page shows it."""
+        if self._page is None and self._starts.problem:
+            self._ui.warn(self._starts.problem)
 
     def _show_page(self) -> None:
         """Show the servers on the page; if it is closed and may be opened, open it first.

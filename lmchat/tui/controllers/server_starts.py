@@ -105,7 +105,6 @@ class ServerStarts:
             if model is not None:
                 await self._serve(engine, model)
         except LMChatError as error:
-            self._ui.show_error(error)
             self._show_problem(error.message_with_hint)
             return False
         return model is not None
