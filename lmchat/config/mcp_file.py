@@ -122,8 +122,10 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], bool]:
         content = json.loads(plain)
     except json.JSONDecodeError as error:
         reason = f"line {error.lineno}: {error.msg}"
-    except (ValueError, RecursionError) as error:  # no text, or a number of 5,000 digits
-        reason = str(error)
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8 text: save it as UTF-8"
+    except (ValueError, RecursionError):  # a number of 5,000 digits
+        reason = "a number in it is too long, or it is nested too deep"
     else:
         for key in _TABLES:
             if isinstance(content, dict) and isinstance(content.get(key), dict):

@@ -119,9 +119,10 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.listen(_BACKLOG)
     except (OSError, OverflowError, UnicodeError) as error:  # port in use, wrong host
         listening.close()
+        reason = error.strerror if isinstance(error, OSError) else "no such host or port"
         raise WrongUse(
-            f"Cannot listen at {host}, port {port}: {str(error).rstrip('.')}.",
-            hint="Choose another port with --port, or end the program that uses it.",
+            f"Cannot listen at {host}, port {port}: {reason}.",
+            hint="Choose another --host or --port, or end the program that uses the port.",
         ) from error
     return listening
 
