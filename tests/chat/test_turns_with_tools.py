@@ -62,7 +62,7 @@ async def test_a_picture_of_a_tool_is_kept_and_goes_to_a_model_that_is_known_to_
         "image/png",
         "[image …]",
     )
-    assert await store.read_file(kept.digest) == image()
+    assert await store.files.read(kept.digest) == image()
     sent = chat.server.requests[1].files
     assert sent == {kept.digest: image() if images else b""}
 

@@ -32,8 +32,8 @@ CLAUDE_DESKTOP = r"""{
       "args": [
         "-y",
         "@modelcontextprotocol/server-filesystem",
-        "C:\\Users\\username\\Desktop",
-        "C:\\Users\\username\\Downloads"
+        "C:\\Users\\user\\Desktop",
+        "C:\\Users\\user\\Downloads"
       ]
     }
   }
@@ -123,7 +123,7 @@ FILES = {
                 "command": "npx",
                 "args": (
                     *("-y", "@modelcontextprotocol/server-filesystem"),
-                    *(r"C:\Users\username\Desktop", r"C:\Users\username\Downloads"),
+                    *(r"C:\Users\user\Desktop", r"C:\Users\user\Downloads"),
                 ),
             }
         ],

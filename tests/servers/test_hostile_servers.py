@@ -125,8 +125,9 @@ async def test_other_tasks_run_while_a_flood_is_read(server, client):
     assert len(turns) > len(flood) / BYTES_OF_A_TURN
     assert len(events) < len(turns), "there is no event for each comment"
 
-    # as many chunks of one byte, not compressed, as come with one read of the network
-    chunks = [b"1\r\n%c\r\n" % byte for byte in b":\n" * 5_000 + end]
+    # as many chunks of one byte, not compressed, as come with one read of the network; their
+    # extensions keep them from being joined
+    chunks = [b"1;x\r\n%c\r\n" % byte for byte in b":\n" * 5_000 + end]
     server.on(CHAT, raw_reply(STREAM + b"Transfer-Encoding: chunked\r\n\r\n", b"".join(chunks)))
     async with counted_turns() as turns:
         assert text_of(await answered(client, ask(server))) == "Peas climb high."

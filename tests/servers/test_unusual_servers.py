@@ -58,7 +58,6 @@ async def test_what_answers_in_place_of_a_model_server_is_named(server, make_cli
         server.on("GET /v1/models", page)
         probed = await make_client().models.check(endpoint_of(server))
         assert (probed.word, detail in probed.detail) == (verdict, True)
-        assert detail.removeprefix("redirects ") in probed.next_step or not location
         assert "secret" not in repr(probed)
         assert "options" not in probed.next_step  # of a chat: there are none in this request
 

@@ -15,5 +15,5 @@ def test_the_line_of_a_file_with_a_long_name_says_what_is_left_out():
     )
     blocks = Placeholders()
     shown = blocks.fold_files(file_line(part))
-    assert shown == f"[{part.name[:59]}… (9 B; {part.left_out})]\n"
+    assert shown == f"[{part.name[:59]}… (9 B of text; {part.left_out})]\n"
     assert blocks.unfold(shown) == file_line(part)

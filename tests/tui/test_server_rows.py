@@ -117,7 +117,7 @@ OFFERED = (
     (("not_allowed",), " Or press Enter to allow it for this run.", True),
     (("empty", "timeout", "server_error", "refuses_path"), NAMES, False),
     (("not_an_llm", "other_path", "dropped"), NAMES, False),
-    (("host_blocked", "certificate", "password", "sign_in", "moved", "slash"), "", False),
+    (("host_blocked", "certificate", "password", "moved", "slash"), "", False),
     (("server_off", "unreachable", "offline", "far_offline", "no_route", "insecure"), "", False),
 )
 
