@@ -40,7 +40,7 @@ _API_KEY: Mapping[str, Any] = {
 }
 _PATH: dict[str, Any] = {
     "pattern": r"^[^\x00-\x1f]*\Z",  # "C:\new" has a line end in TOML
-    "expected": r"a path without control characters; one with \ in single quotes: 'C:\new'",
+    "expected": r"a path; write one with \ in single quotes: 'C:\new'",
 }
 _PATH_IN_JSON = _PATH | {"expected": "a path without control characters; write \\\\ for \\"}
 _DAY_S = 86_400
@@ -372,8 +372,8 @@ class UiSettings(Table, frozen=True, kw_only=True):
     theme: Annotated[
         str,
         setting(
-            "colour theme: lmchat-dark, lmchat-light, or another that /theme lists; unset: the "
-            "last used one, else as the terminal"
+            "colour theme: dark, light, or another that /theme lists; unset: the last used one, "
+            "else as the terminal"
         ),
     ] = ""
     reduced_motion: Annotated[bool, setting("no blinking")] = False

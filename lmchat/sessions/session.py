@@ -161,6 +161,10 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     kind: str = "text"  # `text`, or a key of `HIT_KIND_NAMES`
     words: tuple[str, ...] = ()  # that were searched, to mark them in the log
 
+    @property
+    def author(self) -> str:
+        return "you" if self.role == Role.USER else self.model or self.role
+
 
 def tags_from(text: str) -> tuple[str, ...]:
     """Return the words in small letters, each once, without `#` and commas; a long word is cut."""

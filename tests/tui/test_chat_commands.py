@@ -26,10 +26,10 @@ from tests.support.tui_host import text_of
 
 async def test_keys_and_the_width_show_and_hide_the_columns(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await shown(desk, "/ search", "localhost:1234")
+        await shown(desk, "/ filter", "localhost:1234")
         await desk.press("ctrl+b", sees="Enter open")  # the list is shown: the key leads into it
         await desk.until(lambda: desk.session_list.has_focus_within, "the focus in the list")
-        await desk.press("ctrl+b", hides="/ search")
+        await desk.press("ctrl+b", hides="/ filter")
         assert isinstance(desk.app.focused, PromptInput)
         await desk.press("ctrl+t", sees="left per min")
         assert desk.state[-1].has_all_figures
@@ -37,7 +37,7 @@ async def test_keys_and_the_width_show_and_hide_the_columns(tmp_path):
         last = desk.state[-1]
         assert (last.has_sessions, last.has_telemetry) == (False, False)
         await desk.press("ctrl+t", sees="localhost:1234", hides="left per min")
-        await desk.press("ctrl+b", sees="/ search")
+        await desk.press("ctrl+b", sees="/ filter")
         await desk.until(lambda: desk.session_list.has_focus_within, "the focus in the list")
         for width, height, has_columns in (
             (79, 24, False),
@@ -47,7 +47,7 @@ async def test_keys_and_the_width_show_and_hide_the_columns(tmp_path):
             (40, 12, False),
         ):
             await desk.pilot.resize_terminal(width, height)
-            await (shown if has_columns else gone)(desk, "/ search")
+            await (shown if has_columns else gone)(desk, "/ filter")
             await (shown if has_columns else gone)(desk, "localhost:1234")
             await shown(desk, "qwen3-8b")
 
@@ -102,25 +102,25 @@ async def test_over_a_narrow_chat_the_columns_lie_until_esc_or_a_choice(tmp_path
         await desk.press("a")
         for width in (100, 60, 40):
             await desk.pilot.resize_terminal(width, 20)
-            await desk.press("ctrl+b", sees="/ search")
+            await desk.press("ctrl+b", sees="/ filter")
             await desk.until(lambda: desk.session_list.has_focus_within, "the focus in the list")
             for wider, chat_x in ((120, 26), (width, 0)):
                 await desk.pilot.resize_terminal(wider, 20)
                 await desk.until(lambda x=chat_x: desk.log_view.region.x == x, "the columns beside")
-            await desk.press("escape", hides="/ search")
+            await desk.press("escape", hides="/ filter")
             assert isinstance(desk.app.focused, PromptInput)
             assert desk.prompt_input.text == "a"
-            await desk.press("f2", "f2", hides="/ search")
+            await desk.press("f2", "f2", hides="/ filter")
             assert desk.state[-1].has_sessions
         await desk.pilot.resize_terminal(60, 24)
-        await desk.press("ctrl+b", "ctrl+t", sees="Requests", hides="/ search")
+        await desk.press("ctrl+b", "ctrl+t", sees="Requests", hides="/ filter")
         await desk.press("escape", hides="Requests")
         assert desk.state[-1].has_telemetry
         await desk.press("ctrl+n", "ctrl+b")
         await desk.until(
             lambda: desk.session_list.has_focus_within and bool(desk.session_list.chosen_id)
         )
-        await desk.press("enter", hides="/ search", sees="Lettuce")
+        await desk.press("enter", hides="/ filter", sees="Lettuce")
 
 
 async def _counted(desk, turns: int) -> None:
@@ -132,14 +132,14 @@ async def _counted(desk, turns: int) -> None:
 
 async def test_the_next_run_knows_hidden_columns_what_was_typed_and_the_speed_of_models(tmp_path):
     async with ready_desktop(tmp_path, asked=["one", "two"]) as desk:
-        await desk.press("ctrl+b", "ctrl+b", hides="/ search")
+        await desk.press("ctrl+b", "ctrl+b", hides="/ filter")
         await desk.type("hello")
         await desk.prompt_is("hello")
         await _counted(desk, 2)
         session_id, last = desk.session_id, desk.state[-1]
     async with ready_desktop(tmp_path, state=last, resume_id=session_id) as desk:
         await desk.prompt_is("hello")
-        assert "/ search" not in desk.text
+        assert "/ filter" not in desk.text
         desk.prompt_input.put("three")
         await desk.press("enter")
         await _counted(desk, 3)

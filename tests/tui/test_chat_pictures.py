@@ -59,7 +59,7 @@ def test_a_running_answer(snap_compare, tmp_path, size):
 )
 def test_a_panel_over_the_chat(snap_compare, tmp_path, key, size):
     desk = seen(tmp_path, *TALK[:2])
-    sees = "/ search" if key == "ctrl+b" else "Context"
+    sees = "/ filter" if key == "ctrl+b" else "Context"
     see = steps(desk, sees, key)
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=see)
 

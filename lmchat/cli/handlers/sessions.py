@@ -195,7 +195,7 @@ async def search(context: Context) -> int:
         document = asdict(hit)
         del document["words"]  # of the query; only the screen needs them
         documents.append(document)
-        place = ", ".join(filter(None, (hit.model or hit.role, HIT_KIND_NAMES.get(hit.kind))))
+        place = ", ".join(filter(None, (hit.author, HIT_KIND_NAMES.get(hit.kind))))
         head = (hit.session_id[:SHORT_ID], local_time(hit.created_at), place, hit.title)
         match = f"[{hit.match}]" if hit.match else ""  # none for a search such as `has:code`
         text = f"{hit.before}{match}{hit.after}".strip()

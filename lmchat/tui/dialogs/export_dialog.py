@@ -99,11 +99,11 @@ class ExportDialog(AskDialog):
                 formats += [(f"{SIGNS.ready} {word}", ""), ("   ", "")]
             elif choices.size.width >= _WIDE:
                 formats += [(f"{SIGNS.off} {word}", MUTED), ("   ", "")]
-        thoughts = "included" if self._contents.with_reasoning or is_json else "left out"
+        reasoning = "included" if self._contents.with_reasoning or is_json else "left out"
         versions = "all" if self._contents.with_branches or is_json else "those shown"
         rows = [
             _choice("Tab", "format", formats),
-            _choice("^R", "thoughts", [(thoughts, "")]),
+            _choice("^R", "reasoning", [(reasoning, "")]),
             _choice("^B", "versions", [(versions, "")]),
         ]
         choices.update(Content("\n").join(rows))

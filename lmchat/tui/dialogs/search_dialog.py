@@ -18,7 +18,6 @@ from lmchat import units
 from lmchat.cells import split_at_cell
 from lmchat.errors import LMChatError
 from lmchat.safe_text import SafeText, on_one_line, safe_line
-from lmchat.sessions.message import Role
 from lmchat.sessions.session import HIT_KIND_NAMES, SearchHit
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
@@ -127,10 +126,10 @@ class SearchDialog(ListDialog):
             return [ListRow(pieces=(texts,), right=right, key=_key(hits[0]), is_at_edge=True)]
         rows = [ListRow(pieces=(((f"  {title}", STRONG),),), right=right, is_at_edge=True)]
         most = min(max(self.list.text_width // 4, 6), _MOST_AUTHOR)  # cells of the longest author
-        authors = short_names(map(_author, self._hits.values()), most)
+        authors = short_names((hit.author for hit in self._hits.values()), most)
         width = max(map(cell_len, authors.values()))
         for hit in hits:
-            author = authors[_author(hit)]
+            author = authors[hit.author]
             ends = [
                 HIT_KIND_NAMES.get(hit.kind, ""),
                 f"{hit.created_at.astimezone(now.tzinfo):%H:%M}",
@@ -159,10 +158,6 @@ class SearchDialog(ListDialog):
 
 def _key(hit: SearchHit) -> Hashable:
     return hit.session_id, hit.message_id
-
-
-def _author(hit: SearchHit) -> str:
-    return "you" if hit.role == Role.USER else hit.model or hit.role
 
 
 def match_in_context(hit: SearchHit, width: int) -> StyledTexts:

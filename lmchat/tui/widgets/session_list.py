@@ -144,7 +144,7 @@ class SessionList(Vertical, can_focus=True):
 
     def compose(self) -> ComposeResult:
         yield LineWidget([styled("lmchat", STRONG)], classes="heading")
-        yield LineWidget([styled("/ search", MUTED)], id="session-filter-hint")
+        yield LineWidget([styled("/ filter", MUTED)], id="session-filter-hint")
         yield RowList(hides_choice=True)
 
     def on_mount(self) -> None:
