@@ -385,7 +385,7 @@ lmchat eval cases.toml -m qwen3-8b -m gemma-3-4b
 lmchat eval cases.toml -m qwen3-8b --runs 5
 lmchat eval cases.toml --json | jq '.cases[] | select(.passed | not) | .name'""",
     (
-        argument("file FILE", "file of cases in TOML; the guide describes it"),
+        argument("file FILE", "file of cases in TOML; docs/scripts.md describes it"),
         argument(
             "-o --output FILE",
             "write the answers to a file; the same command again asks only for what is missing",
