@@ -263,12 +263,14 @@ def write_new_file(
     *,
     is_forced: bool = False,
     may_stream: bool = False,
+    makes_folder: bool = False,
     mode: int = _USUAL_MODE,
 ) -> Path:
     """Write a new file, which has its name once it is whole.
 
-    A forced replacement keeps the mode. With `may_stream`, a pipe or a device such as `/dev/null`
-    is written to; opening a pipe waits for its reader. Raises `FileExists`, `FileRefused`.
+    `makes_folder` is for a folder that is not a part of a name of the user. A forced replacement
+    keeps the mode. With `may_stream`, a pipe or a device such as `/dev/null` is written to;
+    opening a pipe waits for its reader. Raises `FileExists`, `FileRefused`.
     """
     try:
         if may_stream and is_stream(path):
@@ -278,7 +280,8 @@ def write_new_file(
         elif is_forced and path.is_file():
             write_atomically(path, text)
         else:
-            ensure_folder(path.parent)
+            if makes_folder:
+                ensure_folder(path.parent)
             _create_at_once(path, text, mode)
     except FileExistsError:
         # root could replace `/dev/null`

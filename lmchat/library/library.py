@@ -93,12 +93,13 @@ class Library:
         *,
         is_forced: bool = False,
         may_stream: bool = False,
+        makes_folder: bool = False,
     ) -> Path:
         """Write a session into a file, or into a file in a folder; return its path.
 
-        In a folder, the title gives the name. `is_forced` and `may_stream` are those of
-        `write_new_file`. Raises `FileRefused`, and `WrongUse` for an unknown suffix if `export_as`
-        names no format.
+        In a folder, the title gives the name. `is_forced`, `may_stream` and `makes_folder` are
+        those of `write_new_file`. Raises `FileRefused`, and `WrongUse` for an unknown suffix if
+        `export_as` names no format.
         """
         if str(path) == "-":  # stdout, which only commands of a shell have
             raise FileRefused("An export needs a name.", hint="Name a file, such as garden.md.")
@@ -108,7 +109,14 @@ class Library:
         text = await self.export_text(session, replace(export_as, form=form))
         if is_folder:
             path /= export_name(session, form=form)
-        write = partial(write_new_file, path, text, is_forced=is_forced, may_stream=may_stream)
+        write = partial(
+            write_new_file,
+            path,
+            text,
+            is_forced=is_forced,
+            may_stream=may_stream,
+            makes_folder=makes_folder,
+        )
         if may_stream and await asyncio.to_thread(is_stream, path):
             return await run_abandonable(write)  # it may wait for the reader of a pipe
         return await asyncio.to_thread(write)
@@ -141,7 +149,10 @@ def export_unsaved(folder: Path, sessions: Iterable[Session]) -> list[Path]:
     """Write what could not be saved into files for `lmchat import`; raises `FileRefused`."""
     return [
         write_new_file(
-            folder / UNSAVED_NAME.format(session.header.session_id), to_json(session), mode=0o600
+            folder / UNSAVED_NAME.format(session.header.session_id),
+            to_json(session),
+            makes_folder=True,
+            mode=0o600,
         )
         for session in sessions
     ]

@@ -84,6 +84,8 @@ def test_what_cannot_be_written_is_refused_with_one_sentence(tmp_path, is_forced
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with pytest.raises(FileRefused, match="cannot be written"):
         write_new_file(tmp_path / "file" / "plan.md", "one", is_forced=is_forced)
+    with pytest.raises(FileRefused, match="No such file or directory"):
+        write_new_file(tmp_path / "absent" / "plan.md", "one", is_forced=is_forced)
     with pytest.raises(FileRefused):
         write_new_file(tmp_path, "a folder", is_forced=is_forced)
     with no_room(), pytest.raises(FileRefused, match="cannot be written: File too large"):

@@ -21,7 +21,7 @@ def library(store):
 async def test_a_session_is_exported_to_a_file(tmp_path, store, library):
     (one,) = await answered_chats(store, "Plan for the garden")
     session = await store.open_session(one)
-    path = tmp_path / "out" / "plan.md"
+    path = tmp_path / "plan.md"
     assert await library.export_file(session, path) == path
     assert path.read_text(encoding="utf-8") == await library.export_text(session)
     assert "## You · 2026-11-20 08:00" in path.read_text(encoding="utf-8")

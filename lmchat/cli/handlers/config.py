@@ -89,7 +89,9 @@ def init(context: Context) -> int:
     file = context.config_file
     example = files("lmchat.config").joinpath("example.toml").read_text(encoding="utf-8")
     try:
-        write_new_file(file, example, is_forced=context.options.force, mode=0o600)
+        write_new_file(
+            file, example, is_forced=context.options.force, makes_folder=True, mode=0o600
+        )
     except FileExists as error:
         error.hint = "Take another with --config FILE; --force replaces this one and its settings."
         raise

@@ -38,7 +38,11 @@ async def export(context: Context) -> int:
     async with open_store(context) as store:
         library = Library(store)
         write = partial(
-            library.export_file, export_as=export_as, is_forced=options.force, may_stream=True
+            library.export_file,
+            export_as=export_as,
+            is_forced=options.force,
+            may_stream=True,
+            makes_folder=bool(options.all_into),
         )
         if options.all_into:
             folder = expanded_path(options.all_into)
