@@ -18,7 +18,7 @@ from lmchat.servers.request import AnyObject, AnyText, OutputFormat
 from lmchat.servers.sampling_options import checked_option
 from lmchat.sessions.given_messages import messages_of
 from lmchat.sessions.message import ChatMessage, Role, text_message
-from lmchat.terminal.output import open_stdin
+from lmchat.terminal.output import open_stdin, stdin_unreadable
 
 _CHAT_PATH = "/v1/chat/completions"
 _READ_BY_NAME = {"messages", "model", "response_format"}  # of a body
@@ -41,7 +41,7 @@ class BatchLine(Struct, kw_only=True):
 def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
     """Yield the lines that are not blank, of a file, or of stdin if `path` is None.
 
-    With `is_text`, a line is a prompt, and no JSON. Raises `FileRefused`.
+    With `is_text`, a line is a prompt, and no JSON. Raises `FileRefused`, or `WrongUse` for stdin.
     """
     try:
         with path.open("rb") if path else open_stdin() as file:
@@ -55,7 +55,7 @@ def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
                 if text.strip():
                     yield _line(number, text, is_text=is_text)
     except OSError as error:
-        raise unreadable(path or "stdin", error) from error
+        raise (unreadable(path, error) if path else stdin_unreadable(error)) from error
 
 
 def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:

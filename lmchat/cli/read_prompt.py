@@ -29,6 +29,7 @@ from lmchat.terminal.output import (
     can_ask,
     has_piped_input,
     is_terminal,
+    stdin_unreadable,
 )
 
 _STDIN = "stdin"  # name of what is piped in
@@ -88,9 +89,8 @@ async def piped_data(context: Context, most_bytes: int) -> bytes:
         data = await run_abandonable(
             lambda: call_with_stdin(lambda file: file.read(most_bytes + 1))
         )
-    except OSError as error:  # a folder, or the terminal of another process
-        message = f"{_STDIN} cannot be read: {error.strerror or error}."
-        raise WrongUse(message, hint="Add </dev/null if nothing is piped in.") from error
+    except OSError as error:
+        raise stdin_unreadable(error) from error
     finally:
         waiting.cancel()
     return data

@@ -361,6 +361,12 @@ def call_with_stdin(read: Callable[[BufferedReader], Result]) -> Result:
         return read(file)
 
 
+def stdin_unreadable(error: OSError) -> WrongUse:
+    """`error` is of a folder, of the terminal of another process, or of a wrong redirection."""
+    message = f"stdin cannot be read: {error.strerror or error}."
+    return WrongUse(message, hint="Add </dev/null if nothing is piped in.")
+
+
 def open_stdin() -> BufferedReader:
     """Open stdin again; closing that file leaves stdin open.
 

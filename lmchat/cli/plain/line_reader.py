@@ -19,7 +19,7 @@ from typing import Any
 from lmchat.attachments.attachment import text_of
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.safe_text import with_line_feeds
-from lmchat.terminal.output import is_terminal
+from lmchat.terminal.output import is_terminal, stdin_unreadable
 from lmchat.terminal.tty import PASTE_START, drop_typed, has_more_input, read_paste
 
 # where the terminal keeps a line until Enter, it drops the rest
@@ -120,8 +120,7 @@ class LineReader:
         except OSError as error:  # stdin is open for writing alone, or its terminal is gone
             if self.is_terminal:
                 raise
-            message = f"stdin cannot be read: {error.strerror or error}."
-            raise WrongUse(message, hint="Add </dev/null if nothing is piped in.") from error
+            raise stdin_unreadable(error) from error
         if not self.is_terminal:
             try:
                 return text_of("stdin", text.encode(errors="surrogateescape"))
