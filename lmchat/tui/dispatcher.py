@@ -12,6 +12,7 @@ from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import Input, TextArea
 
+from lmchat.chat.settings import LEVELS
 from lmchat.commands.table import BY_ID
 from lmchat.commands.typed_line import is_shell_command, message_notice
 from lmchat.errors import LMChatError
@@ -33,6 +34,7 @@ from lmchat.tui.messages import (
 )
 from lmchat.tui.screen_commands import ScreenCommands
 from lmchat.tui.screen_services import ScreenServices
+from lmchat.tui.themes import short_name
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.message_row import MessageRow
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -83,6 +85,8 @@ class Dispatcher:
             "/p": workspace.settings.prompts,
             "/profile": workspace.settings.profiles,
             "/set": (*COMMON, *FURTHER_OPTIONS),
+            "/effort": LEVELS,
+            "/theme": sorted(map(short_name, self.app.available_themes)),
         }
         self.controllers.session_view.redraw()
         self.controllers.server_search.start()

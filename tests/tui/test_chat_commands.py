@@ -227,6 +227,10 @@ async def test_a_command_that_cannot_run_leaves_the_prompt_and_others_show_a_dia
     ):
         await desk.say(command, leads_to=dialog, sees=sees)
         await desk.press("escape", leads_to=ChatScreen)
+    for typed, row in (("/effort ", "/effort minimal"), ("/theme dr", "/theme dracula")):
+        await desk.type(typed)
+        await shown(desk, row)
+        await desk.press("ctrl+u")
     assert desk.app.theme == "lmchat-dark"
     await desk.say("/theme LIGHT", sees="Theme: light.")
     assert desk.app.theme == "lmchat-light"

@@ -129,7 +129,7 @@ class KeyHints:
         if widgets.has_log_focus:
             return [*(stop_hint or [(stop_key, "prompt")]), *self._message_hints()]
         if widgets.session_list.has_focus:
-            return [*stop_hint, *self._session_hints()]
+            return [*(stop_hint or [(stop_key, "prompt")]), *self._session_hints()]
         if widgets.session_list.has_focus_within:
             enter = "open" if widgets.session_list.chosen_id else "search"
             return [("enter", enter), ("escape", "clear filter")]
@@ -174,7 +174,7 @@ class KeyHints:
             names = ["open", *names]
         elif chosen_id:
             names = [*SESSION_HINTS, *names]
-        return [self._hint(f"session.{name}") for name in names]
+        return [*(self._hint(f"session.{name}") for name in names), ("slash", "filter")]
 
     def _message_hints(self) -> list[Hint]:
         """Return what can be done with the focused message, or the keys of a decision."""
