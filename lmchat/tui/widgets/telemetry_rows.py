@@ -150,7 +150,7 @@ def _server_rows(facts: PanelFacts) -> Section:
             latency,
             says_now=UNKNOWN not in (address, latency),
         ),
-        SparkRow(latencies_ms, _CALM_LATENCY_MS, says_now=bool(latencies_ms)),
+        SparkRow(latencies_ms, _CALM_LATENCY_MS, says_now=bool(health.latencies_ms)),
     ]
 
 
