@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import ssl
 import time
 import zlib
@@ -256,11 +255,6 @@ def request_headers(key: str, *, has_body: bool) -> dict[str, str]:
     if key:
         headers["Authorization"] = f"Bearer {key}"
     return headers
-
-
-def header_count(text: str) -> int | None:
-    """`int` raises `ValueError` for more than 4,300 digits."""
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
