@@ -443,8 +443,10 @@ class _McpServer:
         return self._without_secrets(words)
 
     def _without_secrets(self, text: str) -> str:
-        of_http = self._http.secrets if self._http else set()
-        return without_secrets(text, self._owner.secrets_of(self.settings) | of_http)
+        http = self._http
+        return without_secrets(
+            text, http.secrets if http else self._owner.secrets_of(self.settings)
+        )
 
     async def _open_client(self, stack: AsyncExitStack) -> Any:
         """Connect to the server; leaving `stack` closes the connection.
@@ -476,6 +478,7 @@ class _McpServer:
                 self._http = ServerOverHttp(
                     settings,
                     owner.headers(settings),
+                    secrets=owner.secrets_of(self.settings),
                     credentials=owner.credentials,
                     check_address=owner.check_address,
                     ask=self.limits.ask,

@@ -34,15 +34,20 @@ class ServerOverHttp:
         settings: McpSettings,
         headers: Mapping[str, str],
         *,
+        secrets: set[str],
         credentials: Credentials,
         check_address: Callable[[str], None],
         ask: AskUserThen,
     ) -> None:
-        """`check_address` raises `LMChatError` for an address that is not allowed."""
+        """`secrets` are more than `headers`: values in the address.
+
+        `check_address` raises `LMChatError` for an address that is not allowed.
+        """
         from lmchat.tools.sign_in import SignIn
 
         self._settings = settings
         self._headers = headers
+        self._secrets = secrets
         self.status = 0  # HTTP status of its last reply; 0 before a reply
         self._said = ""  # in the body of a refusal
         has_key = any(header.lower() == "authorization" for header in headers)
@@ -53,7 +58,12 @@ class ServerOverHttp:
         """Values that errors may repeat, also without the scheme, as in `Bearer KEY`."""
         values = self._headers.values()
         of_sign_in = self._sign_in.secrets if self._sign_in is not None else ()
-        return {*values, *(value.rpartition(" ")[2] for value in values), *of_sign_in}
+        return {
+            *self._secrets,
+            *values,
+            *(value.rpartition(" ")[2] for value in values),
+            *of_sign_in,
+        }
 
     async def transport(self, stack: AsyncExitStack) -> Any:
         """Return that of the SDK; leaving `stack` closes the HTTP client."""

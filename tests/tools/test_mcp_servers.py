@@ -528,6 +528,12 @@ async def test_a_server_that_refuses_is_told_by_its_status_its_words_and_what_th
     http.unknown = lambda seen: text_reply(f"no {seen.headers['authorization']} here", status=400)
     async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "s3cret" * 20}) as host:
         assert "s3cr" not in (await states(host))["wiki"]
+    http.unknown = lambda seen: text_reply(f"no {seen.path} here", status=400)
+    keyed = McpSettings(name="wiki", url=f"{http.url}/${{WIKI_TOKEN}}/mcp")
+    async with a_host(tmp_path, keyed, environ={"WIKI_TOKEN": "s3cret-garden"}) as host:
+        words = "The server wiki answers 400 Bad Request: no /…/mcp here."
+        assert (await states(host))["wiki"].startswith(words)
+        assert (await call(host, "wiki/echo")).text.startswith(words)
 
 
 async def test_a_refused_call_and_one_without_a_server_say_why_and_the_next_one_works(
