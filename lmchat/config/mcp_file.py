@@ -97,7 +97,7 @@ def write_servers(file: Path, servers: Iterable[McpSettings] = (), *, without: s
                 raise ConfigError(message, hint="Choose another name.")
             table |= entries
             if without:
-                del table[without]
+                table.pop(without, None)
             write_atomically(file, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
     except OSError as error:
         raise explain_system_error(error, file) from error

@@ -305,6 +305,7 @@ def test_servers_come_and_go_and_all_else_stays(tmp_path, text):
         write_servers(file, [TIME])
     write_servers(file, without="time")
     write_servers(file, without="wiki")
+    write_servers(file, without="wiki")  # another lmchat has removed it
     assert json.loads(file.read_text(encoding="utf-8")) == before
 
 

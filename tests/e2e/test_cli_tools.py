@@ -543,11 +543,13 @@ def test_a_server_that_asks_its_user_is_refused_and_the_turn_continues(cli, serv
 def test_a_removed_server_takes_its_sign_in_along_but_no_key_and_no_other_sign_in(alone):
     wiki, garden = "http://127.0.0.1:1/mcp", "http://127.0.0.1:2"
     credentials = Credentials(alone.folder / "credentials.toml")
-    alone.add_servers(wiki={"url": wiki}, copy={"url": wiki}, garden={"url": garden})
+    alone.add_servers(
+        wiki={"url": wiki}, copy={"url": wiki}, garden={"url": garden}, unset={"url": "${NO_URL}"}
+    )
     credentials.set(garden, "key")
     credentials.set_sign_in(wiki, "{}")
     credentials.set_sign_in(garden, "{}")
-    for name, says_so in (("copy", False), ("garden", True), ("wiki", True)):
+    for name, says_so in (("copy", False), ("garden", True), ("wiki", True), ("unset", False)):
         done = alone("tools", "remove", name)
         assert done.returncode == 0
         assert (f"\nDeleted the sign-in to {name}\n" in done.stdout) == says_so

@@ -191,4 +191,7 @@ def _new_hosts(context: Context, servers: Sequence[McpSettings], state: State) -
 
 
 def _address_of(context: Context, server: McpSettings) -> str:
-    return expanded(server, context.environ, lambda _: "").url
+    try:
+        return expanded(server, context.environ, lambda _: "").url
+    except ValueError:  # its variable has no value
+        return ""
