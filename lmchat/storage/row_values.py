@@ -41,6 +41,7 @@ _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _YEARS = range(2, 9999)  # that Python can convert to every time zone
+_SHARED = 128  # latest ids or names of which equal ones are one string, to save memory
 # of a `RefusalPart`, whose kind is `text`: a search treats both alike
 _REFUSED = "refused"
 _OTHERS = "call_others"  # kind of a row with further fields of a call, in front of it
@@ -196,6 +197,7 @@ def time_from(value: object) -> datetime:
     return moment
 
 
+@lru_cache(maxsize=_SHARED)
 def _id(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("an id that is not text")
@@ -223,7 +225,8 @@ def _from_json(value_type: type[_T], text: str) -> _T | None:
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("session_id", "message_id", "parent_id"), _id),
     **dict.fromkeys(("created_at", "updated_at", "deleted_at"), time_from),
-    **dict.fromkeys(("title", "model", "endpoint"), text_from),
+    "title": text_from,
+    **dict.fromkeys(("model", "endpoint"), lru_cache(maxsize=_SHARED)(text_from)),
     **dict.fromkeys(("is_pinned", "is_archived", "is_excluded"), bool),
     "message_count": int,
     "tags": _tags,
