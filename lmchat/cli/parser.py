@@ -167,8 +167,10 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
             if not re.match("--?[a-z]", word) or option in taken or word in taken:
                 continue
             instead = _option_instead(word, option, value or following)
-            if option in known or instead.partition(" ")[0] in taken:
-                raise _not_taken(prog, option, instead, taken) from None
+            if instead.partition(" ")[0] not in taken:
+                instead = ""
+            if option in known or instead:
+                raise _not_taken(prog, option, instead) from None
             shown = safe_line(option, limit=_MOST_CHARS)
             suggestion = closest_word(option, taken, _LIKENESS)
             ending = f"; did you mean {suggestion}?" if suggestion else "."
@@ -178,7 +180,7 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     used = {action.dest for action in actions if not {*action.option_strings} - {*taken}}
     for action in actions:
         if action.dest in given.keys() - used:
-            raise _not_taken(prog, action.option_strings[-1], "", taken)
+            raise _not_taken(prog, action.option_strings[-1])
     names_of_files = {action.dest for action in actions if action.metavar in _FILES}
     for name, value in given.items():
         is_file = name in names_of_files
@@ -216,10 +218,8 @@ def _option_instead(word: str, option: str, value: str) -> str:
     return OPTIONS_INSTEAD.get(option, "") if option in word.split("=") else ""
 
 
-def _not_taken(prog: str, option: str, instead: str, taken: Sequence[str]) -> WrongUse:
-    hint = f"`{prog} --help` lists what it takes."
-    if instead.partition(" ")[0] in taken:
-        hint = f"Use {instead}."
+def _not_taken(prog: str, option: str, instead: str = "") -> WrongUse:
+    hint = f"Use {instead}." if instead else f"`{prog} --help` lists what it takes."
     return WrongUse(f"`{prog}` does not take {safe_line(option, limit=_MOST_CHARS)}.", hint=hint)
 
 
