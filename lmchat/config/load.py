@@ -249,20 +249,17 @@ def _read(path: Path, *, is_required: bool) -> LoadedSettings:
 def _with_servers(loaded: LoadedSettings) -> LoadedSettings:
     """Add the servers of `mcp.json`; a wrong one costs itself alone."""
     file = loaded.file.with_name(FILE_NAME)
-    found = ServersFile(servers={}, refused={})
     try:
         found = read_servers(file)
     except (FileNotFoundError, NotADirectoryError):
         return loaded
     except OSError as error:
-        wrong = {"": f"cannot be read: {error.strerror or error}"}
+        found = ServersFile(refused={"": f"cannot be read: {error.strerror or error}"})
     except FileRefused as error:
-        wrong = {"": error.message.removeprefix(f"{file} ")}
-    else:
-        wrong = dict(found.refused)
+        found = ServersFile(refused={"": error.message.removeprefix(f"{file} ")})
     notes = (
         Problem(source=str(file), key=name, reason=reason.rstrip("."))
-        for name, reason in wrong.items()
+        for name, reason in found.refused.items()
     )
     servers = tuple(found.servers.values())
     return replace(loaded, servers=servers, notes=(*loaded.notes, *notes))

@@ -36,7 +36,7 @@ _VARIABLE = re.compile(r"\$\{(?:env:)?([^}]*?)(?::-([^}]*))?\}")
 class ServersFile(Struct, frozen=True, kw_only=True):
     """Servers of a file, by name, and why others cannot be used."""
 
-    servers: Mapping[str, McpSettings]
+    servers: Mapping[str, McpSettings] = {}
     refused: Mapping[str, str]  # sentences
 
 

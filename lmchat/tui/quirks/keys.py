@@ -199,8 +199,8 @@ class KeyParser(XTermParser):
         self._read_s = self._now()
         is_waiting = self._held or self._paste is not None
         is_escape = alone == _ESCAPE or (self._paste is None and self._held == _ESCAPE)
-        self._is_escape = is_escape and not self._has_kitty
-        is_short = self._is_escape or (self._held == "\x1bO" and not self._has_kitty)
+        is_short = not self._has_kitty and (is_escape or self._held == "\x1bO")
+        self._is_escape = is_escape and is_short
         delay_s = ESCAPE_DELAY_S if is_short else LONGEST_WAIT_S
         self.wait_s = delay_s if is_waiting else None
 
