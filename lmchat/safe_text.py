@@ -14,8 +14,8 @@ _SUBSTITUTE = "\ufffd"  # in place of a character that is not safe
 WINDOWS = "cp1252"  # Windows-1252, which has Latin-1
 # Three letters beyond ASCII in a row, or a sign between two letters, but for an apostrophe: they
 # are hardly ever in a text of Windows-1252, but often in one of another encoding.
-_NO_WINDOWS = re.compile(r"[^\0-\x7f]{3}|[^\W\d_][^\w\0-\x7f’][^\W\d_]")
-_ASCII = re.compile(r"[\0-\x7f]+")
+_NO_WINDOWS = r"[^\0-\x7f]{3}|[^\W\d_][^\w\0-\x7f’][^\W\d_]"
+_ASCII = r"[\0-\x7f]+"
 # but that of UTF-8; that of UTF-32 begins as that of UTF-16 does
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -38,9 +38,7 @@ _IDLE_JOINER = (
 _CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
 del _CONTROL_PICTURES[ord("\t")], _CONTROL_PICTURES[ord("\n")], _CONTROL_PICTURES[ord("\r")]
 # what programs send to a terminal: strings, with their ends on the same line, and other sequences
-_SEQUENCE = re.compile(
-    r"\x1b(?:[]PX^_][^\x00-\x1f\x7f]*(?:\x07|\x1b\\)|\[[0-?]*[ -/]*[@-~]|[ -/]*[0-~])"
-)
+_SEQUENCE = r"\x1b(?:[]PX^_][^\x00-\x1f\x7f]*(?:\x07|\x1b\\)|\[[0-?]*[ -/]*[@-~]|[ -/]*[0-~])"
 # the last two code points of each plane: U+FFFE and U+FFFF, U+1FFFE and U+1FFFF, …
 _NONCHARACTERS = [chr(end) for end in range(0xFFFE, 0x110000, 0x10000)]
 _NONCHARACTERS += [chr(end) for end in range(0xFFFF, 0x110000, 0x10000)]
@@ -102,7 +100,7 @@ def as_printed(text: str) -> str:
     Of a line, that is what follows its last CR; a backspace deletes a character. What remains may
     have controls.
     """
-    lines = _SEQUENCE.sub("", text).split("\n")
+    lines = re.sub(_SEQUENCE, "", text).split("\n")
     return "\n".join(_backspaced(line.rstrip("\r").rpartition("\r")[2]) for line in lines)
 
 
@@ -248,11 +246,11 @@ def encoding_of(data: bytes) -> str:
     try:
         data.decode(encoding)
     except UnicodeDecodeError:
-        foreign = _ASCII.sub("", data.decode("utf-8", "replace"))
+        foreign = re.sub(_ASCII, "", data.decode("utf-8", "replace"))
         is_damaged_utf_8 = 2 * foreign.count(_SUBSTITUTE) <= len(foreign)
         if not (is_damaged_utf_8 or data.startswith(codecs.BOM_UTF8)):
             with suppress(UnicodeDecodeError):
-                return "" if _NO_WINDOWS.search(data.decode(WINDOWS)) else WINDOWS
+                return "" if re.search(_NO_WINDOWS, data.decode(WINDOWS)) else WINDOWS
             return ""
     return encoding
 

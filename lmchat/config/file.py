@@ -38,13 +38,11 @@ _FOREIGN = {
     "templates": "[prompts.NAME]",
 }
 _DOTTED = 'a name with a dot needs quotes, as in "qwen2.5"'
-_UNQUOTED = re.compile(r"true|false|[-+]?\d+(\.\d+)?")  # of a boolean or a number
+_UNQUOTED = r"true|false|[-+]?\d+(\.\d+)?"  # of a boolean or a number
 _MOST_FAULTS = 100  # whose lines are looked for, each in the whole file
 _DEPTH = 4  # steps to the innermost settings, such as `endpoints[1].timeouts.health_s`
 # texts, and comments, which may hold quotes
-_TEXTS = re.compile(
-    r'''(?s)"""(?:\\.|[^\\])*?"""|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*'''
-)
+_TEXTS = r'''(?s)"""(?:\\.|[^\\])*?"""|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*'''
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -120,7 +118,7 @@ def reason_of(words: str, place: KeyPath, value: Any) -> str:
         words = _DOTTED
     elif get_origin(kind) is tuple:
         words = words.replace("a list", 'a list as in ["a", "b"]', 1)
-    elif isinstance(value, str) and kind in (int, float, bool) and _UNQUOTED.fullmatch(value):
+    elif isinstance(value, str) and kind in (int, float, bool) and re.fullmatch(_UNQUOTED, value):
         words += ": write it without quotes"
     return f"{words} ({meta.description})"
 
@@ -182,7 +180,7 @@ def key_of(key_path: KeyPath) -> str:
 
 def outline(text: str) -> str:
     """Return a text of TOML in which `line_of` finds keys: long texts have empty lines."""
-    return _TEXTS.sub(lambda found: "\n" * found[0].count("\n") or found[0], text)
+    return re.sub(_TEXTS, lambda found: "\n" * found[0].count("\n") or found[0], text)
 
 
 def line_of(text: str, place: KeyPath) -> int | None:

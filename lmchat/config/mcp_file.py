@@ -28,9 +28,9 @@ _TABLES = ("mcpServers", "servers", "context_servers")  # the second is VS Code'
 _FORM = '{"mcpServers": {"time": {"command": "uvx", "args": ["mcp-server-time"]}}}'
 _URL_KEYS = ("url", "httpUrl", "serverUrl")  # the second is Gemini's, the third Windsurf's
 _TEXT = r'"(?:\\.|[^"\\])*"?'  # the rest of the file if it is open: then it is no JSON
-_COMMENTS = re.compile(rf"({_TEXT})|//[^\n]*|/\*(?s:.*?\*/|.*)")
-_LAST_COMMAS = re.compile(rf"({_TEXT})|,(?=\s*[}}\]])")
-_VARIABLE = re.compile(r"\$\{(?:env:)?([^}]*?)(?::-([^}]*))?\}")
+_COMMENTS = rf"({_TEXT})|//[^\n]*|/\*(?s:.*?\*/|.*)"
+_LAST_COMMAS = rf"({_TEXT})|,(?=\s*[}}\]])"
+_VARIABLE = r"\$\{(?:env:)?([^}]*?)(?::-([^}]*))?\}"
 
 
 class ServersFile(Struct, frozen=True, kw_only=True):
@@ -117,8 +117,8 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], bool]:
     data = read_plain(file)
     try:
         text = json_text(data)
-        plain = _COMMENTS.sub(lambda found: found[1] or "\n" * found[0].count("\n"), text)
-        plain = _LAST_COMMAS.sub(lambda found: found[1] or "", plain)
+        plain = re.sub(_COMMENTS, lambda found: found[1] or "\n" * found[0].count("\n"), text)
+        plain = re.sub(_LAST_COMMAS, lambda found: found[1] or "", plain)
         content = json.loads(plain)
     except json.JSONDecodeError as error:
         reason = f"line {error.lineno}: {error.msg}"
@@ -149,7 +149,7 @@ def moved(tables: Any) -> ServersFile:
 
 def variables_in(settings: McpSettings) -> list[str]:
     """Return the names of the user's variables whose values a server gets."""
-    return [*dict.fromkeys(name for name, _ in _VARIABLE.findall(json.dumps(asdict(settings))))]
+    return [*dict.fromkeys(name for name, _ in re.findall(_VARIABLE, json.dumps(asdict(settings))))]
 
 
 def expanded(
@@ -168,7 +168,7 @@ def expanded(
 
     def put_in(value: Any) -> Any:
         if isinstance(value, str):
-            return _VARIABLE.sub(value_of, value)
+            return re.sub(_VARIABLE, value_of, value)
         if isinstance(value, dict):
             return {key: put_in(item) for key, item in value.items()}
         return tuple(map(put_in, value)) if isinstance(value, tuple) else value

@@ -15,10 +15,10 @@ from lmchat.safe_text import safe_line
 _T = TypeVar("_T")
 _MAX_BYTES = 1024 * 1024
 # A name of 100 parts: the parser's memory grows with the square of their number.
-_ENDLESS_NAME = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){100}""")
-_PLACE = re.compile(r" - at `\$((?:\.\w+|\[[\d.]+\])*)`\Z")  # at the end of what msgspec says
+_ENDLESS_NAME = r"""(?<![\w"'-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){100}"""
+_PLACE = r" - at `\$((?:\.\w+|\[[\d.]+\])*)`\Z"  # at the end of what msgspec says
 _MOST_CHARS = 200  # of what the parser says
-_TYPES = re.compile(r"`([^`]*)`")  # or the name of a field
+_TYPES = r"`([^`]*)`"  # or the name of a field
 _WORDS = {
     "array": "a list",
     "bool": "true or false",
@@ -50,7 +50,7 @@ def read_toml(
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise TomlError("is not UTF-8 text: save it as UTF-8", line) from None
-    if _ENDLESS_NAME.search(text):
+    if re.search(_ENDLESS_NAME, text):
         raise TomlError("has a name of more than 100 parts")
     import tomllib  # noqa: PLC0415 - a start without a file shall not wait for it
 
@@ -78,8 +78,8 @@ def _wrong_text(text: str, error: ValueError) -> TomlError:
 
 def words_and_place(error: ValidationError) -> tuple[str, str]:
     """Return what msgspec says of a value, and the place, such as `.chat.stop[0]`."""
-    found = _PLACE.search(str(error))
-    words = _TYPES.sub(_plain_words, str(error)[: found.start() if found else None])
+    found = re.search(_PLACE, str(error))
+    words = re.sub(_TYPES, _plain_words, str(error)[: found.start() if found else None])
     return words[:1].lower() + words[1:], found[1] if found else ""
 
 

@@ -34,7 +34,7 @@ _MAX_NAME_CHARS = 50
 _USUAL_MODE = 0o666  # before the user's umask
 OWNER_ONLY = 0o600  # no other user may read it
 _FOLDER_MODE = 0o700
-_FILE_ADDRESS = re.compile(r"file:(//(localhost)?)?(?=/(?!/))", re.IGNORECASE)  # RFC 8089
+_FILE_ADDRESS = r"(?i)file:(//(localhost)?)?(?=/(?!/))"  # RFC 8089
 _RETRY_S = 0.02
 _LOCK_S = 2.0  # in which another process gives a lock back, unless it is stopped
 _FREE_S = 1.0  # in which a virus scanner, an indexer or a reader closes a file
@@ -102,7 +102,7 @@ def expanded_path(name: str) -> Path:
 
     Raises `FileRefused`, `WrongUse`.
     """
-    if address := _FILE_ADDRESS.match(name):
+    if address := re.match(_FILE_ADDRESS, name):
         start = address.end() + (os.name == "nt")  # as of `file:///C:/beds`
         name = unquote(name[start:], errors="surrogateescape")
     try:

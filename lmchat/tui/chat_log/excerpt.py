@@ -22,7 +22,7 @@ _HEAD_CHARS = 2_000  # a longer head of a table is not repeated
 # where the end may begin, the best first: behind a blank line, at a line without indent, at any
 # line, at a word
 _STARTS = (r"\n\n(?=\S)", r"\n(?=\S)", r"\n", r" ")
-_FENCE_LINE = re.compile(r"(?m)^ {0,3}(`{3,}|~{3,})(.*)$")
+_FENCE_LINE = r"(?m)^ {0,3}(`{3,}|~{3,})(.*)$"
 _DASHES = "|:- \t\r"  # of the line below the head of a table
 
 
@@ -73,7 +73,7 @@ def excerpt_of(text: str) -> Excerpt:
 def _context_of(text: str) -> str:
     """Return the opening of the fence that is open at the end, or a table's head."""
     opening = ("", "")
-    for marks, info in _FENCE_LINE.findall(text):
+    for marks, info in re.findall(_FENCE_LINE, text):
         if not opening[0]:
             if marks[0] != "`" or "`" not in info:
                 opening = (marks, info)

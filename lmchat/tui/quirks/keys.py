@@ -25,41 +25,37 @@ MOST_PASTED = 8_000_000  # characters of a paste; the next ones are another
 ASK_BACKGROUND = "\x1b]11;?\x1b\\"
 ASK_KITTY = "\x1b[?u"
 _COLOUR = r"([0-9a-f])\w*/([0-9a-f])\w*/([0-9a-f])\w*"
-_BACKGROUND = re.compile(rf"(?i)\x1b\]11;rgba?:{_COLOUR}[^\x07\x1b]*(?:\x07|\x1b\\)")
+_BACKGROUND = rf"(?i)\x1b\]11;rgba?:{_COLOUR}[^\x07\x1b]*(?:\x07|\x1b\\)"
 _LOOKS_REPORT = "\x1b[?997;"  # of mode 2031; the background may still be another
 _LIGHT_FROM = 24  # sum of the first hexadecimal digits, of at most 45
 _ESCAPE = "\x1b"
 _AFTER_ESCAPE = ("[", "O", "]", "P", "_")  # these begin a sequence
 _LONGEST_STOP = 32  # characters that Esc or Ctrl+C may have
 # at the end of a read: ESC, or the beginning of a sequence or of the answer to `ASK_BACKGROUND`
-_UNFINISHED = re.compile(
+_UNFINISHED = (
     r"\x1b(?:\[(?:\[?[0-?]{0,4096}|\?[\d;]{0,9}\$|M.{0,2})"
     r"|O|\]1{0,2}|\]11;[A-Ga-gr\d:/]{0,40}\x1b?)?\Z"
 )
 # what is behind it is a key of its own
-_BROKEN_OFF = re.compile(
-    r"\x1b\[[0-?]*(?=[\x00-\x1f\x7f])|\x1b\]11;[A-Ga-gr\d:/]*(?![A-Ga-gr\d:/\x07\x1b])"
-)
+_BROKEN_OFF = r"\x1b\[[0-?]*(?=[\x00-\x1f\x7f])|\x1b\]11;[A-Ga-gr\d:/]*(?![A-Ga-gr\d:/\x07\x1b])"
 # Alt with arrows, Home, End, Delete, as rxvt, PuTTY and others send it
-_ALT_ARROW = re.compile(r"\x1b\x1b[\[O]([A-DFH])")
-_ALT_DELETE = re.compile(r"\x1b\x1b\[(\d{1,2})~")
+_ALT_ARROW = r"\x1b\x1b[\[O]([A-DFH])"
+_ALT_DELETE = r"\x1b\x1b\[(\d{1,2})~"
 _KEYPAD_OF_VT = {"\x1bOX": "\x1b[61u", "\x1bOl": "\x1b[44u", "\x1bOE": "\x1b[E"}  # = , and 5
 # A whole sequence; `ESC [ [` begins one on the Linux console. Mouse events and reports of modes are
 # no keys.
-_WHOLE = re.compile(r"\x1b\[(?!\[)[0-?]*[ -/]*(?!(?<=\$)y)[@-LN-ln-~]")
+_WHOLE = r"\x1b\[(?!\[)[0-?]*[ -/]*(?!(?<=\$)y)[@-LN-ln-~]"
 # all of a sequence but its ESC, and nothing else but another sequence
-_LATE_REST = re.compile(
-    r"\A(?:\[\[?[0-?]*[ -/]*[@-~]|O[!-~]|[]P_][^\x00-\x1f\x7f]*(?:\x07|\x1b\\))(?=\x1b|\Z)"
-)
-_KITTY_FLAGS = re.compile(r"\x1b\[\?(\d{1,3})u")  # the answer to `ASK_KITTY`
+_LATE_REST = r"\A(?:\[\[?[0-?]*[ -/]*[@-~]|O[!-~]|[]P_][^\x00-\x1f\x7f]*(?:\x07|\x1b\\))(?=\x1b|\Z)"
+_KITTY_FLAGS = r"\x1b\[\?(\d{1,3})u"  # the answer to `ASK_KITTY`
 # an answer to another program, such as an ended editor
-_REPLY = re.compile(r"\x1b[P\]_][^\x00-\x1f\x7f]{2,}(?:\x07|\x1b\\)")
-_ALT_KEY = re.compile(r"\x1b([^\x1b\[\]O])", re.DOTALL)  # these begin other sequences
+_REPLY = r"\x1b[P\]_][^\x00-\x1f\x7f]{2,}(?:\x07|\x1b\\)"
+_ALT_KEY = r"(?s)\x1b([^\x1b\[\]O])"  # these begin other sequences
 # of kitty: text of several code points; Textual gives up after 32 bytes
-_LONG_TEXT = re.compile(r"\x1b\[([\d:]*;\d*);(\d+(?::\d+)+)u")
+_LONG_TEXT = r"\x1b\[([\d:]*;\d*);(\d+(?::\d+)+)u"
 # of kitty: code, with Shift, at the place on a US keyboard; modifiers; text
-_KITTY_KEY = re.compile(r"\x1b\[(\d{1,7})(?::(\d{0,7}))?(?::(\d{0,7}))?(?:;(\d{0,3}))?(?:;(\d*))?u")
-_XTERM_KEY = re.compile(r"\x1b\[27;(\d{1,3});(\d{1,7})~")  # modifiers, code: modifyOtherKeys
+_KITTY_KEY = r"\x1b\[(\d{1,7})(?::(\d{0,7}))?(?::(\d{0,7}))?(?:;(\d{0,3}))?(?:;(\d*))?u"
+_XTERM_KEY = r"\x1b\[27;(\d{1,3});(\d{1,7})~"  # modifiers, code: modifyOtherKeys
 _SHIFT, _ALT, _CTRL, _CAPS, _LOCKS = 1, 2, 4, 64, 192  # bits of the modifiers
 _ENTER, _BACKSPACE = 13, 127
 _WITHOUT_TEXT = (9, _ENTER, 27, _BACKSPACE)  # Tab, Enter, Esc, Backspace
@@ -166,7 +162,7 @@ class KeyParser(XTermParser):
         if self._follows_escape:
             self._follows_escape = False
             is_paste = data.startswith(PASTE_START[1:])
-            data = _ESCAPE + data if is_paste else _LATE_REST.sub("", data)
+            data = _ESCAPE + data if is_paste else re.sub(_LATE_REST, "", data)
         is_lone = self._held == _ESCAPE and self._paste is None
         if is_lone and self._has_kitty and not data.startswith(_AFTER_ESCAPE):
             self._held = ""
@@ -183,7 +179,7 @@ class KeyParser(XTermParser):
                 typed, start, text = text.partition(PASTE_START)
                 if start:
                     self._paste = StringIO()
-                elif unfinished := _UNFINISHED.search(typed):
+                elif unfinished := re.search(_UNFINISHED, typed):
                     self._held = unfinished[0]
                     typed = typed.removesuffix(self._held)
                 yield from self._keys_of(typed)
@@ -213,17 +209,17 @@ class KeyParser(XTermParser):
 
     def _keys_of(self, typed: str) -> Iterator[Message]:
         """Yield keys and answers of the terminal; what is unfinished is typed."""
-        if match := _BACKGROUND.search(typed):
+        if match := re.search(_BACKGROUND, typed):
             brightness = sum(int(digit, 16) for digit in match.groups())
             yield BackgroundReported(is_dark=brightness < _LIGHT_FROM)
-        if flags := _KITTY_FLAGS.search(typed):
+        if flags := re.search(_KITTY_FLAGS, typed):
             self._has_kitty = bool(int(flags[1]) & 1)
         if _LOOKS_REPORT in typed:
             yield LooksReported()
         # what is before and behind an answer is no sequence; "" would end Textual's parser
-        for part in filter(None, _REPLY.split(_BROKEN_OFF.sub("", typed))):
-            keys = _ALT_DELETE.sub("\x1b[\\1;3~", _ALT_ARROW.sub("\x1b[1;3\\1", part))
-            yield from super().feed(_LONG_TEXT.sub(_one_by_one, keys))
+        for part in filter(None, re.split(_REPLY, re.sub(_BROKEN_OFF, "", typed))):
+            keys = re.sub(_ALT_DELETE, "\x1b[\\1;3~", re.sub(_ALT_ARROW, "\x1b[1;3\\1", part))
+            yield from super().feed(re.sub(_LONG_TEXT, _one_by_one, keys))
             if self._timeout_time is not None:  # no more of this sequence comes
                 self._timeout_time = 0.0
                 yield from super().tick()
@@ -235,8 +231,8 @@ class KeyParser(XTermParser):
         for a part of the sequence.
         """
         sequence = _KEYPAD_OF_VT.get(sequence, sequence)
-        kitty_form = _XTERM_KEY.sub("\x1b[\\2;\\1u", _ALT_KEY.sub(_with_alt, sequence))
-        key = _KITTY_KEY.fullmatch(kitty_form)
+        kitty_form = re.sub(_XTERM_KEY, "\x1b[\\2;\\1u", re.sub(_ALT_KEY, _with_alt, sequence))
+        key = re.fullmatch(_KITTY_KEY, kitty_form)
         try:
             usual_form = _usual_form(key) if key else kitty_form
             keys = list(super()._sequence_to_key_events(usual_form, alt))
@@ -246,7 +242,7 @@ class KeyParser(XTermParser):
             is_unknown = bool(not key[5] and keys and ord(keys[0].key[-1]) in _PRIVATE)
         else:  # Textual would type its characters, or that with the code in it
             is_typed = bool(keys and keys[0].character)
-            is_unknown = (is_typed or not keys) and bool(_WHOLE.fullmatch(sequence))
+            is_unknown = (is_typed or not keys) and bool(re.fullmatch(_WHOLE, sequence))
         if is_unknown:
             return [events.Key(Keys.Ignore, sequence)]
         return [events.Key(key.key, None) for key in keys] if alt else keys  # Alt types nothing

@@ -47,9 +47,9 @@ _LOG_ACTIONS = {
 }
 _FILE_COMMAND = "/file "
 # a file's name begins before the cursor; one with blanks is in quotes
-_MENTION = re.compile(r'(?:^|\s)@("[^"]*"?|\S*)$')
+_MENTION = r'(?:^|\s)@("[^"]*"?|\S*)$'
 # as terminals paste a dropped file
-_LIKE_PATH = re.compile(r"""\s*['"]?(?:file://|~?/|~\\|[A-Za-z]:[/\\])""")
+_LIKE_PATH = r"""\s*['"]?(?:file://|~?/|~\\|[A-Za-z]:[/\\])"""
 
 
 class PromptInput(PromptEditor):
@@ -309,7 +309,7 @@ class PromptInput(PromptEditor):
         else:
             has_command = self._command_words.startswith(("/", "!"))
             self.insert_at_cursor(text)
-            if _LIKE_PATH.match(text) and not has_command:
+            if re.match(_LIKE_PATH, text) and not has_command:
                 self._post_to_parent(self.FileNamed(text.strip(), "", self.prompt))
 
     @on(TextArea.Changed)
@@ -376,7 +376,7 @@ class PromptInput(PromptEditor):
         before = self.document[row][:column]
         if self._is_file_command and before.startswith(_FILE_COMMAND):
             return before.removeprefix(_FILE_COMMAND)
-        mention = _MENTION.search(before)
+        mention = re.search(_MENTION, before)
         if mention is None or "://" in mention[1]:  # an address names no file
             return None
         return mention[1]
