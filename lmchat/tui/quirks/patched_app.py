@@ -199,13 +199,16 @@ class PatchedCompositor(Compositor):
             if not any(other != region and other.contains_region(region) for other in regions)
         ]
         try:
-            owned = [(part, self._owner_of(part)) for part in self._changed]
-            if any(widget is None for _, widget in owned):
+            owned = {
+                part: widget
+                for part in self._changed
+                if (widget := self._owner_of(part)) is not None
+            }
+            if len(owned) < len(self._changed):
                 return super().render_partial_update()
             regions.clear()
             rows: list[PlacedStrip] = []
-            for changed, widget in owned:
-                assert widget is not None  # noqa: S101
+            for changed, widget in owned.items():
                 region, clip = self.visible_widgets[widget]
                 visible = region.intersection(clip)
                 whole = Region(visible.x, changed.y, visible.width, changed.height)
