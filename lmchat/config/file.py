@@ -109,12 +109,12 @@ def alone(place: KeyPath, value: Any) -> Any:
 
 def reason_of(words: str, place: KeyPath, value: Any) -> str:
     """Add a cure, and the help of the setting, to what msgspec says of a value."""
-    kind, meta = _declared_at(place)
+    kind, meta = declared_at(place)
     if heading := _heading(place, kind):
         return f"{words} (write {heading})"
     if meta.extra:
         words = f"expected {meta.extra['expected']}"
-    elif words.endswith("got a table") and get_origin(_declared_at(place[:-1])[0]) is Mapping:
+    elif words.endswith("got a table") and get_origin(declared_at(place[:-1])[0]) is Mapping:
         words = _DOTTED
     elif get_origin(kind) is tuple:
         words = words.replace("a list", 'a list as in ["a", "b"]', 1)
@@ -126,7 +126,7 @@ def reason_of(words: str, place: KeyPath, value: Any) -> str:
 def _unknown(place: KeyPath, *, is_table: bool) -> str:
     *above, name = map(str, place)
     top_level = declared(Settings)
-    above_above, _ = _declared_at(place[:-2])
+    above_above, _ = declared_at(place[:-2])
     if is_table and get_origin(above_above) is Mapping:  # `[profiles.short.v2]`
         return f"unknown; {_DOTTED}"
     if name in _FOREIGN and not above:
@@ -138,12 +138,13 @@ def _unknown(place: KeyPath, *, is_table: bool) -> str:
         tables = filter(_is_table, (kind, *get_args(kind)))
         if any(name in declared(table) for table in tables):
             return f"unknown here; it belongs below {_heading((home,), kind)}"
-    known = tuple(declared(_declared_at(place[:-1])[0]))
+    known = tuple(declared(declared_at(place[:-1])[0]))
     meant = did_you_mean(name, known)
     return f"unknown{meant}" if meant != "." else f"unknown; possible here: {', '.join(known)}"
 
 
-def _declared_at(key_path: KeyPath) -> tuple[Any, Meta]:
+def declared_at(key_path: KeyPath) -> tuple[Any, Meta]:
+    """Return type and `Meta` of a setting or section."""
     kind: Any = Settings
     meta = Meta()
     for step in key_path:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from operator import attrgetter
 from pathlib import Path
+from typing import Annotated
 
 from msgspec import Struct, ValidationError, convert, field
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from lmchat.config.file import (
     KeyPath,
     Problem,
     Values,
-    alone,
+    declared_at,
     faults_in,
     key_of,
     line_of,
@@ -202,16 +202,17 @@ def _of_environment(environ: Mapping[str, str]) -> tuple[Overrides, list[Problem
         if not text or key in overrides:
             continue
         place = tuple(key.split("."))
+        kind, meta = declared_at(place)
         try:
             # not strict: a number comes as text here
-            part = convert(alone(place, text), Settings, strict=False)
+            value = convert(text, Annotated[kind, meta], strict=False)
         except ValidationError as error:
             words, _ = words_and_place(error)
             reason = reason_of(words, place, None)
             source = f"environment variable {variable}"
             problems.append(Problem(source=source, key=key, reason=reason))
         else:
-            overrides[key] = (attrgetter(key)(part), named_origin(Level.ENVIRONMENT, variable))
+            overrides[key] = (value, named_origin(Level.ENVIRONMENT, variable))
     return overrides, problems
 
 
