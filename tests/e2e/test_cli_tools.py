@@ -371,6 +371,9 @@ def test_a_server_is_added_when_it_starts_and_removed_with_all_else_kept(alone):
     assert alone("tools", "remove", "wiki").returncode == 0
     assert json.loads(written(alone)) == before
     assert alone("tools", "remove", "wiki").returncode == 2
+    alone.add_servers(number={"command": 3})
+    assert alone("tools", "remove", "number").returncode == 0
+    assert json.loads(written(alone)) == before
     assert alone("tools", "list").stderr == alone("tools").stderr
     commented = written(alone).replace("{", "{ // mine", 1)
     (alone.folder / "mcp.json").write_text(commented, encoding="utf-8")

@@ -84,12 +84,15 @@ async def remove(context: Context) -> int:
     """Remove a server from the configuration, with the sign-in that no other one has."""
     name, file = context.options.server, servers_file(context)
     urls = {server.name: _address_of(context, server) for server in context.loaded.servers}
-    if name not in urls:
+    found = ServersFile(refused={})
+    with suppress(FileNotFoundError):
+        found = await asyncio.to_thread(read_servers, file, name)
+    if not (found.servers or found.refused):  # one that cannot be used is removed, too
         hint = "`lmchat tools` lists the servers."
         raise WrongUse(f"There is no server {name} in {file}.", hint=hint)
     await asyncio.to_thread(write_servers, file, without=name)
     lines = [f"Removed {name} from {file}"]
-    url = urls.pop(name)
+    url = urls.pop(name, "")
     if url and url not in urls.values():
         credentials = Credentials(context.paths.credentials_file)
         if await asyncio.to_thread(credentials.drop, url):
