@@ -371,7 +371,7 @@ def test_a_server_is_added_when_it_starts_and_removed_with_all_else_kept(alone):
     assert alone("tools", "remove", "wiki").returncode == 0
     assert json.loads(written(alone)) == before
     assert alone("tools", "remove", "wiki").returncode == 2
-    alone.add_servers(number={"command": 3})
+    alone.add_servers(**before["mcpServers"], number={"command": 3})
     assert alone("tools", "remove", "number").returncode == 0
     assert json.loads(written(alone)) == before
     assert alone("tools", "list").stderr == alone("tools").stderr

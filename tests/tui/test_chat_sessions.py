@@ -149,9 +149,11 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
         await shown(desk, "Today")
         await desk.press("p", sees="Pinned.")
         assert "u undo" not in desk.text
+        assert "Enter open" in desk.text
         await desk.press("d", sees="In the trash; u restores it.")
         await desk.until(lambda: not desk.session_list.chosen_id, "an empty list")
-        await shown(desk, "\n  u undo  ")  # the only key: no other has a session to act on
+        await shown(desk, "u undo")
+        assert "Enter open" not in desk.text, "no key has a session to act on"
         await desk.press("u", sees="Restored.", hides="u undo")
         await desk.until(lambda: bool(desk.session_list.chosen_id), "the session")
         await desk.press("u", sees="Nothing to undo.")
