@@ -114,7 +114,7 @@ class Policy(asyncio.DefaultEventLoopPolicy):
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
         loop = VirtualLoop(self._clock)
-        self._script.begin(loop)
+        self._script.type_prompt(loop)
         return loop
 
 
@@ -140,7 +140,7 @@ class Script:
         end = server._http_chunk(server._end(len(pieces)))
         yield end + server._http_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
-    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+    def type_prompt(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_later(_ENTER_S, os.write, self._keys, b"go\r")
 
     def start(self) -> None:
