@@ -50,10 +50,10 @@ def widen_cells() -> None:
         return cells + _widened(text, widest.narrow_to_wide) if _EMOJI_SELECTOR in text else cells
 
     def spans(text: str, unicode_version: str = "auto") -> tuple[list[tuple[int, int, int]], int]:  # noqa: ARG001 - as rich's
-        begun = list(graphemes(text))
-        ends = [begin for begin, _ in begun[1:]] + [len(text)]
-        found = [(begin, end, cells) for (begin, cells), end in zip(begun, ends, strict=True)]
-        return found, sum(cells for _, cells in begun)
+        started = list(graphemes(text))
+        ends = [start for start, _ in started[1:]] + [len(text)]
+        found = [(start, end, cells) for (start, cells), end in zip(started, ends, strict=True)]
+        return found, sum(cells for _, cells in started)
 
     for name, part in (
         ("load_cell_table", lambda _version: widest),
@@ -100,7 +100,7 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
     from rich.cells import cell_len, get_character_cell_size  # noqa: PLC0415 - see `widen_cells`
 
     widen_cells()
-    begin = 0
+    start = 0
     cells = 0
     before = ""
     is_linked = False  # behind the last consonant
@@ -109,7 +109,7 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
         size = get_character_cell_size(char)
         category = unicodedata.category(char)
         is_flag_letter = _FIRST_FLAG_LETTER <= char <= _LAST_FLAG_LETTER
-        # the next grapheme begins here
+        # the next grapheme starts here
         if before and not (
             (not size and category != "Cc")  # a line break is a grapheme of its own
             or before == _JOINER
@@ -119,18 +119,18 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
             or (is_flag_letter and is_half_flag)
             or (char in _SKIN_TONES and not before.isascii())
         ):
-            yield begin, cells
-            begin = index
+            yield start, cells
+            start = index
             cells = 0
         cells += cell_len(before + char) - cell_len(before) if char == _EMOJI_SELECTOR else size
         if char in _LINKERS:  # behind anything but a letter, it links nothing
-            is_linked = unicodedata.category(text[begin]) == "Lo"
+            is_linked = unicodedata.category(text[start]) == "Lo"
         elif size and category[0] != "M":
             is_linked = False
         is_half_flag = is_flag_letter and not is_half_flag
         before = char
     if text:
-        yield begin, cells
+        yield start, cells
 
 
 @lru_cache(maxsize=16 * 1024)
@@ -139,28 +139,28 @@ def joins(char: str) -> bool:
     return len([*graphemes(char * 2)]) == 1
 
 
-def begins_grapheme(text: str, index: int) -> bool:
-    """Whether a grapheme begins at an index, or the text ends there; its run decides for a flag."""
+def starts_grapheme(text: str, index: int) -> bool:
+    """Whether a grapheme starts at an index, or the text ends there; its run decides for a flag."""
     around = text[max(index - _MOST_BEFORE, 0) : index + 1]
     return index == len(text) or around[-2:].isascii() or _ends_in_new_grapheme(around)
 
 
 @lru_cache(maxsize=16 * 1024)
 def _ends_in_new_grapheme(text: str) -> bool:
-    *_, (begin, _) = graphemes(text)
-    return begin == len(text) - 1
+    *_, (start, _) = graphemes(text)
+    return start == len(text) - 1
 
 
 def split_at_cell(text: str, cell: int) -> tuple[str, str]:
     """A wide character across the cut becomes blanks on both sides, so the widths stay."""
     column = 0  # cells before the grapheme
-    for (begin, width), (end, _) in pairwise([*graphemes(text), (len(text), 0)]):
+    for (start, width), (end, _) in pairwise([*graphemes(text), (len(text), 0)]):
         column_after = column + width
         if column_after > cell:
             if column == cell:
-                return text[:begin], text[begin:]
+                return text[:start], text[start:]
             blanks_before = " " * (cell - column)
             blanks_after = " " * (column_after - cell)
-            return text[:begin] + blanks_before, blanks_after + text[end:]
+            return text[:start] + blanks_before, blanks_after + text[end:]
         column = column_after
     return text, ""

@@ -81,7 +81,7 @@ def foreign_library(error: BaseException) -> ConfigError | None:
         for name, module in sys.modules.items()
         if "." not in name
     ]
-    if isinstance(error, SyntaxError) and error.filename:  # a file that did not even begin to run
+    if isinstance(error, SyntaxError) and error.filename:  # a file that did not even start to run
         parts = error.filename.removesuffix(".py").split(os.sep)  # noqa: PTH206
         found += [(part, error.filename) for part in parts]
     for name, file in found:
@@ -109,7 +109,7 @@ class RequestInvalid(LMChatError):
 
 
 class StillAnswering(RequestInvalid):
-    """A session cannot begin a turn while another turn runs."""
+    """A session cannot start a turn while another turn runs."""
 
     def __init__(self) -> None:
         super().__init__("An answer is still streaming.", hint="Stop it, or wait.")
@@ -218,7 +218,7 @@ class SessionUnreadable(LMChatError):
 
 
 class SessionNotFound(LMChatError):
-    """No id of a session begins with the given text, or more than one does."""
+    """No id of a session starts with the given text, or more than one does."""
 
     kind = "session_not_found"
     exit_code = 2

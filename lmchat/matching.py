@@ -105,8 +105,8 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
         text = "".join(map(folded, letters))
         ends = [0, *accumulate(map(len, letters))]
         places = [
-            range(begin, end)
-            for letter, (begin, end) in zip(letters, pairwise(ends), strict=True)
+            range(start, end)
+            for letter, (start, end) in zip(letters, pairwise(ends), strict=True)
             for _ in folded(letter)
         ]
     start = text.find(query)

@@ -16,7 +16,7 @@ WINDOWS = "cp1252"  # Windows-1252, which has Latin-1
 # are hardly ever in a text of Windows-1252, but often in one of another encoding.
 _NO_WINDOWS = r"[^\0-\x7f]{3}|[^\W\d_][^\w\0-\x7f’][^\W\d_]"
 _ASCII = r"[\0-\x7f]+"
-# but that of UTF-8; that of UTF-32 begins as that of UTF-16 does
+# but that of UTF-8; that of UTF-32 starts as that of UTF-16 does
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",

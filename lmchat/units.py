@@ -81,7 +81,7 @@ def rate(value: float | None, *, width: int = 0) -> str:
 
 
 def whole_number(value: int | None, *, is_estimated: bool = False) -> str:
-    """Write `3 362`; estimates begin with `~`."""
+    """Write `3 362`; estimates start with `~`."""
     if value is None:
         return UNKNOWN
     number = f"{value:,}".replace(",", GAP)
@@ -123,7 +123,7 @@ def percent(fraction: float) -> str:
 
 
 def rough_time(value_s: float) -> str:
-    """Round down; a negative time is `0 s`: a check may begin a moment late."""
+    """Round down; a negative time is `0 s`: a check may start a moment late."""
     for unit_s, unit in _ROUGH_UNITS:
         if value_s >= unit_s:
             return f"{value_s // unit_s:.0f}{GAP}{unit}"

@@ -48,14 +48,14 @@ def test_a_fence_has_marks_and_words():
 
 
 def test_marks_and_flags_stay_together():
-    for text, begins in [
+    for text, starts in [
         ("", []),
         ("ab", [(0, 1), (1, 1)]),
         ("e\u0301x", [(0, 1), (2, 1)]),
         ("🇩🇪🇫🇷", [(0, 2), (2, 2)]),
         ("✔️漢", [(0, 2), (2, 2)]),
     ]:
-        assert list(graphemes(text)) == begins
+        assert list(graphemes(text)) == starts
 
 
 def test_of_all_controls_and_surrogates_newline_and_tab_alone_pass():

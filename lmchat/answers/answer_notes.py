@@ -12,7 +12,7 @@ _SERVER_LIMIT = "the token limit of the server"
 def answer_note(message: ChatMessage) -> str:
     """Return a sentence about a complete answer, and what helps; "" if there is nothing to say.
 
-    It begins with a small letter, and has no full stop.
+    It starts with a small letter, and has no full stop.
     """
     stats = message.stats or AnswerStats()
     if stats.call_as_text:

@@ -81,9 +81,9 @@ class LiveStats(Struct, kw_only=True):
     thought_from_s: float | None = None
     thought_ended_s: float | None = None  # None while the model thinks
     ended_s: float | None = None
-    queued_from_s: float | None = None  # when the wait for another answer began
+    queued_from_s: float | None = None  # when the wait for another answer started
     queue_ms: float = 0.0  # of waits for other answers that have ended
-    loading_from_s: float | None = None  # when the server began to load the model
+    loading_from_s: float | None = None  # when the server started to load the model
     load_ms: float | None = None  # known once the server reads the prompt
     wait_ms: float | None = None  # until the first word of the answer, or of a call
     was_asleep: bool = False  # whether the model had been put to sleep
@@ -94,7 +94,7 @@ class LiveStats(Struct, kw_only=True):
     usage: UsageReported = UsageReported()  # the last counts of the server
     counted_chunks: int = 0  # `chunks` at the time when the server reported `usage`
     retry: RetryScheduled | None = None  # the next attempt, while the wait before it lasts
-    retry_from_s: float = 0.0  # when this wait began
+    retry_from_s: float = 0.0  # when this wait started
     asks_again_s: float | None = None  # when a server that loads is asked again, if it said so
     retries: int = 0
     stalls: int = 0  # how often the server has sent nothing for a while
@@ -121,7 +121,7 @@ class LiveStats(Struct, kw_only=True):
                 self.stage = Stage.QUEUED
                 self.queued_from_s = now_s
             case RequestSent(sampling=sampling):
-                self._begin_attempt(now_s)
+                self._start_attempt(now_s)
                 self.sampling = sampling
             case RetryScheduled():
                 self.stage = Stage.RETRYING
@@ -150,7 +150,7 @@ class LiveStats(Struct, kw_only=True):
                 self.stalls += int(is_new_stall)
                 self.stage = Stage.STALLED
                 self.silent_s = silent_s
-            case Rethought():  # all text so far was a thought, which began with the first token
+            case Rethought():  # all text so far was a thought, which started with the first token
                 self.stage = Stage.ANSWERING
                 self.thought_from_s = self.first_token_s or now_s
                 self.thought_ended_s = now_s
@@ -200,7 +200,7 @@ class LiveStats(Struct, kw_only=True):
         self.fraction = None
         self.retry = None
 
-    def _begin_attempt(self, now_s: float) -> None:
+    def _start_attempt(self, now_s: float) -> None:
         """The attempt before may have had a token whose text never came (`LifeSign`)."""
         self._leave_queue(now_s)
         self.stage = Stage.WAITING

@@ -50,9 +50,9 @@ class RepetitionWatch:
         """With "tell", it is found once in the thoughts and once in the text; with "act", again."""
         self._stuck = stuck
         self._found: set[bool] = set()  # True: in a thought; False: in the text
-        self._begin(is_thought=False)
+        self._start(is_thought=False)
 
-    def _begin(self, *, is_thought: bool) -> None:
+    def _start(self, *, is_thought: bool) -> None:
         self._is_thought = is_thought
         self._window = self._new = ""
         self._repeated_chars = self._repeated_tokens = 0  # tokens: of what came since it was found
@@ -65,12 +65,12 @@ class RepetitionWatch:
                 is_thought = False
             case Rethought():  # what was found in the text was found in a thought
                 self._found.clear()
-                self._begin(is_thought=False)
+                self._start(is_thought=False)
                 return None
             case _:
                 return None
         if is_thought is not self._is_thought:
-            self._begin(is_thought=is_thought)
+            self._start(is_thought=is_thought)
         if is_thought in self._found or self._stuck == "off":
             return None
         self._new += text
@@ -81,7 +81,7 @@ class RepetitionWatch:
         repetition = self.at_end()
         if repetition is None or self._repeated_tokens < _TOLD_TOKENS:
             return None
-        self._begin(is_thought=is_thought)
+        self._start(is_thought=is_thought)
         if self._stuck == "tell":
             self._found.add(is_thought)
         return repetition

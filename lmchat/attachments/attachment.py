@@ -39,7 +39,7 @@ _DOCUMENTS = {
     b"PK\3\4": "a ZIP file, as office documents and e-books are",
     b"\xd0\xcf\x11\xe0": "an older office document or mail",
 }
-_PDF_HEAD_BYTES = 1024  # in which a PDF begins
+_PDF_HEAD_BYTES = 1024  # in which a PDF starts
 _PDF_OBJECT = re.compile(rb"[\r\n]\d{1,10} \d{1,5} obj\b")
 _PDF_CHILD = "lmchat.attachments.pdf_text_child"
 _PDF_S = 120  # a book takes about 20 s
@@ -69,7 +69,7 @@ class ClipboardReader(Protocol):
 def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
     """Return those that exist outside `folder`: the user has to allow them.
 
-    Relative paths begin at `folder`. Links are followed, and their targets returned. If the home
+    Relative paths start at `folder`. Links are followed, and their targets returned. If the home
     folder is `folder` or below it, hidden files and folders count as outside: programs keep keys
     there.
     """

@@ -36,12 +36,12 @@ class FileFinder:
         self._clock = clock
         # the newest list, perhaps still in the making
         self._listing: asyncio.Future[Sequence[str]] | None = None
-        self._listing_begun_s = 0.0
+        self._listing_started_s = 0.0
 
     async def find(self, typed: str) -> tuple[str, ...]:
         """Return at most `_MOST_MATCHES` paths, the best first.
 
-        A text that begins with `/`, `~/`, `../` or `C:/` is completed with paths of one folder. Any
+        A text that starts with `/`, `~/`, `../` or `C:/` is completed with paths of one folder. Any
         other is searched in the list of files below the folder, whose paths are relative.
         """
         if is_on_network(typed):
@@ -49,10 +49,10 @@ class FileFinder:
         if typed.startswith(_PLACES) or Path(typed).is_absolute():
             return await _completions(self._folder, typed)
         now_s = self._clock()
-        is_old = now_s - self._listing_begun_s > _LIST_VALID_S
+        is_old = now_s - self._listing_started_s > _LIST_VALID_S
         if self._listing is None or (self._listing.done() and is_old):
             self._listing = asyncio.ensure_future(run_abandonable(self._list_files))
-            self._listing_begun_s = now_s
+            self._listing_started_s = now_s
         # if the next key cancels this search, the list is still made
         listing = await asyncio.shield(self._listing)
         return await _best_matches(listing, typed.replace(os.sep, "/"))
@@ -75,7 +75,7 @@ def _can_be_shown(name: str) -> bool:
 
 @in_thread
 def _completions(folder: Path, typed: str) -> tuple[str, ...]:
-    """Return paths of one folder, sorted; a relative one begins at `folder`.
+    """Return paths of one folder, sorted; a relative one starts at `folder`.
 
     Folders end with the slash as typed. Hidden files are offered once their dot is typed.
     """

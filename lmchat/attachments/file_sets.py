@@ -44,7 +44,7 @@ class SetName(Struct, frozen=True, kw_only=True):
 
 
 class FileSet(Struct, frozen=True, kw_only=True):
-    """Text files, sorted by their names, which begin as the user typed them."""
+    """Text files, sorted by their names, which start as the user typed them."""
 
     files: Sequence[Attachment]
     left_out_count: int  # no text, or too long
@@ -79,12 +79,12 @@ class FileSet(Struct, frozen=True, kw_only=True):
 def parse_set_name(name: str, folder: Path) -> SetName | None:
     """Return None for the name of one file, which may have signs of a pattern if it exists.
 
-    A relative name begins at `folder`.
+    A relative name starts at `folder`.
     """
     full_path = existing_path(folder / expanded_path(name))
     path = name.replace(os.sep, "/")
     if os.path.isdir(full_path):  # noqa: PTH112 - Path.is_dir may raise
-        # names of files begin as typed, but those of `.` have no `./`
+        # names of files start as typed, but those of `.` have no `./`
         start = "" if path.rstrip("/") == "." else f"{path.rstrip('/')}/"
         return SetName(typed=name, start=start, folder=full_path, pattern=(ANY_FOLDERS,))
     steps = path.split("/")

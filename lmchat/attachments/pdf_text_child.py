@@ -236,7 +236,7 @@ def _text(reference: Any) -> str:
         value = value.get_data()
     if isinstance(value, bytes):
         value = value.decode("latin-1")
-    # a state begins with a slash, as `/Yes`; a text may, too
+    # a state starts with a slash, as `/Yes`; a text may, too
     is_name = type(value).__name__ == "NameObject"
     text = str(value).removeprefix("/") if is_name else str(value)
     return with_line_feeds(text).translate(_NO_LETTERS)

@@ -172,7 +172,7 @@ class WebPages:
 
 
 def _parse(text: str, base_url: str = "") -> PageAddress:
-    """Raises `WrongUse`. A relative address begins at `base_url`."""
+    """Raises `WrongUse`. A relative address starts at `base_url`."""
     no_address = WrongUse("This is not the address of a page.", hint="Check it.")
     if len(text) > _MAX_ADDRESS_CHARS:
         problem = f"The address has more than {_MAX_ADDRESS_CHARS} characters."

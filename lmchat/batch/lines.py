@@ -50,7 +50,7 @@ def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
                 text_file = TextIOWrapper(file, "utf-16", errors="replace", newline="\n")
                 lines = (line.encode() for line in text_file)
             for number, data in enumerate(lines, 1):
-                # editors of Windows begin files with one
+                # editors of Windows start files with one
                 text = data.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
                 if text.strip():
                     yield _line(number, text, is_text=is_text)

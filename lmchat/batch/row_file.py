@@ -23,7 +23,7 @@ _FILE_MODE = 0o666  # as the umask allows
 _REPLACE_HINT = "Name another file with -o, or replace this one with --force."
 _ROW_START = b'{"index": '
 # From the number of a row up to its key, which no other program writes. `.*` is the id.
-_BEGUN_ROW = re.compile(rb'\{"index": \d+, (?:"id": .*, )?(?:"run": \d+, )?"key"')
+_STARTED_ROW = re.compile(rb'\{"index": \d+, (?:"id": .*, )?(?:"run": \d+, )?"key"')
 
 
 class RowFile(Rows):
@@ -122,8 +122,8 @@ class RowFile(Rows):
                 row = strict_json(text)
             except ValueError:
                 # behind other rows, it may have ended within `_ROW_START`
-                is_begun = text.startswith(_ROW_START) or _ROW_START.startswith(text)
-                if is_last and (is_begun if number > 1 else _BEGUN_ROW.match(text)):
+                is_started = text.startswith(_ROW_START) or _ROW_START.startswith(text)
+                if is_last and (is_started if number > 1 else _STARTED_ROW.match(text)):
                     return
                 row = None
             match row:

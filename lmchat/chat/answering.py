@@ -1,6 +1,6 @@
 """Asks for one answer: which messages are sent, and what changes after a refusal.
 
-A *refusal* is a `ServerRejected` before the answer has begun. `turn_starts.py` explains prefill.
+A *refusal* is a `ServerRejected` before the answer has started. `turn_starts.py` explains prefill.
 """
 
 from __future__ import annotations

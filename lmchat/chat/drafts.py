@@ -36,7 +36,7 @@ class SessionTexts:
         self._written: dict[str, str] = {}  # on the disk, if read or written
         self._handed: dict[str, str] = {}  # to the disk, which has not answered yet
         self._lock = asyncio.Lock()
-        self._has_changed = False  # since `_task` began to sleep
+        self._has_changed = False  # since `_task` started to sleep
         self._task: asyncio.Task[None] | None = None
 
     def change(self, session_id: str, text: str) -> None:
@@ -109,7 +109,7 @@ class SessionTexts:
 class Drafts(SessionTexts):
     """Drafts by session id, also of a new session.
 
-    On the disk, a draft begins with `OpenSession.pending`: these survive a kill of any front end.
+    On the disk, a draft starts with `OpenSession.pending`: these survive a kill of any front end.
     """
 
     def __init__(self, store: Store, open_sessions: OpenSessions) -> None:

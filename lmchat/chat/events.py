@@ -17,8 +17,8 @@ from lmchat.sessions.message import ChatMessage
 from lmchat.tools.calls import ApprovalScope, Decision
 
 
-class TurnBegun(Struct, frozen=True):
-    """A turn begins; it may still be refused."""
+class TurnStarted(Struct, frozen=True):
+    """A turn starts; it may still be refused."""
 
 
 class PathChanged(Struct, frozen=True):
@@ -34,8 +34,8 @@ class MessageAdded(Struct, frozen=True):
     message: ChatMessage
 
 
-class AnswerBegun(Struct, frozen=True, kw_only=True):
-    """An answer begins, with the text that it continues."""
+class AnswerStarted(Struct, frozen=True, kw_only=True):
+    """An answer starts, with the text that it continues."""
 
     message: ChatMessage
     prefill_text: str = ""  # of the user (`/start`), at the beginning
@@ -56,10 +56,10 @@ class TitleChanged(Struct, frozen=True):
 
 
 ChatEvent = (
-    TurnBegun
+    TurnStarted
     | PathChanged
     | MessageAdded
-    | AnswerBegun
+    | AnswerStarted
     | MessageEnded
     | TurnEnded
     | QueueChanged

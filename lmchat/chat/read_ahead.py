@@ -34,7 +34,7 @@ class ReadAhead:
         next_request: Callable[[OpenSession, Prompt], Awaitable[ChatRequest]],
     ) -> None:
         self.fraction: float | None = None  # 0 to 1, while something is read
-        self.on_change: Callable[[], None] = lambda: None  # when reading begins and ends
+        self.on_change: Callable[[], None] = lambda: None  # when reading starts and ends
         self._backend = backend
         self._turn_options = turn_options
         self._sessions = sessions
@@ -47,7 +47,7 @@ class ReadAhead:
     def follow(self, draft: str) -> None:
         """Call this after each change of the draft.
 
-        Reading begins again if what is read has changed. An empty draft ends it.
+        Reading starts again if what is read has changed. An empty draft ends it.
         """
         shown, target = self._sessions.shown, self._turn_options.target
         if not draft or target is None:

@@ -90,14 +90,14 @@ class SaveQueue:
             for (_, what), change in self._changes.items()
         ]
 
-    async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
+    async def start_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
         """Create the file of a running answer, and its row unless earlier messages are unsaved.
 
         A failure sets `warning`; the answer is saved at its end.
         """
         has_prompt = not self.is_unsaved(header.session_id)  # else the row would lack its parent
         try:
-            await self.store.begin_answer(header.session_id, answer, has_prompt=has_prompt)
+            await self.store.start_answer(header.session_id, answer, has_prompt=has_prompt)
         except LMChatError as error:
             self._warn(error)
 
@@ -131,7 +131,7 @@ class SaveQueue:
                 if header.session_id in failed_ids:
                     continue
                 try:
-                    if message.role not in _PROMPTS:  # it has a row since it began
+                    if message.role not in _PROMPTS:  # it has a row since it started
                         await self.store.end_answer(header.session_id, message, choices)
                     elif self.append_prompt is None or self._has_prompt_behind(entry):
                         await self.store.append(header, message)

@@ -13,7 +13,7 @@ from lmchat.chat.answering import TurnServices, check_start, request_of, select
 from lmchat.chat.compacting import compacted_branch
 from lmchat.chat.context_window import ContextWindow
 from lmchat.chat.drafts import Drafts
-from lmchat.chat.events import Compacted, Reporter, TurnBegun
+from lmchat.chat.events import Compacted, Reporter, TurnStarted
 from lmchat.chat.prompt_queue import PromptsReturned, QueueChanged
 from lmchat.chat.read_ahead import ReadAhead
 from lmchat.chat.save_queue import SaveQueue
@@ -104,7 +104,7 @@ class ChatService:
     def _follow_pending(
         self, session: OpenSession, event: QueueChanged | PromptsReturned | None
     ) -> None:
-        """The draft on the disk begins with the pending prompts."""
+        """The draft on the disk starts with the pending prompts."""
         self.drafts.write_soon()
         if event is not None:
             self.reporter.report(session, event)
@@ -131,7 +131,7 @@ class ChatService:
         settings: TurnSettings | None = None,
         may_compact: bool = True,
     ) -> None:
-        self._begin(
+        self._start(
             session,
             self.turn_options.prompt_start(prompt, session.prefill_text),
             settings=settings,
@@ -157,7 +157,7 @@ class ChatService:
             files=None if keeps_files else prompt.files,
             prefill_text=session.prefill_text,
         )
-        self._begin(session, make_start, pending=prompt.draft)
+        self._start(session, make_start, pending=prompt.draft)
 
     def regenerate(
         self, session: OpenSession, message: ChatMessage, target: Target | None = None
@@ -172,7 +172,7 @@ class ChatService:
         settings = self._settings(session)
         if target is not None:
             settings = replace(settings, target=target)
-        self._begin(session, make_start, settings=settings)
+        self._start(session, make_start, settings=settings)
 
     def continue_answer(
         self, session: OpenSession, message: ChatMessage, prefill: Prefill | None = None
@@ -185,11 +185,11 @@ class ChatService:
             self.regenerate(session, message)
             return
         make_start = partial(continued, answer_id=message.message_id, prefill=prefill)
-        self._begin(session, make_start)
+        self._start(session, make_start)
 
     def compact(self, session: OpenSession) -> None:
-        """Nothing changes until the summary is complete; it then begins a branch."""
-        self._begin(session, None)
+        """Nothing changes until the summary is complete; it then starts a branch."""
+        self._start(session, None)
 
     async def next_request(
         self, session: OpenSession, prompt: Prompt, *, settings: TurnSettings | None = None
@@ -230,7 +230,7 @@ class ChatService:
     def _settings(self, session: OpenSession) -> TurnSettings:
         return self.turn_options.settings(session.session_sampling)
 
-    def _begin(
+    def _start(
         self,
         session: OpenSession,
         make_start: MakeStart | None,
@@ -252,9 +252,9 @@ class ChatService:
         running = self._run(turn, session, make_start, settings, may_compact=may_compact)
         turn.task = asyncio.create_task(running, name=f"turn-{session.session_id}")
         turn.task.add_done_callback(partial(self._after_turn, turn, session, settings.target))
-        session.begin_turn(turn)
-        self.drafts.write_soon()  # it begins with `pending`
-        self.reporter.report(session, TurnBegun())
+        session.start_turn(turn)
+        self.drafts.write_soon()  # it starts with `pending`
+        self.reporter.report(session, TurnStarted())
 
     async def _run(
         self,
@@ -288,7 +288,7 @@ class ChatService:
         )
         path = session.messages
         start = self.context_window.summary_start(path)
-        answer = await turn.run(session.begin_aside(start.path), start, settings)
+        answer = await turn.run(session.start_aside(start.path), start, settings)
         branch = compacted_branch(path, start, answer)
         await self.save_queue.write_unsaved()  # the branch needs its session on the disk
         session.show_path(await self.store.append_branch(session.header, branch))
@@ -316,7 +316,7 @@ class ChatService:
             # one summary is enough, even if stopped, or still too long
             self._send_next(session, may_compact=not has_summary)
         else:
-            self._titles.begin(session, target)
+            self._titles.start(session, target)
 
     def _refuse(self, session: OpenSession, error: LMChatError, *prompts: PendingPrompt) -> None:
         ended = session.refuse(error)
@@ -330,7 +330,7 @@ class ChatService:
         a refusal, an unusable summary, or a failed front end.
         """
         try:
-            # its end may begin the turn of a queued prompt
+            # its end may start the turn of a queued prompt
             while session.turn is not None and session.turn.task is not None:
                 await asyncio.wait([session.turn.task])
         except asyncio.CancelledError:
@@ -356,7 +356,7 @@ class ChatService:
         """
         if self.is_closing:
             return
-        # while the failed turn runs, no other can begin; at its end, the queue returns
+        # while the failed turn runs, no other can start; at its end, the queue returns
         if has_loaded and not self.shown.is_running:
             last = self.shown.messages.last_answer_or_prompt
             if last is not None and last.failure and last.failure.kind == "model_not_loaded":

@@ -46,7 +46,7 @@ class TurnState(Protocol):
     @property
     def task(self) -> asyncio.Task[None] | None: ...  # None once it has ended
     @property
-    def answer(self) -> StreamedAnswer | None: ...  # that began last
+    def answer(self) -> StreamedAnswer | None: ...  # that started last
     @property
     def message(self) -> ChatMessage | None: ...  # of `answer`, without text until its end
     @property
@@ -65,7 +65,7 @@ class TurnState(Protocol):
     def can_answer_now(self) -> bool: ...  # if the model thinks
 
     def stop(self) -> bool:
-        """Begin to stop; return False if it has ended or is stopping."""
+        """Start to stop; return False if it has ended or is stopping."""
 
     def answer_now(self) -> str:
         """End the current or next thought; return why that is impossible."""
@@ -102,7 +102,7 @@ class OpenSession:
         self.queue = PromptQueue(partial(on_pending_change, self))
         self._turn: TurnState | None = None
         self.aside: OpenSession | None = None  # in which the turn runs instead, until its end
-        self._aside_from = 0  # messages of the path that it begins with
+        self._aside_from = 0  # messages of the path that it starts with
         self._earlier_stats: LiveStats | None = None
         self._last_end = TurnEnded(state=AnswerState.COMPLETE)
         self._noted_left_out = 0  # left-out messages in the last note
@@ -124,7 +124,7 @@ class OpenSession:
 
     @property
     def prefill_text(self) -> str:
-        """Words of the user with which the next answer begins."""
+        """Words of the user with which the next answer starts."""
         return self._prefill_text
 
     @property
@@ -145,7 +145,7 @@ class OpenSession:
 
     @property
     def stats(self) -> LiveStats | None:
-        """Stats of the answer or round of calls that began last."""
+        """Stats of the answer or round of calls that started last."""
         return (self._turn.stats if self._turn is not None else None) or self._earlier_stats
 
     @property
@@ -169,7 +169,7 @@ class OpenSession:
         return bool(self._messages) or self._header.updated_at != self._header.created_at
 
     @property
-    def has_begun(self) -> bool:
+    def has_started(self) -> bool:
         """Whether a prompt was sent, if only to the queue."""
         return self.has_had_messages or bool(self.queue.prompts) or self.is_running
 
@@ -198,7 +198,7 @@ class OpenSession:
     def require_free_end(self) -> None:
         """Raise `RequestInvalid` while a turn or a change may replace the end of the path.
 
-        Tool messages must follow the answer that calls them; a summary begins another branch.
+        Tool messages must follow the answer that calls them; a summary starts another branch.
         """
         turn = self._turn
         if self._is_changing or (turn is not None and (turn.may_call_tools or self.aside)):
@@ -306,7 +306,7 @@ class OpenSession:
         branch = rewritten(self._messages, answer_id, text)
         self._messages = branch.before(len(branch) - 1)
         self.add(branch[-1])
-        _ = self._begin_save(self.save(branch[-1]))
+        _ = self._start_save(self.save(branch[-1]))
         return branch[-1]
 
     async def set_system_prompt(self, text: str) -> ChatMessage:
@@ -403,10 +403,10 @@ class OpenSession:
             endpoint=message.endpoint,
         )
 
-    async def begin_answer(self, message: ChatMessage) -> None:
-        """Create the file of an answer or a call that begins."""
+    async def save_started_answer(self, message: ChatMessage) -> None:
+        """Create the file of an answer or a call that starts."""
         if self._is_saved:
-            await self._save_queue.begin_answer(self._header, message)
+            await self._save_queue.start_answer(self._header, message)
 
     def journal(self, message: ChatMessage) -> AbstractAsyncContextManager[list[JournalEntry]]:
         """Write the entries of the list to this file."""
@@ -434,9 +434,9 @@ class OpenSession:
 
     async def finish(self, work: Coroutine[Any, Any, None]) -> None:
         """Finish work even if the caller is cancelled; `wait_until_saved` waits for it."""
-        await asyncio.shield(self._begin_save(work))
+        await asyncio.shield(self._start_save(work))
 
-    def _begin_save(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start_save(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         saving = asyncio.create_task(work, name="save")
         self.saves.add(saving)
         saving.add_done_callback(self.saves.discard)
@@ -444,11 +444,11 @@ class OpenSession:
 
     # For `ChatService` and `OpenSessions`
 
-    def begin_turn(self, turn: TurnState) -> None:
+    def start_turn(self, turn: TurnState) -> None:
         self._earlier_stats = self.stats
         self._turn = turn
 
-    def begin_aside(self, path: MessagePath) -> OpenSession:
+    def start_aside(self, path: MessagePath) -> OpenSession:
         """Let the turn run in a session with the beginning of this path, which nothing saves."""
         self.aside = OpenSession(
             Session(header=self._header, messages=path),

@@ -34,7 +34,7 @@ class OpenSessions:
         )
         self._sessions: dict[str, OpenSession] = {}  # by id; with the shown one
         self.new_session = self._make_new()
-        """`switch_to_new` shows it, and replaces it once it has begun."""
+        """`switch_to_new` shows it, and replaces it once it has started."""
         self.shown = self._sessions[self.new_session.session_id] = self.new_session
 
     @property
@@ -42,7 +42,7 @@ class OpenSessions:
         return tuple(self._sessions.values())
 
     def switch_to_new(self) -> OpenSession:
-        if self.new_session.has_begun:
+        if self.new_session.has_started:
             self.new_session = self._make_new()
         return self.switch_to(self.new_session)
 
@@ -60,7 +60,7 @@ class OpenSessions:
         if (session := self._kept_in_memory(session_id)) is not None:
             return session
         stored = await self._store.open_session(session_id, count=MESSAGES_PER_READ, is_locked=True)
-        # a turn may have begun during the read
+        # a turn may have started during the read
         return self._kept_in_memory(session_id) or self._make(stored)
 
     async def read_ends(
@@ -78,7 +78,7 @@ class OpenSessions:
         return ended
 
     def changing_path(self, session_id: str) -> AbstractContextManager[None]:
-        """Let no turn begin while the block changes a path on the disk.
+        """Let no turn start while the block changes a path on the disk.
 
         Raises `RequestInvalid` as `require_free_end` does. A session not in memory is free.
         """

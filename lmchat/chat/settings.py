@@ -103,7 +103,7 @@ LEVELS = (*EFFORTS, _NO_EFFORT)
 
 
 class TurnSettings(Struct, frozen=True, kw_only=True):
-    """Settings that a turn begins with and keeps."""
+    """Settings that a turn starts with and keeps."""
 
     target: Target
     sampling: Sampling = field(default_factory=Sampling)

@@ -46,7 +46,7 @@ class TitleWriter:
         self._reporter = reporter
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self, session: OpenSession, target: Target) -> None:
+    def start(self, session: OpenSession, target: Target) -> None:
         """`target` is that of the turn: no other model gets to read the chat."""
         if self._turn_options.chat_settings.auto_title:
             self._task = asyncio.create_task(self._try_to_rename(session, target), name="title")

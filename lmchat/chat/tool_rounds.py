@@ -134,7 +134,7 @@ class ToolRounds:
         return self._limit is None
 
     def call_in(self, text: str) -> str:
-        """Return the full name of the tool of a call with which a text begins, or "".
+        """Return the full name of the tool of a call with which a text starts, or "".
 
         A model writes it if the server does not understand its calls.
         """
@@ -157,7 +157,7 @@ class ToolRounds:
     ) -> None:
         """Run calls side by side; each is on the disk before it runs, and when it has ended.
 
-        `version` is that of the first call. A repeated call begins a branch with copies of
+        `version` is that of the first call. A repeated call starts a branch with copies of
         `copied`, the other calls of its answer. Cancelling also cancels running calls.
         """
         session = self._session
@@ -174,7 +174,7 @@ class ToolRounds:
                 version = 1  # calls after the first have no other version
                 running[message.message_id] = message
                 self._report(MessageAdded(message))
-                await session.begin_answer(message)  # as for an answer, before the call runs
+                await session.save_started_answer(message)  # as for an answer, before the call runs
             for ended in copied:
                 copy = replace(
                     ended,

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.chat.answering import Asked, TurnServices, answer_events, check_start, ended_stats
-from lmchat.chat.events import AnswerBegun, ChatEvent, MessageAdded, MessageEnded, PathChanged
+from lmchat.chat.events import AnswerStarted, ChatEvent, MessageAdded, MessageEnded, PathChanged
 from lmchat.chat.followers import NOT_THINKING, AnswerNow, RepetitionFollower
 from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.settings import TurnSettings
@@ -54,7 +54,7 @@ class Turn:
         self._services = services
         self._report_now = report
         self._ask = ask
-        self._began_s = services.clock()
+        self._started_s = services.clock()
         self.is_stopping = False
         self._error: Exception | None = None  # of the front end
         self._must_report_cut = False  # messages have left the path since the last report
@@ -63,7 +63,7 @@ class Turn:
         self.saved_as = ""
         self.task: asyncio.Task[None] | None = None
         self.stats: LiveStats | None = None
-        # of the answer that began last
+        # of the answer that started last
         self.answer: StreamedAnswer | None = None
         self.message: ChatMessage | None = None
         self._answer_now: AnswerNow | None = None
@@ -92,7 +92,7 @@ class Turn:
         if task is None or self.is_stopping:
             return False
         self.is_stopping = True
-        # not at once: a turn begun just now first adds its prompt
+        # not at once: a turn started just now first adds its prompt
         asyncio.get_running_loop().call_soon(task.cancel)
         return True
 
@@ -103,7 +103,7 @@ class Turn:
         self._error = error
         self.stop()
 
-    # For `ChatService`, which begins and ends it
+    # For `ChatService`, which starts and ends it
 
     def take_pending(self) -> str:
         pending, self.pending = self.pending, ""
@@ -131,13 +131,13 @@ class Turn:
             answer=answer,
             error=error,
             is_shown_in_answer=error is not None and error is self._answer_error,
-            seconds=self._services.clock() - self._began_s,
+            seconds=self._services.clock() - self._started_s,
         )
 
     async def run(
         self, session: OpenSession, start: TurnStart, settings: TurnSettings
     ) -> ChatMessage:
-        """Return the last answer. A turn that repeats a call begins with the round.
+        """Return the last answer. A turn that repeats a call starts with the round.
 
         Raises as `check_start` does; nothing is shown, saved or sent then.
         """
@@ -232,9 +232,9 @@ class Turn:
         state = AnswerState.STOPPED  # a cancellation, which only `finally` sees
         failure: Failure | None = None
         try:
-            await session.begin_answer(message)
+            await session.save_started_answer(message)
             typed_text = message.text if prefill is not None and prefill.is_typed else ""
-            self._report(AnswerBegun(message=message, prefill_text=typed_text))
+            self._report(AnswerStarted(message=message, prefill_text=typed_text))
             async with (
                 session.journal(message) as entries,
                 aclosing(

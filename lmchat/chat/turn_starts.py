@@ -2,7 +2,7 @@
 
 The functions take a complete path, and raise `RequestInvalid`. `prefill_text` is the user's.
 
-A *prefill* is what an answer begins with, and the model continues. It is the last message of the
+A *prefill* is what an answer starts with, and the model continues. It is the last message of the
 request. For a server that cannot continue it, a prompt quotes its end.
 """
 
@@ -98,7 +98,7 @@ class Prefill(Struct, frozen=True, kw_only=True):
 def needs_blank(before: str, after: str, texts: Iterable[str]) -> bool:
     """Whether a blank is missing between an answer that broke off and what a model wrote on.
 
-    It may have broken off within a word: then neither side is known, or the joined letters begin a
+    It may have broken off within a word: then neither side is known, or the joined letters start a
     word of `texts`. Code, numbers, and some scripts need no blank.
     """
     match = _LAST_WORD.search(before[-_MOST_CHARS:]), _FIRST_WORD.match(after)
@@ -139,7 +139,7 @@ IMPORTED_CALL = (
 
 
 class TurnStart(Struct, frozen=True, kw_only=True):
-    """All that a turn begins with."""
+    """All that a turn starts with."""
 
     path: MessagePath  # what stays of the path
     prompts: tuple[ChatMessage, ...] = ()  # new ones, system prompts too

@@ -15,7 +15,7 @@ from typing import Any
 from lmchat.answers.answer_notes import answer_note
 from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.answers.repetition import Repetition
-from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
+from lmchat.chat.events import AnswerStarted, ChatEvent, MessageEnded
 from lmchat.processes.background import background_task
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
@@ -64,7 +64,7 @@ class TurnPrinter:
         """Without `prints_text`, plain text is left to the caller.
 
         `stream` prints the text of the answer, by default as it is. `asked_model` is that of the
-        request: a note says if another one answers. `AnswerBegun` names it, too; `compare` has no
+        request: a note says if another one answers. `AnswerStarted` names it, too; `compare` has no
         such event.
         """
         self.steps: list[dict[str, Any]] = []  # ended tool calls, as JSON
@@ -92,7 +92,7 @@ class TurnPrinter:
         noted = {*_STAGES_OF_EVENTS}
         while is_terminal(sys.stderr):
             stats, words = current_stats(), ""
-            # progress would overwrite a line of text that has begun
+            # progress would overwrite a line of text that has started
             if stats and self._stream.is_at_line_start and self._is_quiet(stats):
                 now_s = monotonic()
                 waited_s = stats.elapsed_s(now_s)
@@ -121,7 +121,7 @@ class TurnPrinter:
         match event:
             case TextDelta() | RefusalDelta():
                 self._print(event.text)
-            case AnswerBegun():
+            case AnswerStarted():
                 self._asked_model = event.message.model
                 # of the user, as with `ask --start`
                 self._print(event.prefill_text)

@@ -26,7 +26,7 @@ def reason_against(command_id: str, session: OpenSession, message: ChatMessage |
     if message is None:
         return NOTHING_YET
     name = command_id.removeprefix("message.")
-    # a front end may still have the message as it was when it began to stream
+    # a front end may still have the message as it was when it started to stream
     return unavailable_reason(name, session.current(message), is_busy=session.is_running)
 
 
@@ -34,7 +34,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
     """Return "" if there is no reason; `name` is the id of the command without `message.`.
 
     The first case that fits gives the reason; later cases rely on the earlier ones. `is_busy`: a
-    turn of the session runs, so no other can begin.
+    turn of the session runs, so no other can start.
     """
     role = message.role
     is_answer = role is Role.ASSISTANT
@@ -48,7 +48,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
             return ""
         case "copy" | "save" | "pager" if not readable_text(message):
             return "This message has no text yet."
-        # a fence, or lines that begin with four blanks
+        # a fence, or lines that start with four blanks
         case "copy_code" if not any(
             mark in f"\n{message.text}" for mark in ("```", "~~~", "\n    ")
         ):

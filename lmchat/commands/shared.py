@@ -72,7 +72,7 @@ class Front(Protocol):
     async def choose(self, title: str, rows: Sequence[tuple[str, str]], nothing: str) -> str:
         """Return the first text of the row that the user chooses, or ""."""
 
-    async def run_turn(self, begin: Callable[[], None]) -> None: ...
+    async def run_turn(self, start: Callable[[], None]) -> None: ...
 
     async def send(self, text: str, /) -> None: ...
 
@@ -105,7 +105,7 @@ async def _change_system_prompt(front: Front, text: str) -> None:
 
 
 async def _start_answer(front: Front, text: str) -> None:
-    """Let the next answer begin with a text; without one, take back the earlier one."""
+    """Let the next answer start with a text; without one, take back the earlier one."""
     session = front.chat.shown
     if not text and not session.prefill_text:
         await front.ask("Begin the next answer with which text?", partial(_start_answer, front))

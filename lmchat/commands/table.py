@@ -506,7 +506,7 @@ MESSAGE_HINTS = (  # `copy` is `message.copy`
 )
 SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "tag")  # `session.open`, …
 
-# Those that the first week needs, as in the README; the help begins with them.
+# Those that the first week needs, as in the README; the help starts with them.
 FIRST_COMMANDS = (
     *("stop", "model", "new", "search", "find", "export", "retry"),
     *("sessions", "previous", "commands", "quit"),

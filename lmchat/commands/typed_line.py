@@ -39,8 +39,8 @@ class SlashCommand(Struct, frozen=True, kw_only=True):
 def is_command(text: str, *, is_plain: bool = False) -> bool:
     """Whether a typed text is run as a slash command; otherwise it is sent as a message.
 
-    It is one line, and begins with a command or with a slash and letters, which may be a mistyped
-    command, or it is a word that ends other programs. These begin a message: a path with a second
+    It is one line, and starts with a command or with a slash and letters, which may be a mistyped
+    command, or it is a word that ends other programs. These start a message: a path with a second
     slash, the name of a folder of `/`, and a command before words that it does not take. In the
     plain chat (`is_plain`), a few commands take other words.
     """
@@ -54,7 +54,7 @@ def is_command(text: str, *, is_plain: bool = False) -> bool:
 
 
 def message_notice(text: str, *, is_plain: bool = False) -> str:
-    """Return why a text that begins with a command is sent as a message; "" for other texts."""
+    """Return why a text that starts with a command is sent as a message; "" for other texts."""
     if not text.startswith("/") or "\n" in text or is_command(text, is_plain=is_plain):
         return ""
     name, words = _divided(text)
@@ -101,7 +101,7 @@ def require_slash(line: str, *, help_by: str, is_plain: bool = False) -> SlashCo
 def parse_slash(line: str, *, is_plain: bool = False) -> SlashCommand | None:
     """Parse `/name argument`; return None if no command has this name, or several could be meant.
 
-    A name may be shortened only without an argument: before words, it may begin a sentence. A
+    A name may be shortened only without an argument: before words, it may start a sentence. A
     command that takes no argument is meant only if none follows. An alias is replaced.
     """
     name, words = _divided(line)
@@ -122,7 +122,7 @@ def _divided(line: str) -> tuple[str, str]:
 
 
 def _command_named(name: str) -> Command | None:
-    """Return the command with a name such as `/title`, else the only one that begins with it."""
+    """Return the command with a name such as `/title`, else the only one that starts with it."""
     name = _ALIASES.get(name, name)
     candidates = [command for command in SLASH_COMMANDS if command.name.startswith(name)]
     for command in candidates:

@@ -1,4 +1,4 @@
-"""Rows of the doctor's report about servers, the chat that would begin, and API keys."""
+"""Rows of the doctor's report about servers, the chat that would start, and API keys."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def server_findings(
 ) -> list[Finding]:
     """Return the row about the chat, and one for each server address.
 
-    `choice` is the server and model of the chat that would begin now. `installed` are the products
+    `choice` is the server and model of the chat that would start now. `installed` are the products
     on this machine, running or not. With `is_named`, the user has named the one server to use.
     `engine_step` says how to chat without a server; "" if the engine is not installed.
     `is_misconfigured`: the configuration has a problem, so that no chat starts.
     """
     # also without a model: the user then chooses one
     has_chat = choice.state.is_usable
-    # a fault of one server is less grave if a chat can begin with another
+    # a fault of one server is less grave if a chat can start with another
     fault_grade = Grade.WARNING if has_chat else Grade.FAULT
     warning_grade = Grade.ABSENT if has_chat else Grade.WARNING
     how_to_start = {program.product: program.how_to_start for program in installed}
@@ -85,9 +85,9 @@ def _chat_row(
     *,
     is_named: bool,
 ) -> Finding:
-    """Return the row about the chat that would begin now, with the step most likely to help.
+    """Return the row about the chat that would start now, with the step most likely to help.
 
-    `how_to_start` say how to start the installed servers, one text each. If no chat can begin, the
+    `how_to_start` say how to start the installed servers, one text each. If no chat can start, the
     row is a fault, or a warning if the engine could be used.
     """
     row = partial(Finding, Group.SERVERS, "chat", "Chat")

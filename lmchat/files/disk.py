@@ -344,7 +344,7 @@ def _create(path: Path, data: str | bytes | Iterable[bytes], mode: int) -> None:
 # Logs
 
 
-def begin_log(path: Path) -> int:
+def start_log(path: Path) -> int:
     """Return a descriptor that appends; raises `OSError`."""
     ensure_folder(path.parent)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | OPEN_FLAGS

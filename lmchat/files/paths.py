@@ -60,7 +60,7 @@ class Paths:
                 # logs stay here, where a domain of Windows copies the rest
                 folders.roaming = False
                 found += [folders.user_state_path]
-            # older platformdirs return a path that begins with `~`
+            # older platformdirs return a path that starts with `~`
             if not found or not found[-1].is_absolute():
                 message = "Your home folder is not known."
                 raise ConfigError(message, hint="Set HOME or LMCHAT_HOME to a folder.")

@@ -199,7 +199,7 @@ def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
         return replace(message, endpoint="")  # marks an imported call, which never runs again
     if has_results:
         return message
-    # texts of a message are shown without a separator: the quotation begins a paragraph
+    # texts of a message are shown without a separator: the quotation starts a paragraph
     parts = tuple(
         TextPart(text=f"\n\n{quoted_call(part.name, part.arguments).text}")
         if isinstance(part, ToolCallPart)

@@ -97,10 +97,10 @@ class Importer:
             for is_trash in (False, True):
                 headers = await self._store.list_sessions(is_trash=is_trash)
                 known |= {header.session_id: header for header in headers}
-        begun_s = time.monotonic()
+        started_s = time.monotonic()
 
         def report() -> None:
-            if time.monotonic() - begun_s >= self._quiet_s:  # a short import reports nothing
+            if time.monotonic() - started_s >= self._quiet_s:  # a short import reports nothing
                 report_progress(_counts(outcome.chats))
 
         async with aclosing(ChatReader()) as reader:

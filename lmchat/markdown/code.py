@@ -49,7 +49,7 @@ def code_lines(
     if is_first:
         yield head_line(page, *language_and_file(info), prefix)
         prefix = next_prefix
-    if code or not is_first:  # else a fence that has just begun, or an empty one
+    if code or not is_first:  # else a fence that has just started, or an empty one
         yield from _text_lines(page, code, info, (prefix, next_prefix))
     if is_end and page.has_tints:
         yield _half_row(page, next_prefix)

@@ -1,8 +1,8 @@
 """Markdown rules beyond the parser's: mathematics, addresses, emphasis in text without blanks.
 
-A rule takes what begins at the parser's position, adds tokens and moves the position, or returns
+A rule takes what starts at the parser's position, adds tokens and moves the position, or returns
 False. With `silent`, it adds no tokens; an inline rule still moves. `bMarks`, `tShift` and `eMarks`
-are begin, indent and end of lines, `sCount` the indent with tabs as blanks, `blkIndent` that of the
+are start, indent and end of lines, `sCount` the indent with tabs as blanks, `blkIndent` that of the
 block around. `pending` is text before `pos` that is in no token yet.
 """
 
@@ -35,7 +35,7 @@ from lmchat.safe_text import SELECTORS, UNSEEN
 
 # Patterns are texts: `re` compiles each at its first use, and most answers need none. This one is
 # not for `\[words]`; group 1 is the name of an environment.
-_MATH_BEGINS = r"\$\$|\\\[(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\}"
+_MATH_STARTS = r"\$\$|\\\[(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\}"
 _BRACKETS = {"$$": "$$", "\\[": "\\]"}  # start and end of mathematics
 # `\[words\]` with a `(` behind it is a link, and dollars with a link between them are money. `$x$`
 # has no blanks inside of the dollars, and no letter or digit outside of them; `\$` is a sign of the
@@ -44,7 +44,7 @@ _MATH = (
     r"(?s)\\\(.{1,2000}?\\\)|\\\[.{1,2000}?\\\](?!\()|\$\$.{1,2000}?\$\$"
     r"|(?<![^\W_])\$(?![\s$])(?:(?!\]\()(?:\\[^`\n]|[^$`\n\\])){1,300}(?<!\s)\$(?![A-Za-z0-9_])"
 )
-# an escaped sign, code, backticks that begin none, or the end of a cell
+# an escaped sign, code, backticks that start none, or the end of a cell
 _IN_ROW = r"\\+\||\\.|(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)|`+|\|"
 _SOURCE = r"\[[0-9]+\]:"  # a link definition whose name is a number
 _NUMBER_BEFORE_ANOTHER = r"\[[0-9]+\](?=\[[0-9]+\])"
@@ -67,7 +67,7 @@ _NAME = (
 )
 # blocks that others can interrupt; the parser has a chain of rules for each
 _CHAINS = ("paragraph", "reference", "blockquote", "list")
-_BEGINNINGS = frozenset("`~>*+-_#<$\\|:0123456789")  # of lines that may begin a block
+_BEGINNINGS = frozenset("`~>*+-_#<$\\|:0123456789")  # of lines that may start a block
 _NO_HEADS = (fence, blockquote, hr, list_block, heading, html_block)  # their lines head no table
 _DASHES = "|:-"  # first signs of the line below a table's head
 _LAST_END = -1  # key of the parser's cache; the others are places
@@ -83,7 +83,7 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     add_rules_for_words(parser)
     # To find out whether a line ends the block above, the parser asks some eight rules of a chain.
     # Now each chain has only `_ends_block`, which asks them only if the first sign of the line may
-    # begin a block.
+    # start a block.
     rules_of_chain = {chain: block.getRules(chain) for chain in _CHAINS}
     for name, rule in zip(block.get_active_rules(), block.getRules(), strict=True):
         # `at` puts the same rule in its place, without the option `alt`: it is in no chain
@@ -124,15 +124,15 @@ def _ends_block(
     if state.parentType == "table" and len(state.tokens) > _MOST_TOKENS * chars_so_far:
         return True
     has_sign = _first_sign(state, line) in _BEGINNINGS
-    # the head of a table may begin with any sign, but dashes are below it
+    # the head of a table may start with any sign, but dashes are below it
     is_above_dashes = line + 1 < last and _first_sign(state, line + 1) in _DASHES
     return (has_sign or is_above_dashes) and any(rule(state, line, last, True) for rule in rules)
 
 
 def _first_sign(state: StateBlock, line: int) -> str:
     """Return " " for an empty line."""
-    begin = state.bMarks[line] + state.tShift[line]
-    return state.src[begin] if begin < state.eMarks[line] else " "
+    start = state.bMarks[line] + state.tShift[line]
+    return state.src[start] if start < state.eMarks[line] else " "
 
 
 def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
@@ -148,15 +148,15 @@ def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) ->
 
 
 def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    r"""Take a formula that begins a line with `$$`, `\[` or `\begin{}`, up to its end.
+    r"""Take a formula that starts a line with `$$`, `\[` or `\begin{}`, up to its end.
 
     A blank line ends it too, and a line that is indented less than the block around it.
     """
     if state.is_code_block(first):
         return False
-    begin = state.bMarks[first] + state.tShift[first]
+    start = state.bMarks[first] + state.tShift[first]
     stop = state.eMarks[first]
-    opening = re.compile(_MATH_BEGINS).match(state.src, begin, stop)
+    opening = re.compile(_MATH_STARTS).match(state.src, start, stop)
     if opening is None:
         return False
     environment = opening[1]
@@ -190,16 +190,16 @@ def reference_rule(state: StateBlock, first: int, last: int, silent: bool) -> bo
     Without a token, a caller would not know its lines. Definitions with numbers are the sources of
     an answer: those in a row are one token `sources`.
     """
-    begin = state.bMarks[first] + state.tShift[first]
-    if state.src.startswith("[^", begin) or not reference(state, first, last, silent):
+    start = state.bMarks[first] + state.tShift[first]
+    if state.src.startswith("[^", start) or not reference(state, first, last, silent):
         return False
     if not silent:
         is_source = re.compile(_SOURCE)
-        kind = "definition" if is_source.match(state.src, begin) is None else "sources"
+        kind = "definition" if is_source.match(state.src, start) is None else "sources"
         while kind == "sources" and state.line < last:
-            begin = state.bMarks[state.line] + state.tShift[state.line]
+            start = state.bMarks[state.line] + state.tShift[state.line]
             if (
-                is_source.match(state.src, begin) is None
+                is_source.match(state.src, start) is None
                 or state.sCount[state.line] < state.blkIndent
             ):
                 break
@@ -247,13 +247,13 @@ def table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     """Take a table as the parser does, but show all of its text.
 
     A `|` within code ends no cell. Cells without a column are a part of the last one. A line that
-    begins another block is no head (GFM 4.10).
+    starts another block is no head (GFM 4.10).
     """
-    begins_other_block = _first_sign(state, first) in _BEGINNINGS - {"|"} and any(
+    starts_other_block = _first_sign(state, first) in _BEGINNINGS - {"|"} and any(
         rule(state, first, last, True) for rule in _NO_HEADS
     )
     start = len(state.tokens)
-    if begins_other_block or not _parsers_table(state, first, last, silent):
+    if starts_other_block or not _parsers_table(state, first, last, silent):
         return False
     line = 0
     cells: list[Token] = []
@@ -312,15 +312,15 @@ def address_rule(state: StateInline, silent: bool) -> bool:
     scheme = re.search(_SCHEME, state.pending[-6:])  # `https` and the sign before it
     if scheme is None:
         return False
-    begin = pos + len("://")
-    host_and_path = rest_of_address(state.src[begin : state.posMax])
+    start = pos + len("://")
+    host_and_path = rest_of_address(state.src[start : state.posMax])
     if not host_and_path:
         return False
     address = f"{scheme[1]}://{host_and_path}"
     if not silent:
         state.pending = state.pending[: -len(scheme[1])]
         _push_link(state, address, address)
-    state.pos = begin + len(host_and_path)
+    state.pos = start + len(host_and_path)
     return True
 
 
@@ -329,19 +329,19 @@ def text_rule(state: StateInline, silent: bool) -> bool:
 
     Within a link, and in what may become its words (`silent`), it is text.
     """
-    begin = state.pos
+    start = state.pos
     if silent or state.linkLevel > 0:
         return text(state, silent)
     www = re.compile(_WWW)
-    if www.match(state.src, begin) is not None:
-        address = rest_of_www(state.src[begin : state.posMax])
+    if www.match(state.src, start) is not None:
+        address = rest_of_www(state.src[start : state.posMax])
         if address:
             _push_link(state, f"http://{address}", address)
-            state.pos = begin + len(address)
+            state.pos = start + len(address)
             return True
     if not text(state, silent):
         return False
-    found = www.search(state.src, begin + 1, state.pos)
+    found = www.search(state.src, start + 1, state.pos)
     if found is not None:
         state.pending = state.pending[: found.start() - state.pos]
         state.pos = found.start()

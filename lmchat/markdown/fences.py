@@ -1,4 +1,4 @@
-"""Lines that begin and end code blocks with fences (CommonMark 4.5)."""
+"""Lines that start and end code blocks with fences (CommonMark 4.5)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The complete lines of the tail are parsed, and all blocks but the last are closed. Of a long list,
 quote, table or fence at the end, the pieces that cannot change are closed. The parser takes rows
-for a table only below a head: while a table continues, the tail begins with a copy of it.
+for a table only below a head: while a table continues, the tail starts with a copy of it.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class IncrementalMarkdown(Struct):
     # Blocks are closed before more text comes, and open code has only complete lines: there is no
     # cursor behind them.
     is_printed: bool = False
-    start: int = 0  # of the next block; until a fence ends, where it began
+    start: int = 0  # of the next block; until a fence ends, where it started
     _tail: str = ""  # `_head`, and behind it the text that is not closed
     _held_cr: str = ""  # a CR at the end, which may belong to a CRLF
     # Characters of the tail without its head. Beyond it, `_cut_long_tail` cuts or raises it, to
@@ -144,7 +144,7 @@ class IncrementalMarkdown(Struct):
     _tail_limit: int = PIECE_CHARS
     _fence: OpenFence | None = None
     _type_above: str = ""  # of the block above, if no blank line is between
-    # what the next block continues; `_begin_new_block` resets it
+    # what the next block continues; `_start_new_block` resets it
     _head: str = ""  # of a table that continues, with its line of dashes
     _table_start: str = ""  # head and first rows of this table: they decide the widths of columns
     _number: int | None = None  # of the first item of a list that continues
@@ -251,7 +251,7 @@ class IncrementalMarkdown(Struct):
                 without_line_ends = [line[:-1] for line in lines[start + 1 : end]]
                 _, has_ended = fence.feed(without_line_ends)
                 self.start = fence.end
-                self._begin_new_block()
+                self._start_new_block()
                 self._type_above = ""  # no list is attached to a fence
                 closed_lines = end
                 if not has_ended:
@@ -269,7 +269,7 @@ class IncrementalMarkdown(Struct):
             return True
         if not line_above.isspace():
             return False
-        if last_type.endswith("_list_open"):  # a letter begins no item, and continues none
+        if last_type.endswith("_list_open"):  # a letter starts no item, and continues none
             return last_line[:1].isalpha()
         return last_type in _END_AT_BLANK_LINE and (self.is_printed or bool(last_line.strip()))
 
@@ -282,7 +282,7 @@ class IncrementalMarkdown(Struct):
         *,
         has_ended: bool,
     ) -> int:
-        """Close the block that begins with `token`, or those of its pieces that cannot change.
+        """Close the block that starts with `token`, or those of its pieces that cannot change.
 
         Pieces are items of a list or rows of a table; all but the last are closed, or all if the
         block has ended. The first piece of a table has `TABLE_ROWS` rows, which decide the widths
@@ -322,7 +322,7 @@ class IncrementalMarkdown(Struct):
             self._has_blank_row = _is_blank(lines[piece_end - 1])
             self._type_above = ""
         if has_ended:
-            self._begin_new_block()
+            self._start_new_block()
             self._type_above = "" if _is_blank(lines[end - 1]) else token.type
         return cuts[-1]
 
@@ -349,7 +349,7 @@ class IncrementalMarkdown(Struct):
         self.start += chars
         self._drop_start(chars)
 
-    def _begin_new_block(self) -> None:
+    def _start_new_block(self) -> None:
         self._table_start = ""
         self._head = ""
         self._number = None
@@ -397,7 +397,7 @@ class IncrementalMarkdown(Struct):
         self.start += place - begin
         # in the middle of the text: no blank row, not attached as a list
         table_start = self._table_start or (self._tail[len(above) : place] if head else "")
-        self._begin_new_block()
+        self._start_new_block()
         self._head = head
         self._table_start = table_start
         self._has_blank_row = False

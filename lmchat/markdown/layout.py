@@ -343,7 +343,7 @@ class Layout:
     def _nested_prefixes(self, prefixes: Prefixes, mark: Span, next_mark: Span) -> Prefixes:
         """Add `mark` for the first line, `next_mark` for the others.
 
-        With too little room for text, return only the marks: lines begin at the left edge again.
+        With too little room for text, return only the marks: lines start at the left edge again.
         """
         prefix, next_prefix = prefixes
         # both prefixes are equally wide, and so are the marks

@@ -24,7 +24,7 @@ _OPENING = {")": "(", "]": "["}  # by the closing one
 
 
 def rest_of_address(text: str) -> str:
-    """Return what follows `://` in an address; "" if it does not begin as a host does.
+    """Return what follows `://` in an address; "" if it does not start as a host does.
 
     Stops, quotes and unpaired brackets at its end belong to the sentence around it.
     """
@@ -36,12 +36,12 @@ def rest_of_address(text: str) -> str:
         if last not in _OPENING or address.count(last) <= address.count(_OPENING[last]):
             break
         address = address[:-1]
-    begins_with_host = address[:1].isalnum() or address.startswith("[")  # `[` of IPv6
-    return address if begins_with_host else ""
+    starts_with_host = address[:1].isalnum() or address.startswith("[")  # `[` of IPv6
+    return address if starts_with_host else ""
 
 
 def rest_of_www(text: str) -> str:
-    """Return the address at the beginning of a text that begins with `www.`, or "".
+    """Return the address at the beginning of a text that starts with `www.`, or "".
 
     A host has a dot behind `www.`, and no underscore in its last two parts (GFM 6.9).
     """

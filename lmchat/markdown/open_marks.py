@@ -28,7 +28,7 @@ def completed(source: str, *, is_continued: bool = False) -> str:
     *lines, last = source.split("\n")
     # `see [this](htt` → `see this`; `so **` → `so `
     last = re.sub(_HALF_LINK, _shown_words, last)
-    above = "".join(f"{line}\n" for line in lines)  # code may begin there
+    above = "".join(f"{line}\n" for line in lines)  # code may start there
     if (lone := re.search(_LONE_MARK, _without_code(above + last)[len(above) :])) is not None:
         last = last[: lone.start()]
     if (code := re.search("`+", _without_code(above + last)[len(above) :])) is not None:
@@ -45,7 +45,7 @@ def completed(source: str, *, is_continued: bool = False) -> str:
 def _with_last_emphasis(source: str) -> str:
     """Add the end marks of emphasis in the last line, or drop a line of marks alone."""
     *lines, last = source.split("\n")
-    # ended code and emphasis begin nothing, and are replaced: `**a** *b` → `· *b`
+    # ended code and emphasis start nothing, and are replaced: `**a** *b` → `· *b`
     without_code = _without_code(source)[len(source) - len(last) :]
     emphasis = re.search(_OPEN_EMPHASIS, re.sub(_ENDED_EMPHASIS, "·", without_code))
     if emphasis:  # `is **very*` → `is **very**`

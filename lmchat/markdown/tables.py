@@ -64,7 +64,7 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
         shrinkable = [column for column, least in enumerate(least_widths) if widths[column] > least]
         widest = max(shrinkable, key=widths.__getitem__)
         widths[widest] -= 1
-    # where cells have several lines, blank rows show where a row begins
+    # where cells have several lines, blank rows show where a row starts
     return Columns(widths, aligns, sum(full_widths) > space or has_breaks, gap)
 
 

@@ -26,7 +26,7 @@ _OPENING = (
     "\u2018\u201c\u3008\u300a\u300c\u300e\u3010\u3014\u3016\u3018\u301a\u301d"
     "\uff08\uff3b\uff5b\uff5f\uff62(\\[{"
 )
-# may not begin a line: they stay with the ideograph before them
+# may not start a line: they stay with the ideograph before them
 _CLOSING = (
     "\u2019\u201d\u2014\u2026\u2025\u00b7\u3001\u3002\u3005\u3009\u300b\u300d\u300f\u3011\u3015"
     "\u3017\u3019\u301b\u301e\u301f\u303b\u3041\u3043\u3045\u3047\u3049\u3063\u3083\u3085\u3087"
@@ -39,7 +39,7 @@ _MARKS = "\u0300-\u036f\u20d0-\u20ff\u302a-\u302f\ufe00-\ufe0f\U000e0100-\U000e0
 # between words of Khmer and Burmese.
 _BLANKS = " \u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u200b\u205f\u3000"
 
-# both take linear time: they begin with no blank, and try no shorter run of signs
+# both take linear time: they start with no blank, and try no shorter run of signs
 _WORD = f"[^{_BLANKS}]++[{_BLANKS}]*+"
 _IDEOGRAPH = f"[{_IDEOGRAPHS}]"
 _OTHER_WORD = f"[^{_BLANKS}{_IDEOGRAPHS}]*[^{_BLANKS}{_IDEOGRAPHS}{_OPENING}]"
@@ -53,7 +53,7 @@ _ATOM = (
 
 
 def wrap_points(text: str, width: int) -> list[int]:
-    """Return where the second and each further line of a text begins.
+    """Return where the second and each further line of a text starts.
 
     Only a word that is wider than a line is cut. Blanks at which a line ends stay there, even
     without room.

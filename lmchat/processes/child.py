@@ -181,7 +181,7 @@ def output_pipe(receive: Callable[[bytes], None]) -> Iterator[int]:
         data, found = b"", b""
         while not found:
             data, found, _ = (data + os.read(read_end, _PIPE_BYTES)).partition(mark)
-            # an end that may begin the mark waits for what follows
+            # an end that may start the mark waits for what follows
             held = next(size for size in _HELD_BYTES if data.endswith(mark[:size]))
             end = len(data) - (0 if found else held)
             receive(data[:end])

@@ -83,7 +83,7 @@ class RequestReport(Struct, kw_only=True):
 
     program: str  # first word of its `User-Agent`
     subject: str  # its model; of other requests, the path
-    status: int = 0  # of the reply; 0 if none has begun
+    status: int = 0  # of the reply; 0 if none has started
     is_sent: bool = False  # the end of the reply, or being sent
     model: ModelInfo | None = None
     state: AnswerState = AnswerState.STREAMING
@@ -116,7 +116,7 @@ class ServeApp(Struct, kw_only=True):
     on_remote: Callable[[ModelInfo], None] = lambda _: None
     """Called before each request to a remote model."""
     log_unexpected: Callable[[Exception], LMChatError]  # returns the error to show
-    # when this app began, or at the last reset: `/metrics` counts from them
+    # when this app started, or at the last reset: `/metrics` counts from them
     _metrics_at_reset: Metrics = field(default_factory=Metrics)
     _app: Starlette = field(default_factory=Starlette)
 
@@ -303,8 +303,8 @@ class ServeApp(Struct, kw_only=True):
                 stats=stats,
             )
 
-        has_begun = report.status != 0
-        if has_begun and isinstance(outcome, LMChatError):
+        has_started = report.status != 0
+        if has_started and isinstance(outcome, LMChatError):
             return  # without the end of the body: uvicorn then closes the connection
         if isinstance(outcome, Exception):  # the `CancelledError` after a hang-up is none
             raise outcome

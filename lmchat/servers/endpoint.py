@@ -150,7 +150,7 @@ def _is_host(host: str) -> bool:
         return True
     if len(host) > _MAX_HOST_CHARS:
         return False
-    # international names are refused, also in ASCII, where they begin with `xn--`
+    # international names are refused, also in ASCII, where they start with `xn--`
     return "xn--" not in host and re.fullmatch(_NAME, host) is not None
 
 

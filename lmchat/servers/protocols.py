@@ -69,7 +69,7 @@ class ModelSource(ServerSource, Protocol):
         """Return the models as they were read last, with running loads."""
 
     def load(self, model: ModelInfo, *, context: int | None = None) -> asyncio.Task[None]:
-        """Begin to load a model, which counts as loading at once (`ModelLists`).
+        """Start to load a model, which counts as loading at once (`ModelLists`).
 
         The task raises why it is not loaded; cancelling it stops the load, if possible. `context`
         is in tokens.

@@ -401,7 +401,7 @@ def answered_calls(messages: Sequence[ChatMessage], index: int) -> list[ToolCall
 
 
 def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
-    """`cause` begins a sentence, such as "lmchat ended".
+    """`cause` starts a sentence, such as "lmchat ended".
 
     An answer of which nothing has arrived has failed: there is nothing to continue.
     """

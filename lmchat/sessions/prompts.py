@@ -54,7 +54,7 @@ def place_of_files(text: str, cursor: int, typed: str, name: str) -> tuple[int, 
     """
     start = text.rfind(typed, 0, cursor)
     whole_names = re.finditer(rf"{re.escape(typed)}(?![\w./-]*\w)", text[:cursor]) if typed else ()
-    for name_match in whole_names:  # a longer name behind it may begin alike
+    for name_match in whole_names:  # a longer name behind it may start alike
         start = name_match.start()
     if start < 0:  # the user has changed the name while the files were read
         typed, start = "", cursor

@@ -212,9 +212,9 @@ class Branch(Struct, frozen=True, kw_only=True):
 
 
 def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
-    """Return each branch before those that begin at its end; older ones first.
+    """Return each branch before those that start at its end; older ones first.
 
-    `messages` come oldest first. One whose parent is not among them begins a branch of depth 0.
+    `messages` come oldest first. One whose parent is not among them starts a branch of depth 0.
     """
     by_id = {message.message_id: message for message in messages}
     children: defaultdict[str | None, list[ChatMessage]] = defaultdict(list)

@@ -67,7 +67,7 @@ class AnswerTokens:
         self.answer = answer
         self.tokens = tokens
         self.text_start = self._start_of_tokens(is_thought=False)
-        """Index in the text of the answer at which the text of its tokens begins.
+        """Index in the text of the answer at which the text of its tokens starts.
 
         Above 0 if another answer or the user wrote what is before it; None if they are not found.
         """

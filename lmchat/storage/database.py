@@ -84,9 +84,9 @@ class Database:
         return self._connection.changed_rows if self._connection else 0
 
     async def run(self, job: Callable[[Connection], T]) -> T:
-        """Run a job that only reads, or begins its own transactions.
+        """Run a job that only reads, or starts its own transactions.
 
-        Cancelling drops a job that has not begun, and ends the queries of a running one.
+        Cancelling drops a job that has not started, and ends the queries of a running one.
         """
         is_over = threading.Event()
 

@@ -20,7 +20,7 @@ class JobThread:
         self._has_ended = False
 
     def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
-        """Cancelling drops a job that has not begun. Raises `StoreUnavailable` after `aclose`."""
+        """Cancelling drops a job that has not started. Raises `StoreUnavailable` after `aclose`."""
         if self._has_ended:
             raise StoreUnavailable("The sessions are closed because lmchat is quitting.")
         return asyncio.wrap_future(self._executor.submit(job))

@@ -137,7 +137,7 @@ class FileJournal:
         self._thread = JobThread("lmchat-answers")
         self._files: dict[str, LineFile] = {}  # by the ids of the messages
 
-    async def begin(self, session_id: str, message: ChatMessage) -> None:
+    async def start(self, session_id: str, message: ChatMessage) -> None:
         """Create and lock the file; a failure is ignored, since `add` tries again."""
         # without the fields that a head does not have
         head = convert({**asdict(message), "session_id": session_id}, FileHead)

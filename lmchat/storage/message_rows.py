@@ -109,10 +109,10 @@ def put_message(
         insert(connection, "token_choices", row, changes)
 
 
-def begin_answer(
+def start_answer(
     connection: Connection, session_id: str, message: ChatMessage, moment: datetime
 ) -> None:
-    """Write the row of an answer or a tool call that begins, and make it the leaf."""
+    """Write the row of an answer or a tool call that starts, and make it the leaf."""
     ensure_session(connection, session_id, moment)
     if message.role is Role.TOOL:
         put_message(connection, session_id, message)
@@ -137,8 +137,8 @@ def end_answer(
 
     ensure_session(connection, session_id, moment)
     put_message(connection, session_id, message, choices)
-    # One with a row became the leaf when it began. Without a row of its parent, the path would have
-    # no other message.
+    # One with a row became the leaf when it started. Without a row of its parent, the path would
+    # have no other message.
     if is_new and has_parent:
         make_leaf(connection, session_id, message, moment)
     values: dict[str, object] = {}

@@ -328,7 +328,7 @@ def _open(path: Path, mode: str, *, busy_s: float) -> Connection:
         f"file:{quote(os.fsencode(path.absolute()))}?{mode}",
         uri=True,
         timeout=busy_s,
-        isolation_level=None,  # Python begins no transactions: `schema.transaction` does
+        isolation_level=None,  # Python starts no transactions: `schema.transaction` does
         factory=Connection,
     )
     connection.path = path

@@ -29,7 +29,7 @@ _RUNNING_ROWS = "select number, message_id from messages where state = 'streamin
 
 
 def recover_killed_answers(connection: Connection, moment: datetime) -> None:
-    # Listed before the rows are read: else an answer that begins and is killed in between would be
+    # Listed before the rows are read: else an answer that starts and is killed in between would be
     # missed, and its file removed unsaved, as it has a row.
     abandoned_files = [path for path in answer_files(connection.path) if not is_running(path)]
     for number, stored_id in connection.execute(_RUNNING_ROWS).fetchall():

@@ -104,8 +104,8 @@ def searched_text(kind: str, text: object, name: object) -> str:
 def searchable(kind: str, text: object, name: object) -> str:
     """Make the text for the search index; triggers call this.
 
-    Two line ends let trigrams begin at its last two characters: a term shorter than a trigram is
-    looked up by trigrams that begin with it.
+    Two line ends let trigrams start at its last two characters: a term shorter than a trigram is
+    looked up by trigrams that start with it.
     """
     return f"{searchable_text(searched_text(kind, text, name))}\n\n"
 
@@ -168,7 +168,7 @@ def header_from(row: Sequence[Any]) -> SessionHeader | None:
 def message_from(
     row: Sequence[Any], parts: Iterable[Part], *, version: int = 1, versions: int = 1
 ) -> ChatMessage | None:
-    """`row` begins with the columns `MESSAGE_COLUMNS`; further columns are ignored."""
+    """`row` starts with the columns `MESSAGE_COLUMNS`; further columns are ignored."""
     try:
         _number, *columns = row
         values = _field_values(_MESSAGE_FIELDS, columns)

@@ -132,7 +132,7 @@ def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
     """Return the query of FTS5 for the texts that may hold all terms; None: compare all texts.
 
     For “plan” and “b”, it is `"pla" AND "lan"`. If all terms are shorter than a trigram, it is the
-    trigrams that begin with one of them, unless these are too many.
+    trigrams that start with one of them, unless these are too many.
     """
     trigrams: list[str] = []
     for term in terms:
@@ -190,7 +190,7 @@ def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> Iter
         match=_on_one_line(text[start:end][:_AFTER_CHARS]),
         after=after[:_AFTER_CHARS],
         kind=kind,
-        words=tuple(dict.fromkeys(text[begin:stop] for begin, stop in spans)),
+        words=tuple(dict.fromkeys(text[start:stop] for start, stop in spans)),
     )
 
 
@@ -244,7 +244,7 @@ def parse_terms(text: str) -> tuple[str, ...]:
     terms: dict[str, None] = {}
     for match in _TERM.finditer(text.replace("\0", " ")):
         phrase, word = match.groups()
-        # In other programs, `gard*` asks for words that begin with `gard`. Here every word finds
+        # In other programs, `gard*` asks for words that start with `gard`. Here every word finds
         # these, so the star is dropped, unless the word is only stars.
         term = phrase if word is None else word.rstrip("*") or word
         term = " ".join(term.split())[:_LONGEST_TERM]

@@ -42,7 +42,7 @@ class SessionLocks:
         if session_id in self._ids:
             return
         self.keep(self._ids | {session_id})
-        # A purge that begins from here on leaves the session; one that has begun is seen here.
+        # A purge that starts from here on leaves the session; one that has started is seen here.
         until_s = monotonic() + opening.BUSY_S
         while any(map(is_running, self._files(_PURGE))):
             if monotonic() > until_s:

@@ -470,7 +470,7 @@ class Store:
         make_leaf(connection, session.session_id, messages[-1], self._clock())
         return chosen_path(connection, session.session_id)
 
-    async def begin_answer(
+    async def start_answer(
         self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
     ) -> None:
         """Create the file of an answer or tool call, and its row if `has_prompt`.
@@ -478,10 +478,10 @@ class Store:
         Else the messages above could not be written, as on a full disk.
         """
         if not self._is_temporary:
-            await self._journal.begin(session_id, message)
+            await self._journal.start(session_id, message)
         if has_prompt:
             await self.database.write(
-                lambda connection: message_rows.begin_answer(
+                lambda connection: message_rows.start_answer(
                     connection, session_id, message, self._clock()
                 )
             )

@@ -166,7 +166,7 @@ class Editor:
         text.
         """
         argv = editor_command(self._environ)
-        begin_s = monotonic()
+        start_s = monotonic()
         before = self.saved_text
         data = before.encode(errors="replace")
         self._file = await asyncio.to_thread(
@@ -192,7 +192,7 @@ class Editor:
                 f"{_program_name(argv)} ended with status {exit_code}; {result}.",
                 hint="Set $EDITOR to another program.",
             )
-        is_at_once = monotonic() - begin_s < self.at_once_s
+        is_at_once = monotonic() - start_s < self.at_once_s
         variable = next((name for name in _EDITOR_VARIABLES if self._environ.get(name)), "")
         if is_at_once and self.saved_text == before and variable and not _WAITS & {*argv}:
             command = safe_line(self._environ[variable], limit=200)  # as `flatpak run org.a.Edit`

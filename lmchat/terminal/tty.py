@@ -30,7 +30,7 @@ class TerminalOutput:
         self._is_open = True
         self._writing = Lock()  # `end` waits for it, but not for long
 
-    def begin(self) -> None:
+    def start(self) -> None:
         self._is_open = True
 
     def write(self, text: str) -> None:
@@ -134,8 +134,8 @@ def read_paste(fileno: int) -> bytes:
     """
     mark, data = PASTE_END.encode(), bytearray()
     while not data.endswith(mark) and has_more_input(fileno, wait_s=LONGEST_WAIT_S):
-        begun = next(size for size in range(len(mark), -1, -1) if data.endswith(mark[:size]))
-        read = os.read(fileno, len(mark) - begun)  # nothing behind the mark
+        started = next(size for size in range(len(mark), -1, -1) if data.endswith(mark[:size]))
+        read = os.read(fileno, len(mark) - started)  # nothing behind the mark
         if not read:  # the terminal is gone
             break
         data += read

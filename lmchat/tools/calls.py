@@ -68,7 +68,7 @@ class SentCall(Struct):
     is_last_try: bool = False  # in a new session
 
     @property
-    def begins_session(self) -> bool:
+    def starts_session(self) -> bool:
         """Whether a new session comes before all else, such as a sign-in."""
         return self.has_no_session and not self.is_last_try
 

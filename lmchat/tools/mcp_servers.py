@@ -25,7 +25,7 @@ from lmchat.config.mcp_file import expanded, variables_in
 from lmchat.config.settings import FUNCTIONS, McpSettings
 from lmchat.errors import LMChatError, foreign_library
 from lmchat.extras import install_command
-from lmchat.files.disk import begin_log, ensure_folder
+from lmchat.files.disk import ensure_folder, start_log
 from lmchat.processes.background import run_abandonable
 from lmchat.processes.child import own_program
 from lmchat.processes.environment import needed_environment
@@ -155,7 +155,7 @@ class McpServers:
         """Raises `OSError`."""
         async with self._opening_log:  # the servers start at the same time
             if self._log_fd is None and self.log_file is not None:
-                self._log_fd = await asyncio.to_thread(begin_log, self.log_file)
+                self._log_fd = await asyncio.to_thread(start_log, self.log_file)
         # it is missing before the first `lmchat tools add`
         await asyncio.to_thread(ensure_folder, self._folder)
         environment = needed_environment(self._environ) | dict(settings.env or {})
@@ -218,7 +218,7 @@ class _McpServer:
         self._owner = owner  # starts programs, and has the log and the headers
         self._client: Any = None  # of the SDK, while the server is in use; otherwise None
         self._has_changed_tools = False  # whether it said so since they were listed
-        # of the last connection: one of them, or none if it could not begin
+        # of the last connection: one of them, or none if it could not start
         self._program: ServerProgram | None = None
         self._http: ServerOverHttp | None = None
         self._settled = asyncio.Event()
@@ -268,7 +268,7 @@ class _McpServer:
         sent = SentCall()
         SENT_CALL.set(sent)
         result = await self._call_once(tool, arguments, note_progress, sent)
-        if sent.begins_session:
+        if sent.starts_session:
             sent.is_last_try = True
             result = await self._call_once(tool, arguments, note_progress, sent)
         return result

@@ -67,7 +67,7 @@ class ServerProgram:
 
         A name alone is searched in the absolute folders of `PATH`, then beside this Python, where
         pip has put it; a path, such as `./server`, is relative to the folder of the server. Paths
-        begin at `folder`. A thread copies stderr into the log.
+        start at `folder`. A thread copies stderr into the log.
         """
         folder = folder / expanded_path(settings.cwd)
         command = settings.command

@@ -116,7 +116,7 @@ class SignIn(Auth):
                             # the server may have forgotten the client, too: register anew
                             self.provider.context.client_info = self._client
                     response = yield request
-                    if request.method != "POST" or SENT_CALL.get(SentCall()).begins_session:
+                    if request.method != "POST" or SENT_CALL.get(SentCall()).starts_session:
                         return
                     is_refused = response.status_code == HTTPStatus.UNAUTHORIZED and not refused
                     if not is_refused or "Authorization" not in request.headers:

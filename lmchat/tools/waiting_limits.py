@@ -36,7 +36,7 @@ class WaitingLimits:
                 del self._limits[limit]
 
     def restart(self, limit: Any, seconds: float) -> None:
-        """Begin a limit again with another time; `inf` is none."""
+        """Start a limit again with another time; `inf` is none."""
         import anyio
 
         self._limits[limit] = seconds

@@ -79,14 +79,14 @@ class LMChatApp(PatchedApp):
         self._drawing_error = "All parts of the screen could be drawn."
         self._terminal_lock = asyncio.Lock()
         self._passing_timer: Timer | None = None  # takes the message away
-        self._begin_with_wanted_theme()
+        self._start_with_wanted_theme()
         self._ascii_filters = ascii_filters(is_ascii=settings.ui.ascii)
         self._no_color, self._monochrome = NoColor(), Monochrome()
         if settings.ui.reduced_motion:
             self.animation_level = "none"
         self.set_keymap(dict(settings.keys))
 
-    def _begin_with_wanted_theme(self) -> None:
+    def _start_with_wanted_theme(self) -> None:
         """`Workspace.notices` warns of an unknown name."""
         for theme in THEMES:
             self.register_theme(theme)
@@ -95,7 +95,7 @@ class LMChatApp(PatchedApp):
         first_theme = self.available_themes[name]
         if first_theme not in THEMES:
             self.register_theme(fitted(first_theme))
-        self.begin_with_theme(name)
+        self.start_with_theme(name)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """For `NO_COLOR`, follow the theme: Textual chooses the filter before a theme is set.
@@ -129,11 +129,11 @@ class LMChatApp(PatchedApp):
         return self.chat_screen.dispatcher
 
     def on_ready(self) -> None:
-        """Begin the rest of the start a moment after the first paint, so that keys come first."""
-        self.set_timer(_FIRST_KEY_S, self._begin)
+        """Start the rest of the start a moment after the first paint, so that keys come first."""
+        self.set_timer(_FIRST_KEY_S, self._start)
         self.ask_background()
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         """Switch on the garbage collector, too, which was off for a fast start."""
         gc.freeze()  # imported objects stay: it need not visit them
         gc.enable()

@@ -93,10 +93,10 @@ class Dispatcher:
         if workspace.notices:  # in one message: a later one would take its place
             folder = f"{workspace.platform.config_file.parent}{os.sep}"  # it would take all rows
             self.ui.warn(" ".join(workspace.notices).replace(folder, ""))
-        self.ui.begin(self._open_store, "history")
+        self.ui.start(self._open_store, "history")
         if workspace.resume_id:
-            self.controllers.session_view.begin_switch(self._open_named_session)
-        self.ui.begin_later(CHECK_AFTER_S, lambda: self.ui.begin(self._check_daily, "daily check"))
+            self.controllers.session_view.start_switch(self._open_named_session)
+        self.ui.start_later(CHECK_AFTER_S, lambda: self.ui.start(self._check_daily, "daily check"))
 
     async def _open_store(self) -> None:
         await self.workspace.store.open()
@@ -169,7 +169,7 @@ class Dispatcher:
             case ReadSessions():
                 controllers.saved_sessions.reload()
             case ShowChanges():
-                controllers.turn_view.begin_postponed()
+                controllers.turn_view.start_postponed()
                 controllers.session_view.show_calls()
                 controllers.status.refresh()
                 controllers.saved_sessions.refresh()
@@ -178,7 +178,7 @@ class Dispatcher:
                 controllers.prompt_text.keep_draft(sent=line)
                 controllers.prompt_text.remember(line)
                 if is_shell_command(line):
-                    controllers.prompt_files.begin_shell(line, prompt)
+                    controllers.prompt_files.start_shell(line, prompt)
                 else:
                     self.commands.run_line(line, prompt)
             case PromptInput.Submitted(prompt=prompt):
@@ -231,7 +231,7 @@ class Dispatcher:
         if controllers.prompt_files.hold(prompt):
             self.ui.widgets.log.scroll_end()
         elif controllers.prompt_text.is_rewriting:
-            self.ui.begin(partial(controllers.branches.rewrite, prompt), "message")
+            self.ui.start(partial(controllers.branches.rewrite, prompt), "message")
         else:
             controllers.prompt_text.remember(prompt.draft)
             controllers.turn_view.submit(prompt)
@@ -314,11 +314,11 @@ class Dispatcher:
         """Do nothing while a quit is running: its question may be open."""
         workers = [worker for worker in self.app.workers if worker.group == "quit"]
         if all(worker.is_finished for worker in workers):
-            self.ui.begin(self._quit, "quit", holds_keys=True)
+            self.ui.start(self._quit, "quit", holds_keys=True)
 
     async def _quit(self) -> None:
         """Stop and save all, and quit; if something cannot be saved, ask what to do."""
-        waiting = self.ui.begin_later(
+        waiting = self.ui.start_later(
             _SAYS_SAVING_AFTER_S, lambda: self.ui.notify("Saving your sessions before quitting.")
         )
         with suppress(TimeoutError):  # each write waits for another program that holds the file

@@ -28,7 +28,7 @@ class AsciiFilter(LineFilter):
 
 
 class _PlainScrollBar(ScrollBarRender):
-    """Scrollbar whose thumb begins and ends with whole cells.
+    """Scrollbar whose thumb starts and ends with whole cells.
 
     Textual uses eighths of a block, which the filter would turn into punctuation.
     """

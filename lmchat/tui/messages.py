@@ -56,7 +56,7 @@ class KeysChanged(AppMessage):
 
 
 class ReadSessions(AppMessage):
-    """Request to read the list of sessions again: another lmchat may have begun some."""
+    """Request to read the list of sessions again: another lmchat may have started some."""
 
 
 class ShowChanges(AppMessage):

@@ -100,7 +100,7 @@ class ScreenCommands:
             "message.copy_code": message_actions.copy_code,
             "message.save": message_actions.save,
             "message.edit": message_actions.edit,
-            "message.rewrite": controllers.prompt_text.begin_edit,
+            "message.rewrite": controllers.prompt_text.start_edit,
             "message.another_model": controllers.model_switch.regenerate_with_another,
             "message.probabilities": branches.open_probabilities,
             "message.details": message_actions.open_details,
@@ -132,7 +132,7 @@ class ScreenCommands:
                 f"{key} retries only with an empty prompt; {on_message} in the message always does."
             )
             return
-        self._hold_keys(self._begin(command, argument))
+        self._hold_keys(self._start(command, argument))
 
     def run_on_session(self, command_id: str, session_id: str) -> None:
         self._hold_keys(self.on_session[command_id](session_id))
@@ -147,7 +147,7 @@ class ScreenCommands:
         run = partial(self._run, slash.command, slash.argument)
         if not line.startswith("/"):
             run = partial(self._run_if_confirmed, run)
-        self._ui.begin(run, "slash", holds_keys=True)
+        self._ui.start(run, "slash", holds_keys=True)
 
     async def _run_if_confirmed(self, quit_: Callable[[], Awaitable[None]]) -> None:
         """`exit` alone may be meant for the model."""
@@ -171,7 +171,7 @@ class ScreenCommands:
             case "find" | "export" | "previous" | "next" | "tag" | "compact":
                 return bool(shown.messages)
             case "message.undo":  # it may restore all messages of an empty session
-                return shown.has_begun
+                return shown.has_started
             case "request" | "context":
                 return self.chat.turn_options.target is not None
             case "preset":
@@ -185,14 +185,14 @@ class ScreenCommands:
 
     def _hold_keys(self, work: Pending) -> None:
         if work is not None:
-            self._ui.begin(lambda: work, "command", holds_keys=True)
+            self._ui.start(lambda: work, "command", holds_keys=True)
 
     async def _run(self, command: Command, argument: str) -> None:
-        work = self._begin(command, argument)
+        work = self._start(command, argument)
         if work is not None:
             await work
 
-    def _begin(self, command: Command, argument: str) -> Pending:
+    def _start(self, command: Command, argument: str) -> Pending:
         """Call the handler; a dialog asks for a missing argument."""
         command_id = command.command_id
         if command_id in self.on_message:
@@ -201,12 +201,12 @@ class ScreenCommands:
             is_copy = command_id == "message.copy" and widgets.has_log_focus
             if is_copy and widgets.log.copy_selection():
                 return None
-            return self._begin_on(command_id, self._subject)
+            return self._start_on(command_id, self._subject)
         if command.needs_argument and not argument:
             return self.ask(command.title, partial(self._run, command))
         return self.handlers[command_id](argument)
 
-    def _begin_on(self, command_id: str, message: ChatMessage | None) -> Pending:
+    def _start_on(self, command_id: str, message: ChatMessage | None) -> Pending:
         """Call the handler with a message as it is now, or tell the user why not."""
         reason = reason_against(command_id, self.chat.shown, message)
         if message is None or reason:
@@ -215,7 +215,7 @@ class ScreenCommands:
         return self.on_message[command_id](self.chat.shown.current(message))
 
     def _run_on_last(self, command_id: str) -> Pending:
-        return self._begin_on(command_id, self.chat.shown.messages.last_answer_or_prompt)
+        return self._start_on(command_id, self.chat.shown.messages.last_answer_or_prompt)
 
     @property
     def _subject(self) -> ChatMessage | None:
@@ -243,8 +243,8 @@ class ScreenCommands:
         chosen: str | None = await self._ui.ask(dialog)
         return chosen or ""
 
-    async def run_turn(self, begin: Callable[[], None]) -> None:
-        self._controllers.turn_view.run_turn(begin)
+    async def run_turn(self, start: Callable[[], None]) -> None:
+        self._controllers.turn_view.run_turn(start)
 
     async def send(self, text: str) -> None:
         if self._controllers.prompt_text.is_rewriting:  # `submit` would send it as an edit

@@ -97,7 +97,7 @@ class ScreenServices:
 
     # Workers
 
-    def begin(
+    def start(
         self,
         work: Work,
         group: str,
@@ -130,7 +130,7 @@ class ScreenServices:
         finally:
             self.show_changes()
 
-    def begin_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+    def start_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         return self.screen.set_timer(delay_s, callback)
 
     def stop(self, group: str) -> bool:
@@ -141,7 +141,7 @@ class ScreenServices:
         """Run work that uses the terminal for another program, one at a time."""
         workers = [worker for worker in self.app.workers if worker.group == _OTHER_PROGRAM]
         if all(worker.is_finished for worker in workers):
-            self.begin(partial(self._run_on_terminal, work), _OTHER_PROGRAM)
+            self.start(partial(self._run_on_terminal, work), _OTHER_PROGRAM)
 
     async def _run_on_terminal(self, work: Work) -> None:
         async with self.app.suspended():
@@ -154,7 +154,7 @@ class ScreenServices:
         """`note` says which part of a message it is, such as `Block 2 of 3`."""
         text = copyable(text)
         remember_copied(self.app, text)  # for Ctrl+V in lmchat
-        self.begin(partial(self._copy, text, note), "copy", is_only=True)
+        self.start(partial(self._copy, text, note), "copy", is_only=True)
 
     async def _copy(self, text: str, note: str) -> None:
         tool = await self.workspace.platform.copy(text)
@@ -165,7 +165,7 @@ class ScreenServices:
     def remember(self, change: Change) -> None:
         """Change the state, also on the disk."""
         self.workspace.state = change(self.workspace.state)
-        self.begin(partial(self._write_change, change), "remember")
+        self.start(partial(self._write_change, change), "remember")
 
     async def wait_until_remembered(self) -> None:
         """Wait until the changes of the state are written or refused."""

@@ -56,7 +56,7 @@ def main() -> int:
     wanted = [row for name in options.rows or ROWS for row in GROUPS.get(name, [name])]
     if unknown := [name for name in wanted if name not in ROWS]:
         parser.error(f"no such row: {', '.join(unknown)}")
-    load, began_s = os.getloadavg(), time.perf_counter()
+    load, started_s = os.getloadavg(), time.perf_counter()
     found: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options.runs)
@@ -70,7 +70,7 @@ def main() -> int:
                 _print(*row.values())
                 found.append(row)
     missed = [row for row in found if row["verdict"] == MISSED]
-    took_s = time.perf_counter() - began_s
+    took_s = time.perf_counter() - started_s
     print(f"{len(missed)} missed; {took_s:.0f} s; load {load[0]:.1f} before")
     for row in missed:
         print(f"  {row['figure'].strip()}: {row['value']} ({row['must']})")

@@ -54,7 +54,7 @@ class Bench:
 
     def _bare_paint_s(self) -> float:
         drawn = self.bare()
-        painted_s = drawn.wait_for(BARE_PAINTED) - drawn.began_s
+        painted_s = drawn.wait_for(BARE_PAINTED) - drawn.started_s
         drawn.end()
         return painted_s
 

@@ -57,9 +57,9 @@ async def look(url: str) -> dict:
         ("hit", lambda: client.models.listed(endpoint)),
         ("health", lambda: client.models.check(endpoint)),
     ):
-        began_s = time.perf_counter()
+        started_s = time.perf_counter()
         await work()
-        found[name] = time.perf_counter() - began_s
+        found[name] = time.perf_counter() - started_s
     await client.aclose()
     return found
 
@@ -86,9 +86,9 @@ async def detect(words: str) -> dict:
     """Look around once, at servers that play the well-known ports."""
     places = {int(port): there for port, there in json.loads(words).items()}
     client = _client(Moved(places))
-    began_s = time.perf_counter()
+    started_s = time.perf_counter()
     await client.models.detect()
-    lmchat_s = time.perf_counter() - began_s
+    lmchat_s = time.perf_counter() - started_s
     await client.aclose()
     return {"lmchat_s": lmchat_s}
 

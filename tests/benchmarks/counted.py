@@ -1,9 +1,10 @@
 """`python -m tests.benchmarks.counted`: instructions of 1,000 chunks at 100 a second.
 
-Callgrind's count differs by 1 % between two runs where a time differs by 10 %, so it shows what a change
-is worth. The program runs on a pty in virtual time: when nothing is ready, its clock goes to the next timer.
-The server is an object of the same process. Only this process is counted, and no time of the kernel. It takes
-a minute, and needs valgrind on x86-64. With `--calls`, Python's profile is printed instead, in a few seconds.
+Callgrind's count differs by 1 % between two runs where a time differs by 10 %, so it shows what a
+change is worth. The program runs on a pty in virtual time: when nothing is ready, its clock goes to
+the next timer. The server is an object of the same process. Only this process is counted, and no
+time of the kernel. It takes a minute, and needs valgrind on x86-64. With `--calls`, Python's
+profile is printed instead, in a few seconds.
 """
 
 from __future__ import annotations
@@ -68,10 +69,10 @@ class VirtualClock:
 
     def __init__(self) -> None:
         self.passed_s = 0.0
-        began_s = time.time()
+        started_s = time.time()
         for name in ("monotonic", "perf_counter"):
             setattr(time, name, self.now_s)
-        time.time = lambda: began_s + self.passed_s
+        time.time = lambda: started_s + self.passed_s
 
     def now_s(self) -> float:
         return 1_000 + self.passed_s
@@ -180,7 +181,7 @@ def _socket_of(script: Script) -> type:
         def __init__(self) -> None:
             self._request = b""
             self._ready = b""
-            self._begun_s: float | None = None
+            self._started_s: float | None = None
             self._sent = 0
 
         async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -191,7 +192,7 @@ def _socket_of(script: Script) -> type:
                 return
             self._request = b""
             if b"chat/completions" in head.split(b"\r\n")[0]:
-                self._begun_s, self._sent = time.monotonic(), 0
+                self._started_s, self._sent = time.monotonic(), 0
                 script.start()
                 return
             status, reply = b"404 Not Found", b'{"error":"no such path"}'
@@ -203,12 +204,12 @@ def _socket_of(script: Script) -> type:
             )
 
         async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-            if self._begun_s is not None and self._sent < len(script.chunks):
-                due_s = self._begun_s + (self._sent + 1) / RATE
+            if self._started_s is not None and self._sent < len(script.chunks):
+                due_s = self._started_s + (self._sent + 1) / RATE
                 if due_s > time.monotonic():
                     await asyncio.sleep(due_s - time.monotonic())
                 while self._sent < len(script.chunks) and (
-                    self._begun_s + (self._sent + 1) / RATE <= time.monotonic() + 1e-6
+                    self._started_s + (self._sent + 1) / RATE <= time.monotonic() + 1e-6
                 ):
                     self._ready += script.chunks[self._sent]
                     self._sent += 1

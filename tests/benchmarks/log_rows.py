@@ -72,9 +72,9 @@ def megabyte(bench: Bench) -> Iterator[Row]:
                 (opened, lambda v=viewport, t=text: _show(v, t)),
                 (resized, lambda v=viewport: v.set_page(plain_page(70), 40)),
             ):
-                began_s = time.process_time()
+                started_s = time.process_time()
                 work()
-                times.setdefault(name, []).append(time.process_time() - began_s)
+                times.setdefault(name, []).append(time.process_time() - started_s)
     yield row("1 MB of prose: open; resize", f"{_ms(opened['prose'])}; {_ms(resized['prose'])} ms")
     for name in list(_LONG)[1:]:
         yield row(

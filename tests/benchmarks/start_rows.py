@@ -47,7 +47,7 @@ def _start(drawn: Drawn, marker: str, ready: str = "") -> Start:
     if ready:
         drawn.wait_for(ready)
     drawn.rest()
-    found = Start(painted_s - drawn.began_s, echoed_s - drawn.began_s, drawn.memory_mb())
+    found = Start(painted_s - drawn.started_s, echoed_s - drawn.started_s, drawn.memory_mb())
     drawn.end()
     return found
 
@@ -92,14 +92,14 @@ def commands(bench: Bench) -> Iterator[Row]:
     for name, argv in (("sessions", ["sessions"]), ("search", ["search", "shade"])):
         times = []
         for _ in range(bench.runs):
-            began_s = time.perf_counter()
+            started_s = time.perf_counter()
             subprocess.run(
                 [sys.executable, "-m", "lmchat", *argv],
                 env=bench.env(home),
                 check=True,
                 stdout=subprocess.DEVNULL,
             )
-            times.append((time.perf_counter() - began_s) * 1e3)
+            times.append((time.perf_counter() - started_s) * 1e3)
         yield row(
             f"lmchat {name}, process and all, 10 000 messages",
             f"{median(times):.0f} ms",

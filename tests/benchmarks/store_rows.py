@@ -53,9 +53,9 @@ async def _taken(path: Path, runs: int) -> dict[str, list[float]]:
     taken: dict[str, list[float]] = {}
     for name, query in {**_QUERIES, _FILTERED: _FILTERED}.items():
         for _ in range(runs):
-            begun_s = time.perf_counter()
+            started_s = time.perf_counter()
             await store.search(query, limit=_LIMIT)
-            taken.setdefault(name, []).append((time.perf_counter() - begun_s) * 1e3)
+            taken.setdefault(name, []).append((time.perf_counter() - started_s) * 1e3)
     await store.aclose()
     return taken
 
@@ -73,11 +73,11 @@ async def _append(file: Path) -> list[float]:
     store = Store(file)
     session, times = header("Streams"), []
     said = answer(parent=await say(store, session, "go"), state=AnswerState.STREAMING)
-    await store.begin_answer(session.session_id, said)
+    await store.start_answer(session.session_id, said)
     for _ in range(300):
-        began_s = time.perf_counter()
+        started_s = time.perf_counter()
         await store.add_entries(said.message_id, [("text", "x" * 100)])
-        times.append((time.perf_counter() - began_s) * 1e3)
+        times.append((time.perf_counter() - started_s) * 1e3)
         await asyncio.sleep(0.005)
     await store.aclose()
     return times

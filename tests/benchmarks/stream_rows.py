@@ -30,7 +30,7 @@ of them.
 def _stream(bench: Bench, text: str, keys: int = 0, rate: float = 100) -> dict:
     drawn = bench.ready_for(text, rate)
     cpu_s, since = drawn.cpu_s(), drawn.count
-    began_s = drawn.type("go\r")
+    started_s = drawn.type("go\r")
     echoes = []
     pauses = Random(keys)  # noqa: S311 - no secret
     time.sleep(1)
@@ -46,7 +46,7 @@ def _stream(bench: Bench, text: str, keys: int = 0, rate: float = 100) -> dict:
     coloured = (one.cpu_times() for one in psutil.Process(drawn.pid).children(recursive=True))
     result = {
         "cpu_s": drawn.cpu_s() - cpu_s + sum(times.user + times.system for times in coloured),
-        "bytes_per_s": drawn.drawn_bytes(since) / (ended_s - began_s),
+        "bytes_per_s": drawn.drawn_bytes(since) / (ended_s - started_s),
         "echo_ms": echoes,
         "lag_ms": _lags(bench, drawn, since),
     }
@@ -262,7 +262,7 @@ def scroll(bench: Bench) -> Iterator[Row]:
     stored = fill_store(bench.folder / "store10000", 10_000)
     times, cpus = [], []
     for _ in range(bench.runs):
-        # copied, else a run begins where the one before has read
+        # copied, else a run starts where the one before has read
         home = bench.still(bench.copy_of(stored))
         drawn = bench.lmchat("-r", "last", home=home)
         drawn.wait_for("LAST-ANSWER")

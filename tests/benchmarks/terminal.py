@@ -31,7 +31,7 @@ class Drawn:
     def __init__(
         self, argv: Sequence[str], env: dict[str, str], size: tuple[int, int] = (120, 40)
     ) -> None:
-        self.began_s = time.perf_counter()
+        self.started_s = time.perf_counter()
         self._size = size
         self.pid, self.master = pty.fork()
         if self.pid == 0:
@@ -77,10 +77,12 @@ class Drawn:
                 self._news.wait(left_s)
 
     def shown_s(self, texts: Iterable[str], *, since: int = 0) -> dict[str, float]:
-        """Return when each of some patterns was first seen on the screen; those that never were are left out.
+        """Return when each of some patterns was first seen on the screen; those that never were are
+        left out.
 
-        Only what changed is written, so a text need not come in one piece: its bytes tell nothing. It is
-        read after the fact, because a terminal in memory takes as much of a core as the program.
+        Only what changed is written, so a text need not come in one piece: its bytes tell nothing.
+        It is read after the fact, because a terminal in memory takes as much of a core as the
+        program.
         """
         terminal, missing, found = Terminal(*self._size), list(texts), {}
         for number, (at_s, data) in enumerate(list(self.chunks)):

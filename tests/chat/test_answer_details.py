@@ -69,7 +69,7 @@ QUICK = script()
 READING = PromptProgress(fraction=0.0, processed_tokens=0, total_tokens=20)
 
 
-def begin(store, server: TimedBackend) -> ChatTurns:
+def start(store, server: TimedBackend) -> ChatTurns:
     return ChatTurns(store, server=server, clock=server.clock)
 
 
@@ -87,7 +87,7 @@ def shown(answer: ChatMessage) -> list[str]:
 
 async def why_slow(store, script: TimedScript) -> str:
     """Play an answer; return the line that says why it was slow."""
-    line = shown(await ask(begin(store, TimedBackend(script))))[0]
+    line = shown(await ask(start(store, TimedBackend(script))))[0]
     return line if "Slow" in line else ""
 
 
@@ -123,7 +123,7 @@ async def test_details_have_all_that_was_measured_and_are_the_same_after_a_resta
         (0, ModelNamed(model="/models/qwen3.gguf", build="b11669-Debian")),
         (0.2, ReasoningDelta(text="Hm.")),
     ]
-    chat = begin(store, TimedBackend(script(*events, **usage)))
+    chat = start(store, TimedBackend(script(*events, **usage)))
     await chat.session.set_sampling({"seed": 7})
     answer = await ask(chat)
     lines = shown(answer)
@@ -183,7 +183,7 @@ async def test_a_bar_shows_when_each_part_of_the_wait_was_and_the_parts_are_the_
         ),
         (script((0, sent), wait_s=119.9), {"reading the prompt": "2 m 0 s"}),
     ):
-        answer = await ask(begin(store, TimedBackend(slow)))
+        answer = await ask(start(store, TimedBackend(slow)))
         for width in (92, 95, 40):
             text = details(answer, width).plain.replace(GAP, " ")
             bars = [line for line in text.splitlines() if "━" in line]
@@ -198,5 +198,5 @@ async def test_a_bar_shows_when_each_part_of_the_wait_was_and_the_parts_are_the_
 async def test_a_build_that_its_server_does_not_know_is_left_out(store):
     for build, is_shown in (("b0-unknown", False), ("unknown", False), ("b0-1 (abc)", True)):
         named = ModelNamed(model="", build=build)
-        answer = await ask(begin(store, TimedBackend(script((0, RequestSent()), (0, named)))))
+        answer = await ask(start(store, TimedBackend(script((0, RequestSent()), (0, named)))))
         assert any(f"build {build}" in line for line in shown(answer)) is is_shown

@@ -24,17 +24,17 @@ def said(text: str, thought: str = ""):
 def test_a_begun_answer_has_the_exact_text_up_to_the_token():
     for start in ("", "Of course: "):
         tokens = [choice("a "), choice(" b\n"), choice("c", "d ")]
-        begun, kept = AnswerTokens(said(f"{start}a  b\nc", "Hm."), tokens).prefill_with(2, "d ")
-        assert (begun.text, begun.reasoning) == (f"{start}a  b\nd ", "Hm.")
-        assert begun.stats.is_edited
+        started, kept = AnswerTokens(said(f"{start}a  b\nc", "Hm."), tokens).prefill_with(2, "d ")
+        assert (started.text, started.reasoning) == (f"{start}a  b\nd ", "Hm.")
+        assert started.stats.is_edited
         assert [one.token for one in kept] == ["a ", " b\n", "d "]
         assert kept[2].logprob == -2.0
     late = TokenProbabilities(token="c", logprob=-1.0, text="xc")  # noqa: S106 - text came before it
-    begun, _ = AnswerTokens(said("axc"), [choice("a"), late]).prefill_with(1, "d")
-    assert begun.text == "axd"
+    started, _ = AnswerTokens(said("axc"), [choice("a"), late]).prefill_with(1, "d")
+    assert started.text == "axd"
     tokens = [choice("Hm", is_thought=True), choice(".", "!", is_thought=True), choice("Yes")]
-    begun, _ = AnswerTokens(said("Yes", "Hm."), tokens).prefill_with(1, "!")
-    assert (begun.reasoning, begun.text) == ("Hm!", "")
+    started, _ = AnswerTokens(said("Yes", "Hm."), tokens).prefill_with(1, "!")
+    assert (started.reasoning, started.text) == ("Hm!", "")
 
 
 def test_a_part_of_a_character_and_a_token_whose_place_is_not_certain_are_refused():

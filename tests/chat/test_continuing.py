@@ -21,7 +21,7 @@ CUT = StreamInterrupted("The connection broke.")
 REFUSED = ServerRejected(
     "Assistant response prefill is incompatible with enable_thinking.", kind="bad_request"
 )
-BEGUN = [TextDelta(text="Several vegeta"), CUT]
+STARTED = [TextDelta(text="Several vegeta"), CUT]
 REST = [TextDelta(text="bles."), END]
 THOUGHT = "They like shade."
 
@@ -44,7 +44,7 @@ async def test_ollama_continues_the_words_of_the_user(store):
 
 
 async def test_a_server_with_prefill_gets_the_answer_with_its_thought(store):
-    chat = await resumed(store, [ReasoningDelta(text="They ask."), *BEGUN], REST)
+    chat = await resumed(store, [ReasoningDelta(text="They ask."), *STARTED], REST)
     last = chat.server.requests[1].messages[-1]
     assert (last.role, last.text, last.reasoning) == (Role.ASSISTANT, "Several vegeta", "They ask.")
     answer = (await chat.on_disk())[-1]
@@ -53,14 +53,14 @@ async def test_a_server_with_prefill_gets_the_answer_with_its_thought(store):
 
 
 async def test_a_refused_prefill_becomes_a_prompt_once_and_only_before_the_first_token(store):
-    chat = await resumed(store, BEGUN, [REFUSED], REST)
+    chat = await resumed(store, STARTED, [REFUSED], REST)
     assert chat.sent()[-2:] == ["Several vegeta", f"{CONTINUE}\n\nSeveral vegeta"]
     assert (await chat.on_disk())[-1].text == "Several vegetables."
     for scripts, text in (
         (([REFUSED], [REFUSED]), "Several vegeta"),
         (([TextDelta(text="bl"), REFUSED],), "Several vegetabl"),
     ):
-        chat = await resumed(store, BEGUN, *scripts)
+        chat = await resumed(store, STARTED, *scripts)
         assert len(chat.server.requests) == 1 + len(scripts)
         answer = (await chat.on_disk())[-1]
         assert (answer.text, answer.state) == (text, AnswerState.INTERRUPTED)
@@ -68,7 +68,7 @@ async def test_a_refused_prefill_becomes_a_prompt_once_and_only_before_the_first
     too_long = ServerRejected("Too long.", kind="context_overflow", status=400)
     too_long.needed_tokens = 450
     chat = ChatTurns(
-        store, answer_steps("a " * 200), BEGUN, [REFUSED], [too_long], REST, window=400
+        store, answer_steps("a " * 200), STARTED, [REFUSED], [too_long], REST, window=400
     )
     await chat.send("first")
     await chat.send("next")
@@ -154,7 +154,7 @@ async def test_no_answer_becomes_empty_or_changes_while_one_streams_and_no_promp
         with pytest.raises(RequestInvalid, match=words):
             await rewrite(chat, text, index)
     assert chat.path == before == await chat.on_disk()
-    await chat.begin("And?", TextDelta)
+    await chat.start("And?", TextDelta)
     with pytest.raises(RequestInvalid, match="still streaming"):
         await rewrite(chat, "Ferns do well.", 1)
     await chat.stop()
@@ -214,7 +214,7 @@ async def test_a_stop_before_the_first_token_loses_no_first_words(store):
     ):
         chat = ChatTurns(store, script)
         chat.session.set_prefill("Ferns", chat.sessions.turn_options.target)
-        await chat.begin("What grows?", type(script[0]))
+        await chat.start("What grows?", type(script[0]))
         await chat.stop()
         last = (await chat.on_disk())[-1]
         assert (last.text, last.state) == (text, AnswerState.STOPPED)
@@ -223,7 +223,7 @@ async def test_a_stop_before_the_first_token_loses_no_first_words(store):
 
 async def test_a_blank_between_two_words_is_added_and_none_within_one(store):
     """Where a server cannot continue a text, the rest is asked for, and models leave blanks out."""
-    for begun, rest, whole in (
+    for started, rest, whole in (
         ("The cycle of", "The garden turns.", "The cycle of The garden turns."),
         ("One of two, three of", "four.", "One of two, three of four."),
         ("Several vegeta", "bles.", "Several vegetables."),
@@ -244,7 +244,7 @@ async def test_a_blank_between_two_words_is_added_and_none_within_one(store):
     ):
         # a model that thinks does so before it writes on
         thought = ReasoningDelta(text="They want the rest.")
-        scripts = [TextDelta(text=begun), CUT], [thought, TextDelta(text=rest), END]
+        scripts = [TextDelta(text=started), CUT], [thought, TextDelta(text=rest), END]
         chat = ChatTurns(store, *scripts, product="OpenAI-compatible")
         await chat.send("x")
         await chat.continue_answer(chat.path[-1])

@@ -8,7 +8,7 @@ from contextlib import aclosing, closing
 from unittest.mock import AsyncMock
 
 from lmchat.chat.drafts import SessionTexts
-from lmchat.chat.events import AnswerBegun, MessageAdded
+from lmchat.chat.events import AnswerStarted, MessageAdded
 from lmchat.chat.service import ChatService
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable
@@ -17,7 +17,7 @@ from lmchat.storage import opening
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 from tests.support.chat_turns import ChatTurns
-from tests.support.chats import begin_session, store_at
+from tests.support.chats import start_session, store_at
 from tests.support.desktop import hold
 from tests.support.programs import until
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
@@ -94,7 +94,7 @@ async def test_a_sent_or_queued_prompt_stays_in_the_draft_until_it_is_a_row(stor
     await turns.until(MessageAdded)
     await is_on_disk(store, session_id, "What grows?\n\nAnd then?\n\nnext")
     gate.set()
-    await turns.until(AnswerBegun)
+    await turns.until(AnswerStarted)
     gate.clear()
     await is_on_disk(store, session_id, "And then?\n\nnext")
     gate.set()
@@ -197,7 +197,7 @@ async def test_what_a_window_shows_at_its_end_is_on_the_disk_whatever_another_on
             aclosing(store_at(folder)) as first,
             aclosing(store_at(folder)) as second,
         ):
-            session, _ = await begin_session(first, "Plan the garden")
+            session, _ = await start_session(first, "Plan the garden")
             windows = [run_on(store) for store in (first, second)]
             for chat in windows:
                 open_sessions, session_id = chat.open_sessions, session.session_id
@@ -217,8 +217,8 @@ async def test_two_windows_with_one_session_each_change_their_own_part_of_its_dr
         aclosing(store_at(tmp_path)) as first,
         aclosing(store_at(tmp_path)) as second,
     ):
-        session, _ = await begin_session(first, "Plan the garden")
-        other, _ = await begin_session(first, "Another")
+        session, _ = await start_session(first, "Plan the garden")
+        other, _ = await start_session(first, "Another")
         ours, theirs = run_on(first), run_on(second)
         for chat in (ours, theirs):
             chat.open_sessions.switch_to(await chat.open_sessions.find_or_load(session.session_id))

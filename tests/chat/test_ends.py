@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.events import AnswerBegun
+from lmchat.chat.events import AnswerStarted
 from lmchat.chat.session import TurnEnded
 from lmchat.errors import (
     LMChatError,
@@ -37,7 +37,7 @@ HELD = [RequestSent(), TEXT, asyncio.Event()]
 
 
 class Row(NamedTuple):
-    act: Callable[[ChatTurns], None]  # begins the turn
+    act: Callable[[ChatTurns], None]  # starts the turn
     script: list[object]
     state: AnswerState
     error: type[Exception] | None = None
@@ -95,7 +95,7 @@ ROWS = {
         answer=(FAILED, "lmchat had an internal error."),
     ),
     "stopped before an answer": Row(send, answer_steps("Kale."), STOPPED, stops_at=TurnEnded),
-    "stopped before text": Row(send, HELD, STOPPED, answer=(STOPPED, ""), stops_at=AnswerBegun),
+    "stopped before text": Row(send, HELD, STOPPED, answer=(STOPPED, ""), stops_at=AnswerStarted),
     "stopped": Row(send, HELD, STOPPED, answer=(STOPPED, ""), stops_at=TextDelta),
     "front end raised": Row(
         send,
@@ -229,8 +229,8 @@ def said(chat: ChatTurns) -> list[tuple[AnswerState, str]]:
 async def test_a_turn_with_calls_ends_at_each_stage_with_all_that_has_come(store, name, act):
     stage, gate = STAGES[name], asyncio.Event()
     host = ScriptedHost()
-    begun = [stage.again] if stage.again is not None else []
-    again = [RequestSent(), *begun, gate, *answer_steps("Both.")]
+    started = [stage.again] if stage.again is not None else []
+    again = [RequestSent(), *started, gate, *answer_steps("Both.")]
     scripts = [READ_BOTH, again, answer_steps("Then.")]
     chat = ChatTurns(store, box=toolbox(host, approve="ask" if stage.is_asked else "always"))
     if stage.is_repeated:
@@ -255,7 +255,7 @@ async def test_a_turn_with_calls_ends_at_each_stage_with_all_that_has_come(store
         chat.decide(Decision(choice=ApprovalScope.ONCE))
         await chat.wait()
         result = (COMPLETE, "late") if stage.runs_until_told else READ[0]
-        answer = (COMPLETE, f"{''.join(one.text for one in begun)}Both.")
+        answer = (COMPLETE, f"{''.join(one.text for one in started)}Both.")
         assert said(chat) == [
             CALLED,
             result,

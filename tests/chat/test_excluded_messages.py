@@ -76,7 +76,7 @@ async def test_nothing_is_taken_out_if_the_disk_fails_or_while_an_answer_runs(st
         patch.setattr(store, "set_excluded", AsyncMock(side_effect=full))
         with pytest.raises(StoreUnavailable):
             await toggle(chat, 0)
-    await chat.begin("b", RequestSent)
+    await chat.start("b", RequestSent)
     with pytest.raises(RequestInvalid, match="still streaming"):
         await toggle(chat, 0)
     await chat.stop()

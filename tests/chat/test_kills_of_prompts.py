@@ -14,7 +14,7 @@ from lmchat.sessions.message import Role
 from lmchat.sessions.prompts import Prompt
 from lmchat.storage.store import Store
 from tests.support.chat_turns import ChatTurns
-from tests.support.chats import begin_session
+from tests.support.chats import start_session
 from tests.support.killed_programs import killed_program
 from tests.support.scripted_backend import answer_steps
 
@@ -52,7 +52,7 @@ async def send_on(path, session_id: str, name: int, told) -> None:
 async def test_no_kill_leaves_a_prompt_as_message_and_as_draft_or_loses_it(tmp_path):
     path, dice = tmp_path / "sessions.db", random.Random(2)  # noqa: S311 - repeats
     async with aclosing(Store(path)) as store:
-        session, _ = await begin_session(store, "The beginning.")
+        session, _ = await start_session(store, "The beginning.")
     for name in range(_KILLS):
         end = dice.randint(1, _MOST_LINES), dice.uniform(0, _LONGEST_S)
         told = await asyncio.to_thread(

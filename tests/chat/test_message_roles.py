@@ -93,18 +93,18 @@ async def test_a_session_goes_on_after_prompts_that_failed_or_were_stopped(clien
         await chat.send("one")
         await chat.send("break")
         assert chat.path[-1].state is AnswerState.FAILED
-        await chat.begin("stop", RequestSent)
+        await chat.start("stop", RequestSent)
         await chat.stop()
         assert chat.path[-1].state is not AnswerState.COMPLETE
         await chat.send("two")
-        begun = [("user", "one"), ("assistant", "Fine.")]
-        assert sent(server) == [*begun, ("user", "break\n\nstop\n\ntwo")]
+        started = [("user", "one"), ("assistant", "Fine.")]
+        assert sent(server) == [*started, ("user", "break\n\nstop\n\ntwo")]
         await chat.send("three")
         # the same bytes again, so that the server finds them in its cache
-        begun += [("user", "break\n\nstop\n\ntwo"), ("assistant", "Fine.")]
-        assert sent(server) == [*begun, ("user", "three")]
+        started += [("user", "break\n\nstop\n\ntwo"), ("assistant", "Fine.")]
+        assert sent(server) == [*started, ("user", "three")]
         await chat.regenerate(chat.path[-1])
-        assert sent(server) == [*begun, ("user", "three")]
+        assert sent(server) == [*started, ("user", "three")]
         assert chat.path[-1].state is AnswerState.COMPLETE
 
 
@@ -116,7 +116,7 @@ async def test_the_model_gets_told_of_a_declined_call_and_takes_the_next_prompts
         server.on(CHAT, asks, strict())
         target = target_at(server.url)
         chat = ChatTurns(store, server=client, target=target, box=toolbox(approve="ask"))
-        await chat.begin("Read a.", ToolQuestion)
+        await chat.start("Read a.", ToolQuestion)
         await chat.stop()
         await chat.send("Then not.")
         _, call, result, bridge, prompt = sent_messages(server)
@@ -272,8 +272,8 @@ async def test_of_any_history_prompts_and_answers_take_turns_and_results_have_th
     if prefill:
         session.set_prefill(prefill, None)
     role = path[-1].role if path else Role.SYSTEM
-    is_begun = role is Role.ASSISTANT and has_text_to_continue(path[-1])
-    can_repeat = is_begun if kind == "continue" else role in (Role.USER, Role.ASSISTANT)
+    is_started = role is Role.ASSISTANT and has_text_to_continue(path[-1])
+    can_repeat = is_started if kind == "continue" else role in (Role.USER, Role.ASSISTANT)
     if kind not in TYPED and not can_repeat:
         kind = "send"
     try:
@@ -281,9 +281,9 @@ async def test_of_any_history_prompts_and_answers_take_turns_and_results_have_th
     except RequestInvalid:  # what cannot be continued, and first words that cannot be sent
         assert kind not in TYPED or prefill
         return
-    begun = sent[-1] if sent[-1]["role"] == "assistant" else {}
-    is_thought = bool(begun) and not begun["content"]
-    assert not is_thought or begun["reasoning_content"], "a thought is continued"
+    started = sent[-1] if sent[-1]["role"] == "assistant" else {}
+    is_thought = bool(started) and not started["content"]
+    assert not is_thought or started["reasoning_content"], "a thought is continued"
     assert wrong_order(sent[:-1] if is_thought else sent) == "", sent
     assert [one["role"] for one in sent].count("system") <= 1
     if kind in TYPED:

@@ -9,7 +9,7 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.events import AnswerBegun, MessageAdded, TurnBegun, TurnEnded
+from lmchat.chat.events import AnswerStarted, MessageAdded, TurnEnded, TurnStarted
 from lmchat.chat.turn import shown_error
 from lmchat.errors import (
     RequestInvalid,
@@ -52,14 +52,14 @@ async def test_a_prompt_is_shown_then_on_the_disk_then_sent_and_its_answer_is_ke
     server = Watching(answer_steps("Lettuce does well.", thought="hm"), answer_steps())
     chat = ChatTurns(store, server=server, system_prompt="Be brief.")
     write = hold(store, "append")
-    await chat.begin("What grows in shade?", MessageAdded)
+    await chat.start("What grows in shade?", MessageAdded)
     assert not await store.list_sessions()
     assert not server.requests
     write.set()
     await chat.wait()
     assert server.on_disk[:2] == ["Be brief.", "What grows in shade?"]
     kinds = [type(event) for event in chat.events]
-    assert kinds[:4] == [TurnBegun, MessageAdded, MessageAdded, AnswerBegun]
+    assert kinds[:4] == [TurnStarted, MessageAdded, MessageAdded, AnswerStarted]
     assert kinds[-2:] == [StreamFinished, TurnEnded]
     _, prompt, reply = await chat.on_disk()
     assert (reply.text, reply.reasoning) == ("Lettuce does well.", "hm")
@@ -87,8 +87,8 @@ async def test_the_preview_of_a_prompt_is_the_request_that_the_server_gets(store
 async def test_a_disk_that_fails_stops_no_answer_and_all_is_written_in_order_when_it_is_back(store):
     chat = ChatTurns(store)
     queue = chat.sessions.save_queue
-    real = store.append, store.begin_answer, store.end_answer
-    store.append = store.begin_answer = store.end_answer = AsyncMock(side_effect=FULL)
+    real = store.append, store.start_answer, store.end_answer
+    store.append = store.start_answer = store.end_answer = AsyncMock(side_effect=FULL)
     await chat.send("one")
     await chat.send("two")
     assert len(chat.server.requests) == 2
@@ -98,7 +98,7 @@ async def test_a_disk_that_fails_stops_no_answer_and_all_is_written_in_order_whe
     assert await chat.sessions.open_sessions.find_or_load(unsaved.session_id) is unsaved
     assert [header.title for header in chat.sessions.open_sessions.unsaved()] == ["one"]
     chat.sessions.open_sessions.switch_to(unsaved)
-    store.append, store.begin_answer, store.end_answer = real
+    store.append, store.start_answer, store.end_answer = real
     await chat.sessions.close()
     assert queue.warning is None
     assert chat.sessions.open_sessions.unsaved() == []
@@ -109,7 +109,7 @@ async def test_a_disk_that_fails_stops_no_answer_and_all_is_written_in_order_whe
 async def test_a_stop_before_the_request_keeps_the_prompt_once(store):
     chat = ChatTurns(store)
     write = hold(store, "append")
-    await chat.begin("What grows in shade?", MessageAdded)
+    await chat.start("What grows in shade?", MessageAdded)
     stopping = asyncio.ensure_future(chat.stop())
     await asyncio.sleep(0)
     write.set()
@@ -131,7 +131,7 @@ async def test_a_stopped_answer_keeps_its_text_and_a_second_stop_does_not_cut_it
         await end_answer(*args)
 
     store.end_answer = slow
-    await chat.begin("x", TextDelta)
+    await chat.start("x", TextDelta)
     stopping = asyncio.ensure_future(chat.stop())
     await is_saving.wait()
     again = asyncio.ensure_future(chat.sessions.close())
@@ -185,7 +185,7 @@ async def test_a_front_end_that_cannot_show_an_event_ends_the_request_and_the_an
     assert chat.returned == ["y"]
 
 
-@pytest.mark.parametrize("kind", [TurnBegun, MessageAdded, TurnEnded])
+@pytest.mark.parametrize("kind", [TurnStarted, MessageAdded, TurnEnded])
 async def test_a_prompt_is_saved_although_its_turn_cannot_be_shown_and_the_error_is_raised(
     store, kind
 ):
@@ -218,7 +218,7 @@ async def test_a_changed_system_prompt_holds_for_another_version_of_what_is_abov
 async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in_another(store):
     gate = asyncio.Event()
     chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), gate, TextDelta(text="."), END])
-    await chat.begin("one", TextDelta)
+    await chat.start("one", TextDelta)
     first = chat.session
     with pytest.raises(RequestInvalid):
         await chat.regenerate(chat.path[0])
@@ -257,7 +257,7 @@ async def test_a_path_that_is_shown_while_its_answer_streams_or_is_saved_has_the
             await open_sessions.choose_path(chat.session.session_id, last_id)
         )
 
-    await chat.begin("one", TextDelta)
+    await chat.start("one", TextDelta)
     before = use(chat.session)
     await show()
     assert use(chat.session) == before, "its tokens are counted once"
@@ -330,7 +330,7 @@ async def test_thought_and_text_are_separate_on_the_disk_while_the_answer_stream
     store.add_entries = noticing
     first, *rest = LATE
     chat = ChatTurns(store, [first, gate, *rest, asyncio.Event()])
-    await chat.begin("x", TextDelta)
+    await chat.start("x", TextDelta)
     assert await written.get() == (("text", "Let me see: 2+2"),)
     gate.set()
     assert (await written.get())[0] == RESET

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from lmchat.chat.events import AnswerBegun
+from lmchat.chat.events import AnswerStarted
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import TextDelta
 from lmchat.servers.target import Target
@@ -57,9 +57,9 @@ async def until_idle(url) -> None:
 @pytest.mark.rule("R-28")
 async def test_a_stop_ends_the_answer_at_the_server(client, store, start_real_server):
     url = start_real_server().url
-    for kind in (AnswerBegun, TextDelta):  # before its first byte, and in the middle
+    for kind in (AnswerStarted, TextDelta):  # before its first byte, and in the middle
         chat = await chat_at(client, store, url, 2000)
-        await chat.begin(LONG_PROMPT, kind)
+        await chat.start(LONG_PROMPT, kind)
         await chat.stop()
         await until_idle(url)
         assert chat.path[-1].state is AnswerState.STOPPED
@@ -93,6 +93,6 @@ async def test_an_answer_is_continued_as_if_it_had_never_been_cut(real_server, c
     await chat.continue_answer(version)
     rest = await sent_directly(url, written, 20)
     assert chat.path[-1].text == written + rest
-    begun = await asked(client, store, url, 20, prefill="Numbers are")
+    started = await asked(client, store, url, 20, prefill="Numbers are")
     rest = await sent_directly(url, "Numbers are", 20)
-    assert begun.path[-1].text == f"Numbers are{rest}"
+    assert started.path[-1].text == f"Numbers are{rest}"

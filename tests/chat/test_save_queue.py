@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from lmchat.chat.save_queue import SaveQueue, journal_writer
 from lmchat.errors import SessionNotFound, StoreUnavailable
 from lmchat.sessions.message import AnswerState
-from tests.support.chats import answer, begin_session, header, prompt
+from tests.support.chats import answer, header, prompt, start_session
 from tests.support.programs import until
 
 FULL = StoreUnavailable("The disk is full.")
@@ -33,7 +33,7 @@ async def test_what_failed_is_tried_until_it_is_written_and_holds_up_no_other_se
     assert save_queue.is_unsaved(one.session_id)
     assert (await store.open_session(two.session_id)).messages == (other,)
     said = answer(parent=second, state=AnswerState.STREAMING)
-    await save_queue.begin_answer(one, said)  # its row comes at its end: its prompt has none yet
+    await save_queue.start_answer(one, said)  # its row comes at its end: its prompt has none yet
     await until(lambda: len(tries) > 4, "more attempts")
     assert set(tries) == {"1"}
     store.append = append
@@ -43,7 +43,7 @@ async def test_what_failed_is_tried_until_it_is_written_and_holds_up_no_other_se
 
 
 async def test_pieces_that_could_not_be_written_are_written_first_when_the_disk_is_back(store):
-    session, asked = await begin_session(store, "How long?")
+    session, asked = await start_session(store, "How long?")
     said = replace(answer(parent=asked, state=AnswerState.STREAMING), parts=())
     add_entries, tried, done = store.add_entries, asyncio.Event(), asyncio.Event()
 
@@ -57,7 +57,7 @@ async def test_pieces_that_could_not_be_written_are_written_first_when_the_disk_
 
     store.add_entries = broken
     save_queue = SaveQueue(store)
-    await save_queue.begin_answer(session, said)
+    await save_queue.start_answer(session, said)
     async with journal_writer(save_queue, said.message_id) as entries:
         entries.append(("text", "a"))
         await tried.wait()
@@ -71,7 +71,7 @@ async def test_pieces_that_could_not_be_written_are_written_first_when_the_disk_
 
 
 async def test_changes_of_a_header_wait_for_the_disk_behind_its_messages_and_the_last_counts(store):
-    session, first = await begin_session(store, "How long?")
+    session, first = await start_session(store, "How long?")
     update_session, append = store.update_session, store.append
 
     async def broken(*_, **__):

@@ -141,8 +141,8 @@ async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_continues(
 
 
 async def test_a_call_that_the_limit_of_the_answer_has_cut_says_so(store):
-    *begun, _ = calls((_READ, '{"path": "no'), ("nothing", {}))
-    steps = [*begun, StreamFinished(reason="length")]
+    *started, _ = calls((_READ, '{"path": "no'), ("nothing", {}))
+    steps = [*started, StreamFinished(reason="length")]
     chat = await sent(store, toolbox(ScriptedHost()), steps, answer_steps("I see."))
     assert [text for _, text in results(chat)] == [
         "The call was cut by the limit of the answer.",
@@ -163,7 +163,7 @@ async def test_questions_come_one_by_one_before_any_call_runs_and_a_late_decisio
 ):
     host = ScriptedHost()
     chat = ChatTurns(store, BOTH, box=toolbox(host, approve="ask"))
-    await chat.begin("Read", ToolQuestion)
+    await chat.start("Read", ToolQuestion)
     assert len(chat.questions) == 1
     chat.decide(Decision(choice=ApprovalScope.ONCE))
     await until(lambda: len(chat.questions) == 2, "the second question")
@@ -250,7 +250,7 @@ async def test_while_a_turn_may_call_tools_no_branch_is_shown_and_no_system_prom
     for box, is_free in ((toolbox(), False), (None, True)):
         chat = ChatTurns(store, answer_steps("A."), script, box=box)
         await chat.send("one")
-        await chat.begin("two", TextDelta)
+        await chat.start("two", TextDelta)
         acts = (
             chat.session.require_free_end,
             lambda chat=chat: chat.sessions.open_sessions.changing_path(chat.session.session_id),

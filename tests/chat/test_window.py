@@ -340,7 +340,7 @@ def test_what_is_typed_adds_an_estimate_that_learns_from_the_server(store):
 
 async def test_a_stop_does_not_change_the_estimate_of_the_used_window(store):
     chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), asyncio.Event()])
-    await chat.begin("Hello", TextDelta)
+    await chat.start("Hello", TextDelta)
     window = chat.sessions.context_window
     running = window.context_use(chat.session)
     await chat.stop()

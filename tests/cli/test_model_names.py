@@ -165,7 +165,7 @@ def test_what_is_sent_is_the_listed_name_that_a_given_one_means(server, cli, tmp
     lines.write_text(line("ALDER-4b"), encoding="utf-8")
     cases.write_text("[[case]]\nprompt = 'Hi'\nexpect = 'Yes'\n", encoding="utf-8")
     for name, sent in (("smol-alias", "smol"), ("alder-4b", "org/Alder-4B")):
-        begun = len(told(server))
+        started = len(told(server))
         document = cli.json("ask", "-m", name, "--json", "Hi")
         assert (document["model"], document["asked_model"]) == (sent, None)
         assert cli("eval", "-m", name, str(cases)).returncode == 0
@@ -173,7 +173,7 @@ def test_what_is_sent_is_the_listed_name_that_a_given_one_means(server, cli, tmp
         cli("--plain", stdin=f"/model {name}\nHi\n")
         with SyncClient(server.url) as client:
             assert client.chat("Hi", model=name).model == sent
-        assert {*told(server)[begun:]} == {sent, "elm"}
+        assert {*told(server)[started:]} == {sent, "elm"}
     cli("batch", str(lines), LMCHAT_MODEL="elm")
     assert told(server)[-1] == "org/Alder-4B"
     with serving(tmp_path, url=server.url) as service:
@@ -206,7 +206,8 @@ def test_each_name_is_listed_once(server, cli, tmp_path):
 
 
 def test_the_servers_own_name_of_a_model_changes_nothing(server, cli, tmp_path):
-    # as llama-swap v250 and Docker Model Runner 1.2.9 send it, `transformers serve` 5.19, and others
+    # as llama-swap v250 and Docker Model Runner 1.2.9 send it, `transformers serve` 5.19, and
+    # others
     for served in ("/models/small/model.gguf", "smol-small@main", "model.gguf"):
         lists(server, "smol-small", "smol-big", served=served)
         done = cli("ask", "-m", "smol-small", "--json", "Hi")

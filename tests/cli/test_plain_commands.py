@@ -101,5 +101,5 @@ def test_a_library_that_is_named_readline_but_is_another_one_is_not_used(monkeyp
     monkeypatch.setitem(sys.modules, "readline", SimpleNamespace())  # pyreadline3
     reader = LineReader()
     reader.can_redraw = True
-    reader.begin(["an earlier prompt"])
+    reader.start(["an earlier prompt"])
     assert not reader.set_next_text("text")

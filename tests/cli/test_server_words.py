@@ -83,7 +83,7 @@ _MARKS = {
 def told(tmp_path, monkeypatch) -> Iterator[Callable[[str], dict[str, Any]]]:
     with ExitStack() as stack:
 
-        def begin(row: str) -> dict[str, Any]:
+        def start(row: str) -> dict[str, Any]:
             nothing_installed = {"PATH": str(tmp_path)}
             cli, url = Inside(home=tmp_path, env=nothing_installed), FAR.get(row, "")
             if row == "timeout":  # the others answer, if late on a busy machine
@@ -113,7 +113,7 @@ def told(tmp_path, monkeypatch) -> Iterator[Callable[[str], dict[str, Any]]]:
                 cli.env |= {"LMCHAT_ENDPOINT": url, "LMCHAT_API_KEY": "sk-wrong"}
             return words_about(url, cli)
 
-        yield begin
+        yield start
 
 
 def words_about(url: str, cli: Inside) -> dict[str, Any]:

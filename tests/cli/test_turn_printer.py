@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.events import AnswerBegun
+from lmchat.chat.events import AnswerStarted
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.servers.events import (
     ModelLoading,
@@ -26,9 +26,9 @@ def print_events(capsys, *events, **options) -> tuple[str, str]:
     return captured.out, captured.err
 
 
-def answer_begun(model: str) -> AnswerBegun:
+def answer_started(model: str) -> AnswerStarted:
     message = replace(text_message(Role.ASSISTANT, ""), model=model)
-    return AnswerBegun(message=message)
+    return AnswerStarted(message=message)
 
 
 def test_an_end_that_may_have_cut_the_answer_is_told_in_whatever_words_the_server_has(capsys):
@@ -71,7 +71,7 @@ def test_what_is_told_in_the_middle_of_a_line_begins_a_line_of_its_own(capsys):
 def test_another_model_than_the_one_asked_for_is_told_on_stderr(capsys):
     out, err = print_events(
         capsys,
-        answer_begun("tiny"),
+        answer_started("tiny"),
         ModelNamed(model="other\x1b[31m-model", is_other=True),
         TextDelta(text="x\n"),
     )

@@ -77,7 +77,7 @@ def alone(tmp_path, kind):
 
 
 @pytest.fixture
-def begin(cli):
+def start(cli):
     """Start the plain chat at a terminal; what is printed there holds no foreign control character."""
     programs = []
 

@@ -371,16 +371,16 @@ def is_on_disk(cli, words: str) -> bool:
 
 
 def test_the_wait_for_an_answer_is_shown_at_a_terminal_until_its_first_word(cli, server):
-    read, begun = Gate(), Gate()
+    read, started = Gate(), Gate()
     progress = {"total": 100, "cache": 0, "processed": 40, "time_ms": 1}
-    reply = sse(read, delta() | {"prompt_progress": progress}, begun, "Beans.", finish(), DONE)
+    reply = sse(read, delta() | {"prompt_progress": progress}, started, "Beans.", finish(), DONE)
     server.on(CHAT, reply)
     piped = cli.start("ask", "Hi")
     with PtyProgram(cli.argv("ask", "Hi"), home=cli.home, size=(80, 10)) as program:
         program.wait_for("lmchat: waiting …")
         read.open()
         program.wait_for("lmchat: reading prompt 40\N{NO-BREAK SPACE}% …")
-        begun.open()
+        started.open()
         assert program.wait_exit() == 0
         assert program.text.split() == ["Beans."]
     assert piped.communicate() == (b"Beans.\n", b"")

@@ -142,7 +142,7 @@ def test_each_form_of_a_line_and_each_mistake_has_its_row(cli, server):
 def test_what_the_command_line_sets_holds_for_all_lines(cli, server, tmp_path):
     cli.configure('[prompts.shout]\ntext = "Shout: {{input}}"\n')
     options = ("-p", "shout", "--system", "Be loud.", "--set", "temperature=0.5")
-    # editors of Windows begin with a mark, which is no part of the prompt
+    # editors of Windows start with a mark, which is no part of the prompt
     for encoding in ("utf-8", "utf-16-le"):
         stdin = "\ufeffa\n\n  \nb\r\n".encode(encoding)
         done = cli("batch", "--text", *options, "--jobs", "1", stdin=stdin)
@@ -245,11 +245,11 @@ def test_only_a_row_that_was_cut_is_dropped_from_an_output_file(cli, server, to_
     whole = target.read_bytes()
     second = whole.splitlines(keepends=True)[1]
     zeros = b"\0" * 64
-    begun = b'{"index": 2, "key": "01'
+    started = b'{"index": 2, "key": "01'
     for tail in (
         zeros,
-        begun,
-        begun + zeros,
+        started,
+        started + zeros,
         b'{"ind',
         b'{"index": 2, "id": "a, b", "run": 1, "key": "0", "reply": "na\xc3',  # half a letter
         b'{"index": 2, "key": "0", "reply": "' + b"x" * 100_000 + zeros,
@@ -298,7 +298,7 @@ def test_only_a_row_that_was_cut_is_dropped_from_an_output_file(cli, server, to_
         b'[{"index": 1, "key": "0"}]',
         b"[[case]]\n",
         b"\x89PNG\r\n\x1a\n" + zeros,
-        b"\xef\xbb\xbf" + begun,
+        b"\xef\xbb\xbf" + started,
     ):
         target.write_bytes(content)
         done = cli(*words)

@@ -58,7 +58,7 @@ def test_a_model_is_loaded_first_if_the_one_before_has_taken_its_place(cli, serv
 
 
 def test_at_a_terminal_it_shows_what_it_waits_for(cli, server):
-    loading, begun = Gate(), Gate()
+    loading, started = Gate(), Gate()
     (load,) = server._routes["POST /models/load"]
 
     def load_slowly(seen):
@@ -66,10 +66,10 @@ def test_at_a_terminal_it_shows_what_it_waits_for(cli, server):
         return json_reply({"success": True}, headers=LLAMA, before=[loading])
 
     server.on("POST /models/load", load_slowly)
-    server.on(CHAT, sse(begun, "Beans.", finish(), DONE), *server._routes[CHAT])
+    server.on(CHAT, sse(started, "Beans.", finish(), DONE), *server._routes[CHAT])
     with PtyProgram(cli.argv("compare", *MODELS, "Hi"), home=cli.home, size=(80, 20)) as program:
         program.wait_for("lmchat: waiting …")
-        begun.open()
+        started.open()
         program.wait_for("Beans.")
         program.wait_for("lmchat: loading …")
         loading.open()

@@ -193,8 +193,8 @@ def test_the_scripts_for_shells_complete(cli):
     require("zsh")
     script = cli.home / "zsh"
     script.write_text(cli("completion", "zsh").stdout)
-    begin = f"autoload -U compinit; compinit -u -d {cli.home}/dump"
-    ask = f"{begin}; source {script}; whence -w _shtab_lmchat"
+    start = f"autoload -U compinit; compinit -u -d {cli.home}/dump"
+    ask = f"{start}; source {script}; whence -w _shtab_lmchat"
     assert "_shtab_lmchat: function" in run(["zsh", "-c", ask], home=cli.home).stdout
 
 

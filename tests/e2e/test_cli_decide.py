@@ -48,12 +48,12 @@ def llama(server, cli):
 
 
 def test_at_a_terminal_it_shows_what_it_waits_for(llama, server):
-    begun = Gate()
-    server.on(CHAT, first_token(delta("A"), {"A": 0.9}, begun), *server._routes[CHAT])
+    started = Gate()
+    server.on(CHAT, first_token(delta("A"), {"A": 0.9}, started), *server._routes[CHAT])
     argv = llama.argv("decide", QUESTION)
     with PtyProgram(argv, home=llama.home, size=(80, 10)) as program:
         program.wait_for("lmchat: waiting …")
-        begun.open()
+        started.open()
         program.wait_exit()
         assert "…" not in program.text
 

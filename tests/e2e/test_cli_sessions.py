@@ -240,9 +240,9 @@ def test_search_prints_as_many_hits_as_wanted_and_refuses_a_wrong_filter(saved):
 def test_export_has_four_forms_and_takes_the_newest_session_where_none_is_named(saved):
     cli, ids = saved
     assert cli("export").stdout == cli("export", ids[1]).stdout == cli("export", "last").stdout
-    for form, begin in (("md", "# Bake"), ("json", "{"), ("html", "<!"), ("txt", "Bake")):
+    for form, start in (("md", "# Bake"), ("json", "{"), ("html", "<!"), ("txt", "Bake")):
         printed = cli("export", "--format", form).stdout
-        assert printed.lstrip().startswith(begin)
+        assert printed.lstrip().startswith(start)
         assert cli("export", "-o", str(cli.home / f"x.{form}")).returncode == 0
         assert (cli.home / f"x.{form}").read_text() == printed
 

@@ -251,7 +251,7 @@ def test_ctrl_c_at_any_moment_of_the_start_ends_it_without_a_traceback(tmp_path,
         server.requests.clear()
         with start(argv, home=tmp_path) as run:
             for line in run.stderr:
-                if b"lmchat.processes.signals" in line:  # before, Python itself begins
+                if b"lmchat.processes.signals" in line:  # before, Python itself starts
                     break
             if imports is None:
                 server.wait_for(CHAT, timeout_s=WAIT_S)

@@ -28,10 +28,10 @@ def test_the_screen_ends_though_a_process_keeps_the_locks_and_says_what_is_not_s
             if is_stopped:
                 other.send_signal(signal.SIGSTOP)
             screen.type("\x02\x02", hides="No sessions yet.")
-            begin_s = time.monotonic()
+            start_s = time.monotonic()
             screen.type("\x11")
             assert screen.wait_exit() == 0
-            assert time.monotonic() - begin_s < 3
+            assert time.monotonic() - start_s < 3
         assert "state.toml was not written before lmchat ended" in screen.text
         assert screen.left_behind() == []
 
@@ -43,10 +43,10 @@ def test_quitting_without_saving_does_not_wait_for_a_lock(tmp_path, server):
             screen.type("a draft")
             screen.wait_for("a draft")
             screen.type("\x11", sees="Quit without saving?")
-            begin_s = time.monotonic()
+            start_s = time.monotonic()
             screen.type("q")
             assert screen.wait_exit() == 0
-            assert time.monotonic() - begin_s < 2
+            assert time.monotonic() - start_s < 2
         assert "“Before.” could not be saved" in " ".join(screen.text.split())
 
 
@@ -128,6 +128,6 @@ def test_a_change_of_a_session_waits_for_a_held_file_and_is_named_at_the_end(
 
 
 def timed(cli, *words, **more):
-    begin_s = time.monotonic()
+    start_s = time.monotonic()
     done = cli(*words, **more)
-    return done, time.monotonic() - begin_s
+    return done, time.monotonic() - start_s

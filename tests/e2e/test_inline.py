@@ -43,9 +43,9 @@ def assert_each_once(text, count):
 
 
 @pytest.fixture
-def talk_in(begin):
+def talk_in(start):
     """Start the chat on a terminal of some size."""
-    return lambda *words, **given: begin(*words, argv=("--inline",), sees="You:", **given)
+    return lambda *words, **given: start(*words, argv=("--inline",), sees="You:", **given)
 
 
 def answered(talk, prompt, end):
@@ -64,21 +64,21 @@ def test_each_line_of_many_answers_is_in_the_scrollback_once_and_in_order(talk_i
     talk.leave()
 
 
-BEGUN_CODE = {
+STARTED_CODE = {
     "code": "```\n" + "".join(f"word{index}\n" for index in range(30)),
     "coloured code": "```python\n" + "".join(f"word{index} = 1\n" for index in range(30)),
 }
 
 
 def test_the_lines_of_code_are_printed_before_its_end_has_arrived(talk_in, server):
-    gates = {name: Gate() for name in BEGUN_CODE}
+    gates = {name: Gate() for name in STARTED_CODE}
     replies = (
         sse(delta(text), gates[name], delta("word30"), finish(), DONE)
-        for name, text in BEGUN_CODE.items()
+        for name, text in STARTED_CODE.items()
     )
     server.on(CHAT, *replies)
     talk = talk_in(size=(80, 24))
-    for name, text in BEGUN_CODE.items():
+    for name, text in STARTED_CODE.items():
         before = len(talk.raw)
         talk.type("Go\r")
         talk.wait_until(
@@ -91,13 +91,13 @@ def test_the_lines_of_code_are_printed_before_its_end_has_arrived(talk_in, serve
     talk.leave()
 
 
-BEGUN_PARAGRAPH = "**Broad** beans " + " ".join(f"word{index}" for index in range(60))
+STARTED_PARAGRAPH = "**Broad** beans " + " ".join(f"word{index}" for index in range(60))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (20, 12)])
 def test_a_paragraph_that_takes_long_shows_the_stage_until_it_is_printed(talk_in, server, size):
     gate = Gate()
-    server.on(CHAT, sse("# Two\n", BEGUN_PARAGRAPH, gate, " end.", finish(), DONE))
+    server.on(CHAT, sse("# Two\n", STARTED_PARAGRAPH, gate, " end.", finish(), DONE))
     talk = talk_in(size=size)
     talk.type("Go\r", sees="lmchat: answering …")
     shown = [row.rstrip() for row in talk.screen() if row.strip()]
@@ -109,20 +109,20 @@ def test_a_paragraph_that_takes_long_shows_the_stage_until_it_is_printed(talk_in
     lines = [row for row in talk.screen() if row.strip()]
     assert not any("lmchat:" in row for row in lines)
     printed = scrollback(talk.raw[talk.raw.rindex(b"Two") :])
-    assert f"{BEGUN_PARAGRAPH.replace('*', '')} end." in printed
+    assert f"{STARTED_PARAGRAPH.replace('*', '')} end." in printed
     talk.leave()
 
 
 @pytest.mark.parametrize(
-    ("begun", "shown"),
+    ("started", "shown"),
     [
         ("One *two\nthree* four", "One two\nthree four"),
         ("```\npeas\nand bea", "code\npeas\nand bea"),
         ("- a\n- **b", "• a\n• **b"),
     ],
 )
-def test_ctrl_c_within_a_block_prints_what_has_come_of_it(talk_in, server, begun, shown):
-    server.on(CHAT, sse(f"So.\n\n{begun}", Gate()), chat_reply("Yes."))
+def test_ctrl_c_within_a_block_prints_what_has_come_of_it(talk_in, server, started, shown):
+    server.on(CHAT, sse(f"So.\n\n{started}", Gate()), chat_reply("Yes."))
     talk = talk_in()
     talk.type("Go\r", sees="So.")
     talk.type("\x03", sees="Stopped.\nYou:")
@@ -214,7 +214,7 @@ HOSTILE = {
 
 
 def test_hostile_answers_are_text_and_their_ends_are_shown(talk_in, server):
-    """What the terminal got has no control character but lmchat's own: `begin` looks at all of it."""
+    """What the terminal got has no control character but lmchat's own: `start` looks at all of it."""
     replies = []
     for text in HOSTILE.values():
         parts = [delta(text[start : start + 500]) for start in range(0, len(text), 500)]

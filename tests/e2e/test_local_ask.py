@@ -136,7 +136,7 @@ def test_models_lists_the_files_of_this_disk(local):
     assert rows[0]["source"] == "LM Studio"
 
 
-def began(local):
+def started(local):
     """Start an answer that goes on, and wait for its first words."""
     (local.folder / "config.toml").write_text(STEADY + "[local]\nthreads = 1\n")
     program = local.start("ask", "--local", "Write the numbers from 1 to 500 separated by commas.")
@@ -145,7 +145,7 @@ def began(local):
 
 
 def test_the_engine_is_gone_when_lmchat_is_killed(ready):
-    program = began(ready)
+    program = started(ready)
     (child,) = engines_of(ready.home)
     program.kill()
     assert program.wait(20) == -signal.SIGKILL
@@ -155,7 +155,7 @@ def test_the_engine_is_gone_when_lmchat_is_killed(ready):
 
 
 def test_an_engine_that_crashes_during_an_answer_is_told_and_what_came_is_printed(ready):
-    program = began(ready)
+    program = started(ready)
     (child,) = engines_of(ready.home)
     os.kill(child, signal.SIGSEGV)
     _, told = program.communicate(timeout=20)

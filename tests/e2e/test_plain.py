@@ -38,7 +38,7 @@ from tests.support.scripted_server import (
 pytestmark = pytest.mark.timeout(60)
 
 Cli = Inside
-BEGIN, END = "\x1b[200~", "\x1b[201~"
+START, END = "\x1b[200~", "\x1b[201~"
 _PRIVATE = "PRIVATE KEY\n"
 
 PIXEL = bytes.fromhex(  # an image in the format PNG
@@ -48,7 +48,7 @@ PIXEL = bytes.fromhex(  # an image in the format PNG
 
 
 def press_ctrl_c(talk, sees):
-    """Press it; again where Python holds one back that comes just before readline begins to wait."""
+    """Press it; again where Python holds one back that comes just before readline starts to wait."""
     talk.type("\x03")
     try:
         talk.wait_for(sees, 2)
@@ -57,7 +57,7 @@ def press_ctrl_c(talk, sees):
 
 
 def end_by_signal(talk):
-    """Send it; again where Python holds one back that comes just before readline begins to wait."""
+    """Send it; again where Python holds one back that comes just before readline starts to wait."""
     talk.kill(signal.SIGTERM)
     with suppress(AssertionError):
         talk.wait_exit(5)
@@ -80,9 +80,9 @@ def folder(tmp_path):
 # At a terminal
 
 
-def test_a_number_means_the_list_of_models_that_was_printed(begin, server):
+def test_a_number_means_the_list_of_models_that_was_printed(start, server):
     plain(server, "beta", "gamma")
-    talk = begin("-m", "beta")
+    talk = start("-m", "beta")
     talk.type("/model\r", sees="2. gamma at localhost")
     plain(server, "alpha", "beta", "gamma")
     talk.type("/model 2\r", sees="Model: gamma")
@@ -91,10 +91,10 @@ def test_a_number_means_the_list_of_models_that_was_printed(begin, server):
     assert server.seen(CHAT)[-1].json["model"] == "gamma"
 
 
-def test_an_answer_is_stopped_and_continued_and_its_prompt_edited(begin, server, cli):
+def test_an_answer_is_stopped_and_continued_and_its_prompt_edited(start, server, cli):
     llama_cpp(server)
     server.on(CHAT, sse(delta(reasoning_content="Hm."), "\x1b[31mBeans.", finish(), DONE))
-    talk = begin()
+    talk = start()
     assert b"\x1b[?2004h" in talk.raw
     talk.type("Which grow?\r")
     talk.wait_for("You:\nWhich grow?\ntiny.gguf:\nThinking…\nAnswering…\n␛[31mBeans.\nYou:")
@@ -117,10 +117,10 @@ def test_an_answer_is_stopped_and_continued_and_its_prompt_edited(begin, server,
 
 
 @pytest.mark.parametrize("option", ["--plain", "--inline"])
-def test_the_wait_for_an_answer_is_noted_once_or_shown_until_its_first_word(begin, server, option):
+def test_the_wait_for_an_answer_is_noted_once_or_shown_until_its_first_word(start, server, option):
     gate = Gate()
     server.on(CHAT, sse(gate, "Beans.", finish(), DONE))
-    talk = begin(argv=(option,))
+    talk = start(argv=(option,))
     talk.type("Hi\r", sees="tiny:\nlmchat: waiting …")
     gate.open()
     waited = "lmchat: waiting …\n" if option == "--plain" else ""
@@ -128,7 +128,7 @@ def test_the_wait_for_an_answer_is_noted_once_or_shown_until_its_first_word(begi
     talk.leave()
 
 
-def test_each_state_is_said_in_words_on_lines_that_are_only_added(begin, server, cli):
+def test_each_state_is_said_in_words_on_lines_that_are_only_added(start, server, cli):
     """As a screen reader needs it: no movement, no line written twice, no colours, no boxes."""
     router(server, small="loaded", large="unloaded")
     write_tools(cli, config='[ui]\nnotify = "none"\n')
@@ -145,7 +145,7 @@ def test_each_state_is_said_in_words_on_lines_that_are_only_added(begin, server,
         calling(("python__add", '{"a": 3}')),
         chat_reply("Refused."),
     )
-    talk = begin("-m", "small")
+    talk = start("-m", "small")
     talk.type("Hi\r")
     talk.wait_for("lmchat: waiting …", 30)  # the tools start first
     read.open()
@@ -170,9 +170,9 @@ def test_each_state_is_said_in_words_on_lines_that_are_only_added(begin, server,
     assert not re.search("\r(?!\n)|[\x07\x08\u2500-\u259f]", printed)
 
 
-def test_a_long_answer_ends_with_a_bell(begin, server):
+def test_a_long_answer_ends_with_a_bell(start, server):
     server.on(CHAT, sse(Pause(10.1), "Beans.", finish(), DONE), chat_reply("Peas."))
-    talk = begin()
+    talk = start()
     talk.type("Hi\r")
     talk.wait_for("Beans.\nYou:", 20)
     assert talk.raw.count(b"\a") == 1
@@ -181,11 +181,11 @@ def test_a_long_answer_ends_with_a_bell(begin, server):
     talk.leave()
 
 
-def test_a_call_of_a_tool_is_asked_about_and_pasted_lines_answer_nothing(begin, server, cli):
+def test_a_call_of_a_tool_is_asked_about_and_pasted_lines_answer_nothing(start, server, cli):
     write_tools(cli)
     call = calling(("python__add", '{"a": 3}'))
     server.on(CHAT, call, chat_reply("It is 5."), call, chat_reply("Refused."), call)
-    talk = begin()
+    talk = start()
     talk.type(
         "3 and 2?\r", sees='    {"a": 3}\npython/add? y once, s this session, a always, n no:'
     )
@@ -204,16 +204,16 @@ def test_a_call_of_a_tool_is_asked_about_and_pasted_lines_answer_nothing(begin, 
     talk.leave()
 
 
-def test_a_paste_is_one_prompt_and_no_command_of_it_runs(begin, server, folder):
+def test_a_paste_is_one_prompt_and_no_command_of_it_runs(start, server, folder):
     gate = Gate()
     server.on(CHAT, chat_reply("One."), sse("Two", gate, ".", finish(), DONE), chat_reply("Three."))
     pasted = f"/file {folder}/link.md\rWhat is it?\r/quit"
     kept = pasted.replace("\r", "\n")
-    talk = begin()
-    talk.type(f"{BEGIN}{pasted}{END}", sees="/quit")
+    talk = start()
+    talk.type(f"{START}{pasted}{END}", sees="/quit")
     talk.type(" yet\r", sees="One.\nYou:")
     talk.type("Next\r", sees="Two")
-    talk.type(f"{BEGIN}{pasted}{END}", sees="/quit")  # while an answer comes
+    talk.type(f"{START}{pasted}{END}", sees="/quit")  # while an answer comes
     gate.open()
     talk.wait_for(f"You:\n{kept}")
     talk.type("\r", sees="Three.\nYou:")
@@ -222,22 +222,22 @@ def test_a_paste_is_one_prompt_and_no_command_of_it_runs(begin, server, folder):
 
 
 @pytest.mark.parametrize("option", ["--plain", "--inline"])
-def test_a_paste_without_its_end_mark_is_text_and_sent_by_enter_alone(begin, server, option):
+def test_a_paste_without_its_end_mark_is_text_and_sent_by_enter_alone(start, server, option):
     gate = Gate()
     server.on(
         CHAT, chat_reply("One."), sse("Two\n\n", gate, "End.", finish(), DONE), chat_reply("Three.")
     )
-    talk = begin(argv=(option,))
-    talk.type(f"Look: {BEGIN}one\ttwo\rthree\x1b[20", sees="three")
+    talk = start(argv=(option,))
+    talk.type(f"Look: {START}one\ttwo\rthree\x1b[20", sees="three")
     assert prompts_sent(server) == []
     talk.type(" more\r", sees="One.\nYou:")
-    talk.type(f"{BEGIN}four")
+    talk.type(f"{START}four")
     press_ctrl_c(talk, "Ctrl+D quits.\nYou:")
     talk.type("Next\r", sees="Two")
-    talk.type(f"{BEGIN}five\rsix")  # while an answer comes
+    talk.type(f"{START}five\rsix")  # while an answer comes
     gate.open()
     talk.wait_for("You:\nfive\nsix")
-    talk.type(f"\t!{BEGIN}{END}{BEGIN}?{END}\r", sees="Three.\nYou:")
+    talk.type(f"\t!{START}{END}{START}?{END}\r", sees="Three.\nYou:")
     first, *others = prompts_sent(server)
     assert first.startswith("Look: one\ttwo\nthree")
     assert first.endswith(" more")
@@ -245,18 +245,18 @@ def test_a_paste_without_its_end_mark_is_text_and_sent_by_enter_alone(begin, ser
     talk.leave()
 
 
-def test_a_signal_in_a_paste_without_its_end_mark_ends_lmchat(begin):
-    talk = begin()
-    talk.type(f"wait{BEGIN}for", sees="wait")
+def test_a_signal_in_a_paste_without_its_end_mark_ends_lmchat(start):
+    talk = start()
+    talk.type(f"wait{START}for", sees="wait")
     end_by_signal(talk)
     assert talk.left_behind() == []
 
 
 @pytest.mark.parametrize("keys", ["/quit\r", "And more?\r/system Be brief.\r/quit\r"])
-def test_lines_typed_during_an_answer_are_prompts_and_commands_of_their_own(begin, server, keys):
+def test_lines_typed_during_an_answer_are_prompts_and_commands_of_their_own(start, server, keys):
     gate = Gate()
     server.on(CHAT, sse("One", gate, ".", finish(), DONE), chat_reply("Two."))
-    talk = begin()
+    talk = start()
     talk.type("Next\r", sees="One")
     talk.type(keys, sees="/quit")
     gate.open()
@@ -265,20 +265,20 @@ def test_lines_typed_during_an_answer_are_prompts_and_commands_of_their_own(begi
 
 
 def test_lines_that_come_at_once_from_a_terminal_without_marks_are_one_prompt(
-    begin, server, folder
+    start, server, folder
 ):
     server.on(CHAT, chat_reply("One."))
-    talk = begin(argv=(), TERM="dumb")
+    talk = start(argv=(), TERM="dumb")
     talk.type(f"/file {folder}/link.md\rWhat is it?\r/new\r", sees="One.\nYou:")
     assert prompts_sent(server) == [f"/file {folder}/link.md\nWhat is it?\n/new"]
     talk.leave()
     assert b"\x1b" not in talk.raw
 
 
-def test_a_line_of_which_the_terminal_has_dropped_the_end_is_not_sent(begin, server):
+def test_a_line_of_which_the_terminal_has_dropped_the_end_is_not_sent(start, server):
     server.on(CHAT, chat_reply("One."))
     long, said = "bean " * 999 + "bean", "its end is missing"
-    talk = begin(TERM="dumb")
+    talk = start(TERM="dumb")
     talk.type(f"{long}\r", sees=said)
     talk.wait_prompt()
     talk.type("Short\r", sees="One.")
@@ -287,7 +287,7 @@ def test_a_line_of_which_the_terminal_has_dropped_the_end_is_not_sent(begin, ser
 
     gate = Gate()
     server.on(CHAT, sse("One", gate, ".", finish(), DONE), chat_reply("Two."))
-    talk = begin()  # with readline, which reads a line of any length
+    talk = start()  # with readline, which reads a line of any length
     talk.type("Next\r", sees="One")
     talk.type(f"{long}\r")  # while an answer comes
     gate.open()
@@ -299,14 +299,14 @@ def test_a_line_of_which_the_terminal_has_dropped_the_end_is_not_sent(begin, ser
 
 
 def test_files_are_read_after_a_question_where_they_are_outside_or_many(
-    begin, server, folder, tmp_path
+    start, server, folder, tmp_path
 ):
     for number in range(51):
         (folder / f"notes/{number:02}.md").write_text(f"Note {number}.")
     put_script(folder / "bin/xclip", "[ \"$*\" = '-selection clipboard -o' ] && echo Beans.")
     secret = tmp_path / ".ssh" / "id_rsa"
     path = f"{folder}/bin{os.pathsep}{os.environ['PATH']}"
-    talk = begin(cwd=folder, size=(120, 24), DISPLAY=":0", PATH=path)
+    talk = start(cwd=folder, size=(120, 24), DISPLAY=":0", PATH=path)
     talk.type(f"/file {secret}\r", sees=f"{secret}\nAttach from outside this folder?")
     talk.type("\r", sees="The file was not attached.")
     talk.wait_prompt()
@@ -343,10 +343,10 @@ def test_files_are_read_after_a_question_where_they_are_outside_or_many(
     talk.leave()
 
 
-def test_a_prompt_looks_for_a_server_again_and_a_signal_saves_what_has_come(begin, cli):
+def test_a_prompt_looks_for_a_server_again_and_a_signal_saves_what_has_come(start, cli):
     with free_port() as port:
         cli.url = f"http://127.0.0.1:{port}"
-        talk = begin(sees="You:")
+        talk = start(sees="You:")
         assert "/help lists the commands.\nlmchat: Nothing answers at " in talk.text
     with plain(ScriptedServer(port=port), "tiny") as server:
         server.on(CHAT, sse("Beans", Hold()))
@@ -357,17 +357,17 @@ def test_a_prompt_looks_for_a_server_again_and_a_signal_saves_what_has_come(begi
     assert texts(cli.home) == ["Hi", "Beans"]
 
 
-def test_a_signal_at_the_prompt_gives_the_terminal_back(begin):
-    talk = begin()
+def test_a_signal_at_the_prompt_gives_the_terminal_back(start):
+    talk = start()
     end_by_signal(talk)
     assert b"\x1b[?2004l" in talk.raw.rpartition(b"\x1b[?2004h")[2]
     assert talk.left_behind() == []
 
 
-def test_a_session_is_opened_from_the_list_and_its_answer_asked_for_again(begin, server, cli):
+def test_a_session_is_opened_from_the_list_and_its_answer_asked_for_again(start, server, cli):
     server.on(CHAT, *map(chat_reply, ("One.", "Two.", "Three.")))
     cli.configure("[profiles.terse]\ntemperature = 0.25\n[prompts.pea]\ntext = 'Peas: {{input}}'\n")
-    talk = begin()
+    talk = start()
     talk.type("/p pea green?\r", sees="One.\nYou:")
     talk.type("/clear\r", sees="New session.\nYou:")
     talk.type("/sessions\r", sees="1. “Peas: green?”, 2 messages")
@@ -492,11 +492,11 @@ def test_presets_and_profiles_are_listed_and_used_and_an_unknown_one_sends_nothi
         (request.json["model"], request.json.get("temperature"), contents(request))
         for request in server.seen(CHAT)
     ]
-    begun = ["In French: two cats", "Hello there.", "And today?", "Hello there.", "one"]
+    started = ["In French: two cats", "Hello there.", "And today?", "Hello there.", "one"]
     assert sent == [
-        ("beta", None, begun[:1]),
-        ("beta", None, begun[:3]),
-        ("gamma", 0.25, begun),
+        ("beta", None, started[:1]),
+        ("beta", None, started[:3]),
+        ("gamma", 0.25, started),
         ("gamma", 0.25, ["Be terse.", "two"]),
         ("gamma", None, ["Be terse.", "two", "Hello there.", "three"]),
         ("gamma", None, ["four"]),
@@ -667,7 +667,7 @@ def test_what_cannot_be_saved_is_in_a_file_that_is_named_and_can_be_imported(cli
         raise StoreUnavailable("The disk is full.", hint="Free some room.")
 
     with monkeypatch.context() as patched:
-        for method in ("append", "begin_answer", "end_answer"):
+        for method in ("append", "start_answer", "end_answer"):
             patched.setattr(Store, method, full)
         done = cli("--plain", stdin="one", LMCHAT_HOME=str(cli.home / "my chats"))
     (file,) = (cli.home / "my chats").glob("unsaved-*.json")
@@ -685,7 +685,7 @@ async def test_an_answer_of_a_window_that_was_killed_meanwhile_can_be_continued(
     store = Store(tmp_path / "lmchat" / "sessions.db")  # of the other window
     asked = await say(store, session, "Go on.")
     theirs = answer(parent=asked, state=AnswerState.STREAMING)
-    await store.begin_answer(session.session_id, theirs)
+    await store.start_answer(session.session_id, theirs)
     await store.add_entries(theirs.message_id, [("text", "half of ")])
     argv = [*LMCHAT, "--plain", "-r", session.session_id, "--endpoint", server.url]
     with start(argv, home=tmp_path, stdin=subprocess.PIPE) as run:

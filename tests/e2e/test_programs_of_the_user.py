@@ -44,7 +44,7 @@ def files_with_the_prompt(temporary: Path) -> list[Path]:
     return found
 
 
-def begin_editing(
+def start_editing(
     cli, temporary: Path, tmp_path: Path, *given: str, editor: str = _WAITS
 ) -> PtyProgram:
     """Open the prompt in an editor that does not end."""
@@ -62,7 +62,7 @@ def begin_editing(
 def test_a_signal_removes_the_file_that_the_editor_shows_and_ends_the_editor(
     cli, temporary, tmp_path
 ):
-    with begin_editing(cli, temporary, tmp_path) as program:
+    with start_editing(cli, temporary, tmp_path) as program:
         number = int((tmp_path / "pid").read_text())
         program.kill(signal.SIGHUP)
         assert program.wait_exit() == 128 + signal.SIGHUP
@@ -75,7 +75,7 @@ def test_a_signal_removes_the_file_that_the_editor_shows_and_ends_the_editor(
 def test_what_was_saved_in_the_editor_is_the_draft_of_the_next_start(
     cli, temporary, tmp_path, ending
 ):
-    with begin_editing(cli, temporary, tmp_path, editor=_SAVES) as program:
+    with start_editing(cli, temporary, tmp_path, editor=_SAVES) as program:
         if ending == "a closed terminal":
             program.hang_up()
             program.wait_exit()
@@ -92,7 +92,7 @@ def test_after_a_kill_what_was_saved_in_the_editor_is_found_and_named_until_it_i
     cli, temporary, tmp_path
 ):
     folder = cli.home / "lmchat" / "editor"
-    with begin_editing(cli, temporary, tmp_path, editor=_SAVES) as program:
+    with start_editing(cli, temporary, tmp_path, editor=_SAVES) as program:
         program.wait_until(
             lambda: any("that is saved" in file.read_text() for file in folder.glob("*/*.md")),
             "the saved text",
@@ -115,7 +115,7 @@ def test_after_a_kill_what_was_saved_in_the_editor_is_found_and_named_until_it_i
 
 
 def test_a_temporary_chat_saves_nothing_of_the_editor(cli, temporary, tmp_path):
-    with begin_editing(cli, temporary, tmp_path, "--temporary", editor=_SAVES) as program:
+    with start_editing(cli, temporary, tmp_path, "--temporary", editor=_SAVES) as program:
         program.kill(signal.SIGTERM)
         assert program.wait_exit() == 128 + signal.SIGTERM
     assert list(temporary.iterdir()) == []

@@ -22,7 +22,7 @@ LINES = {
     "table": "| {} | x |\n|---|---|\n| a | b |\n",
     "fence": "```python\n{}\n```\n",
 }
-"""Markdown around the words; most of it begins a colour right before them."""
+"""Markdown around the words; most of it starts a colour right before them."""
 _SAMPLES = {"plain": "plain words", **SCRIPTS}
 _CLEAR_PROMPT = "\x1b[18~\x7f"  # F7 selects all of it
 
@@ -44,12 +44,12 @@ def row_with(screen: LMChatScreen, pattern: str) -> list[str]:
 
 
 def faults(screen: LMChatScreen, place: str) -> list[str]:
-    """Compare the rows of a place with that of its plain words, which begin in the same column."""
-    begin = "".join(row_with(screen, tag_of(place, "plain"))).index(tagged(place, "plain"))
+    """Compare the rows of a place with that of its plain words, which start in the same column."""
+    start = "".join(row_with(screen, tag_of(place, "plain"))).index(tagged(place, "plain"))
     found = []
     for name in SCRIPTS:
         row = row_with(screen, tag_of(place, name))
-        found += [f"{place}: {fault}" for fault in misplaced(row, begin, tagged(place, name))]
+        found += [f"{place}: {fault}" for fault in misplaced(row, start, tagged(place, name))]
     return found
 
 

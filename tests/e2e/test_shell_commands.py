@@ -26,7 +26,7 @@ def configured_shell(cli):
 
 
 def numbered(folder: Path, command: str) -> tuple[str, Path]:
-    """Return a command that says that it has begun, writes the number of its shell into a file, and goes on."""
+    """Return a command that says that it has started, writes the number of its shell into a file, and goes on."""
     file = folder / "number"
     return f"!echo begun; echo $$ > {file}; {command}\r", file
 
@@ -78,9 +78,9 @@ def test_a_running_command_ends_with_lmchat(screen, tmp_path):
 # The plain chat
 
 
-def test_in_the_plain_chat_the_output_goes_with_the_next_prompt(begin, server, cli, tmp_path):
+def test_in_the_plain_chat_the_output_goes_with_the_next_prompt(start, server, cli, tmp_path):
     server.on(CHAT, chat_reply("Beans."))
-    talk = begin()
+    talk = start()
     talk.type("/help\r", sees="!COMMAND runs a command")
     talk.wait_prompt()
     talk.type(f"!{_ESCAPES}; echo ${{BASH_VERSION:+bash}}; exit 3\r", sees="exit code 3 (")
@@ -111,10 +111,10 @@ def paste(talk, text):
     [("--plain", {}), ("--inline", {"TERM": "dumb"})],
     ids=str,
 )
-def test_a_pasted_line_with_its_end_runs_nothing(begin, server, tmp_path, option, env):
+def test_a_pasted_line_with_its_end_runs_nothing(start, server, tmp_path, option, env):
     gate = Gate()
     server.on(CHAT, sse("One", gate, ".", finish(), DONE), chat_reply("Two."))
-    talk = begin(argv=(option,), **env)
+    talk = start(argv=(option,), **env)
     line = f"!touch {tmp_path}/ran\r"
     can_mark = not env
     paste(talk, line)

@@ -55,8 +55,9 @@ class Story:
 def looks(terminal: Terminal) -> list[list[tuple[object, ...]]]:
     """Return each cell with its colours.
 
-    There is one exception. tmux draws what a joiner joins over the sign before it, and blanks behind
-    it; in pyte, each sign has cells of its own. So such cells count as blanks: the room is the same.
+    There is one exception. tmux draws what a joiner joins over the sign before it, and blanks
+    behind it; in pyte, each sign has cells of its own. So such cells count as blanks: the room is
+    the same.
     """
     screen = terminal.screen
     rows: list[list[tuple[object, ...]]] = [[] for _ in range(screen.lines)]
@@ -89,8 +90,8 @@ def _cells_of_tmux():
 
 def test_pyte_and_tmux_show_the_same_at_each_step(tmp_path, server):
     gate = Gate()
-    begun, rest = ANSWER[:700], ANSWER[700:]
-    server.on(CHAT, sse(delta(begun), gate, delta(rest), finish(), DONE))
+    started, rest = ANSWER[:700], ANSWER[700:]
+    server.on(CHAT, sse(delta(started), gate, delta(rest), finish(), DONE))
     size = (120, 40)
     with ready_screen(tmp_path, server.url, size=size) as screen:
         story = Story(screen, size)

@@ -22,9 +22,9 @@ def host():
         yield pages
 
 
-def test_the_plain_chat_asks_before_a_page_is_downloaded(begin, server, host):
+def test_the_plain_chat_asks_before_a_page_is_downloaded(start, server, host):
     address = host.put("/beans", reply_of(SAVED))
-    talk = begin()
+    talk = start()
     talk.type(
         f"/file {address}\r", sees=f"Host: 127.0.0.1, port {host.port}\nDownload this page? [y/N]"
     )

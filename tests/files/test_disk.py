@@ -13,11 +13,11 @@ from lmchat.config.credentials import Credentials
 from lmchat.config.state import State, change_state
 from lmchat.errors import FileRefused, StoreUnavailable
 from lmchat.files.disk import (
-    begin_log,
     empty_log,
     ensure_folder,
     expanded_path,
     locked,
+    start_log,
     write_atomically,
     write_new_file,
 )
@@ -191,9 +191,9 @@ def test_a_folder_that_is_there_keeps_its_mode_and_a_file_in_its_place_is_an_err
 
 def test_an_emptied_log_is_written_on_by_the_program_that_has_it_open(tmp_path):
     log = tmp_path / "logs" / "tools.log"
-    os.close(begin_log(log))
+    os.close(start_log(log))
     log.write_text("words of an older run", encoding="utf-8")
-    descriptor = begin_log(log)
+    descriptor = start_log(log)
     os.write(descriptor, b"words of this run")
     empty_log(log)
     assert names(log.parent) == ["tools.log"]

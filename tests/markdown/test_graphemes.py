@@ -46,14 +46,14 @@ def test_each_line_of_unicodes_test_has_its_graphemes():
     for parts in lines:
         text = "".join(parts)
         wanted = {0, *accumulate(map(len, parts[:-1]))}
-        found = {begin for begin, _ in graphemes(text)}
+        found = {start for start, _ in graphemes(text)}
         assert all(is_known(text, place) for place in wanted ^ found), ascii(text)
 
 
 def test_a_skin_tone_alone_has_two_cells_and_joins_the_emoji_before_it():
     assert list(graphemes("a\U0001f3fd.")) == [(0, 1), (1, 2), (2, 1)]
     assert list(graphemes(": \U0001f3fd")) == [(0, 1), (1, 1), (2, 2)]
-    assert [begin for begin, _ in graphemes("\U0001f44d\U0001f3fd.")] == [0, 2]
+    assert [start for start, _ in graphemes("\U0001f44d\U0001f3fd.")] == [0, 2]
     assert cell_len("Tone: \U0001f3fd end.") == 13
 
 
@@ -63,9 +63,9 @@ def test_consonants_that_are_drawn_as_one_are_not_cut_apart_and_a_chain_of_them_
         ("\u17a0\u17d2\u1798\u17c2\u179a", "\u17a0\u17d2\u1798\u17c2"),
         ("\u1019\u1039\u1018\u1010", "\u1019\u1039\u1018"),
     ):
-        assert [begin for begin, _ in graphemes(word)][:2] == [0, len(whole)]
+        assert [start for start, _ in graphemes(word)][:2] == [0, len(whole)]
         assert split_at_cell(word, 1)[0] == " "
     chain = "\u0915\u094d" * 100
     assert wrap_points(chain, 12)
     assert all(cells <= 12 for _, cells in graphemes(chain))
-    assert [begin for begin, _ in graphemes("\u0b95\u0bcd\u0ba4")] == [0, 2]  # Tamil has none
+    assert [start for start, _ in graphemes("\u0b95\u0bcd\u0ba4")] == [0, 2]  # Tamil has none

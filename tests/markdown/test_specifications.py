@@ -17,7 +17,7 @@ DATA = Path(__file__).with_name("data")
 WITHIN_LINES = ("a", "code", "em", "strong", "del")
 # what lmchat shows on purpose in another way, by suite and number: the words of the page, and why
 EXCEPTIONS = {
-    # `\\[` begins a formula: models write them more often than escaped brackets
+    # `\\[` starts a formula: models write them more often than escaped brackets
     ("commonmark", 12): r"""!"#$%&'()*+,-./:;<=>?@\[\\\]^_`{|}~""",
     # asterisks between digits are signs of arithmetic
     ("commonmark", 356): "5*6*78",

@@ -105,9 +105,9 @@ def test_a_turn_without_a_token_has_no_speed_and_no_tokens():
 
 def test_a_continued_answer_has_the_thoughts_of_both_parts_and_no_zero_for_what_was_not_measured():
     nothing = AnswerStats(elapsed_ms=300)
-    begun = AnswerStats(completion_tokens=100, thought_tokens=80)
+    started = AnswerStats(completion_tokens=100, thought_tokens=80)
     both = [
-        AnswerStats(completion_tokens=20, thought_tokens=tokens).after(begun)
+        AnswerStats(completion_tokens=20, thought_tokens=tokens).after(started)
         for tokens in (None, 5)
     ]
     assert [one.thought_tokens for one in (nothing.after(nothing), *both)] == [None, 80, 85]

@@ -30,12 +30,12 @@ from tests.support.scripted_server import (
 def start():
     with ExitStack() as servers:
 
-        def begin(script=lambda _: None, **options) -> ScriptedServer:
+        def start(script=lambda _: None, **options) -> ScriptedServer:
             server = servers.enter_context(ScriptedServer())
             script(server, **options)
             return server
 
-        yield begin
+        yield start
 
 
 def sglang(server):

@@ -43,12 +43,12 @@ def looked_up(monkeypatch):
 def reach(server, make_client, looked_up):
     """Return the endpoint of a provider that is played here, and a client that may talk to it."""
 
-    def begin(provider: Provider, *, key: str | None = KEY):
+    def start(provider: Provider, *, key: str | None = KEY):
         provider.script(server)
         endpoint = Endpoint.parse(provider.url(server.port))
         return endpoint, make_client(key=key, allowed_hosts=(provider.host,))
 
-    return begin
+    return start
 
 
 def chat(endpoint: Endpoint, provider: Provider, **more):

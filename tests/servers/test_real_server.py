@@ -73,7 +73,7 @@ async def slot_of(server, *, is_processing) -> dict:
             await asyncio.sleep(0.01)
 
 
-async def begun(client, request, kind):
+async def started(client, request, kind):
     """Ask until the first event of a kind, then close the connection, and return that event."""
     async with aclosing(client.stream(request)) as stream:
         async for event in stream:
@@ -91,7 +91,7 @@ async def test_closing_the_connection_alone_ends_an_answer_also_while_its_prompt
     endless = request_to(
         real_server, f"{time.time()} Write the numbers from 1 to 500.", max_tokens=2000
     )
-    assert await begun(client, endless, TextDelta)
+    assert await started(client, endless, TextDelta)
     slot = await slot_of(real_server, is_processing=False)
     assert slot["n_prompt_tokens"] < 2000, "the prompt, and the answer as far as it has come"
 
@@ -103,7 +103,7 @@ async def test_closing_the_connection_alone_ends_an_answer_also_while_its_prompt
                     break
             await slot_of(real_server, is_processing=True)
         await slot_of(real_server, is_processing=False)
-        progress = await begun(client, long, PromptProgress)
+        progress = await started(client, long, PromptProgress)
         assert progress.total_tokens > 10 * BATCH
         assert progress.processed_tokens < progress.total_tokens / 2, "the rest was never read"
 

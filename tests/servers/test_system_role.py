@@ -90,11 +90,11 @@ async def test_a_refused_system_prompt_goes_into_the_first_prompt_and_that_is_re
         (note,) = notes(await answered(client, request(server)))
         assert note.endswith(". Sending the system prompt in front of the first prompt.")
         assert notes(await answered(client, request(server, "Hello", "Hi.", "And?"))) == []
-        begun = ("user", "Be brief.\n\nHello")
+        started = ("user", "Be brief.\n\nHello")
         assert bodies(server) == [
             [("system", "Be brief."), ("user", "Hello")],
-            [begun],
-            [begun, ("assistant", "Hi."), ("user", "And?")],
+            [started],
+            [started, ("assistant", "Hi."), ("user", "And?")],
         ]
         # another model of the server may know the role
         server.on(CHAT, chat_reply())

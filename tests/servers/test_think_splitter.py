@@ -159,7 +159,7 @@ def test_a_closing_mark_left_behind_a_thought_of_its_own_field_is_dropped():
         st.sampled_from(
             [
                 *(mark for marks in FAMILIES for mark in (marks.open, marks.close)),
-                *(mark for marks in FAMILIES for mark in (marks.begin, *marks.ends) if mark),
+                *(mark for marks in FAMILIES for mark in (marks.start, *marks.ends) if mark),
                 *(
                     "<|start|>assistant",
                     "<|channel|>",

@@ -418,7 +418,7 @@ ARGUMENTS = '{"of": {"a": "}\\\\{", "b\\"": ["{\\\\"]}, "grams": %d}'
 def test_calls_are_the_same_in_whatever_way_a_server_numbers_and_cuts_them(
     grams, sizes, index, has_id, has_name, again
 ):
-    # Without an id, a name at a new index begins a call.
+    # Without an id, a name at a new index starts a call.
     assume(index != "of the fragment" or has_name == "first" or has_id == "each")
     fragments, wholes, count = [], [], 0
     for number, weight in enumerate(grams):

@@ -87,9 +87,9 @@ async def test_a_server_that_does_not_stream_is_asked_for_the_whole_answer(serve
 
 
 async def test_vllm_and_sglang_continue_a_text_by_their_own_fields(server, client):
-    """Tried with vLLM 0.32: without the fields it begins a new answer."""
+    """Tried with vLLM 0.32: without the fields it starts a new answer."""
     server.on(CHAT, chat_reply(" high."))
-    begun = (text_message(Role.USER, "Hi"), text_message(Role.ASSISTANT, "Peas climb"))
+    started = (text_message(Role.USER, "Hi"), text_message(Role.ASSISTANT, "Peas climb"))
     for product, fields in (
         ("vLLM", {"continue_final_message": True, "add_generation_prompt": False}),
         ("SGLang", {"continue_final_message": True}),
@@ -97,7 +97,7 @@ async def test_vllm_and_sglang_continue_a_text_by_their_own_fields(server, clien
     ):
         request = ask(server, product=product)
         await answered(client, request)
-        await answered(client, replace(request, messages=begun))
+        await answered(client, replace(request, messages=started))
         asked, continued = (one.json for one in server.seen(CHAT)[-2:])
         assert continued["messages"][-1] == {"role": "assistant", "content": "Peas climb"}
         assert {name: continued[name] for name in _PREFILL & set(continued)} == fields

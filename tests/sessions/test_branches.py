@@ -64,13 +64,13 @@ def test_a_branch_of_ten_thousand_messages_and_as_many_choices_need_no_recursion
     assert len(branches(forked)) == 2 * 9_999 + 1
 
 
-def talk(count: int, *, begin: int = 0) -> list[ChatMessage]:
+def talk(count: int, *, start: int = 0) -> list[ChatMessage]:
     return [
         replace(
             text_message(Role.ASSISTANT if n % 2 else Role.USER, f"text {n}\n" * (n % 3)),
             model=f"model {n // 50}" if n % 2 else "",
         )
-        for n in range(begin, begin + count)
+        for n in range(start, start + count)
     ]
 
 
@@ -82,7 +82,7 @@ def test_a_message_is_found_by_its_id():
 
 
 def test_each_change_is_another_path():
-    earlier, later, more = talk(3), talk(4, begin=3), talk(2, begin=7)
+    earlier, later, more = talk(3), talk(4, start=3), talk(2, start=7)
     path = MessagePath(later).after(MessagePath(earlier))
     assert path == MessagePath([*earlier, *later])
     assert path.added(*more) == MessagePath([*earlier, *later, *more])

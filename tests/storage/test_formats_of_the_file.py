@@ -1,7 +1,7 @@
 """A `sessions.db` of any format since 8 is opened, and shows what it showed in its own version.
 
-`data/format-N` has a file as the last lmchat with this format wrote it, and what that printed of it;
-both stay as they are for ever.
+`data/format-N` has a file as the last lmchat with this format wrote it, and what that printed of
+it; both stay as they are for ever.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 
 from lmchat.errors import StoreUnavailable
 from lmchat.storage import schema
-from tests.support.chats import begin_session, faults_in, fill, store_at
+from tests.support.chats import faults_in, fill, start_session, store_at
 from tests.support.programs import Inside
 
 DATA = Path(__file__).parent / "data"
@@ -93,7 +93,7 @@ async def test_an_older_file_gets_each_later_format_once_and_keeps_all(
     assert len({*map(str, found)}) == 1
     assert found[0][0].title == "Plan for the garden & more"
     assert format_of(path) == (next_format, True)
-    await begin_session(stores[0], "hello")
+    await start_session(stores[0], "hello")
     assert len(await stores[1].list_sessions()) == len(found[0]) + 1
     for store in stores:
         assert store.notice == ""
@@ -104,7 +104,7 @@ async def test_an_older_file_gets_each_later_format_once_and_keeps_all(
 async def test_a_new_file_has_the_newest_format_and_so_has_one_in_memory(tmp_path, next_format):
     path = tmp_path / "lmchat" / "sessions.db"
     async with aclosing(store_at(tmp_path)) as store:
-        await begin_session(store, "hello")
+        await start_session(store, "hello")
         await store.daily_check()
         assert store.notice == ""
     assert format_of(path) == (next_format, True)
@@ -117,7 +117,7 @@ async def test_a_file_keeps_its_format_if_a_later_one_cannot_be_reached(
     async with aclosing(store_at(tmp_path)) as store:
         await fill(store, 3)
         await store.daily_check()
-        await begin_session(store, "after the copy")
+        await start_session(store, "after the copy")
     path = tmp_path / "lmchat" / "sessions.db"
     before = format_of(path)
     with monkeypatch.context() as patched:

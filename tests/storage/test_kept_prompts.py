@@ -6,7 +6,7 @@ from contextlib import aclosing
 from datetime import timedelta
 
 from lmchat.storage.store import Store
-from tests.support.chats import Clock, begin_session, prompt
+from tests.support.chats import Clock, prompt, start_session
 
 
 async def test_files_go_with_their_session_with_purged_messages_and_with_expired_ones(tmp_path):
@@ -20,7 +20,7 @@ async def test_files_go_with_their_session_with_purged_messages_and_with_expired
     async with aclosing(Store(path, clock=clock, kept_prompts=folder)) as store:
         sessions, firsts, seconds, files = {}, {}, {}, {}
         for name in ("deleted", "purged", "with messages", "expired", "stays"):
-            sessions[name], firsts[name] = await begin_session(store, f"Plain words {name}")
+            sessions[name], firsts[name] = await start_session(store, f"Plain words {name}")
             seconds[name] = prompt("More", firsts[name])
             await store.append(sessions[name], seconds[name])
             files[name] = folder / f"{firsts[name].message_id}.{'0' * 16}.0"

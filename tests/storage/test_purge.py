@@ -27,12 +27,12 @@ from lmchat.storage.purge import Purged
 from tests.support.chats import (
     Clock,
     answer,
-    begin_session,
     chat_with_tools,
     header,
     prompt,
     reply,
     say,
+    start_session,
     store_at,
 )
 from tests.support.rare_letters import left, secret
@@ -40,7 +40,7 @@ from tests.support.rare_letters import left, secret
 
 @pytest.fixture
 def plain_connections(monkeypatch):
-    """Let every connection begin as it does where SQLite leaves deleted bytes in the file."""
+    """Let every connection start as it does where SQLite leaves deleted bytes in the file."""
     connect = sqlite3.connect
 
     def connect_so(*args, **options):
@@ -73,9 +73,9 @@ async def write_secrets(store, seed: int):
     asked = replace(asked, parts=(file, *asked.parts))
     await store.append(session, asked)
     thought = answer(ReasoningPart(text=secret(seed + 4)), secret(seed + 5, 2000), parent=asked)
-    begun = replace(thought, parts=(), state=AnswerState.STREAMING)
-    await store.begin_answer(session.session_id, begun)
-    await store.add_entries(begun.message_id, [("text", secret(seed + 5))])
+    started = replace(thought, parts=(), state=AnswerState.STREAMING)
+    await store.start_answer(session.session_id, started)
+    await store.add_entries(started.message_id, [("text", secret(seed + 5))])
     await store.end_answer(session.session_id, thought)
     for message in chat_with_tools(secret(seed + 6), f'{{"a": "{secret(seed + 7)}"}}').messages:
         await store.append(session, message)
@@ -87,7 +87,7 @@ async def write_secrets(store, seed: int):
 async def write_others(store):
     """Write sessions that stay, among which the others are."""
     for number in range(4):
-        session, asked = await begin_session(store, f"Plain words {number} " * 50)
+        session, asked = await start_session(store, f"Plain words {number} " * 50)
         await reply(store, session, f"plain answer {number} " * 200, asked)
 
 
@@ -98,7 +98,7 @@ async def test_no_byte_of_a_purged_session_is_left_in_any_file(tmp_path, store):
     session, asked = await write_secrets(store, 1)
     await write_others(store)
     running = replace(answer(parent=asked, state=AnswerState.STREAMING), parts=())
-    await store.begin_answer(session.session_id, running)
+    await store.start_answer(session.session_id, running)
     await store.add_entries(running.message_id, [("text", secret(30))])
     await store.daily_check()
     assert len(left(tmp_path)) >= 3
@@ -144,7 +144,7 @@ async def test_a_purge_beside_a_program_that_reads_is_done_to_the_last_byte_once
         await write_others(store)
         session, asked = await write_secrets(store, 1)
         running = replace(answer(parent=asked, state=AnswerState.STREAMING), parts=())
-        await store.begin_answer(session.session_id, running)
+        await store.start_answer(session.session_id, running)
         await store.add_entries(running.message_id, [("text", secret(30))])
         await store.daily_check()
         with reading_program(tmp_path / "lmchat" / "sessions.db") as reader:
@@ -161,16 +161,16 @@ async def test_a_purge_beside_a_program_that_reads_is_done_to_the_last_byte_once
         assert len(await store.list_sessions()) == 4
     assert left(tmp_path) == []
     async with aclosing(store_at(tmp_path)) as store:
-        session, _ = await begin_session(store, secret(1))
+        session, _ = await start_session(store, secret(1))
         assert await store.purge(session.session_id) == Purged()
 
 
 @pytest.mark.posix  # Windows removes no open file
 async def test_files_that_cannot_be_removed_are_named(tmp_path, store):
-    session, asked = await begin_session(store, secret(1))
+    session, asked = await start_session(store, secret(1))
     await store.daily_check()
     running = replace(answer(parent=asked, state=AnswerState.STREAMING), parts=())
-    await store.begin_answer(session.session_id, running)
+    await store.start_answer(session.session_id, running)
     folder = tmp_path / "lmchat"
     kept = {next(folder.glob("*.backup-*")), next(folder.glob("*-answer-*"))}
     for file in kept:  # nobody, root neither, can remove a folder as a file
@@ -183,7 +183,7 @@ async def test_files_that_cannot_be_removed_are_named(tmp_path, store):
 async def test_a_copy_that_another_lmchat_makes_during_a_purge_is_removed(
     tmp_path, store, monkeypatch
 ):
-    session, _ = await begin_session(store, secret(1))
+    session, _ = await start_session(store, secret(1))
     delete = purge._delete_session
 
     def delete_so(*given):
@@ -239,7 +239,7 @@ async def test_the_trash_expires_after_30_days_with_every_byte_and_a_copy_of_the
 
 
 async def test_a_deleted_message_expires_after_30_days_with_its_branch(tmp_path, store, clock):
-    session, asked = await begin_session(store, "Which vegetables?")
+    session, asked = await start_session(store, "Which vegetables?")
     said = await reply(store, session, "Lettuce.", asked)
     data = secret(1).encode()
     file, more = attached(data, "note.txt"), prompt(secret(2), said)
@@ -266,7 +266,7 @@ async def test_a_deleted_message_expires_after_30_days_with_its_branch(tmp_path,
 
 
 async def test_a_purge_takes_deleted_messages_along_if_it_is_told_to(tmp_path, store):
-    session, asked = await begin_session(store, "Which vegetables?")
+    session, asked = await start_session(store, "Which vegetables?")
     said = await reply(store, session, "Lettuce.", asked)
     more = await say(store, session, secret(1), said)
     await reply(store, session, secret(2), more)
@@ -347,9 +347,9 @@ async def test_texts_that_a_lmchat_of_another_unicode_has_indexed_leave_the_inde
             earlier.setattr(module, "unidata_version", "13.0.0")
         earlier.setattr(opening, "searchable", lambda kind, text, name: f"{secret(7)}\n\n")
         async with aclosing(store_at(tmp_path)) as store:
-            gone, _ = await begin_session(store, "gone")
+            gone, _ = await start_session(store, "gone")
     async with aclosing(store_at(tmp_path)) as store:
-        kept, _ = await begin_session(store, "what is kept")
+        kept, _ = await start_session(store, "what is kept")
         await store.purge(gone.session_id)
         assert [hit.session_id for hit in await store.search("kept")] == [kept.session_id]
     assert not left(tmp_path / "lmchat")

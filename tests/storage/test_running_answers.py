@@ -16,12 +16,12 @@ from lmchat.servers.events import ToolCallDelta
 from lmchat.sessions.journal_entries import RESET
 from lmchat.sessions.message import AnswerState, ReasoningPart, Role, TextPart, ToolCallPart
 from lmchat.storage.journal import FileHead, FileJournal, LineFile, answer_path, read_answer
-from tests.support.chats import START, answer, begin_session, prompt, store_at
+from tests.support.chats import START, answer, prompt, start_session, store_at
 from tests.support.faults import no_room
 from tests.support.modes import is_private
 from tests.support.programs import PYTHON, start
 
-BEGUN = FileHead(
+STARTED = FileHead(
     session_id="s",
     message_id="m",
     parent_id=None,
@@ -34,10 +34,10 @@ BEGUN = FileHead(
 
 @pytest.fixture
 async def running(store):
-    """Session, prompt and an answer that has begun."""
-    session, asked = await begin_session(store, "How long?")
+    """Session, prompt and an answer that has started."""
+    session, asked = await start_session(store, "How long?")
     said = answer(parent=asked, state=AnswerState.STREAMING)
-    await store.begin_answer(session.session_id, said)
+    await store.start_answer(session.session_id, said)
     return session, asked, said
 
 
@@ -102,7 +102,7 @@ _PIECES = st.lists(
 @given(st.lists(_PIECES, max_size=5), st.data())
 def test_a_file_that_was_cut_anywhere_holds_all_whole_writes(tmp_path_factory, writes, data):
     path = tmp_path_factory.mktemp("cut") / "file"
-    file, ends = LineFile(path, BEGUN), []
+    file, ends = LineFile(path, STARTED), []
     for pieces in ((), *writes):
         file.add(pieces)
         ends.append(path.stat().st_size)
@@ -113,7 +113,7 @@ def test_a_file_that_was_cut_anywhere_holds_all_whole_writes(tmp_path_factory, w
     for pieces, end in zip(writes, ends[1:], strict=True):
         for piece in pieces if end - 1 <= cut else ():
             kept = [] if piece == RESET else [*kept, piece]
-    assert read_answer(path) == (BEGUN, kept)
+    assert read_answer(path) == (STARTED, kept)
 
 
 async def test_a_full_disk_leaves_nothing_half_written_and_the_rest_comes_when_there_is_room(
@@ -138,7 +138,7 @@ async def test_answers_may_end_while_their_files_are_closed(tmp_path):
     asked = prompt("Which?")
     answers = [answer(parent=asked, state=AnswerState.STREAMING) for _ in range(500)]
     for one in answers:
-        await journal.begin("one", one)
+        await journal.start("one", one)
     closing_all = asyncio.create_task(journal.aclose())
     await asyncio.sleep(0)
     for one in answers:
@@ -161,9 +161,9 @@ async def test_another_program_that_holds_the_sessions_holds_up_no_text(tmp_path
 async def test_an_answer_that_the_sessions_do_not_know_is_taken_in_at_the_next_start(
     tmp_path, store
 ):
-    session, asked = await begin_session(store, "hello")
+    session, asked = await start_session(store, "hello")
     said = answer(parent=asked, state=AnswerState.STREAMING)
-    await store.begin_answer(session.session_id, said, has_prompt=False)
+    await store.start_answer(session.session_id, said, has_prompt=False)
     await store.add_entries(said.message_id, [("reasoning", "hm"), ("text", "so far")])
     assert len((await store.open_session(session.session_id)).messages) == 1
     as_killed(tmp_path, said)
@@ -186,13 +186,13 @@ WINDOW = """
 import asyncio, sys
 from pathlib import Path
 from lmchat.sessions.message import AnswerState
-from tests.support.chats import answer, begin_session, store_at
+from tests.support.chats import answer, start_session, store_at
 
 async def main():
     store = store_at(Path(sys.argv[1]))
-    session, asked = await begin_session(store, "How long?")
+    session, asked = await start_session(store, "How long?")
     said = answer(parent=asked, state=AnswerState.STREAMING)
-    await store.begin_answer(session.session_id, said)
+    await store.start_answer(session.session_id, said)
     for piece in ("so ", "far"):
         await store.add_entries(said.message_id, [("text", piece)])
     print(session.session_id, flush=True)
@@ -258,9 +258,9 @@ CALLS = (
 @pytest.mark.rule("R-20")
 @pytest.mark.posix  # Windows removes no open file
 async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted(tmp_path, store):
-    session, asked = await begin_session(store, "How is the weather?")
+    session, asked = await start_session(store, "How is the weather?")
     said = answer(parent=asked, state=AnswerState.STREAMING)
-    await store.begin_answer(session.session_id, said)
+    await store.start_answer(session.session_id, said)
     content = AnswerContent()
     for event in CALLED:
         await store.add_entries(said.message_id, content.add(event))

@@ -20,7 +20,7 @@ from lmchat.errors import SessionNotFound, StoreUnavailable
 from lmchat.files.locks import has_file_locks
 from lmchat.storage import opening, purge
 from lmchat.storage.purge import Purged
-from tests.support.chats import begin_session, chat, reply, say, store_at
+from tests.support.chats import chat, reply, say, start_session, store_at
 from tests.support.faults import no_room
 from tests.support.rare_letters import left, secret
 
@@ -53,7 +53,7 @@ def window(folder, session_id) -> Iterator[subprocess.Popen[str]]:
 
 async def with_deleted_message(store):
     """Write a session whose last message is deleted; return its header and what is left."""
-    session, asked = await begin_session(store, secret(1))
+    session, asked = await start_session(store, secret(1))
     said = await reply(store, session, secret(2), asked)
     more = await say(store, session, secret(3), said)
     await store.delete_message(session.session_id, more.message_id)
@@ -68,7 +68,7 @@ def files_of_locks(folder):
 async def test_a_session_that_a_window_has_open_is_purged_once_that_has_ended(tmp_path, is_killed):
     async with aclosing(store_at(tmp_path)) as store:
         session, messages = await with_deleted_message(store)
-        other, asked = await begin_session(store, secret(4))
+        other, asked = await start_session(store, secret(4))
         await store.delete_message(other.session_id, asked.message_id)
         await store.daily_check()
     session_id = session.session_id
@@ -91,7 +91,7 @@ async def test_a_session_that_a_window_has_open_is_purged_once_that_has_ended(tm
 
 
 async def test_a_session_in_two_windows_is_open_until_both_have_ended(tmp_path, store):
-    session, _ = await begin_session(store, "hello")
+    session, _ = await start_session(store, "hello")
     store.keep_locked(())
     with window(tmp_path, session.session_id):
         with window(tmp_path, session.session_id):
@@ -103,8 +103,8 @@ async def test_a_session_in_two_windows_is_open_until_both_have_ended(tmp_path, 
 async def test_what_leaves_the_memory_of_a_window_or_is_deleted_there_can_be_purged(
     tmp_path, store
 ):
-    first, _ = await begin_session(store, "first")
-    second, _ = await begin_session(store, "second")
+    first, _ = await start_session(store, "first")
+    second, _ = await start_session(store, "second")
     async with aclosing(store_at(tmp_path)) as other:
         assert len((await other.purge(first.session_id, second.session_id)).open_ids) == 2
         store.keep_locked({second.session_id})
@@ -119,9 +119,9 @@ async def test_what_leaves_the_memory_of_a_window_or_is_deleted_there_can_be_pur
 
 async def test_a_start_leaves_what_a_window_has_open_and_says_so(tmp_path, store, clock):
     session, messages = await with_deleted_message(store)
-    deleted, _ = await begin_session(store, secret(5))
+    deleted, _ = await start_session(store, secret(5))
     await store.update_session(deleted.session_id, {"deleted_at": clock()})
-    gone, _ = await begin_session(store, "gone")
+    gone, _ = await start_session(store, "gone")
     await store.update_session(gone.session_id, {"deleted_at": clock()})
     await store.daily_check()  # notes when it is
     await store.aclose()
@@ -142,21 +142,21 @@ async def test_a_start_leaves_what_a_window_has_open_and_says_so(tmp_path, store
 
 
 async def test_a_window_opens_a_session_only_after_a_purge_that_runs(tmp_path, store, monkeypatch):
-    session, _ = await begin_session(store, secret(1))
+    session, _ = await start_session(store, secret(1))
     reads: list[asyncio.Future[object]] = []
-    loop, has_begun = asyncio.get_running_loop(), threading.Event()
+    loop, has_started = asyncio.get_running_loop(), threading.Event()
     delete = purge._delete_session
 
     async with aclosing(store_at(tmp_path)) as other:
         await other.open()
 
         async def read() -> None:
-            has_begun.set()
+            has_started.set()
             await other.open_session(session.session_id, is_locked=True)
 
         def delete_so(*given):
             reads.append(asyncio.run_coroutine_threadsafe(read(), loop))
-            has_begun.wait()
+            has_started.wait()
             while not [*tmp_path.rglob("*-window-*")][1:]:
                 pass  # the lock of the other one
             assert not reads[0].done()
@@ -170,7 +170,7 @@ async def test_a_window_opens_a_session_only_after_a_purge_that_runs(tmp_path, s
 
 async def test_a_window_waits_for_a_purge_only_so_long(tmp_path, store, monkeypatch):
     monkeypatch.setattr(opening, "BUSY_S", 0.05)
-    session, _ = await begin_session(store, "hello")
+    session, _ = await start_session(store, "hello")
     store.keep_locked(())
     path = tmp_path / "lmchat" / "sessions.db-purge-of-another"
     with path.open("w") as file:
@@ -183,7 +183,7 @@ async def test_a_window_waits_for_a_purge_only_so_long(tmp_path, store, monkeypa
 async def test_a_session_is_read_where_its_lock_cannot_be_written_and_is_locked_later(
     tmp_path, store
 ):
-    session, _ = await begin_session(store, "hello")
+    session, _ = await start_session(store, "hello")
     store.keep_locked(())
     await store.open()  # behind it
     with no_room():
@@ -194,7 +194,7 @@ async def test_a_session_is_read_where_its_lock_cannot_be_written_and_is_locked_
 
 
 async def test_without_file_locks_only_the_user_purges(tmp_path, store, clock, monkeypatch):
-    session, _ = await begin_session(store, "hello")
+    session, _ = await start_session(store, "hello")
     await store.update_session(session.session_id, {"deleted_at": clock()})
     await store.daily_check()
     await store.aclose()

@@ -23,11 +23,11 @@ from lmchat.sessions.prompts import split_draft
 from lmchat.sessions.session import Session
 from tests.support.chats import (
     answer,
-    begin_session,
     header,
     prompt,
     reply,
     say,
+    start_session,
     stats_store_at,
     store_at,
 )
@@ -37,7 +37,7 @@ HOSTILE = "a\x00b\x1b]0;owned\x07 \ud800 lone \u202e turned \r\n ``` ' \" ; drop
 
 
 async def test_what_was_said_is_there_after_reopening_to_the_last_character(tmp_path, store):
-    session, asked = await begin_session(store, HOSTILE)
+    session, asked = await start_session(store, HOSTILE)
     said = answer(
         ReasoningPart(text="hm " + HOSTILE),
         TextPart(text=HOSTILE),
@@ -53,7 +53,7 @@ async def test_what_was_said_is_there_after_reopening_to_the_last_character(tmp_
             ttft_ms=1.5, tokens_per_second=42.0, completion_tokens=7, finish_reason="length"
         ),
     )
-    await store.begin_answer(
+    await store.start_answer(
         session.session_id, replace(said, parts=(), state=AnswerState.STREAMING)
     )
     await store.end_answer(session.session_id, said)
@@ -67,11 +67,11 @@ async def test_what_was_said_is_there_after_reopening_to_the_last_character(tmp_
 
 
 async def test_further_fields_of_a_call_are_kept_and_never_found(tmp_path, store):
-    session, asked = await begin_session(store, "Weigh it")
+    session, asked = await start_session(store, "Weigh it")
     call = ToolCallPart(call_id="c1", name="weigh", arguments="{}", others='{"trace": "t-91"}\n')
     said = answer(TextPart(text="So:"), replace(call, others=""), call, parent=asked)
     running = replace(said, parts=(), state=AnswerState.STREAMING)
-    await store.begin_answer(session.session_id, running)
+    await store.start_answer(session.session_id, running)
     await store.end_answer(session.session_id, said)
     assert await store.search("t-91") == ()
     await store.aclose()
@@ -100,7 +100,7 @@ async def test_only_the_owner_may_read_folder_and_files(tmp_path, store):
 
 
 async def test_a_renamed_session_keeps_its_name_when_the_talk_goes_on(store):
-    session, first = await begin_session(store, "One")
+    session, first = await start_session(store, "One")
     renamed = await store.update_session(session.session_id, {"title": "My own"})
     await say(store, replace(session, title="One"), "Two", first)
     assert renamed.title == "My own"
@@ -133,8 +133,8 @@ async def test_what_was_done_with_a_wrong_clock_is_not_taken_for_the_last(store,
     times = {"wrong": moment + ahead, "right": moment}
     for name, time in times.items():
         clock.moment = time
-        session, message = await begin_session(store, f"asked at the {name} time")
-        trashed, _ = await begin_session(store, f"trash of the {name} time")
+        session, message = await start_session(store, f"asked at the {name} time")
+        trashed, _ = await start_session(store, f"trash of the {name} time")
         await store.update_session(trashed.session_id, {"deleted_at": clock()})
     assert await store.find_id("last") == session.session_id
     titles = ["asked at the right time", "asked at the wrong time"]
@@ -150,9 +150,9 @@ async def test_what_was_done_with_a_wrong_clock_is_not_taken_for_the_last(store,
 
 
 async def test_a_restored_or_imported_session_is_listed_where_its_time_was(store, clock):
-    old, _ = await begin_session(store, "old")
+    old, _ = await start_session(store, "old")
     between = header("imported", moment=clock())
-    new, _ = await begin_session(store, "new")
+    new, _ = await start_session(store, "new")
     await store.update_session(old.session_id, {"deleted_at": clock()})
     await store.update_session(old.session_id, {"deleted_at": None, "title": "restored"})
     await store.import_session(Session(header=between))
@@ -167,7 +167,7 @@ async def test_a_session_that_is_gone_cannot_be_changed(store):
 
 
 async def test_going_on_in_a_session_takes_it_out_of_the_trash(store, clock):
-    session, first = await begin_session(store, "hello")
+    session, first = await start_session(store, "hello")
     await store.update_session(session.session_id, {"deleted_at": clock()})
     await say(store, session, "still here", first)
     assert await store.list_sessions(is_trash=True) == ()

@@ -17,13 +17,13 @@ from lmchat.storage.store import Store
 from tests.support.chats import (
     Clock,
     answer,
-    begin_session,
     chat,
     chat_with_tools,
     header,
     prompt,
     reply,
     say,
+    start_session,
     store_at,
 )
 
@@ -35,7 +35,7 @@ METHODS = {name for name, value in vars(Store).items() if isfunction(value) and 
 async def saved(tmp_path):
     """A session of two prompts and answers, and a draft, in a store that is closed."""
     async with aclosing(store_at(tmp_path)) as store:
-        session, asked = await begin_session(store, "Which vegetables?")
+        session, asked = await start_session(store, "Which vegetables?")
         said = await reply(store, session, "Lettuce.", asked)
         again = await say(store, session, "And herbs?", said)
         await reply(store, session, "Basil.", again)
@@ -79,22 +79,22 @@ async def use_every_method(store, saved):
     opened = await store.open_session(session_id)
     assert opened == saved
     asked = await say(store, opened.header, f"And {MARK}?", opened.messages[-1])
-    begun = answer(ReasoningPart(text="Hm."), "Seed.", parent=asked)
-    await store.begin_answer(session_id, replace(begun, parts=(), state=AnswerState.STREAMING))
-    await store.add_entries(begun.message_id, [("text", "wrong"), ("anew", ""), ("text", "Se")])
+    started = answer(ReasoningPart(text="Hm."), "Seed.", parent=asked)
+    await store.start_answer(session_id, replace(started, parts=(), state=AnswerState.STREAMING))
+    await store.add_entries(started.message_id, [("text", "wrong"), ("anew", ""), ("text", "Se")])
     running = (await store.open_session(session_id)).messages[-1]
     assert running.state == AnswerState.STREAMING
-    await store.end_answer(session_id, begun)
-    assert (await store.open_session(session_id, count=1)).messages[-1] == begun
+    await store.end_answer(session_id, started)
+    assert (await store.open_session(session_id, count=1)).messages[-1] == started
     await store.update_session(session_id, {"title": MARK, "tags": (MARK,), "is_pinned": True})
     assert await store.find_id(session_id[:6]) == await store.find_id("last") == session_id
-    await store.set_excluded(session_id, [begun.message_id], is_excluded=True)
+    await store.set_excluded(session_id, [started.message_id], is_excluded=True)
     path = (await store.open_session(session_id)).messages
     assert [one.is_excluded for one in path] == [*[False] * 5, True]
     assert [one.text for one in (await store.tree(session_id))[-2:]] == [f"And {MARK}?", "Seed."]
     older, _ = await store.read_path(session_id, asked.message_id, count=2)
     assert older[-1].message_id == asked.message_id
-    assert await store.token_probabilities(begun.message_id) == ()
+    assert await store.token_probabilities(started.message_id) == ()
     assert await store.files.read(await store.files.save(MARK.encode())) == MARK.encode()
     with pytest.raises(StoreUnavailable, match="is missing"):
         await store.files.read("0" * 64)
@@ -110,7 +110,7 @@ async def use_every_method(store, saved):
     assert await store.draft("third") == f"{MARK}\n\ntyped"
     await store.save_bookmark(session_id, MARK)
     assert await store.bookmark(session_id) == MARK
-    forked = await store.fork(session_id, begun.message_id)
+    forked = await store.fork(session_id, started.message_id)
     assert [message.text for message in forked.messages][-2:] == [f"And {MARK}?", "Seed."]
     assert {hit.message_id for hit in await store.search(MARK)} >= {asked.message_id}
     await store.delete_message(session_id, asked.message_id)
@@ -177,7 +177,7 @@ async def test_a_copy_of_a_session_has_all_that_the_session_has_and_nothing_of_a
         hidden = await say(on_disk, session.header, "Deleted", last)
         await on_disk.delete_message(session_id, hidden.message_id)
         running = answer(parent=last, state=AnswerState.STREAMING)
-        await on_disk.begin_answer(session_id, running)
+        await on_disk.start_answer(session_id, running)
         await on_disk.save_draft(session_id, f"[x] {digests[1]}")
         await on_disk.save_bookmark(session_id, "here")
         changes = {"tags": ("t",), "sampling": {"top_k": 3}, "is_pinned": True}

@@ -21,12 +21,12 @@ from lmchat.storage import schema
 from lmchat.storage.database import Database
 from lmchat.storage.opening import LostRowError, connect
 from tests.support.chats import (
-    begin_session,
     faults_in,
     fill,
     header,
     reply,
     say,
+    start_session,
     store_at,
 )
 from tests.support.faults import no_room, no_root, open_folder
@@ -77,7 +77,7 @@ async def test_a_file_that_is_no_database_is_set_aside_and_named(tmp_path):
                 "there is no intact copy, so a new file is in use."
             )
             assert aside.read_bytes() == content
-            await begin_session(store, "hello")
+            await start_session(store, "hello")
             assert len(await store.list_sessions()) == 1
         async with aclosing(store_at(folder)) as again:
             assert await again.open() == ""
@@ -114,7 +114,7 @@ async def test_a_file_that_is_emptied_under_an_open_window_is_told_at_once(
     assert len(await window.list_sessions()) == 20 * has_copy
     assert "sessions.db was damaged and is kept as" in window.notice
     assert ("with 40 messages" if has_copy else "there is no intact copy") in window.notice
-    await begin_session(window, "hello")
+    await start_session(window, "hello")
     assert len(await other.list_sessions()) == 20 * has_copy + 1
     assert "was replaced by another program" in other.notice
     for store in (window, other):
@@ -125,8 +125,8 @@ async def test_a_file_that_is_emptied_under_an_open_window_is_told_at_once(
 async def test_damage_that_is_met_while_a_store_closes_is_told_at_the_next_start(tmp_path, path):
     """Nobody reads the notice of a store that closes."""
     async with aclosing(store_at(tmp_path)) as store, aclosing(store_at(tmp_path)) as other:
-        await begin_session(store, "hello")
-        await begin_session(other, "hello")  # so the first one reads its pages again
+        await start_session(store, "hello")
+        await start_session(other, "hello")  # so the first one reads its pages again
         with path.open("r+b") as file:
             file.truncate(0)
             file.write(b"S" * 10)
@@ -138,7 +138,7 @@ async def test_damage_that_is_met_while_a_store_closes_is_told_at_the_next_start
 async def test_a_missing_file_beside_copies_is_told_once_and_the_newest_copy_named(
     tmp_path, clock, of_three_days
 ):
-    """Who removed the file on purpose begins anew; who did not reads how to get the chats back."""
+    """Who removed the file on purpose starts anew; who did not reads how to get the chats back."""
     path = await of_three_days()
     newest = path.with_name("sessions.db.backup-2026-11-22")
     spoilt_copy = path.with_name("sessions.db.backup-2026-11-23")
@@ -149,7 +149,7 @@ async def test_a_missing_file_beside_copies_is_told_once_and_the_newest_copy_nam
             "sessions.db was missing, so a new file is in use. To go back to the copy of Sunday, "
             f"22 November, with 6 messages, quit lmchat and rename {newest.name} to sessions.db."
         )
-        await begin_session(store, "hello")
+        await start_session(store, "hello")
         assert len(await store.list_sessions()) == 1
     async with aclosing(store_at(tmp_path, clock)) as store:
         assert await store.open() == ""
@@ -275,7 +275,7 @@ async def test_a_damaged_name_of_a_column_is_damage_although_sqlite_finds_all_pa
     path.write_bytes(content[:place] + b"R" + content[place + 1 :])
     assert faults_in(path) == ""
     async with aclosing(store_at(tmp_path)) as store:
-        await begin_session(store, "hello")
+        await start_session(store, "hello")
         assert "the copy of Friday, 20 November, with 6 messages, is in use." in store.notice
         assert len(await store.list_sessions()) == 4
 
@@ -528,7 +528,7 @@ async def test_damaged_words_in_the_schema_of_the_search_index_cost_no_message(
     assert words in content
     path.write_bytes(content.replace(words, damaged_words))
     async with aclosing(store_at(tmp_path)) as store:
-        await begin_session(store, "needle")
+        await start_session(store, "needle")
         assert len(await store.search("needle")) == 1
         assert len(await store.list_sessions()) == 4
     assert faults_in(path) == ""

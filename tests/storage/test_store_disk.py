@@ -22,12 +22,12 @@ from lmchat.storage.opening import check_file, explain
 from lmchat.storage.store import Store
 from tests.support.chats import (
     answer,
-    begin_session,
     faults_in,
     header,
     prompt,
     reply,
     say,
+    start_session,
     store_at,
 )
 from tests.support.faults import no_room, no_root, open_folder
@@ -36,9 +36,9 @@ DATA = Path(__file__).parent / "data"
 
 
 async def test_a_full_disk_is_one_clear_error_and_writing_works_again_with_room(store):
-    session, asked = await begin_session(store, "before")
+    session, asked = await start_session(store, "before")
     said = answer("answer " * 20_000, parent=asked)
-    await store.begin_answer(
+    await store.start_answer(
         session.session_id, replace(said, parts=(), state=AnswerState.STREAMING)
     )
     with no_room():
@@ -151,7 +151,7 @@ async def test_messages_that_only_the_log_has_are_not_left_out_where_nothing_may
 
 
 async def test_a_folder_that_is_removed_while_running_is_made_again(tmp_path, store):
-    session, asked = await begin_session(store, "hello")
+    session, asked = await start_session(store, "hello")
     shutil.rmtree(tmp_path / "lmchat")
     said = await reply(store, session, "still here", asked)
     assert (await store.open_session(session.session_id)).messages == (said,)
@@ -163,7 +163,7 @@ async def test_a_file_that_another_program_keeps_locked_is_waited_for_then_told(
 ):
     monkeypatch.setattr(connections, "BUSY_S", 0.2)
     async with aclosing(store_at(tmp_path)) as store:
-        session, first = await begin_session(store, "hello")
+        session, first = await start_session(store, "hello")
         with closing(
             sqlite3.connect(tmp_path / "lmchat" / "sessions.db", isolation_level=None)
         ) as other:
@@ -190,7 +190,7 @@ async def test_a_disk_without_file_locks_is_told_as_such_and_not_waited_for(
     tmp_path, monkeypatch, code
 ):
     async with aclosing(store_at(tmp_path)) as store:
-        session, first = await begin_session(store, "hello")
+        session, first = await start_session(store, "hello")
     monkeypatch.setattr(fcntl, "lockf", refusing(code))
     monkeypatch.setattr(fcntl, "flock", refusing(code))
     file = tmp_path / "lmchat" / "sessions.db"
@@ -217,7 +217,7 @@ async def test_only_locks_of_whole_files_are_missing_and_everything_is_saved(
 ):
     monkeypatch.setattr(fcntl, "flock", refusing(code))  # EBADF: a folder on NFS
     async with aclosing(store_at(tmp_path)) as store:
-        session, asked = await begin_session(store, "hello")
+        session, asked = await start_session(store, "hello")
         said = await reply(store, session, "hi", asked)
         assert (await store.open_session(session.session_id)).messages == (asked, said)
         await store.save_draft("", "not sent yet")

@@ -65,7 +65,7 @@ async def talk(folder):
             before = before.added(asked)
             await save_queue.save(session, asked)
             said = answer(f"so far {number}", parent=asked)
-            await save_queue.begin_answer(
+            await save_queue.start_answer(
                 session, replace(said, parts=(), state=AnswerState.STREAMING, stats=None)
             )
             await save_queue.add_entries(said.message_id, [("text", "so ")])

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from lmchat.sessions.message import AnswerState, now
 from lmchat.storage.store import Store
-from tests.support.chats import answer, begin_session, faults_in, header, prompt, reply
+from tests.support.chats import answer, faults_in, header, prompt, reply, start_session
 from tests.support.killed_programs import killed_program
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -36,7 +36,7 @@ async def talk_on(path: Path, session_id: str, name: int, told) -> None:
         await store.append(session, asked)
         os.write(told, f"prompt {turn}\n".encode())
         said = answer(parent=asked, state=AnswerState.STREAMING)
-        await store.begin_answer(session_id, said)
+        await store.start_answer(session_id, said)
         text = f"{turn}:"
         for piece in range(_PIECES):
             text += f" {piece}"
@@ -76,7 +76,7 @@ async def test_nothing_that_was_told_as_saved_is_lost_by_a_kill(tmp_path):
 
 
 async def purge_on(path: Path, _: str, name: int, told) -> None:
-    """Save, delete, restore and purge sessions and messages without end; tell what is begun and done."""
+    """Save, delete, restore and purge sessions and messages without end; tell what is started and done."""
     store = Store(path)
 
     def tell(what: str, text: str) -> None:
@@ -84,7 +84,7 @@ async def purge_on(path: Path, _: str, name: int, told) -> None:
 
     for number in count():
         text = f"words-of-{name}-{number}."
-        session, asked = await begin_session(store, text)
+        session, asked = await start_session(store, text)
         tell("saved", text)
         session_id = session.session_id
         if number % 5 == 2:

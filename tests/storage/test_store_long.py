@@ -5,7 +5,7 @@ from contextlib import aclosing
 import pytest
 
 from lmchat.sessions.session import MessagePath
-from tests.support.chats import begin_session, fill_long, prompt, reply, say, store_at
+from tests.support.chats import fill_long, prompt, reply, say, start_session, store_at
 
 
 async def only_session(store):
@@ -35,7 +35,7 @@ async def test_the_end_and_what_stands_before_it_are_the_whole_session(store, co
 
 
 async def test_versions_are_counted_on_every_piece_as_in_the_tree(store):
-    session, first = await begin_session(store, "one")
+    session, first = await start_session(store, "one")
     answers = [await reply(store, session, f"answer {n}", first) for n in range(3)]
     await say(store, session, "one, in other words")
     await store.choose_path_through(session.session_id, answers[1].message_id)

@@ -9,12 +9,12 @@ import pytest
 
 from lmchat.matching import without_accents
 from lmchat.storage import search as searching
-from tests.support.chats import begin_session, header, prompt, reply, say, store_at
+from tests.support.chats import header, prompt, reply, say, start_session, store_at
 
 
 @pytest.fixture
 async def session(store):
-    session, asked = await begin_session(
+    session, asked = await start_session(
         store, "Which végétables grow in SHADE? Cafés, naïve ones."
     )
     await reply(
@@ -68,19 +68,19 @@ async def test_a_title_is_a_hit_only_if_no_message_of_its_session_is(store):
 
 
 async def test_accents_of_the_last_letter_belong_to_a_match(store):
-    await begin_session(store, "Pho\u031b\u0309 bo\u0300, then cafe\u0301s")
+    await start_session(store, "Pho\u031b\u0309 bo\u0300, then cafe\u0301s")
     assert marked(await store.search("pho")) == ["Pho\u031b\u0309"]
     assert marked(await store.search("cafe")) == ["cafe\u0301"]
     assert marked(await store.search("af")) == ["af"]
 
 
 async def test_an_accent_alone_between_blanks_does_not_hide_the_place_of_a_hit(store):
-    await begin_session(store, "x " * 100 + "plan \u0301 now")
+    await start_session(store, "x " * 100 + "plan \u0301 now")
     assert marked(await store.search('"plan now"')) == ["plan \u0301 now"]
 
 
 async def test_hits_come_newest_first_with_the_words_around_on_one_line(store):
-    session, asked = await begin_session(store, "The first\nneedle here")
+    session, asked = await start_session(store, "The first\nneedle here")
     said = await reply(store, session, "x " * 200 + "second\n\nneedle\tthere" + " y" * 200, asked)
     hits = await store.search("needle")
     assert [hit.message_id for hit in hits] == [said.message_id, asked.message_id]
@@ -99,25 +99,25 @@ async def test_deleted_purged_and_trashed_text_is_not_found(store, clock):
     await store.purge(sessions[0].session_id)
     await store.update_session(sessions[1].session_id, {"deleted_at": clock()})
     assert [hit.session_id for hit in await store.search("needle")] == [sessions[2].session_id]
-    await begin_session(store, "other words")
+    await start_session(store, "other words")
     assert [hit.session_id for hit in await store.search("needle")] == [sessions[2].session_id]
 
 
 async def test_a_search_that_is_cancelled_ends_and_the_next_one_is_served(
     store, session, monkeypatch
 ):
-    begun, plain = threading.Event(), searching.search
+    started, plain = threading.Event(), searching.search
 
     def endless(connection, query, limit):
         if query != "endless":
             return plain(connection, query, limit)
-        begun.set()
+        started.set()
         steps = "with recursive n (n) as (select 1 union all select n + 1 from n) select count(*) from n"
         return connection.execute(steps).fetchone()
 
     monkeypatch.setattr(searching, "search", endless)
     task = asyncio.ensure_future(store.search("endless"))
-    assert await asyncio.to_thread(begun.wait, 15)
+    assert await asyncio.to_thread(started.wait, 15)
     task.cancel()
     assert len(await store.search("shade")) == 1
     with pytest.raises(asyncio.CancelledError):
@@ -172,7 +172,7 @@ async def test_what_is_pasted_into_the_search_ends_without_an_error(store, talk)
 async def test_a_hit_with_accents_without_end_is_found_in_linear_time(store):
     """Accents behind a letter are many pieces of text that are folded into nothing."""
     text = "x" + "\u0301" * 400_000
-    await begin_session(store, text)
+    await start_session(store, text)
     (hit,) = await store.search("x")
     assert hit.words == (text,)
 

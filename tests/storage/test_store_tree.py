@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.errors import SessionNotFound
 from lmchat.sessions.message import AnswerState, ToolCallPart
-from tests.support.chats import answer, begin_session, header, prompt, reply, say, tool_message
+from tests.support.chats import answer, header, prompt, reply, say, start_session, tool_message
 
 
 def texts(session):
@@ -23,7 +23,7 @@ def versions(session):
 @pytest.fixture
 async def talk(store):
     """Two versions of the answer to the first prompt; the first goes on, the second is shown."""
-    session, asked = await begin_session(store, "q1")
+    session, asked = await start_session(store, "q1")
     first = await reply(store, session, "a1", asked)
     more = await say(store, session, "q2", first)
     last = await reply(store, session, "a2", more)
@@ -96,12 +96,12 @@ async def test_a_fork_is_a_session_of_its_own(store, talk):
 @pytest.fixture
 async def called(store):
     """Session, an answer with a call of a tool, the call as it ran, and the answer after it."""
-    session, asked = await begin_session(store, "Read my notes.")
+    session, asked = await start_session(store, "Read my notes.")
     part = ToolCallPart(call_id="c1", name="files__read_text", arguments='{"path": "notes.md"}')
     asking = answer(part, parent=asked)
     await store.end_answer(session.session_id, asking)
     running = tool_message(None, parent=asking, state=AnswerState.STREAMING)
-    await store.begin_answer(session.session_id, running)
+    await store.start_answer(session.session_id, running)
     ran = replace(tool_message("Buy needles.", parent=asking), message_id=running.message_id)
     await SaveQueue(store).save(session, ran)
     said = await reply(store, session, "You want to buy something.", ran)

@@ -8,7 +8,7 @@ from contextlib import closing
 from msgspec.structs import replace
 
 from lmchat.sessions.tokens import Alternative, TokenProbabilities
-from tests.support.chats import answer, begin_session
+from tests.support.chats import answer, start_session
 
 HOSTILE = ("\x1b[2J", "", "\n", "\t", "\x00", "👩\u200d💻", "\u202e", "\ufffd", "x" * 1000)
 
@@ -26,9 +26,9 @@ APPROVAL_SCOPES = (
 
 
 async def test_choices_are_read_as_they_were_written_copied_by_a_fork_and_purged(tmp_path, store):
-    session, asked = await begin_session(store, "Really?")
+    session, asked = await start_session(store, "Really?")
     said = answer("No", parent=asked)
-    await store.begin_answer(session.session_id, said)
+    await store.start_answer(session.session_id, said)
     await store.end_answer(session.session_id, said, APPROVAL_SCOPES)
     await store.end_answer(session.session_id, said)
     fork = await store.fork(session.session_id, said.message_id)

@@ -293,7 +293,7 @@ async def drag(
 
 
 def find(log: ChatLog, words: str, *, behind: bool = False) -> tuple[int, int]:
-    """The cell on which words begin, or the last one that they take."""
+    """The cell on which words start, or the last one that they take."""
     for y, row in enumerate(rows(log)):
         if words in row:
             start = cell_len(row[: row.index(words)])

@@ -158,7 +158,7 @@ class ChatTurns(TurnListener):
         self.sessions.compact(self.session)
         await self.wait()
 
-    async def begin(self, text: str, until: type) -> None:
+    async def start(self, text: str, until: type) -> None:
         """Send a prompt, and wait until an event of this kind was shown."""
         self.events.clear()
         self.sessions.send(self.session, Prompt(text))

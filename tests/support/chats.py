@@ -1,6 +1,7 @@
 """Sessions and messages for tests.
 
-`python -m tests.support.chats PATH SESSION_ID NAME TURNS` writes whole turns into a session of a store.
+`python -m tests.support.chats PATH SESSION_ID NAME TURNS` writes whole turns into a session of a
+store.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ async def say(
     return message
 
 
-async def begin_session(store: Store, text: str) -> tuple[SessionHeader, ChatMessage]:
+async def start_session(store: Store, text: str) -> tuple[SessionHeader, ChatMessage]:
     session = header()
     return session, await say(store, session, text)
 
@@ -173,7 +174,7 @@ async def reply(
     store: Store, session: SessionHeader, text: str, parent: ChatMessage
 ) -> ChatMessage:
     message = answer(text, parent=parent)
-    await store.begin_answer(
+    await store.start_answer(
         session.session_id, replace(message, parts=(), state=AnswerState.STREAMING)
     )
     await store.end_answer(session.session_id, message)

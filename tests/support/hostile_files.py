@@ -17,7 +17,7 @@ import pytest
 SIZE = 300_000
 _LIMIT_S = 6  # at most half of it is needed, and many times as much in quadratic time
 _TICK = "`"
-_MANY = 100_000  # signs with which a pattern begins
+_MANY = 100_000  # signs with which a pattern starts
 
 
 def repeated(piece: str, size: int = SIZE) -> str:

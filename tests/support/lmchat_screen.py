@@ -151,7 +151,7 @@ def stored(home: Path, session_id: str = ""):
 
 
 def stored_draft(home: Path) -> str:
-    """Return the draft of the newest session, which begins with what waits there."""
+    """Return the draft of the newest session, which starts with what waits there."""
 
     async def work(store):
         return await store.draft(await store.find_id("last"))

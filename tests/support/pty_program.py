@@ -6,8 +6,8 @@
         program.kill(signal.SIGTERM)
         assert program.wait_exit() == 143
 
-Every wait is for a condition. It blocks, so tests that use it are plain functions. What to type is given as
-text or bytes, as a terminal sends it.
+Every wait is for a condition. It blocks, so tests that use it are plain functions. What to type is
+given as text or bytes, as a terminal sends it.
 """
 
 from __future__ import annotations
@@ -69,11 +69,12 @@ count_cells(joined_cells)
 
 
 class MemoryScreen(pyte.Screen):
-    """A screen that keeps what stood there before the alternate screen, and knows its private modes.
+    """A screen that keeps what stood there before the alternate screen, and knows its private
+    modes.
 
-    pyte drops vowel signs, joiners and selectors, and with them the rest of the text; it also stacks saved
-    cursors. As in tmux and xterm, a character without a cell joins the cell before it here, and one saved
-    cursor is kept until the next one is saved.
+    pyte drops vowel signs, joiners and selectors, and with them the rest of the text; it also
+    stacks saved cursors. As in tmux and xterm, a character without a cell joins the cell before it
+    here, and one saved cursor is kept until the next one is saved.
     """
 
     def __init__(self, columns: int, lines: int) -> None:
@@ -154,7 +155,7 @@ class Terminal:
         self._stream.feed(_UNKNOWN_TO_PYTE.sub("", text))
 
     def _whole_until(self, text: str) -> int:
-        """Where the first frame or control sequence begins whose end has not come yet."""
+        """Where the first frame or control sequence starts whose end has not come yet."""
         frame = text.rfind(_FRAME_START)
         if frame > text.rfind(_FRAME_END):
             return frame
@@ -174,7 +175,8 @@ class Terminal:
         dirty = self.screen.dirty  # an accent may change the end of the row before
         for y in {*dirty, *(y - 1 for y in dirty if y)}:
             row = self.screen.buffer[y]
-            # the second cell of a wide sign holds nothing: in the middle of a frame it may stand alone
+            # the second cell of a wide sign holds nothing: in the middle of a frame it may stand
+            # alone
             self._rows[y] = "".join(row[x].data for x in range(self.screen.columns)).rstrip()
         dirty.clear()
         return [self._rows.get(y, "") for y in range(self.screen.lines)]
@@ -311,7 +313,8 @@ class PtyProgram:
     def wait_quiet(self, quiet_s: float = 1.0) -> None:
         """Wait until the program has drawn nothing and slept for a while.
 
-        On a busy machine, one that has something to draw waits for the processor; then it does not sleep.
+        On a busy machine, one that has something to draw waits for the processor; then it does not
+        sleep.
         """
         drawn, since_s = -1, 0.0
 

@@ -1,5 +1,5 @@
-"""`python -m tests.support.reference` writes the reference pages of docs/ and the example of `config.toml`
-out of the program's tables."""
+"""`python -m tests.support.reference` writes the reference pages of docs/ and the example of
+`config.toml` out of the program's tables."""
 
 from __future__ import annotations
 
@@ -27,20 +27,22 @@ _GENERATED = "<!-- Written by `python -m tests.support.reference`; a test compar
 _CONFIGURATION = """\
 # Configuration
 
-This page lists every setting with its default and limits. All settings are optional. `lmchat config init`
-writes a commented file, the same as [config.example.toml](../config.example.toml). `lmchat config path`
-prints where it belongs, `lmchat config check` finds problems with line numbers, and `lmchat config show`
-prints the effective settings and where each comes from. A flag overrides the environment, the environment
-overrides the file, and the file overrides the default. Only `config init` writes to `config.toml`; lmchat saves its own
-state (last model, panels, theme) in `state.toml` beside it, and `tools add` and `remove` change `mcp.json`.
+This page lists every setting with its default and limits. All settings are optional. `lmchat config
+init` writes a commented file, the same as [config.example.toml](../config.example.toml). `lmchat
+config path` prints where it belongs, `lmchat config check` finds problems with line numbers, and
+`lmchat config show` prints the effective settings and where each comes from. A flag overrides the
+environment, the environment overrides the file, and the file overrides the default. Only `config
+init` writes to `config.toml`; lmchat saves its own state (last model, panels, theme) in
+`state.toml` beside it, and `tools add` and `remove` change `mcp.json`.
 """
 _SERVERS = """\
 ## `mcp.json`
 
-Tool servers (MCP) are in `mcp.json` beside `config.toml`, in the form of LM Studio, Claude Desktop and Cursor: below
-`mcpServers`, by their names. Comments and last commas are read; other keys are left as they are. `${NAME}`, or
-`${env:NAME}`, is the value of your environment variable NAME wherever it is in a text; `${NAME:-TEXT}` is TEXT if it is not set.
-The keys of an entry, `name` apart:
+Tool servers (MCP) are in `mcp.json` beside `config.toml`, in the form of LM Studio, Claude Desktop
+and Cursor: below `mcpServers`, by their names. Comments and last commas are read; other keys are
+left as they are. `${NAME}`, or `${env:NAME}`, is the value of your environment variable NAME
+wherever it is in a text; `${NAME:-TEXT}` is TEXT if it is not set. The keys of an entry, `name`
+apart:
 
 ```json
 {
@@ -54,18 +56,20 @@ The keys of an entry, `name` apart:
 _SECRETS = """\
 ## API keys
 
-You can set an API key in `LMCHAT_API_KEY`, with `api_key_env` or `api_key_cmd` in an `[[endpoints]]` entry,
-or in the dialog that asks for one. The dialog checks the key and saves it in `credentials.toml` (mode 0600).
-For a key in a keyring or password manager, see `api_key_cmd` in [troubleshooting](troubleshooting.md#api-keys).
+You can set an API key in `LMCHAT_API_KEY`, with `api_key_env` or `api_key_cmd` in an
+`[[endpoints]]` entry, or in the dialog that asks for one. The dialog checks the key and saves it in
+`credentials.toml` (mode 0600). For a key in a keyring or password manager, see `api_key_cmd` in
+[troubleshooting](troubleshooting.md#api-keys).
 
-A key typed in the dialog is used until lmchat ends. Otherwise the configuration and the environment override
-`credentials.toml`; `lmchat doctor` shows which key is used. `api_key`
-in `config.toml` also works, but is the least safe. Blanks and line ends around a key are removed; a key with
-other control characters or letters beyond ASCII is not sent. A key never appears in `config show`, logs,
-exports, errors or process arguments.
+A key typed in the dialog is used until lmchat ends. Otherwise the configuration and the environment
+override `credentials.toml`; `lmchat doctor` shows which key is used. `api_key`
+in `config.toml` also works, but is the least safe. Blanks and line ends around a key are removed; a
+key with other control characters or letters beyond ASCII is not sent. A key never appears in
+`config show`, logs, exports, errors or process arguments.
 
-A key is sent only to the address (scheme, host and port) it belongs to: that of its `[[endpoints]]` entry,
-the one it was typed or stored for, and for `api_key` or `LMCHAT_API_KEY` the address set in the same place.
+A key is sent only to the address (scheme, host and port) it belongs to: that of its `[[endpoints]]`
+entry, the one it was typed or stored for, and for `api_key` or `LMCHAT_API_KEY` the address set in
+the same place.
 
 | API key | its address | without that address |
 | --- | --- | --- |
@@ -74,38 +78,39 @@ the one it was typed or stored for, and for `api_key` or `LMCHAT_API_KEY` the ad
 | under `[[endpoints]]` | its `url` | |
 | typed in the dialog, or stored | the server it was typed or stored for | |
 
-For a server on another machine that you name with `--endpoint`, add an `[[endpoints]]` entry with its `url`
-and the key. If `api_key` or `LMCHAT_API_KEY` is for another server, the message that the server needs a key
-says so.
+For a server on another machine that you name with `--endpoint`, add an `[[endpoints]]` entry with
+its `url` and the key. If `api_key` or `LMCHAT_API_KEY` is for another server, the message that the
+server needs a key says so.
 
-Over `http`, nothing proves which program answers: on a machine that you share, any user can take the port
-of your server and get its key. With `https` the certificate proves the server.
+Over `http`, nothing proves which program answers: on a machine that you share, any user can take
+the port of your server and get its key. With `https` the certificate proves the server.
 """
 _COMMANDS = """\
 # Commands
 
-This page lists every command. `lmchat` without a command opens the chat screen. Answers go to stdout,
-everything else to stderr. Exit codes: 0 success, 1 the server, the answer or a file failed, 2 invalid command
-or configuration, 3 no server found, 130 interrupted.
+This page lists every command. `lmchat` without a command opens the chat screen. Answers go to
+stdout, everything else to stderr. Exit codes: 0 success, 1 the server, the answer or a file failed,
+2 invalid command or configuration, 3 no server found, 130 interrupted.
 
 ## Common options
 
-The chat, which has no command, takes all of them. A command takes those that are named below its arguments, and
-refuses the others. Write them before or after the name of the command.
+The chat, which has no command, takes all of them. A command takes those that are named below its
+arguments, and refuses the others. Write them before or after the name of the command.
 """
 _REFUSALS = """\
 ## Errors from servers
 
-lmchat looks at a `code` or `type` that it knows first, then at the server's words, then at the status. Words that fit
-rows of two kinds mean nothing; a field of the request that they name is always a `bad_request`. What they quote of the
-request, and names and addresses, are left out, so that `<address>` stands for an address. "what it says" is regular
-expressions, for words in lower case. The status "in a stream" is that of an error inside an answer that names no
-status. Rows marked "with images" or "with tools" are for such requests only. A web page with a status from 500 on that
-is not in the list is `upstream`, one with 200 is `not_an_llm`; a 404 without words is `wrong_path`; a 429 whose words
-name a limit below what was requested is `too_large`.
+lmchat looks at a `code` or `type` that it knows first, then at the server's words, then at the
+status. Words that fit rows of two kinds mean nothing; a field of the request that they name is
+always a `bad_request`. What they quote of the request, and names and addresses, are left out, so
+that `<address>` stands for an address. "what it says" is regular expressions, for words in lower
+case. The status "in a stream" is that of an error inside an answer that names no status. Rows
+marked "with images" or "with tools" are for such requests only. A web page with a status from 500
+on that is not in the list is `upstream`, one with 200 is `not_an_llm`; a 404 without words is
+`wrong_path`; a 429 whose words name a limit below what was requested is `too_large`.
 
-In the next steps, MODEL is the model and HOST the host name you used; "Jan: …" is the next step for Jan. If the server
-names a time to wait, that is the step.
+In the next steps, MODEL is the model and HOST the host name you used; "Jan: …" is the next step for
+Jan. If the server names a time to wait, that is the step.
 """
 
 
@@ -336,11 +341,12 @@ PAGES: Mapping[str, Callable[[], str]] = {
 }
 
 _EXAMPLE = """\
-# Configuration of lmchat. Every setting is optional; commented-out lines show the default or an example.
-# `lmchat config path` prints where this file belongs, `lmchat config check` finds problems in it,
-# `lmchat config show` prints the effective settings and where each comes from (flag, environment, this file).
+# Configuration of lmchat. Every setting is optional; commented-out lines show the default or an
+# example. `lmchat config path` prints where this file belongs, `lmchat config check` finds problems
+# in it, `lmchat config show` prints the effective settings and where each comes from (flag,
+# environment, this file).
 """
-_HELP_COLUMN = 44  # where the help of a setting begins, behind its value
+_HELP_COLUMN = 44  # where the help of a setting starts, behind its value
 _MAX_COLUMNS = 110  # in a line with value and help; if it is longer, the help is a line above
 # Headings of mappings and arrays of tables in the example.
 _HEADINGS = {

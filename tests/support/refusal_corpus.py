@@ -1,11 +1,11 @@
 """Texts with which servers refuse, from `tests/servers/refusals/`, and the errors that they become.
 
-`source` says where the sentence was seen: recorded bytes, or the source or report that has it. Where a
-report quotes the sentence alone, the frame around it is the usual one of that server.
+`source` says where the sentence was seen: recorded bytes, or the source or report that has it.
+Where a report quotes the sentence alone, the frame around it is the usual one of that server.
 
 A record has the product by which lmchat knows the server, the status, and the body as JSON or text;
-`where` is "stream" for an error in a stream that has begun. `has` is what the request had, `words`
-are a part of the message, `step` is a part of the next step.
+`where` is "stream" for an error in a stream that has started. `has` is what the request had,
+`words` are a part of the message, `step` is a part of the next step.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A hub of models in the shape of huggingface.co.
 
-Its list has the fields that `ModelInfo` of huggingface_hub 1.x reads (hf_api.py: siblings with `rfilename`,
-`blobId`, `size` and `lfs`); headers are those of `get_hf_file_metadata` (file_download.py) and of replies to
-`curl --head` that users have quoted: 302 to a store of files on another host, whose ETag is another hash.
+Its list has the fields that `ModelInfo` of huggingface_hub 1.x reads (hf_api.py: siblings with
+`rfilename`, `blobId`, `size` and `lfs`); headers are those of `get_hf_file_metadata`
+(file_download.py) and of replies to `curl --head` that users have quoted: 302 to a store of files
+on another host, whose ETag is another hash.
 """
 
 from __future__ import annotations
@@ -49,15 +50,15 @@ class ScriptedHub:
 
     def _file(self, content: bytes):
         def play(seen: Seen) -> Reply:
-            begin, status, headers = 0, 200, {"ETag": '"fdead7c2"'}
+            start, status, headers = 0, 200, {"ETag": '"fdead7c2"'}
             asked = seen.headers.get("range", "")
             if asked and self.has_ranges:
-                begin, status = int(asked.removeprefix("bytes=").rstrip("-")), 206
-                first = begin if self.first_byte is None else self.first_byte
+                start, status = int(asked.removeprefix("bytes=").rstrip("-")), 206
+                first = start if self.first_byte is None else self.first_byte
                 headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
-            headers["Content-Length"] = str(len(content) - begin)
-            end = None if self.sent_bytes is None else begin + self.sent_bytes
-            reply = body_reply(content[begin:end], status=status, headers=headers)
+            headers["Content-Length"] = str(len(content) - start)
+            end = None if self.sent_bytes is None else start + self.sent_bytes
+            reply = body_reply(content[start:end], status=status, headers=headers)
             steps = (*reply.steps, Hold()) if self.is_stuck else reply.steps
             return Reply(steps=steps, is_last=end is not None)
 

@@ -1,4 +1,5 @@
-"""A loopback HTTP server that plays what a test writes down: raw bytes, splits, delays, cuts, gates.
+"""A loopback HTTP server that plays what a test writes down: raw bytes, splits, delays, cuts,
+gates.
 
     with ScriptedServer() as server:
         server.on("GET /v1/models", json_reply({"object": "list", "data": []}))
@@ -6,10 +7,10 @@
         ...  # talk to server.url
         assert server.requests[0].path == "/v1/models"
 
-Several replies for one route are played one after the other; the last one stays. A reply may also be a
-function of the request. With `certificate="hosts"` it speaks https: that certificate is for this machine,
-`workstation.lan` and the hosts of the providers, signed by `AUTHORITY`. `elsewhere` is for another name,
-`expired` is expired, `alone` is signed by itself, as servers in a home are.
+Several replies for one route are played one after the other; the last one stays. A reply may also
+be a function of the request. With `certificate="hosts"` it speaks https: that certificate is for
+this machine, `workstation.lan` and the hosts of the providers, signed by `AUTHORITY`. `elsewhere`
+is for another name, `expired` is expired, `alone` is signed by itself, as servers in a home are.
 """
 
 from __future__ import annotations
@@ -171,9 +172,11 @@ def sse(
     content_type: str = "text/event-stream",
     before: Sequence[Step] = (),
 ) -> Reply:
-    r"""Stream events: text is a delta of content, a dict is one JSON event, bytes are sent as they stand.
+    r"""Stream events: text is a delta of content, a dict is one JSON event, bytes are sent as they
+    stand.
 
-    `every=n` cuts the bytes into writes of n; `framing` is "chunked" or "close" (HTTP/1.0, ended by closing).
+    `every=n` cuts the bytes into writes of n; `framing` is "chunked" or "close" (HTTP/1.0, ended by
+    closing).
     """
     steps: list[Step] = []
     for chunk in chunks:
@@ -357,7 +360,7 @@ class ScriptedServer:
             await self._stop.wait()
         finally:
             # A connection that was accepted just now needs some turns of the loop until `_talk`
-            # begins; on a closed server, asyncio would forget its socket without closing it.
+            # starts; on a closed server, asyncio would forget its socket without closing it.
             if os.name == "posix":  # the loop of Windows has no readers
                 for listening in server.sockets:
                     self._loop.remove_reader(listening.fileno())

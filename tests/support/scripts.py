@@ -34,7 +34,7 @@ SCRIPTS = {
 
 
 def misplaced(cells: list[str], start: int, text: str) -> list[str]:
-    """Return what is wrong with a text that should begin in a cell: words in other columns, stray letters."""
+    """Return what is wrong with a text that should start in a cell: words in other columns, stray letters."""
     faults = []
     if start and cells[start - 1].strip():
         faults.append(f"{cells[start - 1]!r} stands before {text!r}")

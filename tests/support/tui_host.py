@@ -186,10 +186,10 @@ async def wait_for_idle(min_sleep: float = STEP_S, max_sleep: float = 1) -> None
             pause_s = _pause_s(loop, left_s)
             if pause_s is None:
                 return
-            begun_s = time.monotonic()
+            started_s = time.monotonic()
             await asyncio.sleep(pause_s)
             # a busy machine may have given no time to what is ready or due
-            is_starved |= time.monotonic() - begun_s > pause_s + STEP_S / 2
+            is_starved |= time.monotonic() - started_s > pause_s + STEP_S / 2
         passed_s = time.monotonic() - start_s
         is_idle = not is_starved and time.process_time() - used_s < _IDLE_S
         if passed_s >= max_sleep or (passed_s > min_sleep and is_idle):
@@ -273,7 +273,7 @@ def shortened() -> Iterator[None]:
 
 
 def pass_over_others() -> None:
-    """Take all threads that run now for those of other tests: they know nothing of the loop that begins."""
+    """Take all threads that run now for those of other tests: they know nothing of the loop that starts."""
     _of_others.update(threading.enumerate())
 
 

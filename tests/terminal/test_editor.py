@@ -107,23 +107,23 @@ async def test_what_a_failing_editor_has_saved_is_known(tool, code, words, saved
 async def test_cancelling_ends_a_running_editor_and_what_it_has_saved_can_be_read(
     tmp_path: Path,
 ) -> None:
-    begun, program = tmp_path / "begun", tmp_path / "editor.py"
+    started, program = tmp_path / "begun", tmp_path / "editor.py"
     program.write_text(
         f"import os, sys, time; open(sys.argv[1], 'w').write('saved'); "
-        f"open({str(begun)!r}, 'w').write(f'{{os.getpid()}}.'); time.sleep(600)",
+        f"open({str(started)!r}, 'w').write(f'{{os.getpid()}}.'); time.sleep(600)",
         encoding="utf-8",
     )
     with ExitStack() as folders:
         environ = environment(f"'{PYTHON}' '{program}'")
         editor = Editor("words", folders=folders, environ=environ)
         task = asyncio.ensure_future(editor.run())
-        await until(lambda: begun.exists() and begun.read_text(encoding="utf-8"), "the editor")
+        await until(lambda: started.exists() and started.read_text(encoding="utf-8"), "the editor")
         await editor.read()
         assert editor.saved_text == "saved"
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert not is_running(int(begun.read_text(encoding="utf-8").rstrip(".")))
+    assert not is_running(int(started.read_text(encoding="utf-8").rstrip(".")))
 
 
 async def test_an_editor_that_is_not_there_is_told_with_the_next_step() -> None:

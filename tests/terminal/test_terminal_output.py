@@ -34,7 +34,7 @@ def test_nothing_is_written_after_the_end_but_its_last_words(pty) -> None:
     output.end("bye")
     output.write("late")
     assert os.read(master, 100) == b"bye"
-    output.begin()
+    output.start()
     output.write("again")
     assert os.read(master, 100) == b"again"
 
@@ -76,7 +76,8 @@ def test_the_end_does_not_wait_for_a_write_that_never_ends(pty) -> None:
 
 def test_a_key_counts_as_it_was_pressed_however_late_the_thread_comes_to_it():
     ended = threading.Event()
-    # its thread outlives this test; with a shorter time limit it would end the process of all tests after a minute
+    # its thread outlives this test; with a shorter time limit it would end the process of all tests
+    # after a minute
     never_s = threading.TIMEOUT_MAX
     guard = SignalGuard(
         restore_terminal=lambda: None, ask_to_end=lambda _: ended.set(), timeout_s=never_s

@@ -246,9 +246,9 @@ async def test_a_sign_in_that_is_refused_or_leads_elsewhere_fails_with_its_reaso
         await asyncio.sleep(2.5)
         return await slow(question)
 
-    begun_s = time.monotonic()
+    started_s = time.monotonic()
     state = await started(tmp_path, garden, thinking, timeout_s=2)
-    assert (state.state, time.monotonic() - begun_s > 2.5) == (ToolServerState.READY, True)
+    assert (state.state, time.monotonic() - started_s > 2.5) == (ToolServerState.READY, True)
 
 
 async def test_a_sign_in_at_a_host_that_is_not_allowed_is_asked_for(tmp_path):

@@ -18,7 +18,7 @@ async def beside_a_running_answer(tmp_path):
     async with aclosing(Store(tmp_path / "sessions.db")) as store:
         asked = await say(store, session, "Go on.", None)
         theirs = answer(parent=asked, state=AnswerState.STREAMING)
-        await store.begin_answer(session.session_id, theirs)
+        await store.start_answer(session.session_id, theirs)
         async with ready_desktop(tmp_path, resume_id=session.session_id) as desk:
             await shown(desk, "another lmchat is writing this")
             await store.add_entries(theirs.message_id, [("text", "half of it")])
@@ -46,7 +46,7 @@ async def test_opened_again_it_can_be_continued_where_it_lacks_its_end(tmp_path)
     async with aclosing(Store(tmp_path / "sessions.db")) as store:  # of the other lmchat
         asked = await say(store, session, "Go on.", None)
         theirs = answer(parent=asked, state=AnswerState.STREAMING)
-        await store.begin_answer(session.session_id, theirs)
+        await store.start_answer(session.session_id, theirs)
         await store.add_entries(theirs.message_id, [("text", "half of ")])
         async with ready_desktop(
             tmp_path, answer_steps("mine"), resume_id=session.session_id

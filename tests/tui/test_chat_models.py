@@ -114,7 +114,7 @@ class Loading:
     def __init__(self, backend: ScriptedBackend) -> None:
         self.gate = asyncio.Event()
         self.error: LMChatError | None = None
-        self.begun: list[str] = []
+        self.started: list[str] = []
         self.ended: list[str] = []
         self.model = None
         self.lists = backend.model_lists
@@ -124,7 +124,7 @@ class Loading:
         self.lists.note_progress(self.lists.load_of(self.model), fraction)
 
     async def load(self, wanted, context):
-        self.begun.append(wanted.model_id)
+        self.started.append(wanted.model_id)
         self.model = wanted
         try:
             await self.gate.wait()
@@ -140,7 +140,7 @@ async def test_loading_shows_how_far_it_is_stops_by_control_l_and_happens_once(t
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
         await desk.press(*"phi", "ctrl+l")
-        await desk.until(lambda: loading.begun == ["phi4-14b"], "the load")
+        await desk.until(lambda: loading.started == ["phi4-14b"], "the load")
         loading.tell(0.4)
         await shown(desk, "loading 40 %")
         await desk.press("ctrl+r", sees="updated 0 s ago")
@@ -149,7 +149,7 @@ async def test_loading_shows_how_far_it_is_stops_by_control_l_and_happens_once(t
         await desk.until(lambda: loading.ended == ["phi4-14b"], "the end of the load")
         await desk.until(lambda: "loading 40" not in desk.text, "the row")
         await desk.press("ctrl+l")
-        await desk.until(lambda: len(loading.begun) == 2, "a second load")
+        await desk.until(lambda: len(loading.started) == 2, "a second load")
         assert isinstance(desk.app.screen, ModelPicker)
         await desk.press("enter", leads_to=ChatScreen)
         loading.tell(0.7)
@@ -159,7 +159,7 @@ async def test_loading_shows_how_far_it_is_stops_by_control_l_and_happens_once(t
         assert backend.requests == [], "what is said waits"
         loading.gate.set()
         await desk.answered()
-        assert loading.begun == ["phi4-14b"] * 2, "it was not loaded twice"
+        assert loading.started == ["phi4-14b"] * 2, "it was not loaded twice"
         assert [one.target.model_id for one in backend.requests] == ["phi4-14b"]
 
 
@@ -170,7 +170,7 @@ async def test_what_is_said_returns_after_a_load_that_fails_or_is_stopped(tmp_pa
         for times, words in ((1, "one"), (2, "two")):
             await picker(desk)
             await desk.press(*"phi", "enter", leads_to=ChatScreen)
-            await desk.until(lambda times=times: len(loading.begun) == times, "the load")
+            await desk.until(lambda times=times: len(loading.started) == times, "the load")
             await desk.say(words)
             await desk.until(lambda: desk.chat.shown.is_waiting, "the prompt that waits")
             if times == 1:
@@ -201,7 +201,7 @@ async def test_a_model_that_another_window_loads_is_neither_loaded_again_nor_wai
         await desk.press(*"phi", "enter", leads_to=ChatScreen)
         await desk.say("one")  # its server answers when it has loaded it
         await desk.answered()
-        assert (loading.begun, [one.target.model_id for one in backend.requests]) == (
+        assert (loading.started, [one.target.model_id for one in backend.requests]) == (
             [],
             ["phi4-14b"],
         )
@@ -216,13 +216,13 @@ async def test_a_model_loads_on_while_another_is_unloaded_and_a_third_is_loaded(
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
         await desk.press(*"phi", "enter", leads_to=ChatScreen)
-        await desk.until(lambda: loading.begun == ["phi4-14b"], "the load")
+        await desk.until(lambda: loading.started == ["phi4-14b"], "the load")
         await desk.say("one")
         await picker(desk)
         await desk.press(*"gem", "ctrl+l")
         await desk.until(lambda: backend.loaded == [], "the unload")
         await desk.press("ctrl+u", *"mist", "ctrl+l")
-        await desk.until(lambda: loading.begun == ["phi4-14b", "mistral-7b"], "the other load")
+        await desk.until(lambda: loading.started == ["phi4-14b", "mistral-7b"], "the other load")
         assert loading.ended == []
         await desk.press("escape", leads_to=ChatScreen, sees="  phi4-14b · LM Studio")
         loading.gate.set()

@@ -32,7 +32,7 @@ def test_a_chat_at_every_size(snap_compare, tmp_path, size):
     )
 
 
-async def begin_streaming(desk: Desktop) -> None:
+async def start_streaming(desk: Desktop) -> None:
     """Let the answer come as far as its gate, four seconds after it was asked for."""
     await desk.press("ctrl+r")
     await desk.until(lambda: "sorrel" in desk.text, "the first words")
@@ -49,7 +49,7 @@ def test_a_running_answer(snap_compare, tmp_path, size):
         asyncio.Event(),
     ]
     desk = seen(tmp_path, *TALK, script=script)
-    see = steps(desk, "4.1 s · 2 tok", then=begin_streaming)  # below the answer, too
+    see = steps(desk, "4.1 s · 2 tok", then=start_streaming)  # below the answer, too
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=see)
 
 

@@ -364,7 +364,7 @@ async def test_who_begins_a_session_while_another_is_read_or_copied_is_not_throw
 
 async def test_who_comes_back_before_an_answer_is_on_the_disk_sees_it_once(tmp_path):
     async with ready_desktop(tmp_path, answer_steps("Lettuce.")) as desk:
-        gate = hold(desk.store, "begin_answer")
+        gate = hold(desk.store, "start_answer")
         await desk.say("one")
         first = desk.session_id
         await desk.until(lambda: desk.shown.is_running, "the answer on its path")

@@ -30,7 +30,7 @@ UNCOUNTED = [TextDelta(text="word " * 90), StreamFinished(reason="stop")]
 
 def full_disk(store):
     full = AsyncMock(side_effect=StoreUnavailable("The disk is full.", hint="Free some room."))
-    return patch.multiple(store, append=full, begin_answer=full, end_answer=full)
+    return patch.multiple(store, append=full, start_answer=full, end_answer=full)
 
 
 async def test_the_chat_works_with_a_damaged_file_and_a_lasting_warning(tmp_path):

@@ -41,7 +41,7 @@ async def test_the_end_is_shown_before_the_beginning_is_read_and_stays_where_it_
         edit = partial(
             desk.dispatcher.controllers.message_actions.edit, first
         )  # its prompt was not read yet
-        desk.dispatcher.ui.begin(edit, "message")
+        desk.dispatcher.ui.start(edit, "message")
         assert not desk.prompt_input.text
         desk.store.gate.set()
         await desk.until(lambda: len(desk.log_view.document) == COUNT + 1, "all of it in the log")

@@ -228,7 +228,7 @@ def test_a_bracketed_paste_is_whole_wherever_it_is_cut(end: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("begun", "text"),
+    ("started", "text"),
     [
         ("\x1b[200~one\ttwo", "one\ttwo"),
         ("\x1b[200~", ""),
@@ -236,10 +236,10 @@ def test_a_bracketed_paste_is_whole_wherever_it_is_cut(end: str) -> None:
         ("\x1b[200~漢 \x1b[200~b", "漢 \x1b[200~b"),
     ],
 )
-def test_a_paste_without_its_end_mark_is_text_after_two_seconds(begun: str, text: str) -> None:
-    for cut in range(1, len(begun)):
+def test_a_paste_without_its_end_mark_is_text_after_two_seconds(started: str, text: str) -> None:
+    for cut in range(1, len(started)):
         reader = Reader()
-        assert reader.read(begun[:cut], begun[cut:]) + reader.later(LONGEST_WAIT_S - 0.1) == []
+        assert reader.read(started[:cut], started[cut:]) + reader.later(LONGEST_WAIT_S - 0.1) == []
         assert reader.later(0.1) == [f"paste {text!r}"]
         assert reader.later(9) + reader.read("a", "\x03", "\r", "\x1b[A") == [
             *("a", "ctrl+c", "enter", "up")
@@ -261,10 +261,10 @@ def test_each_byte_of_a_paste_begins_the_two_seconds_again(reader: Reader) -> No
     ],
 )
 def test_escape_and_ctrl_c_in_reads_of_their_own_end_a_paste(key: str, name_of_key: str) -> None:
-    for begun in ("\x1b[200~one\r", "\x1b[200~one\r\ufffd"):
+    for started in ("\x1b[200~one\r", "\x1b[200~one\r\ufffd"):
         reader = Reader()
-        found = reader.read(begun, key) + reader.later(ESCAPE_DELAY_S)
-        assert found == [f"paste {begun[6:].replace(chr(13), chr(10))!r}", name_of_key]
+        found = reader.read(started, key) + reader.later(ESCAPE_DELAY_S)
+        assert found == [f"paste {started[6:].replace(chr(13), chr(10))!r}", name_of_key]
         assert reader.read("z") == ["z"]
     for half in ("\x1b[1;", "\x1b]11;rgb:1/2", "\x1b[?2026;2$"):
         reader = Reader()

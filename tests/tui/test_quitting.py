@@ -15,7 +15,7 @@ QUESTION = "Quit without saving?"
 
 def full_disk(store):
     full = AsyncMock(side_effect=StoreUnavailable("The disk is full.", hint="Free some room."))
-    return patch.multiple(store, append=full, begin_answer=full, end_answer=full)
+    return patch.multiple(store, append=full, start_answer=full, end_answer=full)
 
 
 async def test_what_cannot_be_saved_is_asked_about_and_can_be_exported_or_waited_for(tmp_path):

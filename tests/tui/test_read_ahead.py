@@ -23,7 +23,7 @@ async def desk(tmp_path):
         yield desk
 
 
-async def begin_reading(desk) -> None:
+async def start_reading(desk) -> None:
     """Give the session about 900 tokens to read, and type until the server reads them."""
     desk.dispatcher.commands.run_line(f"/system {LONG}", desk.prompt_input.prompt)
     await desk.until(lambda: desk.chat.shown.messages)
@@ -32,7 +32,7 @@ async def begin_reading(desk) -> None:
 
 
 async def test_enter_ends_the_reading_before_the_prompt_is_sent(desk):
-    await begin_reading(desk)
+    await start_reading(desk)
     await desk.press("enter")
     await desk.answered()
     assert desk.backend.cancelled_read_aheads == 1

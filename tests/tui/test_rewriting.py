@@ -1,4 +1,4 @@
-"""Answers that the user rewrites or begins, in the whole app."""
+"""Answers that the user rewrites or starts, in the whole app."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ class _AskFrontEnd(TurnListener):
                 self._output.note(f"lmchat: {misfit.message} Asking again.")
                 misfit = await self._run_turn(Prompt(misfit.retry_prompt))
         except asyncio.CancelledError:
-            if self._session.stats is not None:  # else no answer has begun
+            if self._session.stats is not None:  # else no answer has started
                 self._set_extract()
                 self._print_end(None)  # Ctrl+C has its own error
             raise

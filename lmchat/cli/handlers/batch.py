@@ -100,7 +100,7 @@ async def batch(context: Context) -> int:
                 )
             except asyncio.CancelledError:  # after Ctrl+C
                 if missing is not None and target_path:
-                    # with `--force`, the command would begin again
+                    # with `--force`, the command would start again
                     command = ["lmchat", *(word for word in sys.argv[1:] if word != "--force")]
                     output.note(f"lmchat: To answer the rest: {command_line(command)}")
                 raise

@@ -177,7 +177,7 @@ async def _label_probabilities(
     likelihoods = dict.fromkeys(labels, 0.0)
     logprobs = {first.token: first.logprob} | {other.token: other.logprob for other in first.top}
     for token, logprob in logprobs.items():
-        label = token.strip()  # some models begin with a blank
+        label = token.strip()  # some models start with a blank
         if label in likelihoods:
             likelihoods[label] += probability(logprob)
     total = sum(likelihoods.values())

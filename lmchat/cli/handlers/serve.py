@@ -175,7 +175,7 @@ def _print_servers(output: Output, routes: ModelRoutes) -> None:
 def _print_report(output: Output, report: RequestReport) -> None:
     """Print a request on a terminal: time, program, model, status, TTFT, speed.
 
-    Without a model, its path. The status is that of HTTP, or "closed" if no reply has begun.
+    Without a model, its path. The status is that of HTTP, or "closed" if no reply has started.
     """
     stats = report.stats
     status = str(report.status or "closed")

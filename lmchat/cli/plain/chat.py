@@ -89,7 +89,7 @@ class PlainChat:
         """
         reader, output = self._front.reader, self._front.output
         exit_code = 0
-        work: Coroutine[Any, Any, None] | None = self._begin()
+        work: Coroutine[Any, Any, None] | None = self._start()
         while work is not None:
             try:
                 runner.run(work)
@@ -130,7 +130,7 @@ class PlainChat:
                     raise
                 self._front.notify("", "Ctrl+D quits.")  # "" ends the typed line
 
-    async def _begin(self) -> None:
+    async def _start(self) -> None:
         """Load the history, print the session, connect to a server, at a terminal only."""
         front = self._front
         if not front.reader.is_terminal:
@@ -142,7 +142,7 @@ class PlainChat:
         history = [safe_text(split_draft(draft)[0]) for draft in drafts]
         # Prompts that look like a shell command were sent as text, perhaps by another program; ↑
         # and Enter would run them, even with line ends around them.
-        front.reader.begin(
+        front.reader.start(
             prompt for prompt in history if prompt and not is_shell_command(prompt.strip("\n"))
         )
         front.print_session()

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from lmchat.attachments.attachment import Attachment, ClipboardReader
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
-from lmchat.chat.events import AnswerBegun, ChatEvent, Compacted, TurnListener
+from lmchat.chat.events import AnswerStarted, ChatEvent, Compacted, TurnListener
 from lmchat.chat.prompt_queue import PromptsReturned
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession, TurnEnded
@@ -173,7 +173,7 @@ class PlainFront(TurnListener):
     async def edit(self, text: str) -> None:
         """Send a text as another version of the last prompt.
 
-        Without a text, the next line begins with this command and the prompt, to be changed.
+        Without a text, the next line starts with this command and the prompt, to be changed.
         """
         session = self.chat.shown
         await session.load_older()  # at first, only the last messages are in memory
@@ -275,9 +275,9 @@ class PlainFront(TurnListener):
         self.output.print_lines(table((title, ""), rows) if rows else [nothing])
         return ""
 
-    async def run_turn(self, begin: Callable[[], None]) -> None:
+    async def run_turn(self, start: Callable[[], None]) -> None:
         await self.connect()
-        begin()
+        start()
         await self.print_turn()
 
     async def attach(self, _: str, read: ReadFiles) -> None:
@@ -380,14 +380,14 @@ class PlainFront(TurnListener):
         if isinstance(event, TurnEnded):
             self._signal_end(event)
         elif isinstance(event, Compacted):
-            self._printer.end()  # the note begins a line of its own
+            self._printer.end()  # the note starts a line of its own
             self.notify(
                 "This summary takes the place of the older messages; "
                 "/tree on the screen lists their branch."
             )
         elif isinstance(event, PromptsReturned):
             self._has_returned = True
-        elif isinstance(event, AnswerBegun):
+        elif isinstance(event, AnswerStarted):
             self._stage = ""
             self.print_label(f"{event.message.model}:")
         elif isinstance(event, ReasoningDelta) and not self._stage:

@@ -91,9 +91,9 @@ class InlineText:
         self._printing: asyncio.Task[None] | None = None
         self._printed_s = 0.0  # when the last line was printed
         self._unread = ""  # came after the last frame
-        self._begin_text()
+        self._start_text()
 
-    def _begin_text(self) -> None:
+    def _start_text(self) -> None:
         self._markdown = IncrementalMarkdown(is_printed=True)
         self._is_complete = False  # no more text arrives
         self._closed: list[_Printable] = []  # not printed yet
@@ -122,7 +122,7 @@ class InlineText:
         self._print_complete_lines()
 
     def end(self) -> None:
-        """Print the rest of the text; the next piece begins another text.
+        """Print the rest of the text; the next piece starts another text.
 
         Without `print_all`, as after Ctrl+C, code of the rest has no colours.
         """
@@ -132,7 +132,7 @@ class InlineText:
         self._unread = ""
         self._print_complete_lines()
         self._colours.drop_requests()
-        self._begin_text()
+        self._start_text()
 
     def print_closed(self) -> None:
         """Print what is complete, above something else.
@@ -184,7 +184,7 @@ class InlineText:
                 colours = await self._highlighter.colours(*request)
                 for waiting_block in self._colours.put(request, colours):
                     waiting_block.lines = None  # drops the lines without colours
-                # The request may have been for longer code of another block, which begins with
+                # The request may have been for longer code of another block, which starts with
                 # this. Then this layout requests its own.
                 self._lay_out(block)
 

@@ -46,13 +46,13 @@ class LineReader:
         self.has_paste_marks = False  # the terminal marks what is pasted
         self.has_cut_line = False  # the terminal has dropped the end; reset it
         self._readline: Any = None  # the module; None if lines cannot be edited
-        self._next_text = ""  # what the next line begins with
-        self._has_begun = False  # to read a pipe
+        self._next_text = ""  # what the next line starts with
+        self._has_started = False  # to read a pipe
         if isinstance(sys.stdin, TextIOWrapper) and self.is_terminal:
             # else a byte that is not UTF-8 raises an error
             sys.stdin.reconfigure(errors="replace")
 
-    def begin(self, history: Iterable[str]) -> None:
+    def start(self, history: Iterable[str]) -> None:
         """`history` has the newest first. Pastes are marked from now on, if possible."""
         if not self.can_redraw:
             return
@@ -93,7 +93,7 @@ class LineReader:
         self._next_text = ""
 
     def _with_paste(self, text: str, match: int) -> str | None:
-        """Return the one completion of a line, in which a paste begins."""
+        """Return the one completion of a line, in which a paste starts."""
         if match or self._readline.get_completion_type() != _MENU_COMPLETE:
             return None
         try:
@@ -135,13 +135,13 @@ class LineReader:
         return text
 
     def _choose_encoding(self) -> None:
-        """Have a pipe read as UTF-16 if it begins with its mark; this may wait for its beginning.
+        """Have a pipe read as UTF-16 if it starts with its mark; this may wait for its beginning.
 
         Other bytes than UTF-8 are decoded by `read`.
         """
-        if self.is_terminal or self._has_begun or not isinstance(sys.stdin, TextIOWrapper):
+        if self.is_terminal or self._has_started or not isinstance(sys.stdin, TextIOWrapper):
             return
-        self._has_begun = True
+        self._has_started = True
         buffer = sys.stdin.buffer
         head = buffer.peek(2)[:2] if isinstance(buffer, BufferedReader) else b""
         if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
@@ -154,7 +154,7 @@ class LineReader:
         """Read lines until one ends with three quotes, or to the end of the input.
 
         Return one text, without the quotes and empty lines at its ends. `text` is the first line,
-        which begins with quotes and may end with them.
+        which starts with quotes and may end with them.
         """
         text = text.removeprefix(QUOTES)
         while not text.rstrip().endswith(QUOTES) and (line := self.read("... ")) is not None:

@@ -81,7 +81,7 @@ def _body(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
 
 
 def _self_contained(text: str) -> str:
-    """Make a text neither hide the messages below it nor seem to begin another.
+    """Make a text neither hide the messages below it nor seem to start another.
 
     Outside of code, misleading lines get a backslash. An open code fence is closed.
     """

@@ -78,7 +78,7 @@ class ToolQuote(Struct, frozen=True, kw_only=True):
 
 STOPPED = Failure(kind="interrupted", message="")  # of an answer that the user has stopped
 
-# A text may begin with `<think>`; texts and thoughts may be empty.
+# A text may start with `<think>`; texts and thoughts may be empty.
 ForeignPart = str | FilePart | ReasoningPart | RefusalPart | ToolQuote | Failure
 
 
@@ -226,8 +226,8 @@ class ForeignChat(Struct, kw_only=True):
         messages: list[ChatMessage] = []
         line = self._line()
         times = [message.created_at for message in line.values() if message.created_at]
-        begun = [time for time in (self.created_at, *times[:1]) if time]
-        time = min(begun, default=self.updated_at or now)
+        started = [time for time in (self.created_at, *times[:1]) if time]
+        time = min(started, default=self.updated_at or now)
         for key, message in line.items():
             time = message.created_at or time  # of the message before it
             failure = None if message.failure is STOPPED else message.failure
@@ -367,10 +367,10 @@ def _converted(part: ForeignPart, *, is_answer: bool = False) -> Iterator[Part]:
     """
     match part:
         case str(text):
-            begin, sign, rest = text.lstrip().partition(">")
-            if is_answer and begin + sign in ("<think>", "<thinking>"):
+            start, sign, rest = text.lstrip().partition(">")
+            if is_answer and start + sign in ("<think>", "<thinking>"):
                 # without an end tag, all is a thought
-                reasoning, _, text = rest.partition(f"</{begin[1:]}>")
+                reasoning, _, text = rest.partition(f"</{start[1:]}>")
                 text = text.lstrip()
                 if reasoning := reasoning.strip():
                     yield ReasoningPart(text=reasoning)

@@ -229,46 +229,46 @@ def _lines(text: TextIO) -> Iterator[tuple[str, Any]]:
 def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
     """Yield the place and value of each item of a list, or of values in a row.
 
-    The last value may be a `FileRefused`: where the next one begins is not known.
+    The last value may be a `FileRefused`: where the next one starts is not known.
     """
-    begun = ""
-    while not begun and (more := text.read(_CHUNK)):
-        begun = more.lstrip()
-    if begun.startswith("\0"):
+    started = ""
+    while not started and (more := text.read(_CHUNK)):
+        started = more.lstrip()
+    if started.startswith("\0"):
         message = "It is damaged: it begins with NULs, as after a crash."
         raise FileRefused(message, hint="Take it from a backup.")
-    if begun and begun[0] not in "[{":
-        # lmchat's own exports begin with their title
-        is_markdown = begun.startswith("# ")
+    if started and started[0] not in "[{":
+        # lmchat's own exports start with their title
+        is_markdown = started.startswith("# ")
         message = "It is Markdown, which cannot be imported; export the session as JSON."
         raise FormatUnknown(
             message if is_markdown else "Its format cannot be imported.", hint=_FORMATS_HINT
         )
-    is_list = begun.startswith("[")
-    begun = begun.removeprefix("[")
+    is_list = started.startswith("[")
+    started = started.removeprefix("[")
     place, number = 0, 1
     while True:
-        if gap := _GAP.match(begun, place):  # always, as a gap may be empty
+        if gap := _GAP.match(started, place):  # always, as a gap may be empty
             place = gap.end()
-        if is_list and begun.startswith("]", place):
+        if is_list and started.startswith("]", place):
             return
         try:
-            value, place = _value_at(begun, place)
+            value, place = _value_at(started, place)
         except (ValueError, RecursionError) as error:
             # a value that goes on behind the text has its fault at the end, or in an open string
             is_cut = isinstance(error, json.JSONDecodeError) and (
-                error.pos >= len(begun) - _LONGEST_TOKEN
+                error.pos >= len(started) - _LONGEST_TOKEN
                 or error.msg.startswith("Unterminated string")
             )
-            begun, place = begun[place:], 0
-            more_chars = min(max(_CHUNK, len(begun)), LARGEST_RECORD + 1 - len(begun))
+            started, place = started[place:], 0
+            more_chars = min(max(_CHUNK, len(started)), LARGEST_RECORD + 1 - len(started))
             if is_cut and (more := text.read(more_chars)):
-                begun += more
+                started += more
                 continue
-            if begun or is_list:  # else it is the end
+            if started or is_list:  # else it is the end
                 message = f"Record {number} is damaged: nothing from there on is imported."
                 hint = "Export the chats again."
-                if len(begun) > LARGEST_RECORD:
+                if len(started) > LARGEST_RECORD:
                     message = f"It is larger than {LARGEST_RECORD // (1024 * 1024)} MB."
                     hint = "Export fewer chats at once."
                 elif number == 1:

@@ -66,7 +66,7 @@ class Source:
         user's name for it. `file_1` finds `file_1.png` and `file_1-photo.png`, but not
         `file_12.png`.
         """
-        if not name:  # any name begins with ""
+        if not name:  # any name starts with ""
             return b""
         for files in self._folders:
             fitting = [

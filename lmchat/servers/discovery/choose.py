@@ -295,7 +295,7 @@ def unlisted_model(
 
 
 def no_server_error(servers: Sequence[ServerStatus], *, is_for_chat: bool = False) -> LMChatError:
-    """With `is_for_chat`, the hint says if a chat could begin with the name of a model."""
+    """With `is_for_chat`, the hint says if a chat could start with the name of a model."""
     is_only = len(servers) == 1
     for server in servers:
         is_asked_for = server.is_configured or is_only

@@ -55,7 +55,7 @@ class ModelLists:
         self._clock = clock
         self.monotonic = time.monotonic  # clock of the loads
         self._loads: dict[tuple[Endpoint, str], Load] = {}
-        self.on_change: Callable[[], None] = lambda: None  # when a load begins, runs or ends
+        self.on_change: Callable[[], None] = lambda: None  # when a load starts, runs or ends
         self._lists: dict[Endpoint, _CachedList] = {}
         self._loading_servers: set[Endpoint] = set()  # perhaps without a name
         self._has_read_file = False

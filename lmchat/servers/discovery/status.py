@@ -25,7 +25,7 @@ from lmchat.units import SIGNS
 class ServerState(StrEnum):
     """How far a server is from a chat, best first."""
 
-    READY = "ready"  # a chat can begin now
+    READY = "ready"  # a chat can start now
     LOADING = "loading"  # wait
     NO_MODEL = "no model"  # choose or load one
     NEEDS_KEY = "needs key"  # type one
@@ -34,7 +34,7 @@ class ServerState(StrEnum):
 
     @property
     def is_usable(self) -> bool:
-        """Whether a chat can begin as soon as a model is loaded; the server may have none."""
+        """Whether a chat can start as soon as a model is loaded; the server may have none."""
         return self in (ServerState.READY, ServerState.LOADING, ServerState.NO_MODEL)
 
 
@@ -240,7 +240,7 @@ STATUS: Mapping[str, Meaning] = {
     "far_offline": _CLOSED,
     "no_route": replace(_CLOSED, step="{hint}"),  # by a proxy, or an unknown name
 }
-"""Meanings by reason, best first: "", or why a chat cannot begin, mostly a kind of error."""
+"""Meanings by reason, best first: "", or why a chat cannot start, mostly a kind of error."""
 _DETAIL_CHARS = 200  # of an error message
 
 
@@ -253,7 +253,7 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
     is_guess: bool = False
     """Whether only the port tells the product of a server that needs a key."""
     reason: str = ""
-    """Why a chat cannot begin now, mostly a kind of error; empty if it can."""
+    """Why a chat cannot start now, mostly a kind of error; empty if it can."""
     models: tuple[ModelInfo, ...] = ()
     """All models, also those that cannot chat."""
     detail: str = ""

@@ -201,7 +201,7 @@ class Connections:
                 is_event_stream = media_type.startswith("text/event-stream")
                 if not (is_event_stream or media_type.startswith(_JSON_TYPES)):
                     return
-                line = b""  # that has begun
+                line = b""  # that has started
                 async for chunk in body_chunks(response):
                     if is_event_stream:
                         values = [event.data for event in reader.feed(chunk)]
@@ -313,7 +313,7 @@ async def _raw_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 def _has_header(content: bytes) -> bool:
-    """Return whether data begins as zlib (RFC 1950, 2.2) or gzip does."""
+    """Return whether data starts as zlib (RFC 1950, 2.2) or gzip does."""
     is_zlib = content[0] & 15 == zlib.DEFLATED and int.from_bytes(content[:2], "big") % 31 == 0
     return is_zlib or content.startswith(_GZIP)
 

@@ -34,7 +34,7 @@ class PacedTransport(httpx.AsyncBaseTransport):
     """Connections over http, without a proxy, one for each request.
 
     llama.cpp closes a connection behind a streamed reply without having said so. A request that
-    came upon it at that moment would fail, and cannot be told from one that was begun.
+    came upon it at that moment would fail, and cannot be told from one that was started.
     """
 
     def __init__(self, reads_per_second: float | None) -> None:
@@ -93,7 +93,7 @@ class PacedStream(httpcore.AsyncNetworkStream):
         self._gap_s = 1 / reads_per_second
         self._read_count = 0  # since the last request was written
         self._next_read_s = 0.0  # monotonic time before which a paced read waits
-        self._has_chunks = False  # the next read begins with a chunk
+        self._has_chunks = False  # the next read starts with a chunk
 
     async def read(
         self,

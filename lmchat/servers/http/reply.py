@@ -233,12 +233,12 @@ def _read(value: object, fields: JsonObject, depth: int, unquote: Callable[[str]
 
 def _error_inside(text: str) -> JsonObject | str | None:
     """Return an error in JSON inside a text, or its message as Python writes it."""
-    begin, end = text.find("{"), text.rfind("}") + 1
-    if 0 <= begin < end <= _READ_CHARS:
+    start, end = text.find("{"), text.rfind("}") + 1
+    if 0 <= start < end <= _READ_CHARS:
         try:
-            value = decode(text[begin:end].encode())
+            value = decode(text[start:end].encode())
         except NotJsonError:
-            quoted = _QUOTED_MESSAGE.search(text, begin)
+            quoted = _QUOTED_MESSAGE.search(text, start)
             return quoted[2] if quoted else None
         # other JSON is a part of the sentence, such as a schema
         if isinstance(value, dict) and value.keys() & set(_OUTER):
@@ -250,7 +250,7 @@ def _sentence(text: str) -> str:
     """Return the last sentence of a trace, else the text."""
     text = text.strip()
     if _IS_TRACE.search(text):
-        *_, last = [0, *(begin.end() for begin in _BEFORE_SENTENCE.finditer(text))]
+        *_, last = [0, *(start.end() for start in _BEFORE_SENTENCE.finditer(text))]
         text = text[last:].strip() or text
     return _TRACE_BEHIND.split(text, maxsplit=1)[0] or text
 

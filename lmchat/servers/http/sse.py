@@ -37,7 +37,7 @@ class SseReader:
     """Reader of bytes in pieces of any size."""
 
     def __init__(self) -> None:
-        self._is_first_line = True  # it may begin with a byte order mark
+        self._is_first_line = True  # it may start with a byte order mark
         self._skips_lf = False  # the last chunk ended in CR, whose LF may follow
         self._partial_line = bytearray()  # without a line end
         # of the event that is not complete:

@@ -266,8 +266,8 @@ class Engine:
             settings["LLAMA_ARG_THREADS"] = str(self._settings.threads)
         if self.slot is not None:
             files = (model.path, Path(engine_file(self._environ)))
-            begin = partial(self.slot.begin, endpoint.port, self.key, files)
-            if kept := await run_abandonable(begin):
+            start = partial(self.slot.start, endpoint.port, self.key, files)
+            if kept := await run_abandonable(start):
                 settings["LLAMA_ARG_SLOT_SAVE_PATH"] = kept
         try:
             async with new_log(self._log_file) as log:

@@ -142,10 +142,10 @@ class Hub:
         """Return what is downloaded, and to where; raise `EngineUnavailable` without room."""
         parts = [_part_in(folder, file) for file in files]
         size = sum(file.size_bytes for file in files)
-        begun, free = await asyncio.to_thread(_room, parts)
-        if size - begun > free:
+        started, free = await asyncio.to_thread(_room, parts)
+        if size - started > free:
             raise EngineUnavailable(
-                f"{files[0].path} needs {size_text(size - begun)} on the disk, "
+                f"{files[0].path} needs {size_text(size - started)} on the disk, "
                 f"and {size_text(free)} are free.",
                 hint="Free some space, or set LMCHAT_HOME to a folder on another disk.",
                 kind="no_space",
@@ -198,7 +198,7 @@ class Hub:
             done = opened.tell()
             cause: EngineUnavailable | None = None
             if done < file.size_bytes:
-                endpoint, response = await self._open(url, file.repo, begin=done)
+                endpoint, response = await self._open(url, file.repo, start=done)
                 async with aclosing(response):
                     if response.status_code != HTTPStatus.PARTIAL_CONTENT:
                         done = opened.truncate(0)
@@ -226,7 +226,7 @@ class Hub:
                 raise refusal(f"{file.path} has another SHA-256 than the list of its hub")
 
     async def _open(
-        self, url: str, repo: str, *, begin: int = 0, redirects: int = _REDIRECTS
+        self, url: str, repo: str, *, start: int = 0, redirects: int = _REDIRECTS
     ) -> tuple[Endpoint, httpx.Response]:
         """Return an unread response; raise `EngineUnavailable`.
 
@@ -236,8 +236,8 @@ class Hub:
         key = self._token if endpoint.origin == self._origin else ""
         headers = request_headers(key, has_body=False)
         headers |= {"Accept": "*/*", "Accept-Encoding": "identity"}
-        if begin:
-            headers["Range"] = f"bytes={begin}-"
+        if start:
+            headers["Range"] = f"bytes={start}-"
         with _network_errors(endpoint):
             response = await self._connections.send(
                 endpoint, "GET", url, headers=headers, timeout=_TIMEOUT
@@ -247,7 +247,7 @@ class Hub:
             if response.is_redirect and redirects:
                 await response.aclose()
                 other = _redirect_target(endpoint, url, response.headers.get("location", ""))
-                return await self._open(other, repo, begin=begin, redirects=redirects - 1)
+                return await self._open(other, repo, start=start, redirects=redirects - 1)
             body = await read_up_to(response, MAX_REPLY_BYTES)
         words = read_body(body, response.headers.get("content-type", ""), key=key).message
         reason = words.rstrip(".") or f"status {response.status_code}"
@@ -290,8 +290,8 @@ def _part_in(folder: Path, file: HubFile) -> Path:
 
 def _room(parts: Sequence[Path]) -> tuple[int, int]:
     """Return the bytes of files that need not exist, and those free on their disk."""
-    begun = sum(part.stat().st_size for part in parts if part.exists())
-    return begun, free_bytes(parts[0].parents) or 0
+    started = sum(part.stat().st_size for part in parts if part.exists())
+    return started, free_bytes(parts[0].parents) or 0
 
 
 async def _chunks(endpoint: Endpoint, response: httpx.Response) -> AsyncGenerator[bytes, None]:

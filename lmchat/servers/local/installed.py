@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.extras import install_command
-from lmchat.files.disk import begin_log
+from lmchat.files.disk import start_log
 from lmchat.processes.child import start_in_background
 from lmchat.processes.environment import command_line, environment_for_others, find_program
 from lmchat.safe_text import safe_line
@@ -134,7 +134,7 @@ def installed_products(environ: Mapping[str, str], home: Path) -> tuple[Installe
 @asynccontextmanager
 async def new_log(path: Path) -> AsyncIterator[int]:
     """Yield the descriptor of a new log; raise `OSError`."""
-    log = await asyncio.to_thread(begin_log, path)
+    log = await asyncio.to_thread(start_log, path)
     try:
         yield log
     finally:

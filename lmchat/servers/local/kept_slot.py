@@ -70,7 +70,7 @@ class KeptSlot:
         self._held: tuple[str, ...] = ()
         self._lock = asyncio.Lock()
 
-    def begin(self, port: int, key: str, files: Sequence[Path]) -> str:
+    def start(self, port: int, key: str, files: Sequence[Path]) -> str:
         """Return the folder as llama.cpp wants it; "": keep nothing. Blocks.
 
         `files` are the model and the program.

@@ -182,7 +182,7 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
                 raise
 
     async def _wait_until_loaded(self, api: ServerApi, model: ModelInfo) -> None:
-        """Raise `ServerRejected` if loading fails; a few polls may come before it begins."""
+        """Raise `ServerRejected` if loading fails; a few polls may come before it starts."""
         unloaded_polls = 0
         while True:
             status = await self._status(api, model.model_id)
@@ -236,7 +236,7 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
     async def pull(self, api: ServerApi, name: str, on_pull: OnPull) -> None:
         """Download `USER/MODEL` or `USER/MODEL:QUANT` of Hugging Face.
 
-        The router answers when the download has begun, so the state is polled. It also agrees to
+        The router answers when the download has started, so the state is polled. It also agrees to
         names that do not exist, and adds the quantization to the name of what it has.
         """
         files = PullSum(done="done", total="total")

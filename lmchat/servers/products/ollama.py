@@ -112,7 +112,7 @@ class Ollama(Product, frozen=True, kw_only=True):
         abilities = shown.get("capabilities") or row.get("capabilities") or None
         # an older Ollama names the other host only among the details
         is_remote = _is_remote(row) or _is_remote(shown)
-        # such names begin with the architecture
+        # such names start with the architecture
         context_max = count_or_none(info.get(f"{family}.context_length"))
         if is_remote:
             context_max = context_max or count_or_none(details.get("context_length"))

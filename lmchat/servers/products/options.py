@@ -33,7 +33,7 @@ class TakenOptions(Struct, frozen=True, kw_only=True):
     def takes_option(self, name: str) -> bool:
         """Return whether its servers take an option, as far as lmchat knows.
 
-        The user decides about an option that begins with `EXTRA`. The effort depends on the model,
+        The user decides about an option that starts with `EXTRA`. The effort depends on the model,
         too; here it counts as taken.
         """
         if name.startswith(EXTRA):

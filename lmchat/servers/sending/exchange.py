@@ -81,7 +81,7 @@ class Exchange(Struct, kw_only=True):
         loop = asyncio.get_running_loop()
         loading_s = 0.0
         while True:
-            begun_s = loop.time()
+            started_s = loop.time()
             try:
                 return await send(idle_timeout)
             except (ServerUnavailable, ServerRejected) as error:
@@ -95,7 +95,7 @@ class Exchange(Struct, kw_only=True):
                     ):
                         self.is_loading = True
                         wait_s = min(max(LOADING_PAUSE_S, asked_s or 0.0), MAX_WAIT_S)
-                        loading_s += loop.time() - begun_s + wait_s
+                        loading_s += loop.time() - started_s + wait_s
                         if loading_s > LOADING_S:
                             raise
                         self.post(ModelLoading(wait_s=wait_s if asked_s else None))
@@ -231,7 +231,7 @@ def retry_plan(
         # another machine of a provider may do better
         is_hosted_failure = error.status == 500 and error.kind == "server_error" and not is_near  # noqa: PLR2004
         is_temporary = error.kind in _TEMPORARY - product.chat.final_kinds or is_hosted_failure
-        # an error without a status came inside a stream. A model server that has begun to answer
+        # an error without a status came inside a stream. A model server that has started to answer
         # does not refuse any more. But a gateway passes on refusals of the servers behind it, and
         # any server that is not near may be one.
         may_be_gateway = product.is_gateway or not is_near
@@ -252,6 +252,6 @@ def retry_plan(
         if is_near:  # near servers are tried again only after failures that pass soon
             return None
         attempts = min(attempts, 2)  # once more only: the system has already tried several times
-    else:  # the server may have begun to work on the request
+    else:  # the server may have started to work on the request
         return None
     return RetryPlan(attempts=attempts, wait_s=wait_s) if attempt < attempts else None

@@ -1,6 +1,6 @@
 """Pass-through of a request of another program: its body as it came, the reply byte for byte.
 
-After a reply has begun, the request is not sent again. The API key is cut out of replies.
+After a reply has started, the request is not sent again. The API key is cut out of replies.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Forwarding(Struct, kw_only=True):
     _received: bytearray = field(default_factory=bytearray)
     """Beginning of a reply that is no stream, for its counts."""
     # values of `perf_counter`:
-    _begun_s: float = field(default_factory=time.perf_counter)
+    _started_s: float = field(default_factory=time.perf_counter)
     _sent_s: float = 0.0  # of the last attempt
     _first_byte_s: float | None = None
 
@@ -77,7 +77,7 @@ class Forwarding(Struct, kw_only=True):
         """
         self.exchange.access.counters.add(total_requests=1)
         state = AnswerState.FAILED  # also after a refusal and an unexpected error
-        reply: ForwardedReply | None = None  # None until it has begun
+        reply: ForwardedReply | None = None  # None until it has started
         try:
             async with AsyncExitStack() as stack:
                 try:
@@ -140,8 +140,8 @@ class Forwarding(Struct, kw_only=True):
         key = self.exchange.key.encode()
         return data.replace(key, "…".encode()) if key else data
 
-    def _begun_key(self, data: bytes) -> int:
-        """Return with how many of its last bytes the API key may begin."""
+    def _started_key(self, data: bytes) -> int:
+        """Return with how many of its last bytes the API key may start."""
         key = self.exchange.key.encode()
         return max((size for size in range(1, len(key)) if data.endswith(key[:size])), default=0)
 
@@ -150,7 +150,7 @@ class Forwarding(Struct, kw_only=True):
     ) -> AsyncGenerator[bytes, None]:
         """Count no silence while a chunk waits to be taken.
 
-        Bytes with which the API key may begin wait for the next chunk.
+        Bytes with which the API key may start wait for the next chunk.
         """
         body = body_chunks(response)
         stream = self._stream
@@ -177,7 +177,7 @@ class Forwarding(Struct, kw_only=True):
                 # for any kind of reply, any byte counts as the first token
                 idle_timeout.note_data(has_token=True)
                 ready = self._without_key(held + chunk)
-                shown = len(ready) - self._begun_key(ready)
+                shown = len(ready) - self._started_key(ready)
                 ready, held = ready[:shown], ready[shown:]
                 if ready:
                     with idle_timeout.paused():
@@ -208,9 +208,9 @@ class Forwarding(Struct, kw_only=True):
             completion_tokens=usage.completion_tokens or None,  # 0 means that nobody has counted
             is_estimated=False,  # other counts stay None
             retries=self.exchange.retries,
-            elapsed_ms=(time.perf_counter() - self._begun_s) * 1e3,
+            elapsed_ms=(time.perf_counter() - self._started_s) * 1e3,
             finish_reason=finish_reason,
-            wait_ms=None if first_s is None else (first_s - self._begun_s) * 1e3,
+            wait_ms=None if first_s is None else (first_s - self._started_s) * 1e3,
         )
 
     def _usage(self) -> tuple[UsageReported, str]:
@@ -237,7 +237,7 @@ async def read_beside(
     At most `_MAX_UNREAD_BYTES` are read before they are taken. Errors after the beginning of the
     reply are raised by `chunks`.
     """
-    begun: asyncio.Future[ForwardedReply] = asyncio.get_running_loop().create_future()
+    started: asyncio.Future[ForwardedReply] = asyncio.get_running_loop().create_future()
     unread: asyncio.Queue[bytes | None] = asyncio.Queue()  # None: the task has ended
     unread_bytes = 0
     has_room = asyncio.Event()
@@ -246,7 +246,7 @@ async def read_beside(
     async def read() -> None:
         nonlocal unread_bytes
         async with opening as reply:
-            begun.set_result(reply)
+            started.set_result(reply)
             async for chunk in reply.chunks:
                 unread.put_nowait(chunk)
                 unread_bytes += len(chunk)
@@ -265,11 +265,11 @@ async def read_beside(
     task = asyncio.create_task(read(), name="forwarded reply")
     task.add_done_callback(lambda _: unread.put_nowait(None))
     try:
-        futures: set[asyncio.Future[Any]] = {task, begun}
+        futures: set[asyncio.Future[Any]] = {task, started}
         await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-        if not begun.done():
+        if not started.done():
             await task  # raises its error
-        reply = begun.result()
+        reply = started.result()
         yield ForwardedReply(status=reply.status, headers=reply.headers, chunks=chunks())
     finally:
         await end_tasks(task)

@@ -28,7 +28,7 @@ class _Waiter(Struct, eq=False):
 class SlotQueue:
     """Slots of one server, or of one model of it, taken in the order of arrival.
 
-    They are counted whenever a request begins or ends, as a check may change their number.
+    They are counted whenever a request starts or ends, as a check may change their number.
     """
 
     def __init__(self) -> None:

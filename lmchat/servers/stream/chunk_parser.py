@@ -209,7 +209,7 @@ class ChunkParser:
 
         `broken` says for the message what the `network_error` means.
 
-        Raises `StreamInterrupted` if the answer has begun or the connection broke, and
+        Raises `StreamInterrupted` if the answer has started or the connection broke, and
         `ServerRejected` if the stream ended without a token, or an error or words came.
         """
         end = self.end

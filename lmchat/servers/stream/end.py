@@ -26,7 +26,7 @@ class AnswerEnd:
         self.failure: object = None  # words as bytes, or an error as it came
         self._timeouts = timeouts
         self._needs_reason = needs_reason
-        self._has_begun = False
+        self._has_started = False
         self._is_settled = False  # the reason came in a chunk of its own
         self._is_error = False  # see `note_failure`
         self._told: object = None  # words that were shown
@@ -37,12 +37,12 @@ class AnswerEnd:
         """Note a chunk; `adds` says whether it has text, thought or a call."""
         was_settled = self._is_settled
         if adds:
-            self._has_begun = True
+            self._has_started = True
             if not self._is_error:
                 self.failure = None
         if adds or reason:
             self.reason = reason
-        can_end = bool(self.reason) and self._has_begun and not has_open_call
+        can_end = bool(self.reason) and self._has_started and not has_open_call
         self._is_settled = can_end and not adds and (was_settled or bool(reason))
         if was_settled and self._is_settled:
             return

@@ -27,7 +27,7 @@ class LogprobReader:
     """
 
     def __init__(self) -> None:
-        self._has_begun = False
+        self._has_started = False
         self._text = ""  # for which no token was reported yet
         self._is_thought = False  # of that text
 
@@ -37,9 +37,9 @@ class LogprobReader:
         They share the text since the last one: each takes its own characters from the beginning of
         the rest, or nothing if others are there. What is left belongs to the last token.
         """
-        if not (logprobs or self._has_begun):
+        if not (logprobs or self._has_started):
             return ()
-        self._has_begun = True
+        self._has_started = True
         for piece in pieces:
             if not isinstance(piece, TextDelta | ReasoningDelta):
                 continue

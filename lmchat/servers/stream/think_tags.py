@@ -10,7 +10,7 @@ from lmchat.servers.events import ReasoningDelta, Rethought, TextDelta
 from lmchat.servers.wire.marks import FAMILIES, Marks
 
 # Messages of gpt-oss (openai/harmony, docs/format.md): a thought is
-# `<|channel|>analysis<|message|>…<|end|>`, a further message begins with `<|start|>assistant`.
+# `<|channel|>analysis<|message|>…<|end|>`, a further message starts with `<|start|>assistant`.
 _HEADER = re.compile(
     r"(?:<\|start\|>assistant)?<\|channel\|>(analysis|commentary|final)\b[^\n]{0,200}?<\|message\|>"
 )
@@ -51,8 +51,8 @@ class ThoughtFilter:
         self._by_open = {marks.open: marks for marks in families}
         self._by_close = {marks.close: marks for marks in families}
         self._mark = re.compile("|".join(map(re.escape, (*self._by_open, *self._by_close))))
-        self._may_begin_mark = _beginnings_of(*self._by_open, *self._by_close)
-        self._text = ""  # that is not read: a mark may begin or end in it
+        self._may_start_mark = _beginnings_of(*self._by_open, *self._by_close)
+        self._text = ""  # that is not read: a mark may start or end in it
         self._filtered: list[Filtered] = []
         self._is_at_start = True
         self._has_thought = False  # which came elsewhere
@@ -88,10 +88,10 @@ class ThoughtFilter:
 
     def _read(self) -> Iterator[None]:
         """Read the text, and yield where more of it is needed."""
-        may_begin = self._may_begin_mark
+        may_start = self._may_start_mark
         while not self._has_ended and len(self._text) <= _MAX_HELD:
             words = self._text.lstrip()
-            if words and not may_begin(words) and not _may_become_header(words):
+            if words and not may_start(words) and not _may_become_header(words):
                 break
             yield
         self._is_at_start = False
@@ -103,9 +103,9 @@ class ThoughtFilter:
             self._text = words[mark.end() :]
             if not self._has_thought:
                 close = re.compile(re.escape(marks.close))
-                yield from self._read_to(close, may_begin, is_thought=True)
+                yield from self._read_to(close, may_start, is_thought=True)
                 self._text = self._text.removeprefix(marks.close)
-            yield from self._read_answer(marks.ends, marks.begin)
+            yield from self._read_answer(marks.ends, marks.start)
         elif not self._has_thought and _HEADER.match(words):
             yield from self._read_messages()
         elif not self._has_thought and self._may_close_alone:
@@ -113,11 +113,11 @@ class ThoughtFilter:
         else:
             yield from self._read_rest(())
 
-    def _pass_on(self, may_begin: Callable[[str], bool], *, is_thought: bool) -> str:
-        """Pass on the text, and return it, but for an end that may begin a mark."""
+    def _pass_on(self, may_start: Callable[[str], bool], *, is_thought: bool) -> str:
+        """Pass on the text, and return it, but for an end that may start a mark."""
         text = self._text
         tail = _FIRST_CHARS.search(text, max(0, len(text) - _MAX_HEADER))
-        while tail is not None and not may_begin(text[tail.start() :]):
+        while tail is not None and not may_start(text[tail.start() :]):
             tail = _FIRST_CHARS.search(text, tail.end())
         end = len(text) if tail is None else tail.start()
         return self._pass_on_to(end, is_thought=is_thought)
@@ -130,12 +130,12 @@ class ThoughtFilter:
         return text
 
     def _read_to(
-        self, mark: re.Pattern[str], may_begin: Callable[[str], bool], *, is_thought: bool
+        self, mark: re.Pattern[str], may_start: Callable[[str], bool], *, is_thought: bool
     ) -> Generator[None, None, str]:
         """Return the text before a mark, which may have no characters, or to the end."""
         read: list[str] = []
         while (found := mark.search(self._text)) is None and not self._has_ended:
-            read.append(self._pass_on(may_begin, is_thought=is_thought))
+            read.append(self._pass_on(may_start, is_thought=is_thought))
             yield
         end = len(self._text) if found is None else found.start()
         read.append(self._pass_on_to(end, is_thought=is_thought))
@@ -146,7 +146,7 @@ class ThoughtFilter:
 
         The rest of its line shows whether it ends a thought.
         """
-        before = yield from self._read_to(self._mark, self._may_begin_mark, is_thought=False)
+        before = yield from self._read_to(self._mark, self._may_start_mark, is_thought=False)
         mark = self._mark.match(self._text)
         if mark is None:
             return
@@ -154,15 +154,15 @@ class ThoughtFilter:
         while True:
             behind = self._text[mark.end() :]
             rest_of_line = behind.lstrip(" \t\r")  # a line may end with CR LF
-            is_begun = not rest_of_line or (marks is not None and marks.begin.startswith(behind))
-            if not is_begun or self._has_ended or len(behind) > _MAX_HELD:
+            is_started = not rest_of_line or (marks is not None and marks.start.startswith(behind))
+            if not is_started or self._has_ended or len(behind) > _MAX_HELD:
                 break
             yield
         if marks is not None and _ends_thought(before, marks, behind):
             if before:  # else nothing was returned as answer
                 self._filtered.append(Rethought())
             self._text = behind
-            yield from self._read_answer(marks.ends, marks.begin)
+            yield from self._read_answer(marks.ends, marks.start)
         else:
             yield from self._read_rest(())
 
@@ -171,13 +171,13 @@ class ThoughtFilter:
         while True:
             words = self._text.lstrip()
             header = _HEADER.match(words)
-            is_begun = header is None and (not words or _may_become_header(words))
-            if is_begun and not self._has_ended and len(self._text) <= _MAX_HELD:
+            is_started = header is None and (not words or _may_become_header(words))
+            if is_started and not self._has_ended and len(self._text) <= _MAX_HELD:
                 yield
                 continue
             if header is None:
                 # at the end of the text, half a header is no word of the answer
-                self._text = "" if is_begun else words
+                self._text = "" if is_started else words
                 yield from self._read_rest(())
                 return
             self._text = words[header.end() :]
@@ -188,15 +188,15 @@ class ThoughtFilter:
             if end := _END_OF_MESSAGE.match(self._text):
                 self._text = self._text[end.end() :]
 
-    def _read_answer(self, ends: tuple[str, ...], begin: str = "") -> Iterator[None]:
+    def _read_answer(self, ends: tuple[str, ...], start: str = "") -> Iterator[None]:
         """Read what is behind a thought; white space between belongs to neither."""
         while True:
             self._text = self._text.lstrip()
-            is_begun = self._text != begin and begin.startswith(self._text)
-            if self._has_ended or (self._text and not is_begun):
+            is_started = self._text != start and start.startswith(self._text)
+            if self._has_ended or (self._text and not is_started):
                 break
             yield
-        self._text = self._text.removeprefix(begin)
+        self._text = self._text.removeprefix(start)
         yield from self._read_rest(ends)
 
     def _read_rest(self, ends: tuple[str, ...]) -> Iterator[None]:
@@ -218,11 +218,11 @@ def _beginnings_of(*marks: str) -> Callable[[str], bool]:
     return frozenset(mark[:size] for mark in marks for size in range(1, len(mark))).__contains__
 
 
-_begins_message_end = _beginnings_of(*_MESSAGE_ENDS)
+_starts_message_end = _beginnings_of(*_MESSAGE_ENDS)
 
 
 def _may_end_message(text: str) -> bool:
-    return _begins_message_end(text) or _may_become_header(text)
+    return _starts_message_end(text) or _may_become_header(text)
 
 
 def _may_become_header(text: str) -> bool:
@@ -236,8 +236,8 @@ def _ends_thought(before: str, marks: Marks, behind: str) -> bool:
     line_before = before.rpartition("\n")[2]
     rest_of_line = behind.lstrip(" \t\r")
     is_end = not rest_of_line or rest_of_line.startswith("\n")
-    if marks.is_token:  # the answer may begin right behind it
-        is_end = is_end or behind[0].isalnum() or behind.startswith(marks.begin or "\n")
+    if marks.is_token:  # the answer may start right behind it
+        is_end = is_end or behind[0].isalnum() or behind.startswith(marks.start or "\n")
     # a blank before the mark is that of a sentence, such as "then it writes </think>"
     is_in_sentence = line_before.endswith((" ", "\t"))
     is_in_code = line_before.count("`") % 2 == 1 or unclosed_fence(before) is not None

@@ -39,7 +39,7 @@ class IdleTimeout:
         self._post = post
         self._ask_health = ask_health
         self._loop = asyncio.get_running_loop()
-        self._begun_s = self._loop.time()
+        self._started_s = self._loop.time()
         # of the watched attempt:
         self._has_news = False  # bytes since the last check
         self._has_token = False
@@ -80,7 +80,7 @@ class IdleTimeout:
         Pauses while the model loads count, too.
         """
         first_token_s = self._timeouts.first_token_s
-        if 0 < first_token_s <= self._loop.time() - self._begun_s:
+        if 0 < first_token_s <= self._loop.time() - self._started_s:
             raise _no_token_error(first_token_s)
 
     async def _watch(self, block: asyncio.Timeout) -> None:
@@ -95,7 +95,7 @@ class IdleTimeout:
         round_s = shortest_s / 2  # two checks within the shortest limit
         silent_s = 0.0  # since the last bytes
         unheard_s = 0.0  # since bytes, or an answer to a health check
-        has_begun = False
+        has_started = False
         is_gone = False  # no answer to the health check of this round
         checked_s = self._loop.time()
         try:
@@ -120,11 +120,11 @@ class IdleTimeout:
                     self._post(LifeSign())
 
                 if self._has_arrivals:  # also those that came during the health check
-                    has_begun = True
+                    has_started = True
                     self._has_news = False
                     is_gone = False
                     silent_s = unheard_s = 0.0
-                elif has_begun and silent_s >= limits.give_up_after_s:
+                elif has_started and silent_s >= limits.give_up_after_s:
                     raise StreamInterrupted(
                         f"Streaming failed: no data for {limits.give_up_after_s:g} s.",
                         hint="The text so far is kept; continue or retry it.",
@@ -136,7 +136,7 @@ class IdleTimeout:
                         kind="timeout",
                         hint="It hangs, or the connection is broken. Check it, then try again.",
                     )
-                elif is_gone or (has_begun and silent_s >= limits.stalled_after_s):
+                elif is_gone or (has_started and silent_s >= limits.stalled_after_s):
                     self._post(StreamStalled(silent_s=silent_s))
         except LMChatError as error:
             self._error = error

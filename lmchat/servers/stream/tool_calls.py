@@ -40,7 +40,7 @@ class _Fragment(Struct, frozen=True):
 
     @property
     def continues(self) -> bool:
-        """Whether its arguments cannot begin an object."""
+        """Whether its arguments cannot start an object."""
         return self.arguments.lstrip()[:1] not in ("", "{")
 
 
@@ -191,7 +191,7 @@ class Calls:
         return bool(self._offered) and call.name not in self._offered
 
     def _call_of(self, part: _Fragment) -> _Call | None:
-        """Return None if the fragment begins a call."""
+        """Return None if the fragment starts a call."""
         recent = self._calls[: -_RECENT - 1 : -1]
         at_index = self._by_index.get(part.index)
 
@@ -208,7 +208,7 @@ class Calls:
                 return None  # the name may still come
             return at_index or next((one for one in recent if one.is_open), self._current)
         if part.call_id:
-            # some servers begin a call twice, with two ids, before its arguments come, or make up
+            # some servers start a call twice, with two ids, before its arguments come, or make up
             # an id for each piece
             if at_index is None or not takes(at_index) or not at_index.is_open:
                 return None

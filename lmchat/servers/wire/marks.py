@@ -11,10 +11,10 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
     open: str
     close: str
     source: str  # models, and where their marks are defined
-    # `close` is a token of its own, behind which the answer may begin in the same line
+    # `close` is a token of its own, behind which the answer may start in the same line
     is_token: bool = True
     may_close_alone: bool = True  # a chat template may open the thought
-    begin: str = ""  # around the answer behind a thought
+    start: str = ""  # around the answer behind a thought
     ends: tuple[str, ...] = ()
 
 
@@ -53,7 +53,7 @@ FAMILIES = (
     Marks(
         open="<|begin_of_thought|>",
         close="<|end_of_thought|>",
-        begin="<|begin_of_solution|>",
+        start="<|begin_of_solution|>",
         ends=("<|end_of_solution|>",),
         source="OpenThinker, Sky-T1: Open WebUI, DEFAULT_REASONING_TAGS",
     ),
@@ -80,14 +80,14 @@ FAMILIES = (
     Marks(
         open="<|START_THINKING|>",
         close="<|END_THINKING|>",
-        begin="<|START_RESPONSE|>",
+        start="<|START_RESPONSE|>",
         ends=("<|END_RESPONSE|>",),
         source="Command R7B, Command A Reasoning: their chat templates, in llama.cpp",
     ),
     Marks(
         open="<|open|>think<|sep|>",
         close="<|close|>think<|sep|>",
-        begin="<|open|>response<|sep|>",
+        start="<|open|>response<|sep|>",
         ends=("<|close|>response<|sep|>",),
         source="Kimi K3: llama.cpp, models/templates/Kimi-K3.jinja",
     ),

@@ -229,7 +229,7 @@ def _error(
 
 def own_words(body: ErrorBody, context: RefusalContext) -> ErrorBody:
     """Cut out what the words quote of the request, and put marks in the place of names."""
-    # in both, since a quote would begin before the name: "model": "jinja-7b"
+    # in both, since a quote would start before the name: "model": "jinja-7b"
     models = (context.model, context.model.rpartition("/")[2])
     words = _without_names(body.words or body.message, models, "<model>")
     sent = (_without_names(text, models, "<model>") for text in texts_of(context.sent))

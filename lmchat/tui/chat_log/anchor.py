@@ -73,7 +73,7 @@ def find_again(document: Document, anchor: Anchor) -> Anchor | None:
     """Find the same character in the log as it is now; None if its text is gone.
 
     The block may have another number, or be replaced: the open end of an answer grows, and is cut
-    into several blocks. It is the same text if the source of one begins with that of the other.
+    into several blocks. It is the same text if the source of one starts with that of the other.
     """
     old = anchor.block
     if old is None:
@@ -131,6 +131,6 @@ def unwrapped_text(block: Block) -> str:
 
 
 def row_starts(block: Block) -> list[int]:
-    """Return where each line begins in the unwrapped text; last, where the text ends."""
+    """Return where each line starts in the unwrapped text; last, where the text ends."""
     sizes = (len(line.text) + (not line.is_wrapped) for line in block.lines or ())
     return list(accumulate(sizes, initial=0))

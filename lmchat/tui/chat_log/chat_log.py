@@ -291,7 +291,7 @@ class ChatLog(ScrollView, can_focus=True):
     def append(self, message: ChatMessage) -> None:
         self._add(Entry(message))
 
-    def begin_answer(self, message: ChatMessage) -> None:
+    def start_answer(self, message: ChatMessage) -> None:
         self._streaming = self._add(Entry(message, is_streaming=True))
 
     def _add(self, entry: Entry) -> int:
@@ -556,9 +556,9 @@ class ChatLog(ScrollView, can_focus=True):
             else:
                 self._give_to_prompt(event)
             return
-        # `/` always begins a command
+        # `/` always starts a command
         is_message_key = event.key in self.screen.active_bindings and event.key != "slash"
-        if not is_message_key and event.key != "space":  # a blank begins no prompt
+        if not is_message_key and event.key != "space":  # a blank starts no prompt
             self._give_to_prompt(event)
 
     def _decide(self, key: str, time_s: float) -> None:

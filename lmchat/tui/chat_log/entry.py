@@ -55,7 +55,7 @@ from lmchat.units import counted
 
 ASKS = "asks"  # state of the call about which the user decides
 _PROMPT_CHARS = 300  # shown of a folded system prompt
-# how blocks other than paragraphs begin
+# how blocks other than paragraphs start
 _OTHER_BLOCK = (
     r"\n*(?:\t| {4}| {0,3}(?:[#>|<]|[-+*](?=\s|$)|\d{1,9}[.)](?=\s|$)|`{3}|~{3}|\$\$|\\\[)"
     r"|[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*(?:\n|$)"
@@ -103,12 +103,12 @@ class LivePart(Struct):
     def update_blocks(self) -> list[Block]:
         text = "".join(self.chunks[self._parsed_chunks :])
         if text:
-            is_begun = self._parsed_chunks > 0
+            is_started = self._parsed_chunks > 0
             self.chunks[self._parsed_chunks :] = [text]  # one chunk for hundreds of tokens
             self._parsed_chunks = len(self.chunks)
-            if not is_begun and is_long(text):
-                text = self._begin_at_end(text)
-            elif not is_begun and self.kind is ToolCallPart:
+            if not is_started and is_long(text):
+                text = self._start_at_end(text)
+            elif not is_started and self.kind is ToolCallPart:
                 self.markdown.open_code("json")
             self._layout_cost += layout_cost(text)
         if text or self._is_final != self.is_ended:
@@ -116,10 +116,10 @@ class LivePart(Struct):
             self._is_final = self.is_ended
         return self.blocks
 
-    def _begin_at_end(self, text: str) -> str:
+    def _start_at_end(self, text: str) -> str:
         """Put the beginning of a long text above; return what is to be parsed of its end."""
         language = "json" if self.kind is ToolCallPart else None
-        self.blocks_above, self.markdown, end = _begun_excerpt(text, language)
+        self.blocks_above, self.markdown, end = _started_excerpt(text, language)
         return end
 
     def forget_if_long(self) -> bool:
@@ -162,7 +162,7 @@ def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
 def _code_blocks(text: str, language: str) -> list[Block]:
     above: list[Block] = []
     if is_long(text):
-        above, markdown, text = _begun_excerpt(text, language)
+        above, markdown, text = _started_excerpt(text, language)
     else:
         markdown = IncrementalMarkdown()
         markdown.open_code(language)
@@ -170,7 +170,9 @@ def _code_blocks(text: str, language: str) -> list[Block]:
     return above + markdown.closed
 
 
-def _begun_excerpt(text: str, language: str | None) -> tuple[list[Block], IncrementalMarkdown, str]:
+def _started_excerpt(
+    text: str, language: str | None
+) -> tuple[list[Block], IncrementalMarkdown, str]:
     """Cut a long text into blocks of its beginning, and a parser and text of its end.
 
     The row for its middle is the last block. With `language`, it is code.
@@ -417,7 +419,7 @@ class Entry(Struct):
             part_blocks = self._part_blocks(number, part, has_head=thought is None or number > 0)
             if part.kind is TextPart and part_blocks:
                 # the first paragraph belongs to the name above
-                part_blocks[0].is_attached = len(blocks) == 1 and _begins_paragraph(part_blocks[0])
+                part_blocks[0].is_attached = len(blocks) == 1 and _starts_paragraph(part_blocks[0])
             blocks += part_blocks
         last_part = self.parts[-1] if self.parts else None
         if self.is_streaming and last_part is not None and last_part.kind in _TEXT_KINDS:
@@ -485,7 +487,7 @@ class Entry(Struct):
         return Thought(label, "", self.is_collapsed)
 
 
-def _begins_paragraph(block: Block) -> bool:
+def _starts_paragraph(block: Block) -> bool:
     """Judge by the first line only."""
     return block.kind is Kind.MARKDOWN and re.match(_OTHER_BLOCK, block.source) is None
 

@@ -19,7 +19,7 @@ _MARKS_PER_LINE = 4
 _MARKS = "*_`[<$&~|>:/"  # that the Markdown parser stops at
 _MARKS_OF_WWW = 3  # an address without `://` takes as long as one with these
 _HEAD_CHARS = 2_000  # a longer head of a table is not repeated
-# where the end may begin, the best first: behind a blank line, at a line without indent, at any
+# where the end may start, the best first: behind a blank line, at a line without indent, at any
 # line, at a word
 _STARTS = (r"\n\n(?=\S)", r"\n(?=\S)", r"\n", r" ")
 _FENCE_LINE = r"(?m)^ {0,3}(`{3,}|~{3,})(.*)$"

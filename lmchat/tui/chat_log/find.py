@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from lmchat.cells import begins_grapheme, graphemes, joins
+from lmchat.cells import graphemes, joins, starts_grapheme
 from lmchat.markdown.block import Block, Line
 from lmchat.matching import folded, non_ascii
 from lmchat.safe_text import without_controls
@@ -33,7 +33,7 @@ class Query:
         cut_words = {
             re.sub(r"\s+", " ", folded(without_controls(word[:MAX_CHARS]))) for word in words
         }
-        # of words that begin alike, the longest first
+        # of words that start alike, the longest first
         self.needles = sorted(filter(None, cut_words), key=len, reverse=True)
         self._ends = {char for needle in self.needles for char in (needle[0], needle[-1])}
         self._one_word = [needle for needle in self.needles[:1] if " " not in needle]
@@ -59,22 +59,22 @@ class Query:
             if self.needles == self._one_word:  # ten times as fast as a pattern
                 return letters.count(self.needles[0])
             return sum(1 for _ in self._pattern.finditer(letters))
-        shape = text  # whose folded form tells where a hit would begin or end within a character
+        shape = text  # whose folded form tells where a hit would start or end within a character
         for char in expanded:
             shape = shape.replace(char, " " + _INSIDE * (len(folded(char)) - 1))
         shape = folded(shape) if expanded else ""
         # slices: the end of the text is the end of a hit, too
         return sum(
             _INSIDE not in (shape[start : start + 1], shape[end : end + 1])
-            and begins_grapheme(letters, start)
-            and begins_grapheme(letters, end)
+            and starts_grapheme(letters, start)
+            and starts_grapheme(letters, end)
             for start, end in (hit.span() for hit in self._pattern.finditer(letters))
         )
 
     def spans(self, text: str) -> Iterator[Range]:
         """Yield the range of each hit.
 
-        None begins or ends within a drawn character: the letter `하` is not found in `한`.
+        None starts or ends within a drawn character: the letter `하` is not found in `한`.
         """
         if not self.needles:
             return
@@ -103,7 +103,7 @@ class Mark(NamedTuple):
 class Finder:
     """Search in all messages, which brings one hit after the other into view.
 
-    The hits of a streaming answer are counted when a search begins, and when the answer ends. What
+    The hits of a streaming answer are counted when a search starts, and when the answer ends. What
     the log adds (stats, states, cards) is not searched.
     """
 
@@ -205,7 +205,7 @@ class Finder:
         self._search(self._kept_words)
 
     def _search(self, words: Sequence[str]) -> None:
-        """Begin a search at the top of the screen; no hit is current yet."""
+        """Start a search at the top of the screen; no hit is current yet."""
         document = self._document
         self._search_start = (
             document.locate(self._viewport.top) if len(document) else LogPosition(0)
@@ -258,7 +258,7 @@ class Finder:
             # without such a hit, the loop below finds another message
             index, nth = self.index, self._nth + step
         else:
-            # from the block where the search began
+            # from the block where the search started
             index, number, _ = self._search_start
             above = self._document.entries[index].blocks[: max(number, 0)]
             hits_above = sum(self._query.count(block.source) for block in above)

@@ -1,4 +1,4 @@
-"""What an empty log shows: a name, a sentence about the model, and keys to begin with."""
+"""What an empty log shows: a name, a sentence about the model, and keys to start with."""
 
 from __future__ import annotations
 

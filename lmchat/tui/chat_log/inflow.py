@@ -26,7 +26,7 @@ class FrameBuffer:
         self.timer: TimerHandle | None = None
         self._show_frame = show_frame
         self._pending: list[Delta] = []
-        self._shown_s = 0.0  # when the last frame began
+        self._shown_s = 0.0  # when the last frame started
         self._costs_s = (0.0, 0.0)  # of the last two frames
         self._show_before: Callable[[], object] | None = None
 

@@ -2,7 +2,7 @@
 
 They are blocks of kind `CUSTOM`, or `GAP` for the middle of a long text: functions `…_block` return
 one, functions `…_lines` its lines. Texts of servers and users pass through `safe_line`. Spans at
-the right of a row begin with two blanks. The last argument of `key_hint` and `clickable` names what
+the right of a row start with two blanks. The last argument of `key_hint` and `clickable` names what
 a click does. No row is wrapped at a `units.GAP`.
 """
 
@@ -51,7 +51,7 @@ _LONG_NAME_CHARS = 200  # shown of the name of a file or of a tool that asks, or
 _FOR_SCRIPTS = "Streaming failed: "  # scripts look for it; the card itself says that much
 _FAILURE_CHARS = 2_000  # of each text of a failure: servers send texts of any length
 _ROW_CHARS = 500  # in a rule or the row of a call; more fit on no screen
-_KEPT = "The text so far is kept; "  # how the next step begins if the server has broken off
+_KEPT = "The text so far is kept; "  # how the next step starts if the server has broken off
 _MOST_JSON_CHARS = 40_000  # indenting a longer text takes longer than a key may wait
 _MOST_INDENTED_CHARS = 200_000  # indented, deeply nested JSON is many times longer
 

@@ -25,7 +25,7 @@ class RunningCalls:
         self.key_pause = KeyPause()  # until it is over, keys are meant for the prompt
         self._viewport = viewport
         self._changed = changed
-        self._began_s = 0.0  # monotonic time from which `running …` is counted
+        self._started_s = 0.0  # monotonic time from which `running …` is counted
 
     @property
     def has_cursor(self) -> bool:
@@ -55,12 +55,12 @@ class RunningCalls:
 
         The call with the message `asked_id` asks the user, and the others wait; if it is "", all
         run. `told` has what they said last, by message id. The card takes keys only after a pause,
-        as the user may be typing. The pause begins when the card is seen: on the screen, under no
+        as the user may be typing. The pause starts when the card is seen: on the screen, under no
         dialog (`is_on_top`).
         """
         if not calls or asked_id:
-            self._began_s = now_s
-        other_state = "waiting" if asked_id else f"running {units.elapsed(now_s - self._began_s)}"
+            self._started_s = now_s
+        other_state = "waiting" if asked_id else f"running {units.elapsed(now_s - self._started_s)}"
         document = self._viewport.document
         for call in calls:
             index = document.index_of(call.message_id)
@@ -81,6 +81,6 @@ class RunningCalls:
             document.heights.top(card), document.heights[card]
         )
         if is_seen and is_on_top:
-            self.key_pause.begin()
+            self.key_pause.start()
         else:
             self.key_pause.cancel()

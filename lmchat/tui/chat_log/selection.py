@@ -40,7 +40,7 @@ Ends = tuple[Anchor, Anchor]  # of a selected range
 
 
 class Unit(IntEnum):
-    """Unit that a selection grows by; the value is its number of presses; keys begin `MESSAGE`."""
+    """Unit that a selection grows by; the value is its number of presses; keys start `MESSAGE`."""
 
     CHARACTER = 1
     WORD = 2
@@ -49,7 +49,7 @@ class Unit(IntEnum):
 
 
 class SelectedRange(Struct):
-    """Text from where a selection began to where the pointer is."""
+    """Text from where a selection started to where the pointer is."""
 
     origin: Ends  # what the first press selected
     head: Ends  # what is under the pointer now
@@ -96,8 +96,8 @@ class SelectedRange(Struct):
             if found_anchor is None:
                 return None
             ends.append(found_anchor)
-        origin_begin, origin_end, head_begin, head_end = ends
-        return SelectedRange((origin_begin, origin_end), (head_begin, head_end), self.unit)
+        origin_start, origin_end, head_start, head_end = ends
+        return SelectedRange((origin_start, origin_end), (head_start, head_end), self.unit)
 
 
 class TextSelection:
@@ -141,7 +141,7 @@ class TextSelection:
         return self.selected
 
     def press(self, x: int, y: int, time_s: float) -> None:
-        """Begin a selection at cell `x` and row `y` of the screen, at a time in seconds.
+        """Start a selection at cell `x` and row `y` of the screen, at a time in seconds.
 
         The second press on a cell selects the word, the third one the paragraph.
         """
@@ -192,7 +192,7 @@ class TextSelection:
     def extend(self, step: int) -> None:
         """Extend a selection of messages by the next one (`step` 1) or the previous one (-1).
 
-        The focus moves to it. A new selection begins with the focused message.
+        The focus moves to it. A new selection starts with the focused message.
         """
         first = self._viewport.cursor
         if self.selected is not None and self.selected.unit is Unit.MESSAGE:
@@ -219,8 +219,8 @@ def ends_at(document: Document, place: LogPosition, cell: int, unit: Unit) -> En
     lines = block.lines or []
     row = place.row - document.blank_rows(place._replace(number=number))
     if place.number < 0 or row < 0 or not lines:
-        begin = anchor_in_text(document, index, number, 0)
-        return begin, begin
+        start = anchor_in_text(document, index, number, 0)
+        return start, start
 
     row = min(row, len(lines) - 1)  # the place may be from an estimate, which had more rows
     row_start = row_starts(block)[row]

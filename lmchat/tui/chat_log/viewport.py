@@ -197,7 +197,7 @@ class Viewport:
     def scroll_to_message(self, index: int) -> None:
         """Scroll a message into view, by as little as possible.
 
-        If it is higher than the screen, or begins above it, its beginning is at the top.
+        If it is higher than the screen, or starts above it, its beginning is at the top.
         """
         document = self.document
         with self.anchored():  # exact heights instead of estimates
@@ -241,7 +241,7 @@ class Viewport:
             if not self.is_following:
                 last = self.document.locate(self.top + self.height - 1).message
             target = self.document.focusable_from(last, -1)
-        elif step < 0 and self._begins_above(self.cursor):
+        elif step < 0 and self._starts_above(self.cursor):
             target = self.cursor  # its beginning is shown first
         else:
             target = self.document.focusable_from(self.cursor + step, step)
@@ -253,8 +253,8 @@ class Viewport:
                 self._move(None)  # down from the last message follows the end
             return False
         self.set_cursor(target)
-        # one in view that begins above the screen is not scrolled: it is being read
-        if had_focus or not self._begins_above(target):
+        # one in view that starts above the screen is not scrolled: it is being read
+        if had_focus or not self._starts_above(target):
             self.scroll_to_message(target)
         return True
 
@@ -268,15 +268,15 @@ class Viewport:
         return self.cursor
 
     def row_of(self, message_id: str) -> int | None:
-        """Return the row of the screen on which a message begins; None if it is off the screen."""
+        """Return the row of the screen on which a message starts; None if it is off the screen."""
         index = self.document.index_of(message_id)
         if index is None:
             return None
         row = self.document.heights.top(index) - self.top
         return row if 0 <= row < self.height else None
 
-    def _begins_above(self, index: int) -> bool:
-        """Whether a message without its blank row begins above the screen and ends lower."""
+    def _starts_above(self, index: int) -> bool:
+        """Whether a message without its blank row starts above the screen and ends lower."""
         top = self.document.heights.top(index)
         end = top + self.document.heights[index]
         return top + self.document.gap_above(index) < self.top < end

@@ -81,7 +81,7 @@ class Branches:
     async def open_probabilities(self, message: ChatMessage) -> None:
         """Show how sure the model was of each token, and the alternatives to it.
 
-        If the user takes one, another version begins with the answer up to there, and the model
+        If the user takes one, another version starts with the answer up to there, and the model
         continues it.
         """
         tokens = await self._store.token_probabilities(message.message_id)
@@ -94,8 +94,8 @@ class Branches:
             message_so_far, kept = answer.prefill_with(taken.index, taken.token)
             prefill = Prefill(message=message_so_far, choices=kept, is_exact=True)
             chat = self._chat
-            begin = partial(chat.continue_answer, chat.shown, message, prefill)
-            self._turn_view.run_turn(begin)
+            start = partial(chat.continue_answer, chat.shown, message, prefill)
+            self._turn_view.run_turn(start)
 
     def _show_unless_left(self, path: Session) -> bool:
         """Return whether the session is still shown."""

@@ -88,7 +88,7 @@ class MessageActions:
         A click gives its index among the blocks of the text, or with `is_thought` of the reasoning.
         None: the block of the text after the one that was copied last, in a ring.
         """
-        # `current`: after a click, the message may be as it was when its answer began to stream
+        # `current`: after a click, the message may be as it was when its answer started to stream
         message = self._chat.shown.current(message)
         blocks = code_blocks(message.reasoning if is_thought else message.text)
         if (
@@ -137,7 +137,7 @@ class MessageActions:
         if prompt is None:
             self._ui.notify("There is no prompt before this answer.")
         else:
-            self._prompt_text.begin_edit(prompt)
+            self._prompt_text.start_edit(prompt)
 
     # Files and links
 
@@ -184,7 +184,7 @@ class MessageActions:
         await self._offer_links(await asyncio.to_thread(links, message.text))
 
     def open_link(self, address: str) -> None:
-        self._ui.begin(lambda: self._offer_links({address: ""}), "message")
+        self._ui.start(lambda: self._offer_links({address: ""}), "message")
 
     async def _offer_links(self, texts_by_address: Mapping[str, str]) -> None:
         """Open a link that the user chooses; a single one needs no list.
@@ -213,7 +213,7 @@ class MessageActions:
         self._ui.open_dialog(dialog)
         if answer.state is AnswerState.STREAMING:
             update = partial(self._update_details, dialog, self._chat.shown, answer)
-            self._ui.begin(update, "details", is_only=True)
+            self._ui.start(update, "details", is_only=True)
 
     async def _update_details(
         self, dialog: TextDialog, session: OpenSession, answer: ChatMessage

@@ -71,7 +71,7 @@ class ModelSwitch:
         self._ui.show_action("model chosen")
         self._tell_if_toolless(target)
         if not self._lists.is_loading(target):
-            self._turn_view.begin_postponed()
+            self._turn_view.start_postponed()
             self._chat.send_waiting()
 
     def aim_at(self, target: Target | None) -> None:
@@ -187,7 +187,7 @@ class ModelSwitch:
 
         self._picker = picker
         self._ui.open_dialog(picker, partial(self._leave_picker, then or self.switch_to))
-        self._begin_refresh()
+        self._start_refresh()
 
     def _leave_picker(self, use: Callable[[ModelInfo], None], model: ModelInfo | None) -> None:
         self._picker = None
@@ -205,10 +205,10 @@ class ModelSwitch:
 
     def _refresh_anew(self) -> None:
         self._workspace.backend.models.forget_lists()
-        self._begin_refresh()
+        self._start_refresh()
 
-    def _begin_refresh(self) -> None:
-        self._ui.begin(self._refresh_picker, "picker", is_only=True)
+    def _start_refresh(self) -> None:
+        self._ui.start(self._refresh_picker, "picker", is_only=True)
 
     async def _refresh_picker(self) -> None:
         """If no server answers with a model, show the models that are known, with their age."""
@@ -236,16 +236,16 @@ class ModelSwitch:
         )
 
     def switch_to(self, model: ModelInfo) -> None:
-        """Use a model from the next turn on, and begin to load it if it is not loaded."""
+        """Use a model from the next turn on, and start to load it if it is not loaded."""
         if model.state is LoadState.NOT_LOADED:
-            self._begin_load(model)
+            self._start_load(model)
         # without `load_fraction`, which is as old as the list of models
         self.use(Target.of(replace(model, load_fraction=None)))
 
     # Downloading and deleting
 
     def _pull(self, name: str) -> None:
-        self._ui.begin(partial(self._pull_if_wanted, name), "pull", is_only=True)
+        self._ui.start(partial(self._pull_if_wanted, name), "pull", is_only=True)
 
     async def _pull_if_wanted(self, name: str) -> None:
         """Have a model downloaded, while a dialog shows how far it is; Esc stops it."""
@@ -278,7 +278,7 @@ class ModelSwitch:
             self._show_new_states()
 
     def _remove(self, model: ModelInfo) -> None:
-        self._ui.begin(partial(self._remove_if_wanted, model), "pull", is_only=True)
+        self._ui.start(partial(self._remove_if_wanted, model), "pull", is_only=True)
 
     async def _remove_if_wanted(self, model: ModelInfo) -> None:
         size = size_text(model.size_bytes) or "Its size is not known"
@@ -304,9 +304,9 @@ class ModelSwitch:
             self._ui.stop(_group(model))
             self._ui.show_action(f"stopped loading {_short_name(model)}")
         elif model.state is LoadState.LOADED:
-            self._ui.begin(partial(self._unload, model), "unload")
+            self._ui.start(partial(self._unload, model), "unload")
         else:
-            self._begin_load(model)
+            self._start_load(model)
 
     def _is_remote(self, model: ModelInfo) -> bool:
         if model.is_remote:
@@ -338,10 +338,10 @@ class ModelSwitch:
             return "The context window must be a whole number of tokens."
         if self._lists.load_of(model) is not None:
             return "The model is being loaded. Stop that first."
-        self._begin_load(model, int(typed))
+        self._start_load(model, int(typed))
         return None
 
-    def _begin_load(self, model: ModelInfo, context: int | None = None) -> None:
+    def _start_load(self, model: ModelInfo, context: int | None = None) -> None:
         """Load a model, unless it is being loaded; `context` is the size of the window in tokens.
 
         It counts as loading from here on. Otherwise a prompt could be sent first, and would make
@@ -349,7 +349,7 @@ class ModelSwitch:
         """
         if self._lists.load_of(model) is None:
             load = self._workspace.backend.models.load(model, context=context)
-            self._ui.begin(partial(self._wait_for_load, model, load), _group(model))
+            self._ui.start(partial(self._wait_for_load, model, load), _group(model))
 
     async def _unload(self, model: ModelInfo) -> None:
         self._ui.show_action(f"unloading {_short_name(model)}")
@@ -386,7 +386,7 @@ class ModelSwitch:
     def _show_new_states(self) -> None:
         self._workspace.monitor.check_now()
         if self._picker is not None:
-            self._begin_refresh()
+            self._start_refresh()
 
     def _show_loads(self) -> None:
         if self._picker is not None:

@@ -39,7 +39,7 @@ class PromptFiles:
         self._ui = ui
         self._chat = ui.workspace.chat
         self._prompt_text = prompt_text
-        self._expected: list[PendingFiles] = []  # of commands that have not begun to read
+        self._expected: list[PendingFiles] = []  # of commands that have not started to read
         self._workers: dict[PendingFiles, Worker[Any]] = {}  # that read them
         self._commands: list[ShellCommand] = []  # that run
         self._open_questions = 0
@@ -59,7 +59,7 @@ class PromptFiles:
         return ", ".join(files.label for prompt in prompts for files in prompt.files)
 
     def stop(self) -> bool:
-        """Begin to stop the running commands, else the downloads; return whether there were any.
+        """Start to stop the running commands, else the downloads; return whether there were any.
 
         Prompts that wait for files return, and these files are not read on. Without such a prompt,
         a file is read on: the next prompt must not be sent without it.
@@ -147,7 +147,7 @@ class PromptFiles:
 
     # Shell commands and pages
 
-    def begin_shell(self, line: str, prompt: PendingPrompt) -> None:
+    def start_shell(self, line: str, prompt: PendingPrompt) -> None:
         """Run the line `!COMMAND`, and attach its output to a prompt.
 
         Several commands may run at the same time. The output of a stopped one is attached, too.
@@ -155,7 +155,7 @@ class PromptFiles:
         command = line.removeprefix("!").strip()
         files = prompt.expect(f"!{command}")
         run = partial(self._read, files, partial(self._run_command, command))
-        self._ui.begin(run, "shell")
+        self._ui.start(run, "shell")
 
     async def _run_command(self, text: str) -> Sequence[Attachment]:
         command = self._ui.workspace.platform.shell_command(text)
@@ -196,7 +196,7 @@ class PromptFiles:
         files.is_page = is_page_address(name)
         if files.is_page:
             # in a worker of its own, which holds no keys
-            self._ui.begin(partial(self._fetch_page, files, read), "page")
+            self._ui.start(partial(self._fetch_page, files, read), "page")
         else:
             await self._read_files(files, read)
 
@@ -212,7 +212,7 @@ class PromptFiles:
             read = partial(read_files, [expanded_path(path)], self.confirm)
         else:
             read = partial(self._read_pasted, text)
-        self._ui.begin(partial(self._read_files, files, read), "attach")
+        self._ui.start(partial(self._read_files, files, read), "attach")
 
     async def _read_pasted(self, text: str) -> Sequence[Attachment]:
         """If the text names no file, it stays."""

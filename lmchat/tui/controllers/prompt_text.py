@@ -1,8 +1,9 @@
 """Text of the prompt: drafts, earlier prompts, an edit.
 
 The draft of a session is what is typed there. While an earlier prompt or answer is edited, the
-input has the text of that one. Then the draft begins with `_before_edit`, which comes back after
-the edit; the text of the input follows, if it is no longer `_unedited`, with which the edit began.
+input has the text of that one. Then the draft starts with `_before_edit`, which comes back after
+the edit; the text of the input follows, if it is no longer `_unedited`, with which the edit
+started.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class PromptText:
         self._aside = PendingPrompt()  # the prompt with that text
         self._left = defaultdict[str, PendingPrompt](PendingPrompt)
         """Prompts whose texts are drafts of sessions that are not shown, by the ids of these."""
-        self._unedited = ""  # the text with which the edit began
+        self._unedited = ""  # the text with which the edit started
         self._restored = ""  # a draft of earlier runs that only ↑ shows, until it is used
         self._editing: _InEditor | None = None  # what the user's editor has
 
@@ -116,7 +117,7 @@ class PromptText:
     def keep_draft(self, *, sent: str = "") -> None:
         """Keep what is typed as the draft of the shown session.
 
-        It begins with a draft of earlier runs, until that is a part of what is typed or `sent`.
+        It starts with a draft of earlier runs, until that is a part of what is typed or `sent`.
         """
         draft = joined_prompts(self._before_edit, self._changed_text)
         if self._restored:
@@ -129,13 +130,13 @@ class PromptText:
 
     @property
     def _changed_text(self) -> str:
-        """Return "" for the text with which an edit began."""
+        """Return "" for the text with which an edit started."""
         text = self._input.full_text
         return "" if text == self._unedited else text
 
     # Edits
 
-    def begin_edit(self, message: ChatMessage) -> None:
+    def start_edit(self, message: ChatMessage) -> None:
         """Put an earlier prompt with its files, or an answer, into the input.
 
         Enter then sends or saves it as another version. What was typed before comes back when the
@@ -267,7 +268,7 @@ class PromptText:
             self._put_edited(self._editing.editor.saved_text)
 
     def _put_edited(self, text: str) -> None:
-        """Put the text of the editor in place of that with which it began.
+        """Put the text of the editor in place of that with which it started.
 
         What has come since stays in front of it. A line with the mark of an attached file keeps its
         mark only if it was in the prompt: the editor may bring such a line from another text, and

@@ -45,14 +45,14 @@ class Reports:
     def open_context(self) -> None:
         self._chat.turn_options.required_target()  # raises before the dialog opens
         dialog = ContextDialog(
-            lambda message_id: self._ui.begin(partial(self._toggle, dialog, message_id), "exclude")
+            lambda message_id: self._ui.start(partial(self._toggle, dialog, message_id), "exclude")
         )
         # Enter goes to the chosen message; Esc gives None, which is the id of no message
         self._ui.open_dialog(dialog, self._ui.widgets.log.go_to_message)
-        self._begin_to_fill(dialog)
+        self._start_to_fill(dialog)
 
-    def _begin_to_fill(self, dialog: ContextDialog) -> None:
-        self._ui.begin(partial(self._fill, dialog), "context", is_only=True)
+    def _start_to_fill(self, dialog: ContextDialog) -> None:
+        self._ui.start(partial(self._fill, dialog), "context", is_only=True)
 
     async def _fill(self, dialog: ContextDialog) -> None:
         prompt = Prompt.of(self._prompt_text.typed_prompt)
@@ -64,7 +64,7 @@ class Reports:
 
     async def _toggle(self, dialog: ContextDialog, message_id: str) -> None:
         await self._branches.toggle_excluded(message_id)
-        self._begin_to_fill(dialog)
+        self._start_to_fill(dialog)
 
     async def open_request(self, typed_form: str = "") -> None:
         """Show the next request in the typed form, or else as JSON."""

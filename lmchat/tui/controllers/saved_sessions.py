@@ -68,7 +68,7 @@ class SavedSessions:
             self.reload()
 
     def reload(self) -> None:
-        self._ui.begin(self._load, "library", is_only=True)
+        self._ui.start(self._load, "library", is_only=True)
 
     async def _load(self) -> None:
         """Show the saved sessions, with those that have only unsaved messages or a queued prompt.
@@ -205,8 +205,8 @@ class SavedSessions:
         self._show_result("Restored" if restored else "Nothing to undo")
         if restored is not None and restored.session_id in self._deleted_ids:
             self._deleted_ids.discard(restored.session_id)
-            if not self._chat.shown.has_begun:  # the user has begun nothing since
-                self._session_view.begin_switch(partial(self._show_again, restored.session_id))
+            if not self._chat.shown.has_started:  # the user has started nothing since
+                self._session_view.start_switch(partial(self._show_again, restored.session_id))
 
     async def _show_again(self, session_id: str) -> None:
         """Show a session without taking the focus from the list, where `u` may be pressed again."""

@@ -56,8 +56,8 @@ class ServerSearch:
     # The search
 
     def start(self) -> None:
-        self._ui.begin(self._search, "search")
-        self._ui.begin(self._watch_server, "health")
+        self._ui.start(self._search, "search")
+        self._ui.start(self._watch_server, "health")
 
     def search_soon(self) -> None:
         self._search_wanted.set()
@@ -152,7 +152,7 @@ class ServerSearch:
         match server.action:
             case Next.ALLOW:
                 ask = partial(self._ask_about_host, server.endpoint)
-                self._ui.begin(ask, "allow", is_only=True)
+                self._ui.start(ask, "allow", is_only=True)
             case Next.KEY:
                 attempt = partial(self._try_server, server.endpoint)
                 self._ui.open_dialog(key_dialog(server, attempt), self._use_result)
@@ -238,7 +238,7 @@ class ServerSearch:
     def act_on_choice(self, choice: ServerRow | str, typed: str) -> None:
         """`choice` is a server, or names another way to one, such as `files`.
 
-        `typed` was pasted on the page: the question for an address begins with it.
+        `typed` was pasted on the page: the question for an address starts with it.
         """
         machine = self._starts.machine
         match choice:
@@ -255,7 +255,7 @@ class ServerSearch:
             case "install":
                 self._ui.copy(machine.install_command)
             case ServerRow(start=start) if start is not None:
-                self._ui.begin(partial(self._start_program, start), "start", holds_keys=True)
+                self._ui.start(partial(self._start_program, start), "start", holds_keys=True)
             case ServerRow(status=server):
                 self._use_result(server)
             case _:  # "address": any server can be typed
@@ -273,7 +273,7 @@ class ServerSearch:
         self._ui.open_dialog(dialog, self._use_result)
 
     def _start_engine(self, name: str) -> None:
-        self._ui.begin(partial(self._use_engine, name), "engine", is_only=True)
+        self._ui.start(partial(self._use_engine, name), "engine", is_only=True)
 
     async def _use_engine(self, name: str) -> None:
         """Start the engine, and close the page if it serves the model.

@@ -42,7 +42,7 @@ class ServerStarts:
     # Facts for the welcome page
 
     def read_installed(self) -> None:
-        self._ui.begin(self._read_installed, "machine", is_only=True)
+        self._ui.start(self._read_installed, "machine", is_only=True)
 
     @property
     def _last_model(self) -> str:

@@ -75,12 +75,12 @@ class SessionView:
         )
         if not session.has_all_messages:
             load = partial(self._load_older, session)
-            self._ui.begin_later(
-                _LOAD_OLDER_AFTER_S, lambda: self._ui.begin(load, "older messages")
+            self._ui.start_later(
+                _LOAD_OLDER_AFTER_S, lambda: self._ui.start(load, "older messages")
             )
 
         if not session.is_running and (elsewhere := session.streaming_ids):
-            self._ui.begin(partial(self._await_ends, session, elsewhere), _ELSEWHERE, is_only=True)
+            self._ui.start(partial(self._await_ends, session, elsewhere), _ELSEWHERE, is_only=True)
 
     async def _await_ends(self, session: OpenSession, elsewhere: set[str]) -> None:
         """Show how answers and tool calls of another lmchat end; it may be killed."""
@@ -112,7 +112,7 @@ class SessionView:
     def mark_left_out_soon(self) -> None:
         """In `_MARK_AFTER_S`, once for all keys until then, show what the draft changes."""
         if self._mark_timer is None:
-            self._mark_timer = self._ui.begin_later(_MARK_AFTER_S, self._mark_and_show)
+            self._mark_timer = self._ui.start_later(_MARK_AFTER_S, self._mark_and_show)
 
     def _mark_and_show(self) -> None:
         self.mark_left_out()
@@ -159,16 +159,16 @@ class SessionView:
     def start_new(self) -> None:
         """Show the new session with its draft; a running answer continues.
 
-        If nothing has begun in the shown session, it stays.
+        If nothing has started in the shown session, it stays.
         """
         self._ui.stop(_SWITCH)
-        if self._chat.shown.has_begun:
+        if self._chat.shown.has_started:
             left_id = self.active_id
             self.leave()
             self.switch_to_new()
             self._prompt_text.show_draft(left_id)
         else:
-            # another lmchat may have begun sessions
+            # another lmchat may have started sessions
             self._ui.screen.post_message(ReadSessions())
         self._ui.show_action("new session")
         self._ui.widgets.prompt_input.focus()
@@ -192,11 +192,11 @@ class SessionView:
         self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()
     ) -> None:
         """Show another session, or a message in it with marked words."""
-        self.begin_switch(partial(self.go_to, session_id, message_id=message_id, words=words))
+        self.start_switch(partial(self.go_to, session_id, message_id=message_id, words=words))
 
-    def begin_switch(self, work: Work) -> None:
+    def start_switch(self, work: Work) -> None:
         """Run work that calls `go_to`; an earlier switch is cancelled."""
-        self._ui.begin(work, _SWITCH, is_only=True, holds_keys=True)
+        self._ui.start(work, _SWITCH, is_only=True, holds_keys=True)
 
     async def go_to(
         self,

@@ -59,7 +59,7 @@ class StatusDisplay:
 
     - after each message that `Dispatcher.receive` has acted on, except those of `_SHOWN_ALREADY`;
     - after each event of a turn that `TurnView` shows, except a piece of text or of a tool call;
-    - at each end of a worker of `ScreenServices.begin`;
+    - at each end of a worker of `ScreenServices.start`;
     - by the timer, while no text flows, and when a dialog above the screen is left;
     - by work that continues after a change, with `show_changes` or `show_action`.
     """
@@ -269,7 +269,7 @@ class StatusDisplay:
         )
 
     def _greeting(self) -> tuple[tuple[str, str], ...]:
-        """Say in an empty chat whether it can begin, and else the next step."""
+        """Say in an empty chat whether it can start, and else the next step."""
         target = self._chat.turn_options.target
         state = self._workspace.chat_state
         servers = self._workspace.finder.servers
@@ -306,7 +306,7 @@ class StatusDisplay:
     def _progress(self, target: Target) -> str:
         """Return how much of a model is loaded, as ` 40 %`, or how long it has loaded, as ` 12 s`.
 
-        For a load that lmchat did not begin, the time counts from the first check that found the
+        For a load that lmchat did not start, the time counts from the first check that found the
         server in its present state.
         """
         load = self._workspace.backend.model_lists.load_of(target.model)

@@ -8,15 +8,15 @@ from functools import partial
 
 from lmchat.answers.repetition import Repetition
 from lmchat.chat.events import (
-    AnswerBegun,
+    AnswerStarted,
     ChatEvent,
     Compacted,
     MessageAdded,
     MessageEnded,
     PathChanged,
     TitleChanged,
-    TurnBegun,
     TurnListener,
+    TurnStarted,
 )
 from lmchat.chat.followers import NOT_THINKING
 from lmchat.chat.prompt_queue import PromptsReturned, QueueChanged
@@ -86,7 +86,7 @@ class TurnView(TurnListener):
         self._key_notice = ""  # of the last model that repeated itself
         self._request_note = ""  # about the last request that was adapted
         self._postponed: Callable[[], None] | None = None
-        """Begins a turn once the first search for a server has ended."""
+        """Starts a turn once the first search for a server has ended."""
         self._failed_turn: object = self  # the last with an event that could not be shown
         self._decisions: dict[str, asyncio.Future[Decision]] = {}
         """Turns wait on these, by the ids of the messages of the calls."""
@@ -119,29 +119,29 @@ class TurnView(TurnListener):
         else:
             self._prompt_text.put_back(prompt)
 
-    def run_turn(self, begin_turn: Callable[[], None]) -> None:
-        """Begin a turn without a new prompt.
+    def run_turn(self, start_turn: Callable[[], None]) -> None:
+        """Start a turn without a new prompt.
 
         The prompt gets the focus: on the message, the letters of the next prompt would be commands,
         such as `d`. While lmchat looks for a server after its start, the turn waits as prompts do.
         """
         if self._ui.workspace.chat_state is None:
-            self._postponed = begin_turn
+            self._postponed = start_turn
             key = self._ui.key_name("stop")
             self._ui.notify(f"This begins when a server is found; {key} cancels it.")
             self._ui.screen.set_focus(self._ui.widgets.prompt_input)
-        elif self._attempt(begin_turn):
+        elif self._attempt(start_turn):
             self._ui.screen.set_focus(self._ui.widgets.prompt_input)
 
-    def begin_postponed(self) -> None:
-        """Begin the turn that waits for the first search, once the server has loaded its model.
+    def start_postponed(self) -> None:
+        """Start the turn that waits for the first search, once the server has loaded its model.
 
         After a vain search, say what is missing.
         """
-        begin_turn = self._postponed
-        if begin_turn is not None and self._ui.workspace.chat_state not in _NOT_YET:
+        start_turn = self._postponed
+        if start_turn is not None and self._ui.workspace.chat_state not in _NOT_YET:
             self._postponed = None
-            self.run_turn(begin_turn)
+            self.run_turn(start_turn)
 
     def stop(self) -> bool:
         """Return whether a turn was running that was not being stopped already."""
@@ -159,16 +159,16 @@ class TurnView(TurnListener):
             self._ui.take_back(self._key_notice)
             self._ui.show_action("answer now")
 
-    def _attempt(self, begin_turn: Callable[[], object]) -> bool:
-        """Return whether a turn has begun or was queued; show the error of a refusal.
+    def _attempt(self, start_turn: Callable[[], object]) -> bool:
+        """Return whether a turn has started or was queued; show the error of a refusal.
 
-        Errors of a turn that has begun come with `TurnEnded`. While lmchat quits, nothing is
+        Errors of a turn that has started come with `TurnEnded`. While lmchat quits, nothing is
         called.
         """
         if self._chat.is_closing:
             return False
         try:
-            begin_turn()
+            start_turn()
         except LMChatError as error:
             self._ui.show_error(error)
             return False
@@ -242,7 +242,7 @@ class TurnView(TurnListener):
         """Pass on what the user chose on the card; after a no, ask for a reason first."""
         session = self._chat.shown
         if session.question is not None:
-            self._ui.begin(
+            self._ui.start(
                 partial(self._give, session.question, choice), "decision", holds_keys=True
             )
 
@@ -293,14 +293,14 @@ class TurnView(TurnListener):
             case ToolCallDelta() if is_shown:
                 self._log.apply(event)
                 return
-            case TurnBegun():
+            case TurnStarted():
                 pass
             case PathChanged() if is_shown:
                 self._session_view.show_messages()
             case MessageAdded(message):
                 self._show_added(session, message)
-            case AnswerBegun(message=answer):
-                self._show_begun(session, answer)
+            case AnswerStarted(message=answer):
+                self._show_started(session, answer)
             case MessageEnded(message) if is_shown and message.role is Role.TOOL:
                 self._log.replace(message)
             case MessageEnded(message) if is_shown:
@@ -348,14 +348,14 @@ class TurnView(TurnListener):
         elif is_shown:
             self._session_view.show_title()
 
-    def _show_begun(self, session: OpenSession, answer: ChatMessage) -> None:
+    def _show_started(self, session: OpenSession, answer: ChatMessage) -> None:
         self._ui.workspace.monitor.note_streaming(is_streaming=True)
         self._ui.show_action("streaming")
         if session is not self._chat.shown:
             return
         self._status.speedometer.restart()
         if self._log.document.index_of(answer.message_id) is None:
-            self._log.begin_answer(answer)
+            self._log.start_answer(answer)
 
     def _show_repetition(self, session: OpenSession, repetition: Repetition) -> None:
         """The keys act on the session that is shown."""
@@ -377,7 +377,7 @@ class TurnView(TurnListener):
     # The end of a turn
 
     def _show_end(self, session: OpenSession, ended: TurnEnded) -> None:
-        """Show how a turn ended; if no answer began, only why."""
+        """Show how a turn ended; if no answer started, only why."""
         self._ui.take_back(self._key_notice)
         if isinstance(ended.error, LMChatError) and ended.error.kind == "context_overflow":
             # the note says what might happen, and would lie over the card that says what did
@@ -390,14 +390,14 @@ class TurnView(TurnListener):
                 self._log.replace(message)
         if isinstance(ended.error, LMChatError) and not ended.is_shown_in_answer:
             self._ui.show_error(ended.error)
-            if session.turn is None or session.turn.message is None:  # no answer has begun
+            if session.turn is None or session.turn.message is None:  # no answer has started
                 return
         monitor = self._ui.workspace.monitor
         # health checks pause while an answer streams in any session (R-29)
         monitor.note_streaming(is_streaming=bool(self._chat.open_sessions.running_ids))
         if session is self._chat.shown:
-            # if the turn was stopped before an answer began, or began it beside the session, the
-            # path is shown again
+            # if the turn was stopped before an answer started, or started it beside the session,
+            # the path is shown again
             if ended.answer is None:
                 self._session_view.show_messages()
             else:

@@ -73,7 +73,7 @@ class AskDialog(Dialog):
 
     @on(Input.Submitted)
     def submit(self, event: Input.Submitted) -> None:
-        """Leave with the typed text, without blanks around it, or begin the attempt in a worker."""
+        """Leave with the typed text, without blanks around it, or start the attempt in a worker."""
         event.stop()
         typed = event.value.strip()
         if not (typed or self._may_be_empty):
@@ -135,16 +135,16 @@ class ConfirmDialog(Dialog):
         yield Static(paragraphs(self._text), classes="words gap")
 
     def on_screen_resume(self) -> None:
-        """Begin the pause: the question is on top now. Textual calls that of `Dialog`, too."""
+        """Start the pause: the question is on top now. Textual calls that of `Dialog`, too."""
         self.key_pause.cancel()  # one may be left from before another dialog covered this
-        self.key_pause.begin()
+        self.key_pause.start()
 
     def on_key(self, event: events.Key) -> None:
         """Leave with True on the key for a yes, if no key came in the pause before it.
 
         Else, and after a yes by another key, say at the bottom which key is needed.
         """
-        is_ready = self.key_pause.takes_key(event.time)  # for all keys: each begins a pause
+        is_ready = self.key_pause.takes_key(event.time)  # for all keys: each starts a pause
         if event.key == self._key and is_ready:
             event.stop()
             self.dismiss(True)

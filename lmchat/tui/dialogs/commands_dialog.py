@@ -130,7 +130,7 @@ class _Match(Struct, frozen=True):
 
 
 def _match(typed: str, item: CommandItem) -> _Match | None:
-    """Each typed word has to be one of the item, begin one, or be a part of one, or of its keys.
+    """Each typed word has to be one of the item, start one, or be a part of one, or of its keys.
 
     The name of its slash command fits best. Then the worst word counts, then the place in the
     title.

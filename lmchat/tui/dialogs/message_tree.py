@@ -1,6 +1,6 @@
 """Dialog with all branches of a session.
 
-A branch ends where no message follows, or several do, each of which begins a deeper one. Its id is
+A branch ends where no message follows, or several do, each of which starts a deeper one. Its id is
 that of its first message.
 """
 

@@ -183,7 +183,7 @@ def _marked_text(answer: AnswerTokens) -> Content:
 def _marked_part(
     answer: AnswerTokens, whole: str, start: int | None, *, is_thought: bool
 ) -> Content:
-    """`whole` is a thought or text, in which the words begin at the character `start`."""
+    """`whole` is a thought or text, in which the words start at the character `start`."""
     indexed = enumerate(answer.tokens)
     words = [(index, word) for index, word in indexed if word.is_thought == is_thought]
     marked = Content("").join([_marked_word(index, word) for index, word in words])

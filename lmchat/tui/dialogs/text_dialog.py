@@ -35,7 +35,7 @@ class TextDialog(Dialog):
     BINDINGS: ClassVar[list[BindingType]] = [("y", "copy_text"), ("enter", "leave")]
 
     def __init__(self, title: str, text: Text = "", figures: Sequence[str] = ()) -> None:
-        """Figures are at the right of the title, and begin a copy, unlike those of `show`."""
+        """Figures are at the right of the title, and start a copy, unlike those of `show`."""
         super().__init__(title)
         self._text = text
         self._figures = figures

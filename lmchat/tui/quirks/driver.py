@@ -51,7 +51,7 @@ _CODE = re.compile(r"(\x1b\[[\d;]*m)")  # such as `ESC [1;38;5;208m`
 _RESETS = ("\x1b[m", "\x1b[0m")
 # moves of the cursor (`ESC [3;1H`) and modes (`ESC [?25l`)
 _DRAWS_NOTHING = re.compile(r"(?:\x1b\[[\d;?]*[Hhl])*")
-# after a reset, so the next row begins without colours
+# after a reset, so the next row starts without colours
 _NEXT_ROW = re.compile(r"\x1b\[0m(\n?\x1b\[\d+;\d+H)")
 _ASK_KIND, _KIND = "\x1b[c", re.compile(rb"\x1b\[\?[\d;]*c")  # primary device attributes
 _LAST_ANSWER_S = 0.3  # for the answer, at most
@@ -196,7 +196,7 @@ class TerminalDriver(LinuxDriver):
         # a second start would save the modes that the app has set
         if self._guard.ended_by is not None or self._owns_terminal:
             return
-        self._output.begin()
+        self._output.start()
         self._owns_terminal = True
         self._writer = TerminalWriter(self._output)
         self._writer.start()
@@ -362,7 +362,7 @@ def with_changed_colours(text: str) -> str:
 
     Textual resets all colours after each piece of text and sets them again before the next. An
     answer of 100 tokens a second writes 57 kB/s, and without this 85 kB/s, in the benchmark
-    `stream`. The output begins and ends with the terminal's own colours.
+    `stream`. The output starts and ends with the terminal's own colours.
     """
     written: list[str] = []
     terminal_style = text_style = ""  # codes since the last reset: written, and in `text`

@@ -2,7 +2,7 @@
 
 A key passes through the queues of the focused widget and all around it, and its binding runs in the
 app. Textual 8.2.8 sends the next keys to the old focus before that: letters typed right after Esc
-on a message ran the message's commands, or came in another order. A binding may also begin a
+on a message ran the message's commands, or came in another order. A binding may also start a
 worker, which opens a dialog: a title typed right after `n` in the list of sessions ran commands of
 the list.
 """

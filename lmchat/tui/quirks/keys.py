@@ -29,7 +29,7 @@ _BACKGROUND = rf"(?i)\x1b\]11;rgba?:{_COLOUR}[^\x07\x1b]*(?:\x07|\x1b\\)"
 _LOOKS_REPORT = "\x1b[?997;"  # of mode 2031; the background may still be another
 _LIGHT_FROM = 24  # sum of the first hexadecimal digits, of at most 45
 _ESCAPE = "\x1b"
-_AFTER_ESCAPE = ("[", "O", "]", "P", "_")  # these begin a sequence
+_AFTER_ESCAPE = ("[", "O", "]", "P", "_")  # these start a sequence
 _LONGEST_STOP = 32  # characters that Esc or Ctrl+C may have
 # at the end of a read: ESC, or the beginning of a sequence or of the answer to `ASK_BACKGROUND`
 _UNFINISHED = (
@@ -42,7 +42,7 @@ _BROKEN_OFF = r"\x1b\[[0-?]*(?=[\x00-\x1f\x7f])|\x1b\]11;[A-Ga-gr\d:/]*(?![A-Ga-
 _ALT_ARROW = r"\x1b\x1b[\[O]([A-DFH])"
 _ALT_DELETE = r"\x1b\x1b\[(\d{1,2})~"
 _KEYPAD_OF_VT = {"\x1bOX": "\x1b[61u", "\x1bOl": "\x1b[44u", "\x1bOE": "\x1b[E"}  # = , and 5
-# A whole sequence; `ESC [ [` begins one on the Linux console. Mouse events and reports of modes are
+# A whole sequence; `ESC [ [` starts one on the Linux console. Mouse events and reports of modes are
 # no keys.
 _WHOLE = r"\x1b\[(?!\[)[0-?]*[ -/]*(?!(?<=\$)y)[@-LN-ln-~]"
 # all of a sequence but its ESC, and nothing else but another sequence
@@ -50,7 +50,7 @@ _LATE_REST = r"\A(?:\[\[?[0-?]*[ -/]*[@-~]|O[!-~]|[]P_][^\x00-\x1f\x7f]*(?:\x07|
 _KITTY_FLAGS = r"\x1b\[\?(\d{1,3})u"  # the answer to `ASK_KITTY`
 # an answer to another program, such as an ended editor
 _REPLY = r"\x1b[P\]_][^\x00-\x1f\x7f]{2,}(?:\x07|\x1b\\)"
-_ALT_KEY = r"(?s)\x1b([^\x1b\[\]O])"  # these begin other sequences
+_ALT_KEY = r"(?s)\x1b([^\x1b\[\]O])"  # these start other sequences
 # of kitty: text of several code points; Textual gives up after 32 bytes
 _LONG_TEXT = r"\x1b\[([\d:]*;\d*);(\d+(?::\d+)+)u"
 # of kitty: code, with Shift, at the place on a US keyboard; modifiers; text
@@ -155,7 +155,7 @@ class KeyParser(XTermParser):
             yield events.Key("escape", _ESCAPE)
 
     def feed(self, data: str) -> Iterator[Message]:
-        # An ESC that was read before begins a sequence with `[` or `O`, even if they come late.
+        # An ESC that was read before starts a sequence with `[` or `O`, even if they come late.
         # Else `tick` makes a key of it in time.
         if not data.startswith(("[", "O")):
             yield from self.tick()
@@ -201,7 +201,7 @@ class KeyParser(XTermParser):
         self.wait_s = delay_s if is_waiting else None
 
     def _is_stop(self, data: str) -> bool:
-        """Whether a read is Ctrl+C or Esc; ESC alone may also begin a sequence."""
+        """Whether a read is Ctrl+C or Esc; ESC alone may also start a sequence."""
         if data == _ESCAPE or len(data) > _LONGEST_STOP:
             return False
         keys = [key.key for key in self._sequence_to_key_events(data)]

@@ -43,7 +43,7 @@ class PatchedApp(App[None]):
         self._drawn_rows: DrawnRows = {}
         self.key_queue = KeyQueue(self, self._deliver_key)
 
-    def begin_with_theme(self, name: str) -> None:
+    def start_with_theme(self, name: str) -> None:
         """Do what Textual's watcher of `theme` does, which would parse all styles twice."""
         self.set_reactive(App.theme, name)
         self.set_class(True, f"-theme-{name}", update=False)
@@ -172,7 +172,7 @@ class PatchedCompositor(Compositor):
 
     For each new word, Textual renders all rows of each widget that touches the smallest rectangle
     around all changes, and an error in the drawing of one widget ends the app. It cuts each row
-    where any widget begins or ends; here, only if one covers a part of another.
+    where any widget starts or ends; here, only if one covers a part of another.
 
     Textual compares the new places of widgets with those found last, also for a widget that is not
     shown. If that was just before a layout, the log would keep the lines of its old width. Here,

@@ -71,8 +71,8 @@ def _with_cursor_set(match: re.Match[str]) -> str:
     # terminals draw letters of a word side by side; symbols are placed one by one
     if all(ord(char) < _FIRST_SYMBOL for char in run):
         return _with_cursor_behind(run)
-    bounds = [*(begin for begin, _ in graphemes(run)), len(run)]
-    parts = [run[begin:end] for begin, end in pairwise(bounds)]
+    bounds = [*(start for start, _ in graphemes(run)), len(run)]
+    parts = [run[start:end] for start, end in pairwise(bounds)]
     return "".join(part if _has_sure_width(part) else _with_cursor_behind(part) for part in parts)
 
 

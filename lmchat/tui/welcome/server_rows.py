@@ -110,7 +110,7 @@ def server_rows(servers: Sequence[ServerStatus], machine: LocalSetup) -> tuple[S
 def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
     """Return the address of the row that Enter takes until the user moves.
 
-    It is the first row with which a chat can begin, maybe after a question. An address that the
+    It is the first row with which a chat can start, maybe after a question. An address that the
     user named comes first.
     """
     for row in sorted(rows, key=lambda row: not row.status.has_named_address):

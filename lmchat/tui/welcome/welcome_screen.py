@@ -195,7 +195,7 @@ class WelcomeScreen(Screen[None]):
     def on_key(self, event: events.Key) -> None:
         """Go to the chat and type a letter there, if it is no key here.
 
-        `/`, which begins a command, is always typed, even if it is a key of the user.
+        `/`, which starts a command, is always typed, even if it is a key of the user.
         """
         is_key_here = event.key in self.active_bindings and event.key != "slash"
         if event.is_printable and not is_key_here:

@@ -36,12 +36,12 @@ _MOST_ROWS = 8
 
 
 def complete(text: str, argument_names: Mapping[str, Iterable[str]]) -> Completion:
-    """Return the commands that begin with `text`, as `/mod`.
+    """Return the commands that start with `text`, as `/mod`.
 
-    If there are none, return those that `mod` begins a word of, or is a part of.
+    If there are none, return those that `mod` starts a word of, or is a part of.
 
     `argument_names` has the names that may follow some commands: for `/profile co`, each row is the
-    command with a name that begins so.
+    command with a name that starts so.
     """
     word, space, typed = text.partition(" ")
     if space and word in argument_names:

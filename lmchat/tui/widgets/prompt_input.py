@@ -46,7 +46,7 @@ _LOG_ACTIONS = {
     "end": "scroll_end",
 }
 _FILE_COMMAND = "/file "
-# a file's name begins before the cursor; one with blanks is in quotes
+# a file's name starts before the cursor; one with blanks is in quotes
 _MENTION = r'(?:^|\s)@("[^"]*"?|\S*)$'
 # as terminals paste a dropped file
 _LIKE_PATH = r"""\s*['"]?(?:file://|~?/|~\\|[A-Za-z]:[/\\])"""
@@ -56,7 +56,7 @@ class PromptInput(PromptEditor):
     """One to ten rows of text, fewer in a low window.
 
     In the shell mode, Enter runs the line in the user's shell. A `!` typed into an empty prompt
-    begins it. For a line with `!` from elsewhere, such as a paste, the first Enter begins it: the
+    starts it. For a line with `!` from elsewhere, such as a paste, the first Enter starts it: the
     user sees that it is a command before it runs.
 
     `text` has folded blocks as lines, `full_text` has the blocks.
@@ -151,9 +151,9 @@ class PromptInput(PromptEditor):
         return self._command_words.startswith(_FILE_COMMAND)
 
     def _end_shell_mode_if_over(self) -> None:
-        """End the shell mode unless the text is one line that begins with `!`.
+        """End the shell mode unless the text is one line that starts with `!`.
 
-        It is not begun here: such a line may be a pasted one.
+        It is not started here: such a line may be a pasted one.
         """
         if self.is_shell:
             words = self._command_words
@@ -216,9 +216,9 @@ class PromptInput(PromptEditor):
     def show_draft(self, text: str) -> None:
         """Show the saved draft of a session, and forget all earlier texts."""
         self._shown_draft = self._folded(text)
-        self._begin_with(self._shown_draft)
+        self._start_with(self._shown_draft)
 
-    def _begin_with(self, text: str) -> None:
+    def _start_with(self, text: str) -> None:
         """Show a folded text, and forget earlier ones with their blocks: undo ends here."""
         self._leave_history(text)
         self.is_shell = False  # not typed
@@ -245,16 +245,16 @@ class PromptInput(PromptEditor):
         """Post the text with all blocks in full, and empty the prompt; not if it is blank.
 
         Folded blocks beside a command (`/` or `!`) stay for the next prompt. Outside the shell
-        mode, a shell command only begins it.
+        mode, a shell command only starts it.
         """
         command, text = self.typed_command, self.full_text.strip("\n").rstrip()
         if is_shell_command(command) and not self.is_shell:
             self.is_shell = True
         elif command:
-            self._begin_with(self._blocks.lines_of(self.text))
+            self._start_with(self._blocks.lines_of(self.text))
             self._post_to_parent(self.CommandEntered(command, self.prompt))
         elif text.strip():
-            self._begin_with("")
+            self._start_with("")
             prompt = self.prompt
             prompt.draft = text
             self.prompt = PendingPrompt(edited_id=prompt.edited_id)
@@ -292,7 +292,7 @@ class PromptInput(PromptEditor):
     def on_paste(self, event: events.Paste) -> None:
         """Insert a pasted text, folded if it is longer than `FOLDED_FROM`.
 
-        If a shorter one begins like a path, also post `FileNamed`, unless a command is typed:
+        If a shorter one starts like a path, also post `FileNamed`, unless a command is typed:
         terminals paste the path of a dropped file.
         """
         event.stop()
@@ -333,7 +333,7 @@ class PromptInput(PromptEditor):
     def _update_list(self) -> None:
         """Show the commands that match the text, or the files that match the word at the cursor.
 
-        A list that was closed stays so until the text is neither, or another name begins.
+        A list that was closed stays so until the text is neither, or another name starts.
         """
         text_and_cursor = (self.text, self.cursor_location)
         if text_and_cursor == self._listed_for:
@@ -501,7 +501,7 @@ class PromptInput(PromptEditor):
     def _recall(self, step: int) -> bool:
         """Recall an earlier prompt (`step` 1) or a later one (-1).
 
-        The recall begins with ↑ in an empty prompt, and ends when ↓ leads back to it, or the text
+        The recall starts with ↑ in an empty prompt, and ends when ↓ leads back to it, or the text
         is changed. Return False if the key is left to Textual.
         """
         if not self.is_recalled:

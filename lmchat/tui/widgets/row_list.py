@@ -66,7 +66,7 @@ class ListRow(Struct, frozen=True):
     """Texts at the left; without room, the last are dropped."""
     right: StyledTexts = ()  # never cut
     key: Hashable = None  # None: it cannot be chosen
-    is_at_edge: bool = False  # it begins in the column of the bar
+    is_at_edge: bool = False  # it starts in the column of the bar
     is_open: bool = False  # marked although it is not chosen
 
     def fitted(self, width: int) -> ListRow:  # noqa: ARG002 - for rows that depend on it

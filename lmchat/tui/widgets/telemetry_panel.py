@@ -43,7 +43,7 @@ class PanelRow(Struct, frozen=True, kw_only=True):
 
 
 class TextRow(PanelRow, frozen=True):
-    """Label at the left, which may begin with a sign, and value at the right."""
+    """Label at the left, which may start with a sign, and value at the right."""
 
     label: str
     value: str = ""

@@ -47,7 +47,7 @@ class PanelFacts(Struct, frozen=True, kw_only=True):
     is_estimated: bool = False  # `used` is
     left_out: int = 0  # messages that the next request leaves out
     can_compact: bool = False  # `/compact` would make room
-    stats: LiveStats | None = None  # of the answer that began last in the session
+    stats: LiveStats | None = None  # of the answer that started last in the session
     speeds: tuple[float, ...] = ()  # tokens of each of the last seconds, oldest first
     is_asking: bool = False  # a tool call waits for the user
     is_summarising: bool = False  # the answer takes the place of older messages

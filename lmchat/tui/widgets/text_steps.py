@@ -16,15 +16,15 @@ def step(line: str, column: int, direction: int) -> int:
     """Return the column one grapheme to the left (`direction` -1) or right (1)."""
     if direction < 0:
         before = line[max(0, column - _SEEN_CHARS) : column]
-        last = [begin for begin, _ in graphemes(before)][-1:]
+        last = [start for start, _ in graphemes(before)][-1:]
         return column - len(before) + last[0] if last else 0
     behind = line[column : column + _SEEN_CHARS]
-    begins = [begin for begin, _ in graphemes(behind)][1:2]
-    return column + (begins[0] if begins else len(behind))
+    starts = [start for start, _ in graphemes(behind)][1:2]
+    return column + (starts[0] if starts else len(behind))
 
 
 def word_step(line: str, column: int, direction: int) -> int:
-    """Return the column where a word begins to the left (`direction` -1), or ends to the right (1).
+    """Return the column where a word starts to the left (`direction` -1), or ends to the right (1).
 
     A word is a run of letters and figures of one script, a run of signs, or one ideograph.
     """
@@ -39,7 +39,7 @@ def word_step(line: str, column: int, direction: int) -> int:
 
 def _words(line: str) -> list[tuple[int, int]]:
     words: list[tuple[int, int]] = []
-    bounds = [*(begin for begin, _ in graphemes(line)), len(line)]
+    bounds = [*(start for start, _ in graphemes(line)), len(line)]
     before = _BLANK  # of the word so far
     for start, end in pairwise(bounds):
         kind = _kind(line[start])

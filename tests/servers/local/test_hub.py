@@ -130,9 +130,9 @@ async def test_what_has_come_stays_when_it_breaks_off_or_is_stopped_and_the_rest
         await got(hub, tmp_path)
     assert "continues where it stopped" in failed.value.hint
     scripted.sent_bytes = 1000
-    begun = asyncio.Event()
-    task = asyncio.create_task(got(hub, tmp_path, told=lambda _: begun.set()))
-    await begun.wait()
+    started = asyncio.Event()
+    task = asyncio.create_task(got(hub, tmp_path, told=lambda _: started.set()))
+    await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

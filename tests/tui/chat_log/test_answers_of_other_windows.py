@@ -13,7 +13,7 @@ async def test_the_end_of_ones_own_goes_to_ones_own_and_that_of_the_other_to_the
     log.show([question("Go on."), theirs], is_ours=False)
     log.append(question("And on."))
     mine = streaming()
-    log.begin_answer(mine)
+    log.start_answer(mine)
     await pour(log, "mine")
     log.replace(replace(theirs, parts=(TextPart(text="theirs goes on"),)))
     await pour(log, " too")

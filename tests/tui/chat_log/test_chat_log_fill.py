@@ -24,7 +24,7 @@ def talk(count):
     return MessagePath(messages)
 
 
-async def begin(pilot, whole):
+async def start(pilot, whole):
     pilot.app.log_view.show(whole[-END:], has_all_messages=False)
     await pilot.pause()
     return whole
@@ -33,12 +33,12 @@ async def begin(pilot, whole):
 @pytest.fixture
 async def whole(pilot):
     """A session whose end is in the log."""
-    return await begin(pilot, talk(200))
+    return await start(pilot, talk(200))
 
 
 async def test_what_comes_above_moves_nothing_while_one_reads_back(pilot, log, whole):
     for rows_up in (0, 70, 300):
-        await begin(pilot, whole)
+        await start(pilot, whole)
         for _ in range(0, rows_up, 10):
             log.scroll_relative(y=-10)
         log.focus_message(-1)
@@ -54,7 +54,7 @@ async def test_what_comes_above_moves_nothing_while_one_reads_back(pilot, log, w
 async def test_an_answer_that_streams_meanwhile_goes_on_in_its_place(pilot, log, whole):
     log.append(question("One more?"))
     growing = streaming()
-    log.begin_answer(growing)
+    log.start_answer(growing)
     log.apply(TextDelta(text="the first words "))
     log.prepend_older(whole)
     await pour(log, "and the last")

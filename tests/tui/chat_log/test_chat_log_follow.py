@@ -21,7 +21,7 @@ async def pour(log, text, size=20):
 
 async def test_the_log_follows_what_streams_in(pilot, log):
     log.show(talk(2))
-    log.begin_answer(streaming())
+    log.start_answer(streaming())
     await pour(log, LONG_LIST)
     await until(lambda: "after" in screen_text(log), "the end is shown")
     assert "39. item" in screen_text(log)
@@ -32,7 +32,7 @@ async def test_the_log_follows_what_streams_in(pilot, log):
 @pytest.mark.parametrize("up", [5, 120])
 async def test_reading_back_no_line_moves_while_text_streams_in(pilot, log, up):
     log.show(talk(6))
-    log.begin_answer(streaming())
+    log.start_answer(streaming())
     await pour(log, MIXED)
     log.flush()
     await pilot.pause()
@@ -57,7 +57,7 @@ async def test_reading_back_no_line_moves_when_the_end_of_the_answer_makes_links
     definitions = "[a]: https://a.example\n"
     definitions += "".join(f"[{number}]: https://{number}.example\n" for number in range(9))
     log.show(talk(2))
-    log.begin_answer(streaming())
+    log.start_answer(streaming())
     await pour(log, text)
     log.flush()  # the paragraph is laid out before the definitions arrive
     await pour(log, definitions)
@@ -76,7 +76,7 @@ async def test_reading_back_no_line_moves_when_the_end_of_the_answer_makes_links
 
 async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left(pilot, log):
     log.show([])
-    log.begin_answer(streaming())
+    log.start_answer(streaming())
     await pilot.pause()
     flushed_s, flush, clock = [], log.flush, asyncio.get_running_loop().time
     log.flush = lambda: (flushed_s.append(clock()), flush())

@@ -78,7 +78,7 @@ async def test_no_size_is_too_small_or_too_large(pilot, log):
     log.focus_message(-1)
     for size in ((20, 8), (5, 3), (1, 1), (39, 11), (400, 100)):
         await resize(pilot, *size)
-        log.begin_answer(streaming("Some words that are there."))
+        log.start_answer(streaming("Some words that are there."))
         log.scroll_relative(y=-3)
         await pour(log, "\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
         log.scroll_end()

@@ -278,7 +278,7 @@ async def test_a_failure_is_one_card_with_what_is_saved_and_what_helps(log):
     assert "× failed" in plain(log)
 
 
-def begun() -> LiveStats:
+def started() -> LiveStats:
     return LiveStats(model="m", started_s=100.0)
 
 
@@ -304,8 +304,8 @@ LIVE = [
 async def test_the_live_line_tells_what_the_turn_is_doing(log):
     for events, words in LIVE:
         log.show([question("q")])
-        log.begin_answer(streaming())
-        turn = begun()
+        log.start_answer(streaming())
+        turn = started()
         for event in events:
             turn.apply(event, 102.0)
             log.apply(event)
@@ -317,7 +317,7 @@ async def test_the_live_line_tells_what_the_turn_is_doing(log):
 
 
 def test_the_live_line_is_one_row_on_a_narrow_page_whatever_its_stats():
-    turn = begun()
+    turn = started()
     for now_s in (101, 102, 110):
         turn.apply(TextDelta(text="x" * int(now_s * 400)), now_s)
         for width in (46, 50, 60, 80):
@@ -348,8 +348,8 @@ async def test_what_changes_with_a_message_is_told_by_thin_lines(pilot, log):
 
 
 async def test_reasoning_is_folded_while_it_arrives_and_tells_how_long(log):
-    log.begin_answer(streaming())
-    turn = begun()
+    log.start_answer(streaming())
+    turn = started()
     for event in (ReasoningDelta(text="secret "), ReasoningDelta(text="thought")):
         turn.apply(event, 101.0)
         log.apply(event)
@@ -370,8 +370,8 @@ async def test_reasoning_is_folded_while_it_arrives_and_tells_how_long(log):
 
 
 async def test_a_refusal_has_its_word_above_it_while_it_arrives_and_afterwards(log):
-    begun = streaming()
-    log.begin_answer(begun)
+    started = streaming()
+    log.start_answer(started)
     for word in ("I can", "not *do* that."):
         log.apply(RefusalDelta(text=word))
         log.flush()
@@ -379,7 +379,7 @@ async def test_a_refusal_has_its_word_above_it_while_it_arrives_and_afterwards(l
     streamed = plain(log).splitlines()[:5]
     assert [line.strip(" ▌") for line in streamed] == told
     final = replace(answer(""), parts=(RefusalPart(text="I cannot *do* that."),))
-    log.end_answer(replace(final, message_id=begun.message_id))
+    log.end_answer(replace(final, message_id=started.message_id))
     assert plain(log).splitlines()[:5] == streamed
     log.show([final])
     assert [line.strip() for line in plain(log).splitlines()[:5]] == told
@@ -410,13 +410,13 @@ async def test_nothing_hostile_reaches_a_segment():
         for _ in messages:
             log.focus_message(-1)
             await pilot.press("enter")
-        log.begin_answer(streaming())
+        log.start_answer(streaming())
         for char in HOSTILE:
             log.apply(ReasoningDelta(text=char))
             log.apply(TextDelta(text=char))
             log.apply(ToolCallDelta(index=1, name=char, arguments=char))
         log.flush()
-        turn = begun()
+        turn = started()
         turn.apply(RetryScheduled(attempt=1, attempts=2, wait_s=1, reason=HOSTILE), 100)
         log.show_stats(turn, 100)
         log.scroll_home()

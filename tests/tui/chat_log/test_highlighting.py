@@ -31,7 +31,7 @@ def colour_of(log, name):
 
 
 async def test_code_of_an_answer_that_streams_is_coloured_before_its_fence_ends(log):
-    log.begin_answer(streaming())
+    log.start_answer(streaming())
     await pour(log, "```python\nif True:\n    pass  # so")
     await highlighted(log)
     assert styles_of(log, "# so") == {colour_of(log, "comment")}

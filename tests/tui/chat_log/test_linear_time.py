@@ -1,7 +1,7 @@
 """Whatever a server or a file says: work grows with the text only, and each step is short.
 
-Lines of Python are counted, never seconds. What runs in C, such as a pattern, gets so long a text that
-quadratic time would exceed the time limit of the test.
+Lines of Python are counted, never seconds. What runs in C, such as a pattern, gets so long a text
+that quadratic time would exceed the time limit of the test.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ async def test_a_frame_costs_the_same_after_any_length(log):
     most = []
     for repeats in (1, 20):
         log.show([])
-        log.begin_answer(streaming())
+        log.start_answer(streaming())
         await pour(log, f"{text}\n\n" * repeats)
         frames = []
         for start in range(0, len(text), 40):

@@ -14,7 +14,7 @@ TEXT = "Ask [the guild][g] for seeds.\n\nAnd wait.\n\n[g]: https://example.org/g
 async def test_a_definition_in_a_last_line_without_an_end_makes_links_when_the_answer_ends(log):
     for state in (AnswerState.COMPLETE, AnswerState.STOPPED, AnswerState.INTERRUPTED):
         log.show([])
-        log.begin_answer(streaming())
+        log.start_answer(streaming())
         for start in range(0, len(TEXT), 7):
             await pour(log, TEXT[start : start + 7])
         assert "Ask [the guild][g] for seeds." in screen_text(log)
@@ -27,7 +27,7 @@ async def test_a_definition_before_a_thought_makes_links_behind_it_and_the_other
     first = "See [a][one] and [b][two].\n\n[one]: https://a.example\n"
     last = "See [c][one] and [d][two].\n\n[two]: https://b.example"
     log.show([])
-    log.begin_answer(streaming())
+    log.start_answer(streaming())
     await pour(log, first)
     log.apply(ReasoningDelta(text="Well."))
     await pour(log, last)

@@ -31,7 +31,7 @@ async def test_the_view_follows_while_the_last_message_has_the_focus_and_no_long
     pilot, log
 ):
     log.show([question("One."), question("Two.")])
-    log.begin_answer(streaming("Begun."))
+    log.start_answer(streaming("Begun."))
     await pilot.pause()
     assert log.focus_message(-1)
     await pour(log, "\n\nmore" * 3)

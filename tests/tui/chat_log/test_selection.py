@@ -189,7 +189,7 @@ async def test_the_end_of_a_drag_is_no_click(pilot, log):
 
 async def test_a_selection_stays_with_its_words_while_an_answer_streams(pilot, log):
     log.show([question("go")])
-    log.begin_answer(streaming("A first paragraph.\n\n- one\n- two and a **half"))
+    log.start_answer(streaming("A first paragraph.\n\n- one\n- two and a **half"))
     await pilot.pause()
     await select(pilot, log, "first", "two")
     before = "first paragraph.\n\none\ntwo"
@@ -215,10 +215,10 @@ def lines(log):
     return [row.replace("▌", " ") for row in rows(log)]
 
 
-@pytest.mark.parametrize(("kind", "begun", "more"), GROWING)
+@pytest.mark.parametrize(("kind", "started", "more"), GROWING)
 @pytest.mark.parametrize("ending", ["copy_selection", "drop_selection"])
 async def test_no_row_moves_from_the_press_until_what_is_selected_is_copied_or_cleared(
-    pilot, log, kind, begun, more, ending
+    pilot, log, kind, started, more, ending
 ):
     numbers = count(100)
 
@@ -228,8 +228,8 @@ async def test_no_row_moves_from_the_press_until_what_is_selected_is_copied_or_c
         log.flush()
 
     log.show(talk(3))
-    log.begin_answer(streaming())
-    log.apply(kind(text=begun))
+    log.start_answer(streaming())
+    log.apply(kind(text=started))
     stream(60)
     if kind is ReasoningDelta:
         log.viewport.focus_last()
@@ -263,7 +263,7 @@ async def test_a_click_or_two_on_what_streams_moves_nothing_and_then_the_end_is_
     pilot, log
 ):
     log.show([])
-    log.begin_answer(streaming())
+    log.start_answer(streaming())
     await pour(log, "- item\n" * 60)
     await pilot.pause()
     shown = lines(log)

@@ -80,9 +80,9 @@ def test_what_was_cut_into_pieces_is_copied_as_it_was_written():
     ):
         document = document_with(Entry(answer(f"Above *this*.\n\n{written}\n\nBelow.")))
         last = max(number for number, block in enumerate(document.lay_out(0)) if block.source)
-        begin = anchor_in_text(document, 0, 1, 3)
+        start = anchor_in_text(document, 0, 1, 3)
         end = anchor_in_text(document, 0, last, 3)
-        told = copied(document, SelectedRange((begin, begin), (end, end)))
+        told = copied(document, SelectedRange((start, start), (end, end)))
         as_written = written.replace("\r\n", "\n").strip("\n")
         assert told == f"ve this.\n\n{as_written}\n\nBel"
 
@@ -97,15 +97,15 @@ def test_code_that_was_cut_into_pieces_is_copied_alone_with_the_lines_that_it_ha
         blocks = document.lay_out(0)
         found = [number for number, block in enumerate(blocks) if block.kind is Kind.FENCE]
         assert len(found) > 1
-        begin = anchor_in_text(document, 0, found[0], 0)
+        start = anchor_in_text(document, 0, found[0], 0)
         end = anchor_in_text(document, 0, found[-1], len(blocks[found[-1]].source))
-        assert copied(document, SelectedRange((begin, begin), (end, end))) == code
+        assert copied(document, SelectedRange((start, start), (end, end))) == code
 
 
 def test_an_empty_fence_between_two_texts_is_copied():
     for empty in ("```py\n```", "~~~\n~~~", "```\n\n```"):
         document = document_with(Entry(answer(f"Above.\n\n{empty}\n\nBelow.")))
         last = max(number for number, block in enumerate(document.lay_out(0)) if block.source)
-        begin, end = anchor_in_text(document, 0, 1, 2), anchor_in_text(document, 0, last, 3)
-        told = copied(document, SelectedRange((begin, begin), (end, end)))
+        start, end = anchor_in_text(document, 0, 1, 2), anchor_in_text(document, 0, last, 3)
+        told = copied(document, SelectedRange((start, start), (end, end)))
         assert told == f"ove.\n\n{empty}\n\nBel"

@@ -42,14 +42,14 @@ def start() -> Iterator[Callable[..., ScriptedServer]]:
     """Start servers that are stopped at the end."""
     servers: list[ScriptedServer] = []
 
-    def begin(script=None, *words, host="127.0.0.1", **options) -> ScriptedServer:
+    def start(script=None, *words, host="127.0.0.1", **options) -> ScriptedServer:
         server = ScriptedServer(host=host).start()
         servers.append(server)
         if script is not None:
             script(server, *words, **options)
         return server
 
-    yield begin
+    yield start
     for server in servers:
         server.stop()
 

@@ -108,7 +108,7 @@ def _parts(node: Any, source: Source, chat: ForeignChat) -> Iterator[ForeignPart
         return
     parts = items_of(content.get("parts"))
     images = {
-        # `sediment://file_1a2b` is in a file whose name begins with `file_1a2b`
+        # `sediment://file_1a2b` is in a file whose name starts with `file_1a2b`
         text_at(part, "asset_pointer").rpartition("/")[2]: ""
         for part in parts
         if at(part, _KIND) == _IMAGE

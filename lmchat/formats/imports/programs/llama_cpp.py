@@ -49,7 +49,7 @@ def _is_whole_chat(record: Record) -> bool:
 
 
 def _chat_id(record: Record) -> str:
-    """Return the id of the chat that it begins (`session`) or belongs to (`message`)."""
+    """Return the id of the chat that it starts (`session`) or belongs to (`message`)."""
     return text_at(record, "id") or text_at(record, "message", "convId")
 
 
@@ -133,10 +133,10 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
 
 def _marked_parts(text: str) -> Iterator[ForeignPart]:
     """Yield the parts of a content of early 2026, which has marks for them."""
-    begin = 0
+    start = 0
     name = arguments = ""
     for mark in _MARK.finditer(text):
-        before, begin = text[begin : mark.start()], mark.end()
+        before, start = text[start : mark.start()], mark.end()
         match mark["kind"]:
             case "reasoning_content_end":
                 yield ReasoningPart(text=before)
@@ -149,7 +149,7 @@ def _marked_parts(text: str) -> Iterator[ForeignPart]:
                 yield quoted_result(before.strip())
             case _:
                 yield before.strip()
-    yield text[begin:].strip()
+    yield text[start:].strip()
 
 
 FORMAT = Format(fits=_fits, session=_session, continues=_continues)

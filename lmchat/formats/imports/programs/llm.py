@@ -103,13 +103,13 @@ def _add_metadata(turn: Record, metadata: _Metadata) -> None:
     The tip of a turn is its answer, whose parent is its prompt. What an earlier turn has added
     stays.
     """
-    begun = time_of(turn["datetime_utc"])
+    started = time_of(turn["datetime_utc"])
     ended = None
-    if begun is not None:
-        ended = begun + timedelta(milliseconds=turn["duration_ms"] or 0)
+    if started is not None:
+        ended = started + timedelta(milliseconds=turn["duration_ms"] or 0)
     answer = {"created_at": ended, "model": turn["model"]}
     metadata.setdefault(turn["tip_message_hash"], answer)
-    metadata.setdefault(turn["parent_message_hash"], {"created_at": begun})
+    metadata.setdefault(turn["parent_message_hash"], {"created_at": started})
 
 
 def _chat(database: sqlite3.Connection, thread: Record, metadata: _Metadata) -> ForeignChat:

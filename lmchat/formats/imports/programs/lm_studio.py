@@ -125,9 +125,9 @@ def _time_and_model(version: Record) -> tuple[datetime | None, str]:
     model = text_at(version, "senderInfo", "senderName")
     for step in items_of(version.get("steps")):
         # a time in milliseconds and a random number: `1760000000000-0.123`
-        begun_ms = text_at(step, "stepIdentifier").partition("-")[0]
-        if begun_ms.isdecimal():
-            created_at = time_of(int(begun_ms))
+        started_ms = text_at(step, "stepIdentifier").partition("-")[0]
+        if started_ms.isdecimal():
+            created_at = time_of(int(started_ms))
         model = text_at(step, "genInfo", "identifier") or model
     return created_at, model
 
