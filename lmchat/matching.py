@@ -98,13 +98,13 @@ class FuzzyMatch(Struct, frozen=True):
 def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     """Find the typed characters in a name, in order; both are folded."""
     query, text = folded(typed), folded(name)
-    places: Sequence[Sequence[int]] = [(place,) for place in range(len(name))]
+    positions: Sequence[Sequence[int]] = [(position,) for position in range(len(name))]
     """Of the folded characters."""
     if not name.isascii():  # ß becomes two characters, and an accent none
         letters = _letters_of(name, text)
         text = "".join(map(folded, letters))
         ends = [0, *accumulate(map(len, letters))]
-        places = [
+        positions = [
             range(start, end)
             for letter, (start, end) in zip(letters, pairwise(ends), strict=True)
             for _ in folded(letter)
@@ -131,7 +131,7 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     score = len(offsets) + adjacent_pairs + word_starts - lateness
     if is_contained:
         score += 2 * len(query)  # more than any other match gets
-    in_name = dict.fromkeys(place for offset in offsets for place in places[offset])
+    in_name = dict.fromkeys(position for offset in offsets for position in positions[offset])
     return FuzzyMatch(score=score, offsets=tuple(in_name))
 
 

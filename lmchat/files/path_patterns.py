@@ -21,21 +21,21 @@ def fits(steps: Sequence[str], pattern: Sequence[str]) -> bool:
 
     After a misfit, the last `**` takes one step more; those before it never have to.
     """
-    step = place = 0
+    step = position = 0
     retry: tuple[int, int] | None = None  # step and place after a misfit
     while step < len(steps):
-        wanted = pattern[place] if place < len(pattern) else None
+        wanted = pattern[position] if position < len(pattern) else None
         if wanted == ANY_FOLDERS:
-            place += 1
-            retry = (step, place)
+            position += 1
+            retry = (step, position)
         elif wanted is not None and fnmatchcase(steps[step], wanted):
-            step, place = step + 1, place + 1
+            step, position = step + 1, position + 1
         elif retry is not None:
             retry = (retry[0] + 1, retry[1])
-            step, place = retry
+            step, position = retry
         else:
             return False
-    return all(rest == ANY_FOLDERS for rest in pattern[place:])
+    return all(rest == ANY_FOLDERS for rest in pattern[position:])
 
 
 class IgnoreRules:

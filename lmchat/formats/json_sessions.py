@@ -1,7 +1,7 @@
 """lmchat's own JSON of a session: lossless export, and import.
 
 `messages` has the chosen path, `branches` all other messages. If there are any, each message has a
-`place`: its number in the order of writing. `files` has attached files in Base64 by digest.
+`position`: its number in the order of writing. `files` has attached files in Base64 by digest.
 """
 
 from __future__ import annotations
@@ -49,22 +49,22 @@ def to_json(session: Session, _options: WriteOptions = PLAIN) -> str:
 
     No option leaves anything out: the import needs everything.
     """
-    places: dict[str, int] = {}  # without branches, the path is in the right order
+    positions: dict[str, int] = {}  # without branches, the path is in the right order
     if session.branch_messages:
-        places = {message.message_id: place for place, message in enumerate(session.tree)}
+        positions = {message.message_id: position for position, message in enumerate(session.tree)}
     data: Record = {"lmchat": FORMAT_NUMBER, "session": msgspec.to_builtins(session.header)}
-    data["messages"] = [_record(message, places) for message in session.messages]
-    if places:
-        data["branches"] = [_record(message, places) for message in session.branch_messages]
+    data["messages"] = [_record(message, positions) for message in session.messages]
+    if positions:
+        data["branches"] = [_record(message, positions) for message in session.branch_messages]
     if session.files:
         data["files"] = msgspec.to_builtins(session.files)
     return json.dumps(data, indent=2) + "\n"
 
 
-def _record(message: ChatMessage, places: Mapping[str, int]) -> Record:
+def _record(message: ChatMessage, positions: Mapping[str, int]) -> Record:
     """Make an object of a message; msgspec makes an array, without the names of fields.
 
-    `places` has the numbers of messages by id, if the session has branches.
+    `positions` has the numbers of messages by id, if the session has branches.
     """
     record = dict(zip(_MESSAGE_FIELDS, msgspec.to_builtins(message), strict=True))
     record["parts"] = [
@@ -76,8 +76,8 @@ def _record(message: ChatMessage, places: Mapping[str, int]) -> Record:
         }
         for tag, *values in record["parts"]
     ]
-    if message.message_id in places:
-        record["place"] = places[message.message_id]
+    if message.message_id in positions:
+        record["place"] = positions[message.message_id]
     return record
 
 
@@ -97,14 +97,14 @@ def from_json(data: Record) -> Session:
         path_length = len(data["messages"])
         records = [*data["messages"], *data.get("branches", ())]
         messages = [_message(record) for record in records]
-        places = [int(record.get("place", 0)) for record in records]
+        positions = [int(record.get("place", 0)) for record in records]
     except BAD_VALUE_ERRORS as error:
         hint = "Export the session again, or undo the changes to the file."
         message = "It was changed after the export."
         raise FileRefused(message, hint=hint, details=repr(error)) from error
     tree: list[ChatMessage] = []
     if len(messages) > path_length:  # else there are no branches, and no places
-        placed = sorted(zip(places, messages, strict=True), key=itemgetter(0))
+        placed = sorted(zip(positions, messages, strict=True), key=itemgetter(0))
         tree = [message for _, message in placed]
     path = MessagePath(messages[:path_length])
     return Session(header=header, messages=path, tree=tuple(tree), files=files)

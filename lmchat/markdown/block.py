@@ -102,16 +102,16 @@ def plain_blocks(text: str) -> Iterator[Block]:
 
         rest = line
         while len(rest) > PIECE_CHARS:  # it was full above, so `lines` is empty here
-            place = cut_place(rest)
-            yield Block(Kind.PLAIN, rest[:place], is_first=is_first)
-            rest = rest[place:]
+            position = cut_position(rest)
+            yield Block(Kind.PLAIN, rest[:position], is_first=is_first)
+            rest = rest[position:]
             is_first = False
         lines.append(rest)
         size += len(rest)
     yield Block(Kind.PLAIN, "\n".join(lines), is_first=is_first)
 
 
-def cut_place(text: str) -> int:
+def cut_position(text: str) -> int:
     """Return the last good place in the second half of a piece."""
     for pattern in _BREAKS:
         ends = list(re.compile(pattern).finditer(text, PIECE_CHARS // 2, PIECE_CHARS))

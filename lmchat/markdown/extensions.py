@@ -161,9 +161,9 @@ def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> b
         return False
     environment = opening[1]
     closing = f"\\end{{{environment}}}" if environment else _BRACKETS[opening[0]]
-    place = state.src.find(closing, opening.end(), stop)
-    has_ended = place >= 0
-    if has_ended and state.src[place + len(closing) : stop].strip() not in _AFTER_MATH:
+    position = state.src.find(closing, opening.end(), stop)
+    has_ended = position >= 0
+    if has_ended and state.src[position + len(closing) : stop].strip() not in _AFTER_MATH:
         return False  # words follow: it is a part of a paragraph
 
     line = first + 1

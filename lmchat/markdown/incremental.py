@@ -20,7 +20,7 @@ from lmchat.markdown.block import (
     TABLE_ROWS,
     Block,
     Kind,
-    cut_place,
+    cut_position,
 )
 from lmchat.markdown.commonmark import (
     ABOVE_LISTS,
@@ -392,17 +392,17 @@ class IncrementalMarkdown(Struct):
         # behind the last complete line; 0: there is none
         has_lines = is_kept_whole or head or last in ("blockquote_open", "sources")
         line_end = self._tail.rfind("\n", offset) + 1 if has_lines else 0
-        place = line_end or offset + cut_place(self._tail[offset:])
-        self.closed.append(self._next_block(self._tail[begin:place]))
-        self.start += place - begin
+        position = line_end or offset + cut_position(self._tail[offset:])
+        self.closed.append(self._next_block(self._tail[begin:position]))
+        self.start += position - begin
         # in the middle of the text: no blank row, not attached as a list
-        table_start = self._table_start or (self._tail[len(above) : place] if head else "")
+        table_start = self._table_start or (self._tail[len(above) : position] if head else "")
         self._start_new_block()
         self._head = head
         self._table_start = table_start
         self._has_blank_row = False
         self._type_above = ""
-        self._drop_start(place)
+        self._drop_start(position)
 
 
 def _is_blank(line: str) -> bool:

@@ -71,16 +71,16 @@ def _without_code(text: str) -> str:
         ends.append(last_run.get(end - start))
         last_run[end - start] = index
     ends.reverse()
-    shown, place, index = "", 0, 0
+    shown, position, index = "", 0, 0
     while index < len(runs):
         closing = ends[index]
         if closing is None:
             index += 1
             continue
         start, end = runs[index][0], runs[closing][1]
-        shown += text[place:start] + re.sub(r"[^\n]", "·", text[start:end])
-        place, index = end, closing + 1
-    return shown + text[place:]
+        shown += text[position:start] + re.sub(r"[^\n]", "·", text[start:end])
+        position, index = end, closing + 1
+    return shown + text[position:]
 
 
 def without_marks_alone(source: str) -> str:

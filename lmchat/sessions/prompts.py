@@ -45,7 +45,7 @@ def unread_line(name: str) -> str:
     return file_line(FilePart(name=name, media_type="", digest="", size=0))
 
 
-def place_of_files(text: str, cursor: int, typed: str, name: str) -> tuple[int, int, str, str]:
+def position_of_files(text: str, cursor: int, typed: str, name: str) -> tuple[int, int, str, str]:
     """Return start and end of what files replace in a prompt, and two texts to follow them.
 
     `Compare @a.py with it` becomes the files, and below them `Compare a.py with it`. The two texts
@@ -70,7 +70,7 @@ def place_of_files(text: str, cursor: int, typed: str, name: str) -> tuple[int, 
 def with_files(draft: str, lines: Sequence[str], typed: str = "", name: str = "") -> str:
     """Put files where `typed` is, or else in front of the draft."""
     cursor = len(draft) if typed and typed in draft else 0
-    start, end, words, name = place_of_files(draft, cursor, typed, name)
+    start, end, words, name = position_of_files(draft, cursor, typed, name)
     return draft[:start] + "".join(lines) + words + name + draft[end:]
 
 
@@ -80,7 +80,7 @@ class PendingFiles(Struct, eq=False):
     prompt: PendingPrompt
     label: str  # safe to show
     typed: str = ""  # text of the prompt that names them
-    name: str = ""  # takes its place, as `place_of_files` says
+    name: str = ""  # takes its place, as `position_of_files` says
     is_page: bool = False
 
     def put_into(self, draft: str, lines: Sequence[str]) -> str:

@@ -125,28 +125,28 @@ class Dispatcher:
             async with asyncio.timeout(_SAVE_AT_SIGNAL_S):
                 await self.controllers.prompt_text.take_from_editor()
                 await self._stop_and_save()
-        self._keep_draft_and_place()
+        self._keep_draft_and_position()
         unsaved = self.chat.unsaved()
         if unsaved and not self.workspace.is_temporary:
             await asyncio.to_thread(export_unsaved, self.workspace.platform.state_folder, unsaved)
 
     async def _stop_and_save(self) -> None:
         await self.chat.close()  # before the drafts: it may return an unsent prompt
-        self._keep_draft_and_place()
+        self._keep_draft_and_position()
         await self.chat.drafts.write_at_end()
         await self.controllers.session_view.bookmarks.write()
         await self.ui.wait_until_remembered()
 
-    def _keep_draft_and_place(self) -> None:
+    def _keep_draft_and_position(self) -> None:
         with suppress(NoMatches):  # a signal may come before the prompt exists
-            self.controllers.session_view.keep_draft_and_place()
+            self.controllers.session_view.keep_draft_and_position()
 
     def follow_app_focus(self, *, is_focused: bool) -> None:
         """Without the focus, save draft and bookmark: another lmchat may open the session."""
         if is_focused:
             self.controllers.server_search.search_soon()
         else:
-            self.controllers.session_view.keep_draft_and_place()
+            self.controllers.session_view.keep_draft_and_position()
 
     # Messages and commands
 

@@ -190,9 +190,9 @@ async def test_a_bar_shows_when_each_part_of_the_wait_was_and_the_parts_are_the_
             found = {bar[:18].strip(): bar[18:28].strip() for bar in bars}
             assert found.pop("answering") == "0.10 s"
             assert found == parts
-            places = [{at for at, sign in enumerate(bar) if sign == "━"} for bar in bars]
-            assert max(map(max, places)) == width - 1  # counted from 0: to the end
-            assert [min(one) for one in places] == sorted(min(one) for one in places)
+            positions = [{at for at, sign in enumerate(bar) if sign == "━"} for bar in bars]
+            assert max(map(max, positions)) == width - 1  # counted from 0: to the end
+            assert [min(one) for one in positions] == sorted(min(one) for one in positions)
 
 
 async def test_a_build_that_its_server_does_not_know_is_left_out(store):

@@ -52,10 +52,10 @@ async def test_a_long_session_is_opened_with_its_end_and_a_prompt_waits_for_the_
 async def test_an_answer_is_regenerated_and_a_prompt_edited_in_its_place(gated):
     chat, talk = await session(gated)
     gated.gate.set()
-    for place in (COUNT - 1, 1):
-        await chat.regenerate(talk[place])
-        assert chat.sent() == [one.text for one in talk[:place]]
-        assert list(chat.path[:-1]) == talk[:place]
+    for position in (COUNT - 1, 1):
+        await chat.regenerate(talk[position])
+        assert chat.sent() == [one.text for one in talk[:position]]
+        assert list(chat.path[:-1]) == talk[:position]
         assert (chat.path[-1].version, chat.path[-1].versions) == (2, 2)
     await chat.open(chat.session.session_id)
     await chat.edit(talk[0], "in other words")

@@ -15,7 +15,8 @@ from tests.support.scripted_products import CHAT, chat_reply, plain
 from tests.support.scripted_server import ScriptedServer
 
 pytestmark = pytest.mark.timeout(120)
-# letters of all kinds, and what is not seen, reorders, joins, ends a line elsewhere, or is no letter at all
+# letters of all kinds, and what is not seen, reorders, joins, ends a line elsewhere, or is no
+# letter at all
 ODD = "".join(chr(code) for code in range(0xA0, 0x30000, 0x61) if not 0xD800 <= code < 0xE000) + (
     f"{UNSEEN}{SELECTORS[:3]}\u200c\u200d\u00a0\u202f\u3000\u2028\u2029\u202e\u2066\u2069\ufdd0\uffff\U000e0041"
     "🏽👨🇩🇪⚠e\u0301\u05d0\u0645ไำ한\u1112\u1161漢\U0001d538"
@@ -43,10 +44,10 @@ def test_requests_pipes_and_exports_hold_exactly_what_was_said(said):
         exported = cli.json("export", "last", "--format", "json")
         assert [message["parts"][0]["text"] for message in exported["messages"]] == texts
         for form in ("md", "txt"):
-            written, place = cli("export", "last", "--format", form).stdout, 0
+            written, position = cli("export", "last", "--format", form).stdout, 0
             for text in map(without_controls, texts):
-                assert text in written[place:], form
-                place = written.index(text, place) + len(text)
+                assert text in written[position:], form
+                position = written.index(text, position) + len(text)
         prompt, answer = said[-1]
         assert cli.json("ask", "--json", prompt)["reply"] == answer
         assert server.seen(CHAT)[-1].json["messages"][-1]["content"] == prompt

@@ -42,26 +42,28 @@ def test_a_broken_line_costs_itself_only_wherever_it_is(tmp_path, name):
     path = tmp_path / "messages.jsonl"
     good = lines_of(name)
     ((whole,), _) = read_text("\n".join(good))
-    for place in range(len(good) + 1):
+    for position in range(len(good) + 1):
         for broken in BROKEN_LINES:
-            path.write_text("\n".join([*good[:place], broken, *good[place:]]), encoding="utf-8")
+            path.write_text(
+                "\n".join([*good[:position], broken, *good[position:]]), encoding="utf-8"
+            )
             (session,), lost = read_file(path)
-            assert texts_of(session) == texts_of(whole), (place, broken)
-            assert session.messages == whole.messages, (place, broken)
-            assert f"line {place + 1}: it is damaged" in lost, broken
+            assert texts_of(session) == texts_of(whole), (position, broken)
+            assert session.messages == whole.messages, (position, broken)
+            assert f"line {position + 1}: it is damaged" in lost, broken
 
 
 def test_broken_json_in_a_list_ends_the_import_of_its_file_and_is_named(tmp_path):
     chats = [json.dumps({"messages": [{"role": "user", "content": text}]}) for text in "abcd"]
     path = tmp_path / "chats.json"
-    for place in range(1, 4):
+    for position in range(1, 4):
         for old, new in (('"user",', '"user"'), (": [", ": [,"), ('"messages"', "messages")):
-            broken = [*chats[:place], chats[place].replace(old, new), *chats[place + 1 :]]
+            broken = [*chats[:position], chats[position].replace(old, new), *chats[position + 1 :]]
             path.write_text(f"[{', '.join(broken)}]", encoding="utf-8")
             sessions, told = read_to_a_hole(path)
-            assert [*map(texts_of, sessions)] == [["a"], ["b"], ["c"]][:place], (place, new)
-            damaged = f"Record {place + 1} is damaged: nothing from there on is imported."
-            assert told == damaged, (place, new)
+            assert [*map(texts_of, sessions)] == [["a"], ["b"], ["c"]][:position], (position, new)
+            damaged = f"Record {position + 1} is damaged: nothing from there on is imported."
+            assert told == damaged, (position, new)
 
 
 @pytest.mark.parametrize("name", ["chats.json", "chats.jsonl"])
@@ -152,17 +154,20 @@ def test_a_wrong_value_costs_the_message_that_it_is_in_only(name, count):
     value = json.loads((DATA / name).read_text(encoding="utf-8"))
     container = CONTAINERS[name]
     (whole,), _ = read_value(value)
-    for place in _places(value):
-        if place == container[: len(place)]:  # below which all messages are
+    for position in _places(value):
+        if position == container[: len(position)]:  # below which all messages are
             continue
-        is_inside = place[: len(container)] == container
-        is_message = is_inside and len(place) == len(container) + 1 and place[-1] != "root"
-        for wrong in values_of(place, WRONG, count * 2):
-            (session,), left_out = read_value(_changed(value, place, wrong))
+        is_inside = position[: len(container)] == container
+        is_message = is_inside and len(position) == len(container) + 1 and position[-1] != "root"
+        for wrong in values_of(position, WRONG, count * 2):
+            (session,), left_out = read_value(_changed(value, position, wrong))
             lost = 4 if is_inside else 1  # with its calls and results; a system prompt
-            assert session.header.message_count >= whole.header.message_count - lost, (place, wrong)
-            if is_message and place[-1] not in OTHER_VERSIONS and wrong and wrong != WRONG[-1]:
-                assert any("damaged message" in words for words in left_out), (place, wrong)
+            assert session.header.message_count >= whole.header.message_count - lost, (
+                position,
+                wrong,
+            )
+            if is_message and position[-1] not in OTHER_VERSIONS and wrong and wrong != WRONG[-1]:
+                assert any("damaged message" in words for words in left_out), (position, wrong)
 
 
 def test_a_message_with_the_id_of_another_one_is_counted():

@@ -31,8 +31,8 @@ def unicodes_graphemes() -> Iterator[list[str]]:
             yield [part for part in found if part]
 
 
-def is_known(text: str, place: int) -> bool:
-    before, after = text[place - 1], text[place]
+def is_known(text: str, position: int) -> bool:
+    before, after = text[position - 1], text[position]
     return (
         before in (JOINER, HANGUL_INITIAL, *NUMBER_SIGNS)
         or after in (*HANGUL_WITHOUT_CELLS, BURMESE_VOWEL)
@@ -47,7 +47,7 @@ def test_each_line_of_unicodes_test_has_its_graphemes():
         text = "".join(parts)
         wanted = {0, *accumulate(map(len, parts[:-1]))}
         found = {start for start, _ in graphemes(text)}
-        assert all(is_known(text, place) for place in wanted ^ found), ascii(text)
+        assert all(is_known(text, position) for position in wanted ^ found), ascii(text)
 
 
 def test_a_skin_tone_alone_has_two_cells_and_joins_the_emoji_before_it():

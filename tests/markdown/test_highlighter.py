@@ -24,7 +24,7 @@ async def highlighter():
 
 
 def names(colours):
-    return [COLOUR_NAMES[place] for place in colours]
+    return [COLOUR_NAMES[position] for position in colours]
 
 
 async def test_each_character_has_a_colour(highlighter):
@@ -35,7 +35,7 @@ async def test_each_character_has_a_colour(highlighter):
 def test_of_a_diff_only_changed_lines_are_green_and_red_and_its_files_plain():
     diff = "--- a/x\n+++ b/x\n@@ -1,2 +1 @@\n--- sql\n-old\n+new\n same"
     colours = names(colours_of("Diff", diff))
-    starts = [0, *(place + 1 for place, char in enumerate(diff) if char == "\n")]
+    starts = [0, *(position + 1 for position, char in enumerate(diff) if char == "\n")]
     assert [colours[start] for start in starts] == [
         "",
         "",

@@ -1,8 +1,8 @@
 """One refusal, one more request in another form, and later ones in that form.
 
-`lessons.jsonl` has texts of servers: recorded bytes, or those of a report; where that quotes the sentence
-alone, the frame around it is the usual one of that server. `changes` are the parts of the body in which the
-second request differs; `has` is what the first one has beside the usual parts.
+`lessons.jsonl` has texts of servers: recorded bytes, or those of a report; where that quotes the
+sentence alone, the frame around it is the usual one of that server. `changes` are the parts of the
+body in which the second request differs; `has` is what the first one has beside the usual parts.
 """
 
 from __future__ import annotations
@@ -128,11 +128,11 @@ def taught(refused: Refused, lessons=LESSONS) -> Lesson | None:
 
 async def test_a_text_needs_each_alternative(server, make_client):
     refusals = [await refused_request(record, server, make_client()) for record in RECORDS]
-    for place, lesson in enumerate(LESSONS):
+    for position, lesson in enumerate(LESSONS):
         for one in lesson.alternatives:
             others = tuple(other for other in lesson.alternatives if other != one)
             rest = replace(lesson, alternatives=others or ("(?!)",))
-            lessons = (*LESSONS[:place], rest, *LESSONS[place + 1 :])
+            lessons = (*LESSONS[:position], rest, *LESSONS[position + 1 :])
             texts = [each for each in refusals if taught(each) is lesson]
             assert any(taught(each, lessons) is not rest for each in texts), one
 

@@ -26,8 +26,8 @@ def test_bytes_become_the_events_of_the_standard_however_they_are_cut():
             for every in (1, 2, 3, 5, len(data) + 1):
                 assert read(data, *range(every, len(data), every)) == expected, (name, every)
             if len(data) < LARGE:
-                for place in range(len(data)):
-                    assert read(data, place) == expected, (name, place)
+                for position in range(len(data)):
+                    assert read(data, position) == expected, (name, position)
 
 
 def test_an_event_of_14_megabytes_is_read_from_one_line():

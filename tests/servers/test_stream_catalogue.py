@@ -306,10 +306,16 @@ CASES = {
     ),
     # Indices of choices
     "an index that counts chunks": Case(  # huggingface/text-generation-inference#1648
-        sse(*(choice(place, one) for place, one in enumerate("Hél", 1)), choice(4, "lo", "stop"))
+        sse(
+            *(choice(position, one) for position, one in enumerate("Hél", 1)),
+            choice(4, "lo", "stop"),
+        )
     ),
     "an index that counts more chunks than are held back": Case(
-        sse(*(choice(place, one) for place, one in enumerate(TEXT * 4)), choice(20, None, "stop")),
+        sse(
+            *(choice(position, one) for position, one in enumerate(TEXT * 4)),
+            choice(20, None, "stop"),
+        ),
         text=TEXT * 4,
     ),
     "an index that counts chunks behind the role": Case(

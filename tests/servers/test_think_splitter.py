@@ -178,8 +178,8 @@ def test_a_closing_mark_left_behind_a_thought_of_its_own_field_is_dropped():
 )
 def test_any_cut_of_any_marks_gives_the_same_thought_and_answer(words, data, has_thought_field):
     text = "".join(words)
-    places = data.draw(st.lists(st.integers(0, len(text)), max_size=6))
-    cuts = [0, *sorted(places), len(text)]
+    positions = data.draw(st.lists(st.integers(0, len(text)), max_size=6))
+    cuts = [0, *sorted(positions), len(text)]
     parts = [text[start:end] for start, end in pairwise(cuts)]
     apart = split([text], has_thought_field=has_thought_field)
     assert split(parts, has_thought_field=has_thought_field) == apart

@@ -126,7 +126,7 @@ async def test_the_first_content_is_the_first_token_also_where_it_is_held_back(s
         turn = LiveStats(model="tiny", started_s=0)
         for second, event in enumerate(events):  # a turn that took one second an event
             turn.apply(event, second)
-        place = next(second for second, event in enumerate(events) if is_token(event))
-        assert turn.ttft_ms == (place - events.index(RequestSent())) * 1e3
-        is_joined = getattr(events[place], "chunks", 1) > 1  # with the second one
-        assert is_joined or any(map(is_token, events[place + 1 :])), "it was not the second one"
+        position = next(second for second, event in enumerate(events) if is_token(event))
+        assert turn.ttft_ms == (position - events.index(RequestSent())) * 1e3
+        is_joined = getattr(events[position], "chunks", 1) > 1  # with the second one
+        assert is_joined or any(map(is_token, events[position + 1 :])), "it was not the second one"

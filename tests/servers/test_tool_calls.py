@@ -423,14 +423,14 @@ def test_calls_are_the_same_in_whatever_way_a_server_numbers_and_cuts_them(
     fragments, wholes, count = [], [], 0
     for number, weight in enumerate(grams):
         arguments = ARGUMENTS % weight
-        place, size = 0, cycle(sizes)
-        while place < len(arguments):
-            piece = arguments[place : place + next(size)]
+        position, size = 0, cycle(sizes)
+        while position < len(arguments):
+            piece = arguments[position : position + next(size)]
             indexes = {"its own": number, "0": 0, "none": None, "of the fragment": count}
-            call_id = f"call_{number}" if not place or has_id == "each" else None
-            name = "weigh" if not place or has_name == "each" else None
+            call_id = f"call_{number}" if not position or has_id == "each" else None
+            name = "weigh" if not position or has_name == "each" else None
             fragments.append([fragment(indexes[index], call_id, name, piece)])
-            place += len(piece)
+            position += len(piece)
             count += 1
         at = {"at its index": number, "at a new index": 90 + number}.get(again)
         wholes.append([fragment(at, f"call_{number}", "weigh", arguments)])

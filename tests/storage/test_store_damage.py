@@ -255,8 +255,8 @@ async def test_a_damaged_index_of_sessions_keeps_no_turn_from_being_saved(tmp_pa
         (root,) = raw.execute(query).fetchone()
         (size,) = raw.execute("pragma page_size").fetchone()
     content = bytearray(path.read_bytes())
-    place = content.index(b"10" * 8, (root - 1) * size)
-    content[place] = ord("9")  # the first of five ids comes after the others
+    position = content.index(b"10" * 8, (root - 1) * size)
+    content[position] = ord("9")  # the first of five ids comes after the others
     path.write_bytes(content)
     async with aclosing(store_at(tmp_path)) as store:
         await say(store, replace(header(), session_id="25" * 8), "prompt 25")
@@ -271,8 +271,8 @@ async def test_a_damaged_name_of_a_column_is_damage_although_sqlite_finds_all_pa
         await store.daily_check()
     path = tmp_path / "lmchat" / "sessions.db"
     content = path.read_bytes()
-    place = content.index(b"created_at", content.index(b"CREATE TABLE messages"))
-    path.write_bytes(content[:place] + b"R" + content[place + 1 :])
+    position = content.index(b"created_at", content.index(b"CREATE TABLE messages"))
+    path.write_bytes(content[:position] + b"R" + content[position + 1 :])
     assert faults_in(path) == ""
     async with aclosing(store_at(tmp_path)) as store:
         await start_session(store, "hello")
@@ -541,8 +541,8 @@ async def test_a_file_with_random_bytes_in_it_still_opens_and_takes_new_messages
     dice = random.Random(seed)  # noqa: S311 - repeats
     content = bytearray(path.read_bytes())
     for _ in range(dice.choice([1, 5, 40])):
-        place = dice.randrange(len(content))
-        content[place : place + 64] = dice.randbytes(64)
+        position = dice.randrange(len(content))
+        content[position : position + 64] = dice.randbytes(64)
     path.write_bytes(content)
     session = header()
     asked = await say(damaged, session, "hello")

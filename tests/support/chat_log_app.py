@@ -280,12 +280,12 @@ async def move(pilot: Pilot, log: ChatLog, offset: tuple[int, int]) -> None:
 
 
 async def drag(
-    pilot: Pilot, log: ChatLog, start: tuple[int, int], *places: tuple[int, int]
+    pilot: Pilot, log: ChatLog, start: tuple[int, int], *positions: tuple[int, int]
 ) -> None:
     await pilot.mouse_down(log, offset=start)
-    for place in places:
-        await move(pilot, log, place)
-    end = places[-1] if places else start
+    for position in positions:
+        await move(pilot, log, position)
+    end = positions[-1] if positions else start
     await pilot._post_mouse_events(
         [MouseUp, Click], log, offset=end, button=1
     )  # as a terminal has it

@@ -43,10 +43,10 @@ def pdf(*pages: str | bytes, form: str = "") -> bytes:
         kids.append(b"%d 0 R" % at)
     objects[2] = b"<< /Type /Pages /Kids [%s] /Count %d >>" % (b" ".join(kids), len(pages))
     objects |= {100 + number: line.encode() for number, line in enumerate(form.splitlines())}
-    data, places = b"%PDF-1.4\n", {0: b"0000000000 65535 f \n"}
+    data, positions = b"%PDF-1.4\n", {0: b"0000000000 65535 f \n"}
     for number, body in objects.items():
-        places[number] = b"%010d 00000 n \n" % len(data)
+        positions[number] = b"%010d 00000 n \n" % len(data)
         data += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    rows = b"".join(b"%d 1\n%s" % place for place in sorted(places.items()))
+    rows = b"".join(b"%d 1\n%s" % position for position in sorted(positions.items()))
     tail = b"xref\n%strailer\n<< /Size 200 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n"
     return data + tail % (rows, len(data))

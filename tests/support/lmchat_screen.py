@@ -86,9 +86,9 @@ class LMChatScreen(PtyProgram):
         """What stands in the prompt: the last rows with its bar, without the status below it."""
         rows: list[str] = []
         for row in reversed(self.screen()):
-            place = row.rfind("▌")
-            if place >= 0:
-                rows.append(row[place + 1 :].strip())
+            position = row.rfind("▌")
+            if position >= 0:
+                rows.append(row[position + 1 :].strip())
             elif rows:
                 break
         return "\n".join(reversed(rows[1:])).strip()

@@ -14,8 +14,8 @@ async def click(desk, words: str, *, nth: int = 0, times: int = 1) -> None:
     """Click the second letter of some words, at the n-th place of the log where they stand."""
     log = desk.app.screen.query_one(ChatLog)
     rows = desk.text.split("\n")
-    places = [(row.index(words), y) for y, row in enumerate(rows) if words in row]
-    x, y = places[nth]
+    positions = [(row.index(words), y) for y, row in enumerate(rows) if words in row]
+    x, y = positions[nth]
     await desk.pilot.click(ChatLog, offset=(x - log.region.x + 1, y - log.region.y), times=times)
 
 

@@ -28,10 +28,10 @@ async def feed(desk, *reads: str) -> None:
 
 def words(line: str, direction: int) -> list[str]:
     """Return what the cursor passes at each step by words."""
-    passed, place, end = [], *((0, len(line)) if direction > 0 else (len(line), 0))
-    while place != end:
-        before, place = place, word_step(line, place, direction)
-        passed.append(line[min(before, place) : max(before, place)])
+    passed, position, end = [], *((0, len(line)) if direction > 0 else (len(line), 0))
+    while position != end:
+        before, position = position, word_step(line, position, direction)
+        passed.append(line[min(before, position) : max(before, position)])
     return passed[::direction]
 
 
@@ -87,8 +87,10 @@ async def test_alt_and_a_letter_moves_or_deletes_and_never_stops_an_answer(tmp_p
             ("\x1b[1;5F", 12),
         ):
             await feed(desk, keys)
-            place = (0, column)
-            await desk.until(lambda place=place: prompt.cursor_location == place, repr(keys))
+            position = (0, column)
+            await desk.until(
+                lambda position=position: prompt.cursor_location == position, repr(keys)
+            )
         await feed(desk, "\x1b[1;5H", "\x1bd")
         await desk.prompt_is(" hello 茶は")
         await feed(desk, "\x1b[3;5~")
@@ -108,7 +110,7 @@ async def test_alt_and_a_letter_moves_or_deletes_and_never_stops_an_answer(tmp_p
         for column in range(10):
             prompt.move_cursor((1, column))
             prompt.action_cursor_up()
-            assert prompt.cursor_location in {(0, place) for place in (0, 5, 7, 9, 10)}
+            assert prompt.cursor_location in {(0, position) for position in (0, 5, 7, 9, 10)}
         await desk.until(lambda: prompt.size.height == 2, "both rows")
         for x in range(1, 6):
             await desk.pilot.click(prompt, offset=(x, 0))

@@ -38,8 +38,8 @@ async def test_recent_models_come_first_and_models_that_cannot_be_chosen_last():
     async with drawn(host([*picker_rows(), judge], load_or_unload=loads.append)) as (app, pilot):
         text = screen_text(app)
         order = ["Recent", "qwen3-8b", "Cannot chat", "judge-1b"]
-        places = [text.index(f" {word}") for word in order]
-        assert places == sorted(places)
+        positions = [text.index(f" {word}") for word in order]
+        assert positions == sorted(positions)
         for typed, name in (("judge", "judge-1b"), ("nomic", "nomic-embed-text-v1.5")):
             await pilot.press(*typed)
             assert name in screen_text(app)

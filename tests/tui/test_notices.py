@@ -11,13 +11,16 @@ async def test_a_message_stands_above_the_prompt_replaces_the_one_before_and_mov
 ):
     async with ready_desktop(tmp_path, asked=["one"], size=(80, 24)) as desk:
         before = desk.text.split("\n")
-        place = next(y for y, row in enumerate(before) if "Ask qwen3-8b" in row) - 1
+        position = next(y for y, row in enumerate(before) if "Ask qwen3-8b" in row) - 1
         desk.app.notify("One went wrong.", severity="warning")
         await shown(desk, "One went wrong.")
         await desk.pilot.pause()
         rows = desk.text.split("\n")
-        assert rows[place].strip() == "! One went wrong."
-        assert [*rows[:place], *rows[place + 1 :]] == [*before[:place], *before[place + 1 :]]
+        assert rows[position].strip() == "! One went wrong."
+        assert [*rows[:position], *rows[position + 1 :]] == [
+            *before[:position],
+            *before[position + 1 :],
+        ]
         desk.app.notify("Another did.")
         await shown(desk, "Another did.")
         await desk.pilot.pause()
@@ -35,9 +38,9 @@ async def test_a_long_message_has_three_rows_over_the_log_and_is_cut_behind_them
             await shown(desk, "The disk is full")
             await desk.pilot.pause()
             rows = desk.text.split("\n")
-            place = next(y for y, row in enumerate(rows) if "Ask qwen3-8b" in row)
+            position = next(y for y, row in enumerate(rows) if "Ask qwen3-8b" in row)
             told = " ".join(
-                row[26 if size[0] == 120 else 0 :].strip() for row in rows[place - 3 : place]
+                row[26 if size[0] == 120 else 0 :].strip() for row in rows[position - 3 : position]
             )
             told = " ".join(told.split())
             assert told.startswith("The disk is full, so nothing")
@@ -126,11 +129,11 @@ async def test_in_a_very_low_window_a_message_has_its_row_while_it_is_shown(tmp_
         await shown(desk, "One went wrong.")
         await desk.pilot.pause()
         rows = desk.text.split("\n")
-        place = next(y for y, row in enumerate(rows) if "Ask qwen3-8b" in row)
-        assert rows[place - 1].strip() == "One went wrong."
+        position = next(y for y, row in enumerate(rows) if "Ask qwen3-8b" in row)
+        assert rows[position - 1].strip() == "One went wrong."
         assert "F1 help" in rows[4]
         await desk.pilot.resize_terminal(80, 24)
         await desk.pilot.pause()
         rows = desk.text.split("\n")
-        place = next(y for y, row in enumerate(rows) if "Ask qwen3-8b" in row)
-        assert rows[place - 1].strip() == "One went wrong."
+        position = next(y for y, row in enumerate(rows) if "Ask qwen3-8b" in row)
+        assert rows[position - 1].strip() == "One went wrong."

@@ -44,13 +44,13 @@ async def test_without_a_panel_the_last_row_has_the_figures_and_loses_the_bars_f
 
 async def test_the_bars_of_the_last_row_keep_their_place_while_the_speed_swings() -> None:
     async with drawn(PromptApp(), (80, 24)) as (app, pilot):
-        places = set()
+        positions = set()
         for speed in (4.2, 42.3, 142.0):
             app.prompt_area.status.line = replace(LINE, speed=speed)
             await pilot.pause()
             assert f"{speed:.0f} tok/s" in last_row(app)
-            places.add(last_row(app).index("▂"))
-        assert len(places) == 1
+            positions.add(last_row(app).index("▂"))
+        assert len(positions) == 1
 
 
 async def test_a_long_name_of_a_model_leaves_the_prompt_one_row_high() -> None:

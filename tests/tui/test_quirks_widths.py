@@ -50,9 +50,9 @@ def shown(text: str) -> list[str]:
 def test_what_follows_a_sign_is_where_we_count_it():
     for sign in SIGNS:
         cells = shown(f"\x1b[1G{RULE}\x1b[1G\x1b[1m" + with_sure_widths(f"a {sign} b"))
-        place = cell_len(f"a {sign} ")
-        assert cells[place] == "b"
-        assert "─" not in cells[:place]
+        position = cell_len(f"a {sign} ")
+        assert cells[position] == "b"
+        assert "─" not in cells[:position]
 
 
 def test_where_terminals_agree_and_in_titles_nothing_is_added():

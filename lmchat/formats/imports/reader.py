@@ -246,21 +246,21 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
         )
     is_list = started.startswith("[")
     started = started.removeprefix("[")
-    place, number = 0, 1
+    position, number = 0, 1
     while True:
-        if gap := _GAP.match(started, place):  # always, as a gap may be empty
-            place = gap.end()
-        if is_list and started.startswith("]", place):
+        if gap := _GAP.match(started, position):  # always, as a gap may be empty
+            position = gap.end()
+        if is_list and started.startswith("]", position):
             return
         try:
-            value, place = _value_at(started, place)
+            value, position = _value_at(started, position)
         except (ValueError, RecursionError) as error:
             # a value that goes on behind the text has its fault at the end, or in an open string
             is_cut = isinstance(error, json.JSONDecodeError) and (
                 error.pos >= len(started) - _LONGEST_TOKEN
                 or error.msg.startswith("Unterminated string")
             )
-            started, place = started[place:], 0
+            started, position = started[position:], 0
             more_chars = min(max(_CHUNK, len(started)), LARGEST_RECORD + 1 - len(started))
             if is_cut and (more := text.read(more_chars)):
                 started += more
@@ -279,15 +279,15 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
         number += 1
 
 
-def _value_at(text: str, place: int) -> tuple[Any, int]:
+def _value_at(text: str, position: int) -> tuple[Any, int]:
     """Return a JSON value at a place in a text, and its end; `_NOT_UTF8` for one with other bytes.
 
     Halves of surrogate pairs, as cut texts have them, become U+FFFD. Raises `ValueError` or
     `RecursionError`.
     """
-    value, end = _DECODER.raw_decode(text, place)
-    if _WRONG_BYTE.search(text, place, end):
+    value, end = _DECODER.raw_decode(text, position)
+    if _WRONG_BYTE.search(text, position, end):
         return _NOT_UTF8, end
-    if _SURROGATE.search(text, place, end):
+    if _SURROGATE.search(text, position, end):
         value = whole_value(value)
     return value, end

@@ -35,20 +35,20 @@ class Anchor(Struct, frozen=True):
         return self.index, self.number, self.chars
 
 
-def anchor_at(document: Document, place: LogPosition, screen_row: int = 0) -> Anchor:
+def anchor_at(document: Document, position: LogPosition, screen_row: int = 0) -> Anchor:
     """Make an anchor for a row of the log; lays out its message if the place is in a block.
 
-    Above all blocks, or before there is a page, it has no block and keeps the numbers of the place,
-    with the row as `chars`.
+    Above all blocks, or before there is a page, it has no block and keeps the numbers of the
+    position, with the row as `chars`.
     """
-    blocks = document.lay_out(place.message) if place.number >= 0 else []
+    blocks = document.lay_out(position.message) if position.number >= 0 else []
     if not blocks or document.layout is None:
-        return Anchor(place.message, place.number, place.row, screen_row)
-    starts = row_starts(blocks[place.number])
-    row = place.row - document.blank_rows(place)
+        return Anchor(position.message, position.number, position.row, screen_row)
+    starts = row_starts(blocks[position.number])
+    row = position.row - document.blank_rows(position)
     # -1: the blank row above; a row below the last line is the end of the text
     chars = starts[min(row, len(starts) - 1)] if row >= 0 else -1
-    return anchor_in_text(document, place.message, place.number, chars, screen_row)
+    return anchor_in_text(document, position.message, position.number, chars, screen_row)
 
 
 def anchor_in_text(
@@ -121,8 +121,8 @@ def relocate(document: Document, anchor: Anchor) -> LogPosition:
     starts = row_starts(blocks[number])
     # for the blank row above the block, `chars` and `row` are -1
     row = min(bisect_right(starts, chars), len(starts) - 1) - 1
-    place = LogPosition(anchor.index, number, 0)
-    return place._replace(row=max(row + document.blank_rows(place), 0))
+    position = LogPosition(anchor.index, number, 0)
+    return position._replace(row=max(row + document.blank_rows(position), 0))
 
 
 def unwrapped_text(block: Block) -> str:

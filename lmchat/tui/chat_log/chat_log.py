@@ -341,9 +341,9 @@ class ChatLog(ScrollView, can_focus=True):
                     self.document.entries[self._streaming].feed(delta)
                     self.viewport.note_new_text()
                 changed.append(self.document.grow(self._streaming))
-            place = self.document.lay_out_again(recoloured)
-            if place is not None:
-                changed.append(place)
+            position = self.document.lay_out_again(recoloured)
+            if position is not None:
+                changed.append(position)
         self.update_screen(min(changed, default=None))
 
     def show_stats(self, stats: LiveStats, now_s: float, thought_hint: str = "") -> None:
@@ -445,7 +445,7 @@ class ChatLog(ScrollView, can_focus=True):
         if row is None:
             self.viewport.scroll_to_message(index)
         else:
-            self.viewport.scroll_to_place(LogPosition(index), row)
+            self.viewport.scroll_to_position(LogPosition(index), row)
         self._repaint()
         if takes_focus:
             self.focus(scroll_visible=False)
@@ -601,15 +601,15 @@ class ChatLog(ScrollView, can_focus=True):
         y = self.viewport.top + event.y
         if self.selection.was_dragged or y >= self.document.total:
             return
-        place = self.document.locate(y)
-        message = self.document.entries[place.message].message
-        self.viewport.set_cursor(place.message)
+        position = self.document.locate(y)
+        message = self.document.entries[position.message].message
+        self.viewport.set_cursor(position.message)
         self._repaint()
         meta = event.style.meta
         act = str(meta.get("act", ""))  # a message command or an answer to a tool call
         if act == "copy_code":
-            is_thought = self.document.block(place).is_thought
-            number = code_number(self.document, place)
+            is_thought = self.document.block(position).is_thought
+            number = code_number(self.document, position)
             self.post_message(self.CodeClicked(message, number, is_thought))
         elif act in APPROVAL_SCOPES:
             self._decide(act, event.time)

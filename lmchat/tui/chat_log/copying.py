@@ -145,14 +145,14 @@ def _shown_text(block: Block, span: Range) -> str:
     return "\n".join(map(str.rstrip, lines)).rstrip("\n")
 
 
-def code_number(document: Document, place: LogPosition) -> int:
+def code_number(document: Document, position: LogPosition) -> int:
     """Return the index of the code block whose head is at a place.
 
     Blocks of the reasoning, or those of the text, are counted. A head is the row above code.
     """
-    entry = document.entries[place.message]
-    head = entry.blocks[place.number]
-    row = place.row - document.blank_rows(place)
+    entry = document.entries[position.message]
+    head = entry.blocks[position.number]
+    row = position.row - document.blank_rows(position)
     part = entry.part_of(head)
     text = ""
     for above in entry.parts:

@@ -144,7 +144,7 @@ class Document:
                 rows = EXCERPT_ROWS
         return rows + self.gap_above(index)
 
-    # Rows and places
+    # Rows and positions
 
     def gap_above(self, index: int) -> int:
         """0 above the first, calls, and blank answers."""
@@ -152,7 +152,7 @@ class Document:
         return 0 if index == 0 or entry.message.role is Role.TOOL or entry.is_blank else 1
 
     def locate(self, y: int) -> LogPosition:
-        """Return the place of row `y` of the log.
+        """Return the position of row `y` of the log.
 
         The block is -1 on the blank row above a message, and in messages that are not laid out.
         """
@@ -163,29 +163,29 @@ class Document:
             return LogPosition(index, -1, row)
         return LogPosition(index, *heights.find(row - gap))
 
-    def position(self, place: LogPosition) -> int:
-        """Return the row of a place; a number after the last block is the end."""
-        index, number, row = place
+    def position(self, position: LogPosition) -> int:
+        """Return the row of a position; a number after the last block is the end."""
+        index, number, row = position
         top = self.heights.top(index)
         if number < 0:  # `row` counts from the top of the message
             return top + row
         heights = self.entries[index].heights
         return top + self.gap_above(index) + heights.top(min(number, len(heights))) + row
 
-    def block(self, place: LogPosition) -> Block:
-        return self.entries[place.message].blocks[place.number]
+    def block(self, position: LogPosition) -> Block:
+        return self.entries[position.message].blocks[position.number]
 
-    def blank_rows(self, place: LogPosition) -> int:
+    def blank_rows(self, position: LogPosition) -> int:
         """Return 0 or 1, the blank rows above the lines of a block.
 
         The row above the first block belongs to the message. Blocks below a rule or the half row at
         the end of code have none.
         """
-        blocks = self.entries[place.message].blocks
-        block = blocks[place.number]
-        if not (place.number and block.gap and block.lines):
+        blocks = self.entries[position.message].blocks
+        block = blocks[position.number]
+        if not (position.number and block.gap and block.lines):
             return 0
-        number = place.number - 1
+        number = position.number - 1
         while number and not blocks[number].lines:
             number -= 1
         above = blocks[number].lines
@@ -195,19 +195,19 @@ class Document:
         """Yield up to `count` rows from `y` on; the line is None if blank or not laid out."""
         end = min(y + count, self.total)
         while y < end:
-            place = self.locate(y)
-            if place.number < 0:
-                yield place, None
+            position = self.locate(y)
+            if position.number < 0:
+                yield position, None
                 y += 1
                 continue
             # all rows of the block at once: locating each one costs as much as painting it;
-            # `place.row` counts the blank row above
-            lines: list[Line | None] = [None] * self.blank_rows(place)
-            lines += self.block(place).lines or []
-            end_row = min(len(lines), place.row + end - y)
-            for row in range(place.row, end_row):
-                yield place._replace(row=row), lines[row]
-            y += max(len(lines) - place.row, 1)  # so that the loop ends
+            # `position.row` counts the blank row above
+            lines: list[Line | None] = [None] * self.blank_rows(position)
+            lines += self.block(position).lines or []
+            end_row = min(len(lines), position.row + end - y)
+            for row in range(position.row, end_row):
+                yield position._replace(row=row), lines[row]
+            y += max(len(lines) - position.row, 1)  # so that the loop ends
 
     # Blocks and their heights
 
@@ -265,14 +265,14 @@ class Document:
         same_rows = self._keep_same_lines(first_changed, old_blocks[first_changed.number])
         return first_changed._replace(row=same_rows)
 
-    def _keep_same_lines(self, place: LogPosition, old_block: Block) -> int:
+    def _keep_same_lines(self, position: LogPosition, old_block: Block) -> int:
         """Give the block that replaces `old_block` its lines as far as they look the same.
 
         While text streams, its last block is replaced with each frame, but most lines are the same,
         and are not painted again. Return the number of such rows, with the blank one above.
         """
         old_lines = old_block.lines
-        lines = self.block(place).lines
+        lines = self.block(position).lines
         if old_lines is None or lines is None:
             return 0
         # Without lines, `lay_out_again` ignores it when its colours arrive. A row of the log
@@ -286,14 +286,14 @@ class Document:
                 break
             same_count += 1
         lines[:same_count] = old_lines[:same_count]
-        return self.blank_rows(place) + same_count
+        return self.blank_rows(position) + same_count
 
-    def lay_out_around(self, place: LogPosition, rows_above: int, rows_below: int) -> None:
-        """Lay out the message of a place, and at least so many rows above and below it."""
-        self.lay_out(place.message)
-        row_in_message = self.position(place) - self.heights.top(place.message)
-        self.lay_out_from(place.message, 1, rows_below + row_in_message)
-        self.lay_out_from(place.message - 1, -1, rows_above - row_in_message)
+    def lay_out_around(self, position: LogPosition, rows_above: int, rows_below: int) -> None:
+        """Lay out the message of a position, and at least so many rows above and below it."""
+        self.lay_out(position.message)
+        row_in_message = self.position(position) - self.heights.top(position.message)
+        self.lay_out_from(position.message, 1, rows_below + row_in_message)
+        self.lay_out_from(position.message - 1, -1, rows_above - row_in_message)
 
     def lay_out_from(self, index: int, step: int, rows: int) -> None:
         """Lay out messages from `index` down (`step` 1) or up (-1) until they fill so many rows."""
@@ -305,10 +305,11 @@ class Document:
     def lay_out_again(self, blocks: Iterable[Block]) -> LogPosition | None:
         """Lay out blocks that look different now, such as code whose colours have arrived.
 
-        Return the first place. Blocks without lines, and those that have left the log, are ignored.
+        Return the first position. Blocks without lines, and those that have left the log, are
+        ignored.
         """
         remaining = {id(block) for block in blocks if block.lines is not None}
-        first_place: LogPosition | None = None
+        first_position: LogPosition | None = None
         for index in range(len(self.entries) - 1, -1, -1):  # most are in the newest
             if not remaining:
                 break
@@ -320,5 +321,5 @@ class Document:
             if found:
                 entry.heights.truncate(found[0])
                 self.lay_out(index)
-                first_place = LogPosition(index, found[0], 0)
-        return first_place
+                first_position = LogPosition(index, found[0], 0)
+        return first_position

@@ -82,14 +82,14 @@ class Query:
             yield from (match.span() for match in self._pattern.finditer(text.lower()))
             return
         letters = ""  # folded text, which may have another length
-        places = {0: 0}  # from the folded text to `text`
+        positions = {0: 0}  # from the folded text to `text`
         bounds = [*(start for start, _ in graphemes(text)), len(text)]
         for start, end in pairwise(bounds):
             letters += folded(text[start:end])
-            places[len(letters)] = end
+            positions[len(letters)] = end
         for match in self._pattern.finditer(letters):
-            if match.start() in places and match.end() in places:
-                yield places[match.start()], places[match.end()]
+            if match.start() in positions and match.end() in positions:
+                yield positions[match.start()], positions[match.end()]
 
 
 class Mark(NamedTuple):
@@ -134,7 +134,9 @@ class Finder:
         number = 0 if self.index is None else sum(self._counts[: self.index]) + self._nth + 1
         return number, sum(self._counts)
 
-    def marks(self, place: LogPosition, block: Block, row: int) -> Iterator[tuple[int, int, bool]]:
+    def marks(
+        self, position: LogPosition, block: Block, row: int
+    ) -> Iterator[tuple[int, int, bool]]:
         """Yield the parts of hits in a line: first character, end, whether it is the current hit.
 
         `row` is the line's index in the block.
@@ -143,7 +145,7 @@ class Finder:
             return
         current = (self.index, *self._current_in_block)
         for start, end, nth in self._marks_of(block)[row]:
-            yield start, end, (place.message, place.number, nth) == current
+            yield start, end, (position.message, position.number, nth) == current
 
     def _marks_of(self, block: Block) -> list[list[Mark]]:
         """Return the marks in each line of a laid out block; a wrapped hit has several."""
@@ -276,10 +278,10 @@ class Finder:
         self._nth = nth
         viewport = self._viewport
         with viewport.anchored():  # this may unfold the message
-            place = self._locate(index)
-        if not viewport.shows(self._document.position(place), 1):
+            position = self._locate(index)
+        if not viewport.shows(self._document.position(position), 1):
             # a third from the top: the text that leads to it is shown, too
-            viewport.scroll_to_place(place, viewport.height // 3)
+            viewport.scroll_to_position(position, viewport.height // 3)
         if viewport.is_following and self._document.entries[-1].is_streaming:
             viewport.stop_following()  # new text would push the hit away
 
@@ -307,8 +309,8 @@ class Finder:
                 first_rows.setdefault(mark.nth, row)
         nth = min(nth, max(first_rows, default=0))
         self._current_in_block = number, nth
-        place = LogPosition(index, number, 0)
-        return place._replace(row=first_rows.get(nth, 0) + document.blank_rows(place))
+        position = LogPosition(index, number, 0)
+        return position._replace(row=first_rows.get(nth, 0) + document.blank_rows(position))
 
     def _hits_of(self, blocks: Iterable[Block]) -> list[tuple[int, int]]:
         """Each hit is the number of its block and its own in the block."""

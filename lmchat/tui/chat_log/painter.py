@@ -180,16 +180,16 @@ class Painter:
         focused = viewport.cursor if log.has_focus else None
         has_marks = self._finder.is_active or self._selection.selected is not None
         strips = []
-        for place, line_or_none in viewport.document.rows(viewport.top + y, count):
+        for position, line_or_none in viewport.document.rows(viewport.top + y, count):
             # the blank row above has no bar
-            is_focused = place.message == focused and place.number >= 0
-            is_dim = viewport.document.entries[place.message].is_excluded
+            is_focused = position.message == focused and position.number >= 0
+            is_dim = viewport.document.entries[position.message].is_excluded
             line = line_or_none or blank_line
-            if line.hint_below and focused is not None and focused < place.message:
+            if line.hint_below and focused is not None and focused < position.message:
                 line = replace(line, segments=line.hint_below, painted=None)
             if is_focused or has_marks or is_dim:
                 strip = self._paint(page, line, is_focused=is_focused, is_dim=is_dim)
-                strips.append(self._filtered(self._marked(page, place, line, strip)))
+                strips.append(self._filtered(self._marked(page, position, line, strip)))
             else:
                 if line.painted is None or line.painted_look is not look:
                     line.painted = self._filtered(self._paint(page, line, is_focused=False))
@@ -231,14 +231,14 @@ class Painter:
         segments += words
         return Strip(segments).adjust_cell_length(self._look.width, base)
 
-    def _marked(self, page: Page, place: LogPosition, line: Line, strip: Strip) -> Strip:
+    def _marked(self, page: Page, position: LogPosition, line: Line, strip: Strip) -> Strip:
         if not line.text:
             return strip
         document = self._viewport.document
-        block = document.block(place)
-        row = place.row - document.blank_rows(place)
+        block = document.block(position)
+        row = position.row - document.blank_rows(position)
         start = self.left + 1 + line.start  # 1: the bar
-        for first, last, is_current in self._finder.marks(place, block, row):
+        for first, last, is_current in self._finder.marks(position, block, row):
             style = page.styles["hit-now" if is_current else "hit"]
             strip = mark(strip, start + first, start + last, style)
         selected = self._selection.selected
@@ -246,7 +246,7 @@ class Painter:
             return strip
         # what the log writes is marked only if nothing else is selected
         can_be_marked = block.source or selected.is_in_own_row
-        span = selected.span(place.message, place.number) if can_be_marked else None
+        span = selected.span(position.message, position.number) if can_be_marked else None
         if span is None:
             return strip
         row_start = row_starts(block)[row]  # `span` counts from the start of the block

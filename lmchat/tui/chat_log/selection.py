@@ -207,18 +207,18 @@ def message_ends(index: int) -> Ends:
     return Anchor(index, -1), Anchor(index, END)
 
 
-def ends_at(document: Document, place: LogPosition, cell: int, unit: Unit) -> Ends:
+def ends_at(document: Document, position: LogPosition, cell: int, unit: Unit) -> Ends:
     """Return the ends of what a press on a cell selects; lays out the message.
 
     On the blank row above a block, both are the beginning of the block.
     """
-    index = place.message
+    index = position.message
     blocks = document.lay_out(index)
-    number = min(max(place.number, 0), len(blocks) - 1)
+    number = min(max(position.number, 0), len(blocks) - 1)
     block = blocks[number]
     lines = block.lines or []
-    row = place.row - document.blank_rows(place._replace(number=number))
-    if place.number < 0 or row < 0 or not lines:
+    row = position.row - document.blank_rows(position._replace(number=number))
+    if position.number < 0 or row < 0 or not lines:
         start = anchor_in_text(document, index, number, 0)
         return start, start
 

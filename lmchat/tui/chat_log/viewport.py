@@ -3,7 +3,7 @@
 The position is an anchor in the text, or None while the end is followed, but not while text is
 selected (`hold`). Only `lay_out` computes the first row `top` from it. Whoever changes the document
 or lays out blocks does so within `anchored`, except `set_page`, `scroll_to_row` and
-`scroll_to_place` (which compute `top` again), `ChatLog.show` (which calls `reset`), and
+`scroll_to_position` (which compute `top` again), `ChatLog.show` (which calls `reset`), and
 `TextSelection` (which lays out the blocks under the pointer).
 """
 
@@ -86,10 +86,10 @@ class Viewport:
             document.lay_out_from(len(document) - 1, -1, 2 * height)
             self.top = self.last_top
         else:
-            place = relocate(document, anchor)
+            position = relocate(document, anchor)
             screen_row = min(anchor.screen_row, height - 1)
-            document.lay_out_around(place, height + screen_row, 2 * height)
-            self.top = max(min(document.position(place) - screen_row, self.last_top), 0)
+            document.lay_out_around(position, height + screen_row, 2 * height)
+            self.top = max(min(document.position(position) - screen_row, self.last_top), 0)
             # set before there was a page; with a block, it survives changes of the message
             if anchor.block is None and anchor.number >= 0:
                 self._anchor = self._anchor_at_top()
@@ -181,16 +181,16 @@ class Viewport:
             self._follows_later = False
             self._move(None)
 
-    def scroll_to_place(self, place: LogPosition, screen_row: int = 0) -> None:
+    def scroll_to_position(self, position: LogPosition, screen_row: int = 0) -> None:
         """Bring a place to a row of the screen; if that shows the end of the log, follow the end.
 
-        A saved place may be beyond the last block or row: then that one is taken.
+        A saved position may be beyond the last block or row: then that one is taken.
         """
-        number = min(place.number, len(self.document.lay_out(place.message)) - 1)
-        heights = self.document.entries[place.message].heights
+        number = min(position.number, len(self.document.lay_out(position.message)) - 1)
+        heights = self.document.entries[position.message].heights
         if number >= 0 and heights:  # without a page, no block has a height yet
-            place = LogPosition(place.message, number, min(place.row, heights[number] - 1))
-        self._move(anchor_at(self.document, place, screen_row))
+            position = LogPosition(position.message, number, min(position.row, heights[number] - 1))
+        self._move(anchor_at(self.document, position, screen_row))
         if self.is_at_end:
             self._move(None)
 
@@ -206,7 +206,7 @@ class Viewport:
         top = document.heights.top(index)
         rows = document.heights[index]
         if top < self.top or rows >= self.height:
-            self.scroll_to_place(LogPosition(index))
+            self.scroll_to_position(LogPosition(index))
         elif top + rows > self.top + self.height:
             self.scroll_to_row(top + rows - self.height)
 
@@ -341,4 +341,4 @@ class Viewport:
     def go_to_bookmark(self, bookmark: Bookmark) -> None:
         index = self.document.index_of(bookmark.message_id)
         if index is not None:
-            self.scroll_to_place(LogPosition(index, bookmark.number, bookmark.row))
+            self.scroll_to_position(LogPosition(index, bookmark.number, bookmark.row))

@@ -175,7 +175,7 @@ class SessionView:
 
     def leave(self) -> None:
         """Prepare the change to another session, which the caller shows next."""
-        self.keep_draft_and_place()
+        self.keep_draft_and_position()
         self._prompt_text.cancel_edit()
         self._status.speedometer.restart()
 
@@ -249,7 +249,7 @@ class SessionView:
             self._ui.widgets.find_bar.close()
             self._log.finder.mark_words(message_id, words)
 
-    def keep_draft_and_place(self) -> None:
+    def keep_draft_and_position(self) -> None:
         """Both are saved soon."""
         bookmark = self._log.viewport.bookmark
         self.bookmarks.change(self.active_id, bookmark)

@@ -130,9 +130,9 @@ class ProbabilitiesDialog(ListDialog):
         index = self._text.cursor
         word = self._words[index]
         shown = ((_quoted(word.token), STRONG), (f"  {_percent(word.logprob)}", ""))
-        place = f"word {units.whole_number(index + 1)} of {units.whole_number(len(self._words))}"
+        position = f"word {units.whole_number(index + 1)} of {units.whole_number(len(self._words))}"
         line = self.query_one("#chosen-word", LineWidget)
-        line.show([content(shown)], styled(place, MUTED))
+        line.show([content(shown)], styled(position, MUTED))
         unsure_count = sum(map(_is_unsure, self._words))
         words = units.counted(len(self._words), "word")
         self.show_rows(

@@ -25,7 +25,7 @@ from lmchat.commands.table import Command
 from lmchat.commands.typed_line import is_command, is_shell_command
 from lmchat.matching import fuzzy_match
 from lmchat.safe_text import without_controls
-from lmchat.sessions.prompts import PendingPrompt, place_of_files
+from lmchat.sessions.prompts import PendingPrompt, position_of_files
 from lmchat.tui.messages import AppMessage
 from lmchat.tui.widgets.completion_list import CLOSED, Completion, complete
 from lmchat.tui.widgets.placeholders import Placeholders
@@ -184,14 +184,14 @@ class PromptInput(PromptEditor):
         super().action_delete_left()
 
     def attach(self, typed: str, files: Sequence[str], name: str = "") -> None:
-        """Insert files as `place_of_files` says; the cursor stays at the same text.
+        """Insert files as `position_of_files` says; the cursor stays at the same text.
 
         `typed` is the text before the cursor that named them; `name` takes its place if other words
         are in its line. `files` are their texts as a prompt holds them; each is shown folded.
         """
         text = self.text
         cursor = len(self.get_text_range((0, 0), self.cursor_location))
-        start, end, words, name = place_of_files(text, cursor, typed, name)
+        start, end, words, name = position_of_files(text, cursor, typed, name)
 
         self.earlier.leave()  # a changed prompt becomes a draft
         self.history.checkpoint()
@@ -269,8 +269,10 @@ class PromptInput(PromptEditor):
         self.is_shell = False  # not typed
         self.history.checkpoint()
         ending = "" if text.endswith("\n") else "\n\n"
-        place = (0, 0)
-        self.replace(self._folded(text) + ending, place, place, maintain_selection_offset=True)
+        position = (0, 0)
+        self.replace(
+            self._folded(text) + ending, position, position, maintain_selection_offset=True
+        )
 
     def _post_to_parent(self, message: Message) -> None:
         """Post a message to the parent.

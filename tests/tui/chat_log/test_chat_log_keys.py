@@ -64,7 +64,7 @@ async def test_the_row_of_folded_reasoning_stays_in_its_place_when_it_opens(pilo
         answer("end", thought="step\n\n" * 50),
     )
     log.focus_message(-1)
-    place = next(y for y, row in enumerate(rows(log)) if "+ thought" in row)
+    position = next(y for y, row in enumerate(rows(log)) if "+ thought" in row)
     await pilot.press("enter")
-    assert rows(log)[place].strip("▌ ") == "qwen3-8b  - thought"
-    assert "step" in rows(log)[place + 1]
+    assert rows(log)[position].strip("▌ ") == "qwen3-8b  - thought"
+    assert "step" in rows(log)[position + 1]

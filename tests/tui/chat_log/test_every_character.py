@@ -73,15 +73,16 @@ def on_screen(document):
 def missing(source, seen):
     """What has to be seen and is not, in the order of the source.
 
-    Wrapped cells of a table stand beside each other: of a text with a table, characters are counted.
+    Wrapped cells of a table stand beside each other: of a text with a table, characters are
+    counted.
     """
     words = must_be_seen(source)
     if re.search(r"\|\s*:?-", source):
         return Counter(words) - Counter(seen)
-    place = 0
+    position = 0
     for done, char in enumerate(words):
-        place = seen.find(char, place) + 1
-        if not place:
+        position = seen.find(char, position) + 1
+        if not position:
             return words[done:]
     return ""
 
@@ -117,7 +118,7 @@ def test_every_character_is_there_while_an_answer_streams_and_when_it_has_ended(
             size = chance.choice((1, 3, 20, 200, 1_000))
             entry.feed(TextDelta(text=source[start : start + size]))
             document.grow(0)
-            if any(place in looks for place in range(start, start + size)):
+            if any(position in looks for position in range(start, start + size)):
                 document.set_page(plain_page(chance.choice(WIDTHS)))
                 # in a last paragraph marks may lack their ends
                 so_far = source[: start + size].rpartition("\n\n")[0]

@@ -166,6 +166,6 @@ def test_code_behind_the_gap_is_counted_from_the_last_block():
     blocks = [*enumerate(document.lay_out(0))]
     codes = [(number, block) for number, block in blocks if block.source.startswith("let")]
     for number, block in (*codes[::20], codes[-1]):  # each is counted from one end of the message
-        place = LogPosition(0, number, document.blank_rows(LogPosition(0, number, 0)))
+        position = LogPosition(0, number, document.blank_rows(LogPosition(0, number, 0)))
         shown = int(block.source.split(" = ")[1].strip(";"))
-        assert code_number(document, place) % 3_000 == shown
+        assert code_number(document, position) % 3_000 == shown

@@ -178,9 +178,9 @@ async def test_the_end_of_a_drag_is_no_click(pilot, log):
     assert pilot.app.facts == []
     assert "A riddle." not in screen_text(log)
     log.viewport.set_cursor(1)
-    place = find(log, "Yes")
+    position = find(log, "Yes")
     for kind in (MouseDown, MouseUp, Click):  # in one read, as a tap on a touchpad
-        post_mouse(log, kind, place)
+        post_mouse(log, kind, position)
     await pilot.pause()
     assert log.viewport.cursor == 0
     await pilot.click(log, offset=find(log, "thought"))
@@ -267,10 +267,10 @@ async def test_a_click_or_two_on_what_streams_moves_nothing_and_then_the_end_is_
     await pour(log, "- item\n" * 60)
     await pilot.pause()
     shown = lines(log)
-    place = find(log, "item")
-    await pilot.mouse_down(log, offset=place)
+    position = find(log, "item")
+    await pilot.mouse_down(log, offset=position)
     await pour(log, "- more\n" * 9)
-    await pilot.mouse_up(log, offset=place)
+    await pilot.mouse_up(log, offset=position)
     await pour(log, "- more\n" * 9)
     assert lines(log)[:9] == shown[:9]
     await until(lambda: log.viewport.is_following, "the end is followed again")

@@ -41,11 +41,11 @@ def lines(text, width):
 
 def edges(pieces):
     """The places between graphemes."""
-    places = [0]
+    positions = [0]
     for piece in pieces:
         for part in [piece] if piece in WHOLE else piece:
-            places.append(places[-1] + len(part))
-    return places
+            positions.append(positions[-1] + len(part))
+    return positions
 
 
 @given(TEXTS, WIDTHS)
