@@ -147,7 +147,7 @@ class Drafts(SessionTexts):
     async def write_at_end(self) -> None:
         """Write again what is shown or pending: another lmchat may have taken or cleared it."""
         await self.write()
-        for session in {self._open_sessions.shown, *self._with_prompts}:
+        for session in {self._open_sessions.active, *self._with_prompts}:
             session_id = session.session_id
             text = self._text_to_save(session_id) if session_id in self._texts else ""
             if text and self._written.get(session_id) == text:

@@ -22,7 +22,7 @@ class TurnStarted(Struct, frozen=True):
 
 
 class PathChanged(Struct, frozen=True):
-    """Messages have left the path: show `OpenSession.shown_messages`.
+    """Messages have left the path: show `OpenSession.active_messages`.
 
     They may already have the message of the next event.
     """

@@ -1,4 +1,4 @@
-"""Reading ahead (R-41): the server caches the shown session while the user types."""
+"""Reading ahead (R-41): the server caches the active session while the user types."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 
 class ReadAhead:
-    """Reader of the shown session on the server of the next turn."""
+    """Reader of the active session on the server of the next turn."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class ReadAhead:
 
         Reading starts again if what is read has changed. An empty draft ends it.
         """
-        shown, target = self._sessions.shown, self._turn_options.target
+        active, target = self._sessions.active, self._turn_options.target
         if not draft or target is None:
             self.cancel()
             return
-        followed = (target.endpoint, target.model_id, shown.messages)
+        followed = (target.endpoint, target.model_id, active.messages)
         if followed == self._followed:
             return
         self.cancel()
@@ -76,7 +76,7 @@ class ReadAhead:
             or not product_named(target.product).chat.read_ahead_fields
         ):
             return False
-        if not self._sessions.shown.has_all_messages or self._sessions.running:
+        if not self._sessions.active.has_all_messages or self._sessions.running:
             return False
         toolbox = self._turn_options.toolbox
         # tools start their servers, which only a sent prompt may do
@@ -87,7 +87,7 @@ class ReadAhead:
 
     async def _read(self) -> None:
         """An error only ends the reading."""
-        session = self._sessions.shown
+        session = self._sessions.active
         use = self._context_window.context_use(session)
         if use is None or use.tokens < LEAST_TOKENS:
             return

@@ -98,8 +98,8 @@ class ChatService:
         self._titles = TitleWriter(self.turn_options, backend, store, self.reporter)
 
     @property
-    def shown(self) -> OpenSession:
-        return self.open_sessions.shown
+    def active(self) -> OpenSession:
+        return self.open_sessions.active
 
     def _follow_pending(
         self, session: OpenSession, event: QueueChanged | PromptsReturned | None
@@ -200,7 +200,9 @@ class ChatService:
         """
         await session.load_older()
         settings = settings or self._settings(session)
-        start = self.turn_options.prompt_start(prompt, session.prefill_text)(session.shown_messages)
+        start = self.turn_options.prompt_start(prompt, session.prefill_text)(
+            session.active_messages
+        )
         request = await self.request_of(session, start, settings)
         if prompt.text or prompt.files:
             return request
@@ -357,13 +359,13 @@ class ChatService:
         if self.is_closing:
             return
         # while the failed turn runs, no other can start; at its end, the queue returns
-        if has_loaded and not self.shown.is_running:
-            last = self.shown.messages.last_answer_or_prompt
+        if has_loaded and not self.active.is_running:
+            last = self.active.messages.last_answer_or_prompt
             if last is not None and last.failure and last.failure.kind == "model_not_loaded":
                 try:
-                    self.regenerate(self.shown, last)
+                    self.regenerate(self.active, last)
                 except LMChatError as error:
-                    self._refuse(self.shown, error)
+                    self._refuse(self.active, error)
         for session in self.open_sessions.waiting:
             if session.queue.has_prompt_to_send:
                 self._send_next(session)
@@ -417,7 +419,7 @@ class ChatService:
         ids = {header.session_id for header in self.open_sessions.unsaved()} | set(drafts)
         sessions: list[Session] = []
         for session in filter(None, map(self.open_sessions.find, sorted(ids))):
-            messages = session.shown_messages
+            messages = session.active_messages
             draft = drafts.get(session.session_id, "")
             if draft:
                 messages = messages.added(

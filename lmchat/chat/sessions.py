@@ -32,10 +32,10 @@ class OpenSessions:
         self._make = partial(
             OpenSession, save_queue=save_queue, on_pending_change=on_pending_change
         )
-        self._sessions: dict[str, OpenSession] = {}  # by id; with the shown one
+        self._sessions: dict[str, OpenSession] = {}  # by id; with the active one
         self.new_session = self._make_new()
         """`switch_to_new` shows it, and replaces it once it has started."""
-        self.shown = self._sessions[self.new_session.session_id] = self.new_session
+        self.active = self._sessions[self.new_session.session_id] = self.new_session
 
     @property
     def all(self) -> tuple[OpenSession, ...]:
@@ -129,7 +129,7 @@ class OpenSessions:
 
     def switch_to(self, session: OpenSession) -> OpenSession:
         """Show a session; drop the others that can be read again."""
-        self.shown = session
+        self.active = session
         self._sessions = {
             session_id: other
             for session_id, other in self._sessions.items()
@@ -141,7 +141,7 @@ class OpenSessions:
         return session
 
     def mark_unread(self, session: OpenSession) -> None:
-        if session is not self.shown:
+        if session is not self.active:
             self.unread.add(session.session_id)
 
     def _kept_in_memory(self, session_id: str) -> OpenSession | None:
@@ -155,7 +155,7 @@ class OpenSessions:
     @property
     def asking_ids(self) -> frozenset[str]:
         """Other sessions in which a tool call waits for the user."""
-        others = [session for session in self.all if session is not self.shown]
+        others = [session for session in self.all if session is not self.active]
         return frozenset(session.session_id for session in others if session.question is not None)
 
     @property
@@ -205,7 +205,7 @@ class OpenSessions:
         """
         headers: list[SessionHeader] = []
         for session in self.waiting:
-            if session is not self.shown and not session.messages:
+            if session is not self.active and not session.messages:
                 title = session.header.title or title_of(*split_draft(session.queue.drafts[0]))
                 headers.append(replace(session.header, title=title))
         return headers

@@ -83,22 +83,22 @@ class Front(Protocol):
 
 
 async def _regenerate(front: Front, message: ChatMessage) -> None:
-    await front.run_turn(partial(front.chat.regenerate, front.chat.shown, message))
+    await front.run_turn(partial(front.chat.regenerate, front.chat.active, message))
 
 
 async def _continue_answer(front: Front, message: ChatMessage) -> None:
-    await front.run_turn(partial(front.chat.continue_answer, front.chat.shown, message))
+    await front.run_turn(partial(front.chat.continue_answer, front.chat.active, message))
 
 
 async def _compact(front: Front, _: str) -> None:
-    await front.run_turn(partial(front.chat.compact, front.chat.shown))
+    await front.run_turn(partial(front.chat.compact, front.chat.active))
 
 
 # Settings of the next answers
 
 
 async def _change_system_prompt(front: Front, text: str) -> None:
-    session = front.chat.shown
+    session = front.chat.active
     message = await session.set_system_prompt(text)
     front.chat.reporter.report(session, MessageAdded(message))
     front.notify("System prompt changed.")
@@ -106,7 +106,7 @@ async def _change_system_prompt(front: Front, text: str) -> None:
 
 async def _start_answer(front: Front, text: str) -> None:
     """Let the next answer start with a text; without one, take back the earlier one."""
-    session = front.chat.shown
+    session = front.chat.active
     if not text and not session.prefill_text:
         await front.ask("Begin the next answer with which text?", partial(_start_answer, front))
         return
@@ -129,7 +129,7 @@ async def _use_profile(front: Front, name: str) -> None:
 
 
 async def _use_effort(front: Front, level: str) -> None:
-    choices, sampling = front.chat.turn_options, front.chat.shown.session_sampling
+    choices, sampling = front.chat.turn_options, front.chat.active.session_sampling
     if not level:
         title = f"Reasoning effort (or /effort TOKENS). In use: {choices.effort_words(sampling)}"
         level = await front.choose(title, [(level, "") for level in LEVELS], "")
@@ -140,7 +140,7 @@ async def _use_effort(front: Front, level: str) -> None:
 
 async def _set_option(front: Front, typed: str) -> None:
     """`typed` may be `top_k 40`, a name alone, which is explained, or "", which lists all."""
-    chat, session = front.chat, front.chat.shown
+    chat, session = front.chat, front.chat.active
     if typed:
         front.notify(await set_command.set_option(chat, session, typed))
         return
@@ -246,7 +246,7 @@ async def _read_named(front: Front, name: str) -> Sequence[Attachment]:
     if is_page_address(name):
         # for each session, the user is asked once about a host
         may_fetch = partial(_may_fetch, front.confirm)
-        return [await front.pages.attachment(name, chat.shown.session_id, may_fetch)]
+        return [await front.pages.attachment(name, chat.active.session_id, may_fetch)]
     paths = await run_abandonable(partial(named_files, name))
     set_name = None if paths else await parse_set_name(name, Path())
     if set_name is None:

@@ -1,6 +1,6 @@
 """Queries of sessions, and of paths through the trees of their messages.
 
-A path starts at a root and ends at its leaf; the chosen path is shown and sent. The *number* of a
+A path starts at a root and ends at its leaf; the active path is shown and sent. The *number* of a
 message is the key of its row; newer messages have higher ones. A deleted message is *hidden* with
 all below it: their `hidden_by` is its id. All others are *visible*.
 """

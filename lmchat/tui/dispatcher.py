@@ -111,7 +111,7 @@ class Dispatcher:
         workspace = self.workspace
         session_id = await workspace.store.take_session(workspace.saved, workspace.resume_id)
         await self.controllers.session_view.go_to(session_id, takes_prompts=True)
-        if self.chat.shown.is_waiting and self.chat.turn_options.is_ready:
+        if self.chat.active.is_waiting and self.chat.turn_options.is_ready:
             self.chat.send_waiting()
 
     # What the app asks for

@@ -157,7 +157,7 @@ class ScreenCommands:
 
     def can_run(self, command: Command) -> bool:
         """Whether it could do something now."""
-        command_id, shown = command.command_id, self.chat.shown
+        command_id, shown = command.command_id, self.chat.active
         if command_id in self.on_message:
             return not reason_against(command_id, shown, self._subject)
         match command_id:
@@ -208,18 +208,18 @@ class ScreenCommands:
 
     def _start_on(self, command_id: str, message: ChatMessage | None) -> Pending:
         """Call the handler with a message as it is now, or tell the user why not."""
-        reason = reason_against(command_id, self.chat.shown, message)
+        reason = reason_against(command_id, self.chat.active, message)
         if message is None or reason:
             self._ui.notify(reason)
             return None
-        return self.on_message[command_id](self.chat.shown.current(message))
+        return self.on_message[command_id](self.chat.active.current(message))
 
     def _run_on_last(self, command_id: str) -> Pending:
-        return self._start_on(command_id, self.chat.shown.messages.last_answer_or_prompt)
+        return self._start_on(command_id, self.chat.active.messages.last_answer_or_prompt)
 
     @property
     def _subject(self) -> ChatMessage | None:
-        return self._ui.widgets.focused_message or self.chat.shown.messages.last_answer_or_prompt
+        return self._ui.widgets.focused_message or self.chat.active.messages.last_answer_or_prompt
 
     def _copy_last(self, part: str) -> Pending:
         """Raises `WrongUse` for an unknown part."""

@@ -133,7 +133,7 @@ def run_on(store: Store) -> ChatService:
 
 
 async def type_in(chat: ChatService, text: str) -> None:
-    chat.drafts.change(chat.shown.session_id, text)
+    chat.drafts.change(chat.active.session_id, text)
     await chat.drafts.write()
 
 
@@ -150,7 +150,7 @@ async def test_no_lmchat_overwrites_the_draft_of_another_and_the_next_one_gets_t
         async with aclosing(store_at(tmp_path)) as store:
             later = run_on(store)
             assert await later.drafts.restore() == "theirs\n\nours, too"
-            assert await store.draft(later.shown.session_id) == "theirs\n\nours, too"
+            assert await store.draft(later.active.session_id) == "theirs\n\nours, too"
     assert not list(tmp_path.rglob("*-window-*"))
 
 

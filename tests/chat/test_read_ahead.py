@@ -88,7 +88,7 @@ async def test_a_session_is_read_again_without_a_message_that_was_taken_out(stor
     typist = Typist(store)
     typist.open(*LONG)
     assert await typist.type("W") == 1
-    shown = typist.chat.shown
+    shown = typist.chat.active
     for message in shown.messages:
         await store.append(shown.header, message)
     await shown.toggle_excluded(shown.messages.leaf_id)
@@ -145,7 +145,7 @@ async def test_typing_starts_no_server_of_tools(store):
 async def test_nothing_is_read_while_any_session_is_answered(store):
     typist = Typist(store)
     typist.open(*LONG)
-    other = typist.chat.shown
+    other = typist.chat.active
     gate = asyncio.Event()
     typist.backend.scripts = [[gate]]
     typist.chat.send(other, Prompt("And?"))

@@ -321,8 +321,8 @@ async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(s
 
 def test_the_plan_of_a_draft_has_all_that_its_turn_would_send(store):
     sessions = ChatTurns(store, system_prompt="Be brief.").sessions
-    sessions.shown.set_prefill("Because", sessions.turn_options.target)
-    plan = sessions.context_window.select(sessions.shown, "Why?")
+    sessions.active.set_prefill("Because", sessions.turn_options.target)
+    plan = sessions.context_window.select(sessions.active, "Why?")
     assert [message.text for message in plan.messages] == ["Be brief.", "Why?", "Because"]
 
 

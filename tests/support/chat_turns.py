@@ -97,7 +97,7 @@ class ChatTurns(TurnListener):
 
     @property
     def session(self) -> OpenSession:
-        return self.sessions.shown
+        return self.sessions.active
 
     @property
     def path(self) -> MessagePath:

@@ -105,12 +105,12 @@ class Desktop:
         return self.app.chat_screen.widgets.log
 
     @property
-    def shown(self):
-        return self.chat.shown
+    def active(self):
+        return self.chat.active
 
     @property
     def session_id(self) -> str:
-        return self.shown.session_id
+        return self.active.session_id
 
     @property
     def session_list(self):
@@ -133,8 +133,8 @@ class Desktop:
 
     @property
     def texts(self) -> list[str]:
-        """What the messages of the shown session say."""
-        return [message.text for message in self.shown.messages]
+        """What the messages of the active session say."""
+        return [message.text for message in self.active.messages]
 
     async def until(self, condition, what: str = "") -> None:
         for _ in range(1500):
@@ -202,17 +202,17 @@ class Desktop:
     async def answered(self, count: int = 1) -> None:
         await self.until(
             lambda: (
-                not self.chat.shown.is_running
-                and sum(bool(m.stats) for m in self.shown.messages) >= count
+                not self.chat.active.is_running
+                and sum(bool(m.stats) for m in self.active.messages) >= count
             ),
             f"{count} answers",
         )
         await self.pilot.pause()
 
     async def at_rest(self, *, requests: int = 0) -> None:
-        """Wait until the shown session has no turn, and so many requests have gone out."""
+        """Wait until the active session has no turn, and so many requests have gone out."""
         await self.until(
-            lambda: len(self.backend.requests) >= requests and not self.chat.shown.is_running,
+            lambda: len(self.backend.requests) >= requests and not self.chat.active.is_running,
             "a session at rest",
         )
         await self.pilot.pause()
@@ -534,11 +534,11 @@ class Situation(Desktop):
 
     async def answered(self, count: int = 1) -> ChatMessage:
         def complete() -> list[ChatMessage]:
-            messages = self.shown.messages
+            messages = self.active.messages
             return [one for one in messages if one.stats and one.state is AnswerState.COMPLETE]
 
         await self.until(
-            lambda: len(complete()) >= count and not self.shown.is_running,
+            lambda: len(complete()) >= count and not self.active.is_running,
             f"{count} answers",
         )
         return complete()[-1]

@@ -49,7 +49,7 @@ async def test_the_key_or_the_command_ends_the_thought_of_the_shown_session(tmp_
         assert len(backend.thoughts_to_end) == 2
 
         await desk.say("And now?", sees=HINT)
-        hidden = desk.shown
+        hidden = desk.active
         await desk.press("ctrl+n")
         await desk.press("ctrl+s", sees=NOT_THINKING)
         gates[2].set()

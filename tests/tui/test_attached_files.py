@@ -20,7 +20,7 @@ async def test_a_file_is_one_row_or_line_wherever_its_prompt_is_shown_and_is_sen
     await desk.ask("What is in it?")
     first = sent(desk.backend)[0]
     assert "Secret heading" in first
-    assert desk.shown.header.title == "What is in it?"
+    assert desk.active.header.title == "What is in it?"
     await shown(desk, "+ notes.md (81 B)", "What is in it?")
     assert "Secret heading" not in desk.text
     await desk.press("alt+up", "alt+up", "enter", leads_to=TextDialog, sees="# Secret heading")

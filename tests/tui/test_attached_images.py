@@ -49,7 +49,7 @@ async def test_an_image_alone_names_its_session_and_is_opened(tmp_path):
         assert desk.prompt_input.text == f"{FOLDED}\n"
         assert "vision" not in desk.text, "the model sees"
         await desk.press("enter", sees="A garden bed")
-        assert desk.shown.header.title == "A garden bed"
+        assert desk.active.header.title == "A garden bed"
         await shown(desk, f"+ {ROW}")
         assert (await desk.on_disk())[0].files[0].name == "garden.png"
         await desk.press("alt+up", "alt+up", sees="Enter show file")

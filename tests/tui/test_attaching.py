@@ -67,7 +67,7 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
         await desk.until(lambda: "a.md" in desk.prompt_input.completion.rows, "the file")
         await desk.press(*keys, "enter")
         await desk.prompt_is(words)
-    assert desk.shown.messages[-2].text == "Compare @a.m", "no file was chosen: sent as typed"
+    assert desk.active.messages[-2].text == "Compare @a.m", "no file was chosen: sent as typed"
     await desk.answered(2)
 
     desk.prompt_input.put("")
@@ -121,7 +121,7 @@ async def test_files_that_are_read_slowly_go_to_the_session_for_which_they_were_
         await desk.say("/file notes")
         await is_asked.wait()
         await desk.press("ctrl+n")
-        await desk.until(lambda: not desk.shown.messages, "a new session")
+        await desk.until(lambda: not desk.active.messages, "a new session")
         may_save.set()
         await shown(desk, "Attached: 2 files")
         assert desk.prompt_input.text == ""

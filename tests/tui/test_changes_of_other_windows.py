@@ -29,14 +29,14 @@ async def test_the_text_of_another_window_that_was_killed_is_shown_soon(tmp_path
     async with beside_a_running_answer(tmp_path) as (desk, store, _):
         await store.aclose()  # as a kill: the file of the answer stays, without its lock
         await shown(desk, "half of it", "lmchat ended while this answer was streaming", "/continue")
-        assert desk.shown.messages[-1].text == "half of it"
+        assert desk.active.messages[-1].text == "half of it"
         await gone(desk, "another lmchat")
 
 
 async def test_the_end_of_an_answer_of_another_window_is_shown_soon(tmp_path):
     async with beside_a_running_answer(tmp_path) as (desk, store, theirs):
         final = replace(theirs, parts=(TextPart(text="all of it"),), state=AnswerState.COMPLETE)
-        await store.end_answer(desk.shown.session_id, final)
+        await store.end_answer(desk.active.session_id, final)
         await shown(desk, "all of it")
         await gone(desk, "another lmchat")
 
@@ -59,4 +59,4 @@ async def test_opened_again_it_can_be_continued_where_it_lacks_its_end(tmp_path)
             desk.dispatcher.controllers.session_view.switch_to(session.session_id)
             await shown(desk, "/continue")
             await desk.press("alt+up", "a")
-            await desk.until(lambda: desk.shown.messages[-1].text == "half of mine", "the rest")
+            await desk.until(lambda: desk.active.messages[-1].text == "half of mine", "the rest")

@@ -26,7 +26,7 @@ async def test_each_session_keeps_its_place_within_a_run_and_for_the_next(tmp_pa
     async with ready_desktop(tmp_path, answer_steps(LONG), asked=["Tell me"]) as desk:
         first = desk.session_id
         mark = await read_up_to(desk, "Paragraph 40 ")
-        assert mark.partition(" ")[0] == desk.shown.messages[-1].message_id
+        assert mark.partition(" ")[0] == desk.active.messages[-1].message_id
         desk.app.post_message(events.AppBlur())
         while await desk.store.bookmark(first) != mark:
             await desk.pilot.pause()

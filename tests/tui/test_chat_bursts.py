@@ -49,7 +49,7 @@ async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path)
         await desk.press("alt+up")
         assert desk.app.focused is desk.log_view
         await desk.press("escape")
-        assert desk.chat.shown.is_running
+        assert desk.chat.active.is_running
         await desk.press("escape")
         assert desk.app.focused is desk.prompt_input
         gate.set()

@@ -325,7 +325,7 @@ async def test_retry_copy_fork_new_and_clear_by_command(tmp_path):
         assert desk.texts == ["one", "Beta."]
         for command in ("/new", "/clear"):
             await desk.say(command)
-            await desk.until(lambda: not desk.shown.messages, "an empty session")
+            await desk.until(lambda: not desk.active.messages, "an empty session")
 
 
 async def offered(desk, title: str) -> None:

@@ -30,16 +30,16 @@ async def test_a_summary_streams_below_the_session_and_the_tree_opens_the_old_me
         await talk(desk)
         await desk.say("/compact", sees="They")
         await shown(desk, "summarising")
-        shown_texts = [message.text for message in desk.shown.shown_messages]
+        shown_texts = [message.text for message in desk.active.active_messages]
         assert shown_texts[:-1] == [*TALK, COMPACT_PROMPT]
         assert await desk.texts_on_disk() == TALK
         await desk.say("/system Be kind.", sees="still streaming")
         desk.prompt_input.put("")
-        streaming = desk.shown
+        streaming = desk.active
         await desk.press("ctrl+n", hides="They")
         desk.dispatcher.controllers.session_view.switch_to(streaming.session_id)
         await shown(desk, "They", "summarising")
-        assert desk.shown is streaming
+        assert desk.active is streaming
         gate.set()
         await shown(desk, "They spoke.", "compacted")
         assert desk.texts == compacted("They spoke.")

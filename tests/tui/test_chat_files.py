@@ -132,7 +132,7 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
     await shown(desk, "“Which vegetables?” is imported, 2 messages")
     (listed,) = await desk.store.list_sessions()
     assert desk.session_id == listed.session_id
-    assert [message.role for message in desk.shown.messages] == [Role.USER, Role.ASSISTANT]
+    assert [message.role for message in desk.active.messages] == [Role.USER, Role.ASSISTANT]
     await desk.press("ctrl+n", hides="Lettuce grows.")
     await desk.say("/import talk.json", sees="already exists")
     await shown(desk, "Lettuce grows.")

@@ -16,7 +16,7 @@ async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path
     scripts = answer_steps("First one."), answer_steps("Second one."), half("Th", gate, "ird.")
     async with ready_desktop(tmp_path, *scripts, asked=["hello"]) as desk:
         await desk.press("ctrl+r", sees="Second one.")
-        await desk.until(lambda: not desk.shown.is_running)
+        await desk.until(lambda: not desk.active.is_running)
         await shown(desk, "2/2")
         assert "First one." not in desk.text
         await desk.press("alt+up", "left_square_bracket", sees="First one.")
@@ -32,7 +32,7 @@ async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path
         await desk.press("alt+up", "left_square_bracket", sees="Second one.")
         gate.set()  # while another version is shown
         await desk.at_rest()
-        await desk.shown.wait_until_saved()
+        await desk.active.wait_until_saved()
         assert "Second one." in desk.text
         tree = await desk.store.tree(desk.session_id)
         assert [m.text for m in tree] == ["hello", "First one.", "Second one.", "Third."]

@@ -172,7 +172,7 @@ async def test_what_is_said_returns_after_a_load_that_fails_or_is_stopped(tmp_pa
             await desk.press(*"phi", "enter", leads_to=ChatScreen)
             await desk.until(lambda times=times: len(loading.started) == times, "the load")
             await desk.say(words)
-            await desk.until(lambda: desk.chat.shown.is_waiting, "the prompt that waits")
+            await desk.until(lambda: desk.chat.active.is_waiting, "the prompt that waits")
             if times == 1:
                 loading.error = ServerRejected(
                     "It is too large.", hint="Free memory.", kind="model_not_loaded"

@@ -35,7 +35,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
     async with ready_desktop(tmp_path, script, clock=clock) as desk:
         await desk.say("first", sees="Let")
         clock.now_s += 2
-        first = desk.shown
+        first = desk.active
         session_id = first.header.session_id
         await desk.press("ctrl+n", hides="Let")
         assert not re.search("speed.*\n.*[▁-█]", desk.text)  # the speeds of the other answer
@@ -45,8 +45,8 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         gates[0].set()
         await desk.open_in_list(session_id)
         await shown(desk, "Lettuce.")
-        assert desk.shown is first
-        assert desk.shown.header.title == "The garden"
+        assert desk.active is first
+        assert desk.active.header.title == "The garden"
         await desk.press("ctrl+n", hides="Lettuce.")
         gates[1].set()
         await desk.until(lambda: session_id in desk.chat.open_sessions.unread, "unread")
@@ -113,14 +113,14 @@ async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
         await desk.say("/title The garden", sees="The garden")
         await desk.say("/title", leads_to=AskDialog)
         await desk.press("!", "enter")
-        await desk.until(lambda: desk.shown.header.title == "The garden!", "the title")
+        await desk.until(lambda: desk.active.header.title == "The garden!", "the title")
         assert (await desk.store.open_session(first)).header.title == "The garden!"
         # invisible letters between words of Khmer are kept, though they are not painted
         await desk.store.update_session(first, {"title": "\u179f\u17bd\u200b\u1793"})
         await desk.say("/title", leads_to=AskDialog)
         await desk.press("!", "enter")
         khmer = "\u179f\u17bd\u200b\u1793!"
-        await desk.until(lambda: desk.shown.header.title == khmer, "the title in Khmer")
+        await desk.until(lambda: desk.active.header.title == khmer, "the title in Khmer")
         assert (await desk.store.open_session(first)).header.title == khmer
         await desk.store.update_session(first, {"title": "Given elsewhere"})
         await desk.press("ctrl+n")
@@ -227,7 +227,7 @@ async def test_undo_shows_a_deleted_session_again_if_it_was_shown_and_nothing_wa
 
 
 async def test_what_is_typed_is_on_the_disk_a_moment_later_until_it_is_there_as_a_prompt(desk):
-    session_id = desk.chat.shown.session_id
+    session_id = desk.chat.active.session_id
     await desk.press(*"abc")
     await kept_as(desk, session_id, "abc")
     gate = hold(desk.store, "append")
@@ -250,7 +250,7 @@ async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(
         await kept_as(desk, session_id, "")
         await desk.press("x", "y", "alt+up", "alt+up", "e", "!")
     async with ready_desktop(tmp_path, resume_id=session_id) as desk:
-        await desk.until(lambda: desk.shown.messages, "the saved session")
+        await desk.until(lambda: desk.active.messages, "the saved session")
         await desk.prompt_is("xy\n\nab!")
         await desk.press("ctrl+n")
         await desk.prompt_is("")
@@ -277,7 +277,7 @@ async def test_deleting_a_session_stops_its_answer_and_keeps_its_queue_as_a_draf
         sessions = desk.session_list
         await desk.say("first", sees="Let")
         await desk.say("queued", sees="next")
-        first = desk.chat.shown
+        first = desk.chat.active
         await desk.until(lambda: sessions.chosen_id == first.session_id, "the list")
         await desk.go_to_list()
         await desk.press("d", sees="In the trash; u restores it.")
@@ -320,13 +320,13 @@ async def test_search_opens_the_exact_message_also_in_a_session_that_streams(tmp
         await desk.press("ctrl+n", hides="Chives")
         await desk.say("garden", sees="Kale")
         await desk.say("queued", sees="next")
-        streaming = desk.shown
+        streaming = desk.active
         await desk.press("ctrl+n", hides="next")
         await desk.press("ctrl+k", leads_to=SearchDialog)
         await desk.type("garden")
         await shown(desk, "1 hit in 1 session")
         await desk.press("enter")
-        await desk.until(lambda: desk.shown is streaming, "the live session")
+        await desk.until(lambda: desk.active is streaming, "the live session")
         await shown(desk, "next")
         # Esc does not stop the turn in the find bar and in the filter
         await desk.press("ctrl+f", sees="no hits", hides="Tab go to hit")
@@ -367,7 +367,7 @@ async def test_who_comes_back_before_an_answer_is_on_the_disk_sees_it_once(tmp_p
         gate = hold(desk.store, "start_answer")
         await desk.say("one")
         first = desk.session_id
-        await desk.until(lambda: desk.shown.is_running, "the answer on its path")
+        await desk.until(lambda: desk.active.is_running, "the answer on its path")
         await desk.say("/new")
         await desk.open_in_list(first)
         gate.set()

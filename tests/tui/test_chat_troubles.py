@@ -54,7 +54,7 @@ async def test_what_could_not_be_saved_stays_in_reach_and_is_saved_when_the_disk
         with full_disk(desk.store):
             await desk.ask("one")
             await shown(desk, "Nothing is saved")
-            first = desk.shown
+            first = desk.active
             await desk.press("ctrl+n", hides="Alpha.")
             await shown(desk, "Not saved")
             desk.dispatcher.controllers.session_view.switch_to(first.header.session_id)
@@ -185,7 +185,7 @@ async def test_a_long_answer_rings_unless_the_terminal_has_told_that_it_has_the_
             1,
         ):
             await desk.say("one")
-            await desk.until(lambda: desk.shown.is_running, "an answer")
+            await desk.until(lambda: desk.active.is_running, "an answer")
             if report is not None:
                 desk.app.post_message(report)
             now_s[0] += wait_s
@@ -210,7 +210,7 @@ async def test_a_bug_in_showing_an_answer_is_reported_once_and_the_chat_continue
         second.set()
         await desk.answered(2)
         assert await desk.texts_on_disk() == ["one", "Alpha Beta.", "two", "Gamma."]
-        assert desk.shown.messages[1].state is AnswerState.COMPLETE
+        assert desk.active.messages[1].state is AnswerState.COMPLETE
         await shown(desk, "Gamma.")
     assert len(internal_errors) == 1
     internal_errors.clear()

@@ -155,9 +155,9 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
             await desk.say(text)
         await desk.press("up")
         await desk.prompt_is("three")
-        assert desk.chat.shown.queue.drafts == ("two",)
+        assert desk.chat.active.queue.drafts == ("two",)
         await desk.press("ctrl+u", "delete")
-        await desk.until(lambda: not desk.chat.shown.queue.drafts, "an empty queue")
+        await desk.until(lambda: not desk.chat.active.queue.drafts, "an empty queue")
         await desk.press("ctrl+r")  # harms nothing
         gate.set()
         await desk.answered()
@@ -186,7 +186,7 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
 
         await desk.say("seven")
         await desk.until(lambda: len(desk.backend.requests) == 5, "its request")
-        await desk.until(lambda: desk.shown.turn.stats.chars > 0, "its thoughts")
+        await desk.until(lambda: desk.active.turn.stats.chars > 0, "its thoughts")
         await desk.press("ctrl+c")
         await desk.answered(5)
         assert desk.backend.stopped == 3
@@ -215,7 +215,7 @@ async def test_an_error_is_shown_in_the_log_with_its_next_step(tmp_path):
     async with ready_desktop(tmp_path, *([RequestSent(), error] for error in ERRORS)) as desk:
         for count in range(1, len(ERRORS) + 1):
             await desk.ask("again", count)
-            failure = desk.shown.messages[-1].failure
+            failure = desk.active.messages[-1].failure
             await shown(desk, failure.message)
             if failure.hint:
                 assert failure.hint[:20] in desk.text

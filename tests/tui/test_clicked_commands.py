@@ -116,5 +116,5 @@ async def test_ctrl_c_at_selected_blanks_stops_no_answer(tmp_path):
         await click(desk, "t tuce", times=2)
         await shown(desk, "^C copy")
         await desk.press("ctrl+c", hides="^C copy")
-        assert desk.chat.shown.is_running
+        assert desk.chat.active.is_running
         await desk.press("ctrl+c", sees="stopped")

@@ -167,7 +167,7 @@ async def test_a_prompt_waits_for_the_loading_model_and_a_crash_keeps_the_text_o
         gate.set()
         await shown(desk, "engine crashed")
         await shown(desk, "The next request starts")
-        last = desk.shown.messages[-1]
+        last = desk.active.messages[-1]
         assert (last.state, last.text.strip()) == (AnswerState.INTERRUPTED, "Chives do")
         await desk.press("ctrl+r")
         await desk.until(lambda: engine.started == ["big"], "it is started again")

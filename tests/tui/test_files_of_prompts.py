@@ -66,7 +66,7 @@ async def test_enter_waits_for_a_file_and_what_is_typed_next_is_another_prompt(t
         await desk.press("enter", sees="Sent once leaf.md is there")
         await shown(desk, "next  @lea please", "Esc gives it back")
         await desk.say("and then?")
-        assert desk.shown.queue.drafts == ("@lea please", "and then?")
+        assert desk.active.queue.drafts == ("@lea please", "and then?")
         await desk.type("later")
         assert desk.backend.requests == []
         may_save.set()
@@ -192,7 +192,7 @@ async def test_a_file_goes_with_the_prompt_in_which_it_was_named_whatever_happen
             await desk.at_rest()
             desk.prompt_input.put("")
             await desk.press("ctrl+n")
-            await desk.until(lambda: not desk.shown.messages, steps)
+            await desk.until(lambda: not desk.active.messages, steps)
             await desk.ask("one")
             may_save.clear()
             first, count = desk.session_id, len(desk.backend.requests)
@@ -226,7 +226,7 @@ async def test_a_file_goes_with_the_prompt_in_which_it_was_named_whatever_happen
                         controllers.session_view.switch_to(first)
                         await desk.until(lambda: desk.session_id == first, steps)  # noqa: B023
                     case "fork":
-                        await controllers.branches.fork(desk.shown.messages[-1])
+                        await controllers.branches.fork(desk.active.messages[-1])
                     case "edit":
                         await desk.press("alt+up", "alt+up", "e")
                         await desk.prompt_is("one")
@@ -253,12 +253,12 @@ async def test_a_held_prompt_is_a_part_of_the_draft_and_files_that_are_there_sta
         may_save = hold(desk.store.files, "save")
         await name_leaf(desk)
         await desk.say(" please", sees="Sent once leaf.md")
-        draft = desk.shown.queue.drafts[0]
+        draft = desk.active.queue.drafts[0]
         assert names(draft) == ["pea.png"]
         await kept_as(desk, desk.session_id, draft)
         may_save.set()
         await desk.answered(2)
-        assert [file.name for file in desk.shown.messages[2].files] == ["pea.png", "leaf.md"]
+        assert [file.name for file in desk.active.messages[2].files] == ["pea.png", "leaf.md"]
 
 
 async def test_a_file_that_is_there_at_any_moment_around_enter_goes_with_its_prompt(tmp_path):

@@ -105,7 +105,7 @@ async def test_an_enter_meant_for_the_prompt_never_allows_another_machine(tmp_pa
         await shown(desk, "^O find a server")
         await desk.press("enter", leads_to=WelcomeScreen, sees="Your message waits")
         assert backend.allowed == []
-        assert desk.chat.shown.queue.drafts == ("hi",)
+        assert desk.chat.active.queue.drafts == ("hi",)
         await desk.press("enter", leads_to=ConfirmDialog, sees="gpu-box:8000 is not this machine")
 
 
@@ -134,7 +134,7 @@ async def test_a_prompt_waits_until_a_model_is_chosen(tmp_path):
         gate.set()
         await shown(desk, "^O choose a model")
         await desk.press("enter", leads_to=WelcomeScreen, sees="Your message waits")
-        assert desk.chat.shown.queue.drafts == ("hi",)
+        assert desk.chat.active.queue.drafts == ("hi",)
         await desk.press("enter", leads_to=ModelPicker)
         await desk.press("enter", leads_to=ChatScreen)
         await desk.answered()

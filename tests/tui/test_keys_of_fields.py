@@ -125,7 +125,7 @@ async def test_alt_and_a_letter_moves_or_deletes_and_never_stops_an_answer(tmp_p
         await desk.until(lambda: (1, 0) < prompt.cursor_location < (1, 303), "the end of the row")
         await feed(desk, "\x1b[F")
         await desk.until(lambda: prompt.cursor_location == (1, 303), "the end of the line")
-        assert desk.shown.is_running
+        assert desk.active.is_running
         assert desk.backend.stopped == 0
         await feed(desk, "\x1b[968::99;5u")  # Ctrl and the key of C of a Greek keyboard
         await desk.answered()

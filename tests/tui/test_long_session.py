@@ -17,7 +17,7 @@ async def long_session(folder, count=COUNT):
     store = GatedStore(folder / "sessions.db")
     talk = await fill_long(store, count)
     async with ready_desktop(folder, store=store, resume_id="last") as desk:
-        await desk.until(lambda: desk.shown.messages, "the session")
+        await desk.until(lambda: desk.active.messages, "the session")
         await desk.until(store.asked.is_set, "the reading of the rest")
         await desk.pilot.pause()
         desk.talk = talk
@@ -36,7 +36,7 @@ async def test_the_end_is_shown_before_the_beginning_is_read_and_stays_where_it_
     async with long_session(tmp_path, COUNT + 1) as desk:
         before = shown(desk)
         assert is_shown(desk, f"prompt {COUNT}")
-        first = desk.shown.messages[0]
+        first = desk.active.messages[0]
         assert first.role is Role.ASSISTANT
         edit = partial(
             desk.dispatcher.controllers.message_actions.edit, first
@@ -72,11 +72,11 @@ async def test_stopping_before_it_was_sent_gives_it_back_and_leaving_keeps_it_as
     async with long_session(tmp_path) as desk:
         session_id = desk.session_id
         await desk.say("so")
-        await desk.until(lambda: desk.chat.shown.is_running, "the turn")
+        await desk.until(lambda: desk.chat.active.is_running, "the turn")
         await desk.press("escape")
         await desk.prompt_is("so")
         await desk.press("enter")
-        await desk.until(lambda: desk.chat.shown.is_running, "the turn")
+        await desk.until(lambda: desk.chat.active.is_running, "the turn")
         await desk.app.stop_and_save()
         assert not desk.backend.requests
         assert await desk.store.draft(session_id) == "so"

@@ -26,7 +26,7 @@ async def desk(tmp_path):
 async def start_reading(desk) -> None:
     """Give the session about 900 tokens to read, and type until the server reads them."""
     desk.dispatcher.commands.run_line(f"/system {LONG}", desk.prompt_input.prompt)
-    await desk.until(lambda: desk.chat.shown.messages)
+    await desk.until(lambda: desk.chat.active.messages)
     desk.prompt_input.put("What ")
     await desk.backend.is_reading.wait()
 

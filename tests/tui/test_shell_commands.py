@@ -67,7 +67,7 @@ async def test_an_output_that_comes_later_is_in_the_prompt_of_its_session_and_ch
         await run(desk, "!until [ -e go ]; do sleep 0.01; done; echo gone", sees="Running:")
         session_id = desk.session_id
         await desk.press("ctrl+n")
-        await desk.until(lambda: not desk.shown.messages, "a new session")
+        await desk.until(lambda: not desk.active.messages, "a new session")
         (desk.folder / "go").touch()
         await desk.press(hides="Running:")
         assert desk.prompt_input.text == ""
@@ -81,7 +81,7 @@ async def test_an_output_is_in_the_prompt_of_its_session_that_was_left_and_is_sh
         await run(desk, "!until [ -e go ]; do sleep 0.01; done; echo gone", sees="Running:")
         session_id = desk.session_id
         await desk.press("ctrl+n")
-        await desk.until(lambda: not desk.shown.messages, "a new session")
+        await desk.until(lambda: not desk.active.messages, "a new session")
         desk.dispatcher.controllers.session_view.switch_to(session_id)
         await desk.until(lambda: desk.session_id == session_id, "its session")
         (desk.folder / "go").touch()

@@ -77,7 +77,7 @@ async def test_a_session_that_is_not_shown_is_named(tmp_path):
     backend = llama([*NAMED, TextDelta(text="Four. "), gate, *loop(TextDelta), asyncio.Event()])
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("How many beds?", sees="Four.")
-        hidden = desk.shown
+        hidden = desk.active
         await desk.press("ctrl+n")
         gate.set()
         await shown(desk, f"“How many beds?”: {ANSWER} Open its session to stop it.")

@@ -45,7 +45,7 @@ def call(path: str = "a.md"):
 
 
 def results(desk) -> list[tuple[AnswerState, str]]:
-    return [(one.state, one.tool_result) for one in desk.shown.messages if one.role is Role.TOOL]
+    return [(one.state, one.tool_result) for one in desk.active.messages if one.role is Role.TOOL]
 
 
 async def takes_keys(desk) -> None:
@@ -101,7 +101,7 @@ async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_pa
         await desk.say("/tools", sees="in this session")
 
         await desk.press("escape", "ctrl+n")
-        await desk.until(lambda: not desk.shown.messages, "a new session")
+        await desk.until(lambda: not desk.active.messages, "a new session")
         await card(desk)
         await desk.press("a", sees="Done reading.")  # always
         await desk.answered(5)

@@ -27,7 +27,7 @@ async def test_an_unfinished_answer_says_how_to_continue_it(tmp_path):
         await desk.say("/continue", sees="Lettuce.")
         await desk.at_rest()
         await gone(desk, "/continue")
-        assert desk.shown.messages[-1].text == "Lettuce."
+        assert desk.active.messages[-1].text == "Lettuce."
         await desk.say("two", sees="/continue   ^R retry")
         rows = desk.text.split("\n")
         y, row = next((y, row) for y, row in enumerate(rows) if "/continue" in row)

@@ -125,9 +125,9 @@ async def test_another_session_can_begin_while_a_prompt_waits_and_the_list_leads
     backend = slow_backend()
     async with desktop(tmp_path, backend) as desk:
         await desk.say("one", sees="next  one")
-        waiting = desk.shown
+        waiting = desk.active
         await desk.press("ctrl+n", hides="next  one")
-        assert desk.shown is not waiting
+        assert desk.active is not waiting
         await desk.say("two", sees="next  two")
         await shown(desk, "Not saved")
         await desk.open_in_list(waiting.session_id)
@@ -135,7 +135,7 @@ async def test_another_session_can_begin_while_a_prompt_waits_and_the_list_leads
         backend.gate.set()
         await desk.answered()
         await desk.until(lambda: sent(backend) == ["one", "two"], "both prompts")
-        assert desk.shown is waiting
+        assert desk.active is waiting
 
 
 async def test_a_prompt_that_waits_in_a_session_that_was_left_is_kept_when_lmchat_ends(tmp_path):
@@ -162,7 +162,7 @@ async def test_prompts_that_cannot_be_sent_return_to_the_new_session_from_one_wi
 async def test_a_session_in_which_prompts_only_wait_has_nothing_to_delete_or_pin(tmp_path):
     async with desktop(tmp_path, slow_backend()) as desk:
         await desk.say("one", sees="next  one")
-        waiting = desk.shown
+        waiting = desk.active
         await desk.press("ctrl+n", hides="next  one")
         await shown(desk, "Not saved")
         await desk.go_to_list()

@@ -96,7 +96,7 @@ async def ask(context: Context) -> int:
             for file_set in file_sets:
                 await require_consent_to_set(file_set, target.context)
         if options.start.strip():
-            chat.shown.set_prefill(options.start, target)
+            chat.active.set_prefill(options.start, target)
         toolbox = chat.turn_options.toolbox
         if toolbox is not None:
             await stack.enter_async_context(aclosing(toolbox.host))
@@ -107,7 +107,7 @@ async def ask(context: Context) -> int:
         sent = Prompt(prompt, tuple(file.part for file in files))
         front_end = _AskFrontEnd(context, chat, wanted, is_saved=is_saved)
         if options.dry_run_form:
-            request = await chat.next_request(chat.shown, sent, settings=front_end.settings)
+            request = await chat.next_request(chat.active, sent, settings=front_end.settings)
             await _print_request(context, runtime, request)
             return 0
         error = await front_end.run(sent)
@@ -144,7 +144,7 @@ class _AskFrontEnd(TurnListener):
         self._context = context
         self._output = context.output
         self._chat = chat
-        self._session = chat.shown
+        self._session = chat.active
         chat.reporter.listener = self
         self._wanted = wanted
         self._extract: dict[str, Any] = {}

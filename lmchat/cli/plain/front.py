@@ -133,14 +133,14 @@ class PlainFront(TurnListener):
         self.notify("New session.")
 
     async def _run_on_last(self, command_id: str, _: str) -> None:
-        session = self.chat.shown
+        session = self.chat.active
         if elsewhere := session.streaming_ids:  # it may have ended by now
             await self.chat.open_sessions.read_ends(session, elsewhere)
         await SHARED_ON_MESSAGE[command_id](self, self._last_message(command_id))
 
     def _last_message(self, command_id: str) -> ChatMessage:
         """Return the last answer or prompt; raise `WrongUse` if the command can do nothing."""
-        session = self.chat.shown
+        session = self.chat.active
         message = session.messages.last_answer_or_prompt
         reason = reason_against(command_id, session, message)
         if message is None or reason:
@@ -175,7 +175,7 @@ class PlainFront(TurnListener):
 
         Without a text, the next line starts with this command and the prompt, to be changed.
         """
-        session = self.chat.shown
+        session = self.chat.active
         await session.load_older()  # at first, only the last messages are in memory
         prompts = [message for message in session.messages if message.role is Role.USER]
         if not prompts:
@@ -310,7 +310,7 @@ class PlainFront(TurnListener):
             self.print_label(f"Model: {model_words(target)}.")
 
     def print_session(self) -> None:
-        session = self.chat.shown
+        session = self.chat.active
         if self.reader.is_terminal and session.messages:
             self.notify(f"Session: {session_words(session.header)}")
             for message in session.messages[-2:]:
@@ -332,7 +332,7 @@ class PlainFront(TurnListener):
             problem = "A prompt was not sent, as the file before it could not be attached."
             raise FileRefused(problem, hint="Correct or remove the line that names the file.")
         await self.connect()
-        chat, session = self.chat, self.chat.shown
+        chat, session = self.chat, self.chat.active
         for file in self._files:
             await chat.store.files.save(file.data)
         prompt = Prompt(text, tuple(file.part for file in self._files))
@@ -356,7 +356,7 @@ class PlainFront(TurnListener):
 
     async def print_turn(self) -> None:
         """Raises the error of the turn, of its answer, or of saving it."""
-        session, inline = self.chat.shown, self._inline
+        session, inline = self.chat.active, self._inline
         printer = self._printer = TurnPrinter(self.output, stream=self._stream)
         try:
             # typed text would get between the words

@@ -121,8 +121,8 @@ async def make_dispatcher(
                 reason = "." if error is None else f": {error.message}"
                 with suppress(OSError):  # the terminal may be gone, too
                     context.output.note(f"lmchat: {unsaved} could not be saved{reason}")
-            elif chat.shown.messages and not options.temporary:
-                header = chat.shown.header
+            elif chat.active.messages and not options.temporary:
+                header = chat.active.header
                 title = safe_line(header.title, limit=_MOST_TITLE_CHARS)
                 command = f"lmchat -r {header.session_id[:SHORT_ID]}"
                 context.output.note(f"To continue “{title}”: {command}")

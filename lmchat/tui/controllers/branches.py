@@ -48,9 +48,9 @@ class Branches:
 
     async def fork(self, message: ChatMessage) -> None:
         """Copy the path up to a message into a new session, and show that session."""
-        session = self._chat.shown
+        session = self._chat.active
         fork = await self._chat.open_sessions.fork(session, message.message_id)
-        if session is not self._chat.shown:
+        if session is not self._chat.active:
             return
         self._session_view.leave()
         self._session_view.show_path(fork)
@@ -94,7 +94,7 @@ class Branches:
             message_so_far, kept = answer.prefill_with(taken.index, taken.token)
             prefill = Prefill(message=message_so_far, choices=kept, is_exact=True)
             chat = self._chat
-            start = partial(chat.continue_answer, chat.shown, message, prefill)
+            start = partial(chat.continue_answer, chat.active, message, prefill)
             self._turn_view.run_turn(start)
 
     def _show_unless_left(self, path: Session) -> bool:
@@ -109,14 +109,14 @@ class Branches:
 
         If it cannot be saved, it returns to the prompt, and the rewriting continues.
         """
-        session, old_id = self._chat.shown, prompt.edited_id
+        session, old_id = self._chat.active, prompt.edited_id
         try:
             words = _without_files(prompt.draft)
             version = await session.rewrite(old_id, words)
         except LMChatError:
             self._prompt_text.put_rewritten_back(session, prompt)
             raise
-        if session is not self._chat.shown:  # the user has changed the session
+        if session is not self._chat.active:  # the user has changed the session
             return
         row = self._log.viewport.row_of(old_id)
         self._prompt_text.leave_edit()
@@ -128,7 +128,7 @@ class Branches:
 
     async def toggle_excluded(self, message_id: str) -> None:
         """Take a message of the path, with its tool calls, out of all requests, or put it back."""
-        changed = await self._chat.shown.toggle_excluded(message_id)
+        changed = await self._chat.active.toggle_excluded(message_id)
         for message in changed:
             self._log.replace(message)
         if changed:
@@ -139,7 +139,7 @@ class Branches:
 
     async def delete(self, message: ChatMessage) -> None:
         """Stop the running turn, and hide a message with what follows it; `undo` restores it."""
-        session = self._chat.shown
+        session = self._chat.active
         await self._chat.stop_and_wait(session)
         path = await self._chat.open_sessions.delete(session, message.message_id)
         self._deletions[session.session_id] += 1
@@ -167,11 +167,11 @@ class Branches:
     # The tree
 
     async def open_tree(self) -> None:
-        session = self._chat.shown
+        session = self._chat.active
         messages = await self._store.tree(session.session_id)
         await session.load_older()  # else `session.messages` may be only the newest ones
         path_ids = {message.message_id for message in session.messages}
-        if session is self._chat.shown:
+        if session is self._chat.active:
             self._ui.open_dialog(message_tree(messages, path_ids), self._go_to_branch)
 
     def _go_to_branch(self, branch_id: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Export of the shown session to a file; import of chats from files and other programs."""
+"""Export of the active session to a file; import of chats from files and other programs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ExportImport:
         contents = ExportAs(
             with_reasoning="--reasoning" in words, with_branches="--branches" in words
         )
-        if not self._chat.shown.messages:
+        if not self._chat.active.messages:
             self._ui.notify("There is nothing to export yet.")
         elif name:
             await self._write(name, contents)
@@ -60,13 +60,13 @@ class ExportImport:
                 self._write,
                 contents,
                 folder=folder,
-                figure=messages if self._chat.shown.has_all_messages else "",
+                figure=messages if self._chat.active.has_all_messages else "",
             )
             self._ui.open_dialog(dialog)
 
     async def _write(self, name: str, contents: ExportAs) -> None:
         """Raises `FileRefused` as `write_asking` does."""
-        await self._chat.shown.load_older()
+        await self._chat.active.load_older()
         write = partial(
             self._ui.workspace.library.export_file,
             self._session_to_export(),
@@ -77,8 +77,8 @@ class ExportImport:
         self._ui.show_action("exported")
 
     def _session_to_export(self) -> Session:
-        session = self._chat.shown
-        return Session(header=session.header, messages=session.shown_messages)
+        session = self._chat.active
+        return Session(header=session.header, messages=session.active_messages)
 
     # Import
 

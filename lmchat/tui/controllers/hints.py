@@ -87,7 +87,7 @@ class KeyHints:
             return running_words, f"{self._ui.key_name('stop')} stops it"
         if self._prompt_text.is_rewriting:
             return "Rewriting an answer", f"Enter saves · {self._ui.key_name('stop')} cancels"
-        prefill_text = self._chat.shown.prefill_text
+        prefill_text = self._chat.active.prefill_text
         if not prefill_text:
             return "", ""
         return f"Next answer: {prefill_text}", "/start takes it back"
@@ -113,7 +113,7 @@ class KeyHints:
         """
         widgets = self._ui.widgets
         stop_key, stop_word = self._hint("stop")
-        stop_hint = [(stop_key, stop_word)] if self._chat.shown.is_running else []
+        stop_hint = [(stop_key, stop_word)] if self._chat.active.is_running else []
         # without a turn, the key of `stop` ends an edit, or else a selection, and its hint says so
         if widgets.log.selection.selected is not None:
             copy_hint = self._hint("copy_or_stop")
@@ -140,7 +140,7 @@ class KeyHints:
 
     def _prompt_hints(self, stop_hint: list[Hint]) -> list[Hint]:
         """First comes what stops or takes back, then what the user needs to do next."""
-        shown = self._chat.shown
+        shown = self._chat.active
         stop_key, _ = self._hint("stop")
         hints = [(stop_key, "cancel")] if shown.is_waiting else [*stop_hint]
         model_key, _ = self._hint("model")
@@ -185,7 +185,7 @@ class KeyHints:
         hints = [self._hint("message.undo")] if self._branches.can_undo else []
         if message is None:  # in an empty session
             return hints
-        shown = self._chat.shown
+        shown = self._chat.active
         current = shown.current(message)  # the log may have it without its text
         index = shown.messages.index_of(message.message_id) or 0
         # the message is the answer that was refused, or its prompt

@@ -89,7 +89,7 @@ class MessageActions:
         None: the block of the text after the one that was copied last, in a ring.
         """
         # `current`: after a click, the message may be as it was when its answer started to stream
-        message = self._chat.shown.current(message)
+        message = self._chat.active.current(message)
         blocks = code_blocks(message.reasoning if is_thought else message.text)
         if (
             not blocks
@@ -129,7 +129,7 @@ class MessageActions:
 
     async def edit(self, message: ChatMessage) -> None:
         """Edit a prompt; for an answer or a tool message, the prompt before it on the path."""
-        session = self._chat.shown
+        session = self._chat.active
         await session.load_older()  # the prompt may not be read yet
         prompt: ChatMessage | None = message
         while prompt is not None and prompt.role is not Role.USER:
@@ -212,7 +212,7 @@ class MessageActions:
         dialog = TextDialog("Details", partial(details, answer), _figures(answer))
         self._ui.open_dialog(dialog)
         if answer.state is AnswerState.STREAMING:
-            update = partial(self._update_details, dialog, self._chat.shown, answer)
+            update = partial(self._update_details, dialog, self._chat.active, answer)
             self._ui.start(update, "details", is_only=True)
 
     async def _update_details(

@@ -199,7 +199,7 @@ class ModelSwitch:
 
         def regenerate(model: ModelInfo) -> None:
             target = Target.of(model)
-            self._turn_view.run_turn(partial(chat.regenerate, chat.shown, message, target))
+            self._turn_view.run_turn(partial(chat.regenerate, chat.active, message, target))
 
         self.open_picker(then=regenerate)
 

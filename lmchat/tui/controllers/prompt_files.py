@@ -54,8 +54,8 @@ class PromptFiles:
 
     @property
     def awaited_words(self) -> str:
-        """What queued prompts of the shown session wait for."""
-        prompts = self._chat.shown.queue.prompts
+        """What queued prompts of the active session wait for."""
+        prompts = self._chat.active.queue.prompts
         return ", ".join(files.label for prompt in prompts for files in prompt.files)
 
     def stop(self) -> bool:
@@ -64,7 +64,7 @@ class PromptFiles:
         Prompts that wait for files return, and these files are not read on. Without such a prompt,
         a file is read on: the next prompt must not be sent without it.
         """
-        queue = self._chat.shown.queue
+        queue = self._chat.active.queue
         unwanted = [files for prompt in queue.prompts for files in prompt.files]
         if unwanted:
             queue.return_from(unwanted[0].prompt)
@@ -95,7 +95,7 @@ class PromptFiles:
             names = ", ".join(files.label for files in prompt.files)
             self._ui.notify(f"{names} is still being read. Press Enter again once it is there.")
         elif prompt.files:
-            self._chat.shown.queue.add(prompt)
+            self._chat.active.queue.add(prompt)
             self._prompt_text.remember(prompt.draft)
             self._ui.show_action("queued")
         else:

@@ -74,12 +74,12 @@ class PromptText:
         return target is not None and target.is_blind and any(part.is_image for part in files)
 
     def show_draft(self, left_id: str = "") -> None:
-        """Show the draft of the shown session.
+        """Show the draft of the active session.
 
         What was typed before is the draft of the session `left_id`; without one, it comes along.
         """
         self._restored = ""  # the draft has it
-        session_id = self._chat.shown.session_id
+        session_id = self._chat.active.session_id
         if left_id:
             self._left[left_id] = self._input.prompt
             self._input.prompt = self._left.pop(session_id, PendingPrompt())
@@ -101,12 +101,12 @@ class PromptText:
         ]
         session_id = self._chat.open_sessions.new_session.session_id
         draft = await self._drafts.restore()
-        is_new = not (self._chat.shown.messages or self._workspace.resume_id)
+        is_new = not (self._chat.active.messages or self._workspace.resume_id)
         if draft and is_new and not self._input.text:
             self._input.show_draft(draft)
         elif draft:
             earlier.insert(0, draft)
-            if session_id == self._chat.shown.session_id:
+            if session_id == self._chat.active.session_id:
                 self._restored = draft
         self._input.earlier.remember_older(earlier)
 
@@ -115,7 +115,7 @@ class PromptText:
         self._input.earlier.remember_newest(prompt)
 
     def keep_draft(self, *, sent: str = "") -> None:
-        """Keep what is typed as the draft of the shown session.
+        """Keep what is typed as the draft of the active session.
 
         It starts with a draft of earlier runs, until that is a part of what is typed or `sent`.
         """
@@ -126,7 +126,7 @@ class PromptText:
                 self._restored = ""
             elif not has_restored:
                 draft = joined_prompts(self._restored, draft)
-        self._drafts.change(self._chat.shown.session_id, draft)
+        self._drafts.change(self._chat.active.session_id, draft)
 
     @property
     def _changed_text(self) -> str:
@@ -177,7 +177,7 @@ class PromptText:
 
     def put_rewritten_back(self, session: OpenSession, prompt: PendingPrompt) -> None:
         """Return the text of an answer that could not be saved: to its edit, if that continues."""
-        if session is self._chat.shown and prompt.edited_id == self.edited_id:
+        if session is self._chat.active and prompt.edited_id == self.edited_id:
             self.put_back(prompt)
         else:
             self.put_before_typed(session, prompt)
@@ -214,7 +214,7 @@ class PromptText:
         with the edited text. Those of a session without messages, to which the user cannot go back,
         go to the new one.
         """
-        shown = self._chat.shown
+        shown = self._chat.active
         if session is not shown and not session.messages:
             draft = self._drafts.text(session.session_id)
             files = self._left[session.session_id].files
@@ -253,7 +253,7 @@ class PromptText:
         """If the editor fails, what it has saved is put into the prompt, too."""
         before = self._input.full_text
         editor = self._workspace.platform.editor(before)
-        self._editing = _InEditor(editor, self._chat.shown, before)
+        self._editing = _InEditor(editor, self._chat.active, before)
         try:
             await editor.run()
         finally:
@@ -280,7 +280,7 @@ class PromptText:
         before, editing.before = editing.before, text
         text = without_file_lines(text, allowed_lines=before.split("\n"))
         session_id = editing.session.session_id
-        is_shown = session_id == self._chat.shown.session_id
+        is_shown = session_id == self._chat.active.session_id
         current = self._input.full_text if is_shown else self._drafts.text(session_id)
         since = current.removesuffix(before)
         if since and not since.endswith("\n"):

@@ -57,7 +57,7 @@ class Reports:
     async def _fill(self, dialog: ContextDialog) -> None:
         prompt = Prompt.of(self._prompt_text.typed_prompt)
         try:
-            dialog.show(await context_of_next_request(self._chat, self._chat.shown, prompt))
+            dialog.show(await context_of_next_request(self._chat, self._chat.active, prompt))
         except LMChatError:
             dialog.dismiss(None)
             raise
@@ -69,12 +69,12 @@ class Reports:
     async def open_request(self, typed_form: str = "") -> None:
         """Show the next request in the typed form, or else as JSON."""
         form = checked_form(typed_form)
-        session = self._chat.shown
+        session = self._chat.active
         prompt = Prompt.of(self._prompt_text.typed_prompt)
         request = await self._chat.next_request(session, prompt)
         prepared = await self._ui.workspace.backend.prepare(request)
         # tools may have taken long to start: another session, or a dialog, may be shown by now
-        if session is self._chat.shown and self._ui.screen.is_current:
+        if session is self._chat.active and self._ui.screen.is_current:
             dialog = RequestDialog(prepared, form, self._ui.show_in_pager)
             self._ui.open_dialog(dialog)
 

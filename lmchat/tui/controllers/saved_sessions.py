@@ -56,7 +56,7 @@ class SavedSessions:
         state = (
             self._store.database.changed_rows,
             self._store.notice,  # about a damaged file that was replaced
-            open_sessions.shown.session_id,
+            open_sessions.active.session_id,
             open_sessions.running_ids,
             frozenset(open_sessions.unread),
             open_sessions.asking_ids,
@@ -87,7 +87,7 @@ class SavedSessions:
         open_sessions = self._chat.open_sessions
         self._ui.widgets.session_list.show(
             with_unsaved(self._groups, [*open_sessions.unsaved(), *open_sessions.only_queued()]),
-            open_id=open_sessions.shown.session_id,
+            open_id=open_sessions.active.session_id,
             today=self._library.today(),
             streaming=open_sessions.running_ids,
             unread=open_sessions.unread,
@@ -172,7 +172,7 @@ class SavedSessions:
             await self._chat.stop_and_wait(session)
         with self._chat.open_sessions.changing_path(session_id):
             await self._library.delete(session_id)
-        if session is self._chat.shown:
+        if session is self._chat.active:
             self._deleted_ids.add(session_id)
             self._session_view.leave()
             self._session_view.switch_to_new()
@@ -205,7 +205,7 @@ class SavedSessions:
         self._show_result("Restored" if restored else "Nothing to undo")
         if restored is not None and restored.session_id in self._deleted_ids:
             self._deleted_ids.discard(restored.session_id)
-            if not self._chat.shown.has_started:  # the user has started nothing since
+            if not self._chat.active.has_started:  # the user has started nothing since
                 self._session_view.start_switch(partial(self._show_again, restored.session_id))
 
     async def _show_again(self, session_id: str) -> None:

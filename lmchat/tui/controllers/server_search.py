@@ -312,7 +312,7 @@ class ServerSearch:
         messages: it would get the next keys.
         """
         is_writing = self._ui.widgets.prompt_input.is_being_written
-        is_reading = bool(self._workspace.chat.shown.messages)
+        is_reading = bool(self._workspace.chat.active.messages)
         is_unwanted = is_writing or is_reading or self._has_left_page
         if self._page is None and self._ui.app.screen is self._ui.screen and not is_unwanted:
             self._mount_page()
@@ -351,7 +351,7 @@ class ServerSearch:
                 search_pause_s=self._workspace.search_pause_s,
                 machine=self._starts.machine,
                 problem=problem,
-                has_waiting_message=self._workspace.chat.shown.is_waiting,
+                has_waiting_message=self._workspace.chat.active.is_waiting,
             )
         )
 

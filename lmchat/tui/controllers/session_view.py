@@ -50,7 +50,7 @@ class SessionView:
 
     @property
     def active_id(self) -> str:
-        return self._chat.shown.session_id
+        return self._chat.active.session_id
 
     # Messages, title and queue
 
@@ -66,9 +66,9 @@ class SessionView:
         Of a long session, only the newest are in memory. The older ones are read
         `_LOAD_OLDER_AFTER_S` later, so that the first keys do not wait.
         """
-        session = self._chat.shown
+        session = self._chat.active
         self._log.show(
-            session.shown_messages,
+            session.active_messages,
             has_all_messages=session.has_all_messages,
             # an answer that streams without a turn here is of another lmchat
             is_ours=session.is_running,
@@ -84,24 +84,24 @@ class SessionView:
 
     async def _await_ends(self, session: OpenSession, elsewhere: set[str]) -> None:
         """Show how answers and tool calls of another lmchat end; it may be killed."""
-        while elsewhere and session is self._chat.shown:
+        while elsewhere and session is self._chat.active:
             await asyncio.sleep(_LOOK_EVERY_S)
             for message in await self._chat.open_sessions.read_ends(session, elsewhere):
                 elsewhere.remove(message.message_id)
                 self._log.replace(message)
 
     async def _load_older(self, session: OpenSession) -> None:
-        if session is self._chat.shown:
+        if session is self._chat.active:
             await session.load_older()
-        if session is self._chat.shown:
-            self._log.prepend_older(session.shown_messages)
+        if session is self._chat.active:
+            self._log.prepend_older(session.active_messages)
             self.mark_left_out()
 
     def mark_left_out(self) -> None:
         """Mark which messages a request with the typed text would leave out."""
         self._mark_timer = None
         draft = self._prompt_text.typed_prompt  # none: an edit takes the place of its message
-        selection = self._chat.context_window.select(self._chat.shown, draft)
+        selection = self._chat.context_window.select(self._chat.active, draft)
         count = 0 if selection is None else selection.left_out  # of messages
         messages = () if selection is None else selection.messages
         # at the first message behind them: never the system prompt, which is always sent
@@ -119,10 +119,10 @@ class SessionView:
         self._status.refresh()  # the panel counts the draft, too
 
     def show_title(self) -> None:
-        self._ui.widgets.show_title(safe_line(self._chat.shown.header.title))
+        self._ui.widgets.show_title(safe_line(self._chat.active.header.title))
 
     def show_queue(self) -> None:
-        self._ui.widgets.prompt_area.show_queue(self._chat.shown.queue.drafts)
+        self._ui.widgets.prompt_area.show_queue(self._chat.active.queue.drafts)
 
     # Tool calls
 
@@ -132,7 +132,7 @@ class SessionView:
         `Dispatcher` calls this with each `ShowChanges`: calls also change without an event, such as
         their times, and whether the card is seen. Below a dialog, the card takes no keys.
         """
-        shown = self._chat.shown
+        shown = self._chat.active
         self._log.calls.set_states(
             shown.running_calls,
             asked_id=shown.question.message.message_id if shown.question else "",
@@ -159,10 +159,10 @@ class SessionView:
     def start_new(self) -> None:
         """Show the new session with its draft; a running answer continues.
 
-        If nothing has started in the shown session, it stays.
+        If nothing has started in the active session, it stays.
         """
         self._ui.stop(_SWITCH)
-        if self._chat.shown.has_started:
+        if self._chat.active.has_started:
             left_id = self.active_id
             self.leave()
             self.switch_to_new()
@@ -206,7 +206,7 @@ class SessionView:
         words: Sequence[str] = (),
         takes_prompts: bool = False,
     ) -> None:
-        """Show another session. It is read first; if that fails, the shown session stays.
+        """Show another session. It is read first; if that fails, the active session stays.
 
         With a message, the path to it becomes the chosen one, also on the disk, which raises
         `RequestInvalid` while a turn may add messages to the chosen path. Else the place is shown
@@ -229,10 +229,10 @@ class SessionView:
         typed = self._prompt_text.take_typed() if takes_prompts else ""
         self.leave()
 
-        left = self._chat.shown
+        left = self._chat.active
         change_session()
         if takes_prompts:
-            left.queue.move_to(self._chat.shown.queue)
+            left.queue.move_to(self._chat.active.queue)
         self._prompt_text.show_draft("" if takes_prompts else left.session_id)
         self._prompt_text.put_after_draft(typed)
         self.redraw()

@@ -77,7 +77,7 @@ class StatusDisplay:
     def health(self) -> ServerHealth:
         """Return the health as the monitor and the turns of all sessions know it."""
         health = self._workspace.monitor.health
-        for session in (*self._chat.open_sessions.running, self._chat.shown):
+        for session in (*self._chat.open_sessions.running, self._chat.active):
             health = health_in_turn(health, session.stats)
         return health
 
@@ -92,7 +92,7 @@ class StatusDisplay:
         self.refresh()
 
     def _show_stats_of_answer(self) -> None:
-        shown = self._chat.shown
+        shown = self._chat.active
         stats = shown.stats
         if stats is not None and stats.is_running:
             hint = ""
@@ -121,7 +121,7 @@ class StatusDisplay:
         self._ui.widgets.telemetry.show(lambda: panel_sections(self._panel_facts()), warning)
         self.show_line()
         # a blink paints the row twice a second, between the frames of the answer
-        self._ui.widgets.prompt_input.let_cursor_blink(is_on=not self._chat.shown.is_running)
+        self._ui.widgets.prompt_input.let_cursor_blink(is_on=not self._chat.active.is_running)
         self._ui.widgets.log.greet(self._greeting())
         is_loading = self._is_loading
         is_reading = self._chat.read_ahead.fraction is not None
@@ -134,7 +134,7 @@ class StatusDisplay:
 
     def _panel_facts(self) -> PanelFacts:
         now_s = self._workspace.clock()
-        shown = self._chat.shown
+        shown = self._chat.active
         turn_options, window = self._chat.turn_options, self._chat.context_window
         backend = self._workspace.backend
         use = self._use_with_draft()
@@ -185,7 +185,7 @@ class StatusDisplay:
         An edited text takes the place of its message and all behind it.
         """
         window = self._chat.context_window
-        use = window.context_use(self._chat.shown, self._ui.widgets.prompt_input.prompt.edited_id)
+        use = window.context_use(self._chat.active, self._ui.widgets.prompt_input.prompt.edited_id)
         draft_tokens = window.draft_tokens(self._draft)
         if use is None or not draft_tokens:
             return use
@@ -193,7 +193,7 @@ class StatusDisplay:
 
     def _speeds(self, now_s: float) -> tuple[float, ...]:
         """Return the speed in each of the last seconds; after a turn, in its last ones."""
-        stats = self._chat.shown.stats
+        stats = self._chat.active.stats
         return self.speedometer.values(
             now_s if stats is None or stats.ended_s is None else stats.ended_s
         )
@@ -203,7 +203,7 @@ class StatusDisplay:
     def show_line(self) -> None:
         """Show state, model and server in the prompt's last row, and stats at its right."""
         widgets = self._ui.widgets
-        shown, target = self._chat.shown, self._chat.turn_options.target
+        shown, target = self._chat.active, self._chat.turn_options.target
         draft_tokens = self._chat.context_window.draft_tokens(self._draft)
         use = self._use_with_draft()
         share, empty_window = None, ""

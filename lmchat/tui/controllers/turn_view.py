@@ -96,7 +96,7 @@ class TurnView(TurnListener):
 
     def submit(self, prompt: PendingPrompt) -> None:
         """Send a new prompt or another version of the edited one."""
-        session = self._chat.shown
+        session = self._chat.active
         if self._prompt_text.edited_id:
             self._submit_edit(session, prompt, self._prompt_text.edited_id)
             return
@@ -145,13 +145,13 @@ class TurnView(TurnListener):
 
     def stop(self) -> bool:
         """Return whether a turn was running that was not being stopped already."""
-        is_stopping = self._chat.shown.stop()
+        is_stopping = self._chat.active.stop()
         if is_stopping:
             self._ui.show_action("stopped")
         return is_stopping
 
     def answer_now(self) -> None:
-        turn = self._chat.shown.turn
+        turn = self._chat.active.turn
         refusal = turn.answer_now() if turn is not None else NOT_THINKING
         if refusal:
             self._ui.notify(refusal)
@@ -178,7 +178,7 @@ class TurnView(TurnListener):
 
     def edit_queued(self) -> None:
         """Move the newest queued prompt before what is typed."""
-        session = self._chat.shown
+        session = self._chat.active
         if session.queue.prompts:
             self._prompt_text.put_before_typed(session, session.queue.take_last())
 
@@ -192,14 +192,14 @@ class TurnView(TurnListener):
             self._postponed = None
             self._ui.notify("Cancelled.")
             return True
-        if not self._chat.shown.is_waiting:
+        if not self._chat.active.is_waiting:
             return False
         self.edit_queued()
         self._ui.show_action("cancelled")
         return True
 
     def remove_queued(self) -> None:
-        queue = self._chat.shown.queue
+        queue = self._chat.active.queue
         if queue.prompts:
             queue.take_last()
 
@@ -226,7 +226,7 @@ class TurnView(TurnListener):
         self._ui.show_action("waiting for you")
         if question.note:  # why it is asked again about an always allowed tool
             self._ui.notify(question.note)
-        if session is self._chat.shown:
+        if session is self._chat.active:
             self._session_view.focus_card()
         else:
             name = safe_line(question.name, limit=_MAX_NAME)
@@ -240,7 +240,7 @@ class TurnView(TurnListener):
 
     def decide(self, choice: ApprovalScope) -> None:
         """Pass on what the user chose on the card; after a no, ask for a reason first."""
-        session = self._chat.shown
+        session = self._chat.active
         if session.question is not None:
             self._ui.start(
                 partial(self._give, session.question, choice), "decision", holds_keys=True
@@ -283,7 +283,7 @@ class TurnView(TurnListener):
 
         Text and tool calls leave stats to their timer.
         """
-        is_shown = session is self._chat.shown
+        is_shown = session is self._chat.active
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
                 # a chunk of the server is about a token
@@ -307,7 +307,7 @@ class TurnView(TurnListener):
                 # each of its tool calls follows as a message
                 self._log.end_answer(message, has_call_messages=True)
             case Rethought() if is_shown:  # text shown as the answer is reasoning
-                self._log.restate(session.shown_messages[-1])
+                self._log.restate(session.active_messages[-1])
             case RetryScheduled():
                 reason = safe_line(event.reason, limit=_MAX_REASON)
                 self._ui.show_action(f"retry {event.attempt} of {event.attempts}: {reason}")
@@ -339,7 +339,7 @@ class TurnView(TurnListener):
         self._ui.show_changes()
 
     def _show_added(self, session: OpenSession, message: ChatMessage) -> None:
-        is_shown = session is self._chat.shown
+        is_shown = session is self._chat.active
         # after a `PathChanged`, `show_messages` has shown it
         if is_shown and self._log.document.index_of(message.message_id) is None:
             self._log.append(message)
@@ -351,7 +351,7 @@ class TurnView(TurnListener):
     def _show_started(self, session: OpenSession, answer: ChatMessage) -> None:
         self._ui.workspace.monitor.note_streaming(is_streaming=True)
         self._ui.show_action("streaming")
-        if session is not self._chat.shown:
+        if session is not self._chat.active:
             return
         self._status.speedometer.restart()
         if self._log.document.index_of(answer.message_id) is None:
@@ -361,7 +361,7 @@ class TurnView(TurnListener):
         """The keys act on the session that is shown."""
         words, turn = repetition.words, session.turn
         key_name = self._ui.key_name
-        if session is not self._chat.shown:
+        if session is not self._chat.active:
             words = f"“{safe_line(session.header.title, limit=_MAX_NAME)}”: {words}"
             way_out = "Open its session to stop it."
         elif repetition.is_thought and turn is not None and turn.can_answer_now and key_name("now"):
@@ -382,7 +382,7 @@ class TurnView(TurnListener):
         if isinstance(ended.error, LMChatError) and ended.error.kind == "context_overflow":
             # the note says what might happen, and would lie over the card that says what did
             self._ui.take_back(self._request_note)
-        if session is self._chat.shown:
+        if session is self._chat.active:
             if self._log.calls.has_cursor:  # the card of a call, which disappears with the turn
                 self._leave_card()
             # the log still shows stopped ones as running
@@ -395,7 +395,7 @@ class TurnView(TurnListener):
         monitor = self._ui.workspace.monitor
         # health checks pause while an answer streams in any session (R-29)
         monitor.note_streaming(is_streaming=bool(self._chat.open_sessions.running_ids))
-        if session is self._chat.shown:
+        if session is self._chat.active:
             # if the turn was stopped before an answer started, or started it beside the session,
             # the path is shown again
             if ended.answer is None:

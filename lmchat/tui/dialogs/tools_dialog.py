@@ -1,6 +1,6 @@
 """Dialog with the tool servers and their tools: their state or approval, and a switch for each.
 
-The switches are those of the shown session.
+The switches are those of the active session.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def tools_dialog(chat: ChatService, config_file: Path) -> Dialog:
     note = ""
     if target is not None and not toolbox.can_use(target):
         note = f"! {safe_line(target.model_id, limit=60)} cannot use tools."
-    return ToolsDialog(toolbox, chat.shown.session_id, note)
+    return ToolsDialog(toolbox, chat.active.session_id, note)
 
 
 class ToolsDialog(ListDialog):

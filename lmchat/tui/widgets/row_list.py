@@ -238,7 +238,7 @@ class RowList(ScrollView):
         if self._hides_choice and not self.looks_focused:
             is_chosen = False
         base = self.visual_style
-        # such as that of the shown session
+        # such as that of the active session
         if is_chosen or row.is_open:
             base = self.get_visual_style(f"row-list--{'chosen' if is_chosen else 'open'}")
             has_focus = is_chosen and self.looks_focused

@@ -84,7 +84,7 @@ async def test_with_jit_loading_off_the_failure_names_the_command_and_loading_as
             "again.",
             "not loaded",
         )
-        failed = seen.shown.messages[-1]
+        failed = seen.active.messages[-1]
         assert (failed.state, failed.failure.kind) == (AnswerState.FAILED, "model_not_loaded")
         await small_picture(seen, "jit-off")
         await seen.presses("ctrl+o", leads_to=ModelPicker, sees="3 models on 1 server")

@@ -62,8 +62,10 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
     times = {key: at(node, "message", "create_time") for key, node in nodes.items()}
     dated = [key for key, time in times.items() if isinstance(time, int | float)]
     end = text_at(record, "current_node")
-    shown = nodes.get(end)
-    if shown is None or (isinstance(shown, dict) and not shown.get("message", True)):  # or the root
+    active = nodes.get(end)
+    if active is None or (
+        isinstance(active, dict) and not active.get("message", True)
+    ):  # or the root
         end = max(dated, key=times.__getitem__, default="")
     chat = ForeignChat(
         # without an id, its time identifies a chat

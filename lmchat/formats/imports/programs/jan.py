@@ -42,7 +42,7 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
         tags=[text_at(thread, "metadata", "project", "name")],
         is_pinned=at(thread, "metadata", "is_favorite") is True,
     )
-    shown: dict[str, str] = {}  # by id, the message that is shown behind it
+    active: dict[str, str] = {}  # by id, the message that is shown behind it
     # by the id of the prompt, the answers whose parent Jan has lost
     answers: dict[str | None, str] = {}
     names = [name for row in records for name in (row.get("metadata") or ())]
@@ -58,7 +58,7 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
             parent = answers.get(parent, parent)
         elif "parentId" not in metadata:
             parent = chat.last_key
-        shown[str(parent)] = key  # the newest one is the last
+        active[str(parent)] = key  # the newest one is the last
         chat.add(
             key,
             row.get("role"),
@@ -70,10 +70,10 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
     for row in records:
         key, child = text_at(row, "id"), text_at(row, "metadata", "activeChildId")
         if child in chat.links and chat.links[child].parent == key:
-            shown[key] = child
+            active[key] = child
     end = str(None)
-    while end in shown:  # each is read once, as messages may form a loop
-        end = shown.pop(end)
+    while end in active:  # each is read once, as messages may form a loop
+        end = active.pop(end)
     chat.path_end = end
     return chat.session(now, source="jan")
 
