@@ -15,7 +15,7 @@ from lmchat.errors import LMChatError, ServerRejected
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import product_named
 from lmchat.servers.sending.exchange import retry_plan
-from lmchat.servers.wire.rows import CODES, ROWS, STATUSES, STEPS
+from lmchat.servers.wire.records import CODES, REFUSAL_RECORDS, STATUSES, STEPS
 from tests.support.reference import DOCS
 
 _ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (.+) \| ([\d or]+) \| (.+) \|$", re.MULTILINE)
@@ -34,7 +34,12 @@ def _sources() -> list[str]:
 def _raised() -> dict[str, set[str]]:
     """Return the kinds that the source names, with what is called with them."""
     found: dict[str, set[str]] = defaultdict(set)
-    for kind in (*CODES.values(), *STATUSES.values(), *(row.kind for row in ROWS), *STEPS):
+    for kind in (
+        *CODES.values(),
+        *STATUSES.values(),
+        *(row.kind for row in REFUSAL_RECORDS),
+        *STEPS,
+    ):
         found[kind].add("Row")
     for source in _sources():
         if "kind" not in source.lower():

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from lmchat.answers.json_schema import Schema, SchemaOutput, read_schema
 from lmchat.attachments.attachment import read_attachment
-from lmchat.batch.jobs import Row
+from lmchat.batch.jobs import Record
 from lmchat.chat.turn_starts import new_prompt
 from lmchat.config.toml import TomlError, fault_of, read_toml
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
@@ -76,16 +76,16 @@ class Case(Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         return self.entry.name
 
-    def failures(self, row: Row) -> dict[str, str]:
+    def failures(self, record: Record) -> dict[str, str]:
         """Return the failed checks, each with its reason.
 
         An answer that ended with an error, or is empty, fails `answer` alone.
         """
-        if "error" in row:
-            return {"answer": row["error"]["message"]}
-        text: str = row["reply"]
+        if "error" in record:
+            return {"answer": record["error"]["message"]}
+        text: str = record["reply"]
         if not text.strip() and self.wanted is not None:
-            text = row["reasoning"]  # some servers report the JSON value there
+            text = record["reasoning"]  # some servers report the JSON value there
         if not text.strip():
             return {"answer": "the answer is empty"}
 

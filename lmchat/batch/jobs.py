@@ -47,14 +47,14 @@ from lmchat.terminal.output import Output, failure_detail
 STATS = ("FIRST TOKEN", "SPEED", "TOKENS", "TIME")  # heads of columns
 _KEY_DIGITS = 16  # of a hash: enough to tell runs apart
 
-Row = Mapping[str, Any]
+Record = Mapping[str, Any]
 Show = Callable[[StreamEvent | Repetition], None]
 
 
 class Job(Struct, frozen=True, kw_only=True):
     """A prompt for a model, or the error that says why it cannot be sent."""
 
-    head: Row = {}  # its number as `index`; `id` and `run` if it has them
+    head: Record = {}  # its number as `index`; `id` and `run` if it has them
     model: ModelInfo
     messages: Sequence[ChatMessage] = ()
     options: Mapping[str, object] = {}  # sampling options by name
@@ -86,7 +86,7 @@ class JobAnswer(Struct, frozen=True, kw_only=True):
     is_stuck: bool  # whether lmchat has ended it, or its thought, as the model repeated itself
     error: LMChatError | None
 
-    def row(self, job: Job) -> dict[str, Any]:
+    def record(self, job: Job) -> dict[str, Any]:
         head = {**job.head, "key": job.key}
         if self.is_stuck:
             head["stuck"] = True
@@ -195,7 +195,7 @@ def print_remote_note(output: Output, event: StreamEvent) -> None:
         output.note(f"lmchat: {event.note}")
 
 
-class Rows(AbstractContextManager[None]):
+class Records(AbstractContextManager[None]):
     """Rows that nobody keeps."""
 
     def __exit__(self, error: object, *_: object) -> None:
@@ -204,11 +204,11 @@ class Rows(AbstractContextManager[None]):
     def is_done(self, _job: Job) -> bool:
         return False
 
-    def kept(self) -> Iterable[Row]:
+    def kept(self) -> Iterable[Record]:
         """Return the rows of an earlier run; to be read before the first `add`."""
         return ()
 
-    async def add(self, row: Row) -> None:
+    async def add(self, record: Record) -> None:
         """Keep a row."""
 
 
@@ -223,10 +223,10 @@ class Progress:
         self.done = self.failed = self._tokens = 0
         self.done_before = 0  # by an earlier run; not part of `done`
 
-    def count(self, row: Row, *, is_failed: bool) -> None:
+    def count(self, record: Record, *, is_failed: bool) -> None:
         self.done += 1
         self.failed += is_failed
-        self._tokens += row.get("usage", {}).get("completion_tokens", 0)
+        self._tokens += record.get("usage", {}).get("completion_tokens", 0)
         elapsed_s = monotonic() - self._started_s
         speed = self._tokens / (elapsed_s or 1e-3)  # 0 s: the clock of Windows has steps of 16 ms
         words = f"{self.done} done, {self.failed} failed, {speed:.0f} tok/s"
@@ -238,14 +238,14 @@ class Progress:
 
 async def run(
     jobs: Iterator[Job],
-    ask: Callable[[Job], Awaitable[Row]],
-    fails: Callable[[Job, Row], bool],
+    ask: Callable[[Job], Awaitable[Record]],
+    fails: Callable[[Job, Record], bool],
     *,
-    rows: Rows,
+    records: Records,
     progress: Progress,
     at_once: int = 1,
 ) -> None:
-    """Ask each job that `rows` does not have; a job is not read before it can be sent.
+    """Ask each job that `records` does not have; a job is not read before it can be sent.
 
     `fails` gets each new row once it is kept, and returns whether it counts as failed. Raises the
     first unexpected error, after which the other answers are cancelled.
@@ -258,12 +258,12 @@ async def run(
                 job = await run_abandonable(lambda: next(jobs, None))
             if job is None:
                 return
-            if rows.is_done(job):
+            if records.is_done(job):
                 progress.done_before += 1
                 continue
-            row = await ask(job)
-            await rows.add(row)
-            progress.count(row, is_failed=fails(job, row))
+            record = await ask(job)
+            await records.add(record)
+            progress.count(record, is_failed=fails(job, record))
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -19,7 +19,7 @@ from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import read_plain, write_atomically
 from lmchat.processes.background import run_abandonable
 from lmchat.storage.opening import Connection
-from lmchat.storage.row_values import text_from
+from lmchat.storage.record_values import text_from
 
 _logger = logging.getLogger(__name__)
 
@@ -112,8 +112,8 @@ def _unreadable_error(reason: str) -> StoreUnavailable:
 
 
 def named_digests(connection: Connection) -> set[str]:
-    rows = connection.execute("select call_id from parts where kind = 'file'")
-    digests = {text_from(digest) for (digest,) in rows}
+    records = connection.execute("select call_id from parts where kind = 'file'")
+    digests = {text_from(digest) for (digest,) in records}
     for (text,) in connection.execute("select text from drafts"):
         digests.update(_DIGEST.findall(text_from(text)))
     return digests

@@ -21,7 +21,7 @@ from lmchat.sessions.session import (
     title_from,
 )
 from lmchat.storage.opening import Connection
-from lmchat.storage.row_values import (
+from lmchat.storage.record_values import (
     HEADER_COLUMNS,
     MESSAGE_COLUMNS,
     header_from,
@@ -85,13 +85,13 @@ TITLE_WORDS = """coalesce(
 def header(connection: Connection, session_id: str) -> SessionHeader:
     """Raises `SessionNotFound`, `SessionUnreadable`."""
     query = f"select {HEADER_COLUMNS} from sessions where session_id = ?"
-    row = connection.execute(query, (session_id,)).fetchone()
-    if row is None:
+    record = connection.execute(query, (session_id,)).fetchone()
+    if record is None:
         raise SessionNotFound(
             f"No session has the id {session_id}.",
             hint="`lmchat sessions` lists them; with --trash, the deleted ones.",
         )
-    session_header = header_from(row)
+    session_header = header_from(record)
     if session_header is None:
         raise SessionUnreadable(
             f"The session {session_id} is damaged and cannot be read.",
@@ -122,8 +122,8 @@ def first_prompt_title(connection: Connection, session_id: str) -> str:
 
 def first_text(connection: Connection, query: str, session_id: str) -> str:
     """`query` has one question mark, for the id of the session."""
-    row = connection.execute(query, (session_id,)).fetchone()
-    return "" if row is None else text_from(row[0])
+    record = connection.execute(query, (session_id,)).fetchone()
+    return "" if record is None else text_from(record[0])
 
 
 # Paths
@@ -138,16 +138,16 @@ def end_of_path(
     """
     # one more, to know whether there is one before them
     values = {"session": session_id, "leaf": leaf_id, "count": count + 1}
-    rows_leaf_first = connection.execute(_READ_PATH, values).fetchall()
+    records_leaf_first = connection.execute(_READ_PATH, values).fetchall()
     earlier_id = None
-    if len(rows_leaf_first) > count:
-        _number, earlier_id, *_ = rows_leaf_first.pop()
+    if len(records_leaf_first) > count:
+        _number, earlier_id, *_ = records_leaf_first.pop()
 
-    rows = [row for row in reversed(rows_leaf_first) if row[_HIDDEN_BY] is None]
-    numbers = [number for number, *_ in rows]
+    records = [record for record in reversed(records_leaf_first) if record[_HIDDEN_BY] is None]
+    numbers = [number for number, *_ in records]
     placeholders = ", ".join("?" * len(numbers))
     parts = read_parts(connection, f"number in ({placeholders})", numbers)
-    return MessagePath(_messages(connection, rows, parts)), earlier_id
+    return MessagePath(_messages(connection, records, parts)), earlier_id
 
 
 def whole_path(connection: Connection, session_id: str, leaf_id: str | None) -> MessagePath:
@@ -164,21 +164,21 @@ def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, 
     """Visible ones, oldest first."""
     of_session = "number in (select number from messages where session_id = ?)"
     parts = read_parts(connection, of_session, (session_id,))
-    rows = connection.execute(_READ_TREE, (session_id,)).fetchall()
-    return tuple(_messages(connection, rows, parts))
+    records = connection.execute(_READ_TREE, (session_id,)).fetchall()
+    return tuple(_messages(connection, records, parts))
 
 
 def _messages(
-    connection: Connection, rows: Sequence[Sequence[Any]], parts: Mapping[int, list[Part]]
+    connection: Connection, records: Sequence[Sequence[Any]], parts: Mapping[int, list[Part]]
 ) -> Iterator[ChatMessage]:
-    """`rows` are those of `_READ_PATH` or `_READ_TREE`."""
-    for row in rows:
-        number, message_id, *_other_columns, version, versions = row
-        if row[_STATE] == AnswerState.STREAMING:
+    """`records` are those of `_READ_PATH` or `_READ_TREE`."""
+    for record in records:
+        number, message_id, *_other_columns, version, versions = record
+        if record[_STATE] == AnswerState.STREAMING:
             message_parts = arrived_parts(connection, number, message_id)
         else:
             message_parts = parts.get(number, [])
-        message = message_from(row, message_parts, version=version, versions=versions)
+        message = message_from(record, message_parts, version=version, versions=versions)
         if message is not None:
             yield message
 
@@ -219,8 +219,8 @@ def leaf_without(connection: Connection, session_id: str, message_id: str) -> st
 def first_id(
     connection: Connection, query: str, values: Sequence[object] | Mapping[str, object]
 ) -> str | None:
-    row = connection.execute(query, values).fetchone()
-    return None if row is None else str(row[0])
+    record = connection.execute(query, values).fetchone()
+    return None if record is None else str(record[0])
 
 
 def _chosen_leaf(connection: Connection, session_id: str) -> str | None:

@@ -27,7 +27,7 @@ from lmchat.files.disk import (
 from lmchat.files.locks import has_locks
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.storage.journal import answer_path, read_answer
-from lmchat.storage.row_values import contains, searchable
+from lmchat.storage.record_values import contains, searchable
 from lmchat.storage.schema import (
     TABLES,
     forget_index,
@@ -102,7 +102,7 @@ _LEAVE_WAL = """
 _decode_text = methodcaller("decode", "utf-8", "replace")
 
 
-class LostRowError(sqlite3.DatabaseError):
+class LostRecordError(sqlite3.DatabaseError):
     """Damage of which SQLite raises no error, as that a row just written is missing."""
 
     sqlite_errorname = "SQLITE_CORRUPT"  # so `is_damage` is true of it
@@ -132,7 +132,7 @@ def connect(path: Path) -> Connection:
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, OWNER_ONLY))
     elif _was_emptied(file):
-        raise LostRowError("the file is empty")
+        raise LostRecordError("the file is empty")
     with suppress(OSError):  # the file of another user, or a file system without modes
         path.chmod(OWNER_ONLY)
     # without locks, SQLite would wait for one that nobody has
@@ -275,7 +275,7 @@ def messages_in_copy(path: Path) -> int | None:
 
 def require_whole(connection: Connection) -> None:
     if fault := _fault(connection):
-        raise LostRowError(fault)
+        raise LostRecordError(fault)
 
 
 def _fault(connection: Connection, check: str = "quick_check") -> str:

@@ -28,9 +28,9 @@ from lmchat.storage import backup
 from lmchat.storage.attachment_files import AttachedFiles, named_digests
 from lmchat.storage.branch_queries import TITLE_WORDS, first_prompt_title
 from lmchat.storage.journal import answer_files, read_answer
-from lmchat.storage.message_rows import set_columns
+from lmchat.storage.message_records import set_columns
 from lmchat.storage.opening import Connection, is_damaged
-from lmchat.storage.row_values import column_value, insert, stored_time, text_from, time_from
+from lmchat.storage.record_values import column_value, insert, stored_time, text_from, time_from
 from lmchat.storage.schema import index_anew, transaction, unicode_of_index
 from lmchat.storage.session_locks import SessionLocks
 from lmchat.units import counted
@@ -122,7 +122,7 @@ class Trash:
             open_ids = held_ids.intersection(session_ids)
             going_ids = set(session_ids) - open_ids
             messages = connection.execute(_DELETED_BEFORE, (messages_before,)).fetchall()
-            going = [row for row in messages if text_from(row[2]) not in held_ids]
+            going = [record for record in messages if text_from(record[2]) not in held_ids]
             open_messages = len(messages) - len(going)
             if not going_ids and not going:
                 return Purged(open_ids=frozenset(open_ids), open_messages=open_messages)
@@ -158,8 +158,8 @@ class Trash:
         """Remove the kept prompts of deleted sessions and of these; return the files that stay."""
         left: list[Path] = []
         for kept in kept_prompts(self._prompts_folder) if self._prompts_folder is not None else ():
-            row = connection.execute(VISIBLE, (kept.message_id,)).fetchone()
-            if row is not None and text_from(row[0]) not in session_ids:
+            record = connection.execute(VISIBLE, (kept.message_id,)).fetchone()
+            if record is not None and text_from(record[0]) not in session_ids:
                 continue
             try:
                 kept.path.unlink(missing_ok=True)
@@ -244,7 +244,7 @@ def _is_far(moment: datetime, used: datetime) -> bool:
 def _times(connection: Connection) -> tuple[datetime | None, datetime | None]:
     """Return the times of the last use and of the last doubt."""
     try:
-        row = connection.execute("select used_at, doubted_at from uses").fetchone()
-        return (None, None) if row is None else (time_from(row[0]), time_from(row[1]))
+        record = connection.execute("select used_at, doubted_at from uses").fetchone()
+        return (None, None) if record is None else (time_from(record[0]), time_from(record[1]))
     except (sqlite3.OperationalError, ValueError):  # no table yet, or damaged times
         return None, None

@@ -14,9 +14,9 @@ from lmchat.sessions.journal_entries import parts_of
 from lmchat.sessions.message import interrupted
 from lmchat.storage.branch_queries import arrived_parts
 from lmchat.storage.journal import answer_files, answer_path, is_running, read_answer
-from lmchat.storage.message_rows import end_answer, number_of
+from lmchat.storage.message_records import end_answer, number_of
 from lmchat.storage.opening import Connection
-from lmchat.storage.row_values import (
+from lmchat.storage.record_values import (
     MESSAGE_COLUMNS,
     message_from,
     read_parts,
@@ -25,17 +25,17 @@ from lmchat.storage.row_values import (
 from lmchat.storage.schema import transaction
 
 _KILLED = "lmchat ended"
-_RUNNING_ROWS = "select number, message_id from messages where state = 'streaming'"
+_RUNNING_RECORDS = "select number, message_id from messages where state = 'streaming'"
 
 
 def recover_killed_answers(connection: Connection, moment: datetime) -> None:
     # Listed before the rows are read: else an answer that starts and is killed in between would be
     # missed, and its file removed unsaved, as it has a row.
     abandoned_files = [path for path in answer_files(connection.path) if not is_running(path)]
-    for number, stored_id in connection.execute(_RUNNING_ROWS).fetchall():
+    for number, stored_id in connection.execute(_RUNNING_RECORDS).fetchall():
         message_id = text_from(stored_id)
         if not is_running(answer_path(connection.path, message_id)):
-            _end_row(connection, number, message_id, moment)
+            _end_record(connection, number, message_id, moment)
     # by time: an answer comes before its tool calls, which refer to it
     for path in sorted(abandoned_files, key=_modified_ns):
         _save_and_remove_file(connection, path, moment)
@@ -48,15 +48,15 @@ def _modified_ns(path: Path) -> int:
         return 0
 
 
-def _end_row(connection: Connection, number: int, message_id: str, moment: datetime) -> None:
+def _end_record(connection: Connection, number: int, message_id: str, moment: datetime) -> None:
     """Save the answer as interrupted, unless another process has ended it."""
     query = f"""select session_id, {", ".join(MESSAGE_COLUMNS)} from messages
         where number = ? and state = 'streaming'"""
     with transaction(connection):
-        row = connection.execute(query, (number,)).fetchone()
-        if row is None:
+        record = connection.execute(query, (number,)).fetchone()
+        if record is None:
             return
-        session_id, *columns = row
+        session_id, *columns = record
         arrived = arrived_parts(connection, number, message_id)
         earlier = read_parts(connection, "number = ?", (number,)).get(number, [])
         message = message_from(columns, arrived or earlier)

@@ -151,8 +151,8 @@ def unicode_of_index(connection: sqlite3.Connection) -> set[str]:
     query = "select 1 from sqlite_master where name = 'index_unicode'"
     if connection.execute(query).fetchone() is None:
         return set()
-    rows = connection.execute("select cast(version as text) from index_unicode")
-    return {version for (version,) in rows}
+    records = connection.execute("select cast(version as text) from index_unicode")
+    return {version for (version,) in records}
 
 
 def index_anew(connection: sqlite3.Connection) -> None:

@@ -23,7 +23,7 @@ from lmchat.sessions.message import Role
 from lmchat.sessions.session import SearchHit
 from lmchat.storage.branch_queries import LAST_CHANGED_FIRST
 from lmchat.storage.opening import Connection
-from lmchat.storage.row_values import (
+from lmchat.storage.record_values import (
     searchable_text,
     searched_text,
     stored_time,
@@ -104,8 +104,8 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
 
 def _titles(connection: Connection, terms: Sequence[str]) -> Iterator[SearchHit]:
     query = f"{_TITLES} {_TITLE_HAS_TERM * len(terms)} order by {LAST_CHANGED_FIRST}"
-    for row in connection.execute(query, terms):
-        yield from _hit(row, "title", text_from(row[1]), terms)
+    for record in connection.execute(query, terms):
+        yield from _hit(record, "title", text_from(record[1]), terms)
 
 
 def _messages(
@@ -120,12 +120,12 @@ def _messages(
     else:
         query = f"{_INDEXED_PARTS} and trigrams match ? {conditions} order by trigrams.rowid desc"
         values = (index_query, *values)
-    with closing(connection.execute(query, values)) as rows:
-        for *row, kind, stored_text, name in rows:
+    with closing(connection.execute(query, values)) as records:
+        for *record, kind, stored_text, name in records:
             text = searched_text(kind, stored_text, name)
             folded_text = searchable_text(text)
             if all(term in folded_text for term in terms):
-                yield from _hit(row, kind, text, terms)
+                yield from _hit(record, kind, text, terms)
 
 
 def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
@@ -162,12 +162,12 @@ def _quoted(term: str) -> str:
     return f'"{escaped}"'
 
 
-def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> Iterator[SearchHit]:
+def _hit(record: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> Iterator[SearchHit]:
     """Yield the hit for a row of `_HIT`, with the text around its first term.
 
     A damaged time gives none: such a session cannot be opened.
     """
-    session_id, title, message_id, role, model, created_at = row
+    session_id, title, message_id, role, model, created_at = record
     try:
         moment = time_from(created_at)
     except ValueError:

@@ -19,7 +19,7 @@ from lmchat.sessions.message import AnswerState, AnswerStats, now
 from lmchat.sessions.model_stats import ModelStats
 from lmchat.storage.database import Database, reading, writing
 from lmchat.storage.opening import Connection
-from lmchat.storage.row_values import insert, storable, stored_time, text_from
+from lmchat.storage.record_values import insert, storable, stored_time, text_from
 
 _logger = logging.getLogger(__name__)
 
@@ -86,11 +86,11 @@ class StatsStore:
             "state": state,
             "finish_reason": stats.finish_reason,
         }
-        row: dict[str, object] = {name: storable(text) for name, text in values.items()}
-        row |= {name: getattr(stats, name) for name in _NUMBERS if name != "stalls"}
-        row["stalls"] = stalls
+        record: dict[str, object] = {name: storable(text) for name, text in values.items()}
+        record |= {name: getattr(stats, name) for name in _NUMBERS if name != "stalls"}
+        record["stalls"] = stalls
         try:
-            await self.database.write(lambda connection: insert(connection, "ledger", row))
+            await self.database.write(lambda connection: insert(connection, "ledger", record))
         except LMChatError as error:
             _logger.warning("the stats of an answer could not be written: %s", error.kind)
 
@@ -110,8 +110,8 @@ class StatsStore:
         cursor = connection.execute(_MODELS, values)
         names = [name for name, *_ in cursor.description]
         found: list[ModelStats] = []
-        for row in cursor:
-            fields = dict(zip(names, row, strict=True))
+        for record in cursor:
+            fields = dict(zip(names, record, strict=True))
             fields["days"] = days[fields["endpoint"], fields["model"]]
             fields |= {name: text_from(fields[name]) for name in ("model", "endpoint", "product")}
             fields |= {name: json.loads(fields[name]) for name in _SPREADS}
@@ -123,10 +123,10 @@ class StatsStore:
     def speeds(self, connection: Connection) -> Mapping[tuple[str, str], float]:
         """Return median speeds, in tokens per second, by endpoint and model."""
         connection.create_aggregate("spread", 1, _Spread)
-        rows = connection.execute(_SPEEDS, (_RECENT_ANSWERS,))
+        records = connection.execute(_SPEEDS, (_RECENT_ANSWERS,))
         return {
             (text_from(endpoint), text_from(model)): json.loads(speeds)["p50"]
-            for endpoint, model, speeds in rows
+            for endpoint, model, speeds in records
         }
 
     @reading

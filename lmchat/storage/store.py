@@ -36,7 +36,7 @@ from lmchat.sessions.message import (
 from lmchat.sessions.prompts import draft_of
 from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.sessions.tokens import TokenProbabilities
-from lmchat.storage import backup, message_rows, search
+from lmchat.storage import backup, message_records, search
 from lmchat.storage.attachment_files import AttachedFiles, named_digests
 from lmchat.storage.branch_queries import (
     BELOW,
@@ -55,15 +55,15 @@ from lmchat.storage.branch_queries import (
 )
 from lmchat.storage.database import Database, reading, writing
 from lmchat.storage.journal import FileJournal
-from lmchat.storage.message_rows import (
+from lmchat.storage.message_records import (
     make_leaf,
     next_number,
     note_change,
     number_of,
     put_message,
-    put_rows,
+    put_records,
     put_session,
-    rows_of,
+    records_of,
     set_columns,
 )
 from lmchat.storage.opening import (
@@ -84,8 +84,7 @@ from lmchat.storage.purge import (
     note_use,
     notice_of_clock,
 )
-from lmchat.storage.recovery import recover_killed_answers
-from lmchat.storage.row_values import (
+from lmchat.storage.record_values import (
     HEADER_COLUMNS,
     column_value,
     header_from,
@@ -96,6 +95,7 @@ from lmchat.storage.row_values import (
     text_from,
     unpacked_choices,
 )
+from lmchat.storage.recovery import recover_killed_answers
 from lmchat.storage.session_locks import SessionLocks
 
 _logger = logging.getLogger(__name__)
@@ -214,7 +214,7 @@ class Store:
         else:
             clauses = f"deleted_at is null order by is_pinned desc, {LAST_CHANGED_FIRST}"
         query = f"select {HEADER_COLUMNS} from sessions where {clauses}"
-        headers = [header_from(row) for row in connection.execute(query)]
+        headers = [header_from(record) for record in connection.execute(query)]
         return tuple(header for header in headers if header is not None)
 
     @reading
@@ -234,12 +234,12 @@ class Store:
                 hint="Type at least the first 4 characters.",
             )
 
-        rows = connection.execute(
+        records = connection.execute(
             f"""select session_id from sessions where substr(session_id, 1, ?) = ?
                 order by {LAST_CHANGED_FIRST} limit ?""",
             (len(id_or_prefix), id_or_prefix.lower(), _MOST_AMBIGUOUS_IDS),
         )
-        matching_ids = [str(session_id) for (session_id,) in rows]
+        matching_ids = [str(session_id) for (session_id,) in records]
         if not matching_ids:
             raise SessionNotFound(
                 f"No session id begins with {id_or_prefix}.",
@@ -380,10 +380,10 @@ class Store:
         """
         session_id = await saved.find_id(id_or_prefix)
         if saved is not self:
-            rows = await saved.database.run(
-                lambda connection: list(rows_of(connection, session_id))
+            records = await saved.database.run(
+                lambda connection: list(records_of(connection, session_id))
             )
-            await self.database.write(lambda connection: put_rows(connection, rows))
+            await self.database.write(lambda connection: put_records(connection, records))
             for digest in await self.database.run(named_digests):
                 with suppress(LMChatError):  # it is missing or damaged there, too
                     await self.files.save(await saved.files.read(digest))
@@ -481,7 +481,7 @@ class Store:
             await self._journal.start(session_id, message)
         if has_prompt:
             await self.database.write(
-                lambda connection: message_rows.start_answer(
+                lambda connection: message_records.start_answer(
                     connection, session_id, message, self._clock()
                 )
             )
@@ -495,7 +495,7 @@ class Store:
     ) -> None:
         """Save an answer that has ended, then remove its file: a kill between loses nothing."""
         await self.database.write(
-            lambda connection: message_rows.end_answer(
+            lambda connection: message_records.end_answer(
                 connection, session_id, message, self._clock(), choices
             )
         )
@@ -507,8 +507,8 @@ class Store:
     ) -> tuple[TokenProbabilities, ...]:
         query = """select data from token_choices
             where number = (select number from messages where message_id = ?)"""
-        row = connection.execute(query, (message_id,)).fetchone()
-        return () if row is None else unpacked_choices(row[0])
+        record = connection.execute(query, (message_id,)).fetchone()
+        return () if record is None else unpacked_choices(record[0])
 
     @writing
     def delete_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
@@ -601,14 +601,14 @@ class Store:
     def prompt_history(self, connection: Connection, *, limit: int = 200) -> tuple[str, ...]:
         """Return earlier prompts as drafts, newest first, each once; deleted ones are left out."""
         # `cross` makes SQLite read the newest first, so the query can end early
-        rows = connection.execute(
+        records = connection.execute(
             """select m.number from messages m
                 cross join sessions s on s.session_id = m.session_id
                 where m.role = ? and m.hidden_by is null and s.deleted_at is null
                 order by m.number desc limit ?""",
             (Role.USER, limit * _READ_PER_RETURNED_PROMPT),
         )
-        numbers = [number for (number,) in rows]
+        numbers = [number for (number,) in records]
         parts = read_parts(connection, f"number in ({','.join('?' * len(numbers))})", numbers)
         different_prompts: dict[str, None] = {}  # an ordered set
         for number in numbers:
@@ -630,14 +630,14 @@ class Store:
         lmchat stay. The oldest comes first, the new session's own last.
         """
         # the comparison is 0 or 1, so the own draft is the last row
-        rows = connection.execute(
+        records = connection.execute(
             """select session_id, text from drafts
                 where session_id = :new or session_id not in (select session_id from sessions)
                 order by session_id = :new, rowid""",
             {"new": session_id},
         ).fetchall()
         held_ids = self._locks.held_ids() - {session_id}
-        texts = {old_id: text_from(text) for old_id, text in rows if old_id not in held_ids}
+        texts = {old_id: text_from(text) for old_id, text in records if old_id not in held_ids}
         for old_id in texts:
             connection.execute("delete from drafts where session_id = ?", (old_id,))
         self._put_draft(connection, session_id, "\n\n".join(texts.values()))

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from lmchat.sessions.message import Role, text_message
 from lmchat.sessions.session import title_from
-from lmchat.storage import message_rows
+from lmchat.storage import message_records
 from lmchat.storage.opening import connect
 from lmchat.storage.schema import transaction
 from lmchat.storage.store import Store
@@ -48,12 +48,12 @@ def fill(path: Path, texts: Iterable[str], session_size: int) -> None:
                 moment += timedelta(minutes=4)
                 if number % session_size == 0:
                     session, parent = header(title_from(text), moment=moment), None
-                    message_rows.put_session(connection, session)
+                    message_records.put_session(connection, session)
                 role = Role.ASSISTANT if number % 2 else Role.USER
                 message = text_message(role, text, parent_id=parent)
                 message = replace(message, created_at=moment, model="bench" if number % 2 else "")
-                message_rows.put_message(connection, session.session_id, message)
-                message_rows.make_leaf(connection, session.session_id, message, moment)
+                message_records.put_message(connection, session.session_id, message)
+                message_records.make_leaf(connection, session.session_id, message, moment)
                 parent = message.message_id
         connection.execute("pragma wal_checkpoint(truncate)")
 

@@ -330,7 +330,7 @@ ADD_ROWS = """
 import asyncio
 import sys
 from pathlib import Path
-from lmchat.batch.row_file import RowFile
+from lmchat.batch.record_file import RowFile
 from lmchat.errors import WrongUse
 first = int(sys.argv[2])
 for index in range(first, first + 60):

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from lmchat.servers.http.reply import ErrorBody, read_body
 from lmchat.servers.products import product_named
+from lmchat.servers.wire.records import CODES, REFUSAL_RECORDS, STATUSES, STEPS, Record
 from lmchat.servers.wire.refusals import (
     RefusalContext,
     fits,
@@ -20,7 +21,6 @@ from lmchat.servers.wire.refusals import (
     refusal,
     refusal_in_stream,
 )
-from lmchat.servers.wire.rows import CODES, ROWS, STATUSES, STEPS, Row
 from tests.support.refusal_corpus import RECORDS, context_of, error_for, raw_body
 
 ANY = "OpenAI-compatible"
@@ -86,17 +86,19 @@ READ = [(record, read_record(record)) for record in RECORDS]
 
 def test_no_text_of_a_real_server_fits_rows_of_two_kinds():
     for _, (status, body, context) in READ:
-        kinds = {row.kind for row in ROWS if fits(row, status, body.words.lower(), context)}
+        kinds = {
+            row.kind for row in REFUSAL_RECORDS if fits(row, status, body.words.lower(), context)
+        }
         assert len(kinds) <= 1, (kinds, body.words)
 
 
-def without(row: Row, words: str) -> tuple[Row, ...]:
+def without(row: Record, words: str) -> tuple[Record, ...]:
     rest = tuple(other for other in row.alternatives if other != words)
-    return tuple(replace(one, alternatives=rest) if one is row else one for one in ROWS)
+    return tuple(replace(one, alternatives=rest) if one is row else one for one in REFUSAL_RECORDS)
 
 
 @pytest.mark.parametrize(
-    ("row", "words"), [(row, words) for row in ROWS for words in row.alternatives]
+    ("row", "words"), [(row, words) for row in REFUSAL_RECORDS for words in row.alternatives]
 )
 def test_a_text_of_a_real_server_needs_each_alternative(row, words):
     assert any(
@@ -137,7 +139,7 @@ def test_a_status_decides_where_nothing_else_does():
             error.message
         )
     known = {*STEPS, "bad_request", "host_blocked"}
-    assert {*CODES.values(), *STATUSES.values(), *(row.kind for row in ROWS)} <= known
+    assert {*CODES.values(), *STATUSES.values(), *(row.kind for row in REFUSAL_RECORDS)} <= known
 
 
 def test_the_first_sentence_is_told_wherever_it_stands():

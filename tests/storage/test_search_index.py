@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from lmchat.matching import without_accents
 from lmchat.sessions.message import TextPart
-from lmchat.storage import message_rows
+from lmchat.storage import message_records
 from lmchat.storage.opening import connect
-from lmchat.storage.row_values import searchable_text, storable
+from lmchat.storage.record_values import searchable_text, storable
 from lmchat.storage.search import parse_terms, search
 from tests.support.chats import header, prompt
 
@@ -83,9 +83,9 @@ def test_after_any_changes_a_search_finds_the_texts_that_are_there(tmp_path_fact
                 texts.pop(message.message_id, None)
             else:
                 said = texts[message.message_id] = words[number if name == "say" else number - 1]
-                message_rows.put_session(connection, session)
+                message_records.put_session(connection, session)
                 again = replace(message, parts=(TextPart(text=said),))
-                message_rows.put_message(connection, session.session_id, again)
+                message_records.put_message(connection, session.session_id, again)
             for query in ("bau", "bergarten", "au", "字", "c++"):
                 found = {hit.message_id for hit in search(connection, query, 50)}
                 assert found == {

@@ -19,7 +19,7 @@ from lmchat.errors import SessionUnreadable, StoreUnavailable
 from lmchat.files.disk import locked
 from lmchat.storage import schema
 from lmchat.storage.database import Database
-from lmchat.storage.opening import LostRowError, connect
+from lmchat.storage.opening import LostRecordError, connect
 from tests.support.chats import (
     faults_in,
     fill,
@@ -288,7 +288,7 @@ async def test_nothing_is_said_of_a_file_that_another_process_has_just_restored(
     def open_at_second_try():
         tries.append(path)
         if len(tries) == 1:
-            raise LostRowError
+            raise LostRecordError
         return connect(path)
 
     def restore():

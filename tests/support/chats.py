@@ -33,7 +33,7 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.sessions.session import MessagePath, Session, SessionHeader, title_from
-from lmchat.storage import message_rows
+from lmchat.storage import message_records
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 
@@ -230,10 +230,10 @@ async def fill_long(store: Store, count: int) -> list[ChatMessage]:
 async def _write(store: Store, talks: list[tuple[SessionHeader, list[ChatMessage]]]) -> None:
     def job(connection):
         for session, talk in talks:
-            message_rows.put_session(connection, session)
+            message_records.put_session(connection, session)
             for message in talk:
-                message_rows.put_message(connection, session.session_id, message)
-            message_rows.make_leaf(connection, session.session_id, talk[-1], START)
+                message_records.put_message(connection, session.session_id, message)
+            message_records.make_leaf(connection, session.session_id, talk[-1], START)
 
     await store.database.write(job)
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.metrics import Metrics, RateLimit
-from lmchat.servers.discovery.model_lists import ModelRow
+from lmchat.servers.discovery.model_lists import ModelRecord
 from lmchat.servers.discovery.status import (
     ServerHealth,
     ServerState,
@@ -175,7 +175,7 @@ def model(model_id: str, product: str = "LM Studio", **more) -> ModelInfo:
     return ModelInfo(model_id=model_id, product=product, **more)
 
 
-def picker_rows() -> list[ModelRow]:
+def picker_rows() -> list[ModelRecord]:
     def row(
         name: str,
         params: str = "",
@@ -190,11 +190,11 @@ def picker_rows() -> list[ModelRow]:
         able = {"vision": "images"}
         abilities = {able.get(word, word): True for word in capabilities}
         shown = model(name, product, params=params, **abilities, **size, **more)
-        return ModelRow(model=shown, tokens_per_second=speed, recent_index=recent)
+        return ModelRecord(model=shown, tokens_per_second=speed, recent_index=recent)
 
     large, loading = {"context_max": 131072}, {"state": LoadState.LOADING, "load_fraction": 0.4}
     return [
-        ModelRow(model=QWEN, tokens_per_second=42.3, recent_index=1),
+        ModelRecord(model=QWEN, tokens_per_second=42.3, recent_index=1),
         row("qwen2.5-coder-14b", "14B", 8.9, "tools", context_max=32768, speed=23.1, recent=2),
         row("qwen3-30b-a3b", "30B", 17.3, "tools", "reasoning", **loading),
         row(
@@ -210,7 +210,7 @@ def picker_rows() -> list[ModelRow]:
     ]
 
 
-def model_picker(rows: Sequence[ModelRow] | None = None, **acts: Callable) -> ModelPicker:
+def model_picker(rows: Sequence[ModelRecord] | None = None, **acts: Callable) -> ModelPicker:
     """Return the picker of such rows, in which Qwen is in use; `acts` is what its keys call."""
     known: dict = {"load_or_unload": print, "load_with": print, "remove": print}
     return ModelPicker(

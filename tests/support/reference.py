@@ -18,7 +18,7 @@ from lmchat.config.load import VARIABLES
 from lmchat.config.settings import McpSettings, Settings, ToolSettings, declared
 from lmchat.config.toml import toml_value
 from lmchat.servers.products import PRODUCTS, UNKNOWN
-from lmchat.servers.wire.rows import CODES, ROWS, STATUSES, STEPS
+from lmchat.servers.wire.records import CODES, REFUSAL_RECORDS, STATUSES, STEPS
 from tests.support.manual import manual_page
 
 ROOT = Path(__file__).parents[2]
@@ -156,7 +156,7 @@ def errors_page() -> str:
             + (f" with {row.needs}" if row.needs else ""),
             f"`{row.kind}`",
         )
-        for row in ROWS
+        for row in REFUSAL_RECORDS
     ]
     statuses = [(str(status), f"`{kind}`") for status, kind in STATUSES.items()]
     steps = [(f"`{kind}`", _steps(kind)) for kind in (*STEPS, "bad_request", "host_blocked")]

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.chat.preview import ContextItem, ContextList
-from lmchat.servers.discovery.model_lists import ModelRow
+from lmchat.servers.discovery.model_lists import ModelRecord
 from lmchat.servers.discovery.status import STATUS, ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.local.demo import SMOLLM2
@@ -58,7 +58,7 @@ def model(state: LoadState = LoadState.LOADED) -> ModelInfo:
 
 
 def picker() -> ModelPicker:
-    rows = [ModelRow(model=model(state), server_name=EVIL) for state in LoadState]
+    rows = [ModelRecord(model=model(state), server_name=EVIL) for state in LoadState]
     picker = model_picker(rows)
     picker.update_rows(rows, age_s=1.0, note=EVIL)
     return picker

@@ -6,7 +6,7 @@ import pytest
 from textual.widgets import Input
 
 from lmchat.matching import fuzzy_match
-from lmchat.servers.discovery.model_lists import ModelRow
+from lmchat.servers.discovery.model_lists import ModelRecord
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
 from lmchat.tui.dialogs.model_picker import file_picker
@@ -33,7 +33,7 @@ def chosen(app: Host) -> object:
 
 
 async def test_recent_models_come_first_and_models_that_cannot_be_chosen_last():
-    judge = ModelRow(model=model("judge-1b", kind="embedding"), recent_index=0)
+    judge = ModelRecord(model=model("judge-1b", kind="embedding"), recent_index=0)
     loads = []
     async with drawn(host([*picker_rows(), judge], load_or_unload=loads.append)) as (app, pilot):
         text = screen_text(app)
@@ -52,7 +52,7 @@ async def test_recent_models_come_first_and_models_that_cannot_be_chosen_last():
 async def test_names_that_differ_only_at_their_end_keep_it_and_their_hits():
     start = "hf.co/unsloth/Qwen3-Coder-30B-A3B-Instruct-1M-extended-GGUF-"
     names = [f"{start}{quant}" for quant in ("Q4_K_M", "Q8_0")] + ["hf.co/other/" + "x" * 50]
-    rows = [ModelRow(model=model(name, params="30B")) for name in names]
+    rows = [ModelRecord(model=model(name, params="30B")) for name in names]
     async with drawn(host(rows), (80, 24)) as (app, pilot):
         text = screen_text(app)
         assert "GGUF-Q4_K_M  " in text
@@ -72,7 +72,7 @@ async def test_names_that_differ_only_at_their_end_keep_it_and_their_hits():
 
 async def test_hits_of_a_name_with_an_ellipsis_that_is_cut_are_marked_where_they_are():
     start = "hf.co/un…sloth/Qwen3-Coder-30B-A3B-Instruct-1M-extended-GGUF-"
-    rows = [ModelRow(model=model(f"{start}{quant}")) for quant in ("Q4_K_M", "Q8_0")]
+    rows = [ModelRecord(model=model(f"{start}{quant}")) for quant in ("Q4_K_M", "Q8_0")]
     async with drawn(host(rows), (60, 24)) as (app, pilot):
         await pilot.press(*"sloth")
         hits = [
@@ -144,7 +144,7 @@ async def test_keys_that_load_are_offered_where_the_server_of_the_model_can():
         ("vLLM", {"state": loaded}, ""),
     ):
         first, second = model("a", "vLLM", state=loaded), model("b", product, **facts)
-        async with drawn(host([ModelRow(model=one) for one in (first, second)])) as (app, pilot):
+        async with drawn(host([ModelRecord(model=one) for one in (first, second)])) as (app, pilot):
             assert "Enter use  ^R refresh" in screen_text(app)
             await pilot.press("down")
             shown = "  ".join(filter(None, ("Enter use", keys, "^R refresh")))
@@ -155,7 +155,7 @@ async def test_keys_that_load_are_offered_where_the_server_of_the_model_can():
 
 async def test_models_of_an_unknown_product_are_below_the_address_of_their_server():
     one = model("gemma3:4b", "OpenAI-compatible", endpoint=Endpoint.parse("http://localhost:8000"))
-    async with drawn(host([ModelRow(model=one)]), WIDE) as (app, _):
+    async with drawn(host([ModelRecord(model=one)]), WIDE) as (app, _):
         assert " localhost:8000" in screen_text(app)
         assert "OpenAI-compatible" not in screen_text(app)
 
@@ -163,7 +163,7 @@ async def test_models_of_an_unknown_product_are_below_the_address_of_their_serve
 async def test_remote_models_are_below_a_heading_that_warns_before_enter():
     here = model("gemma3:4b", "Ollama")
     away = {"state": LoadState.REMOTE, "runs_at": "ollama.com"}
-    rows = [ModelRow(model=one) for one in (here, model("gpt-oss:120b-cloud", "Ollama", **away))]
+    rows = [ModelRecord(model=one) for one in (here, model("gpt-oss:120b-cloud", "Ollama", **away))]
     for size, warns in (((120, 40), True), ((80, 24), True), ((40, 12), False)):
         async with drawn(host(rows), size) as (app, _):
             lines = screen_text(app).split("\n")
@@ -184,7 +184,7 @@ async def test_remote_models_are_below_a_heading_that_warns_before_enter():
 async def test_newer_lists_keep_filter_and_choice(app, pilot):
     await pilot.press(*"qwen", "down", "down")
     before = chosen(app)
-    rows = [ModelRow(model=model("qwen1-new")), *picker_rows()]
+    rows = [ModelRecord(model=model("qwen1-new")), *picker_rows()]
     app.screen.update_rows(rows, age_s=0.0)
     await pilot.pause()
     assert app.screen.query_one(Input).value == "qwen"
@@ -196,7 +196,7 @@ async def test_newer_lists_keep_filter_and_choice(app, pilot):
 async def test_one_name_on_two_servers_of_a_product_has_their_addresses():
     servers = ["localhost:8000", "localhost:8001"]
     endpoints = [Endpoint.parse(server) for server in servers]
-    rows = [ModelRow(model=model("same", "vLLM", endpoint=one)) for one in endpoints]
+    rows = [ModelRecord(model=model("same", "vLLM", endpoint=one)) for one in endpoints]
     async with drawn(host(rows)) as (app, _):
         assert [server for server in servers if f"same  {server}" in screen_text(app)] == servers
 

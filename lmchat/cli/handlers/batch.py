@@ -17,14 +17,14 @@ from lmchat.answers.json_schema import SchemaOutput
 from lmchat.batch.jobs import (
     Job,
     Progress,
-    Row,
-    Rows,
+    Record,
+    Records,
     answer_to,
     print_note,
     run,
 )
 from lmchat.batch.lines import BatchLine, lines_of
-from lmchat.batch.row_file import RowFile
+from lmchat.batch.record_file import RecordFile
 from lmchat.chat.settings import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.cli.read_prompt import preset_prompt, wanted_value
@@ -79,22 +79,22 @@ async def batch(context: Context) -> int:
             wanted=wanted,
             preset_text=preset_text,
         )
-        rows: Rows = _PrintedRows(output)
+        records: Records = _PrintedRecords(output)
         if target_path:
-            open_rows = partial(RowFile, target_path, source=source, is_forced=options.force)
-            rows = await run_abandonable(open_rows)
+            open_records = partial(RecordFile, target_path, source=source, is_forced=options.force)
+            records = await run_abandonable(open_records)
         elif is_terminal(sys.stdout):
             output.has_progress = False  # the printed rows show the progress
-        with rows:
-            missing = await asyncio.to_thread(lines.count_missing, rows)
+        with records:
+            missing = await asyncio.to_thread(lines.count_missing, records)
             progress = Progress(output, missing)
             slots = target.model.slots or product_named(target.product).lists.slots
             try:
                 await run(
                     lines.jobs(),
                     lines.ask,
-                    lambda _, row: "error" in row,
-                    rows=rows,
+                    lambda _, record: "error" in record,
+                    records=records,
                     progress=progress,
                     at_once=options.jobs or min(slots, _MOST_JOBS),
                 )
@@ -112,12 +112,12 @@ async def batch(context: Context) -> int:
     return 1 if failed else 0
 
 
-class _PrintedRows(Rows):
+class _PrintedRecords(Records):
     def __init__(self, output: Output) -> None:
         self._output = output
 
-    async def add(self, row: Row) -> None:
-        self._output.print_safe(to_json(row))
+    async def add(self, record: Record) -> None:
+        self._output.print_safe(to_json(record))
 
 
 class _Lines(Struct, frozen=True, kw_only=True):
@@ -135,11 +135,11 @@ class _Lines(Struct, frozen=True, kw_only=True):
     def jobs(self) -> Iterator[Job]:
         return map(self._job, lines_of(self.source, is_text=self.context.options.is_text))
 
-    def count_missing(self, rows: Rows) -> int | None:
+    def count_missing(self, records: Records) -> int | None:
         """Return how many lines are to be answered; None for a pipe, which is read once."""
         if self.source is None or not os.path.isfile(self.source):  # noqa: PTH113 - Path may raise
             return None
-        return sum(not rows.is_done(job) for job in self.jobs())
+        return sum(not records.is_done(job) for job in self.jobs())
 
     def _job(self, line: BatchLine) -> Job:
         options, system_prompt = self.context.options, self.runtime.settings.chat.system_prompt
@@ -184,7 +184,7 @@ class _Lines(Struct, frozen=True, kw_only=True):
             )
         return target.model
 
-    async def ask(self, job: Job) -> Row:
+    async def ask(self, job: Job) -> Record:
         """Ask a job, and return its row; an answer without the wanted value has failed.
 
         The last message fills the preset, if it is a prompt.
@@ -211,4 +211,7 @@ class _Lines(Struct, frozen=True, kw_only=True):
                 )
             except LMChatError as error:
                 answer = replace(answer, error=error)
-        return {**answer.row(job), **value}  # with the key of `job`: that of `sent` has the preset
+        return {
+            **answer.record(job),
+            **value,
+        }  # with the key of `job`: that of `sent` has the preset

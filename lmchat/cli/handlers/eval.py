@@ -20,15 +20,15 @@ from lmchat.batch.jobs import (
     STATS,
     Job,
     Progress,
-    Row,
-    Rows,
+    Record,
+    Records,
     answer_to,
     print_note,
     rounded_median,
     run,
     stats_cells,
 )
-from lmchat.batch.row_file import RowFile
+from lmchat.batch.record_file import RecordFile
 from lmchat.chat.settings import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.cli.setup.find_target import load_if_needed, target_of_command
@@ -75,18 +75,18 @@ async def evaluate(context: Context) -> int:
             models = [target.model] if target.model is not None else []
         evaluation = _Evaluation(context, runtime.backend, models, cases, layers)
         results = evaluation.results
-        rows = Rows()
+        records = Records()
         if options.output:
             path = expanded_path(options.output)
-            open_rows = partial(RowFile, path, source=source, is_forced=options.force)
-            rows = await run_abandonable(open_rows)
-        with rows, ExitStack() as stack:
-            kept = {row["index"]: row for row in rows.kept()}
+            open_records = partial(RecordFile, path, source=source, is_forced=options.force)
+            records = await run_abandonable(open_records)
+        with records, ExitStack() as stack:
+            kept = {record["index"]: record for record in records.kept()}
             for index, result in enumerate(results, 1):
-                if rows.is_done(result.job):
-                    result.set_row(kept[index])
+                if records.is_done(result.job):
+                    result.set_record(kept[index])
             stack.callback(_print_report, output, results)  # at the end, also after an error
-            missing = [result.job for result in results if not result.row]
+            missing = [result.job for result in results if not result.record]
             progress = Progress(output, len(missing))
             # in the order of the models, so each model is loaded once
             for model, group in groupby(missing, lambda job: job.model):
@@ -96,7 +96,9 @@ async def evaluate(context: Context) -> int:
                 except LMChatError as error:
                     load_error = error
                 jobs = iter([replace(job, error=load_error) for job in group])
-                await run(jobs, evaluation.ask, evaluation.fails, rows=rows, progress=progress)
+                await run(
+                    jobs, evaluation.ask, evaluation.fails, records=records, progress=progress
+                )
     return 1 if any(result.failures for result in results) else 0
 
 
@@ -131,22 +133,22 @@ class _Evaluation:
             for index, (model, case, number) in enumerate(runs, 1)
         ]
 
-    async def ask(self, job: Job) -> Row:
+    async def ask(self, job: Job) -> Record:
         show = partial(print_note, self._output, job)
         answer = await answer_to(job, self._server, show, stuck=self._stuck)
-        row = answer.row(job)
+        record = answer.record(job)
         asked = answer.stats.asked
         if asked and asked not in self._replaced_models:
             self._replaced_models.add(asked)
             self._output.note(f"lmchat: {answer.model} answers instead of {asked}.")
         if answer.error is None:
-            row["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
-            row["tokens"] = answer.stats.completion_tokens
-        return row
+            record["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
+            record["tokens"] = answer.stats.completion_tokens
+        return record
 
-    def fails(self, job: Job, row: Row) -> bool:
+    def fails(self, job: Job, record: Record) -> bool:
         result = self.results[job.head["index"] - 1]
-        result.set_row(row)
+        result.set_record(record)
         return bool(result.failures)
 
 
@@ -155,12 +157,12 @@ class _Result(Struct):
 
     case: Case
     job: Job
-    row: Row = {}  # empty: not asked yet
+    record: Record = {}  # empty: not asked yet
     failures: Mapping[str, str] = {}  # checks that the answer fails, each with the reason
 
-    def set_row(self, row: Row) -> None:
-        self.row = row
-        self.failures = self.case.failures(row)
+    def set_record(self, record: Record) -> None:
+        self.record = record
+        self.failures = self.case.failures(record)
 
 
 def _print_report(output: Output, results: Sequence[_Result]) -> None:
@@ -168,22 +170,22 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
     table_rows: list[tuple[str, ...]] = []  # of the models, as text
     answers: list[dict[str, Any]] = []  # all answers, as JSON
     failed_lines: list[str] = []  # the failed answers, as text
-    answered = [result for result in results if result.row]
+    answered = [result for result in results if result.record]
     if not answered:
         return
     # `groupby` finds each model once: the results are in the order of the models
     for model, group in groupby(answered, lambda result: result.job.model.model_id):
         model_results = list(group)
         medians = {
-            name: rounded_median([result.row.get(name) for result in model_results])
+            name: rounded_median([result.record.get(name) for result in model_results])
             for name in _STATS
         }
         passed = sum(not result.failures for result in model_results)
         models.append({"model": model, "passed": passed, "cases": len(model_results), **medians})
         table_rows.append((model, f"{passed} of {len(model_results)}", *stats_cells(**medians)))
     for result in answered:
-        head, row, failures = result.job.head, result.row, result.failures
-        reply = row.get("reply", "")
+        head, record, failures = result.job.head, result.record, result.failures
+        reply = record.get("reply", "")
         model = result.job.model.model_id
         answer = {
             "name": head["id"],
@@ -191,13 +193,13 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
             "run": head["run"],
             "passed": not failures,
             "failed": list(failures),
-            "prompt_cut": bool(row.get("prompt_cut")),
+            "prompt_cut": bool(record.get("prompt_cut")),
             "reply": reply,
         }
-        if row.get("stuck"):
+        if record.get("stuck"):
             answer["stuck"] = True
-        if "error" in row:
-            answer["detail"] = row["error"]
+        if "error" in record:
+            answer["detail"] = record["error"]
         answers.append(answer)
         if failures:
             words = f"{head['id']} · {model} · run {head['run']}"

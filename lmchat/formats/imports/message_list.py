@@ -36,8 +36,10 @@ _NOT_READ = (("attachments", "attachment"), ("files", "file"), ("audio", "record
 
 def _fits(record: Record) -> bool:
     """Whether it is a message, or has a list with one message of a known role."""
-    rows = record.get("messages", [record])
-    return isinstance(rows, list) and any(text_at(row, "role") in _ROLES for row in rows)
+    records = record.get("messages", [record])
+    return isinstance(records, list) and any(
+        text_at(record, "role") in _ROLES for record in records
+    )
 
 
 def _session(records: Sequence[Record], _source: Source, now: datetime) -> Session:
@@ -52,21 +54,21 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
     # the key is set below
     chat = ForeignChat(key="", title=title, created_at=time_of(head.get("created_at")))
     chat.system = chat.read_text(head.get("system"))
-    for number, row in enumerate(head.get("messages", records)):
-        digest.update(json.dumps(row).encode())
-        role = _ROLES.get(text_at(row, "role"))
+    for number, record in enumerate(head.get("messages", records)):
+        digest.update(json.dumps(record).encode())
+        role = _ROLES.get(text_at(record, "role"))
         if role is None:
             chat.omit("unknown role")
             continue
-        parts = _parts(row, role, chat)
-        row_model = text_at(row, "model") or model
+        parts = _parts(record, role, chat)
+        record_model = text_at(record, "model") or model
         chat.add(
             str(number),
             role,
             parts,
             parent=chat.last_key,
-            created_at=time_of(at(row, "created_at")),
-            model=row_model,
+            created_at=time_of(at(record, "created_at")),
+            model=record_model,
         )
     chat.key = digest.hexdigest()
     return chat.session(now, source="")
@@ -84,30 +86,32 @@ def tool_calls(calls: Iterable[object], chat: ForeignChat) -> Iterator[ToolQuote
             chat.omit("tool call")
 
 
-def _parts(row: Record, role: Role, chat: ForeignChat) -> Iterator[ForeignPart]:
+def _parts(record: Record, role: Role, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield the parts of a message, whose content is a text, a part or a list of these."""
     for name in _REASONING_FIELDS:
-        if thought := chat.read_text(row.get(name)):
+        if thought := chat.read_text(record.get(name)):
             yield ReasoningPart(text=thought)
             break
-    content = row.get("content")
+    content = record.get("content")
     if content in EMPTY:
-        content = row.get("parts")  # as in requests to Gemini
+        content = record.get("parts")  # as in requests to Gemini
     if role is Role.TOOL:
         yield quoted_result(content or "")
         return
     for part in items_of(content):
         yield from _content_part(part, chat)
-    for image in items_of(row.get("images")):  # as in requests to Ollama
+    for image in items_of(record.get("images")):  # as in requests to Ollama
         yield from chat.image_or_omit(image)
     for name, kind in _NOT_READ:
-        chat.omit(kind, len(items_of(row.get(name))))
-    yield from tool_calls(items_of(row.get("tool_calls")), chat)
+        chat.omit(kind, len(items_of(record.get(name))))
+    yield from tool_calls(items_of(record.get("tool_calls")), chat)
     # older, of one call
-    yield from tool_calls(({"function": call} for call in items_of(row.get("function_call"))), chat)
-    yield RefusalPart(text=text_at(row, "refusal"))
-    if row.get("error"):
-        yield failure_of(row["error"])
+    yield from tool_calls(
+        ({"function": call} for call in items_of(record.get("function_call"))), chat
+    )
+    yield RefusalPart(text=text_at(record, "refusal"))
+    if record.get("error"):
+        yield failure_of(record["error"])
 
 
 def _content_part(part: object, chat: ForeignChat) -> Iterator[ForeignPart]:

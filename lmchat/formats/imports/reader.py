@@ -37,7 +37,11 @@ _FORMATS_HINT = (
 # In the order of comparison: the program as in `--from`, and the module, imported when needed.
 _FORMATS = (
     (OWN, "json_sessions"),
-    *((row.source, f"imports.programs.{row.module}") for row in PROGRAMS if row.module != "llm"),
+    *(
+        (record.source, f"imports.programs.{record.module}")
+        for record in PROGRAMS
+        if record.module != "llm"
+    ),
     (OWN, "imports.message_list"),
 )
 _SQLITE_HEAD = b"SQLite format 3\0"
@@ -150,7 +154,7 @@ def _text_chats(source: Source, now: datetime, wanted: str) -> Iterator[Session 
             break
     else:
         message = "It is JSON, but not a chat format that lmchat knows."
-        if _NOT_UTF8 in (row.reason for row in first_records if isinstance(row, Skipped)):
+        if _NOT_UTF8 in (record.reason for record in first_records if isinstance(record, Skipped)):
             raise FormatUnknown("Its text is not UTF-8.", hint="Save it as UTF-8, and try again.")
         raise FormatUnknown(message, hint=_FORMATS_HINT)
     _require(program, wanted)

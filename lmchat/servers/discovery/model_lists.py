@@ -226,7 +226,7 @@ class ModelLists:
         self._lists[target.endpoint] = replace(cached, models=tuple(models))
 
 
-class ModelRow(Struct, frozen=True, kw_only=True):
+class ModelRecord(Struct, frozen=True, kw_only=True):
     """Model as the picker shows it."""
 
     model: ModelInfo
@@ -240,42 +240,46 @@ class ModelRow(Struct, frozen=True, kw_only=True):
         return self.model.server_id, self.model.model_id
 
 
-def rows_of(
+def records_of(
     models: Iterable[ModelInfo],
     state: State,
     *,
     speeds: Mapping[tuple[str, str], float],
     server_names: Mapping[str, str],
-) -> tuple[ModelRow, ...]:
+) -> tuple[ModelRecord, ...]:
     """Return recent models first, then others, then remote ones, then those that cannot chat.
 
-    `speeds` are by `ModelRow.key`, `server_names` the user's names by origin.
+    `speeds` are by `ModelRecord.key`, `server_names` the user's names by origin.
     """
     recent_indexes = {(used.endpoint, used.model): index for index, used in enumerate(state.recent)}
-    rows: list[ModelRow] = []
+    records: list[ModelRecord] = []
     for model in models:
         key = (model.server_id, model.model_id)
-        row = ModelRow(
+        record = ModelRecord(
             model=model,
             tokens_per_second=speeds.get(key),
             recent_index=None if model.is_remote else recent_indexes.get(key),
             server_name=server_names.get(model.endpoint.origin, ""),
         )
-        rows.append(row)
+        records.append(record)
     behind_recent = len(state.recent)
-    rows.sort(
-        key=lambda row: (
-            not row.model.can_chat,  # False is less than True
-            row.model.is_remote,
-            behind_recent if row.recent_index is None else row.recent_index,
+    records.sort(
+        key=lambda record: (
+            not record.model.can_chat,  # False is less than True
+            record.model.is_remote,
+            behind_recent if record.recent_index is None else record.recent_index,
         )
     )
-    return tuple(rows)
+    return tuple(records)
 
 
-def recent_by_number(rows: Sequence[ModelRow]) -> dict[str, ModelInfo]:
+def recent_by_number(records: Sequence[ModelRecord]) -> dict[str, ModelInfo]:
     """Return the recent models by their numbers: "1" is the one used last."""
-    recent = [row.model for row in rows if row.recent_index is not None and row.model.can_chat]
+    recent = [
+        record.model
+        for record in records
+        if record.recent_index is not None and record.model.can_chat
+    ]
     return {str(number): model for number, model in enumerate(recent, start=1)}
 
 

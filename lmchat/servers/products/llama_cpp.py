@@ -29,7 +29,7 @@ from lmchat.servers.products.product import Models, Product
 from lmchat.servers.products.server_api import OnProgress, OnPull, ServerApi
 from lmchat.servers.request import Sampling
 from lmchat.servers.wire.marks import opens_thoughts
-from lmchat.servers.wire.rows import STEPS
+from lmchat.servers.wire.records import STEPS
 
 LOADING_POLL_S = 0.2
 _MAX_UNLOADED_POLLS = 25  # then loading has failed
@@ -92,21 +92,23 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
             kept[model.model_id] = reply.object if reply.is_good else {}
         return _with_props(model, kept[model.model_id])
 
-    async def read_rows(self, api: ServerApi) -> list[JsonObject]:
+    async def read_records(self, api: ServerApi) -> list[JsonObject]:
         """Leave out models that a router is downloading."""
-        rows = await super().read_rows(api)
+        records = await super().read_records(api)
         return [
-            row for row in rows if dict_or_empty(row.get("status")).get("value") != _DOWNLOADING
+            record
+            for record in records
+            if dict_or_empty(record.get("status")).get("value") != _DOWNLOADING
         ]
 
-    def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
+    def model_from_record(self, api: ServerApi, record: JsonObject) -> ModelInfo:
         """Read state and command line, too; only a router writes them.
 
         Its models have slots of their own.
         """
-        meta = dict_or_empty(row.get("meta"))
-        status = dict_or_empty(row.get("status"))
-        architecture = dict_or_empty(row.get("architecture"))
+        meta = dict_or_empty(record.get("meta"))
+        status = dict_or_empty(record.get("status"))
+        architecture = dict_or_empty(record.get("architecture"))
         outputs = architecture.get("output_modalities")
         state = LoadState.LOADED
         if status:
@@ -115,7 +117,7 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         context = count_or_none(meta.get("n_ctx"))
         if context is None:
             context = _command_line_number(status, "--ctx-size")
-        model = super().model_from_row(api, row)
+        model = super().model_from_record(api, record)
         is_failed = state is LoadState.NOT_LOADED and bool(status.get("failed"))
         return replace(
             model,
@@ -125,7 +127,7 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
             # llama.cpp puts "(guessed)" before a type that the file of the model does not name
             quantization=str_or_empty(meta.get("ftype")).removeprefix("(guessed) "),
             context_loaded=context,
-            context_max=trained_context or count_or_none(row.get("context_length")),
+            context_max=trained_context or count_or_none(record.get("context_length")),
             size_bytes=count_or_none(meta.get("size")),
             kind="other" if outputs and has_word(outputs, "text") is False else "",
             images=has_word(architecture.get("input_modalities"), "image"),
@@ -258,7 +260,7 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
             except (asyncio.CancelledError, LMChatError):
                 await self._stop(api, name)
                 raise
-        listed = [str_or_empty(row["id"]) for row in await self._rows_now(api)]
+        listed = [str_or_empty(record["id"]) for record in await self._records_now(api)]
         if not any(f"{one}:".casefold().startswith(f"{name}:".casefold()) for one in listed):
             raise ServerRejected(
                 f"llama.cpp could not download {safe_line(name)}.",
@@ -278,15 +280,15 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
             async with asyncio.timeout(_UNLOAD_AFTER_CANCEL_S):
                 await api.post(UNLOAD, {"model": name})
 
-    async def _rows_now(self, api: ServerApi) -> list[JsonObject]:
+    async def _records_now(self, api: ServerApi) -> list[JsonObject]:
         """Use another API, as one returns the same reply for the same path."""
-        return await super().read_rows(replace(api, replies={}))
+        return await super().read_records(replace(api, replies={}))
 
     async def _status(self, api: ServerApi, name: str) -> JsonObject:
         """Return {} if the model is not listed."""
-        for row in await self._rows_now(api):
-            if row.get("id") == name:
-                return dict_or_empty(row.get("status"))
+        for record in await self._records_now(api):
+            if record.get("id") == name:
+                return dict_or_empty(record.get("status"))
         return {}
 
 

@@ -55,23 +55,25 @@ class LmStudio(Product, frozen=True, kw_only=True):
             if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 return await super().models(api)
             if not reply.is_unknown_path:
-                rows = dicts_in(api.require_good(reply).object.get("models"))
-                return tuple(model for row in rows for model in _models_of(api, row))
+                records = dicts_in(api.require_good(reply).object.get("models"))
+                return tuple(model for record in records for model in _models_of(api, record))
             api.memory.has_old_api = True
         old_list = await api.get_extra(_OLD_MODELS)
         if old_list is None:
             return await super().models(api)
-        rows = dicts_in(old_list.object.get("data"))
-        return tuple(_model_of_old(api, row) for row in rows if str_or_empty(row.get("id")))
+        records = dicts_in(old_list.object.get("data"))
+        return tuple(
+            _model_of_old(api, record) for record in records if str_or_empty(record.get("id"))
+        )
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
         """Unload all instances, each by its name; without one, the server says why it cannot."""
         reply = await api.get(MODELS)
         self.require_done(api, reply, "unload")
         names: list[str] = []
-        for row in dicts_in(reply.object.get("models")):
-            if row.get("key") == model.model_id:
-                instances = dicts_in(row.get("loaded_instances"))
+        for record in dicts_in(reply.object.get("models")):
+            if record.get("key") == model.model_id:
+                instances = dicts_in(record.get("loaded_instances"))
                 names = [str_or_empty(instance.get("id")) for instance in instances]
                 break
         for name in names or [model.model_id]:
@@ -140,20 +142,22 @@ def _read_settings(file: Path) -> JsonObject:
         return {}
 
 
-def _models_of(api: ServerApi, row: JsonObject) -> list[ModelInfo]:
+def _models_of(api: ServerApi, record: JsonObject) -> list[ModelInfo]:
     """Return the model, and one for each instance that was loaded under a name of its own."""
-    name = str_or_empty(row.get("key"))
+    name = str_or_empty(record.get("key"))
     instances: dict[str, list[JsonObject]] = {name: []} if name else {}
-    for instance in dicts_in(row.get("loaded_instances")):
+    for instance in dicts_in(record.get("loaded_instances")):
         own_name = str_or_empty(instance.get("id")) or name
         is_numbered = own_name.startswith(f"{name}:")  # the model was loaded several times
         instances.setdefault(name if is_numbered else own_name, []).append(instance)
-    return [_model_of(api, row, *one) for one in instances.items() if name]
+    return [_model_of(api, record, *one) for one in instances.items() if name]
 
 
-def _model_of(api: ServerApi, row: JsonObject, name: str, instances: list[JsonObject]) -> ModelInfo:
+def _model_of(
+    api: ServerApi, record: JsonObject, name: str, instances: list[JsonObject]
+) -> ModelInfo:
     """Take the window of the first of several instances in memory."""
-    abilities = row.get("capabilities")  # not in all versions
+    abilities = record.get("capabilities")  # not in all versions
     known = dict_or_empty(abilities)
     options = dict_or_empty(known.get("reasoning")).get("allowed_options")
     efforts: tuple[str, ...] = ()
@@ -165,12 +169,12 @@ def _model_of(api: ServerApi, row: JsonObject, name: str, instances: list[JsonOb
         endpoint=api.endpoint,
         product=LM_STUDIO,
         state=LoadState.LOADED if instances else LoadState.NOT_LOADED,
-        kind=_kind_of(str_or_empty(row.get("type"))),
-        params=str_or_empty(row.get("params_string")),
-        quantization=str_or_empty(dict_or_empty(row.get("quantization")).get("name")),
+        kind=_kind_of(str_or_empty(record.get("type"))),
+        params=str_or_empty(record.get("params_string")),
+        quantization=str_or_empty(dict_or_empty(record.get("quantization")).get("name")),
         context_loaded=count_or_none(config.get("context_length")),
-        context_max=count_or_none(row.get("max_context_length")),
-        size_bytes=count_or_none(row.get("size_bytes")),
+        context_max=count_or_none(record.get("max_context_length")),
+        size_bytes=count_or_none(record.get("size_bytes")),
         tools=bool_or_none(known.get("trained_for_tool_use")),
         images=bool_or_none(known.get("vision")),
         # a model that cannot reason has no options
@@ -178,7 +182,7 @@ def _model_of(api: ServerApi, row: JsonObject, name: str, instances: list[JsonOb
         efforts=efforts,
         slots=count_or_none(config.get("parallel")),
         has_own_slots=True,
-        owned_by=str_or_empty(row.get("publisher")),
+        owned_by=str_or_empty(record.get("publisher")),
     )
 
 
@@ -188,19 +192,19 @@ def _kind_of(type_name: str) -> str:
     return "embedding" if type_name.startswith("embedding") else "other"
 
 
-def _model_of_old(api: ServerApi, row: JsonObject) -> ModelInfo:
-    kind = str_or_empty(row.get("type"))
-    is_loaded = row.get("state") == "loaded"
+def _model_of_old(api: ServerApi, record: JsonObject) -> ModelInfo:
+    kind = str_or_empty(record.get("type"))
+    is_loaded = record.get("state") == "loaded"
     return ModelInfo(
-        model_id=str_or_empty(row.get("id")),
+        model_id=str_or_empty(record.get("id")),
         endpoint=api.endpoint,
         product=LM_STUDIO,
         state=LoadState.LOADED if is_loaded else LoadState.NOT_LOADED,
         kind=_kind_of(kind),
-        quantization=str_or_empty(row.get("quantization")),
-        context_loaded=count_or_none(row.get("loaded_context_length")),
-        context_max=count_or_none(row.get("max_context_length")),
+        quantization=str_or_empty(record.get("quantization")),
+        context_loaded=count_or_none(record.get("loaded_context_length")),
+        context_max=count_or_none(record.get("max_context_length")),
         images=kind == "vlm" if kind in ("llm", "vlm") else None,
         has_own_slots=True,
-        owned_by=str_or_empty(row.get("publisher")),
+        owned_by=str_or_empty(record.get("publisher")),
     )

@@ -65,9 +65,9 @@ class PullSum:
         name = name[:_MAX_NAME_CHARS]
         if name not in self._parts and len(self._parts) >= _MOST_PARTS:
             return
-        row = dict_or_empty(part)
+        record = dict_or_empty(part)
         done_before, total_before = self._parts.get(name, (0, 0))
-        done, total = (count_or_none(row.get(field)) or 0 for field in self._fields)
+        done, total = (count_or_none(record.get(field)) or 0 for field in self._fields)
         self._parts[name] = (done, total)
         self._done_bytes += done - done_before
         self._total_bytes += total - total_before
@@ -80,17 +80,17 @@ class PullSum:
 # Facts in the rows of the list
 
 
-def vllm_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
+def vllm_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
     """The server cannot load the model with another window, so this is also its largest one."""
-    context = count_or_none(row.get("max_model_len"))
+    context = count_or_none(record.get("max_model_len"))
     return replace(model, context_loaded=context, context_max=context)
 
 
-def common_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
+def common_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
     """Facts under names that several servers use, such as Together, Xinference and Groq."""
-    windows = (count_or_none(row.get(name)) for name in _COMMON_WINDOWS)
+    windows = (count_or_none(record.get(name)) for name in _COMMON_WINDOWS)
     window = next(filter(None, windows), None)
-    kind = str_or_empty(row.get("model_type") or row.get("type")).lower()
+    kind = str_or_empty(record.get("model_type") or record.get("type")).lower()
     return replace(
         model,
         kind=_COMMON_KINDS.get(kind, ""),
@@ -111,41 +111,41 @@ _COMMON_KINDS = {
 }
 
 
-def mistral_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
+def mistral_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
     """Mistral says which models cannot chat, but not what they do."""
-    abilities = dict_or_empty(row.get("capabilities"))
+    abilities = dict_or_empty(record.get("capabilities"))
     return replace(
         model,
         kind="other" if abilities.get("completion_chat") is False else "",
-        context_loaded=count_or_none(row.get("max_context_length")),
-        context_max=count_or_none(row.get("max_context_length")),
+        context_loaded=count_or_none(record.get("max_context_length")),
+        context_max=count_or_none(record.get("max_context_length")),
         tools=bool_or_none(abilities.get("function_calling")),
         images=bool_or_none(abilities.get("vision")),
     )
 
 
-def openrouter_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
-    architecture = dict_or_empty(row.get("architecture"))
+def openrouter_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
+    architecture = dict_or_empty(record.get("architecture"))
     outputs = architecture.get("output_modalities")
-    parameters = row.get("supported_parameters")
+    parameters = record.get("supported_parameters")
     reasons = has_word(parameters, "reasoning") or has_word(parameters, "include_reasoning")
     return replace(
         model,
         # an empty list says nothing: a model is left out only if other outputs are named
         kind="other" if outputs and has_word(outputs, "text") is False else "",
-        context_loaded=count_or_none(row.get("context_length")),
-        context_max=count_or_none(row.get("context_length")),
+        context_loaded=count_or_none(record.get("context_length")),
+        context_max=count_or_none(record.get("context_length")),
         tools=has_word(parameters, "tools"),
         images=has_word(architecture.get("input_modalities"), "image"),
         reasoning=reasons,
     )
 
 
-def llama_swap_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
+def llama_swap_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
     """Only newer versions tell a state."""
     states = {"loaded": LoadState.LOADED, "unloaded": LoadState.NOT_LOADED}
-    state = states.get(str_or_empty(dict_or_empty(row.get("status")).get("value")), model.state)
-    aliases = dict_or_empty(dict_or_empty(row.get("meta")).get("llamaswap")).get("aliases")
+    state = states.get(str_or_empty(dict_or_empty(record.get("status")).get("value")), model.state)
+    aliases = dict_or_empty(dict_or_empty(record.get("meta")).get("llamaswap")).get("aliases")
     known = aliases if isinstance(aliases, list) else []
     return replace(
         model,
@@ -154,9 +154,9 @@ def llama_swap_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
     )
 
 
-def docker_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
+def docker_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
     """The window is that with which the engine is started."""
-    facts = dict_or_empty(row.get("dmr"))
+    facts = dict_or_empty(record.get("dmr"))
     window = count_or_none(facts.get("context_window"))
     return replace(
         model,
@@ -167,18 +167,18 @@ def docker_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
     )
 
 
-def lemonade_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
+def lemonade_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
     """Older versions have fewer labels."""
-    labels = row.get("labels")
+    labels = record.get("labels")
     known = labels if isinstance(labels, list) else []
     kinds = (kind for label, kind in _LEMONADE_KINDS.items() if label in known)
     if not model.is_remote:  # else the figures are those of local models
-        size_gb = number_or_none(row.get("size"))
+        size_gb = number_or_none(record.get("size"))
         model = replace(
             model,
-            checkpoint=str_or_empty(row.get("checkpoint")),
-            context_loaded=count_or_none(row.get("context_length")),
-            context_max=count_or_none(row.get("max_context_window")),
+            checkpoint=str_or_empty(record.get("checkpoint")),
+            context_loaded=count_or_none(record.get("context_length")),
+            context_max=count_or_none(record.get("max_context_window")),
             size_bytes=None if size_gb is None else round(size_gb * 1e9),
         )
     return replace(
@@ -200,21 +200,21 @@ _LEMONADE_KINDS = {
 }
 
 
-def koboldcpp_row(model: ModelInfo, _: JsonObject) -> ModelInfo:
+def koboldcpp_record(model: ModelInfo, _: JsonObject) -> ModelInfo:
     """Without a model for text, KoboldCpp lists this name in its place."""
     return replace(model, kind="other" if model.model_id == "inactive" else "")
 
 
-def lmchat_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
-    abilities = row.get("capabilities")
-    kind = str_or_empty(row.get("type"))
-    state = _STATES.get(str_or_empty(row.get("state")), model.state)
+def lmchat_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
+    abilities = record.get("capabilities")
+    kind = str_or_empty(record.get("type"))
+    state = _STATES.get(str_or_empty(record.get("state")), model.state)
     return replace(
         model,
         state=model.state if model.is_remote else state,
         kind="" if kind == "llm" else kind,
-        context_loaded=count_or_none(row.get("context_loaded")),
-        context_max=count_or_none(row.get("context_max")),
+        context_loaded=count_or_none(record.get("context_loaded")),
+        context_max=count_or_none(record.get("context_max")),
         tools=has_word(abilities, "tools") or None,
         images=has_word(abilities, "vision") or None,
         reasoning=has_word(abilities, "reasoning") or None,
@@ -227,9 +227,9 @@ def lmchat_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
 def litellm_info(models: Models, value: object) -> Models:
     """It may have several rows of one name, or none if the key may not ask."""
     infos: dict[str, JsonObject] = {}
-    for row in dicts_in(dict_or_empty(value).get("data")):
-        name = str_or_empty(row.get("model_name"))
-        infos[name] = infos.get(name) or dict_or_empty(row.get("model_info"))
+    for record in dicts_in(dict_or_empty(value).get("data")):
+        name = str_or_empty(record.get("model_name"))
+        infos[name] = infos.get(name) or dict_or_empty(record.get("model_info"))
     return tuple(_with_litellm(model, infos.get(model.model_id, {})) for model in models)
 
 
@@ -255,13 +255,13 @@ def _with_states(models: Models, loaded: Container[object]) -> Models:
 
 
 def localai_loaded(models: Models, value: object) -> Models:
-    rows = dicts_in(dict_or_empty(value).get("loaded_models"))
-    return _with_states(models, [row.get("id") for row in rows])
+    records = dicts_in(dict_or_empty(value).get("loaded_models"))
+    return _with_states(models, [record.get("id") for record in records])
 
 
 def lemonade_loaded(models: Models, value: object) -> Models:
-    rows = dicts_in(dict_or_empty(value).get("all_models_loaded"))
-    loaded = [row.get(name) for row in rows for name in ("model_name", "checkpoint")]
+    records = dicts_in(dict_or_empty(value).get("all_models_loaded"))
+    loaded = [record.get(name) for record in records for name in ("model_name", "checkpoint")]
     names = [
         model.model_id
         for model in models
@@ -272,7 +272,7 @@ def lemonade_loaded(models: Models, value: object) -> Models:
 
 def docker_loaded(models: Models, value: object) -> Models:
     """`/engines/ps` names models without `docker.io/` and `:latest`."""
-    running = [row.get("model_name") for row in dicts_in(value)]
+    running = [record.get("model_name") for record in dicts_in(value)]
     short = {
         model.model_id: model.model_id.removeprefix("docker.io/").removesuffix(":latest")
         for model in models
@@ -288,8 +288,8 @@ def koboldcpp_window(models: Models, value: object) -> Models:
 
 def tabby_loaded(models: Models, value: object) -> Models:
     """`/v1/model` is the one model in memory; the list has all folders, perhaps a dummy name."""
-    row = dict_or_empty(value)
-    facts = dict_or_empty(row.get("parameters"))
+    record = dict_or_empty(value)
+    facts = dict_or_empty(record.get("parameters"))
     window = count_or_none(facts.get("max_seq_len"))
     return tuple(
         replace(
@@ -301,5 +301,5 @@ def tabby_loaded(models: Models, value: object) -> Models:
         )
         if model.state is LoadState.LOADED
         else model
-        for model in _with_states(models, [row.get("id")])
+        for model in _with_states(models, [record.get("id")])
     )

@@ -73,23 +73,26 @@ class Ollama(Product, frozen=True, kw_only=True):
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """List by `/api/tags`, with states by `/api/ps`, and details by `/api/show`, once."""
-        names = [str_or_empty(row["id"]) for row in await self.read_rows(api)]
+        names = [str_or_empty(record["id"]) for record in await self.read_records(api)]
         tags = await api.get_extra("/api/tags")
         if tags is None:
             return await super().models(api)
-        tag_of = {str_or_empty(row.get("name")): row for row in dicts_in(tags.object.get("models"))}
+        tag_of = {
+            str_or_empty(record.get("name")): record
+            for record in dicts_in(tags.object.get("models"))
+        }
         listed = [tag_of.get(name, {"name": name}) for name in dict.fromkeys(names)]
         running = await api.get_extra("/api/ps")
-        running_rows = dicts_in(running.object.get("models")) if running is not None else []
+        running_records = dicts_in(running.object.get("models")) if running is not None else []
         running_contexts = {
-            str_or_empty(row.get("name")): count_or_none(row.get("context_length"))
-            for row in running_rows
+            str_or_empty(record.get("name")): count_or_none(record.get("context_length"))
+            for record in running_records
         }
         # not of remote ones: Ollama would ask another machine
-        await _read_details(api, [row for row in listed if not _is_remote(row)])
+        await _read_details(api, [record for record in listed if not _is_remote(record)])
         models: list[ModelInfo] = []
-        for row in listed:
-            model = self._model_from_tag(api, row)
+        for record in listed:
+            model = self._model_from_tag(api, record)
             if (
                 running is not None and not model.is_remote
             ):  # else the state of all models stays unknown
@@ -102,16 +105,16 @@ class Ollama(Product, frozen=True, kw_only=True):
             models.append(model)
         return tuple(models)
 
-    def _model_from_tag(self, api: ServerApi, row: JsonObject) -> ModelInfo:
+    def _model_from_tag(self, api: ServerApi, record: JsonObject) -> ModelInfo:
         """Take a model of the family BERT as one for embeddings if nothing tells its abilities."""
-        details = dict_or_empty(row.get("details"))
-        shown = api.memory.model_facts.get(_digest(row), {})
+        details = dict_or_empty(record.get("details"))
+        shown = api.memory.model_facts.get(_digest(record), {})
         info = dict_or_empty(shown.get("model_info"))
         family = str_or_empty(info.get("general.architecture") or details.get("family"))
         # an empty list of older versions says nothing
-        abilities = shown.get("capabilities") or row.get("capabilities") or None
+        abilities = shown.get("capabilities") or record.get("capabilities") or None
         # an older Ollama names the other host only among the details
-        is_remote = _is_remote(row) or _is_remote(shown)
+        is_remote = _is_remote(record) or _is_remote(shown)
         # such names start with the architecture
         context_max = count_or_none(info.get(f"{family}.context_length"))
         if is_remote:
@@ -119,11 +122,11 @@ class Ollama(Product, frozen=True, kw_only=True):
         own_window = _NUM_CTX.search(str_or_empty(shown.get("parameters")))
         context = min(int(own_window[1]), context_max or sys.maxsize) if own_window else None
         return ModelInfo(
-            model_id=str_or_empty(row.get("name")),
+            model_id=str_or_empty(record.get("name")),
             endpoint=api.endpoint,
             product=self.name,
             state=LoadState.REMOTE if is_remote else LoadState.UNKNOWN,
-            runs_at=_host_of(row) or _host_of(shown) or _CLOUD if is_remote else "",
+            runs_at=_host_of(record) or _host_of(shown) or _CLOUD if is_remote else "",
             kind="embedding"
             if has_word(abilities, "embedding") or (not abilities and family.endswith("bert"))
             else "",
@@ -133,7 +136,7 @@ class Ollama(Product, frozen=True, kw_only=True):
             context_max=context_max,
             has_own_window=own_window is not None,
             # of a remote model, the file only says where it is
-            size_bytes=None if is_remote else count_or_none(row.get("size")),
+            size_bytes=None if is_remote else count_or_none(record.get("size")),
             tools=has_word(abilities, "tools"),
             images=has_word(abilities, "vision"),
             reasoning=has_word(abilities, "thinking"),
@@ -193,38 +196,38 @@ class Ollama(Product, frozen=True, kw_only=True):
 
 async def _read_details(api: ServerApi, listed: list[JsonObject]) -> None:
     """Ask about rows of `/api/tags`; what takes over `_DETAILS_S` waits for the next list."""
-    unknown = [row for row in listed if _digest(row) not in api.memory.model_facts]
+    unknown = [record for record in listed if _digest(record) not in api.memory.model_facts]
     with suppress(TimeoutError, ServerUnavailable):  # a list without details is worth having
         async with asyncio.timeout(_DETAILS_S):
-            await asyncio.gather(*(_read_details_of(api, row) for row in unknown))
+            await asyncio.gather(*(_read_details_of(api, record) for record in unknown))
 
 
-async def _read_details_of(api: ServerApi, row: JsonObject) -> None:
+async def _read_details_of(api: ServerApi, record: JsonObject) -> None:
     """Keep a refusal as a model without details."""
-    reply = await api.post("/api/show", {"model": row["name"]})
+    reply = await api.post("/api/show", {"model": record["name"]})
     shown = reply.object if reply.is_good else {}
-    api.memory.model_facts[_digest(row)] = {
+    api.memory.model_facts[_digest(record)] = {
         name: shown.get(name)
         for name in ("capabilities", "model_info", "parameters", "remote_model", "remote_host")
     }
 
 
-def _is_remote(row: JsonObject) -> bool:
+def _is_remote(record: JsonObject) -> bool:
     """Read a row of `/api/tags`, or details."""
-    name = str_or_empty(row.get("name"))
-    has_remote_fields = bool(row.get("remote_host") or row.get("remote_model"))
+    name = str_or_empty(record.get("name"))
+    has_remote_fields = bool(record.get("remote_host") or record.get("remote_model"))
     return has_remote_fields or is_cloud_name(name)
 
 
-def _host_of(row: JsonObject) -> str:
+def _host_of(record: JsonObject) -> str:
     """Return the whole text if `remote_host` is no URL."""
-    address = str_or_empty(row.get("remote_host"))
+    address = str_or_empty(record.get("remote_host"))
     try:
         return urlsplit(address).hostname or address
     except ValueError:  # such as a wrong IPv6 address
         return address
 
 
-def _digest(row: JsonObject) -> str:
+def _digest(record: JsonObject) -> str:
     """Return the digest, else the name."""
-    return str_or_empty(row.get("digest")) or str_or_empty(row.get("name"))
+    return str_or_empty(record.get("digest")) or str_or_empty(record.get("name"))

@@ -27,7 +27,7 @@ class Clue(Struct, frozen=True, kw_only=True):
     is_hint: bool = False
     """Other products may send the same: the product has to be proved."""
 
-    def fits(self, reply: Reply, rows: list[JsonObject]) -> bool:
+    def fits(self, reply: Reply, records: list[JsonObject]) -> bool:
         if self.words and (reply.is_good or not re.search(self.words, reply.text)):
             return False
         if self.is_null and reply.object.get("data", "") is not None:
@@ -36,19 +36,19 @@ class Clue(Struct, frozen=True, kw_only=True):
             return False
         if not (self.owners or self.fields or self.ids or self.created is not None):
             return bool(self.words or self.header or self.is_null)
-        return bool(rows) and all(self._fits_row(row) for row in rows)
+        return bool(records) and all(self._fits_record(record) for record in records)
 
     def fits_headers(self, reply: Reply) -> bool:
         """Return True for any reply if no header is set."""
         headers = (f"{name}: {value}" for name, value in reply.headers.items())
         return not self.header or any(re.search(self.header, header) for header in headers)
 
-    def _fits_row(self, row: JsonObject) -> bool:
+    def _fits_record(self, record: JsonObject) -> bool:
         return (
-            (not self.owners or str_or_empty(row.get("owned_by")) in self.owners)
-            and (self.created is None or row.get("created") == self.created)
-            and (not self.fields or row.keys() == self.fields)
-            and (not self.ids or bool(re.search(self.ids, str_or_empty(row.get("id")))))
+            (not self.owners or str_or_empty(record.get("owned_by")) in self.owners)
+            and (self.created is None or record.get("created") == self.created)
+            and (not self.fields or record.keys() == self.fields)
+            and (not self.ids or bool(re.search(self.ids, str_or_empty(record.get("id")))))
         )
 
 

@@ -106,7 +106,7 @@ class Lists(Struct, frozen=True, kw_only=True):
     facts_path: str = ""  # its own list, with facts of the models
     add_facts: Callable[[Models, object], Models] = lambda models, _: models
     """Adds the facts in the JSON of `facts_path`."""
-    row_facts: Callable[[ModelInfo, JsonObject], ModelInfo] = lambda model, _: model
+    record_facts: Callable[[ModelInfo, JsonObject], ModelInfo] = lambda model, _: model
     """Adds what its row of the list says, beyond what rows of all servers say."""
 
 
@@ -231,7 +231,9 @@ class Product(Struct, frozen=True, kw_only=True):
 
     async def models(self, api: ServerApi) -> Models:
         """Raises `ServerRejected` if it refuses or sends no list, and `ServerUnavailable`."""
-        models = tuple(self.model_from_row(api, row) for row in await self.read_rows(api))
+        models = tuple(
+            self.model_from_record(api, record) for record in await self.read_records(api)
+        )
         if not self.lists.facts_path:
             return models
         # those of a gateway stay while its names do: an idle screen asks for the list alone
@@ -242,37 +244,37 @@ class Product(Struct, frozen=True, kw_only=True):
         facts = known[names]
         return models if facts is None else self.lists.add_facts(models, facts.value)
 
-    def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
+    def model_from_record(self, api: ServerApi, record: JsonObject) -> ModelInfo:
         model = ModelInfo(
-            model_id=str_or_empty(row.get("id")),
+            model_id=str_or_empty(record.get("id")),
             endpoint=api.endpoint,
             product=self.name,
-            state=LoadState.REMOTE if _is_remote(row) else self.lists.state,
-            created=count_or_none(row.get("created")),
-            owned_by=str_or_empty(row.get("owned_by")),
-            runs_at=str_or_empty(row.get("runs_at")),
+            state=LoadState.REMOTE if _is_remote(record) else self.lists.state,
+            created=count_or_none(record.get("created")),
+            owned_by=str_or_empty(record.get("owned_by")),
+            runs_at=str_or_empty(record.get("runs_at")),
         )
-        return self.lists.row_facts(model, row)
+        return self.lists.record_facts(model, record)
 
     def unlisted_model(self, endpoint: Endpoint, name: str) -> ModelInfo:
         """Return a model with what its name tells of it."""
         return ModelInfo(model_id=name, endpoint=endpoint, product=self.name)
 
-    async def read_rows(self, api: ServerApi) -> list[JsonObject]:
+    async def read_records(self, api: ServerApi) -> list[JsonObject]:
         """Return rows that have a name.
 
         Raises `ServerRejected`, also if it is no list, and `ServerUnavailable`.
         """
         try:
-            rows = rows_of(api.require_good(await api.get(LIST)))
+            records = records_of(api.require_good(await api.get(LIST)))
         except ServerRejected as error:
             has_failed = error.status == HTTPStatus.INTERNAL_SERVER_ERROR
             if self.lists.fails_without_key and has_failed and not api.refusal_context.key:
                 error.kind, error.hint = "auth", f"{self.step('key')}."
             raise
-        if rows is None:
+        if records is None:
             raise not_an_llm_error("it has no list of models.")
-        return rows
+        return records
 
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> JsonObject:
         """Return the fields whose names depend on the product, without those of `_SENT_TO_ALL`."""
@@ -381,7 +383,7 @@ class Product(Struct, frozen=True, kw_only=True):
         )
 
 
-def rows_of(reply: Reply) -> list[JsonObject] | None:
+def records_of(reply: Reply) -> list[JsonObject] | None:
     """Return the rows that have a name; None if the reply is no list."""
     is_bare = isinstance(reply.value, list)  # as of Together and older versions of exo
     is_list = reply.object.get("object") == "list"
@@ -390,10 +392,10 @@ def rows_of(reply: Reply) -> list[JsonObject] | None:
         return []
     if not isinstance(data, list):
         return None
-    rows = [row for row in dicts_in(data) if str_or_empty(row.get("id"))]
+    records = [record for record in dicts_in(data) if str_or_empty(record.get("id"))]
     # any program may send a list
-    are_models = all(row.get("object") == "model" for row in rows)
-    return None if is_bare and not (rows and are_models) else rows
+    are_models = all(record.get("object") == "model" for record in records)
+    return None if is_bare and not (records and are_models) else records
 
 
 def is_cloud_name(name: str) -> bool:
@@ -401,16 +403,16 @@ def is_cloud_name(name: str) -> bool:
     return _CLOUD_NAME.search(name) is not None
 
 
-def _is_remote(row: JsonObject) -> bool:
+def _is_remote(record: JsonObject) -> bool:
     """Check the signs of all servers, as a proxy may hide which product answers.
 
     They are those of Jan, llama-swap, Lemonade, `lmchat serve`, and the names of Ollama's cloud.
     """
-    peer = dict_or_empty(dict_or_empty(row.get("meta")).get("llamaswap")).get("peerID")
+    peer = dict_or_empty(dict_or_empty(record.get("meta")).get("llamaswap")).get("peerID")
     return (
-        row.get("owned_by") == "remote"
+        record.get("owned_by") == "remote"
         or bool(peer)
-        or row.get("recipe") in ("cloud", "collection.router")
-        or row.get("state") == LoadState.REMOTE
-        or (row.get("owned_by") == "library" and is_cloud_name(str_or_empty(row.get("id"))))
+        or record.get("recipe") in ("cloud", "collection.router")
+        or record.get("state") == LoadState.REMOTE
+        or (record.get("owned_by") == "library" and is_cloud_name(str_or_empty(record.get("id"))))
     )

@@ -297,7 +297,7 @@ _VLLM = Product(
     },
     lists=Lists(
         state=LoadState.LOADED,
-        row_facts=native.vllm_row,
+        record_facts=native.vllm_record,
         health_path="/health",
     ),
     acts=Acts(count_path="/tokenize"),
@@ -445,7 +445,7 @@ _KOBOLDCPP = Product(
     },
     lists=Lists(
         state=LoadState.LOADED,
-        row_facts=native.koboldcpp_row,
+        record_facts=native.koboldcpp_record,
         facts_path="/api/extra/true_max_context_length",
         add_facts=native.koboldcpp_window,
     ),
@@ -519,7 +519,7 @@ _LLAMA_SWAP = Product(
         "load": "Send a message: llama-swap loads its model",
         "window": "For a larger window: the command of {model} in llama-swap's configuration",
     },
-    lists=Lists(row_facts=native.llama_swap_row),
+    lists=Lists(record_facts=native.llama_swap_record),
     acts=Acts(
         loads_on_demand=True,
         unload_path="/api/models/unload/{model}",
@@ -554,7 +554,7 @@ _DOCKER = Product(
     },
     refusal_hints={"model_missing": "Download it with: docker model pull {model}"},
     lists=Lists(
-        row_facts=native.docker_row,
+        record_facts=native.docker_record,
         facts_path="/engines/ps",
         add_facts=native.docker_loaded,
     ),
@@ -650,7 +650,7 @@ _LEMONADE = Product(
     refusal_hints={"model_missing": "Download it with: lemonade pull {model}"},
     lists=Lists(
         state=LoadState.NOT_LOADED,
-        row_facts=native.lemonade_row,
+        record_facts=native.lemonade_record,
         facts_path="/v1/health",
         add_facts=native.lemonade_loaded,
     ),
@@ -716,7 +716,7 @@ _LMCHAT = Product(
         "start": "lmchat serve",
         "key": "Use the key that lmchat serve was started with",
     },
-    lists=Lists(row_facts=native.lmchat_row),
+    lists=Lists(record_facts=native.lmchat_record),
     options=TakenOptions(
         efforts=EFFORTS,
         sampling_fields=_OPENAI_SAMPLING,
@@ -766,7 +766,7 @@ _GEMINI = replace(
 # It refuses fields that it does not know.
 _MISTRAL = replace(
     _hosted("Mistral", "api.mistral.ai", "console.mistral.ai/api-keys"),
-    lists=Lists(row_facts=native.mistral_row),
+    lists=Lists(record_facts=native.mistral_record),
     chat=ChatForm(request_format=RequestFormat(has_stream_options=False, has_short_call_ids=True)),
     options=TakenOptions(
         efforts=EFFORTS,
@@ -776,7 +776,7 @@ _MISTRAL = replace(
 # It passes requests on to other providers.
 _OPENROUTER = replace(
     _hosted("OpenRouter", "openrouter.ai", "openrouter.ai/settings/keys"),
-    lists=Lists(row_facts=native.openrouter_row),
+    lists=Lists(record_facts=native.openrouter_record),
     options=TakenOptions(
         efforts=EFFORTS,
         effort_path=("reasoning", "effort"),
@@ -818,7 +818,7 @@ _BUILT_IN = replace(
     ),
 )
 UNKNOWN = Product(
-    lists=Lists(row_facts=native.common_row),
+    lists=Lists(record_facts=native.common_record),
 )  # any other OpenAI-compatible server
 PRODUCTS: tuple[Product, ...] = (
     _LM_STUDIO,

@@ -23,7 +23,7 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.http.reply import ErrorBody, read_body, read_value
 from lmchat.servers.wire.quotes import texts_of, unquoted
-from lmchat.servers.wire.rows import CODES, LOG_STEP, ROWS, STATUSES, STEPS, Row
+from lmchat.servers.wire.records import CODES, LOG_STEP, REFUSAL_RECORDS, STATUSES, STEPS, Record
 
 _KEY_MISSING = (
     "The server needs an API key, but none was sent; it belongs under [[endpoints]] in config.toml."
@@ -31,7 +31,7 @@ _KEY_MISSING = (
 _ONE_PROMPT_TOO_LONG = "Shorten the prompt, or load the model with a larger context window."
 _PAGE = "This is not a model server: a web page answered."
 _TOO_LONG = ("context_overflow", "answer_limit")
-_IN_STREAMS = tuple(row for row in ROWS if row.kind != "loading")
+_IN_STREAMS = tuple(record for record in REFUSAL_RECORDS if record.kind != "loading")
 _DURATION = re.compile(r"\s*(?:(\d{1,6})m(?!s))?(?:(\d{1,12}(?:\.\d{1,12})?)(ms|s?))?\s*", re.ASCII)
 """"3", "0.5", "12s" as Gemini writes it, and "6m0s" as OpenAI does."""
 _TRY_AGAIN_IN = re.compile(r"try again in (\d[\d.]*(?:ms|m[\d.]*s|s|m)\b)", re.IGNORECASE)
@@ -177,12 +177,12 @@ def _error(
     headers: Mapping[str, str],
     body: ErrorBody,
     context: RefusalContext,
-    rows: Sequence[Row] = ROWS,
+    records: Sequence[Record] = REFUSAL_RECORDS,
 ) -> ServerRejected:
     """`status` is 0 for an error inside a stream that names none."""
     said = f"{context.subject} {_what_it_did(status, body)}"  # the message, as it came
     body = own_words(body, context)
-    kind = kind_of(status, body, context, rows)
+    kind = kind_of(status, body, context, records)
     counts = _counts(kind, body) if kind in _TOO_LONG else _TokenCounts()
 
     message = said
@@ -239,7 +239,10 @@ def own_words(body: ErrorBody, context: RefusalContext) -> ErrorBody:
 
 
 def kind_of(
-    status: int, body: ErrorBody, context: RefusalContext, rows: Sequence[Row] = ROWS
+    status: int,
+    body: ErrorBody,
+    context: RefusalContext,
+    records: Sequence[Record] = REFUSAL_RECORDS,
 ) -> str:
     """Return what a code means, else the `own_words`, else the status.
 
@@ -248,18 +251,20 @@ def kind_of(
     """
     kinds = {CODES[name] for name in (body.code, body.type) if name in CODES}
     if not kinds:
-        kinds = {row.kind for row in rows if fits(row, status, body.words.lower(), context)}
+        kinds = {
+            record.kind for record in records if fits(record, status, body.words.lower(), context)
+        }
     if kinds and kinds.issubset(_TOO_LONG):
         return _counts(min(kinds), body).kind
     return kinds.pop() if len(kinds) == 1 else _kind_of_status(status, body, context)
 
 
-def fits(row: Row, status: int, words: str, context: RefusalContext) -> bool:
+def fits(record: Record, status: int, words: str, context: RefusalContext) -> bool:
     """Return whether `own_words` in lower case, and the rest of the refusal, are those of a row."""
     return (
-        (not row.statuses or status in row.statuses)
-        and context.has(row.needs)
-        and any(re.search(pattern, words) for pattern in row.alternatives)
+        (not record.statuses or status in record.statuses)
+        and context.has(record.needs)
+        and any(re.search(pattern, words) for pattern in record.alternatives)
     )
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line, shell_word
 from lmchat.servers.discovery.choose import can_pull, server_for_pull, unlisted_model
-from lmchat.servers.discovery.model_lists import ModelRow, recent_by_number, rows_of
+from lmchat.servers.discovery.model_lists import ModelRecord, recent_by_number, records_of
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerHealth, usable_of
 from lmchat.servers.endpoint import configured_names
 from lmchat.servers.events import PullProgress
@@ -42,7 +42,7 @@ class ModelSwitch:
         self._picker: ModelPicker | None = None  # the picker while it is open
         self._lists = ui.workspace.backend.model_lists
         self._lists.on_change = self._show_loads
-        self._speeds: Mapping[tuple[str, str], float] = {}  # of earlier turns, by `ModelRow.key`
+        self._speeds: Mapping[tuple[str, str], float] = {}  # of earlier turns, by `ModelRecord.key`
         self._told_toolless: set[tuple[str, str]] = set()  # servers and models
 
     # The model in use
@@ -227,8 +227,8 @@ class ModelSwitch:
         if self._picker is not None:
             self._picker.update_rows(self._rows(models), age_s=age_s, note=note)
 
-    def _rows(self, models: Iterable[ModelInfo]) -> tuple[ModelRow, ...]:
-        return rows_of(
+    def _rows(self, models: Iterable[ModelInfo]) -> tuple[ModelRecord, ...]:
+        return records_of(
             map(self._lists.with_load, models),
             self._workspace.state,
             speeds=self._speeds,

@@ -1,7 +1,7 @@
 """Model picker: models of all reachable servers, recent ones first, with a fuzzy filter.
 
-A `ModelRow` is a model with what the user knows it by; the picker draws it as a `ListRow` with the
-same key, server id and model id. `file_picker` shows model files of this disk in the same way.
+A `ModelRecord` is a model with what the user knows it by; the picker draws it as a `ListRow` with
+the same key, server id and model id. `file_picker` shows model files of this disk in the same way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lmchat import units
 from lmchat.commands.table import Scope
 from lmchat.matching import FuzzyMatch, folded, fuzzy_match
 from lmchat.safe_text import SafeText, safe_line
-from lmchat.servers.discovery.model_lists import ModelRow, recent_by_number
+from lmchat.servers.discovery.model_lists import ModelRecord, recent_by_number
 from lmchat.servers.local.gguf import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo, server_name_of
 from lmchat.servers.products import product_named
@@ -77,7 +77,7 @@ _SIGNS: Mapping[LoadState, StyledText] = {
 }
 
 
-def _match(typed: str, row: ModelRow) -> FuzzyMatch | None:
+def _match(typed: str, row: ModelRecord) -> FuzzyMatch | None:
     """Match each typed word with the name of a model, or else find it in the facts about it.
 
     The result has the sum of the scores, and the indices of the matched characters in the name. It
@@ -97,7 +97,7 @@ def _match(typed: str, row: ModelRow) -> FuzzyMatch | None:
     return FuzzyMatch(score=score, offsets=tuple(sorted(offsets)))
 
 
-def _cells(row: ModelRow) -> list[StyledText]:
+def _cells(row: ModelRecord) -> list[StyledText]:
     """Return the texts of a model for `_COLUMNS`, muted if the model cannot chat."""
     model = row.model
     style = "" if model.can_chat else MUTED
@@ -117,7 +117,7 @@ def _cells(row: ModelRow) -> list[StyledText]:
     ]
 
 
-def _group(row: ModelRow) -> str:
+def _group(row: ModelRecord) -> str:
     """Return the heading under which a model is listed.
 
     A model that is not recent is listed under the user's name for its server, or else under its
@@ -157,7 +157,7 @@ class ModelPicker(ListDialog):
 
     def __init__(
         self,
-        rows: Sequence[ModelRow],
+        rows: Sequence[ModelRecord],
         *,
         age_s: float,
         actions: ModelActions,
@@ -192,7 +192,7 @@ class ModelPicker(ListDialog):
         # waits for the refresh, as the dialog has no size yet.
         self.call_after_refresh(self.redraw, choose=self._current)
 
-    def update_rows(self, rows: Sequence[ModelRow], *, age_s: float, note: str = "") -> None:
+    def update_rows(self, rows: Sequence[ModelRecord], *, age_s: float, note: str = "") -> None:
         """Show newer lists, while filter and choice stay.
 
         `note` says why the lists could not be refreshed.

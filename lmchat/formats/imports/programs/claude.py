@@ -54,18 +54,18 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
     return chat.session(now, source="claude")
 
 
-def _parts(row: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
+def _parts(record: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Attached texts come before the content; other files are counted as left out."""
-    for file in items_of(row.get("attachments")):
+    for file in items_of(record.get("attachments")):
         if text := text_at(file, "extracted_content"):
             name = text_at(file, "file_name") or "pasted text"
             yield file_as_prompt_text(name, len(text.encode()), text)
         else:
             chat.omit("attachment")
-    chat.omit("file", len(items_of(row.get("files"))))
-    blocks = items_of(row.get("content"))
+    chat.omit("file", len(items_of(record.get("files"))))
+    blocks = items_of(record.get("content"))
     if not blocks:  # as in older exports
-        yield text_at(row, "text")
+        yield text_at(record, "text")
     for block in blocks:
         match text_at(block, "type"):
             case "text":

@@ -45,7 +45,7 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
     active: dict[str, str] = {}  # by id, the message that is shown behind it
     # by the id of the prompt, the answers whose parent Jan has lost
     answers: dict[str | None, str] = {}
-    names = [name for row in records for name in (row.get("metadata") or ())]
+    names = [name for record in records for name in (record.get("metadata") or ())]
     has_versions = "parentId" in names or "activeChildId" in names
     for number, row in enumerate(records):
         metadata = row.get("metadata") or {}
@@ -78,10 +78,10 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
     return chat.session(now, source="jan")
 
 
-def _parts(row: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
+def _parts(record: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield the content and the attached texts of a message; count other attachments."""
-    metadata = row.get("metadata")
-    content = row["content"]
+    metadata = record.get("metadata")
+    content = record["content"]
     for part in (
         [{"type": "text", "text": content}] if isinstance(content, str) else items_of(content)
     ):
@@ -103,15 +103,15 @@ def _parts(row: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
             yield quoted_result(call.get("response") or "")
         else:
             chat.omit("tool call")
-    if row.get("status") == "stopped":
+    if record.get("status") == "stopped":
         yield STOPPED
-    if row.get("status") == "error":
-        yield failure_of(at(metadata, "error") or row.get("error_code") or "Jan had an error.")
+    if record.get("status") == "error":
+        yield failure_of(at(metadata, "error") or record.get("error_code") or "Jan had an error.")
     for file in items_of(at(metadata, "inline_file_contents")):
         text = file["content"]
         yield file_as_prompt_text(text_at(file, "name"), len(text.encode()), text)
     # their content is not in the file
-    chat.omit("attachment", len(items_of(row.get("attachments"))))
+    chat.omit("attachment", len(items_of(record.get("attachments"))))
 
 
 FORMAT = Format(

@@ -62,9 +62,9 @@ def _session(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _rows(database: sqlite3.Connection, query: str, **values: Any) -> list[Record]:
+def _records(database: sqlite3.Connection, query: str, **values: Any) -> list[Record]:
     """Read all rows at once, since an open query locks the database for llm."""
-    return [dict(row) for row in database.execute(query, values)]
+    return [dict(record) for record in database.execute(query, values)]
 
 
 # By the hash of a message of a turn, for `ForeignChat.add`: `created_at` and, for an answer,
@@ -75,22 +75,22 @@ _Metadata = dict[str, dict[str, Any]]
 def fits(path: Path) -> bool:
     """Whether it has all tables that are read here; raises `sqlite3.Error`."""
     with closing(_session(path)) as database:
-        return {table["name"] for table in _rows(database, _TABLES)} >= _NEEDED_TABLES
+        return {table["name"] for table in _records(database, _TABLES)} >= _NEEDED_TABLES
 
 
 def sessions(path: Path, now: datetime) -> Iterator[Session | Skipped]:
     """Raises `sqlite3.Error`."""
     with closing(_session(path)) as database:
-        if any(table["name"] == "responses" for table in _rows(database, _TABLES)):
+        if any(table["name"] == "responses" for table in _records(database, _TABLES)):
             older = "select count(distinct conversation_id) as count from responses"
-            if count := _rows(database, older)[0]["count"]:
+            if count := _records(database, older)[0]["count"]:
                 chats = counted(count, "chat")
                 yield Skipped(where="logs.db", reason=f"{chats} of llm before 0.36 left out")
         metadata: _Metadata = {}
-        for turn in _rows(database, "select * from turns order by id"):
+        for turn in _records(database, "select * from turns order by id"):
             with suppress(*BAD_VALUE_ERRORS):  # its messages are read without it
                 _add_metadata(turn, metadata)
-        for number, thread in enumerate(_rows(database, "select * from threads order by id"), 1):
+        for number, thread in enumerate(_records(database, "select * from threads order by id"), 1):
             try:
                 yield _chat(database, thread, metadata).session(now, source="llm")
             except (*BAD_VALUE_ERRORS, sqlite3.Error):
@@ -116,16 +116,16 @@ def _chat(database: sqlite3.Connection, thread: Record, metadata: _Metadata) -> 
     thread_id = thread["id"]
     title = thread["name"] or ""
     chat = ForeignChat(key=thread_id, title=title, path_end=thread["tip_message_hash"])
-    rows_by_message: defaultdict[str, list[Record]] = defaultdict(list)
-    for row in _rows(database, _CHAIN + _PARTS, id=thread_id):
-        rows_by_message[row["message_hash"]].append(row)
+    records_by_message: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in _records(database, _CHAIN + _PARTS, id=thread_id):
+        records_by_message[record["message_hash"]].append(record)
 
-    for message in _rows(database, _CHAIN + _MESSAGES, id=thread_id):
+    for message in _records(database, _CHAIN + _MESSAGES, id=thread_id):
         facts = metadata.get(message["hash"], {})
         chat.add(
             message["hash"],
             message["role"],
-            _parts(database, rows_by_message[message["hash"]], chat),
+            _parts(database, records_by_message[message["hash"]], chat),
             parent=message["parent_hash"],
             **facts,
         )
@@ -136,10 +136,10 @@ def _chat(database: sqlite3.Connection, thread: Record, metadata: _Metadata) -> 
 
 
 def _parts(
-    database: sqlite3.Connection, rows: Iterable[Record], chat: ForeignChat
+    database: sqlite3.Connection, records: Iterable[Record], chat: ForeignChat
 ) -> Iterator[ForeignPart]:
     """Count rows of unknown kinds as left out."""
-    for part in rows:
+    for part in records:
         payload = json.loads(part["payload"] or "{}")
         match part["type"]:
             case "text":
@@ -152,7 +152,7 @@ def _parts(
                 yield quoted_result(payload["output"])
                 chat.omit("attachment", len(items_of(payload.get("attachments"))))
             case "attachment":
-                found = _rows(database, _ATTACHMENT, id=payload["attachment"]["id"])
+                found = _records(database, _ATTACHMENT, id=payload["attachment"]["id"])
                 # the database has only the path or address of some files
                 content = found[0]["content"] if found else None
                 yield from chat.image_or_omit(content, omitted_as="attachment")
@@ -169,9 +169,9 @@ def _text(database: sqlite3.Connection, part: Record, payload: Record, chat: For
     texts = [part["text"] or ""]
     for reference in payload.get("text_ref", ()):
         if "fragment" in reference:
-            rows = _rows(database, _FRAGMENT, id=reference["fragment"])
-            texts += [row["content"] for row in rows]
-            chat.omit("fragment", 0 if rows else 1)
+            records = _records(database, _FRAGMENT, id=reference["fragment"])
+            texts += [record["content"] for record in records]
+            chat.omit("fragment", 0 if records else 1)
         else:
             texts.append(reference["literal"])
     return "".join(texts)

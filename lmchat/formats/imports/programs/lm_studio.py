@@ -38,7 +38,9 @@ _STATES = ("status", "toolStatus", "debugInfoBlock")
 
 
 def _fits(record: Record) -> bool:
-    return any(isinstance(at(row, "versions"), list) for row in items_of(record.get("messages")))
+    return any(
+        isinstance(at(record, "versions"), list) for record in items_of(record.get("messages"))
+    )
 
 
 def _session(records: Sequence[Record], source: Source, now: datetime) -> Session:
@@ -135,7 +137,9 @@ def _time_and_model(version: Record) -> tuple[datetime | None, str]:
 def _system_prompt(record: Record) -> str:
     """Return the system prompt; files of older conversations have it in a field of its own."""
     settings = items_of(at(record, "perChatPredictionConfig", "fields"))
-    values = (text_at(row, "value") for row in settings if at(row, "key") == _SYSTEM_PROMPT)
+    values = (
+        text_at(record, "value") for record in settings if at(record, "key") == _SYSTEM_PROMPT
+    )
     return next(filter(None, values), text_at(record, "systemPrompt"))
 
 

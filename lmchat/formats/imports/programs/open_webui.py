@@ -84,7 +84,10 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
     if has_parents:
         rows = [*by_id.items()]
     else:  # an older chat: each follows the one before
-        rows = [(text_at(row, "id") or str(n), row) for n, row in enumerate(content["messages"])]
+        rows = [
+            (text_at(record, "id") or str(n), record)
+            for n, record in enumerate(content["messages"])
+        ]
     for key, row in [] if at(record, "meta", "internal") else rows:
         chat.add(
             key,

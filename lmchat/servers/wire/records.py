@@ -11,7 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 
-class Row(Struct, frozen=True):
+class Record(Struct, frozen=True):
     """Words of engines, since gateways pass their errors on."""
 
     kind: str
@@ -37,8 +37,8 @@ CODES: Mapping[str, str] = {
 """Kinds by the `code` or `type` of an error."""
 
 _FOR_CHATS = (0, 400, 404, 422, 500)
-ROWS: tuple[Row, ...] = (
-    Row(
+REFUSAL_RECORDS: tuple[Record, ...] = (
+    Record(
         "answer_limit",
         (
             r"max_tokens=\d+ cannot be greater",
@@ -48,7 +48,7 @@ ROWS: tuple[Row, ...] = (
             "max[_ ]tokens`? must be less",
         ),
     ),
-    Row(
+    Record(
         "context_overflow",
         (
             "exceeds the available context size",
@@ -89,8 +89,8 @@ ROWS: tuple[Row, ...] = (
             r"pages \(only \d+ available",
         ),
     ),
-    Row("loading", ("loading model", "is currently loading"), (503,)),
-    Row(
+    Record("loading", ("loading model", "is currently loading"), (503,)),
+    Record(
         "model_not_loaded",
         (
             "no models loaded",
@@ -103,7 +103,7 @@ ROWS: tuple[Row, ...] = (
             "no models are available",
         ),
     ),
-    Row(
+    Record(
         "model_failed",
         (
             "failed to load model",
@@ -124,7 +124,7 @@ ROWS: tuple[Row, ...] = (
         ),
         (0, 400, 500),
     ),
-    Row(
+    Record(
         "model_missing",
         (
             "model .{0,200}not found",
@@ -138,12 +138,12 @@ ROWS: tuple[Row, ...] = (
         ),
         (0, 400, 404),
     ),
-    Row(
+    Record(
         "unsupported",
         ("not a chat model", "does not support chat", "does not support logits computation"),
         (400, 404, 500),
     ),
-    Row(
+    Record(
         "no_vision",
         (
             "image input is not supported",
@@ -160,7 +160,7 @@ ROWS: tuple[Row, ...] = (
         _FOR_CHATS,
         "images",
     ),
-    Row(
+    Record(
         "bad_request",
         (
             "cannot use tools",
@@ -170,7 +170,7 @@ ROWS: tuple[Row, ...] = (
         _FOR_CHATS,
         "tools",
     ),
-    Row(
+    Record(
         "template",
         (
             "cannot apply chat template",
@@ -186,11 +186,11 @@ ROWS: tuple[Row, ...] = (
         ),
         _FOR_CHATS,
     ),
-    Row("auth", ("not authenticated",), (403,)),
-    Row("host_blocked", ("invalid host header", "disallowedhost"), (400, 403)),
-    Row("billing", ("weekly usage limit",), (429,)),
-    Row("upstream", ('post "https://<address>": ', "exception - connection error"), (0, 500)),
-    Row(
+    Record("auth", ("not authenticated",), (403,)),
+    Record("host_blocked", ("invalid host header", "disallowedhost"), (400, 403)),
+    Record("billing", ("weekly usage limit",), (429,)),
+    Record("upstream", ('post "https://<address>": ', "exception - connection error"), (0, 500)),
+    Record(
         "wrong_path",
         (
             "http request to an https server",

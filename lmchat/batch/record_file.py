@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 
 from lmchat.answers.json_schema import strict_json
-from lmchat.batch.jobs import Job, Row, Rows
+from lmchat.batch.jobs import Job, Record, Records
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files.disk import is_stream, sync, write_atomically
 from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
@@ -21,12 +21,12 @@ from lmchat.terminal.output import to_json
 
 _FILE_MODE = 0o666  # as the umask allows
 _REPLACE_HINT = "Name another file with -o, or replace this one with --force."
-_ROW_START = b'{"index": '
+_RECORD_START = b'{"index": '
 # From the number of a row up to its key, which no other program writes. `.*` is the id.
-_STARTED_ROW = re.compile(rb'\{"index": \d+, (?:"id": .*, )?(?:"run": \d+, )?"key"')
+_STARTED_RECORD = re.compile(rb'\{"index": \d+, (?:"id": .*, )?(?:"run": \d+, )?"key"')
 
 
-class RowFile(Rows):
+class RecordFile(Records):
     """File of rows, which one run writes at a time; each is on the disk when `add` returns.
 
     The rows of an earlier run without an error are kept. The others are removed before the first
@@ -49,7 +49,7 @@ class RowFile(Rows):
             if is_forced and not is_stream(path):
                 self._has_others = True
             else:
-                self._keys = {row["index"]: row["key"] for row in self.kept()}
+                self._keys = {record["index"]: record["key"] for record in self.kept()}
         except LMChatError:
             self._file.close()
             raise
@@ -84,14 +84,14 @@ class RowFile(Rows):
             )
         return key is not None
 
-    def kept(self) -> Iterator[Row]:
-        return (row for _, row in self._kept_lines())
+    def kept(self) -> Iterator[Record]:
+        return (record for _, record in self._kept_lines())
 
-    async def add(self, row: Row) -> None:
+    async def add(self, record: Record) -> None:
         """Append a row and wait until it is on the disk; raises `FileRefused`."""
         self._remove_others()
         # a model may write lone surrogates
-        line = (to_json(row) + "\n").encode("utf-8", "replace")
+        line = (to_json(record) + "\n").encode("utf-8", "replace")
         try:
             if is_stream(self._path):  # its reader may pause
                 async with self._adding:
@@ -102,7 +102,7 @@ class RowFile(Rows):
         except OSError as error:
             raise self._refused(error) from error
 
-    def _kept_lines(self) -> Iterator[tuple[bytes, Row]]:
+    def _kept_lines(self) -> Iterator[tuple[bytes, Record]]:
         """Yield the lines of rows without an error; set `_has_others` if there are more.
 
         Of several rows of a job, the first counts. Raises `FileRefused`, and `WrongUse` for a line
@@ -119,20 +119,20 @@ class RowFile(Rows):
                 self._has_others = True
                 continue
             try:
-                row = strict_json(text)
+                record = strict_json(text)
             except ValueError:
-                # behind other rows, it may have ended within `_ROW_START`
-                is_started = text.startswith(_ROW_START) or _ROW_START.startswith(text)
-                if is_last and (is_started if number > 1 else _STARTED_ROW.match(text)):
+                # behind other rows, it may have ended within `_RECORD_START`
+                is_started = text.startswith(_RECORD_START) or _RECORD_START.startswith(text)
+                if is_last and (is_started if number > 1 else _STARTED_RECORD.match(text)):
                     return
-                row = None
-            match row:
+                record = None
+            match record:
                 case {"index": int(index), "key": str()}:
-                    if "error" in row or index in seen:  # its job is done again, or was done
+                    if "error" in record or index in seen:  # its job is done again, or was done
                         self._has_others = True
                     else:
                         seen.add(index)
-                        yield text.removesuffix(b"\n") + b"\n", row
+                        yield text.removesuffix(b"\n") + b"\n", record
                 case _:
                     reason = f"line {number} is not a row."
                     message = f"{self._path} is no output of `lmchat batch` or `eval`: {reason}"

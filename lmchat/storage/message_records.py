@@ -9,8 +9,8 @@ from lmchat.sessions.message import ChatMessage, Role
 from lmchat.sessions.session import SessionHeader
 from lmchat.sessions.tokens import TokenProbabilities
 from lmchat.storage.branch_queries import PATH_TO_ROOT
-from lmchat.storage.opening import Connection, LostRowError
-from lmchat.storage.row_values import (
+from lmchat.storage.opening import Connection, LostRecordError
+from lmchat.storage.record_values import (
     column_value,
     insert,
     packed_choices,
@@ -43,12 +43,12 @@ def put_session(connection: Connection, header: SessionHeader) -> None:
 def ensure_session(connection: Connection, session_id: str, moment: datetime) -> None:
     """Write a row if there is none, as after a full disk."""
     time = stored_time(moment)
-    row = {"session_id": session_id, "created_at": time, "updated_at": time}
-    insert(connection, "sessions", row, "on conflict do nothing")
+    record = {"session_id": session_id, "created_at": time, "updated_at": time}
+    insert(connection, "sessions", record, "on conflict do nothing")
 
 
 def set_columns(connection: Connection, session_id: str, **values: object) -> None:
-    """`values` are in the form of `row_values.column_value`."""
+    """`values` are in the form of `record_values.column_value`."""
     assignments = ", ".join(f"{name} = ?" for name in values)
     query = f"update sessions set {assignments} where session_id = ?"
     connection.execute(query, (*values.values(), session_id))
@@ -69,28 +69,28 @@ def next_number(connection: Connection, column: str) -> int:
     return int(number or 0) + 1
 
 
-def rows_of(connection: Connection, session_id: str) -> Iterator[tuple[str, dict[str, object]]]:
+def records_of(connection: Connection, session_id: str) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield table and columns of all rows of a session, deleted messages included."""
     of_message = "number in (select number from messages where session_id = ?)"
     tables = dict.fromkeys(("sessions", "messages", "drafts"), "session_id = ?")
     tables |= dict.fromkeys(("parts", "token_choices"), of_message)
     for table, condition in tables.items():
-        rows = connection.execute(f"select * from {table} where {condition}", (session_id,))
-        names = [name for name, *_ in rows.description]  # other files have another order
-        yield from ((table, dict(zip(names, row, strict=True))) for row in rows)
+        records = connection.execute(f"select * from {table} where {condition}", (session_id,))
+        names = [name for name, *_ in records.description]  # other files have another order
+        yield from ((table, dict(zip(names, record, strict=True))) for record in records)
 
 
-def put_rows(connection: Connection, rows: Iterable[tuple[str, dict[str, object]]]) -> None:
+def put_records(connection: Connection, records: Iterable[tuple[str, dict[str, object]]]) -> None:
     """Interrupt an answer that still ran."""
-    for table, columns in rows:
+    for table, columns in records:
         insert(connection, table, columns)
     connection.execute("update messages set state = 'interrupted' where state = 'streaming'")
 
 
 def number_of(connection: Connection, message_id: str) -> int | None:
     query = "select number from messages where message_id = ?"
-    row = connection.execute(query, (message_id,)).fetchone()
-    return None if row is None else int(row[0])
+    record = connection.execute(query, (message_id,)).fetchone()
+    return None if record is None else int(record[0])
 
 
 def put_message(
@@ -100,13 +100,13 @@ def put_message(
     choices: Sequence[TokenProbabilities] = (),
 ) -> None:
     """Stored choices stay if `choices` are empty."""
-    number = _put_row(connection, session_id, message)
+    number = _put_record(connection, session_id, message)
     connection.execute("delete from parts where number = ?", (number,))
     write_parts(connection, number, message.parts)
     if choices:
-        row = {"number": number, "data": packed_choices(choices)}
+        record = {"number": number, "data": packed_choices(choices)}
         changes = "on conflict (number) do update set data = excluded.data"
-        insert(connection, "token_choices", row, changes)
+        insert(connection, "token_choices", record, changes)
 
 
 def start_answer(
@@ -117,7 +117,7 @@ def start_answer(
     if message.role is Role.TOOL:
         put_message(connection, session_id, message)
     else:
-        _put_row(connection, session_id, message)
+        _put_record(connection, session_id, message)
     make_leaf(connection, session_id, message, moment)
 
 
@@ -178,7 +178,7 @@ def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
     }
 
 
-def _put_row(connection: Connection, session_id: str, message: ChatMessage) -> int:
+def _put_record(connection: Connection, session_id: str, message: ChatMessage) -> int:
     changes = ", ".join(f"{name} = excluded.{name}" for name in _CHANGED_AT_END)
     insert(
         connection,
@@ -188,5 +188,5 @@ def _put_row(connection: Connection, session_id: str, message: ChatMessage) -> i
     )
     number = number_of(connection, message.message_id)
     if number is None:  # only in a damaged file
-        raise LostRowError(message.message_id)
+        raise LostRecordError(message.message_id)
     return number

@@ -156,28 +156,28 @@ def insert(
     connection.execute(statement, tuple(values.values()))
 
 
-def header_from(row: Sequence[Any]) -> SessionHeader | None:
-    """`row` has the columns `HEADER_COLUMNS`."""
+def header_from(record: Sequence[Any]) -> SessionHeader | None:
+    """`record` has the columns `HEADER_COLUMNS`."""
     try:
-        return SessionHeader(**_field_values(_HEADER_FIELDS, row))
+        return SessionHeader(**_field_values(_HEADER_FIELDS, record))
     except (ValueError, TypeError):
-        _logger.warning("a damaged row of a session was left out: %r", row[0])
+        _logger.warning("a damaged row of a session was left out: %r", record[0])
         return None
 
 
 def message_from(
-    row: Sequence[Any], parts: Iterable[Part], *, version: int = 1, versions: int = 1
+    record: Sequence[Any], parts: Iterable[Part], *, version: int = 1, versions: int = 1
 ) -> ChatMessage | None:
-    """`row` starts with the columns `MESSAGE_COLUMNS`; further columns are ignored."""
+    """`record` starts with the columns `MESSAGE_COLUMNS`; further columns are ignored."""
     try:
-        _number, *columns = row
+        _number, *columns = record
         values = _field_values(_MESSAGE_FIELDS, columns)
         stats = values.pop("receipt")
         return ChatMessage(
             **values, stats=stats, parts=tuple(parts), version=version, versions=versions
         )
     except (ValueError, TypeError):
-        _logger.warning("a damaged row of a message was left out: %r", row[1])
+        _logger.warning("a damaged row of a message was left out: %r", record[1])
         return None
 
 
@@ -247,16 +247,16 @@ def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Par
         others: tuple[str, ...] = ()
         match part:
             case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
-                row = ("tool_call", arguments, call_id, name)
+                record = ("tool_call", arguments, call_id, name)
                 others = (_OTHERS, part.others, "", "") if part.others else ()
             case FilePart(digest=digest, name=name):
                 # the column of the call id has the digest, to find the files in use
-                row = ("file", json.dumps(to_builtins(part)), digest, name)
+                record = ("file", json.dumps(to_builtins(part)), digest, name)
             case RefusalPart(text=text):
-                row = ("text", text, "", _REFUSED)  # a search treats it like text
+                record = ("text", text, "", _REFUSED)  # a search treats it like text
             case _:  # text, thought or result: the tag is the kind
-                row = (str(part.__struct_config__.tag), part.text, "", "")
-        for values in filter(None, (others, row)):
+                record = (str(part.__struct_config__.tag), part.text, "", "")
+        for values in filter(None, (others, record)):
             stored = dict(zip(columns, map(storable, values), strict=True))
             insert(connection, "parts", {"number": number, **stored})
 
