@@ -60,7 +60,7 @@ def _name_foreign_library(error: Exception) -> int:
     reason = foreign_library(error)
     if reason is None:
         raise error
-    sys.stderr.write(f"lmchat: {reason.message}\n{reason.hint}\n")
+    sys.stderr.write(f"lmchat: {reason.message}\n{reason.next_step}\n")
     return reason.exit_code
 
 

@@ -27,21 +27,21 @@ class LMChatError(Exception):
     exit_code = 1
 
     def __init__(
-        self, message: str, *, hint: str = "", details: str = "", kind: str | None = None
+        self, message: str, *, next_step: str = "", details: str = "", kind: str | None = None
     ) -> None:
         super().__init__(message)
         self.message = message  # one sentence: what happened
-        self.hint = hint  # one sentence: the next step, or empty
+        self.next_step = next_step  # one sentence: the next step, or empty
         self.details = details  # shown on request only; never a key, never the text of a chat
         if kind is not None:
             self.kind = kind
 
     @property
-    def message_with_hint(self) -> str:
+    def message_with_next_step(self) -> str:
         """Messages of servers often lack the full stop."""
-        if self.hint and self.message[-1:] not in set(".!?…"):
-            return f"{self.message}. {self.hint}"
-        return f"{self.message} {self.hint}".rstrip()
+        if self.next_step and self.message[-1:] not in set(".!?…"):
+            return f"{self.message}. {self.next_step}"
+        return f"{self.message} {self.next_step}".rstrip()
 
 
 class ConfigError(LMChatError):
@@ -61,11 +61,11 @@ def foreign_library(error: BaseException) -> ConfigError | None:
 
     folders = {os.path.abspath(""): ("", "Start lmchat in another folder.")}  # noqa: PTH100
     if site.ENABLE_USER_SITE:
-        hint = "Start it with: PYTHONNOUSERSITE=1 lmchat"
-        folders[site.getusersitepackages()] = (", where the packages of this user are", hint)
+        next_step = "Start it with: PYTHONNOUSERSITE=1 lmchat"
+        folders[site.getusersitepackages()] = (", where the packages of this user are", next_step)
     for folder in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
-        hint = "Start it with: PYTHONPATH= lmchat"
-        folders[os.path.abspath(folder)] = (" because PYTHONPATH is set", hint)  # noqa: PTH100
+        next_step = "Start it with: PYTHONPATH= lmchat"
+        folders[os.path.abspath(folder)] = (" because PYTHONPATH is set", next_step)  # noqa: PTH100
     folders.pop(os.path.dirname(os.path.dirname(__file__)), None)  # noqa: PTH120 - of lmchat itself
 
     others = [place for place in sys.path if os.path.abspath(place) not in folders]  # noqa: PTH100
@@ -86,11 +86,11 @@ def foreign_library(error: BaseException) -> ConfigError | None:
         found += [(part, error.filename) for part in parts]
     for name, file in found:
         top_name = name.partition(".")[0]
-        for folder, (why, hint) in folders.items():
+        for folder, (why, next_step) in folders.items():
             start = os.path.join(folder, top_name)  # noqa: PTH118
             is_there = file and file.startswith((f"{start}.", f"{start}{os.sep}"))
             if is_there and PathFinder.find_spec(top_name, others):  # else it took no place
-                return ConfigError(f"{top_name} was taken from {folder}{why}.", hint=hint)
+                return ConfigError(f"{top_name} was taken from {folder}{why}.", next_step=next_step)
     return None
 
 
@@ -112,7 +112,7 @@ class StillAnswering(RequestInvalid):
     """A session cannot start a turn while another turn runs."""
 
     def __init__(self) -> None:
-        super().__init__("An answer is still streaming.", hint="Stop it, or wait.")
+        super().__init__("An answer is still streaming.", next_step="Stop it, or wait.")
 
 
 class EndpointNotAllowed(LMChatError):
@@ -134,8 +134,8 @@ class TooManyRequests(LMChatError):
 
     kind = "rate_limited"
 
-    def __init__(self, message: str, *, wait_s: float, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, wait_s: float, next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
         self.wait_s = wait_s  # seconds until there is room again
 
 
@@ -167,11 +167,11 @@ class ServerRejected(LMChatError):
         *,
         kind: str,
         status: int | None = None,
-        hint: str = "",
+        next_step: str = "",
         details: str = "",
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(message, hint=hint, details=details, kind=kind)
+        super().__init__(message, next_step=next_step, details=details, kind=kind)
         self.status = status  # HTTP status; None if the error came inside a stream
         self.retry_after_s = retry_after_s  # time that the server asks to wait, None if it does not
         # `servers/wire/refusals.py` sets these if the server names them
@@ -193,9 +193,9 @@ class AnswerUnfit(LMChatError):
     kind = "schema"
 
     def __init__(
-        self, message: str, *, hint: str = "", retry_prompt: str = "", kind: str | None = None
+        self, message: str, *, next_step: str = "", retry_prompt: str = "", kind: str | None = None
     ) -> None:
-        super().__init__(message, hint=hint, kind=kind)
+        super().__init__(message, next_step=next_step, kind=kind)
         self.retry_prompt = retry_prompt  # asks for a second answer; empty if that would not help
 
 

@@ -108,5 +108,7 @@ def test_an_error_of_an_unknown_kind_is_noticed():
 
 
 def test_a_hint_follows_the_words_of_a_server_as_a_sentence_of_its_own():
-    error = LMChatError("llama.cpp says: try again later", hint="Check the server's log.")
-    assert error.message_with_hint == "llama.cpp says: try again later. Check the server's log."
+    error = LMChatError("llama.cpp says: try again later", next_step="Check the server's log.")
+    assert (
+        error.message_with_next_step == "llama.cpp says: try again later. Check the server's log."
+    )

@@ -26,4 +26,4 @@ if __name__ == "__main__":
     try:
         asyncio.run(main(*sys.argv[1:]))
     except LMChatError as error:
-        sys.exit(f"{error} {error.hint}")
+        sys.exit(f"{error} {error.next_step}")

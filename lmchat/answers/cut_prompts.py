@@ -53,14 +53,14 @@ def with_cut_prompt(stats: AnswerStats, request: ChatRequest, *, has_reply: bool
 
 
 def cut_prompt_error(
-    request: ChatRequest, *, tokens: int, counted: int, hint: str = _LARGER_WINDOW
+    request: ChatRequest, *, tokens: int, counted: int, next_step: str = _LARGER_WINDOW
 ) -> ServerRejected:
     """Return the error of an empty answer to a prompt of about `tokens`, of which `counted` are."""
     error = ServerRejected(
         f"{request.target.server_name} has left out a part of the prompt: it has about "
         f"{tokens} tokens, and {counted} were read.",
         kind="context_overflow",
-        hint=hint,
+        next_step=next_step,
     )
     error.needed_tokens = tokens
     return error

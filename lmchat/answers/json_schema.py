@@ -70,7 +70,7 @@ class Schema:
         if not _CHECKING & schema.keys():
             raise RequestInvalid(
                 "This JSON schema cannot be used: it has no keyword that checks anything.",
-                hint='Write a schema, such as {"type": "object"}, and no example of a value.',
+                next_step='Write a schema, such as {"type": "object"}, and no example of a value.',
             )
         self.unknown = tuple(schema.keys() - _CHECKING - _OTHER_KEYWORDS)
         # without `$schema`, the version of the standard, which some servers refuse
@@ -121,14 +121,14 @@ class SchemaOutput:
             # LM Studio and vLLM may report an answer that has to fit a schema as a thought
             return find_value(text if text.strip() else thought, self._misfit)
         except UnfitError as error:
-            hint = "Simplify the prompt, or use another model; small models often fail."
+            next_step = "Simplify the prompt, or use another model; small models often fail."
             retry_prompt = ""
             if is_refusal:
                 message = "The model refused, so there is no JSON value."
-                hint = "Change the prompt, or use another model."
+                next_step = "Change the prompt, or use another model."
             elif is_cut_end(finish_reason):
                 message = f"The answer was cut short, so it does not match: {error}."
-                hint = "Raise max_tokens, or use a model with a larger context window."
+                next_step = "Raise max_tokens, or use a model with a larger context window."
             elif self._schema is None:
                 message = f"The answer does not match the request: {error}."
                 retry_prompt = _RETRY_PROMPT.format(error, "one JSON object")
@@ -138,7 +138,7 @@ class SchemaOutput:
                     error, "one JSON value that matches the schema below"
                 )
                 retry_prompt += "\n\n" + json.dumps(self._schema.sent, ensure_ascii=False)
-            raise AnswerUnfit(message, hint=hint, retry_prompt=retry_prompt) from error
+            raise AnswerUnfit(message, next_step=next_step, retry_prompt=retry_prompt) from error
 
     def _misfit(self, value: object) -> str:
         if self._schema is not None:
@@ -158,7 +158,7 @@ def read_schema(path: Path) -> SchemaOutput:
         raise unreadable(path, error, max_bytes=_MAX_SCHEMA_BYTES) from error
     except ValueError as error:
         problem = f"The schema {path} is not valid JSON: {error}."
-        raise WrongUse(problem, hint="Correct the file.") from error
+        raise WrongUse(problem, next_step="Correct the file.") from error
     # None would mean any object
     return SchemaOutput([] if value is None else value, name=path.stem)
 
@@ -174,7 +174,7 @@ def _unwrapped(value: JsonObject) -> JsonObject:
 def _invalid_schema_error(reason: str) -> RequestInvalid:
     """`reason` follows a colon."""
     words = f"This JSON schema cannot be used: {reason}."
-    return RequestInvalid(words, hint="Correct the schema.")
+    return RequestInvalid(words, next_step="Correct the schema.")
 
 
 def _refuse_to_fetch(uri: str, /) -> NoReturn:

@@ -128,7 +128,7 @@ async def attachment_of(name: str, data: bytes, *, language: str = "") -> Attach
         lambda: text_attachment(name, "text/plain", data, language=language)
     )
     if not attachment.data:
-        raise FileRefused(f"{name} is empty.", hint="Choose another file.")
+        raise FileRefused(f"{name} is empty.", next_step="Choose another file.")
     return attachment
 
 
@@ -170,7 +170,7 @@ def text_of(name: str, data: bytes) -> str:
     """
     for beginning, kind in _DOCUMENTS.items():
         if data.startswith(beginning):
-            raise FileRefused(f"{name} is {kind}.", hint="Save it as text or PDF.")
+            raise FileRefused(f"{name} is {kind}.", next_step="Save it as text or PDF.")
     encoding = encoding_of(data)
     text = data.decode(encoding or WINDOWS, "replace")
     is_utf_8 = text.encode() == data.removeprefix(codecs.BOM_UTF8)
@@ -178,9 +178,9 @@ def text_of(name: str, data: bytes) -> str:
     # that it is no text.
     if "\0" in text or (not is_utf_8 and _CONTROLS.search(text)):
         message = f"{name} is neither text nor a PDF nor an image of a known kind."
-        raise FileRefused(message, hint="Convert it to one of them.")
+        raise FileRefused(message, next_step="Convert it to one of them.")
     if not encoding:
-        raise FileRefused(f"{name} is text in an unknown encoding.", hint="Save it as UTF-8.")
+        raise FileRefused(f"{name} is text in an unknown encoding.", next_step="Save it as UTF-8.")
     return text.replace("\r\n", "\n")
 
 
@@ -190,7 +190,7 @@ def text_attachment(name: str, media_type: str, data: bytes, *, language: str = 
     content = text.encode()
     if len(content) > MAX_TEXT_BYTES:
         message = f"{name} has more than {MAX_TEXT_BYTES // 1_000_000} MB of text."
-        raise FileRefused(message, hint="Save the part you need as a separate file.")
+        raise FileRefused(message, next_step="Save the part you need as a separate file.")
     part = _file_part(name, media_type, content, tokens=estimate_tokens(text))
     part = replace(part, language=language, left_out=decoding_note(data))
     return Attachment(part=part, data=content)
@@ -219,19 +219,19 @@ async def _pdf_attachment(name: str, data: bytes) -> Attachment:
     """Say in a line of the text what it lacks; raises `FileRefused`."""
     if find_spec("pypdf") is None:
         message = f"{name} is a PDF, which cannot be read without pypdf."
-        raise FileRefused(message, hint=f"Install it: {install_command('pdf')}")
+        raise FileRefused(message, next_step=f"Install it: {install_command('pdf')}")
     pdf = data[data.find(_PDF_HEAD) :]  # places in a PDF are counted from its head
     try:
         reply = await ChildProcess.answer(_PDF_CHILD, pdf, timeout_s=_PDF_S)
     except ChildEndedError:
         message = f"{name} is too complicated to be turned into text."
-        raise FileRefused(message, hint="Save the pages you need as a separate PDF.") from None
+        raise FileRefused(message, next_step="Save the pages you need as a separate PDF.") from None
     found = msgspec.json.decode(reply, type=PdfText)
     if found.problem:
-        raise FileRefused(f"{name} {found.problem}.", hint=found.hint)
+        raise FileRefused(f"{name} {found.problem}.", next_step=found.next_step)
     if not found.text:
         message = f"{name} has no text, as if it were scanned."
-        raise FileRefused(message, hint="Attach its pages as images.")
+        raise FileRefused(message, next_step="Attach its pages as images.")
     left_out = safe_line(found.left_out)
     text = f"[{left_out}]\n\n{found.text}\n" if left_out else f"{found.text}\n"
     attachment = text_attachment(name, "application/pdf", text.encode())

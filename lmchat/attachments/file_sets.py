@@ -107,7 +107,7 @@ def read_set(name: SetName) -> FileSet:
     found = walk(name.folder, most_entries=_MOST_ENTRIES)
     if found.is_cut:
         most = "too many files to look through, or rules of .gitignore that take too long"
-        raise FileRefused(f"{shown_name} has {most}.", hint=_NARROWER)
+        raise FileRefused(f"{shown_name} has {most}.", next_step=_NARROWER)
     pattern = [normalized("NFC", step) for step in name.pattern]
     paths: list[str] = []
     for path, entry in found.files:
@@ -128,14 +128,14 @@ def read_set(name: SetName) -> FileSet:
         if len(files) > _MOST_ATTACHED or total_bytes > _MOST_BYTES:
             most = f"{_MOST_ATTACHED} text files, or {_MOST_BYTES // 1_000_000} MB of them"
             message = f"{shown_name} has more than {most}."
-            raise FileRefused(message, hint=_NARROWER)
+            raise FileRefused(message, next_step=_NARROWER)
 
     if not files:
         problem = f"{shown_name} has no text files."
         if name.pattern != (ANY_FOLDERS,):  # else that of a folder
             problem = f"No text file fits {shown_name}."
-        hint = "Hidden files, links and those of .gitignore do not count. Check the name."
-        raise FileRefused(problem, hint=hint)
+        next_step = "Hidden files, links and those of .gitignore do not count. Check the name."
+        raise FileRefused(problem, next_step=next_step)
     return FileSet(files=files, left_out_count=left_out_count, is_too_deep=found.is_too_deep)
 
 

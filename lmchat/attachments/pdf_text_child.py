@@ -36,7 +36,7 @@ class PdfText(msgspec.Struct, frozen=True):
     text: str = ""  # pages, comments and form fields, as paragraphs
     left_out: str = ""  # what is not in it: `2 of 4 pages have no text: 2, 4`
     problem: str = ""  # as the end of a sentence
-    hint: str = ""
+    next_step: str = ""
 
 
 def main() -> None:
@@ -57,17 +57,17 @@ def pdf_text(data: bytes) -> PdfText:
     try:
         reader = PdfReader(BytesIO(data))
         if reader.is_encrypted and not reader.decrypt(""):
-            return PdfText(problem="needs a password", hint="Save a copy without a password.")
+            return PdfText(problem="needs a password", next_step="Save a copy without a password.")
         return _read(reader)
     except Exception as error:  # noqa: BLE001 - a parser may raise anything
-        problem, hint = "is damaged", "Download it again, or print it to a new PDF."
+        problem, next_step = "is damaged", "Download it again, or print it to a new PDF."
         if b"/Encrypt" in data and isinstance(error, DependencyError):
             problem = "is encrypted, and cannot be read without cryptography"
-            hint = f"Install it: {install_command('pdf')}"
+            next_step = f"Install it: {install_command('pdf')}"
         elif b"/Encrypt" in data and isinstance(error, NotImplementedError):
             problem = "is encrypted in a way that pypdf does not know"
-            hint = "Print it to a new PDF."
-        return PdfText(problem=problem, hint=hint)
+            next_step = "Print it to a new PDF."
+        return PdfText(problem=problem, next_step=next_step)
 
 
 def _read(reader: Any) -> PdfText:

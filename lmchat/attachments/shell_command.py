@@ -46,7 +46,7 @@ class ShellCommand:
         """
         if safe_text(command) != command:
             problem = "The command contains invisible characters, so it was not run."
-            raise WrongUse(problem, hint="Type it instead of pasting it.")
+            raise WrongUse(problem, next_step="Type it instead of pasting it.")
         self.command = command
         self._shell = shell
         self._time_limit_s = time_limit_s
@@ -111,8 +111,8 @@ class ShellCommand:
             )
         except OSError as error:
             problem = f"The command cannot start: {error.strerror or error}."
-            hint = "Shorten the command, or close other programs."
-            raise LMChatError(problem, hint=hint, kind="program") from error
+            next_step = "Shorten the command, or close other programs."
+            raise LMChatError(problem, next_step=next_step, kind="program") from error
         child.close_input()
         return child
 
@@ -126,8 +126,8 @@ class ShellCommand:
         program = find_program(str(expanded_path(self._shell)), search_path)
         if not program:
             problem = f"The shell {safe_line(self._shell)} is not found."
-            hint = "Correct `shell` in the section [chat] of config.toml."
-            raise LMChatError(problem, hint=hint, kind="program")
+            next_step = "Correct `shell` in the section [chat] of config.toml."
+            raise LMChatError(problem, next_step=next_step, kind="program")
         return program
 
     def stop(self) -> None:

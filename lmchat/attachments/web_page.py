@@ -93,7 +93,7 @@ def not_allowed(address: PageAddress) -> EndpointNotAllowed:
     """The user cannot be asked about this host."""
     problem = f"{address.origin} is not allowed: lmchat asks only hosts that you name."
     host = bracketed(address.host)
-    return EndpointNotAllowed(problem, hint=f"Add --allow-host {host}:{address.port}.")
+    return EndpointNotAllowed(problem, next_step=f"Add --allow-host {host}:{address.port}.")
 
 
 async def refuse_host(address: PageAddress) -> bool:
@@ -128,24 +128,28 @@ class WebPages:
             is_configured = self._allow_list.has_host(address.host, address.port)
             if not (is_configured or consent in self._consents or await ask(address)):
                 problem = f"Nothing was downloaded from {address.origin}."
-                raise EndpointNotAllowed(problem, hint="To attach the page, answer yes next time.")
+                raise EndpointNotAllowed(
+                    problem, next_step="To attach the page, answer yes next time."
+                )
             self._consents.add(consent)
             try:
                 async with asyncio.timeout(_FETCH_S):
                     reply = await self._fetch(address)
             except TimeoutError:
                 problem = f"{address.origin} did not send the page within {_FETCH_S:.0f} s."
-                raise ServerUnavailable(problem, kind="timeout", hint="Try again later.") from None
+                raise ServerUnavailable(
+                    problem, kind="timeout", next_step="Try again later."
+                ) from None
             except ServerUnavailable as error:
-                # its hint is about model servers
+                # its next step is about model servers
                 if error.kind == ServerUnavailable.kind:
-                    error.hint = "Check the address and the network."
+                    error.next_step = "Check the address and the network."
                 raise
             if not isinstance(reply, PageAddress):
                 return await _attachment(address, *reply)
             address = reply
         problem = f"{address.origin} redirects more than {_MOST_REDIRECTS} times."
-        raise FileRefused(problem, hint="Check the address in a browser.")
+        raise FileRefused(problem, next_step="Check the address in a browser.")
 
     async def _fetch(self, address: PageAddress) -> tuple[bytes, str] | PageAddress:
         """Request an address over a new connection, so that no cookie or connection is left.
@@ -173,10 +177,10 @@ class WebPages:
 
 def _parse(text: str, base_url: str = "") -> PageAddress:
     """Raises `WrongUse`. A relative address starts at `base_url`."""
-    no_address = WrongUse("This is not the address of a page.", hint="Check it.")
+    no_address = WrongUse("This is not the address of a page.", next_step="Check it.")
     if len(text) > _MAX_ADDRESS_CHARS:
         problem = f"The address has more than {_MAX_ADDRESS_CHARS} characters."
-        raise WrongUse(problem, hint=_IN_BROWSER)
+        raise WrongUse(problem, next_step=_IN_BROWSER)
     try:
         url = httpx.URL(base_url).join(text.strip()).copy_with(fragment=None)
         # `url.host` decodes Punycode, and raises if it is wrong
@@ -185,10 +189,10 @@ def _parse(text: str, base_url: str = "") -> PageAddress:
         raise no_address from None
     if url.scheme not in DEFAULT_PORTS or not host:
         problem = "Only pages with http:// or https:// can be attached."
-        raise WrongUse(problem, hint="Attach a file by its path.")
+        raise WrongUse(problem, next_step="Attach a file by its path.")
     if url.userinfo:
         problem = "Addresses with a user name or password are not accepted."
-        raise WrongUse(problem, hint=_IN_BROWSER)
+        raise WrongUse(problem, next_step=_IN_BROWSER)
     port = DEFAULT_PORTS[url.scheme] if url.port is None else url.port
     if not _HOST.fullmatch(host) or port not in _VALID_PORTS:
         raise no_address
@@ -205,16 +209,16 @@ async def _read(response: httpx.Response, address: PageAddress) -> tuple[bytes, 
     """
     if response.status_code != _OK:
         problem = f"{address.origin} answered with status {response.status_code}."
-        raise FileRefused(problem, hint=_IN_BROWSER)
+        raise FileRefused(problem, next_step=_IN_BROWSER)
     content = bytearray()
     try:
         async for chunk in body_chunks(response):
             content += chunk
             if len(content) > MAX_PAGE_BYTES:
                 problem = f"The page is larger than {MAX_PAGE_BYTES // 1_000_000} MB."
-                raise FileRefused(problem, hint=_SAVE_PART)
+                raise FileRefused(problem, next_step=_SAVE_PART)
     except httpx.DecodingError as error:
-        raise FileRefused(f"The page cannot be read: {error}.", hint=_IN_BROWSER) from None
+        raise FileRefused(f"The page cannot be read: {error}.", next_step=_IN_BROWSER) from None
     return bytes(content), response.headers.get("Content-Type", "")
 
 
@@ -230,8 +234,8 @@ async def _attachment(address: PageAddress, content: bytes, content_type: str) -
     charset = charset or _CHARSET_OF_HTML.search(content, 0, _HEAD_BYTES)
     text = await _text_of_html(_decoded(content, charset[1].decode() if charset else ""))
     if not text.strip():
-        hint = "Open it in a browser: scripts may write its text."
-        raise FileRefused("The page has no text.", hint=hint)
+        next_step = "Open it in a browser: scripts may write its text."
+        raise FileRefused("The page has no text.", next_step=next_step)
     return text_attachment(name, "text/plain", without_controls(text).encode("utf-8", "replace"))
 
 
@@ -254,7 +258,7 @@ def _decoded(content: bytes, label: str) -> str:
         with suppress(LookupError, UnicodeError):  # no charset, or not that of this page
             return content.decode(name, errors)
     if not encoding:
-        raise FileRefused("The page is text in an unknown encoding.", hint=_IN_BROWSER)
+        raise FileRefused("The page is text in an unknown encoding.", next_step=_IN_BROWSER)
     return content.decode(encoding, "replace")
 
 
@@ -262,12 +266,12 @@ async def _text_of_html(html: str) -> str:
     """Raises `FileRefused`."""
     if find_spec("inscriptis") is None:
         problem = "The page is HTML, which cannot be read without inscriptis."
-        raise FileRefused(problem, hint=f"Install it: {install_command('web')}")
+        raise FileRefused(problem, next_step=f"Install it: {install_command('web')}")
     try:
         text = await ChildProcess.answer(
             _CHILD, html.encode("utf-8", "replace"), timeout_s=_CONVERT_S
         )
     except ChildEndedError:
         problem = "The page is too complicated to be turned into text."
-        raise FileRefused(problem, hint=_SAVE_PART) from None
+        raise FileRefused(problem, next_step=_SAVE_PART) from None
     return text.decode()

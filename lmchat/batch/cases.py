@@ -123,10 +123,10 @@ async def read_cases(path: Path, system_prompt: str) -> list[Case]:
         raise unreadable(path, error, max_bytes=_MOST_BYTES) from error
     except TomlError as error:
         line = "" if error.line is None else f", line {error.line},"
-        raise WrongUse(f"{path}{line} {error.reason}.", hint=_EXAMPLE) from error
+        raise WrongUse(f"{path}{line} {error.reason}.", next_step=_EXAMPLE) from error
     except msgspec.ValidationError as error:
         raise WrongUse(
-            f"{path} is not a file of cases: {fault_of(error)}.", hint=_EXAMPLE
+            f"{path} is not a file of cases: {fault_of(error)}.", next_step=_EXAMPLE
         ) from error
 
     cases: list[Case] = []
@@ -137,14 +137,14 @@ async def read_cases(path: Path, system_prompt: str) -> list[Case]:
             message = (
                 f"{path}: {name} cannot be used: {safe_line(key)} is no part of a case{ending}"
             )
-            raise WrongUse(message, hint="Correct the file.")
+            raise WrongUse(message, next_step="Correct the file.")
         try:
             entry = msgspec.convert({**table, "name": name}, _Entry)
             cases.append(await _case(entry, path.parent, system_prompt))
         except (LMChatError, msgspec.ValidationError) as error:
             words = fault_of(error) if isinstance(error, msgspec.ValidationError) else str(error)
             message = f"{path}: {name} cannot be used: {words.removesuffix('.')}."
-            raise WrongUse(message, hint="Correct the file.") from error
+            raise WrongUse(message, next_step="Correct the file.") from error
     return cases
 
 

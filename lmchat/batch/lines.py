@@ -77,8 +77,10 @@ def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
         reason = f"it is not valid JSON: {error}; lines of text need --text."
     else:
         return line
-    hint = "Correct the line, then run it again."
-    line.error = LMChatError(f"Line {number} cannot be used: {reason}", kind="bad_line", hint=hint)
+    next_step = "Correct the line, then run it again."
+    line.error = LMChatError(
+        f"Line {number} cannot be used: {reason}", kind="bad_line", next_step=next_step
+    )
     return line
 
 

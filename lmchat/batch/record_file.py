@@ -20,7 +20,7 @@ from lmchat.processes.background import run_abandonable
 from lmchat.terminal.output import to_json
 
 _FILE_MODE = 0o666  # as the umask allows
-_REPLACE_HINT = "Name another file with -o, or replace this one with --force."
+_REPLACE_STEP = "Name another file with -o, or replace this one with --force."
 _RECORD_START = b'{"index": '
 # From the number of a row up to its key, which no other program writes. `.*` is the id.
 _STARTED_RECORD = re.compile(rb'\{"index": \d+, (?:"id": .*, )?(?:"run": \d+, )?"key"')
@@ -59,8 +59,8 @@ class RecordFile(Records):
             status = os.fstat(0) if source is None else source.stat()
             is_same = os.path.samestat(status, os.fstat(self._file.fileno()))
             if is_same and not is_stream(self._path):
-                hint = "Name another file with -o."
-                raise WrongUse("The output file is the input file.", hint=hint)
+                next_step = "Name another file with -o."
+                raise WrongUse("The output file is the input file.", next_step=next_step)
 
     def __exit__(self, error: object, *_: object) -> None:
         try:
@@ -80,7 +80,7 @@ class RecordFile(Records):
             raise WrongUse(
                 f"{self._path} belongs to another run: the prompt, model or settings "
                 f"of its row with index {job.head['index']} differ.",
-                hint=_REPLACE_HINT,
+                next_step=_REPLACE_STEP,
             )
         return key is not None
 
@@ -136,7 +136,7 @@ class RecordFile(Records):
                 case _:
                     reason = f"line {number} is not a row."
                     message = f"{self._path} is no output of `lmchat batch` or `eval`: {reason}"
-                    raise WrongUse(message, hint=_REPLACE_HINT)
+                    raise WrongUse(message, next_step=_REPLACE_STEP)
 
     def _lines(self) -> Iterator[bytes]:
         try:
@@ -180,7 +180,7 @@ class RecordFile(Records):
             if not is_locked:
                 file.close()
                 message = f"Another `lmchat batch` or `eval` writes {self._path}."
-                raise WrongUse(message, hint="Wait for its end, or name another file with -o.")
+                raise WrongUse(message, next_step="Wait for its end, or name another file with -o.")
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), self._path.stat()):
                     return file
@@ -190,7 +190,7 @@ class RecordFile(Records):
         """Say that a file cannot be used: `strerror` does not say for what."""
         return FileRefused(
             f"{self._path} cannot be used: {error.strerror or error}.",
-            hint="When that is mended, the same command does what is missing.",
+            next_step="When that is mended, the same command does what is missing.",
         )
 
 

@@ -104,8 +104,8 @@ def check_start(start: TurnStart, settings: TurnSettings, estimator: TokenEstima
     target, prefill = settings.target, start.prefill
     if target.is_blind and has_images(start.prompts):
         problem = f"{safe_line(target.model_id, limit=80)} cannot see images."
-        hint = "Choose a model with vision, or remove the image."
-        raise FileRefused(problem, hint=hint, kind="no_vision")
+        next_step = "Choose a model with vision, or remove the image."
+        raise FileRefused(problem, next_step=next_step, kind="no_vision")
     if prefill is not None and prefill.is_exact:
         require_prefill(target, prefill)
     if not settings.is_truncating:
@@ -148,7 +148,8 @@ def select(
         raise RequestInvalid(
             f"The session needs about {selection.needed_tokens} tokens, plus {selection.reserve} "
             f"for the answer; the context window has {selection.limit}.",
-            hint="Start a new session, set auto_truncate = true, or use a larger context window.",
+            next_step="Start a new session, set auto_truncate = true, or use a larger context "
+            "window.",
             kind="context_overflow",
         )
     # a thought alone cannot be quoted: the model answers the prompt again
@@ -279,8 +280,8 @@ async def answer_events(
                 tokens, window = selection.tokens, estimator.window(target)
                 # Ollama keeps half of the window
                 cut_to = window if window and window < tokens else counted
-                hint = larger_window_step(target, tokens)
-                raise cut_prompt_error(request, tokens=tokens, counted=counted, hint=hint)
+                next_step = larger_window_step(target, tokens)
+                raise cut_prompt_error(request, tokens=tokens, counted=counted, next_step=next_step)
         except ServerRejected as error:
             if has_content:
                 raise

@@ -47,17 +47,17 @@ def compacting_start(
         for index, message in enumerate(path)
         if message.role is Role.USER and not message.is_excluded
     ]
-    hint = "A summary takes the place of all but the last two prompts and answers."
+    next_step = "A summary takes the place of all but the last two prompts and answers."
     summarised_indexes = prompt_indexes[:-_KEPT_EXCHANGES]
     # none, or only prompts for earlier summaries
     if all(path[index].text == prompt for index in summarised_indexes):
-        raise RequestInvalid("There are no older messages to summarise yet.", hint=hint)
+        raise RequestInvalid("There are no older messages to summarise yet.", next_step=next_step)
     older = path.before(prompt_indexes[-_KEPT_EXCHANGES])
     # raw estimates are exact enough for this limit
     kept = select_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)
     if kept.raw_text + kept.raw_thoughts > _MAX_KEPT_SHARE * tokens:
         problem = "A summary would make no room: the last prompts and answers take most of it."
-        raise RequestInvalid(problem, hint=hint)
+        raise RequestInvalid(problem, next_step=next_step)
     request = text_message(Role.USER, prompt, parent_id=older.leaf_id)
     return TurnStart(path=older, prompts=(request,))
 
@@ -70,19 +70,19 @@ def compacted_branch(
     The last system prompt stays in force. Stats lose their prompt tokens, counted for the old
     branch.
     """
-    hint = "Nothing has changed; /compact tries again."
+    next_step = "Nothing has changed; /compact tries again."
     if answer.failure is not None:
-        raise LMChatError(answer.failure.message, hint=hint, kind=answer.failure.kind)
+        raise LMChatError(answer.failure.message, next_step=next_step, kind=answer.failure.kind)
     if not answer.text.strip():
-        raise LMChatError("The model wrote no summary.", hint=hint)
+        raise LMChatError("The model wrote no summary.", next_step=next_step)
     if answer.refusal:
-        raise LMChatError("The model refused to write a summary.", hint=hint)
+        raise LMChatError("The model refused to write a summary.", next_step=next_step)
     ended = answer.stats or AnswerStats()
     if answer.state is not AnswerState.COMPLETE or not is_whole_end(ended.finish_reason):
         reason = safe_line(ended.ending or ended.finish_reason or answer.state.value)
         if ended.is_cut:
-            hint = "Nothing has changed; use a larger context window, then /compact again."
-        raise LMChatError(f"The summary is not complete ({reason}).", hint=hint)
+            next_step = "Nothing has changed; use a larger context window, then /compact again."
+        raise LMChatError(f"The summary is not complete ({reason}).", next_step=next_step)
 
     first = path[0]
     parent_id: str | None = None

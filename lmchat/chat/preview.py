@@ -181,7 +181,7 @@ def checked_form(typed: str) -> str:
     form = typed.strip().lower() or FORMS[0]
     if form not in FORMS:
         problem = f"Unknown form of a request: {safe_line(typed, limit=20)}."
-        raise WrongUse(problem, hint="The forms are json and curl.")
+        raise WrongUse(problem, next_step="The forms are json and curl.")
     return form
 
 

@@ -165,7 +165,7 @@ class ChatService:
         """Give a prompt another version of its answer, or its first; repeat a tool call."""
         if message.role is Role.TOOL and self.turn_options.toolbox is None:
             problem = "No tools are configured."
-            raise RequestInvalid(problem, hint="/tools shows how to add some.")
+            raise RequestInvalid(problem, next_step="/tools shows how to add some.")
         make_start = partial(
             regenerated, message_id=message.message_id, prefill_text=session.prefill_text
         )

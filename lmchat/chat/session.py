@@ -192,7 +192,8 @@ class OpenSession:
     def _require_no_change(self) -> None:
         if self._is_changing:
             raise RequestInvalid(
-                "The session is being changed, and the disk is slow.", hint="Wait, then try again."
+                "The session is being changed, and the disk is slow.",
+                next_step="Wait, then try again.",
             )
 
     def require_free_end(self) -> None:
@@ -326,7 +327,7 @@ class OpenSession:
         """
         text = text.rstrip()
         if not text and not self._prefill_text:
-            raise WrongUse("Type a text after /start.", hint="The next answer begins with it.")
+            raise WrongUse("Type a text after /start.", next_step="The next answer begins with it.")
         if text and target is not None:  # without a server, the turn checks it
             require_prefill(target)
         self._prefill_text = text

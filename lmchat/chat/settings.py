@@ -159,15 +159,15 @@ class TurnOptions:
         """Raises `RequestInvalid` if no chosen model can answer yet."""
         target = self.target
         if target is None:
-            hint = "lmchat keeps checking; /model lists the models."
-            raise RequestInvalid("No model is ready yet.", hint=hint, kind="no_server")
+            next_step = "lmchat keeps checking; /model lists the models."
+            raise RequestInvalid("No model is ready yet.", next_step=next_step, kind="no_server")
         if self.is_loading:
             problem = f"{target.server_name} is still loading its model."
-            raise RequestInvalid(problem, hint="Try again when it is loaded.", kind="loading")
+            raise RequestInvalid(problem, next_step="Try again when it is loaded.", kind="loading")
         if not target.model_id:
             # no full stop: scripts rely on it for LM Studio
             problem = no_model_selected(target.product)
-            raise RequestInvalid(problem, hint="Choose one with /model.", kind="model_missing")
+            raise RequestInvalid(problem, next_step="Choose one with /model.", kind="model_missing")
         return target
 
     def settings(self, session_options: OptionValues) -> TurnSettings:
@@ -209,7 +209,7 @@ class TurnOptions:
             profile, name = Profile(), first_profile_name
         else:
             problem = f"Unknown profile: {safe_line(name, limit=40)}."
-            raise WrongUse(problem, hint=f"Configured: {', '.join(profiles) or NO_PROFILE}.")
+            raise WrongUse(problem, next_step=f"Configured: {', '.join(profiles) or NO_PROFILE}.")
         options = {**layers.profile, **options_set_in(profile)}
         # one chosen with /effort stays
         self.layers = replace(layers, profile_name=name, profile=options, effort=self.layers.effort)
@@ -223,8 +223,10 @@ class TurnOptions:
         """Raises `WrongUse` for neither one of `LEVELS` nor a number of tokens."""
         effort = "" if typed == _NO_EFFORT else effort_of(typed)
         if effort is None:
-            hint = f"The levels are {', '.join(LEVELS)}; or type a number of tokens."
-            raise WrongUse(f"Unknown reasoning effort: {safe_line(typed, limit=20)}.", hint=hint)
+            next_step = f"The levels are {', '.join(LEVELS)}; or type a number of tokens."
+            raise WrongUse(
+                f"Unknown reasoning effort: {safe_line(typed, limit=20)}.", next_step=next_step
+            )
         self.layers = replace(self.layers, effort=effort)
 
     def options_with_origin(self, session_options: OptionValues) -> tuple[SetOption, ...]:

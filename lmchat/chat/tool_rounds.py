@@ -115,8 +115,8 @@ class ToolRounds:
         """
         if self.steps >= self.toolbox.settings.max_steps:
             problem = f"The model called tools {self.steps} times without an answer."
-            hint = "Change the prompt, or raise max_steps under [tools]."
-            self._limit = LMChatError(problem, kind="tool_limit", hint=hint)
+            next_step = "Change the prompt, or raise max_steps under [tools]."
+            self._limit = LMChatError(problem, kind="tool_limit", next_step=next_step)
             return False
         self.steps += 1
         for call in calls:
@@ -129,8 +129,8 @@ class ToolRounds:
                 problem = (
                     f"The model made the same call {self._same_calls} times in a row: {shown}."
                 )
-                hint = "Change the prompt: the model cannot use the result of this call."
-                self._limit = LMChatError(problem, kind="tool_limit", hint=hint)
+                next_step = "Change the prompt: the model cannot use the result of this call."
+                self._limit = LMChatError(problem, kind="tool_limit", next_step=next_step)
         return self._limit is None
 
     def call_in(self, text: str) -> str:

@@ -340,14 +340,17 @@ def shown_error(error: BaseException) -> tuple[LMChatError, Failure]:
         _logger.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)
     else:
         failure_id = log_bug(error)
-        hint = "Try again. The log file has details under this id."
+        next_step = "Try again. The log file has details under this id."
         shown = LMChatError(
-            "lmchat had an internal error.", hint=hint, kind="bug", details=type(error).__name__
+            "lmchat had an internal error.",
+            next_step=next_step,
+            kind="bug",
+            details=type(error).__name__,
         )
     failure = Failure(
         kind=shown.kind,
         message=shown.message,
-        hint=shown.hint,
+        hint=shown.next_step,
         details=shown.details,
         failure_id=failure_id,
     )

@@ -128,7 +128,7 @@ def require_prefill(target: Target, prefill: Prefill | None = None) -> None:
     if not can_prefill:
         raise RequestInvalid(
             f"{product.subject} cannot continue a text that you have written.",
-            hint="Use a model of llama.cpp, Jan, Ollama or the built-in engine.",
+            next_step="Use a model of llama.cpp, Jan, Ollama or the built-in engine.",
             kind="unsupported",
         )
 
@@ -262,7 +262,7 @@ def rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:
     index = _index_of(path, answer_id)
     old = path[index]
     if not text.strip():
-        raise RequestInvalid("An answer cannot be empty.", hint="Type a text.")
+        raise RequestInvalid("An answer cannot be empty.", next_step="Type a text.")
     if problem := why_not_rewritten(old):
         raise RequestInvalid(problem)
     version = old.versions + 1
@@ -311,7 +311,7 @@ def _index_of(path: MessagePath, message_id: str) -> int:
     index = path.index_of(message_id)
     if index is None:
         problem = "This message is on another branch."
-        raise RequestInvalid(problem, hint="Open it in the tree.")
+        raise RequestInvalid(problem, next_step="Open it in the tree.")
     return index
 
 
@@ -322,10 +322,10 @@ def _require_sent(path: Sequence[ChatMessage]) -> None:
     """
     prompts = [message for message in path if message.role is Role.USER]
     if not prompts:  # in some imported chats
-        raise RequestInvalid("No prompt comes before this answer.", hint="Type a prompt.")
+        raise RequestInvalid("No prompt comes before this answer.", next_step="Type a prompt.")
     if any(message.is_excluded for message in (*prompts[-1:], *path[-1:])):
         problem = "This message, or its prompt, is taken out of requests."
-        raise RequestInvalid(problem, hint="Put it back with /context, then try again.")
+        raise RequestInvalid(problem, next_step="Put it back with /context, then try again.")
 
 
 def streaming_message(

@@ -115,7 +115,7 @@ class Context:
             reason = f"must be one of {', '.join(LEVELS)}, not {level!r}"
             raise ConfigError(
                 f"environment variable LMCHAT_LOG_LEVEL: {reason}.",
-                hint="Correct or unset LMCHAT_LOG_LEVEL.",
+                next_step="Correct or unset LMCHAT_LOG_LEVEL.",
             )
         start_log(self.paths.log_file, level)
 
@@ -124,7 +124,7 @@ class Context:
         error_id = log_bug(error)
         return foreign_library(error) or LMChatError(
             f"lmchat had an internal error (id {error_id}).",
-            hint=f"The log file has details under this id: {self.paths.log_file}",
+            next_step=f"The log file has details under this id: {self.paths.log_file}",
             kind="bug",
         )
 
@@ -137,5 +137,5 @@ async def is_confirmed(context: Context, question: str, refusal: str) -> bool:
     if context.options.yes:
         return True
     if not can_ask():
-        raise WrongUse(refusal, hint="Confirm with --yes.")
+        raise WrongUse(refusal, next_step="Confirm with --yes.")
     return await ask_yes_no(question)

@@ -95,13 +95,13 @@ class _Parser(argparse.ArgumentParser):
         # argparse says "ignored" of what it refuses, as in --json=yes
         sentence = sentence.replace("ignored explicit argument", "does not take")
         sentence = safe_line(sentence.replace(_DASHES, "--"), limit=_MOST_CHARS)
-        hint = f"Run `{self.prog} --help` for usage."
+        next_step = f"Run `{self.prog} --help` for usage."
         if message.startswith("unrecognized"):
-            hint = (
+            next_step = (
                 "Put a prompt in quotes, and the options of a command after the command; "
                 "`lmchat COMMAND --help` lists them."
             )
-        raise WrongUse(f"{sentence[:1].upper()}{sentence[1:]}.", hint=hint)
+        raise WrongUse(f"{sentence[:1].upper()}{sentence[1:]}.", next_step=next_step)
 
     def _print_message(self, message: str, _file: object = None) -> None:
         """Print help and version as all other output, on stdout."""
@@ -117,22 +117,22 @@ class _Parser(argparse.ArgumentParser):
         typed = safe_line(value, limit=_MOST_CHARS)
         commands = tuple(action.choices)
         message = f"Unknown command {typed!r}."
-        hint = f"Run `{self.prog} --help` for usage."
+        next_step = f"Run `{self.prog} --help` for usage."
         if is_prompt:
             is_whole = typed == value and not may_have_password
             message = "A prompt needs a command."
-            hint = f"Use: lmchat ask {shell_word(value)}" if is_whole else _ASK
+            next_step = f"Use: lmchat ask {shell_word(value)}" if is_whole else _ASK
         elif may_have_password:
             message = "Unknown command. To connect to a server: lmchat --endpoint URL."
         elif line := COMMANDS_INSTEAD.get(f"{self.prog} {value}"):
-            hint = f"Use: {line}"
+            next_step = f"Use: {line}"
         elif suggestion := closest_word(value, commands, _LIKENESS):
             message = f"Unknown command {typed!r}; did you mean {suggestion}?"
         else:
             message = f"Unknown command {typed!r}; commands: {', '.join(commands)}."
             if self.prog == _PROGRAM:  # it may be meant as a prompt
-                hint = f"{_ASK} {hint}"
-        raise WrongUse(message, hint=hint)
+                next_step = f"{_ASK} {next_step}"
+        raise WrongUse(message, next_step=next_step)
 
 
 def parse(argv: Sequence[str]) -> ParsedOptions:
@@ -153,9 +153,9 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     except WrongUse as error:
         for word in argv:
             if word in _REMOVED and (word.startswith("-") or prog == _PROGRAM):
-                hint = f"Run `{_PROGRAM} --help` for usage."
+                next_step = f"Run `{_PROGRAM} --help` for usage."
                 message = f"{word} was removed: use {_REMOVED[word]}."
-                raise WrongUse(message, hint=hint) from None
+                raise WrongUse(message, next_step=next_step) from None
         # the error may be about the value of an unknown option; an error that names the option
         # helps more
         known = {name for action in actions for name in action.option_strings}
@@ -174,7 +174,7 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
             shown = safe_line(option, limit=_MOST_CHARS)
             suggestion = closest_word(option, taken, _LIKENESS)
             ending = f"; did you mean {suggestion}?" if suggestion else "."
-            raise WrongUse(f"Unknown option: {shown}{ending}", hint=error.hint) from None
+            raise WrongUse(f"Unknown option: {shown}{ending}", next_step=error.next_step) from None
         raise
     given = vars(options)
     used = {action.dest for action in actions if not {*action.option_strings} - {*taken}}
@@ -219,15 +219,19 @@ def _option_instead(word: str, option: str, value: str) -> str:
 
 
 def _not_taken(prog: str, option: str, instead: str = "") -> WrongUse:
-    hint = f"Use {instead}." if instead else f"`{prog} --help` lists what it takes."
-    return WrongUse(f"`{prog}` does not take {safe_line(option, limit=_MOST_CHARS)}.", hint=hint)
+    next_step = f"Use {instead}." if instead else f"`{prog} --help` lists what it takes."
+    return WrongUse(
+        f"`{prog}` does not take {safe_line(option, limit=_MOST_CHARS)}.", next_step=next_step
+    )
 
 
 def _typed(word: str, *, is_file: bool) -> str:
     """Return a word as it was typed: a name of a file by its bytes, others as UTF-8."""
     word = "--" if word == _DASHES else word
     if is_file and not word:  # as a path, it would be the current folder
-        raise WrongUse("The name of a file is empty.", hint="Is a variable of your script unset?")
+        raise WrongUse(
+            "The name of a file is empty.", next_step="Is a variable of your script unset?"
+        )
     if is_file:
         with suppress(UnicodeEncodeError):  # surrogates that stand for no bytes
             os.fsencode(word)

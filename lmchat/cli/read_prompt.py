@@ -47,18 +47,18 @@ async def prompt_of(context: Context, files: list[Attachment] | None = None) -> 
     data = await piped_data(context, MAX_READ_BYTES) if has_piped_input() else b""
     if len(data) > MAX_READ_BYTES:
         message = f"{_STDIN} has more than {MAX_READ_BYTES // 1_000_000} MB."
-        raise WrongUse(message, hint="Pipe in the part you need.")
+        raise WrongUse(message, next_step="Pipe in the part you need.")
     piped_text = ""
     try:
         found = await file_attachment(_STDIN, data)
         if found is None:
             piped_text = text_of(_STDIN, data).rstrip("\n")
     except FileRefused as error:
-        raise WrongUse(error.message, hint=error.hint) from error
+        raise WrongUse(error.message, next_step=error.next_step) from error
     if found is not None:
         if files is None:
             message = "stdin has an image or a PDF, which only `lmchat ask` takes."
-            raise WrongUse(message, hint="Pipe in its text.")
+            raise WrongUse(message, next_step="Pipe in its text.")
         files.append(found)
     note = decoding_note(data) if found is None else found.part.left_out
     if note:
@@ -67,8 +67,8 @@ async def prompt_of(context: Context, files: list[Attachment] | None = None) -> 
     if options.preset is not None:
         prompt = await preset_prompt(context, options.preset, prompt)
     if not prompt and not options.files and not files:
-        hint = 'Pass a prompt: lmchat ask "PROMPT", or pipe one in.'
-        raise WrongUse("The prompt is empty.", hint=hint)
+        next_step = 'Pass a prompt: lmchat ask "PROMPT", or pipe one in.'
+        raise WrongUse("The prompt is empty.", next_step=next_step)
     return prompt
 
 
@@ -124,7 +124,9 @@ async def require_consent_to_set(found: FileSet, window: int | None) -> None:
     if not can_ask() and question.refusal is not None:
         raise question.refusal
     if not await ask_yes_no(f"Attach {found.words}?"):
-        raise WrongUse("The files were not attached.", hint="Name a smaller folder or a pattern.")
+        raise WrongUse(
+            "The files were not attached.", next_step="Name a smaller folder or a pattern."
+        )
 
 
 def wanted_value(context: Context) -> SchemaOutput | None:

@@ -127,7 +127,7 @@ def _require_compatible(options: ParsedOptions) -> None:
     ):
         if is_wrong:
             message = f"{first} and {second} cannot be used together."
-            raise WrongUse(message, hint="Use only one of them.")
+            raise WrongUse(message, next_step="Use only one of them.")
 
 
 def import_function(name: str) -> Any:
@@ -142,8 +142,8 @@ def _run_screen(context: Context) -> int:
     for stream, name in ((sys.stdin, "stdin"), drawn):
         if not is_terminal(stream):
             message = f"The chat screen needs a terminal, but {name} is not one."
-            hint = 'For one answer without the screen: lmchat ask "PROMPT".'
-            raise WrongUse(message, hint=hint)
+            next_step = 'For one answer without the screen: lmchat ask "PROMPT".'
+            raise WrongUse(message, next_step=next_step)
     import asyncio  # noqa: PLC0415 - see `_run_command`
 
     run_chat = import_function("lmchat.cli.run_screen:run_chat")

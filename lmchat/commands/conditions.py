@@ -41,7 +41,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
     is_streaming = message.state is AnswerState.STREAMING
     match name:
         case "regenerate" | "another_model" | "resume" if is_busy:
-            return StillAnswering().message_with_hint
+            return StillAnswering().message_with_next_step
         case "copy" if message.failure is not None:  # the words of the failure are copied
             return ""
         case "pager" if message.files:  # the files are shown, also without a text
@@ -64,7 +64,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
         case "source" | "probabilities" | "details" | "resume" if not is_answer:
             return "Only answers have this command."
         case "resume" | "rewrite" | "probabilities" if is_streaming:
-            return StillAnswering().message_with_hint
+            return StillAnswering().message_with_next_step
         case "rewrite":
             return why_not_rewritten(message)
         case "resume" if not is_continuable(message):

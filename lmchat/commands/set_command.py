@@ -68,7 +68,9 @@ def _with_option(
     """
     match = _FORM.fullmatch(typed.strip())
     if match is None:
-        raise WrongUse("/set needs the name of an option.", hint="/set alone lists what is set.")
+        raise WrongUse(
+            "/set needs the name of an option.", next_step="/set alone lists what is set."
+        )
     name, text = match[1], match[2]
     form = f"It may be {option_form(name)}, or {_NO_VALUE}."  # raises `WrongUse`: unknown name
     options = dict(session.header.sampling)
@@ -82,7 +84,7 @@ def _with_option(
     if before is not None and before.origin.level in (Level.EFFORT, Level.COMMAND_LINE):
         raise WrongUse(
             f"{name} keeps its value ({before.origin.words}), which has priority over /set.",
-            hint="Change it there.",
+            next_step="Change it there.",
         )
     if text == _NO_VALUE:
         options.pop(name, None)

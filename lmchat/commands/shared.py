@@ -192,7 +192,7 @@ async def filled_preset(
     placeholders = _placeholders(preset)
     has_input = bool(typed.strip())
     if "input" in placeholders and not has_input:
-        raise WrongUse(f"The preset {name} needs a text.", hint="Type it after the name.")
+        raise WrongUse(f"The preset {name} needs a text.", next_step="Type it after the name.")
 
     values = {
         "input": typed,
@@ -215,10 +215,10 @@ def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:
     """Raises `WrongUse`."""
     if name in presets:
         return presets[name]
-    hint = "Add [prompts.NAME] to config.toml and start lmchat again."
+    next_step = "Add [prompts.NAME] to config.toml and start lmchat again."
     if presets:
-        hint = f"Configured: {safe_line(', '.join(presets))}."
-    raise WrongUse(f"Unknown preset: {safe_line(name, limit=40)}.", hint=hint)
+        next_step = f"Configured: {safe_line(', '.join(presets))}."
+    raise WrongUse(f"Unknown preset: {safe_line(name, limit=40)}.", next_step=next_step)
 
 
 # Files for the next prompt
@@ -257,7 +257,7 @@ async def _read_named(front: Front, name: str) -> Sequence[Attachment]:
     is_large = found.needs_consent(target.context if target else None)
     if is_large and not await front.confirm(set_question(found)):
         problem = "The files were not attached."
-        raise WrongUse(problem, hint="Name a smaller folder or a pattern.")
+        raise WrongUse(problem, next_step="Name a smaller folder or a pattern.")
     front.notify(f"Attached: {found.words}.")
     return found.files
 
@@ -290,7 +290,7 @@ async def _require_consent(paths: Sequence[Path], confirm: Confirm) -> None:
     title = "Attach from outside this folder?"
     question = Question(title=title, text="\n".join(lines), verb="attach")
     if outside and not await confirm(question):
-        raise WrongUse("The file was not attached.", hint="Name it again, and say yes.")
+        raise WrongUse("The file was not attached.", next_step="Name it again, and say yes.")
 
 
 def set_question(found: FileSet) -> Question:
@@ -299,7 +299,7 @@ def set_question(found: FileSet) -> Question:
         title=f"Attach {counted(len(found.files), 'file')}?",
         text=found.words,
         verb="attach them",
-        refusal=WrongUse(f"{problem}: {found.words}.", hint="Add --yes, or name fewer files."),
+        refusal=WrongUse(f"{problem}: {found.words}.", next_step="Add --yes, or name fewer files."),
     )
 
 

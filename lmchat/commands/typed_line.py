@@ -93,8 +93,8 @@ def require_slash(line: str, *, help_by: str, is_plain: bool = False) -> SlashCo
         name, _ = _divided(line)
         typed = safe_line(name, limit=_TYPED_CHARS)
         ending = did_you_mean(typed, (*(command.name for command in SLASH_COMMANDS), *_ALIASES))
-        hint = f"{help_by} lists the commands. Begin with a space to send it as a message."
-        raise WrongUse(f"Unknown command: {typed}{ending}", hint=hint)
+        next_step = f"{help_by} lists the commands. Begin with a space to send it as a message."
+        raise WrongUse(f"Unknown command: {typed}{ending}", next_step=next_step)
     return slash
 
 

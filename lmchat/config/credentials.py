@@ -45,7 +45,7 @@ class Credentials:
         try:
             self.keys = _keys_of(self._read())
         except StoreUnavailable as error:
-            return error.message_with_hint
+            return error.message_with_next_step
         return ""
 
     def set(self, origin: str, key: str) -> None:
@@ -116,7 +116,7 @@ class Credentials:
         except TomlError as error:
             raise StoreUnavailable(
                 f"{name} is not valid ({error}): the API keys in it are not used.",
-                hint="Fix the file, or delete it and re-enter your API keys.",
+                next_step="Fix the file, or delete it and re-enter your API keys.",
             ) from None
         return entries
 

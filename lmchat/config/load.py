@@ -125,8 +125,8 @@ class LoadedSettings(Secret, frozen=True, kw_only=True):
         if not self.problems:
             return self
         details = "\n".join(problem.sentence for problem in self.problems)
-        hint = "Correct it, then try again. `lmchat config check` lists all problems."
-        raise ConfigError(self.problems[0].sentence, hint=hint, details=details)
+        next_step = "Correct it, then try again. `lmchat config check` lists all problems."
+        raise ConfigError(self.problems[0].sentence, next_step=next_step, details=details)
 
 
 def load(

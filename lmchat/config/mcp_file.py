@@ -89,12 +89,12 @@ def write_servers(file: Path, servers: Iterable[McpSettings] = (), *, without: s
                 content, table, is_plain = _read(file)
                 file.chmod(OWNER_ONLY)  # it may hold keys
             if not is_plain:
-                hint = f"Delete {without} in it." if without else _to_paste(entries)
+                next_step = f"Delete {without} in it." if without else _to_paste(entries)
                 message = f"{file} has comments or last commas, so that lmchat does not change it."
-                raise ConfigError(message, hint=hint)
+                raise ConfigError(message, next_step=next_step)
             if taken := entries.keys() & table.keys():  # also one that lmchat cannot use
                 message = f"{file} has a server {', '.join(taken)} already."
-                raise ConfigError(message, hint="Choose another name.")
+                raise ConfigError(message, next_step="Choose another name.")
             table |= entries
             if without:
                 table.pop(without, None)
@@ -132,7 +132,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], bool]:
                 return content, content[key], plain == text
         reason = f"it has no {' or '.join(_TABLES)}"
     message = f"{file} is not a file of MCP servers: {reason}."
-    raise FileRefused(message, hint=f"It is JSON such as {_FORM}.")
+    raise FileRefused(message, next_step=f"It is JSON such as {_FORM}.")
 
 
 def moved(tables: Any) -> ServersFile:

@@ -94,7 +94,7 @@ def tool_findings(servers: Sequence[ToolServer], *, waited_s: float) -> list[Fin
     row = partial(Finding, TOOLS.group, TOOLS.check)
     rows: list[Finding] = []
     for server in servers:
-        step = server.hint.rstrip(".")
+        step = server.next_step.rstrip(".")
         if server.state is ToolServerState.READY:  # its error means that some tools are left out
             grade = Grade.WARNING if server.error else Grade.OK
             cause = f"It is {server.state_sentence}"
@@ -137,7 +137,7 @@ def store_findings(path: Path) -> list[Finding]:
     try:
         file_format, fault = check_file(path)
     except StoreUnavailable as error:
-        return [STORE.row(Grade.FAULT, error.message, error.hint)]
+        return [STORE.row(Grade.FAULT, error.message, error.next_step)]
     if fault:
         step = "Start lmchat: it keeps the file, and puts the newest daily copy in its place"
         return [STORE.row(Grade.FAULT, f"The file is damaged: {fault}.", step)]

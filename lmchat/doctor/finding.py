@@ -92,7 +92,7 @@ async def _run_check(check: Check, find_rows: FindRows, limit_s: float) -> Findi
         cause = f"The check did not finish within {limit_s:g} s."
         step = "Check the disk, network folder or program it waits for"
     except LMChatError as error:
-        cause, step = error.message, error.hint or "lmchat config check"
+        cause, step = error.message, error.next_step or "lmchat config check"
     except Exception as error:  # noqa: BLE001 - a report with one row less is better than none
         cause = f"The check itself failed ({type(error).__name__}, error {log_bug(error)})."
         step = "The log file has details under this id"

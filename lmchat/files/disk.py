@@ -93,8 +93,8 @@ def unreadable(name: Path | str, error: OSError, *, max_bytes: int = MAX_BYTES) 
         errno.EFBIG: (f"is larger than {max_bytes // 1_000_000} MB", "Use a smaller file."),
     }
     other_reason = (f"cannot be read: {error.strerror or error}", "Check the path.")
-    reason, hint = reasons.get(error.errno or 0, other_reason)
-    return FileRefused(f"{safe_line(str(name))} {reason}.", hint=hint)
+    reason, next_step = reasons.get(error.errno or 0, other_reason)
+    return FileRefused(f"{safe_line(str(name))} {reason}.", next_step=next_step)
 
 
 def expanded_path(name: str) -> Path:
@@ -108,10 +108,12 @@ def expanded_path(name: str) -> Path:
     try:
         path = Path(name).expanduser()
     except RuntimeError as error:
-        raise FileRefused(f"{name} names an unknown home folder.", hint="Type the path.") from error
+        raise FileRefused(
+            f"{name} names an unknown home folder.", next_step="Type the path."
+        ) from error
     if os.name == "nt" and ":" in path.name:  # a hidden stream of a file, which no folder lists
         problem = f"{name} has a colon, which names of files on Windows must not have."
-        raise FileRefused(problem, hint="Choose another name.")
+        raise FileRefused(problem, next_step="Choose another name.")
     if not path.is_absolute():
         current_folder()
     return path
@@ -123,7 +125,9 @@ def current_folder() -> Path:
         return Path.cwd()
     except OSError as error:
         message = f"The current folder cannot be used: {error.strerror or error}."
-        raise WrongUse(message, hint="Change to another folder, such as with `cd ~`.") from error
+        raise WrongUse(
+            message, next_step="Change to another folder, such as with `cd ~`."
+        ) from error
 
 
 # Writing
@@ -287,13 +291,15 @@ def write_new_file(
         # root could replace `/dev/null`
         if is_forced or path.is_dir():
             message = f"{path} is not a regular file."
-            raise FileRefused(message, hint="Choose another name.") from None
+            raise FileRefused(message, next_step="Choose another name.") from None
         raise FileExists(
-            f"{path} already exists.", hint="Choose another name, or overwrite it with --force."
+            f"{path} already exists.",
+            next_step="Choose another name, or overwrite it with --force.",
         ) from None
     except OSError as error:
         raise FileRefused(
-            f"{path} cannot be written: {error.strerror or error}.", hint="Choose another folder."
+            f"{path} cannot be written: {error.strerror or error}.",
+            next_step="Choose another folder.",
         ) from error
     return path
 
@@ -382,9 +388,9 @@ _REASONS = {
 
 def explain_system_error(error: OSError, path: Path) -> StoreUnavailable:
     other_reason = (error.strerror or str(error), PERMISSION)
-    reason, hint = _REASONS.get(error.errno or 0, other_reason)
+    reason, next_step = _REASONS.get(error.errno or 0, other_reason)
     # a part of the path is a file; the last name would not show which
     file = path if isinstance(error, NotADirectoryError) else path.name
     return StoreUnavailable(
-        f"{file} cannot be used: {reason}.", hint=hint, details=f"{path}: {error}"
+        f"{file} cannot be used: {reason}.", next_step=next_step, details=f"{path}: {error}"
     )

@@ -89,18 +89,20 @@ def fit_image(name: str, data: bytes) -> SizedImage:
     if find_spec("PIL") is None:
         if found not in _SENT:
             message = f"{name} must be converted to PNG, which needs Pillow."
-            raise FileRefused(message, hint=f"Install it: {install_command('images')}")
+            raise FileRefused(message, next_step=f"Install it: {install_command('images')}")
         has_note = found == "JPEG" and b"Exif\0" in data[:_EXIF_BYTES]
         left_out = "without Pillow, it may lie on its side" if has_note else ""
         fitted = SizedImage(data, left_out=left_out)
-        hint = f"To scale it down: {install_command('images')}"
+        next_step = f"To scale it down: {install_command('images')}"
     elif found == "HEIF" and find_spec("pillow_heif") is None:
         message = f"{name} is a HEIC image, which cannot be read without pillow-heif."
-        raise FileRefused(message, hint=f"Install it: {install_command('heic')}")
+        raise FileRefused(message, next_step=f"Install it: {install_command('heic')}")
     else:
-        fitted, hint = _decoded(name, data, found), "Save a smaller copy of it."
+        fitted, next_step = _decoded(name, data, found), "Save a smaller copy of it."
     if len(fitted.data) > MAX_IMAGE_BYTES:
-        raise FileRefused(f"{name} is larger than {MAX_IMAGE_BYTES // 1_000_000} MB.", hint=hint)
+        raise FileRefused(
+            f"{name} is larger than {MAX_IMAGE_BYTES // 1_000_000} MB.", next_step=next_step
+        )
     return fitted
 
 
@@ -127,13 +129,13 @@ def _decoded(name: str, data: bytes, image_format: str) -> SizedImage:
         raise
     except Exception as error:  # a decoder may raise anything
         message = f"{name} is damaged or cut off."
-        raise FileRefused(message, hint="Copy or download it again.") from error
+        raise FileRefused(message, next_step="Copy or download it again.") from error
 
 
 def _upright(name: str, data: bytes, image_format: str, image: Any) -> SizedImage:
     if image.width * image.height > MAX_PIXELS:
         message = f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels."
-        raise FileRefused(message, hint="Save a smaller copy of it.")
+        raise FileRefused(message, next_step="Save a smaller copy of it.")
     # the other images of an MPO, a kind of JPEG, are smaller ones
     has_more = image.format != "MPO" and getattr(image, "is_animated", False)
     kind = "page" if image_format == "TIFF" else "frame"

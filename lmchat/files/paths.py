@@ -63,7 +63,7 @@ class Paths:
             # older platformdirs return a path that starts with `~`
             if not found or not found[-1].is_absolute():
                 message = "Your home folder is not known."
-                raise ConfigError(message, hint="Set HOME or LMCHAT_HOME to a folder.")
+                raise ConfigError(message, next_step="Set HOME or LMCHAT_HOME to a folder.")
             paths = cls(config_dir=found[0], cache_dir=found[1], state_dir=found[2])
         try:
             os.lstat(f"{paths.sessions_file}-answer-{'0' * _ID_CHARS}")  # the longest path
@@ -71,7 +71,9 @@ class Paths:
             if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
                 name = safe_line(str(paths.config_dir), limit=_MOST_CHARS)
                 message = f"{name} cannot be used: {error.strerror}."
-                raise ConfigError(message, hint="Set LMCHAT_HOME to another folder.") from error
+                raise ConfigError(
+                    message, next_step="Set LMCHAT_HOME to another folder."
+                ) from error
         return paths
 
 

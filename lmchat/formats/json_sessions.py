@@ -85,7 +85,7 @@ def from_json(data: Record) -> Session:
     """Raises `FileRefused` for an export of another version, or with changed values."""
     if data["lmchat"] != FORMAT_NUMBER:
         message = "Another version of lmchat exported this: update lmchat."
-        raise FileRefused(message, hint="Update lmchat.")
+        raise FileRefused(message, next_step="Update lmchat.")
     try:
         header = msgspec.convert(data["session"], SessionHeader)
         header = replace(
@@ -99,9 +99,9 @@ def from_json(data: Record) -> Session:
         messages = [_message(record) for record in records]
         positions = [int(record.get("place", 0)) for record in records]
     except BAD_VALUE_ERRORS as error:
-        hint = "Export the session again, or undo the changes to the file."
+        next_step = "Export the session again, or undo the changes to the file."
         message = "It was changed after the export."
-        raise FileRefused(message, hint=hint, details=repr(error)) from error
+        raise FileRefused(message, next_step=next_step, details=repr(error)) from error
     tree: list[ChatMessage] = []
     if len(messages) > path_length:  # else there are no branches, and no places
         placed = sorted(zip(positions, messages, strict=True), key=itemgetter(0))
@@ -156,10 +156,10 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
             stats=_sound_stats(message.stats),
         )
         if sound.message_id in by_id:
-            raise FileRefused("Two of its messages have the same id.", hint="Export it again.")
+            raise FileRefused("Two of its messages have the same id.", next_step="Export it again.")
         if sound.parent_id is not None and sound.parent_id not in by_id:
             text = "Its messages are out of order or form a loop."
-            raise FileRefused(text, hint="Export it again.")
+            raise FileRefused(text, next_step="Export it again.")
         by_id[sound.message_id] = sound
     path: list[ChatMessage] = []
     above = ids[session.messages[-1].message_id] if session.messages else None

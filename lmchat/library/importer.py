@@ -131,8 +131,8 @@ class Importer:
                     outcome.unknown_count += len(unknown)
                 else:
                     message = f"{name} has no chats that lmchat can read."
-                    hint = "`lmchat import --help` lists the formats."
-                    outcome.refused.append((name, FileRefused(message, hint=hint)))
+                    next_step = "`lmchat import --help` lists the formats."
+                    outcome.refused.append((name, FileRefused(message, next_step=next_step)))
 
     async def _import_chats(
         self,

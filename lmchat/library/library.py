@@ -102,7 +102,9 @@ class Library:
         `export_as` names no format.
         """
         if str(path) == "-":  # stdout, which only commands of a shell have
-            raise FileRefused("An export needs a name.", hint="Name a file, such as garden.md.")
+            raise FileRefused(
+                "An export needs a name.", next_step="Name a file, such as garden.md."
+            )
         # Path.is_dir raises for a long name, and a folder that may not be entered
         is_folder = await asyncio.to_thread(os.path.isdir, path)
         form = export_as.form or ("md" if is_folder else form_of(path))

@@ -284,7 +284,7 @@ class ChildProcess:
             return await cls.start(own_program(module), environment=environment, folder=folder)
         except OSError as error:
             words = f"A process for files cannot start: {error.strerror or error}."
-            raise LMChatError(words, hint="Close other programs.", kind="program") from error
+            raise LMChatError(words, next_step="Close other programs.", kind="program") from error
 
     @property
     def pid(self) -> int:

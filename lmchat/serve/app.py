@@ -169,20 +169,20 @@ class ServeApp(Struct, kw_only=True):
                 raise LMChatError(
                     "The API key is missing or wrong.",
                     kind="auth",
-                    hint="Use the key that lmchat serve was started with (--key).",
+                    next_step="Use the key that lmchat serve was started with (--key).",
                 )
             return
         if headers.get("host", "").lower() not in self.hosts:
             raise LMChatError(
                 "This address is for programs of this machine: the Host header does not name it.",
                 kind="forbidden",
-                hint="Use http://127.0.0.1 with this port.",
+                next_step="Use http://127.0.0.1 with this port.",
             )
         if "origin" in headers or not _OWN_SITES.issuperset(headers.getlist("sec-fetch-site")):
             raise LMChatError(
                 "Web pages and web views cannot use lmchat serve.",
                 kind="forbidden",
-                hint="Use a program that sends its requests itself.",
+                next_step="Use a program that sends its requests itself.",
             )
 
     def _has_key(self, headers: Headers) -> bool:
@@ -198,8 +198,8 @@ class ServeApp(Struct, kw_only=True):
             message = "lmchat serve has no such path."
             if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
                 message = "This path does not take this method."
-            hint = "lmchat serve --help lists the paths."
-            refusal = LMChatError(message, kind="wrong_path", hint=hint)
+            next_step = "lmchat serve --help lists the paths."
+            refusal = LMChatError(message, kind="wrong_path", next_step=next_step)
             reply = _openai_error(refusal, error.status_code)
             reply.headers.update(error.headers or {})  # `Allow`: the methods of the path
             return reply
@@ -350,8 +350,8 @@ class ServeApp(Struct, kw_only=True):
             if reply.status in _NO_PATH and not has_words:
                 subject = product_named(model.product).subject
                 message = f"{subject} has no path {API}{path}."
-                hint = "A newer version may have it."
-                raise LMChatError(message, kind="wrong_path", hint=hint)
+                next_step = "A newer version may have it."
+                raise LMChatError(message, kind="wrong_path", next_step=next_step)
             headers = [
                 (header.encode(), reply.headers[header].encode())
                 for header in _PASSED_HEADERS
@@ -420,7 +420,7 @@ def _openai_error(error: LMChatError, status: int | None = None) -> Response:
         status = _status_of(error)
     is_server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     detail = {
-        "message": error.message_with_hint,
+        "message": error.message_with_next_step,
         "type": "server_error" if is_server_error else "invalid_request_error",
         "param": None,
         "code": _OPENAI_CODES.get(error.kind, error.kind),

@@ -83,7 +83,7 @@ async def read_body(request: Request, limit_mb: float) -> bytes:
         if len(body) > limit_mb * _MB:
             raise BodyTooLarge(
                 f"The request is larger than the limit of {limit_mb:g} MB.",
-                hint="Shorten it, or raise max_body_mb under [limits].",
+                next_step="Shorten it, or raise max_body_mb under [limits].",
             )
     return bytes(body).removeprefix(BOM_UTF8)
 

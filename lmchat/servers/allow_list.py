@@ -36,7 +36,7 @@ class AllowList:
             raise RequestInvalid(
                 f"Endpoint not allowed: {host} accepts only https, "
                 "because http would expose the API key.",
-                hint=f"Write https://{host} in the address.",
+                next_step=f"Write https://{host} in the address.",
                 kind="insecure",
             )
         if endpoint.is_loopback or self.has_host(host, endpoint.port):
@@ -45,7 +45,7 @@ class AllowList:
         raise EndpointNotAllowed(
             "Endpoint not allowed: Endpoint must be localhost, "
             f"or be allowed by --allow-host {endpoint.host}",
-            hint="Check the address, or add the host to allowed_hosts in config.toml.",
+            next_step="Check the address, or add the host to allowed_hosts in config.toml.",
         )
 
     def has_host(self, host: str, port: int) -> bool:
@@ -65,5 +65,5 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
             return endpoint.host, urlsplit(f"//{host}").port
     raise EndpointNotAllowed(
         "Endpoint not allowed: a host or host:port is needed, without a path.",
-        hint="Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080",
+        next_step="Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080",
     )

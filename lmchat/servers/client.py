@@ -129,7 +129,9 @@ class HttpServerClient:
         # no slot, limit or counter: the user has sent nothing yet; nor is a model loaded
         if await self._would_load(request.target):
             raise ServerRejected(
-                "The model is not in memory.", kind="model_not_loaded", hint="Load it with /model."
+                "The model is not in memory.",
+                kind="model_not_loaded",
+                next_step="Load it with /model.",
             )
         api = await self._access.api(request.target)
         fields = product_named(request.target.product).chat.read_ahead_fields
@@ -149,7 +151,8 @@ class HttpServerClient:
                     yield progress
         if not is_read:
             raise ServerUnavailable(
-                "The server has not read the prompt to its end.", hint="Check the server's log."
+                "The server has not read the prompt to its end.",
+                next_step="Check the server's log.",
             )
 
     async def prepare(self, request: ChatRequest) -> PreparedRequest:
@@ -309,7 +312,7 @@ class HttpServerClient:
             raise RequestInvalid(
                 f"The prompt was not sent: {safe_line(remote.model_id)} does not run on this "
                 "machine any more.",
-                hint="Choose it again, or another model.",
+                next_step="Choose it again, or another model.",
                 kind="model_missing",
             )
         prepared = self._preparer.prepare(request)
@@ -370,14 +373,16 @@ class HttpServerClient:
                 is_listed = self.model_lists.model(target) is not None
                 if error.kind == "model_missing" and not is_listed:
                     similar = similar_names(target.model_id, listed)
-                    error.hint = f"Did you mean {safe_line(similar)}?" if similar else error.hint
+                    error.next_step = (
+                        f"Did you mean {safe_line(similar)}?" if similar else error.next_step
+                    )
                 others = [
                     f"-m {shell_word(model.model_id)}"
                     for model in listed
                     if model.can_chat and not model.is_remote and model.model_id != target.model_id
                 ]
                 if error.kind == "unsupported" and others:  # the model makes no answers
-                    error.hint = f"Choose one: {' or '.join(others[:_MOST_OTHERS])}."
+                    error.next_step = f"Choose one: {' or '.join(others[:_MOST_OTHERS])}."
                 raise
             except Exception as error:  # of httpx; its message may quote secrets
                 _logger.exception("chat request")  # the log file leaves out the message

@@ -152,7 +152,7 @@ _KINDS = {
     "image": "makes images",
     "speech": "speaks or listens",
 }
-_LIST_HINT = "`lmchat models` lists the models."
+_LIST_STEP = "`lmchat models` lists the models."
 
 
 def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
@@ -224,7 +224,7 @@ def unknown_model_error(name: str, models: Sequence[ModelInfo]) -> WrongUse:
     suggestion = similar_names(name, models)
     ending = f"; did you mean {suggestion}?" if suggestion else "."
     sentence = safe_line(f"No server has a model {name}{ending}")
-    return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
+    return WrongUse(sentence, next_step=_LIST_STEP, kind="model_missing")
 
 
 def similar_names(name: str, models: Sequence[ModelInfo]) -> str:
@@ -243,7 +243,7 @@ def cannot_chat_error(model: ModelInfo) -> WrongUse:
     """Its kind is that of a missing model, which it is for a chat."""
     makes = _KINDS.get(model.kind, "makes no text")
     sentence = f"{safe_line(model.model_id)} {makes} and cannot chat."
-    return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
+    return WrongUse(sentence, next_step=_LIST_STEP, kind="model_missing")
 
 
 def is_other_model(asked: str, served: str, listed: Sequence[ModelInfo]) -> bool:

@@ -126,11 +126,11 @@ class ServerModels:
         if context is not None and not product.acts.context_field:
             # where the user sets the window, or else how the user loads a model
             model_id = shell_word(model.model_id)
-            hint = product.window_step(model_id, model, context) or product.step("load")
+            next_step = product.window_step(model_id, model, context) or product.step("load")
             raise ServerRejected(
                 f"{product.subject} cannot set the context window when it loads a model.",
                 kind="unsupported",
-                hint=f"{hint}.",
+                next_step=f"{next_step}.",
             )
         api = await self._access.api(Target.of(model))
         async with self._lists.one_load(model):
@@ -158,7 +158,7 @@ class ServerModels:
             f"{product_named(model.product).subject} has not loaded "
             f"{safe_line(model.model_id)}: it is not in memory.",
             kind="model_failed",
-            hint=STEPS["model_failed"],
+            next_step=STEPS["model_failed"],
         )
 
     async def unload(self, model: ModelInfo) -> None:
@@ -185,7 +185,7 @@ class ServerModels:
                     f"{safe_line(name)} needs {size_text(missing_bytes)} on the disk, "
                     f"and {size_text(free)} are free.",
                     kind="no_space",
-                    hint="Free some space, or download it with the server's own program.",
+                    next_step="Free some space, or download it with the server's own program.",
                 )
             on_pull(replace(progress, free_bytes=free))
 
@@ -243,5 +243,5 @@ def _require_local(model: ModelInfo) -> None:
     raise ServerRejected(
         f"{safe_line(model.model_id)} is a remote model: it is not in memory here.{place}",
         kind="unsupported",
-        hint="Choose it with /model or -m; it needs no loading.",
+        next_step="Choose it with /model or -m; it needs no loading.",
     )

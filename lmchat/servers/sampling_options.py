@@ -112,7 +112,7 @@ def checked_option(name: str, value: object) -> object:
         field = name.removeprefix(EXTRA)
         if field in _OWN_FIELDS:
             message = f"{name} cannot be set: lmchat itself sets {field} in each request."
-            raise WrongUse(message, hint="Leave it out; nothing was changed.")
+            raise WrongUse(message, next_step="Leave it out; nothing was changed.")
         return value
     if name in FURTHER_OPTIONS:
         return value
@@ -131,7 +131,7 @@ def checked_option(name: str, value: object) -> object:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     raise WrongUse(
         f"{name} must be {option.form}, not {safe_line(text)[:_MAX_SHOWN_CHARS] or 'empty'}.",
-        hint=f"Use another value; nothing was changed. {EXTRA}{name} sends any value.",
+        next_step=f"Use another value; nothing was changed. {EXTRA}{name} sends any value.",
     )
 
 
@@ -158,12 +158,12 @@ def _common_option(name: str) -> SamplingOption:
     if name in _WINDOWS:
         raise WrongUse(
             f"{name} is no option of a request: the context window is set with the model.",
-            hint="Ollama: PARAMETER num_ctx TOKENS in the Modelfile of the model, or "
+            next_step="Ollama: PARAMETER num_ctx TOKENS in the Modelfile of the model, or "
             "OLLAMA_CONTEXT_LENGTH=TOKENS ollama serve. Where the server can: "
             "lmchat models load MODEL --context TOKENS.",
         )
     ending = did_you_mean(name, (*COMMON, *FURTHER_OPTIONS))
     raise WrongUse(
         f"Unknown sampling option: {safe_line(name, limit=_MAX_SHOWN_CHARS)}{ending}",
-        hint=f"The options are {', '.join(COMMON)}; extra.NAME sends any other field.",
+        next_step=f"The options are {', '.join(COMMON)}; extra.NAME sends any other field.",
     )

@@ -407,14 +407,14 @@ def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
     """
     state = AnswerState.INTERRUPTED
     reason = f"{cause} while this answer was streaming."
-    hint = "Continue it, or ask again."
+    next_step = "Continue it, or ask again."
     if message.role is Role.TOOL:
         reason = f"{cause} before this tool call had a result."
-        hint = "Run it again, or ask again."
+        next_step = "Run it again, or ask again."
     elif not (message.text or message.reasoning or message.tool_calls):
         state = AnswerState.FAILED
-        hint = "Ask again."
-    failure = Failure(kind="interrupted", message=reason, hint=hint)
+        next_step = "Ask again."
+    failure = Failure(kind="interrupted", message=reason, hint=next_step)
     return replace(message, state=state, failure=failure)
 
 

@@ -94,7 +94,9 @@ class AnswerTokens:
             whole, start = self.answer.reasoning, self.thought_start
         if start is None or HALF_CHARACTER in token:
             problem = "The text of this token is not exactly known."
-            raise RequestInvalid(problem, hint="Choose another one, or rewrite the answer with E.")
+            raise RequestInvalid(
+                problem, next_step="Choose another one, or rewrite the answer with E."
+            )
         text_of_token = old_token.text_before + token
         logprobs = {other.token: other.logprob for other in old_token.top}
         logprob = logprobs.get(token, old_token.logprob)  # `top` may lack the answer's own token

@@ -88,7 +88,7 @@ def _write(path: Path, data: bytes) -> None:
     except OSError as error:
         raise StoreUnavailable(
             f"The attached file cannot be saved: {error.strerror or error}.",
-            hint="Check the disk, or set LMCHAT_HOME to another folder.",
+            next_step="Check the disk, or set LMCHAT_HOME to another folder.",
         ) from error
 
 
@@ -108,7 +108,7 @@ def _read(folder: Path, digest: str) -> bytes:
 
 
 def _unreadable_error(reason: str) -> StoreUnavailable:
-    return StoreUnavailable(f"The attached file {reason}.", hint="Attach it again.")
+    return StoreUnavailable(f"The attached file {reason}.", next_step="Attach it again.")
 
 
 def named_digests(connection: Connection) -> set[str]:

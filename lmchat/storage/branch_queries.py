@@ -89,13 +89,13 @@ def header(connection: Connection, session_id: str) -> SessionHeader:
     if record is None:
         raise SessionNotFound(
             f"No session has the id {session_id}.",
-            hint="`lmchat sessions` lists them; with --trash, the deleted ones.",
+            next_step="`lmchat sessions` lists them; with --trash, the deleted ones.",
         )
     session_header = header_from(record)
     if session_header is None:
         raise SessionUnreadable(
             f"The session {session_id} is damaged and cannot be read.",
-            hint="Open another session, or check the file with `lmchat doctor`.",
+            next_step="Open another session, or check the file with `lmchat doctor`.",
         )
     return session_header
 

@@ -200,7 +200,7 @@ def real_file(path: Path) -> Path:
         if os.path.lexists(file) and not file.is_file():
             raise StoreUnavailable(
                 f"{file} is a folder, a device or a broken link, not a file.",
-                hint="Move it away, or connect the disk that it leads to.",
+                next_step="Move it away, or connect the disk that it leads to.",
             )
     return real
 
@@ -350,15 +350,17 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
         return explain_system_error(error, path)
     name = name_of(error)
     if is_damage(error):
-        reason, hint = _DAMAGED
+        reason, next_step = _DAMAGED
     else:
         fitting = [_REASONS[beginning] for beginning in _REASONS if name.startswith(beginning)]
         own_words = (str(error), "Check the log file, then start lmchat again.")
-        reason, hint = fitting[0] if fitting else own_words
-        if (reason, hint) == LOCKED and not has_locks(path.parent):
-            reason, hint = _NO_LOCKS
+        reason, next_step = fitting[0] if fitting else own_words
+        if (reason, next_step) == LOCKED and not has_locks(path.parent):
+            reason, next_step = _NO_LOCKS
     return StoreUnavailable(
-        f"{path.name} cannot be used: {reason}.", hint=hint, details=f"{path}: {name or error}"
+        f"{path.name} cannot be used: {reason}.",
+        next_step=next_step,
+        details=f"{path}: {name or error}",
     )
 
 

@@ -222,21 +222,21 @@ def version_of(connection: sqlite3.Connection) -> int:
     if names and 2 * len(names & {*TABLES}) < len(TABLES):  # damage may have cost some names
         raise StoreUnavailable(
             "sessions.db is a database of another program.",
-            hint="Move it to another place, or set LMCHAT_HOME to another folder.",
+            next_step="Move it to another place, or set LMCHAT_HOME to another folder.",
         )
     version = int(connection.execute("pragma user_version").fetchone()[0])
     if not 0 <= version <= newest_version():
         raise StoreUnavailable(
             f"The sessions are from a newer version of lmchat (format {version}; this one reads "
             f"up to {newest_version()}).",
-            hint="Update lmchat, or set LMCHAT_HOME to another folder. If lmchat is up to date, "
-            "sessions.db is damaged: rename it, and start lmchat again.",
+            next_step="Update lmchat, or set LMCHAT_HOME to another folder. If lmchat is up to "
+            "date, sessions.db is damaged: rename it, and start lmchat again.",
         )
     if version != 0 and version < FIRST_VERSION:
         raise StoreUnavailable(
             f"The sessions are from an old version of lmchat (format {version}; this one reads "
             f"{FIRST_VERSION} and later).",
-            hint="Run `lmchat export --all FOLDER --format json` with that version, then "
+            next_step="Run `lmchat export --all FOLDER --format json` with that version, then "
             "`lmchat import FOLDER` with this one and LMCHAT_HOME set to another folder.",
         )
     return version

@@ -264,7 +264,7 @@ def parse_filters(text: str) -> tuple[str, Filters]:
             form = _FORMS.get(name, f"a date, such as {name}:2026-11-01")
             raise WrongUse(
                 f"The filter {safe_line(match[0], limit=40)} is not valid; write {form}.",
-                hint="To search for these words, quote them: '\"WORDS\"'.",
+                next_step="To search for these words, quote them: '\"WORDS\"'.",
             )
         conditions[condition] = None
 

@@ -48,7 +48,9 @@ class SessionLocks:
             if monotonic() > until_s:
                 self.release(session_id)
                 problem = "Another lmchat is deleting sessions permanently."
-                raise StoreUnavailable(problem, hint="Wait until it has ended, then try again.")
+                raise StoreUnavailable(
+                    problem, next_step="Wait until it has ended, then try again."
+                )
             sleep(_LOOK_AGAIN_S)
 
     def release(self, session_id: str) -> None:

@@ -225,13 +225,13 @@ class Store:
                 order by {LAST_CHANGED_FIRST}"""
             last_id = first_id(connection, query, ())
             if last_id is None:
-                hint = "The chat saves what you send, and so does `lmchat ask --save`."
-                raise SessionNotFound("There are no saved sessions.", hint=hint)
+                next_step = "The chat saves what you send, and so does `lmchat ask --save`."
+                raise SessionNotFound("There are no saved sessions.", next_step=next_step)
             return last_id
         if len(id_or_prefix) < _SHORTEST_PREFIX_CHARS:
             raise SessionNotFound(
                 f"“{id_or_prefix}” is too short for a session id.",
-                hint="Type at least the first 4 characters.",
+                next_step="Type at least the first 4 characters.",
             )
 
         records = connection.execute(
@@ -243,12 +243,12 @@ class Store:
         if not matching_ids:
             raise SessionNotFound(
                 f"No session id begins with {id_or_prefix}.",
-                hint="`lmchat sessions` lists them; with --trash, the deleted ones.",
+                next_step="`lmchat sessions` lists them; with --trash, the deleted ones.",
             )
         if len(matching_ids) > 1:
             raise SessionNotFound(
                 f"More than one session id begins with {id_or_prefix}: {', '.join(matching_ids)}.",
-                hint="Type more characters of it.",
+                next_step="Type more characters of it.",
             )
         return matching_ids[0]
 
@@ -687,5 +687,5 @@ def _raise_if_missing(connection: Connection, session_id: str, message_id: str) 
     query = "select 1 from messages where message_id = ? and session_id = ?"
     if connection.execute(query, (message_id, session_id)).fetchone() is None:
         raise SessionNotFound(
-            "This message is no longer in its session.", hint="Open the session again."
+            "This message is no longer in its session.", next_step="Open the session again."
         )

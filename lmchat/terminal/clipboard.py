@@ -156,11 +156,12 @@ class Clipboard:
         if others:
             raise FileRefused(
                 f"The clipboard has {safe_line(', '.join(others), limit=_MOST_TYPES_CHARS)}.",
-                hint="Copy a text, an image or a file.",
+                next_step="Copy a text, an image or a file.",
             )
         raise FileRefused(
             "The clipboard is empty, or no tool here can read it.",
-            hint="Copy a text first; reading needs wl-paste, xclip, xsel or pbpaste, and no ssh.",
+            next_step="Copy a text first; reading needs wl-paste, xclip, xsel or pbpaste, and no "
+            "ssh.",
         )
 
     def _usable_tools(self) -> list[ClipboardTool]:

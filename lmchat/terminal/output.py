@@ -121,13 +121,13 @@ class Output:
 
     def print_error(self, error: LMChatError) -> int:
         """Return its exit code. A printed document stays alone; JSON lines end with the error."""
-        hint = [error.hint] if error.hint else []
-        if error.kind == "auth" and not error.hint.startswith("Sign in"):
-            hint.append(
+        next_step = [error.next_step] if error.next_step else []
+        if error.kind == "auth" and not error.next_step.startswith("Sign in"):
+            next_step.append(
                 "The key can be in LMCHAT_API_KEY, with the address in LMCHAT_ENDPOINT, "
                 "or in [[endpoints]] of the configuration."
             )
-        self.note(f"lmchat: {error.message}", *hint)
+        self.note(f"lmchat: {error.message}", *next_step)
         if self.is_json_lines or (self.is_json and not self.has_printed_json):
             # which may be the error itself; without a reader, the exit code is told all the same
             with suppress(FileRefused, BrokenPipeError):
@@ -349,8 +349,8 @@ async def ask_yes_no(question: str, *above: str) -> bool:
     """Print texts and ask; raises `WrongUse` if the terminal cannot show all of it."""
     rows = question_rows(*above, question)
     if not rows:
-        hint = "Use a larger terminal, or the chat screen."
-        raise WrongUse("The question does not fit on the screen.", hint=hint)
+        next_step = "Use a larger terminal, or the chat screen."
+        raise WrongUse("The question does not fit on the screen.", next_step=next_step)
     sys.stderr.write("".join(f"    {row}\n" for row in rows[:-1]))
     line = await typed_line(f"{rows[-1]} [y/N]")
     return line.strip().lower() in (b"y", b"yes")
@@ -364,7 +364,7 @@ def call_with_stdin(read: Callable[[BufferedReader], Result]) -> Result:
 def stdin_unreadable(error: OSError) -> WrongUse:
     """`error` is of a folder, of the terminal of another process, or of a wrong redirection."""
     message = f"stdin cannot be read: {error.strerror or error}."
-    return WrongUse(message, hint="Add </dev/null if nothing is piped in.")
+    return WrongUse(message, next_step="Add </dev/null if nothing is piped in.")
 
 
 def open_stdin() -> BufferedReader:

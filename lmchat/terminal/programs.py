@@ -74,8 +74,10 @@ def _private_copy(name: str, data: bytes, folders: ExitStack, parent: Path | Non
         folders.enter_context(locked(copy))
         copy.write_bytes(data)
     except OSError as error:
-        hint = f"Check {parent or 'the folder for temporary files'}."
-        raise FileRefused(f"A copy of {path.name} cannot be written.", hint=hint) from error
+        next_step = f"Check {parent or 'the folder for temporary files'}."
+        raise FileRefused(
+            f"A copy of {path.name} cannot be written.", next_step=next_step
+        ) from error
     return copy
 
 
@@ -184,13 +186,13 @@ class Editor:
                 await asyncio.to_thread(file.unlink, missing_ok=True)
         if not is_text:
             words = "The edited file is not UTF-8 text; some of its letters cannot be read."
-            raise FileRefused(words, hint="Save it as UTF-8.")
+            raise FileRefused(words, next_step="Save it as UTF-8.")
         if exit_code:
             is_changed = self.saved_text != before
             result = "what it had saved was kept" if is_changed else "nothing was changed"
             raise LMChatError(
                 f"{_program_name(argv)} ended with status {exit_code}; {result}.",
-                hint="Set $EDITOR to another program.",
+                next_step="Set $EDITOR to another program.",
             )
         is_at_once = monotonic() - start_s < self.at_once_s
         variable = next((name for name in _EDITOR_VARIABLES if self._environ.get(name)), "")
@@ -198,7 +200,7 @@ class Editor:
             command = safe_line(self._environ[variable], limit=200)  # as `flatpak run org.a.Edit`
             raise LMChatError(
                 f"{_program_name(argv)} returned at once; nothing was changed.",
-                hint=f"If it opens a window, set {variable} to: {command} --wait",
+                next_step=f"If it opens a window, set {variable} to: {command} --wait",
             )
         return self.saved_text
 
@@ -228,7 +230,9 @@ def editor_command(environ: Mapping[str, str]) -> list[str]:
     """Raises `WrongUse`."""
     argv = _command(_EDITOR_VARIABLES, _EDITORS, environ)
     if not argv:
-        raise WrongUse("No editor is set.", hint="Set $EDITOR, for example: export EDITOR=nano")
+        raise WrongUse(
+            "No editor is set.", next_step="Set $EDITOR, for example: export EDITOR=nano"
+        )
     return argv
 
 
@@ -236,8 +240,8 @@ async def show_in_pager(text: str, *, environ: Mapping[str, str]) -> None:
     """The caller has suspended the screen. Raises `WrongUse`."""
     argv = _command(("PAGER",), _PAGERS, environ)
     if not argv:
-        hint = "Set $PAGER, for example: export PAGER=less"
-        raise WrongUse("No pager is installed.", hint=hint)
+        next_step = "Set $PAGER, for example: export PAGER=less"
+        raise WrongUse("No pager is installed.", next_step=next_step)
     # that of Windows reads the code page of the terminal
     encoding = "oem" if Path(argv[0]).name.lower() == "more.com" else "utf-8"
     data = safe_text(text).encode(encoding, errors="replace")
@@ -255,7 +259,7 @@ def _command(
                 return command_words(value)
             except ValueError as error:
                 words = f"${name} is not a command: {safe_line(value, limit=60)}"
-                raise WrongUse(words, hint=f"{error}.") from error
+                raise WrongUse(words, next_step=f"{error}.") from error
     for name in usual_programs:
         program = find_program(name, environ.get("PATH", os.defpath))
         if program:
@@ -272,7 +276,7 @@ async def _run(
     except OSError as error:
         raise WrongUse(
             f"{_program_name(argv)} cannot be run.",
-            hint=f"Set ${variable} to a program that is installed.",
+            next_step=f"Set ${variable} to a program that is installed.",
             details=str(error),
         ) from error
     return exit_code

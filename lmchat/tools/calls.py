@@ -45,12 +45,12 @@ class ToolServer(Struct, frozen=True, kw_only=True):
     name: str
     state: ToolServerState = ToolServerState.STARTING  # also before its first start
     error: str = ""  # why it failed; while it is ready, why some of its tools are left out
-    hint: str = ""  # what to do about the error
+    next_step: str = ""  # what to do about the error
     tools: tuple[Tool, ...] = ()  # as it listed them last; they stay after its end
 
     @property
     def problem(self) -> str:
-        return f"{self.error} {self.hint}".strip()
+        return f"{self.error} {self.next_step}".strip()
 
     @property
     def state_sentence(self) -> str:

@@ -48,7 +48,7 @@ class FunctionTool:
         except Exception as error:
             raise RequestInvalid(
                 f"The function {name} cannot be a tool: {safe_line(str(error)).rstrip('.')}.",
-                hint="It needs a docstring and type hints such as str, int, list[str] "
+                next_step="It needs a docstring and type hints such as str, int, list[str] "
                 "or a dataclass.",
             ) from error
         # msgspec has the struct below `$defs`, but models look for the parameters at the top
@@ -164,7 +164,7 @@ def _load(path: Path) -> tuple[dict[str, FunctionTool], str]:
                 functions[name] = FunctionTool(member)
             except RequestInvalid as error:
                 line = member.__code__.co_firstlineno
-                problems.append(f"{path.name}, line {line}: {error.message_with_hint}")
+                problems.append(f"{path.name}, line {line}: {error.message_with_next_step}")
     return functions, " ".join(problems)
 
 

@@ -168,17 +168,17 @@ class McpServers:
 
         def refuse(name: str) -> str:
             reason = f"The environment variable {name} of the server {settings.name} is not set."
-            hint = "Set it, or write its value there."
+            next_step = "Set it, or write its value there."
             for header, text in (settings.headers or {}).items():
                 if text in (f"${{{name}}}", f"${{env:{name}}}"):
                     form = ", as in Bearer KEY" if header.lower() == "authorization" else ""
-                    hint = f"Set it to all of the header {header}{form}."
+                    next_step = f"Set it to all of the header {header}{form}."
                 elif f"{name}}}" in text:
-                    hint = f"Set it to its part of the header {header}."
+                    next_step = f"Set it to its part of the header {header}."
             if not re.fullmatch(r"\w+", name):
                 reason = f"The server {settings.name} has ${{{name}}}, which lmchat does not know."
-                hint = "Write its value there, or ${NAME} for an environment variable."
-            raise LMChatError(reason, hint=hint, kind="tools")
+                next_step = "Write its value there, or ${NAME} for an environment variable."
+            raise LMChatError(reason, next_step=next_step, kind="tools")
 
         return expanded(settings, self._environ, refuse)
 
@@ -192,8 +192,8 @@ class McpServers:
             except ValueError as error:
                 # the error is the end of a sentence: "has control characters or …"
                 reason = f"The header {header} of the server {settings.name} {error}."
-                hint = "Set it again without them."
-                raise LMChatError(reason, hint=hint, kind="tools") from None
+                next_step = "Set it again without them."
+                raise LMChatError(reason, next_step=next_step, kind="tools") from None
         return headers
 
     def secrets_of(self, settings: McpSettings) -> set[str]:
@@ -299,7 +299,7 @@ class _McpServer:
             is_lost = self._http is not None and str(error) == _CLOSED
             if is_lost and not refusal:
                 refusal = self._failure_of(error, 0)
-            words = refusal.message_with_hint if refusal else self._words_of(error)
+            words = refusal.message_with_next_step if refusal else self._words_of(error)
             words = self._ended_sentence if has_ended else cut_result(words)
             if (sent.has_no_session or is_lost) and not has_ended:
                 self.end()
@@ -322,7 +322,7 @@ class _McpServer:
 
         The end of its program calls `end`, too.
         """
-        self.state = replace(self.state, state=ToolServerState.STARTING, error="", hint="")
+        self.state = replace(self.state, state=ToolServerState.STARTING, error="", next_step="")
         self._must_end.clear()
         # of the state in the end; a failure replaces it
         problem = LMChatError(self._ended_sentence)
@@ -338,10 +338,10 @@ class _McpServer:
                     listed = await self._list_tools(client)
                     # the server of functions puts into its instructions what is wrong with the file
                     if self.settings.name == FUNCTIONS and client.instructions:
-                        wrong = {"error": client.instructions, "hint": self._hint_to_correct}
+                        wrong = {"error": client.instructions, "next_step": self._step_to_correct}
                         listed = replace(listed, **wrong)
                         if not listed.tools:
-                            raise LMChatError(listed.error, hint=listed.hint)  # noqa: TRY301 - shown like other failures
+                            raise LMChatError(listed.error, next_step=listed.next_step)  # noqa: TRY301 - shown like other failures
                     # no limit while the connection is open
                     self.limits.restart(limit, math.inf)
                     self._client = client
@@ -361,7 +361,7 @@ class _McpServer:
                 self.state,
                 state=ToolServerState.FAILED,
                 error=problem.message,
-                hint=problem.hint,
+                next_step=problem.next_step,
             )
             self._settled.set()
 
@@ -388,7 +388,7 @@ class _McpServer:
             self._has_changed_tools = True
 
     @property
-    def _hint_to_correct(self) -> str:
+    def _step_to_correct(self) -> str:
         if self.settings.name == FUNCTIONS:
             return f"Correct {self._owner.functions}."
         if self.settings.url:
@@ -397,28 +397,28 @@ class _McpServer:
 
     def _failure_of(self, error: BaseException, start_s: float) -> LMChatError:
         error = _first_of(error)
-        name, hint = self.settings.name, self._hint_to_correct
+        name, next_step = self.settings.name, self._step_to_correct
         reason = safe_line(self._words_of(error), limit=_REASON_CHARS).rstrip(".")
         refusal = None if self._http is None else self._http.failure_of(error, reason)
         match error:
             case LMChatError():
-                return LMChatError(self._without_secrets(error.message), hint=error.hint)
+                return LMChatError(self._without_secrets(error.message), next_step=error.next_step)
             case ImportError() if foreign := foreign_library(error):
                 return foreign
             case ImportError():
-                hint = f"Install it: {install_command('tools')}"
-                return LMChatError("The MCP SDK is not installed.", hint=hint)
+                next_step = f"Install it: {install_command('tools')}"
+                return LMChatError("The MCP SDK is not installed.", next_step=next_step)
             case OSError() if not self.settings.url and self._program is None:
                 return start_failure(name, self.settings.command, error)
             case TimeoutError():
                 place = "under [tools]" if name == FUNCTIONS else "in mcp.json"
-                hint = f"If it needs longer for its first start, set timeout_s {place}."
+                next_step = f"If it needs longer for its first start, set timeout_s {place}."
                 reason = f"no answer within {start_s:g} s"
                 reason += f". It said: {self._last_words}" if self._last_words else ""
             case _ if refusal:
                 return refusal
             case _ if self.settings.url and not (self._http and self._http.status):  # no reply
-                hint = "Start it, or check its url."
+                next_step = "Start it, or check its url."
             case _ if self._last_words and reason == _CLOSED:
                 reason = self._last_words
             case _ if self._program is not None and reason == _CLOSED:
@@ -427,7 +427,7 @@ class _McpServer:
         # only servers that lmchat has started itself print into the log
         log_file = None if self.settings.url else self._owner.log_file
         see_log = "" if log_file is None else f" See {log_file}."
-        return LMChatError(f"The server {name} failed: {reason}.{see_log}", hint=hint)
+        return LMChatError(f"The server {name} failed: {reason}.{see_log}", next_step=next_step)
 
     @property
     def _last_words(self) -> str:
@@ -533,7 +533,7 @@ class _McpServer:
             state=ToolServerState.READY,
             tools=tuple(tools.values())[:MAX_LISTED],
             error=_unusable_words(self.settings.name, unusable),
-            hint="Tell its author." if unusable else "",
+            next_step="Tell its author." if unusable else "",
         )
 
 

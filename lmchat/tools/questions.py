@@ -45,7 +45,7 @@ def address_lines(url: str) -> list[SafeText]:
     """
     if "@" in urlsplit(url).netloc:
         message = "The address of the sign-in has a user name, which can look like another host."
-        raise LMChatError(message, hint="Tell the author of the server.", kind="auth")
+        raise LMChatError(message, next_step="Tell the author of the server.", kind="auth")
     address, half = marked_line(url), _ADDRESS_CHARS // 2
     if len(address) > _ADDRESS_CHARS:
         address = SafeText(f"{address[:half]}…{address[-half:]}")

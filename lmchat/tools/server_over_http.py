@@ -137,20 +137,22 @@ class ServerOverHttp:
         said = self._said.rstrip(".")
         said = "" if said in str(status) else said
         if self.status in _NO_KEY and self._headers:
-            hint = f"Check its {', '.join(self._headers)} in mcp.json."
+            next_step = f"Check its {', '.join(self._headers)} in mcp.json."
         elif self.status in _NO_KEY:
-            hint = "If it needs a key, add headers to it in mcp.json."
+            next_step = "If it needs a key, add headers to it in mcp.json."
         elif self.status in _NO_PATH and self._settings.url.rstrip("/").endswith("/sse"):
-            hint = "lmchat does not speak its older transport (SSE): use its url that ends in /mcp."
+            next_step = (
+                "lmchat does not speak its older transport (SSE): use its url that ends in /mcp."
+            )
         elif self.status in _NO_PATH:
-            hint = "Check the path of its url, which often ends in /mcp."
+            next_step = "Check the path of its url, which often ends in /mcp."
         elif self.status == HTTPStatus.TOO_MANY_REQUESTS:
-            hint = "Try again later."
+            next_step = "Try again later."
         elif self.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            hint = "The fault is the server's: see its log."
+            next_step = "The fault is the server's: see its log."
         else:
-            hint = "Check its url and headers."
-        return LMChatError(f"{says}: {said}." if said else f"{says}.", hint=hint)
+            next_step = "Check its url and headers."
+        return LMChatError(f"{says}: {said}." if said else f"{says}.", next_step=next_step)
 
 
 def _id_of(message: bytes) -> Any:

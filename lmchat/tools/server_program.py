@@ -148,7 +148,7 @@ class ServerProgram:
         except ValueError:  # from `read_line`: the line is too long
             limit = f"{_MESSAGE_BYTES // 2**20} MB"
             words = f"The server {self._name} sent a message of more than {limit}."
-            raise LMChatError(words, hint="Correct it.", kind="tools") from None
+            raise LMChatError(words, next_step="Correct it.", kind="tools") from None
         finally:
             on_end()
             incoming_sender.close()
@@ -208,19 +208,19 @@ def start_failure(name: str, command: str, error: OSError) -> LMChatError:
     path, program = Path(str(error.filename)), Path(command).name
     is_missing = error.errno == errno.ENOENT
     reason = f"{error.filename} does not exist" if is_missing else f"{path}: {error.strerror}"
-    hint = "Check its command and cwd in mcp.json."
+    next_step = "Check its command and cwd in mcp.json."
     if path.name != program:
         pass  # it is the folder to start in
     elif path.is_absolute() and path.exists():
         # it may not be executed, or its first line names no program
         reason = f"{path} cannot be run"
-        hint = "Check its permissions (chmod u+x) and its first line (#!/usr/bin/env python3)."
+        next_step = "Check its permissions (chmod u+x) and its first line (#!/usr/bin/env python3)."
         if IS_WINDOWS:
-            hint = "Name one that ends in .exe or .cmd."
+            next_step = "Name one that ends in .exe or .cmd."
     elif is_missing and program in _PROGRAMS_OF:
-        hint = f"Install {_PROGRAMS_OF[program]}, or set command to the path of {program}."
+        next_step = f"Install {_PROGRAMS_OF[program]}, or set command to the path of {program}."
     elif is_missing and " " in command:
-        hint = "Set command to the program alone, and args to the rest of it."
+        next_step = "Set command to the program alone, and args to the rest of it."
     elif is_missing and program == command:
-        reason, hint = f"{command} is not in PATH", "Install it, or write its whole path."
-    return LMChatError(f"The server {name} cannot start: {reason}.", hint=hint)
+        reason, next_step = f"{command} is not in PATH", "Install it, or write its whole path."
+    return LMChatError(f"The server {name} cannot start: {reason}.", next_step=next_step)

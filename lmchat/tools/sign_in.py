@@ -30,7 +30,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.tools.calls import SENT_CALL, SentCall
 from lmchat.tools.questions import AskUserThen, ServerQuestion
 
-_HINT = "`/tools`, or `lmchat tools` in a terminal, asks you to sign in."
+_NEXT_STEP = "`/tools`, or `lmchat tools` in a terminal, asks you to sign in."
 _WAIT_S = 300.0  # time for the user in the browser
 _HEAD_BYTES = 16 * 1024
 _PORTS = range(20_000, 30_000)  # below those that systems give to other connections
@@ -208,9 +208,11 @@ class SignIn(Auth):
         own = Endpoint.parse(self._url)
         if endpoint.origin in (own.origin, *self._saved.origins):
             return
-        hint = "`lmchat tools` in a terminal asks you about it."
+        next_step = "`lmchat tools` in a terminal asks you about it."
         if own.is_loopback or not endpoint.is_near:
-            hint = f"Add {endpoint.netloc} to allowed_hosts, or run `lmchat tools` in a terminal."
+            next_step = (
+                f"Add {endpoint.netloc} to allowed_hosts, or run `lmchat tools` in a terminal."
+            )
             with suppress(EndpointNotAllowed):
                 self._check_address(endpoint.url)
                 return
@@ -218,7 +220,7 @@ class SignIn(Auth):
         question = ServerQuestion(title=f"Connect to {safe_line(endpoint.netloc)}?", text=text)
         if not await self._ask(question):
             message = f"{self._name} signs in at {endpoint.origin}, which is not allowed."
-            raise LMChatError(message, hint=hint, kind="auth")
+            raise LMChatError(message, next_step=next_step, kind="auth")
         self._saved.origins.add(endpoint.origin)
 
     async def _note_address(self, address: str) -> None:
@@ -236,7 +238,7 @@ class SignIn(Auth):
             message = (
                 f"Port {self._port} of this machine, to which {self._name} answers, is in use."
             )
-            raise LMChatError(message, hint="Close what uses it, then try again.") from error
+            raise LMChatError(message, next_step="Close what uses it, then try again.") from error
         question = ServerQuestion(
             title=f"Sign in to {self._name}?",
             text=f"The tool server {self._name} wants you to sign in with your browser.",
@@ -261,7 +263,7 @@ class SignIn(Auth):
         if isinstance(error, OAuthFlowError) and self.provider.context.oauth_metadata is not None:
             failure = _failure(f"The sign-in to {self._name} failed: {reason}.")
             if isinstance(error, OAuthRegistrationError):
-                failure.hint = (
+                failure.next_step = (
                     "If it takes only registered programs, register lmchat with the address "
                     f"{self._answers_to}, and set client_id in mcp.json."
                 )
@@ -270,7 +272,7 @@ class SignIn(Auth):
 
 
 def _failure(message: str) -> LMChatError:
-    return LMChatError(message, hint=_HINT, kind="auth")
+    return LMChatError(message, next_step=_NEXT_STEP, kind="auth")
 
 
 async def _receive(

@@ -181,7 +181,7 @@ class LMChatApp(PatchedApp):
         if self.dispatcher is None:
             super().report_failure(error)
         elif isinstance(error, LMChatError):
-            self.notify(error.message_with_hint, severity="warning")
+            self.notify(error.message_with_next_step, severity="warning")
         else:
             error_id = log_bug(error)
             words = f"lmchat had an internal error (id {error_id}). The log file has the details."

@@ -225,7 +225,7 @@ class ScreenCommands:
         """Raises `WrongUse` for an unknown part."""
         if part not in ("", "code"):
             words = f"Unknown argument: {safe_line(part, limit=40)}."
-            raise WrongUse(words, hint="Use /copy or /copy code.")
+            raise WrongUse(words, next_step="Use /copy or /copy code.")
         return self._run_on_last("message.copy_code" if part else "message.copy")
 
     # What shared commands need
@@ -250,7 +250,7 @@ class ScreenCommands:
         if self._controllers.prompt_text.is_rewriting:  # `submit` would send it as an edit
             problem = "You are rewriting an answer, which Enter saves."
             key = self._ui.key_name("stop")
-            raise WrongUse(problem, hint=f"Press {key} first, then send the preset.")
+            raise WrongUse(problem, next_step=f"Press {key} first, then send the preset.")
         self._controllers.turn_view.submit(PendingPrompt(draft=text))
 
     async def use_model(self, name: str) -> None:

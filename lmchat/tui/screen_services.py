@@ -79,7 +79,7 @@ class ScreenServices:
         self.app.notify(words, severity="warning")
 
     def show_error(self, error: LMChatError) -> None:
-        self.warn(error.message_with_hint)
+        self.warn(error.message_with_next_step)
 
     def notify_if_unfocused(self, words: str) -> None:
         """Do so also while the terminal has told nothing about the focus."""

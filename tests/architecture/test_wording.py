@@ -108,8 +108,10 @@ def test_errors_end_with_a_full_stop_and_have_a_next_step(nodes) -> None:
         unread += not messages
         for message in messages:
             assert message.endswith((".", "?", "{}")) or FIXED.search(message), message
-        has_hint = any(keyword.arg in {"hint", None} for keyword in error.keywords)
-        is_clear = has_hint or len(error.args) > 1 or ast.unparse(error.func) in SELF_EXPLAINING
+        has_next_step = any(keyword.arg in {"next_step", None} for keyword in error.keywords)
+        is_clear = (
+            has_next_step or len(error.args) > 1 or ast.unparse(error.func) in SELF_EXPLAINING
+        )
         for message in messages[:1]:  # those further up may belong to other errors
             assert is_clear or WITHOUT_STEP.search(message), message
     assert unread < 30  # their texts come from elsewhere
@@ -117,5 +119,5 @@ def test_errors_end_with_a_full_stop_and_have_a_next_step(nodes) -> None:
 
 def test_refusals_have_a_next_step() -> None:
     for kind, step in STEPS.items():
-        hints = [product.refusal_context().hints.get(kind, step) for product in PRODUCTS]
+        hints = [product.refusal_context().next_steps.get(kind, step) for product in PRODUCTS]
         assert all(hint.endswith((".", "{model}")) for hint in hints), kind  # a command ends so

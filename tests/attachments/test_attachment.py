@@ -139,7 +139,7 @@ async def test_what_cannot_be_attached_is_refused_in_one_sentence(tmp_path, name
     with pytest.raises(FileRefused) as refused:
         await attach(tmp_path, name, data)
     assert refused.value.message == sentence
-    assert refused.value.hint.endswith(".")
+    assert refused.value.next_step.endswith(".")
 
 
 async def test_without_pillow_images_go_as_they_are_up_to_10_mb(tmp_path, monkeypatch):
@@ -150,4 +150,4 @@ async def test_without_pillow_images_go_as_they_are_up_to_10_mb(tmp_path, monkey
     assert (found.part.width, found.part.tokens) == (0, 1600)
     with pytest.raises(FileRefused, match="larger than 10 MB") as refused:
         await attach(tmp_path, "garden.jpg", photo + bytes(10_000_000))
-    assert refused.value.hint.endswith(install_command("images"))
+    assert refused.value.next_step.endswith(install_command("images"))

@@ -128,7 +128,9 @@ def test_an_encrypted_pdf_is_read_unless_a_password_or_a_package_is_missing(monk
     open_to_all = (PDFS / "owner-only.pdf").read_bytes()
     assert pdf_text(open_to_all).text.startswith("Order of ten beans")
     locked = pdf_text((PDFS / "password.pdf").read_bytes())
-    assert locked == PdfText(problem="needs a password", hint="Save a copy without a password.")
+    assert locked == PdfText(
+        problem="needs a password", next_step="Save a copy without a password."
+    )
     unknown = pdf_text(open_to_all.replace(b"/Filter /Standard", b"/Filter /Strange!"))
     assert unknown.problem == "is encrypted in a way that pypdf does not know"
 
@@ -139,7 +141,7 @@ def test_an_encrypted_pdf_is_read_unless_a_password_or_a_package_is_missing(monk
         monkeypatch.setitem(sys.modules, package, None)
     refused = pdf_text(open_to_all)
     assert refused.problem == "is encrypted, and cannot be read without cryptography"
-    assert refused.hint == f"Install it: {install_command('pdf')}"
+    assert refused.next_step == f"Install it: {install_command('pdf')}"
 
 
 async def test_a_pdf_becomes_its_text_and_without_pypdf_the_hint_names_the_extra(monkeypatch):
@@ -151,7 +153,7 @@ async def test_a_pdf_becomes_its_text_and_without_pypdf_the_hint_names_the_extra
     monkeypatch.setitem(sys.modules, "pypdf", None)
     with pytest.raises(FileRefused, match="without pypdf") as refused:
         await attachment_of("plan.pdf", pdf("Hello"))
-    assert refused.value.hint == f"Install it: {install_command('pdf')}"
+    assert refused.value.next_step == f"Install it: {install_command('pdf')}"
 
 
 async def test_other_bytes_may_stand_before_a_pdf_but_a_text_about_pdfs_is_a_text():
@@ -187,7 +189,7 @@ async def test_a_pdf_that_cannot_be_read_is_refused_in_one_sentence(monkeypatch)
         with pytest.raises(FileRefused) as refused:
             await attachment_of("plan.pdf", data)
         assert refused.value.message == sentence
-        assert refused.value.hint.endswith(".")
+        assert refused.value.next_step.endswith(".")
 
     async def take_too_long(module, frame, *, timeout_s):
         raise ChildEndedError(f"{module}, {len(frame)}, {timeout_s}")

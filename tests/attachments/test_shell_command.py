@@ -62,7 +62,7 @@ async def test_a_shell_that_is_set_is_found_in_path_or_at_home_and_wins(monkeypa
     unknown = "no-shell"
     with pytest.raises(LMChatError, match=f"The shell {unknown} is not found") as caught:
         await ran("echo never", environ=environ, shell=unknown)
-    assert caught.value.hint == "Correct `shell` in the section [chat] of config.toml."
+    assert caught.value.next_step == "Correct `shell` in the section [chat] of config.toml."
 
 
 @pytest.mark.posix
@@ -175,7 +175,7 @@ def test_a_command_with_invisible_characters_is_refused():
 async def test_a_command_that_is_too_long_to_start_says_so():
     with pytest.raises(LMChatError, match="cannot start: Argument list too long") as caught:
         await ran(f"true {'x' * 200_000}")
-    assert caught.value.hint == "Shorten the command, or close other programs."
+    assert caught.value.next_step == "Shorten the command, or close other programs."
 
 
 @pytest.mark.windows

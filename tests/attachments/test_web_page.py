@@ -61,7 +61,7 @@ async def text_of(address: str, *allowed: str) -> str:
 async def refusal(address: str, kind: type[LMChatError] = FileRefused) -> LMChatError:
     with pytest.raises(kind) as caught:
         await text_of(address)
-    assert caught.value.hint
+    assert caught.value.next_step
     return caught.value
 
 
@@ -74,7 +74,7 @@ async def test_nothing_is_fetched_without_a_yes(host):
         await WebPages([]).attachment(address, "s", user.answer)
     with pytest.raises(EndpointNotAllowed) as caught:
         await text_of(address, "other.example")
-    assert caught.value.hint == f"Add --allow-host 127.0.0.1:{host.port}."
+    assert caught.value.next_step == f"Add --allow-host 127.0.0.1:{host.port}."
     assert user.questions == [("127.0.0.1", host.port)]
     assert host.connections == 0
 
@@ -129,7 +129,7 @@ async def test_a_redirect_to_what_is_no_page_or_has_a_password_is_refused(host, 
     ):
         error = await refusal(host.redirect("/a", target), WrongUse)
         assert sentence in error.message
-        assert "secret" not in error.message_with_hint
+        assert "secret" not in error.message_with_next_step
     assert other.connections == 0
 
 
@@ -147,7 +147,7 @@ async def test_a_wrong_address_is_one_sentence_that_does_not_quote_it():
         "http://\ud800/",
     ):
         error = await refusal(address, WrongUse)
-        assert "secret" not in error.message_with_hint
+        assert "secret" not in error.message_with_next_step
 
 
 async def test_requests_have_neither_cookies_nor_keys_nor_a_referrer(host):
@@ -244,7 +244,7 @@ async def what_is_read(reading: Awaitable[Attachment], name: str) -> tuple[objec
     try:
         found = await reading
     except FileRefused as error:
-        return error.message.replace(name, "a"), error.hint
+        return error.message.replace(name, "a"), error.next_step
     return replace(found.part, name="a"), found.data
 
 
@@ -304,5 +304,5 @@ async def test_without_the_extra_a_sentence_says_what_to_install(host, monkeypat
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(web_page, "find_spec", lambda _: None)
     error = await refusal(host.put("/a", reply_of(PAGE)))
-    assert error.hint == f"Install it: {install_command('web')}"
+    assert error.next_step == f"Install it: {install_command('web')}"
     assert await text_of(host.put("/b", reply_of(b"Beans", "text/plain"))) == "Beans"

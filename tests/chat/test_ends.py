@@ -30,8 +30,8 @@ from tests.support.scripted_tools import ScriptedHost, calls, read_text, toolbox
 
 COMPLETE, STOPPED, FAILED = AnswerState.COMPLETE, AnswerState.STOPPED, AnswerState.FAILED
 INTERRUPTED = AnswerState.INTERRUPTED
-OFFLINE = ServerUnavailable("It is gone.", hint="Start it.", kind="offline")
-BROKE = StreamInterrupted("The connection broke.", hint="Ask again.")
+OFFLINE = ServerUnavailable("It is gone.", next_step="Start it.", kind="offline")
+BROKE = StreamInterrupted("The connection broke.", next_step="Ask again.")
 TEXT = TextDelta(text="Let")
 HELD = [RequestSent(), TEXT, asyncio.Event()]
 

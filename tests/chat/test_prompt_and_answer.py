@@ -290,7 +290,7 @@ async def test_without_server_or_model_a_prompt_is_refused_with_the_next_step(st
     chat.sessions.turn_options.use_target(None)
     with pytest.raises(RequestInvalid, match="No model is ready") as refused:
         await chat.send("x")
-    assert "/model" in refused.value.hint
+    assert "/model" in refused.value.next_step
     chat.sessions.turn_options.use_target(
         type(target)(endpoint=target.endpoint, product="LM Studio")
     )

@@ -117,7 +117,7 @@ async def test_a_summary_that_fails_changes_nothing(store):
         store.append_branch = append_branch
         with pytest.raises(LMChatError) as failed:
             await chat.compact()
-        assert failed.value.message_with_hint.startswith(words)
+        assert failed.value.message_with_next_step.startswith(words)
         assert (chat.path, chat.session.header) == (before, header)
     assert len(await store.tree(header.session_id)) == len(TALK)
 
@@ -135,7 +135,7 @@ async def test_a_part_of_a_summary_takes_no_message_away(store):
     ):
         with pytest.raises(LMChatError, match=words) as failed:
             await chat.compact()
-        assert failed.value.hint.startswith("Nothing has changed")
+        assert failed.value.next_step.startswith("Nothing has changed")
         assert chat.path == before == await chat.on_disk()
     await chat.send("d")
     assert chat.sent() == [*TALK, "d"]

@@ -66,7 +66,7 @@ def test_a_name_in_a_line_begins_no_other_line(capsys, end):
     Output().print_lines([f"  {name} is loaded", "next"])
     Output().print_result({}, f"{name}: loaded")
     Output().note(f"lmchat: {name}", "hint")
-    Output().print_error(LMChatError(f"{name} failed.", hint="Try again."))
+    Output().print_error(LMChatError(f"{name} failed.", next_step="Try again."))
     captured = capsys.readouterr()
     assert [line.strip()[:4] for line in captured.out.splitlines()] == ["mode", "next", "mode"]
     assert [line[:13] for line in captured.err.splitlines()] == [
@@ -85,7 +85,7 @@ def test_any_text_comes_back_out_of_json(text):
 
 
 def test_a_failure_is_a_sentence_a_hint_and_a_document_where_one_is_wanted(capsys):
-    error = LMChatError("It\x1b[1m broke.", hint="Mend it.", kind="offline")
+    error = LMChatError("It\x1b[1m broke.", next_step="Mend it.", kind="offline")
     Output(is_json=True).print_error(error)
     captured = capsys.readouterr()
     detail = json.loads(captured.out)["detail"]

@@ -73,7 +73,7 @@ def test_words_of_other_programs_lead_to_lines_that_run():
     for typed, line in COMMANDS_INSTEAD.items():
         with pytest.raises(WrongUse, match="Unknown command") as caught:
             parse([*typed.split()[1:], "x"])
-        assert caught.value.hint == f"Use: {line}"
+        assert caught.value.next_step == f"Use: {line}"
         _, *words = shlex.split(line)
         with suppress(SystemExit):  # --version
             parse(words)
@@ -81,7 +81,7 @@ def test_words_of_other_programs_lead_to_lines_that_run():
         words = ["ask", "hi"] if option != "--version" else []
         with pytest.raises(WrongUse, match=f"`lmchat.*` does not take {typed}") as caught:
             parse([*words, typed, "x"])
-        assert caught.value.hint == f"Use {option}."
+        assert caught.value.next_step == f"Use {option}."
         with suppress(SystemExit):
             parse([*words, *option.split()])
     for line, hint in (
@@ -93,14 +93,14 @@ def test_words_of_other_programs_lead_to_lines_that_run():
     ):
         with pytest.raises(WrongUse) as caught:
             parse(line.split())
-        assert caught.value.hint.endswith(hint), line
+        assert caught.value.next_step.endswith(hint), line
     for words, hint in (
         (["What is new?"], "Use: lmchat ask 'What is new?'"),
         (["What has a@b.example written?"], 'To send a prompt: lmchat ask "PROMPT".'),
     ):
         with pytest.raises(WrongUse) as caught:
             parse(words)
-        assert caught.value.hint == hint
+        assert caught.value.next_step == hint
 
 
 def test_help_is_also_a_word_before_a_command(capsys):
@@ -171,7 +171,7 @@ def test_wrong_arguments_are_one_sentence():
             parse(words)
         assert caught.value.message.startswith(sentence)
         assert "\n" not in caught.value.message
-        assert "--help" in str(caught.value.hint)
+        assert "--help" in str(caught.value.next_step)
 
 
 def test_what_was_removed_is_refused_with_what_to_use_in_its_place():

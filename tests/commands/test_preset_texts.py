@@ -63,4 +63,4 @@ async def test_only_a_preset_that_wants_the_clipboard_needs_one():
 async def test_a_preset_that_cannot_be_filled_says_what_to_type(presets, name, words):
     with pytest.raises(WrongUse) as caught:
         await filled_preset(presets, name, " ", copied)
-    assert caught.value.message_with_hint == words
+    assert caught.value.message_with_next_step == words

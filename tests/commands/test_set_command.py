@@ -79,7 +79,7 @@ async def test_an_option_that_the_server_ignores_is_refused_and_one_holds_though
     chat.use("Ollama")
     with pytest.raises(WrongUse, match="Ollama does not take min_p") as refused:
         await change(chat, "min_p 0.1")
-    assert "temperature" in refused.value.hint
+    assert "temperature" in refused.value.next_step
     # set before at another server: it stays for that one, and the list says that it is not sent
     assert await ask(chat, "one") == {"xtc_probability": 0.5}  # left out by the proxy
     assert rows(chat) == [("xtc_probability", "0.5", "session; not sent to Ollama")]

@@ -120,7 +120,7 @@ def test_a_command_is_a_known_name_or_a_word_of_letters_that_is_no_folder():
 def test_an_unknown_command_is_told_with_a_near_name():
     with pytest.raises(WrongUse, match=r"Unknown command: /modle; did you mean /model\?") as caught:
         require_slash("/modle x", help_by="F1")
-    assert caught.value.hint.startswith("F1 lists the commands.")
+    assert caught.value.next_step.startswith("F1 lists the commands.")
     with pytest.raises(WrongUse, match=r"Unknown command: /xyzzyfoo\.$"):
         require_slash("/xyzzyfoo", help_by="F1")
     with pytest.raises(WrongUse, match="…"):

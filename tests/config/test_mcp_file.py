@@ -313,13 +313,13 @@ def test_a_file_with_comments_is_not_rewritten_and_what_to_paste_is_told(tmp_pat
     file = put(tmp_path, BY_HAND)
     with pytest.raises(ConfigError, match="has comments or last commas") as caught:
         write_servers(file, [TIME, WIKI])
-    pasted = caught.value.hint.partition(": ")[2]
+    pasted = caught.value.next_step.partition(": ")[2]
     entries = json.loads(f"{{{pasted}}}")
     assert entries["time"] == ADDED["time"]
     assert entries["wiki"]["headers"] == {"X-Key": "VALUE"}
     with pytest.raises(ConfigError, match="does not change it") as caught:
         write_servers(file, without="garden")
-    assert caught.value.hint == "Delete garden in it."
+    assert caught.value.next_step == "Delete garden in it."
     assert file.read_text(encoding="utf-8") == BY_HAND
 
 

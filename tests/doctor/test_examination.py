@@ -42,7 +42,7 @@ async def test_a_check_that_raises_is_reported_without_its_words_unless_they_are
         raise KeyError("sk-secret")
 
     async def say():
-        raise StoreUnavailable("The file is locked.", hint="Close the other one.")
+        raise StoreUnavailable("The file is locked.", next_step="Close the other one.")
 
     found = await all_of(check("bad", run), check("store", say), check("good", good))
     assert found["good"].grade is Grade.OK

@@ -13,8 +13,12 @@ from lmchat.tools.calls import ToolServer, ToolServerState
 def test_a_tool_server_is_as_bad_as_its_state_and_one_that_still_starts_gets_more_time():
     servers = (
         ToolServer(name="good", state=ToolServerState.READY),
-        ToolServer(name="partly", state=ToolServerState.READY, error="Two are equal.", hint="S."),
-        ToolServer(name="bad", state=ToolServerState.FAILED, error="It has exited.", hint="S."),
+        ToolServer(
+            name="partly", state=ToolServerState.READY, error="Two are equal.", next_step="S."
+        ),
+        ToolServer(
+            name="bad", state=ToolServerState.FAILED, error="It has exited.", next_step="S."
+        ),
         ToolServer(name="slow"),
     )
     rows = tool_findings(servers, waited_s=8)

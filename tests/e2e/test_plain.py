@@ -664,7 +664,7 @@ def test_what_cannot_be_saved_is_in_a_file_that_is_named_and_can_be_imported(cli
 
     async def full(store, *_, **__):
         has_waited.append(store.database.is_patient)
-        raise StoreUnavailable("The disk is full.", hint="Free some room.")
+        raise StoreUnavailable("The disk is full.", next_step="Free some room.")
 
     with monkeypatch.context() as patched:
         for method in ("append", "start_answer", "end_answer"):

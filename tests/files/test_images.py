@@ -143,7 +143,7 @@ def test_a_missing_package_is_named_where_an_image_needs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(FileRefused, match="cannot be read without pillow-heif") as refused:
         fit_image("a.heic", heic)
-    assert refused.value.hint == f"Install it: {install_command('heic')}"
+    assert refused.value.next_step == f"Install it: {install_command('heic')}"
     photo, webp = image("JPEG", exif=exif), image("WEBP")
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert fit_image("a.jpg", photo).left_out == "without Pillow, it may lie on its side"

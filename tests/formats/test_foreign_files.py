@@ -79,10 +79,10 @@ def test_the_same_chat_has_the_same_ids_also_in_a_zip(tmp_path):
     assert chats_of(packed) == chats_of(DATA / LM_STUDIO)
     with pytest.raises(FileRefused, match="It has chats of LM Studio, not of llm") as caught:
         read_file(DATA / LM_STUDIO, source="llm")
-    assert caught.value.hint == "Import it with --from lmstudio."
+    assert caught.value.next_step == "Import it with --from lmstudio."
     with pytest.raises(FileRefused, match="It has no readable messages") as caught:
         read_file(packed, source="llm")
-    assert caught.value.hint.startswith("Export the chats again; if you named")
+    assert caught.value.next_step.startswith("Export the chats again; if you named")
     assert left_out(packed)[1] == "broken.json: It is not valid JSON: it is cut off or damaged"
 
 
@@ -227,10 +227,10 @@ def test_a_database_that_its_program_keeps_locked_is_refused_with_the_way_out(tm
         writer.execute("begin exclusive")
         with pytest.raises(FileRefused, match="database is locked") as caught:
             chats_of(path)
-    assert caught.value.hint.startswith("Close the program that uses the file. ")
+    assert caught.value.next_step.startswith("Close the program that uses the file. ")
     with pytest.raises(FileRefused, match=r"none\.json does not exist") as caught:
         chats_of(tmp_path / "none.json")
-    assert caught.value.hint == "Check the path."
+    assert caught.value.next_step == "Check the path."
 
 
 def test_a_list_is_told_by_its_content_and_not_by_the_name(tmp_path):

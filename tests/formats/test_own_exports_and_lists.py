@@ -38,7 +38,7 @@ def read_rows(*rows, **head):
 def refusal(data):
     with pytest.raises(FileRefused) as caught:
         read_data(data if isinstance(data, bytes) else data.encode(), moment=NOW)
-    assert caught.value.hint
+    assert caught.value.next_step
     return caught.value.message.removeprefix("stdin: ")
 
 

@@ -135,7 +135,7 @@ async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, 
     outcome = await outcome_of(importer, *names, long)
     assert len(outcome.chats) == 1
     messages = [error.message for _, error in outcome.refused]
-    hints = [error.hint for _, error in outcome.refused]
+    hints = [error.next_step for _, error in outcome.refused]
     assert (
         messages[0]
         == f"{names[1]}: It is Markdown, which cannot be imported; export the session as JSON."

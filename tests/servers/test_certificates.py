@@ -70,11 +70,11 @@ async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(
             place = f"localhost:{server.port}"
             told = f"The certificate of {place} is not trusted: {words}. Nothing was sent."
             assert (error.kind, error.message) == ("certificate", told)
-            assert "set ca_file in config.toml or SSL_CERT_FILE" in error.hint
+            assert "set ca_file in config.toml or SSL_CERT_FILE" in error.next_step
             assert (found.word, found.detail, found.next_step) == (
                 "server error",
                 told,
-                error.hint,
+                error.next_step,
             )
             assert [type(event).__name__ for event in events] == ["RequestSent"], (
                 "it is not tried again"

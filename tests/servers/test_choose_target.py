@@ -81,7 +81,7 @@ def test_a_model_that_may_cost_money_is_chosen_only_if_the_user_named_used_or_ha
     for server in (hosted, replace(near, product="LiteLLM")):
         unasked = choose_without_asking([server], model="", state=NEW)
         error = no_model_error(unasked.server)
-        assert error.hint == "Choose one with -m MODEL: text-embedding-3, gpt-5."
+        assert error.next_step == "Choose one with -m MODEL: text-embedding-3, gpt-5."
         for choice in (unasked, choose([server], model="", state=NEW)):
             assert choice.state is ServerState.NO_MODEL
         used = NEW.with_model(server.server_id, "gpt-5")
@@ -109,7 +109,7 @@ def test_the_hint_about_an_unusable_server_is_a_sentence():
     ]:
         error = no_server_error([probed("offline", next_step=step, detail="It is off.")])
         assert (
-            error.hint
+            error.next_step
             == f"{hint} `lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
         )
         assert error.message == "It is off."

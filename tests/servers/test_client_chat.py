@@ -353,7 +353,7 @@ async def test_words_of_a_server_reach_the_error_without_escapes(server, client)
     evil = "\x1b]52;c;aGk=\x07\x1b[2Jno\u202e " + "x" * 1000
     server.on(CHAT, error_reply(500, evil))
     error = await failure_of(client, ask(server))
-    shown = f"{error.message}{error.hint}{error.details}"
+    shown = f"{error.message}{error.next_step}{error.details}"
     assert "\x1b" not in shown
     assert "\u202e" not in shown
     assert len(error.message) < 400

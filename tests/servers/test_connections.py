@@ -42,7 +42,7 @@ def test_each_failure_of_the_network_is_a_sentence_with_a_step():
         (reset, "dropped", "closed the connection"),
     ):
         told = unavailable_error(error, HERE)
-        assert (told.kind, words in told.message, bool(told.hint)) == (kind, True, True)
+        assert (told.kind, words in told.message, bool(told.next_step)) == (kind, True, True)
 
 
 @pytest.mark.rule("R-33")

@@ -452,4 +452,4 @@ async def test_a_failure_of_litellm_or_of_a_model_behind_it_says_nothing_of_a_ke
     for reply, kind in ((failed, "server_error"), (gateway, "upstream")):
         server.on(CHAT, reply)
         _, error = await events_of(make_client(), ask(server, product="LiteLLM", model="gpt"))
-        assert (error.kind, "key" in error.hint) == (kind, False)
+        assert (error.kind, "key" in error.next_step) == (kind, False)

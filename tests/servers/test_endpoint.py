@@ -115,7 +115,7 @@ def test_a_refusal_repeats_nothing_of_what_may_be_a_password():
         with pytest.raises(EndpointNotAllowed) as caught:
             Endpoint.parse(typed)
         error = caught.value
-        assert "marked" not in f"{error} {error.hint} {error.details} {error.__cause__}"
+        assert "marked" not in f"{error} {error.next_step} {error.details} {error.__cause__}"
         assert not is_address(typed)
 
 

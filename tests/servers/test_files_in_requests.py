@@ -137,5 +137,5 @@ async def test_a_request_that_a_tool_makes_too_large_names_the_tool(server, clie
         tool = Tool(server="garden", name="water", wire_name="water", **flood)
         error = await failure_of(client, replace(ask(server, "hello"), tools=(tool,)))
         assert "Its largest part is the tool garden/water." in error.message
-        assert error.hint.startswith("Chat without that tool, or raise max_body_mb")
+        assert error.next_step.startswith("Chat without that tool, or raise max_body_mb")
     assert not server.seen(CHAT)

@@ -55,7 +55,7 @@ async def test_of_several_models_none_is_guessed():
     ]
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected$") as caught:
         await _find_target((probed("model_not_loaded", *models),))
-    assert caught.value.hint == "Choose one with -m MODEL: a, b."
+    assert caught.value.next_step == "Choose one with -m MODEL: a, b."
     used = State().with_model(ENDPOINT.url, "b").with_model("http://localhost:9", "c")
     target = await _find_target((probed("model_not_loaded", *models),), state=used)
     assert target.model_id == "b"
@@ -69,7 +69,7 @@ async def test_names_of_models_are_words_of_the_command_to_paste():
     models = [model(name, state=LoadState.NOT_LOADED) for name in ("a", "$(reboot)")]
     with pytest.raises(RequestInvalid) as caught:
         await _find_target((probed("model_not_loaded", *models),))
-    assert caught.value.hint == "Choose one with -m MODEL: a, '$(reboot)'."
+    assert caught.value.next_step == "Choose one with -m MODEL: a, '$(reboot)'."
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,9 @@ async def test_a_server_that_needs_a_key_may_have_the_missing_model():
     found = (probed("", model("a")), locked)
     with pytest.raises(WrongUse, match="No server has a model c") as caught:
         await _find_target(found, settings=Settings(model="c"))
-    assert caught.value.hint.startswith(f"Jan at {ENDPOINT.url} answers, but needs an API key.")
+    assert caught.value.next_step.startswith(
+        f"Jan at {ENDPOINT.url} answers, but needs an API key."
+    )
 
 
 async def test_a_server_is_waited_for_as_long_as_the_first_token_may_take():
@@ -116,7 +118,7 @@ async def test_a_server_that_cannot_be_used_says_why():
         with pytest.raises(ServerRejected) as caught:
             await _find_target((probed(verdict, is_configured=True, next_step="Do this."),))
         assert caught.value.kind == kind
-        assert caught.value.hint.startswith("Do this.")
+        assert caught.value.next_step.startswith("Do this.")
         assert caught.value.exit_code == 1
 
 

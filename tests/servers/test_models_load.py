@@ -102,8 +102,8 @@ async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client)
                 await act(model_at(server, name, product))
             assert caught.value.kind == "unsupported"
             assert f"cannot {verb} models on request" in caught.value.message
-            assert step in caught.value.hint
-            assert "/v1" not in caught.value.hint
+            assert step in caught.value.next_step
+            assert "/v1" not in caught.value.next_step
 
 
 async def test_an_order_that_a_server_says_it_has_not_carried_out_is_an_error(server, client):
@@ -182,7 +182,7 @@ async def test_a_load_that_has_loaded_nothing_is_not_called_loaded(
     with pytest.raises(ServerRejected, match=f"{product} has not loaded {name}") as failed:
         await client.models.load(model_at(server, name, product))
     assert failed.value.kind == "model_failed"
-    assert "lmchat models load" not in failed.value.hint, "the very step that has failed"
+    assert "lmchat models load" not in failed.value.next_step, "the very step that has failed"
 
 
 async def test_a_server_whose_load_has_ended_it_is_not_said_to_have_loaded(server, client):

@@ -24,7 +24,7 @@ async def looks(monitor: Monitor, count: int) -> list:
 async def test_a_server_that_goes_away_and_a_look_that_raises_do_not_end_the_watch():
     backend = ScriptedBackend()
     away = probed("offline")
-    refusal = EndpointNotAllowed("Endpoint not allowed", hint="Allow it.")
+    refusal = EndpointNotAllowed("Endpoint not allowed", next_step="Allow it.")
     found = [backend.results[0], away, refusal, backend.results[0]]
 
     async def check(_):

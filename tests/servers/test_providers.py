@@ -100,9 +100,9 @@ async def test_a_provider_is_never_asked_in_plain_text(reach, looked_up, provide
     error = await failure_of(client, chat(plain, provider))
     assert isinstance(error, RequestInvalid)
     assert error.kind == "insecure"
-    assert error.hint == f"Write https://{endpoint.host} in the address."
+    assert error.next_step == f"Write https://{endpoint.host} in the address."
     found = next(one for one in await client.models.detect(named=(plain,)) if one.endpoint == plain)
-    assert (found.next_step, found.action) == (error.hint, Next.NOTHING)
+    assert (found.next_step, found.action) == (error.next_step, Next.NOTHING)
     assert looked_up == []
 
 

@@ -88,10 +88,12 @@ def test_a_failure_on_the_way_through_a_proxy_names_it_without_its_password(monk
         (httpx.RemoteProtocolError("x"), "dropped", "log, and the proxy proxy:3128, then"),
     ):
         told = unavailable_error(error, Endpoint.parse(BOX))
-        assert (told.kind, words in told.message_with_hint) == (kind, True), told
-        assert not isinstance(told, NothingAnswers)  # its hint is how to start the server
-        assert "secret" not in told.message_with_hint
-    assert "proxy" not in unavailable_error(unknown, Endpoint.parse("box.lan")).message_with_hint
+        assert (told.kind, words in told.message_with_next_step) == (kind, True), told
+        assert not isinstance(told, NothingAnswers)  # its next step is how to start the server
+        assert "secret" not in told.message_with_next_step
+    assert (
+        "proxy" not in unavailable_error(unknown, Endpoint.parse("box.lan")).message_with_next_step
+    )
 
 
 async def test_a_proxy_that_is_off_is_named_in_place_of_the_server(monkeypatch, make_client):

@@ -1,7 +1,7 @@
 """Servers download and delete models.
 
-Bytes of Ollama 0.33 and of llama.cpp's router b11669 are as these sent them; those of LM Studio are as its
-documentation of `/api/v1/models/download` has them.
+Bytes of Ollama 0.33 and of llama.cpp's router b11669 are as these sent them; those of LM Studio are
+as its documentation of `/api/v1/models/download` has them.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ async def test_why_ollama_cannot_download_is_said_in_its_words_with_what_to_chec
     assert failed.value.kind == "fetch"
     assert failed.value.message == f"Ollama says: {said}"
     for checked in ("name", "ollama.com/search", "network", "disk"):
-        assert checked in failed.value.hint
+        assert checked in failed.value.next_step
 
 
 @pytest.mark.parametrize("end", [Cut(), Cut(is_reset=True)], ids=["closed", "reset"])
@@ -164,7 +164,7 @@ async def test_a_download_whose_connection_breaks_is_not_called_done(server, pul
     with pytest.raises(ServerUnavailable) as failed:
         await pull("Ollama")
     assert failed.value.kind == "dropped"
-    assert "continues where it stopped" in failed.value.hint
+    assert "continues where it stopped" in failed.value.next_step
 
 
 async def test_cancelling_closes_the_connection_by_which_ollama_stops(server, pull):
@@ -277,7 +277,7 @@ async def test_who_cannot_download_says_so_with_the_command_of_the_product(
         await pull(product)
     assert failed.value.kind == "unsupported"
     assert f"{product} cannot download models on request" in failed.value.message
-    assert step in failed.value.hint
+    assert step in failed.value.next_step
 
 
 async def test_servers_delete_a_model_or_say_where_it_is_deleted(server, client):
@@ -303,7 +303,7 @@ async def test_servers_delete_a_model_or_say_where_it_is_deleted(server, client)
         with pytest.raises(ServerRejected) as failed:
             await client.models.remove(model(product))
         assert f"{product} cannot delete models on request" in failed.value.message
-        assert step in failed.value.hint
+        assert step in failed.value.next_step
 
 
 def test_a_download_goes_to_the_server_of_the_chat_if_that_can_else_to_one_that_can():

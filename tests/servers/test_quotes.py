@@ -105,8 +105,8 @@ def test_a_prompt_that_is_quoted_back_does_not_change_what_a_refusal_means(form)
         expected = error_for(form, NEUTRAL, status)
         for prompt in PROMPTS:
             error = error_for(form, prompt, status)
-            found = (error.kind, error.hint, error.retry_after_s, error.needed_tokens)
-            assert found == (expected.kind, expected.hint, None, None), (prompt, error.words)
+            found = (error.kind, error.next_step, error.retry_after_s, error.needed_tokens)
+            assert found == (expected.kind, expected.next_step, None, None), (prompt, error.words)
 
 
 WORDS_OF_LESSONS = (
@@ -153,7 +153,7 @@ async def test_the_name_of_a_model_a_tool_or_a_host_means_nothing(server, client
         server.on(CHAT, error_reply(500, words))
         error = await failure_of(client, ask(server, model=name))
         assert (error.kind, error.message) == ("server_error", f"The server says: {words}")
-        assert error.hint == "Check the server's log, then try again."
+        assert error.next_step == "Check the server's log, then try again."
     for words in (
         "jinja_render gave no schema",
         "nothing came from http://chat.example/exit-code/sigkill",
@@ -197,10 +197,10 @@ def test_words_in_passing_mean_no_more_than_their_status():
     for status, words in IN_PASSING:
         body = json.dumps({"error": {"message": words}}).encode()
         found, plain = (refusal(status, {}, sent, facts) for sent in (body, b"Sunday"))
-        assert (found.kind, found.hint) == (plain.kind, plain.hint), words
+        assert (found.kind, found.next_step) == (plain.kind, plain.next_step), words
         assert found.message == f"The server says: {words}"
         if status == 503:
-            assert "Try again later" in found.hint
+            assert "Try again later" in found.next_step
 
 
 ANSWERS = (

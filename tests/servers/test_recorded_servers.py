@@ -209,7 +209,7 @@ async def test_a_recorded_overflow_tells_both_numbers(endpoint, expected, client
     error = await failure_of(client, request_to(probed, expected.uses, LONG))
     assert error.kind == "context_overflow"
     assert (error.needed_tokens, error.room_tokens) == expected.overflow
-    assert error.hint
+    assert error.next_step
 
 
 @pytest.mark.parametrize("name", CUT_PROMPTS, indirect=True)
@@ -254,7 +254,7 @@ async def test_a_recorded_refusal_of_an_unknown_model_has_its_kind(endpoint, exp
     if expected.unknown:
         assert error is not None
         assert (error.kind, text_of(events)) == (expected.unknown, "")
-        assert error.hint
+        assert error.next_step
     else:
         assert error is None
         assert text_of(events), "it heeds no names"

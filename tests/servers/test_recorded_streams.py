@@ -65,7 +65,7 @@ async def test_a_recorded_refusal_becomes_its_error_and_is_not_tried_again(serve
     ):
         events, error = await play(server, client, name)
         assert (error.kind, words in error.message, text_of(events)) == (kind, True, "")
-        assert error.hint
+        assert error.next_step
         assert len(server.seen(CHAT)) == number + 1
     assert (error.needed_tokens, error.room_tokens) == (631, 256)
 

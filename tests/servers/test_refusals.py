@@ -46,10 +46,10 @@ def test_each_text_of_a_real_server_has_its_meaning_and_next_step(record):
     assert error.kind == record["kind"], error.message
     assert numbers == (record.get("needed"), record.get("room"))
     assert record.get("words", "") in error.message
-    assert record["step"] in error.hint, error.hint
+    assert record["step"] in error.next_step, error.next_step
     assert '{"' not in error.message, "JSON is unpacked"
-    assert "{" not in error.hint
-    assert ("temperature" in error.hint) == (record.get("has") == "temperature")
+    assert "{" not in error.next_step
+    assert ("temperature" in error.next_step) == (record.get("has") == "temperature")
 
 
 def test_a_text_means_the_same_in_a_stream_and_inside_other_errors():
@@ -122,8 +122,8 @@ def test_a_status_decides_where_nothing_else_does():
         for body in (b"", b"Sunday", b'{"error": {"message": "Sunday", "code": "x"}}'):
             error = refusal_for(status, body)
             assert (error.kind, error.status) == (kind, status)
-            assert error.hint
-            assert "{" not in error.hint
+            assert error.next_step
+            assert "{" not in error.next_step
     for status, body, kind in (
         (404, b"", "wrong_path"),
         (404, b"<html><title>nginx</title>", "wrong_path"),
@@ -163,8 +163,8 @@ def test_the_first_sentence_is_told_wherever_it_stands():
 
 def test_the_step_depends_on_whether_a_key_was_sent():
     without, with_key = refusal_for(401, b"no"), refusal_for(401, b"no", key="abc")
-    assert "none was sent; it belongs under [[endpoints]]" in without.hint
-    assert "rejected" in with_key.hint
+    assert "none was sent; it belongs under [[endpoints]]" in without.next_step
+    assert "rejected" in with_key.next_step
 
 
 def test_ollama_is_to_be_signed_in_where_a_cloud_refuses_a_model_that_runs_there():
@@ -174,9 +174,9 @@ def test_ollama_is_to_be_signed_in_where_a_cloud_refuses_a_model_that_runs_there
     for name, body in bodies.items():
         raw = json.dumps(body).encode()
         error = refusal(401, {}, raw, replace(facts, is_remote=name == "words"))
-        assert (error.kind, error.hint) == ("auth", "Sign in with: ollama signin")
+        assert (error.kind, error.next_step) == ("auth", "Sign in with: ollama signin")
         assert (page in error.details) == (name == "a page")
-    assert "ollama signin" not in refusal(401, {}, b'{"error": "no"}', facts).hint
+    assert "ollama signin" not in refusal(401, {}, b'{"error": "no"}', facts).next_step
 
 
 def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps():
@@ -186,15 +186,15 @@ def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps():
     ):
         error = refusal_for(403, body, product=product, host=host)
         assert error.kind == kind
-        assert setting in error.hint
-        assert host in error.hint
+        assert setting in error.next_step
+        assert host in error.next_step
 
 
 def test_the_step_for_a_model_that_ollama_lacks_names_it():
     error = refusal_for(
         404, error_in_body("model 'qwen3' not found, try pulling it first"), product="Ollama"
     )
-    assert (error.kind, error.hint) == ("model_missing", "Download it with: ollama pull qwen3")
+    assert (error.kind, error.next_step) == ("model_missing", "Download it with: ollama pull qwen3")
 
 
 def test_the_field_that_is_named_is_known_and_told_once():
@@ -219,7 +219,7 @@ def test_a_time_to_wait_is_told_in_seconds_or_minutes():
         (5400, "90 min"),
     ):
         error = refusal_for(429, b"", headers={"retry-after": str(seconds)})
-        assert error.hint == f"Wait {words}, as the server asks, then try again."
+        assert error.next_step == f"Wait {words}, as the server asks, then try again."
 
 
 def test_each_form_of_a_time_to_wait_is_read():

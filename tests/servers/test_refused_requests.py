@@ -57,7 +57,8 @@ def with_image(request):
     return replace(request, messages=(message,), files={"a": b"png"})
 
 
-# Frames as users of the servers report them (openclaw #76444, OmniRoute #4937, 9router #3051, mlxstudio #7).
+# Frames as users of the servers report them (openclaw #76444, OmniRoute #4937, 9router #3051,
+# mlxstudio #7).
 FRAMES = {
     "words behind data:": sse("Half of it", b"data: overloaded, try later\n\n"),
     "words without a blank line": sse("Half of it", b"data: overloaded, try later\n"),
@@ -160,7 +161,7 @@ async def test_a_prompt_that_is_too_long_without_others_is_not_called_a_session(
             server.on(CHAT, json_reply({"error": error}, status=400))
             error = await failure_of(client, replace(one, messages=messages))
             assert (error.kind, error.message) == ("context_overflow", words)
-            assert error.hint.startswith(step)
+            assert error.next_step.startswith(step)
 
 
 async def test_an_image_that_a_server_refuses_is_named_as_the_reason(server, client):
@@ -173,7 +174,7 @@ async def test_an_image_that_a_server_refuses_is_named_as_the_reason(server, cli
         server.on(CHAT, error_reply(status, words))
         error = await failure_of(client, with_image(ask(server)))
         assert (error.kind, words in error.message) == ("no_vision", True)
-        assert error.hint == "Choose a model with vision, or remove the image."
+        assert error.next_step == "Choose a model with vision, or remove the image."
         without = await failure_of(client, ask(server))
         assert without.kind != "no_vision", "the request had no image"
     server.on(CHAT, error_reply(400, "At most 1 image(s) may be provided in one request."))
@@ -302,7 +303,7 @@ async def test_the_step_after_an_unknown_refusal_follows_what_the_request_has(se
         (with_image(plain_request), "Check the images: "),
     ):
         error = await failure_of(client, request)
-        assert error.hint.startswith(step)
+        assert error.next_step.startswith(step)
 
 
 @pytest.mark.rule("R-32")
@@ -316,7 +317,7 @@ async def test_a_time_to_wait_may_be_a_date(server, make_client):
         waits = [event.wait_s for event in events if isinstance(event, RetryScheduled)]
         assert waits == ([0.0] if is_repeated else [])
         if not is_repeated:
-            assert error.hint == "Wait 60 min, as the server asks, then try again."
+            assert error.next_step == "Wait 60 min, as the server asks, then try again."
 
 
 @pytest.mark.rule("R-32")
@@ -355,7 +356,7 @@ async def test_a_request_that_is_larger_than_what_is_allowed_is_sent_once(server
         error = await failure_of(make_client(), ask(server))
         assert (error.kind, len(server.seen(CHAT))) == ("too_large", 1)
         assert error.message == f"The server says: {words}"
-        assert error.hint == "Shorten the prompt, or start a new session."
+        assert error.next_step == "Shorten the prompt, or start a new session."
 
 
 @pytest.mark.rule("R-32")
@@ -466,7 +467,7 @@ async def test_a_load_that_fails_for_memory_names_the_model_and_not_the_same_loa
     chat_error = await failure_of(client, ask(server, product="LM Studio", model="big/one"))
     for error in (failed.value, chat_error):
         assert error.kind == "model_failed"
-        assert "Try a smaller model or a smaller context window" in error.hint
+        assert "Try a smaller model or a smaller context window" in error.next_step
 
 
 async def test_the_words_of_text_are_kept_after_a_refusal(server, client):
@@ -505,7 +506,7 @@ async def test_a_server_without_a_model_in_memory_is_not_asked_again_and_the_ste
         server.on(CHAT, json_reply({"detail": words}, status=503))
         _, error = await events_of(client, ask(server, product=product, model="alder"))
         assert (error.kind, len(server.seen(CHAT))) == ("model_not_loaded", 1), words
-        assert step in error.hint, error.hint
+        assert step in error.next_step, error.next_step
     # recorded with TabbyAPI e632af4: it breaks if the request names a model
     server.on("GET /v1/models", model_list("alder", owned_by="tabbyAPI"))
     server.on(
@@ -516,7 +517,7 @@ async def test_a_server_without_a_model_in_memory_is_not_asked_again_and_the_ste
     for model, step in (("alder", "Load it in TabbyAPI"), ("oak", "Check the server's log")):
         error = await failure_of(client, ask(server, product="TabbyAPI", model=model))
         assert error.message == "TabbyAPI says: Internal Server Error"
-        assert error.hint.startswith(step)
+        assert error.next_step.startswith(step)
     for words in ("The model is loaded, but busy", "The model loaded its weights: queue is full"):
         server.on(CHAT, json_reply({"detail": words}, status=503))
         _, error = await events_of(client, ask(server, model="alder"))

@@ -129,7 +129,7 @@ def test_what_is_no_host_cannot_be_allowed():
         with pytest.raises(EndpointNotAllowed, match="a host or host:port is needed") as caught:
             AllowList([host])
         where = "Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080"
-        assert caught.value.hint == where
+        assert caught.value.next_step == where
 
 
 def test_an_endpoint_made_by_hand_has_to_be_what_it_says():

@@ -58,8 +58,8 @@ def test_a_wrong_option_is_refused_with_what_it_must_be():
 def test_a_product_is_refused_what_it_ignores_with_the_list_of_what_it_takes():
     with pytest.raises(WrongUse, match="Ollama does not take top_k") as refused:
         product_named("Ollama").refuse_ignored(["top_k"])
-    assert "temperature, top_p, max_tokens, stop, seed" in refused.value.hint
-    assert "extra.top_k" in refused.value.hint
+    assert "temperature, top_p, max_tokens, stop, seed" in refused.value.next_step
+    assert "extra.top_k" in refused.value.next_step
 
 
 def test_a_window_is_no_option_of_a_request_and_the_step_says_how_to_set_it():
@@ -67,10 +67,10 @@ def test_a_window_is_no_option_of_a_request_and_the_step_says_how_to_set_it():
     for name in ("num_ctx", "n_ctx", "context_length"):
         with pytest.raises(WrongUse, match=f"{name} is no option of a request") as refused:
             checked_option(name, 4096)
-        assert all(way in refused.value.hint for way in (*ways, "lmchat models load"))
+        assert all(way in refused.value.next_step for way in (*ways, "lmchat models load"))
     with pytest.raises(WrongUse, match=r"Ollama ignores extra\.num_ctx in requests") as refused:
         product_named("Ollama").refuse_ignored(["logprobs", "extra.num_ctx"])
-    assert all(way in refused.value.hint for way in ways)
+    assert all(way in refused.value.next_step for way in ways)
     assert product_named("llama.cpp").options.takes_option("extra.num_ctx"), "the user decides"
 
 

@@ -40,7 +40,7 @@ async def test_a_mistake_of_a_library_tells_its_kind_and_not_its_words(make_clie
     client = make_client(key=KEY, transport=Quoting(*kinds))
     for kind in kinds:
         error = await failure_of(client, ask(Endpoint.parse("http://localhost:1"), MARK))
-        told = f"{error} {error.hint} {error.details} {error!r}"
+        told = f"{error} {error.next_step} {error.details} {error!r}"
         assert error.details == kind.__name__
         assert (KEY in told, MARK in told) == (False, False)
     lines = "\n".join(as_json_line(record) for record in caplog.records)

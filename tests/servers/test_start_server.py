@@ -84,7 +84,7 @@ async def test_a_failure_is_one_sentence_with_the_log(tmp_path, text, sentence):
     with pytest.raises(LMChatError) as caught:
         await started(tmp_path, text, ready="never", limit_s=1.0 if text is HANG else 30.0)
     assert sentence in caught.value.message
-    assert caught.value.hint == f"Its output: {tmp_path}/logs/ollama.log"
+    assert caught.value.next_step == f"Its output: {tmp_path}/logs/ollama.log"
     for pid in processes(str(tmp_path / "bin" / "server")):
         os.kill(pid, signal.SIGKILL)
 

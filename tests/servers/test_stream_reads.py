@@ -63,7 +63,7 @@ async def test_the_hint_of_a_broken_stream_speaks_of_a_text_only_if_one_has_arri
         server.on(CHAT, sse(piece, Cut()))
         _, error = await events_of(make_client(), ask(server))
         assert isinstance(error, StreamInterrupted)
-        assert error.hint.startswith(hint)
+        assert error.next_step.startswith(hint)
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ async def test_if_the_moved_prompt_is_refused_too_the_error_names_it_and_says_ho
         server.on(CHAT, refusal)
         error = await failure_of(make_client(), request(server))
         assert error.message.startswith("tiny takes no system prompt. The server says: ")
-        assert error.hint.startswith('Leave the system prompt out: /system ""')
+        assert error.next_step.startswith('Leave the system prompt out: /system ""')
         assert len(server.seen(CHAT)) == 2
     # what comes second may be about something else
     server.on(CHAT, error_reply(400, NO_SYSTEM), error_reply(500, "Compute error."))
@@ -149,7 +149,7 @@ async def test_a_refusal_of_something_else_moves_no_system_prompt(server, make_c
         server.on(CHAT, error_reply(status, words))
         error = await failure_of(make_client(), request(server))
         assert {sent[0][0] for sent in bodies(server)} == {"system"}, name
-        assert "system prompt" not in error.hint, name
+        assert "system prompt" not in error.next_step, name
     # without a system prompt, there is nothing to move
     for refusal in REFUSALS:
         server.requests.clear()

@@ -601,7 +601,7 @@ async def test_a_file_of_a_format_that_is_not_read_is_left_alone(damaged, path, 
     for call in (damaged.list_sessions(), say(damaged, header(), "hello")):
         with pytest.raises(StoreUnavailable, match=f"from {age} version of lmchat") as caught:
             await call
-        assert way_out in caught.value.hint
+        assert way_out in caught.value.next_step
     assert path.read_bytes() == before
 
 

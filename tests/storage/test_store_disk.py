@@ -52,7 +52,7 @@ async def test_a_full_disk_is_one_clear_error_and_writing_works_again_with_room(
                 StoreUnavailable, match=r"^sessions.db cannot be used: the disk .*full"
             ) as caught:
                 await write
-            assert "Free some" in caught.value.hint
+            assert "Free some" in caught.value.next_step
         assert [
             message.text for message in (await store.open_session(session.session_id)).messages
         ] == [
@@ -200,7 +200,7 @@ async def test_a_disk_without_file_locks_is_told_as_such_and_not_waited_for(
             other.execute("begin exclusive")
             with pytest.raises(StoreUnavailable, match="the disk has no file locks") as caught:
                 await say(store, session, "more", first)
-            assert "LMCHAT_HOME" in caught.value.hint
+            assert "LMCHAT_HOME" in caught.value.next_step
             with pytest.raises(StoreUnavailable, match="the disk has no file locks"):
                 check_file(file)
         wait = await store.database.run(

@@ -341,7 +341,7 @@ class DeskPlatform:
 
     async def paste(self) -> str:
         if not self.seen.copied:
-            raise FileRefused("The clipboard is empty.", hint="Copy a text first.")
+            raise FileRefused("The clipboard is empty.", next_step="Copy a text first.")
         return self.seen.copied[-1]
 
     async def paste_image(self) -> bytes:

@@ -173,11 +173,11 @@ def errors_page() -> str:
 
 
 def _steps(kind: str) -> str:
-    usual = UNKNOWN.refusal_context().hints.get(kind, "")
+    usual = UNKNOWN.refusal_context().next_steps.get(kind, "")
     check = "Check the options, the tools or the images of the request, or else the server's log."
     steps = [usual or STEPS.get(kind, check)]
     for product in PRODUCTS:
-        hint = product.refusal_context().hints.get(kind, "")
+        hint = product.refusal_context().next_steps.get(kind, "")
         if hint and hint != usual:
             steps.append(f"{product.name}: {hint}")
     return " ".join(steps).format(model="MODEL", host="HOST")

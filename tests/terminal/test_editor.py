@@ -59,11 +59,11 @@ async def test_an_editor_that_returns_at_once_is_to_be_told_to_wait(tool, tmp_pa
     with pytest.raises(LMChatError, match=f"{name} returned at once; nothing was") as caught:
         await edit("words", environ, at_once_s=60)
     command = environ["EDITOR"]
-    assert caught.value.hint == f"If it opens a window, set EDITOR to: {command} --wait"
+    assert caught.value.next_step == f"If it opens a window, set EDITOR to: {command} --wait"
     environ["VISUAL"] = environ["EDITOR"]
     with pytest.raises(LMChatError) as caught:
         await edit("words", environ, at_once_s=60)
-    assert f"set VISUAL to: {command} --wait" in caught.value.hint
+    assert f"set VISUAL to: {command} --wait" in caught.value.next_step
     assert await edit("words", {**environ, "VISUAL": f"{environ['EDITOR']} --wait"}, 60) == "words"
     environ = tool("open(file, 'a').write('more')")
     assert await edit("words", environ, at_once_s=60) == "wordsmore"
@@ -129,7 +129,7 @@ async def test_cancelling_ends_a_running_editor_and_what_it_has_saved_can_be_rea
 async def test_an_editor_that_is_not_there_is_told_with_the_next_step() -> None:
     with pytest.raises(WrongUse, match="nowhere cannot be run") as caught:
         await edit("words", environ={"EDITOR": "/nowhere"})
-    assert "$EDITOR" in caught.value.hint
+    assert "$EDITOR" in caught.value.next_step
 
 
 def test_visual_goes_before_editor_and_both_may_have_options() -> None:

@@ -804,7 +804,7 @@ async def test_a_definition_that_cannot_be_used_costs_its_tool_alone_and_says_wh
         assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in wire_names)
         named = ", ".join(f"{name} ({why})" for name, (_, why) in UNUSABLE.items())
         said = f"The server wiki has 7 tools that cannot be used: {named}."
-        assert (state.error, state.hint) == (said, "Tell its author.")
+        assert (state.error, state.next_step) == (said, "Tell its author.")
         assert (await call(host, "wiki/weather.today now", text="sun")).text == "sun"
 
 
@@ -1134,7 +1134,7 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
             async with a_host(tmp_path, server, environ={"PATH": str(tmp_path)}) as host:
                 [state] = await host.start_servers()
         assert state.error.startswith(f"The server garden cannot start: {reason}")
-        assert state.hint == hint
+        assert state.next_step == hint
     # pip puts programs beside its Python, which need not be in PATH
     put(tmp_path / "environment", "mcp-server-beds", SOURCE)
     beside = McpSettings(name="beside", command="mcp-server-beds")

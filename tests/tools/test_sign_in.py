@@ -286,7 +286,7 @@ async def test_a_server_that_registers_no_program_takes_the_client_id_of_the_use
         [address] = re.findall(
             r"If it takes only registered programs, register lmchat with the address "
             r"(http://127\.0\.0\.1:\d+/callback), and set client_id in mcp\.json\.",
-            state.hint,
+            state.next_step,
         )
         client = OAuthClientInformationFull(
             client_id="mine",

@@ -305,7 +305,7 @@ async def test_a_system_prompt_a_profile_and_an_effort_hold_from_the_next_turn(t
 
 
 async def test_retry_copy_fork_new_and_clear_by_command(tmp_path):
-    failure = ServerUnavailable("It broke.", hint="Mend it.")
+    failure = ServerUnavailable("It broke.", next_step="Mend it.")
     async with ready_desktop(
         tmp_path, [failure], answer_steps("Alpha."), answer_steps("Beta.")
     ) as desk:

@@ -175,7 +175,7 @@ async def test_what_is_said_returns_after_a_load_that_fails_or_is_stopped(tmp_pa
             await desk.until(lambda: desk.chat.active.is_waiting, "the prompt that waits")
             if times == 1:
                 loading.error = ServerRejected(
-                    "It is too large.", hint="Free memory.", kind="model_not_loaded"
+                    "It is too large.", next_step="Free memory.", kind="model_not_loaded"
                 )
                 loading.gate.set()
                 await shown(desk, "It is too large. Free memory.")

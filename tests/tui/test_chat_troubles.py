@@ -29,7 +29,7 @@ UNCOUNTED = [TextDelta(text="word " * 90), StreamFinished(reason="stop")]
 
 
 def full_disk(store):
-    full = AsyncMock(side_effect=StoreUnavailable("The disk is full.", hint="Free some room."))
+    full = AsyncMock(side_effect=StoreUnavailable("The disk is full.", next_step="Free some room."))
     return patch.multiple(store, append=full, start_answer=full, end_answer=full)
 
 

@@ -205,8 +205,8 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
 
 
 ERRORS = [
-    ServerUnavailable("Nothing answers at 127.0.0.1:1234.", hint="Start the server."),
-    StreamInterrupted("The connection broke.", hint="Press r."),
+    ServerUnavailable("Nothing answers at 127.0.0.1:1234.", next_step="Start the server."),
+    StreamInterrupted("The connection broke.", next_step="Press r."),
     ZeroDivisionError("inside"),
 ]
 

@@ -61,7 +61,9 @@ async def test_a_typed_name_is_downloaded_after_a_question_and_esc_stops_it(tmp_
 
 async def test_what_goes_wrong_with_a_download_is_a_notice_and_the_name_stays(tmp_path):
     backend = backend_with(QWEN)
-    backend.pull_script = [ServerRejected("No space left.", kind="no_space", hint="Free some.")]
+    backend.pull_script = [
+        ServerRejected("No space left.", kind="no_space", next_step="Free some.")
+    ]
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.press("ctrl+o", leads_to=ModelPicker)
         await desk.type("alder")

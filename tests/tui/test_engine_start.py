@@ -124,8 +124,8 @@ async def test_a_model_of_the_hub_is_downloaded_after_a_question(tmp_path):
 async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_chosen_again(tmp_path):
     engine = ScriptedEngine()
     engine.progress.set()
-    engine.failures["check"] = EngineUnavailable(FULL, hint="Make room there.")
-    engine.failures["fetch"] = EngineUnavailable(FULL, hint="Make more room.", kind="fetch")
+    engine.failures["check"] = EngineUnavailable(FULL, next_step="Make room there.")
+    engine.failures["fetch"] = EngineUnavailable(FULL, next_step="Make more room.", kind="fetch")
     backend = ScriptedBackend(results=[probed("offline")])
     async with local(tmp_path, engine, backend) as desk:
         await desk.on(WelcomeScreen)
@@ -177,7 +177,7 @@ async def test_a_prompt_waits_for_the_loading_model_and_a_crash_keeps_the_text_o
 async def test_a_server_that_is_chosen_during_a_start_stays_in_use_if_the_start_fails(tmp_path):
     engine = ScriptedEngine(BIG)
     engine.ready.clear()
-    engine.failures["big"] = EngineUnavailable(FULL, hint="Make room there.")
+    engine.failures["big"] = EngineUnavailable(FULL, next_step="Make room there.")
     async with local(tmp_path, engine, ScriptedBackend(results=[probed("offline")])) as desk:
         await desk.until(lambda: engine.is_loading, "the start")
         assert (desk.target.product, desk.target.model_id) == ("built-in", "big")
@@ -189,7 +189,7 @@ async def test_a_server_that_is_chosen_during_a_start_stays_in_use_if_the_start_
 
 async def test_an_old_problem_is_gone_while_another_start_runs(tmp_path):
     engine = ScriptedEngine(BIG)
-    engine.failures["big"] = EngineUnavailable(FULL, hint="Make room there.")
+    engine.failures["big"] = EngineUnavailable(FULL, next_step="Make room there.")
     backend = ScriptedBackend(results=[probed("offline")])
     async with local(tmp_path, engine, backend, search_pause_s=600) as desk:
         await desk.on(WelcomeScreen)

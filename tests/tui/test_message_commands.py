@@ -41,7 +41,9 @@ async def test_what_the_disk_refuses_or_another_window_has_removed_is_reported_a
     tmp_path, monkeypatch
 ):
     scripts = [answer_steps(text) for text in ("Alpha.", "Beta.", "Gamma.")]
-    full = AsyncMock(side_effect=StoreUnavailable("The disk is full.", hint="Free some space."))
+    full = AsyncMock(
+        side_effect=StoreUnavailable("The disk is full.", next_step="Free some space.")
+    )
     async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
         await desk.press("ctrl+r", sees="Beta.")
         await desk.at_rest()

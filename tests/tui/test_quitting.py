@@ -14,7 +14,7 @@ QUESTION = "Quit without saving?"
 
 
 def full_disk(store):
-    full = AsyncMock(side_effect=StoreUnavailable("The disk is full.", hint="Free some room."))
+    full = AsyncMock(side_effect=StoreUnavailable("The disk is full.", next_step="Free some room."))
     return patch.multiple(store, append=full, start_answer=full, end_answer=full)
 
 

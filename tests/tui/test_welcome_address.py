@@ -69,7 +69,7 @@ async def test_an_address_where_nothing_answers_can_be_mended_and_one_that_answe
     tmp_path,
 ):
     backend = Places()
-    backend.error = ServerUnavailable("Nothing answers there.", hint="Start the server.")
+    backend.error = ServerUnavailable("Nothing answers there.", next_step="Start the server.")
     async with asked_for(tmp_path, backend, "ftp://x") as desk:
         await shown(desk, "! Endpoint not allowed: only http:// and https:// are")
         await desk.press("escape")

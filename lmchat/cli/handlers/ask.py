@@ -39,9 +39,9 @@ from lmchat.terminal.output import SHORT_ID, failure_detail, is_utf8, to_json
 from lmchat.tools.calls import Decision
 from lmchat.units import rounded
 
-_SAVED_HINT = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
-_UNSAVED_HINT = "The text so far is not saved. Check the server's log, or ask again."
-_EMPTY_HINT = "No text has arrived. Check the server's log, or ask again."
+_SAVED_STEP = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
+_UNSAVED_STEP = "The text so far is not saved. Check the server's log, or ask again."
+_EMPTY_STEP = "No text has arrived. Check the server's log, or ask again."
 
 
 async def ask(context: Context) -> int:
@@ -53,7 +53,7 @@ async def ask(context: Context) -> int:
     options = context.options
     wanted = wanted_value(context)
     if options.tools and not context.has_tools:
-        raise WrongUse("No tools are configured.", hint=how_to_configure(context))
+        raise WrongUse("No tools are configured.", next_step=how_to_configure(context))
 
     # before a server is looked for, so that a wrong name is an error at once
     pages = make_pages(context.settings)
@@ -225,8 +225,10 @@ class _AskFrontEnd(TurnListener):
             self._extract["code"] = code or None
             self._extract_text = code
             if not code and is_complete:
-                hint = "Ask for code in the prompt, or leave out --code to see the answer."
-                return LMChatError("The answer has no code block.", kind="no_code", hint=hint)
+                next_step = "Ask for code in the prompt, or leave out --code to see the answer."
+                return LMChatError(
+                    "The answer has no code block.", kind="no_code", next_step=next_step
+                )
         return None
 
     def _print_end(self, misfit: LMChatError | None) -> LMChatError | None:
@@ -260,7 +262,7 @@ class _AskFrontEnd(TurnListener):
             if error is None:  # else the error says what is wrong
                 self._printer.print_notes_on(answer)
             is_new = self._context.options.resume is None
-            # of an interrupted answer, the error's hint says how to continue
+            # of an interrupted answer, the error's next step says how to continue
             if session_id and is_new and answer.state is not AnswerState.INTERRUPTED:
                 words = f"saved; to continue: lmchat ask -r {session_id[:SHORT_ID]}"
                 output.note(f"lmchat: {words}")
@@ -278,10 +280,12 @@ class _AskFrontEnd(TurnListener):
         error = self._session.last_end.error
         if not isinstance(error, LMChatError):  # the user has stopped it
             return LMChatError("Stopped before the answer was complete.", kind="interrupted")
-        if error.kind == "interrupted":  # its hint is for the screen
-            error.hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
+        if error.kind == "interrupted":  # its next step is for the screen
+            error.next_step = (
+                _SAVED_STEP.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_STEP
+            )
             if not answer.parts:
-                error.hint = _EMPTY_HINT
+                error.next_step = _EMPTY_STEP
         return error
 
     def _print_last_lines(self, answer: ChatMessage, session_id: str | None) -> None:

@@ -61,8 +61,8 @@ async def batch(context: Context) -> int:
     target_path = expanded_path(options.output_file) if options.output_file else None
     source = expanded_path(options.file) if options.file not in ("", "-") else None
     if source is None and not has_piped_input():
-        hint = "Name a file: lmchat batch prompts.jsonl, or pipe lines in."
-        raise WrongUse("There are no prompts.", hint=hint)
+        next_step = "Name a file: lmchat batch prompts.jsonl, or pipe lines in."
+        raise WrongUse("There are no prompts.", next_step=next_step)
 
     async with open_runtime(context, is_saved=False) as runtime:
         target = await target_of_command(context, runtime)
@@ -180,7 +180,7 @@ class _Lines(Struct, frozen=True, kw_only=True):
             shown = safe_line(target.model_id, limit=80)
             raise WrongUse(
                 f"{shown} does not run on this machine, and only a line of the file names it.",
-                hint=f"To send all lines to it: -m {shell_word(target.model_id)}",
+                next_step=f"To send all lines to it: -m {shell_word(target.model_id)}",
             )
         return target.model
 

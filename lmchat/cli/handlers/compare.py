@@ -38,8 +38,8 @@ async def compare(context: Context) -> int:
     """
     options, output = context.options, context.output
     if len(options.models) < _MIN_MODELS:
-        hint = 'Example: lmchat compare -m A -m B "PROMPT".'
-        raise WrongUse("Name at least two models.", hint=hint)
+        next_step = 'Example: lmchat compare -m A -m B "PROMPT".'
+        raise WrongUse("Name at least two models.", next_step=next_step)
     layers = sampling_layers(context)
     prompt = await prompt_of(context)
 
@@ -106,7 +106,7 @@ async def _measure(context: Context, runtime: Runtime, job: Job) -> dict[str, An
             printer.end()
         failure = answers[-1].error
     if failure is not None:
-        output.note(f"lmchat: {failure.message_with_hint}")
+        output.note(f"lmchat: {failure.message_with_next_step}")
     stats_of_runs = [answer.stats for answer in answers]
     return {
         "model": model.model_id,

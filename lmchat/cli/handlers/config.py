@@ -93,7 +93,9 @@ def init(context: Context) -> int:
             file, example, is_forced=context.options.force, makes_folder=True, mode=0o600
         )
     except FileExists as error:
-        error.hint = "Take another with --config FILE; --force replaces this one and its settings."
+        error.next_step = (
+            "Take another with --config FILE; --force replaces this one and its settings."
+        )
         raise
     return context.output.print_result({"config": file}, f"Wrote {file}")
 
@@ -111,7 +113,9 @@ def check(context: Context) -> int:
     def check_address(address: str) -> None:
         endpoint = Endpoint.parse(address)
         if not (endpoint.is_loopback or allow_list.has_host(endpoint.host, endpoint.port)):
-            raise EndpointNotAllowed(f"{endpoint.host} is not in allowed_hosts.", hint="Add it.")
+            raise EndpointNotAllowed(
+                f"{endpoint.host} is not in allowed_hosts.", next_step="Add it."
+            )
 
     # Values that are not checked yet, each with its place and what checks it. Hosts come first:
     # `allow` also adds them to the list, by which the addresses are checked.

@@ -59,7 +59,7 @@ async def decide(context: Context) -> int:
     labels = _labels_for(options)  # wrong options are refused before stdin is read
     given = sampling_layers(context).command_line  # of the user
     if not context.options.prompt.strip():
-        raise WrongUse("The question is empty.", hint='Example: lmchat decide "Is it spam?"')
+        raise WrongUse("The question is empty.", next_step='Example: lmchat decide "Is it spam?"')
     question = await prompt_of(context)
 
     async with open_runtime(context, is_saved=False) as runtime:
@@ -118,7 +118,7 @@ def _labels_for(options: Sequence[str]) -> list[str]:
     has_equal_ones = len(set(options)) < len(options)
     if has_wrong_number or lacks_labels or has_equal_ones or "" in options:
         words = f"decide needs {_MIN_OPTIONS} to {_MAX_OPTIONS} different options."
-        raise WrongUse(words, hint="Use words, and not many single letters: --options yes,no")
+        raise WrongUse(words, next_step="Use words, and not many single letters: --options yes,no")
     return labels
 
 
@@ -192,10 +192,10 @@ def _no_probabilities_error(product_name: str) -> ServerRejected:
     return ServerRejected(
         f"{product_named(product_name).subject} does not report the probabilities of tokens.",
         kind="unsupported",
-        hint="Use a server that does, such as llama.cpp or vLLM.",
+        next_step="Use a server that does, such as llama.cpp or vLLM.",
     )
 
 
 def _undecided_error(reason: str) -> AnswerUnfit:
-    hint = "Ask a clearer question, name other --options, or use another model with -m."
-    return AnswerUnfit(f"No decision: {reason}.", hint=hint, kind="undecided")
+    next_step = "Ask a clearer question, name other --options, or use another model with -m."
+    return AnswerUnfit(f"No decision: {reason}.", next_step=next_step, kind="undecided")

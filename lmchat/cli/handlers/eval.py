@@ -57,7 +57,7 @@ async def evaluate(context: Context) -> int:
     options, output = context.options, context.output
     if options.output and options.output_file is None:
         message = "eval prints its report on stdout, so its answers cannot go there, too."
-        raise WrongUse(message, hint="Use --json for both, or name a file with -o.")
+        raise WrongUse(message, next_step="Use --json for both, or name a file with -o.")
     layers = sampling_layers(context)
     source = expanded_path(options.file)
     cases = await read_cases(source, context.settings.chat.system_prompt)

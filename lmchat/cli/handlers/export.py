@@ -25,7 +25,7 @@ async def export(context: Context) -> int:
         raise WrongUse("--all exports every session: leave out ID and -o.")
     if options.all_into == "-":
         message = "--all writes files, which stdout cannot take."
-        raise WrongUse(message, hint="Name a folder: lmchat export --all DIR")
+        raise WrongUse(message, next_step="Name a folder: lmchat export --all DIR")
     form = options.format
     if not form and options.output_file is None:  # with `-o`, the file name decides
         # with `--all`, `--json` asks for a list of the files, and not for files in JSON
@@ -52,7 +52,7 @@ async def export(context: Context) -> int:
                     paths.append(await write(session, folder / export_name(session, form=form)))
                 except LMChatError as error:  # the others are still exported
                     failed_count += 1
-                    output.note(f"{header.session_id}: {error.message_with_hint}")
+                    output.note(f"{header.session_id}: {error.message_with_next_step}")
         else:
             session_id = await store.find_id(options.id or options.resume or "last")
             session = await store.open_session(session_id)

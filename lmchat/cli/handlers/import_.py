@@ -28,20 +28,20 @@ async def import_files(context: Context) -> int:
     Return 1 if a file was refused, else 0; the error of a single refused file is raised.
     """
     options, output = context.options, context.output
-    hint = "Name files, or import the chats of other programs with --from all."
+    next_step = "Name files, or import the chats of other programs with --from all."
     if options.files and options.source == _ALL:
-        raise WrongUse("--from all takes no files.", hint=hint)
+        raise WrongUse("--from all takes no files.", next_step=next_step)
     if not options.files and options.source == AUTO:
-        raise WrongUse("No file is named.", hint=hint)
+        raise WrongUse("No file is named.", next_step=next_step)
 
     stdin = None
     if STDIN in options.files:
         if not has_piped_input():
-            raise WrongUse("Nothing is piped in.", hint=hint)
+            raise WrongUse("Nothing is piped in.", next_step=next_step)
         stdin = await piped_data(context, LARGEST_RECORD)
         if len(stdin) > LARGEST_RECORD:
             message = f"The input from {STDIN} is larger than {LARGEST_RECORD // _BYTES_PER_MB} MB."
-            raise FileRefused(message, hint="Split it into smaller files.")
+            raise FileRefused(message, next_step="Split it into smaller files.")
 
     outcome = ImportOutcome(is_trial=options.dry_run)
     async with open_store(context) as store:

@@ -103,7 +103,7 @@ def _require_one_server(subject: str, endpoints: Sequence[Endpoint]) -> None:
     if len(addresses) > 1:
         raise WrongUse(
             f"{safe_line(subject)} at several servers: {', '.join(addresses)}.",
-            hint=f"Name one: --endpoint {addresses[0]}",
+            next_step=f"Name one: --endpoint {addresses[0]}",
         )
 
 

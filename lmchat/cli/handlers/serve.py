@@ -49,11 +49,12 @@ async def serve(context: Context) -> int:
         key = header_value(key)  # "" for a key of blanks
     except ValueError as error:
         message = f"The value of --key or {_KEY_VARIABLE} {error}."
-        raise WrongUse(message, hint="Choose another key.") from None
+        raise WrongUse(message, next_step="Choose another key.") from None
     if not is_loopback_host(options.host) and not key:
         raise WrongUse(
             "--host with an address of another network needs --key.",
-            hint=f"Add --key KEY or set {_KEY_VARIABLE}; each program then has to send this key.",
+            next_step=f"Add --key KEY or set {_KEY_VARIABLE}; each program then has to send this "
+            "key.",
         )
     listening = _listen(options.host, options.port)
     port: int = listening.getsockname()[1]  # any free port for 0
@@ -122,7 +123,7 @@ def _listen(host: str, port: int) -> socket.socket:
         reason = error.strerror if isinstance(error, OSError) else "no such host or port"
         raise WrongUse(
             f"Cannot listen at {host}, port {port}: {reason}.",
-            hint="Choose another --host or --port, or end the program that uses the port.",
+            next_step="Choose another --host or --port, or end the program that uses the port.",
         ) from error
     return listening
 

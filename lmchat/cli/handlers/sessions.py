@@ -68,7 +68,9 @@ async def rename(context: Context) -> int:
     """Change the title of a session and print the new one; raises `WrongUse` for an empty title."""
     options = context.options
     if not options.title.strip():
-        raise WrongUse("The title is empty.", hint="Example: lmchat sessions rename last Garden")
+        raise WrongUse(
+            "The title is empty.", next_step="Example: lmchat sessions rename last Garden"
+        )
     async with open_store(context) as store:
         header = await Library(store).rename(await store.find_id(options.id), options.title)
     sentence = f"{header.session_id[:SHORT_ID]} is now “{header.title}”."
@@ -97,8 +99,8 @@ async def restore(context: Context) -> int:
             wanted = trash[0].session_id
         session_id = await store.find_id(wanted)
         if session_id not in {header.session_id for header in trash}:
-            hint = "`lmchat sessions --trash` lists what can be restored."
-            raise SessionNotFound("This session is not in the trash.", hint=hint)
+            next_step = "`lmchat sessions --trash` lists what can be restored."
+            raise SessionNotFound("This session is not in the trash.", next_step=next_step)
         header = await Library(store).restore(session_id)
     return context.output.print_result(header_json(header), f"{_id_and_title(header)} is restored.")
 
@@ -137,7 +139,7 @@ async def purge(context: Context) -> int:
     headers = [header for header in headers if header.session_id not in purged.open_ids]
     message_count -= purged.open_messages
     if not headers and not message_count:
-        raise SessionOpen(f"Open in another lmchat, and not deleted: {subject}.", hint=_CLOSE)
+        raise SessionOpen(f"Open in another lmchat, and not deleted: {subject}.", next_step=_CLOSE)
     await asyncio.to_thread(empty_log, context.paths.tools_log_file)
     subject = _deleted_words(headers, message_count)
     documents = [header_json(header) for header in headers]

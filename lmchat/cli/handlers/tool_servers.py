@@ -88,8 +88,8 @@ async def remove(context: Context) -> int:
     with suppress(FileNotFoundError):
         found = await asyncio.to_thread(read_servers, file, name)
     if not (found.servers or found.refused):  # one that cannot be used is removed, too
-        hint = "`lmchat tools` lists the servers."
-        raise WrongUse(f"There is no server {name} in {file}.", hint=hint)
+        next_step = "`lmchat tools` lists the servers."
+        raise WrongUse(f"There is no server {name} in {file}.", next_step=next_step)
     await asyncio.to_thread(write_servers, file, without=name)
     lines = [f"Removed {name} from {file}"]
     url = urls.pop(name, "")
@@ -115,7 +115,7 @@ def _servers_of_file(context: Context) -> ServersFile:
     except OSError as error:
         raise unreadable(file, error) from error
     if not (found.servers or found.refused):
-        raise FileRefused(f"{file} has no server {name}".rstrip() + ".", hint="Look into it.")
+        raise FileRefused(f"{file} has no server {name}".rstrip() + ".", next_step="Look into it.")
     servers = {key: replace(server, approve="") for key, server in found.servers.items()}
     return replace(found, servers=servers)
 
@@ -125,12 +125,14 @@ def _typed_server(context: Context) -> ServersFile:
     name, words = context.options.server, list(context.options.words)
     variables = context.options.variables
     if not all(re.fullmatch(r"\w+", variable) for variable in variables):
-        hint = "Set it in your shell, and write its name alone: --env WIKI_KEY"
-        raise WrongUse("--env takes the name of a variable.", hint=hint)
+        next_step = "Set it in your shell, and write its name alone: --env WIKI_KEY"
+        raise WrongUse("--env takes the name of a variable.", next_step=next_step)
     if not words:
         name = name or "NAME"
-        hint = f"Write: lmchat tools add {name} -- COMMAND, or lmchat tools add {name} http://…"
-        raise WrongUse(f"The server {name} needs a command or an address.", hint=hint)
+        next_step = (
+            f"Write: lmchat tools add {name} -- COMMAND, or lmchat tools add {name} http://…"
+        )
+        raise WrongUse(f"The server {name} needs a command or an address.", next_step=next_step)
     if re.match(_ADDRESS_WITHOUT_SCHEME, words[0]):
         words[0] = f"http://{words[0]}"
     if os.path.dirname(words[0]) and "://" not in words[0]:  # noqa: PTH120 - pathlib drops the `./` of a path
@@ -155,11 +157,13 @@ async def _start(
             return {}
         rows = _question_about(servers, hosts)
         if not rows:
-            hint = "Name one of them before --from."
-            raise LMChatError("The servers are too many to show in one question.", hint=hint)
+            next_step = "Name one of them before --from."
+            raise LMChatError(
+                "The servers are too many to show in one question.", next_step=next_step
+            )
         context.output.note(*(f"    {row}" for row in rows[:-1]))
         if not await is_confirmed(context, rows[-1], _NO_TERMINAL):
-            raise LMChatError("Nothing was added.", hint="Answer y to add it.")
+            raise LMChatError("Nothing was added.", next_step="Answer y to add it.")
     async with open_toolbox(context, servers, hosts.values()) as toolbox:
         return {server.name: server for server in toolbox.host.servers}
 

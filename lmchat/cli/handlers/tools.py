@@ -86,7 +86,7 @@ async def list_tools(context: Context) -> int:
         output.print_list(documents, lines, none_note)
         for server in servers:
             if server.error:
-                output.note(f"lmchat: {server.name}: {server.hint}")
+                output.note(f"lmchat: {server.name}: {server.next_step}")
         return 0 if is_any_ready(servers) or not servers else 1
 
 
@@ -101,8 +101,8 @@ async def call(context: Context) -> int:
     json_text = context.options.arguments
     arguments = parse_arguments(json_text)
     if arguments is None:
-        hint = """Write them as one JSON object, for example '{"path": "a.md"}'."""
-        raise WrongUse("The arguments are not a JSON object.", hint=hint)
+        next_step = """Write them as one JSON object, for example '{"path": "a.md"}'."""
+        raise WrongUse("The arguments are not a JSON object.", next_step=next_step)
     server_name = name.partition("/")[0]
     message = call_message(ToolCallPart(call_id="", name=name, arguments=json_text))
     servers = [server for server in context.loaded.servers if server.name == server_name]
@@ -111,10 +111,12 @@ async def call(context: Context) -> int:
         if tool is None:
             for server in toolbox.host.servers:
                 if server.name == server_name and server.error:
-                    raise LMChatError(server.error, kind="tools", hint=server.hint)
-            raise WrongUse(f"There is no tool {name}.", hint="`lmchat tools` lists the tools.")
+                    raise LMChatError(server.error, kind="tools", next_step=server.next_step)
+            raise WrongUse(f"There is no tool {name}.", next_step="`lmchat tools` lists the tools.")
         if toolbox.approval(_NO_SESSION, tool) is Approval.NEVER:
-            raise WrongUse(f"{name} may never run.", hint="Change its approval in config.toml.")
+            raise WrongUse(
+                f"{name} may never run.", next_step="Change its approval in config.toml."
+            )
 
         def tell(said: str) -> None:
             context.output.show_progress(f"lmchat: {said}")

@@ -98,8 +98,8 @@ class PlainChat:
                     raise
                 output.note("Stopped.")
             except LMChatError as error:
-                # the usual hint needs the screen
-                error.hint = _HINTS.get(error.kind, error.hint)
+                # the usual next step needs the screen
+                error.next_step = _HINTS.get(error.kind, error.next_step)
                 output.print_error(error)
                 if not reader.is_terminal:
                     exit_code = exit_code or error.exit_code  # of the first error
@@ -155,7 +155,7 @@ class PlainChat:
 
     async def _refuse_cut_line(self) -> None:
         message = f"The terminal keeps {MOST_LINE_BYTES} bytes of a line, so its end is missing."
-        raise WrongUse(message, hint="Save the text as a file, and attach it: /file PATH.")
+        raise WrongUse(message, next_step="Save the text as a file, and attach it: /file PATH.")
 
     async def _handle_line(self, line: str) -> None:
         shell_line = line.strip("\n")  # a paste of one line may have line ends around it

@@ -122,10 +122,12 @@ class PlainFront(TurnListener):
         if handler is None:
             options = self.context.options
             cause = "--inline" if options.inline else "--plain" if options.plain else "TERM=dumb"
-            hint = f"Start lmchat without {cause}, or see what the shell can do: lmchat --help."
-            raise WrongUse(f"{command.name} needs the screen.", hint=hint)
+            next_step = (
+                f"Start lmchat without {cause}, or see what the shell can do: lmchat --help."
+            )
+            raise WrongUse(f"{command.name} needs the screen.", next_step=next_step)
         if command.needs_argument and not slash.argument:
-            raise WrongUse(f"{command.name} needs a value.", hint="/help shows its form.")
+            raise WrongUse(f"{command.name} needs a value.", next_step="/help shows its form.")
         await handler(slash.argument)
 
     async def new(self, _: str) -> None:
@@ -151,7 +153,7 @@ class PlainFront(TurnListener):
         """With the part `code`, copy one code block after the other; raise `WrongUse`."""
         if part not in ("", "code"):
             problem = f"Unknown argument: {safe_line(part, limit=40)}."
-            raise WrongUse(problem, hint="Use /copy or /copy code.")
+            raise WrongUse(problem, next_step="Use /copy or /copy code.")
         message = self._last_message("message.copy_code" if part else "message.copy")
         text, done = readable_text(message), "Copied."
         if part:
@@ -165,8 +167,10 @@ class PlainFront(TurnListener):
             done = f"Copied: block {number} of {len(blocks)}." if len(blocks) > 1 else done
         if not await self._clipboard.copy(text):
             if not self.reader.can_redraw:
-                hint = "lmchat export ID writes the session; /sessions lists the ids."
-                raise WrongUse("No program here can copy, nor can this terminal.", hint=hint)
+                next_step = "lmchat export ID writes the session; /sessions lists the ids."
+                raise WrongUse(
+                    "No program here can copy, nor can this terminal.", next_step=next_step
+                )
             self.output.print_exactly(terminal_copy(text, self.context.environ_of_programs))
         self.notify(done)
 
@@ -268,7 +272,7 @@ class PlainFront(TurnListener):
         return not self.reader.is_terminal
 
     async def ask(self, title: str, _: Callable[[str], Awaitable[None]]) -> None:
-        raise WrongUse(title, hint="Type it behind the command.")
+        raise WrongUse(title, next_step="Type it behind the command.")
 
     async def choose(self, title: str, rows: Sequence[tuple[str, str]], nothing: str) -> str:
         """Print the rows, for the user to name one behind the command."""
@@ -330,7 +334,7 @@ class PlainFront(TurnListener):
         if self._lacks_files:
             self._lacks_files, self._files = False, []
             problem = "A prompt was not sent, as the file before it could not be attached."
-            raise FileRefused(problem, hint="Correct or remove the line that names the file.")
+            raise FileRefused(problem, next_step="Correct or remove the line that names the file.")
         await self.connect()
         chat, session = self.chat, self.chat.active
         for file in self._files:
@@ -368,8 +372,8 @@ class PlainFront(TurnListener):
         finally:  # also if Ctrl+C stops the answer
             printer.end()
         error = ended.error or self.chat.save_queue.warning
-        if isinstance(error, StreamInterrupted):  # its own hint needs the screen
-            error.hint = "Type /continue for the rest of the answer, or /retry."
+        if isinstance(error, StreamInterrupted):  # its own next step needs the screen
+            error.next_step = "Type /continue for the rest of the answer, or /retry."
         if error is not None:
             raise error
         if ended.state is not AnswerState.STOPPED:  # else a note has said that it repeats itself
@@ -432,7 +436,7 @@ class PlainFront(TurnListener):
         if not self.reader.has_paste_marks:
             raise WrongUse(
                 "This terminal does not mark pastes, so no command runs here.",
-                hint="Run it in a shell, and attach what it prints with /file.",
+                next_step="Run it in a shell, and attach what it prints with /file.",
             )
         command = ShellCommand(
             line.removeprefix("!").strip(),
@@ -490,6 +494,8 @@ def _by_number(items: Sequence[Item], number: str, noun: str, command: str) -> I
     if 0 < position <= len(items):
         return items[position - 1]
     if not items:
-        raise WrongUse(f"No {noun}s are listed yet.", hint=f"{command} lists them.")
+        raise WrongUse(f"No {noun}s are listed yet.", next_step=f"{command} lists them.")
     verb = "is" if len(items) == 1 else "are"
-    raise WrongUse(f"There {verb} {counted(len(items), noun)}.", hint="Type a number of the list.")
+    raise WrongUse(
+        f"There {verb} {counted(len(items), noun)}.", next_step="Type a number of the list."
+    )

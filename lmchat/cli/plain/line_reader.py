@@ -125,7 +125,7 @@ class LineReader:
             try:
                 return text_of("stdin", text.encode(errors="surrogateescape"))
             except FileRefused as error:
-                raise WrongUse(error.message, hint=error.hint) from error
+                raise WrongUse(error.message, next_step=error.next_step) from error
         with suppress(EOFError):  # Ctrl+D after a paste
             while may_be_paste and has_more_input(sys.stdin.fileno(), wait_s=_PASTE_S):
                 text += "\n" + input()

@@ -86,7 +86,7 @@ async def _agrees(context: Context, words: str) -> bool:
     if can_ask():  # else `is_confirmed` has these words
         context.output.note(words)
     if not await is_confirmed(context, "Download it?", words):
-        raise WrongUse("There is no model.", hint="Name a file with -m FILE.gguf.")
+        raise WrongUse("There is no model.", next_step="Name a file with -m FILE.gguf.")
     return True
 
 

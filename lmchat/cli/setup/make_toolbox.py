@@ -74,10 +74,10 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
     servers = await started_servers(context, toolbox.host)
     for server in servers:
         if server.error:
-            note(f"lmchat: {server.error}", server.hint)
+            note(f"lmchat: {server.error}", server.next_step)
     if not is_any_ready(servers):
-        hint = "To ask without tools, omit --tools."
-        raise LMChatError("No tool server works.", kind="tools", hint=hint)
+        next_step = "To ask without tools, omit --tools."
+        raise LMChatError("No tool server works.", kind="tools", next_step=next_step)
 
 
 async def started_servers(context: Context, host: ToolHost) -> tuple[ToolServer, ...]:

@@ -128,7 +128,7 @@ async def make_dispatcher(
                 context.output.note(f"To continue “{title}”: {command}")
             if platform.state_error is not None:
                 with suppress(OSError):
-                    context.output.note(f"lmchat: {platform.state_error.message_with_hint}")
+                    context.output.note(f"lmchat: {platform.state_error.message_with_next_step}")
 
 
 class ScreenPlatform:
@@ -168,7 +168,7 @@ class ScreenPlatform:
     async def remember(self, change: Change) -> None:
         self.state_error = StoreUnavailable(
             "state.toml was not written before lmchat ended.",
-            hint="Make the change again at the next start.",
+            next_step="Make the change again at the next start.",
         )
         try:
             await run_abandonable(partial(change_state, self._context.paths.state_file, change))

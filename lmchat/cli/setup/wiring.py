@@ -164,7 +164,9 @@ def sampling_layers(context: Context) -> SamplingLayers:
     for text in context.options.sampling:
         name, equals_sign, value = text.partition("=")
         if not name.strip() or not equals_sign:
-            raise WrongUse(f"--set needs NAME=VALUE, not “{text}”.", hint="Example: --set top_k=40")
+            raise WrongUse(
+                f"--set needs NAME=VALUE, not “{text}”.", next_step="Example: --set top_k=40"
+            )
         command_line[name.strip()] = checked_option(name.strip(), parsed_value(value.strip()))
     return SamplingLayers(
         command_line=command_line,

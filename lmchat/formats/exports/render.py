@@ -33,8 +33,8 @@ def form_of(path: Path) -> str:
     if form is None:
         suffix = safe_line(path.suffix, limit=20)
         message = f"Sessions cannot be exported as {suffix}; use .{', .'.join(EXPORT_FORMATS)}."
-        hint = "For another ending, choose the format with: lmchat export --format FORMAT"
-        raise WrongUse(message, hint=hint)
+        next_step = "For another ending, choose the format with: lmchat export --format FORMAT"
+        raise WrongUse(message, next_step=next_step)
     return form
 
 

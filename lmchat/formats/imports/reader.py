@@ -30,7 +30,7 @@ from lmchat.sessions.session import Session, Skipped
 
 STDIN = "-"  # in place of a file
 LARGEST_RECORD = 256 * 1024 * 1024  # characters of a chat in JSON
-_FORMATS_HINT = (
+_FORMATS_STEP = (
     "lmchat imports its own JSON exports, JSON lists of {role, content}, "
     f"and chats of {', '.join(program.name for program in PROGRAMS)}."
 )
@@ -89,21 +89,25 @@ def read_chats(
                     yield part
             if not has_messages:
                 message = f"It has no readable messages{reason}."
-                hint = "Export the chats again; if you named a program with --from, leave it out."
-                raise FormatUnknown(message, hint=hint)
+                next_step = (
+                    "Export the chats again; if you named a program with --from, leave it out."
+                )
+                raise FormatUnknown(message, next_step=next_step)
     except FileRefused as error:
         raise error_about(name, error) from error
     except OSError as error:
         raise unreadable(name, error) from error
     # SQLite may quote a damaged name of a column
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        hint = "Close the program that uses the file. If that does not help, the file is damaged."
-        raise FileRefused(f"{name} cannot be read: {error}.", hint=hint) from error
+        next_step = (
+            "Close the program that uses the file. If that does not help, the file is damaged."
+        )
+        raise FileRefused(f"{name} cannot be read: {error}.", next_step=next_step) from error
 
 
 def error_about(file: str, error: LMChatError) -> LMChatError:
     message = f"{'stdin' if file == STDIN else file}: {error.message}"
-    return type(error)(message, hint=error.hint, details=error.details)
+    return type(error)(message, next_step=error.next_step, details=error.details)
 
 
 def _chats(
@@ -132,7 +136,9 @@ def _chats(
         llm = import_module("lmchat.formats.imports.programs.llm")
         if not llm.fits(path):
             message = "It is a database, but not one that lmchat knows."
-            raise FormatUnknown(message, hint=f"lmchat imports the database of {llm.VERSIONS}.")
+            raise FormatUnknown(
+                message, next_step=f"lmchat imports the database of {llm.VERSIONS}."
+            )
         _require("llm", wanted)
         yield from llm.sessions(path, now)
 
@@ -155,8 +161,10 @@ def _text_chats(source: Source, now: datetime, wanted: str) -> Iterator[Session 
     else:
         message = "It is JSON, but not a chat format that lmchat knows."
         if _NOT_UTF8 in (record.reason for record in first_records if isinstance(record, Skipped)):
-            raise FormatUnknown("Its text is not UTF-8.", hint="Save it as UTF-8, and try again.")
-        raise FormatUnknown(message, hint=_FORMATS_HINT)
+            raise FormatUnknown(
+                "Its text is not UTF-8.", next_step="Save it as UTF-8, and try again."
+            )
+        raise FormatUnknown(message, next_step=_FORMATS_STEP)
     _require(program, wanted)
     chat: list[Record] = []
     number = 0
@@ -191,7 +199,7 @@ def _format_of(record: Record) -> tuple[str, Format] | None:
 def _require(program: str, wanted: str) -> None:
     if wanted not in (AUTO, program):
         message = f"It has chats of {PROGRAM_NAMES[program]}, not of {PROGRAM_NAMES[wanted]}."
-        raise FormatUnknown(message, hint=f"Import it with --from {program}.")
+        raise FormatUnknown(message, next_step=f"Import it with --from {program}.")
 
 
 def _records(source: Source) -> Iterator[Record | Skipped | FileRefused]:
@@ -216,7 +224,7 @@ def _records(source: Source) -> Iterator[Record | Skipped | FileRefused]:
             else:
                 yield Skipped(where=where, reason=value if value is _NOT_UTF8 else _DAMAGED)
     if is_empty:
-        raise FormatUnknown("It is empty.", hint="Export the chats again.")
+        raise FormatUnknown("It is empty.", next_step="Export the chats again.")
 
 
 def _lines(text: TextIO) -> Iterator[tuple[str, Any]]:
@@ -240,13 +248,13 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
         started = more.lstrip()
     if started.startswith("\0"):
         message = "It is damaged: it begins with NULs, as after a crash."
-        raise FileRefused(message, hint="Take it from a backup.")
+        raise FileRefused(message, next_step="Take it from a backup.")
     if started and started[0] not in "[{":
         # lmchat's own exports start with their title
         is_markdown = started.startswith("# ")
         message = "It is Markdown, which cannot be imported; export the session as JSON."
         raise FormatUnknown(
-            message if is_markdown else "Its format cannot be imported.", hint=_FORMATS_HINT
+            message if is_markdown else "Its format cannot be imported.", next_step=_FORMATS_STEP
         )
     is_list = started.startswith("[")
     started = started.removeprefix("[")
@@ -271,13 +279,13 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
                 continue
             if started or is_list:  # else it is the end
                 message = f"Record {number} is damaged: nothing from there on is imported."
-                hint = "Export the chats again."
+                next_step = "Export the chats again."
                 if len(started) > LARGEST_RECORD:
                     message = f"It is larger than {LARGEST_RECORD // (1024 * 1024)} MB."
-                    hint = "Export fewer chats at once."
+                    next_step = "Export fewer chats at once."
                 elif number == 1:
                     message = "It is not valid JSON: it is cut off or damaged."
-                yield "", FileRefused(message, hint=hint, details=str(error))
+                yield "", FileRefused(message, next_step=next_step, details=str(error))
             return
         yield f"record {number}", value
         number += 1

@@ -37,7 +37,7 @@ class _Refusal(msgspec.Struct, frozen=True, tag=True):
     """A `FileRefused`, or `FormatUnknown`; the last reply about a file."""
 
     message: str
-    hint: str
+    next_step: str
     details: str
     is_unknown: bool
 
@@ -67,7 +67,7 @@ def _answer(frame: bytes, send: Callable[[bytes], None]) -> None:
             send(encode(found))
     except FileRefused as error:
         is_unknown = isinstance(error, FormatUnknown)
-        send(encode(_Refusal(error.message, error.hint, error.details, is_unknown)))
+        send(encode(_Refusal(error.message, error.next_step, error.details, is_unknown)))
     else:
         send(encode(None))
 
@@ -95,12 +95,12 @@ class ChatReader:
             while reply := _REPLIES.decode(await self._child.receive_frame()):
                 if isinstance(reply, _Refusal):
                     kind = FormatUnknown if reply.is_unknown else FileRefused
-                    raise kind(reply.message, hint=reply.hint, details=reply.details)
+                    raise kind(reply.message, next_step=reply.next_step, details=reply.details)
                 yield reply
         except ChildEndedError as error:
             await self.aclose()
             message = f"{name} cannot be read: the process reading it ended, as for lack of memory."
-            raise FileRefused(message, hint="Export fewer chats at once.") from error
+            raise FileRefused(message, next_step="Export fewer chats at once.") from error
 
     async def aclose(self) -> None:
         """End the child process, whatever it reads."""

@@ -106,8 +106,8 @@ def zip_sources(file: IO[bytes]) -> Iterator[tuple[str, Source]]:
                         yield member, Source(member, text, files)
     except _BROKEN_ZIP as error:
         message = "It is an encrypted or damaged zip file."
-        hint = "Unpack it, and import the folder."
-        raise FileRefused(message, hint=hint, details=repr(error)) from error
+        next_step = "Unpack it, and import the folder."
+        raise FileRefused(message, next_step=next_step, details=repr(error)) from error
 
 
 def file_source(path: Path, file: IO[bytes]) -> Source:
@@ -126,7 +126,7 @@ def files_below(folder: Path) -> list[Path]:
         ]
     if not paths:
         message = f"{folder} has no readable file that ends with {', '.join(_ENDINGS)}."
-        raise FileRefused(message, hint="Name a file, or another folder.")
+        raise FileRefused(message, next_step="Name a file, or another folder.")
     return paths
 
 

@@ -236,7 +236,7 @@ def require_model(name: str, chosen: ServerStatus | None, servers: Sequence[Serv
     error = unknown_model_error(name, listed)
     for server in servers:
         if server.state is ServerState.NEEDS_KEY:
-            error.hint = f"{server.sentence(server.name)} {step_sentence(server.next_step)}"
+            error.next_step = f"{server.sentence(server.name)} {step_sentence(server.next_step)}"
             break
     raise error
 
@@ -295,26 +295,26 @@ def unlisted_model(
 
 
 def no_server_error(servers: Sequence[ServerStatus], *, is_for_chat: bool = False) -> LMChatError:
-    """With `is_for_chat`, the hint says if a chat could start with the name of a model."""
+    """With `is_for_chat`, the next step says if a chat could start with the name of a model."""
     is_only = len(servers) == 1
     for server in servers:
         is_asked_for = server.is_configured or is_only
         if not (server.is_model_server or (is_asked_for and server.meaning.error_kind)):
             continue
-        hint = step_sentence(server.next_step)
+        next_step = step_sentence(server.next_step)
         if is_for_chat and server.action is Next.NAME:
-            hint = f"{hint} {_NAME_A_MODEL}".lstrip()
+            next_step = f"{next_step} {_NAME_A_MODEL}".lstrip()
         message, kind = server.sentence(server.name), server.meaning.error_kind or "server_error"
         if kind == "certificate":  # lmchat has ended the connection: nothing was refused
-            return ServerUnavailable(server.detail, kind=kind, hint=hint)
-        return ServerRejected(message, kind=kind, hint=hint, details=server.detail)
+            return ServerUnavailable(server.detail, kind=kind, next_step=next_step)
+        return ServerRejected(message, kind=kind, next_step=next_step, details=server.detail)
     if is_only:
         (server,) = servers
         step = step_sentence(server.next_step) or _NAME_A_SERVER
         message = server.detail or server.sentence(server.name)
-        return NoServerFound(message, hint=f"{step} {_OTHER_WAYS}")
+        return NoServerFound(message, next_step=f"{step} {_OTHER_WAYS}")
     message = f"{NOTHING_FOUND}: no model server answers on this machine."
-    return NoServerFound(message, hint=f"{_NAME_A_SERVER} {_OTHER_WAYS}")
+    return NoServerFound(message, next_step=f"{_NAME_A_SERVER} {_OTHER_WAYS}")
 
 
 def no_model_error(server: ServerStatus | None) -> RequestInvalid:
@@ -327,13 +327,15 @@ def no_model_error(server: ServerStatus | None) -> RequestInvalid:
     ]
     if names:
         more = " …" if len(names) > _MAX_NAMES else ""
-        hint = f"Choose one with -m MODEL: {', '.join(names[:_MAX_NAMES])}{more}."
+        next_step = f"Choose one with -m MODEL: {', '.join(names[:_MAX_NAMES])}{more}."
     elif models:
-        hint = "The models of this server cannot chat. Load another one there."
+        next_step = "The models of this server cannot chat. Load another one there."
     else:
         message = f"{message}: the server lists no model."
-        hint = "Download one there, or name one with -m MODEL: it may have models that it hides."
-    return RequestInvalid(message, hint=hint, kind="model_missing")
+        next_step = (
+            "Download one there, or name one with -m MODEL: it may have models that it hides."
+        )
+    return RequestInvalid(message, next_step=next_step, kind="model_missing")
 
 
 def endpoints_of(state: State) -> tuple[Endpoint, ...]:

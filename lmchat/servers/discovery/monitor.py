@@ -89,7 +89,7 @@ class Monitor:
                 product=self.health.target.product if self.health.target else "",
                 reason="server_error",
                 detail=error.message,
-                next_step=error.hint,
+                next_step=error.next_step,
             )
         current = self.health  # another model may have been chosen during the check
         target = current.target

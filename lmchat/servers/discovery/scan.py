@@ -44,7 +44,7 @@ _SCAN_READ_S = 1.8
 _KEPT_LIST_S = 600.0  # in place of a look that would disturb the server
 _FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
 """A model server would not refuse a request for its models in these ways."""
-_KINDS_OF_PATHS = ("wrong_path", "forbidden")  # the hints of these errors say more
+_KINDS_OF_PATHS = ("wrong_path", "forbidden")  # the next steps of these errors say more
 _logger = logging.getLogger(__name__)
 
 
@@ -148,7 +148,7 @@ class Scanner:
         try:
             self._access.allowed.check(endpoint)
         except (EndpointNotAllowed, RequestInvalid) as error:
-            hint = error.hint
+            hint = error.next_step
             if error.kind == "not_allowed":
                 hint = f"lmchat --allow-host {shell_word(endpoint.host)}"
             return _unread(candidate, error.kind, detail=error.message, hint=hint)
@@ -229,7 +229,9 @@ class Scanner:
             reason = _reason_of(caught, api, _location(api), is_usual=candidate.is_usual)
             detail = caught.message
             # a step has no full stop, unless it has several sentences
-            hint = caught.hint if ". " in caught.hint else caught.hint.removesuffix(".")
+            hint = (
+                caught.next_step if ". " in caught.next_step else caught.next_step.removesuffix(".")
+            )
             if reason == "offline" and await asyncio.to_thread(expected.program.is_open):
                 reason = "server_off"  # LM Studio runs, for instance, but not its server
             elif reason == "auth" and (why := self._keys.why_withheld(endpoint)):

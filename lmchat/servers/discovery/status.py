@@ -61,7 +61,7 @@ class Meaning(Struct, frozen=True):
     word: str  # for scripts and the welcome page
     panel: tuple[str, str]  # the state in a word, and why in two words at most
     sentence: str  # `ServerStatus.sentence` fills in what is in braces
-    step: str = ""  # `scan` fills in the words of the product, or the hint of the error
+    step: str = ""  # `scan` fills in the words of the product, or the next step of the error
     named_action: Next | None = None  # in place of `action` at an address that the user has named
     named_step: str = ""  # in place of `step` at an address that is not usual
     error_kind: str = ""  # if a program answers that cannot be used

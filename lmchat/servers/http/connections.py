@@ -116,7 +116,7 @@ class Connections:
             raise ServerUnavailable(
                 f"Cannot connect to {endpoint.netloc}: "
                 "a proxy set in the environment cannot be used.",
-                hint="Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY; "
+                next_step="Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY; "
                 "SOCKS proxies are not supported.",
                 details=type(error).__name__,
             ) from None
@@ -249,7 +249,7 @@ def request_headers(key: str, *, has_body: bool) -> dict[str, str]:
         # the forbidden characters of the key
         raise RequestInvalid(
             f"The API key {error}, and was not sent.",
-            hint="Type or set it again without them.",
+            next_step="Type or set it again without them.",
             kind="auth",
         ) from None
     if key:
@@ -369,7 +369,7 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
         raise ServerUnavailable(
             f"The certificates in {setting} cannot be used: {path}: {reason.rstrip('.')}.",
             kind="certificate",
-            hint=f"Set {setting} to a PEM file with certificates, or unset it.",
+            next_step=f"Set {setting} to a PEM file with certificates, or unset it.",
             details=type(error).__name__,
         ) from None
     if ca_file or variable_file:

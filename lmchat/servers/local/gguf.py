@@ -73,8 +73,8 @@ def writing_to(folder: Path, subject: str) -> Iterator[None]:
     except OSError as error:
         raise EngineUnavailable(
             f"{subject} cannot be written to {folder}: {error.strerror or error}.",
-            hint="Check the free space and the permissions there, or set LMCHAT_HOME to another "
-            "folder.",
+            next_step="Check the free space and the permissions there, or set LMCHAT_HOME to "
+            "another folder.",
             kind="fetch",
         ) from error
 
@@ -240,22 +240,23 @@ def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFil
         if file is None:
             raise WrongUse(
                 f"{path} is not a complete model file.",
-                hint="If a model has several files, pass the first one; all of them must exist.",
+                next_step="If a model has several files, pass the first one; all of them must "
+                "exist.",
             )
         return file
     if "://" in name_or_path:  # it is not quoted: it may hold a password
         raise WrongUse(
             "An address cannot be a model.",
-            hint="Download the file, as with curl, then name it: -m FILE. Models of "
+            next_step="Download the file, as with curl, then name it: -m FILE. Models of "
             "huggingface.co have a name: -m USER/REPO.",
         )
-    hint = "`lmchat models --local` lists the model files."
+    next_step = "`lmchat models --local` lists the model files."
     if name_or_path.lower().endswith(_SUFFIX):
-        raise WrongUse(f"There is no file {path}.", hint=hint)
+        raise WrongUse(f"There is no file {path}.", next_step=next_step)
     suggestion = closest_word(name_or_path, tuple(model.name for model in models))
     if suggestion:
-        hint = f"Did you mean {suggestion}?"
-    raise WrongUse(f"There is no model {name_or_path} on this disk.", hint=hint)
+        next_step = f"Did you mean {suggestion}?"
+    raise WrongUse(f"There is no model {name_or_path} on this disk.", next_step=next_step)
 
 
 def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:

@@ -97,8 +97,8 @@ class Hub:
         try:
             self._origin = _endpoint_of(self._address).origin
         except EndpointNotAllowed as error:
-            hint = f"Set it to an address such as {_ADDRESS}, or unset it."
-            raise WrongUse(f"HF_ENDPOINT: {error.message}", hint=hint) from None
+            next_step = f"Set it to an address such as {_ADDRESS}, or unset it."
+            raise WrongUse(f"HF_ENDPOINT: {error.message}", next_step=next_step) from None
 
     async def find(self, name: str) -> tuple[HubFile, ...]:
         """Return the model of `USER/REPO[:QUANT|FILE]`: its parts, mostly one.
@@ -115,7 +115,7 @@ class Hub:
         except msgspec.MsgspecError as error:
             raise EngineUnavailable(
                 f"The list of {endpoint.host} for {repo} cannot be read.",
-                hint=_CHECK_HUB,
+                next_step=_CHECK_HUB,
                 details=str(error),
                 kind="fetch",
             ) from None
@@ -147,7 +147,7 @@ class Hub:
             raise EngineUnavailable(
                 f"{files[0].path} needs {size_text(size - started)} on the disk, "
                 f"and {size_text(free)} are free.",
-                hint="Free some space, or set LMCHAT_HOME to a folder on another disk.",
+                next_step="Free some space, or set LMCHAT_HOME to a folder on another disk.",
                 kind="no_space",
             )
         host = urlsplit(self._address).netloc
@@ -185,14 +185,14 @@ class Hub:
             if not try_lock(opened.fileno()):
                 raise EngineUnavailable(
                     f"Another lmchat downloads {file.path}.",
-                    hint="Wait until it has ended.",
+                    next_step="Wait until it has ended.",
                     kind="fetch",
                 )
 
             def refusal(problem: str) -> EngineUnavailable:
                 opened.truncate(0)
                 return EngineUnavailable(
-                    f"{problem}, so it was deleted.", hint=_CHECK_HUB, kind="fetch"
+                    f"{problem}, so it was deleted.", next_step=_CHECK_HUB, kind="fetch"
                 )
 
             done = opened.tell()
@@ -216,7 +216,7 @@ class Hub:
             if done < file.size_bytes:
                 raise EngineUnavailable(
                     f"The download of {file.path} broke off.",
-                    hint=_TRY_AGAIN,
+                    next_step=_TRY_AGAIN,
                     details=cause.message if cause else f"{done} bytes came.",
                     kind="fetch",
                 ) from cause
@@ -253,8 +253,8 @@ class Hub:
         reason = words.rstrip(".") or f"status {response.status_code}"
         raise EngineUnavailable(
             f"{endpoint.host} refuses {repo}: {reason}.",
-            hint="Check the name on the hub. A private model, or one with terms to accept, needs "
-            "your token in HF_TOKEN.",
+            next_step="Check the name on the hub. A private model, or one with terms to accept, "
+            "needs your token in HF_TOKEN.",
             kind="fetch",
         )
 
@@ -266,7 +266,7 @@ def _unclear_error(
     if not models:
         return WrongUse(
             f"{repo} has no GGUF file of a chat model.",
-            hint="Look for a repository that has them; most have GGUF in their name.",
+            next_step="Look for a repository that has them; most have GGUF in their name.",
         )
     names = {path.as_posix() for path in found} or {
         quantization_of(model_name(path)) or path.as_posix() for path in models
@@ -274,7 +274,7 @@ def _unclear_error(
     count = len(found) or "no"
     return WrongUse(
         f"{repo} has {count} files for {safe_line(wanted or USUAL)}.",
-        hint=f"Name one, as in -m {repo}:NAME: {', '.join(sorted(names)[:_MAX_NAMES])}",
+        next_step=f"Name one, as in -m {repo}:NAME: {', '.join(sorted(names)[:_MAX_NAMES])}",
     )
 
 
@@ -308,8 +308,8 @@ def _network_errors(endpoint: Endpoint) -> Iterator[None]:
         with errors_as_unavailable(endpoint):
             yield
     except ServerUnavailable as error:
-        hint = error.hint if error.kind == "certificate" else _TRY_AGAIN
-        raise EngineUnavailable(error.message, hint=hint, kind="fetch") from error
+        next_step = error.next_step if error.kind == "certificate" else _TRY_AGAIN
+        raise EngineUnavailable(error.message, next_step=next_step, kind="fetch") from error
 
 
 def _endpoint_of(url: str) -> Endpoint:
@@ -333,6 +333,6 @@ def _redirect_target(endpoint: Endpoint, url: str, location: str) -> str:
             return target
     raise EngineUnavailable(
         f"{endpoint.host} redirects to an address that lmchat does not follow.",
-        hint=f"It leaves https, leads into this network, or is not valid. {_CHECK_HUB}",
+        next_step=f"It leaves https, leads into this network, or is not valid. {_CHECK_HUB}",
         kind="fetch",
     )

@@ -95,7 +95,8 @@ def _package_file() -> str:
 def not_installed_error() -> EngineUnavailable:
     return EngineUnavailable(
         "The built-in engine is not installed.",
-        hint=f"Install it: `{install_command('local')}`; an installed `llama-server` will do, too.",
+        next_step=f"Install it: `{install_command('local')}`; an installed `llama-server` will do, "
+        "too.",
         kind="not_installed",
     )
 
@@ -180,8 +181,8 @@ async def start_server(
             )
     except OSError as error:
         message = f"{name} cannot be started: {error.strerror or error}."
-        hint = f"Start it yourself with: {start.command}"
-        raise LMChatError(message, hint=hint, kind="program") from error
+        next_step = f"Start it yourself with: {start.command}"
+        raise LMChatError(message, next_step=next_step, kind="program") from error
     _started.append(process)  # without a reference to it, Python warns that it still runs
 
     async def ask() -> ServerStatus | None:
@@ -196,5 +197,5 @@ async def start_server(
                 return server
     code = process.poll()
     problem = f"ended with exit code {code}" if code else "does not answer"
-    hint = f"Its output: {safe_line(str(log_file))}"
-    raise LMChatError(f"{name} {problem}.", hint=hint, kind="program")
+    next_step = f"Its output: {safe_line(str(log_file))}"
+    raise LMChatError(f"{name} {problem}.", next_step=next_step, kind="program")

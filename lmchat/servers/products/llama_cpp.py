@@ -197,7 +197,7 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
                 raise ServerRejected(
                     "The model could not be loaded.",
                     kind="model_failed",
-                    hint=STEPS["model_failed"],
+                    next_step=STEPS["model_failed"],
                     details=f"exit code {status.get('exit_code')}",
                 )
             await asyncio.sleep(LOADING_POLL_S)
@@ -265,8 +265,8 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
             raise ServerRejected(
                 f"llama.cpp could not download {safe_line(name)}.",
                 kind="fetch",
-                hint="Check its name on huggingface.co (USER/MODEL or USER/MODEL:QUANT), and the "
-                "server's network and disk; its log says why.",
+                next_step="Check its name on huggingface.co (USER/MODEL or USER/MODEL:QUANT), and "
+                "the server's network and disk; its log says why.",
             )
 
     async def remove(self, api: ServerApi, model: ModelInfo) -> None:

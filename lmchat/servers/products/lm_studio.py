@@ -100,7 +100,7 @@ class LmStudio(Product, frozen=True, kw_only=True):
             raise ServerRejected(
                 f"LM Studio could not download {safe_line(name)}.",
                 kind="fetch",
-                hint="Its window says why, under Downloads.",
+                next_step="Its window says why, under Downloads.",
             )
 
 

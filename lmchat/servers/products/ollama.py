@@ -180,14 +180,14 @@ class Ollama(Product, frozen=True, kw_only=True):
                     return
                 if "error" in event:
                     error = refusal_in_stream(event, api.refusal_context)
-                    error.kind, error.hint = "fetch", _PULL_STEP
+                    error.kind, error.next_step = "fetch", _PULL_STEP
                     raise error
                 layers.keep(str_or_empty(event.get("digest")), event)
                 on_pull(layers.progress)
         raise ServerUnavailable(
             f"Ollama closed the connection before it had {safe_line(name)}.",
             kind="dropped",
-            hint="Check its log, then download it again: it continues where it stopped.",
+            next_step="Check its log, then download it again: it continues where it stopped.",
         )
 
     async def remove(self, api: ServerApi, model: ModelInfo) -> None:

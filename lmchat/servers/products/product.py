@@ -162,7 +162,7 @@ class Product(Struct, frozen=True, kw_only=True):
     program: LocalProgram = LocalProgram()
     steps: Mapping[Step, str] = {}
     """Next steps for the user, without a full stop; one with a small first letter is a command."""
-    refusal_hints: Mapping[str, str] = {}
+    refusal_next_steps: Mapping[str, str] = {}
     """Next steps by the kind of the error, and `sign_in`; {model} is filled in."""
     lists: Lists = Lists()
     acts: Acts = Acts()
@@ -180,17 +180,18 @@ class Product(Struct, frozen=True, kw_only=True):
         return "The server" if self.name == OPENAI_COMPATIBLE else self.name
 
     def refusal_context(self, *, key: str = "", model: str = "", host: str = "") -> RefusalContext:
-        hints = {"host_blocked": f"{self.step('host')}."}
+        next_steps = {"host_blocked": f"{self.step('host')}."}
         if "load" in self.steps and not (self.acts.loads_on_demand or self.place.hosts):
-            hints["model_not_loaded"] = f"{self.step('load')}."
-        hints |= self.refusal_hints
-        # the default step would replace the hint of the rule, which says whether a key was sent
+            next_steps["model_not_loaded"] = f"{self.step('load')}."
+        next_steps |= self.refusal_next_steps
+        # the default step would replace the next step of the rule, which says whether a key was
+        # sent
         if "key" in self.steps:
-            hints["auth"] = f"{self.step('key')}."
+            next_steps["auth"] = f"{self.step('key')}."
         return RefusalContext(
             product=self.name,
             subject=self.subject,
-            hints=hints,
+            next_steps=next_steps,
             key=key,
             model=model,
             host=host,
@@ -204,12 +205,14 @@ class Product(Struct, frozen=True, kw_only=True):
         """
         for option in options:
             if step := self.options.ignored_fields.get(option.removeprefix(EXTRA)):
-                raise WrongUse(f"{self.subject} ignores {option} in requests.", hint=f"{step}.")
+                raise WrongUse(
+                    f"{self.subject} ignores {option} in requests.", next_step=f"{step}."
+                )
             if not self.options.takes_option(option):
                 taken = filter(self.options.takes_option, (*COMMON, *FURTHER_OPTIONS))
                 raise WrongUse(
                     f"{self.subject} does not take {option}, as far as lmchat knows.",
-                    hint=f"It takes {', '.join(taken)}; extra.{option} sends it all the same.",
+                    next_step=f"It takes {', '.join(taken)}; extra.{option} sends it all the same.",
                 )
 
     def drawn_seed(self, options: Mapping[str, object]) -> int | None:
@@ -270,7 +273,7 @@ class Product(Struct, frozen=True, kw_only=True):
         except ServerRejected as error:
             has_failed = error.status == HTTPStatus.INTERNAL_SERVER_ERROR
             if self.lists.fails_without_key and has_failed and not api.refusal_context.key:
-                error.kind, error.hint = "auth", f"{self.step('key')}."
+                error.kind, error.next_step = "auth", f"{self.step('key')}."
             raise
         if records is None:
             raise not_an_llm_error("it has no list of models.")
@@ -357,11 +360,11 @@ class Product(Struct, frozen=True, kw_only=True):
         """Have a model deleted from the server's disk; raise `ServerRejected`."""
         raise self.cannot_error("delete")
 
-    def add_start_hint(self, error: ServerUnavailable) -> None:
-        """Replace the hint of a refused connection; others stay."""
+    def add_start_step(self, error: ServerUnavailable) -> None:
+        """Replace the next step of a refused connection; others stay."""
         # after a "timeout", the address may be wrong
         if isinstance(error, NothingAnswers) and error.kind == "offline":
-            error.hint = step_sentence(self.step("start"))
+            error.next_step = step_sentence(self.step("start"))
 
     def require_done(self, api: ServerApi, reply: Reply, verb: str) -> None:
         """Raise `ServerRejected` unless the server has done what `verb` says, such as "load"."""
@@ -379,7 +382,7 @@ class Product(Struct, frozen=True, kw_only=True):
         return ServerRejected(
             f"{self.subject} cannot {verb} models on request.",
             kind="unsupported",
-            hint=step_sentence(steps.get(verb) or self.step("load")),
+            next_step=step_sentence(steps.get(verb) or self.step("load")),
         )
 
 

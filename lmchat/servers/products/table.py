@@ -98,7 +98,7 @@ _LM_STUDIO = LmStudio(
         "LM Studio may load it on the first request",
         "window": _LOAD_WITH_CONTEXT,
     },
-    refusal_hints={
+    refusal_next_steps={
         "model_not_loaded": "Load it with /model, Enter; your message is then sent again. "
         "In a shell: lmchat models load {model}",
     },
@@ -158,7 +158,7 @@ _JAN = Product(
         "window": "For a larger window, set the model's Context Size in Jan: Settings, "
         "Model Providers",
     },
-    refusal_hints={
+    refusal_next_steps={
         "model_not_loaded": "Start its engine: open Jan: Settings, Model Providers.",
         "upstream": "The provider does not answer. For a model of this machine, restart Jan.",
     },
@@ -260,7 +260,7 @@ _OLLAMA = Ollama(
         "own_window": "For a larger window: PARAMETER num_ctx {context} in its Modelfile, "
         "then ollama create {model} -f Modelfile",
     },
-    refusal_hints={
+    refusal_next_steps={
         "model_missing": "Download it with: ollama pull {model}",
         "sign_in": "Sign in with: ollama signin",
     },
@@ -411,7 +411,7 @@ _LITELLM = Product(
         "key": "Use a virtual key, or the master key, of the LiteLLM proxy",
         "load": "Load it on the server behind LiteLLM",
     },
-    refusal_hints={
+    refusal_next_steps={
         "upstream": "The server behind LiteLLM does not answer: start it, or try again later.",
     },
     lists=Lists(
@@ -552,7 +552,7 @@ _DOCKER = Product(
         "load": "Send a message: Docker Model Runner loads its model",
         "window": "For a larger window: docker model configure --context-size {context} {model}",
     },
-    refusal_hints={"model_missing": "Download it with: docker model pull {model}"},
+    refusal_next_steps={"model_missing": "Download it with: docker model pull {model}"},
     lists=Lists(
         record_facts=native.docker_record,
         facts_path="/engines/ps",
@@ -647,7 +647,7 @@ _LEMONADE = Product(
         "remove": "lemonade delete MODEL",
         "window": _LOAD_WITH_CONTEXT,
     },
-    refusal_hints={"model_missing": "Download it with: lemonade pull {model}"},
+    refusal_next_steps={"model_missing": "Download it with: lemonade pull {model}"},
     lists=Lists(
         state=LoadState.NOT_LOADED,
         record_facts=native.lemonade_record,

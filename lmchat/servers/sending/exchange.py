@@ -85,7 +85,7 @@ class Exchange(Struct, kw_only=True):
             try:
                 return await send(idle_timeout)
             except (ServerUnavailable, ServerRejected) as error:
-                self._add_hint(error)
+                self._add_next_step(error)
                 if self.has_token:
                     raise
                 if isinstance(error, ServerRejected):
@@ -181,12 +181,12 @@ class Exchange(Struct, kw_only=True):
             key=self.key, model=self.target.model_id, host=endpoint.host
         )
 
-    def _add_hint(self, error: ServerUnavailable | ServerRejected) -> None:
+    def _add_next_step(self, error: ServerUnavailable | ServerRejected) -> None:
         """Say how to start a server that is off, or why a key was withheld."""
         if isinstance(error, ServerUnavailable):
-            self.product.add_start_hint(error)
+            self.product.add_start_step(error)
         elif error.kind == "auth" and not self.key:
-            error.hint = self.access.keys.why_withheld(self.target.endpoint) or error.hint
+            error.next_step = self.access.keys.why_withheld(self.target.endpoint) or error.next_step
 
     async def _shows_loading(self) -> bool:
         """Return whether health or list, not the words of a refusal, say that it loads."""

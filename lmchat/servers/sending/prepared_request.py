@@ -39,7 +39,7 @@ STREAM_HEADERS = {
 _REPEATED_KINDS = ("bad_request", "template", "server_error")
 """Behind the result of a tool, which may be wrong or the next call."""
 _FINAL_REFUSALS = 2  # of the tools in a row, which are not sent any more then
-_NO_SYSTEM_HINT = (
+_NO_SYSTEM_STEP = (
     'Leave the system prompt out: /system "" in a session, --system "" with a command.'
 )
 
@@ -132,13 +132,17 @@ class PreparedRequest(Struct, kw_only=True):
         sent_tools = () if self.has_lost_tools else request.tools
         files = chain.from_iterable(message.files for message in request.messages)
         roles = [message.role for message in request.messages]
-        hints = context.hints
+        next_steps = context.next_steps
         is_unloaded = self.model is not None and self.model.state is LoadState.NOT_LOADED
-        if is_unloaded and not self.product.acts.loads_on_demand and "model_not_loaded" in hints:
-            hints = {**hints, "server_error": hints["model_not_loaded"]}
+        if (
+            is_unloaded
+            and not self.product.acts.loads_on_demand
+            and "model_not_loaded" in next_steps
+        ):
+            next_steps = {**next_steps, "server_error": next_steps["model_not_loaded"]}
         return replace(
             context,
-            hints=hints,
+            next_steps=next_steps,
             is_remote=self.model is not None and self.model.is_remote,
             options=tuple(options),
             tools=tuple(tool.wire_name for tool in sent_tools),
@@ -199,7 +203,7 @@ class PreparedRequest(Struct, kw_only=True):
         if roles[0] is Role.SYSTEM and roles[-1] is Role.USER and Role.TOOL not in roles:
             model = safe_line(self.request.target.model_id, limit=80)
             error.message = f"{model} takes no system prompt. {error.message}"
-            error.hint = _NO_SYSTEM_HINT
+            error.next_step = _NO_SYSTEM_STEP
 
 
 class RequestPreparer:

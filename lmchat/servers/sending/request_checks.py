@@ -29,7 +29,7 @@ class Limiter:
     """Limit of requests in the last 60 seconds; 0: no limit."""
 
     def __init__(self, limit: int, *, section: str = "limits") -> None:
-        """`section` of the configuration has the limit, for a hint."""
+        """`section` of the configuration has the limit, for a next step."""
         self._limit = limit
         self._section = section
         self._times: deque[float] = deque()  # oldest first
@@ -47,7 +47,7 @@ class Limiter:
             f"{too_many_requests(product)}: the limit is {self._limit} a minute; "
             f"try again in {wait_s} s.",
             wait_s=wait_s,
-            hint=f"Wait, or raise requests_per_minute under [{self._section}].",
+            next_step=f"Wait, or raise requests_per_minute under [{self._section}].",
         )
 
     def rate_limit(self) -> RateLimit:
@@ -64,7 +64,7 @@ def check_request(request: ChatRequest) -> None:
     """
     if not request.target.model_id:
         sentence = no_model_selected(request.target.product)
-        raise RequestInvalid(sentence, hint="Choose a model.")
+        raise RequestInvalid(sentence, next_step="Choose a model.")
     if not request.target.model_id.strip():
         raise RequestInvalid("Invalid model parameter: a model name must be a text.")
 
@@ -107,7 +107,7 @@ def check_size(prepared: PreparedRequest, limit_mb: float) -> None:
     raise BodyTooLarge(
         f"The request is {size_bytes / 1e6:.4g} MB; the limit is {limit_mb:g} MB. "
         f"Its largest {place}.",
-        hint=f"{step}, or raise max_body_mb under [limits].",
+        next_step=f"{step}, or raise max_body_mb under [limits].",
     )
 
 

@@ -232,7 +232,7 @@ class ChunkParser:
                 cause = "the server ended the answer without a reason"
             raise StreamInterrupted(
                 f"Streaming failed: {cause}.",
-                hint="The text so far is kept; continue or retry it."
+                next_step="The text so far is kept; continue or retry it."
                 if self.has_posted_token
                 else "No text has arrived. Check the server's log, or retry.",
                 details=network_error,
@@ -240,7 +240,7 @@ class ChunkParser:
         raise ServerRejected(
             "Streaming failed: the server sent an empty answer.",
             kind="empty_answer",
-            hint="Ask again, or check the server's log.",
+            next_step="Ask again, or check the server's log.",
         )
 
     def _count(self, chars: int) -> None:

@@ -94,7 +94,7 @@ async def read_answer(
     except MalformedStreamError as error:
         raise StreamInterrupted(
             f"Streaming failed: malformed stream, {error}.",
-            hint="The text so far is kept; check the server's log.",
+            next_step="The text so far is kept; check the server's log.",
         ) from error
     finally:
         chunks.note_stray(bytes(sse.stray))

@@ -127,14 +127,15 @@ class IdleTimeout:
                 elif has_started and silent_s >= limits.give_up_after_s:
                     raise StreamInterrupted(
                         f"Streaming failed: no data for {limits.give_up_after_s:g} s.",
-                        hint="The text so far is kept; continue or retry it.",
+                        next_step="The text so far is kept; continue or retry it.",
                     )
                 elif is_gone and unheard_s >= limits.give_up_after_s:
                     raise ServerUnavailable(
                         "Request timeout: the server has not answered for "
                         f"{limits.give_up_after_s:g} s.",
                         kind="timeout",
-                        hint="It hangs, or the connection is broken. Check it, then try again.",
+                        next_step="It hangs, or the connection is broken. Check it, then try "
+                        "again.",
                     )
                 elif is_gone or (has_started and silent_s >= limits.stalled_after_s):
                     self._post(StreamStalled(silent_s=silent_s))
@@ -168,7 +169,8 @@ def _no_token_error(first_token_s: float) -> ServerUnavailable:
     return ServerUnavailable(
         f"Request timeout: no token arrived within {first_token_s:g} s.",
         kind="timeout",
-        hint="The server may still be loading; try again, or raise first_token_s under [timeouts].",
+        next_step="The server may still be loading; try again, or raise first_token_s under "
+        "[timeouts].",
     )
 
 

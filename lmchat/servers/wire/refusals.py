@@ -74,7 +74,7 @@ _MOST_ANSWER_TOKENS = (
     rf"max_tokens.{{0,20}} (?:valid range .{{0,30}}|should be )\[1, {_NUMBER}",
 )
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"})
-"""After these kinds, the hint tells how long to wait, if the server names a time."""
+"""After these kinds, the next step tells how long to wait, if the server names a time."""
 _STATUS_DIGITS = 3
 _NAME_CHARS = 3  # a shorter name of a model may be a part of any word
 _DATE_CHARS = 60
@@ -86,7 +86,7 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
 
     product: str
     subject: str  # what a sentence calls a server of this product
-    hints: Mapping[str, str]  # next steps by the kind of the refusal
+    next_steps: Mapping[str, str]  # next steps by the kind of the refusal
     key: str = ""
     model: str = ""
     host: str = ""
@@ -142,7 +142,9 @@ def refusal(
 
 def not_an_llm_error(reason: str, details: str = "") -> ServerRejected:
     message = f"This is not a model server: {reason}"
-    return ServerRejected(message, kind="not_an_llm", hint=STEPS["not_an_llm"], details=details)
+    return ServerRejected(
+        message, kind="not_an_llm", next_step=STEPS["not_an_llm"], details=details
+    )
 
 
 def refusal_in_stream(value: object, context: RefusalContext) -> ServerRejected:
@@ -186,13 +188,13 @@ def _error(
     counts = _counts(kind, body) if kind in _TOO_LONG else _TokenCounts()
 
     message = said
-    hint = _step(kind, status, body, context)
+    next_step = _step(kind, status, body, context)
     if status in range(300, 400):
         # without user, password and query, which may be secret
         location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
         location = safe_line(location, limit=200) or "another address"
         message = f"{context.subject} redirects to {location}."
-        hint = (
+        next_step = (
             "lmchat follows no redirects, such as to a sign-in page; "
             "use the address of the server itself."
         )
@@ -210,7 +212,7 @@ def _error(
         without_secret(message, context.key),
         kind=kind,
         status=status,
-        hint=without_secret(hint, context.key),
+        next_step=without_secret(next_step, context.key),
         details=without_secret(f"{details} {sign_in}".strip(), context.key),
         retry_after_s=retry_after_s(headers, body),
     )
@@ -219,7 +221,7 @@ def _error(
     if kind in _TEMPORARY and wait_s is not None and wait_s >= 1:
         is_long = math.ceil(wait_s) > _MINUTES_FROM_S
         wait = f"{math.ceil(wait_s / 60)} min" if is_long else f"{math.ceil(wait_s)} s"
-        error.hint = f"Wait {wait}, as the server asks, then try again."
+        error.next_step = f"Wait {wait}, as the server asks, then try again."
     error.param = without_secret(body.param, context.key)
     said_words = f"{body.type} {body.code} {body.words} {body.param}"
     error.words = without_secret(said_words, context.key)
@@ -333,18 +335,20 @@ def _what_it_did(status: int, body: ErrorBody) -> str:
 
 
 def _step(kind: str, status: int, body: ErrorBody, context: RefusalContext) -> str:
-    hint = context.hints.get(kind, STEPS.get(kind, ""))
+    next_step = context.next_steps.get(kind, STEPS.get(kind, ""))
     is_remote = status == HTTPStatus.UNAUTHORIZED and context.is_remote
     if kind == "auth" and (body.error_object.get("signin_url") or is_remote):
-        hint = context.hints.get("sign_in", hint)
+        next_step = context.next_steps.get("sign_in", next_step)
     elif kind == "auth" and not context.key:
-        hint = context.hints.get(kind, _KEY_MISSING)
+        next_step = context.next_steps.get(kind, _KEY_MISSING)
     elif kind == "context_overflow" and context.has_one_prompt:
-        hint = _ONE_PROMPT_TOO_LONG
+        next_step = _ONE_PROMPT_TOO_LONG
     elif kind == "bad_request":
-        hint = context.what_to_check(f"{body.type} {body.code} {body.param} {body.words}")
-    # the hint may hold a command
-    return hint.format(model=shell_word(context.model or "MODEL"), host=shell_word(context.host))
+        next_step = context.what_to_check(f"{body.type} {body.code} {body.param} {body.words}")
+    # the next step may hold a command
+    return next_step.format(
+        model=shell_word(context.model or "MODEL"), host=shell_word(context.host)
+    )
 
 
 def _without_names(words: str, names: Iterable[str], mark: str) -> str:

@@ -34,7 +34,7 @@ class Appearance:
         full_name = theme_named(name, app.available_themes)
         if not full_name:
             words = f"Unknown theme: {safe_line(name, limit=40)}."
-            raise WrongUse(words, hint="/theme lists all themes.")
+            raise WrongUse(words, next_step="/theme lists all themes.")
         self._use(full_name)
 
     def _use(self, theme: str | None) -> None:

@@ -184,5 +184,5 @@ def _without_files(text: str) -> str:
     words, files = split_draft(text)
     if files:
         problem = "Files go with prompts, not with answers."
-        raise RequestInvalid(problem, hint="Remove their lines, then press Enter.")
+        raise RequestInvalid(problem, next_step="Remove their lines, then press Enter.")
     return words

@@ -87,7 +87,7 @@ class ExportImport:
         importer = self._ui.workspace.importer
         if importer is None:
             hint = "Start lmchat without --temporary, or import in a shell: lmchat import FILE"
-            raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
+            raise WrongUse("A temporary chat saves nothing, so it cannot import.", next_step=hint)
 
         if name:
             self._show_outcome(await self._import(importer, name))
@@ -144,7 +144,7 @@ class ExportImport:
             self._session_view.switch_to(headers[0].session_id)
         lines = ["Stopped. Start the import again for the rest."] if outcome.is_stopped else []
         # first: a row for each chat may fill the screen
-        lines += [error.message_with_hint for _, error in outcome.refused]
+        lines += [error.message_with_next_step for _, error in outcome.refused]
         lines += [*result_lines(outcome), *loss_lines(outcome)]
         if len(lines) == 1:
             self._ui.notify(lines[0])
@@ -169,8 +169,8 @@ async def write_asking(ui: ScreenServices, write: Write, done: str) -> None:
     except FileExists as error:
         dialog = ConfirmDialog("Overwrite this file?", text=error.message, verb="overwrite")
         if not await ui.ask(dialog):
-            # not the error itself: its hint names an option of the command line
-            raise FileRefused(error.message, hint="Choose another name.") from None
+            # not the error itself: its next step names an option of the command line
+            raise FileRefused(error.message, next_step="Choose another name.") from None
         file = await write(is_forced=True)
     ui.notify(f"{done} to {safe_line(str(file.absolute()))}")
 

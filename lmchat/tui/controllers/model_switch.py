@@ -145,7 +145,7 @@ class ModelSwitch:
         except WrongUse as error:
             unlisted = self._unlisted(name)
             if unlisted is None:
-                error.hint = "/model lists the models."  # in place of a command of the shell
+                error.next_step = "/model lists the models."  # in place of a command of the shell
                 raise
             model = unlisted
             words = f"{model.endpoint.netloc} does not list {safe_line(name, limit=40)}"

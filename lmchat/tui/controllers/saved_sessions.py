@@ -82,7 +82,7 @@ class SavedSessions:
             headers = (header for group in self._groups for header in group.headers)
             self._seen = {header.session_id: header for header in headers}
         except LMChatError as error:
-            problem = error.message_with_hint
+            problem = error.message_with_next_step
         self._ui.set_warning("sessions", problem)
         open_sessions = self._chat.open_sessions
         self._ui.widgets.session_list.show(

@@ -212,7 +212,7 @@ class ServerSearch:
             backend.allow(endpoint.netloc)
             return await self._try_server(endpoint, key)
         except LMChatError as error:
-            return error.message_with_hint
+            return error.message_with_next_step
         if key and server.state is ServerState.NEEDS_KEY:
             return "The server rejects this API key."
         can_go_on = server.action not in (Next.NOTHING, Next.START)

@@ -87,7 +87,7 @@ class ServerStarts:
         try:
             return await launcher.start(start)
         except LMChatError as error:
-            self._show_problem(error.message_with_hint)
+            self._show_problem(error.message_with_next_step)
             return None
 
     # The engine
@@ -105,7 +105,7 @@ class ServerStarts:
             if model is not None:
                 await self._serve(engine, model)
         except LMChatError as error:
-            self._show_problem(error.message_with_hint)
+            self._show_problem(error.message_with_next_step)
             return False
         return model is not None
 

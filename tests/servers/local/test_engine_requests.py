@@ -121,7 +121,7 @@ async def test_after_a_crash_the_reason_is_told_and_the_next_request_starts_it_a
                     os.kill(engine._child.pid, signal.SIGSEGV)
     crash = "The built-in engine crashed (signal SIGSEGV)."
     assert caught.value.message == crash
-    assert caught.value.hint.endswith("The next request starts it again.")
+    assert caught.value.next_step.endswith("The next request starts it again.")
     seen = await client.models.check(engine.endpoint)
     assert (seen.word, seen.detail) == ("server error", crash)
     assert seen.next_step

@@ -96,7 +96,7 @@ async def test_without_a_single_file_of_a_name_those_that_are_there_are_shown(
     with pytest.raises(WrongUse) as failed:
         await hub.find(f"{REPO}{wanted}")
     assert message in failed.value.message
-    assert named in failed.value.hint
+    assert named in failed.value.next_step
 
 
 async def test_the_only_model_of_a_repository_needs_no_quantization(scripted, hub):
@@ -128,7 +128,7 @@ async def test_what_has_come_stays_when_it_breaks_off_or_is_stopped_and_the_rest
     scripted.sent_bytes = 5000
     with pytest.raises(EngineUnavailable, match="broke off") as failed:
         await got(hub, tmp_path)
-    assert "continues where it stopped" in failed.value.hint
+    assert "continues where it stopped" in failed.value.next_step
     scripted.sent_bytes = 1000
     started = asyncio.Event()
     task = asyncio.create_task(got(hub, tmp_path, told=lambda _: started.set()))
@@ -176,7 +176,7 @@ async def test_bytes_that_were_not_asked_for_are_deleted_and_the_next_run_is_rig
         scripted.store.on(right, body_reply(wrong))
         with pytest.raises(EngineUnavailable, match="has another SHA-256") as failed:
             await hub.download([file], tmp_path, lambda _: None)
-        assert failed.value.hint
+        assert failed.value.next_step
         assert is_empty(tmp_path)
     scripted.put({NAME: FILE})
     assert (await got(hub, tmp_path)).read_bytes() == FILE
@@ -191,7 +191,7 @@ async def test_a_disk_that_fills_is_told_as_such_and_the_download_continues_with
     with no_room(len(FILE)), pytest.raises(EngineUnavailable) as failed:
         await got(hub, tmp_path)
     assert f"cannot be written to {tmp_path}" in failed.value.message
-    assert "Check the free space" in failed.value.hint
+    assert "Check the free space" in failed.value.next_step
     assert (await got(hub, tmp_path)).read_bytes() == large
 
 
@@ -246,7 +246,7 @@ async def test_what_the_hub_refuses_is_told_in_its_words(scripted, hub, reply, w
     with pytest.raises(EngineUnavailable) as failed:
         await hub.find(REPO)
     assert words in failed.value.message
-    assert failed.value.hint
+    assert failed.value.next_step
     assert failed.value.kind == "fetch"
 
 
@@ -255,8 +255,8 @@ async def test_without_a_network_the_next_step_is_said_and_what_still_works(scri
     with pytest.raises(EngineUnavailable, match="Nothing answers at localhost") as failed:
         await hub.find(REPO)
     assert failed.value.exit_code == 1
-    assert "Check the network" in failed.value.hint
-    assert "`lmchat models --local` lists" in failed.value.hint
+    assert "Check the network" in failed.value.next_step
+    assert "`lmchat models --local` lists" in failed.value.next_step
 
 
 async def asked_through(play, endpoint):
@@ -302,7 +302,7 @@ async def test_a_redirect_into_this_network_or_without_https_is_not_followed(end
 
     error, asked = await asked_through(play, endpoint)
     assert "redirects to an address that lmchat does not follow" in error.message
-    assert "secret" not in error.message_with_hint
+    assert "secret" not in error.message_with_next_step
     assert asked == [(endpoint.rpartition("/")[2], f"Bearer {TOKEN}")]
 
 
@@ -322,4 +322,4 @@ async def test_a_redirect_within_the_hub_is_followed_with_the_key_and_five_are_e
 def test_a_wrong_address_of_the_hub_is_refused_without_being_quoted(connections, wrong):
     with pytest.raises(WrongUse, match="HF_ENDPOINT") as failed:
         Hub(connections, {"HF_ENDPOINT": wrong})
-    assert "secret" not in failed.value.message_with_hint
+    assert "secret" not in failed.value.message_with_next_step

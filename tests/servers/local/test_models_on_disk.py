@@ -145,7 +145,7 @@ def test_a_name_that_is_none_is_told_with_what_could_be_meant(tmp_path, found):
     ]:
         with pytest.raises(WrongUse) as caught:
             find_named_model(named, models)
-        assert words in caught.value.message_with_hint
+        assert words in caught.value.message_with_next_step
 
 
 def test_the_best_model_is_the_last_used_else_the_largest_that_is_swift(

@@ -83,7 +83,7 @@ async def test_an_engine_that_is_not_installed_is_told_with_the_command(monkeypa
         with pytest.raises(EngineUnavailable) as caught:
             await engine.start(MODEL)
         error = caught.value
-        assert (error.kind, error.message, error.hint) == (
+        assert (error.kind, error.message, error.next_step) == (
             "not_installed",
             "The built-in engine is not installed.",
             f"Install it: `{command}`; an installed `llama-server` will do, too.",
@@ -108,7 +108,7 @@ def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, reason_of, 
         "There is not enough memory for big and its context window: "
         "big alone needs about 46.0 GB, 3.0 GB are free."
     )
-    assert "smaller context window under [local]" in error.hint
+    assert "smaller context window under [local]" in error.next_step
 
 
 def test_who_has_killed_it_is_not_known(monkeypatch, reason_of):
@@ -137,7 +137,7 @@ def test_any_other_failed_start_is_told_with_the_first_error_and_the_log(
 ):
     error = reason_of(exit_code, log)
     assert re.fullmatch(f"The built-in engine {sentence}", error.message)
-    assert error.hint == f"Read its log, {tmp_path / 'engine.log'}."
+    assert error.next_step == f"Read its log, {tmp_path / 'engine.log'}."
 
 
 def test_a_crash_is_told_by_how_it_ended_as_errors_in_the_log_may_be_those_of_requests(reason_of):
