@@ -105,8 +105,8 @@ class SchemaOutput:
         if self._schema is not None:
             if unknown := sorted(self._schema.unknown):
                 names = ", ".join(unknown)
-                words = f"The schema has names at its top level that check nothing: {names}"
-                self.note = safe_line(words, limit=_MAX_ERROR_CHARS)
+                text = f"The schema has names at its top level that check nothing: {names}"
+                self.note = safe_line(text, limit=_MAX_ERROR_CHARS)
             self.output = FittingValue(schema=self._schema.sent, name=name)
 
     def value_in(
@@ -173,8 +173,8 @@ def _unwrapped(value: JsonObject) -> JsonObject:
 
 def _invalid_schema_error(reason: str) -> RequestInvalid:
     """`reason` follows a colon."""
-    words = f"This JSON schema cannot be used: {reason}."
-    return RequestInvalid(words, next_step="Correct the schema.")
+    text = f"This JSON schema cannot be used: {reason}."
+    return RequestInvalid(text, next_step="Correct the schema.")
 
 
 def _refuse_to_fetch(uri: str, /) -> NoReturn:

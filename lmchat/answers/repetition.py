@@ -35,7 +35,7 @@ class Repetition(Struct, frozen=True, kw_only=True):
     way_out: str = ""  # what lmchat does, with `stuck = "act"`
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         subject = "thought" if self.is_thought else "answer"
         return f"The {subject} has repeated itself {self.times} times. {self.way_out}".rstrip()
 

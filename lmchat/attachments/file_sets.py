@@ -55,19 +55,19 @@ class FileSet(Struct, frozen=True, kw_only=True):
         return sum(file.part.tokens for file in self.files)
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """Write `3 files, 12 kB, ~3 020 tokens`.
 
         With ordinary blanks in figures, as in all that commands print.
         """
         size = size_text(sum(file.part.size for file in self.files))
         estimate = whole_number(self.tokens, is_estimated=True)
-        words = breakable(f"{counted(len(self.files), 'file')}, {size}, {estimate} tokens")
+        text = breakable(f"{counted(len(self.files), 'file')}, {size}, {estimate} tokens")
         if self.left_out_count:
-            words += f"; {self.left_out_count} skipped (not text, or too long)"
+            text += f"; {self.left_out_count} skipped (not text, or too long)"
         if self.is_too_deep:
-            words += "; folders with a longer path than the system allows are left out"
-        return words
+            text += "; folders with a longer path than the system allows are left out"
+        return text
 
     def needs_consent(self, window: int | None) -> bool:
         """Whether there are many files, or they fill half of the `window` in tokens."""

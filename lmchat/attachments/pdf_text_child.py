@@ -171,8 +171,8 @@ def _pages(numbers: Sequence[int], page_count: int, verb: str, verb_of_many: str
         for _, row in groupby(enumerate(numbers), key=lambda item: item[1] - item[0])
     ]
     names = [f"{row[0]}–{row[-1]}" if len(row) > 1 else str(row[0]) for row in rows]
-    words = f"{whole_number(len(numbers))} of {counted(page_count, 'page')}"
-    return f"{words} {verb_of_many if len(numbers) > 1 else verb}: {_named(names)}"
+    text = f"{whole_number(len(numbers))} of {counted(page_count, 'page')}"
+    return f"{text} {verb_of_many if len(numbers) > 1 else verb}: {_named(names)}"
 
 
 def _root(reference: Any) -> Any:

@@ -52,16 +52,16 @@ class ShellCommand:
         self._time_limit_s = time_limit_s
         self.output = bytearray()  # the end of output and errors, as they came
         self.left_out_bytes = 0  # before `output`
-        self.stopped_words = ""  # `stopped` or `stopped after 60 s` if lmchat ends it
+        self.stopped_text = ""  # `stopped` or `stopped after 60 s` if lmchat ends it
         self._environment = environment_for_others(environ)
         self._child: ChildProcess | None = None  # the shell
 
     @property
     def ending(self) -> str:
-        """`stopped_words`, or the exit code as shells report it; "" if it never ran."""
+        """`stopped_text`, or the exit code as shells report it; "" if it never ran."""
         code = self._child.exit_code if self._child is not None else None
-        if code is None or self.stopped_words:
-            return self.stopped_words
+        if code is None or self.stopped_text:
+            return self.stopped_text
         # Python reports signal 9 as -9, shells as 137
         return f"exit code {code if code >= 0 else 128 - code}"
 
@@ -72,14 +72,14 @@ class ShellCommand:
         """
         with output_pipe(self._receive) as output:
             child = self._child = await self._start(output)
-            if self.stopped_words:  # `stop` came while it was starting
+            if self.stopped_text:  # `stop` came while it was starting
                 child.stop(_TERMINATE_S)
             # not waited for: a program that has left the group may hold the pipe open
             try:
                 async with asyncio.timeout(self._time_limit_s):
                     await child.wait()
             except TimeoutError:
-                self.stopped_words = f"stopped after {self._time_limit_s:.0f} s"
+                self.stopped_text = f"stopped after {self._time_limit_s:.0f} s"
                 child.stop(_TERMINATE_S)
                 await child.wait()
             finally:
@@ -132,7 +132,7 @@ class ShellCommand:
 
     def stop(self) -> None:
         """Start to end the command and its group, or do so as soon as it has started."""
-        self.stopped_words = "stopped"
+        self.stopped_text = "stopped"
         if self._child is not None:
             self._child.stop(_TERMINATE_S)
 

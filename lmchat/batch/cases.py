@@ -92,12 +92,12 @@ class Case(Struct, frozen=True, kw_only=True):
         folded = text.casefold()
         expected, rejected = _list(self.entry.expect), _list(self.entry.reject)
         violated = {  # by check, the texts or patterns for which it fails
-            "expect": [words for words in expected if words.casefold() not in folded],
-            "reject": [words for words in rejected if words.casefold() in folded],
+            "expect": [text for text in expected if text.casefold() not in folded],
+            "reject": [text for text in rejected if text.casefold() in folded],
             "regex": [regex for regex, schema in self.patterns.items() if schema.misfit(text)],
         }
         failures = {
-            check: f"{check} {', '.join(f'“{words}”' for words in texts)}"
+            check: f"{check} {', '.join(f'“{text}”' for text in texts)}"
             for check, texts in violated.items()
             if texts
         }
@@ -142,8 +142,8 @@ async def read_cases(path: Path, system_prompt: str) -> list[Case]:
             entry = msgspec.convert({**table, "name": name}, _Entry)
             cases.append(await _case(entry, path.parent, system_prompt))
         except (LMChatError, msgspec.ValidationError) as error:
-            words = fault_of(error) if isinstance(error, msgspec.ValidationError) else str(error)
-            message = f"{path}: {name} cannot be used: {words.removesuffix('.')}."
+            text = fault_of(error) if isinstance(error, msgspec.ValidationError) else str(error)
+            message = f"{path}: {name} cannot be used: {text.removesuffix('.')}."
             raise WrongUse(message, next_step="Correct the file.") from error
     return cases
 

@@ -185,7 +185,7 @@ async def _events(
 def print_note(output: Output, job: Job, event: StreamEvent | Repetition) -> None:
     if isinstance(event, Repetition):
         name = job.head.get("id", job.head.get("index"))
-        output.note(f"lmchat: {name}: {event.words}")
+        output.note(f"lmchat: {name}: {event.text}")
     else:
         print_remote_note(output, event)
 
@@ -229,11 +229,11 @@ class Progress:
         self._tokens += record.get("usage", {}).get("completion_tokens", 0)
         elapsed_s = monotonic() - self._started_s
         speed = self._tokens / (elapsed_s or 1e-3)  # 0 s: the clock of Windows has steps of 16 ms
-        words = f"{self.done} done, {self.failed} failed, {speed:.0f} tok/s"
+        text = f"{self.done} done, {self.failed} failed, {speed:.0f} tok/s"
         if self._total is not None:
             left_s = elapsed_s / self.done * (self._total - self.done)
-            words += f", {units.elapsed(left_s)} left"
-        self._output.show_progress(words)
+            text += f", {units.elapsed(left_s)} left"
+        self._output.show_progress(text)
 
 
 async def run(

@@ -48,7 +48,7 @@ class ContextItem(Struct, frozen=True, kw_only=True):
     """A message with its files, or all tools, for `/context`."""
 
     author: str  # "system", "tools", "you", "draft", "tool", or the name of the model
-    words: str  # beginning of a text, or names of calls, files or tools
+    text: str  # beginning of a text, or names of calls, files or tools
     message_id: str = ""  # "" off the path
     state: str = ""  # `CACHED`, `LEFT_OUT`, `NOT_SENT`, or empty
     tokens: int = 0  # estimate; if sent, scaled to the server's count
@@ -105,7 +105,7 @@ def _context_list(
         text = json.dumps([tool_in_request(tool) for tool in request.tools], ensure_ascii=False)
         tools = ContextItem(
             author="tools",
-            words=", ".join(tool.name for tool in request.tools),
+            text=", ".join(tool.name for tool in request.tools),
             tokens=estimate_tokens(text, factor=factor),
         )
         is_system_first = bool(items) and items[0].author == "system"
@@ -152,7 +152,7 @@ def _message_items(
         thought = thoughts_by_id.get(message.message_id, "")
         yield ContextItem(
             author=author,
-            words=words[:_SHOWN_CHARS],
+            text=words[:_SHOWN_CHARS],
             message_id="" if is_new else message.message_id,
             state=state,
             tokens=message_tokens(message, thought, factor=factor),

@@ -404,7 +404,7 @@ class ChatService:
         self.is_closing = False
         self.return_waiting()
 
-    def unsaved_words(self) -> str:
+    def unsaved_text(self) -> str:
         """Such as `the end of “Moss” and the title of “Fern”`; "" if all is saved."""
         titles = ", ".join(f"“{one.header.title or 'Untitled'}”" for one in self.unsaved())
         ends = [f"the end of {titles}"] if titles else []

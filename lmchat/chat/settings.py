@@ -146,7 +146,7 @@ class TurnOptions:
         model_id = self.target.model_id if self.target else ""
         return Sampling().with_options(self.layers.values(session_options, model_id))
 
-    def effort_words(self, session_options: OptionValues) -> str:
+    def effort_text(self, session_options: OptionValues) -> str:
         """Return "low", "500 tokens" or "default"."""
         effort = self.sampling(session_options).reasoning_effort or _NO_EFFORT
         return effort if effort in LEVELS else f"{effort} tokens"

@@ -73,8 +73,8 @@ def _joined(*parts: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _wrapped(words: str, columns: int) -> str:
-    lines = wrap(words, columns, break_on_hyphens=False)
+def _wrapped(text: str, columns: int) -> str:
+    lines = wrap(text, columns, break_on_hyphens=False)
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -80,8 +80,8 @@ async def piped_data(context: Context, most_bytes: int) -> bytes:
 
     def say_more() -> None:
         if is_terminal(sys.stderr):
-            words = "waiting for the end of stdin; add </dev/null if nothing is piped in."
-            context.output.note(f"lmchat: {words}")
+            text = "waiting for the end of stdin; add </dev/null if nothing is piped in."
+            context.output.note(f"lmchat: {text}")
 
     waiting = asyncio.get_running_loop().call_later(_QUIET_S, say_more)
     try:
@@ -123,7 +123,7 @@ async def require_consent_to_set(found: FileSet, window: int | None) -> None:
     question = set_question(found)
     if not can_ask() and question.refusal is not None:
         raise question.refusal
-    if not await ask_yes_no(f"Attach {found.words}?"):
+    if not await ask_yes_no(f"Attach {found.label}?"):
         raise WrongUse(
             "The files were not attached.", next_step="Name a smaller folder or a pattern."
         )

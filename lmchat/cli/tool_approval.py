@@ -16,7 +16,7 @@ from lmchat.tools.questions import ServerQuestion, address_lines
 
 _PASTE_S = 0.05  # a line that follows within this time was pasted
 _MAX_NAME = 60  # characters
-_CHOICES = ", ".join(f"{key} {words}" for key, words in APPROVAL_SCOPES.items())
+_CHOICES = ", ".join(f"{key} {text}" for key, text in APPROVAL_SCOPES.items())
 
 
 async def ask_about_call(question: ToolQuestion, context: Context) -> Decision:
@@ -69,6 +69,6 @@ async def ask_about_server(question: ServerQuestion, context: Context) -> bool:
         return False
     environ = context.environ_of_programs
     if question.url and not await open_in_browser(question.url, environ=environ):
-        words = "No browser is available: open the address yourself. Ctrl+C stops the wait."
-        note(words, question.url)
+        text = "No browser is available: open the address yourself. Ctrl+C stops the wait."
+        note(text, question.url)
     return True

@@ -91,19 +91,19 @@ class TurnPrinter:
         await asyncio.sleep(_SHORT_WAIT_S)
         noted = {*_STAGES_OF_EVENTS}
         while is_terminal(sys.stderr):
-            stats, words = current_stats(), ""
+            stats, text = current_stats(), ""
             # progress would overwrite a line of text that has started
             if stats and self._stream.is_at_line_start and self._is_quiet(stats):
                 now_s = monotonic()
                 waited_s = stats.elapsed_s(now_s)
-                words = f"lmchat: {stats.stage_words(now_s)} … {elapsed(waited_s)}"
+                text = f"lmchat: {stats.stage_label(now_s)} … {elapsed(waited_s)}"
                 # the next answer after a tool call has not waited yet
                 is_due = waited_s > _SHORT_WAIT_S / 2 and not self.output.has_progress
                 if is_due and stats.stage not in noted:
                     noted.add(stats.stage)
                     progress = progress_suffix(stats.fraction)
                     self.output.note(f"lmchat: {stats.stage.value}{progress} …")
-            self.output.show_progress(words)
+            self.output.show_progress(text)
             await asyncio.sleep(1)
 
     def _is_quiet(self, stats: LiveStats) -> bool:
@@ -130,8 +130,8 @@ class TurnPrinter:
             case Rethought() if self._prints_text:
                 self._stream.end()
                 self._stream.write("\n")  # an empty line before the answer
-                words = "the text so far was the model's reasoning; the answer follows."
-                output.note(f"lmchat: {words}")
+                text = "the text so far was the model's reasoning; the answer follows."
+                output.note(f"lmchat: {text}")
             case MessageEnded():
                 self._stream.end()
                 if event.message.role is Role.TOOL:
@@ -139,39 +139,39 @@ class TurnPrinter:
                     self.steps.append(step)
                     if output.is_json_lines:
                         output.print_json({"tool": step})
-                    words = _calls_words(event.message)
+                    text = _calls_text(event.message)
                     if event.message.state is AnswerState.FAILED:
                         reason = safe_line(event.message.tool_result, limit=_MAX_CHARS)
-                        words += f" failed: {reason}"
-                    output.note(f"lmchat: {words}")
+                        text += f" failed: {reason}"
+                    output.note(f"lmchat: {text}")
             case RetryScheduled():
                 attempt = f"{event.attempt} of {event.attempts} in {event.wait_s:.1f} s"
                 output.note(f"lmchat: retry {attempt}: {event.reason}")
             case ModelLoading() if (event.wait_s or 0) >= _SHORT_WAIT_S and not self._is_wait_noted:
                 self._is_wait_noted = True
-                words = f"the server loads the model; asked again in {event.wait_s:.1f} s"
-                output.note(f"lmchat: {words}.")
+                text = f"the server loads the model; asked again in {event.wait_s:.1f} s"
+                output.note(f"lmchat: {text}.")
             case Repetition():
-                self.note(event.words if event.way_out else f"{event.words} Ctrl+C stops it.")
+                self.note(event.text if event.way_out else f"{event.text} Ctrl+C stops it.")
             case RequestAdapted():
                 self.note(event.note)
             case StreamStalled() if not self._is_stall_noted:
                 self._is_stall_noted = True
-                words = f"no data from the server for {event.silent_s:.0f} s"
-                self.note(f"{words}; press Ctrl+C to stop waiting.")
+                text = f"no data from the server for {event.silent_s:.0f} s"
+                self.note(f"{text}; press Ctrl+C to stop waiting.")
             case ModelNamed() if event.is_other:
                 output.note(f"lmchat: {event.model} answers instead of {self._asked_model}.")
             case _:
                 pass
 
-    def note(self, words: str) -> None:
+    def note(self, text: str) -> None:
         """Print a note on a line of its own.
 
         An empty line on stderr ends the line of the answer on a terminal. Stdout, which may be a
         file, does not get it: the answer may continue in the line.
         """
         line_end = [] if self._stream.is_at_line_start else [""]
-        self.output.note(*line_end, f"lmchat: {words}")
+        self.output.note(*line_end, f"lmchat: {text}")
 
     def _print(self, text: str) -> None:
         """Print nothing if the caller prints the text, or one JSON document, at the end."""
@@ -194,7 +194,7 @@ class TurnPrinter:
         if answer.refusal:
             note("lmchat: the model refused to answer.")
         if answer.tool_calls:
-            note(f"lmchat: the model called a tool (not run): {_calls_words(answer)}")
+            note(f"lmchat: the model called a tool (not run): {_calls_text(answer)}")
         stats = answer.stats or AnswerStats()
         if unusual := answer_note(answer):
             note(f"lmchat: {unusual}.")
@@ -212,7 +212,7 @@ class TurnPrinter:
             note(f"lmchat: the answer ended for the reason {reason}; it may be cut.")
 
 
-def _calls_words(message: ChatMessage) -> str:
+def _calls_text(message: ChatMessage) -> str:
     return safe_line(tool_calls_text(message), limit=_MAX_CHARS)
 
 

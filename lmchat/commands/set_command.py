@@ -33,7 +33,7 @@ _FORM = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
 _MAX_VALUE_CHARS = 60
 
 
-def _value_words(option: SetOption) -> str:
+def _value_text(option: SetOption) -> str:
     return safe_line(value_text(option.value), limit=_MAX_VALUE_CHARS)
 
 
@@ -42,10 +42,10 @@ def option_rows(choices: TurnOptions, session: OpenSession) -> list[tuple[str, s
     product = choices.target.product if choices.target else ""
     rows: list[tuple[str, str, str]] = []
     for option in choices.options_with_origin(session.session_sampling):
-        origin = option.origin.words
+        origin = option.origin.label
         if product and not product_named(product).options.takes_option(option.name):
             origin = f"{origin}; not sent to {product}"
-        rows.append((option.name, _value_words(option), origin))
+        rows.append((option.name, _value_text(option), origin))
     return rows
 
 
@@ -78,12 +78,12 @@ def _with_option(
     if not text:
         if before is None:
             return options, f"{name} is not set. {form}"
-        return options, f"{name} is {_value_words(before)} ({before.origin.words}). {form}"
+        return options, f"{name} is {_value_text(before)} ({before.origin.label}). {form}"
 
     # a value of these levels has priority over that of the session
     if before is not None and before.origin.level in (Level.EFFORT, Level.COMMAND_LINE):
         raise WrongUse(
-            f"{name} keeps its value ({before.origin.words}), which has priority over /set.",
+            f"{name} keeps its value ({before.origin.label}), which has priority over /set.",
             next_step="Change it there.",
         )
     if text == _NO_VALUE:
@@ -95,7 +95,7 @@ def _with_option(
     option = _option(choices, name, options)
     if option is None:
         return options, f"{name} is not sent, from the next answer on."
-    words = f"{name} is {_value_words(option)} from the next answer on ({option.origin.words})."
+    words = f"{name} is {_value_text(option)} from the next answer on ({option.origin.label})."
     return options, words
 
 

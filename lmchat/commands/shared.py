@@ -131,11 +131,11 @@ async def _use_profile(front: Front, name: str) -> None:
 async def _use_effort(front: Front, level: str) -> None:
     choices, sampling = front.chat.turn_options, front.chat.active.session_sampling
     if not level:
-        title = f"Reasoning effort (or /effort TOKENS). In use: {choices.effort_words(sampling)}"
+        title = f"Reasoning effort (or /effort TOKENS). In use: {choices.effort_text(sampling)}"
         level = await front.choose(title, [(level, "") for level in LEVELS], "")
     if level:
         choices.use_effort(level)
-        front.notify(f"Reasoning effort: {choices.effort_words(sampling)}.")
+        front.notify(f"Reasoning effort: {choices.effort_text(sampling)}.")
 
 
 async def _set_option(front: Front, typed: str) -> None:
@@ -258,7 +258,7 @@ async def _read_named(front: Front, name: str) -> Sequence[Attachment]:
     if is_large and not await front.confirm(set_question(found)):
         problem = "The files were not attached."
         raise WrongUse(problem, next_step="Name a smaller folder or a pattern.")
-    front.notify(f"Attached: {found.words}.")
+    front.notify(f"Attached: {found.label}.")
     return found.files
 
 
@@ -297,9 +297,9 @@ def set_question(found: FileSet) -> Question:
     problem = f"More than {MOST_UNASKED} files, or half of the context window, need --yes"
     return Question(
         title=f"Attach {counted(len(found.files), 'file')}?",
-        text=found.words,
+        text=found.label,
         verb="attach them",
-        refusal=WrongUse(f"{problem}: {found.words}.", next_step="Add --yes, or name fewer files."),
+        refusal=WrongUse(f"{problem}: {found.label}.", next_step="Add --yes, or name fewer files."),
     )
 
 

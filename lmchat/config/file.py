@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from msgspec import Meta, Struct, ValidationError, convert
 
 from lmchat.config.settings import Settings, declared
-from lmchat.config.toml import words_and_place
+from lmchat.config.toml import message_and_place
 from lmchat.matching import did_you_mean
 
 # Place of a value in a file: names of tables and keys; numbers from 0 for arrays of tables.
@@ -72,9 +72,9 @@ def faults_in(tables: Values) -> dict[KeyPath, str]:
         try:
             convert(alone(part, value), Settings)
         except ValidationError as error:
-            words, found = words_and_place(error)
+            text, found = message_and_place(error)
             depth = len(re.findall(r"\.\w+|\[", found))
-            is_unknown = words.startswith("object contains unknown field")
+            is_unknown = text.startswith("object contains unknown field")
             place = part[: depth + is_unknown]
             if len(place) < depth + is_unknown:  # told of a value within this one
                 continue
@@ -82,11 +82,11 @@ def faults_in(tables: Values) -> dict[KeyPath, str]:
                 inside = part[len(place) :]
                 is_table = isinstance(inside[0], str) if inside else value == {}
                 faults.setdefault(place, _unknown(place, is_table=is_table))
-            elif error.__cause__ is None and not words.startswith("object missing"):
-                faults.setdefault(place, reason_of(words, place, value))
+            elif error.__cause__ is None and not text.startswith("object missing"):
+                faults.setdefault(place, reason_of(text, place, value))
             # what a table lacks, or what does not fit together in it, counts for the whole table
             elif depth in (0, len(part)) and all(part != key[: len(part)] for key in faults):
-                faults[part] = words.replace("object missing required field", "needs")
+                faults[part] = text.replace("object missing required field", "needs")
     return faults
 
 
@@ -107,20 +107,20 @@ def alone(place: KeyPath, value: Any) -> Any:
     return value
 
 
-def reason_of(words: str, place: KeyPath, value: Any) -> str:
+def reason_of(text: str, place: KeyPath, value: Any) -> str:
     """Add a cure, and the help of the setting, to what msgspec says of a value."""
     kind, meta = declared_at(place)
     if heading := _heading(place, kind):
-        return f"{words} (write {heading})"
+        return f"{text} (write {heading})"
     if meta.extra:
-        words = f"expected {meta.extra['expected']}"
-    elif words.endswith("got a table") and get_origin(declared_at(place[:-1])[0]) is Mapping:
-        words = _DOTTED
+        text = f"expected {meta.extra['expected']}"
+    elif text.endswith("got a table") and get_origin(declared_at(place[:-1])[0]) is Mapping:
+        text = _DOTTED
     elif get_origin(kind) is tuple:
-        words = words.replace("a list", 'a list as in ["a", "b"]', 1)
+        text = text.replace("a list", 'a list as in ["a", "b"]', 1)
     elif isinstance(value, str) and kind in (int, float, bool) and re.fullmatch(_UNQUOTED, value):
-        words += ": write it without quotes"
-    return f"{words} ({meta.description})"
+        text += ": write it without quotes"
+    return f"{text} ({meta.description})"
 
 
 def _unknown(place: KeyPath, *, is_table: bool) -> str:

@@ -42,7 +42,7 @@ from lmchat.config.settings import (
     named_origin,
     non_default_values,
 )
-from lmchat.config.toml import TomlError, read_toml, words_and_place
+from lmchat.config.toml import TomlError, message_and_place, read_toml
 from lmchat.errors import ConfigError, FileRefused, LMChatError
 
 # Environment variables and their keys; for one key, the first that is set counts.
@@ -207,7 +207,7 @@ def _of_environment(environ: Mapping[str, str]) -> tuple[Overrides, list[Problem
             # not strict: a number comes as text here
             value = convert(text, Annotated[kind, meta], strict=False)
         except ValidationError as error:
-            words, _ = words_and_place(error)
+            words, _ = message_and_place(error)
             reason = reason_of(words, place, None)
             source = f"environment variable {variable}"
             problems.append(Problem(source=source, key=key, reason=reason))

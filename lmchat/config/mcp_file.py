@@ -12,7 +12,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import asdict, replace
 
 from lmchat.config.settings import McpSettings, declared, non_default_values
-from lmchat.config.toml import words_and_place
+from lmchat.config.toml import message_and_place
 from lmchat.errors import ConfigError, FileRefused
 from lmchat.files.disk import (
     OWNER_ONLY,
@@ -54,11 +54,11 @@ def servers_of(entries: Mapping[str, Any]) -> ServersFile:
         try:
             servers[name] = _server(name, entry)
         except ValidationError as error:
-            words, place = words_and_place(error)
+            text, place = message_and_place(error)
             _, meta = declared(McpSettings).get(place.removeprefix("."), (None, Meta()))
-            if meta.extra and "matching regex" in words:
-                words = f"expected {meta.extra['expected']}"
-            refused[name] = f"{place}: {words}.".lstrip(".: ")
+            if meta.extra and "matching regex" in text:
+                text = f"expected {meta.extra['expected']}"
+            refused[name] = f"{place}: {text}.".lstrip(".: ")
     return ServersFile(servers=servers, refused=refused)
 
 

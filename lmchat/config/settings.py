@@ -73,7 +73,7 @@ class Origin(Struct, frozen=True):
     """The place that sets a value."""
 
     level: Level
-    words: str  # for the user, such as "file (config.toml)" or "profile short"
+    label: str  # for the user, such as "file (config.toml)" or "profile short"
     name: str = ""  # of the file, variable or flag alone; empty if `named_origin` did not make it
 
 

@@ -59,7 +59,7 @@ def read_toml(
     except tomllib.TOMLDecodeError as error:
         raise _wrong_text(text, error) from None
     except ValidationError as error:
-        words, place = words_and_place(error)
+        words, place = message_and_place(error)
         raise TomlError(f"{place.strip('.[]')}: {words}") from None
     except RecursionError:
         raise TomlError("is nested too deeply") from None
@@ -76,16 +76,16 @@ def _wrong_text(text: str, error: ValueError) -> TomlError:
     return TomlError(f"is not valid TOML: {words}; {next_step}", line)
 
 
-def words_and_place(error: ValidationError) -> tuple[str, str]:
+def message_and_place(error: ValidationError) -> tuple[str, str]:
     """Return what msgspec says of a value, and the place, such as `.chat.stop[0]`."""
     found = re.search(_PLACE, str(error))
-    words = re.sub(_TYPES, _plain_words, str(error)[: found.start() if found else None])
-    return words[:1].lower() + words[1:], found[1] if found else ""
+    text = re.sub(_TYPES, _plain_words, str(error)[: found.start() if found else None])
+    return text[:1].lower() + text[1:], found[1] if found else ""
 
 
 def fault_of(error: ValidationError) -> str:
-    words, place = words_and_place(error)
-    return f"{place}: {words}".lstrip(".: ")
+    text, place = message_and_place(error)
+    return f"{place}: {text}".lstrip(".: ")
 
 
 def _plain_words(types: re.Match[str]) -> str:

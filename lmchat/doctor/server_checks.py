@@ -151,5 +151,5 @@ def key_findings(
             rows.append(row(server.label, Grade.OK, cause))
     if warning:
         rows.append(row("Keys", Grade.WARNING, warning))
-    words = f"Stored for {', '.join(stored)}." if stored else "No API key is stored."
-    return [*rows, row("Stored", Grade.OK, words)]
+    text = f"Stored for {', '.join(stored)}." if stored else "No API key is stored."
+    return [*rows, row("Stored", Grade.OK, text)]

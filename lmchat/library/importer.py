@@ -207,20 +207,20 @@ def result_lines(outcome: ImportOutcome) -> list[str]:
     for chat in chats if len(chats) <= _MAX_LISTED else ():
         short_id = chat.header.session_id[:SHORT_ID]
         messages = counted(chat.header.message_count, "message")
-        words = {
+        text = {
             "imported": f"is imported, {messages}",
             "would be imported": f"would be imported, {messages}",
             "present": f"already exists, as {short_id}.",
             "in trash": f"is in the trash; `lmchat sessions restore {short_id}` restores it.",
         }[chat.outcome]
         title = safe_line(chat.header.title, limit=_TITLE_CHARS) or "Untitled"
-        lines.append(f"{chat.file}: “{title}” {words}")
+        lines.append(f"{chat.file}: “{title}” {text}")
     if len(chats) > 1:
         new = [chat for chat in chats if chat.outcome not in ("present", "in trash")]
-        words = f"{_counts(new)} {_word_for(None, is_trial=outcome.is_trial)}"
+        text = f"{_counts(new)} {_word_for(None, is_trial=outcome.is_trial)}"
         if len(new) < len(chats):
-            words += f", {len(chats) - len(new)} already existed"
-        lines.append(f"{words}.")
+            text += f", {len(chats) - len(new)} already existed"
+        lines.append(f"{text}.")
     return lines
 
 

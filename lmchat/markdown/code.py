@@ -117,7 +117,7 @@ def language_and_file(info: str) -> tuple[str, str]:
 
 def head_line(
     page: Page,
-    words: str,
+    text: str,
     file: str = "",
     prefix: Sequence[Span] = (),
     *,
@@ -125,10 +125,10 @@ def head_line(
 ) -> Line:
     """With `has_copy_key`, its `hint` has the key that copies the code."""
     muted = page.styles["muted"]
-    left = [*_pad(page), (words, muted)]
+    left = [*_pad(page), (text, muted)]
     pad = width_of(_pad(page))
     room = page.text_width - width_of(prefix)
-    room_right = room - pad - min(cell_len(words), _LEAST_WORDS)
+    room_right = room - pad - min(cell_len(text), _LEAST_WORDS)
 
     def line(*key: Span) -> Line:
         name = _without_middle(file, room_right - width_of(key) - len(_NAME_GAP))

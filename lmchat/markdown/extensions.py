@@ -348,10 +348,10 @@ def text_rule(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _push_link(state: StateInline, address: str, words: str) -> None:
+def _push_link(state: StateInline, address: str, text: str) -> None:
     token = state.push("link_open", "a", 1)
     token.attrs = {"href": state.md.normalizeLink(address)}
-    state.push("text", "", 0).content = words
+    state.push("text", "", 0).content = text
     state.push("link_close", "a", -1).info = "auto"  # as the parser says of `<http://a.example>`
 
 

@@ -125,18 +125,18 @@ class _Writer:
         """Show the address of a link whose words hide where it leads, or which has none."""
         style = self._stack.pop()
         if token.type == "link_close" and self._target:
-            words = text_of(self.spans[self._link_start :]).strip()
-            if not words:
+            text = text_of(self.spans[self._link_start :]).strip()
+            if not text:
                 self._add(self._target, style)
-            elif token.info != "auto" and not self._shows_address(self._target, words):
+            elif token.info != "auto" and not self._shows_address(self._target, text):
                 look = self._style("muted") + _link_meta(self._target)
                 self._add(f" ({self._shortened(self._target)})", look)
             self._target = ""
 
-    def _shows_address(self, target: str, words: str) -> bool:
+    def _shows_address(self, target: str, text: str) -> bool:
         """Whether words need no address: a printed one cannot be looked up by its link."""
-        is_address = target in (words, f"mailto:{words}")
-        return is_address or (not self.page.is_scrollback and is_honest_link(target, words))
+        is_address = target in (text, f"mailto:{text}")
+        return is_address or (not self.page.is_scrollback and is_honest_link(target, text))
 
     def _add_image(self, token: Token) -> None:
         """Link to the image, or to where the link around it leads."""

@@ -64,18 +64,18 @@ def host_of(address: str) -> str:
         return ""
 
 
-def is_honest_link(address: str, words: str) -> bool:
+def is_honest_link(address: str, text: str) -> bool:
     """Whether the words do not mislead about where the link leads.
 
     Each host that they name must be that of the address; `click here` names none.
     """
-    if words in (address, address.removeprefix(_MAIL)):
+    if text in (address, address.removeprefix(_MAIL)):
         return True
-    if not can_be_opened(address) or len(words) > _MOST_WORDS:
+    if not can_be_opened(address) or len(text) > _MOST_WORDS:
         return False
     host = host_of(address)
     # characters of the category Cf are invisible, as U+200B
-    plain = unicodedata.normalize("NFKC", words).replace("\u3002", ".")  # as a browser reads it
+    plain = unicodedata.normalize("NFKC", text).replace("\u3002", ".")  # as a browser reads it
     visible = "".join(char for char in plain if unicodedata.category(char) != "Cf")
     if "://" in visible:  # the words are another address
         return host_of(visible) == host

@@ -57,8 +57,8 @@ def _with_last_emphasis(source: str) -> str:
 
 
 def _shown_words(half_link: re.Match[str]) -> str:
-    words = half_link[1]
-    return f"[{words}]" if words.isdecimal() else words  # a number is that of a source
+    text = half_link[1]
+    return f"[{text}]" if text.isdecimal() else text  # a number is that of a source
 
 
 def _without_code(text: str) -> str:

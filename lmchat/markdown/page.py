@@ -176,14 +176,14 @@ class Page(Struct):
         end = [span for piece in ends for span in piece]
         return self.line(shown, right=end, text=text_of(shown), tint=tint, left_tint=tint)
 
-    def key_hint(self, key: str, words: str, command_id: str) -> list[Span]:
+    def key_hint(self, key: str, text: str, command_id: str) -> list[Span]:
         """Return a gap, the key of a command and its effect; a click on them runs it.
 
         `key` is the default. `command_id` may also be another act, or "": then a click does
         nothing.
         """
         key = self.user_keys.get(command_id) or key
-        hint = [(f"  {key}", self.styles["strong"]), (f" {words}", self.styles["muted"])]
+        hint = [(f"  {key}", self.styles["strong"]), (f" {text}", self.styles["muted"])]
         # a click runs a message command by the rest of its id
         return clickable(hint, command_id.removeprefix("message."))
 

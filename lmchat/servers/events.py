@@ -73,7 +73,7 @@ class PullProgress(Struct, frozen=True, kw_only=True):
     free_bytes: int | None = None  # on the disk of the server
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         if self.total_bytes is None:
             return "looking up its size …"
         share = min(self.done_bytes / max(self.total_bytes, 1), 1.0)

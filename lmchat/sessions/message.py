@@ -137,7 +137,7 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
         return self.media_type.startswith("image/")
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """Name, size and any pixels, `cat.png (1.2 MB, 800×600)`, and what is left out.
 
         Only the text of a PDF has a size here, as in `plan.pdf (3 kB of text)`.

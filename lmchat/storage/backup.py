@@ -134,7 +134,7 @@ def restore(path: Path, moment: datetime) -> str:
     file = path.resolve()
     aside = free_name(file, f"damaged-{moment:%Y%m%d-%H%M%S}")
     _logger.error("the session file is damaged and is kept as %s", aside.name)
-    copy, words = _newest_copy(path, moment)
+    copy, text = _newest_copy(path, moment)
     restored = file.with_name(f".{file.name}.backup-restored-{os.urandom(4).hex()}")
     try:
         if copy is not None:
@@ -153,17 +153,17 @@ def restore(path: Path, moment: datetime) -> str:
     finally:  # also what a killed process has left
         for rest in file.parent.glob(f".*{file.name}.backup-restored-*"):
             _remove(rest)
-    in_use = "there is no intact copy, so a new file" if copy is None else f"{words},"
+    in_use = "there is no intact copy, so a new file" if copy is None else f"{text},"
     return f"{path.name} was damaged and is kept as {aside.name}; {in_use} is in use."
 
 
 def notice_of_missing(path: Path, moment: datetime) -> str:
     """Tell the user; the file may be gone on purpose, so no copy takes its place."""
-    copy, words = _newest_copy(path, moment)
+    copy, text = _newest_copy(path, moment)
     if copy is None:
         return ""
     return (
-        f"{path.name} was missing, so a new file is in use. To go back to {words}, quit lmchat and "
+        f"{path.name} was missing, so a new file is in use. To go back to {text}, quit lmchat and "
         f"rename {copy.name} to {path.name}."
     )
 
@@ -173,6 +173,6 @@ def _newest_copy(path: Path, moment: datetime) -> tuple[Path | None, str]:
         count = messages_in_copy(copy)
         if count is not None:
             day = _day_of(copy)
-            words = f"{day:%A}, {day.day} {day:%B}, with {counted(count, 'message')}"
-            return copy, f"the copy of {words}"
+            text = f"{day:%A}, {day.day} {day:%B}, with {counted(count, 'message')}"
+            return copy, f"the copy of {text}"
     return None, ""

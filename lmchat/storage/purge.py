@@ -67,7 +67,7 @@ class Purged(NamedTuple):
     """Number of deleted messages in sessions that an lmchat has in memory."""
 
     @property
-    def open_words(self) -> str:
+    def open_note(self) -> str:
         """Such as `2 sessions and 1 deleted message`; "" if nothing was left for that reason."""
         counts = {"session": len(self.open_ids), "deleted message": self.open_messages}
         return " and ".join(counted(count, name) for name, count in counts.items() if count)
@@ -107,10 +107,8 @@ class Trash:
         purged = self.purge(connection, session_ids, messages_before=before)
         if not backup.daily_copies(connection.path, moment):
             backup.back_up(connection.path, moment)
-        words = purged.open_words
-        return (
-            f"Open in another lmchat, and therefore still in the trash: {words}." if words else ""
-        )
+        text = purged.open_note
+        return f"Open in another lmchat, and therefore still in the trash: {text}." if text else ""
 
     def purge(
         self, connection: Connection, session_ids: Collection[str], *, messages_before: str = ""

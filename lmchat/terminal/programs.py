@@ -178,15 +178,15 @@ class Editor:
             exit_code = await _run([*argv, str(self._file)], self._environ, variable="EDITOR")
             is_text = await self._read()
         except OSError as error:
-            words = "The editor deleted the file; nothing was changed."
-            raise FileRefused(words, details=str(error)) from error
+            text = "The editor deleted the file; nothing was changed."
+            raise FileRefused(text, details=str(error)) from error
         finally:
             file, self._file = self._file, None
             with suppress(PermissionError):  # open in Windows
                 await asyncio.to_thread(file.unlink, missing_ok=True)
         if not is_text:
-            words = "The edited file is not UTF-8 text; some of its letters cannot be read."
-            raise FileRefused(words, next_step="Save it as UTF-8.")
+            text = "The edited file is not UTF-8 text; some of its letters cannot be read."
+            raise FileRefused(text, next_step="Save it as UTF-8.")
         if exit_code:
             is_changed = self.saved_text != before
             result = "what it had saved was kept" if is_changed else "nothing was changed"
@@ -258,8 +258,8 @@ def _command(
             try:
                 return command_words(value)
             except ValueError as error:
-                words = f"${name} is not a command: {safe_line(value, limit=60)}"
-                raise WrongUse(words, next_step=f"{error}.") from error
+                text = f"${name} is not a command: {safe_line(value, limit=60)}"
+                raise WrongUse(text, next_step=f"{error}.") from error
     for name in usual_programs:
         program = find_program(name, environ.get("PATH", os.defpath))
         if program:

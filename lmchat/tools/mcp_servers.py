@@ -299,7 +299,7 @@ class _McpServer:
             is_lost = self._http is not None and str(error) == _CLOSED
             if is_lost and not refusal:
                 refusal = self._failure_of(error, 0)
-            words = refusal.message_with_next_step if refusal else self._words_of(error)
+            words = refusal.message_with_next_step if refusal else self._text_of(error)
             words = self._ended_sentence if has_ended else cut_result(words)
             if (sent.has_no_session or is_lost) and not has_ended:
                 self.end()
@@ -398,7 +398,7 @@ class _McpServer:
     def _failure_of(self, error: BaseException, start_s: float) -> LMChatError:
         error = _first_of(error)
         name, next_step = self.settings.name, self._step_to_correct
-        reason = safe_line(self._words_of(error), limit=_REASON_CHARS).rstrip(".")
+        reason = safe_line(self._text_of(error), limit=_REASON_CHARS).rstrip(".")
         refusal = None if self._http is None else self._http.failure_of(error, reason)
         match error:
             case LMChatError():
@@ -414,13 +414,13 @@ class _McpServer:
                 place = "under [tools]" if name == FUNCTIONS else "in mcp.json"
                 next_step = f"If it needs longer for its first start, set timeout_s {place}."
                 reason = f"no answer within {start_s:g} s"
-                reason += f". It said: {self._last_words}" if self._last_words else ""
+                reason += f". It said: {self._last_text}" if self._last_text else ""
             case _ if refusal:
                 return refusal
             case _ if self.settings.url and not (self._http and self._http.status):  # no reply
                 next_step = "Start it, or check its url."
-            case _ if self._last_words and reason == _CLOSED:
-                reason = self._last_words
+            case _ if self._last_text and reason == _CLOSED:
+                reason = self._last_text
             case _ if self._program is not None and reason == _CLOSED:
                 code = self._program.exit_code
                 reason = f"it ended with exit code {code}, and without a word"
@@ -430,17 +430,17 @@ class _McpServer:
         return LMChatError(f"The server {name} failed: {reason}.{see_log}", next_step=next_step)
 
     @property
-    def _last_words(self) -> str:
+    def _last_text(self) -> str:
         """Of its program, without a full stop."""
-        words = "" if self._program is None else self._program.last_words
-        return safe_line(self._without_secrets(words), limit=_REASON_CHARS).rstrip(".")
+        text = "" if self._program is None else self._program.last_words
+        return safe_line(self._without_secrets(text), limit=_REASON_CHARS).rstrip(".")
 
-    def _words_of(self, error: BaseException) -> str:
-        words = _VALIDATION.sub(": its answer does not follow MCP", str(error)).lstrip(": ")
-        words = words or type(error).__name__
-        if words.endswith("Timeout"):  # the name of an error of HTTP, which has no words
-            words = f"no answer within {ANSWER_S:g} s"
-        return self._without_secrets(words)
+    def _text_of(self, error: BaseException) -> str:
+        text = _VALIDATION.sub(": its answer does not follow MCP", str(error)).lstrip(": ")
+        text = text or type(error).__name__
+        if text.endswith("Timeout"):  # the name of an error of HTTP, which has no words
+            text = f"no answer within {ANSWER_S:g} s"
+        return self._without_secrets(text)
 
     def _without_secrets(self, text: str) -> str:
         http = self._http
@@ -515,7 +515,7 @@ class _McpServer:
                 page = await client.list_tools(cursor=cursor)
             except MCPError as error:
                 if tools:
-                    unusable["the rest of its list"] = self._words_of(error)
+                    unusable["the rest of its list"] = self._text_of(error)
                 elif error.code != METHOD_NOT_FOUND:  # else it has only prompts, or resources
                     raise
                 break
@@ -532,7 +532,7 @@ class _McpServer:
             self.state,
             state=ToolServerState.READY,
             tools=tuple(tools.values())[:MAX_LISTED],
-            error=_unusable_words(self.settings.name, unusable),
+            error=_unusable_text(self.settings.name, unusable),
             next_step="Tell its author." if unusable else "",
         )
 
@@ -554,13 +554,13 @@ def _import_sdk() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
-def _unusable_words(server: str, unusable: Mapping[str, str]) -> str:
+def _unusable_text(server: str, unusable: Mapping[str, str]) -> str:
     if not unusable:
         return ""
     named = ", ".join(f"{name} ({reason})" for name, reason in unusable.items())
     tools = counted(len(unusable), "tool")
-    words = safe_line(named, limit=_REASON_CHARS)
-    return f"The server {server} has {tools} that cannot be used: {words}."
+    text = safe_line(named, limit=_REASON_CHARS)
+    return f"The server {server} has {tools} that cannot be used: {text}."
 
 
 def _first_of(error: BaseException) -> BaseException:

@@ -147,8 +147,8 @@ class ServerProgram:
             pass
         except ValueError:  # from `read_line`: the line is too long
             limit = f"{_MESSAGE_BYTES // 2**20} MB"
-            words = f"The server {self._name} sent a message of more than {limit}."
-            raise LMChatError(words, next_step="Correct it.", kind="tools") from None
+            text = f"The server {self._name} sent a message of more than {limit}."
+            raise LMChatError(text, next_step="Correct it.", kind="tools") from None
         finally:
             on_end()
             incoming_sender.close()

@@ -253,9 +253,9 @@ class Dispatcher:
 
     def _follow_log(self) -> None:
         viewport = self.ui.widgets.log.viewport
-        words = "new text" if viewport.has_new_text else "more below"
+        text = "new text" if viewport.has_new_text else "more below"
         row = self.ui.widgets.prompt_area.message_row
-        row.below = "" if viewport.is_at_end else words  # "" hides it
+        row.below = "" if viewport.is_at_end else text  # "" hides it
         self.ui.widgets.find_bar.show_number()
 
     # Esc
@@ -325,7 +325,7 @@ class Dispatcher:
             async with asyncio.timeout(_SAVE_AT_QUIT_S):
                 await self._stop_and_save()
         waiting.stop()
-        unsaved = "" if self.workspace.is_temporary else self.chat.unsaved_words()
+        unsaved = "" if self.workspace.is_temporary else self.chat.unsaved_text()
         choice = QuitDialog.QUIT
         if unsaved:
             choice = await self.ui.ask(QuitDialog(unsaved, self.chat.save_queue.warning))

@@ -224,8 +224,8 @@ class ScreenCommands:
     def _copy_last(self, part: str) -> Pending:
         """Raises `WrongUse` for an unknown part."""
         if part not in ("", "code"):
-            words = f"Unknown argument: {safe_line(part, limit=40)}."
-            raise WrongUse(words, next_step="Use /copy or /copy code.")
+            text = f"Unknown argument: {safe_line(part, limit=40)}."
+            raise WrongUse(text, next_step="Use /copy or /copy code.")
         return self._run_on_last("message.copy_code" if part else "message.copy")
 
     # What shared commands need
@@ -236,8 +236,8 @@ class ScreenCommands:
     async def choose(self, title: str, rows: Sequence[tuple[str, str]], nothing: str) -> str:
         width = max((len(name) for name, _ in rows), default=0)
         list_rows = [
-            ListRow(pieces=(((f" {name:<{width}}", NAME), (f"  {words}", ASIDE)),), key=name)
-            for name, words in rows
+            ListRow(pieces=(((f" {name:<{width}}", NAME), (f"  {text}", ASIDE)),), key=name)
+            for name, text in rows
         ]
         dialog = PickDialog(title, list_rows, verb="select", nothing=nothing)
         chosen: str | None = await self._ui.ask(dialog)

@@ -43,17 +43,17 @@ class ScreenServices:
         """For work that continues after a change; `StatusDisplay` lists what else shows changes."""
         self.screen.post_message(ShowChanges())
 
-    def show_action(self, words: str) -> None:
-        self.last_action = words
+    def show_action(self, text: str) -> None:
+        self.last_action = text
         self.show_changes()
 
     @property
     def warning(self) -> str:
         return next(filter(None, self._warnings.values()), "")
 
-    def set_warning(self, source: str, words: str) -> None:
+    def set_warning(self, source: str, text: str) -> None:
         """Set the standing warning of a source; "" takes it back."""
-        self._warnings[source] = words
+        self._warnings[source] = text
 
     # Notices and dialogs
 
@@ -67,24 +67,24 @@ class ScreenServices:
         """Enter if the user's own Enter has opened the question; else the user may be typing."""
         return "Enter" if self.app.key_queue.last_key == "enter" else "y"
 
-    def notify(self, words: str, *, timeout_s: float | None = None) -> None:
-        self.app.notify(words, timeout=timeout_s)
+    def notify(self, text: str, *, timeout_s: float | None = None) -> None:
+        self.app.notify(text, timeout=timeout_s)
 
-    def take_back(self, words: str) -> None:
+    def take_back(self, text: str) -> None:
         """Remove a message that is no longer true."""
-        if self.app.passing is not None and self.app.passing.words == words:
+        if self.app.passing is not None and self.app.passing.text == text:
             self.app.passing = None
 
-    def warn(self, words: str) -> None:
-        self.app.notify(words, severity="warning")
+    def warn(self, text: str) -> None:
+        self.app.notify(text, severity="warning")
 
     def show_error(self, error: LMChatError) -> None:
         self.warn(error.message_with_next_step)
 
-    def notify_if_unfocused(self, words: str) -> None:
+    def notify_if_unfocused(self, text: str) -> None:
         """Do so also while the terminal has told nothing about the focus."""
         if not (self.app.app_focus and self.app.is_focus_reported):
-            write_to_terminal(self.app, self.workspace.platform.notification(words))
+            write_to_terminal(self.app, self.workspace.platform.notification(text))
 
     async def ask(self, dialog: Screen[Any]) -> Any:
         """Show a dialog from a worker; None if the user left it."""

@@ -79,7 +79,7 @@ class Platform(Protocol):
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None: ...
 
-    def notification(self, words: str) -> str:
+    def notification(self, text: str) -> str:
         """Return the control sequence that makes the terminal notify the user, or ""."""
 
 

@@ -144,8 +144,8 @@ def test_each_thought_and_each_answer_is_told_once_or_again_if_one_wants_to_know
         Repetition(is_thought=True, times=times),
         Repetition(is_thought=False, times=times),
     ]
-    assert told[0].words == f"The thought has repeated itself {times} times."
-    assert told[1].words == f"The answer has repeated itself {times} times."
+    assert told[0].text == f"The thought has repeated itself {times} times."
+    assert told[1].text == f"The answer has repeated itself {times} times."
     # what was told of the answer was told of a thought
     assert watch.add(Rethought()) is None
     assert [bool(watch.add(event)) for event in events[900:]].count(True) == 1

@@ -37,8 +37,8 @@ async def test_a_larger_image_is_scaled_down(tmp_path):
 async def test_the_line_of_an_animation_says_that_one_frame_is_sent(tmp_path):
     frames = {"save_all": True, "append_images": [Image.new("RGB", (64, 48), "blue")]}
     found = await attach(tmp_path, "bee.gif", image("GIF", **frames))
-    size = found.part.words.partition("kB")[0]
-    assert found.part.words == f"{size}kB, 64×48; only its first frame is sent)"
+    size = found.part.label.partition("kB")[0]
+    assert found.part.label == f"{size}kB, 64×48; only its first frame is sent)"
 
 
 async def test_50_million_pixels_are_scaled_and_turned_as_the_camera_was_held(tmp_path):
@@ -55,7 +55,7 @@ async def test_a_text_becomes_utf_8_without_a_mark_and_with_line_feeds(tmp_path)
     found = await attach(tmp_path, f"notes{sign}.md", data)
     assert found.data == data[3:].replace(b"\r", b"")
     assert (found.part.name, found.part.media_type) == (f"notes{shown}.md", "text/plain")
-    assert found.part.words == f"notes{shown}.md (15 B)"
+    assert found.part.label == f"notes{shown}.md (15 B)"
     assert 3 <= found.part.tokens <= 6
     lossy = "not all of its bytes are UTF-8, the others are lost"
     for data, text, note in (

@@ -70,7 +70,7 @@ async def test_links_devices_and_what_is_no_text_are_left_out(folder):
     wanted = await parse_set_name("src/*.py", folder)
     found = await read_set(wanted)
     assert [file.part.name for file in found.files] == ["src/c.py"]
-    assert found.words == "1 file, 9 B, ~5 tokens; 3 skipped (not text, or too long)"
+    assert found.label == "1 file, 9 B, ~5 tokens; 3 skipped (not text, or too long)"
 
 
 async def test_a_folder_with_too_many_files_is_refused_and_not_read_through(tmp_path, monkeypatch):
@@ -107,7 +107,7 @@ async def test_files_in_very_deep_folders_are_read_and_fit_patterns():
     with deep_folder() as top:
         for name in (".", "e/**/e/**/*.txt", "*/" * 1050 + "z.txt"):
             found = await read_set(await parse_set_name(name, top))
-            assert found.words == "1 file, 19 B, ~5 tokens"
+            assert found.label == "1 file, 19 B, ~5 tokens"
         with pytest.raises(FileRefused, match="No text file fits"):
             await names(top, "**/e/**/x/**/z.txt")
 
@@ -117,7 +117,7 @@ async def test_folders_that_are_deeper_than_the_system_allows_are_told_with_the_
     with deep_folder("e" * 200, 25) as top:  # a path may have 4,096 bytes
         (top / "a.txt").write_text("a", encoding="utf-8")
         found = await read_set(await parse_set_name(".", top))
-    assert found.words == (
+    assert found.label == (
         "1 file, 1 B, ~1 tokens; folders with a longer path than the system allows are left out"
     )
 

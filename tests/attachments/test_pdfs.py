@@ -148,7 +148,7 @@ async def test_a_pdf_becomes_its_text_and_without_pypdf_the_hint_names_the_extra
     found = await attachment_of("plan.pdf", pdf("Sow lettuce.", ""))
     assert found.data == b"[1 of 2 pages has no text: 2]\n\nSow lettuce.\n"
     assert found.part.left_out == "1 of 2 pages has no text: 2"
-    assert found.part.words == "plan.pdf (44 B of text; 1 of 2 pages has no text: 2)"
+    assert found.part.label == "plan.pdf (44 B of text; 1 of 2 pages has no text: 2)"
     assert found.part.media_type == "application/pdf"
     monkeypatch.setitem(sys.modules, "pypdf", None)
     with pytest.raises(FileRefused, match="without pypdf") as refused:

@@ -106,7 +106,7 @@ async def test_the_list_says_what_is_sent_and_what_is_not(store):
     chat.server.tokens = 1000
     counted = await context_of_next_request(chat.sessions, chat.session, Prompt("What else?"))
     for listed in (estimated, counted):
-        assert [(item.author, item.words, item.state) for item in listed.items] == [
+        assert [(item.author, item.text, item.state) for item in listed.items] == [
             ("you", "a", "not sent"),
             ("qwen3-8b", "Lettuce does well.", "not sent"),
             ("you", "b", ""),
@@ -132,4 +132,4 @@ async def test_the_list_is_of_the_messages_for_which_the_request_was_made(store)
 
     chat.server.count_tokens = count_late
     listed = await context_of_next_request(chat.sessions, chat.session, Prompt("b"))
-    assert [item.words for item in listed.items] == ["a", "Lettuce does well.", "b"]
+    assert [item.text for item in listed.items] == ["a", "Lettuce does well.", "b"]

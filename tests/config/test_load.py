@@ -26,7 +26,7 @@ def test_a_flag_goes_before_the_environment_before_the_file(load_with):
         (load_with(text), "of-file", "file (config.toml)"),
         (load_with(), "", "default"),
     ):
-        assert (loaded.settings.model, loaded.origin("model").words) == (value, origin)
+        assert (loaded.settings.model, loaded.origin("model").label) == (value, origin)
 
 
 @pytest.mark.parametrize(("variable", "key"), VARIABLES)

@@ -36,7 +36,7 @@ def odd(request, tmp_path):
 async def test_what_is_no_plain_file_of_some_size_is_refused_and_not_waited_for(odd):
     if odd.is_file() and odd.stat().st_size < 1_000_000:
         assert read_plain(odd)
-        assert (await read_attachment(odd)).part.words == "odd.toml (4 B)"
+        assert (await read_attachment(odd)).part.label == "odd.toml (4 B)"
     else:
         with pytest.raises(OSError, match=r"."):
             read_plain(odd)

@@ -98,8 +98,8 @@ async def test_ollama_tells_the_sum_of_its_layers_and_the_model_is_listed_at_the
     known = [amount for amount in amounts(told) if amount[1]]
     assert list(dict.fromkeys(known)) == [(0, 900), (400, 900), (900, 900), (1000, 1000)]
     assert all(one.free_bytes for one in told), "it is on this machine"
-    assert told[0].words == "looking up its size …"
-    words = breakable(next(one.words for one in told if one.done_bytes == 400))
+    assert told[0].text == "looking up its size …"
+    words = breakable(next(one.text for one in told if one.done_bytes == 400))
     assert words.startswith("━━━━━━──────── 44 %  400 B of 900 B, ")
 
 

@@ -17,7 +17,7 @@ from lmchat.servers.wire.refusals import (
     RefusalContext,
     fits,
     kind_of,
-    own_words,
+    own_text,
     refusal,
     refusal_in_stream,
 )
@@ -75,7 +75,7 @@ def test_a_text_means_the_same_in_a_stream_and_inside_other_errors():
 def read_record(record) -> tuple[int, ErrorBody, RefusalContext]:
     """Return what `kind_of` takes; a status of success is that of a stream."""
     context = context_of(record)
-    body = own_words(read_body(raw_body(record)), context)
+    body = own_text(read_body(raw_body(record)), context)
     is_told_inside = record["where"] == "stream" or (record["status"] < 300 and not body.is_html)
     code = int(body.code) if body.code.isdecimal() and len(body.code) == 3 else 0
     return code if is_told_inside else record["status"], body, context
@@ -87,9 +87,9 @@ READ = [(record, read_record(record)) for record in RECORDS]
 def test_no_text_of_a_real_server_fits_rows_of_two_kinds():
     for _, (status, body, context) in READ:
         kinds = {
-            row.kind for row in REFUSAL_RECORDS if fits(row, status, body.words.lower(), context)
+            row.kind for row in REFUSAL_RECORDS if fits(row, status, body.text.lower(), context)
         }
-        assert len(kinds) <= 1, (kinds, body.words)
+        assert len(kinds) <= 1, (kinds, body.text)
 
 
 def without(row: Record, words: str) -> tuple[Record, ...]:
@@ -104,7 +104,7 @@ def test_a_text_of_a_real_server_needs_each_alternative(row, words):
     assert any(
         kind_of(*read, without(row, words)) != record["kind"]
         for record, read in READ
-        if re.search(words, read[1].words.lower())
+        if re.search(words, read[1].text.lower())
     )
 
 

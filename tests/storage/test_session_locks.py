@@ -76,7 +76,7 @@ async def test_a_session_that_a_window_has_open_is_purged_once_that_has_ended(tm
         async with aclosing(store_at(tmp_path)) as store:
             purged = await store.purge(session_id, is_with_messages=True)
             assert purged == Purged(open_ids=frozenset({session_id}), open_messages=1)
-            assert purged.open_words == "1 session and 1 deleted message"
+            assert purged.open_note == "1 session and 1 deleted message"
             assert (await store.open_session(session_id)).messages == messages
             assert await store.tree(other.session_id) == ()
             assert await store.last_deleted_id(session_id) is not None

@@ -687,7 +687,7 @@ async def kept_as(desk, session_id: str, text: str) -> None:
 def is_shown(desk: Desktop, text: str) -> bool:
     """Whether the screen has a text, or a passing message has it, which may be wrapped."""
     rows = desk.app.screen.query(MessageRow)
-    messages = [row.passing.words for row in rows if row.passing is not None]
+    messages = [row.passing.text for row in rows if row.passing is not None]
     return any(text in place for place in (desk.text, *messages))
 
 

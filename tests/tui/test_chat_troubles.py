@@ -87,7 +87,7 @@ async def test_what_a_server_says_is_only_text_and_its_troubles_are_told(tmp_pat
         desk.app.passing = None
         await desk.ask("two", 2)
         await desk.until(lambda: desk.app.passing is not None, "the note")
-        told = desk.app.passing.words
+        told = desk.app.passing.text
         assert "It is not sent" in told
         assert "\x1b" not in told
         await desk.ask("three", 3)

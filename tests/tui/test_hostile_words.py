@@ -65,7 +65,7 @@ def picker() -> ModelPicker:
 
 
 def show_context(dialog: ContextDialog) -> None:
-    item = ContextItem(author=EVIL, words=EVIL, message_id="a", state="not sent", tokens=3)
+    item = ContextItem(author=EVIL, text=EVIL, message_id="a", state="not sent", tokens=3)
     dialog.show(ContextList(items=(item,), tokens=3, limit=None, is_estimated=True))
 
 

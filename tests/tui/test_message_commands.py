@@ -64,7 +64,7 @@ async def test_what_the_disk_refuses_or_another_window_has_removed_is_reported_a
         await desk.store.update_session(session_id, {"deleted_at": now()})
         await desk.store.purge(session_id)
         told = []
-        desk.app.watch(desk.app, "passing", lambda note: told.append(note.words if note else ""))
+        desk.app.watch(desk.app, "passing", lambda note: told.append(note.text if note else ""))
         for name in ("delete", "fork", "next_version", "tree", "undo"):
             await desk.press("alt+up", BY_ID[f"message.{name}"].keys)
             await desk.pilot.pause()

@@ -66,7 +66,7 @@ async def ask(context: Context) -> int:
             if found.part.left_out:
                 context.output.note(f"lmchat: {name}: {found.part.left_out}.")
         else:
-            context.output.note(f"lmchat: {name}: {found.words}.")
+            context.output.note(f"lmchat: {name}: {found.label}.")
             files += found.files
             file_sets.append(found)
     prompt = await prompt_of(context, files)
@@ -264,8 +264,8 @@ class _AskFrontEnd(TurnListener):
             is_new = self._context.options.resume is None
             # of an interrupted answer, the error's next step says how to continue
             if session_id and is_new and answer.state is not AnswerState.INTERRUPTED:
-                words = f"saved; to continue: lmchat ask -r {session_id[:SHORT_ID]}"
-                output.note(f"lmchat: {words}")
+                text = f"saved; to continue: lmchat ask -r {session_id[:SHORT_ID]}"
+                output.note(f"lmchat: {text}")
         return error or save_error
 
     def _error_of(

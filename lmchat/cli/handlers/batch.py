@@ -105,8 +105,8 @@ async def batch(context: Context) -> int:
                     output.note(f"lmchat: To answer the rest: {command_line(command)}")
                 raise
     done_before, answered, failed = progress.done_before, progress.done, progress.failed
-    words = f"{counted(done_before + answered, 'line')}: {done_before} done before, "
-    output.note(f"lmchat: {words}{answered - failed} answered, {failed} failed.")
+    text = f"{counted(done_before + answered, 'line')}: {done_before} done before, "
+    output.note(f"lmchat: {text}{answered - failed} answered, {failed} failed.")
     if failed and target_path:
         output.note(f"The rows in {options.output} say why. The same command does them again.")
     return 1 if failed else 0

@@ -79,9 +79,9 @@ def show(context: Context) -> int:
     document: dict[str, object] = {}
     lines: list[str] = []
     for key, value, origin in rows:
-        document[key] = {"value": value, "origin": origin.words}
+        document[key] = {"value": value, "origin": origin.label}
         setting = f"{key} = {'unset' if value is None else toml_value(value)}"
-        lines.append(f"{setting:<{_ORIGIN_COLUMN}}  # {origin.words}")
+        lines.append(f"{setting:<{_ORIGIN_COLUMN}}  # {origin.label}")
     return context.output.print_result(document, *lines)
 
 

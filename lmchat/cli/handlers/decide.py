@@ -117,8 +117,8 @@ def _labels_for(options: Sequence[str]) -> list[str]:
     lacks_labels = len(labels) < len(options)  # options of one letter may leave too few
     has_equal_ones = len(set(options)) < len(options)
     if has_wrong_number or lacks_labels or has_equal_ones or "" in options:
-        words = f"decide needs {_MIN_OPTIONS} to {_MAX_OPTIONS} different options."
-        raise WrongUse(words, next_step="Use words, and not many single letters: --options yes,no")
+        text = f"decide needs {_MIN_OPTIONS} to {_MAX_OPTIONS} different options."
+        raise WrongUse(text, next_step="Use words, and not many single letters: --options yes,no")
     return labels
 
 

@@ -63,7 +63,7 @@ async def evaluate(context: Context) -> int:
     cases = await read_cases(source, context.settings.chat.system_prompt)
     for case in cases:
         for part in (part for message in case.messages for part in message.files if part.left_out):
-            output.note(f"lmchat: {safe_line(case.name)}: {part.words}.")
+            output.note(f"lmchat: {safe_line(case.name)}: {part.label}.")
         if case.wanted and case.wanted.note:
             output.note(f"lmchat: {safe_line(case.name)}: {case.wanted.note}.")
     async with open_runtime(context, is_saved=False) as runtime:
@@ -202,8 +202,8 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
             answer["detail"] = record["error"]
         answers.append(answer)
         if failures:
-            words = f"{head['id']} · {model} · run {head['run']}"
-            failed_lines += ["", f"{words}: {'; '.join(failures.values())}"]
+            text = f"{head['id']} · {model} · run {head['run']}"
+            failed_lines += ["", f"{text}: {'; '.join(failures.values())}"]
             if reply:
                 failed_lines.append(f"  {safe_line(reply, limit=_MAX_REPLY)}")
     if output.is_json:

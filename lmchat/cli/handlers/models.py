@@ -141,7 +141,7 @@ async def pull(context: Context) -> int:
             output.note(f"{server.name} downloads {name} …")
         try:
             model = await runtime.backend.models.pull(
-                server, name, lambda progress: output.show_progress(f"lmchat: {progress.words}")
+                server, name, lambda progress: output.show_progress(f"lmchat: {progress.text}")
             )
         except asyncio.CancelledError:
             output.note(

@@ -29,8 +29,8 @@ try:
     from lmchat.serve.app import API, RequestReport, ServeApp
     from lmchat.serve.model_routes import ModelRoutes, ServerWatch
 except ModuleNotFoundError as error:
-    words = f"lmchat serve needs two more packages; install them: {install_command('serve')}"
-    raise foreign_library(error) or LMChatError(words, kind="unsupported") from error
+    text = f"lmchat serve needs two more packages; install them: {install_command('serve')}"
+    raise foreign_library(error) or LMChatError(text, kind="unsupported") from error
 
 END_S = 5  # that running answers have after a signal
 KEEP_ALIVE_S = 75  # until an idle connection is closed; clients close theirs sooner

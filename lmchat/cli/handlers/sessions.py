@@ -124,7 +124,7 @@ async def purge(context: Context) -> int:
             message_count = await store.deleted_message_count()
         if not headers and not message_count:
             return output.print_list([], [], "The trash is empty.")
-        subject = _deleted_words(headers, message_count)
+        subject = _deleted_text(headers, message_count)
         question, refusal = (
             f"Delete {subject} permanently?",
             f"Deleting {subject} cannot be undone.",
@@ -141,14 +141,14 @@ async def purge(context: Context) -> int:
     if not headers and not message_count:
         raise SessionOpen(f"Open in another lmchat, and not deleted: {subject}.", next_step=_CLOSE)
     await asyncio.to_thread(empty_log, context.paths.tools_log_file)
-    subject = _deleted_words(headers, message_count)
+    subject = _deleted_text(headers, message_count)
     documents = [header_json(header) for header in headers]
     document = documents[0] if wanted else {"object": "list", "data": documents}
     end = "." if purged.is_log_emptied else ", once other windows are closed."
     if output.is_json and not purged.is_log_emptied:
         output.note(f"lmchat: {subject}: deleted permanently{end}")
-    if words := purged.open_words:
-        output.note(f"lmchat: Open in another lmchat, and not deleted: {words}. {_CLOSE}")
+    if text := purged.open_note:
+        output.note(f"lmchat: Open in another lmchat, and not deleted: {text}. {_CLOSE}")
     for path in purged.kept_files:
         output.note(f"lmchat: {path} could not be removed and may have the text; delete it.")
     return output.print_result(document, f"Deleted permanently: {subject}{end}")
@@ -171,7 +171,7 @@ def header_json(header: SessionHeader) -> dict[str, object]:
     }
 
 
-def _deleted_words(headers: Sequence[SessionHeader], message_count: int) -> str:
+def _deleted_text(headers: Sequence[SessionHeader], message_count: int) -> str:
     """Such as `2 sessions and 1 deleted message`."""
     subjects: list[str] = []
     if len(headers) == 1:

@@ -221,9 +221,9 @@ class PlainFront(TurnListener):
         )
         lines = _numbered(
             # if it has to be loaded first, or runs elsewhere
-            f"{model_words(model)}, {model.state}"
+            f"{model_text(model)}, {model.state}"
             if model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP, LoadState.REMOTE)
-            else model_words(model)
+            else model_text(model)
             for model in self._models
         )
         self.output.print_lines(lines or ["No server has a model. Download one there."])
@@ -243,7 +243,7 @@ class PlainFront(TurnListener):
                 ),
             )
         )
-        self.notify(f"Model: {model_words(target)}.")
+        self.notify(f"Model: {model_text(target)}.")
 
     async def quit(self, _: str) -> None:
         self.is_leaving = True
@@ -252,7 +252,7 @@ class PlainFront(TurnListener):
         """Without an argument, list sessions: the pinned ones, then the newest."""
         if not wanted:
             self._headers = (await self.chat.store.list_sessions())[:_MAX_SESSIONS]
-            lines = _numbered(map(session_words, self._headers))
+            lines = _numbered(map(session_text, self._headers))
             self.output.print_lines(lines or ["There are no saved sessions."])
             return
         if _is_number(wanted) and len(wanted) < SHORT_ID:  # else digits are the beginning of an id
@@ -298,8 +298,8 @@ class PlainFront(TurnListener):
 
     def _attach(self, files: Sequence[Attachment]) -> None:
         self._files += files
-        words = files[0].part.words if len(files) == 1 else counted(len(files), "file")
-        self.notify(f"Your next prompt begins with {words}.")
+        text = files[0].part.label if len(files) == 1 else counted(len(files), "file")
+        self.notify(f"Your next prompt begins with {text}.")
 
     async def use_model(self, name: str) -> None:
         [model, *_] = await self.runtime.finder().models_named([name])
@@ -311,12 +311,12 @@ class PlainFront(TurnListener):
         if self.chat.turn_options.target is None:
             target = await self.runtime.finder().ready_target(note=self.notify)
             self.chat.turn_options.use_target(target)
-            self.print_label(f"Model: {model_words(target)}.")
+            self.print_label(f"Model: {model_text(target)}.")
 
     def print_session(self) -> None:
         session = self.chat.active
         if self.reader.is_terminal and session.messages:
-            self.notify(f"Session: {session_words(session.header)}")
+            self.notify(f"Session: {session_text(session.header)}")
             for message in session.messages[-2:]:
                 is_prompt = message.role is Role.USER
                 self.notify("You:" if is_prompt else f"{message.model or message.role}:")
@@ -408,9 +408,9 @@ class PlainFront(TurnListener):
             kind = "none" if self._inline else self.settings.ui.notify
             self.output.print_exactly(notification(kind, "The answer has ended.", environ))
 
-    def _tell_stage(self, words: str) -> None:
-        self._stage = words
-        self.notify(words)
+    def _tell_stage(self, text: str) -> None:
+        self._stage = text
+        self.notify(text)
 
     def print_label(self, label: str) -> None:
         """Print a label, such as the name of the model above its answer, on stderr."""
@@ -468,13 +468,13 @@ class PlainFront(TurnListener):
             await self.chat.turn_options.toolbox.host.aclose()
 
 
-def session_words(header: SessionHeader) -> str:
+def session_text(header: SessionHeader) -> str:
     changed = local_time(header.updated_at)
     short_id = header.session_id[:SHORT_ID]
     return f"“{header.title or 'Untitled'}”, {header.message_count} messages, {changed}, {short_id}"
 
 
-def model_words(model: ModelInfo | Target) -> str:
+def model_text(model: ModelInfo | Target) -> str:
     """Name the server, too: several may have a model of this name."""
     return f"{model.model_id} at {name_and_address(model.product, model.endpoint.netloc)}"
 

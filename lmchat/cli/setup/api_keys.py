@@ -118,7 +118,7 @@ class ApiKeys:
             setting = settings.api_key if is_setting_for_server else ""
             possible_keys += [
                 (entry.api_key, "[[endpoints]] in the configuration"),
-                (setting, f"api_key, {setting_origin.words}"),
+                (setting, f"api_key, {setting_origin.label}"),
                 (self.stored.get(origin, ""), _KEY_FILE),
             ]
             if origin == _OPENAI_ORIGIN:

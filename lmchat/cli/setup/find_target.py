@@ -36,8 +36,8 @@ async def load_with_progress(
 
     def show() -> None:
         load = lists.load_of(model)
-        words = f"lmchat: loading{progress_suffix(load.fraction)} …" if load else ""
-        output.show_progress(words)
+        text = f"lmchat: loading{progress_suffix(load.fraction)} …" if load else ""
+        output.show_progress(text)
 
     lists.on_change = show
     await runtime.backend.models.load(model, context=window)

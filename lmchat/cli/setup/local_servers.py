@@ -60,8 +60,8 @@ async def start_engine_if_wanted(context: Context, runtime: Runtime) -> Settings
         path = await runtime.backend.models.download_file(
             engine,
             named,
-            lambda words: agrees(breakable(f"The model can be downloaded: {words}.")),
-            lambda done: show(f"lmchat: {done.words}"),
+            lambda text: agrees(breakable(f"The model can be downloaded: {text}.")),
+            lambda done: show(f"lmchat: {done.text}"),
         )
         show("")
         named = str(path)
@@ -69,11 +69,11 @@ async def start_engine_if_wanted(context: Context, runtime: Runtime) -> Settings
     if model is None:
         demo = engine.demo
         size = f"{demo.download_bytes / _BYTES_PER_MB:.0f} MB"
-        words = (
+        text = (
             "There is no model on this disk. A demo model, only for trying lmchat, can be "
             f"downloaded: {demo.name}, {size}, {demo.licence}, into {engine.folder}."
         )
-        await agrees(words)
+        await agrees(text)
         output.note("Downloading the demo model …")
         model = await engine.fetch(output.show_progress)
         output.show_progress("")
@@ -81,11 +81,11 @@ async def start_engine_if_wanted(context: Context, runtime: Runtime) -> Settings
     return replace(runtime.settings, endpoint=endpoint.url, model=model.name)
 
 
-async def _agrees(context: Context, words: str) -> bool:
+async def _agrees(context: Context, text: str) -> bool:
     """Raise `WrongUse` if the user does not agree."""
     if can_ask():  # else `is_confirmed` has these words
-        context.output.note(words)
-    if not await is_confirmed(context, "Download it?", words):
+        context.output.note(text)
+    if not await is_confirmed(context, "Download it?", text):
         raise WrongUse("There is no model.", next_step="Name a file with -m FILE.gguf.")
     return True
 

@@ -116,7 +116,7 @@ async def make_dispatcher(
             if chat.turn_options.toolbox is not None:
                 await chat.turn_options.toolbox.host.aclose()
             # shown before, but the screen is closed now
-            if unsaved := chat.unsaved_words():
+            if unsaved := chat.unsaved_text():
                 error = chat.save_queue.warning
                 reason = "." if error is None else f": {error.message}"
                 with suppress(OSError):  # the terminal may be gone, too

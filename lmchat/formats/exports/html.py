@@ -72,7 +72,7 @@ def _article(
     if options.with_reasoning and message.reasoning:
         yield _folded(entry.thought_heading, message.reasoning)
     for part in message.files:
-        yield f"<p>Attached: {escape(part.words)}</p>"
+        yield f"<p>Attached: {escape(part.label)}</p>"
         data = files.get(part.digest)
         if part.is_image and data:
             url = f"data:{_escaped_line(part.media_type)};base64,{b64encode(data).decode()}"

@@ -67,7 +67,7 @@ def _body(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
                 yield f"> **{REFUSED}.**"
                 yield _self_contained(text)
             case FilePart():
-                yield f"Attached: {part.words}"
+                yield f"Attached: {part.label}"
             case ToolCallPart(name=name, arguments=arguments):
                 if part in shown_calls:
                     tool = line_without_controls(name).replace("`", "'")

@@ -35,7 +35,7 @@ def _text_blocks(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
     if with_reasoning and message.reasoning:
         yield f"[{entry.thought_heading}]\n{without_controls(message.reasoning)}"
     for part in message.files:
-        yield f"[Attached: {part.words}]"
+        yield f"[Attached: {part.label}]"
     if message.refusal:
         yield f"[{REFUSED}.]"
     if message.text:

@@ -21,7 +21,7 @@ _PROXY_STEP = (
 )
 
 
-def error_words(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Cut a message before bytes that h11 quotes: they may contain the API key."""
     message = str(error)
     for beginning in _QUOTE_BEGINNINGS:
@@ -34,7 +34,7 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
     """`error` may also be of httpx2, which the MCP SDK uses: its errors have the same names."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     address = endpoint.netloc
-    details = error_words(error)
+    details = error_text(error)
     proxy = proxy_name(endpoint)
     through_proxy = f", and the proxy {proxy}" if proxy else ""
     no_proxy = ServerUnavailable(
@@ -77,9 +77,9 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
     if "TransportError" in kinds and "ConnectError" not in kinds:
         message = f"Streaming failed: {address} closed the connection before it answered."
         next_step = f"Check the server's log{through_proxy}, then try again"
-        words = details.partition(": ")[2]
-        if "RemoteProtocolError" in kinds and not words.startswith(_NO_HTTP):
-            message = f"Streaming failed at {address}. Its reply breaks HTTP: {words}."
+        text = details.partition(": ")[2]
+        if "RemoteProtocolError" in kinds and not text.startswith(_NO_HTTP):
+            message = f"Streaming failed at {address}. Its reply breaks HTTP: {text}."
         elif endpoint.scheme == "http":  # a port with TLS closes a connection without it
             next_step += "; if it uses https, write https:// in its address"
         return ServerUnavailable(
@@ -98,14 +98,14 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
                 next_step="Renew or correct it on the server. If you trust it, save it or its "
                 "issuer's "
                 "certificate, and set ca_file in config.toml or SSL_CERT_FILE to that file.",
-                details=error_words(cause),
+                details=error_text(cause),
             )
         if isinstance(cause, ssl.SSLError):
             return ServerUnavailable(
                 f"{address} does not use https. Nothing was sent.",
                 kind="certificate",
                 next_step="Check its port, and whether its address should begin with http://.",
-                details=error_words(cause),
+                details=error_text(cause),
             )
         if isinstance(cause, socket.gaierror):
             message = f"The name {endpoint.host} is unknown."

@@ -249,8 +249,8 @@ class Hub:
                 other = _redirect_target(endpoint, url, response.headers.get("location", ""))
                 return await self._open(other, repo, start=start, redirects=redirects - 1)
             body = await read_up_to(response, MAX_REPLY_BYTES)
-        words = read_body(body, response.headers.get("content-type", ""), key=key).message
-        reason = words.rstrip(".") or f"status {response.status_code}"
+        text = read_body(body, response.headers.get("content-type", ""), key=key).message
+        reason = text.rstrip(".") or f"status {response.status_code}"
         raise EngineUnavailable(
             f"{endpoint.host} refuses {repo}: {reason}.",
             next_step="Check the name on the hub. A private model, or one with terms to accept, "

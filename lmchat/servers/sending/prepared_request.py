@@ -107,9 +107,9 @@ class PreparedRequest(Struct, kw_only=True):
     @property
     def option_notes(self) -> Mapping[str, str]:
         """A note for each option that is not sent."""
-        words = "here, as far as lmchat knows. It is not sent."
+        text = "here, as far as lmchat knows. It is not sent."
         return {
-            name: f"{self.product.subject} does not take {name} {words}"
+            name: f"{self.product.subject} does not take {name} {text}"
             for name in self.request.sampling.options
             if name not in self.taken_options
         }

@@ -13,7 +13,7 @@ from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.events import StreamEvent, StreamFinished
 from lmchat.servers.http.connections import TRANSPORT_ERRORS, body_chunks
 from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
-from lmchat.servers.http.network_errors import error_words
+from lmchat.servers.http.network_errors import error_text
 from lmchat.servers.http.reply import is_error, read_body
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.servers.stream.chunk_parser import ChunkParser
@@ -88,7 +88,7 @@ async def read_answer(
         else:
             read_events(sse.close())
     except TRANSPORT_ERRORS as error:
-        network_error = error_words(error)
+        network_error = error_text(error)
         if isinstance(error, httpx.DecodingError):
             broken = str(error)  # it may be damaged, or of a kind that was not asked for
     except MalformedStreamError as error:
@@ -157,9 +157,9 @@ def _no_answer_error(
         return rejected
     reason = "the reply is not a model's answer."
     if (value is None or isinstance(value, str)) and (
-        words := read_body(body, key=context.key).message
+        text := read_body(body, key=context.key).message
     ):
-        reason = f"it says: {words}"
+        reason = f"it says: {text}"
     return not_an_llm_error(reason, rejected.details)
 
 

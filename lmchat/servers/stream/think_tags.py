@@ -90,23 +90,23 @@ class ThoughtFilter:
         """Read the text, and yield where more of it is needed."""
         may_start = self._may_start_mark
         while not self._has_ended and len(self._text) <= _MAX_HELD:
-            words = self._text.lstrip()
-            if words and not may_start(words) and not _may_become_header(words):
+            text = self._text.lstrip()
+            if text and not may_start(text) and not _may_become_header(text):
                 break
             yield
         self._is_at_start = False
-        words = self._text.lstrip()
-        mark = self._mark.match(words)
+        text = self._text.lstrip()
+        mark = self._mark.match(text)
         by_mark = self._by_close if self._has_thought else self._by_open
         marks = by_mark.get(mark[0]) if mark is not None else None
         if mark is not None and marks is not None:
-            self._text = words[mark.end() :]
+            self._text = text[mark.end() :]
             if not self._has_thought:
                 close = re.compile(re.escape(marks.close))
                 yield from self._read_to(close, may_start, is_thought=True)
                 self._text = self._text.removeprefix(marks.close)
             yield from self._read_answer(marks.ends, marks.start)
-        elif not self._has_thought and _HEADER.match(words):
+        elif not self._has_thought and _HEADER.match(text):
             yield from self._read_messages()
         elif not self._has_thought and self._may_close_alone:
             yield from self._read_unsure()
@@ -169,18 +169,18 @@ class ThoughtFilter:
     def _read_messages(self) -> Iterator[None]:
         """Read messages of gpt-oss; all but the last are thoughts."""
         while True:
-            words = self._text.lstrip()
-            header = _HEADER.match(words)
-            is_started = header is None and (not words or _may_become_header(words))
+            text = self._text.lstrip()
+            header = _HEADER.match(text)
+            is_started = header is None and (not text or _may_become_header(text))
             if is_started and not self._has_ended and len(self._text) <= _MAX_HELD:
                 yield
                 continue
             if header is None:
                 # at the end of the text, half a header is no word of the answer
-                self._text = "" if is_started else words
+                self._text = "" if is_started else text
                 yield from self._read_rest(())
                 return
-            self._text = words[header.end() :]
+            self._text = text[header.end() :]
             if header[1] == "final":
                 yield from self._read_answer(_FINAL_ENDS)
                 return

@@ -29,9 +29,9 @@ class Refused(Struct, frozen=True, kw_only=True):
     fields: Mapping[str, Any]  # of the body, which can do without
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """Without the piece of a template that llama.cpp quotes before the error."""
-        return self.error.words.rpartition("Jinja Exception:")[2]
+        return self.error.text.rpartition("Jinja Exception:")[2]
 
     @property
     def is_behind_result(self) -> bool:
@@ -55,7 +55,7 @@ def _without_named_fields(form: RequestFormat, refused: Refused) -> RequestForma
     named = [
         name
         for name in refused.fields
-        if name not in TOOL_FIELDS and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", refused.words)
+        if name not in TOOL_FIELDS and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", refused.text)
     ]
     return _without(*named)(form, refused)
 
@@ -81,7 +81,7 @@ def _with_other_thoughts(form: RequestFormat, refused: Refused) -> RequestFormat
         return form
     if not sent.isdisjoint(_THOUGHT_FIELDS):
         return replace(form, thought_fields=())
-    missed = next((name for name in _THOUGHT_FIELDS if name in refused.words), None)
+    missed = next((name for name in _THOUGHT_FIELDS if name in refused.text), None)
     return replace(form, thought_fields=(missed,)) if missed else form
 
 
@@ -177,5 +177,5 @@ LESSONS: tuple[Lesson, ...] = (
 def lessons_of(refused: Refused, lessons: Sequence[Lesson] = LESSONS) -> Iterator[Lesson]:
     """Yield the lessons that the words of a server teach."""
     for lesson in lessons if refused.error.status in _STATUSES else ():
-        if any(re.search(one, refused.words, re.IGNORECASE) for one in lesson.alternatives):
+        if any(re.search(one, refused.text, re.IGNORECASE) for one in lesson.alternatives):
             yield lesson

@@ -108,13 +108,13 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
     def has(self, needed: str) -> bool:
         return not needed or (self.has_images if needed == "images" else bool(self.tools))
 
-    def what_to_check(self, words: str) -> str:
+    def what_to_check(self, text: str) -> str:
         """Return the step after a `bad_request`; an option is only named if the words name it."""
-        words = words.lower()
-        named = [name for name in self.options if name in words]
+        text = text.lower()
+        named = [name for name in self.options if name in text]
         steps = [f"Check the options that you set: {', '.join(named)}."] if named else []
         if self.tools:
-            tool = next((name for name in self.tools if name.lower() in words), "")
+            tool = next((name for name in self.tools if name.lower() in text), "")
             about = f"Check the tool {tool}, or try it" if tool else "Try it"
             steps.append(f"{about} without tools: /tools switches them off, ask needs no --tools.")
         if self.has_images:
@@ -183,7 +183,7 @@ def _error(
 ) -> ServerRejected:
     """`status` is 0 for an error inside a stream that names none."""
     said = f"{context.subject} {_what_it_did(status, body)}"  # the message, as it came
-    body = own_words(body, context)
+    body = own_text(body, context)
     kind = kind_of(status, body, context, records)
     counts = _counts(kind, body) if kind in _TOO_LONG else _TokenCounts()
 
@@ -223,21 +223,21 @@ def _error(
         wait = f"{math.ceil(wait_s / 60)} min" if is_long else f"{math.ceil(wait_s)} s"
         error.next_step = f"Wait {wait}, as the server asks, then try again."
     error.param = without_secret(body.param, context.key)
-    said_words = f"{body.type} {body.code} {body.words} {body.param}"
-    error.words = without_secret(said_words, context.key)
+    said_text = f"{body.type} {body.code} {body.text} {body.param}"
+    error.text = without_secret(said_text, context.key)
     error.needed_tokens, error.room_tokens = counts.needed, counts.room
     return error
 
 
-def own_words(body: ErrorBody, context: RefusalContext) -> ErrorBody:
+def own_text(body: ErrorBody, context: RefusalContext) -> ErrorBody:
     """Cut out what the words quote of the request, and put marks in the place of names."""
     # in both, since a quote would start before the name: "model": "jinja-7b"
     models = (context.model, context.model.rpartition("/")[2])
-    words = _without_names(body.words or body.message, models, "<model>")
+    text = _without_names(body.text or body.message, models, "<model>")
     sent = (_without_names(text, models, "<model>") for text in texts_of(context.sent))
-    words = _ADDRESS.sub("<address>", unquoted(words, sent))
-    words = _without_names(words, [context.host], "<address>")
-    return replace(body, words=_without_names(words, context.tools, "<tool>"))
+    text = _ADDRESS.sub("<address>", unquoted(text, sent))
+    text = _without_names(text, [context.host], "<address>")
+    return replace(body, text=_without_names(text, context.tools, "<tool>"))
 
 
 def kind_of(
@@ -246,7 +246,7 @@ def kind_of(
     context: RefusalContext,
     records: Sequence[Record] = REFUSAL_RECORDS,
 ) -> str:
-    """Return what a code means, else the `own_words`, else the status.
+    """Return what a code means, else the `own_text`, else the status.
 
     Words that mean two kinds mean none, but numbers tell whether the prompt or the limit of the
     answer is too long.
@@ -254,19 +254,19 @@ def kind_of(
     kinds = {CODES[name] for name in (body.code, body.type) if name in CODES}
     if not kinds:
         kinds = {
-            record.kind for record in records if fits(record, status, body.words.lower(), context)
+            record.kind for record in records if fits(record, status, body.text.lower(), context)
         }
     if kinds and kinds.issubset(_TOO_LONG):
         return _counts(min(kinds), body).kind
     return kinds.pop() if len(kinds) == 1 else _kind_of_status(status, body, context)
 
 
-def fits(record: Record, status: int, words: str, context: RefusalContext) -> bool:
-    """Return whether `own_words` in lower case, and the rest of the refusal, are those of a row."""
+def fits(record: Record, status: int, text: str, context: RefusalContext) -> bool:
+    """Return whether `own_text` in lower case, and the rest of the refusal, are those of a row."""
     return (
         (not record.statuses or status in record.statuses)
         and context.has(record.needs)
-        and any(re.search(pattern, words) for pattern in record.alternatives)
+        and any(re.search(pattern, text) for pattern in record.alternatives)
     )
 
 
@@ -294,7 +294,7 @@ class _TokenCounts(Struct, frozen=True, kw_only=True):
 
 def _counts(kind: str, body: ErrorBody) -> _TokenCounts:
     """Tell which of the two is too long, if the server counts both against the window."""
-    said = _COMMAS.sub("", body.words.lower())
+    said = _COMMAS.sub("", body.text.lower())
     needed = _token_count(body, "n_prompt_tokens", said, _PROMPT_TOKENS)
     room = _token_count(body, "n_ctx", said, _WINDOW_TOKENS)
     left = _token_count(body, "", said, _MOST_ANSWER_TOKENS)
@@ -311,11 +311,11 @@ def _kind_of_status(status: int, body: ErrorBody, context: RefusalContext) -> st
     if is_model_named and status in (0, HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
         return "model_missing"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        asked = _ASKED.search(_COMMAS.sub("", body.words.lower()))
+        asked = _ASKED.search(_COMMAS.sub("", body.text.lower()))
         return "too_large" if asked and int(asked[2]) > int(asked[1]) else "rate_limited"
-    if status == HTTPStatus.FORBIDDEN and not body.words and context.hides_blocked_hosts:
+    if status == HTTPStatus.FORBIDDEN and not body.text and context.hides_blocked_hosts:
         return "host_blocked"
-    if status == HTTPStatus.NOT_FOUND and (body.is_html or not body.words):
+    if status == HTTPStatus.NOT_FOUND and (body.is_html or not body.text):
         return "wrong_path"
     if body.is_html and status == HTTPStatus.OK:
         return "not_an_llm"
@@ -326,12 +326,12 @@ def _kind_of_status(status: int, body: ErrorBody, context: RefusalContext) -> st
 
 def _what_it_did(status: int, body: ErrorBody) -> str:
     if body.is_html and body.message and status:
-        return f"answered {status_words(status)}: {body.message}"
+        return f"answered {status_text(status)}: {body.message}"
     if body.message:
         return f"says: {body.message}"
     if status < HTTPStatus.MULTIPLE_CHOICES:
         return "sent an error without a message."
-    return f"answered {status_words(status)}."
+    return f"answered {status_text(status)}."
 
 
 def _step(kind: str, status: int, body: ErrorBody, context: RefusalContext) -> str:
@@ -344,20 +344,20 @@ def _step(kind: str, status: int, body: ErrorBody, context: RefusalContext) -> s
     elif kind == "context_overflow" and context.has_one_prompt:
         next_step = _ONE_PROMPT_TOO_LONG
     elif kind == "bad_request":
-        next_step = context.what_to_check(f"{body.type} {body.code} {body.param} {body.words}")
+        next_step = context.what_to_check(f"{body.type} {body.code} {body.param} {body.text}")
     # the next step may hold a command
     return next_step.format(
         model=shell_word(context.model or "MODEL"), host=shell_word(context.host)
     )
 
 
-def _without_names(words: str, names: Iterable[str], mark: str) -> str:
+def _without_names(text: str, names: Iterable[str], mark: str) -> str:
     """Put `mark` in the place of names, which may hold any words."""
     for name in sorted(names, key=len, reverse=True):
         if len(name) >= _NAME_CHARS and name.lower() not in mark:
             pattern = rf"(?<![\w<]){re.escape(name)}(?!\w)"
-            words = re.sub(pattern, mark, words, flags=re.IGNORECASE)
-    return words
+            text = re.sub(pattern, mark, text, flags=re.IGNORECASE)
+    return text
 
 
 def retry_after_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
@@ -376,7 +376,7 @@ def retry_after_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
     for name in ("retry_after", "estimated_time"):
         seconds = positive_or_none(body.error_object.get(name))
         delay = delay or (f"{seconds:.3f}" if seconds else "")
-    if match := _TRY_AGAIN_IN.search(body.words):
+    if match := _TRY_AGAIN_IN.search(body.text):
         delay = delay or match[1]
     match = _DURATION.fullmatch(delay)
     if match and (match[1] or match[2]):
@@ -400,7 +400,7 @@ def _token_count(body: ErrorBody, field: str, said: str, patterns: Sequence[str]
     return count or None
 
 
-def status_words(status: int) -> str:
+def status_text(status: int) -> str:
     """Return "502 Bad Gateway", or "with status 799"; both fit behind "answered"."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"

@@ -286,8 +286,8 @@ class Entry(Struct):
             self.heights = Heights()
         blocks = [*self._body_blocks(), *self._rows_below()]
         if self.left_out:
-            words = f"! {counted(self.left_out, 'message')} left out"
-            blocks.insert(0, self._kept(rule_block(words, style="warning"), words))
+            text = f"! {counted(self.left_out, 'message')} left out"
+            blocks.insert(0, self._kept(rule_block(text, style="warning"), text))
         if self.is_excluded and not self.is_blank:
             blocks.append(self._kept(remark_block(NOT_SENT, is_attached=True), NOT_SENT))
         # Each entry needs a block: without one, it would count as not built, and no position could
@@ -376,8 +376,8 @@ class Entry(Struct):
         message = self.message
         match message.role:
             case Role.SYSTEM:
-                words = safe_line(message.text, limit=_PROMPT_CHARS)
-                blocks = [rule_block(f"System prompt: {words}" if words else "No system prompt")]
+                text = safe_line(message.text, limit=_PROMPT_CHARS)
+                blocks = [rule_block(f"System prompt: {text}" if text else "No system prompt")]
                 if not self.is_collapsed:
                     blocks += shown_plainly(without_controls(message.text))
                 return blocks
@@ -395,7 +395,7 @@ class Entry(Struct):
                     for code in call_texts(message):
                         blocks.append(remark_block(code.heading))
                         blocks += _code_blocks(code.text, code.language)
-                    blocks += [remark_block(file.words) for file in message.files]
+                    blocks += [remark_block(file.label) for file in message.files]
                 return blocks
             case _:  # `Role.ASSISTANT`
                 return self._answer_blocks(message)

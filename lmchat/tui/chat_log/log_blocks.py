@@ -109,8 +109,8 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
             block = row
             block.make = partial(_gap_lines_on_panel, row.source, "faint")
         elif isinstance(row, FilePart):
-            words = safe_line(row.words, limit=_LONG_NAME_CHARS)
-            block = custom_block(partial(_file_row, words, timed_message))
+            text = safe_line(row.label, limit=_LONG_NAME_CHARS)
+            block = custom_block(partial(_file_row, text, timed_message))
         else:  # keeps its source: it can be searched and copied
             block = row
             block.kind = Kind.CUSTOM
@@ -138,8 +138,8 @@ def gap_block(middle: str) -> Block:
 
 def _gap_lines(middle: str, page: Page, *, tint: str = "base") -> list[Line]:
     ends = middle.removesuffix("\n").count("\n")
-    words = counted(ends + 1, "line") if ends else counted(len(middle), "character")
-    left = [(f"{SIGNS.cut} {words}", page.styles["muted"])]
+    text = counted(ends + 1, "line") if ends else counted(len(middle), "character")
+    left = [(f"{SIGNS.cut} {text}", page.styles["muted"])]
     return page.row(left, keys=page.key_hint("o", "opens all", "message.pager"), tint=tint)
 
 
@@ -147,9 +147,9 @@ def _gap_lines_on_panel(middle: str, bar: str, page: Page) -> list[Line]:
     return _on_panel(page, _gap_lines(middle, page, tint="panel"), bar)
 
 
-def _file_row(words: str, message: ChatMessage | None, page: Page) -> list[Line]:
+def _file_row(text: str, message: ChatMessage | None, page: Page) -> list[Line]:
     """With the prompt as `message`, the row has version and time; a click on it shows the file."""
-    left = _fold_spans(page, [(words, _NULL)], is_collapsed=True)
+    left = _fold_spans(page, [(text, _NULL)], is_collapsed=True)
     return _on_panel(page, page.row(left, _version_and_time(page, message), tint="panel"), "faint")
 
 
@@ -185,25 +185,25 @@ def _time_span(page: Page, moment: datetime) -> Span:
     If the page has no `today`, return the time of day alone.
     """
     local = moment.astimezone()
-    words = f"{local:%H:%M}"
+    text = f"{local:%H:%M}"
     if page.today is not None and local.date() != page.today:
         is_this_year = local.year == page.today.year
-        words = f"{local.day} {local:%b} {words if is_this_year else local.year}"
-    return f"  {words}", page.styles["muted"]
+        text = f"{local.day} {local:%b} {text if is_this_year else local.year}"
+    return f"  {text}", page.styles["muted"]
 
 
 def _version_spans(page: Page, message: ChatMessage) -> list[Span]:
     """Return `‹1/2›`; a click on it shows the next version. Return nothing if there is only one."""
     if message.versions <= 1:
         return []
-    words = f"{message.version}/{message.versions}"
-    shown = f"  {SIGNS.before_version}{words}{SIGNS.after_version}"
+    text = f"{message.version}/{message.versions}"
+    shown = f"  {SIGNS.before_version}{text}{SIGNS.after_version}"
     return clickable([(shown, page.styles["muted"])], "next_version")
 
 
-def _after_dot(page: Page, words: str) -> Span:
+def _after_dot(page: Page, text: str) -> Span:
     """Return words behind a dot; the row may be wrapped behind it, but not before it."""
-    return f"{units.GAP}{SIGNS.dot} {words}", page.styles["muted"]
+    return f"{units.GAP}{SIGNS.dot} {text}", page.styles["muted"]
 
 
 def _fold_spans(page: Page, spans: Sequence[Span], *, is_collapsed: bool) -> list[Span]:
@@ -211,9 +211,9 @@ def _fold_spans(page: Page, spans: Sequence[Span], *, is_collapsed: bool) -> lis
     return clickable([(f"{sign} ", page.styles["muted"]), *spans], "fold")
 
 
-def remark_block(words: str, style: str = "muted", *, is_attached: bool = False) -> Block:
+def remark_block(text: str, style: str = "muted", *, is_attached: bool = False) -> Block:
     return custom_block(
-        lambda page: page.row([(words, page.styles[style])]), is_attached=is_attached
+        lambda page: page.row([(text, page.styles[style])]), is_attached=is_attached
     )
 
 
@@ -231,11 +231,11 @@ def _thought_spans(page: Page, thought: Thought) -> list[Span]:
 
 def tool_block(name: str) -> Block:
     """Return the row above the arguments of a call that is not run, or not yet."""
-    words = "calls a tool"
+    text = "calls a tool"
     if name.strip():
-        words = f"calls the tool {safe_line(name, limit=_NAME_CHARS)}"
+        text = f"calls the tool {safe_line(name, limit=_NAME_CHARS)}"
     # no code block of the answer: no key copies them
-    return custom_block(lambda page: [head_line(page, words, has_copy_key=False)])
+    return custom_block(lambda page: [head_line(page, text, has_copy_key=False)])
 
 
 class CallText(Struct, frozen=True):
@@ -390,10 +390,10 @@ def _state_pieces(page: Page, stats: LiveStats, now_s: float) -> list[list[Span]
     match stats.stage:
         case Stage.RETRYING if stats.retry is not None:
             reason = safe_line(stats.retry.reason, limit=_LONG_NAME_CHARS)
-            words = stats.retry_words(stats.retry, now_s)
+            words = stats.retry_text(stats.retry, now_s)
             return [[(words, warning)], [_after_dot(page, reason)]]
         case Stage.LOADING | Stage.READING:
-            return [[(stats.stage_words(now_s), _NULL), clock]]
+            return [[(stats.stage_label(now_s), _NULL), clock]]
         case Stage.STALLED:
             pieces = [[(f"stalled {units.elapsed(stats.silent_s)}", warning)]]
         case _:
@@ -528,7 +528,7 @@ def _failure_lines(message: ChatMessage, failure: Failure, is_last: bool, page: 
     # where the title would be wrapped for the time alone, the time goes
     has_room = not page.text_width - width_of([time]) < width_of([title]) <= page.text_width
     rows = [*page.wrap([title], right=[time] if has_room else (), tint="panel")]
-    if text := " ".join(filter(None, (_saved_words(message), _next_step(failure)))):
+    if text := " ".join(filter(None, (_saved_text(message), _next_step(failure)))):
         rows += page.wrap([(text, _NULL)], tint="panel")
 
     right = [_version_spans(page, message)]
@@ -549,7 +549,7 @@ def _without_gap(spans: Sequence[Span]) -> list[Span]:
     ]
 
 
-def _saved_words(message: ChatMessage) -> str:
+def _saved_text(message: ChatMessage) -> str:
     if not (message.text or message.reasoning):
         return ""
     stats = message.stats or AnswerStats()

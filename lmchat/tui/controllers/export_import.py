@@ -112,7 +112,7 @@ class ExportImport:
                     [path],
                     outcome,
                     source=source,
-                    report_progress=lambda words: report(f"{words} so far. Esc keeps what came."),
+                    report_progress=lambda text: report(f"{text} so far. Esc keeps what came."),
                 )
             return True
 

@@ -78,13 +78,13 @@ class KeyHints:
 
     def _note(self) -> tuple[str, str]:
         """Return the note above the prompt, and at the right what the keys do."""
-        if awaited_words := self._prompt_files.awaited_words:
+        if awaited_text := self._prompt_files.awaited_text:
             return (
-                f"Sent once {awaited_words} is there",
+                f"Sent once {awaited_text} is there",
                 f"{self._ui.key_name('stop')} gives it back",
             )
-        if running_words := self._prompt_files.running_words:
-            return running_words, f"{self._ui.key_name('stop')} stops it"
+        if running_text := self._prompt_files.running_text:
+            return running_text, f"{self._ui.key_name('stop')} stops it"
         if self._prompt_text.is_rewriting:
             return "Rewriting an answer", f"Enter saves · {self._ui.key_name('stop')} cancels"
         prefill_text = self._chat.active.prefill_text

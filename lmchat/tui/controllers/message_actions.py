@@ -269,7 +269,7 @@ def _figures(answer: ChatMessage) -> list[str]:
     return [*filter(None, (answer.model, product, when))]
 
 
-def suggested_name(info: str, words: str) -> str:
+def suggested_name(info: str, text: str) -> str:
     """Return the name of a file for a code block, or for the words of a message.
 
     `info` is what the opening fence says: the language, and often the name of a file, as `python
@@ -279,7 +279,7 @@ def suggested_name(info: str, words: str) -> str:
     name = PureWindowsPath(path).name  # without folders, whether they are divided by / or by \\
     if re.fullmatch(r"\w[\w.-]{0,50}\.\w{1,9}", name):
         return name
-    plain_words = re.findall(r"\w+", safe_line(words.strip().partition("\n")[0]))
+    plain_words = re.findall(r"\w+", safe_line(text.strip().partition("\n")[0]))
     stem = "-".join(plain_words[:_MOST_WORDS])[:_MOST_CHARS].strip("-_") or "message"
     suffix = _SUFFIXES.get(language.lower(), language.lower())
     if not re.fullmatch(r"[a-z0-9]{1,5}", suffix):

@@ -148,8 +148,8 @@ class ModelSwitch:
                 error.next_step = "/model lists the models."  # in place of a command of the shell
                 raise
             model = unlisted
-            words = f"{model.endpoint.netloc} does not list {safe_line(name, limit=40)}"
-            self._ui.notify(f"{words}; the next prompt tries it.")
+            text = f"{model.endpoint.netloc} does not list {safe_line(name, limit=40)}"
+            self._ui.notify(f"{text}; the next prompt tries it.")
         self.switch_to(model)
 
     def _unlisted(self, name: str) -> ModelInfo | None:
@@ -262,9 +262,9 @@ class ModelSwitch:
             return
 
         async def work(report: Callable[[str], None]) -> ModelInfo:
-            report(PullProgress().words)
+            report(PullProgress().text)
             return await self._workspace.backend.models.pull(
-                server, name, lambda progress: report(progress.words)
+                server, name, lambda progress: report(progress.text)
             )
 
         short = safe_line(name, limit=30)
@@ -319,9 +319,9 @@ class ModelSwitch:
             return
         product = product_named(model.product)
         if not product.acts.context_field:
-            words = f"{product.subject} takes no context window when it loads a model."
+            text = f"{product.subject} takes no context window when it loads a model."
             hint = product.window_step(shell_word(model.model_id), model, "TOKENS")
-            self._ui.notify(f"{words} {hint}".rstrip())  # the hint may be empty
+            self._ui.notify(f"{text} {hint}".rstrip())  # the hint may be empty
             return
 
         dialog = AskDialog(

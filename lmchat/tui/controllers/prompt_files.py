@@ -45,7 +45,7 @@ class PromptFiles:
         self._open_questions = 0
 
     @property
-    def running_words(self) -> str:
+    def running_text(self) -> str:
         if self._commands:
             return f"Running: {', '.join(safe_line(run.command) for run in self._commands)}"
         pages = ", ".join(files.label for files in self._workers if files.is_page)
@@ -53,7 +53,7 @@ class PromptFiles:
         return f"Downloading: {pages}" if pages and not self._open_questions else ""
 
     @property
-    def awaited_words(self) -> str:
+    def awaited_text(self) -> str:
         """What queued prompts of the active session wait for."""
         prompts = self._chat.active.queue.prompts
         return ", ".join(files.label for prompt in prompts for files in prompt.files)
@@ -68,7 +68,7 @@ class PromptFiles:
         unwanted = [files for prompt in queue.prompts for files in prompt.files]
         if unwanted:
             queue.return_from(unwanted[0].prompt)
-        stoppable = [command for command in self._commands if not command.stopped_words]
+        stoppable = [command for command in self._commands if not command.stopped_text]
         for command in stoppable:
             command.stop()
         pages = [] if stoppable else [files for files in self._workers if files.is_page]
@@ -84,7 +84,7 @@ class PromptFiles:
         It returns to the input if a file could not be read, or if an earlier message is edited,
         whose new version cannot be queued.
         """
-        unread = [part.words for part in Prompt.of(prompt.draft).files if not part.digest]
+        unread = [part.label for part in Prompt.of(prompt.draft).files if not part.digest]
         if prompt.has_failed:
             self._prompt_text.put_back(prompt)
         elif unread:

@@ -155,8 +155,8 @@ class SavedSessions:
                 return
             tags = tags_from(answer)
         changed = await self._change(header, "tags", tags=tags)
-        words = " ".join(f"#{tag}" for tag in changed.tags)
-        self._show_changed(changed, safe_line(f"Tagged {words}") if words else "Tags removed")
+        text = " ".join(f"#{tag}" for tag in changed.tags)
+        self._show_changed(changed, safe_line(f"Tagged {text}") if text else "Tags removed")
 
     async def delete(self, session_id: str) -> None:
         """Stop the turn of a session, and move it to the trash.

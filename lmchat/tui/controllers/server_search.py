@@ -163,8 +163,8 @@ class ServerSearch:
                 if found.is_complete:
                     self._use_or_show_page(found)
                 elif server.action is Next.NAME:
-                    words = f"{server.endpoint.netloc} lists no model. Type the name of one it has."
-                    dialog = AskDialog("Name of the model", text=words, verb="use it")
+                    text = f"{server.endpoint.netloc} lists no model. Type the name of one it has."
+                    dialog = AskDialog("Name of the model", text=text, verb="use it")
                     self._ui.open_dialog(dialog, partial(self._use_typed_model, server))
                 else:  # no model is chosen: the user picks one
                     self._model_switch.aim_at(found.target)

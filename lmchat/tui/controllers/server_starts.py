@@ -68,8 +68,8 @@ class ServerStarts:
         )
         self._on_change()
 
-    def _show_problem(self, words: str) -> None:
-        self.problem = words
+    def _show_problem(self, text: str) -> None:
+        self.problem = text
         self._on_change()
 
     # Programs
@@ -146,8 +146,8 @@ class ServerStarts:
             return await self._workspace.backend.models.download_file(
                 engine,
                 name,
-                lambda words: self._agrees("Download a model?", f"{words}."),
-                lambda done: report(done.words),
+                lambda text: self._agrees("Download a model?", f"{text}."),
+                lambda done: report(done.text),
             )
 
         path = await with_progress(self._ui, "Downloading the model", work)

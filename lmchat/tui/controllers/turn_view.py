@@ -55,7 +55,7 @@ _WAITS_FOR_SERVER = (
     "No model is ready yet. Your message waits above the prompt and is sent when a model is ready"
 )
 _WAITS_FOR_KEY = "Your message is sent once the API key is set"
-_ENDED_WORDS = {
+_ENDED_TEXT = {
     AnswerState.COMPLETE: "answer complete",
     AnswerState.STOPPED: "stopped",
     AnswerState.INTERRUPTED: "interrupted",
@@ -109,8 +109,8 @@ class TurnView(TurnListener):
             state = self._ui.workspace.chat_state
             if state in LACKS_SERVER:
                 needs_key = state is ServerState.NEEDS_KEY
-                words = _WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER
-                self._ui.notify(f"{words}; {self._ui.key_name('stop')} cancels it.")
+                text = _WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER
+                self._ui.notify(f"{text}; {self._ui.key_name('stop')} cancels it.")
 
     def _submit_edit(self, session: OpenSession, prompt: PendingPrompt, edited_id: str) -> None:
         if self._attempt(partial(self._chat.edit, session, edited_id, Prompt.of(prompt.draft))):
@@ -359,19 +359,19 @@ class TurnView(TurnListener):
 
     def _show_repetition(self, session: OpenSession, repetition: Repetition) -> None:
         """The keys act on the session that is shown."""
-        words, turn = repetition.words, session.turn
+        text, turn = repetition.text, session.turn
         key_name = self._ui.key_name
         if session is not self._chat.active:
-            words = f"“{safe_line(session.header.title, limit=_MAX_NAME)}”: {words}"
+            text = f"“{safe_line(session.header.title, limit=_MAX_NAME)}”: {text}"
             way_out = "Open its session to stop it."
         elif repetition.is_thought and turn is not None and turn.can_answer_now and key_name("now"):
             way_out = f"{key_name('now')} answers now."
         else:
             way_out = f"{key_name('stop')} stops it."
         if not repetition.way_out:
-            words = self._key_notice = f"{words} {way_out}"
-        self._ui.notify(words, timeout_s=_LONG_NOTICE_S)
-        self._ui.notify_if_unfocused(words)
+            text = self._key_notice = f"{text} {way_out}"
+        self._ui.notify(text, timeout_s=_LONG_NOTICE_S)
+        self._ui.notify_if_unfocused(text)
         self._ui.show_action("repeats itself")
 
     # The end of a turn
@@ -404,7 +404,7 @@ class TurnView(TurnListener):
                 self._log.end_answer(ended.answer)
             self._session_view.mark_left_out()
             self._session_view.show_queue()
-        self._ui.show_action(_ENDED_WORDS[ended.state])  # also for a session that is not shown
+        self._ui.show_action(_ENDED_TEXT[ended.state])  # also for a session that is not shown
 
         # check the server at once: after a failure it may be gone, or this turn has loaded the
         # model

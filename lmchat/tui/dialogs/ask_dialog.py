@@ -57,13 +57,13 @@ class AskDialog(Dialog):
         yield Field(self._value, is_masked=self._is_masked)
         yield Static("", classes="problem gap")
 
-    def show_problem(self, words: str) -> None:
+    def show_problem(self, text: str) -> None:
         """Show under the input what is wrong; "" removes it.
 
         An attempt may end after the dialog was left.
         """
         if self.can_show:
-            problem = f"! {words}" if words else ""
+            problem = f"! {text}" if text else ""
             self.query_one(".problem", Static).update(styled(problem, "$error"))
 
     @on(Input.Changed)
@@ -163,7 +163,7 @@ class QuitDialog(Dialog):
     LEAVE = "wait"
 
     def __init__(self, unsaved: str, error: LMChatError | None) -> None:
-        """`unsaved` is from `ChatService.unsaved_words`; `error` is the reason, if known."""
+        """`unsaved` is from `ChatService.unsaved_text`; `error` is the reason, if known."""
         super().__init__("Quit without saving?")
         unsaved = safe_line(unsaved)
         reason = "." if error is None else f": {error.message}"

@@ -71,7 +71,7 @@ class ContextDialog(ListDialog):
 
         There is none on a narrow screen, or if the window is unknown.
         """
-        words = safe_line(item.words, limit=200) or "(empty)"
+        text = safe_line(item.text, limit=200) or "(empty)"
         style = NAME if item.is_sent else MUTED
         bar: StyledTexts = ()
         if limit and self.list.text_width >= _BAR_FROM_CELLS:
@@ -79,7 +79,7 @@ class ContextDialog(ListDialog):
             rest = SIGNS.rule * (_BAR_CELLS - used)
             bar = ((f"  {SIGNS.used * used}", "$primary"), (rest, FAINT))
         tokens = units.whole_number(item.tokens, is_estimated=True)
-        author_and_words = ((author.ljust(_AUTHOR_CELLS), ASIDE), (f" {words}", style))
+        author_and_words = ((author.ljust(_AUTHOR_CELLS), ASIDE), (f" {text}", style))
         return ListRow(
             pieces=(author_and_words,),
             right=((item.state, MUTED), *bar, (f"{tokens:>8}", style)),

@@ -63,5 +63,5 @@ def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> 
 
 
 def _words(opening: ChatMessage) -> str:
-    words = safe_line(opening.text or tool_calls_text(opening), limit=_FIRST_WORDS)
-    return words or f"({opening.state})"
+    text = safe_line(opening.text or tool_calls_text(opening), limit=_FIRST_WORDS)
+    return text or f"({opening.state})"

@@ -134,10 +134,10 @@ class ProbabilitiesDialog(ListDialog):
         line = self.query_one("#chosen-word", LineWidget)
         line.show([content(shown)], styled(position, MUTED))
         unsure_count = sum(map(_is_unsure, self._words))
-        words = units.counted(len(self._words), "word")
+        text = units.counted(len(self._words), "word")
         self.show_rows(
             _alternatives(word),
-            f"{words}, {unsure_count} of them below {units.percent(_UNSURE)}",
+            f"{text}, {unsure_count} of them below {units.percent(_UNSURE)}",
             choose=word.token,
         )
 

@@ -29,8 +29,8 @@ class ProgressDialog(Dialog):
     def compose_content(self) -> Iterable[Widget]:
         yield self._words
 
-    def show_progress(self, words: str) -> None:
-        self._words.update(styled(words))
+    def show_progress(self, text: str) -> None:
+        self._words.update(styled(text))
 
 
 async def with_progress(
@@ -45,11 +45,11 @@ async def with_progress(
     """
     dialog = ProgressDialog(title)
 
-    def report(words: str) -> None:
+    def report(text: str) -> None:
         if not dialog.is_attached:
             # Esc stops the work; if it has ended, cancelling has no effect
             ui.open_dialog(dialog, lambda _: task.cancel())
-        dialog.show_progress(words)
+        dialog.show_progress(text)
 
     task = asyncio.ensure_future(work(report))
     try:

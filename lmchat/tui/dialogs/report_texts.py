@@ -194,8 +194,8 @@ def _causes(stats: AnswerStats) -> list[str]:
         return []
     causes: list[tuple[str, float | None]] = []  # a cause without a time is always named
     if stats.was_loaded:
-        words = "the server was asleep" if stats.was_asleep else "the model was loaded first"
-        causes.append((words, stats.load_ms))
+        text = "the server was asleep" if stats.was_asleep else "the model was loaded first"
+        causes.append((text, stats.load_ms))
     if stats.queue_ms:
         causes.append(("it waited for another answer", stats.queue_ms))
     if stats.retries:
@@ -209,8 +209,8 @@ def _causes(stats: AnswerStats) -> list[str]:
     if stats.reasoning_ms:
         causes.append(("it was thinking", stats.reasoning_ms))
     return [
-        words if time_ms is None else f"{words} ({units.elapsed(time_ms / 1e3)})"
-        for words, time_ms in causes
+        text if time_ms is None else f"{text} ({units.elapsed(time_ms / 1e3)})"
+        for text, time_ms in causes
         if time_ms is None or time_ms >= _LEAST_SHARE * wait_ms
     ]
 

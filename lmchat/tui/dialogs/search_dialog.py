@@ -86,9 +86,9 @@ class SearchDialog(ListDialog):
 
     async def _draw_hits_of(self, typed: str) -> None:
         """Search for typed words, and draw the hits, or words that say why there are none."""
-        words = safe_line(typed.strip(), limit=40)
+        text = safe_line(typed.strip(), limit=40)
         self._hits = {}
-        self._nothing = f"No hits for “{words}”. Try fewer words." if words else ""
+        self._nothing = f"No hits for “{text}”. Try fewer words." if text else ""
         try:
             hits = await self._search(typed, limit=_MOST_HITS)
             self._hits = {_key(hit): hit for hit in hits}

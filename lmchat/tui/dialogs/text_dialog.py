@@ -95,9 +95,9 @@ class LinksDialog(ListDialog):
         """Draw each link: its words, and below them its address, or only the address."""
         room = self.list.text_width - 2  # less the bar of the row and a free cell
         rows = []
-        for address, words in self._links.items():
+        for address, text in self._links.items():
             shown_address = cut_middle(address, room)
-            name = safe_line(words, limit=200)
+            name = safe_line(text, limit=200)
             if name and name != safe_line(address):  # else the address says it all
                 rows.append(text_row(name, key=address))
                 rows.append(text_row(shown_address, MUTED, key=address))

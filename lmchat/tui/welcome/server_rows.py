@@ -175,8 +175,8 @@ def headline_and_advice(servers: Sequence[ServerStatus]) -> tuple[str, str]:
     if len(named) != 1 or not named[0].detail:
         return NO_SERVER, ""
     endpoint, detail = named[0].endpoint, named[0].detail
-    words = detail if endpoint.host in detail else f"{endpoint.netloc}: {detail}"
-    return words, _advice(named[0])
+    text = detail if endpoint.host in detail else f"{endpoint.netloc}: {detail}"
+    return text, _advice(named[0])
 
 
 def _advice(server: ServerStatus) -> str:
@@ -217,9 +217,9 @@ def welcome_rows(machine: LocalSetup, servers: Sequence[ServerRow], width: int) 
     Servers come first if one answers, or if Enter can start one; else the ways do.
     """
     ways: list[ListRow] = []
-    for key, title, words in _ways(machine, width):
+    for key, title, text in _ways(machine, width):
         ways.append(text_row(f"  {title}", key=key))
-        ways.append(text_row(f"  {words}", MUTED, key=key))
+        ways.append(text_row(f"  {text}", MUTED, key=key))
         ways.append(ListRow())
     if not servers:
         return _with_digits(ways)
@@ -247,18 +247,18 @@ def _ways(machine: LocalSetup, width: int) -> Iterator[tuple[str, str, str]]:
         else:
             name = safe_line(offer.name, limit=_NAME_CHARS)
             size = units.size_text(offer.download_bytes)
-            words = f"Asks to download {name}, a demo model ({size}, {offer.licence})."
-            if cell_len(words) + _INDENT > width:
-                words = f"Asks to download {name}, a demo model ({size})."
+            text = f"Asks to download {name}, a demo model ({size}, {offer.licence})."
+            if cell_len(text) + _INDENT > width:
+                text = f"Asks to download {name}, a demo model ({size})."
             if any(file.is_demo for file in machine.files):
-                words = f"{name}, a demo model, is on this disk."
-            yield "demo", "Try the built-in engine", words
+                text = f"{name}, a demo model, is on this disk."
+            yield "demo", "Try the built-in engine", text
         if any(name != offered for name in names):
             yield "files", "Use a model file from this disk", f"{len(names)} found"
     yield "address", "Type an address", "A server on another port or host"
     if machine.install_command:
-        words = f"Built-in engine: {machine.install_command}"
-        yield "install", "Copy the install command", words
+        text = f"Built-in engine: {machine.install_command}"
+        yield "install", "Copy the install command", text
 
 
 def _sign(server: ServerRow) -> StyledText:

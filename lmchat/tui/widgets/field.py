@@ -114,5 +114,5 @@ class Field(Horizontal):
     def value(self) -> str:
         return self.input.value
 
-    def show_note(self, words: str) -> None:
-        self._note.update(styled(words, MUTED))
+    def show_note(self, text: str) -> None:
+        self._note.update(styled(text, MUTED))

@@ -55,12 +55,12 @@ class FindBar(Horizontal):
             return
         number, count = self._log.finder.number_and_count  # `number` is 0 without a current hit
         if not self._field.value:  # the log may have hits of the dialog that searches all sessions
-            words = ""
+            text = ""
         elif number:
-            words = f"{number}/{count}"
+            text = f"{number}/{count}"
         else:
-            words = counted(count, "hit") if count else "no hits"
-        self._field.show_note(words)
+            text = counted(count, "hit") if count else "no hits"
+        self._field.show_note(text)
 
     def close(self) -> None:
         """Hide the bar, and end the search, also one without the bar."""

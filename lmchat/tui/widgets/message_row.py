@@ -20,7 +20,7 @@ _TINT = "on $label-row"
 class Passing(Struct, frozen=True):
     """Message that is shown for a few seconds."""
 
-    words: str
+    text: str
     severity: str = "information"  # as Textual has it; others than this get a sign
 
 
@@ -75,7 +75,7 @@ class MessageRow(Widget):
         self._lines = []
         if self.passing is not None and self.content_size.width:  # else it is not laid out yet
             sign = _SIGNS.get(self.passing.severity, ("", ""))
-            words = content((sign, (self.passing.words, "")))
+            words = content((sign, (self.passing.text, "")))
             lines = [line.rstrip() for line in words.wrap(max(width, 1))]
             if len(lines) > _MOST_ROWS:
                 last = lines[_MOST_ROWS - 1].truncate(max(width - 1, 0))

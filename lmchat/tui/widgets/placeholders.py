@@ -51,7 +51,7 @@ class Placeholders:
             part = file_in_line(line)
             if part is not None:
                 part = replace(part, name=safe_line(part.name, limit=_LABEL_LENGTH))
-                lines[index] = self.fold(line, part.words)
+                lines[index] = self.fold(line, part.label)
         return "\n".join(lines)
 
     def without_lines(self, text: str) -> str:

@@ -156,8 +156,8 @@ class PromptInput(PromptEditor):
         It is not started here: such a line may be a pasted one.
         """
         if self.is_shell:
-            words = self._command_words
-            self.is_shell = words.startswith("!") and "\n" not in words
+            text = self._command_words
+            self.is_shell = text.startswith("!") and "\n" not in text
 
     def action_undo(self) -> None:
         self.is_shell = False  # what comes back may not be typed
@@ -342,13 +342,13 @@ class PromptInput(PromptEditor):
             return
         self._listed_for = text_and_cursor
         typed = self._typed_file_name()
-        words = self._command_words
-        if not typed and (typed is not None or not words.startswith("/")):
+        text = self._command_words
+        if not typed and (typed is not None or not text.startswith("/")):
             self._is_list_dismissed = False
         if self._is_list_dismissed:
             self.completion = CLOSED
         elif typed is None:
-            self.completion = complete(words, self.argument_names)
+            self.completion = complete(text, self.argument_names)
         else:  # until others are found, those of the listed files that match
             files = [row for row in self.completion.rows if isinstance(row, str)]
             name = typed.strip('"')

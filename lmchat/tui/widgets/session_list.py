@@ -221,11 +221,11 @@ class SessionList(Vertical, can_focus=True):
                 rows += [row, replace(row, number=1)] if has_two else [row]
         is_list_read = self._open_id is not None  # `show` sets it with the groups
         if not rows and is_list_read:
-            words = self._problem or _EMPTY
+            text = self._problem or _EMPTY
             if typed:
-                words = f"No title has “{typed}”. Enter searches messages."
+                text = f"No title has “{typed}”. Enter searches messages."
             width = self._rows.size.width - 2  # without the scrollbar, and one column free
-            rows = wrapped_rows(words, max(width, _LEAST_WIDTH))
+            rows = wrapped_rows(text, max(width, _LEAST_WIDTH))
         choose = None
         # a new session is not listed before its first prompt
         if self._open_id != self._last_chosen_id and any(row.is_open for row in rows):

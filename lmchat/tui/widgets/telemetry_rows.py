@@ -211,16 +211,16 @@ def _context_rows(facts: PanelFacts) -> Section:
     """Show how full the context window is, and warnings about it."""
     used, limit = facts.used, facts.limit
     if limit and limit >= _LARGE_WINDOW and used is not None:  # rounded, to fit
-        words = f"{'~' if facts.is_estimated else ''}{units.window(used)} of {units.window(limit)}"
+        text = f"{'~' if facts.is_estimated else ''}{units.window(used)} of {units.window(limit)}"
     else:
-        words = units.whole_number(used, is_estimated=facts.is_estimated)
-        words += f" of {units.whole_number(limit)}" if limit else ""
+        text = units.whole_number(used, is_estimated=facts.is_estimated)
+        text += f" of {units.whole_number(limit)}" if limit else ""
     says_now = used is not None
     share = used / limit if used is not None and limit else None
     rows: list[GivenRow] = [
         _head("Context", UNKNOWN if share is None else units.percent(share), says_now=says_now),
         MeterRow(share, says_now=share is not None),
-        TextRow(f"{words}{units.GAP}tok", says_now=says_now),
+        TextRow(f"{text}{units.GAP}tok", says_now=says_now),
     ]
     if facts.left_out:
         left_out = f"! {units.counted(facts.left_out, 'message')} left out"
@@ -282,7 +282,7 @@ def stage_text(stats: LiveStats, now_s: float) -> StyledText:
         case Stage.STALLED:
             return f"stalled {units.elapsed(stats.silent_s)}", _WARN
         case Stage.RETRYING if stats.retry is not None:
-            return stats.retry_words(stats.retry, now_s), _WARN
+            return stats.retry_text(stats.retry, now_s), _WARN
     return stats.stage.value, ""
 
 

@@ -39,7 +39,7 @@ async def test_the_only_model_is_remote_and_answers_after_enter_on_its_row(tmp_p
         await seen.presses("ctrl+o", leads_to=ModelPicker, sees="Jan, remote")
         await seen.shows("→ acme-large", "→ runs elsewhere")
         told = []
-        seen.app.watch(seen.app, "passing", lambda note: told.append(note.words if note else ""))
+        seen.app.watch(seen.app, "passing", lambda note: told.append(note.text if note else ""))
         await seen.presses("ctrl+l", sees="acme-large is a remote model: it is not in memory here.")
         await seen.presses(
             "enter", sees="acme-large does not run on this machine: the prompt leaves"
