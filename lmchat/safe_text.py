@@ -107,13 +107,13 @@ def as_printed(text: str) -> str:
 def _backspaced(line: str) -> str:
     if "\b" not in line:
         return line
-    kept: list[str] = []
+    printed: list[str] = []
     for char in line:
         if char != "\b":
-            kept.append(char)
-        elif kept:
-            kept.pop()
-    return "".join(kept)
+            printed.append(char)
+        elif printed:
+            printed.pop()
+    return "".join(printed)
 
 
 def without_controls(text: str) -> str:

@@ -204,7 +204,7 @@ class Records(AbstractContextManager[None]):
     def is_done(self, _job: Job) -> bool:
         return False
 
-    def kept(self) -> Iterable[Record]:
+    def finished(self) -> Iterable[Record]:
         """Return the rows of an earlier run; to be read before the first `add`."""
         return ()
 

@@ -49,7 +49,7 @@ class RecordFile(Records):
             if is_forced and not is_stream(path):
                 self._has_others = True
             else:
-                self._keys = {record["index"]: record["key"] for record in self.kept()}
+                self._keys = {record["index"]: record["key"] for record in self.finished()}
         except LMChatError:
             self._file.close()
             raise
@@ -84,8 +84,8 @@ class RecordFile(Records):
             )
         return key is not None
 
-    def kept(self) -> Iterator[Record]:
-        return (record for _, record in self._kept_lines())
+    def finished(self) -> Iterator[Record]:
+        return (record for _, record in self._finished_lines())
 
     async def add(self, record: Record) -> None:
         """Append a row and wait until it is on the disk; raises `FileRefused`."""
@@ -102,7 +102,7 @@ class RecordFile(Records):
         except OSError as error:
             raise self._refused(error) from error
 
-    def _kept_lines(self) -> Iterator[tuple[bytes, Record]]:
+    def _finished_lines(self) -> Iterator[tuple[bytes, Record]]:
         """Yield the lines of rows without an error; set `_has_others` if there are more.
 
         Of several rows of a job, the first counts. Raises `FileRefused`, and `WrongUse` for a line
@@ -157,8 +157,8 @@ class RecordFile(Records):
         if not CAN_RENAME_OPEN_FILES:  # Windows, where row files have no lock
             replaced.close()
         try:  # with `--force`, no row has a key, and lines may be of anything
-            kept = (line for line, _ in self._kept_lines())
-            write_atomically(self._path, kept if self._keys else ())
+            finished = (line for line, _ in self._finished_lines())
+            write_atomically(self._path, finished if self._keys else ())
         except OSError as error:
             raise self._refused(error) from error
         self._file, self._has_others = self._open(), False

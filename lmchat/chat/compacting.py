@@ -27,9 +27,9 @@ from lmchat.sessions.message import (
 from lmchat.sessions.session import MessagePath
 
 COMPACT_FROM = 0.8  # of the context window
-_KEPT_EXCHANGES = 2
-_MAX_KEPT_SHARE = 0.75
-"""With a larger share of kept exchanges, a summary makes no room."""
+_RECENT_EXCHANGES = 2
+_MAX_RECENT_SHARE = 0.75
+"""With a larger share of recent exchanges, a summary makes no room."""
 
 
 def compacting_start(
@@ -48,14 +48,14 @@ def compacting_start(
         if message.role is Role.USER and not message.is_excluded
     ]
     next_step = "A summary takes the place of all but the last two prompts and answers."
-    summarised_indexes = prompt_indexes[:-_KEPT_EXCHANGES]
+    summarised_indexes = prompt_indexes[:-_RECENT_EXCHANGES]
     # none, or only prompts for earlier summaries
     if all(path[index].text == prompt for index in summarised_indexes):
         raise RequestInvalid("There are no older messages to summarise yet.", next_step=next_step)
-    older = path.before(prompt_indexes[-_KEPT_EXCHANGES])
+    older = path.before(prompt_indexes[-_RECENT_EXCHANGES])
     # raw estimates are exact enough for this limit
-    kept = select_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)
-    if kept.raw_text + kept.raw_thoughts > _MAX_KEPT_SHARE * tokens:
+    recent = select_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)
+    if recent.raw_text + recent.raw_thoughts > _MAX_RECENT_SHARE * tokens:
         problem = "A summary would make no room: the last prompts and answers take most of it."
         raise RequestInvalid(problem, next_step=next_step)
     request = text_message(Role.USER, prompt, parent_id=older.leaf_id)

@@ -57,11 +57,11 @@ class OpenSessions:
 
         There, another lmchat may have changed it. `switch_to` then shows it.
         """
-        if (session := self._kept_in_memory(session_id)) is not None:
+        if (session := self._loaded(session_id)) is not None:
             return session
         stored = await self._store.open_session(session_id, count=MESSAGES_PER_READ, is_locked=True)
         # a turn may have started during the read
-        return self._kept_in_memory(session_id) or self._make(stored)
+        return self._loaded(session_id) or self._make(stored)
 
     async def read_ends(
         self, session: OpenSession, message_ids: Collection[str]
@@ -133,7 +133,7 @@ class OpenSessions:
         self._sessions = {
             session_id: other
             for session_id, other in self._sessions.items()
-            if self._kept_in_memory(session_id) is not None
+            if self._loaded(session_id) is not None
         }
         self._sessions[session.session_id] = session
         self._store.keep_locked({*self._sessions, self.new_session.session_id})
@@ -144,7 +144,7 @@ class OpenSessions:
         if session is not self.active:
             self.unread.add(session.session_id)
 
-    def _kept_in_memory(self, session_id: str) -> OpenSession | None:
+    def _loaded(self, session_id: str) -> OpenSession | None:
         session = self._sessions.get(session_id)
         return session if session is not None and session.is_ahead_of_disk else None
 

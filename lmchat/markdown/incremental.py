@@ -33,7 +33,7 @@ from lmchat.markdown.fences import Fence, indent_of, opening_fence
 from lmchat.safe_text import safe_text, with_line_feeds
 
 _MOST_CHARS = 20_000  # of an item or HTML in one piece; the rest is parsed on its own
-_KEPT_WHOLE = ("bullet_list_open", "ordered_list_open", "html_block", "code_block")
+_UNDIVIDED = ("bullet_list_open", "ordered_list_open", "html_block", "code_block")
 _END_WITH_THEIR_LINE = ("heading_open", "hr")
 # as soon as text follows a blank line
 _END_AT_BLANK_LINE = ("paragraph_open", "heading_open", "hr", "table_open", "blockquote_open")
@@ -373,8 +373,8 @@ class IncrementalMarkdown(Struct):
         # not `self.references`: a definition in the tail may be half written
         top = [token for token in parse_blocks(self._tail, {}) if token.level == 0 and token.map]
         last = top[-1].type if top else ""
-        is_kept_whole = last in _KEPT_WHOLE
-        if is_kept_whole and self._tail_limit < _MOST_CHARS:
+        is_undivided = last in _UNDIVIDED
+        if is_undivided and self._tail_limit < _MOST_CHARS:
             self._tail_limit = _MOST_CHARS
             return
         begin = offset = len(self._head)
@@ -390,7 +390,7 @@ class IncrementalMarkdown(Struct):
                 self._tail_limit = PIECE_CHARS + offset
                 return
         # behind the last complete line; 0: there is none
-        has_lines = is_kept_whole or head or last in ("blockquote_open", "sources")
+        has_lines = is_undivided or head or last in ("blockquote_open", "sources")
         line_end = self._tail.rfind("\n", offset) + 1 if has_lines else 0
         position = line_end or offset + cut_position(self._tail[offset:])
         self.closed.append(self._next_block(self._tail[begin:position]))

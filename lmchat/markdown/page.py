@@ -221,13 +221,13 @@ class Page(Struct):
 
 
 def _without_end(spans: list[Span]) -> list[Span]:
-    kept = [*spans]
-    while kept and not kept[-1][0].strip(" "):
-        kept.pop()
-    if kept:
-        text, style = kept[-1]
-        kept[-1] = (text.rstrip(" "), style)
-    return kept
+    trimmed = [*spans]
+    while trimmed and not trimmed[-1][0].strip(" "):
+        trimmed.pop()
+    if trimmed:
+        text, style = trimmed[-1]
+        trimmed[-1] = (text.rstrip(" "), style)
+    return trimmed
 
 
 def clickable(spans: Iterable[Span], act: str) -> list[Span]:

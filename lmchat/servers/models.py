@@ -225,10 +225,10 @@ class ServerModels:
         written at once, for other runs.
         """
         # the same list: the server was not asked for it
-        is_kept = server.models is self._lists.models_of(server.endpoint)
+        is_unchanged = server.models is self._lists.models_of(server.endpoint)
         is_loading = server.state is ServerState.LOADING
         self._lists.note_server(server.endpoint, is_loading=is_loading)
-        if (server.state.is_usable or server.models) and not is_kept:
+        if (server.state.is_usable or server.models) and not is_unchanged:
             self._lists.put(server.endpoint, server.models)
             if product_named(server.product).lists.is_disturbed:
                 await self._lists.write()

@@ -60,15 +60,15 @@ class AttachedFiles:
 
         Only digests are: an imported message may name the path of a file of the user.
         """
-        kept: list[Path] = []
+        left: list[Path] = []
         if self._folder is None:
-            return kept
+            return left
         for path in map(self._folder.joinpath, filter(_DIGEST.fullmatch, digests)):
             try:
                 path.unlink(missing_ok=True)
             except OSError:  # a read-only folder
-                kept.append(path)
-        return kept
+                left.append(path)
+        return left
 
     def remove_unnamed(self, connection: Connection, moment: datetime) -> None:
         """Remove only files with names of lmchat's: LMCHAT_HOME may be a folder of the user."""

@@ -19,7 +19,7 @@ from lmchat.units import counted
 
 _logger = logging.getLogger(__name__)
 
-_KEPT_COPIES = 3
+_MOST_COPIES = 3
 # checking a larger file would take many seconds each day; the doctor does it when asked
 _LARGEST_BYTES = 1024 * 1024 * 1024
 _DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
@@ -38,7 +38,7 @@ def back_up(path: Path, moment: datetime, *, keeps_all: bool = False) -> None:
         _logger.warning("the session file could not be copied: %s", error)
         return
     if not keeps_all:
-        for copy in daily_copies(path, moment)[_KEPT_COPIES:]:
+        for copy in daily_copies(path, moment)[_MOST_COPIES:]:
             _remove(copy)
 
 

@@ -59,7 +59,7 @@ class Purged(NamedTuple):
 
     SQLite then empties it when the last connection that can write is closed.
     """
-    kept_files: tuple[Path, ...] = ()
+    left_files: tuple[Path, ...] = ()
     """Files that could not be removed."""
     open_ids: frozenset[str] = frozenset()
     """Ids of the given sessions that an lmchat has in memory."""
@@ -127,7 +127,7 @@ class Trash:
 
             backup.remove_copies(connection.path)
             message_ids = {text_from(message_id) for _, message_id, _ in going}
-            kept_files = _remove_answers(connection.path, {*going_ids, *message_ids})
+            left_files = _remove_answers(connection.path, {*going_ids, *message_ids})
             changed_ids = {*going_ids, *(text_from(session_id) for *_, session_id in going)}
             self.remove_prompts(connection, changed_ids)
             named_files = named_digests(connection)
@@ -141,14 +141,14 @@ class Trash:
             else:
                 index_anew(connection)
         # another lmchat may have just made its copy, or kept what its engine has read
-        kept_files += backup.remove_copies(connection.path)
-        kept_files += self.remove_prompts(connection, changed_ids)
+        left_files += backup.remove_copies(connection.path)
+        left_files += self.remove_prompts(connection, changed_ids)
         # one that was not named before may be of a message that another window is about to write
         named_files -= named_digests(connection)
-        kept_files += self._files.remove(named_files)
+        left_files += self._files.remove(named_files)
         # the log stays while another connection reads
         is_busy, *_ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
-        return Purged(not is_busy, tuple(kept_files), frozenset(open_ids), open_messages)
+        return Purged(not is_busy, tuple(left_files), frozenset(open_ids), open_messages)
 
     def remove_prompts(
         self, connection: Connection, session_ids: Collection[str] = ()
@@ -168,7 +168,7 @@ class Trash:
 
 def _remove_answers(path: Path, ids: Collection[str]) -> list[Path]:
     """Return the files that stay."""
-    kept: list[Path] = []
+    left: list[Path] = []
     for file in answer_files(path):
         try:
             head, _ = read_answer(file)
@@ -178,8 +178,8 @@ def _remove_answers(path: Path, ids: Collection[str]) -> list[Path]:
             continue
         except OSError as error:
             _logger.warning("the file of an answer could not be removed: %s", error.strerror)
-            kept.append(file)
-    return kept
+            left.append(file)
+    return left
 
 
 def _delete_session(connection: Connection, session_id: str) -> None:

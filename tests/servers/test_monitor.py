@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 from lmchat.errors import EndpointNotAllowed
-from lmchat.servers.discovery.monitor import KEPT_LATENCIES, Monitor
+from lmchat.servers.discovery.monitor import LATENCY_COUNT, Monitor
 from tests.support.scripted_backend import ScriptedBackend, model, probed, target
 
 
@@ -47,10 +47,10 @@ async def test_a_server_that_goes_away_and_a_look_that_raises_do_not_end_the_wat
 async def test_latency_and_model_are_kept_until_another_server_is_looked_at():
     monitor = Monitor(ScriptedBackend(results=[probed("", model())]).check)
     monitor.aim(target())
-    seen = await looks(monitor, KEPT_LATENCIES + 3)
+    seen = await looks(monitor, LATENCY_COUNT + 3)
     assert (seen[0].status.word, seen[0].latency_ms, seen[0].is_down) == ("ready", 3.0, False)
     assert seen[0].model == model()
-    assert len(seen[-1].latencies_ms) == KEPT_LATENCIES
+    assert len(seen[-1].latencies_ms) == LATENCY_COUNT
     monitor.aim(None)
     assert (monitor.health.latencies_ms, monitor.health.status) == ((), None)
 

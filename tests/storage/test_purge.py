@@ -149,7 +149,7 @@ async def test_a_purge_beside_a_program_that_reads_is_done_to_the_last_byte_once
         await store.daily_check()
         with reading_program(tmp_path / "lmchat" / "sessions.db") as reader:
             purged = await store.purge(session.session_id)
-            assert (purged.is_log_emptied, purged.kept_files) == (False, ())
+            assert (purged.is_log_emptied, purged.left_files) == (False, ())
             assert {*left(tmp_path)} <= {"sessions.db", "sessions.db-wal"}
             assert len(await store.list_sessions()) == 4
             await store.aclose()
@@ -177,7 +177,7 @@ async def test_files_that_cannot_be_removed_are_named(tmp_path, store):
         file.unlink()
         file.mkdir()
     purged = await store.purge(session.session_id)
-    assert (purged.is_log_emptied, set(purged.kept_files)) == (True, kept)
+    assert (purged.is_log_emptied, set(purged.left_files)) == (True, kept)
 
 
 async def test_a_copy_that_another_lmchat_makes_during_a_purge_is_removed(

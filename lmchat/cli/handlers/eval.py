@@ -81,10 +81,10 @@ async def evaluate(context: Context) -> int:
             open_records = partial(RecordFile, path, source=source, is_forced=options.force)
             records = await run_abandonable(open_records)
         with records, ExitStack() as stack:
-            kept = {record["index"]: record for record in records.kept()}
+            finished = {record["index"]: record for record in records.finished()}
             for index, result in enumerate(results, 1):
                 if records.is_done(result.job):
-                    result.set_record(kept[index])
+                    result.set_record(finished[index])
             stack.callback(_print_report, output, results)  # at the end, also after an error
             missing = [result.job for result in results if not result.record]
             progress = Progress(output, len(missing))

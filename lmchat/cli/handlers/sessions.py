@@ -149,7 +149,7 @@ async def purge(context: Context) -> int:
         output.note(f"lmchat: {subject}: deleted permanently{end}")
     if text := purged.open_note:
         output.note(f"lmchat: Open in another lmchat, and not deleted: {text}. {_CLOSE}")
-    for path in purged.kept_files:
+    for path in purged.left_files:
         output.note(f"lmchat: {path} could not be removed and may have the text; delete it.")
     return output.print_result(document, f"Deleted permanently: {subject}{end}")
 

@@ -17,7 +17,7 @@ from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
 
 POLL_S = 5.0
-KEPT_LATENCIES = 32
+LATENCY_COUNT = 32
 
 
 class Monitor:
@@ -114,7 +114,7 @@ class Monitor:
             target=replace(target, product=product, model=model),
             status=server,
             since_s=current.since_s if is_same else self._clock(),
-            latencies_ms=(*current.latencies_ms, latency_ms)[-KEPT_LATENCIES:],
+            latencies_ms=(*current.latencies_ms, latency_ms)[-LATENCY_COUNT:],
             seen_s=self._clock() if has_list else current.seen_s,
         )
 

@@ -41,7 +41,7 @@ from lmchat.servers.target import Target
 _SCAN_S = 5.0
 # on this machine: a scan ends within 2 s if all ports are silent
 _SCAN_READ_S = 1.8
-_KEPT_LIST_S = 600.0  # in place of a look that would disturb the server
+_CACHED_LIST_S = 600.0  # in place of a look that would disturb the server
 _FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
 """A model server would not refuse a request for its models in these ways."""
 _KINDS_OF_PATHS = ("wrong_path", "forbidden")  # the next steps of these errors say more
@@ -219,7 +219,7 @@ class Scanner:
         detail = hint = ""
         models: tuple[ModelInfo, ...] = ()
         try:
-            models = await self._kept_list(api)
+            models = await self._cached_list(api)
             if not models:
                 listed = await _read_models(api, expected)
                 models = self._lists.with_seen_windows(endpoint, listed)
@@ -281,13 +281,13 @@ class Scanner:
             product_name = None if noted == OPENAI_COMPATIBLE else noted
             self._access.memories[endpoint] = ServerMemory(product=product_name, wants_list=True)
 
-    async def _kept_list(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+    async def _cached_list(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the earlier list of a server whose answer a look would end.
 
-        One of an earlier run counts if it is younger than `_KEPT_LIST_S`. Raises
+        One of an earlier run counts if it is younger than `_CACHED_LIST_S`. Raises
         `ServerUnavailable` if the server does not answer in time.
         """
-        max_age_s = None if api.memory.is_recognised else _KEPT_LIST_S
+        max_age_s = None if api.memory.is_recognised else _CACHED_LIST_S
         models = self._lists.models_of(api.endpoint, max_age_s=max_age_s) or ()
         if not models or api.memory.wants_list:
             return ()

@@ -77,11 +77,11 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
 
     async def _with_router_facts(self, api: ServerApi, model: ModelInfo) -> ModelInfo:
         """Ask for facts once in each load, and again if the model cannot answer yet."""
-        kept = api.memory.model_facts
+        facts = api.memory.model_facts
         if model.state is not LoadState.LOADED:
-            kept.pop(model.model_id, None)
+            facts.pop(model.model_id, None)
             return model
-        if model.model_id not in kept:
+        if model.model_id not in facts:
             path = f"{_PROPS}{_NO_LOAD}&model={quote(model.model_id, safe='')}"
             try:
                 reply = await api.get(path)
@@ -89,8 +89,8 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
                 return model
             if reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
                 return model
-            kept[model.model_id] = reply.object if reply.is_good else {}
-        return _with_props(model, kept[model.model_id])
+            facts[model.model_id] = reply.object if reply.is_good else {}
+        return _with_props(model, facts[model.model_id])
 
     async def read_records(self, api: ServerApi) -> list[JsonObject]:
         """Leave out models that a router is downloading."""

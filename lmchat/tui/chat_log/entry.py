@@ -194,7 +194,7 @@ def _started_excerpt(
 
 
 _NO_HEIGHTS = Heights()
-_STATE = ("state",)  # key in `_kept_rows` of the row below a running answer
+_STATE = ("state",)  # key in `_cached_rows` of the row below a running answer
 
 
 class Entry(Struct):
@@ -219,7 +219,7 @@ class Entry(Struct):
     # long session never get any: the list is made with the first blocks.
     heights: Heights = _NO_HEIGHTS
     # rows of the log, by what they say; None until there are any, to save memory
-    _kept_rows: dict[tuple[object, ...], Block] | None = None
+    _cached_rows: dict[tuple[object, ...], Block] | None = None
 
     @property
     def source(self) -> str:
@@ -270,7 +270,7 @@ class Entry(Struct):
         # also of blocks in parts only, such as folded reasoning
         for block in chain(self.blocks, *(part.blocks for part in self.parts)):
             block.lines = None
-        self._kept_rows = None
+        self._cached_rows = None
         self.heights.truncate(0)
         for part in self.parts:
             if part.forget_if_long():
@@ -287,9 +287,9 @@ class Entry(Struct):
         blocks = [*self._body_blocks(), *self._rows_below()]
         if self.left_out:
             text = f"! {counted(self.left_out, 'message')} left out"
-            blocks.insert(0, self._kept(rule_block(text, style="warning"), text))
+            blocks.insert(0, self._cached(rule_block(text, style="warning"), text))
         if self.is_excluded and not self.is_blank:
-            blocks.append(self._kept(remark_block(NOT_SENT, is_attached=True), NOT_SENT))
+            blocks.append(self._cached(remark_block(NOT_SENT, is_attached=True), NOT_SENT))
         # Each entry needs a block: without one, it would count as not built, and no position could
         # be in it. An answer whose calls have messages gets one without rows. Any other gets a bare
         # rule, to be seen and focused: an imported answer may have neither text nor model nor
@@ -337,8 +337,8 @@ class Entry(Struct):
         self.live_stats = stats
         self.now_s = now_s
         self.thought_hint = thought_hint
-        if self._kept_rows is not None:
-            self._kept_rows.pop(_STATE, None)
+        if self._cached_rows is not None:
+            self._cached_rows.pop(_STATE, None)
 
     def set_parts(self, parts: Iterable[Part]) -> None:
         """Take another form of the message; equal parts keep their blocks."""
@@ -346,9 +346,9 @@ class Entry(Struct):
         self.parts = _live_parts(parts, is_streaming=self.is_streaming)
         for number, part in enumerate(self.parts):
             # two parts may have the same text
-            kept = old_parts.pop((part.kind, part.name, part.text), part)
-            kept.is_ended = part.is_ended
-            self.parts[number] = kept
+            known = old_parts.pop((part.kind, part.name, part.text), part)
+            known.is_ended = part.is_ended
+            self.parts[number] = known
 
     def set_message(self, message: ChatMessage) -> None:
         self.is_streaming = False
@@ -363,14 +363,14 @@ class Entry(Struct):
         if self.references:
             self.forget()
 
-    def _kept(self, block: Block, *key: object) -> Block:
+    def _cached(self, block: Block, *key: object) -> Block:
         """Keep a row under a key the first time, and return it from then on.
 
         The key says what it shows, and of which part. The same object need not be laid out again.
         """
-        if self._kept_rows is None:
-            self._kept_rows = {}
-        return self._kept_rows.setdefault(key, block)
+        if self._cached_rows is None:
+            self._cached_rows = {}
+        return self._cached_rows.setdefault(key, block)
 
     def _body_blocks(self) -> list[Block]:
         message = self.message
@@ -410,7 +410,7 @@ class Entry(Struct):
             if self.parts and self.parts[0].kind is ReasoningPart and not self.is_source:
                 thought = self._thought()
             row = name_block(self.name, thought, is_switch=self.is_switch)
-            blocks.append(self._kept(row, self.name, thought, self.is_switch))
+            blocks.append(self._cached(row, self.name, thought, self.is_switch))
         if self.is_source:
             plain = list(shown_plainly(without_controls(self.source)))
             plain[0].is_attached = bool(blocks)
@@ -439,12 +439,12 @@ class Entry(Struct):
         if part.kind is TextPart:
             return part.update_blocks()
         if part.kind is RefusalPart:
-            head = self._kept(remark_block("! refused", "warning"), number)
+            head = self._cached(remark_block("! refused", "warning"), number)
         elif part.kind is ToolCallPart:
-            head = self._kept(tool_block(part.name), number, part.name)
+            head = self._cached(tool_block(part.name), number, part.name)
         else:
             thought = self._thought()
-            head = self._kept(thought_block(thought), number, thought)
+            head = self._cached(thought_block(thought), number, thought)
             if self.is_collapsed:
                 return [head] if has_head else []
         blocks = part.update_blocks()
@@ -458,7 +458,7 @@ class Entry(Struct):
     def _rows_below(self) -> list[Block]:
         """Return state, stats, or the card of its failure."""
         if self.is_streaming:
-            return [self._kept(state_block(self.live_stats, self.now_s), *_STATE)]
+            return [self._cached(state_block(self.live_stats, self.now_s), *_STATE)]
         if self.message.role is not Role.ASSISTANT:
             return []
         if self.has_call_messages and self.message.versions == 1:

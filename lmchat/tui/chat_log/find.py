@@ -116,7 +116,7 @@ class Finder:
         self._viewport = viewport
         self._document: Document = viewport.document
         self._on_change = on_change
-        self._kept_words: tuple[str, ...] = ()  # for `search_again`
+        self._searched_words: tuple[str, ...] = ()  # for `search_again`
         self._query = Query()
         self._counts: list[int] = []  # hits of each message
         self._search_start = LogPosition(0)  # the first hit is searched from its block on
@@ -186,7 +186,7 @@ class Finder:
         if index is None:
             return
         self._search(words)
-        self._kept_words = ()
+        self._searched_words = ()
         self._search_start = LogPosition(index)
         if self._counts[index]:
             parts = self._document.entries[index].message.parts
@@ -204,7 +204,7 @@ class Finder:
         self._on_change()
 
     def search_again(self) -> None:
-        self._search(self._kept_words)
+        self._search(self._searched_words)
 
     def _search(self, words: Sequence[str]) -> None:
         """Start a search at the top of the screen; no hit is current yet."""
@@ -212,7 +212,7 @@ class Finder:
         self._search_start = (
             document.locate(self._viewport.top) if len(document) else LogPosition(0)
         )
-        self._kept_words = tuple(words)
+        self._searched_words = tuple(words)
         if any(words):  # `n` does not search an emptied query
             self.last_words = tuple(words)
         self._query = Query(words)

@@ -91,8 +91,8 @@ class Branches:
         answer = AnswerTokens(message, tokens)
         taken = await self._ui.ask(ProbabilitiesDialog(answer))
         if taken is not None:
-            message_so_far, kept = answer.prefill_with(taken.index, taken.token)
-            prefill = Prefill(message=message_so_far, choices=kept, is_exact=True)
+            message_so_far, choices = answer.prefill_with(taken.index, taken.token)
+            prefill = Prefill(message=message_so_far, choices=choices, is_exact=True)
             chat = self._chat
             start = partial(chat.continue_answer, chat.active, message, prefill)
             self._turn_view.run_turn(start)

@@ -170,9 +170,9 @@ def match_in_context(hit: SearchHit, width: int) -> StyledTexts:
     before, after = map(on_one_line, _without_marks(before, after))
     room_before = width - cell_len(match) - min(cell_len(after), width // 3)
     if (excess := cell_len(before) - room_before) > 0:
-        _, kept = split_at_cell(before, excess + 2)  # the sign and a blank take two cells
-        _, blank, words = kept.partition(" ")  # the rest of a cut word says little
-        before = SafeText(f"{SIGNS.cut} {words if blank else kept}")
+        _, rest = split_at_cell(before, excess + 2)  # the sign and a blank take two cells
+        _, blank, words = rest.partition(" ")  # the rest of a cut word says little
+        before = SafeText(f"{SIGNS.cut} {words if blank else rest}")
     return (*_marked(before, hit), (match, HIT), *_marked(after, hit))
 
 

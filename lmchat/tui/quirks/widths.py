@@ -33,7 +33,7 @@ _SEQUENCE = (
 )
 _SAVE = "\x1b7"  # the position of the cursor
 _RESTORE = "\x1b8"
-_CUTS_KEPT = 16 * 1024  # of segments
+_CACHED_CUTS = 16 * 1024  # of segments
 
 
 def with_sure_widths(text: str) -> str:
@@ -96,7 +96,7 @@ def patch_cuts() -> None:
     setattr(Segment, "_split_cells", staticmethod(_cut_segment))  # noqa: B010 - for mypy
 
 
-@lru_cache(_CUTS_KEPT)
+@lru_cache(_CACHED_CUTS)
 def _cut_segment(segment: Segment, cell: int) -> tuple[Segment, Segment]:
     """Most segments are cut again with the next frame."""
     text, style, control = segment
