@@ -176,7 +176,7 @@ class ServerRejected(LMChatError):
         self.retry_after_s = retry_after_s  # time that the server asks to wait, None if it does not
         # `servers/wire/refusals.py` sets these if the server names them
         self.param = ""  # field of the request that is wrong
-        self.text = ""  # the server's own, without what they quote of the request
+        self.said = ""  # without what it quotes of the request
         self.needed_tokens: int | None = None  # of a prompt that was too long
         self.room_tokens: int | None = None  # size of the window
 

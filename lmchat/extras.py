@@ -21,13 +21,13 @@ def install_command(extra: str, *, platform: str = sys.platform) -> str:
 
     On Windows, the command fits cmd and PowerShell.
     """
-    words = _install_text(_packages_of(extra), platform)
+    words = _install_words(_packages_of(extra), platform)
     if platform != "win32":
         return shlex.join(words)
     return " ".join(word if _UNQUOTED_ON_WINDOWS.fullmatch(word) else f'"{word}"' for word in words)
 
 
-def _install_text(packages: Sequence[str], platform: str) -> list[str]:
+def _install_words(packages: Sequence[str], platform: str) -> list[str]:
     environment = Path(sys.prefix)
     receipt = environment / "uv-receipt.toml"
     if receipt.exists():

@@ -91,15 +91,15 @@ class Case(Struct, frozen=True, kw_only=True):
 
         folded = text.casefold()
         expected, rejected = _list(self.entry.expect), _list(self.entry.reject)
-        violated = {  # by check, the texts or patterns for which it fails
-            "expect": [text for text in expected if text.casefold() not in folded],
-            "reject": [text for text in rejected if text.casefold() in folded],
+        violated = {  # by check, the phrases or patterns for which it fails
+            "expect": [phrase for phrase in expected if phrase.casefold() not in folded],
+            "reject": [phrase for phrase in rejected if phrase.casefold() in folded],
             "regex": [regex for regex, schema in self.patterns.items() if schema.misfit(text)],
         }
         failures = {
-            check: f"{check} {', '.join(f'“{text}”' for text in texts)}"
-            for check, texts in violated.items()
-            if texts
+            check: f"{check} {', '.join(f'“{phrase}”' for phrase in phrases)}"
+            for check, phrases in violated.items()
+            if phrases
         }
         if self.wanted is not None:
             try:

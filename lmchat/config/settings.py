@@ -100,8 +100,8 @@ def setting(description: str, *, example: object = None, expected: str = "", **l
 def declared(table: type[Struct]) -> Mapping[str, tuple[Any, Meta]]:
     """Return type, without `| None`, and `Meta` of each setting."""
     found: dict[str, tuple[Any, Meta]] = {}
-    for name, next_step in get_type_hints(table, include_extras=True).items():
-        annotated = next_step if get_origin(next_step) is Annotated else get_args(next_step)[0]
+    for name, hint in get_type_hints(table, include_extras=True).items():
+        annotated = hint if get_origin(hint) is Annotated else get_args(hint)[0]
         found[name] = get_args(annotated)
     return found
 

@@ -1,7 +1,7 @@
 """lmchat's own JSON of a session: lossless export, and import.
 
 `messages` has the chosen path, `branches` all other messages. If there are any, each message has a
-`position`: its number in the order of writing. `files` has attached files in Base64 by digest.
+`place`: its number in the order of writing. `files` has attached files in Base64 by digest.
 """
 
 from __future__ import annotations

@@ -353,8 +353,8 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
         reason, next_step = _DAMAGED
     else:
         fitting = [_REASONS[beginning] for beginning in _REASONS if name.startswith(beginning)]
-        own_text = (str(error), "Check the log file, then start lmchat again.")
-        reason, next_step = fitting[0] if fitting else own_text
+        unknown_error = (str(error), "Check the log file, then start lmchat again.")
+        reason, next_step = fitting[0] if fitting else unknown_error
         if (reason, next_step) == LOCKED and not has_locks(path.parent):
             reason, next_step = _NO_LOCKS
     return StoreUnavailable(

@@ -106,7 +106,7 @@ def test_a_prompt_that_is_quoted_back_does_not_change_what_a_refusal_means(form)
         for prompt in PROMPTS:
             error = error_for(form, prompt, status)
             found = (error.kind, error.next_step, error.retry_after_s, error.needed_tokens)
-            assert found == (expected.kind, expected.next_step, None, None), (prompt, error.text)
+            assert found == (expected.kind, expected.next_step, None, None), (prompt, error.said)
 
 
 WORDS_OF_LESSONS = (

@@ -17,9 +17,9 @@ from lmchat.servers.wire.refusals import (
     RefusalContext,
     fits,
     kind_of,
-    own_text,
     refusal,
     refusal_in_stream,
+    with_own_text,
 )
 from tests.support.refusal_corpus import RECORDS, context_of, error_for, raw_body
 
@@ -75,7 +75,7 @@ def test_a_text_means_the_same_in_a_stream_and_inside_other_errors():
 def read_record(record) -> tuple[int, ErrorBody, RefusalContext]:
     """Return what `kind_of` takes; a status of success is that of a stream."""
     context = context_of(record)
-    body = own_text(read_body(raw_body(record)), context)
+    body = with_own_text(read_body(raw_body(record)), context)
     is_told_inside = record["where"] == "stream" or (record["status"] < 300 and not body.is_html)
     code = int(body.code) if body.code.isdecimal() and len(body.code) == 3 else 0
     return code if is_told_inside else record["status"], body, context
@@ -87,9 +87,9 @@ READ = [(record, read_record(record)) for record in RECORDS]
 def test_no_text_of_a_real_server_fits_rows_of_two_kinds():
     for _, (status, body, context) in READ:
         kinds = {
-            row.kind for row in REFUSAL_RECORDS if fits(row, status, body.text.lower(), context)
+            row.kind for row in REFUSAL_RECORDS if fits(row, status, body.said.lower(), context)
         }
-        assert len(kinds) <= 1, (kinds, body.text)
+        assert len(kinds) <= 1, (kinds, body.said)
 
 
 def without(row: Record, words: str) -> tuple[Record, ...]:
@@ -104,7 +104,7 @@ def test_a_text_of_a_real_server_needs_each_alternative(row, words):
     assert any(
         kind_of(*read, without(row, words)) != record["kind"]
         for record, read in READ
-        if re.search(words, read[1].text.lower())
+        if re.search(words, read[1].said.lower())
     )
 
 
@@ -114,7 +114,7 @@ def test_a_real_server_sends_each_code_which_decides_without_its_sentence():
         assert sent, code
         for record, body in sent:
             facts = context_of(record)
-            assert kind_of(0, replace(body, words=""), facts) == record["kind"] == kind
+            assert kind_of(0, replace(body, said=""), facts) == record["kind"] == kind
 
 
 def test_a_status_decides_where_nothing_else_does():

@@ -36,9 +36,9 @@ _NOT_READ = (("attachments", "attachment"), ("files", "file"), ("audio", "record
 
 def _fits(record: Record) -> bool:
     """Whether it is a message, or has a list with one message of a known role."""
-    records = record.get("messages", [record])
-    return isinstance(records, list) and any(
-        text_at(record, "role") in _ROLES for record in records
+    messages = record.get("messages", [record])
+    return isinstance(messages, list) and any(
+        text_at(message, "role") in _ROLES for message in messages
     )
 
 

@@ -38,9 +38,9 @@ _FORMATS_STEP = (
 _FORMATS = (
     (OWN, "json_sessions"),
     *(
-        (record.source, f"imports.programs.{record.module}")
-        for record in PROGRAMS
-        if record.module != "llm"
+        (program.source, f"imports.programs.{program.module}")
+        for program in PROGRAMS
+        if program.module != "llm"
     ),
     (OWN, "imports.message_list"),
 )

@@ -102,7 +102,7 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
     """Facts of a refusal, whatever the shape of its body."""
 
     message: str = ""  # trimmed and safe on one line
-    text: str = ""  # all that it says
+    said: str = ""  # all that it says
     # the server's own words:
     code: str = ""  # may be a status, such as "503"
     type: str = ""
@@ -181,7 +181,7 @@ def _with_words(text: str, fields: Mapping[str, Any], *, key: str) -> ErrorBody:
     code = fields.get("code", fields.get("status"))
     return ErrorBody(
         message=_clean(_sentence(text)),
-        text=safe_line(text),
+        said=safe_line(text),
         code=_clean(str(code)) if isinstance(code, str | int) else "",
         type=_clean(str_or_empty(fields.get("type"))),
         param=_clean(str_or_empty(fields.get("param"))),

@@ -23,19 +23,19 @@ class Clue(Struct, frozen=True, kw_only=True):
     fields: frozenset[str] = frozenset()  # of each row, exactly
     ids: str = ""  # pattern in the `id` of each row
     is_null: bool = False  # the list is `null`
-    text: str = ""  # pattern in the body of a refusal
+    refusal: str = ""  # pattern in the body of one
     is_hint: bool = False
     """Other products may send the same: the product has to be proved."""
 
     def fits(self, reply: Reply, records: list[JsonObject]) -> bool:
-        if self.text and (reply.is_good or not re.search(self.text, reply.text)):
+        if self.refusal and (reply.is_good or not re.search(self.refusal, reply.text)):
             return False
         if self.is_null and reply.object.get("data", "") is not None:
             return False
         if not self.fits_headers(reply):
             return False
         if not (self.owners or self.fields or self.ids or self.created is not None):
-            return bool(self.text or self.header or self.is_null)
+            return bool(self.refusal or self.header or self.is_null)
         return bool(records) and all(self._fits_record(record) for record in records)
 
     def fits_headers(self, reply: Reply) -> bool:

@@ -64,7 +64,7 @@ _LM_STUDIO = LmStudio(
     place=Place(
         ports=(1234,),
         clues=(
-            Clue(text="LM Studio API token"),
+            Clue(refusal="LM Studio API token"),
             _owned_by("organization_owner", is_hint=True),
             Clue(header="^x-powered-by: Express$", is_hint=True),
         ),
@@ -129,8 +129,8 @@ _JAN = Product(
         ports=(1337, 6767, 3928),
         clues=(
             _owned_by("llama.cpp", "mlx", "remote", created=1),
-            Clue(text="^(Invalid or missing authorization token|Missing authorization header)"),
-            Clue(text="^Invalid host header", is_hint=True),
+            Clue(refusal="^(Invalid or missing authorization token|Missing authorization header)"),
+            Clue(refusal="^Invalid host header", is_hint=True),
             _owned_by("user", created=1, is_hint=True),  # older versions
         ),
         proof=Proof("/openapi.json", r'"title":\s*"Jan API Server'),
@@ -235,7 +235,7 @@ _OLLAMA = Ollama(
             # not of LocalAI, which has Ollama's paths, too, but rows without an owner
             Clue(ids=":", fields=frozenset({"id", "object", "created", "owned_by"}), is_hint=True),
             Clue(is_null=True, is_hint=True),  # nothing was ever pulled
-            Clue(text="^$", is_hint=True),  # the refusal of a foreign host name
+            Clue(refusal="^$", is_hint=True),  # the refusal of a foreign host name
         ),
         proof=Proof("/api/tags", r'^\s*\{\s*"models"\s*:'),
         is_offered=True,
@@ -396,8 +396,8 @@ _LITELLM = Product(
         ports=(4000,),
         clues=(
             Clue(header="^x-litellm-"),
-            Clue(text="No connected db|No api key passed in"),
-            Clue(text="^Internal Server Error$", is_hint=True),  # without a key and a database
+            Clue(refusal="No connected db|No api key passed in"),
+            Clue(refusal="^Internal Server Error$", is_hint=True),  # without a key and a database
             # the time that LiteLLM's `DEFAULT_MODEL_CREATED_AT_TIME` gives to each model
             Clue(created=1677610602, is_hint=True),
         ),
@@ -459,7 +459,10 @@ _TABBYAPI = Product(
     name="TabbyAPI",
     place=Place(
         ports=(5000,),
-        clues=(_owned_by("tabbyAPI"), Clue(text="Please provide an API key", is_hint=True)),
+        clues=(
+            _owned_by("tabbyAPI"),
+            Clue(refusal="Please provide an API key", is_hint=True),
+        ),
         proof=Proof("/.well-known/serviceinfo", '"TabbyAPI"'),
     ),
     steps={
@@ -601,7 +604,7 @@ _LOCALAI = Product(
     name="LocalAI",
     place=Place(
         clues=(
-            Clue(text="An authentication key is required"),
+            Clue(refusal="An authentication key is required"),
             Clue(fields=frozenset({"id", "object"}), is_hint=True),
         ),
         proof=Proof("/system", '"loaded_models"'),
@@ -669,7 +672,7 @@ _TEXT_GENERATION_WEBUI = Product(
     place=Place(
         clues=(
             _owned_by("user", created=0, is_hint=True),
-            Clue(text='"Invalid host header"', is_hint=True),
+            Clue(refusal='"Invalid host header"', is_hint=True),
         ),
         proof=Proof("/v1/internal/model/info", '"model_name"|"Invalid host header"'),
     ),

@@ -31,7 +31,7 @@ class Refused(Struct, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         """Without the piece of a template that llama.cpp quotes before the error."""
-        return self.error.text.rpartition("Jinja Exception:")[2]
+        return self.error.said.rpartition("Jinja Exception:")[2]
 
     @property
     def is_behind_result(self) -> bool:

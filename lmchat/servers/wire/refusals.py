@@ -183,7 +183,7 @@ def _error(
 ) -> ServerRejected:
     """`status` is 0 for an error inside a stream that names none."""
     said = f"{context.subject} {_what_it_did(status, body)}"  # the message, as it came
-    body = own_text(body, context)
+    body = with_own_text(body, context)
     kind = kind_of(status, body, context, records)
     counts = _counts(kind, body) if kind in _TOO_LONG else _TokenCounts()
 
@@ -223,21 +223,21 @@ def _error(
         wait = f"{math.ceil(wait_s / 60)} min" if is_long else f"{math.ceil(wait_s)} s"
         error.next_step = f"Wait {wait}, as the server asks, then try again."
     error.param = without_secret(body.param, context.key)
-    said_text = f"{body.type} {body.code} {body.text} {body.param}"
-    error.text = without_secret(said_text, context.key)
+    said_text = f"{body.type} {body.code} {body.said} {body.param}"
+    error.said = without_secret(said_text, context.key)
     error.needed_tokens, error.room_tokens = counts.needed, counts.room
     return error
 
 
-def own_text(body: ErrorBody, context: RefusalContext) -> ErrorBody:
+def with_own_text(body: ErrorBody, context: RefusalContext) -> ErrorBody:
     """Cut out what the words quote of the request, and put marks in the place of names."""
     # in both, since a quote would start before the name: "model": "jinja-7b"
     models = (context.model, context.model.rpartition("/")[2])
-    text = _without_names(body.text or body.message, models, "<model>")
-    sent = (_without_names(text, models, "<model>") for text in texts_of(context.sent))
-    text = _ADDRESS.sub("<address>", unquoted(text, sent))
-    text = _without_names(text, [context.host], "<address>")
-    return replace(body, text=_without_names(text, context.tools, "<tool>"))
+    said = _without_names(body.said or body.message, models, "<model>")
+    sent = (_without_names(sent_text, models, "<model>") for sent_text in texts_of(context.sent))
+    said = _ADDRESS.sub("<address>", unquoted(said, sent))
+    said = _without_names(said, [context.host], "<address>")
+    return replace(body, said=_without_names(said, context.tools, "<tool>"))
 
 
 def kind_of(
@@ -246,7 +246,7 @@ def kind_of(
     context: RefusalContext,
     records: Sequence[Record] = REFUSAL_RECORDS,
 ) -> str:
-    """Return what a code means, else the `own_text`, else the status.
+    """Return what a code means, else the text of the server, else the status.
 
     Words that mean two kinds mean none, but numbers tell whether the prompt or the limit of the
     answer is too long.
@@ -254,7 +254,7 @@ def kind_of(
     kinds = {CODES[name] for name in (body.code, body.type) if name in CODES}
     if not kinds:
         kinds = {
-            record.kind for record in records if fits(record, status, body.text.lower(), context)
+            record.kind for record in records if fits(record, status, body.said.lower(), context)
         }
     if kinds and kinds.issubset(_TOO_LONG):
         return _counts(min(kinds), body).kind
@@ -262,7 +262,7 @@ def kind_of(
 
 
 def fits(record: Record, status: int, text: str, context: RefusalContext) -> bool:
-    """Return whether `own_text` in lower case, and the rest of the refusal, are those of a row."""
+    """Return whether the `text`, in lower case, and the rest of the refusal, are those of a row."""
     return (
         (not record.statuses or status in record.statuses)
         and context.has(record.needs)
@@ -294,7 +294,7 @@ class _TokenCounts(Struct, frozen=True, kw_only=True):
 
 def _counts(kind: str, body: ErrorBody) -> _TokenCounts:
     """Tell which of the two is too long, if the server counts both against the window."""
-    said = _COMMAS.sub("", body.text.lower())
+    said = _COMMAS.sub("", body.said.lower())
     needed = _token_count(body, "n_prompt_tokens", said, _PROMPT_TOKENS)
     room = _token_count(body, "n_ctx", said, _WINDOW_TOKENS)
     left = _token_count(body, "", said, _MOST_ANSWER_TOKENS)
@@ -311,11 +311,11 @@ def _kind_of_status(status: int, body: ErrorBody, context: RefusalContext) -> st
     if is_model_named and status in (0, HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
         return "model_missing"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        asked = _ASKED.search(_COMMAS.sub("", body.text.lower()))
+        asked = _ASKED.search(_COMMAS.sub("", body.said.lower()))
         return "too_large" if asked and int(asked[2]) > int(asked[1]) else "rate_limited"
-    if status == HTTPStatus.FORBIDDEN and not body.text and context.hides_blocked_hosts:
+    if status == HTTPStatus.FORBIDDEN and not body.said and context.hides_blocked_hosts:
         return "host_blocked"
-    if status == HTTPStatus.NOT_FOUND and (body.is_html or not body.text):
+    if status == HTTPStatus.NOT_FOUND and (body.is_html or not body.said):
         return "wrong_path"
     if body.is_html and status == HTTPStatus.OK:
         return "not_an_llm"
@@ -344,7 +344,7 @@ def _step(kind: str, status: int, body: ErrorBody, context: RefusalContext) -> s
     elif kind == "context_overflow" and context.has_one_prompt:
         next_step = _ONE_PROMPT_TOO_LONG
     elif kind == "bad_request":
-        next_step = context.what_to_check(f"{body.type} {body.code} {body.param} {body.text}")
+        next_step = context.what_to_check(f"{body.type} {body.code} {body.param} {body.said}")
     # the next step may hold a command
     return next_step.format(
         model=shell_word(context.model or "MODEL"), host=shell_word(context.host)
@@ -376,7 +376,7 @@ def retry_after_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
     for name in ("retry_after", "estimated_time"):
         seconds = positive_or_none(body.error_object.get(name))
         delay = delay or (f"{seconds:.3f}" if seconds else "")
-    if match := _TRY_AGAIN_IN.search(body.text):
+    if match := _TRY_AGAIN_IN.search(body.said):
         delay = delay or match[1]
     match = _DURATION.fullmatch(delay)
     if match and (match[1] or match[2]):

@@ -142,7 +142,7 @@ class ChatLog(ScrollView, can_focus=True):
             # `ChatLog.scroll_to` may call `update_screen` again
             super().scroll_to(y=top, animate=False, force=True)
         elif changed is not None:
-            row = self.document.position(changed) - top  # of the screen; rows below may have moved
+            row = self.document.row_of(changed) - top  # of the screen; rows below may have moved
             self.refresh(rows_region(self, row, max(self.size.height - row, 1)))
         self._is_own_scroll = False
 

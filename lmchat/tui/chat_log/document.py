@@ -163,7 +163,7 @@ class Document:
             return LogPosition(index, -1, row)
         return LogPosition(index, *heights.find(row - gap))
 
-    def position(self, position: LogPosition) -> int:
+    def row_of(self, position: LogPosition) -> int:
         """Return the row of a position; a number after the last block is the end."""
         index, number, row = position
         top = self.heights.top(index)
@@ -291,7 +291,7 @@ class Document:
     def lay_out_around(self, position: LogPosition, rows_above: int, rows_below: int) -> None:
         """Lay out the message of a position, and at least so many rows above and below it."""
         self.lay_out(position.message)
-        row_in_message = self.position(position) - self.heights.top(position.message)
+        row_in_message = self.row_of(position) - self.heights.top(position.message)
         self.lay_out_from(position.message, 1, rows_below + row_in_message)
         self.lay_out_from(position.message - 1, -1, rows_above - row_in_message)
 

@@ -279,7 +279,7 @@ class Finder:
         viewport = self._viewport
         with viewport.anchored():  # this may unfold the message
             position = self._locate(index)
-        if not viewport.shows(self._document.position(position), 1):
+        if not viewport.shows(self._document.row_of(position), 1):
             # a third from the top: the text that leads to it is shown, too
             viewport.scroll_to_position(position, viewport.height // 3)
         if viewport.is_following and self._document.entries[-1].is_streaming:

@@ -66,7 +66,7 @@ class Viewport:
         document = self.document
         anchor = self._anchor
         if anchor is not None and len(document) and document.layout is not None:
-            row = document.position(relocate(document, anchor)) - anchor.screen_row
+            row = document.row_of(relocate(document, anchor)) - anchor.screen_row
             # Near the beginning or end of the log, the anchor may not be on its row: the log became
             # shorter, or its end is on the screen. Then what is on the screen has to stay.
             if row != self.top:
@@ -89,7 +89,7 @@ class Viewport:
             position = relocate(document, anchor)
             screen_row = min(anchor.screen_row, height - 1)
             document.lay_out_around(position, height + screen_row, 2 * height)
-            self.top = max(min(document.position(position) - screen_row, self.last_top), 0)
+            self.top = max(min(document.row_of(position) - screen_row, self.last_top), 0)
             # set before there was a page; with a block, it survives changes of the message
             if anchor.block is None and anchor.number >= 0:
                 self._anchor = self._anchor_at_top()

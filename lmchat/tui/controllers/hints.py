@@ -114,8 +114,7 @@ class KeyHints:
         widgets = self._ui.widgets
         stop_key, stop_word = self._hint("stop")
         stop_hint = [(stop_key, stop_word)] if self._chat.active.is_running else []
-        # without a turn, the key of `stop` ends an edit, or else a selection, and its next step
-        # says so
+        # without a turn, the key of `stop` ends an edit, or else a selection, and its hint says so
         if widgets.log.selection.selected is not None:
             copy_hint = self._hint("copy_or_stop")
             if stop_hint:

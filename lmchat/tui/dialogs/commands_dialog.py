@@ -41,8 +41,8 @@ class CommandItem(Struct, frozen=True):
 
     @property
     def words(self) -> list[str]:
-        text = self.command.words if self.command else ""
-        return re.findall(r"\w+", folded(f"{self.title} {self.slash} {text}"))
+        words = self.command.words if self.command else ""
+        return re.findall(r"\w+", folded(f"{self.title} {self.slash} {words}"))
 
 
 class CommandsDialog(ListDialog):

@@ -39,7 +39,7 @@ _STATES = ("status", "toolStatus", "debugInfoBlock")
 
 def _fits(record: Record) -> bool:
     return any(
-        isinstance(at(record, "versions"), list) for record in items_of(record.get("messages"))
+        isinstance(at(message, "versions"), list) for message in items_of(record.get("messages"))
     )
 
 
@@ -138,7 +138,7 @@ def _system_prompt(record: Record) -> str:
     """Return the system prompt; files of older conversations have it in a field of its own."""
     settings = items_of(at(record, "perChatPredictionConfig", "fields"))
     values = (
-        text_at(record, "value") for record in settings if at(record, "key") == _SYSTEM_PROMPT
+        text_at(setting, "value") for setting in settings if at(setting, "key") == _SYSTEM_PROMPT
     )
     return next(filter(None, values), text_at(record, "systemPrompt"))
 

@@ -82,20 +82,20 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
     by_id = at(history, "messages")
     has_parents = isinstance(by_id, dict)
     if has_parents:
-        rows = [*by_id.items()]
+        messages = [*by_id.items()]
     else:  # an older chat: each follows the one before
-        rows = [
-            (text_at(record, "id") or str(n), record)
-            for n, record in enumerate(content["messages"])
+        messages = [
+            (text_at(message, "id") or str(n), message)
+            for n, message in enumerate(content["messages"])
         ]
-    for key, row in [] if at(record, "meta", "internal") else rows:
+    for key, message in [] if at(record, "meta", "internal") else messages:
         chat.add(
             key,
-            at(row, "role"),
-            _parts(row, chat),
-            parent=at(row, "parentId") if has_parents else chat.last_key,
-            created_at=time_of(at(row, "timestamp")),
-            model=at(row, "model"),
+            at(message, "role"),
+            _parts(message, chat),
+            parent=at(message, "parentId") if has_parents else chat.last_key,
+            created_at=time_of(at(message, "timestamp")),
+            model=at(message, "model"),
         )
     return chat.session(now, source="openwebui")
 
