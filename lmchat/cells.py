@@ -50,10 +50,10 @@ def widen_cells() -> None:
         return cells + _widened(text, widest.narrow_to_wide) if _EMOJI_SELECTOR in text else cells
 
     def spans(text: str, unicode_version: str = "auto") -> tuple[list[tuple[int, int, int]], int]:  # noqa: ARG001 - as rich's
-        started = list(graphemes(text))
-        ends = [start for start, _ in started[1:]] + [len(text)]
-        found = [(start, end, cells) for (start, cells), end in zip(started, ends, strict=True)]
-        return found, sum(cells for _, cells in started)
+        starts = list(graphemes(text))
+        ends = [start for start, _ in starts[1:]] + [len(text)]
+        found = [(start, end, cells) for (start, cells), end in zip(starts, ends, strict=True)]
+        return found, sum(cells for _, cells in starts)
 
     for name, part in (
         ("load_cell_table", lambda _version: widest),
@@ -86,12 +86,12 @@ def _widest(table: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]
     changed.sort()
     ranges = list(changed)
     for start, end, cells in table:  # the rest of each range
-        begin = start
+        rest_start = start
         within = slice(bisect_left(changed, (start,)), bisect_left(changed, (end + 1,)))
         for first, last, _ in changed[within]:
-            ranges.append((begin, first - 1, cells))
-            begin = last + 1
-        ranges.append((begin, end, cells))
+            ranges.append((rest_start, first - 1, cells))
+            rest_start = last + 1
+        ranges.append((rest_start, end, cells))
     return sorted(found for found in ranges if found[0] <= found[1])
 
 

@@ -23,7 +23,7 @@ _FILE_MODE = 0o666  # as the umask allows
 _REPLACE_STEP = "Name another file with -o, or replace this one with --force."
 _RECORD_START = b'{"index": '
 # From the number of a row up to its key, which no other program writes. `.*` is the id.
-_STARTED_RECORD = re.compile(rb'\{"index": \d+, (?:"id": .*, )?(?:"run": \d+, )?"key"')
+_CUT_RECORD = re.compile(rb'\{"index": \d+, (?:"id": .*, )?(?:"run": \d+, )?"key"')
 
 
 class RecordFile(Records):
@@ -122,8 +122,8 @@ class RecordFile(Records):
                 record = strict_json(text)
             except ValueError:
                 # behind other rows, it may have ended within `_RECORD_START`
-                is_started = text.startswith(_RECORD_START) or _RECORD_START.startswith(text)
-                if is_last and (is_started if number > 1 else _STARTED_RECORD.match(text)):
+                is_cut = text.startswith(_RECORD_START) or _RECORD_START.startswith(text)
+                if is_last and (is_cut if number > 1 else _CUT_RECORD.match(text)):
                     return
                 record = None
             match record:

@@ -299,8 +299,8 @@ class IncrementalMarkdown(Struct):
             rows_start = start if self._table_start else start + HEAD_LINES + TABLE_ROWS
             later_starts = range(rows_start, end)
         # lines behind the last cut may still change
-        begin = max(start, closed_lines)
-        cuts = [closed_lines, *(line for line in later_starts if begin < line < end)]
+        first_unclosed = max(start, closed_lines)
+        cuts = [closed_lines, *(line for line in later_starts if first_unclosed < line < end)]
         if has_ended:
             cuts.append(end)
         # further pieces of the list count on from it
@@ -377,7 +377,7 @@ class IncrementalMarkdown(Struct):
         if is_undivided and self._tail_limit < _MOST_CHARS:
             self._tail_limit = _MOST_CHARS
             return
-        begin = offset = len(self._head)
+        body_start = offset = len(self._head)
         head = self._head
         above = ""  # blank lines above a table's head
         if last == "table_open" and not head:
@@ -393,8 +393,8 @@ class IncrementalMarkdown(Struct):
         has_lines = is_undivided or head or last in ("blockquote_open", "sources")
         line_end = self._tail.rfind("\n", offset) + 1 if has_lines else 0
         position = line_end or offset + cut_position(self._tail[offset:])
-        self.closed.append(self._next_block(self._tail[begin:position]))
-        self.start += position - begin
+        self.closed.append(self._next_block(self._tail[body_start:position]))
+        self.start += position - body_start
         # in the middle of the text: no blank row, not attached as a list
         table_start = self._table_start or (self._tail[len(above) : position] if head else "")
         self._start_new_block()

@@ -134,8 +134,10 @@ def read_paste(fileno: int) -> bytes:
     """
     mark, data = PASTE_END.encode(), bytearray()
     while not data.endswith(mark) and has_more_input(fileno, wait_s=LONGEST_WAIT_S):
-        started = next(size for size in range(len(mark), -1, -1) if data.endswith(mark[:size]))
-        read = os.read(fileno, len(mark) - started)  # nothing behind the mark
+        matched_bytes = next(
+            size for size in range(len(mark), -1, -1) if data.endswith(mark[:size])
+        )
+        read = os.read(fileno, len(mark) - matched_bytes)  # nothing behind the mark
         if not read:  # the terminal is gone
             break
         data += read

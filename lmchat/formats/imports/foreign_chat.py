@@ -226,8 +226,8 @@ class ForeignChat(Struct, kw_only=True):
         messages: list[ChatMessage] = []
         line = self._line()
         times = [message.created_at for message in line.values() if message.created_at]
-        started = [time for time in (self.created_at, *times[:1]) if time]
-        time = min(started, default=self.updated_at or now)
+        first_times = [time for time in (self.created_at, *times[:1]) if time]
+        time = min(first_times, default=self.updated_at or now)
         for key, message in line.items():
             time = message.created_at or time  # of the message before it
             failure = None if message.failure is STOPPED else message.failure

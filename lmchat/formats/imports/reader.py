@@ -243,44 +243,44 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
 
     The last value may be a `FileRefused`: where the next one starts is not known.
     """
-    started = ""
-    while not started and (more := text.read(_CHUNK)):
-        started = more.lstrip()
-    if started.startswith("\0"):
+    unread = ""
+    while not unread and (more := text.read(_CHUNK)):
+        unread = more.lstrip()
+    if unread.startswith("\0"):
         message = "It is damaged: it begins with NULs, as after a crash."
         raise FileRefused(message, next_step="Take it from a backup.")
-    if started and started[0] not in "[{":
+    if unread and unread[0] not in "[{":
         # lmchat's own exports start with their title
-        is_markdown = started.startswith("# ")
+        is_markdown = unread.startswith("# ")
         message = "It is Markdown, which cannot be imported; export the session as JSON."
         raise FormatUnknown(
             message if is_markdown else "Its format cannot be imported.", next_step=_FORMATS_STEP
         )
-    is_list = started.startswith("[")
-    started = started.removeprefix("[")
+    is_list = unread.startswith("[")
+    unread = unread.removeprefix("[")
     position, number = 0, 1
     while True:
-        if gap := _GAP.match(started, position):  # always, as a gap may be empty
+        if gap := _GAP.match(unread, position):  # always, as a gap may be empty
             position = gap.end()
-        if is_list and started.startswith("]", position):
+        if is_list and unread.startswith("]", position):
             return
         try:
-            value, position = _value_at(started, position)
+            value, position = _value_at(unread, position)
         except (ValueError, RecursionError) as error:
             # a value that goes on behind the text has its fault at the end, or in an open string
             is_cut = isinstance(error, json.JSONDecodeError) and (
-                error.pos >= len(started) - _LONGEST_TOKEN
+                error.pos >= len(unread) - _LONGEST_TOKEN
                 or error.msg.startswith("Unterminated string")
             )
-            started, position = started[position:], 0
-            more_chars = min(max(_CHUNK, len(started)), LARGEST_RECORD + 1 - len(started))
+            unread, position = unread[position:], 0
+            more_chars = min(max(_CHUNK, len(unread)), LARGEST_RECORD + 1 - len(unread))
             if is_cut and (more := text.read(more_chars)):
-                started += more
+                unread += more
                 continue
-            if started or is_list:  # else it is the end
+            if unread or is_list:  # else it is the end
                 message = f"Record {number} is damaged: nothing from there on is imported."
                 next_step = "Export the chats again."
-                if len(started) > LARGEST_RECORD:
+                if len(unread) > LARGEST_RECORD:
                     message = f"It is larger than {LARGEST_RECORD // (1024 * 1024)} MB."
                     next_step = "Export fewer chats at once."
                 elif number == 1:

@@ -250,7 +250,7 @@ def _sentence(text: str) -> str:
     """Return the last sentence of a trace, else the text."""
     text = text.strip()
     if _IS_TRACE.search(text):
-        *_, last = [0, *(start.end() for start in _BEFORE_SENTENCE.finditer(text))]
+        *_, last = [0, *(gap.end() for gap in _BEFORE_SENTENCE.finditer(text))]
         text = text[last:].strip() or text
     return _TRACE_BEHIND.split(text, maxsplit=1)[0] or text
 

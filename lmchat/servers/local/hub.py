@@ -142,10 +142,10 @@ class Hub:
         """Return what is downloaded, and to where; raise `EngineUnavailable` without room."""
         parts = [_part_in(folder, file) for file in files]
         size = sum(file.size_bytes for file in files)
-        started, free = await asyncio.to_thread(_room, parts)
-        if size - started > free:
+        present_bytes, free = await asyncio.to_thread(_room, parts)
+        if size - present_bytes > free:
             raise EngineUnavailable(
-                f"{files[0].path} needs {size_text(size - started)} on the disk, "
+                f"{files[0].path} needs {size_text(size - present_bytes)} on the disk, "
                 f"and {size_text(free)} are free.",
                 next_step="Free some space, or set LMCHAT_HOME to a folder on another disk.",
                 kind="no_space",
@@ -290,8 +290,8 @@ def _part_in(folder: Path, file: HubFile) -> Path:
 
 def _room(parts: Sequence[Path]) -> tuple[int, int]:
     """Return the bytes of files that need not exist, and those free on their disk."""
-    started = sum(part.stat().st_size for part in parts if part.exists())
-    return started, free_bytes(parts[0].parents) or 0
+    present_bytes = sum(part.stat().st_size for part in parts if part.exists())
+    return present_bytes, free_bytes(parts[0].parents) or 0
 
 
 async def _chunks(endpoint: Endpoint, response: httpx.Response) -> AsyncGenerator[bytes, None]:

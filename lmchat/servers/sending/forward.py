@@ -140,7 +140,7 @@ class Forwarding(Struct, kw_only=True):
         key = self.exchange.key.encode()
         return data.replace(key, "…".encode()) if key else data
 
-    def _started_key(self, data: bytes) -> int:
+    def _partial_key_bytes(self, data: bytes) -> int:
         """Return with how many of its last bytes the API key may start."""
         key = self.exchange.key.encode()
         return max((size for size in range(1, len(key)) if data.endswith(key[:size])), default=0)
@@ -177,7 +177,7 @@ class Forwarding(Struct, kw_only=True):
                 # for any kind of reply, any byte counts as the first token
                 idle_timeout.note_data(has_token=True)
                 ready = self._without_key(held + chunk)
-                shown = len(ready) - self._started_key(ready)
+                shown = len(ready) - self._partial_key_bytes(ready)
                 ready, held = ready[:shown], ready[shown:]
                 if ready:
                     with idle_timeout.paused():

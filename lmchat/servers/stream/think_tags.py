@@ -154,8 +154,8 @@ class ThoughtFilter:
         while True:
             behind = self._text[mark.end() :]
             rest_of_line = behind.lstrip(" \t\r")  # a line may end with CR LF
-            is_started = not rest_of_line or (marks is not None and marks.start.startswith(behind))
-            if not is_started or self._has_ended or len(behind) > _MAX_HELD:
+            may_go_on = not rest_of_line or (marks is not None and marks.start.startswith(behind))
+            if not may_go_on or self._has_ended or len(behind) > _MAX_HELD:
                 break
             yield
         if marks is not None and _ends_thought(before, marks, behind):
@@ -171,13 +171,13 @@ class ThoughtFilter:
         while True:
             text = self._text.lstrip()
             header = _HEADER.match(text)
-            is_started = header is None and (not text or _may_become_header(text))
-            if is_started and not self._has_ended and len(self._text) <= _MAX_HELD:
+            may_go_on = header is None and (not text or _may_become_header(text))
+            if may_go_on and not self._has_ended and len(self._text) <= _MAX_HELD:
                 yield
                 continue
             if header is None:
                 # at the end of the text, half a header is no word of the answer
-                self._text = "" if is_started else text
+                self._text = "" if may_go_on else text
                 yield from self._read_rest(())
                 return
             self._text = text[header.end() :]
@@ -192,8 +192,8 @@ class ThoughtFilter:
         """Read what is behind a thought; white space between belongs to neither."""
         while True:
             self._text = self._text.lstrip()
-            is_started = self._text != start and start.startswith(self._text)
-            if self._has_ended or (self._text and not is_started):
+            may_go_on = self._text != start and start.startswith(self._text)
+            if self._has_ended or (self._text and not may_go_on):
                 break
             yield
         self._text = self._text.removeprefix(start)

@@ -63,13 +63,13 @@ def unquoted(said: str, sent: Iterable[str]) -> str:
 
     cut: set[int] = set()
     for size, found in runs.items():
-        started = [number for number, run in enumerate(found) if run in quoted]
-        for number in started:
+        quoted_numbers = [number for number, run in enumerate(found) if run in quoted]
+        for number in quoted_numbers:
             ends = (marks[number], marks[number + size])
             if size == _LONG_RUN or (all(ends) if size < _SHORT_RUN else any(ends)):
                 cut.update(range(number, number + size))
         if size == _SHORT_RUN:  # runs that overlap belong together
-            for number in (*started, *reversed(started)):
+            for number in (*quoted_numbers, *reversed(quoted_numbers)):
                 if len(cut.intersection(range(number, number + size))) == size - 1:
                     cut.update(range(number, number + size))
     for number in cut:

@@ -119,7 +119,7 @@ class LivePart(Struct):
     def _start_at_end(self, text: str) -> str:
         """Put the beginning of a long text above; return what is to be parsed of its end."""
         language = "json" if self.kind is ToolCallPart else None
-        self.blocks_above, self.markdown, end = _started_excerpt(text, language)
+        self.blocks_above, self.markdown, end = _excerpt_parts(text, language)
         return end
 
     def forget_if_long(self) -> bool:
@@ -162,7 +162,7 @@ def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
 def _code_blocks(text: str, language: str) -> list[Block]:
     above: list[Block] = []
     if is_long(text):
-        above, markdown, text = _started_excerpt(text, language)
+        above, markdown, text = _excerpt_parts(text, language)
     else:
         markdown = IncrementalMarkdown()
         markdown.open_code(language)
@@ -170,9 +170,7 @@ def _code_blocks(text: str, language: str) -> list[Block]:
     return above + markdown.closed
 
 
-def _started_excerpt(
-    text: str, language: str | None
-) -> tuple[list[Block], IncrementalMarkdown, str]:
+def _excerpt_parts(text: str, language: str | None) -> tuple[list[Block], IncrementalMarkdown, str]:
     """Cut a long text into blocks of its beginning, and a parser and text of its end.
 
     The row for its middle is the last block. With `language`, it is code.

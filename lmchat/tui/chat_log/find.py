@@ -155,9 +155,9 @@ class Finder:
             return known[2]
         starts = row_starts(block)
         rows: list[list[Mark]] = [[] for _ in lines]
-        for nth, (begin, end) in enumerate(self._query.spans(unwrapped_text(block))):
+        for nth, (hit_start, hit_end) in enumerate(self._query.spans(unwrapped_text(block))):
             for row, (start, stop) in enumerate(pairwise(starts)):
-                first, last = max(begin, start), min(end, stop)
+                first, last = max(hit_start, start), min(hit_end, stop)
                 if first < last:
                     rows[row].append(Mark(first - start, last - start, nth))
         self._marks[id(block)] = block, lines, rows

@@ -124,11 +124,11 @@ def _time_rows(stats: AnswerStats, width: int) -> list[Content]:
         ("answering", all_ms - wait_ms),
     ]
     cells = max(width - _COLUMN_WIDTH - _GAP, 0)
-    started_ms = 0.0
+    before_ms = 0.0
     for label, part_ms in parts:
-        start = min(round(started_ms / all_ms * cells), max(cells - 1, 0))
-        started_ms += part_ms
-        end = max(round(started_ms / all_ms * cells), start + 1)
+        start = min(round(before_ms / all_ms * cells), max(cells - 1, 0))
+        before_ms += part_ms
+        end = max(round(before_ms / all_ms * cells), start + 1)
         if part_ms:
             figure = _figure(label, _short_time(part_ms))
             bar = ("─" * start, FAINT), ("━" * (end - start), METER), ("─" * (cells - end), FAINT)
