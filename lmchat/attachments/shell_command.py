@@ -131,7 +131,7 @@ class ShellCommand:
         return program
 
     def stop(self) -> None:
-        """Start to end the command and its group, or do so as soon as it has started."""
+        """Begin ending the command and its group, or do so as soon as it has started."""
         self.stopped_text = "stopped"
         if self._child is not None:
             self._child.stop(_TERMINATE_S)

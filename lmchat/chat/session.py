@@ -65,7 +65,7 @@ class TurnState(Protocol):
     def can_answer_now(self) -> bool: ...  # if the model thinks
 
     def stop(self) -> bool:
-        """Start to stop; return False if it has ended or is stopping."""
+        """Ask to stop; return False if it has ended or is stopping."""
 
     def answer_now(self) -> str:
         """End the current or next thought; return why that is impossible."""

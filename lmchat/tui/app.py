@@ -129,7 +129,7 @@ class LMChatApp(PatchedApp):
         return self.chat_screen.dispatcher
 
     def on_ready(self) -> None:
-        """Start the rest of the start a moment after the first paint, so that keys come first."""
+        """Run the rest of the startup a moment after the first paint, so that keys come first."""
         self.set_timer(_FIRST_KEY_S, self._start)
         self.ask_background()
 

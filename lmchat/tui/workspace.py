@@ -75,7 +75,7 @@ class Platform(Protocol):
         """Open a copy in the system's viewer; return its path if none was found, else ""."""
 
     async def remember(self, change: Change) -> None:
-        """Save what the next start starts with."""
+        """Save what the next run begins with."""
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None: ...
 

@@ -211,7 +211,5 @@ class _Lines(Struct, frozen=True, kw_only=True):
                 )
             except LMChatError as error:
                 answer = replace(answer, error=error)
-        return {
-            **answer.record(job),
-            **value,
-        }  # with the key of `job`: that of `sent` has the preset
+        # with the key of `job`: that of `sent` has the preset
+        return {**answer.record(job), **value}

@@ -201,7 +201,7 @@ class Connections:
                 is_event_stream = media_type.startswith("text/event-stream")
                 if not (is_event_stream or media_type.startswith(_JSON_TYPES)):
                     return
-                line = b""  # that has started
+                line = b""  # without its end yet
                 async for chunk in body_chunks(response):
                     if is_event_stream:
                         values = [event.data for event in reader.feed(chunk)]

@@ -32,7 +32,7 @@ _logger = logging.getLogger(__name__)
 _STOP_S = 3.0  # before the installer is killed
 _POLL_S = 0.1
 _OUTPUT_TAIL_BYTES = 2000
-_SCRATCH = "fetch-"  # starts the name of its folder
+_SCRATCH = "fetch-"  # first part of the name of its folder
 _LEFT_S = 86_400.0  # age of a folder that was left
 
 

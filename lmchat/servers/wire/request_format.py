@@ -23,7 +23,7 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
     streams: bool = True  # else the answer comes whole
     has_completion_tokens: bool = False  # `max_completion_tokens`
     has_stream_options: bool = True
-    has_system_role: bool = True  # else it starts the first prompt
+    has_system_role: bool = True  # else it is put in front of the first prompt
     thought_fields: tuple[str, ...] | None = None  # of all answers; None: as the product takes them
     has_null_texts: bool = False  # beside calls, in place of empty ones
     has_short_call_ids: bool = False  # of 9 letters and digits, in place of those of the server

@@ -40,7 +40,10 @@ Ends = tuple[Anchor, Anchor]  # of a selected range
 
 
 class Unit(IntEnum):
-    """Unit that a selection grows by; the value is its number of presses; keys start `MESSAGE`."""
+    """Unit that a selection grows by; the value is its number of presses.
+
+    Keys begin with `MESSAGE`.
+    """
 
     CHARACTER = 1
     WORD = 2

@@ -59,7 +59,7 @@ class PromptFiles:
         return ", ".join(files.label for prompt in prompts for files in prompt.files)
 
     def stop(self) -> bool:
-        """Start to stop the running commands, else the downloads; return whether there were any.
+        """Ask the running commands to stop, else the downloads; return whether there were any.
 
         Prompts that wait for files return, and these files are not read on. Without such a prompt,
         a file is read on: the next prompt must not be sent without it.

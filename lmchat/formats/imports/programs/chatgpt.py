@@ -63,9 +63,8 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
     dated = [key for key, time in times.items() if isinstance(time, int | float)]
     end = text_at(record, "current_node")
     active = nodes.get(end)
-    if active is None or (
-        isinstance(active, dict) and not active.get("message", True)
-    ):  # or the root
+    # missing, or the root
+    if active is None or (isinstance(active, dict) and not active.get("message", True)):
         end = max(dated, key=times.__getitem__, default="")
     chat = ForeignChat(
         # without an id, its time identifies a chat
