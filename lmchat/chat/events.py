@@ -22,7 +22,7 @@ class TurnStarted(Struct, frozen=True):
 
 
 class PathChanged(Struct, frozen=True):
-    """Messages have left the path: show `OpenSession.active_messages`.
+    """Messages have left the path: show `OpenSession.messages_so_far`.
 
     They may already have the message of the next event.
     """
@@ -75,7 +75,7 @@ class TurnListener(Protocol):
     """Front end: the screen, the plain chat, or `ask`."""
 
     def on_event(self, session: OpenSession, event: ChatEvent) -> None:
-        """The session need not be the shown one."""
+        """The session need not be the active one."""
 
     async def approve(self, session: OpenSession, question: ToolQuestion) -> Decision:
         """Ask the user; a stop of the turn cancels the question."""

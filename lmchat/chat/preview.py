@@ -76,7 +76,7 @@ async def context_of_next_request(
     """
     settings = replace(chat.turn_options.settings(session.session_sampling), is_truncating=True)
     await session.load_older()
-    path = session.active_messages  # before an answer starts while the request is made
+    path = session.messages_so_far  # before an answer starts while the request is made
     request = await chat.next_request(session, prompt, settings=settings)
     total: int | None = None
     with suppress(LMChatError):

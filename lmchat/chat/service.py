@@ -201,7 +201,7 @@ class ChatService:
         await session.load_older()
         settings = settings or self._settings(session)
         start = self.turn_options.prompt_start(prompt, session.prefill_text)(
-            session.active_messages
+            session.messages_so_far
         )
         request = await self.request_of(session, start, settings)
         if prompt.text or prompt.files:
@@ -419,7 +419,7 @@ class ChatService:
         ids = {header.session_id for header in self.open_sessions.unsaved()} | set(drafts)
         sessions: list[Session] = []
         for session in filter(None, map(self.open_sessions.find, sorted(ids))):
-            messages = session.active_messages
+            messages = session.messages_so_far
             draft = drafts.get(session.session_id, "")
             if draft:
                 messages = messages.added(

@@ -254,12 +254,12 @@ class OpenSession:
                     self._earlier_id = earlier_id
 
     @property
-    def active_messages(self) -> MessagePath:
+    def messages_so_far(self) -> MessagePath:
         """The path with a streaming summary, and with the text so far of a running answer."""
-        active, answer = self._messages, self._answer_so_far
+        messages, answer = self._messages, self._answer_so_far
         if self.aside is not None:
-            active = active.added(*self.aside.messages[self._aside_from :])
-        return active.replaced(answer) if answer is not None else active
+            messages = messages.added(*self.aside.messages[self._aside_from :])
+        return messages.replaced(answer) if answer is not None else messages
 
     @property
     def _answer_so_far(self) -> ChatMessage | None:
@@ -477,7 +477,7 @@ class OpenSession:
         self._header = session.header
         self._messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
-        # the disk may lack the end of the last answer (`active_messages` adds text that streams)
+        # the disk may lack the end of the last answer (`messages_so_far` adds text that streams)
         turn = self._turn
         if self.is_running and turn is not None and turn.message and self.aside is None:
             self.replace(turn.message)

@@ -1,4 +1,4 @@
-"""Sessions in memory, one of which is shown."""
+"""Sessions in memory, one of which is active."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lmchat.storage.store import Store
 
 
 class OpenSessions:
-    """The shown session, and others of which the disk lacks a part (`is_ahead_of_disk`)."""
+    """The active session, and others of which the disk lacks a part (`is_ahead_of_disk`)."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class OpenSessions:
         *,
         on_pending_change: OnPendingChange,
     ) -> None:
-        self.unread: set[str] = set()  # ids; the turn ended while another was shown
+        self.unread: set[str] = set()  # ids; the turn ended while another was active
         self._store = store
         self._save_queue = save_queue
         self._make = partial(

@@ -1,6 +1,6 @@
 """lmchat's own JSON of a session: lossless export, and import.
 
-`messages` has the chosen path, `branches` all other messages. If there are any, each message has a
+`messages` has the active path, `branches` all other messages. If there are any, each message has a
 `place`: its number in the order of writing. `files` has attached files in Base64 by digest.
 """
 

@@ -104,7 +104,7 @@ class Skipped(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Session(Struct, frozen=True, kw_only=True, tag=True):
-    """A session with its chosen path."""
+    """A session with its active path."""
 
     header: SessionHeader
     messages: MessagePath = MessagePath()

@@ -100,9 +100,9 @@ def header(connection: Connection, session_id: str) -> SessionHeader:
     return session_header
 
 
-def chosen_path(connection: Connection, session_id: str, count: int | None = None) -> Session:
+def active_path(connection: Connection, session_id: str, count: int | None = None) -> Session:
     """Raises `SessionNotFound`, `SessionUnreadable`."""
-    leaf_id = _chosen_leaf(connection, session_id)
+    leaf_id = _active_leaf(connection, session_id)
     earlier_id = None
     if count is None or leaf_id is None:
         path = whole_path(connection, session_id, leaf_id)
@@ -223,7 +223,7 @@ def first_id(
     return None if record is None else str(record[0])
 
 
-def _chosen_leaf(connection: Connection, session_id: str) -> str | None:
+def _active_leaf(connection: Connection, session_id: str) -> str | None:
     query = """select m.message_id from sessions s join messages m
         on m.message_id = s.leaf_id and m.session_id = s.session_id
         where s.session_id = ? and m.hidden_by is null"""

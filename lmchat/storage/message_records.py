@@ -150,7 +150,7 @@ def end_answer(
 def make_leaf(
     connection: Connection, session_id: str, message: ChatMessage, moment: datetime
 ) -> None:
-    """Make a written message the leaf of the chosen path, and its session the newest.
+    """Make a written message the leaf of the active path, and its session the newest.
 
     If another window has hidden the parent, all messages above become visible again.
     """

@@ -31,7 +31,7 @@ None is ever removed or changed. They only add: an older lmchat may have the fil
 TABLES = ("sessions", "messages", "parts", "token_choices", "drafts", "ledger", "metrics")
 
 _TABLES = (
-    # `leaf_id` ends the chosen path; `place` is the reading position; `sampling` is a JSON object
+    # `leaf_id` ends the active path; `place` is the reading position; `sampling` is a JSON object
     # of the session's own options, or empty.
     """create table sessions (
         session_id text primary key not null,

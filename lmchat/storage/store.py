@@ -42,8 +42,8 @@ from lmchat.storage.branch_queries import (
     BELOW,
     DRAFT,
     LAST_CHANGED_FIRST,
+    active_path,
     all_messages,
-    chosen_path,
     end_of_path,
     first_id,
     first_prompt_title,
@@ -275,7 +275,7 @@ class Store:
                     raise
                 # on a full disk: the session shows the text in their files
                 _logger.warning("answers of killed processes could not be saved: %s", error)
-        return chosen_path(connection, session_id, count)
+        return active_path(connection, session_id, count)
 
     @writing
     def update_session(
@@ -343,7 +343,7 @@ class Store:
             )
             parent_id = copy.message_id
         note_change(connection, fork.session_id, moment)
-        return _choose_path(connection, fork.session_id, parent_id)
+        return _set_active_path(connection, fork.session_id, parent_id)
 
     async def purge(self, *session_ids: str, is_with_messages: bool = False) -> Purged:
         """With `is_with_messages`, purge all deleted messages, too; return what is left for now.
@@ -468,7 +468,7 @@ class Store:
         for message in messages:
             put_message(connection, session.session_id, message)
         make_leaf(connection, session.session_id, messages[-1], self._clock())
-        return chosen_path(connection, session.session_id)
+        return active_path(connection, session.session_id)
 
     async def start_answer(
         self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
@@ -517,7 +517,7 @@ class Store:
         Their `hidden_by` names it, for `restore_message`.
         """
         _raise_if_missing(connection, session_id, message_id)
-        path = chosen_path(connection, session_id).messages
+        path = active_path(connection, session_id).messages
         was_on_path = path.index_of(message_id) is not None
         connection.execute(
             f"""{BELOW} update messages set hidden_by = :message
@@ -533,8 +533,8 @@ class Store:
         )
         if was_on_path:
             leaf_id = leaf_without(connection, session_id, message_id)
-            return _choose_path(connection, session_id, leaf_id)
-        return chosen_path(connection, session_id)
+            return _set_active_path(connection, session_id, leaf_id)
+        return active_path(connection, session_id)
 
     @writing
     def restore_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
@@ -548,7 +548,7 @@ class Store:
         query = "update messages set hidden_at = null where message_id = ?"
         connection.execute(query, (message_id,))
         leaf_id = newest_leaf(connection, session_id, message_id)
-        return _choose_path(connection, session_id, leaf_id)
+        return _set_active_path(connection, session_id, leaf_id)
 
     @reading
     def last_deleted_id(self, connection: Connection, session_id: str) -> str | None:
@@ -593,7 +593,7 @@ class Store:
         self._locks.hold(session_id)
         _raise_if_missing(connection, session_id, message_id)
         leaf_id = newest_leaf(connection, session_id, message_id)
-        return _choose_path(connection, session_id, leaf_id)
+        return _set_active_path(connection, session_id, leaf_id)
 
     # Prompts, drafts and reading positions
 
@@ -676,10 +676,10 @@ class Store:
         set_columns(connection, session_id, place=bookmark)
 
 
-def _choose_path(connection: Connection, session_id: str, leaf_id: str | None) -> Session:
+def _set_active_path(connection: Connection, session_id: str, leaf_id: str | None) -> Session:
     """Without `leaf_id`, the path ends at the newest visible message."""
     set_columns(connection, session_id, leaf_id=leaf_id)
-    return chosen_path(connection, session_id)
+    return active_path(connection, session_id)
 
 
 def _raise_if_missing(connection: Connection, session_id: str, message_id: str) -> None:

@@ -157,21 +157,21 @@ class ScreenCommands:
 
     def can_run(self, command: Command) -> bool:
         """Whether it could do something now."""
-        command_id, shown = command.command_id, self.chat.active
+        command_id, session = command.command_id, self.chat.active
         if command_id in self.on_message:
-            return not reason_against(command_id, shown, self._subject)
+            return not reason_against(command_id, session, self._subject)
         match command_id:
             case "stop":
-                return shown.is_running or shown.is_waiting
+                return session.is_running or session.is_waiting
             case "now":
-                return shown.turn is not None and shown.turn.can_answer_now
+                return session.turn is not None and session.turn.can_answer_now
             case "retry":
-                last = shown.messages.last_answer_or_prompt
-                return not reason_against("message.regenerate", shown, last)
+                last = session.messages.last_answer_or_prompt
+                return not reason_against("message.regenerate", session, last)
             case "find" | "export" | "previous" | "next" | "tag" | "compact":
-                return bool(shown.messages)
+                return bool(session.messages)
             case "message.undo":  # it may restore all messages of an empty session
-                return shown.has_started
+                return session.has_started
             case "request" | "context":
                 return self.chat.turn_options.target is not None
             case "preset":

@@ -229,7 +229,7 @@ async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in
     assert await chat.sessions.open_sessions.find_or_load(first.session_id) is first
     back = chat.sessions.open_sessions.switch_to_path(await store.open_session(first.session_id))
     assert back is first
-    assert [message.text for message in first.active_messages] == ["one", "Let"]
+    assert [message.text for message in first.messages_so_far] == ["one", "Let"]
     gate.set()
     await chat.wait()
     assert chat.texts == ["one", "Let."]
@@ -261,7 +261,7 @@ async def test_a_path_that_is_shown_while_its_answer_streams_or_is_saved_has_the
     before = use(chat.session)
     await show()
     assert use(chat.session) == before, "its tokens are counted once"
-    assert chat.session.active_messages[-1].text == text
+    assert chat.session.messages_so_far[-1].text == text
     gate.set()
     await is_saving.wait()
     await show()
@@ -340,7 +340,7 @@ async def test_thought_and_text_are_separate_on_the_disk_while_the_answer_stream
         "Four",
         AnswerState.STREAMING,
     )
-    shown = chat.session.active_messages[-1]
+    shown = chat.session.messages_so_far[-1]
     assert (shown.reasoning, shown.text) == ("Let me see: 2+2", "Four")
     with suppress(asyncio.CancelledError):
         await chat.stop()

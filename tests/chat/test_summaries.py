@@ -167,7 +167,7 @@ async def test_a_stopped_summary_changes_nothing_but_what_the_user_changed_meanw
     await chat.until(TextDelta)
     chat.session.update_header(replace(chat.session.header, title="Garden", tags=("beds",)))
     await chat.session.set_sampling({"temperature": 0.5})
-    shown = [message.text for message in chat.session.active_messages]
+    shown = [message.text for message in chat.session.messages_so_far]
     assert shown == [*TALK, COMPACT_PROMPT, "Th"]
     assert [one.text for one in await chat.on_disk()] == TALK
     with pytest.raises(RequestInvalid, match="still streaming"):

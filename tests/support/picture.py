@@ -155,7 +155,7 @@ async def talking(theme: str, size: tuple[int, int]) -> AsyncIterator[Desktop]:
             desk.dispatcher.controllers.turn_view.submit(
                 PendingPrompt(draft="What grows on the north side, in three metres?")
             )
-            await desk.until(lambda: desk.active.active_messages[-1].text == ANSWER)
+            await desk.until(lambda: desk.active.messages_so_far[-1].text == ANSWER)
             await desk.pilot.pause(0.6)
             yield desk
 

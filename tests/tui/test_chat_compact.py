@@ -30,7 +30,7 @@ async def test_a_summary_streams_below_the_session_and_the_tree_opens_the_old_me
         await talk(desk)
         await desk.say("/compact", sees="They")
         await shown(desk, "summarising")
-        shown_texts = [message.text for message in desk.active.active_messages]
+        shown_texts = [message.text for message in desk.active.messages_so_far]
         assert shown_texts[:-1] == [*TALK, COMPACT_PROMPT]
         assert await desk.texts_on_disk() == TALK
         await desk.say("/system Be kind.", sees="still streaming")

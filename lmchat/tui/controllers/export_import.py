@@ -78,7 +78,7 @@ class ExportImport:
 
     def _session_to_export(self) -> Session:
         session = self._chat.active
-        return Session(header=session.header, messages=session.active_messages)
+        return Session(header=session.header, messages=session.messages_so_far)
 
     # Import
 

@@ -140,9 +140,9 @@ class KeyHints:
 
     def _prompt_hints(self, stop_hint: list[Hint]) -> list[Hint]:
         """First comes what stops or takes back, then what the user needs to do next."""
-        shown = self._chat.active
+        session = self._chat.active
         stop_key, _ = self._hint("stop")
-        hints = [(stop_key, "cancel")] if shown.is_waiting else [*stop_hint]
+        hints = [(stop_key, "cancel")] if session.is_waiting else [*stop_hint]
         model_key, _ = self._hint("model")
         state = self._ui.workspace.chat_state
         if state in LACKS_SERVER:
@@ -151,13 +151,13 @@ class KeyHints:
             hints.append((model_key, "choose a model"))
         elif self._prompt_text.has_unseen_image:
             hints.append((model_key, "model with vision"))
-        if shown.question is not None:  # the card of the call is in the log, above the prompt
+        if session.question is not None:  # the card of the call is in the log, above the prompt
             previous_key, _ = self._hint("previous")
             hints.append((previous_key, "answer the tool"))
         is_down = self._ui.workspace.monitor.health.is_down
         commands = PROMPT_HINTS_WITHOUT_SERVER if is_down else PROMPT_HINTS
-        last = shown.messages.last_answer_or_prompt
-        if last is not None and last.role is Role.USER and not shown.is_running:
+        last = session.messages.last_answer_or_prompt
+        if last is not None and last.role is Role.USER and not session.is_running:
             hints.append(self._hint("retry"))  # its answer was deleted, or stopped at its beginning
         hints += [self._hint(name) for name in commands]
         word_of_key: dict[str, str] = {}
@@ -185,13 +185,13 @@ class KeyHints:
         hints = [self._hint("message.undo")] if self._branches.can_undo else []
         if message is None:  # in an empty session
             return hints
-        shown = self._chat.active
-        current = shown.current(message)  # the log may have it without its text
-        index = shown.messages.index_of(message.message_id) or 0
+        session = self._chat.active
+        current = session.current(message)  # the log may have it without its text
+        index = session.messages.index_of(message.message_id) or 0
         # the message is the answer that was refused, or its prompt
-        is_too_long = any(map(was_prompt_too_long, shown.messages[index : index + 2]))
+        is_too_long = any(map(was_prompt_too_long, session.messages[index : index + 2]))
         for name in MESSAGE_HINTS:
-            if unavailable_reason(name, current, is_busy=shown.is_running):
+            if unavailable_reason(name, current, is_busy=session.is_running):
                 continue
             if name == "resume" and not has_text_to_continue(current):
                 continue  # it would regenerate the answer, as the hint of `regenerate` says

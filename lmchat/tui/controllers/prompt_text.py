@@ -214,8 +214,8 @@ class PromptText:
         with the edited text. Those of a session without messages, to which the user cannot go back,
         go to the new one.
         """
-        shown = self._chat.active
-        if session is not shown and not session.messages:
+        active = self._chat.active
+        if session is not active and not session.messages:
             draft = self._drafts.text(session.session_id)
             files = self._left[session.session_id].files
             prompts = (*prompts, PendingPrompt(draft=draft, files=files))
@@ -223,7 +223,7 @@ class PromptText:
             session = self._chat.open_sessions.new_session
         text = joined_prompts(*(prompt.draft for prompt in prompts))
         typed = self._input.prompt
-        if session is not shown:
+        if session is not active:
             typed = self._left[session.session_id]
             draft = joined_prompts(text, self._drafts.text(session.session_id))
             self._drafts.change(session.session_id, draft)

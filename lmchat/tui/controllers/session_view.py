@@ -68,7 +68,7 @@ class SessionView:
         """
         session = self._chat.active
         self._log.show(
-            session.active_messages,
+            session.messages_so_far,
             has_all_messages=session.has_all_messages,
             # an answer that streams without a turn here is of another lmchat
             is_ours=session.is_running,
@@ -94,7 +94,7 @@ class SessionView:
         if session is self._chat.active:
             await session.load_older()
         if session is self._chat.active:
-            self._log.prepend_older(session.active_messages)
+            self._log.prepend_older(session.messages_so_far)
             self.mark_left_out()
 
     def mark_left_out(self) -> None:
@@ -132,11 +132,11 @@ class SessionView:
         `Dispatcher` calls this with each `ShowChanges`: calls also change without an event, such as
         their times, and whether the card is seen. Below a dialog, the card takes no keys.
         """
-        shown = self._chat.active
+        session = self._chat.active
         self._log.calls.set_states(
-            shown.running_calls,
-            asked_id=shown.question.message.message_id if shown.question else "",
-            told=shown.turn.told if shown.turn else {},
+            session.running_calls,
+            asked_id=session.question.message.message_id if session.question else "",
+            told=session.turn.told if session.turn else {},
             now_s=self._ui.workspace.clock(),
             is_on_top=self._ui.app.screen is self._ui.screen,
         )
@@ -208,10 +208,10 @@ class SessionView:
     ) -> None:
         """Show another session. It is read first; if that fails, the active session stays.
 
-        With a message, the path to it becomes the chosen one, also on the disk, which raises
-        `RequestInvalid` while a turn may add messages to the chosen path. Else the place is shown
+        With a message, the path to it becomes the active one, also on the disk, which raises
+        `RequestInvalid` while a turn may add messages to the active path. Else the place is shown
         where the user left the session. With `takes_prompts`, what is typed and what waits in the
-        session shown now move into the other one.
+        active session move into the other one.
         """
         # read all first; nothing is changed yet
         await self._chat.drafts.load(session_id)

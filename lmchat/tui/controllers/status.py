@@ -92,11 +92,11 @@ class StatusDisplay:
         self.refresh()
 
     def _show_stats_of_answer(self) -> None:
-        shown = self._chat.active
-        stats = shown.stats
+        session = self._chat.active
+        stats = session.stats
         if stats is not None and stats.is_running:
             hint = ""
-            if shown.turn is not None and shown.turn.can_answer_now:
+            if session.turn is not None and session.turn.can_answer_now:
                 # that ends a thought, and what it does
                 hint = f"{self._ui.key_name('now')} {BY_ID['now'].label}"
             # a copy: the turn changes its stats in place
@@ -134,12 +134,12 @@ class StatusDisplay:
 
     def _panel_facts(self) -> PanelFacts:
         now_s = self._workspace.clock()
-        shown = self._chat.active
+        session = self._chat.active
         turn_options, window = self._chat.turn_options, self._chat.context_window
         backend = self._workspace.backend
         use = self._use_with_draft()
         draft, is_edit = self._draft, bool(self._ui.widgets.prompt_input.prompt.edited_id)
-        stats = shown.stats
+        stats = session.stats
         target = turn_options.target
         next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
         return PanelFacts(
@@ -151,20 +151,20 @@ class StatusDisplay:
             else "",
             profile=turn_options.profile_name,
             # of a new session, only the size of the window is known
-            used=use.tokens if use and (shown.messages or draft) else None,
+            used=use.tokens if use and (session.messages or draft) else None,
             limit=use.limit if use else None,
             is_estimated=use is not None and use.is_estimated,
             left_out=self._ui.widgets.log.left_out,
             # an edited text may leave out what fills the window
-            can_compact=not is_edit and window.can_compact(shown, draft),
+            can_compact=not is_edit and window.can_compact(session, draft),
             stats=stats,
             speeds=self._speeds(now_s),
-            is_asking=shown.question is not None,
-            is_summarising=shown.aside is not None,
+            is_asking=session.question is not None,
+            is_summarising=session.aside is not None,
             read_ahead=self._chat.read_ahead.fraction,
             metrics=backend.metrics(),
             rate_limit=backend.rate_limit(),
-            has_tools=turn_options.has_tools(shown.session_id),
+            has_tools=turn_options.has_tools(session.session_id),
             last_action=self._ui.last_action,
             next_check_in_s=None if next_check_s is None else next_check_s - now_s,
         )
@@ -203,15 +203,15 @@ class StatusDisplay:
     def show_line(self) -> None:
         """Show state, model and server in the prompt's last row, and stats at its right."""
         widgets = self._ui.widgets
-        shown, target = self._chat.active, self._chat.turn_options.target
+        session, target = self._chat.active, self._chat.turn_options.target
         draft_tokens = self._chat.context_window.draft_tokens(self._draft)
         use = self._use_with_draft()
         share, empty_window = None, ""
-        if use is not None and (shown.messages or draft_tokens):
+        if use is not None and (session.messages or draft_tokens):
             share = use.fraction
         elif use is not None and use.limit:
             empty_window = f"{units.window(use.limit)} window"
-        stats = shown.stats
+        stats = session.stats
         saving = "! not saved" if self._chat.save_queue.warning else ""
         if self._workspace.is_temporary:  # never saved
             saving = "temporary"

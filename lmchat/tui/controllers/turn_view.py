@@ -307,7 +307,7 @@ class TurnView(TurnListener):
                 # each of its tool calls follows as a message
                 self._log.end_answer(message, has_call_messages=True)
             case Rethought() if is_shown:  # text shown as the answer is reasoning
-                self._log.restate(session.active_messages[-1])
+                self._log.restate(session.messages_so_far[-1])
             case RetryScheduled():
                 reason = safe_line(event.reason, limit=_MAX_REASON)
                 self._ui.show_action(f"retry {event.attempt} of {event.attempts}: {reason}")
