@@ -15,7 +15,7 @@ from lmchat.errors import LMChatError, ServerRejected
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import product_named
 from lmchat.servers.sending.exchange import retry_plan
-from lmchat.servers.wire.records import CODES, REFUSAL_RECORDS, STATUSES, STEPS
+from lmchat.servers.wire.refusal_rules import CODES, REFUSAL_RULES, STATUSES, STEPS
 from tests.support.reference import DOCS
 
 _ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (.+) \| ([\d or]+) \| (.+) \|$", re.MULTILINE)
@@ -37,7 +37,7 @@ def _raised() -> dict[str, set[str]]:
     for kind in (
         *CODES.values(),
         *STATUSES.values(),
-        *(row.kind for row in REFUSAL_RECORDS),
+        *(rule.kind for rule in REFUSAL_RULES),
         *STEPS,
     ):
         found[kind].add("Row")

@@ -1,1 +1,1 @@
-"""Many prompts for one or several models: lines and cases, jobs, answers as rows."""
+"""Many prompts for one or several models: lines and cases, jobs, answers as records."""

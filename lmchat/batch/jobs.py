@@ -1,6 +1,6 @@
-"""Many prompts, asked several at once: jobs, their answers as rows, progress and stats.
+"""Many prompts, asked several at once: jobs, their answers as records, progress and stats.
 
-A *row* is the answer to a `Job` as JSON: first the `head` of the job with its `index`, then its
+A *record* is the answer to a `Job` as JSON: first the `head` of the job with its `index`, then its
 `key`, then what came, or an `error`.
 """
 
@@ -65,7 +65,7 @@ class Job(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """A short hash of prompt, model and settings, which tells this run's rows from others.
+        """A short hash of prompt, model and settings, which tells this run's records from others.
 
         It has the preset before it is filled, so that it is the same on another day.
         """
@@ -196,7 +196,7 @@ def print_remote_note(output: Output, event: StreamEvent) -> None:
 
 
 class Records(AbstractContextManager[None]):
-    """Rows that nobody keeps."""
+    """Records that nobody keeps."""
 
     def __exit__(self, error: object, *_: object) -> None:
         pass
@@ -205,11 +205,11 @@ class Records(AbstractContextManager[None]):
         return False
 
     def finished(self) -> Iterable[Record]:
-        """Return the rows of an earlier run; to be read before the first `add`."""
+        """Return the records of an earlier run; to be read before the first `add`."""
         return ()
 
     async def add(self, record: Record) -> None:
-        """Keep a row."""
+        """Keep a record."""
 
 
 class Progress:
@@ -247,8 +247,8 @@ async def run(
 ) -> None:
     """Ask each job that `records` does not have; a job is not read before it can be sent.
 
-    `fails` gets each new row once it is kept, and returns whether it counts as failed. Raises the
-    first unexpected error, after which the other answers are cancelled.
+    `fails` gets each new record once it is kept, and returns whether it counts as failed. Raises
+    the first unexpected error, after which the other answers are cancelled.
     """
     reading = asyncio.Lock()  # a generator can have only one caller at a time
 

@@ -1,4 +1,4 @@
-"""File of the rows of `batch` and `eval`, which says to the next run what is done."""
+"""File of the records of `batch` and `eval`, which says to the next run what is done."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from lmchat.terminal.output import to_json
 _FILE_MODE = 0o666  # as the umask allows
 _REPLACE_STEP = "Name another file with -o, or replace this one with --force."
 _RECORD_START = b'{"index": '
-# From the number of a row up to its key, which no other program writes. `.*` is the id.
+# From the number of a record up to its key, which no other program writes. `.*` is the id.
 _CUT_RECORD = re.compile(rb'\{"index": \d+, (?:"id": .*, )?(?:"run": \d+, )?"key"')
 
 
 class RecordFile(Records):
-    """File of rows, which one run writes at a time; each is on the disk when `add` returns.
+    """File of records, which one run writes at a time; each is on the disk when `add` returns.
 
-    The rows of an earlier run without an error are kept. The others are removed before the first
-    new row, or at the end: until then the file may turn out to belong to another run.
+    The records of an earlier run without an error are kept. The others are removed before the first
+    new record, or at the end: until then the file may turn out to belong to another run.
     """
 
     def __init__(self, path: Path, *, source: Path | None, is_forced: bool) -> None:
-        """Open the file, which waits for the reader of a pipe; with `is_forced`, keep no rows.
+        """Open the file, which waits for the reader of a pipe; with `is_forced`, keep no records.
 
         `source` is the file of the prompts; None: stdin. Raises `WrongUse` if both are one file,
-        another run writes it, or it has anything but rows, and `FileRefused`.
+        another run writes it, or it has anything but records, and `FileRefused`.
         """
         self._path = path
-        self._keys: dict[int, str] = {}  # of kept rows, by the index of the job
+        self._keys: dict[int, str] = {}  # of kept records, by the index of the job
         self._has_others = False  # the file has more than these
-        self._adding = asyncio.Lock()  # a pipe may take a row in several parts
+        self._adding = asyncio.Lock()  # a pipe may take a record in several parts
         self._file = self._open()
         try:
             self._refuse_source(source)
@@ -88,7 +88,7 @@ class RecordFile(Records):
         return (record for _, record in self._finished_lines())
 
     async def add(self, record: Record) -> None:
-        """Append a row and wait until it is on the disk; raises `FileRefused`."""
+        """Append a record and wait until it is on the disk; raises `FileRefused`."""
         self._remove_others()
         # a model may write lone surrogates
         line = (to_json(record) + "\n").encode("utf-8", "replace")
@@ -103,12 +103,12 @@ class RecordFile(Records):
             raise self._refused(error) from error
 
     def _finished_lines(self) -> Iterator[tuple[bytes, Record]]:
-        """Yield the lines of rows without an error; set `_has_others` if there are more.
+        """Yield the lines of records without an error; set `_has_others` if there are more.
 
-        Of several rows of a job, the first counts. Raises `FileRefused`, and `WrongUse` for a line
-        that is no row. Only the last line may be half a row: it was cut by a kill, a full disk or a
-        power cut, after which file systems leave NULs. Behind no other row, it must show that it is
-        one.
+        Of several records of a job, the first counts. Raises `FileRefused`, and `WrongUse` for a
+        line that is no record. Only the last line may be half a record: it was cut by a kill, a
+        full disk or a power cut, after which file systems leave NULs. Behind no other record, it
+        must show that it is one.
         """
         seen: set[int] = set()
         for number, line in enumerate(self._lines(), 1):
@@ -121,7 +121,7 @@ class RecordFile(Records):
             try:
                 record = strict_json(text)
             except ValueError:
-                # behind other rows, it may have ended within `_RECORD_START`
+                # behind other records, it may have ended within `_RECORD_START`
                 is_cut = text.startswith(_RECORD_START) or _RECORD_START.startswith(text)
                 if is_last and (is_cut if number > 1 else _CUT_RECORD.match(text)):
                     return
@@ -147,16 +147,16 @@ class RecordFile(Records):
             raise self._refused(error) from error
 
     def _remove_others(self) -> None:
-        """Replace the content by the kept rows; the old file is locked until the new one is.
+        """Replace the content by the kept records; the old file is locked until the new one is.
 
         Raises `FileRefused`, and `WrongUse` if another run has opened the new file first.
         """
         if not self._has_others:
             return
         replaced = self._file
-        if not CAN_RENAME_OPEN_FILES:  # Windows, where row files have no lock
+        if not CAN_RENAME_OPEN_FILES:  # Windows, where record files have no lock
             replaced.close()
-        try:  # with `--force`, no row has a key, and lines may be of anything
+        try:  # with `--force`, no record has a key, and lines may be of anything
             finished = (line for line, _ in self._finished_lines())
             write_atomically(self._path, finished if self._keys else ())
         except OSError as error:
@@ -165,7 +165,7 @@ class RecordFile(Records):
         replaced.close()
 
     def _open(self) -> FileIO:
-        """Open the file to append rows, and lock it, but not on Windows."""
+        """Open the file to append records, and lock it, but not on Windows."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         while True:
             try:

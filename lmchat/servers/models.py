@@ -27,7 +27,7 @@ from lmchat.servers.products import product_named
 from lmchat.servers.products.server_api import OnPull
 from lmchat.servers.sending.slots import ServerSlots
 from lmchat.servers.target import Target
-from lmchat.servers.wire.records import STEPS
+from lmchat.servers.wire.refusal_rules import STEPS
 from lmchat.units import size_text
 
 LOOK_AGAIN_S = 0.5

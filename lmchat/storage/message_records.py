@@ -69,7 +69,9 @@ def next_number(connection: Connection, column: str) -> int:
     return int(number or 0) + 1
 
 
-def records_of(connection: Connection, session_id: str) -> Iterator[tuple[str, dict[str, object]]]:
+def session_records(
+    connection: Connection, session_id: str
+) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield table and columns of all rows of a session, deleted messages included."""
     of_message = "number in (select number from messages where session_id = ?)"
     tables = dict.fromkeys(("sessions", "messages", "drafts"), "session_id = ?")

@@ -63,7 +63,7 @@ from lmchat.storage.message_records import (
     put_message,
     put_records,
     put_session,
-    records_of,
+    session_records,
     set_columns,
 )
 from lmchat.storage.opening import (
@@ -381,7 +381,7 @@ class Store:
         session_id = await saved.find_id(id_or_prefix)
         if saved is not self:
             records = await saved.database.run(
-                lambda connection: list(records_of(connection, session_id))
+                lambda connection: list(session_records(connection, session_id))
             )
             await self.database.write(lambda connection: put_records(connection, records))
             for digest in await self.database.run(named_digests):

@@ -13,7 +13,7 @@ import pytest
 import lmchat
 from lmchat import errors
 from lmchat.servers.products import PRODUCTS
-from lmchat.servers.wire.records import STEPS
+from lmchat.servers.wire.refusal_rules import STEPS
 
 pytestmark = pytest.mark.timeout(60)  # all modules are parsed
 MODULES = sorted(Path(lmchat.__file__).parent.rglob("*.py"))

@@ -10,7 +10,7 @@ import pytest
 from lmchat.servers.discovery.status import Next
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import PRODUCTS
-from lmchat.servers.wire.records import STEPS
+from lmchat.servers.wire.refusal_rules import STEPS
 from tests.support import scripted_products as products
 from tests.support.client_calls import PortMap, ask, endpoint_of, events_of, replay
 from tests.support.scripted_products import CHAT, LLAMA, model_list

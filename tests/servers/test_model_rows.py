@@ -3,7 +3,7 @@ from __future__ import annotations
 from lmchat.config.settings import EndpointSettings, Settings
 from lmchat.config.state import State, UsedModel
 from lmchat.servers.discovery.finder import ServerFinder
-from lmchat.servers.discovery.model_lists import records_of
+from lmchat.servers.discovery.model_lists import model_records
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, probed
@@ -27,7 +27,7 @@ def test_models_are_listed_with_recent_ones_first_names_of_servers_and_own_speed
     recent = State(
         recent=(UsedModel(OTHER.url, "llama3.2:3b"), UsedModel(ENDPOINT.url, "gemma-3-4b"))
     )
-    rows = records_of(
+    rows = model_records(
         backend().cached().models,
         recent,
         speeds={(ENDPOINT.url, "qwen3-8b"): 42.3},

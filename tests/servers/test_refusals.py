@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from lmchat.servers.http.reply import ErrorBody, read_body
 from lmchat.servers.products import product_named
-from lmchat.servers.wire.records import CODES, REFUSAL_RECORDS, STATUSES, STEPS, Record
+from lmchat.servers.wire.refusal_rules import CODES, REFUSAL_RULES, STATUSES, STEPS, RefusalRule
 from lmchat.servers.wire.refusals import (
     RefusalContext,
     fits,
@@ -84,25 +84,25 @@ def read_record(record) -> tuple[int, ErrorBody, RefusalContext]:
 READ = [(record, read_record(record)) for record in RECORDS]
 
 
-def test_no_text_of_a_real_server_fits_rows_of_two_kinds():
+def test_no_text_of_a_real_server_fits_rules_of_two_kinds():
     for _, (status, body, context) in READ:
         kinds = {
-            row.kind for row in REFUSAL_RECORDS if fits(row, status, body.said.lower(), context)
+            rule.kind for rule in REFUSAL_RULES if fits(rule, status, body.said.lower(), context)
         }
         assert len(kinds) <= 1, (kinds, body.said)
 
 
-def without(row: Record, words: str) -> tuple[Record, ...]:
-    rest = tuple(other for other in row.alternatives if other != words)
-    return tuple(replace(one, alternatives=rest) if one is row else one for one in REFUSAL_RECORDS)
+def without(rule: RefusalRule, words: str) -> tuple[RefusalRule, ...]:
+    rest = tuple(other for other in rule.alternatives if other != words)
+    return tuple(replace(one, alternatives=rest) if one is rule else one for one in REFUSAL_RULES)
 
 
 @pytest.mark.parametrize(
-    ("row", "words"), [(row, words) for row in REFUSAL_RECORDS for words in row.alternatives]
+    ("rule", "words"), [(rule, words) for rule in REFUSAL_RULES for words in rule.alternatives]
 )
-def test_a_text_of_a_real_server_needs_each_alternative(row, words):
+def test_a_text_of_a_real_server_needs_each_alternative(rule, words):
     assert any(
-        kind_of(*read, without(row, words)) != record["kind"]
+        kind_of(*read, without(rule, words)) != record["kind"]
         for record, read in READ
         if re.search(words, read[1].said.lower())
     )
@@ -139,7 +139,7 @@ def test_a_status_decides_where_nothing_else_does():
             error.message
         )
     known = {*STEPS, "bad_request", "host_blocked"}
-    assert {*CODES.values(), *STATUSES.values(), *(row.kind for row in REFUSAL_RECORDS)} <= known
+    assert {*CODES.values(), *STATUSES.values(), *(rule.kind for rule in REFUSAL_RULES)} <= known
 
 
 def test_the_first_sentence_is_told_wherever_it_stands():

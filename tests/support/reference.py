@@ -18,7 +18,7 @@ from lmchat.config.load import VARIABLES
 from lmchat.config.settings import McpSettings, Settings, ToolSettings, declared
 from lmchat.config.toml import toml_value
 from lmchat.servers.products import PRODUCTS, UNKNOWN
-from lmchat.servers.wire.records import CODES, REFUSAL_RECORDS, STATUSES, STEPS
+from lmchat.servers.wire.refusal_rules import CODES, REFUSAL_RULES, STATUSES, STEPS
 from tests.support.manual import manual_page
 
 ROOT = Path(__file__).parents[2]
@@ -151,12 +151,12 @@ def errors_page() -> str:
     codes = [(f"`{code}`", f"`{kind}`") for code, kind in CODES.items()]
     rows = [
         (
-            ", ".join(str(status or "in a stream") for status in row.statuses) or "any",
-            ", ".join(f"`{words}`" for words in row.alternatives)
-            + (f" with {row.needs}" if row.needs else ""),
-            f"`{row.kind}`",
+            ", ".join(str(status or "in a stream") for status in rule.statuses) or "any",
+            ", ".join(f"`{words}`" for words in rule.alternatives)
+            + (f" with {rule.needs}" if rule.needs else ""),
+            f"`{rule.kind}`",
         )
-        for row in REFUSAL_RECORDS
+        for rule in REFUSAL_RULES
     ]
     statuses = [(str(status), f"`{kind}`") for status, kind in STATUSES.items()]
     steps = [(f"`{kind}`", _steps(kind)) for kind in (*STEPS, "bad_request", "host_blocked")]

@@ -1,4 +1,4 @@
-"""`lmchat batch`: many prompts from a file or a pipe, each with its answer as one row of JSON."""
+"""`lmchat batch`: many prompts from a file or a pipe, each with its answer as a JSON record."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _MOST_JOBS = 8  # by default, prompts at once, however many slots a server has
 
 
 async def batch(context: Context) -> int:
-    """Answer all lines and print or write a row for each; return 1 if a line failed, else 0.
+    """Answer all lines and print or write a record for each; return 1 if a line failed, else 0.
 
     Raises an error before anything is sent if the input, the output file or an option cannot be
     used, or if there is no server.
@@ -84,7 +84,7 @@ async def batch(context: Context) -> int:
             open_records = partial(RecordFile, target_path, source=source, is_forced=options.force)
             records = await run_abandonable(open_records)
         elif is_terminal(sys.stdout):
-            output.has_progress = False  # the printed rows show the progress
+            output.has_progress = False  # the printed records show the progress
         with records:
             missing = await asyncio.to_thread(lines.count_missing, records)
             progress = Progress(output, missing)
@@ -185,7 +185,7 @@ class _Lines(Struct, frozen=True, kw_only=True):
         return target.model
 
     async def ask(self, job: Job) -> Record:
-        """Ask a job, and return its row; an answer without the wanted value has failed.
+        """Ask a job, and return its record; an answer without the wanted value has failed.
 
         The last message fills the preset, if it is a prompt.
         """

@@ -45,7 +45,7 @@ from lmchat.units import rounded
 
 _MAX_REPLY = 200  # characters of the reply of a failed case that are printed
 _STATS = ("ttft_ms", "tokens_per_second", "tokens", "elapsed_ms")
-"""Fields of a row, in the order of `STATS`."""
+"""Fields of a record, in the order of `STATS`."""
 
 
 async def evaluate(context: Context) -> int:

@@ -1,4 +1,4 @@
-"""Models of all servers as they were listed last, those that lmchat loads, and their rows."""
+"""Models of all servers as they were listed last, those that lmchat loads, and their records."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ class ModelRecord(Struct, frozen=True, kw_only=True):
         return self.model.server_id, self.model.model_id
 
 
-def records_of(
+def model_records(
     models: Iterable[ModelInfo],
     state: State,
     *,

@@ -325,8 +325,8 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
         key=api.refusal_context.key, host=api.refusal_context.host
     )
     models = await (product or UNKNOWN).models(api)
-    # Some lists have a name several times. If the server runs it elsewhere in one row, prompts may
-    # leave the machine.
+    # Some lists have a name several times. If the server runs it elsewhere in one record, prompts
+    # may leave the machine.
     by_name = {model.model_id: model for model in reversed(models)}
     by_name |= {model.model_id: model for model in models if model.is_remote}
     return tuple(by_name[name] for name in dict.fromkeys(model.model_id for model in models))

@@ -82,9 +82,9 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
     def is_good(self) -> bool:
         if self.status not in _SUCCESSES or self.value is None:
             return False
-        # beside rows of a list, an error may be none
-        has_rows = any(dicts_in(self.object.get(name)) for name in ("data", "models"))
-        return has_rows or not is_error(self.value)
+        # beside records of a list, an error may be none
+        has_records = any(dicts_in(self.object.get(name)) for name in ("data", "models"))
+        return has_records or not is_error(self.value)
 
     @property
     def is_bare_ok(self) -> bool:

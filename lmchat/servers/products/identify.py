@@ -6,7 +6,7 @@ import re
 from http import HTTPStatus
 
 from lmchat.errors import ServerUnavailable
-from lmchat.servers.products.product import LIST, Product, records_of
+from lmchat.servers.products.product import LIST, Product, records_in
 from lmchat.servers.products.server_api import ServerApi
 from lmchat.servers.products.table import PRODUCTS
 
@@ -21,21 +21,21 @@ async def identify(api: ServerApi, expected: Product) -> Product | None:
     """
     reply = await api.get(LIST)
     api.memory.server_name = reply.headers.get("server", "")
-    records = records_of(reply) or []
+    records = records_in(reply) or []
     fitting = [
         (product, clue)
         for product in PRODUCTS
         for clue in product.place.clues
         if clue.fits(reply, records)
     ]
-    # a header is that of the server itself; a gateway passes rows of other products on
+    # a header is that of the server itself; a gateway passes records of other products on
     for is_by_header in (True, False):
         for product, clue in fitting:
             if not clue.is_hint and bool(clue.header) is is_by_header:
                 api.memory.has_clue = bool(records)
                 return product
     hinted = [product for product, _ in fitting if product.name not in api.memory.refuted]
-    is_another = api.memory.has_clue and bool(records)  # its rows had a clue before
+    is_another = api.memory.has_clue and bool(records)  # its records had a clue before
     if api.memory.is_recognised and (expected in hinted or not (hinted or is_another)):
         api.memory.has_clue |= bool(hinted and records)
         return expected

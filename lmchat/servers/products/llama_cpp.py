@@ -29,7 +29,7 @@ from lmchat.servers.products.product import Models, Product
 from lmchat.servers.products.server_api import OnProgress, OnPull, ServerApi
 from lmchat.servers.request import Sampling
 from lmchat.servers.wire.marks import opens_thoughts
-from lmchat.servers.wire.records import STEPS
+from lmchat.servers.wire.refusal_rules import STEPS
 
 LOADING_POLL_S = 0.2
 _MAX_UNLOADED_POLLS = 25  # then loading has failed

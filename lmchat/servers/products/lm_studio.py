@@ -36,7 +36,7 @@ _MAX_FILE_BYTES = 1024 * 1024
 _MAX_PORT = 65535
 _PROGRAMS = ("lm studio", "lm-studio", "llmster", "bionic")
 """Beginnings of names of processes; all have the same server."""
-_CHAT_TYPES = ("", "llm", "vlm")  # "" if the row does not tell
+_CHAT_TYPES = ("", "llm", "vlm")  # "" if the record does not tell
 
 
 class LmStudio(Product, frozen=True, kw_only=True):

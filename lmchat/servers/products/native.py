@@ -1,6 +1,6 @@
 """Facts of models that products add to the list which all of them have.
 
-Each function takes a model and its row, or all models and the JSON of the product's own list. A
+Each function takes a model and its record, or all models and the JSON of the product's own list. A
 name that only that list has is not added, as it could not be sent.
 """
 
@@ -77,7 +77,7 @@ class PullSum:
         return PullProgress(done_bytes=self._done_bytes, total_bytes=self._total_bytes or None)
 
 
-# Facts in the rows of the list
+# Facts in the records of the list
 
 
 def vllm_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
@@ -225,7 +225,7 @@ def lmchat_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
 
 
 def litellm_info(models: Models, value: object) -> Models:
-    """It may have several rows of one name, or none if the key may not ask."""
+    """It may have several records of one name, or none if the key may not ask."""
     infos: dict[str, JsonObject] = {}
     for record in dicts_in(dict_or_empty(value).get("data")):
         name = str_or_empty(record.get("model_name"))

@@ -195,7 +195,7 @@ class Ollama(Product, frozen=True, kw_only=True):
 
 
 async def _read_details(api: ServerApi, listed: list[JsonObject]) -> None:
-    """Ask about rows of `/api/tags`; what takes over `_DETAILS_S` waits for the next list."""
+    """Ask about records of `/api/tags`; what takes over `_DETAILS_S` waits for the next list."""
     unknown = [record for record in listed if _digest(record) not in api.memory.model_facts]
     with suppress(TimeoutError, ServerUnavailable):  # a list without details is worth having
         async with asyncio.timeout(_DETAILS_S):
@@ -213,7 +213,7 @@ async def _read_details_of(api: ServerApi, record: JsonObject) -> None:
 
 
 def _is_remote(record: JsonObject) -> bool:
-    """Read a row of `/api/tags`, or details."""
+    """Read a record of `/api/tags`, or details."""
     name = str_or_empty(record.get("name"))
     has_remote_fields = bool(record.get("remote_host") or record.get("remote_model"))
     return has_remote_fields or is_cloud_name(name)

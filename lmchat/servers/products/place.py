@@ -18,10 +18,10 @@ class Clue(Struct, frozen=True, kw_only=True):
     """Sign of a product in its reply to a request for the list of models; all that is set fits."""
 
     header: str = ""  # pattern in "name: value"
-    owners: frozenset[str] = frozenset()  # `owned_by` of each row is one of them
-    created: int | None = None  # of each row
-    fields: frozenset[str] = frozenset()  # of each row, exactly
-    ids: str = ""  # pattern in the `id` of each row
+    owners: frozenset[str] = frozenset()  # `owned_by` of each record is one of them
+    created: int | None = None  # of each record
+    fields: frozenset[str] = frozenset()  # of each record, exactly
+    ids: str = ""  # pattern in the `id` of each record
     is_null: bool = False  # the list is `null`
     refusal: str = ""  # pattern in the body of one
     is_hint: bool = False

@@ -1,7 +1,7 @@
 """A product: its words, how it is recognised, what it can do, and how it is spoken to over HTTP.
 
 `Product` is a plain OpenAI-compatible server; `table.py` has a row for each. A few have a subclass
-in a module of their own. A row of a list is an object of JSON in a server's list of models.
+in a module of their own. A record is an object of JSON in a server's list of models.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Lists(Struct, frozen=True, kw_only=True):
     add_facts: Callable[[Models, object], Models] = lambda models, _: models
     """Adds the facts in the JSON of `facts_path`."""
     record_facts: Callable[[ModelInfo, JsonObject], ModelInfo] = lambda model, _: model
-    """Adds what its row of the list says, beyond what rows of all servers say."""
+    """Adds what its record says, beyond what records of all servers say."""
 
 
 class Acts(Struct, frozen=True, kw_only=True):
@@ -264,12 +264,12 @@ class Product(Struct, frozen=True, kw_only=True):
         return ModelInfo(model_id=name, endpoint=endpoint, product=self.name)
 
     async def read_records(self, api: ServerApi) -> list[JsonObject]:
-        """Return rows that have a name.
+        """Return records that have a name.
 
         Raises `ServerRejected`, also if it is no list, and `ServerUnavailable`.
         """
         try:
-            records = records_of(api.require_good(await api.get(LIST)))
+            records = records_in(api.require_good(await api.get(LIST)))
         except ServerRejected as error:
             has_failed = error.status == HTTPStatus.INTERNAL_SERVER_ERROR
             if self.lists.fails_without_key and has_failed and not api.refusal_context.key:
@@ -386,8 +386,8 @@ class Product(Struct, frozen=True, kw_only=True):
         )
 
 
-def records_of(reply: Reply) -> list[JsonObject] | None:
-    """Return the rows that have a name; None if the reply is no list."""
+def records_in(reply: Reply) -> list[JsonObject] | None:
+    """Return the records that have a name; None if the reply is no list."""
     is_bare = isinstance(reply.value, list)  # as of Together and older versions of exo
     is_list = reply.object.get("object") == "list"
     data = reply.value if is_bare else reply.object.get("data", None if is_list else 0)

@@ -232,7 +232,7 @@ _OLLAMA = Ollama(
         ports=(ollama.PORT,),
         clues=(
             _owned_by("library", is_hint=True),
-            # not of LocalAI, which has Ollama's paths, too, but rows without an owner
+            # not of LocalAI, which has Ollama's paths, too, but records without an owner
             Clue(ids=":", fields=frozenset({"id", "object", "created", "owned_by"}), is_hint=True),
             Clue(is_null=True, is_hint=True),  # nothing was ever pulled
             Clue(refusal="^$", is_hint=True),  # the refusal of a foreign host name

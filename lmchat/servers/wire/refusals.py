@@ -23,7 +23,14 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.http.reply import ErrorBody, read_body, read_value
 from lmchat.servers.wire.quotes import texts_of, unquoted
-from lmchat.servers.wire.records import CODES, LOG_STEP, REFUSAL_RECORDS, STATUSES, STEPS, Record
+from lmchat.servers.wire.refusal_rules import (
+    CODES,
+    LOG_STEP,
+    REFUSAL_RULES,
+    STATUSES,
+    STEPS,
+    RefusalRule,
+)
 
 _KEY_MISSING = (
     "The server needs an API key, but none was sent; it belongs under [[endpoints]] in config.toml."
@@ -31,7 +38,7 @@ _KEY_MISSING = (
 _ONE_PROMPT_TOO_LONG = "Shorten the prompt, or load the model with a larger context window."
 _PAGE = "This is not a model server: a web page answered."
 _TOO_LONG = ("context_overflow", "answer_limit")
-_IN_STREAMS = tuple(record for record in REFUSAL_RECORDS if record.kind != "loading")
+_IN_STREAMS = tuple(rule for rule in REFUSAL_RULES if rule.kind != "loading")
 _DURATION = re.compile(r"\s*(?:(\d{1,6})m(?!s))?(?:(\d{1,12}(?:\.\d{1,12})?)(ms|s?))?\s*", re.ASCII)
 """"3", "0.5", "12s" as Gemini writes it, and "6m0s" as OpenAI does."""
 _TRY_AGAIN_IN = re.compile(r"try again in (\d[\d.]*(?:ms|m[\d.]*s|s|m)\b)", re.IGNORECASE)
@@ -179,12 +186,12 @@ def _error(
     headers: Mapping[str, str],
     body: ErrorBody,
     context: RefusalContext,
-    records: Sequence[Record] = REFUSAL_RECORDS,
+    rules: Sequence[RefusalRule] = REFUSAL_RULES,
 ) -> ServerRejected:
     """`status` is 0 for an error inside a stream that names none."""
     said = f"{context.subject} {_what_it_did(status, body)}"  # the message, as it came
     body = with_own_text(body, context)
-    kind = kind_of(status, body, context, records)
+    kind = kind_of(status, body, context, rules)
     counts = _counts(kind, body) if kind in _TOO_LONG else _TokenCounts()
 
     message = said
@@ -244,7 +251,7 @@ def kind_of(
     status: int,
     body: ErrorBody,
     context: RefusalContext,
-    records: Sequence[Record] = REFUSAL_RECORDS,
+    rules: Sequence[RefusalRule] = REFUSAL_RULES,
 ) -> str:
     """Return what a code means, else the text of the server, else the status.
 
@@ -253,20 +260,18 @@ def kind_of(
     """
     kinds = {CODES[name] for name in (body.code, body.type) if name in CODES}
     if not kinds:
-        kinds = {
-            record.kind for record in records if fits(record, status, body.said.lower(), context)
-        }
+        kinds = {rule.kind for rule in rules if fits(rule, status, body.said.lower(), context)}
     if kinds and kinds.issubset(_TOO_LONG):
         return _counts(min(kinds), body).kind
     return kinds.pop() if len(kinds) == 1 else _kind_of_status(status, body, context)
 
 
-def fits(record: Record, status: int, text: str, context: RefusalContext) -> bool:
-    """Return whether the `text`, in lower case, and the rest of the refusal, are those of a row."""
+def fits(rule: RefusalRule, status: int, text: str, context: RefusalContext) -> bool:
+    """Return whether the `text`, in lower case,, and the rest of the refusal, fit a rule."""
     return (
-        (not record.statuses or status in record.statuses)
-        and context.has(record.needs)
-        and any(re.search(pattern, text) for pattern in record.alternatives)
+        (not rule.statuses or status in rule.statuses)
+        and context.has(rule.needs)
+        and any(re.search(pattern, text) for pattern in rule.alternatives)
     )
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line, shell_word
 from lmchat.servers.discovery.choose import can_pull, server_for_pull, unlisted_model
-from lmchat.servers.discovery.model_lists import ModelRecord, recent_by_number, records_of
+from lmchat.servers.discovery.model_lists import ModelRecord, model_records, recent_by_number
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerHealth, usable_of
 from lmchat.servers.endpoint import configured_names
 from lmchat.servers.events import PullProgress
@@ -228,7 +228,7 @@ class ModelSwitch:
             self._picker.update_rows(self._rows(models), age_s=age_s, note=note)
 
     def _rows(self, models: Iterable[ModelInfo]) -> tuple[ModelRecord, ...]:
-        return records_of(
+        return model_records(
             map(self._lists.with_load, models),
             self._workspace.state,
             speeds=self._speeds,

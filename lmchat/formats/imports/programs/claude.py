@@ -41,14 +41,14 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
         tags=[text_at(record, "project", "name")],
         is_pinned=record.get("is_starred") is True,
     )
-    for row in record["chat_messages"]:
-        parent = at(row, "parent_message_uuid") or chat.last_key
+    for message in record["chat_messages"]:
+        parent = at(message, "parent_message_uuid") or chat.last_key
         chat.add(
-            at(row, "uuid"),
-            _ROLES.get(text_at(row, "sender")),
-            _parts(row, chat),
+            at(message, "uuid"),
+            _ROLES.get(text_at(message, "sender")),
+            _parts(message, chat),
             parent=None if parent == _ROOT else parent,
-            created_at=time_of(at(row, "created_at")),
+            created_at=time_of(at(message, "created_at")),
             model=chat.model,
         )
     return chat.session(now, source="claude")

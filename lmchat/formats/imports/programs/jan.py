@@ -47,11 +47,11 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
     answers: dict[str | None, str] = {}
     names = [name for record in records for name in (record.get("metadata") or ())]
     has_versions = "parentId" in names or "activeChildId" in names
-    for number, row in enumerate(records):
-        metadata = row.get("metadata") or {}
-        key = text_at(row, "id") or str(number)
+    for number, record in enumerate(records):
+        metadata = record.get("metadata") or {}
+        key = text_at(record, "id") or str(number)
         parent = at(metadata, "parentId")
-        if has_versions and parent is None and row.get("role") != Role.USER:
+        if has_versions and parent is None and record.get("role") != Role.USER:
             parent = chat.last_key
             answers[parent] = key
         elif isinstance(parent, str):
@@ -61,14 +61,14 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
         active[str(parent)] = key  # the newest one is the last
         chat.add(
             key,
-            row.get("role"),
-            _parts(row, chat),
+            record.get("role"),
+            _parts(record, chat),
             parent=parent,
-            created_at=time_of(row.get("created_at")),
+            created_at=time_of(record.get("created_at")),
             model=chat.model,
         )
-    for row in records:
-        key, child = text_at(row, "id"), text_at(row, "metadata", "activeChildId")
+    for record in records:
+        key, child = text_at(record, "id"), text_at(record, "metadata", "activeChildId")
         if child in chat.links and chat.links[child].parent == key:
             active[key] = child
     end = str(None)

@@ -11,7 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 
-class Record(Struct, frozen=True):
+class RefusalRule(Struct, frozen=True):
     """Words of engines, since gateways pass their errors on."""
 
     kind: str
@@ -37,8 +37,8 @@ CODES: Mapping[str, str] = {
 """Kinds by the `code` or `type` of an error."""
 
 _FOR_CHATS = (0, 400, 404, 422, 500)
-REFUSAL_RECORDS: tuple[Record, ...] = (
-    Record(
+REFUSAL_RULES: tuple[RefusalRule, ...] = (
+    RefusalRule(
         "answer_limit",
         (
             r"max_tokens=\d+ cannot be greater",
@@ -48,7 +48,7 @@ REFUSAL_RECORDS: tuple[Record, ...] = (
             "max[_ ]tokens`? must be less",
         ),
     ),
-    Record(
+    RefusalRule(
         "context_overflow",
         (
             "exceeds the available context size",
@@ -89,8 +89,8 @@ REFUSAL_RECORDS: tuple[Record, ...] = (
             r"pages \(only \d+ available",
         ),
     ),
-    Record("loading", ("loading model", "is currently loading"), (503,)),
-    Record(
+    RefusalRule("loading", ("loading model", "is currently loading"), (503,)),
+    RefusalRule(
         "model_not_loaded",
         (
             "no models loaded",
@@ -103,7 +103,7 @@ REFUSAL_RECORDS: tuple[Record, ...] = (
             "no models are available",
         ),
     ),
-    Record(
+    RefusalRule(
         "model_failed",
         (
             "failed to load model",
@@ -124,7 +124,7 @@ REFUSAL_RECORDS: tuple[Record, ...] = (
         ),
         (0, 400, 500),
     ),
-    Record(
+    RefusalRule(
         "model_missing",
         (
             "model .{0,200}not found",
@@ -138,12 +138,12 @@ REFUSAL_RECORDS: tuple[Record, ...] = (
         ),
         (0, 400, 404),
     ),
-    Record(
+    RefusalRule(
         "unsupported",
         ("not a chat model", "does not support chat", "does not support logits computation"),
         (400, 404, 500),
     ),
-    Record(
+    RefusalRule(
         "no_vision",
         (
             "image input is not supported",
@@ -160,7 +160,7 @@ REFUSAL_RECORDS: tuple[Record, ...] = (
         _FOR_CHATS,
         "images",
     ),
-    Record(
+    RefusalRule(
         "bad_request",
         (
             "cannot use tools",
@@ -170,7 +170,7 @@ REFUSAL_RECORDS: tuple[Record, ...] = (
         _FOR_CHATS,
         "tools",
     ),
-    Record(
+    RefusalRule(
         "template",
         (
             "cannot apply chat template",
@@ -186,11 +186,13 @@ REFUSAL_RECORDS: tuple[Record, ...] = (
         ),
         _FOR_CHATS,
     ),
-    Record("auth", ("not authenticated",), (403,)),
-    Record("host_blocked", ("invalid host header", "disallowedhost"), (400, 403)),
-    Record("billing", ("weekly usage limit",), (429,)),
-    Record("upstream", ('post "https://<address>": ', "exception - connection error"), (0, 500)),
-    Record(
+    RefusalRule("auth", ("not authenticated",), (403,)),
+    RefusalRule("host_blocked", ("invalid host header", "disallowedhost"), (400, 403)),
+    RefusalRule("billing", ("weekly usage limit",), (429,)),
+    RefusalRule(
+        "upstream", ('post "https://<address>": ', "exception - connection error"), (0, 500)
+    ),
+    RefusalRule(
         "wrong_path",
         (
             "http request to an https server",
@@ -229,7 +231,7 @@ STATUSES: Mapping[int, str] = {
     524: "timeout",
     529: "busy",
 }
-"""Kinds of what no code and no row knows; others are a `server_error`."""
+"""Kinds of what no code and no rule knows; others are a `server_error`."""
 
 LOG_STEP = "Check the server's log, then try again."
 STEPS: Mapping[str, str] = {
