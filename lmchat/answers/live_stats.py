@@ -178,14 +178,14 @@ class LiveStats(Struct, kw_only=True):
         self.served = "" if event.model == self.model else event.model
         self.build = event.build or self.build
 
-    def retry_text(self, retry: RetryScheduled, now_s: float) -> str:
+    def retry_label(self, retry: RetryScheduled, now_s: float) -> str:
         """Write `retry 2/3 in 1.9 s`."""
         wait_s = max(self.retry_from_s + retry.wait_s - now_s, 0.0)
         return f"retry {retry.attempt}/{retry.attempts} in {units.elapsed(wait_s)}"
 
     def stage_label(self, now_s: float) -> str:
         if self.stage is Stage.RETRYING and self.retry is not None:
-            return self.retry_text(self.retry, now_s)
+            return self.retry_label(self.retry, now_s)
         text = f"{self.stage.value}{units.progress_suffix(self.fraction)}"
         if self.stage is Stage.LOADING and self.asks_again_s is not None:
             text += f", asked again in {units.elapsed(max(self.asks_again_s - now_s, 0.0))}"

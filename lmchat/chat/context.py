@@ -103,17 +103,17 @@ def select_context(
         reserve = min(_MAX_RESERVE, limit // 4)
     prompt_indexes = [index for index, message in enumerate(dialogue) if message.role is Role.USER]
     left_out = 0
-    fitting_tokens = needed_tokens
+    sent_tokens = needed_tokens
     for start, end in pairwise(prompt_indexes):
-        if limit is None or fitting_tokens <= limit - reserve:
+        if limit is None or sent_tokens <= limit - reserve:
             break
-        fitting_tokens -= sum(tokens[start:end])
+        sent_tokens -= sum(tokens[start:end])
         left_out = end
     sent = (*system, *dialogue[left_out:])
     return ContextSelection(
         messages=sent,
         left_out=left_out,
-        tokens=fitting_tokens,
+        tokens=sent_tokens,
         needed_tokens=needed_tokens,
         limit=limit,
         reserve=reserve,

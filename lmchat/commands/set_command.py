@@ -95,8 +95,8 @@ def _with_option(
     option = _option(choices, name, options)
     if option is None:
         return options, f"{name} is not sent, from the next answer on."
-    words = f"{name} is {_value_text(option)} from the next answer on ({option.origin.label})."
-    return options, words
+    sentence = f"{name} is {_value_text(option)} from the next answer on ({option.origin.label})."
+    return options, sentence
 
 
 def _option(choices: TurnOptions, name: str, session_options: OptionValues) -> SetOption | None:

@@ -207,8 +207,7 @@ def _of_environment(environ: Mapping[str, str]) -> tuple[Overrides, list[Problem
             # not strict: a number comes as text here
             value = convert(text, Annotated[kind, meta], strict=False)
         except ValidationError as error:
-            words, _ = message_and_place(error)
-            reason = reason_of(words, place, None)
+            reason = reason_of(message_and_place(error)[0], place, None)
             source = f"environment variable {variable}"
             problems.append(Problem(source=source, key=key, reason=reason))
         else:
@@ -266,7 +265,7 @@ def _with_servers(loaded: LoadedSettings) -> LoadedSettings:
     return replace(loaded, servers=servers, notes=(*loaded.notes, *notes))
 
 
-def _moved_words(found: ServersFile, file: Path) -> str:
+def _moved_text(found: ServersFile, file: Path) -> str:
     """Write the servers of an earlier version if there is no file; return what became of them."""
     if os.path.lexists(file):
         return f"has no effect any more: servers are in {file}"
@@ -289,7 +288,7 @@ def _checked(path: Path, tables: Values, text: str) -> LoadedSettings:
     if (older := tables.pop("mcp", None)) is not None:
         found, file = moved(older), path.with_name(FILE_NAME)
         loaded = replace(loaded, servers=tuple(found.servers.values()))
-        reason = _moved_words(found, file)
+        reason = _moved_text(found, file)
         notes.append(loaded.problem(("mcp",), f"{reason}; delete the lines"))
     loaded = replace(loaded, notes=tuple(notes))
     try:

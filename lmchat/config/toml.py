@@ -59,8 +59,8 @@ def read_toml(
     except tomllib.TOMLDecodeError as error:
         raise _wrong_text(text, error) from None
     except ValidationError as error:
-        words, place = message_and_place(error)
-        raise TomlError(f"{place.strip('.[]')}: {words}") from None
+        reason, place = message_and_place(error)
+        raise TomlError(f"{place.strip('.[]')}: {reason}") from None
     except RecursionError:
         raise TomlError("is nested too deeply") from None
 

@@ -432,7 +432,7 @@ class _McpServer:
     @property
     def _last_text(self) -> str:
         """Of its program, without a full stop."""
-        text = "" if self._program is None else self._program.last_words
+        text = "" if self._program is None else self._program.last_text
         return safe_line(self._without_secrets(text), limit=_REASON_CHARS).rstrip(".")
 
     def _text_of(self, error: BaseException) -> str:

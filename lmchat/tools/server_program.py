@@ -97,7 +97,7 @@ class ServerProgram:
         return self._child.exit_code
 
     @property
-    def last_words(self) -> str:
+    def last_text(self) -> str:
         """The last line that says something: of its stderr, else of its stdout."""
         lines = as_printed(self._last_errors.decode(errors="replace")).splitlines()
         said = [line for line in lines if not _BELOW_REASON.match(line)] or lines

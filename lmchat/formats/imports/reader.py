@@ -292,7 +292,7 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
 
 
 def _value_at(text: str, position: int) -> tuple[Any, int]:
-    """Return a JSON value at a place in a text, and its end; `_NOT_UTF8` for one with other bytes.
+    """Return the JSON value at a position, and its end; `_NOT_UTF8` for one with other bytes.
 
     Halves of surrogate pairs, as cut texts have them, become U+FFFD. Raises `ValueError` or
     `RecursionError`.

@@ -148,10 +148,10 @@ class Scanner:
         try:
             self._access.allowed.check(endpoint)
         except (EndpointNotAllowed, RequestInvalid) as error:
-            hint = error.next_step
+            next_step = error.next_step
             if error.kind == "not_allowed":
-                hint = f"lmchat --allow-host {shell_word(endpoint.host)}"
-            return _unread(candidate, error.kind, detail=error.message, hint=hint)
+                next_step = f"lmchat --allow-host {shell_word(endpoint.host)}"
+            return _unread(candidate, error.kind, detail=error.message, next_step=next_step)
         known_key = "" if candidate.is_usual else self._keys.known_key(endpoint)
         server = await self._ask_in_time(candidate, known_key)
         if server.reason not in ("auth", "key_withheld"):
@@ -216,7 +216,7 @@ class Scanner:
         api = await self._access.api(target, key=key, read_s=read_s)
 
         error: LMChatError | None = None
-        detail = hint = ""
+        detail = next_step = ""
         models: tuple[ModelInfo, ...] = ()
         try:
             models = await self._cached_list(api)
@@ -229,13 +229,13 @@ class Scanner:
             reason = _reason_of(caught, api, _location(api), is_usual=candidate.is_usual)
             detail = caught.message
             # a step has no full stop, unless it has several sentences
-            hint = (
+            next_step = (
                 caught.next_step if ". " in caught.next_step else caught.next_step.removesuffix(".")
             )
             if reason == "offline" and await asyncio.to_thread(expected.program.is_open):
                 reason = "server_off"  # LM Studio runs, for instance, but not its server
             elif reason == "auth" and (why := self._keys.why_withheld(endpoint)):
-                reason, hint = "key_withheld", why
+                reason, next_step = "key_withheld", why
         server = ServerStatus(
             endpoint=endpoint,
             product=OPENAI_COMPATIBLE,
@@ -265,7 +265,7 @@ class Scanner:
         if reason == "empty" and product_named(server.product).can_pull(models):
             server = replace(server, reason="not_pulled")
         self._note_product(server, api)
-        return _with_step(server, hint, is_usual=candidate.is_usual)
+        return _with_step(server, next_step, is_usual=candidate.is_usual)
 
     def _note_product(self, server: ServerStatus, api: ServerApi) -> None:
         """A server that was not recognised and lists no models says nothing about its product."""
@@ -332,7 +332,9 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
     return tuple(by_name[name] for name in dict.fromkeys(model.model_id for model in models))
 
 
-def _unread(candidate: Candidate, reason: str, *, detail: str = "", hint: str = "") -> ServerStatus:
+def _unread(
+    candidate: Candidate, reason: str, *, detail: str = "", next_step: str = ""
+) -> ServerStatus:
     server = ServerStatus(
         endpoint=candidate.endpoint,
         product=candidate.expected.name if candidate.is_offered else OPENAI_COMPATIBLE,
@@ -340,16 +342,16 @@ def _unread(candidate: Candidate, reason: str, *, detail: str = "", hint: str = 
         detail=detail,
         is_configured=candidate.is_configured,
     )
-    return _with_step(server, hint, is_usual=candidate.is_usual)
+    return _with_step(server, next_step, is_usual=candidate.is_usual)
 
 
-def _with_step(server: ServerStatus, hint: str, *, is_usual: bool) -> ServerStatus:
-    """Add the next step in the words of the product; `hint` is that of the error."""
+def _with_step(server: ServerStatus, next_step: str, *, is_usual: bool) -> ServerStatus:
+    """Add the next step in the words of the product; `next_step` is that of the error."""
     meaning, endpoint = server.meaning, server.endpoint
     product = product_named(server.product)
     step = meaning.step if is_usual else meaning.named_step or meaning.step
-    next_step = step.format(
-        hint=hint,
+    text = step.format(
+        next_step=next_step,
         model=product.step("model"),
         empty=product.step("empty"),
         key=product.step("key"),
@@ -358,7 +360,7 @@ def _with_step(server: ServerStatus, hint: str, *, is_usual: bool) -> ServerStat
         silent=product.step("silent").format(port=endpoint.port),
         port=endpoint.port,
     )
-    return replace(server, next_step=next_step)
+    return replace(server, next_step=text)
 
 
 def _location(api: ServerApi) -> str:

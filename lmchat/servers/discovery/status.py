@@ -120,13 +120,13 @@ _OTHER_PROGRAM = Meaning(
     error_kind="not_an_llm",
     is_server=False,
 )
-_OTHER_PATH = replace(_OTHER_PROGRAM, named_step="{hint}")
+_OTHER_PATH = replace(_OTHER_PROGRAM, named_step="{next_step}")
 _MOVED = replace(
     _OTHER_PROGRAM,
     word="redirects",
     panel=("down", "redirects"),
     sentence="{detail}.",
-    step="{hint}",
+    step="{next_step}",
     named_action=None,
     named_step="",
     error_kind="wrong_path",
@@ -158,7 +158,7 @@ _FORBIDDEN = replace(
     word="not allowed",
     panel=("down", "not allowed"),
     sentence="It was not checked: {detail}.",
-    step="{hint}",
+    step="{next_step}",
 )
 STATUS: Mapping[str, Meaning] = {
     "": Meaning(
@@ -178,7 +178,7 @@ STATUS: Mapping[str, Meaning] = {
     "not_pulled": replace(_EMPTY, action=Next.PULL, named_action=None),
     "empty": _EMPTY,
     "auth": _NEEDS_KEY,
-    "key_withheld": replace(_NEEDS_KEY, step="{hint}"),  # one is set, but was not sent
+    "key_withheld": replace(_NEEDS_KEY, step="{next_step}"),  # one is set, but was not sent
     "key_rejected": replace(
         _NEEDS_KEY,
         sign=SIGNS.failed,
@@ -208,11 +208,11 @@ STATUS: Mapping[str, Meaning] = {
         is_server=False,
     ),
     "server_error": _SERVER_ERROR,
-    "refuses_path": replace(_SERVER_ERROR, step="{hint}"),  # its log would not help
+    "refuses_path": replace(_SERVER_ERROR, step="{next_step}"),  # its log would not help
     "certificate": replace(
         _SERVER_ERROR,
         sentence="{detail}.",
-        step="{hint}",
+        step="{next_step}",
         named_action=None,
         error_kind="certificate",
     ),
@@ -238,7 +238,7 @@ STATUS: Mapping[str, Meaning] = {
     "insecure": _FORBIDDEN,  # a provider that needs https was named with http
     "offline": replace(_CLOSED, action=Next.START, named_action=Next.NOTHING),  # on this machine
     "far_offline": _CLOSED,
-    "no_route": replace(_CLOSED, step="{hint}"),  # by a proxy, or an unknown name
+    "no_route": replace(_CLOSED, step="{next_step}"),  # by a proxy, or an unknown name
 }
 """Meanings by reason, best first: "", or why a chat cannot start, mostly a kind of error."""
 _DETAIL_CHARS = 200  # of an error message

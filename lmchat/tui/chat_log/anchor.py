@@ -36,7 +36,7 @@ class Anchor(Struct, frozen=True):
 
 
 def anchor_at(document: Document, position: LogPosition, screen_row: int = 0) -> Anchor:
-    """Make an anchor for a row of the log; lays out its message if the place is in a block.
+    """Make an anchor for a row of the log; lays out its message if the position is in a block.
 
     Above all blocks, or before there is a page, it has no block and keeps the numbers of the
     position, with the row as `chars`.

@@ -146,7 +146,7 @@ def _shown_text(block: Block, span: Range) -> str:
 
 
 def code_number(document: Document, position: LogPosition) -> int:
-    """Return the index of the code block whose head is at a place.
+    """Return the index of the code block whose head is at a position.
 
     Blocks of the reasoning, or those of the text, are counted. A head is the row above code.
     """

@@ -64,8 +64,8 @@ class Thought(Struct, frozen=True):
     is_collapsed: bool
 
 
-def rule_block(words: str, *, style: str = "muted") -> Block:
-    text = safe_line(words, limit=_ROW_CHARS)
+def rule_block(label: str, *, style: str = "muted") -> Block:
+    text = safe_line(label, limit=_ROW_CHARS)
     return custom_block(lambda page: [page.rule([(text, page.styles[style])])])
 
 
@@ -390,8 +390,8 @@ def _state_pieces(page: Page, stats: LiveStats, now_s: float) -> list[list[Span]
     match stats.stage:
         case Stage.RETRYING if stats.retry is not None:
             reason = safe_line(stats.retry.reason, limit=_LONG_NAME_CHARS)
-            words = stats.retry_text(stats.retry, now_s)
-            return [[(words, warning)], [_after_dot(page, reason)]]
+            text = stats.retry_label(stats.retry, now_s)
+            return [[(text, warning)], [_after_dot(page, reason)]]
         case Stage.LOADING | Stage.READING:
             return [[(stats.stage_label(now_s), _NULL), clock]]
         case Stage.STALLED:
@@ -436,7 +436,7 @@ def _receipt_lines(message: ChatMessage, is_last: bool, page: Page) -> list[Line
     else:
         pieces.append([_state_span(page, message.state)])
         if stats.completion_tokens:
-            pieces.append([(_token_words(stats), page.styles["muted"])])
+            pieces.append([(_token_text(stats), page.styles["muted"])])
     for piece in pieces[1:]:
         piece.insert(0, _after_dot(page, ""))
 
@@ -473,7 +473,7 @@ def _figures(stats: AnswerStats) -> list[str]:
         figures.append(units.rate(stats.tokens_per_second))
     elapsed = units.elapsed(stats.elapsed_ms / 1e3) if stats.elapsed_ms else ""
     if stats.completion_tokens is not None:
-        figures.append(_token_words(stats) + (f" in {elapsed}" if elapsed else ""))
+        figures.append(_token_text(stats) + (f" in {elapsed}" if elapsed else ""))
     elif elapsed:
         figures.append(elapsed)
     if stats.ttft_ms is not None:
@@ -485,7 +485,7 @@ def _figures(stats: AnswerStats) -> list[str]:
     return figures
 
 
-def _token_words(stats: AnswerStats) -> str:
+def _token_text(stats: AnswerStats) -> str:
     count = units.whole_number(stats.completion_tokens, is_estimated=stats.is_estimated)
     return f"{count}{units.GAP}tok"
 
@@ -520,11 +520,11 @@ def _failure_lines(message: ChatMessage, failure: Failure, is_last: bool, page: 
     # the time when the answer ended, if that is known
     elapsed_ms = message.stats.elapsed_ms if message.stats else 0
     time = _time_span(page, message.created_at + timedelta(milliseconds=elapsed_ms))
-    words = safe_line(failure.message or failure.kind, limit=_FAILURE_CHARS) or "Failed"
-    if words.startswith(_FOR_SCRIPTS):
-        words = words.removeprefix(_FOR_SCRIPTS)
-        words = words[:1].upper() + words[1:]
-    title = (f"{SIGNS.failed} {words}", page.style("error", "strong"))
+    failure_text = safe_line(failure.message or failure.kind, limit=_FAILURE_CHARS) or "Failed"
+    if failure_text.startswith(_FOR_SCRIPTS):
+        failure_text = failure_text.removeprefix(_FOR_SCRIPTS)
+        failure_text = failure_text[:1].upper() + failure_text[1:]
+    title = (f"{SIGNS.failed} {failure_text}", page.style("error", "strong"))
     # where the title would be wrapped for the time alone, the time goes
     has_room = not page.text_width - width_of([time]) < width_of([title]) <= page.text_width
     rows = [*page.wrap([title], right=[time] if has_room else (), tint="panel")]

@@ -225,7 +225,7 @@ def ends_at(document: Document, position: LogPosition, cell: int, unit: Unit) ->
         start = anchor_in_text(document, index, number, 0)
         return start, start
 
-    row = min(row, len(lines) - 1)  # the place may be from an estimate, which had more rows
+    row = min(row, len(lines) - 1)  # the position may be from an estimate, which had more rows
     row_start = row_starts(block)[row]
     first, last = _character_at_cell(lines[row], cell)
     first += row_start

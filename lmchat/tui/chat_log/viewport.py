@@ -182,7 +182,7 @@ class Viewport:
             self._move(None)
 
     def scroll_to_position(self, position: LogPosition, screen_row: int = 0) -> None:
-        """Bring a place to a row of the screen; if that shows the end of the log, follow the end.
+        """Bring a position to a row of the screen; if that shows the end of the log, follow it.
 
         A saved position may be beyond the last block or row: then that one is taken.
         """

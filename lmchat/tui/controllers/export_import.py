@@ -86,8 +86,10 @@ class ExportImport:
         """Import the chats of a file, or with the name `all` those of all other programs."""
         importer = self._ui.workspace.importer
         if importer is None:
-            hint = "Start lmchat without --temporary, or import in a shell: lmchat import FILE"
-            raise WrongUse("A temporary chat saves nothing, so it cannot import.", next_step=hint)
+            next_step = "Start lmchat without --temporary, or import in a shell: lmchat import FILE"
+            raise WrongUse(
+                "A temporary chat saves nothing, so it cannot import.", next_step=next_step
+            )
 
         if name:
             self._show_outcome(await self._import(importer, name))

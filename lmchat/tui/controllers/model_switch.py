@@ -320,8 +320,8 @@ class ModelSwitch:
         product = product_named(model.product)
         if not product.acts.context_field:
             text = f"{product.subject} takes no context window when it loads a model."
-            hint = product.window_step(shell_word(model.model_id), model, "TOKENS")
-            self._ui.notify(f"{text} {hint}".rstrip())  # the hint may be empty
+            next_step = product.window_step(shell_word(model.model_id), model, "TOKENS")
+            self._ui.notify(f"{text} {next_step}".rstrip())  # it may be empty
             return
 
         dialog = AskDialog(

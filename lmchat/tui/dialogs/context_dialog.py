@@ -79,9 +79,9 @@ class ContextDialog(ListDialog):
             rest = SIGNS.rule * (_BAR_CELLS - used)
             bar = ((f"  {SIGNS.used * used}", "$primary"), (rest, FAINT))
         tokens = units.whole_number(item.tokens, is_estimated=True)
-        author_and_words = ((author.ljust(_AUTHOR_CELLS), ASIDE), (f" {text}", style))
+        author_and_text = ((author.ljust(_AUTHOR_CELLS), ASIDE), (f" {text}", style))
         return ListRow(
-            pieces=(author_and_words,),
+            pieces=(author_and_text,),
             right=((item.state, MUTED), *bar, (f"{tokens:>8}", style)),
             # the author identifies an item without a message, such as the tools
             key=item.message_id or item.author,

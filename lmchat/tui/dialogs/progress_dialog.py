@@ -24,13 +24,13 @@ class ProgressDialog(Dialog):
 
     def __init__(self, title: str) -> None:
         super().__init__(title, is_small=True)
-        self._words = Static("", classes="words gap")
+        self._text = Static("", classes="words gap")
 
     def compose_content(self) -> Iterable[Widget]:
-        yield self._words
+        yield self._text
 
     def show_progress(self, text: str) -> None:
-        self._words.update(styled(text))
+        self._text.update(styled(text))
 
 
 async def with_progress(
@@ -40,7 +40,7 @@ async def with_progress(
 ) -> _T | None:
     """Run work and return its result, or None if Esc stops it.
 
-    The work gets a function that shows words in a dialog, which opens with the first ones: short
+    The work gets a function that shows a text in a dialog, which opens with the first one: short
     work has none.
     """
     dialog = ProgressDialog(title)

@@ -75,8 +75,8 @@ class MessageRow(Widget):
         self._lines = []
         if self.passing is not None and self.content_size.width:  # else it is not laid out yet
             sign = _SIGNS.get(self.passing.severity, ("", ""))
-            words = content((sign, (self.passing.text, "")))
-            lines = [line.rstrip() for line in words.wrap(max(width, 1))]
+            text = content((sign, (self.passing.text, "")))
+            lines = [line.rstrip() for line in text.wrap(max(width, 1))]
             if len(lines) > _MOST_ROWS:
                 last = lines[_MOST_ROWS - 1].truncate(max(width - 1, 0))
                 lines[_MOST_ROWS - 1 :] = [last.rstrip() + SIGNS.cut]

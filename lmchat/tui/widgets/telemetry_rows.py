@@ -282,7 +282,7 @@ def stage_text(stats: LiveStats, now_s: float) -> StyledText:
         case Stage.STALLED:
             return f"stalled {units.elapsed(stats.silent_s)}", _WARN
         case Stage.RETRYING if stats.retry is not None:
-            return stats.retry_text(stats.retry, now_s), _WARN
+            return stats.retry_label(stats.retry, now_s), _WARN
     return stats.stage.value, ""
 
 
