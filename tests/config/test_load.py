@@ -33,7 +33,7 @@ def test_a_flag_goes_before_the_environment_before_the_file(load_with):
 def test_every_variable_sets_its_key(load_with, variable, key):
     loaded = load_with(environ={variable: "7"})
     assert str(attrgetter(key)(loaded.settings)) in ("7", "7.0")
-    assert loaded.origins[key].words == f"environment ({variable})"
+    assert loaded.origins[key].label == f"environment ({variable})"
 
 
 def test_the_own_name_of_a_variable_goes_before_its_aliases(load_with):
@@ -70,7 +70,7 @@ def test_what_a_server_of_the_users_leaves_unset_is_as_for_all(load_with):
 def test_allowed_hosts_of_flags_come_on_top_of_those_of_the_file(load_with):
     loaded = load_with("allowed_hosts = ['nas']", allowed_hosts=("box:81",))
     assert loaded.settings.allowed_hosts == ("nas", "box:81")
-    assert loaded.origins["allowed_hosts"].words == "flag (--allow-host)"
+    assert loaded.origins["allowed_hosts"].label == "flag (--allow-host)"
 
 
 _PROFILE = "model='m'\n[chat]\ntemperature=1\nseed=5\n[profiles.short]\nsystem_prompt='s'\nmodel='pm'\nstop=[]\n"
@@ -80,8 +80,8 @@ def test_a_profile_goes_before_chat_and_keeps_the_rest(load_with):
     loaded = load_with(_PROFILE, {"LMCHAT_SYSTEM_PROMPT": "e"}, profile="short")
     assert (loaded.settings.model, loaded.settings.chat.system_prompt) == ("pm", "s")
     assert (loaded.settings.chat.temperature, loaded.settings.chat.seed) == (1, 5)
-    assert loaded.origins["chat.system_prompt"].words == "profile short"
-    assert loaded.origins["chat.temperature"].words == "file (config.toml)"
+    assert loaded.origins["chat.system_prompt"].label == "profile short"
+    assert loaded.origins["chat.temperature"].label == "file (config.toml)"
 
 
 def test_an_unknown_profile_is_told_with_what_may_be_meant(load_with):
