@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from lmchat.errors import StreamInterrupted
 from lmchat.servers.events import RequestSent, TextDelta
@@ -61,6 +62,7 @@ async def test_what_a_message_offers_can_be_clicked(tmp_path):
         await desk.prompt_is("two")
         await desk.press("escape")
         await desk.say("three", sees="Gam")
+        assert re.search("answering .*Esc stop", desk.text)  # not a second after the first text
         await click(desk, "Esc stop")
         await shown(desk, "stopped")
 

@@ -19,7 +19,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.worker import Worker
 
-from lmchat.answers.live_stats import LiveStats
+from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.commands.table import Scope
 from lmchat.markdown.highlighter import Highlighter, Highlighting
 from lmchat.servers.events import StreamEvent
@@ -345,6 +345,13 @@ class ChatLog(ScrollView, can_focus=True):
             if position is not None:
                 changed.append(position)
         self.update_screen(min(changed, default=None))
+
+    def shows_stage(self, stage: Stage) -> bool:
+        """Return whether the row below the streaming answer names this stage, if there is one."""
+        if self._streaming is None:
+            return True
+        stats = self.document.entries[self._streaming].live_stats
+        return stats is not None and stats.stage is stage
 
     def show_stats(self, stats: LiveStats, now_s: float, thought_hint: str = "") -> None:
         if self._streaming is None:

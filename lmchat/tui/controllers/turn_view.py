@@ -38,6 +38,7 @@ from lmchat.servers.model import LoadState
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.sessions.prompts import PendingPrompt, Prompt
 from lmchat.tools.calls import ApprovalScope, Decision
+from lmchat.tui.chat_log.entry import Delta
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.session_view import SessionView
 from lmchat.tui.controllers.status import StatusDisplay
@@ -281,17 +282,17 @@ class TurnView(TurnListener):
     def _show(self, session: OpenSession, event: ChatEvent) -> None:
         """The cases without `is_shown` concern every session.
 
-        Text and tool calls leave stats to their timer.
+        Text and tool calls leave stats to their timer, but the first of a stage shows it at once.
         """
         is_shown = session is self._chat.active
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
                 # a chunk of the server is about a token
                 self._status.speedometer.count(self._ui.workspace.clock(), event.chunks)
-                self._log.apply(event)
+                self._show_piece(session, event)
                 return
             case ToolCallDelta() if is_shown:
-                self._log.apply(event)
+                self._show_piece(session, event)
                 return
             case TurnStarted():
                 pass
@@ -337,6 +338,11 @@ class TurnView(TurnListener):
             case _:
                 return
         self._ui.show_changes()
+
+    def _show_piece(self, session: OpenSession, event: Delta) -> None:
+        self._log.apply(event)
+        if session.stats is not None and not self._log.shows_stage(session.stats.stage):
+            self._status.tick()
 
     def _show_added(self, session: OpenSession, message: ChatMessage) -> None:
         is_shown = session is self._chat.active
