@@ -391,7 +391,7 @@ def test_what_cannot_be_added_is_told_and_nothing_is_written(alone, tmp_path):
             2,
             "The server x needs a command or an address.\nWrite: lmchat tools add x -- COMMAND",
         ),
-        (["time"], 2, "The server time needs a command or an address."),
+        (["mcp.json"], 2, "lmchat tools add --from FILE"),
         ([], 2, "needs a command or an address.\nWrite: lmchat tools add NAME -- COMMAND"),
         (["x", "localhost:1/mcp"], 1, "Nothing answers at localhost:1."),
         (["x", "ftp://a/b"], 1, "only http:// and https:// are supported"),

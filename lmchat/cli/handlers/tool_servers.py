@@ -130,7 +130,8 @@ def _typed_server(context: Context) -> ServersFile:
     if not words:
         name = name or "NAME"
         next_step = (
-            f"Write: lmchat tools add {name} -- COMMAND, or lmchat tools add {name} http://…"
+            f"Write: lmchat tools add {name} -- COMMAND, or lmchat tools add {name} http://…, "
+            "or lmchat tools add --from FILE"
         )
         raise WrongUse(f"The server {name} needs a command or an address.", next_step=next_step)
     if re.match(_ADDRESS_WITHOUT_SCHEME, words[0]):
