@@ -151,7 +151,7 @@ class ScreenCommands:
 
     async def _run_if_confirmed(self, quit_: Callable[[], Awaitable[None]]) -> None:
         """`exit` alone may be meant for the model."""
-        text = "To send the word to the model, type a blank before it."
+        text = "To send the word to the model, begin with a space."
         if await self.confirm(Question(title="Quit lmchat?", text=text, verb="quit")):
             await quit_()
 

@@ -82,7 +82,7 @@ async def list_tools(context: Context) -> int:
         if rows:
             head = ("TOOL", "APPROVAL", "DESCRIPTION")
             lines += ["", *table(head, rows, width=terminal_columns())]
-        none_note = f"lmchat: no tools are configured. {how_to_configure(context)}"
+        none_note = f"lmchat: No tools are configured. {how_to_configure(context)}"
         output.print_list(documents, lines, none_note)
         for server in servers:
             if server.error:
