@@ -318,7 +318,7 @@ COMMANDS: tuple[Command, ...] = (
         "save",
         "Save a code block as a file; again: the next",
     ),
-    _message("edit", "e", "edit", "Edit and resend", slash="/edit", words="change"),
+    _message("edit", "e", "edit prompt", "Edit and resend", slash="/edit", words="change"),
     _message(
         "rewrite",
         "E",

@@ -140,23 +140,23 @@ async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
     ) as desk:
         await desk.press("alt+up")
         await desk.pilot.pause()  # no longer: with the next look at the server all is drawn anew
-        keys = "Esc prompt  y copy  c code  a continue  r retry  e edit  f fork  i details"
+        keys = "Esc prompt  y copy  c code  a continue  r retry  e edit prompt  f fork  i details"
         assert keys in desk.text
         await desk.press("r", sees="2/2")
         await desk.press("alt+up")
         await shown(
             desk,
-            "y copy  r retry  e edit  f fork  i details  [ ] versions  d delete  t tree  E rewrite",
+            "y copy  r retry  e edit prompt  f fork  i details  [ ] versions  d delete  t tree  E rewrite",
         )
         await desk.press(
-            "alt+up", sees="y copy  r retry  e edit  f fork  d delete  t tree  o pager"
+            "alt+up", sees="y copy  r retry  e edit prompt  f fork  d delete  t tree  o pager"
         )
 
 
 async def test_text_that_is_indented_in_a_list_is_not_offered_as_code(tmp_path):
     nested = answer_steps("- one\n    - two\n    - three")
     async with ready_desktop(tmp_path, nested, asked=["one"]) as desk:
-        await desk.press("alt+up", sees="y copy  r retry  e edit")
+        await desk.press("alt+up", sees="y copy  r retry  e edit prompt")
         assert "copy code" not in desk.text
 
 

@@ -114,7 +114,7 @@ async def test_a_note_about_a_long_prompt_does_not_lie_over_the_card_of_its_refu
         assert "The prompt has about" not in desk.text
         # neither the answer nor the prompt offers to send the same again
         for key in ("alt+up", "alt+up"):
-            await desk.press(key, sees="e edit  f fork")
+            await desk.press(key, sees="e edit prompt  f fork")
             assert "r retry" not in desk.text
 
 

@@ -58,7 +58,7 @@ async def test_what_a_message_offers_can_be_clicked(tmp_path):
         await desk.pilot.click(KeyBar, offset=(row.index("[ ]"), 0))
         await shown(desk, "It broke again.")
         row = desk.text.split("\n")[-1]
-        await desk.pilot.click(KeyBar, offset=(row.index("e edit"), 0))
+        await desk.pilot.click(KeyBar, offset=(row.index("e edit prompt"), 0))
         await desk.prompt_is("two")
         await desk.press("escape")
         await desk.say("three", sees="Gam")
@@ -101,7 +101,7 @@ async def test_the_hints_of_a_message_have_the_keys_that_the_user_configured(tmp
         half("Gam"),
     )
     async with ready_desktop(tmp_path, *scripts, settings=calm(keys=own), asked=["one"]) as desk:
-        await desk.press("alt+up", sees="x retry  e edit")
+        await desk.press("alt+up", sees="x retry  e edit prompt")
         await click(desk, "x retry")
         await shown(desk, "a = 1")
         await desk.at_rest()

@@ -511,7 +511,7 @@ def _letters(page: Page, message: ChatMessage) -> list[list[Span]]:
     if message.state is not AnswerState.COMPLETE:
         if not was_prompt_too_long(message):
             hints.append(page.key_hint("r", "retry", "message.regenerate"))
-        hints.append(page.key_hint("e", "edit", "message.edit"))
+        hints.append(page.key_hint("e", "edit prompt", "message.edit"))
     return hints
 
 

@@ -156,8 +156,8 @@ def test_an_answer_that_alone_fills_the_context_window_is_not_offered_to_be_cont
 
 def test_a_prompt_that_is_too_long_is_offered_to_be_edited_and_not_to_be_sent_again():
     for kind, offer, letters in (
-        ("context_overflow", "/edit", "e edit  y copy details"),
-        ("server_error", "^R retry", "r retry  e edit  y copy details"),
+        ("context_overflow", "/edit", "e edit prompt  y copy details"),
+        ("server_error", "^R retry", "r retry  e edit prompt  y copy details"),
     ):
         failed = answer("", state=AnswerState.FAILED, failure=replace(FAILURE, kind=kind))
         [block] = end_blocks(failed, is_last=True)
@@ -171,7 +171,7 @@ def test_keys_that_have_no_room_go_one_by_one_and_the_first_stays():
     stopped = answer("Half", state=AnswerState.STOPPED)
     cut = answer("Half", state=AnswerState.INTERRUPTED, failure=FAILURE)
     for message, width, letters in (
-        (stopped, 60, "a continue  r retry  e edit"),
+        (stopped, 60, "a continue  r retry  e edit prompt"),
         (stopped, 34, "a continue  r retry"),
         (stopped, 24, "a continue"),
         (replace(stopped, version=12, versions=12), 34, "a continue  ‹12/12›"),
@@ -211,14 +211,14 @@ async def test_an_answer_that_was_cut_short_offers_letters_only_if_it_is_focused
     short = replace(STATS, ttft_ms=None, elapsed_ms=0, finish_reason="length")
     cut = answer("Half an ans", state=AnswerState.INTERRUPTED, failure=FAILURE)
     for message, offers, letters in (
-        (cut, "/continue   ^R retry", "a continue  r retry  e edit  y copy details"),
+        (cut, "/continue   ^R retry", "a continue  r retry  e edit prompt  y copy details"),
         (
             answer("Half", state=AnswerState.STOPPED),
             "/continue   ^R retry",
-            "a continue  r retry  e edit",
+            "a continue  r retry  e edit prompt",
         ),
-        (answer("", state=AnswerState.STOPPED), "^R retry", "r retry  e edit"),
-        (answer("", state=AnswerState.FAILED), "^R retry", "r retry  e edit"),
+        (answer("", state=AnswerState.STOPPED), "^R retry", "r retry  e edit prompt"),
+        (answer("", state=AnswerState.FAILED), "^R retry", "r retry  e edit prompt"),
         (answer("Half", stats=short), "/continue   ^R retry", "a continue"),
     ):
         log.show([message])
