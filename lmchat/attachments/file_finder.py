@@ -28,7 +28,8 @@ _PLACES = tuple(place + slash for place in ("", "~", "..") for slash in ("/", os
 class FileFinder:
     """Fuzzy search for files below a folder, without those that `.gitignore` names.
 
-    Each letter is a search, so the files are listed once in `_LIST_VALID_S`.
+    Each letter is a search, so the files are listed once in `_LIST_VALID_S`, and again when a name
+    begins or no file matches.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,13 +50,18 @@ class FileFinder:
         if typed.startswith(_PLACES) or Path(typed).is_absolute():
             return await _completions(self._folder, typed)
         now_s = self._clock()
-        is_old = now_s - self._listing_started_s > _LIST_VALID_S
-        if self._listing is None or (self._listing.done() and is_old):
-            self._listing = asyncio.ensure_future(run_abandonable(self._list_files))
-            self._listing_started_s = now_s
+        is_old = not typed or now_s - self._listing_started_s > _LIST_VALID_S
+        earlier = listing = self._listing
+        if listing is None or (listing.done() and is_old):
+            listing = asyncio.ensure_future(run_abandonable(self._list_files))
+            self._listing, self._listing_started_s = listing, now_s
         # if the next key cancels this search, the list is still made
-        listing = await asyncio.shield(self._listing)
-        return await _best_matches(listing, typed.replace(os.sep, "/"))
+        paths = await asyncio.shield(listing)
+        matches = await _best_matches(paths, typed.replace(os.sep, "/"))
+        if matches or listing is not earlier:
+            return matches
+        self._listing = None  # the file may have been made since
+        return await self.find(typed)
 
     def _list_files(self) -> Sequence[str]:
         """Blocks."""

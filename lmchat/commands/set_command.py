@@ -23,10 +23,6 @@ from lmchat.servers.sampling_options import (
 )
 from lmchat.sessions.message import value_text
 
-NOTHING_SET = (
-    "No sampling option is set, so the server decides. "
-    "To set one for this session: /set NAME VALUE, such as /set temperature 0.7"
-)
 _NO_VALUE = "default"  # as a value, it removes the session's own one
 _FORM = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
 """NAME, NAME VALUE or NAME=VALUE: the name, a sign `=` or blanks, and the rest as the value."""
@@ -69,7 +65,7 @@ def _with_option(
     match = _FORM.fullmatch(typed.strip())
     if match is None:
         raise WrongUse(
-            "/set needs the name of an option.", next_step="/set alone lists what is set."
+            "/set needs the name of an option.", next_step="/set alone lists the options."
         )
     name, text = match[1], match[2]
     form = f"It may be {option_form(name)}, or {_NO_VALUE}."  # raises `WrongUse`: unknown name

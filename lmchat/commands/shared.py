@@ -25,12 +25,12 @@ from lmchat.chat.events import MessageAdded
 from lmchat.chat.service import ChatService
 from lmchat.chat.settings import LEVELS, NO_PROFILE
 from lmchat.commands import set_command
-from lmchat.commands.set_command import NOTHING_SET
 from lmchat.config.settings import Preset, Settings
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import current_folder, expanded_path
 from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import marked_line, safe_line
+from lmchat.servers.sampling_options import COMMON
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.prompts import without_file_lines
 from lmchat.units import counted
@@ -131,8 +131,10 @@ async def _use_profile(front: Front, name: str) -> None:
 async def _use_effort(front: Front, level: str) -> None:
     choices, sampling = front.chat.turn_options, front.chat.active.session_sampling
     if not level:
-        title = f"Reasoning effort (or /effort TOKENS). In use: {choices.effort_text(sampling)}"
-        level = await front.choose(title, [(level, "") for level in LEVELS], "")
+        used = choices.effort_text(sampling)
+        title = f"Reasoning effort (or /effort TOKENS). In use: {used}"
+        rows = [(level, "in use" if level == used else "") for level in LEVELS]
+        level = await front.choose(title, rows, "")
     if level:
         choices.use_effort(level)
         front.notify(f"Reasoning effort: {choices.effort_text(sampling)}.")
@@ -144,11 +146,12 @@ async def _set_option(front: Front, typed: str) -> None:
     if typed:
         front.notify(await set_command.set_option(chat, session, typed))
         return
-    rows = [
-        (option, f"{value} ({origin})")
+    texts = {
+        option: f"{value} ({origin})"
         for option, value, origin in set_command.option_rows(chat.turn_options, session)
-    ]
-    name = await front.choose("Sampling", rows, NOTHING_SET)
+    }
+    rows = [(name, texts.get(name, "not set")) for name in dict.fromkeys((*texts, *COMMON))]
+    name = await front.choose("Sampling", rows, "")
     if name:
         title = f"Change {name}; default sends none"
         await front.ask(title, lambda value: _set_option(front, f"{name} {value}"))

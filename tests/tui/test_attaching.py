@@ -71,6 +71,11 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     await desk.answered(2)
 
     desk.prompt_input.put("")
+    await desk.type("@new")
+    await shown(desk, "No file matches.")
+    made(tmp_path, "new.md")
+    await desk.press(".", sees="new.md", hides="No file matches.")
+    desk.prompt_input.put("")
     await desk.type("@plan")
     await shown(desk, "plan.pdf")
     await desk.press("tab")

@@ -52,5 +52,7 @@ async def test_a_preset_is_sent_and_a_profile_chosen_by_its_name(tmp_path):
         await desk.press("enter", leads_to=ChatScreen, sees="Profile: short.")
         await desk.say("/effort", leads_to=PickDialog, sees="none")
         await desk.press("down", "enter", leads_to=ChatScreen, sees="Reasoning effort: minimal.")
+        await desk.say("/effort", leads_to=PickDialog, sees="minimal  in use")
+        await desk.press("escape", leads_to=ChatScreen)
         await desk.press(*"/prof", "tab", "tab", "enter", hides="/profile")
         await shown(desk, "short")

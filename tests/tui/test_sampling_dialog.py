@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lmchat.config.settings import ChatSettings
+from lmchat.servers.sampling_options import COMMON
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.screen import ChatScreen
@@ -21,8 +22,10 @@ async def test_the_list_has_what_is_set_and_enter_begins_its_change(tmp_path):
         await desk.say("/set", leads_to=PickDialog, sees="Sampling")
         rows = [line for line in desk.text.splitlines() if "session" in line]
         assert any("seed" in row and "42" in row for row in rows)
-        assert "temperature  0.7" in desk.text
+        assert any("temperature" in row and "0.7" in row for row in desk.text.splitlines())
         keys = desk.app.screen.list.keys
+        assert {*COMMON} <= {*keys}
+        assert desk.text.count("not set") == len(keys) - 2
         await desk.press(*["down"] * keys.index("seed"))
         await desk.press("enter", leads_to=AskDialog, sees="Change seed")
         await desk.type("default")

@@ -24,6 +24,7 @@ class Completion(Struct, frozen=True):
     rows: tuple[Command | str, ...] = ()
     chosen: int = 0
     is_choice: bool = False  # the user has moved to the row
+    text: str = ""  # shown without rows
 
     @property
     def row(self) -> Command | str:
@@ -72,16 +73,16 @@ class CompletionList(RowList):
         self._own_keys = user_keys
 
     def show_completion(self, completion: Completion) -> None:
-        """Show commands with title and key, and files or names; without rows, hide the list.
+        """Show commands with title and key, and files or names; without anything, hide the list.
 
         A long file or name is cut in its middle, to half of the screen.
         """
-        self.display = bool(completion.rows)
-        if not completion.rows:
+        self.display = bool(completion.rows or completion.text)
+        if not self.display:
             return
         commands = [row for row in completion.rows if isinstance(row, Command)]
         width = max((len(command.name) for command in commands), default=0)
-        rows = []
+        rows = [] if completion.rows else [text_row(f" {completion.text}", MUTED)]
         for row in completion.rows:
             if isinstance(row, Command):
                 parts = ((f" {row.name:<{width}}", NAME), (f"   {row.title}", MUTED))
@@ -98,4 +99,4 @@ class CompletionList(RowList):
         height = min(len(rows), _MOST_ROWS, max(self.screen.size.height // 3, 1))
         self.styles.height = height
         self.styles.offset = (0, -height)
-        self.show(rows, choose=completion.row)
+        self.show(rows, choose=completion.row if completion.rows else None)

@@ -225,7 +225,7 @@ class PromptArea(Vertical):
 
     async def _show_completion(self, completion: Completion) -> None:
         """Show the rows above the prompt, in a list that is made when needed."""
-        if completion.rows and not self.query(CompletionList):
+        if (completion.rows or completion.text) and not self.query(CompletionList):
             await self.mount(CompletionList(self.user_keys), before="#prompt-card")
         # one, or none before the first completion
         for completion_list in self.query(CompletionList):

@@ -365,7 +365,7 @@ class PromptInput(PromptEditor):
             if before.is_choice and before.row in rows:  # the user has moved there
                 self.completion = Completion(rows, rows.index(before.row), is_choice=True)
             else:
-                self.completion = Completion(rows)
+                self.completion = Completion(rows, text="No file matches.")
 
     def _typed_file_name(self) -> str | None:
         """Return what is typed of a file's name between `@` or `/file ` and the cursor.
