@@ -64,8 +64,11 @@ class ScreenServices:
 
     @property
     def yes_key(self) -> str:
-        """Enter if the user's own Enter has opened the question; else the user may be typing."""
-        return "Enter" if self.app.key_queue.last_key == "enter" else "y"
+        """Enter if the user's own key has opened the question; else the user may be typing."""
+        key = self.app.key_queue.last_key
+        # a digit chooses a row of the welcome page, where nothing is typed
+        is_choice = key == "enter" or (key.isdigit() and self.app.focused is None)
+        return "Enter" if is_choice else "y"
 
     def notify(self, text: str, *, timeout_s: float | None = None) -> None:
         self.app.notify(text, timeout=timeout_s)

@@ -229,7 +229,12 @@ def test_search_prints_as_many_hits_as_wanted_and_refuses_a_wrong_filter(saved):
     assert "Bake [brea]d" in cli("search", "brea").stdout
     done = cli("search", "xyzzy")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "Nothing found.\n")
-    assert len(cli.json("search", "after:2000-01-01", "--json")["data"]) > 2
+    hits = cli.json("search", "after:2000-01-01", "--json")["data"]
+    assert len(hits) > 2
+    lines = cli("search", "after:2000-01-01").stdout.splitlines()
+    heads = [line for line in lines if not line.startswith(" ")]
+    assert sorted(heads) == sorted({f"{hit['session_id'][:8]}  {hit['title']}" for hit in hits})
+    assert len(lines) == len(heads) + len(hits)
     assert len(cli.json("search", "after:2000-01-01", "--json", "--limit", "2")["data"]) == 2
     done = cli("search", "bread", "role:robot")
     assert (done.returncode, done.stdout) == (2, "")

@@ -538,6 +538,8 @@ def test_on_a_terminal_each_request_is_one_safe_line_and_closing_it_ends_the_pro
         httpx.get(f"{url}/%1b[2Jmodels", headers={"User-Agent": b"Ed\xe9\x9b2J"})
         program.wait_for(re.compile(r"Editor/1.0 +tiny +200 +\d+\.\d\d s"))
         program.wait_for(re.compile(r"/v1/.*models +404"))
+        [row] = [row for row in program.text.splitlines() if "Editor" in row]
+        assert len(f"{row.rstrip()}  99.9 tok/s") < 80, "it would wrap"
         assert f"Servers: {server.url.removeprefix('http://')} (1 model)" in program.text
         program.hang_up()
         assert program.wait_exit() == 0

@@ -75,6 +75,7 @@ async def test_a_demo_model_is_fetched_only_after_consent_to_size_licence_and_fo
     engine = ScriptedEngine()
     async with local(tmp_path, engine, ScriptedBackend(results=[probed("offline")])) as desk:
         await desk.on(ConfirmDialog)
+        assert "y download it" in desk.text  # it has opened by itself
         text = desk.text
         for words in (
             "Download a demo model?",
@@ -88,8 +89,7 @@ async def test_a_demo_model_is_fetched_only_after_consent_to_size_licence_and_fo
         assert engine.fetches == 0
         await shown(desk, "Asks to download demo, a demo model (93 MB, Apache-2.0).")
         await shown(desk, "or try the built-in engine.")
-        await desk.press("1", leads_to=ConfirmDialog)
-        assert "y download it" in desk.text
+        await desk.press("1", leads_to=ConfirmDialog, sees="Enter download it")  # it is no text
         assert engine.fetches == 0
         await desk.confirm(leads_to=ProgressDialog, sees="12 s")
         await desk.press("escape", leads_to=WelcomeScreen)
@@ -98,7 +98,11 @@ async def test_a_demo_model_is_fetched_only_after_consent_to_size_licence_and_fo
         assert "Enter download it" in desk.text  # as the user's own Enter has opened it
         await desk.confirm(leads_to=ProgressDialog)
         desk.backend.results = answering("demo").results
+        engine.ready.clear()
         engine.progress.set()
+        await desk.until(lambda: engine.is_loading, "it loads")
+        await gone(desk, "Asks to download")
+        engine.ready.set()
         await desk.until(lambda: engine.started == ["demo"], "it is started")
         await desk.on(ChatScreen)
         await shown(desk, "● built-in")

@@ -21,7 +21,7 @@ from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import bracketed, is_loopback_host, loopback
 from lmchat.servers.model import ModelInfo, name_and_address
 from lmchat.terminal.output import Output, is_terminal
-from lmchat.units import counted
+from lmchat.units import counted, rate
 
 try:
     import uvicorn
@@ -37,8 +37,9 @@ KEEP_ALIVE_S = 75  # until an idle connection is closed; clients close theirs so
 _LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")  # as in a `Host` header
 _KEY_VARIABLE = "LMCHAT_SERVE_KEY"  # in place of `--key`, which the list of processes shows
 _BACKLOG = 2048  # that may wait in the queue of the socket
-_PROGRAM_COLUMNS = 24
-_MODEL_COLUMNS = 28
+# so that a row has less than 80 columns
+_PROGRAM_COLUMNS = 18
+_MODEL_COLUMNS = 24
 
 
 async def serve(context: Context) -> int:
@@ -185,7 +186,7 @@ def _print_report(output: Output, report: RequestReport) -> None:
         if stats.ttft_ms is not None:
             measured += f"  {stats.ttft_ms / 1e3:.2f} s"
         if stats.tokens_per_second is not None:
-            measured += f"  {stats.tokens_per_second:.1f} tok/s"
+            measured += f"  {rate(stats.tokens_per_second)}"
     clock = datetime.now().astimezone().strftime("%H:%M:%S")
     program = f"{report.program[:_PROGRAM_COLUMNS] or '-':<{_PROGRAM_COLUMNS}}"
     subject = f"{report.subject[:_MODEL_COLUMNS]:<{_MODEL_COLUMNS}}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import chain
 
 from msgspec.structs import asdict
 
@@ -192,14 +193,15 @@ async def search(context: Context) -> int:
     async with open_store(context) as store:
         hits = await store.search(" ".join(options.query), limit=options.limit)
     documents: list[dict[str, object]] = []
-    lines: list[str] = []
+    lines: dict[str, list[str]] = {}  # of each session
     for hit in hits:
         document = asdict(hit)
         del document["words"]  # of the query; only the screen needs them
         documents.append(document)
         place = ", ".join(filter(None, (hit.author, HIT_KIND_NAMES.get(hit.kind))))
-        head = (hit.session_id[:SHORT_ID], local_time(hit.created_at), place, hit.title)
         match = f"[{hit.match}]" if hit.match else ""  # none for a search such as `has:code`
         text = f"{hit.before}{match}{hit.after}".strip()
-        lines += ["  ".join(head), f"    {text}"]
-    return context.output.print_list(documents, lines, "Nothing found.")
+        head = f"{hit.session_id[:SHORT_ID]}  {hit.title}"
+        row = f"    {local_time(hit.created_at)}  {place}  {text}"
+        lines.setdefault(hit.session_id, [head]).append(row)
+    return context.output.print_list(documents, [*chain(*lines.values())], "Nothing found.")

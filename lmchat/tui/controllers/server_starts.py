@@ -103,6 +103,7 @@ class ServerStarts:
         try:
             model = await self._choose(engine, named)
             if model is not None:
+                self.read_installed()  # the page says where the model is
                 await self._serve(engine, model)
         except LMChatError as error:
             self._show_problem(error.message_with_next_step)
