@@ -29,13 +29,7 @@ _FILES = ("FILE", "DIR")  # in a help text
 # Stands for an argument `--` after the first `--`: before Python 3.13, argparse may remove both. No
 # argument can have a NUL.
 _DASHES = "--\0"
-# Commands and options of earlier versions, and what to use in their place.
-_REMOVED = {
-    "replay": 'the recipe "Ask for a saved answer again" in docs/scripts.md',
-    "--dry-run=text": "`ask --dry-run` for JSON, or `ask --dry-run=curl`",
-    "--plot": "`lmchat stats --json`",
-}
-# Commands of other programs and of other commands, and the line that does the same.
+# Commands of other programs, of other commands and of earlier versions, and what does the same.
 COMMANDS_INSTEAD = {
     "lmchat version": "lmchat --version",
     **dict.fromkeys(("lmchat list", "lmchat ls", "lmchat ps"), "lmchat models"),
@@ -58,6 +52,7 @@ COMMANDS_INSTEAD = {
     "lmchat sessions search": "lmchat search WORDS",
     **dict.fromkeys(("lmchat tools rm", "lmchat tools delete"), "lmchat tools remove NAME"),
     "lmchat tools ls": "lmchat tools",
+    "lmchat replay": 'the recipe "Ask for a saved answer again" in docs/scripts.md',
 }
 # The same for options; those of sampling are in `_option_instead`.
 OPTIONS_INSTEAD = {
@@ -70,7 +65,7 @@ OPTIONS_INSTEAD = {
     **dict.fromkeys(("-x", "--extract"), "--code"),
     **dict.fromkeys(("--url", "--base-url", "--host"), "--endpoint URL"),
     **dict.fromkeys(("--think", "--thinking"), "--effort low"),
-    "--format": "--json",
+    **dict.fromkeys(("--format", "--plot"), "--json"),
     "-v": "--version",
 }
 _ASK = 'To send a prompt: lmchat ask "PROMPT".'
@@ -151,11 +146,6 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     try:
         options = parser.parse_args(argv, namespace=ParsedOptions())
     except WrongUse as error:
-        for word in argv:
-            if word in _REMOVED and (word.startswith("-") or prog == _PROGRAM):
-                next_step = f"Run `{_PROGRAM} --help` for usage."
-                message = f"{word} was removed: use {_REMOVED[word]}."
-                raise WrongUse(message, next_step=next_step) from None
         # the error may be about the value of an unknown option; an error that names the option
         # helps more
         known = {name for action in actions for name in action.option_strings}
