@@ -127,6 +127,15 @@ def has_more_input(fileno: int, *, wait_s: float) -> bool:
     return bool(readable)
 
 
+def takes_text(fileno: int) -> bool:
+    """Return whether a terminal reads what is written: one that is stopped does not."""
+    try:
+        _, writable, _ = select.select([], [fileno], [], 0)
+    except (OSError, ValueError):  # Windows selects sockets only; the file may be closed
+        return True
+    return bool(writable)
+
+
 def read_paste(fileno: int) -> bytes:
     """Read a bracketed paste behind the mark of its start, and drop the mark of its end.
 

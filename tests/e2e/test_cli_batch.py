@@ -330,13 +330,13 @@ ADD_ROWS = """
 import asyncio
 import sys
 from pathlib import Path
-from lmchat.batch.record_file import RowFile
+from lmchat.batch.record_file import RecordFile
 from lmchat.errors import WrongUse
 first = int(sys.argv[2])
 for index in range(first, first + 60):
     while True:
         try:
-            with RowFile(Path(sys.argv[1]), source=None, is_forced=False) as file:
+            with RecordFile(Path(sys.argv[1]), source=None, is_forced=False) as file:
                 asyncio.run(file.add({"index": index, "key": "0"}))
                 asyncio.run(file.add({"index": index, "key": "0", "error": "x"}))
             break

@@ -21,7 +21,7 @@ PRODUCTS = (
             is_offered=True,
         ),
         steps={{"start": "heron up", "key": "Copy the key from Heron: Nest, Keys"}},
-        refusal_hints={{"server_error": "Ask it kindly."}},
+        refusal_next_steps={{"server_error": "Ask it kindly."}},
         lists=Lists(state=LoadState.LOADED),
         options=TakenOptions(sampling_fields={{"top_k": "best_of_flock"}}),
     ),

@@ -142,7 +142,7 @@ def test_an_output_named_as_stdout_or_a_device_is_written_there(inside, tmp_path
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_stream_that_takes_no_text_costs_no_exit_code_and_no_other_stream(inside, unbuffered):
     def exits(words: str, places: str, **environ: str) -> tuple[int, str, str]:
-        argv = shlex.join([*LMCHAT, "--endpoint", inside.url, *shlex.split(words)])
+        argv = shlex.join(inside.argv(*shlex.split(words)))
         env = {"PYTHONUNBUFFERED": unbuffered, **environ}
         done = run(["/bin/sh", "-c", f"{argv} {places}"], home=inside.home, env=env)
         return done.returncode, done.stdout, done.stderr
@@ -162,7 +162,6 @@ def test_a_stream_that_takes_no_text_costs_no_exit_code_and_no_other_stream(insi
 
 
 def test_a_stdin_that_cannot_be_read_is_told_in_a_sentence(inside, tmp_path):
-    options = f"--endpoint {inside.url}"
     for words, place in (
         *(
             (words, f"0>{tmp_path / 'new'}")
@@ -170,7 +169,7 @@ def test_a_stdin_that_cannot_be_read_is_told_in_a_sentence(inside, tmp_path):
         ),
         *((words, "<&-") for words in ("batch -", "import -")),
     ):
-        argv = f"{shlex.join(LMCHAT)} {options} {words} {place}"
+        argv = f"{shlex.join(inside.argv(*words.split()))} {place}"
         done = run(["/bin/sh", "-c", argv], home=inside.home)
         assert (done.returncode, done.stdout) == (2, ""), words
         sentence, hint = done.stderr.splitlines()

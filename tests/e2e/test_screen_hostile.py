@@ -30,9 +30,10 @@ OTHERS = {
     "PAGER": """sh -c 'cat > "$HOME/paged"'""",
 }
 """Programs that get the words, and give them."""
-_MODES = (7, 25, 1000, 1003, 1004, 1006, 1015, 1016, 1049, 2004, 2026)
+_MODES = (7, 25, 1000, 1003, 1004, 1006, 1007, 1015, 1016, 1049, 2004, 2026, 2031)
 OWN = {
     *(f"csi '[?{mode}{end}'" for mode in _MODES for end in "hl"),
+    *("csi '[?u'", "csi ?s", "csi ?r", "csi >m"),
     *("csi '[<u'", "csi '[>29u'", "csi ?$p", "csi '[c'", "csi C", "csi H", "csi m"),
     *("escape '7'", "escape '8'", "osc 0", "osc 11", "osc 22", "osc 52"),
 }
@@ -139,13 +140,13 @@ def test_hostile_words_reach_the_output_of_no_command(tmp_path):
         at = ["--endpoint", server.url, "-m", MODEL]
         commands = [
             [*at, "ask", "--save", sendable(HOSTILE).decode()],
-            [*at, "models"],
+            [*at[:2], "models"],
             ["sessions"],
             ["sessions", "show", "last"],
             ["export", "last"],
             ["search", "PWNED"],
             [*at, "ask", "--json", "hello"],
-            [*at, "models", "--json"],
+            [*at[:2], "models", "--json"],
             ["sessions", "show", "last", "--json"],
             ["--endpoint", refusing.url, "-m", MODEL, "ask", "hello"],
             ["--endpoint", refusing.url, "-m", MODEL, "ask", "hello"],

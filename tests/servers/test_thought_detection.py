@@ -99,8 +99,10 @@ async def test_a_closing_tag_alone_is_a_word_where_the_template_opens_no_thought
 async def test_a_refusal_is_an_event_of_its_own(server, client):
     pieces = (delta("Well. "), delta(refusal="I can"), delta(refusal="not."), finish(), DONE)
     server.on(CHAT, sse(ROLE, *pieces))
-    refused = RefusalDelta(text="I cannot.", chunks=2)
-    assert await told(client, ask(server)) == [TextDelta(text="Well. "), refused]
+    said, *refused = await told(client, ask(server))
+    assert said == TextDelta(text="Well. ")
+    assert {type(event) for event in refused} == {RefusalDelta}
+    assert "".join(event.text for event in refused) == "I cannot."
 
 
 def is_token(event) -> bool:

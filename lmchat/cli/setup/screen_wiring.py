@@ -6,6 +6,7 @@ Importing this takes longer than the first paint, so `cli/run_screen.py` paints 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -41,6 +42,7 @@ from lmchat.terminal.programs import (
     open_in_browser,
     show_in_pager,
 )
+from lmchat.terminal.tty import takes_text
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatcher import Dispatcher
 from lmchat.tui.workspace import Workspace
@@ -121,7 +123,7 @@ async def make_dispatcher(
                 reason = "." if error is None else f": {error.message}"
                 with suppress(OSError):  # the terminal may be gone, too
                     context.output.note(f"lmchat: {unsaved} could not be saved{reason}")
-            elif chat.active.messages and not options.temporary:
+            elif chat.active.messages and not options.temporary and takes_text(sys.stderr.fileno()):
                 header = chat.active.header
                 title = safe_line(header.title, limit=_MOST_TITLE_CHARS)
                 command = f"lmchat -r {header.session_id[:SHORT_ID]}"
