@@ -5,7 +5,7 @@ from __future__ import annotations
 from codecs import getincrementaldecoder
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from textual import events
 from textual.message import Message
@@ -366,6 +366,7 @@ reads_and_waits = st.lists(
 
 @settings(max_examples=400, deadline=None)
 @given(reads_and_waits)
+@example([(b"\x1b[200~\xe6", 0, 3)])
 def test_no_bytes_leave_a_key_dead_however_they_are_cut_and_whenever_they_come(reads) -> None:
     for has_kitty, waits_s, last, key in (
         (False, LONGEST_WAIT_S, b"z", "z"),

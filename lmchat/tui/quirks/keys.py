@@ -169,7 +169,7 @@ class KeyParser(XTermParser):
         alone = data.removeprefix("\ufffd")  # half a character before it
         if self.wait_s is not None and self._is_stop(alone):
             yield from self._end_wait()
-        elif self._lacks_mark and len(alone) > 1 and not data.startswith(_ESCAPE):
+        elif self._lacks_mark and len(alone) > 1 and not alone.startswith(_ESCAPE):
             self._paste = StringIO()  # its rest, in which a line end must not send the prompt
         self._lacks_mark = False
         text = self._held + data
