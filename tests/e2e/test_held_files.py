@@ -14,7 +14,7 @@ from tests.support.lmchat_screen import ready_screen, stored
 from tests.support.scripted_products import CHAT, chat_reply, llama_cpp
 
 PRODUCT = llama_cpp
-_MORE_S = 3.5  # than the same command without a wait; each wait takes 2 s
+_MORE_S = 4.5  # than the same command without a wait; one of 2 s makes it 3.5 s, two 5.5 s
 FILES = ("sessions.db", "state.toml", "credentials.toml", "config.toml")
 
 
