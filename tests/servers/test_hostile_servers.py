@@ -13,6 +13,7 @@ from tests.support.client_calls import answered, ask, endpoint_of, events_of, fa
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
     Hold,
+    Pause,
     delta,
     finish,
     raw_reply,
@@ -92,9 +93,10 @@ async def test_each_event_may_be_compressed_alone(server, client):
 async def test_bytes_behind_the_end_of_a_compressed_reply_are_not_awaited(server, client):
     models = gzip.compress(b'{"object": "list", "data": [{"id": "tiny"}]}', mtime=0)
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n\r\n"
-    server.on("GET /v1/models", raw_reply(head, models, b"x" * 100_000, Hold()))
-    found = await client.models.check(endpoint_of(server))
-    assert [model.model_id for model in found.models] == ["tiny"]
+    for steps in ((models + b"x" * 100_000,), (models, Pause(0.05), b"x" * 100_000)):
+        server.on("GET /v1/models", raw_reply(head, *steps, Hold()))
+        found = await client.models.check(endpoint_of(server))
+        assert [model.model_id for model in found.models] == ["tiny"]
 
 
 @asynccontextmanager

@@ -274,12 +274,17 @@ async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
         name = safe_line(encoding, limit=_MAX_NAME)
         raise httpx.DecodingError(f'its compression "{name}" was not asked for')
     decompressor = None
+    has_ended = False
     rest = b""
     try:
         async for chunk in _raw_chunks(response):
             rest += chunk
+            # gzip may have several members (RFC 1952, 2.2)
+            if has_ended and not _GZIP.startswith(rest[:_HEADER_BYTES]):
+                return
             while decompressor is not None or len(rest) >= _HEADER_BYTES:
                 if decompressor is None:
+                    has_ended = False
                     # some servers send deflate without the zlib header (RFC 9110, 8.4.1.2)
                     is_bare = encoding == "deflate" and not _has_header(rest)
                     decompressor = zlib.decompressobj(-zlib.MAX_WBITS if is_bare else _ZLIB_OR_GZIP)
@@ -290,7 +295,7 @@ async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
                 if decompressor.eof:
                     rest = decompressor.unused_data
                     decompressor = None
-                    # gzip may have several members (RFC 1952, 2.2)
+                    has_ended = True
                     if encoding == "deflate" or not _GZIP.startswith(rest[:_HEADER_BYTES]):
                         return
                 # behind a full step, zlib may hold the rest even if it has taken all input
