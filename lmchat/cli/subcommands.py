@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 from lmchat.cli.options import LEVELS
 from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.formats.exports import EXPORT_FORMATS
-from lmchat.formats.imports.programs import PROGRAM_NAMES
+from lmchat.formats.imports.programs import PROGRAMS
+from lmchat.formats.programs import program_names
 
 _JSON_HELP = "print one JSON document"
 ALWAYS_JSON = "no effect: the output is always JSON"  # help of `--json`
+_PROGRAM_NAMES = tuple(program_names(PROGRAMS))
 _MAX_DIGITS = 9  # so that a number fits into 32 bits
 
 
@@ -586,9 +588,9 @@ curl -s https://example.org/chat.json | lmchat import -""",
             "--from NAME",
             "`auto` recognises the format; `all` looks for the chats of other programs on this "
             "machine, and a name without FILE for those of one program: "
-            + ", ".join(PROGRAM_NAMES),
+            + ", ".join(_PROGRAM_NAMES),
             dest="source",
-            choices=("auto", "all", *PROGRAM_NAMES),
+            choices=("auto", "all", *_PROGRAM_NAMES),
         ),
         argument("--dry-run", "show what would be imported, without writing anything"),
         argument("--yes", "without FILE: do not ask"),

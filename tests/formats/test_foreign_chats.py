@@ -8,7 +8,8 @@ from zipfile import ZipFile
 
 import pytest
 
-from lmchat.formats.imports.programs import OWN, PROGRAM_NAMES
+from lmchat.formats.imports.programs import PROGRAMS
+from lmchat.formats.programs import OWN, program_names
 from lmchat.sessions.message import AnswerState
 from tests.support.foreign_chats import (
     CHATGPT,
@@ -150,7 +151,7 @@ def facts(session):
 
 
 def test_there_is_a_chat_of_each_program_that_the_command_line_offers():
-    assert {OWN, *(head[2] for head, _, _ in CHATS.values())} == set(PROGRAM_NAMES)
+    assert {OWN, *(head[2] for head, _, _ in CHATS.values())} == set(program_names(PROGRAMS))
 
 
 @pytest.mark.parametrize("name", CHATS)

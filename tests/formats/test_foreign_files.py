@@ -13,8 +13,7 @@ from hashlib import sha256
 import pytest
 
 from lmchat.errors import FileRefused
-from lmchat.formats.imports import reader
-from lmchat.formats.imports.reader import read_chats
+from lmchat.formats import reader
 from lmchat.formats.json_sessions import to_json
 from lmchat.sessions.session import Session
 from tests.support.chats import chat
@@ -28,6 +27,7 @@ from tests.support.foreign_chats import (
     foreign_file,
     left_out,
     outline,
+    read_chats,
     read_data,
     read_file,
     read_to_a_hole,

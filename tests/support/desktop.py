@@ -29,6 +29,7 @@ from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import Change, State
 from lmchat.doctor.finding import Check, Finding, FindRows, run_checks
 from lmchat.errors import FileRefused
+from lmchat.formats.imports.programs import PROGRAMS
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.servers.client import HttpServerClient
@@ -299,7 +300,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         pages=WebPages(settings.allowed_hosts),
         state=state,
         resume_id=resume_id,
-        importer=Importer(store),
+        importer=Importer(store, programs=PROGRAMS),
         engine=engine,
         clock=clock,
     )

@@ -6,14 +6,17 @@ import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from lmchat.errors import FileRefused
-from lmchat.formats.imports.reader import read_chats
+from lmchat.formats import reader
+from lmchat.formats.imports.programs import PROGRAMS
 from lmchat.sessions.session import Skipped
 
+read_chats = partial(reader.read_chats, programs=PROGRAMS)
 DATA = Path(__file__).parents[1] / "formats" / "data" / "foreign"
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LM_STUDIO = "1763500000000.conversation.json"

@@ -23,8 +23,7 @@ from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state
 from lmchat.errors import LMChatError, StoreUnavailable
 from lmchat.files.left_files import left_files
-from lmchat.files.paths import home_folder
-from lmchat.formats.imports.programs import chat_places
+from lmchat.formats.imports.programs import PROGRAMS
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.processes.background import run_abandonable
@@ -97,7 +96,7 @@ async def make_dispatcher(
             importer=(  # a temporary chat cannot import
                 None
                 if options.temporary
-                else Importer(store, find=partial(chat_places, context.environ, home_folder()))
+                else Importer(store, programs=PROGRAMS, environ=context.environ)
             ),
             engine=runtime.engine,
             launcher=local_servers.make_launcher(context, backend),

@@ -1,3 +1,3 @@
-"""Import of chats from files: `reader` is the entrance, and `programs` knows other programs."""
+"""Chats of other programs in files: `programs` is the table of these."""
 
 from __future__ import annotations

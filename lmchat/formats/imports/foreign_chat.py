@@ -11,7 +11,7 @@ import hashlib
 import json
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -20,13 +20,15 @@ from typing import Any, NamedTuple
 from msgspec import Struct, field
 
 from lmchat.files.images import MAX_IMAGE_BYTES, image_type
-from lmchat.formats.imports.source import Source
-from lmchat.formats.imports.values import (
+from lmchat.formats.reading import (
     BAD_VALUE_ERRORS,
     EMPTY,
-    Record,
+    LONGEST_TITLE,
+    ToolQuote,
     at,
     local_id,
+    omissions,
+    quoted,
     text_at,
     whole_text,
 )
@@ -40,7 +42,6 @@ from lmchat.sessions.message import (
     RefusalPart,
     Role,
     TextPart,
-    call_text,
     value_text,
 )
 from lmchat.sessions.prompts import fence_for
@@ -48,32 +49,12 @@ from lmchat.sessions.session import (
     MessagePath,
     Session,
     SessionHeader,
-    Skipped,
     tags_from,
     title_from,
 )
-from lmchat.units import counted
 
-LONGEST_TITLE = 1000  # characters; lists read titles whole
 OTHER_VERSION = "message of other versions"
 _SYSTEM = "system prompt"  # key of the message of `ForeignChat.system`
-_MOST_KINDS = 10  # of omissions that are named for a chat
-
-
-class Format(NamedTuple):
-    """JSON format of a program's chats."""
-
-    fits: Callable[[Record], bool]  # a record is of this format
-    # At the current time; may raise `FileRefused` or one of `BAD_VALUE_ERRORS`.
-    session: Callable[[Sequence[Record], Source, datetime], Session]
-    # a record belongs to the chat of those before it; else each is a chat
-    continues: Callable[[Record, Sequence[Record]], bool] = lambda _record, _chat: False
-
-
-class ToolQuote(Struct, frozen=True, kw_only=True):
-    """Quoted text of a tool call or its result."""
-
-    text: str
 
 
 STOPPED = Failure(kind="interrupted", message="")  # of an answer that the user has stopped
@@ -299,20 +280,6 @@ class ForeignChat(Struct, kw_only=True):
         return line if has_chat else {}
 
 
-def omissions(title: str, counts_by_kind: Mapping[str, int]) -> tuple[Skipped, ...]:
-    """Write `2 images, 1 damaged message left out`, or nothing."""
-    words: list[str] = []
-    for kind, count in counts_by_kind.items():
-        if count > 0:  # readers may have added 0
-            # cut, as a file may have any text
-            noun, of, rest = kind[:100].partition(" of ")
-            words.append(f"{counted(count, noun)}{of}{rest}")
-    if not words:
-        return ()
-    reason = f"{', '.join(words[:_MOST_KINDS])} left out"
-    return (Skipped(where=f"“{title[:100]}”", reason=reason),)
-
-
 def failure_of(error: object) -> Failure:
     """Return the failure of an answer for the error that its program has saved.
 
@@ -322,11 +289,6 @@ def failure_of(error: object) -> Failure:
     words = next(filter(str.strip, (text_at(error, *path) for path in paths)), "")
     message = words or ("The answer failed." if error is True else value_text(error))
     return Failure(kind="server_error", message=message, hint="Ask again.")
-
-
-def quoted_call(name: str, arguments: object) -> ToolQuote:
-    """Quote a tool call in Markdown: `> Tool call: add(a=1, b=2)`."""
-    return _quoted(f"Tool call: {call_text(name, value_text(arguments))}")
 
 
 def quoted_result(value: Any) -> ToolQuote:
@@ -345,7 +307,7 @@ def quoted_result(value: Any) -> ToolQuote:
         lines += filter(None, [text_at(part, "text") or (kind and f"[{kind}]")])
     is_read = lines and len(lines) == len(parts)
     text = "\n".join(lines) if is_read else value_text(value)
-    return _quoted(f"Result: {text}")
+    return quoted(f"Result: {text}")
 
 
 def quoted_document(title: str, text: str, language: str | None) -> ToolQuote:
@@ -354,10 +316,6 @@ def quoted_document(title: str, text: str, language: str | None) -> ToolQuote:
         fence = fence_for(text)
         text = f"{fence}{language}\n{text.rstrip()}\n{fence}"
     return ToolQuote(text=f"**{title}**\n\n{text}" if title else text)
-
-
-def _quoted(text: str) -> ToolQuote:
-    return ToolQuote(text="\n".join(f"> {line}".rstrip() for line in text.split("\n")))
 
 
 def _converted(part: ForeignPart, *, is_answer: bool = False) -> Iterator[Part]:

@@ -10,17 +10,19 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from lmchat.formats.imports.foreign_chat import (
-    ForeignChat,
-    ForeignPart,
+from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, failure_of, quoted_result
+from lmchat.formats.reading import (
+    EMPTY,
     Format,
+    Record,
+    Source,
     ToolQuote,
-    failure_of,
+    at,
+    items_of,
     quoted_call,
-    quoted_result,
+    text_at,
+    time_of,
 )
-from lmchat.formats.imports.source import Source
-from lmchat.formats.imports.values import EMPTY, Record, at, items_of, text_at, time_of
 from lmchat.sessions.message import ReasoningPart, RefusalPart, Role
 from lmchat.sessions.session import Session
 

@@ -1,32 +1,15 @@
 """One module for each program whose chats can be imported, and their table `PROGRAMS`.
 
-A module has a `Format` with the name `FORMAT`; that of llm, which reads a database, has `fits` and
-`sessions`. The command line reads this table at its start, so this file imports little.
+The command line reads this table at its start, so this file imports little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from lmchat.files.paths import jan_folders, lm_studio_folders, settings_folders
-
-# of `--from`, beside other programs
-OWN = "lmchat"
-AUTO = "auto"  # any format
-
-
-class Program(NamedTuple):
-    """Program whose chats can be imported."""
-
-    source: str  # of `--from`, and the tag of its sessions
-    name: str  # for people
-    module: str
-    # where it may keep its files
-    folders: Callable[[Mapping[str, str], Path], list[Path]] = lambda _environ, _home: []
-    chats: str = ""  # in these folders: the file or folder with its chats
+from lmchat.formats.programs import OWN, Program
 
 
 def _llm_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
@@ -35,43 +18,24 @@ def _llm_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
     return [Path(named), *usual] if named else usual
 
 
+_LIST = f"{__name__.rpartition('.')[0]}.message_list"
+
 # in this order; the first that fits
 PROGRAMS = (
     Program(
         "lmstudio",
         "LM Studio",
-        "lm_studio",
-        lambda _environ, home: lm_studio_folders(home),
-        "conversations",
+        f"{__name__}.lm_studio",
+        folders=lambda _environ, home: lm_studio_folders(home),
+        chats="conversations",
     ),
-    Program("jan", "Jan", "jan", jan_folders, "threads"),
-    Program("openwebui", "Open WebUI", "open_webui"),
-    Program("llm", "llm", "llm", _llm_folders, "logs.db"),
-    Program("chatgpt", "ChatGPT", "chatgpt"),
-    Program("claude", "Claude", "claude"),
-    Program("llamacpp", "llama.cpp's web UI", "llama_cpp"),
+    Program("jan", "Jan", f"{__name__}.jan", folders=jan_folders, chats="threads"),
+    Program("openwebui", "Open WebUI", f"{__name__}.open_webui"),
+    Program(
+        "llm", "llm", f"{__name__}.llm", is_database=True, folders=_llm_folders, chats="logs.db"
+    ),
+    Program("chatgpt", "ChatGPT", f"{__name__}.chatgpt"),
+    Program("claude", "Claude", f"{__name__}.claude"),
+    Program("llamacpp", "llama.cpp's web UI", f"{__name__}.llama_cpp"),
+    Program(OWN, OWN, _LIST),
 )
-# for people, by `--from`
-PROGRAM_NAMES = {OWN: OWN} | {program.source: program.name for program in PROGRAMS}
-
-
-class ChatPlace(NamedTuple):
-    """File or folder with the chats of another program."""
-
-    program: Program
-    path: Path
-
-
-def chat_places(environ: Mapping[str, str], home: Path) -> list[ChatPlace]:
-    """Return the places of chats of other programs on this machine. Blocks.
-
-    Empty folders are left out. A place to which several paths lead, as by links, is returned once.
-    """
-    places: dict[Path, ChatPlace] = {}
-    for program in PROGRAMS:
-        for folder in program.folders(environ, home):
-            path = folder / program.chats
-            with suppress(OSError):  # a folder above may not be entered
-                if path.is_file() or any(path.glob("[!.]*")):  # a hidden file is no chat
-                    places.setdefault(path.resolve(), ChatPlace(program, path))
-    return list(places.values())

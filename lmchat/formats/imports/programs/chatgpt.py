@@ -17,15 +17,22 @@ from lmchat.formats.imports.foreign_chat import (
     STOPPED,
     ForeignChat,
     ForeignPart,
-    Format,
-    ToolQuote,
     failure_of,
-    quoted_call,
     quoted_document,
     quoted_result,
 )
-from lmchat.formats.imports.source import Source
-from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, at, items_of, text_at, time_of
+from lmchat.formats.reading import (
+    BAD_VALUE_ERRORS,
+    Format,
+    Record,
+    Source,
+    ToolQuote,
+    at,
+    items_of,
+    quoted_call,
+    text_at,
+    time_of,
+)
 from lmchat.sessions.message import ReasoningPart, Role
 from lmchat.sessions.session import Session
 

@@ -13,13 +13,19 @@ from datetime import datetime
 from lmchat.formats.imports.foreign_chat import (
     ForeignChat,
     ForeignPart,
-    Format,
-    quoted_call,
     quoted_document,
     quoted_result,
 )
-from lmchat.formats.imports.source import Source
-from lmchat.formats.imports.values import Record, at, items_of, text_at, time_of
+from lmchat.formats.reading import (
+    Format,
+    Record,
+    Source,
+    at,
+    items_of,
+    quoted_call,
+    text_at,
+    time_of,
+)
 from lmchat.sessions.message import ReasoningPart, Role
 from lmchat.sessions.prompts import file_as_prompt_text
 from lmchat.sessions.session import Session

@@ -12,16 +12,18 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from lmchat.formats.imports.foreign_chat import (
-    ForeignChat,
-    ForeignPart,
-    Format,
-    quoted_call,
-    quoted_result,
-)
+from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_result
 from lmchat.formats.imports.message_list import tool_calls
-from lmchat.formats.imports.source import Source
-from lmchat.formats.imports.values import Record, at, items_of, text_at, time_of
+from lmchat.formats.reading import (
+    Format,
+    Record,
+    Source,
+    at,
+    items_of,
+    quoted_call,
+    text_at,
+    time_of,
+)
 from lmchat.sessions.message import ReasoningPart, Role
 from lmchat.sessions.prompts import file_as_prompt_text
 from lmchat.sessions.session import Session

@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
-from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, items_of, time_of
+from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_result
+from lmchat.formats.reading import BAD_VALUE_ERRORS, Record, items_of, quoted_call, time_of
 from lmchat.sessions.message import ReasoningPart
 from lmchat.sessions.session import Session, Skipped
 from lmchat.units import counted

@@ -14,18 +14,18 @@ from lmchat.formats.imports.foreign_chat import (
     STOPPED,
     ForeignChat,
     ForeignPart,
-    Format,
     failure_of,
-    quoted_call,
     quoted_result,
 )
-from lmchat.formats.imports.source import Source
-from lmchat.formats.imports.values import (
+from lmchat.formats.reading import (
     BAD_VALUE_ERRORS,
+    Format,
     Record,
+    Source,
     at,
     items_of,
     parsed,
+    quoted_call,
     text_at,
     time_of,
 )

@@ -19,13 +19,20 @@ from lmchat.formats.imports.foreign_chat import (
     STOPPED,
     ForeignChat,
     ForeignPart,
-    Format,
     failure_of,
-    quoted_call,
     quoted_result,
 )
-from lmchat.formats.imports.source import Source
-from lmchat.formats.imports.values import Record, at, items_of, parsed, text_at, time_of
+from lmchat.formats.reading import (
+    Format,
+    Record,
+    Source,
+    at,
+    items_of,
+    parsed,
+    quoted_call,
+    text_at,
+    time_of,
+)
 from lmchat.markdown.commonmark import unescaped
 from lmchat.sessions.message import ReasoningPart, Role
 from lmchat.sessions.prompts import file_as_prompt_text

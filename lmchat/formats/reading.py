@@ -1,22 +1,53 @@
-"""Texts that may have chats: files, members of zip files and pipes, and the files beside them."""
+"""What formats of chats share: values, texts with chats, and the form of a format."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import re
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO, Any, NamedTuple, TextIO
+
+import msgspec
+from msgspec import Struct
 
 from lmchat.errors import FileRefused
 from lmchat.files.disk import MAX_BYTES, read_plain
 from lmchat.files.folder_walk import folders_below
+from lmchat.sessions.message import call_text, value_text
+from lmchat.sessions.session import Session, Skipped
+from lmchat.units import counted
+
+LONGEST_TITLE = 1000  # characters; lists read titles whole
+_MOST_KINDS = 10  # of omissions that are named for a chat
+
+# of code that does not check each type
+BAD_VALUE_ERRORS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    msgspec.MsgspecError,
+)
+Record = dict[str, Any]  # object, or row of a database
+EMPTY: tuple[object, ...] = (None, "", [], {})  # without content, so no omissions
+
+# in every time zone, even with a long answer added
+_SHOWABLE_YEARS = range(1970, 9000)
+_FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
+_OWN_ID = re.compile(r"[0-9a-f]{16}")
+_ID_CHARS = 16
 
 ZIP_HEAD = b"PK\x03\x04"
 _TEXT_ENDINGS = (".json", ".jsonl", ".ndjson")
@@ -29,6 +60,81 @@ _PARENTS_SEARCHED = 4  # folders above a text, for files of LM Studio
 
 # of a folder: names, and functions that read them
 Files = list[tuple[str, Callable[[], bytes]]]
+
+
+def at(value: Any, *path: str | int) -> Any:
+    for key in path:
+        try:
+            value = value[key]
+        except (LookupError, TypeError):
+            return None
+    return value
+
+
+def text_at(value: Any, *path: str | int) -> str:
+    text = at(value, *path)
+    return text if isinstance(text, str) else ""
+
+
+def items_of(value: Any) -> list[Any]:
+    """Return a list unchanged, nothing for an empty value, and others as a list of one."""
+    if isinstance(value, list):
+        return value
+    return [] if value in EMPTY else [value]
+
+
+def parsed(text: str | bytes) -> Any:
+    """Decode JSON; return the text itself where it is none."""
+    with suppress(ValueError, RecursionError):
+        return whole_value(json.loads(text))
+    return text
+
+
+def time_of(value: object) -> datetime | None:
+    """Read seconds or milliseconds since 1970, or ISO 8601; without a zone, UTC."""
+    # `OSError`: a number that the system cannot take
+    with suppress(*BAD_VALUE_ERRORS, OSError):
+        if isinstance(value, str):
+            return checked_time(datetime.fromisoformat(value))
+        if isinstance(value, int | float):
+            seconds = value / 1000 if value > _FIRST_MS else value
+            return checked_time(datetime.fromtimestamp(seconds, UTC))
+    return None
+
+
+def checked_time(time: datetime) -> datetime:
+    """Return a time with a zone, UTC by default; raises `ValueError` for a year out of range."""
+    if time.year not in _SHOWABLE_YEARS:
+        raise ValueError("a time out of range")
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def whole_text(text: str) -> str:
+    """Halves of surrogate pairs become U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def whole_value(value: Any) -> Any:
+    """Make all texts of a JSON value whole; raises `RecursionError`."""
+    if isinstance(value, str):
+        return whole_text(value)
+    if isinstance(value, list):
+        return [whole_value(item) for item in value]
+    if isinstance(value, dict):
+        return {whole_value(key): whole_value(item) for key, item in value.items()}
+    return value
+
+
+def local_id(file_id: str, session_id: str = "") -> str:
+    """Keep an id of lmchat's form, 16 hexadecimal digits; make a hash of any other.
+
+    `session_id` goes into the hash of a message's id, since two chats may have the same ids. Hashes
+    must stay the same in all versions: else files would be imported twice.
+    """
+    if _OWN_ID.fullmatch(file_id):
+        return file_id
+    text = f"{session_id} {file_id}" if session_id else file_id
+    return hashlib.sha256(text.encode()).hexdigest()[:_ID_CHARS]
 
 
 class Source:
@@ -139,3 +245,42 @@ def _files_beside(path: Path) -> Iterator[Files]:
     for folder in (path.parent, *(parent / "user-files" for parent in parents)):
         with suppress(OSError):  # missing, or not readable
             yield [(file.name, partial(read_plain, file)) for file in sorted(folder.iterdir())]
+
+
+class Format(NamedTuple):
+    """JSON format of a program's chats."""
+
+    fits: Callable[[Record], bool]  # a record is of this format
+    # At the current time; may raise `FileRefused` or one of `BAD_VALUE_ERRORS`.
+    session: Callable[[Sequence[Record], Source, datetime], Session]
+    # a record belongs to the chat of those before it; else each is a chat
+    continues: Callable[[Record, Sequence[Record]], bool] = lambda _record, _chat: False
+
+
+class ToolQuote(Struct, frozen=True, kw_only=True):
+    """Quoted text of a tool call or its result."""
+
+    text: str
+
+
+def omissions(title: str, counts_by_kind: Mapping[str, int]) -> tuple[Skipped, ...]:
+    """Write `2 images, 1 damaged message left out`, or nothing."""
+    words: list[str] = []
+    for kind, count in counts_by_kind.items():
+        if count > 0:  # readers may have added 0
+            # cut, as a file may have any text
+            noun, of, rest = kind[:100].partition(" of ")
+            words.append(f"{counted(count, noun)}{of}{rest}")
+    if not words:
+        return ()
+    reason = f"{', '.join(words[:_MOST_KINDS])} left out"
+    return (Skipped(where=f"“{title[:100]}”", reason=reason),)
+
+
+def quoted_call(name: str, arguments: object) -> ToolQuote:
+    """Quote a tool call in Markdown: `> Tool call: add(a=1, b=2)`."""
+    return quoted(f"Tool call: {call_text(name, value_text(arguments))}")
+
+
+def quoted(text: str) -> ToolQuote:
+    return ToolQuote(text="\n".join(f"> {line}".rstrip() for line in text.split("\n")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,15 @@ from typing import Any
 import msgspec
 
 from lmchat.errors import FileRefused, FormatUnknown
-from lmchat.formats.imports.programs import AUTO
-from lmchat.formats.imports.reader import read_chats
-from lmchat.formats.imports.values import whole_text
+from lmchat.formats.programs import AUTO, Program
+from lmchat.formats.reader import read_chats
+from lmchat.formats.reading import whole_text
 from lmchat.processes.child import ChildEndedError, ChildProcess
 from lmchat.processes.frames import answer_parent, limit_memory
 from lmchat.sessions.message import ChatMessage, now
 from lmchat.sessions.session import MessagePath, Session, Skipped
 
-_CHILD = "lmchat.formats.imports.reader_child"
+_CHILD = "lmchat.formats.reader_child"
 _MAX_MEMORY_BYTES = 4_000_000_000  # the largest chat takes 1 GB if it is ASCII, 3 GB in Chinese
 
 
@@ -31,6 +31,7 @@ class _Request(msgspec.Struct, frozen=True):
     content: bytes
     now: datetime
     wanted: str
+    programs: tuple[tuple[str, str, str, bool], ...]  # without what the child does not need
 
 
 class _Refusal(msgspec.Struct, frozen=True, tag=True):
@@ -63,7 +64,10 @@ def _answer(frame: bytes, send: Callable[[bytes], None]) -> None:
     content = Path(os.fsdecode(request.content)) if request.is_path else request.content
     encode = msgspec.msgpack.encode
     try:
-        for found in read_chats(request.name, content, now=request.now, wanted=request.wanted):
+        programs = [Program(*fields) for fields in request.programs]
+        for found in read_chats(
+            request.name, content, now=request.now, wanted=request.wanted, programs=programs
+        ):
             send(encode(found))
     except FileRefused as error:
         is_unknown = isinstance(error, FormatUnknown)
@@ -75,7 +79,11 @@ def _answer(frame: bytes, send: Callable[[bytes], None]) -> None:
 class ChatReader:
     """Reader of files with chats; its child process starts with the first file."""
 
-    def __init__(self) -> None:
+    def __init__(self, programs: Sequence[Program]) -> None:
+        self._programs = tuple(
+            (program.source, program.name, program.module, program.is_database)
+            for program in programs
+        )
         self._child: ChildProcess | None = None
 
     async def read(
@@ -88,7 +96,7 @@ class ChatReader:
         """
         is_path = isinstance(content, Path)
         data = os.fsencode(content) if isinstance(content, Path) else content
-        request = _Request(whole_text(name), is_path, data, now(), wanted)
+        request = _Request(whole_text(name), is_path, data, now(), wanted, self._programs)
         self._child = self._child or await ChildProcess.start_own(_CHILD)
         try:
             await self._child.send_frame(msgspec.msgpack.encode(request))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from importlib import import_module
@@ -18,32 +18,27 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, TextIO
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError
 from lmchat.files.disk import open_plain, unreadable
-from lmchat.formats.imports.foreign_chat import Format
-from lmchat.formats.imports.programs import AUTO, OWN, PROGRAM_NAMES, PROGRAMS
-from lmchat.formats.imports.source import ZIP_HEAD, Source, file_source, zip_sources
-from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, whole_value
+from lmchat.formats.programs import AUTO, OWN, Program, program_names
+from lmchat.formats.reading import (
+    BAD_VALUE_ERRORS,
+    ZIP_HEAD,
+    Format,
+    Record,
+    Source,
+    file_source,
+    whole_value,
+    zip_sources,
+)
 from lmchat.sessions.session import Session, Skipped
 
 STDIN = "-"  # in place of a file
 LARGEST_RECORD = 256 * 1024 * 1024  # characters of a chat in JSON
-_FORMATS_STEP = (
-    "lmchat imports its own JSON exports, JSON lists of {role, content}, "
-    f"and chats of {', '.join(program.name for program in PROGRAMS)}."
-)
-# In the order of comparison: the program as in `--from`, and the module, imported when needed.
-_FORMATS = (
-    (OWN, "json_sessions"),
-    *(
-        (program.source, f"imports.programs.{program.module}")
-        for program in PROGRAMS
-        if program.module != "llm"
-    ),
-    (OWN, "imports.message_list"),
-)
+_OWN_MODULE = "lmchat.formats.json_sessions"
 _SQLITE_HEAD = b"SQLite format 3\0"
 _LINES_ENDINGS = (".jsonl", ".ndjson")
 _PEEKED_RECORDS = 20  # to find out the format; some may be broken
@@ -65,8 +60,43 @@ def _number(digits: str) -> float:
 _DECODER = json.JSONDecoder(parse_int=_number)
 
 
+class _Formats(Struct, frozen=True):
+    """lmchat's own format, those of other programs, and the value of `--from`."""
+
+    programs: Sequence[Program]
+    wanted: str
+
+    def of(self, record: Record) -> Format | None:
+        """Return the first that fits; raise `FormatUnknown` if another one is wanted."""
+        texts = (program for program in self.programs if not program.is_database)
+        for program in (Program(OWN, OWN, _OWN_MODULE), *texts):
+            text_format: Format = import_module(program.module).FORMAT
+            if text_format.fits(record):
+                self.require(program.source)
+                return text_format
+        return None
+
+    def require(self, source: str) -> None:
+        if self.wanted not in (AUTO, source):
+            names = program_names(self.programs)
+            message = f"It has chats of {names[source]}, not of {names[self.wanted]}."
+            raise FormatUnknown(message, next_step=f"Import it with --from {source}.")
+
+    @property
+    def step(self) -> str:
+        """Next step after a file of another format."""
+        names = [name for name in program_names(self.programs).values() if name != OWN]
+        others = f", JSON lists of {{role, content}}, and chats of {', '.join(names)}"
+        return f"lmchat imports its own JSON exports{others if names else ''}."
+
+
 def read_chats(
-    name: str, content: Path | bytes, *, now: datetime, wanted: str = AUTO
+    name: str,
+    content: Path | bytes,
+    *,
+    now: datetime,
+    wanted: str = AUTO,
+    programs: Sequence[Program] = (),
 ) -> Iterator[Session | Skipped]:
     """Yield the sessions of a file that have messages, and what cannot be read. Blocks.
 
@@ -79,7 +109,7 @@ def read_chats(
             path = content if isinstance(content, Path) else None
             has_messages = False
             reason = ""
-            for found in _chats(file, path, now, wanted):
+            for found in _chats(file, path, now, _Formats(programs, wanted)):
                 if isinstance(found, Session) and found.messages:
                     has_messages = True
                     yield found
@@ -111,7 +141,7 @@ def error_about(file: str, error: LMChatError) -> LMChatError:
 
 
 def _chats(
-    file: IO[bytes], path: Path | None, now: datetime, wanted: str
+    file: IO[bytes], path: Path | None, now: datetime, formats: _Formats
 ) -> Iterator[Session | Skipped]:
     """Raises what `read_chats` handles."""
     head = file.read(len(_SQLITE_HEAD))
@@ -119,7 +149,7 @@ def _chats(
     if head.startswith(ZIP_HEAD):
         for member, source in zip_sources(file):
             try:
-                for found in _text_chats(source, now, wanted):
+                for found in _text_chats(source, now, formats):
                     if isinstance(found, Session):
                         yield found
                     else:
@@ -129,34 +159,35 @@ def _chats(
             except FileRefused as error:
                 yield Skipped(where=member, reason=error.message.rstrip("."))
     elif path is None:  # also a database, which SQLite cannot open: it is refused as a text
-        yield from _text_chats(Source("", file), now, wanted)
+        yield from _text_chats(Source("", file), now, formats)
     elif head != _SQLITE_HEAD:
-        yield from _text_chats(file_source(path, file), now, wanted)
+        yield from _text_chats(file_source(path, file), now, formats)
     else:
-        llm = import_module("lmchat.formats.imports.programs.llm")
-        if not llm.fits(path):
-            message = "It is a database, but not one that lmchat knows."
-            raise FormatUnknown(
-                message, next_step=f"lmchat imports the database of {llm.VERSIONS}."
-            )
-        _require("llm", wanted)
-        yield from llm.sessions(path, now)
+        step = formats.step
+        for program in formats.programs:
+            if program.is_database:
+                database = import_module(program.module)
+                if database.fits(path):
+                    formats.require(program.source)
+                    yield from database.sessions(path, now)
+                    return
+                step = f"lmchat imports the database of {database.VERSIONS}."
+        raise FormatUnknown("It is a database, but not one that lmchat knows.", next_step=step)
 
 
-def _text_chats(source: Source, now: datetime, wanted: str) -> Iterator[Session | Skipped]:
+def _text_chats(source: Source, now: datetime, formats: _Formats) -> Iterator[Session | Skipped]:
     """Find the format by the first records, and yield a session of each chat.
 
     Raises `FileRefused` for a broken text, and `FormatUnknown` for one that is empty, of no format,
     or of another program than `wanted`. A damaged chat costs itself only.
     """
-    records = _records(source)
+    records = _records(source, formats.step)
     first_records: list[Record | Skipped] = []
     for record in islice(records, _PEEKED_RECORDS):
         if isinstance(record, FileRefused):
             raise record
         first_records.append(record)
-        if isinstance(record, dict) and (found := _format_of(record)):
-            program, text_format = found
+        if isinstance(record, dict) and (text_format := formats.of(record)):
             break
     else:
         message = "It is JSON, but not a chat format that lmchat knows."
@@ -164,8 +195,7 @@ def _text_chats(source: Source, now: datetime, wanted: str) -> Iterator[Session 
             raise FormatUnknown(
                 "Its text is not UTF-8.", next_step="Save it as UTF-8, and try again."
             )
-        raise FormatUnknown(message, next_step=_FORMATS_STEP)
-    _require(program, wanted)
+        raise FormatUnknown(message, next_step=formats.step)
     chat: list[Record] = []
     number = 0
     for item in chain(first_records, records, [None]):
@@ -187,27 +217,12 @@ def _text_chats(source: Source, now: datetime, wanted: str) -> Iterator[Session 
             chat.append(item)
 
 
-def _format_of(record: Record) -> tuple[str, Format] | None:
-    """Return the first format that fits, with its program as in `--from`."""
-    for program, module in _FORMATS:
-        text_format: Format = import_module(f"lmchat.formats.{module}").FORMAT
-        if text_format.fits(record):
-            return program, text_format
-    return None
-
-
-def _require(program: str, wanted: str) -> None:
-    if wanted not in (AUTO, program):
-        message = f"It has chats of {PROGRAM_NAMES[program]}, not of {PROGRAM_NAMES[wanted]}."
-        raise FormatUnknown(message, next_step=f"Import it with --from {program}.")
-
-
-def _records(source: Source) -> Iterator[Record | Skipped | FileRefused]:
+def _records(source: Source, step: str) -> Iterator[Record | Skipped | FileRefused]:
     """Yield the objects of a JSON list or of JSON Lines, or a single object.
 
     A `Skipped` takes the place of a value that is no object, or of a broken line. An error is the
     last one: nothing behind it can be read. Only one value is in memory at a time. Raises
-    `FormatUnknown` if the text is empty or no JSON at all.
+    `FormatUnknown` if the text is empty, or with `step` if it is no JSON at all.
     """
     is_empty = True
     with source.open_text() as text:
@@ -217,7 +232,7 @@ def _records(source: Source) -> Iterator[Record | Skipped | FileRefused]:
         if not (is_list or source.name):  # a pipe has no name, but its first line is whole
             is_by_line = any(value is not None for _, value in islice(_lines(text), 1))
             text.seek(0)
-        for where, value in _lines(text) if is_by_line and not is_list else _values(text):
+        for where, value in _lines(text) if is_by_line and not is_list else _values(text, step):
             is_empty = False
             if isinstance(value, dict | FileRefused):
                 yield value
@@ -238,7 +253,7 @@ def _lines(text: TextIO) -> Iterator[tuple[str, Any]]:
             yield f"line {number}", value
 
 
-def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
+def _values(text: TextIO, step: str) -> Iterator[tuple[str, Any]]:
     """Yield the place and value of each item of a list, or of values in a row.
 
     The last value may be a `FileRefused`: where the next one starts is not known.
@@ -254,7 +269,7 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
         is_markdown = unread.startswith("# ")
         message = "It is Markdown, which cannot be imported; export the session as JSON."
         raise FormatUnknown(
-            message if is_markdown else "Its format cannot be imported.", next_step=_FORMATS_STEP
+            message if is_markdown else "Its format cannot be imported.", next_step=step
         )
     is_list = unread.startswith("[")
     unread = unread.removeprefix("[")
