@@ -22,7 +22,7 @@ def worst_grade(findings: Findings) -> Grade:
     return Grade.OK
 
 
-def report_text(findings: Findings, *, width: int = _UNLIMITED_WIDTH) -> str:
+def report_text(findings: Findings, width: int = _UNLIMITED_WIDTH) -> str:
     """Write the report for people: rows below their headings, and the line of `summary`.
 
     A row has the columns grade, name and texts; lines are wrapped at `width` characters.

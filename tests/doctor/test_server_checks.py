@@ -3,7 +3,7 @@ from __future__ import annotations
 from lmchat.config.state import State
 from lmchat.doctor.finding import Grade
 from lmchat.doctor.server_checks import key_findings, server_findings
-from lmchat.servers.discovery.choose import choose
+from lmchat.servers.discovery.choose import choose, no_server_error
 from lmchat.servers.discovery.status import STATUS, ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.local.installed import Installed
@@ -92,3 +92,9 @@ def test_keys_are_told_with_their_state_and_source():
     assert "credentials.toml" in found[0].cause
     assert "api_key, flag" in found[1].cause
     assert [one.cause for one in key_findings([READY], {}, [], "")] == ["No API key is stored."]
+
+
+def test_it_says_the_same_of_a_server_as_other_commands():
+    for verdict in ("auth", "key_rejected", "host_blocked"):
+        here = probed(verdict, "Jan", host="gpu-box", is_configured=True)
+        assert rows(here)[1]["gpu-box:1337"].cause == no_server_error([here]).message

@@ -29,7 +29,7 @@ async def doctor(context: Context) -> int:
         context.output.print_json(report_json(findings, timestamp()))
     elif is_terminal(sys.stdout):
         width = min(shutil.get_terminal_size().columns, _MAX_COLUMNS)
-        context.output.print_safe(report_text(findings, width=width))
+        context.output.print_safe(report_text(findings, width))
     else:
         context.output.print_safe(report_text(findings))
     return 1 if worst_grade(findings) is Grade.FAULT else 0

@@ -12,13 +12,21 @@ from lmchat.cli.setup.make_toolbox import make_toolbox
 from lmchat.cli.setup.wiring import api_keys_of, saved_state
 from lmchat.doctor.checks import START_ENGINE, examine, tool_findings
 from lmchat.doctor.finding import Finding, Findings
+from lmchat.doctor.report import report_text, summary
 from lmchat.doctor.server_checks import key_findings, server_findings
 from lmchat.processes.background import run_abandonable
 from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.local.installed import engine_command
 from lmchat.servers.protocols import ServerClient
+from lmchat.tui.workspace import Report
 
 _TOOLS_S = 8.0  # a slower tool server may be downloading itself, or hang
+
+
+async def report_on_machine(context: Context, backend: ServerClient) -> Report:
+    """Return the report of `/doctor`."""
+    findings = await examine_machine(context, backend)
+    return Report(partial(report_text, findings), summary(findings))
 
 
 async def examine_machine(context: Context, backend: ServerClient) -> list[Finding]:

@@ -18,7 +18,7 @@ from lmchat.attachments.file_finder import FileFinder
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.cli.context import Context
 from lmchat.cli.setup import local_servers, wiring
-from lmchat.cli.setup.examine_machine import examine_machine
+from lmchat.cli.setup.examine_machine import report_on_machine
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state
 from lmchat.errors import LMChatError, StoreUnavailable
@@ -150,7 +150,7 @@ class ScreenPlatform:
         self.paste_image = clipboard.paste_image
         self.paste_files = clipboard.paste_files
         self.find_files = FileFinder(Path()).find
-        self.examine = partial(examine_machine, context, backend)
+        self.examine = partial(report_on_machine, context, backend)
         self.editor = partial(
             Editor,
             environ=environ,
