@@ -1,7 +1,8 @@
+"""Fixtures and hooks of the tests in folders of the name `e2e`, which start lmchat as a program."""
+
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,8 @@ _OF_INLINE = rb"\x1b\[(?:[0-9;]*m|\?2026[hl])|\x1b\]52;c;[A-Za-z0-9+/=]*\a"
 
 def pytest_ignore_collect(collection_path, config):
     """Import none of the slow files, a fifth of all tests, for a run that leaves them out."""
+    if collection_path.parent.name != "e2e":
+        return None
     is_wanted = config.option.all or config.option.markexpr
     is_wanted = is_wanted or any("e2e" in argument for argument in config.args)
     is_slow = collection_path.suffix == ".py" and collection_path.name not in _QUICK
@@ -29,9 +32,8 @@ def pytest_ignore_collect(collection_path, config):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Mark what starts lmchat as a program for each test: together that takes minutes."""
-    here = Path(__file__).parent
     for item in items:
-        if item.path.parent == here and item.path.name not in _QUICK:
+        if item.path.parent.name == "e2e" and item.path.name not in _QUICK:
             item.add_marker(pytest.mark.slow)
 
 
