@@ -6,15 +6,15 @@ from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from lmchat.cli.leaf import leaf
 from lmchat.cli.options import LEVELS
 from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.formats.exports import EXPORT_FORMATS
-from lmchat.formats.imports.programs import PROGRAMS
 from lmchat.formats.programs import program_names
 
 _JSON_HELP = "print one JSON document"
 ALWAYS_JSON = "no effect: the output is always JSON"  # help of `--json`
-_PROGRAM_NAMES = tuple(program_names(PROGRAMS))
+_PROGRAM_NAMES = tuple(program_names(leaf("imports:PROGRAMS")))
 _MAX_DIGITS = 9  # so that a number fits into 32 bits
 
 
@@ -51,7 +51,8 @@ class Subcommand(NamedTuple):
     handler: str = ""
     """`module:function` in `lmchat.cli.handlers`, or `module:` for a command that needs an action.
 
-    Empty for an action whose function has its name, in the module of its command.
+    A leaf's is `leaf.module:function`. Empty for an action whose function has its name, in the
+    module of its command.
     """
     common: tuple[str, ...] = ()  # those of `COMMON_ARGUMENTS` that it takes, but `--log-level`
     group: str = ""  # heading in the help of `lmchat`, which leaves it out without one
@@ -296,7 +297,7 @@ lmchat compare -m qwen3-8b -m gemma-3-4b --runs 5 --json Hello""",
     "Exit codes: 0 all answered, 1 one of them failed.",
     common=_PROMPT,
     group="For scripts",
-    handler="compare:compare",
+    handler="batch.compare:compare",
 )
 _DECIDE = Subcommand(
     "decide",
@@ -320,7 +321,7 @@ cat mail.txt | lmchat decide --json "Is it polite?" | jq .probabilities.yes""",
     "Exit codes: 0 the first option, 10 another one, 1 no decision.",
     common=(*_MODEL, "--system", "--set", "--local"),
     group="For scripts",
-    handler="decide:decide",
+    handler="batch.decide:decide",
 )
 _BATCH = Subcommand(
     "batch",
@@ -354,7 +355,7 @@ lmchat batch prompts.jsonl --schema person.json | jq -r .value.name""",
     notes="Exit codes: 0 all answered, 1 a line failed (it says why), 130 after Ctrl+C.",
     common=_PROMPT,
     group="For scripts",
-    handler="batch:batch",
+    handler="batch.batch:batch",
 )
 _SERVE = Subcommand(
     "serve",
@@ -377,7 +378,7 @@ lmchat serve --host 192.168.1.20 --key garden-gate""",
     "also there as NAME@PRODUCT.",
     common=_MODEL,
     group="Chat",
-    handler="serve:serve",
+    handler="serve.serve:serve",
 )
 _EVAL = Subcommand(
     "eval",
@@ -399,7 +400,7 @@ lmchat eval cases.toml --json | jq '.cases[] | select(.passed | not) | .name'"""
     "Exit codes: 0 all passed, 1 one of them failed, 130 after Ctrl+C.",
     common=_PROMPT,
     group="For scripts",
-    handler="eval:evaluate",
+    handler="batch.eval:evaluate",
 )
 _TOOLS = Subcommand(
     "tools",
@@ -646,7 +647,7 @@ _DOCTOR = Subcommand(
     "Exit codes: 0 no problems (there may be warnings), 1 a problem was found.",
     common=_MODEL,
     group="Look after it",
-    handler="doctor:doctor",
+    handler="doctor.doctor:doctor",
     names_left_files=False,
 )
 

@@ -6,8 +6,8 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from lmchat.formats.imports.programs import PROGRAMS
 from lmchat.formats.json_sessions import to_json
+from lmchat.leaves.imports import PROGRAMS
 from lmchat.library.importer import Importer, ImportOutcome, loss_lines
 from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.message import TextPart, ToolCallPart

@@ -28,7 +28,7 @@ from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import Change, State
 from lmchat.errors import FileRefused
-from lmchat.formats.imports.programs import PROGRAMS
+from lmchat.leaves.imports import PROGRAMS
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.servers.client import HttpServerClient

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from textual.widgets import Input
 
-from lmchat.formats.imports.programs import PROGRAMS
+from lmchat.leaves.imports import PROGRAMS
 from lmchat.library.importer import Importer
 from lmchat.sessions.message import Role
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog

@@ -5,7 +5,7 @@ from __future__ import annotations
 from unittest.mock import AsyncMock, patch
 
 from lmchat.errors import StoreUnavailable
-from lmchat.formats.imports.programs import PROGRAMS
+from lmchat.leaves.imports import PROGRAMS
 from lmchat.library.importer import Importer, ImportOutcome
 from tests.support.desktop import hold, ready_desktop, shown
 from tests.support.modes import is_private

@@ -6,10 +6,10 @@ from msgspec.structs import asdict
 
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.handlers.sessions import header_json
+from lmchat.cli.leaf import leaf
 from lmchat.cli.read_prompt import piped_data
 from lmchat.cli.setup.open_store import open_store
 from lmchat.errors import FileRefused, WrongUse
-from lmchat.formats.imports.programs import PROGRAMS
 from lmchat.formats.programs import AUTO
 from lmchat.formats.reader import LARGEST_RECORD, STDIN
 from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_lines
@@ -43,7 +43,7 @@ async def import_files(context: Context) -> int:
 
     outcome = ImportOutcome(is_trial=options.dry_run)
     async with open_store(context) as store:
-        importer = Importer(store, programs=PROGRAMS, environ=context.environ)
+        importer = Importer(store, programs=leaf("imports:PROGRAMS"), environ=context.environ)
         if options.files:  # `AUTO` tells formats by content
             sources = [(options.source, [*options.files])]
         else:
