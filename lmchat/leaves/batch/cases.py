@@ -58,7 +58,7 @@ class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class _File(Struct, forbid_unknown_fields=True):
-    case: Annotated[list[dict[str, Any]], Meta(min_length=1)]
+    case: list[dict[str, Any]] = []
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -128,6 +128,8 @@ async def read_cases(path: Path, system_prompt: str) -> list[Case]:
         raise WrongUse(
             f"{path} is not a file of cases: {fault_of(error)}.", next_step=_EXAMPLE
         ) from error
+    if not tables:
+        raise WrongUse(f"{path} has no case.", next_step=_EXAMPLE)
 
     cases: list[Case] = []
     for number, table in enumerate(tables, 1):
