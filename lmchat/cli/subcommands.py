@@ -49,7 +49,7 @@ class Subcommand(NamedTuple):
     arguments: tuple[Argument, ...] = ()
     commands: tuple[Subcommand, ...] = ()  # its actions
     handler: str = ""
-    """`module:function` in `lmchat.cli.handlers`, or `module:` for a command that needs an action.
+    """`module:function` in `lmchat.cli.handlers`.
 
     A leaf's is `leaf.module:function`. Empty for an action whose function has its name, in the
     module of its command.
@@ -163,6 +163,7 @@ _SETTINGS = (*_MODEL, "--system", "--effort")
 _PROMPT = (*_SETTINGS, "--set")
 _TOOL = ("--allow-host", "--config")
 
+_YES = argument("--yes", "with --local, download the model without asking")
 _ID = argument("id ID", "session id, its first 4 or more characters, or `last`")
 _MODEL_ID = argument("model_id MODEL", "name of the model, or a part of it that no other name has")
 
@@ -210,9 +211,7 @@ lmchat ask --dry-run=curl "Hello" > request.sh""",
         argument(
             "--tools", "let the model use the configured tools; asks before each call that needs it"
         ),
-        argument(
-            "--yes", "attach many files, and with --local download the demo model, without asking"
-        ),
+        argument("--yes", "attach many files, and with --local download the model, without asking"),
         argument("--save", "save prompt and answer as a session; the default with -r"),
         argument(
             "--no-save", "save nothing; the default without -r", dest="save", action="store_false"
@@ -262,7 +261,7 @@ _MODELS = Subcommand(
             (argument("model_id NAME", "name of the model, as the server's own program takes it"),),
             notes="Ollama, LM Studio 0.4 and the router of llama.cpp can do that. Of several,\n"
             "it is the server of the chat if that can; --endpoint names another one.",
-            common=_SERVER,
+            common=_MODEL,
         ),
         Subcommand(
             "rm",
@@ -313,6 +312,7 @@ cat mail.txt | lmchat decide --json "Is it polite?" | jq .probabilities.yes""",
             "options, separated by commas; default: yes,no",
             dest="choices",
         ),
+        _YES,
     ),
     notes="stdin is appended to the question.\n"
     "The model is asked once for each option, in another order, for one token.\n"
@@ -350,10 +350,11 @@ lmchat batch prompts.jsonl --schema person.json | jq -r .value.name""",
         argument("-p --preset NAME", "preset of the configuration; each prompt becomes its input"),
         argument("--schema FILE", "each answer must be a JSON value that matches the schema"),
         argument("--force", "replace an output file of another run"),
+        _YES,
     ),
     json_help="",
     notes="Exit codes: 0 all answered, 1 a line failed (it says why), 130 after Ctrl+C.",
-    common=_PROMPT,
+    common=(*_PROMPT, "--local"),
     group="For scripts",
     handler="batch.batch:batch",
 )
@@ -395,10 +396,12 @@ lmchat eval cases.toml --json | jq '.cases[] | select(.passed | not) | .name'"""
         ),
         argument("--runs N", "ask each prompt N times; default: 1", type=positive_number),
         argument("--force", "replace an output file of another run"),
+        _YES,
     ),
-    notes="Name models with -m; without it, the one that `ask` would use is asked.\n"
+    notes="Name models with -m, but only one with --local; without it, the one that\n"
+    "`ask` would use is asked.\n"
     "Exit codes: 0 all passed, 1 one of them failed, 130 after Ctrl+C.",
-    common=_PROMPT,
+    common=(*_PROMPT, "--local"),
     group="For scripts",
     handler="batch.eval:evaluate",
 )
@@ -606,10 +609,10 @@ curl -s https://example.org/chat.json | lmchat import -""",
 _CONFIG = Subcommand(
     "config",
     "show, create or check the configuration",
-    "lmchat config check",
+    "lmchat config\nlmchat config check",
     common=_SETTINGS,
     group="Look after it",
-    handler="config:",
+    handler="config:show",
     commands=(
         Subcommand(
             "path",
@@ -637,7 +640,6 @@ _CONFIG = Subcommand(
             common=("--config", "--profile"),
         ),
     ),
-    json_help="",
 )
 _DOCTOR = Subcommand(
     "doctor",

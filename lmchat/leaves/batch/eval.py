@@ -58,6 +58,10 @@ async def evaluate(context: Context) -> int:
     if options.output and options.output_file is None:
         message = "eval prints its report on stdout, so its answers cannot go there, too."
         raise WrongUse(message, next_step="Use --json for both, or name a file with -o.")
+    names = tuple(dict.fromkeys(options.models))
+    if context.is_local and len(names) > 1:
+        message = "The built-in engine runs one model at a time."
+        raise WrongUse(message, next_step="Name one with -m, and repeat the command for others.")
     layers = sampling_layers(context)
     source = expanded_path(options.file)
     cases = await read_cases(source, context.settings.chat.system_prompt)
@@ -67,8 +71,7 @@ async def evaluate(context: Context) -> int:
         if case.wanted and case.wanted.note:
             output.note(f"lmchat: {safe_line(case.name)}: {case.wanted.note}.")
     async with open_runtime(context, is_saved=False) as runtime:
-        if options.models:
-            names = tuple(dict.fromkeys(options.models))
+        if names and not context.is_local:
             models = await runtime.finder().models_named(names, is_exact=True)
         else:
             target = await target_of_command(context, runtime)
