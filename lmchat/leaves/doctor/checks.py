@@ -141,7 +141,9 @@ def store_findings(path: Path) -> list[Finding]:
     if fault:
         step = "Start lmchat: it keeps the file, and puts the newest daily copy in its place"
         return [STORE.row(Grade.FAULT, f"The file is damaged: {fault}.", step)]
-    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    # until SQLite moves it, what was saved last is in the log beside the file
+    parts = (path, *path.parent.glob(f"{path.name}-wal"))
+    size = units.breakable(units.size_text(sum(part.stat().st_size for part in parts)))
     return [STORE.row(Grade.OK, f"Undamaged and writable: {size}, format {file_format}.")]
 
 

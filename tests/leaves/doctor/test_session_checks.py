@@ -36,8 +36,14 @@ async def test_a_good_file_is_told_with_its_figures_and_left_as_it_is_also_where
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     assert row.grade is Grade.OK
     assert f"format {newest_version()}." in row.cause
-    with closing(connect(path)):
-        assert checked(path).grade is Grade.OK
+    with closing(connect(path)) as open_file, open_file:
+        size = path.stat().st_size
+        open_file.execute("CREATE TABLE notes (text)")
+        open_file.execute("INSERT INTO notes VALUES (zeroblob(?))", (10 * size,))
+        open_file.commit()
+        row = checked(path)
+        assert row.grade is Grade.OK
+        assert ": 1 MB," in row.cause, "what is in the log beside the file counts"
 
 
 def test_nothing_saved_yet_is_no_fault(tmp_path):
