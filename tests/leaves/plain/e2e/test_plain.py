@@ -340,6 +340,11 @@ def test_files_are_read_after_a_question_where_they_are_outside_or_many(
         assert f"File {name}" in prompt
     assert prompt.count(_PRIVATE) == 1
     assert "File notes/10.md" not in prompt
+    for key, has_file in (("n", False), ("y", True)):
+        talk.type('Sum up "@notes/11.md" and @notes/12.md.\r', sees="Attach notes/12.md? [y/N]")
+        talk.type(f"{key}\r", sees="Hello there.\nYou:")
+        prompt = prompts_sent(server)[-1]
+        assert ("File notes/12.md" in prompt, prompt.endswith("@notes/12.md.")) == (has_file, True)
     talk.leave()
 
 
@@ -607,6 +612,12 @@ def test_on_a_pipe_no_prompt_is_sent_without_the_file_that_was_named_for_it(cli,
         assert f"{gone} does not exist." in done.stderr
         assert done.stderr.count("A prompt was not sent, as the file before it could not be") == 2
         assert done.returncode != 0
+    with_name = f"What is in @{soil}?"
+    for done in (cli("--plain", stdin=with_name), cli("ask", with_name)):
+        assert (done.returncode, f"{soil} is only named; " in done.stderr) == (0, True)
+        assert prompts_sent(server)[-1] == with_name
+    assert "soil.txt is only named" not in cli("ask", "-f", str(soil), with_name).stderr
+    assert "soil.txt is only named" not in cli("ask", "Sum up", stdin=with_name).stderr
 
 
 def test_a_sentence_that_begins_like_a_command_is_a_prompt(cli, server):
