@@ -264,6 +264,18 @@ def test_lines_typed_during_an_answer_are_prompts_and_commands_of_their_own(star
     assert prompts_sent(server) == ["Next", "And more?"][: keys.count("\r")]
 
 
+def test_what_is_typed_before_the_chat_is_ready_is_its_first_line_and_runs_by_enter_alone(
+    start, server
+):
+    server.on(CHAT, chat_reply("One."))
+    talk = start(sees="")
+    talk.type("/quit\rWhich grow")
+    talk.wait_for("You:\n/quit\nWhich grow")
+    talk.type(" here?\r", sees="One.\nYou:")
+    talk.leave()
+    assert prompts_sent(server) == ["/quit\nWhich grow here?"]
+
+
 def test_lines_that_come_at_once_from_a_terminal_without_marks_are_one_prompt(
     start, server, folder
 ):
@@ -341,8 +353,13 @@ def test_files_are_read_after_a_question_where_they_are_outside_or_many(
     assert prompt.count(_PRIVATE) == 1
     assert "File notes/10.md" not in prompt
     for key, has_file in (("n", False), ("y", True)):
-        talk.type('Sum up "@notes/11.md" and @notes/12.md.\r', sees="Attach notes/12.md? [y/N]")
-        talk.type(f"{key}\r", sees="Hello there.\nYou:")
+        talk.type('Sum up "@notes/11.md" and @notes/12.md.\r')
+        question = "Attach notes/12.md? [y/N]"
+        talk.wait_until(lambda: talk.text.rstrip().endswith(question), "the question")  # noqa: B023
+        sent = len(prompts_sent(server))
+        talk.type(f"{key}\r")
+        talk.wait_until(lambda: len(prompts_sent(server)) > sent, "the prompt is sent")  # noqa: B023
+        talk.wait_prompt()
         prompt = prompts_sent(server)[-1]
         assert ("File notes/12.md" in prompt, prompt.endswith("@notes/12.md.")) == (has_file, True)
     talk.leave()
