@@ -361,7 +361,7 @@ def test_files_are_read_after_a_question_where_they_are_outside_or_many(
         talk.wait_until(lambda: len(prompts_sent(server)) > sent, "the prompt is sent")  # noqa: B023
         talk.wait_prompt()
         prompt = prompts_sent(server)[-1]
-        assert ("File notes/12.md" in prompt, prompt.endswith("@notes/12.md.")) == (has_file, True)
+        assert ("\nNote 12.\n" in prompt, prompt.endswith("@notes/12.md.")) == (has_file, True)
     talk.leave()
 
 
