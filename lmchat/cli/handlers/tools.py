@@ -13,10 +13,9 @@ from lmchat.cli.context import Context
 from lmchat.cli.setup.make_toolbox import (
     how_to_configure,
     is_any_ready,
-    make_toolbox,
     started_servers,
 )
-from lmchat.cli.setup.wiring import saved_state
+from lmchat.cli.setup.wiring import place_of
 from lmchat.cli.tool_approval import ask_about_server
 from lmchat.cli.turn_printer import step_json
 from lmchat.config.settings import Approval, McpSettings
@@ -38,9 +37,10 @@ async def open_toolbox(
 
     The functions of `tools.py` are started in any case. `hosts` are allowed, too.
     """
-    state = await saved_state(context)
+    place = place_of(context)
+    state = await place.saved_state()
     state = replace(state, tool_hosts=(*state.tool_hosts, *hosts))
-    toolbox = make_toolbox(context, context.settings, servers, state)
+    toolbox = place.make_toolbox(context.settings, servers, state)
     async with aclosing(toolbox.host) as host:
         host.ask_user = partial(ask_about_server, context=context)
         await started_servers(context, host)

@@ -6,9 +6,9 @@ from time import monotonic
 
 from msgspec.structs import replace
 
+from lmchat.api.runtime import Runtime
 from lmchat.cli.context import Context
 from lmchat.cli.setup.local_servers import start_engine_if_wanted
-from lmchat.cli.setup.wiring import Runtime
 from lmchat.errors import LMChatError
 from lmchat.servers.model import LoadState, ModelInfo, find_model
 from lmchat.servers.target import Target
