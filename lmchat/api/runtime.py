@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
+from time import monotonic
 
 from msgspec import Struct
 
@@ -31,8 +32,8 @@ from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.local.engine import Engine
 from lmchat.servers.local.kept_slot import KeptSlot
+from lmchat.servers.model import LoadState, ModelInfo, find_model
 from lmchat.servers.products import named_endpoints
-from lmchat.servers.protocols import ServerClient
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 from lmchat.tools.mcp_servers import START_S, McpServers
@@ -44,7 +45,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
     """What a run that talks to servers needs."""
 
     settings: Settings
-    backend: ServerClient
+    backend: HttpServerClient
     engine: Engine
     store: Store
     saved: Store  # the same, or that in the file if `store` is in memory
@@ -53,6 +54,44 @@ class Runtime(Struct, frozen=True, kw_only=True):
 
     def finder(self) -> ServerFinder:
         return ServerFinder(self.backend.models, self.settings, self.state)
+
+    async def load_if_needed(
+        self,
+        model: ModelInfo,
+        *,
+        context: int | None = None,
+        show: Callable[[float | None], object],
+    ) -> float | None:
+        """Load a model that its server reports as not loaded; return the seconds.
+
+        The server is asked now: another model may have taken the place of this one. None if it is
+        loaded, or if the server loads it with the first prompt.
+        """
+        server = await self.backend.models.check(model.endpoint)
+        current = find_model(model.model_id, server.models)
+        if current is None or current.state is not LoadState.NOT_LOADED:
+            return None
+        started_s = monotonic()
+        try:
+            await self.load(model, context=context, show=show)
+        except LMChatError as error:
+            if error.kind == "unsupported":
+                return None
+            raise
+        return monotonic() - started_s
+
+    async def load(
+        self, model: ModelInfo, *, context: int | None, show: Callable[[float | None], object]
+    ) -> None:
+        """`context` is the window in tokens; `show` gets the progress, if it is known."""
+        lists = self.backend.model_lists
+
+        def show_load() -> None:
+            if load := lists.load_of(model):
+                show(load.fraction)
+
+        lists.on_change = show_load
+        await self.backend.models.load(model, context=context)
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -95,7 +134,7 @@ class Place(Struct, frozen=True, kw_only=True):
 
     def make_backend(
         self, settings: Settings, state: State, *, reads_per_second: float | None = None
-    ) -> tuple[ServerClient, Engine]:
+    ) -> tuple[HttpServerClient, Engine]:
         """Make the client of all servers, and the built-in engine, which the client ends.
 
         The screen passes its frame rate as `reads_per_second`: more reads of a stream show nothing
