@@ -212,7 +212,8 @@ class Client:
     async def model(self, name: str = "") -> ModelInfo:
         """Return the model that a request would use, once its server has loaded one.
 
-        A remote model is returned only for its whole name. Raises as `chat` does.
+        A remote model is returned only for its whole name. At a named address, a name that the
+        server does not list is taken: its chat decides. Raises as `chat` does.
         """
         return model_of(await self._target(name))
 

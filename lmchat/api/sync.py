@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import wraps
@@ -59,7 +59,7 @@ class LoopThread:
         finally:
             running.cancel()  # changes nothing if the coroutine has ended
 
-    def each(self, events: AsyncGenerator[T, None]) -> Iterator[T]:
+    def each(self, events: AsyncGenerator[T, None]) -> Generator[T, None, None]:
         """Yield what a generator yields; leaving the loop early closes it."""
 
         async def next_event() -> T | None:  # `run` needs a coroutine; `anext` is none
@@ -145,7 +145,7 @@ class SyncClient(Blocking[Client]):
         model: str | ModelInfo = "",
         stuck: Stuck = "tell",
         **options: Unpack[Options],
-    ) -> Iterator[StreamEvent | Repetition]:
+    ) -> Generator[StreamEvent | Repetition, None, None]:
         """Yield the events of an answer; leaving the loop early closes the connection."""
         return self.thread.each(self.source.stream(messages, model=model, stuck=stuck, **options))
 
@@ -229,7 +229,7 @@ class SyncHome(Blocking[Home]):
         model: str | ModelInfo = "",
         approve: Callable[[ToolQuestion], Decision] | None = None,
         **options: Unpack[Options],
-    ) -> Iterator[TurnEvent]:
+    ) -> Generator[TurnEvent, None, None]:
         """As `Home.turn`; `approve` is called in a thread of its own."""
 
         async def ask(question: ToolQuestion) -> Decision:

@@ -176,6 +176,10 @@ def errors_page() -> str:
     )
 
 
+_MEANING = r'(?m)^    (\w+): [^#\n]*(?:  # |\n    """)(.+?)(?:"""|$)'
+"""Name of a field, and the comment behind it or the first line of a docstring below it."""
+
+
 def api_page() -> str:
     """The reference of the Python API, from its docstrings, stands behind a tutorial."""
     tutorial, _, _ = (DOCS / "api.md").read_text(encoding="utf-8").partition(_GENERATED)
@@ -195,6 +199,8 @@ def api_page() -> str:
     rows += [(f"`{name}`", "", f"`{_union(named[name])}`") for name in unions]
     parts += ["### Values\n", _table(("name", "meaning", "fields"), rows)]
     rows = [(f"`{name}`", _summary(one)) for name, one in errors.items()]
+    parts += ["### `safe_text`\n", _signature("safe_text", lmchat.api.safe_text)]
+    parts.append(_doc(lmchat.api.safe_text))
     return "\n".join([*parts, "### Exceptions\n", _table(("name", "meaning"), rows)])
 
 
@@ -237,11 +243,15 @@ def _fields(one: type) -> Iterator[str]:
         yield from (f"`{member}`" for member in one.__members__)
         return
     for base in reversed([base for base in one.__mro__ if base.__module__.startswith("lmchat")]):
+        meanings = dict(re.findall(_MEANING, inspect.getsource(base)))
         for name, kind in inspect.get_annotations(base).items():
-            yield f"`{name}: {_kind(kind)}`"
+            meaning = _cell(meanings.get(name, ""))
+            yield f"`{name}: {_kind(kind)}`{f' ({meaning.rstrip(chr(46))})' if meaning else ''}"
         for name, member in vars(base).items():
             if isinstance(member, property) and not name.startswith("_"):
-                yield f"`{name}: {_kind(member.fget.__annotations__['return'])}`"
+                kind = _kind(member.fget.__annotations__["return"])
+                meaning = _summary(member.fget).rstrip(".")
+                yield f"`{name}: {kind}`{f' ({meaning})' if meaning else ''}"
 
 
 def _kind(kind: object) -> str:
