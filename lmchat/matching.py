@@ -151,10 +151,13 @@ def _letters_of(name: str, folded_name: str) -> Sequence[str]:
 
 
 def closest_word(word: str, words: Sequence[str], likeness: float = _SIMILARITY) -> str:
-    """Return "" if no word is similar."""
+    """Return the only word that starts with `word`, else the most similar one; "" without one."""
     import difflib  # noqa: PLC0415 - needed for a misspelt word only
 
     by_letters = {known.lower(): known for known in words}
+    starting = [known for known in by_letters if word and known.startswith(word.lower())]
+    if len(starting) == 1:
+        return by_letters[starting[0]]
     matches = difflib.get_close_matches(word.lower(), by_letters, n=1, cutoff=likeness)
     return by_letters[matches[0]] if matches else ""
 

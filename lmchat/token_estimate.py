@@ -14,7 +14,7 @@ _WIDE = "[^\0-\u2e7f]"  # CJK and emoji, such as 字
 _ASCII = bytes(range(128))
 
 
-@lru_cache(maxsize=10_000)  # 0.1 s a megabyte; the same messages are estimated again and again
+@lru_cache(maxsize=2_000)  # 0.1 s a megabyte; the end of a session is estimated again and again
 def raw_tokens(text: str) -> float:
     """Count pieces of ASCII, 2 other letters, or 1 CJK character or emoji a token."""
     # as bytes, since a loop over characters is slow; lone surrogates need `surrogatepass`

@@ -19,7 +19,7 @@ if hasattr(time, "tzset"):  # Windows reads the variable itself
 # Files that need a terminal, a fork or limits of POSIX already where they are imported.
 collect_ignore_glob = (
     [
-        *("architecture", "benchmarks", "e2e", "cli/test_questions.py"),
+        *("architecture", "benchmarks", "e2e", "leaves/*/e2e", "cli/test_questions.py"),
         *("storage/test_store_disk.py", "storage/test_store_kills.py"),
         *("terminal/test_terminal_output.py", "tui/test_quirks_[cdw]*.py"),
     ]
@@ -28,6 +28,7 @@ collect_ignore_glob = (
 )
 
 pytest_plugins = [
+    "tests.support.e2e",
     "tests.support.network_guard",
     "tests.support.hanging",
     "tests.support.real_server.fixtures",

@@ -143,10 +143,11 @@ def select(
         tool_tokens=_tool_tokens(tools),
         sent_thoughts=sent_thoughts,
         is_continued=is_continued,
+        may_leave_out=settings.is_truncating,
     )
     if not selection.fits and not settings.is_truncating:
         raise RequestInvalid(
-            f"The session needs about {selection.needed_tokens} tokens, plus {selection.reserve} "
+            f"The session needs about {selection.tokens} tokens, plus {selection.reserve} "
             f"for the answer; the context window has {selection.limit}.",
             next_step="Start a new session, set auto_truncate = true, or use a larger context "
             "window.",

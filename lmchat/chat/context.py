@@ -7,7 +7,6 @@ the model, plus the tokens of images, tools and chat template. A *count* is the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from msgspec import Struct
 
@@ -51,7 +50,6 @@ class ContextSelection(Struct, frozen=True, kw_only=True):
     messages: tuple[ChatMessage, ...]
     left_out: int  # messages that do not fit
     tokens: int  # estimate for `messages` and tools, with the factor
-    needed_tokens: int  # if no message were left out
     limit: int | None  # tokens
     reserve: int  # tokens for the answer
     raw_text: float  # with text files
@@ -61,8 +59,9 @@ class ContextSelection(Struct, frozen=True, kw_only=True):
 
     @property
     def fits(self) -> bool:
-        """Whether all would fit if nothing were left out."""
-        return self.limit is None or self.needed_tokens + self.reserve <= self.limit
+        """Whether all messages fit, with room for the answer."""
+        has_room = self.limit is None or self.tokens + self.reserve <= self.limit
+        return has_room and not self.left_out
 
     @property
     def is_too_long(self) -> bool:
@@ -79,11 +78,13 @@ def select_context(
     tool_tokens: int = 0,
     sent_thoughts: SentThoughts = SentThoughts.NONE,
     is_continued: bool = False,
+    may_leave_out: bool = True,
 ) -> ContextSelection:
     """Choose the system prompt and the last messages that fit.
 
     Chat templates take only prompts and answers in turn, so whole exchanges are left out, the
-    oldest first. The last prompt and all after it are sent even if they do not fit.
+    oldest first. The last prompt and all after it are sent even if they do not fit; without
+    `may_leave_out`, all messages are.
 
     Without `max_tokens`, 1000 tokens are kept free for the answer, but at most a quarter of the
     window. No factor applies to `tool_tokens`.
@@ -91,30 +92,29 @@ def select_context(
     system = _system_prompt(messages)
     dialogue = dialogue_of(messages, is_continued=is_continued)
     thoughts = thoughts_to_send(dialogue, sent_thoughts)
-    tokens = [
-        message_tokens(message, thought, factor=factor)
-        for message, thought in zip(dialogue, thoughts, strict=True)
-    ]
-    system_tokens = sum(message_tokens(message, factor=factor) for message in system)
-    needed_tokens = tool_tokens + sum(tokens) + system_tokens
-
     reserve = max_tokens or 0
     if not reserve and limit is not None:
         reserve = min(_MAX_RESERVE, limit // 4)
-    prompt_indexes = [index for index, message in enumerate(dialogue) if message.role is Role.USER]
-    left_out = 0
-    sent_tokens = needed_tokens
-    for start, end in pairwise(prompt_indexes):
-        if limit is None or sent_tokens <= limit - reserve:
+    tokens = tool_tokens + sum(message_tokens(message, factor=factor) for message in system)
+    # from the end: of a long session, only what fits is estimated
+    left_out = len(dialogue)
+    for index in reversed(range(len(dialogue))):
+        if index and dialogue[index].role is not Role.USER:
+            continue
+        exchange = zip(dialogue[index:left_out], thoughts[index:left_out], strict=True)
+        exchange_tokens = sum(
+            message_tokens(message, thought, factor=factor) for message, thought in exchange
+        )
+        has_room = limit is None or tokens + exchange_tokens <= limit - reserve
+        if may_leave_out and not has_room and left_out < len(dialogue):
             break
-        sent_tokens -= sum(tokens[start:end])
-        left_out = end
+        left_out = index
+        tokens += exchange_tokens
     sent = (*system, *dialogue[left_out:])
     return ContextSelection(
         messages=sent,
         left_out=left_out,
-        tokens=sent_tokens,
-        needed_tokens=needed_tokens,
+        tokens=tokens,
         limit=limit,
         reserve=reserve,
         raw_text=sum(map(_raw_text_tokens, sent)),

@@ -47,7 +47,7 @@ def help_of_command(prog: str, command: Subcommand, columns: int) -> str:
     positional = [one for one in own if not one.is_option]
     words = [_FORMS[one.keywords.get("nargs")].format(one.value) for one in positional]
     if command.commands:
-        words.append("ACTION" if command.handler.endswith(":") else "[ACTION]")
+        words.append("[ACTION]")
     common = ", ".join(
         f"{one.names[0]}{_NO_BREAK}{one.value}".rstrip() for one in command.common_arguments
     )

@@ -41,6 +41,7 @@ COMMANDS_INSTEAD = {
     **dict.fromkeys(("lmchat chat", "lmchat start"), "lmchat"),
     "lmchat prompt": 'lmchat ask "PROMPT"',
     **dict.fromkeys(("lmchat logs", "lmchat history"), "lmchat sessions"),
+    "lmchat show": "lmchat sessions show ID",
     "lmchat status": "lmchat doctor",
     "lmchat settings": "lmchat config show",
     "lmchat mcp": "lmchat tools",
@@ -66,6 +67,7 @@ OPTIONS_INSTEAD = {
     **dict.fromkeys(("--url", "--base-url", "--host"), "--endpoint URL"),
     **dict.fromkeys(("--think", "--thinking"), "--effort low"),
     **dict.fromkeys(("--format", "--plot"), "--json"),
+    "-f": "--format json",
     "-v": "--version",
 }
 _ASK = 'To send a prompt: lmchat ask "PROMPT".'
@@ -244,7 +246,6 @@ def _add_commands(parser: _Parser, commands: Sequence[Subcommand], module: str =
         prog=parser.prog,
         metavar="ACTION" if module else "COMMAND",
         parser_class=_Parser,
-        required=module == "config",  # others also run without an action
     )
     for command in commands:
         command_parser = adder.add_parser(
@@ -262,7 +263,14 @@ def _add_commands(parser: _Parser, commands: Sequence[Subcommand], module: str =
         for options in command.exclusive:
             group = command_parser.add_mutually_exclusive_group()
             group_by_option |= dict.fromkeys(options, group)
-        for one in (*command.all_arguments, *command.common_arguments):
+        # also before an action that takes it; without that action, `parse` refuses it
+        takers = (command, *command.commands)
+        common = (
+            one
+            for one in COMMON_ARGUMENTS
+            if any(one in taker.common_arguments for taker in takers)
+        )
+        for one in (*command.all_arguments, *common):
             place = group_by_option.get(one.names[0], command_parser)
             place.add_argument(*one.names, **one.keywords)
         if command.commands:

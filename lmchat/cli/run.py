@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from lmchat.cli.context import Context
+from lmchat.cli.leaf import leaf
 from lmchat.cli.options import ParsedOptions
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.left_files import left_files
@@ -70,10 +71,12 @@ def _run_command(context: Context) -> int:
     _require_compatible(options)
     context.start_log()
     is_plain = options.plain or options.inline or context.environ.get("TERM") == "dumb"
-    if options.handler:
-        handler: CommandHandler = import_function(f"lmchat.cli.handlers.{options.handler}")
+    if "." in options.handler:
+        handler: CommandHandler = leaf(options.handler)
+    elif options.handler:
+        handler = import_function(f"lmchat.cli.handlers.{options.handler}")
     elif is_plain:
-        handler = import_function("lmchat.cli.plain.chat:run_plain")
+        handler = leaf("plain.chat:run_plain")
     else:
         handler = _run_screen
     if handler is not _run_screen:

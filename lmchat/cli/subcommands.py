@@ -6,13 +6,15 @@ from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from lmchat.cli.leaf import leaf
 from lmchat.cli.options import LEVELS
 from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.formats.exports import EXPORT_FORMATS
-from lmchat.formats.imports.programs import PROGRAM_NAMES
+from lmchat.formats.programs import program_names
 
 _JSON_HELP = "print one JSON document"
 ALWAYS_JSON = "no effect: the output is always JSON"  # help of `--json`
+_PROGRAM_NAMES = tuple(program_names(leaf("imports:PROGRAMS")))
 _MAX_DIGITS = 9  # so that a number fits into 32 bits
 
 
@@ -47,9 +49,10 @@ class Subcommand(NamedTuple):
     arguments: tuple[Argument, ...] = ()
     commands: tuple[Subcommand, ...] = ()  # its actions
     handler: str = ""
-    """`module:function` in `lmchat.cli.handlers`, or `module:` for a command that needs an action.
+    """`module:function` in `lmchat.cli.handlers`.
 
-    Empty for an action whose function has its name, in the module of its command.
+    A leaf's is `leaf.module:function`. Empty for an action whose function has its name, in the
+    module of its command.
     """
     common: tuple[str, ...] = ()  # those of `COMMON_ARGUMENTS` that it takes, but `--log-level`
     group: str = ""  # heading in the help of `lmchat`, which leaves it out without one
@@ -160,6 +163,7 @@ _SETTINGS = (*_MODEL, "--system", "--effort")
 _PROMPT = (*_SETTINGS, "--set")
 _TOOL = ("--allow-host", "--config")
 
+_YES = argument("--yes", "with --local, download the model without asking")
 _ID = argument("id ID", "session id, its first 4 or more characters, or `last`")
 _MODEL_ID = argument("model_id MODEL", "name of the model, or a part of it that no other name has")
 
@@ -207,9 +211,7 @@ lmchat ask --dry-run=curl "Hello" > request.sh""",
         argument(
             "--tools", "let the model use the configured tools; asks before each call that needs it"
         ),
-        argument(
-            "--yes", "attach many files, and with --local download the demo model, without asking"
-        ),
+        argument("--yes", "attach many files, and with --local download the model, without asking"),
         argument("--save", "save prompt and answer as a session; the default with -r"),
         argument(
             "--no-save", "save nothing; the default without -r", dest="save", action="store_false"
@@ -259,7 +261,7 @@ _MODELS = Subcommand(
             (argument("model_id NAME", "name of the model, as the server's own program takes it"),),
             notes="Ollama, LM Studio 0.4 and the router of llama.cpp can do that. Of several,\n"
             "it is the server of the chat if that can; --endpoint names another one.",
-            common=_SERVER,
+            common=_MODEL,
         ),
         Subcommand(
             "rm",
@@ -294,7 +296,7 @@ lmchat compare -m qwen3-8b -m gemma-3-4b --runs 5 --json Hello""",
     "Exit codes: 0 all answered, 1 one of them failed.",
     common=_PROMPT,
     group="For scripts",
-    handler="compare:compare",
+    handler="batch.compare:compare",
 )
 _DECIDE = Subcommand(
     "decide",
@@ -310,6 +312,7 @@ cat mail.txt | lmchat decide --json "Is it polite?" | jq .probabilities.yes""",
             "options, separated by commas; default: yes,no",
             dest="choices",
         ),
+        _YES,
     ),
     notes="stdin is appended to the question.\n"
     "The model is asked once for each option, in another order, for one token.\n"
@@ -318,7 +321,7 @@ cat mail.txt | lmchat decide --json "Is it polite?" | jq .probabilities.yes""",
     "Exit codes: 0 the first option, 10 another one, 1 no decision.",
     common=(*_MODEL, "--system", "--set", "--local"),
     group="For scripts",
-    handler="decide:decide",
+    handler="batch.decide:decide",
 )
 _BATCH = Subcommand(
     "batch",
@@ -347,12 +350,13 @@ lmchat batch prompts.jsonl --schema person.json | jq -r .value.name""",
         argument("-p --preset NAME", "preset of the configuration; each prompt becomes its input"),
         argument("--schema FILE", "each answer must be a JSON value that matches the schema"),
         argument("--force", "replace an output file of another run"),
+        _YES,
     ),
     json_help="",
     notes="Exit codes: 0 all answered, 1 a line failed (it says why), 130 after Ctrl+C.",
-    common=_PROMPT,
+    common=(*_PROMPT, "--local"),
     group="For scripts",
-    handler="batch:batch",
+    handler="batch.batch:batch",
 )
 _SERVE = Subcommand(
     "serve",
@@ -375,7 +379,7 @@ lmchat serve --host 192.168.1.20 --key garden-gate""",
     "also there as NAME@PRODUCT.",
     common=_MODEL,
     group="Chat",
-    handler="serve:serve",
+    handler="serve.serve:serve",
 )
 _EVAL = Subcommand(
     "eval",
@@ -392,12 +396,14 @@ lmchat eval cases.toml --json | jq '.cases[] | select(.passed | not) | .name'"""
         ),
         argument("--runs N", "ask each prompt N times; default: 1", type=positive_number),
         argument("--force", "replace an output file of another run"),
+        _YES,
     ),
-    notes="Name models with -m; without it, the one that `ask` would use is asked.\n"
+    notes="Name models with -m, but only one with --local; without it, the one that\n"
+    "`ask` would use is asked.\n"
     "Exit codes: 0 all passed, 1 one of them failed, 130 after Ctrl+C.",
-    common=_PROMPT,
+    common=(*_PROMPT, "--local"),
     group="For scripts",
-    handler="eval:evaluate",
+    handler="batch.eval:evaluate",
 )
 _TOOLS = Subcommand(
     "tools",
@@ -586,9 +592,9 @@ curl -s https://example.org/chat.json | lmchat import -""",
             "--from NAME",
             "`auto` recognises the format; `all` looks for the chats of other programs on this "
             "machine, and a name without FILE for those of one program: "
-            + ", ".join(PROGRAM_NAMES),
+            + ", ".join(_PROGRAM_NAMES),
             dest="source",
-            choices=("auto", "all", *PROGRAM_NAMES),
+            choices=("auto", "all", *_PROGRAM_NAMES),
         ),
         argument("--dry-run", "show what would be imported, without writing anything"),
         argument("--yes", "without FILE: do not ask"),
@@ -603,10 +609,10 @@ curl -s https://example.org/chat.json | lmchat import -""",
 _CONFIG = Subcommand(
     "config",
     "show, create or check the configuration",
-    "lmchat config check",
+    "lmchat config\nlmchat config check",
     common=_SETTINGS,
     group="Look after it",
-    handler="config:",
+    handler="config:show",
     commands=(
         Subcommand(
             "path",
@@ -634,7 +640,6 @@ _CONFIG = Subcommand(
             common=("--config", "--profile"),
         ),
     ),
-    json_help="",
 )
 _DOCTOR = Subcommand(
     "doctor",
@@ -644,7 +649,7 @@ _DOCTOR = Subcommand(
     "Exit codes: 0 no problems (there may be warnings), 1 a problem was found.",
     common=_MODEL,
     group="Look after it",
-    handler="doctor:doctor",
+    handler="doctor.doctor:doctor",
     names_left_files=False,
 )
 

@@ -27,6 +27,11 @@ _NO_VALUE = "default"  # as a value, it removes the session's own one
 _FORM = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
 """NAME, NAME VALUE or NAME=VALUE: the name, a sign `=` or blanks, and the rest as the value."""
 _MAX_VALUE_CHARS = 60
+# What other programs have behind /set, and what does the same.
+_INSTEAD = {
+    "parameter": "/set NAME VALUE",
+    "system": "/system TEXT",
+}
 
 
 def _value_text(option: SetOption) -> str:
@@ -68,6 +73,8 @@ def _with_option(
             "/set needs the name of an option.", next_step="/set alone lists the options."
         )
     name, text = match[1], match[2]
+    if name in _INSTEAD:
+        raise WrongUse(f"{name} is no sampling option.", next_step=f"Use: {_INSTEAD[name]}")
     form = f"It may be {option_form(name)}, or {_NO_VALUE}."  # raises `WrongUse`: unknown name
     options = dict(session.header.sampling)
     before = _option(choices, name, options)  # as it is set without this change

@@ -1,7 +1,7 @@
 """Table of commands: key, palette, help, slash command and config override come from one row.
 
 What a command does is found by its id: on the screen in `tui/screen_commands.py`, in the plain chat
-in `cli/plain/front.py`. Both need sessions and servers, while keys and completions are needed
+in `leaves/plain/front.py`. Both need sessions and servers, while keys and completions are needed
 before the first paint.
 """
 

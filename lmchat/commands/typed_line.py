@@ -12,6 +12,7 @@ from functools import cache
 from msgspec import Struct
 
 from lmchat.commands.table import SLASH_COMMANDS, Command
+from lmchat.config.settings import SamplingSettings
 from lmchat.errors import WrongUse
 from lmchat.matching import did_you_mean
 from lmchat.safe_text import safe_line
@@ -23,6 +24,7 @@ _ALIASES: Mapping[str, str] = {
     # without a slash, in which case they may also be meant for the model
     "exit": "/quit",
     "quit": "/quit",
+    "q": "/quit",
     ":q": "/quit",
 }
 
@@ -94,6 +96,8 @@ def require_slash(line: str, *, help_by: str, is_plain: bool = False) -> SlashCo
         typed = safe_line(name, limit=_TYPED_CHARS)
         ending = did_you_mean(typed, (*(command.name for command in SLASH_COMMANDS), *_ALIASES))
         next_step = f"{help_by} lists the commands. Begin with a space to send it as a message."
+        if name[1:] in SamplingSettings.__struct_fields__:
+            next_step = f"Use: /set {name[1:]} VALUE"
         raise WrongUse(f"Unknown command: {typed}{ending}", next_step=next_step)
     return slash
 

@@ -74,7 +74,7 @@ def faults_in(tables: Values) -> dict[KeyPath, str]:
         except ValidationError as error:
             text, found = message_and_place(error)
             depth = len(re.findall(r"\.\w+|\[", found))
-            is_unknown = text.startswith("object contains unknown field")
+            is_unknown = str(error).startswith("Object contains unknown field")
             place = part[: depth + is_unknown]
             if len(place) < depth + is_unknown:  # told of a value within this one
                 continue
@@ -82,11 +82,11 @@ def faults_in(tables: Values) -> dict[KeyPath, str]:
                 inside = part[len(place) :]
                 is_table = isinstance(inside[0], str) if inside else value == {}
                 faults.setdefault(place, _unknown(place, is_table=is_table))
-            elif error.__cause__ is None and not text.startswith("object missing"):
+            elif error.__cause__ is None and not str(error).startswith("Object missing"):
                 faults.setdefault(place, reason_of(text, place, value))
             # what a table lacks, or what does not fit together in it, counts for the whole table
             elif depth in (0, len(part)) and all(part != key[: len(part)] for key in faults):
-                faults[part] = text.replace("object missing required field", "needs")
+                faults[part] = text
     return faults
 
 

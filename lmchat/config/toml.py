@@ -19,6 +19,11 @@ _ENDLESS_NAME = r"""(?<![\w"'-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*)
 _PLACE = r" - at `\$((?:\.\w+|\[[\d.]+\])*)`\Z"  # at the end of what msgspec says
 _MOST_CHARS = 200  # of what the parser says
 _TYPES = r"`([^`]*)`"  # or the name of a field
+_SENTENCES = {  # of msgspec, as people say them
+    "object missing required field": "needs",
+    "object contains unknown field": "has an unknown name:",
+    "of length >= 1": "that is not empty",
+}
 _WORDS = {
     "array": "a list",
     "bool": "true or false",
@@ -76,14 +81,17 @@ def _wrong_text(text: str, error: ValueError) -> TomlError:
     return TomlError(f"is not valid TOML: {words}; {next_step}", line)
 
 
-def message_and_place(error: ValidationError) -> tuple[str, str]:
+def message_and_place(error: Exception) -> tuple[str, str]:
     """Return what msgspec says of a value, and the place, such as `.chat.stop[0]`."""
     found = re.search(_PLACE, str(error))
     text = re.sub(_TYPES, _plain_words, str(error)[: found.start() if found else None])
-    return text[:1].lower() + text[1:], found[1] if found else ""
+    text = text[:1].lower() + text[1:]
+    for sentence, plain in _SENTENCES.items():
+        text = text.replace(sentence, plain, 1)
+    return text, found[1] if found else ""
 
 
-def fault_of(error: ValidationError) -> str:
+def fault_of(error: Exception) -> str:
     text, place = message_and_place(error)
     return f"{place}: {text}".lstrip(".: ")
 

@@ -1,4 +1,4 @@
-"""Sessions as text: `exports` writes it, `imports` reads it, `json_sessions` is lmchat's own JSON.
+"""Sessions as text: `exports` writes it, `reader` reads it, `json_sessions` is lmchat's own JSON.
 
 Must not know the store: the callers save.
 """

@@ -18,9 +18,17 @@ from msgspec.structs import asdict, replace
 from lmchat.errors import FileRefused
 from lmchat.files.images import MAX_IMAGE_BYTES, image_type
 from lmchat.formats.exports.entries import PLAIN, WriteOptions
-from lmchat.formats.imports.foreign_chat import LONGEST_TITLE, Format, omissions, quoted_call
-from lmchat.formats.imports.source import Source
-from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, checked_time, local_id
+from lmchat.formats.reading import (
+    BAD_VALUE_ERRORS,
+    LONGEST_TITLE,
+    Format,
+    Record,
+    Source,
+    checked_time,
+    local_id,
+    omissions,
+    quoted_call,
+)
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,

@@ -9,18 +9,19 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
 from lmchat.files.disk import expanded_path
-from lmchat.formats.imports.programs import AUTO, ChatPlace
-from lmchat.formats.imports.reader import STDIN, error_about
-from lmchat.formats.imports.reader_child import ChatReader
-from lmchat.formats.imports.source import files_below
+from lmchat.files.paths import home_folder
+from lmchat.formats.programs import AUTO, Program
+from lmchat.formats.reader import STDIN, error_about
+from lmchat.formats.reader_child import ChatReader
+from lmchat.formats.reading import files_below
 from lmchat.safe_text import safe_line
 from lmchat.sessions.session import Session, SessionHeader, Skipped
 from lmchat.storage.store import Store
@@ -30,6 +31,13 @@ from lmchat.units import counted
 _TITLE_CHARS = 80  # in a sentence; the rest is cut
 _MAX_LISTED = 50  # one by one
 Outcome = Literal["imported", "would be imported", "present", "in trash"]
+
+
+class ChatPlace(NamedTuple):
+    """File or folder with the chats of another program."""
+
+    program: Program
+    path: Path
 
 
 class ImportedChat(Struct, frozen=True, kw_only=True):
@@ -61,22 +69,25 @@ class ImportOutcome(Struct, kw_only=True):
 class Importer:
     """Importer of files and folders for the command line and the screen.
 
-    `find` returns where other programs keep chats on this machine; it may block.
+    `programs` are those whose chats it reads, beside lmchat's own exports.
     """
 
     def __init__(
         self,
         store: Store,
         *,
-        find: Callable[[], Sequence[ChatPlace]] = tuple,
+        programs: Sequence[Program] = (),
+        environ: Mapping[str, str] = {},
         quiet_s: float = 2.0,
     ) -> None:
         self._store = store
-        self._find_places = find
+        self._programs = programs
+        self._environ = environ
         self._quiet_s = quiet_s
 
     async def places(self) -> Sequence[ChatPlace]:
-        return await asyncio.to_thread(self._find_places)
+        """Return where the programs keep chats on this machine."""
+        return await asyncio.to_thread(_chat_places, self._programs, self._environ)
 
     async def import_files(
         self,
@@ -103,7 +114,7 @@ class Importer:
             if time.monotonic() - started_s >= self._quiet_s:  # a short import reports nothing
                 report_progress(_counts(outcome.chats))
 
-        async with aclosing(ChatReader()) as reader:
+        async with aclosing(ChatReader(self._programs)) as reader:
             for name in names:
                 try:
                     files: Mapping[str, Path | bytes]
@@ -177,6 +188,19 @@ class Importer:
         for content in session.files.values():
             await self._store.files.save(content)
         return await self._store.import_session(session)
+
+
+def _chat_places(programs: Sequence[Program], environ: Mapping[str, str]) -> list[ChatPlace]:
+    """Leave out empty folders; one to which several paths lead, as by links, is returned once."""
+    home = home_folder()
+    places: dict[Path, ChatPlace] = {}
+    for program in programs:
+        for folder in program.folders(environ, home):
+            path = folder / program.chats
+            with suppress(OSError):  # a folder above may not be entered
+                if path.is_file() or any(path.glob("[!.]*")):  # a hidden file is no chat
+                    places.setdefault(path.resolve(), ChatPlace(program, path))
+    return list(places.values())
 
 
 def _files_of(name: str) -> dict[str, Path]:

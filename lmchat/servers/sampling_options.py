@@ -165,5 +165,5 @@ def _common_option(name: str) -> SamplingOption:
     ending = did_you_mean(name, (*COMMON, *FURTHER_OPTIONS))
     raise WrongUse(
         f"Unknown sampling option: {safe_line(name, limit=_MAX_SHOWN_CHARS)}{ending}",
-        next_step=f"The options are {', '.join(COMMON)}; extra.NAME sends any other field.",
+        next_step="/set in the chat lists the options; extra.NAME sends any other field.",
     )

@@ -45,33 +45,31 @@ def unread_line(name: str) -> str:
     return file_line(FilePart(name=name, media_type="", digest="", size=0))
 
 
-def position_of_files(text: str, cursor: int, typed: str, name: str) -> tuple[int, int, str, str]:
-    """Return start and end of what files replace in a prompt, and two texts to follow them.
+def position_of_files(text: str, cursor: int, typed: str, words: str) -> tuple[int, int, str]:
+    """Return start and end of what files replace in a prompt, and the text to follow them.
 
-    `Compare @a.py with it` becomes the files, and below them `Compare a.py with it`. The two texts
-    are the beginning of the line, and `name` if other words are in the line, else "". `typed` is
-    the text before the cursor that named the files, such as `@not`, or empty.
+    `Compare @a.py with it` becomes the files, and below them `Compare a.py with it`: the text is
+    the beginning of the line, and `words`. `typed` is the text before the cursor that named the
+    files, such as `@a.py`, or empty; a blank behind it goes with it.
     """
     start = text.rfind(typed, 0, cursor)
     whole_names = re.finditer(rf"{re.escape(typed)}(?![\w./-]*\w)", text[:cursor]) if typed else ()
     for name_match in whole_names:  # a longer name behind it may start alike
         start = name_match.start()
     if start < 0:  # the user has changed the name while the files were read
-        typed, start = "", cursor
+        typed, start, words = "", cursor, ""
     end = start + len(typed)
+    if typed and not words and text.startswith(" ", end):
+        end += 1
     line_start = text.rfind("\n", 0, start) + 1
-    words_before = text[line_start:start]
-    words_behind = text[end:].partition("\n")[0]
-    if not typed or not (words_before + words_behind).strip():
-        name = ""
-    return line_start, end, words_before, name
+    return line_start, end, text[line_start:start] + words
 
 
-def with_files(draft: str, lines: Sequence[str], typed: str = "", name: str = "") -> str:
+def with_files(draft: str, lines: Sequence[str], typed: str = "", words: str = "") -> str:
     """Put files where `typed` is, or else in front of the draft."""
     cursor = len(draft) if typed and typed in draft else 0
-    start, end, words, name = position_of_files(draft, cursor, typed, name)
-    return draft[:start] + "".join(lines) + words + name + draft[end:]
+    start, end, words = position_of_files(draft, cursor, typed, words)
+    return draft[:start] + "".join(lines) + words + draft[end:]
 
 
 class PendingFiles(Struct, eq=False):
@@ -80,11 +78,12 @@ class PendingFiles(Struct, eq=False):
     prompt: PendingPrompt
     label: str  # safe to show
     typed: str = ""  # text of the prompt that names them
-    name: str = ""  # takes its place, as `position_of_files` says
+    words: str = ""  # that take its place
+    name: str = ""  # of a file chosen with `@`
     is_page: bool = False
 
     def put_into(self, draft: str, lines: Sequence[str]) -> str:
-        return with_files(draft, lines, self.typed, self.name)
+        return with_files(draft, lines, self.typed, self.words)
 
 
 class PendingPrompt(Struct, eq=False, kw_only=True):
@@ -95,8 +94,8 @@ class PendingPrompt(Struct, eq=False, kw_only=True):
     files: list[PendingFiles] = field(default_factory=list)  # that the text lacks
     has_failed: bool = False  # a file could not be read: it returns to the input
 
-    def expect(self, label: str, typed: str = "", name: str = "") -> PendingFiles:
-        files = PendingFiles(self, safe_line(label), typed, name)
+    def expect(self, label: str, typed: str = "", words: str = "", name: str = "") -> PendingFiles:
+        files = PendingFiles(self, safe_line(label), typed, words, name)
         self.files.append(files)
         return files
 

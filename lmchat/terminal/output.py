@@ -122,7 +122,7 @@ class Output:
     def print_error(self, error: LMChatError) -> int:
         """Return its exit code. A printed document stays alone; JSON lines end with the error."""
         next_step = [error.next_step] if error.next_step else []
-        if error.kind == "auth" and not error.next_step.startswith("Sign in"):
+        if error.kind == "auth" and "API key" in error.next_step:
             next_step.append(
                 "The key can be in LMCHAT_API_KEY, with the address in LMCHAT_ENDPOINT, "
                 "or in [[endpoints]] of the configuration."

@@ -23,6 +23,7 @@ from mcp.server.stdio import stdio_server
 from mcp_types import CallToolResult, ListToolsResult, TextContent, Tool
 
 from lmchat.config.settings import FUNCTIONS
+from lmchat.config.toml import fault_of
 from lmchat.errors import RequestInvalid
 from lmchat.files.disk import read_plain
 from lmchat.processes.background import run_abandonable
@@ -69,7 +70,7 @@ class FunctionTool:
             values = msgspec.convert(dict(arguments), self._arguments, strict=False)
         except (msgspec.ValidationError, RecursionError) as error:
             raise RequestInvalid(
-                f"The arguments of {self.tool.name} do not fit: {error}."
+                f"The arguments of {self.tool.name} do not fit: {fault_of(error)}."
             ) from error
         result = await run_abandonable(partial(self._function, **msgspec.structs.asdict(values)))
         if inspect.isawaitable(result):

@@ -191,8 +191,10 @@ class Dispatcher:
                 controllers.turn_view.edit_queued()
             case PromptInput.QueuedRemovalRequested():
                 controllers.turn_view.remove_queued()
-            case PromptInput.FileNamed(path=path, text=text, prompt=prompt):
-                controllers.prompt_files.attach(path, text, prompt)
+            case PromptInput.FileNamed(path=path, text=text, prompt=prompt) as named:
+                controllers.prompt_files.attach(
+                    path, text, prompt, is_in_sentence=named.is_in_sentence
+                )
             case ChatLog.StopClicked():  # unlike the command `stop`, it only stops the answer
                 controllers.turn_view.stop()
             case ChatLog.CopyRequested(text=text):

@@ -7,9 +7,9 @@ class of the store.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -18,7 +18,6 @@ from lmchat.attachments.web_page import WebPages
 from lmchat.chat.service import ChatService
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State
-from lmchat.doctor.finding import Finding
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.servers.discovery.finder import ServerFinder
@@ -31,6 +30,13 @@ from lmchat.servers.protocols import ServerClient
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 from lmchat.terminal.programs import Editor
+
+
+class Report(NamedTuple):
+    """Report of the doctor."""
+
+    text: Callable[[int], str]  # of a width in columns
+    summary: str
 
 
 class Platform(Protocol):
@@ -54,7 +60,8 @@ class Platform(Protocol):
 
     async def paste_files(self) -> str: ...
 
-    async def examine(self) -> list[Finding]: ...
+    def examine(self) -> Awaitable[Report]:
+        """Check this machine."""
 
     async def find_files(self, letters: str) -> tuple[str, ...]:
         """Find files of the working folder whose names match, best first."""

@@ -10,7 +10,7 @@ import pytest
 
 from lmchat.answers.json_schema import Schema, strict_json
 from lmchat.errors import RequestInvalid
-from lmchat.serve.bodies import fields_of, with_changes
+from lmchat.leaves.serve.bodies import fields_of, with_changes
 from lmchat.servers.http.json_values import NotJsonError, decode
 
 DATA = Path(__file__).parent / "data"

@@ -51,6 +51,15 @@ def test_the_oldest_whole_exchanges_go_first_and_the_system_prompt_stays():
     assert plan.messages[1:] == tuple(messages[3:])
     assert plan.tokens + plan.reserve <= 400
     assert not plan.fits
+    whole = select_context(messages, limit=400, max_tokens=50, may_leave_out=False)
+    assert (whole.messages, whole.left_out, whole.fits) == (tuple(messages), 0, False)
+    assert whole.tokens == select_context(messages, limit=None).tokens
+
+
+def test_an_answer_without_a_prompt_is_continued_in_the_smallest_window():
+    answers = [text_message(Role.ASSISTANT, "abcd " * 100)]
+    plan = select_context(answers, limit=50, is_continued=True)
+    assert (plan.messages, plan.left_out, plan.fits) == (tuple(answers), 0, False)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from lmchat.errors import WrongUse
 ALIASES = (
     "exit",
     "quit",
+    "q",
     ":q",
     "/answer",
     "/bye",
@@ -121,6 +122,9 @@ def test_an_unknown_command_is_told_with_a_near_name():
     with pytest.raises(WrongUse, match=r"Unknown command: /modle; did you mean /model\?") as caught:
         require_slash("/modle x", help_by="F1")
     assert caught.value.next_step.startswith("F1 lists the commands.")
+    with pytest.raises(WrongUse, match=r"Unknown command: /temperature\.$") as caught:
+        require_slash("/temperature 0.7", help_by="F1")
+    assert caught.value.next_step == "Use: /set temperature VALUE"
     with pytest.raises(WrongUse, match=r"Unknown command: /xyzzyfoo\.$"):
         require_slash("/xyzzyfoo", help_by="F1")
     with pytest.raises(WrongUse, match="…"):

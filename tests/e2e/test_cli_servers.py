@@ -196,6 +196,11 @@ def test_detect_says_of_each_place_what_helps_and_what_it_heard(alone, server):
         ),
     ]
     assert all(probed["next_step"] for probed in others if probed["verdict"] == "refused")
+    basic = {"WWW-Authenticate": 'Basic realm="Shed"'}
+    server.on("GET /v1/models", json_reply({}, status=401, headers=basic))
+    assert alone("models", "--endpoint", server.url).stderr.splitlines()[1:] == [
+        "Use the address of the server behind it."
+    ]
 
 
 @pytest.mark.router

@@ -97,6 +97,14 @@ def test_with_consent_on_a_terminal_the_demo_model_is_fetched_once_and_answers(l
     assert [path.name for path in (local.folder / "engine").iterdir()] == [SMOLLM2.file_name]
     command = local("ask", "--local", "--dry-run=curl", "Say hello.").stdout
     assert '"Authorization: Bearer $LMCHAT_API_KEY"' in command
+    case = local.home / "case.toml"
+    case.write_text('[[case]]\nprompt = "Say hello."\nregex = "."\n', encoding="utf-8")
+    for words in (("batch", "--local", "--text", str(case)), ("eval", "--local", str(case))):
+        assert local(*words).returncode == 0
+    named = ("-m", SMOLLM2.name)
+    assert local("eval", "--local", *named, str(case)).returncode == 0
+    both = local("eval", "--local", *named, "-m", "other", str(case))
+    assert (both.returncode, "runs one model at a time" in both.stderr) == (2, True)
     value = local.json("decide", "--local", "--json", "Is the sky blue?")
     assert sum(value["probabilities"].values()) == pytest.approx(1)
     assert not engines_of(local.home)

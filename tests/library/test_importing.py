@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.formats.json_sessions import to_json
+from lmchat.leaves.imports import PROGRAMS
 from lmchat.library.importer import Importer, ImportOutcome, loss_lines
 from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.message import TextPart, ToolCallPart
@@ -38,7 +39,7 @@ async def other(tmp_path):
 
 @pytest.fixture
 def importer(store):
-    return Importer(store)
+    return Importer(store, programs=PROGRAMS)
 
 
 def library(store):
@@ -80,7 +81,7 @@ async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, ot
     await store.update_session(pinned.session_id, {"tags": ("garden", "shade")})
     every_id = [header.session_id for header in await store.list_sessions()]
     await export_all(store, every_id, tmp_path / "backup")
-    await import_all(Importer(other), str(tmp_path / "backup"))
+    await import_all(Importer(other, programs=PROGRAMS), str(tmp_path / "backup"))
     assert await other.list_sessions() == await store.list_sessions()
     for session_id in every_id:
         assert await other.tree(session_id) == await store.tree(session_id)
@@ -219,7 +220,7 @@ async def test_a_file_that_ends_its_reader_costs_itself_alone(tmp_path, store):
         file_of(tmp_path, {"title": "other", "messages": LIST}),
     ]
     outcome = ImportOutcome(is_trial=True)
-    importer = Importer(store, quiet_s=0)
+    importer = Importer(store, programs=PROGRAMS, quiet_s=0)
     await importer.import_files(names, outcome, report_progress=kill_reader)
     ((name, error),) = outcome.refused
     assert (name, "the process reading it ended" in error.message) == (names[0], True)

@@ -34,6 +34,20 @@ def packed(data: bytes, packing: str):
     return raw_reply(head + data)
 
 
+async def test_framing_that_breaks_within_an_answer_is_told_in_the_words_of_its_parser(
+    server, client
+):
+    chunk = data_line(delta("Peas"))
+    sized = b"%x\r\n%s\r\n" % (len(chunk), chunk)
+    head = STREAM + b"Transfer-Encoding: chunked\r\n\r\n"
+    for behind, words in (
+        (b"five\r\n", "the reply breaks HTTP: illegal chunk header"),
+        (b"5\r\nhi", "the connection broke before the answer was complete"),
+    ):
+        server.on(CHAT, raw_reply(head, sized, behind))
+        assert (await failure_of(client, ask(server))).message == f"Streaming failed: {words}."
+
+
 async def test_a_broken_packing_interrupts(server, client):
     server.on(CHAT, packed(b"\x1f\x8bno gzip at all", "gzip"))
     error = await failure_of(client, ask(server))

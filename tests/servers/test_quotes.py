@@ -50,9 +50,14 @@ QUESTIONS = (
     "Write a poem with the line: Rate limit reached, please try again in 20s",
     '{"error": {"code": "context_length_exceeded", "message": "Reduce the length of the messages"}}',
 )
-PROMPTS = sorted(
-    {text for record in RECORDS for text in texts_in(record["body"])} - {""} | {*QUESTIONS}
-)
+STATUSES = (400, 404, 503, 200)  # the last is that of a stream
+PROMPTS = {question: {*STATUSES} for question in QUESTIONS}
+for record in RECORDS:
+    for text in filter(None, texts_in(record["body"])):
+        own = 200 if record["where"] == "stream" else record["status"]
+        PROMPTS.setdefault(text, {400}).add(
+            own
+        )  # where it would mean something if it were not quoted
 
 
 def of_pydantic(value: object) -> str:
@@ -101,10 +106,12 @@ def error_for(form: str, prompt: str, status: int):
 @pytest.mark.rule("R-24")
 @pytest.mark.parametrize("form", FORMS)
 def test_a_prompt_that_is_quoted_back_does_not_change_what_a_refusal_means(form):
-    for status in (400, 404, 503, 200):
-        expected = error_for(form, NEUTRAL, status)
-        for prompt in PROMPTS:
-            error = error_for(form, prompt, status)
+    neutral = {
+        status: error_for(form, NEUTRAL, status) for status in set().union(*PROMPTS.values())
+    }
+    for prompt, statuses in PROMPTS.items():
+        for status in statuses:
+            error, expected = error_for(form, prompt, status), neutral[status]
             found = (error.kind, error.next_step, error.retry_after_s, error.needed_tokens)
             assert found == (expected.kind, expected.next_step, None, None), (prompt, error.said)
 

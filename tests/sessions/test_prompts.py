@@ -55,5 +55,8 @@ def test_a_file_takes_the_place_of_its_own_name_and_not_of_a_longer_one_behind_i
         ("See @p. And @p.md", "See peas.md. And @p.md"),
         ("See @p!", "See peas.md!"),
         ("See @p, @p", "See @p, peas.md"),
+        ("@p", "peas.md"),
     ]:
         assert with_files(draft, ["FILE\n"], "@p", "peas.md") == f"FILE\n{words}", draft
+    for draft, words in [("@p sum up", "sum up"), ("@p @pl", "@pl"), ("@p", "")]:
+        assert with_files(draft, ["FILE\n"], "@p") == f"FILE\n{words}", draft

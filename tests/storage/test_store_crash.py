@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.doctor.checks import store_findings
 from lmchat.sessions.message import new_id
+from lmchat.storage.opening import check_file
 from lmchat.storage.store import Store
 from tests.support.chats import header, say, store_at
 
@@ -53,7 +53,7 @@ async def test_what_this_process_looks_at_leaves_its_locks_so_that_no_other_remo
     session, path = header(), tmp_path / "lmchat" / "sessions.db"
     first = await say(store, session, "needle one")
     await store.search("needle")
-    store_findings(path)
+    check_file(path)
     async with aclosing(store_at(tmp_path)) as again:
         await again.open()
         await again.search("needle")

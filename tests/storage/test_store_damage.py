@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import random
+import re
 import sqlite3
 import sys
 from asyncio.subprocess import PIPE
@@ -13,13 +14,11 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from lmchat.doctor.checks import store_findings
-from lmchat.doctor.finding import Grade
 from lmchat.errors import SessionUnreadable, StoreUnavailable
 from lmchat.files.disk import locked
 from lmchat.storage import schema
 from lmchat.storage.database import Database
-from lmchat.storage.opening import LostRecordError, connect
+from lmchat.storage.opening import LostRecordError, check_file, connect
 from tests.support.chats import (
     faults_in,
     fill,
@@ -200,8 +199,8 @@ async def test_what_is_no_file_is_named_and_stays_as_it_is(tmp_path, damaged, pa
             assert caught.value.message == (
                 f"{file} is a folder, a device or a broken link, not a file."
             )
-    (row,) = store_findings(path)
-    assert row.cause == caught.value.message
+    with pytest.raises(StoreUnavailable, match=re.escape(caught.value.message)):
+        check_file(path)
     assert {one.name: os.lstat(one) for one in path.parent.iterdir()} == state
 
 
@@ -217,8 +216,8 @@ async def test_a_database_of_another_program_is_named_and_stays_as_it_is(tmp_pat
         for job in (store.list_sessions(), say(store, header(), "hello"), store.daily_check()):
             with pytest.raises(StoreUnavailable, match="is a database of another program"):
                 await job
-    (row,) = store_findings(path)
-    assert row.grade is Grade.FAULT
+    with pytest.raises(StoreUnavailable, match="is a database of another program"):
+        check_file(path)
     assert path.read_bytes() == content
     assert {file.name for file in path.parent.iterdir()} == {path.name, f".{path.name}.lock"}
 

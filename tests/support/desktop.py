@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,8 +27,8 @@ from lmchat.config.credentials import Credentials
 from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import Change, State
-from lmchat.doctor.finding import Check, Finding, FindRows, run_checks
 from lmchat.errors import FileRefused
+from lmchat.leaves.imports import PROGRAMS
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.servers.client import HttpServerClient
@@ -52,12 +52,16 @@ from lmchat.tui.dispatcher import Dispatcher
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.message_row import MessageRow
 from lmchat.tui.widgets.prompt_input import PromptInput
-from lmchat.tui.workspace import Workspace
+from lmchat.tui.workspace import Report, Workspace
 from tests.support.client_calls import PortMap
 from tests.support.look_data import NOW
 from tests.support.scripted_backend import ScriptedBackend, ScriptedEngine, Step
 from tests.support.scripted_server import ScriptedServer
 from tests.support.tui_host import confirm, screen_text, unpainted
+
+
+async def nothing_examined() -> Report:
+    return Report(lambda _width: "", "no checks")
 
 
 @dataclass
@@ -80,7 +84,7 @@ class Desktop:
     opened: list[str] = field(default_factory=list)
     has_browser: bool = True
     has_full_disk: bool = False
-    checks: list[tuple[Check, FindRows]] = field(default_factory=list)
+    report: Callable[[], Awaitable[Report]] = nothing_examined
 
     @property
     def chat_screen(self):
@@ -299,7 +303,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         pages=WebPages(settings.allowed_hosts),
         state=state,
         resume_id=resume_id,
-        importer=Importer(store),
+        importer=Importer(store, programs=PROGRAMS),
         engine=engine,
         clock=clock,
     )
@@ -350,8 +354,8 @@ class DeskPlatform:
     async def paste_files(self) -> str:
         return self.seen.copied_files
 
-    async def examine(self) -> list[Finding]:
-        return await run_checks(self.seen.checks)
+    def examine(self) -> Awaitable[Report]:
+        return self.seen.report()
 
     def editor(self, text: str) -> Editor:
         return QuickEditor(text, folders=ExitStack(), environ={})

@@ -79,6 +79,7 @@ class MemoryScreen(pyte.Screen):
 
     def __init__(self, columns: int, lines: int) -> None:
         self.private_modes: set[int] = {7, 25}
+        self.is_left_blank = True  # the alternate screen
         self._main: list[str] = []
         super().__init__(columns, lines)
 
@@ -93,6 +94,7 @@ class MemoryScreen(pyte.Screen):
     def reset_mode(self, *modes: int, **kwargs: object) -> None:
         if kwargs.get("private"):
             if ALTERNATE_SCREEN in modes and ALTERNATE_SCREEN in self.private_modes:
+                self.is_left_blank = not "".join(self.display).strip()
                 self._bring_back_main()
             self.private_modes.difference_update(modes)
         super().reset_mode(*modes, **kwargs)
@@ -269,6 +271,7 @@ class PtyProgram:
         found = [f"mode {mode} is on" for mode in sorted(modes & _MODES_TO_GIVE_BACK)]
         found += [f"mode {mode} is off" for mode in (7, 25) if mode not in modes]
         found += [f"keyboard protocol pushed {kitty} times more than popped"] if kitty else []
+        found += [] if self._terminal.screen.is_left_blank else ["rows on the alternate screen"]
         if self.raw.rfind(b"\x1b[>4;2m") > self.raw.rfind(b"\x1b[>4m"):
             found.append("modified keys are sent as xterm does")
         if termios.tcgetattr(self._slave) != self._attributes:

@@ -622,7 +622,7 @@ async def test_functions_of_a_file_are_tools(tmp_path):
             timeout_s = 1 if tool.name == "sleeps" else 20
             texts[tool.name] = (await call(host, f"python/{tool.name}", timeout_s)).text
         assert texts == {
-            "add": "The arguments of add do not fit: Object missing required field `a`.",
+            "add": "The arguments of add do not fit: needs a.",
             "fails": "tools.py, line 12: ZeroDivisionError: division by zero.",
             "leaves": "tools.py, line 13: SystemExit: 3.",
             "sleeps": "No answer within 1 s.",

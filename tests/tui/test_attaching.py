@@ -52,16 +52,16 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     await shown(desk, "a.md")
     await desk.until(lambda: desk.prompt_input.completion.rows, "the files")
     await desk.press("enter")
-    await desk.prompt_is("[a.md (19 B)]\nCompare a.md")
-    await desk.type(" with @b.m")
+    await desk.prompt_is("[a.md (19 B)]\nCompare a.md ")
+    await desk.type("with @b.m")
     await shown(desk, "b.md")
     await desk.press("tab")
-    await desk.prompt_is("[a.md (19 B)]\n[b.md (19 B)]\nCompare a.md with b.md")
+    await desk.prompt_is("[a.md (19 B)]\n[b.md (19 B)]\nCompare a.md with b.md ")
     await desk.type("!")
-    await desk.until(lambda: desk.prompt_input.text.endswith("with b.md!"), "the end")
+    await desk.until(lambda: desk.prompt_input.text.endswith("with b.md !"), "the end")
     await desk.press("ctrl+z", "ctrl+z")
-    assert desk.prompt_input.text == "[a.md (19 B)]\nCompare a.md with @b.m"
-    for keys, words in ((["down", "up"], "[a.md (19 B)]\nCompare a.md"), ([], "")):
+    assert desk.prompt_input.text == "[a.md (19 B)]\nCompare a.md with @b.md "
+    for keys, words in ((["down", "up"], "[a.md (19 B)]\nCompare a.md "), ([], "")):
         desk.prompt_input.put("")
         await desk.type("Compare @a.m")
         await desk.until(lambda: "a.md" in desk.prompt_input.completion.rows, "the file")
@@ -299,7 +299,7 @@ async def test_a_text_file_is_sent_at_its_place_in_the_prompt_with_its_language(
     await desk.type("see @a.m")
     await shown(desk, "a.md")
     await desk.press("tab")
-    await desk.prompt_is("First\n[a.md (13 B)]\nsee a.md")
+    await desk.prompt_is("First\n[a.md (13 B)]\nsee a.md ")
     await desk.press("ctrl+j")
     await desk.type("@b.p")
     await shown(desk, "b.py")
@@ -309,6 +309,6 @@ async def test_a_text_file_is_sent_at_its_place_in_the_prompt_with_its_language(
     await desk.until(lambda: desk.backend.requests, "the request")
     [content] = sent(desk.backend)
     assert content == (
-        "First\na.md (13 bytes):\n````md\n```py\n1\n```\n````\nsee a.md\n"
+        "First\na.md (13 bytes):\n````md\n```py\n1\n```\n````\nsee a.md \n"
         "b.py (10 bytes):\n```py\nprint()\n```"
     )

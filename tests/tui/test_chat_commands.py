@@ -241,7 +241,7 @@ async def test_a_command_that_cannot_run_leaves_the_prompt_and_others_show_a_dia
     await desk.press("ctrl+b", hides="state.toml")
     assert desk.state[-1].has_sessions
     await desk.press("escape")
-    for word in (":q", "exit"):
+    for word in (":q", "q", "exit"):
         await desk.say(word, sees="Quit lmchat?")
         await desk.press("escape", leads_to=ChatScreen)
         await desk.press("up")

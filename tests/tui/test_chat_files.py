@@ -8,6 +8,7 @@ import psutil
 import pytest
 from textual.widgets import Input
 
+from lmchat.leaves.imports import PROGRAMS
 from lmchat.library.importer import Importer
 from lmchat.sessions.message import Role
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
@@ -163,7 +164,7 @@ async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):
     ]
     path = list_file(tmp_path, rows)
     desk = make_desktop(tmp_path)
-    desk.workspace.importer = Importer(desk.store, quiet_s=0)
+    desk.workspace.importer = Importer(desk.store, programs=PROGRAMS, quiet_s=0)
     write, written = desk.store.import_session, []
 
     async def import_session(session):
@@ -188,7 +189,7 @@ async def test_esc_ends_an_import_whose_file_keeps_the_reader_busy_forever(tmp_p
     ]
     path = list_file(tmp_path, rows)
     desk = make_desktop(tmp_path)
-    desk.workspace.importer = Importer(desk.store, quiet_s=0)
+    desk.workspace.importer = Importer(desk.store, programs=PROGRAMS, quiet_s=0)
     others = psutil.Process().children()
     async with running(desk, (120, 40)):
         await desk.ready()

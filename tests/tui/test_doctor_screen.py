@@ -2,33 +2,30 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.doctor.finding import Check, Finding, Grade, Group
+from lmchat.errors import WrongUse
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.screen import ChatScreen
+from lmchat.tui.workspace import Report
 from tests.support.desktop import desktop, shown
 
 
-def finding(name: str, *, cause: str) -> Finding:
-    return Finding(Group.FILES, name.lower(), name, Grade.OK, cause, "")
-
-
-def check(name: str, *findings: Finding, gate: asyncio.Event | None = None):
-    async def run():
-        if gate is not None:
-            await gate.wait()
-        return findings
-
-    return Check(Group.FILES, name.lower(), name), run
+def report_of(width):
+    return "\n".join(
+        ["All is fine.", *(f"File {n} ".ljust(width - 1, "x") + "b" for n in range(60))]
+    )
 
 
 async def test_esc_closes_it_while_checks_hang_and_the_report_is_copied_by_the_ways_of_this_terminal(
     tmp_path,
 ):
     gate = asyncio.Event()
-    fine = finding("Sessions", cause="All is fine.")
-    long = [finding(f"File {n}", cause="x" * (1 + n % 2) + " b" * 60 + ".") for n in range(30)]
+
+    async def examine():
+        await gate.wait()
+        return Report(report_of, "no problems, no warnings in 31 checks")
+
     async with desktop(tmp_path) as desk:
-        desk.checks.append(check("Store", fine, *long, gate=gate))
+        desk.report = examine
         await desk.ready()
         await desk.say("/doctor", leads_to=TextDialog)
         await shown(desk, "Checking servers")
@@ -43,3 +40,14 @@ async def test_esc_closes_it_while_checks_hang_and_the_report_is_copied_by_the_w
         await desk.press("y")
         await desk.until(lambda: desk.copied, "the copy")
         assert "All is fine." in desk.copied[0]
+
+
+async def test_in_a_build_without_the_doctor_one_sentence_says_so(tmp_path):
+    def refuse():
+        raise WrongUse("This build of lmchat has no doctor.")
+
+    async with desktop(tmp_path) as desk:
+        desk.report = refuse
+        await desk.ready()
+        await desk.say("/doctor", sees="This build of lmchat has no doctor.")
+        assert isinstance(desk.app.screen, ChatScreen)

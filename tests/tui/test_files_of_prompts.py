@@ -62,17 +62,17 @@ def names(draft: str) -> list[str]:
 async def test_enter_waits_for_a_file_and_what_is_typed_next_is_another_prompt(tmp_path):
     async with slow_desk(tmp_path) as (desk, may_save):
         await name_leaf(desk)
-        await desk.type(" please")
+        await desk.type("please")
         await desk.press("enter", sees="Sent once leaf.md is there")
-        await shown(desk, "next  @lea please", "Esc gives it back")
+        await shown(desk, "next  @leaf.md please", "Esc gives it back")
         await desk.say("and then?")
-        assert desk.active.queue.drafts == ("@lea please", "and then?")
+        assert desk.active.queue.drafts == ("@leaf.md please", "and then?")
         await desk.type("later")
         assert desk.backend.requests == []
         may_save.set()
         await desk.answered(2)
         first, second = sent(desk.backend)
-        assert first.endswith("leaf.md please")
+        assert first.endswith("\nplease")
         assert "Leaves are green." in first
         assert second == "and then?"
         assert desk.prompt_input.text == "later"
@@ -134,18 +134,18 @@ async def test_a_file_that_cannot_be_read_leaves_the_prompt_unsent(tmp_path):
 
         desk.store.files.save = refuse
         await name_leaf(desk)
-        await desk.say(" please", sees="Sent once leaf.md")
+        await desk.say("please", sees="Sent once leaf.md")
         await desk.say("and then?")
         await desk.type("more")
         is_over.set()
         await shown(desk, "the disk is full")
-        await desk.prompt_is("[leaf.md: cannot be read]\nleaf.md please\n\nand then?\n\nmore")
+        await desk.prompt_is("[leaf.md: cannot be read]\nplease\n\nand then?\n\nmore")
         assert desk.backend.requests == []
     backend = ScriptedBackend(answer_steps("Green."))
     async with ready_desktop(tmp_path, backend=backend) as desk:  # the draft has it, too
-        await desk.prompt_is("[leaf.md: cannot be read]\nleaf.md please\n\nand then?\n\nmore")
+        await desk.prompt_is("[leaf.md: cannot be read]\nplease\n\nand then?\n\nmore")
         await desk.press("enter", sees="leaf.md: cannot be read. Delete its line")
-        await desk.prompt_is("[leaf.md: cannot be read]\nleaf.md please\n\nand then?\n\nmore")
+        await desk.prompt_is("[leaf.md: cannot be read]\nplease\n\nand then?\n\nmore")
         desk.prompt_input.put("")
         (tmp_path / "data.bin").write_bytes(b"\0" * 9)
         await desk.type("@dat")
@@ -162,25 +162,25 @@ async def test_a_file_that_cannot_be_read_leaves_the_prompt_unsent(tmp_path):
 # Steps, then the end of what is sent with the file ("" if nothing is), and the text of the prompt.
 # "there" ends the read; "seen" waits until the prompt shows the file.
 WAYS = (
-    ("@ q there seen enter", "leaf.md q", ""),
-    ("@ q enter there", "leaf.md q", ""),
-    ("/file q there seen enter", " q", ""),
-    ("/file q enter there", " q", ""),
-    ("@ q enter more there", "leaf.md q", "more"),
-    ("@ q enter up enter there", "leaf.md q", ""),
-    ("@ q enter more esc there", "", "@lea q\n\nmore"),
+    ("@ q there seen enter", "q", ""),
+    ("@ q enter there", "\nq", ""),
+    ("/file q there seen enter", "q", ""),
+    ("/file q enter there", "q", ""),
+    ("@ q enter more there", "\nq", "more"),
+    ("@ q enter up enter there", "\nq", ""),
+    ("@ q enter more esc there", "", "@leaf.md q\n\nmore"),
     ("@ esc esc there seen q enter", "q", ""),  # no prompt waits: the file is read on
-    ("@ q enter @stem esc there", "", "@lea q\n\n[stem.md (16 B)]\n"),
+    ("@ q enter @stem esc there", "", "@leaf.md q\n\n[stem.md (16 B)]\n"),
     ("@ q enter delete there", "", ""),
-    ("@ q enter away there", "leaf.md q", ""),
-    ("@ q away there back seen enter", "leaf.md q", ""),
-    ("@ q away back enter there", "leaf.md q", ""),
-    ("@ q fork enter there", "leaf.md q", ""),
-    ("away back ask fork back @ q there seen enter", "leaf.md q", ""),
-    ("@ q edit there esc seen enter", "leaf.md q", ""),
+    ("@ q enter away there", "\nq", ""),
+    ("@ q away there back seen enter", "\nq", ""),
+    ("@ q away back enter there", "\nq", ""),
+    ("@ q fork enter there", "\nq", ""),
+    ("away back ask fork back @ q there seen enter", "\nq", ""),
+    ("@ q edit there esc seen enter", "\nq", ""),
     ("edit @ there seen enter", "one leaf.md", ""),
     ("edit @ enter told there seen enter", "one leaf.md", ""),
-    ("@ q edit @ esc enter there", "leaf.md q", ""),
+    ("@ q edit @ esc enter there", "\nq", ""),
 )
 
 
@@ -207,7 +207,7 @@ async def test_a_file_goes_with_the_prompt_in_which_it_was_named_whatever_happen
                         await desk.say("/file leaf.md")
                         await desk.until(lambda: not desk.prompt_input.text, steps)
                     case "q" | "more":
-                        typed = " q" if step == "q" else "more"
+                        typed = step
                         await desk.type(typed)
                         await desk.until(lambda: desk.prompt_input.text.endswith(typed), steps)  # noqa: B023
                     case "ask":
@@ -252,7 +252,7 @@ async def test_a_held_prompt_is_a_part_of_the_draft_and_files_that_are_there_sta
         await desk.say("/file pea.png", sees="[pea.png (")
         may_save = hold(desk.store.files, "save")
         await name_leaf(desk)
-        await desk.say(" please", sees="Sent once leaf.md")
+        await desk.say("please", sees="Sent once leaf.md")
         draft = desk.active.queue.drafts[0]
         assert names(draft) == ["pea.png"]
         await kept_as(desk, desk.session_id, draft)
@@ -266,8 +266,8 @@ async def test_a_file_that_is_there_at_any_moment_around_enter_goes_with_its_pro
         for count in range(1, 13):
             may_save.clear()
             await name_leaf(desk)
-            await desk.type(" q")
-            await desk.until(lambda: desk.prompt_input.text == "@lea q", "the prompt")
+            await desk.type("q")
+            await desk.until(lambda: desk.prompt_input.text == "@leaf.md q", "the prompt")
             may_save.set()
             for _ in range(2 * count - 2):
                 await asyncio.sleep(0)
@@ -320,14 +320,14 @@ async def test_a_file_that_is_named_before_a_session_is_resumed_goes_with_the_pr
     may_open, may_save = hold(store, "open_session"), hold(store.files, "save")
     async with desktop(tmp_path, store=store, resume_id=old.session_id) as desk:
         await name_leaf(desk)
-        await desk.type(" q")
-        await desk.prompt_is("@lea q")
+        await desk.type("q")
+        await desk.prompt_is("@leaf.md q")
         may_open.set()
         await shown(desk, "what grows?")
         await desk.press("enter", sees="Sent once leaf.md")
         may_save.set()
         await desk.answered()
-        assert sent(desk.backend)[-1].endswith("leaf.md q")
+        assert sent(desk.backend)[-1].endswith("\nq")
         assert "Leaves are green." in sent(desk.backend)[-1]
 
 
@@ -364,9 +364,9 @@ async def test_a_prompt_that_waits_for_a_file_at_the_end_is_the_draft_of_the_nex
     async with running(first, (120, 40)):
         await first.ready()
         await name_leaf(first)
-        await first.say(" please", sees="Sent once leaf.md")
+        await first.say("please", sees="Sent once leaf.md")
         await first.type("more")
         await first.until(lambda: first.prompt_input.text == "more", "the next prompt")
     second = make_desktop(tmp_path)
     async with running(second, (120, 40)):
-        await second.prompt_is("@lea please\n\nmore")
+        await second.prompt_is("@leaf.md please\n\nmore")

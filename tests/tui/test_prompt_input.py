@@ -396,9 +396,9 @@ async def test_a_closed_list_of_files_opens_for_the_next_name(beginning: str) ->
         await until(lambda: prompt.completion.rows, "the list for the next name")
         await pilot.press("down", "enter")
         assert app.of(PromptInput.FileNamed)[-1].path == "plan.md"
-        await type_at_once(app, " and @be")
+        await type_at_once(app, "and @be")
         await until(lambda: prompt.completion.rows, "the list for the name after it")
-        prompt.attach("@pl", [file_line(NOTES)], "plan.md")  # read only now
+        prompt.attach("@plan.md", [file_line(NOTES)], "plan.md")  # read only now
         await pilot.pause()
         await write(pilot, "d")
         await until(lambda: prompt.completion.rows, "the list is still open")

@@ -3,9 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.config.state import State
-from lmchat.doctor.server_checks import server_findings
-from lmchat.servers.discovery.choose import choose, no_server_error
+from lmchat.servers.discovery.choose import no_server_error
 from lmchat.servers.discovery.status import STATUS, Next
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.local.installed import Installed
@@ -203,8 +201,7 @@ def test_a_named_server_without_a_loaded_model_is_chosen_before_another_that_is_
 
 
 @pytest.mark.parametrize("verdict", ["auth", "key_rejected", "host_blocked"])
-def test_page_doctor_and_command_line_say_the_same_of_a_server(verdict):
+def test_page_and_command_line_say_the_same_of_a_server(verdict):
     here = probed(verdict, endpoint=BOX, product="Jan", is_configured=True)
     said = headline_and_advice([here])[0].replace("gpu-box:1337", BOX.url)
     assert no_server_error([here]).message == said
-    assert server_findings([here], choose([here], model="", state=State()))[1].cause == said

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from msgspec.structs import asdict
 
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.handlers.sessions import header_json
+from lmchat.cli.leaf import leaf
 from lmchat.cli.read_prompt import piped_data
 from lmchat.cli.setup.open_store import open_store
 from lmchat.errors import FileRefused, WrongUse
-from lmchat.files.paths import home_folder
-from lmchat.formats.imports.programs import AUTO, chat_places
-from lmchat.formats.imports.reader import LARGEST_RECORD, STDIN
+from lmchat.formats.programs import AUTO
+from lmchat.formats.reader import LARGEST_RECORD, STDIN
 from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.safe_text import safe_line
 from lmchat.terminal.output import has_piped_input
@@ -45,7 +43,7 @@ async def import_files(context: Context) -> int:
 
     outcome = ImportOutcome(is_trial=options.dry_run)
     async with open_store(context) as store:
-        importer = Importer(store, find=partial(chat_places, context.environ, home_folder()))
+        importer = Importer(store, programs=leaf("imports:PROGRAMS"), environ=context.environ)
         if options.files:  # `AUTO` tells formats by content
             sources = [(options.source, [*options.files])]
         else:

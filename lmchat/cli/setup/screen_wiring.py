@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -17,14 +17,12 @@ from msgspec.structs import replace
 from lmchat.attachments.file_finder import FileFinder
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.cli.context import Context
+from lmchat.cli.leaf import leaf
 from lmchat.cli.setup import local_servers, wiring
-from lmchat.cli.setup.examine_machine import examine_machine
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state
 from lmchat.errors import LMChatError, StoreUnavailable
 from lmchat.files.left_files import left_files
-from lmchat.files.paths import home_folder
-from lmchat.formats.imports.programs import chat_places
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.processes.background import run_abandonable
@@ -45,7 +43,7 @@ from lmchat.terminal.programs import (
 from lmchat.terminal.tty import takes_text
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatcher import Dispatcher
-from lmchat.tui.workspace import Workspace
+from lmchat.tui.workspace import Report, Workspace
 
 # Reads of a stream for each frame: with 1, a text could wait for the next frame.
 _READS_PER_FRAME = 0.9
@@ -97,7 +95,7 @@ async def make_dispatcher(
             importer=(  # a temporary chat cannot import
                 None
                 if options.temporary
-                else Importer(store, find=partial(chat_places, context.environ, home_folder()))
+                else Importer(store, programs=leaf("imports:PROGRAMS"), environ=context.environ)
             ),
             engine=runtime.engine,
             launcher=local_servers.make_launcher(context, backend),
@@ -151,7 +149,6 @@ class ScreenPlatform:
         self.paste_image = clipboard.paste_image
         self.paste_files = clipboard.paste_files
         self.find_files = FileFinder(Path()).find
-        self.examine = partial(examine_machine, context, backend)
         self.editor = partial(
             Editor,
             environ=environ,
@@ -166,6 +163,14 @@ class ScreenPlatform:
         self.notification = partial(notification, settings.ui.notify, environ=environ)
         self.state_error: LMChatError | None = None  # until the last change is written
         self._context = context
+        self._backend = backend
+
+    def examine(self) -> Awaitable[Report]:
+        """Raises `WrongUse` in a build without the doctor."""
+        report: Awaitable[Report] = leaf("doctor.examine_machine:report_on_machine")(
+            self._context, self._backend
+        )
+        return report
 
     async def remember(self, change: Change) -> None:
         self.state_error = StoreUnavailable(

@@ -30,6 +30,13 @@ def error_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}".rstrip(" :({")
 
 
+def http_fault(error: BaseException) -> str:
+    """Return how a reply breaks HTTP, in the words of the parser, or ""."""
+    text = error_text(error).partition(": ")[2]
+    is_fault = type(error).__name__ == "RemoteProtocolError" and not text.startswith(_NO_HTTP)
+    return text if is_fault else ""
+
+
 def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
     """`error` may also be of httpx2, which the MCP SDK uses: its errors have the same names."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
@@ -77,9 +84,8 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
     if "TransportError" in kinds and "ConnectError" not in kinds:
         message = f"Streaming failed: {address} closed the connection before it answered."
         next_step = f"Check the server's log{through_proxy}, then try again"
-        text = details.partition(": ")[2]
-        if "RemoteProtocolError" in kinds and not text.startswith(_NO_HTTP):
-            message = f"Streaming failed at {address}. Its reply breaks HTTP: {text}."
+        if fault := http_fault(error):
+            message = f"Streaming failed at {address}. Its reply breaks HTTP: {fault}."
         elif endpoint.scheme == "http":  # a port with TLS closes a connection without it
             next_step += "; if it uses https, write https:// in its address"
         return ServerUnavailable(

@@ -13,7 +13,7 @@ from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.events import StreamEvent, StreamFinished
 from lmchat.servers.http.connections import TRANSPORT_ERRORS, body_chunks
 from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
-from lmchat.servers.http.network_errors import error_text
+from lmchat.servers.http.network_errors import error_text, http_fault
 from lmchat.servers.http.reply import is_error, read_body
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.servers.stream.chunk_parser import ChunkParser
@@ -91,6 +91,8 @@ async def read_answer(
         network_error = error_text(error)
         if isinstance(error, httpx.DecodingError):
             broken = str(error)  # it may be damaged, or of a kind that was not asked for
+        elif (fault := http_fault(error)) and not fault.startswith("peer closed connection"):
+            broken = f"the reply breaks HTTP: {fault}"
     except MalformedStreamError as error:
         raise StreamInterrupted(
             f"Streaming failed: malformed stream, {error}.",

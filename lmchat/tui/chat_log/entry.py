@@ -195,7 +195,7 @@ _NO_HEIGHTS = Heights()
 _STATE = ("state",)  # key in `_cached_rows` of the row below a running answer
 
 
-class Entry(Struct):
+class Entry(Struct, gc=False):
     """A message and how it is shown; blocks are made when it comes near the screen."""
 
     message: ChatMessage

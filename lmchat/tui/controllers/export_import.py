@@ -13,7 +13,7 @@ from lmchat.errors import FileExists, FileRefused, WrongUse
 from lmchat.files.disk import current_folder, expanded_path
 from lmchat.files.paths import home_folder
 from lmchat.formats.exports.render import short_name
-from lmchat.formats.imports.programs import AUTO
+from lmchat.formats.programs import AUTO
 from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.library.library import ExportAs
 from lmchat.safe_text import safe_line, safe_text

@@ -200,14 +200,13 @@ class PromptFiles:
         else:
             await self._read_files(files, read)
 
-    def attach(self, path: str, text: str, prompt: PendingPrompt) -> None:
+    def attach(self, path: str, text: str, prompt: PendingPrompt, *, is_in_sentence: bool) -> None:
         """Attach the file with which `@` was completed; without a path, the files that were pasted.
 
-        `text` is `@` with the typed letters, or the pasted text.
+        `text` is `@` with the name, or the pasted text.
         """
-        # without a name for a pasted path, which is no word of a sentence
-        name = safe_line(Path(path).name) if path else ""
-        files = prompt.expect(path or text, text, name)
+        name = safe_line(Path(path).name)
+        files = prompt.expect(path or text, text, name if is_in_sentence else "", name)
         if path:
             read = partial(read_files, [expanded_path(path)], self.confirm)
         else:

@@ -192,7 +192,7 @@ class PromptText:
             if self._editing is not None:
                 self._input.put_before_typed("".join(lines))
             else:
-                self._input.attach(files.typed, lines, files.name)
+                self._input.attach(files.typed, lines, files.words)
         elif prompt is self._aside:
             self._before_edit = files.put_into(self._before_edit, lines)
             self.keep_draft()  # else only a change of the input keeps it

@@ -7,7 +7,6 @@ from datetime import timedelta
 from functools import partial
 
 from lmchat.chat.preview import checked_form, context_of_next_request
-from lmchat.doctor.report import report_text, summary
 from lmchat.errors import LMChatError
 from lmchat.metrics import METRICS_RESET
 from lmchat.safe_text import safe_text
@@ -103,13 +102,11 @@ class Reports:
         self._ui.notify(METRICS_RESET)
 
     async def open_doctor(self) -> None:
+        examination = self._workspace.platform.examine()
         dialog = TextDialog("Doctor", "Checking servers, keys, files, engine and tools …")
         self._ui.open_dialog(dialog)
-        findings = await self._workspace.platform.examine()
-        dialog.show(
-            lambda width: report_text(findings, width=max(width, _LEAST_REPORT_WIDTH)),
-            summary(findings),
-        )
+        report = await examination
+        dialog.show(lambda width: report.text(max(width, _LEAST_REPORT_WIDTH)), report.summary)
 
     def open_tools(self) -> None:
         self._ui.open_dialog(

@@ -62,7 +62,12 @@ _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
 _SET_OTHERS = "\x1b[>4;2m\x1b[?1007s\x1b[?1007l\x1b[?2031h"
 # and does not reset: a frame in progress, mouse pixels, colours, the pointer's shape. A terminal
 # that cannot restore a mode (`r`) has most likely had that of the wheel (`h`).
-_RESET_OTHERS = "\x1b[?2031l\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07\x1b[>4m\x1b[?1007h\x1b[?1007r"
+_RESET_OTHERS = (
+    "\x1b[?2031l\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07\x1b[>4m\x1b[?1007h\x1b[?1007r"
+    # GNU screen has no alternate screen, and tmux adds rows of one that has grown to the main
+    # screen, unless it is blank
+    "\x1b[H\x1b[2J"
+)
 _RESTORE_MODES = (
     f"{_RESET_OTHERS}\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2048l\x1b[?2004l\x1b[?1004l"
     f"\x1b[?7h{_KITTY_POP}\x1b[?1049l\x1b[?25h"

@@ -82,9 +82,10 @@ class PromptInput(PromptEditor):
     class FileNamed(AppMessage):
         """A file was chosen after `@`, or a text was pasted that may be paths of files."""
 
-        text: str  # `@` with the typed letters, or the pasted text
+        text: str  # `@` with the name, or the pasted text
         path: str  # "" for a pasted text
         prompt: PendingPrompt
+        is_in_sentence: bool = False  # there the name stays, without its `@`
 
     class ScrollRequested(AppMessage):
         """Request to scroll the log, by a key that has nothing to scroll here."""
@@ -183,23 +184,23 @@ class PromptInput(PromptEditor):
                 self.move_cursor((row, column - len(block_line)), select=True)
         super().action_delete_left()
 
-    def attach(self, typed: str, files: Sequence[str], name: str = "") -> None:
+    def attach(self, typed: str, files: Sequence[str], words: str = "") -> None:
         """Insert files as `position_of_files` says; the cursor stays at the same text.
 
-        `typed` is the text before the cursor that named them; `name` takes its place if other words
-        are in its line. `files` are their texts as a prompt holds them; each is shown folded.
+        `typed` is the text before the cursor that named them; `words` take its place. `files` are
+        their texts as a prompt holds them; each is shown folded.
         """
         text = self.text
         cursor = len(self.get_text_range((0, 0), self.cursor_location))
-        start, end, words, name = position_of_files(text, cursor, typed, name)
+        start, end, following = position_of_files(text, cursor, typed, words)
 
         self.earlier.leave()  # a changed prompt becomes a draft
         self.history.checkpoint()
-        if name:  # the name was not typed, and may change what a command runs
+        if words:  # the name was not typed, and may change what a command runs
             self.is_shell = False
         file_lines = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
         self.replace(
-            file_lines + words + name,
+            file_lines + following,
             (text.count("\n", 0, start), 0),  # rows and columns of `start`, at a line's, and `end`
             (text.count("\n", 0, end), len(text[:end].rpartition("\n")[2])),
             maintain_selection_offset=True,
@@ -498,7 +499,27 @@ class PromptInput(PromptEditor):
         else:
             self._is_list_dismissed = True
             self.completion = CLOSED
-            self._post_to_parent(self.FileNamed(f"@{typed}", row, self.prompt))
+            self._name_file(typed, row)
+
+    def _name_file(self, typed: str, path: str) -> None:
+        """Write the whole name behind `@`, and a blank; the file takes its place once it is read.
+
+        Names of other files that are being read are no words of a sentence.
+        """
+        row, end = self.cursor_location
+        start = end - len(typed) - 1
+        line = self.document[row]
+        behind = line[end:]
+        others = line[:start] + behind
+        for files in self.prompt.files:
+            others = others.replace(files.typed, "", 1)
+        named = f'@"{path}"' if " " in path else f"@{path}"
+        blank = "" if behind.startswith(" ") else " "
+        self.history.checkpoint()
+        self.replace(f"{named}{blank}", (row, start), (row, end), maintain_selection_offset=False)
+        self._post_to_parent(
+            self.FileNamed(named, path, self.prompt, is_in_sentence=bool(others.strip()))
+        )
 
     def _recall(self, step: int) -> bool:
         """Recall an earlier prompt (`step` 1) or a later one (-1).

@@ -1,3 +1,0 @@
-"""Import of chats from files: `reader` is the entrance, and `programs` knows other programs."""
-
-from __future__ import annotations

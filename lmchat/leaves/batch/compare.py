@@ -1,0 +1,125 @@
+"""`lmchat compare`: one prompt for several models in turn, with their answers and stats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lmchat.answers.streamed_answer import StreamedAnswer
+from lmchat.chat.turn_starts import new_prompt
+from lmchat.cli.context import Context
+from lmchat.cli.read_prompt import prompt_of
+from lmchat.cli.setup.find_target import load_if_needed
+from lmchat.cli.setup.wiring import Runtime, open_runtime, sampling_layers
+from lmchat.cli.turn_printer import TurnPrinter
+from lmchat.errors import LMChatError, WrongUse
+from lmchat.leaves.batch.jobs import (
+    STATS,
+    Job,
+    JobAnswer,
+    answer_to,
+    rounded_median,
+    stats_cells,
+)
+from lmchat.servers.products import product_named
+from lmchat.sessions.session import MessagePath
+from lmchat.terminal.output import failure_detail, table
+from lmchat.units import rounded
+
+_MIN_MODELS = 2
+_STATS = ("ttft_ms", "tokens_per_second", "completion_tokens", "elapsed_ms")
+"""Fields of `AnswerStats`, in the order of `STATS`."""
+
+
+async def compare(context: Context) -> int:
+    """Print the answers and stats of all models; return 1 if one of them failed, else 0.
+
+    Raises `WrongUse` for fewer than two models, a model that is unknown or cannot chat, and an
+    option that a server is known to ignore. All this is checked before a model is asked.
+    """
+    options, output = context.options, context.output
+    if len(options.models) < _MIN_MODELS:
+        next_step = 'Example: lmchat compare -m A -m B "PROMPT".'
+        raise WrongUse("Name at least two models.", next_step=next_step)
+    layers = sampling_layers(context)
+    prompt = await prompt_of(context)
+
+    comparisons: list[dict[str, Any]] = []  # what `_measure` has returned for each model so far
+    async with open_runtime(context, is_saved=False) as runtime:
+        models = await runtime.finder().models_named(options.models, is_exact=True)
+        for model in models:
+            product_named(model.product).refuse_ignored(layers.command_line)
+        system_prompt = runtime.settings.chat.system_prompt
+        # the messages of a new session: the system prompt, if there is one, and the prompt
+        messages = new_prompt(MessagePath(()), prompt, system_prompt=system_prompt).prompts
+        try:
+            for model in models:
+                heading = f"## {model.model_id}"
+                if output.is_json:  # stdout gets the JSON document only
+                    output.note(heading)
+                else:
+                    output.print_lines(["", heading] if comparisons else [heading])
+                sampling = layers.values({}, model.model_id)  # no options of a session
+                job = Job(model=model, messages=messages, options=sampling)
+                comparisons.append(await _measure(context, runtime, job))
+        finally:  # also after Ctrl+C
+            if comparisons and output.is_json:
+                output.print_json({"prompt": prompt, "models": comparisons})
+            elif comparisons:
+                rows = [
+                    (
+                        measured["model"],
+                        "" if measured["load_s"] is None else f"{measured['load_s']:.1f} s",
+                        *stats_cells(*(measured[name] for name in _STATS)),
+                        "failed" if measured["detail"] else "",
+                    )
+                    for measured in comparisons
+                ]
+                output.print_lines(["", *table(("MODEL", "LOAD", *STATS, ""), rows)])
+    # `detail` is the error of a model; None if it has answered
+    return 1 if any(measured["detail"] for measured in comparisons) else 0
+
+
+async def _measure(context: Context, runtime: Runtime, job: Job) -> dict[str, Any]:
+    """Load a model, ask it as often as `--runs` says, and return what `--json` prints of it.
+
+    Only the first answer is printed, and a note if loading or an answer failed. The first error
+    ends the runs: it becomes the `detail`; the stats are the medians of the runs so far.
+    """
+    output, model = context.output, job.model
+    printer = TurnPrinter(output, asked_model=model.model_id)
+    answers: list[JobAnswer] = []
+
+    load_s = failure = None
+    try:
+        load_s = await load_if_needed(runtime, model, output)
+    except LMChatError as error:
+        failure = error
+    while failure is None and len(answers) < context.options.runs:
+        try:
+            # events of the first answer are printed, those of later ones are dropped
+            show = (lambda _: None) if answers else printer.print_event
+            answer = StreamedAnswer(model.model_id)
+            async with printer.stages_shown(lambda: answer.stats):  # noqa: B023 - ends in this round
+                stuck = context.settings.chat.stuck
+                answers.append(await answer_to(job, runtime.backend, show, answer, stuck=stuck))
+        finally:
+            printer.end()
+        failure = answers[-1].error
+    if failure is not None:
+        output.note(f"lmchat: {failure.message_with_next_step}")
+    stats_of_runs = [answer.stats for answer in answers]
+    return {
+        "model": model.model_id,
+        "endpoint": model.endpoint.url,
+        "runs": len(answers),  # how often it was asked
+        "load_s": rounded(load_s),
+        **{
+            name: rounded_median([getattr(stats, name) for stats in stats_of_runs])
+            for name in _STATS
+        },
+        "sampling": stats_of_runs[0].sampling if stats_of_runs else {},
+        "prompt_cut": any(stats.is_prompt_cut for stats in stats_of_runs),
+        **({"stuck": True} if any(answer.is_stuck for answer in answers) else {}),
+        "reply": answers[0].reply if answers else "",
+        "detail": failure_detail(failure) if failure else None,
+    }

@@ -1,0 +1,215 @@
+"""`lmchat eval`: own prompts for several models, with checks of their answers.
+
+A case is a prompt and the checks of its answer. Each model is asked each case `--runs` times, one
+at a time: two prompts at once would share the speed of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from itertools import groupby, product
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.chat.settings import SamplingLayers
+from lmchat.cli.context import Context
+from lmchat.cli.setup.find_target import load_if_needed, target_of_command
+from lmchat.cli.setup.wiring import open_runtime, sampling_layers
+from lmchat.errors import LMChatError, WrongUse
+from lmchat.files.disk import expanded_path
+from lmchat.leaves.batch.cases import Case, read_cases
+from lmchat.leaves.batch.jobs import (
+    STATS,
+    Job,
+    Progress,
+    Record,
+    Records,
+    answer_to,
+    print_note,
+    rounded_median,
+    run,
+    stats_cells,
+)
+from lmchat.leaves.batch.record_file import RecordFile
+from lmchat.processes.background import run_abandonable
+from lmchat.safe_text import safe_line
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.protocols import ServerClient
+from lmchat.servers.request import AnyText
+from lmchat.terminal.output import Output, table
+from lmchat.units import rounded
+
+_MAX_REPLY = 200  # characters of the reply of a failed case that are printed
+_STATS = ("ttft_ms", "tokens_per_second", "tokens", "elapsed_ms")
+"""Fields of a record, in the order of `STATS`."""
+
+
+async def evaluate(context: Context) -> int:
+    """Ask all models all cases, and print how many answers pass; return 1 if one fails, else 0.
+
+    Raises an error before anything is asked if a file or a model cannot be used. After Ctrl+C or a
+    later error, the answers until then are printed.
+    """
+    options, output = context.options, context.output
+    if options.output and options.output_file is None:
+        message = "eval prints its report on stdout, so its answers cannot go there, too."
+        raise WrongUse(message, next_step="Use --json for both, or name a file with -o.")
+    names = tuple(dict.fromkeys(options.models))
+    if context.is_local and len(names) > 1:
+        message = "The built-in engine runs one model at a time."
+        raise WrongUse(message, next_step="Name one with -m, and repeat the command for others.")
+    layers = sampling_layers(context)
+    source = expanded_path(options.file)
+    cases = await read_cases(source, context.settings.chat.system_prompt)
+    for case in cases:
+        for part in (part for message in case.messages for part in message.files if part.left_out):
+            output.note(f"lmchat: {safe_line(case.name)}: {part.label}.")
+        if case.wanted and case.wanted.note:
+            output.note(f"lmchat: {safe_line(case.name)}: {case.wanted.note}.")
+    async with open_runtime(context, is_saved=False) as runtime:
+        if names and not context.is_local:
+            models = await runtime.finder().models_named(names, is_exact=True)
+        else:
+            target = await target_of_command(context, runtime)
+            models = [target.model] if target.model is not None else []
+        evaluation = _Evaluation(context, runtime.backend, models, cases, layers)
+        results = evaluation.results
+        records = Records()
+        if options.output:
+            path = expanded_path(options.output)
+            open_records = partial(RecordFile, path, source=source, is_forced=options.force)
+            records = await run_abandonable(open_records)
+        with records, ExitStack() as stack:
+            finished = {record["index"]: record for record in records.finished()}
+            for index, result in enumerate(results, 1):
+                if records.is_done(result.job):
+                    result.set_record(finished[index])
+            stack.callback(_print_report, output, results)  # at the end, also after an error
+            missing = [result.job for result in results if not result.record]
+            progress = Progress(output, len(missing))
+            # in the order of the models, so each model is loaded once
+            for model, group in groupby(missing, lambda job: job.model):
+                load_error: LMChatError | None = None
+                try:  # now: the time of the first prompt must not include loading
+                    await load_if_needed(runtime, model, output)
+                except LMChatError as error:
+                    load_error = error
+                jobs = iter([replace(job, error=load_error) for job in group])
+                await run(
+                    jobs, evaluation.ask, evaluation.fails, records=records, progress=progress
+                )
+    return 1 if any(result.failures for result in results) else 0
+
+
+class _Evaluation:
+    """All runs of all cases, in the order of the models."""
+
+    def __init__(
+        self,
+        context: Context,
+        server: ServerClient,
+        models: Sequence[ModelInfo],
+        cases: Sequence[Case],
+        layers: SamplingLayers,
+    ) -> None:
+        self._output = context.output
+        self._stuck = context.settings.chat.stuck
+        self._server = server
+        self._replaced_models: set[str] = set()  # each is noted once
+        runs = product(models, cases, range(1, context.options.runs + 1))
+        self.results = [
+            _Result(
+                case,
+                Job(
+                    head={"index": index, "id": case.name, "run": number},
+                    model=model,
+                    messages=case.messages,
+                    options=layers.values(case.entry.set, model.model_id),
+                    output=case.wanted.output if case.wanted else AnyText(),
+                    files=case.files,
+                ),
+            )
+            for index, (model, case, number) in enumerate(runs, 1)
+        ]
+
+    async def ask(self, job: Job) -> Record:
+        show = partial(print_note, self._output, job)
+        answer = await answer_to(job, self._server, show, stuck=self._stuck)
+        record = answer.record(job)
+        asked = answer.stats.asked
+        if asked and asked not in self._replaced_models:
+            self._replaced_models.add(asked)
+            self._output.note(f"lmchat: {answer.model} answers instead of {asked}.")
+        if answer.error is None:
+            record["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
+            record["tokens"] = answer.stats.completion_tokens
+        return record
+
+    def fails(self, job: Job, record: Record) -> bool:
+        result = self.results[job.head["index"] - 1]
+        result.set_record(record)
+        return bool(result.failures)
+
+
+class _Result(Struct):
+    """One run of a case at a model, and its answer once there is one."""
+
+    case: Case
+    job: Job
+    record: Record = {}  # empty: not asked yet
+    failures: Mapping[str, str] = {}  # checks that the answer fails, each with the reason
+
+    def set_record(self, record: Record) -> None:
+        self.record = record
+        self.failures = self.case.failures(record)
+
+
+def _print_report(output: Output, results: Sequence[_Result]) -> None:
+    models: list[dict[str, Any]] = []  # as JSON
+    table_rows: list[tuple[str, ...]] = []  # of the models, as text
+    answers: list[dict[str, Any]] = []  # all answers, as JSON
+    failed_lines: list[str] = []  # the failed answers, as text
+    answered = [result for result in results if result.record]
+    if not answered:
+        return
+    # `groupby` finds each model once: the results are in the order of the models
+    for model, group in groupby(answered, lambda result: result.job.model.model_id):
+        model_results = list(group)
+        medians = {
+            name: rounded_median([result.record.get(name) for result in model_results])
+            for name in _STATS
+        }
+        passed = sum(not result.failures for result in model_results)
+        models.append({"model": model, "passed": passed, "cases": len(model_results), **medians})
+        table_rows.append((model, f"{passed} of {len(model_results)}", *stats_cells(**medians)))
+    for result in answered:
+        head, record, failures = result.job.head, result.record, result.failures
+        reply = record.get("reply", "")
+        model = result.job.model.model_id
+        answer = {
+            "name": head["id"],
+            "model": model,
+            "run": head["run"],
+            "passed": not failures,
+            "failed": list(failures),
+            "prompt_cut": bool(record.get("prompt_cut")),
+            "reply": reply,
+        }
+        if record.get("stuck"):
+            answer["stuck"] = True
+        if "error" in record:
+            answer["detail"] = record["error"]
+        answers.append(answer)
+        if failures:
+            text = f"{head['id']} · {model} · run {head['run']}"
+            failed_lines += ["", f"{text}: {'; '.join(failures.values())}"]
+            if reply:
+                failed_lines.append(f"  {safe_line(reply, limit=_MAX_REPLY)}")
+    if output.is_json:
+        output.print_json({"models": models, "cases": answers})
+    else:
+        output.print_lines([*table(("MODEL", "PASSED", *STATS), table_rows), *failed_lines])

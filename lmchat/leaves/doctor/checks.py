@@ -1,0 +1,191 @@
+"""List of all checks of `lmchat doctor` and `/doctor`, with their functions."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from lmchat import __version__, units
+from lmchat.config.file import Problem
+from lmchat.config.load import LoadedSettings
+from lmchat.errors import StoreUnavailable
+from lmchat.extras import install_command
+from lmchat.files.kept_prompts import kept_prompts
+from lmchat.files.left_files import left_files
+from lmchat.files.locks import has_locks
+from lmchat.files.paths import Paths
+from lmchat.leaves.doctor.finding import Check, Finding, FindRows, Grade, Group, run_checks
+from lmchat.leaves.doctor.server_checks import SERVERS
+from lmchat.processes.background import in_thread
+from lmchat.processes.environment import IS_WINDOWS, command_line
+from lmchat.servers.local.installed import engine_command
+from lmchat.storage.opening import check_file
+from lmchat.tools.calls import ToolServer, ToolServerState
+
+START_ENGINE = "lmchat --local"
+
+CONFIG = Check(Group.FILES, "config", "Configuration")
+TOOLS = Check(Group.TOOLS, "tools", "Tools")
+"""These names are for a row that says that the check failed.
+
+The rows about servers have the names of the servers.
+"""
+FOLDER = Check(Group.FILES, "files.folder", "Folder")
+STORE = Check(Group.FILES, "store", "Sessions")
+LEFT = Check(Group.FILES, "files.left", "Left files")
+LOCALE = Check(Group.TERMINAL, "terminal.locale", "Characters")
+ENGINE = Check(Group.ENGINE, "engine.installed", "Engine")
+KEPT_PROMPTS = Check(Group.ENGINE, "engine.kept_prompts", "Kept prompts")
+VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
+
+
+async def examine(
+    *,
+    find_server_rows: FindRows,
+    find_tool_rows: FindRows,
+    loaded: LoadedSettings,
+    find_problems: Callable[[], Sequence[Problem]],
+    paths: Paths,
+    environ: Mapping[str, str],
+) -> list[Finding]:
+    """Run all checks.
+
+    `find_server_rows` and `find_tool_rows` ask model servers and tool servers, which
+    `leaves/doctor/examine_machine.py` finds and starts. `find_problems` returns the problems of
+    `loaded`, of its keyboard keys, and of its theme.
+    """
+    return await run_checks(
+        (
+            (SERVERS, find_server_rows),
+            # in a thread: checking keyboard keys imports Textual
+            (CONFIG, in_thread(lambda: config_findings(loaded, find_problems()))),
+            (TOOLS, find_tool_rows),
+            # in threads, as most read the disk
+            (FOLDER, in_thread(lambda: folder_findings(paths.config_dir))),
+            (STORE, in_thread(lambda: store_findings(paths.sessions_file))),
+            (LEFT, in_thread(lambda: left_findings(paths))),
+            (LOCALE, in_thread(lambda: locale_findings(environ))),
+            (ENGINE, in_thread(lambda: engine_findings(environ))),
+            (KEPT_PROMPTS, in_thread(lambda: kept_prompt_findings(paths.kept_prompts_dir))),
+            (VERSION, in_thread(lambda: version_findings(paths.log_file))),
+        )
+    )
+
+
+def config_findings(loaded: LoadedSettings, problems: Sequence[Problem]) -> list[Finding]:
+    """Return a row for each problem, or one that says there is none."""
+    step = "Correct it, then lmchat config check"
+    if problems or loaded.notes:
+        return [
+            *(CONFIG.row(Grade.FAULT, problem.sentence, step) for problem in problems),
+            *(CONFIG.row(Grade.WARNING, note.sentence, step) for note in loaded.notes),
+        ]
+    if loaded.has_file:
+        return [CONFIG.row(Grade.OK, f"{loaded.file} has no problems.")]
+    return [CONFIG.row(Grade.OK, f"{loaded.file} does not exist; the defaults apply.")]
+
+
+def tool_findings(servers: Sequence[ToolServer], *, waited_s: float) -> list[Finding]:
+    """Return a row for each tool server; one that still starts has not answered for `waited_s`."""
+    row = partial(Finding, TOOLS.group, TOOLS.check)
+    rows: list[Finding] = []
+    for server in servers:
+        step = server.next_step.rstrip(".")
+        if server.state is ToolServerState.READY:  # its error means that some tools are left out
+            grade = Grade.WARNING if server.error else Grade.OK
+            cause = f"It is {server.state_sentence}"
+        elif server.state is ToolServerState.STARTING:
+            grade = Grade.WARNING
+            cause = f"No answer within {waited_s:g} s."
+            step = "Run lmchat tools, which waits longer; then check the server"
+        else:
+            grade = Grade.FAULT
+            cause = f"It has {server.state_sentence}"
+        rows.append(row(server.name, grade, cause, step))
+    return rows
+
+
+def folder_findings(folder: Path) -> list[Finding]:
+    """Check the folder of lmchat's files, which is made at the first start."""
+    # Its nearest existing parent, if it is not made yet. Path raises for a folder that may not be
+    # entered.
+    existing = next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110
+    if not os.path.isdir(existing):  # noqa: PTH112
+        step = "Set LMCHAT_HOME to another folder"
+        return [FOLDER.row(Grade.FAULT, f"{existing} is a file, not a folder.", step)]
+    if os.access(existing, os.W_OK | os.X_OK):
+        if not has_locks(existing):
+            cause = f"The disk of {existing} has no file locks, as some network disks."
+            # no fault: SQLite has other means on some systems
+            return [FOLDER.row(Grade.WARNING, cause, "Set LMCHAT_HOME to a folder on this machine")]
+        return [FOLDER.row(Grade.OK, f"{folder} can be read and written.")]
+    step = "Allow yourself to write there"
+    if not IS_WINDOWS:
+        step = command_line(["chmod", "u+rwx", str(existing)])
+    step += ", or set LMCHAT_HOME to another folder"
+    return [FOLDER.row(Grade.FAULT, f"lmchat cannot write to {existing}.", step)]
+
+
+def store_findings(path: Path) -> list[Finding]:
+    """Check every page of `sessions.db`: this blocks as long as reading it takes."""
+    if not os.path.lexists(path):
+        return [STORE.row(Grade.OK, "No session is saved yet.")]
+    try:
+        file_format, fault = check_file(path)
+    except StoreUnavailable as error:
+        return [STORE.row(Grade.FAULT, error.message, error.next_step)]
+    if fault:
+        step = "Start lmchat: it keeps the file, and puts the newest daily copy in its place"
+        return [STORE.row(Grade.FAULT, f"The file is damaged: {fault}.", step)]
+    # until SQLite moves it, what was saved last is in the log beside the file
+    parts = (path, *path.parent.glob(f"{path.name}-wal"))
+    size = units.breakable(units.size_text(sum(part.stat().st_size for part in parts)))
+    return [STORE.row(Grade.OK, f"Undamaged and writable: {size}, format {file_format}.")]
+
+
+def left_findings(paths: Paths) -> list[Finding]:
+    """Return no row without such files."""
+    return [LEFT.row(Grade.WARNING, sentence) for sentence in left_files(paths)]
+
+
+def locale_findings(environ: Mapping[str, str]) -> list[Finding]:
+    if os.name == "nt":  # its terminals have no variable for it
+        return []
+    values = (environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    locale = next(filter(None, values), "")  # the first that is set counts
+    if "utf8" in locale.lower().replace("-", ""):
+        return [LOCALE.row(Grade.OK, "Unicode.")]
+    step = "export LC_ALL=C.UTF-8, or set `ascii = true` under [ui] in the configuration"
+    cause = "The locale is not UTF-8: non-ASCII characters may look wrong."
+    return [LOCALE.row(Grade.WARNING, cause, step)]
+
+
+def engine_findings(environ: Mapping[str, str]) -> list[Finding]:
+    if engine_command(environ):
+        return [ENGINE.row(Grade.OK, f"Installed: {START_ENGINE} starts it.")]
+    cause = "Not installed; needed only if you have no model server."
+    return [ENGINE.row(Grade.ABSENT, cause, install_command("local"))]
+
+
+def kept_prompt_findings(folder: Path) -> list[Finding]:
+    """Return no row without kept prompts."""
+    kept = kept_prompts(folder)
+    if not kept:
+        return []
+    size = f"{sum(one.size_bytes for one in kept) / 1e6:.1f} MB"
+    sessions = units.counted(len({one.message_id for one in kept}), "session")
+    return [KEPT_PROMPTS.row(Grade.OK, f"{size} of {sessions}, in {folder}.")]
+
+
+def version_findings(log_file: Path) -> list[Finding]:
+    """Name the versions of lmchat and Python, and the place of the log."""
+    python, system = platform.python_version(), platform.platform(terse=True)
+    cause = (
+        f"lmchat {__version__}, Python {python}, Textual {version('textual')}, {system}; "
+        f"its log is {log_file}."
+    )
+    return [VERSION.row(Grade.OK, cause)]

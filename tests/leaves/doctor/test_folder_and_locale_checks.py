@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from lmchat.leaves.doctor.checks import folder_findings, locale_findings
+from lmchat.leaves.doctor.finding import Grade
+from tests.support.faults import no_root, open_folder
+
+
+def test_before_the_first_start_all_is_well_and_nothing_is_made(tmp_path):
+    (row,) = folder_findings(tmp_path / "home" / "lmchat")
+    assert row.grade is Grade.OK
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.posix
+def test_a_file_in_the_place_of_the_folder_and_one_without_rights_are_faults():
+    with open_folder() as folder:
+        (folder / "file").write_text("", encoding="utf-8")
+        (folder / "closed").mkdir(mode=0o555)
+        with no_root():
+            for name, step in (("file", "Set LMCHAT_HOME"), ("closed", "chmod")):
+                (row,) = folder_findings(folder / name)
+                assert (row.grade, step in row.next_step) == (Grade.FAULT, True)
+
+
+@pytest.mark.posix
+def test_the_locale_that_counts_decides():
+    for environ, grade in [
+        ({"LANG": "de_DE.UTF-8"}, Grade.OK),
+        ({"LANG": "C", "LC_ALL": "en_US.utf8"}, Grade.OK),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "C"}, Grade.WARNING),
+        ({"LANG": "de_DE.ISO-8859-1"}, Grade.WARNING),
+        ({}, Grade.WARNING),
+    ]:
+        (row,) = locale_findings(environ)
+        assert row.grade is grade
+
+
+@pytest.mark.posix
+def test_a_disk_without_locks_is_named_before_anything_is_saved(tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", fail)
+    (row,) = folder_findings(tmp_path / "lmchat")
+    words = f"The disk of {tmp_path} has no file locks, as some network disks."
+    assert (row.grade, row.cause) == (Grade.WARNING, words)
+    assert row.next_step == "Set LMCHAT_HOME to a folder on this machine"
+    assert list(tmp_path.iterdir()) == []

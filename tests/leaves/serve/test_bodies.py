@@ -1,0 +1,40 @@
+"""Bodies of requests that `lmchat serve` passes on with changes."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.requests import Request
+
+from lmchat.errors import RequestInvalid
+from lmchat.leaves.serve.bodies import fields_of, read_body, with_changes
+
+
+def test_all_fields_but_the_changed_ones_and_endpoint_stay_as_they_are():
+    body = b'{"model":"a@ollama","":[1.0,  2],"endpoint":"x"}'
+    assert with_changes(body, {"model": "a"}) == b'{"model":"a","":[1.0,  2]}'
+
+
+async def test_a_byte_order_mark_before_a_body_is_dropped():
+    async def receive():
+        return {"type": "http.request", "body": b'\xef\xbb\xbf{"model": "tiny"}'}
+
+    body = await read_body(Request({"type": "http"}, receive), limit_mb=1)
+    assert body == b'{"model": "tiny"}'
+    assert fields_of(body).model_name() == "tiny"
+
+
+def test_wrong_messages_are_refused_with_the_reason():
+    for messages, reason in (
+        ("3", "messages array: messages must be a list"),
+        ("{}", "messages array: messages must be a list"),
+        ("[]", "messages array: at least one message is needed"),
+        ("null", "messages array: at least one message is needed"),
+        ("[3]", "messages array: message 1 is not an object"),
+        ('[{"role": "user", "content": 0}]', "content: that of message 1 must be text or parts"),
+        ('[{"role": "user", "content": {}}]', "content: that of message 1 must be text or parts"),
+        ('[{"role": "user", "content": ""}]', "content: message 1 has no text"),
+        ('[{"role": "user"}]', "content: message 1 has no text"),
+    ):
+        fields = fields_of(f'{{"model": "tiny", "messages": {messages}}}'.encode())
+        with pytest.raises(RequestInvalid, match=f"^Invalid .*{reason}"):
+            fields.check_messages()
