@@ -1,27 +1,44 @@
-"""Clients for programs: `from lmchat.api import Client`."""
+"""lmchat for programs: `from lmchat.api import Client`, or `Home` for the user's own."""
 
 from __future__ import annotations
 
+from lmchat.answers.repetition import Repetition as Repetition
 from lmchat.api.clients import Answer as Answer
 from lmchat.api.clients import Client as Client
 from lmchat.api.clients import ClientOptions as ClientOptions
 from lmchat.api.clients import JsonAnswer as JsonAnswer
 from lmchat.api.clients import Options as Options
-from lmchat.api.clients import SyncClient as SyncClient
+from lmchat.api.home import Approve as Approve
+from lmchat.api.home import Home as Home
+from lmchat.api.home import Sessions as Sessions
+from lmchat.api.home import Tools as Tools
+from lmchat.api.home import TurnEvent as TurnEvent
+from lmchat.api.sync import SyncClient as SyncClient
+from lmchat.api.sync import SyncHome as SyncHome
+from lmchat.chat.events import AnswerStarted as AnswerStarted
+from lmchat.chat.events import MessageAdded as MessageAdded
+from lmchat.chat.events import MessageEnded as MessageEnded
+from lmchat.chat.session import TurnEnded as TurnEnded
+from lmchat.chat.toolbox import ToolQuestion as ToolQuestion
 from lmchat.config.settings import LimitSettings as LimitSettings
 from lmchat.config.settings import TimeoutSettings as TimeoutSettings
 from lmchat.errors import AnswerUnfit as AnswerUnfit
 from lmchat.errors import BodyTooLarge as BodyTooLarge
+from lmchat.errors import ConfigError as ConfigError
 from lmchat.errors import EndpointNotAllowed as EndpointNotAllowed
+from lmchat.errors import FileRefused as FileRefused
 from lmchat.errors import LMChatError as LMChatError
 from lmchat.errors import NoServerFound as NoServerFound
 from lmchat.errors import RequestInvalid as RequestInvalid
 from lmchat.errors import ServerRejected as ServerRejected
 from lmchat.errors import ServerUnavailable as ServerUnavailable
+from lmchat.errors import SessionNotFound as SessionNotFound
+from lmchat.errors import StoreUnavailable as StoreUnavailable
 from lmchat.errors import StreamInterrupted as StreamInterrupted
 from lmchat.errors import TooManyRequests as TooManyRequests
 from lmchat.errors import WrongUse as WrongUse
 from lmchat.metrics import Metrics as Metrics
+from lmchat.safe_text import safe_text as safe_text
 from lmchat.servers.discovery.status import Next as Next
 from lmchat.servers.discovery.status import ServerState as ServerState
 from lmchat.servers.discovery.status import ServerStatus as ServerStatus
@@ -46,6 +63,7 @@ from lmchat.servers.events import ToolCallDelta as ToolCallDelta
 from lmchat.servers.events import UsageReported as UsageReported
 from lmchat.servers.model import LoadState as LoadState
 from lmchat.servers.model import ModelInfo as ModelInfo
+from lmchat.servers.request import Tool as Tool
 from lmchat.sessions.given_messages import Messages as Messages
 from lmchat.sessions.message import AnswerState as AnswerState
 from lmchat.sessions.message import AnswerStats as AnswerStats
@@ -60,5 +78,13 @@ from lmchat.sessions.message import Role as Role
 from lmchat.sessions.message import TextPart as TextPart
 from lmchat.sessions.message import ToolCallPart as ToolCallPart
 from lmchat.sessions.message import ToolResultPart as ToolResultPart
+from lmchat.sessions.session import SearchHit as SearchHit
+from lmchat.sessions.session import Session as Session
+from lmchat.sessions.session import SessionHeader as SessionHeader
 from lmchat.sessions.tokens import Alternative as Alternative
 from lmchat.sessions.tokens import TokenProbabilities as TokenProbabilities
+from lmchat.tools.calls import ApprovalScope as ApprovalScope
+from lmchat.tools.calls import Decision as Decision
+from lmchat.tools.calls import ToolResult as ToolResult
+from lmchat.tools.calls import ToolServer as ToolServer
+from lmchat.tools.calls import ToolServerState as ToolServerState

@@ -1,29 +1,28 @@
-"""Clients for programs: a model server in few calls, without a screen and without files."""
+"""Client for programs: a model server in few calls, without a screen and without files."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import warnings
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
-from concurrent.futures import CancelledError
-from contextlib import aclosing, suppress
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any, Self, TypedDict, Unpack
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.answers.cut_prompts import with_cut_prompt
 from lmchat.answers.json_schema import SchemaOutput
+from lmchat.answers.repetition import Repetition
 from lmchat.answers.streamed_answer import StreamedAnswer
-from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
+from lmchat.chat.followers import AnswerNow, RepetitionFollower
+from lmchat.config.settings import LimitSettings, Settings, Stuck, TimeoutSettings
 from lmchat.config.state import State
-from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
+from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid
 from lmchat.metrics import Metrics
-from lmchat.processes.background import end_tasks
+from lmchat.safe_text import safe_line
 from lmchat.servers.client import HttpServerClient
-from lmchat.servers.discovery.choose import no_server_error
+from lmchat.servers.discovery.choose import no_model_error, no_server_error
 from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint
@@ -35,13 +34,16 @@ from lmchat.servers.sampling_options import checked_option
 from lmchat.servers.target import Target
 from lmchat.sessions.given_messages import Messages, messages_of
 from lmchat.sessions.message import (
+    AnswerState,
     AnswerStats,
     ChatMessage,
     ReasoningPart,
     Role,
     ToolCallPart,
+    is_cut_end,
     text_message,
 )
+from lmchat.sessions.tokens import TokenProbabilities
 
 
 class Options(TypedDict, total=False):
@@ -86,6 +88,10 @@ class Answer(Struct, frozen=True, kw_only=True):
     """Why the answer ended, as the server said it; empty if it did not."""
     stats: AnswerStats
     """Tokens, times and retries."""
+    tokens: tuple[TokenProbabilities, ...] = ()
+    """Tokens with their probabilities, if they were asked for, as with `more={"logprobs": 5}`."""
+    is_stuck: bool = False
+    """Whether lmchat has ended it, or its thought, as it repeated itself."""
 
     @property
     def message(self) -> ChatMessage:
@@ -133,22 +139,37 @@ class Client:
         EndpointNotAllowed: `endpoint` or an allowed host is not a valid address.
     """
 
+    @classmethod
+    def sharing(cls, backend: HttpServerClient, finder: ServerFinder) -> Self:
+        """For `Home`, which closes what is shared."""
+        client = cls.__new__(cls)
+        client._connect(backend, finder)  # noqa: SLF001 - its own class
+        return client
+
     def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
         # Python itself accepts any name, as `settings` takes them all
         for name in settings.keys() - ClientOptions.__annotations__.keys():
             raise TypeError(f"Unexpected keyword argument {name!r}")
-        self._named = (Endpoint.parse(endpoint),) if endpoint else ()
-        self._model = settings.get("model", "")
+        named = (Endpoint.parse(endpoint),) if endpoint else ()
         own_settings = Settings(
             endpoint=endpoint,
             allowed_hosts=tuple(settings.get("allowed_hosts", ())),
             limits=settings.get("limits") or LimitSettings(),
             timeouts=settings.get("timeouts") or TimeoutSettings(),
         )
-        keys = _CallersKey(settings.get("key", ""), *self._named)
-        self._backend = HttpServerClient(own_settings, keys=keys)
+        keys = _CallersKey(settings.get("key", ""), *named)
+        backend = HttpServerClient(own_settings, keys=keys)
         # without a memory of earlier chats, whose server and model the screen would prefer
-        self._finder = ServerFinder(self._backend.models, own_settings, State())
+        finder = ServerFinder(backend.models, own_settings, State())
+        self._connect(backend, finder, *named, model=settings.get("model", ""))
+
+    def _connect(
+        self, backend: HttpServerClient, finder: ServerFinder, *named: Endpoint, model: str = ""
+    ) -> None:
+        self._backend = backend
+        self._finder = finder
+        self._named = named
+        self._model = model
 
     async def __aenter__(self) -> Self:
         return self
@@ -173,7 +194,7 @@ class Client:
 
         A product has one result if nothing answers at any of its usual addresses.
         """
-        return await self._backend.models.detect(named=self._named)
+        return await self._finder.search()
 
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
         """List the models.
@@ -188,14 +209,29 @@ class Client:
             raise no_server_error(self._finder.servers)
         return await self._backend.models.listed(best.endpoint, is_refresh=is_refresh)
 
+    async def model(self, name: str = "") -> ModelInfo:
+        """Return the model that a request would use, once its server has loaded one.
+
+        A remote model is returned only for its whole name. At a named address, a name that the
+        server does not list is taken: its chat decides. Raises as `chat` does.
+        """
+        return model_of(await self._target(name))
+
     async def chat(
-        self, messages: Messages, *, model: str = "", **options: Unpack[Options]
+        self,
+        messages: Messages,
+        *,
+        model: str | ModelInfo = "",
+        stuck: Stuck = "tell",
+        **options: Unpack[Options],
     ) -> Answer:
         """Return the answer to a prompt or a list of messages.
 
-        An answer that breaks off raises an error.
+        An answer that breaks off raises an error. `stuck` is what happens if the model repeats
+        itself for about 8,000 tokens: with "act", lmchat ends the thought, or stops the answer.
         """
-        return await self._answer(messages_of(messages), model, options)
+        request = await self._request(messages_of(messages), model, options)
+        return await self._answer(request, stuck)
 
     async def chat_json(
         self,
@@ -203,7 +239,7 @@ class Client:
         schema: Mapping[str, object] | None = None,
         *,
         name: str = "answer",
-        model: str = "",
+        model: str | ModelInfo = "",
         **options: Unpack[Options],
     ) -> JsonAnswer:
         """Return a JSON value that matches a JSON schema; without a schema, a JSON object.
@@ -219,7 +255,8 @@ class Client:
         if wanted.note:
             warnings.warn(wanted.note, stacklevel=2)
         while True:
-            answer = await self._answer(sent, model, options, wanted.output)
+            request = await self._request(sent, model, options, wanted.output)
+            answer = await self._answer(request)
             try:
                 value = wanted.value_in(
                     answer.text,
@@ -238,16 +275,23 @@ class Client:
                 return JsonAnswer(value=value, answer=answer, first_misfit=first_misfit)
 
     async def stream(
-        self, messages: Messages, *, model: str = "", **options: Unpack[Options]
-    ) -> AsyncGenerator[StreamEvent, None]:
+        self,
+        messages: Messages,
+        *,
+        model: str | ModelInfo = "",
+        stuck: Stuck = "tell",
+        **options: Unpack[Options],
+    ) -> AsyncGenerator[StreamEvent | Repetition, None]:
         """Yield the events of an answer; the last is a `StreamFinished`.
 
         Wrap it in `contextlib.aclosing`: leaving it early closes the connection, and the server
-        stops.
+        stops. If the model repeats itself for about 8,000 tokens, a `Repetition` says so, unless
+        `stuck` is "off"; with "act", lmchat then ends the thought, or the answer, which has no
+        `StreamFinished`.
         """
-        sent = messages_of(messages)
-        request = _request(await self._target(model), sent, options)
-        async with aclosing(self._events_of(request)) as events:
+        request = await self._request(messages_of(messages), model, options)
+        streamed = StreamedAnswer(request.target.model_id)
+        async with aclosing(self._events_of(request, streamed, stuck)) as events:
             async for event in events:
                 yield event
 
@@ -263,18 +307,13 @@ class Client:
         """Close all connections."""
         await self._backend.aclose()
 
-    async def _answer(
-        self,
-        messages: tuple[ChatMessage, ...],
-        model: str,
-        options: Options,
-        output: OutputFormat | None = None,
-    ) -> Answer:
+    async def _answer(self, request: ChatRequest, stuck: Stuck = "tell") -> Answer:
         """Raises the error that ended the answer."""
-        target = await self._target(model)
-        request = _request(target, messages, options, output)
+        target = request.target
         streamed = StreamedAnswer(target.model_id)
-        await streamed.read(self._events_of(request))
+        async with aclosing(self._events_of(request, streamed, stuck)) as events:
+            async for _ in events:
+                pass
         content = streamed.content
         live = streamed.stats
         live.product = target.product
@@ -290,41 +329,95 @@ class Client:
             endpoint=target.endpoint.url,
             finish_reason=live.finish_reason,
             stats=with_cut_prompt(live.saved(), request, has_reply=has_reply),
+            tokens=tuple(streamed.tokens),
+            is_stuck=streamed.is_stuck,
         )
 
-    async def _events_of(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """After an error, the next request looks for the server again."""
+    async def _events_of(
+        self, request: ChatRequest, streamed: StreamedAnswer, stuck: Stuck
+    ) -> AsyncGenerator[StreamEvent | Repetition, None]:
+        """Yield events, which are added to `streamed`, and what is told of them.
+
+        After an error, the next request looks for the server again.
+        """
+        told: list[StreamEvent | Repetition] = []
+        is_stopped = asyncio.Event()
+        answer_now = AnswerNow(self._backend, request.target, streamed, told.append)
+        repetition = RepetitionFollower(
+            stuck, streamed, answer_now, stop=is_stopped.set, report=told.append
+        )
+        state = AnswerState.FAILED
         try:
             async with aclosing(self._backend.stream(request)) as events:
                 async for event in events:
+                    streamed.add(event)
                     yield event
+                    for follower in (answer_now, repetition):
+                        await follower.add(event)
+                    while told:
+                        yield told.pop(0)
+                    if is_stopped.is_set():
+                        break
+            if is_cut_end(streamed.stats.finish_reason) and (said := repetition.at_cut_end()):
+                yield said
+            state = AnswerState.COMPLETE
         except LMChatError:
             self._finder.forget()
             raise
+        finally:
+            streamed.end(state)
 
-    async def _target(self, model: str) -> Target:
-        name: object = model or self._model  # a program may have passed anything
-        if not isinstance(name, str):
-            raise RequestInvalid("Invalid model parameter: a model name must be a text.")
-        return await self._finder.ready_target(name)
+    async def _request(
+        self,
+        messages: tuple[ChatMessage, ...],
+        model: str | ModelInfo,
+        options: Options,
+        output: OutputFormat | None = None,
+    ) -> ChatRequest:
+        """Raises `WrongUse` for a wrong option."""
+        target = await self._target(model)
+        sampling = Sampling().with_options(checked_options(options))
+        return ChatRequest(
+            target=target, messages=messages, sampling=sampling, output=output or AnyText()
+        )
+
+    async def _target(self, model: str | ModelInfo) -> Target:
+        if isinstance(model, ModelInfo):
+            return Target.of(model)
+        return await named_target(self._finder, model or self._model)
 
 
-def _request(
-    target: Target,
-    messages: tuple[ChatMessage, ...],
-    options: Options,
-    output: OutputFormat | None = None,
-) -> ChatRequest:
-    """Raises `WrongUse` for a wrong option."""
-    # an option in `more` replaces one with a field of its own, such as `top_p`
+async def named_target(finder: ServerFinder, name: object) -> Target:
+    """Return the server and model of a request.
+
+    Raises `RequestInvalid` for a remote model that was not named here, but in the configuration.
+    """
+    if not isinstance(name, str):  # a program may have passed anything
+        raise RequestInvalid("Invalid model parameter: a model name must be a text.")
+    target = await finder.ready_target(name)
+    if target.is_remote and not name:
+        raise RequestInvalid(
+            f"{safe_line(target.model_id)} does not run on this machine, and was not named here.",
+            next_step="Pass its whole name as the model.",
+            kind="model_missing",
+        )
+    return target
+
+
+def model_of(target: Target) -> ModelInfo:
+    """Return the model of a target that is ready."""
+    if target.model is None:  # only for the type checker
+        raise no_model_error(None)
+    return target.model
+
+
+def checked_options(options: Options) -> dict[str, object]:
+    """Return values by name; one in `more` replaces one with a field of its own, such as `top_p`.
+
+    Raises `WrongUse` for a wrong option.
+    """
     set_options = Sampling(**options).options
-    checked = {name: checked_option(name, value) for name, value in set_options.items()}
-    return ChatRequest(
-        target=target,
-        messages=messages,
-        sampling=Sampling().with_options(checked),
-        output=output or AnyText(),
-    )
+    return {name: checked_option(name, value) for name, value in set_options.items()}
 
 
 class _CallersKey(NoKeys):
@@ -337,107 +430,3 @@ class _CallersKey(NoKeys):
     def known_key(self, endpoint: Endpoint) -> str:
         may_send = endpoint.origin in self._origins if self._origins else endpoint.is_loopback
         return self._key if may_send else ""
-
-
-T = TypeVar("T")  # result of a method
-P = ParamSpec("P")  # parameters of a method, without `self`
-
-
-def _blocking(
-    method: Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[SyncClient, P], T]:
-    @wraps(method)
-    def run_and_wait(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._run(method(self._client, *args, **kwargs))
-
-    return run_and_wait
-
-
-_CLOSED = "This client is closed."
-
-
-class SyncClient:
-    """`Client` with blocking calls; close it: `with SyncClient() as client`.
-
-    Its methods are those of `Client` without `await`. Several threads may share one client.
-    """
-
-    health = _blocking(Client.health)
-    detect = _blocking(Client.detect)
-    models = _blocking(Client.models)
-    chat = _blocking(Client.chat)
-    chat_json = _blocking(Client.chat_json)
-
-    def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
-        self._client = Client(endpoint, **settings)
-        self._start_lock = threading.Lock()  # no coroutine is started while `close` runs
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="lmchat-client", daemon=True
-        )
-        self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def stream(
-        self, messages: Messages, *, model: str = "", **options: Unpack[Options]
-    ) -> Iterator[StreamEvent]:
-        """Yield the events of an answer; leaving the loop early closes the connection."""
-        events = self._client.stream(messages, model=model, **options)
-
-        async def next_event() -> StreamEvent | None:  # `_run` needs a coroutine; `anext` is none
-            return await anext(events, None)
-
-        try:
-            while (event := self._run(next_event())) is not None:
-                yield event
-        finally:
-            # Python's garbage collector may close this generator in the thread of the loop, which
-            # must not wait for itself. The loop then closes the stream, which is garbage, too.
-            if threading.current_thread() is not self._thread:
-                with suppress(WrongUse):  # a closed client has closed the stream
-                    self._run(events.aclose())
-
-    def metrics(self) -> Metrics:
-        """Return what this client has counted."""
-        return self._client.metrics()
-
-    def reset_metrics(self) -> None:
-        """Set the counters to 0."""
-        self._client.reset_metrics()
-
-    def close(self) -> None:
-        """Close all connections and end the thread; running calls are stopped."""
-        with self._start_lock:  # meanwhile, `_run` starts nothing in the loop
-            if self._loop.is_closed():
-                return
-            asyncio.run_coroutine_threadsafe(self._stop_tasks(), self._loop).result()
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
-
-    async def _stop_tasks(self) -> None:
-        await end_tasks(*(asyncio.all_tasks() - {asyncio.current_task()}))
-        await self._client.aclose()
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the thread of the loop, and wait for it.
-
-        Raises `WrongUse` if `close` was called before, or is called while the coroutine runs. If
-        the wait is interrupted, for example by Ctrl+C, the coroutine is cancelled.
-        """
-        with self._start_lock:
-            if self._loop.is_closed():
-                work.close()
-                raise WrongUse(_CLOSED)
-            running = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return running.result()
-        except CancelledError:
-            raise WrongUse(_CLOSED) from None
-        finally:
-            running.cancel()  # changes nothing if the coroutine has ended

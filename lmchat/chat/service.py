@@ -302,7 +302,7 @@ class ChatService:
         # no message yet
         returned = (PendingPrompt(draft=turn.pending),) if turn.pending else ()
         has_summary = session.aside is not None
-        ended = turn.end(task, session.messages)
+        ended = turn.end(task, session)
         session.end_turn(ended)
         self.open_sessions.mark_unread(session)
         if ended.has_failed and not self.is_closing:  # the next prompt would probably fail, too

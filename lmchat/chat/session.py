@@ -34,6 +34,7 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
     error: Exception | None = None  # an `LMChatError`, unless the front end has raised it
     is_shown_in_answer: bool = False  # the error is the failure of `answer`
     seconds: float = 0.0
+    session_id: str = ""
 
     @property
     def has_failed(self) -> bool:
@@ -469,7 +470,9 @@ class OpenSession:
         """Note that a queued prompt was refused: no caller waits for its error."""
         self._earlier_stats = self.stats
         self._turn = None
-        self._last_end = TurnEnded(state=AnswerState.FAILED, error=error)
+        self._last_end = TurnEnded(
+            state=AnswerState.FAILED, error=error, session_id=self.session_id
+        )
         return self._last_end
 
     def show_path(self, session: Session) -> None:

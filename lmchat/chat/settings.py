@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from lmchat.chat.toolbox import Toolbox
 from lmchat.chat.turn_starts import MakeStart, new_prompt
+from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import (
     COMPACT_PROMPT,
     EFFORTS,
@@ -57,6 +58,26 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
     models: Mapping[str, SamplingSettings] = field(default_factory=dict)
     """Settings by shell patterns of names of models, in the order of the file."""
     chat: OptionValues = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, loaded: LoadedSettings, profile_name: str, command_line: OptionValues
+    ) -> SamplingLayers:
+        """`command_line` has options that have none of their own there, as with `--set`."""
+        chat: dict[str, object] = {}
+        profile: dict[str, object] = {}
+        typed: dict[str, object] = {}
+        layers = {Level.PROFILE: profile, Level.COMMAND_LINE: typed}
+        for name in SamplingSettings.__struct_fields__:
+            layer = layers.get(loaded.origin(f"chat.{name}").level, chat)
+            layer[name] = getattr(loaded.settings.chat, name)
+        return cls(
+            command_line={**typed, **command_line},
+            profile_name=profile_name,
+            profile=profile,
+            models=loaded.settings.models,
+            chat=chat,
+        )
 
     def options_with_origin(
         self, session_options: OptionValues, model_id: str

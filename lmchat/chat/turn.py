@@ -109,11 +109,11 @@ class Turn:
         pending, self.pending = self.pending, ""
         return pending
 
-    def end(self, task: asyncio.Task[None], path: MessagePath) -> TurnEnded:
+    def end(self, task: asyncio.Task[None], session: OpenSession) -> TurnEnded:
         self.task = None
         self.pending = ""
         state, error = AnswerState.FAILED, self._error or self._answer_error
-        answer = path.find(self.message.message_id) if self.message is not None else None
+        answer = session.messages.find(self.message.message_id) if self.message else None
         if self._error is not None:
             pass  # the stop is only what follows
         elif task.cancelled():
@@ -132,6 +132,7 @@ class Turn:
             error=error,
             is_shown_in_answer=error is not None and error is self._answer_error,
             seconds=self._services.clock() - self._started_s,
+            session_id=session.session_id,
         )
 
     async def run(

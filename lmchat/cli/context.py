@@ -12,12 +12,11 @@ from lmchat.cli.options import LEVELS, ParsedOptions
 from lmchat.cli.screen_settings import keymap_problems, theme_problems
 from lmchat.config.file import Problem
 from lmchat.config.load import Flags, LoadedSettings, load
-from lmchat.config.mcp_file import variables_in
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError, WrongUse, foreign_library, log_bug
 from lmchat.files.disk import expanded_path
 from lmchat.files.paths import Paths
-from lmchat.processes.environment import environment_for_others, needed_environment
+from lmchat.processes.environment import environment_of_programs
 from lmchat.terminal.output import Output, ask_yes_no, can_ask
 
 
@@ -46,7 +45,7 @@ class Context:
         loaded = load(self.config_file, self.environ, flags, is_required=is_required)
         if self.tells_notes:
             for note in loaded.notes:
-                self.output.note(f"lmchat: {note.sentence}")
+                self.note(note.sentence)
         return loaded
 
     @property
@@ -66,14 +65,7 @@ class Context:
 
     @cached_property
     def environ_of_programs(self) -> Mapping[str, str]:
-        """Leave out the API keys of lmchat and of the servers: what started programs get."""
-        settings = self.loaded.settings
-        key_variables = {endpoint.api_key_env for endpoint in settings.endpoints}
-        for server in self.loaded.servers:
-            key_variables.update(variables_in(server))
-        environment = environment_for_others(self.environ)
-        others = {name: value for name, value in environment.items() if name not in key_variables}
-        return others | needed_environment(environment)
+        return environment_of_programs(self.environ, self.loaded.key_variables)
 
     @property
     def local_model(self) -> str:
@@ -103,6 +95,10 @@ class Context:
         is_configured = not all(server.disabled for server in self.loaded.servers)
         # Path.is_file raises for a folder that may not be entered
         return is_configured or os.path.isfile(self.paths.tools_file)  # noqa: PTH113
+
+    def note(self, sentence: str) -> None:
+        """Print a sentence of lmchat itself on stderr."""
+        self.output.note(f"lmchat: {sentence}")
 
     def start_log(self) -> None:
         """Use the level of `--log-level`, else of `LMCHAT_LOG_LEVEL`, else `warning`.

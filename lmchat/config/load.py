@@ -30,6 +30,7 @@ from lmchat.config.mcp_file import (
     ServersFile,
     moved,
     read_servers,
+    variables_in,
     write_servers,
 )
 from lmchat.config.settings import (
@@ -115,6 +116,12 @@ class LoadedSettings(Secret, frozen=True, kw_only=True):
 
     def origin(self, key: str) -> Origin:
         return self.origins.get(key, DEFAULT)
+
+    @property
+    def key_variables(self) -> frozenset[str]:
+        """Environment variables whose values only servers of models and of tools may get."""
+        names = {endpoint.api_key_env for endpoint in self.settings.endpoints}
+        return frozenset(names.union(*map(variables_in, self.servers)))
 
     def problem(self, place: KeyPath, reason: str) -> Problem:
         line = line_of(self.text, place)

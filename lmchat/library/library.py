@@ -17,7 +17,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.errors import FileRefused, LMChatError, StoreUnavailable
+from lmchat.errors import FileRefused, LMChatError, SessionNotFound, StoreUnavailable
 from lmchat.files.disk import is_stream, write_new_file
 from lmchat.files.left_files import UNSAVED_NAME
 from lmchat.formats.exports.entries import WriteOptions
@@ -79,6 +79,20 @@ class Library:
         """Restore the session that was deleted last, by any run."""
         trash = await self.store.list_sessions(is_trash=True)  # the last deleted is first
         return await self.restore(trash[0].session_id) if trash else None
+
+    async def find_deleted(self, id_or_prefix: str) -> str:
+        """Return the id of a session in the trash; `last` is the one that was deleted last.
+
+        Raises `SessionNotFound`.
+        """
+        trash = [header.session_id for header in await self.store.list_sessions(is_trash=True)]
+        if id_or_prefix == "last" and trash:
+            return trash[0]
+        session_id = await self.store.find_id(id_or_prefix)
+        if session_id not in trash:
+            next_step = "`lmchat sessions --trash` lists what can be restored."
+            raise SessionNotFound("This session is not in the trash.", next_step=next_step)
+        return session_id
 
     async def restore(self, session_id: str) -> SessionHeader:
         return await self.store.update_session(session_id, {"deleted_at": None})

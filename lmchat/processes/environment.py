@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from lmchat.files.disk import system_error
@@ -87,6 +87,15 @@ def environment_for_others(environ: Mapping[str, str]) -> dict[str, str]:
 def needed_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return what a child process of lmchat needs: any other variable may hold a key."""
     return {name: value for name, value in environ.items() if _is_needed(name)}
+
+
+def environment_of_programs(
+    environ: Mapping[str, str], key_variables: Collection[str]
+) -> dict[str, str]:
+    """Return what started programs get: all but the API keys of lmchat and of servers."""
+    environment = environment_for_others(environ)
+    others = {name: value for name, value in environment.items() if name not in key_variables}
+    return others | needed_environment(environment)
 
 
 def _is_needed(variable: str) -> bool:

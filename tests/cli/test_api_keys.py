@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from lmchat.cli.setup.api_keys import ApiKeys
+from lmchat.api.api_keys import ApiKeys
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import Flags, load
 from lmchat.servers.endpoint import Endpoint

@@ -1,67 +1,93 @@
+"""The programs of docs/api.md, run as they stand against the real server."""
+
 from __future__ import annotations
 
+import io
+import json
+import os
 import runpy
 import signal
 import sys
 
-from tests.support.programs import PYTHON, ROOT, WAIT_S, start
+import pytest
+
+from tests.support.programs import PYTHON, ROOT, WAIT_S, Inside, clean_environment, start
 from tests.support.reference import DOCS
-from tests.support.scripted_products import CHAT, chat_reply
+from tests.support.scripted_products import CHAT, calling, chat_reply
 from tests.support.scripted_server import Hold, sse
 
-_FOLDER = ROOT / "docs" / "examples"
-_EXAMPLES = sorted(_FOLDER.glob("*.py"))
-_MISFIT = "The model cannot: The answer does not match the schema: it has no JSON value.\n"
+Cli = Inside
+_EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
+_MOST_LINES = 30
+_SEASON = "def season() -> str:\n    'Return the season.'\n    return 'It is spring.'\n"
 
 
-def run_example(name, url, monkeypatch, capsys):
-    """Run an example in this process; return its exit code and what it printed."""
-    monkeypatch.setattr(sys, "argv", [name, url])
-    code = 0
-    try:
-        runpy.run_path(str(_FOLDER / name), run_name="__main__")
-    except SystemExit as error:
-        code = error.code or 0
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
+@pytest.fixture
+def run_example(real, monkeypatch, capsys):
+    """Run an example in this process, for the user of the real server; return what it printed."""
+    around = clean_environment(real.home)
+    for name in {*os.environ} - {*around}:
+        monkeypatch.delenv(name)
+    for name, value in around.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LMCHAT_ENDPOINT", real.url)
+
+    def run(name, *arguments, stdin=""):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        runpy.run_path(str(DOCS / "examples" / f"{name}.py"), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
 
 
-def test_each_example_asks_a_server_and_says_what_is_wrong_where_none_is(
-    monkeypatch, capsys, tmp_path, server
+@pytest.mark.timeout(120)
+def test_each_program_of_the_page_does_what_it_says(
+    run_example, real, server, monkeypatch, tmp_path
 ):
-    monkeypatch.chdir(tmp_path)
-    for name in ("ask.py", "ask_sync.py"):
-        server.requests.clear()
-        code, out, err = run_example(name, server.url, monkeypatch, capsys)
-        assert (code, out.count("Hello there."), err) == (0, 2, "")
-        assert len(server.seen(CHAT)) == 2
-    code, out, err = run_example("find_servers.py", server.url, monkeypatch, capsys)
-    assert (code, err) == (0, "")
-    assert f"{server.url}: OpenAI-compatible, ready\n" in out
-    assert out.endswith("tiny: unknown, None tokens\n")
-    for said, shown in (('{"title": "Emma", "year": 1815}', "Emma (1815)\n"), ("Emma.", _MISFIT)):
-        server.on(CHAT, chat_reply(said))
-        told = run_example("ask_json.py", server.url, monkeypatch, capsys)
-        assert told == (0, shown, "")
-        assert server.seen(CHAT)[-1].json["response_format"]["json_schema"]["name"] == "book"
-    for example in _EXAMPLES:
-        code, out, err = run_example(example.name, "http://127.0.0.1:1", monkeypatch, capsys)
-        told = code if isinstance(code, str) else out + err
-        assert code not in (0, None)
-        assert told.strip()
-    assert list(tmp_path.iterdir()) == []
+    """The model of the real server makes no calls, so a scripted one asks for the tool."""
+    loaded, *answers = run_example("notebook").splitlines()
+    assert loaded.endswith(" loaded in 0.0 s")
+    assert [line.partition(":")[0] for line in answers] == ["0.0", "0.7", "1.4"]
+    assert all("tokens/s" in line for line in answers)
+
+    lines = run_example("batch", stdin="It is red.\n\nIt is green.\n").splitlines()
+    assert {json.loads(line)["line"] for line in lines} == {"It is red.", "It is green."}
+    assert all(json.loads(line)["plant"] for line in lines)
+
+    said = run_example("bot", stdin="a Name one vegetable.\nb Hello.\na Another?\nc \n")
+    assert "c: The prompt is empty." in said
+    counts = {one["title"]: one["messages"] for one in real.json("sessions", "--json")["data"]}
+    assert counts == {"Name one vegetable.": 4, "Hello.": 2}
+
+    (real.folder / "tools.py").write_text(_SEASON)
+    (real.folder / "config.toml").write_text("[chat]\nmax_tokens = 30\n")
+    assert "\ncomplete, saved as " in run_example("front_end", "Which season is it?")
+    server.on(CHAT, calling(("python__season", "{}")), chat_reply("Spring."))
+    monkeypatch.setenv("LMCHAT_ENDPOINT", server.url)
+    said = run_example("front_end", "Which season is it?", stdin="y\n")
+    assert "Run python/season with {}? [y/n]" in said
+    assert "\n= It is spring.\nSpring.\ncomplete, saved as " in said
+
+    folder = tmp_path / "week"
+    assert len(run_example("export_week", folder).splitlines()) == 4
+    assert sum("Name one vegetable." in file.read_text() for file in folder.iterdir()) == 1
 
 
-def test_each_example_is_in_the_reference():
+def test_each_program_is_short_and_stands_in_the_page():
     page = (DOCS / "api.md").read_text(encoding="utf-8")
-    assert _EXAMPLES
-    assert all(example.read_text(encoding="utf-8") in page for example in _EXAMPLES)
+    assert len(_EXAMPLES) == page.count('```python\n"""')
+    for example in _EXAMPLES:
+        text = example.read_text(encoding="utf-8")
+        assert text in page
+        assert len(text.splitlines()) <= _MOST_LINES
 
 
-def test_ctrl_c_ends_an_example_and_its_request(tmp_path, server):
+def test_ctrl_c_ends_a_program_and_its_request(tmp_path, server):
     server.on(CHAT, sse("one", Hold()))
-    words = [PYTHON, _FOLDER / "ask_sync.py", server.url]
-    with start(words, home=tmp_path, env={"PYTHONPATH": str(ROOT)}) as program:
+    words = [PYTHON, DOCS / "examples" / "front_end.py", "Hi"]
+    env = {"PYTHONPATH": str(ROOT), "LMCHAT_ENDPOINT": server.url}
+    with start(words, home=tmp_path, env=env) as program:
         seen = server.wait_for(CHAT, timeout_s=WAIT_S)
         program.send_signal(signal.SIGINT)
         assert seen.client_left.wait(WAIT_S)

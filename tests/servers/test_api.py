@@ -222,11 +222,9 @@ def test_every_name_stands_in_the_reference():
     assert {name for name in names if f"`{name}`" not in page} == set()
 
 
-def test_the_client_needs_no_screen_no_disk_and_no_configuration(tmp_path):
-    program = "import sys, lmchat.api; lmchat.api.SyncClient; print(*sys.modules)"
+def test_the_api_needs_no_screen_and_makes_no_files(tmp_path):
+    program = "import sys, lmchat.api; print(*sys.modules)"
     imported = run([PYTHON, "-c", program], home=tmp_path).stdout.split()
-    unwanted = re.compile(
-        r"(textual|sqlite3|lmchat\.(tui|cli|workspace|chat|storage|formats|config\.load))\b"
-    )
+    unwanted = re.compile(r"(textual|mcp|lmchat\.(tui|cli|terminal|commands))\b")
     assert [name for name in imported if unwanted.match(name)] == []
     assert list(tmp_path.iterdir()) == []

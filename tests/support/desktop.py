@@ -17,12 +17,12 @@ from msgspec.structs import force_setattr, replace
 from textual import events
 from textual.pilot import Pilot
 
+from lmchat.api.api_keys import ApiKeys
 from lmchat.attachments.file_finder import FileFinder
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import WebPages
 from lmchat.chat.service import ChatService
 from lmchat.chat.toolbox import Toolbox
-from lmchat.cli.setup.api_keys import ApiKeys
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import Settings, UiSettings

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, ForwardRef, Literal, get_args, get_origin
 
 from msgspec import Meta, Struct
 from msgspec.structs import fields
 
+import lmchat.api
 from lmchat.cli.subcommands import COMMON_ARGUMENTS, SUBCOMMANDS, Argument, Subcommand
 from lmchat.commands.table import COMMANDS as SCREEN_COMMANDS
 from lmchat.commands.table import Scope
@@ -170,6 +174,94 @@ def errors_page() -> str:
             _table(("kind", "next step"), steps),
         ]
     )
+
+
+_MEANING = r'(?m)^    (\w+): [^#\n]*(?:  # |\n    """)(.+?)(?:"""|$)'
+"""Name of a field, and the comment behind it or the first line of a docstring below it."""
+
+
+def api_page() -> str:
+    """The reference of the Python API, from its docstrings, stands behind a tutorial."""
+    tutorial, _, _ = (DOCS / "api.md").read_text(encoding="utf-8").partition(_GENERATED)
+    named = {name: one for name, one in vars(lmchat.api).items() if name[0].isupper()}
+    classes = {name: one for name, one in named.items() if inspect.isclass(one)}
+    parts = [tutorial + _GENERATED, "## Reference\n"]
+    for name, one in classes.items():
+        parts += _class(name, one) if _has_methods(one) else ()
+    values = {name: one for name, one in classes.items() if not _has_methods(one)}
+    errors = {name: one for name, one in values.items() if issubclass(one, Exception)}
+    rows = [
+        (f"`{name}`", _summary(one), ", ".join(_fields(one)))
+        for name, one in sorted(values.items())
+        if name not in errors
+    ]
+    unions = [name for name in named if name not in classes]
+    rows += [(f"`{name}`", "", f"`{_union(named[name])}`") for name in unions]
+    parts += ["### Values\n", _table(("name", "meaning", "fields"), rows)]
+    rows = [(f"`{name}`", _summary(one)) for name, one in errors.items()]
+    parts += ["### `safe_text`\n", _signature("safe_text", lmchat.api.safe_text)]
+    parts.append(_doc(lmchat.api.safe_text))
+    return "\n".join([*parts, "### Exceptions\n", _table(("name", "meaning"), rows)])
+
+
+def _has_methods(one: type) -> bool:
+    return one.__module__.startswith("lmchat.api") and "__init__" in vars(one)
+
+
+def _class(name: str, one: type) -> Iterator[str]:
+    """Yield signature, docstring and methods; those with blocking calls wrap the others'."""
+    yield f"### `{name}`\n"
+    if hasattr(one, "__enter__") or hasattr(one, "__aenter__"):  # callers make it
+        yield _signature(name, one)
+    yield _doc(one)
+    for method_name, method in vars(one).items():
+        is_own = inspect.isfunction(method) and not hasattr(method, "__wrapped__")
+        if is_own and not method_name.startswith("_"):
+            yield _signature(method_name, method)
+            yield _doc(method)
+
+
+def _signature(name: str, one: Callable[..., object]) -> str:
+    text = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(one)))
+    text = re.sub(r"\(self(, )?", "(", re.sub(r"<function .*? at \w+>", "…", text))
+    awaited = "await " if inspect.iscoroutinefunction(one) else ""
+    return f"```python\n{awaited}{name}{text.removesuffix(' -> None')}\n```\n"
+
+
+def _doc(one: object) -> str:
+    text = re.sub(r"(?m)^ {4}(\w+): ", r"- `\1`: ", inspect.getdoc(one) or "")
+    return re.sub(r"(?m)^(Args|Raises):$", r"\1:\n", re.sub("(?m)^ {8}", "  ", text)) + "\n"
+
+
+def _summary(one: object) -> str:
+    return re.sub(r" \(R-\d+\)", "", (inspect.getdoc(one) or "").partition("\n")[0])
+
+
+def _fields(one: type) -> Iterator[str]:
+    """Yield members of an enum; else fields and properties, the inherited ones, too."""
+    if issubclass(one, Enum):
+        yield from (f"`{member}`" for member in one.__members__)
+        return
+    for base in reversed([base for base in one.__mro__ if base.__module__.startswith("lmchat")]):
+        meanings = dict(re.findall(_MEANING, inspect.getsource(base)))
+        for name, kind in inspect.get_annotations(base).items():
+            meaning = _cell(meanings.get(name, ""))
+            yield f"`{name}: {_kind(kind)}`{f' ({meaning.rstrip(chr(46))})' if meaning else ''}"
+        for name, member in vars(base).items():
+            if isinstance(member, property) and not name.startswith("_"):
+                kind = _kind(member.fget.__annotations__["return"])
+                meaning = _summary(member.fget).rstrip(".")
+                yield f"`{name}: {kind}`{f' ({meaning})' if meaning else ''}"
+
+
+def _kind(kind: object) -> str:
+    """Write a type as it stands in the code, without the limits of settings."""
+    text = kind.__forward_arg__ if isinstance(kind, ForwardRef) else str(kind)
+    return re.sub(r"Annotated\[(\w+),.*\)\]", r"\1", text)
+
+
+def _union(one: object) -> str:
+    return re.sub(r"[\w.]+\.(?=\w)", "", str(one))
 
 
 def _steps(kind: str) -> str:
@@ -334,6 +426,7 @@ def _argument(argument: Argument) -> tuple[str, str]:
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
+    "api.md": api_page,
     "configuration.md": configuration_page,
     "commands.md": commands_page,
     "errors.md": errors_page,

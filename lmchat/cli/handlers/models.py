@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Sequence
 
 from lmchat import units
+from lmchat.api.runtime import Runtime
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.setup.find_target import load_with_progress
-from lmchat.cli.setup.wiring import Runtime, make_engine, open_runtime
+from lmchat.cli.setup.wiring import make_engine, open_runtime
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.as_json import detection_json, health_json, model_json

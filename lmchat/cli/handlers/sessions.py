@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.setup.open_store import open_store
-from lmchat.errors import SessionNotFound, SessionOpen, WrongUse
+from lmchat.errors import SessionOpen, WrongUse
 from lmchat.files.disk import empty_log
 from lmchat.files.locks import has_file_locks
 from lmchat.library.library import ExportAs, Library
@@ -94,15 +94,8 @@ async def restore(context: Context) -> int:
     is not in the trash.
     """
     async with open_store(context) as store:
-        trash = await store.list_sessions(is_trash=True)
-        wanted = context.options.id
-        if wanted == "last" and trash:
-            wanted = trash[0].session_id
-        session_id = await store.find_id(wanted)
-        if session_id not in {header.session_id for header in trash}:
-            next_step = "`lmchat sessions --trash` lists what can be restored."
-            raise SessionNotFound("This session is not in the trash.", next_step=next_step)
-        header = await Library(store).restore(session_id)
+        library = Library(store)
+        header = await library.restore(await library.find_deleted(context.options.id))
     return context.output.print_result(header_json(header), f"{_id_and_title(header)} is restored.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lmchat.answers.stats_table import stats_table
 from lmchat.cli.context import Context
-from lmchat.cli.setup.open_store import open_stores
+from lmchat.library.stores import open_stores
 from lmchat.metrics import METRICS_RESET
 from lmchat.servers.as_json import metrics_json
 from lmchat.terminal.output import terminal_columns
@@ -12,7 +12,7 @@ from lmchat.terminal.output import terminal_columns
 
 async def stats(context: Context) -> int:
     """Print the stats of each model at each server, the last used first."""
-    async with open_stores(context) as stores:
+    async with open_stores(context.paths, note=context.note) as stores:
         models = await stores.stats_store.model_stats()
     empty_note = "No answers yet. Ask something first."
     lines = stats_table(models, width=terminal_columns())
@@ -20,13 +20,13 @@ async def stats(context: Context) -> int:
 
 
 async def metrics(context: Context) -> int:
-    async with open_stores(context) as stores:
+    async with open_stores(context.paths, note=context.note) as stores:
         context.output.print_json(metrics_json(await stores.stats_store.counters()))
     return 0
 
 
 async def reset_metrics(context: Context) -> int:
-    async with open_stores(context) as stores:
+    async with open_stores(context.paths, note=context.note) as stores:
         await stores.stats_store.reset_counters()
     context.output.print_json({"message": METRICS_RESET})
     return 0

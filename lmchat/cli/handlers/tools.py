@@ -8,19 +8,19 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from lmchat.api.home import Tools
 from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.context import Context
 from lmchat.cli.setup.make_toolbox import (
     how_to_configure,
     is_any_ready,
-    make_toolbox,
     started_servers,
 )
-from lmchat.cli.setup.wiring import saved_state
+from lmchat.cli.setup.wiring import place_of
 from lmchat.cli.tool_approval import ask_about_server
 from lmchat.cli.turn_printer import step_json
-from lmchat.config.settings import Approval, McpSettings
-from lmchat.errors import LMChatError, WrongUse
+from lmchat.config.settings import McpSettings
+from lmchat.errors import WrongUse
 from lmchat.sessions.message import AnswerState, ToolCallPart, parse_arguments
 from lmchat.terminal.output import table, terminal_columns
 from lmchat.tools.calls import call_message, run_call
@@ -38,9 +38,10 @@ async def open_toolbox(
 
     The functions of `tools.py` are started in any case. `hosts` are allowed, too.
     """
-    state = await saved_state(context)
+    place = place_of(context)
+    state = await place.saved_state()
     state = replace(state, tool_hosts=(*state.tool_hosts, *hosts))
-    toolbox = make_toolbox(context, context.settings, servers, state)
+    toolbox = place.make_toolbox(context.settings, servers, state)
     async with aclosing(toolbox.host) as host:
         host.ask_user = partial(ask_about_server, context=context)
         await started_servers(context, host)
@@ -107,21 +108,11 @@ async def call(context: Context) -> int:
     message = call_message(ToolCallPart(call_id="", name=name, arguments=json_text))
     servers = [server for server in context.loaded.servers if server.name == server_name]
     async with open_toolbox(context, servers) as toolbox:
-        tool = toolbox.find(name)
-        if tool is None:
-            for server in toolbox.host.servers:
-                if server.name == server_name and server.error:
-                    raise LMChatError(server.error, kind="tools", next_step=server.next_step)
-            raise WrongUse(f"There is no tool {name}.", next_step="`lmchat tools` lists the tools.")
-        if toolbox.approval(_NO_SESSION, tool) is Approval.NEVER:
-            raise WrongUse(
-                f"{name} may never run.", next_step="Change its approval in config.toml."
-            )
 
         def tell(said: str) -> None:
             context.output.show_progress(f"lmchat: {said}")
 
-        message = await run_call(message, partial(toolbox.call, tool, arguments, tell))
+        message = await run_call(message, partial(Tools(toolbox).call, name, arguments, tell=tell))
         context.output.show_progress("")
 
     has_failed = message.state is AnswerState.FAILED

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from time import monotonic
+from functools import partial
 
 from msgspec.structs import replace
 
+from lmchat.api.runtime import Runtime
 from lmchat.cli.context import Context
 from lmchat.cli.setup.local_servers import start_engine_if_wanted
-from lmchat.cli.setup.wiring import Runtime
-from lmchat.errors import LMChatError
-from lmchat.servers.model import LoadState, ModelInfo, find_model
+from lmchat.servers.model import ModelInfo
 from lmchat.servers.target import Target
 from lmchat.terminal.output import Output
 from lmchat.units import progress_suffix
@@ -32,32 +31,19 @@ async def load_with_progress(
 
     `window` is the context window in tokens; by default, the server chooses it.
     """
-    lists = runtime.backend.model_lists
-
-    def show() -> None:
-        load = lists.load_of(model)
-        text = f"lmchat: loading{progress_suffix(load.fraction)} …" if load else ""
-        output.show_progress(text)
-
-    lists.on_change = show
-    await runtime.backend.models.load(model, context=window)
+    try:
+        await runtime.load(model, context=window, show=partial(_show_load, output))
+    finally:
+        output.show_progress("")
 
 
 async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> float | None:
-    """Load a model that its server reports as not loaded; return the seconds.
-
-    The server is asked now: another model may have taken the place of this one. None if it is
-    loaded, or if the server loads it with the first prompt.
-    """
-    server = await runtime.backend.models.check(model.endpoint)
-    current = find_model(model.model_id, server.models)
-    if current is None or current.state is not LoadState.NOT_LOADED:
-        return None
-    started_s = monotonic()
+    """Do as `Runtime.load_if_needed` does, with the progress on a terminal."""
     try:
-        await load_with_progress(runtime, model, output)
-    except LMChatError as error:
-        if error.kind == "unsupported":
-            return None
-        raise
-    return monotonic() - started_s
+        return await runtime.load_if_needed(model, show=partial(_show_load, output))
+    finally:
+        output.show_progress("")
+
+
+def _show_load(output: Output, fraction: float | None) -> None:
+    output.show_progress(f"lmchat: loading{progress_suffix(fraction)} …")

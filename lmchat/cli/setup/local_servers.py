@@ -9,8 +9,8 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from lmchat.api.runtime import Runtime
 from lmchat.cli.context import Context, is_confirmed
-from lmchat.cli.setup.wiring import Runtime
 from lmchat.config.settings import Settings
 from lmchat.errors import WrongUse
 from lmchat.extras import install_command

@@ -8,8 +8,7 @@ from functools import partial
 
 from lmchat.cli.context import Context
 from lmchat.cli.setup.local_servers import find_installed
-from lmchat.cli.setup.make_toolbox import make_toolbox
-from lmchat.cli.setup.wiring import api_keys_of, saved_state
+from lmchat.cli.setup.wiring import api_keys_of, place_of, saved_state
 from lmchat.leaves.doctor.checks import START_ENGINE, examine, tool_findings
 from lmchat.leaves.doctor.finding import Finding, Findings
 from lmchat.leaves.doctor.report import report_text, summary
@@ -66,7 +65,7 @@ async def _check_tools(context: Context) -> Findings:
     if not context.has_tools:
         return []
     loaded, state = context.loaded, await saved_state(context)
-    toolbox = make_toolbox(context, loaded.settings, loaded.servers, state)
+    toolbox = place_of(context).make_toolbox(loaded.settings, loaded.servers, state)
     async with aclosing(toolbox.host) as host:
         with suppress(TimeoutError):  # one that still starts has a row, too
             async with asyncio.timeout(_TOOLS_S):

@@ -1,0 +1,30 @@
+"""A chat bot with a session for each channel: lines `CHANNEL TEXT` in, answers out."""
+
+import asyncio
+import sys
+from contextlib import aclosing
+
+from lmchat.api import Home, LMChatError, TurnEnded, safe_text
+
+sessions: dict[str, str] = {}  # ids by channel
+
+
+async def reply(home: Home, channel: str, text: str) -> None:
+    async with aclosing(home.turn(text, sessions.get(channel, ""), max_tokens=60)) as events:
+        async for event in events:
+            if isinstance(event, TurnEnded) and event.answer:
+                sessions[channel] = event.session_id
+                print(f"{channel}: {safe_text(event.answer.text)}", event.error or "")
+
+
+async def main() -> None:
+    async with Home() as home:
+        while line := await asyncio.to_thread(sys.stdin.readline):  # in Discord: `on_message`
+            channel, _, text = line.strip().partition(" ")
+            try:
+                await reply(home, channel, text)
+            except LMChatError as error:
+                print(f"{channel}: {error} {error.next_step}")
+
+
+asyncio.run(main())

@@ -1,0 +1,358 @@
+"""The user's lmchat for programs: configuration, keys, saved sessions and tool servers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, Unpack, cast
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from lmchat.answers.repetition import Repetition
+from lmchat.api.clients import Client, Options, checked_options, model_of, named_target
+from lmchat.api.runtime import Place, Runtime
+from lmchat.attachments.attachment import read_attachment
+from lmchat.chat.events import AnswerStarted, ChatEvent, MessageAdded, MessageEnded, TurnListener
+from lmchat.chat.service import ChatService
+from lmchat.chat.session import OpenSession, TurnEnded
+from lmchat.chat.settings import SamplingLayers
+from lmchat.chat.toolbox import Toolbox, ToolQuestion
+from lmchat.config.load import Flags, load
+from lmchat.config.settings import Approval
+from lmchat.errors import LMChatError, RequestInvalid, WrongUse
+from lmchat.files.paths import Paths
+from lmchat.formats.exports import EXPORT_FORMATS
+from lmchat.library.library import ExportAs, Library, export_unsaved
+from lmchat.processes.background import run_abandonable
+from lmchat.servers.events import StreamEvent
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.products import product_named
+from lmchat.servers.request import SAMPLING_FIELDS
+from lmchat.servers.target import Target
+from lmchat.sessions.prompts import Prompt
+from lmchat.sessions.session import SearchHit, Session, SessionHeader
+from lmchat.storage.store import Store
+from lmchat.tools.calls import ApprovalScope, Decision, Tell, ToolResult, ToolServer
+
+_logger = logging.getLogger(__name__)
+
+Approve = Callable[[ToolQuestion], Awaitable[Decision]]
+"""Decides whether a tool runs: `question.message.tool_calls[0].arguments` is JSON by the model."""
+
+TurnEvent = MessageAdded | AnswerStarted | StreamEvent | Repetition | MessageEnded | TurnEnded
+"""What happens in a turn, in this order; the last is a `TurnEnded`.
+
+A prompt is a `MessageAdded`. An answer begins with an `AnswerStarted`, and its `StreamEvent`s
+follow. If it calls tools, a `MessageEnded` is its end; then each call is a `MessageAdded` and a
+`MessageEnded`, and the next answer begins.
+"""
+
+
+class Sessions:
+    """Saved sessions; `word` is an id, at least its first 4 letters, or `last`.
+
+    All methods raise `StoreUnavailable` if the file cannot be used, and those with a `word`
+    `SessionNotFound`.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._library = Library(store)
+
+    async def list(self, *, is_trash: bool = False) -> tuple[SessionHeader, ...]:
+        """Return pinned sessions, then those that were changed last; or the trash."""
+        return await self._store.list_sessions(is_trash=is_trash)
+
+    async def search(self, words: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
+        """Search titles and messages, with filters such as `after:2026-11-01`.
+
+        Raises `WrongUse` for a wrong filter.
+        """
+        return await self._store.search(words, limit=limit)
+
+    async def read(self, word: str) -> Session:
+        """Return a session with the messages of its shown path, oldest first."""
+        return await self._store.open_session(await self._store.find_id(word))
+
+    async def add(self, session: Session) -> bool:
+        """Save a session; return False if there is one with its id, which stays as it is."""
+        return await self._store.import_session(session) is None
+
+    async def rename(self, word: str, title: str) -> None:
+        """Change the title; a blank one becomes the beginning of the first prompt."""
+        await self._library.rename(await self._store.find_id(word), title)
+
+    async def delete(self, word: str) -> None:
+        """Put a session into the trash, where it stays for 30 days."""
+        await self._library.delete(await self._store.find_id(word))
+
+    async def restore(self, word: str) -> None:
+        """Take a session out of the trash; `last` is the one that was deleted last."""
+        await self._library.restore(await self._library.find_deleted(word))
+
+    async def export(self, word: str, form: str = "md", *, with_branches: bool = False) -> str:
+        """Return a session as `md`, `html`, `txt` or `json`; JSON has its files and branches.
+
+        Raises `WrongUse` for another form.
+        """
+        if form not in EXPORT_FORMATS:
+            raise WrongUse(f"The forms are {', '.join(EXPORT_FORMATS)}.")
+        export_as = ExportAs(form=form, with_branches=with_branches)
+        return await self._library.export_text(await self.read(word), export_as)
+
+
+class Tools:
+    """The user's tool servers, and the functions of his `tools.py` as the server `python`."""
+
+    def __init__(self, toolbox: Toolbox) -> None:
+        self._toolbox = toolbox
+
+    async def start(self) -> tuple[ToolServer, ...]:
+        """Start the servers, and return them when each is ready or has failed."""
+        return await self._toolbox.host.start_servers()
+
+    async def call(
+        self, name: str, arguments: Mapping[str, Any], *, tell: Tell = lambda _: None
+    ) -> ToolResult:
+        """Run a tool, `SERVER/TOOL`, without asking; an error of the tool is a result, too.
+
+        `tell` gets what the tool says while it runs. Raises `WrongUse` for an unknown tool or one
+        that may never run, and `LMChatError` if its server does not work.
+        """
+        toolbox, server_name = self._toolbox, name.partition("/")[0]
+        servers = await self.start()
+        tool = toolbox.find(name)
+        if tool is None:
+            for server in servers:
+                if server.name == server_name and server.error:
+                    raise LMChatError(server.error, kind="tools", next_step=server.next_step)
+            raise WrongUse(f"There is no tool {name}.", next_step="`lmchat tools` lists the tools.")
+        if toolbox.approval("", tool) is Approval.NEVER:
+            next_step = "Change its approval in config.toml."
+            raise WrongUse(f"{name} may never run.", next_step=next_step)
+        return await toolbox.call(tool, arguments, tell)
+
+
+class Home:
+    """The user's configuration, keys, sessions and tool servers.
+
+    Use it in one event loop: `async with Home() as home`.
+
+    Args:
+        folder: Folder of lmchat's files; None: the user's own.
+        profile: A profile of the configuration.
+        is_temporary: Sessions are only in memory; those of the user are not read.
+    """
+
+    client: Client
+    """Requests without a session, by the user's addresses, keys and limits."""
+    sessions: Sessions
+    tools: Tools
+
+    def __init__(
+        self, folder: Path | None = None, *, profile: str = "", is_temporary: bool = False
+    ) -> None:
+        self._folder = folder
+        self._profile = profile
+        self._is_temporary = is_temporary
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Read the configuration; raises `ConfigError`."""
+        place = await run_abandonable(self._find_place)
+        async with AsyncExitStack() as stack:
+            runtime = await stack.enter_async_context(place.open(note=_logger.warning))
+            self._use(place, runtime)
+            await stack.enter_async_context(aclosing(self._toolbox.host))
+            stack.push_async_callback(self._close_chat)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop running turns, save them, and end tool servers."""
+        await self._stack.aclose()
+
+    def _find_place(self) -> Place:
+        environ = dict(os.environ)
+        if self._folder is not None:
+            environ["LMCHAT_HOME"] = str(self._folder)
+        paths = Paths.find(environ)
+        loaded = load(paths.config_file, environ, Flags(profile=self._profile or None))
+        for note in loaded.notes:
+            _logger.warning("%s", note.sentence)
+        return Place.of(paths, loaded, environ, is_temporary=self._is_temporary)
+
+    def _use(self, place: Place, runtime: Runtime) -> None:
+        self._place = place
+        self._runtime = runtime
+        # a remote model that was chosen on the screen is none that this program names
+        state = replace(runtime.state, is_remote=False)
+        self._finder = replace(runtime, state=state).finder()
+        self._toolbox = place.make_toolbox(runtime.settings, place.loaded.servers, state)
+        self._layers = SamplingLayers.of(place.loaded, self._profile, {})
+        chat = replace(runtime.settings.chat, auto_compact=False, auto_title=False)
+        self._chat = ChatService(
+            chat=chat,
+            backend=runtime.backend,
+            store=runtime.store,
+            stats_store=runtime.stats_store,
+            profile_name=self._profile,
+        )
+        self._turns = _Turns()
+        self._chat.reporter.listener = self._turns
+        self.client = Client.sharing(runtime.backend, self._finder)
+        self.sessions = Sessions(runtime.store)
+        self.tools = Tools(self._toolbox)
+
+    async def _close_chat(self) -> None:
+        """What the disk does not take becomes files, which are named in the log."""
+        for session in self._chat.open_sessions.running:
+            await self._chat.stop_and_wait(session)
+        await self._chat.close()
+        await self._chat.drafts.write()
+        unsaved = [] if self._is_temporary else self._chat.unsaved()
+        export = partial(export_unsaved, self._place.paths.state_dir, unsaved)
+        for file in await asyncio.to_thread(export):
+            _logger.error("The end of a session could not be saved; it is in %s", file)
+
+    async def model(self, name: str = "") -> ModelInfo:
+        """Return the model that a chat would use; a remote one only by its whole name, given here.
+
+        Raises `NoServerFound`, `WrongUse` for an unknown model, and `RequestInvalid` if no model is
+        ready, or if the configuration names a remote one.
+        """
+        return model_of(await named_target(self._finder, name))
+
+    async def load(
+        self,
+        model: ModelInfo,
+        *,
+        context: int | None = None,
+        show: Callable[[float | None], object] = lambda _: None,
+    ) -> float | None:
+        """Load a model; return the seconds, or None if it was in memory.
+
+        None also if its server loads it with the first prompt. `context` is its window in tokens;
+        by default, the server chooses it. `show` gets the progress, 0 to 1, or None if it is not
+        known. Raises why the model is not loaded.
+        """
+        return await self._runtime.load_if_needed(model, context=context, show=show)
+
+    def options(self, model: ModelInfo, **given: Unpack[Options]) -> Options:
+        """Return the options of configuration and profile for a model, below those given.
+
+        Raises `WrongUse` for a wrong option, and for a given one that its server ignores.
+        """
+        values = self._values(model, {}, given)
+        named = {name: values.pop(name) for name in SAMPLING_FIELDS if name in values}
+        return cast(Options, {**named, "more": values})
+
+    def _values(
+        self, model: ModelInfo, session_options: Mapping[str, object], given: Options
+    ) -> dict[str, object]:
+        checked = checked_options(given)
+        product_named(model.product).refuse_ignored(checked)
+        layers = replace(self._layers, command_line=checked)
+        return layers.values(session_options, model.model_id)
+
+    async def turn(
+        self,
+        prompt: str,
+        session_id: str = "",
+        *,
+        files: Sequence[Path] = (),
+        model: str | ModelInfo = "",
+        approve: Approve | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncGenerator[TurnEvent, None]:
+        """Send a prompt, yield all that answers it, and save both.
+
+        Wrap it in `contextlib.aclosing`: leaving it early stops the turn, and what has come is
+        saved. A failed answer is no exception, but the `error` of `TurnEnded`, whose `session_id`
+        continues the session.
+
+        Args:
+            prompt: Text of the prompt.
+            session_id: Session to continue, as `word` of `Sessions`; empty: a new one.
+            files: Texts, images and PDFs that are sent with the prompt.
+            model: Name of the model; a remote one has to be named here, by its whole name.
+            approve: Decides about each call of a tool that the user has not always allowed; without
+                it, the model gets no tools.
+            options: Options for the model, above those of session and configuration.
+
+        Raises:
+            LMChatError: The prompt was not sent: `SessionNotFound`, `FileRefused`, `WrongUse`,
+                `RequestInvalid` while a turn runs in the session, or as `model` does.
+            StoreUnavailable: After `TurnEnded`, if the answer could not be saved.
+        """
+        chat, store = self._chat, self._runtime.store
+        if not prompt.strip() and not files:
+            raise RequestInvalid("The prompt is empty.", next_step="Pass a text or files.")
+        target = await self._target(model)
+        attached = [await read_attachment(path) for path in files]
+        for file in attached:
+            await store.files.save(file.data)
+        if session_id:
+            found = await chat.open_sessions.find_or_load(await store.find_id(session_id))
+            session = chat.open_sessions.switch_to(found)
+            session.require_idle()
+        else:
+            session = chat.open_sessions.switch_to_new()
+        chat.turn_options.use_target(target)
+        values = self._values(model_of(target), session.session_sampling, options)
+        settings = chat.turn_options.settings({})
+        settings = replace(
+            settings,
+            sampling=settings.sampling.with_options(values),
+            toolbox=None if approve is None else self._toolbox,
+        )
+        events = self._turns.follow(session, approve)
+        chat.send(session, Prompt(prompt, tuple(file.part for file in attached)), settings=settings)
+        try:
+            while not isinstance(event := await events.get(), TurnEnded):
+                yield event
+            await chat.wait(session)  # raises what no answer shows
+            yield event
+        finally:
+            await chat.stop_and_wait(session)
+        if chat.save_queue.warning is not None and not self._is_temporary:
+            raise chat.save_queue.warning
+
+    async def _target(self, model: str | ModelInfo) -> Target:
+        if isinstance(model, ModelInfo):
+            return Target.of(model)
+        return await named_target(self._finder, model)
+
+
+class _Followed(Struct):
+    """A turn whose events a caller reads."""
+
+    approve: Approve | None
+    events: asyncio.Queue[TurnEvent] = field(default_factory=asyncio.Queue)
+
+
+class _Turns(TurnListener):
+    """Front end of all turns: passes the events of each session to its caller."""
+
+    def __init__(self) -> None:
+        self._followed: dict[str, _Followed] = {}  # by the id of the session
+
+    def follow(self, session: OpenSession, approve: Approve | None) -> asyncio.Queue[TurnEvent]:
+        followed = self._followed[session.session_id] = _Followed(approve)
+        return followed.events
+
+    def on_event(self, session: OpenSession, event: ChatEvent) -> None:
+        if isinstance(event, TurnEvent):
+            self._followed[session.session_id].events.put_nowait(event)
+
+    async def approve(self, session: OpenSession, question: ToolQuestion) -> Decision:
+        approve = self._followed[session.session_id].approve
+        if approve is None:
+            return Decision(choice=ApprovalScope.NO)
+        return await approve(question)

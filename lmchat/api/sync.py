@@ -1,0 +1,249 @@
+"""The Python API with blocking calls, for programs without an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack
+
+from lmchat.answers.repetition import Repetition
+from lmchat.api.clients import Client, ClientOptions, Options
+from lmchat.api.home import Home, Sessions, Tools, TurnEvent
+from lmchat.chat.toolbox import ToolQuestion
+from lmchat.config.settings import Stuck
+from lmchat.errors import WrongUse
+from lmchat.metrics import Metrics
+from lmchat.processes.background import end_tasks
+from lmchat.servers.events import StreamEvent
+from lmchat.servers.model import ModelInfo
+from lmchat.sessions.given_messages import Messages
+from lmchat.tools.calls import ApprovalScope, Decision
+
+S = TypeVar("S")  # class with coroutine methods
+T = TypeVar("T")  # result of a method
+P = ParamSpec("P")  # parameters of a method, without `self`
+_CLOSED = "This client is closed."
+
+
+class LoopThread:
+    """Thread with an event loop, in which blocking calls run their coroutines."""
+
+    def __init__(self) -> None:
+        self._start_lock = threading.Lock()  # no coroutine is started while `close` runs
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="lmchat-client", daemon=True
+        )
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the thread of the loop, and wait for it.
+
+        Raises `WrongUse` if `close` was called before, or is called while the coroutine runs. If
+        the wait is interrupted, for example by Ctrl+C, the coroutine is cancelled.
+        """
+        with self._start_lock:
+            if self._loop.is_closed():
+                work.close()
+                raise WrongUse(_CLOSED)
+            running = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return running.result()
+        except CancelledError:
+            raise WrongUse(_CLOSED) from None
+        finally:
+            running.cancel()  # changes nothing if the coroutine has ended
+
+    def each(self, events: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+        """Yield what a generator yields; leaving the loop early closes it."""
+
+        async def next_event() -> T | None:  # `run` needs a coroutine; `anext` is none
+            return await anext(events, None)
+
+        try:
+            while (event := self.run(next_event())) is not None:
+                yield event
+        finally:
+            # Python's garbage collector may close this generator in the thread of the loop, which
+            # must not wait for itself. The loop then closes `events`, which is garbage, too.
+            if threading.current_thread() is not self._thread:
+                with suppress(WrongUse):  # `close` has closed it
+                    self.run(events.aclose())
+
+    def close(self, end: Callable[[], Awaitable[object]]) -> None:
+        """Stop what runs, await `end`, and end the thread."""
+        with self._start_lock:  # meanwhile, `run` starts nothing in the loop
+            if self._loop.is_closed():
+                return
+            asyncio.run_coroutine_threadsafe(self._stop_tasks(end), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    @staticmethod
+    async def _stop_tasks(end: Callable[[], Awaitable[object]]) -> None:
+        await end_tasks(*(asyncio.all_tasks() - {asyncio.current_task()}))
+        await end()
+
+
+class Blocking(Generic[S]):
+    """Blocking calls of an object with coroutine methods."""
+
+    def __init__(self, source: S, thread: LoopThread) -> None:
+        self.source = source
+        self.thread = thread
+
+
+def _blocking(
+    method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Blocking[S], P], T]:
+    @wraps(method)
+    def run_and_wait(self: Blocking[S], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.thread.run(method(self.source, *args, **kwargs))
+
+    return run_and_wait
+
+
+class SyncClient(Blocking[Client]):
+    """`Client` with blocking calls; close it: `with SyncClient() as client`.
+
+    Its methods are those of `Client` without `await`. Several threads may share one client.
+    """
+
+    health = _blocking(Client.health)
+    detect = _blocking(Client.detect)
+    models = _blocking(Client.models)
+    model = _blocking(Client.model)
+    chat = _blocking(Client.chat)
+    chat_json = _blocking(Client.chat_json)
+
+    @classmethod
+    def sharing(cls, client: Client, thread: LoopThread) -> Self:
+        """For `SyncHome`, which closes what is shared."""
+        shared = cls.__new__(cls)
+        Blocking.__init__(shared, client, thread)
+        return shared
+
+    def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
+        super().__init__(Client(endpoint, **settings), LoopThread())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def stream(
+        self,
+        messages: Messages,
+        *,
+        model: str | ModelInfo = "",
+        stuck: Stuck = "tell",
+        **options: Unpack[Options],
+    ) -> Generator[StreamEvent | Repetition, None, None]:
+        """Yield the events of an answer; leaving the loop early closes the connection."""
+        return self.thread.each(self.source.stream(messages, model=model, stuck=stuck, **options))
+
+    def metrics(self) -> Metrics:
+        """Return what this client has counted."""
+        return self.source.metrics()
+
+    def reset_metrics(self) -> None:
+        """Set the counters to 0."""
+        self.source.reset_metrics()
+
+    def close(self) -> None:
+        """Close all connections and end the thread; running calls are stopped."""
+        self.thread.close(self.source.aclose)
+
+
+class SyncSessions(Blocking[Sessions]):
+    """`Sessions` with blocking calls."""
+
+    list = _blocking(Sessions.list)
+    search = _blocking(Sessions.search)
+    read = _blocking(Sessions.read)
+    add = _blocking(Sessions.add)
+    rename = _blocking(Sessions.rename)
+    delete = _blocking(Sessions.delete)
+    restore = _blocking(Sessions.restore)
+    export = _blocking(Sessions.export)
+
+
+class SyncTools(Blocking[Tools]):
+    """`Tools` with blocking calls."""
+
+    start = _blocking(Tools.start)
+    call = _blocking(Tools.call)
+
+
+class SyncHome(Blocking[Home]):
+    """`Home` with blocking calls: `with SyncHome() as home`.
+
+    Its methods are those of `Home` without `await`, and its `client`, `sessions` and `tools` have
+    blocking calls, too.
+    """
+
+    client: SyncClient
+    sessions: SyncSessions
+    tools: SyncTools
+
+    model = _blocking(Home.model)
+    load = _blocking(Home.load)
+
+    def __init__(
+        self, folder: Path | None = None, *, profile: str = "", is_temporary: bool = False
+    ) -> None:
+        super().__init__(Home(folder, profile=profile, is_temporary=is_temporary), LoopThread())
+
+    def __enter__(self) -> Self:
+        """Raises `ConfigError`."""
+        try:
+            self.thread.run(self.source.__aenter__())
+        except BaseException:
+            self.__exit__()
+            raise
+        self.client = SyncClient.sharing(self.source.client, self.thread)
+        self.sessions = SyncSessions(self.source.sessions, self.thread)
+        self.tools = SyncTools(self.source.tools, self.thread)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.thread.close(self.source.__aexit__)
+
+    def options(self, model: ModelInfo, **given: Unpack[Options]) -> Options:
+        """As `Home.options`."""
+        return self.source.options(model, **given)
+
+    def turn(
+        self,
+        prompt: str,
+        session_id: str = "",
+        *,
+        files: Sequence[Path] = (),
+        model: str | ModelInfo = "",
+        approve: Callable[[ToolQuestion], Decision] | None = None,
+        **options: Unpack[Options],
+    ) -> Generator[TurnEvent, None, None]:
+        """As `Home.turn`; `approve` is called in a thread of its own."""
+
+        async def ask(question: ToolQuestion) -> Decision:
+            if approve is None:
+                return Decision(choice=ApprovalScope.NO)
+            return await asyncio.to_thread(approve, question)
+
+        return self.thread.each(
+            self.source.turn(
+                prompt,
+                session_id,
+                files=files,
+                model=model,
+                approve=None if approve is None else ask,
+                **options,
+            )
+        )

@@ -1,0 +1,299 @@
+"""`Home`: the user's own lmchat for programs, with its file of sessions and a real tool server."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from lmchat.api import (
+    AnswerStarted,
+    AnswerState,
+    ApprovalScope,
+    ConfigError,
+    Decision,
+    FileRefused,
+    Home,
+    MessageAdded,
+    MessageEnded,
+    NoServerFound,
+    RequestInvalid,
+    SessionNotFound,
+    SyncHome,
+    TextDelta,
+    ToolServerState,
+    TurnEnded,
+    WrongUse,
+)
+from lmchat.config.state import State, change_state
+from tests.support.chats import chat
+from tests.support.programs import FUNCTIONS, Cli
+from tests.support.recorded_server import RecordedServer
+from tests.support.scripted_products import (
+    CHAT,
+    calling,
+    chat_reply,
+    ollama_with_remote,
+    plain,
+    router,
+)
+from tests.support.scripted_server import Cut, Hold, ScriptedServer, sse
+
+REMOTE = "garden:120b-cloud"
+
+
+@pytest.fixture
+def configure(tmp_path, monkeypatch):
+    """Write the configuration of a user without others' variables; return the folder."""
+    for name in ("LMCHAT_HOME", "LMCHAT_ENDPOINT", "LLM_BASE_URL", "LMCHAT_MODEL", "LLM_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "lmchat"
+    folder.mkdir()
+
+    def write(url, text=""):
+        (folder / "config.toml").write_text(f'endpoint = "{url}"\n{text}', encoding="utf-8")
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def server():
+    with ScriptedServer() as one:
+        yield plain(one, "tiny")
+
+
+async def _turn(home, *words, **options):
+    async with aclosing(home.turn(*words, **options)) as events:
+        return [event async for event in events]
+
+
+def _text(events):
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+async def test_a_turn_is_saved_and_continued_as_the_command_line_sees_it(configure, tmp_path):
+    with RecordedServer("vllm") as server:
+        configure(server.url, "[chat]\nsystem_prompt = 'Be brief.'\ntemperature = 0.5\n")
+        async with Home(tmp_path / "lmchat") as home:
+            events = await _turn(home, "Which vegetables?", max_tokens=30)
+            added, started, *_, ended = events
+            assert isinstance(added, MessageAdded)
+            assert added.message.text == "Be brief."
+            assert isinstance(events[2], AnswerStarted), started
+            assert isinstance(ended, TurnEnded)
+            assert (ended.state, ended.error) == (AnswerState.COMPLETE, None)
+            assert ended.answer.text == _text(events) != ""
+            sent = server.seen(CHAT)[0].json
+            assert (sent["temperature"], sent["max_tokens"]) == (0.5, 30)
+            (again,) = (await _turn(home, "And herbs?", ended.session_id[:8]))[-1:]
+            assert again.session_id == ended.session_id
+            sent = server.seen(CHAT)[1].json["messages"]
+            assert [one["role"] for one in sent] == ["system", "user", "assistant", "user"]
+            (header,) = await home.sessions.list()
+            assert header.session_id == ended.session_id
+        listed = Cli(home=tmp_path).json("sessions", "--json")["data"]
+        assert [(one["id"], one["messages"]) for one in listed] == [(ended.session_id, 5)]
+
+
+async def test_a_turn_with_a_tool_asks_first_and_without_a_yes_no_tool_runs(
+    configure, tmp_path, server
+):
+    folder = configure(server.url)
+    (folder / "tools.py").write_text(FUNCTIONS, encoding="utf-8")
+    call = calling(("python__add", '{"a": 3}'))
+    asked = []
+
+    async def approve(question):
+        asked.append((question.name, question.message.tool_calls[0].arguments))
+        return Decision(choice=scopes.pop(0), reason="Not today.")
+
+    scopes = [ApprovalScope.ONCE, ApprovalScope.NO]
+    async with Home(folder) as home:
+        (ready,) = await home.tools.start()
+        assert ready.state is ToolServerState.READY
+        assert [tool.full_name for tool in ready.tools] == ["python/add", "python/fail"]
+        for result in ("5", "Not today."):
+            server.on(CHAT, call, chat_reply("Done."))
+            events = await _turn(home, "Add 3.", approve=approve)
+            ends = [event.message for event in events if isinstance(event, MessageEnded)]
+            assert [message.role for message in ends] == ["assistant", "tool"]
+            assert result in ends[1].tool_result
+            assert _text(events) == "Let me see.Done."
+        assert asked == 2 * [("python/add", '{"a": 3}')]
+        server.on(CHAT, chat_reply("None."))
+        await _turn(home, "Add 3.")
+        assert "tools" not in server.seen(CHAT)[-1].json
+        assert (await home.tools.call("python/add", {"a": 4})).text == "6"
+        failed = await home.tools.call("python/fail", {"why": "no"})
+        assert (failed.is_error, "no" in failed.text) == (True, True)
+        with pytest.raises(WrongUse, match="There is no tool python/ad"):
+            await home.tools.call("python/ad", {})
+
+
+async def test_no_prompt_goes_to_a_remote_model_that_only_a_file_names(configure, tmp_path, server):
+    ollama_with_remote(server, REMOTE, remote=[REMOTE])
+    for text in (f"model = '{REMOTE}'\n", f"[profiles.p]\nmodel = '{REMOTE}'\n", ""):
+        folder = configure(server.url, text)
+        async with Home(folder, profile="p" if "profiles" in text else "") as home:
+            for name in ("", REMOTE.upper()):
+                for ask in (
+                    home.model(name),
+                    _turn(home, "Hi", model=name),
+                    home.client.chat("Hi", model=name),
+                    home.client.chat_json("Hi", model=name),
+                ):
+                    with pytest.raises((RequestInvalid, WrongUse)):
+                        await ask
+            assert server.seen(CHAT) == server.seen("POST /api/chat") == []
+    async with Home(folder) as home:
+        remote = await home.model(REMOTE)
+        assert remote.is_remote
+        assert isinstance((await _turn(home, "Hi", model=REMOTE))[-1], TurnEnded)
+    assert len(server.seen(CHAT)) == 1
+    ollama_with_remote(server, REMOTE, "weeds:8b", remote=[REMOTE], loaded=["weeds:8b"])
+    used = State().with_model(remote.server_id, REMOTE, is_remote=True)  # chosen on the screen
+    change_state(folder / "state.toml", lambda _: used)
+    async with Home(folder) as home:
+        assert (await home.model()).model_id == "weeds:8b"
+
+
+async def test_turns_of_two_sessions_run_at_once_and_a_session_has_one(configure, server):
+    router(server, small="loaded")
+    server.on(CHAT, sse("one", Hold()), sse("one", Hold()))
+    async with Home(configure(server.url, "[limits]\n")) as home:
+        first, second = (home.turn(prompt) for prompt in ("One?", "Two?"))
+        async with aclosing(first), aclosing(second):
+            ids = set()
+            for turn in (first, second):
+                async for event in turn:
+                    if isinstance(event, AnswerStarted):
+                        break
+            ids = {header.session_id for header in await home.sessions.list()}
+            assert len(ids) == 2
+            with pytest.raises(RequestInvalid):
+                await _turn(home, "Again?", ids.pop())
+        assert all(seen.client_left.wait(5) for seen in server.seen(CHAT))
+        sessions = [
+            await home.sessions.read(header.session_id) for header in await home.sessions.list()
+        ]
+        assert {one.messages[-1].state for one in sessions} <= {AnswerState.STOPPED}
+
+
+async def test_what_was_not_sent_is_an_error_and_what_failed_is_an_end(configure, tmp_path, server):
+    async with Home(configure(server.url)) as home:
+        for words, options, error in (
+            (("Hi", "none"), {}, SessionNotFound),
+            (("Hi",), {"files": [tmp_path / "none.txt"]}, FileRefused),
+            (("Hi",), {"temperature": "hot"}, WrongUse),
+            ((" ",), {}, RequestInvalid),
+        ):
+            with pytest.raises(error):
+                await _turn(home, *words, **options)
+        assert server.seen(CHAT) == []
+        assert await home.sessions.list() == ()
+        server.on(CHAT, sse("half", Cut()))
+        ended = (await _turn(home, "Hi"))[-1]
+        assert (ended.state, ended.error.kind) == (AnswerState.INTERRUPTED, "interrupted")
+        assert ended.answer.text == "half"
+    async with Home(configure("http://127.0.0.1:1")) as home:
+        with pytest.raises(NoServerFound):
+            await home.model()
+    configure(server.url, "colour = 1\n")
+    with pytest.raises(ConfigError, match="colour"):
+        async with Home(tmp_path / "lmchat"):
+            pass
+
+
+async def test_files_go_with_the_prompt_and_options_are_those_of_the_user_below_the_given(
+    configure, tmp_path, server
+):
+    note = tmp_path / "garden.md"
+    note.write_text("Lettuce grows in shade.")
+    text = "[chat]\ntemperature = 0.2\nseed = 3\n[profiles.warm]\ntemperature = 1.5\n"
+    folder = configure(server.url, text)
+    async with Home(folder, profile="warm") as home:
+        await _turn(home, "What grows?", files=[note])
+        sent = server.seen(CHAT)[0].json
+        assert "Lettuce grows in shade." in str(sent["messages"][-1])
+        assert sent["temperature"] == 1.5
+        options = home.options(await home.model(), top_p=0.9)
+        assert (options["temperature"], options["seed"], options["top_p"]) == (1.5, 3, 0.9)
+        answer = await home.client.chat("Hi", **options)
+        assert (answer.text, server.seen(CHAT)[1].json["top_p"]) == ("Hello there.", 0.9)
+
+
+async def test_sessions_are_found_changed_and_exported_by_the_beginning_of_their_id(configure):
+    saved = chat("Which vegetables?", "Lettuce.", title="Plan for the garden")
+    word = saved.header.session_id[:6]
+    async with Home(configure("http://127.0.0.1:1")) as home:
+        sessions = home.sessions
+        assert await sessions.add(saved)
+        assert not await sessions.add(saved)
+        assert [one.text for one in (await sessions.read(word)).messages] == [
+            "Which vegetables?",
+            "Lettuce.",
+        ]
+        assert [hit.session_id for hit in await sessions.search("lettuce")] == [
+            saved.header.session_id
+        ]
+        await sessions.rename("last", "Moss")
+        assert "Moss" in await sessions.export(word)
+        assert '"Lettuce."' in await sessions.export(word, "json")
+        with pytest.raises(WrongUse, match="md, json"):
+            await sessions.export(word, "pdf")
+        await sessions.delete(word)
+        assert (await sessions.list(), len(await sessions.list(is_trash=True))) == ((), 1)
+        await sessions.restore("last")
+        with pytest.raises(SessionNotFound):
+            await sessions.restore(word)
+        assert [header.title for header in await sessions.list()] == ["Moss"]
+    async with Home(configure("http://127.0.0.1:1"), is_temporary=True) as home:
+        assert await home.sessions.list() == ()
+
+
+async def test_a_model_is_loaded_once(configure, server):
+    router(server, small="unloaded", large="loaded")
+    async with Home(configure(server.url)) as home:
+        assert (await home.model()).model_id == "large"
+        assert await home.load(await home.model("small")) is not None
+        assert await home.load(await home.model("small")) is None
+
+
+def test_the_blocking_face_does_the_same(configure, server):
+    folder = configure(server.url)
+    (folder / "tools.py").write_text(FUNCTIONS, encoding="utf-8")
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Five."), chat_reply("Hello."))
+    asked = []
+
+    def approve(question):
+        asked.append(question.name)
+        return Decision(choice=ApprovalScope.ONCE)
+
+    with SyncHome(folder) as home:
+        *events, ended = home.turn("Add 3.", approve=approve)
+        assert (_text(events), ended.state) == ("Let me see.Five.", AnswerState.COMPLETE)
+        assert asked == ["python/add"]
+        assert home.client.chat("Hi", **home.options(home.model())).text == "Hello."
+        assert home.tools.call("python/add", {"a": 4}).text == "6"
+        assert len(home.sessions.read(ended.session_id).messages) == 4
+    with pytest.raises(WrongUse, match="closed"):
+        home.model()
+    configure(server.url, "colour = 1\n")
+    with pytest.raises(ConfigError), SyncHome(folder):
+        pass
+
+
+async def test_a_home_that_closes_stops_its_turns_and_saves_them(configure, server):
+    folder = configure(server.url)
+    server.on(CHAT, sse("one", Hold()))
+    async with Home(folder) as home:
+        turn = home.turn("Hi")
+        async for event in turn:
+            if isinstance(event, TextDelta):
+                break
+    async with asyncio.timeout(5):
+        assert isinstance([event async for event in turn][-1], TurnEnded)
+    async with Home(folder) as home:
+        assert (await home.sessions.read("last")).messages[-1].text == "one"
