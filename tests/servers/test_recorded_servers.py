@@ -327,6 +327,7 @@ def test_jan_without_an_engine_or_a_provider_is_asked_once(
     assert (done.returncode, len(server.seen(f"POST {CHAT}"))) == (1, 1)
 
 
+@pytest.mark.leaf("batch")
 @pytest.mark.rule("R-40")
 @pytest.mark.parametrize("name", ["jan"], indirect=True)
 @pytest.mark.parametrize("served", ["gpt-5.1", "gpt-oss-local"])
@@ -344,6 +345,7 @@ def test_a_local_model_of_jan_that_a_provider_answers_for_is_told(served, server
     assert left not in cli("ask", "-m", "gpt-5.1", "Hi").stderr, "it has named a remote model"
 
 
+@pytest.mark.leaf("batch")
 def test_scripts_are_told_of_a_prompt_that_was_cut(tmp_path):
     """Ollama answers to a part of it with status 200. No value is thrown away for that."""
     with RecordedServer("ollama", "error-overflow-512") as server:
