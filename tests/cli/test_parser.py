@@ -159,7 +159,7 @@ _WRONG = [
     (["completion"], "The following arguments are required: SHELL."),
     (["ask", "a", "b"], "Unrecognized arguments: b."),
     (["--modle", "x"], "Unknown option: --modle; did you mean --model?"),
-    (["models", "--refresj=1"], "Unknown option: --refresj; did you mean --refresh?"),
+    (["sessions", "--trahs=1"], "Unknown option: --trahs; did you mean --trash?"),
     (["ask", "--json", "--xyzzy"], "Unknown option: --xyzzy."),
     (["--temporary", "--json", "ask", "x"], "Unrecognized arguments: --json."),
     (["ask", "--dry-run=yaml"], "--dry-run/--dry-run=json: does not take 'yaml'."),
