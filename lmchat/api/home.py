@@ -30,9 +30,9 @@ from lmchat.files.paths import Paths
 from lmchat.formats.exports import EXPORT_FORMATS
 from lmchat.library.library import ExportAs, Library, export_unsaved
 from lmchat.processes.background import run_abandonable
+from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.products import product_named
 from lmchat.servers.request import SAMPLING_FIELDS
 from lmchat.servers.target import Target
 from lmchat.sessions.prompts import Prompt
@@ -168,7 +168,9 @@ class Home:
         place = await run_abandonable(self._find_place)
         async with AsyncExitStack() as stack:
             runtime = await stack.enter_async_context(place.open(note=_logger.warning))
-            self._use(place, runtime)
+            # a remote model that was chosen on the screen is none that this program names
+            runtime = replace(runtime, state=replace(runtime.state, is_remote=False))
+            self._use(place, runtime, runtime.finder())
             await stack.enter_async_context(aclosing(self._toolbox.host))
             stack.push_async_callback(self._close_chat)
             self._stack = stack.pop_all()
@@ -188,13 +190,18 @@ class Home:
             _logger.warning("%s", note.sentence)
         return Place.of(paths, loaded, environ, is_temporary=self._is_temporary)
 
-    def _use(self, place: Place, runtime: Runtime) -> None:
+    @classmethod
+    def on(cls, place: Place, runtime: Runtime, finder: ServerFinder) -> Self:
+        """For the command line, which opens and closes these."""
+        home = cls()
+        home._use(place, runtime, finder)
+        return home
+
+    def _use(self, place: Place, runtime: Runtime, finder: ServerFinder) -> None:
         self._place = place
         self._runtime = runtime
-        # a remote model that was chosen on the screen is none that this program names
-        state = replace(runtime.state, is_remote=False)
-        self._finder = replace(runtime, state=state).finder()
-        self._toolbox = place.make_toolbox(runtime.settings, place.loaded.servers, state)
+        self._finder = finder
+        self._toolbox = place.make_toolbox(runtime.settings, place.loaded.servers, runtime.state)
         self._layers = SamplingLayers.of(place.loaded, self._profile, {})
         chat = replace(runtime.settings.chat, auto_compact=False, auto_title=False)
         self._chat = ChatService(
@@ -256,9 +263,8 @@ class Home:
     def _values(
         self, model: ModelInfo, session_options: Mapping[str, object], given: Options
     ) -> dict[str, object]:
-        checked = checked_options(given)
-        product_named(model.product).refuse_ignored(checked)
-        layers = replace(self._layers, command_line=checked)
+        layers = replace(self._layers, command_line=checked_options(given))
+        layers.refuse_ignored(model.product)
         return layers.values(session_options, model.model_id)
 
     async def turn(

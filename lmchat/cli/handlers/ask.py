@@ -11,7 +11,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.answers.json_schema import SchemaOutput
-from lmchat.answers.live_stats import usage_json
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.api.runtime import Runtime
 from lmchat.attachments.attachment import Attachment
@@ -28,7 +27,7 @@ from lmchat.cli.setup.find_target import target_of_command
 from lmchat.cli.setup.make_toolbox import how_to_configure, start_tools
 from lmchat.cli.setup.wiring import keep_unsaved, make_chat, make_pages, open_runtime
 from lmchat.cli.tool_approval import ask_about_call, ask_about_server
-from lmchat.cli.turn_printer import TurnPrinter
+from lmchat.cli.turn_printer import TurnPrinter, usage_json
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.safe_text import safe_json

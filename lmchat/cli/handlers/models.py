@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from lmchat import units
 from lmchat.api.runtime import Runtime
 from lmchat.cli.context import Context, is_confirmed
-from lmchat.cli.setup.find_target import load_with_progress
+from lmchat.cli.home import load_shown
 from lmchat.cli.setup.wiring import make_engine, open_runtime
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line
@@ -116,7 +117,7 @@ async def load(context: Context) -> int:
         if window or model.state is not LoadState.LOADED:
             if product_named(model.product).can_load_or_unload(model):
                 context.output.note(f"Loading {model.model_id} …")
-            await load_with_progress(runtime, model, context.output, window=window)
+            await load_shown(partial(runtime.load, context=window), model, context.output)
     return _print_state(context, model, LoadState.LOADED)
 
 

@@ -14,16 +14,15 @@ from lmchat.api.runtime import Place
 from lmchat.api.runtime import Runtime as Runtime  # noqa: PLC0414 - leaves import it from here
 from lmchat.attachments.web_page import WebPages
 from lmchat.chat.service import ChatService
-from lmchat.chat.settings import SamplingLayers
 from lmchat.cli.context import Context
+from lmchat.cli.read_prompt import sampling_layers
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
-from lmchat.errors import LMChatError, WrongUse
+from lmchat.errors import LMChatError
 from lmchat.library.library import export_unsaved
 from lmchat.processes.environment import command_line
 from lmchat.servers.local.engine import Engine
 from lmchat.servers.protocols import ServerClient
-from lmchat.servers.sampling_options import checked_option, parsed_value
 
 
 @cache
@@ -105,16 +104,3 @@ async def keep_unsaved(context: Context, chat: ChatService) -> None:
         for file in files:
             command = command_line(["lmchat", "import", str(file)])
             context.output.note(f"The end of the chat could not be saved. {command} adds it.")
-
-
-def sampling_layers(context: Context) -> SamplingLayers:
-    """Return sampling options by the place that sets them; raise `WrongUse` for a wrong `--set`."""
-    values: dict[str, object] = {}
-    for text in context.options.sampling:
-        name, equals_sign, value = text.partition("=")
-        if not name.strip() or not equals_sign:
-            raise WrongUse(
-                f"--set needs NAME=VALUE, not “{text}”.", next_step="Example: --set top_k=40"
-            )
-        values[name.strip()] = checked_option(name.strip(), parsed_value(value.strip()))
-    return SamplingLayers.of(context.loaded, context.options.profile or "", values)

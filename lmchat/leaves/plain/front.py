@@ -18,7 +18,7 @@ from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.toolbox import ToolQuestion
 from lmchat.cli.context import Context
-from lmchat.cli.setup.find_target import load_if_needed
+from lmchat.cli.home import load_shown
 from lmchat.cli.setup.wiring import Runtime, keep_unsaved, make_pages
 from lmchat.cli.tool_approval import ask_about_call, ask_about_server
 from lmchat.cli.turn_printer import TurnPrinter
@@ -232,7 +232,7 @@ class PlainFront(TurnListener):
         """Use a model now and at the next start."""
         if model.state is LoadState.NOT_LOADED:
             self.notify("Loading model…")
-            await load_if_needed(self.runtime, model, self.output)
+            await load_shown(self.runtime.load_if_needed, model, self.output)
         target = Target.of(model)
         self.chat.turn_options.use_target(target)
         await run_abandonable(
