@@ -251,7 +251,7 @@ class Client:
         A remote model is returned only for its whole name. At a named address, a name that the
         server does not list is taken: its chat decides. Raises as `chat` does.
         """
-        return model_of(await self._target(name))
+        return await self._chosen(name)
 
     def beside(self, model: ModelInfo) -> Callable[[str], ModelInfo]:
         """Return a function that finds models of the same server by name, in its list of now.
@@ -334,7 +334,7 @@ class Client:
         Raises `ServerRejected` if the server reports no probabilities, or has left out a part of
         the prompt.
         """
-        target = await self._target(model)
+        target = Target.of(await self._chosen(model))
         given = checked_options(options)
         values = _label_options(target.product, labels, given)
         request = ChatRequest(
@@ -465,7 +465,7 @@ class Client:
         wanted, is_batch = options.pop("wanted", None), options.pop("is_batch", False)
         files = options.pop("files", {})
         sampling = Sampling().with_options(checked_options(options))
-        target = await self._target(model)
+        target = Target.of(await self._chosen(model))
         seed = product_named(target.product).drawn_seed(sampling.options)
         return ChatRequest(
             target=target,
@@ -477,34 +477,29 @@ class Client:
             is_batch=is_batch,
         )
 
-    async def _target(self, model: str | ModelInfo) -> Target:
-        if isinstance(model, ModelInfo):
-            return Target.of(model)
-        return await named_target(self._finder, model or self._model)
+    async def _chosen(self, model: str | ModelInfo) -> ModelInfo:
+        return await chosen_model(self._finder, model or self._model)
 
 
-async def named_target(finder: ServerFinder, name: object) -> Target:
-    """Return the server and model of a request.
+async def chosen_model(finder: ServerFinder, chosen: object) -> ModelInfo:
+    """Return the model of a request.
 
     Raises `RequestInvalid` for a remote model that was not named here, but in the configuration.
     """
-    if not isinstance(name, str):  # a program may have passed anything
+    if isinstance(chosen, ModelInfo):
+        return chosen
+    if not isinstance(chosen, str):  # a program may have passed anything
         raise RequestInvalid("Invalid model parameter: a model name must be a text.")
-    target = await finder.ready_target(name)
-    if target.is_remote and not name:
+    model = (await finder.ready_target(chosen)).model
+    if model is None:  # only for the type checker
+        raise no_model_error(None)
+    if model.is_remote and not chosen:
         raise RequestInvalid(
-            f"{safe_line(target.model_id)} does not run on this machine, and was not named here.",
+            f"{safe_line(model.model_id)} does not run on this machine, and was not named here.",
             next_step="Pass its whole name as the model.",
             kind="model_missing",
         )
-    return target
-
-
-def model_of(target: Target) -> ModelInfo:
-    """Return the model of a target that is ready."""
-    if target.model is None:  # only for the type checker
-        raise no_model_error(None)
-    return target.model
+    return model
 
 
 def checked_options(options: Options) -> dict[str, object]:

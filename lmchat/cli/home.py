@@ -9,10 +9,11 @@ from functools import partial
 from msgspec.structs import replace
 
 from lmchat.api import Home, ModelInfo
-from lmchat.api.clients import model_of
+from lmchat.api.runtime import Runtime
 from lmchat.cli.context import Context
 from lmchat.cli.setup.local_servers import start_engine_if_wanted
-from lmchat.cli.setup.wiring import open_runtime, place_of
+from lmchat.cli.setup.wiring import open_runtime, setup_of
+from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.terminal.output import Output
 from lmchat.units import progress_suffix
 
@@ -31,10 +32,16 @@ async def open_home(
             finder = runtime.finder()
             models = await finder.models_named(names, is_exact=True)
         else:
-            settings = await start_engine_if_wanted(context, runtime)
-            finder = replace(runtime, settings=settings).finder()
-            models = [model_of(await finder.ready_target(note=context.output.note))]
-        yield Home.on(place_of(context), runtime, finder), models
+            finder = await finder_of_command(context, runtime)
+            target = await finder.ready_target(note=context.output.note)
+            models = [target.model] if target.model else []
+        yield Home.on(setup_of(context), runtime, finder), models
+
+
+async def finder_of_command(context: Context, runtime: Runtime) -> ServerFinder:
+    """Start the built-in engine, if wanted; raise an `LMChatError` if it does not start."""
+    settings = await start_engine_if_wanted(context, runtime)
+    return replace(runtime, settings=settings).finder()
 
 
 async def load_shown(

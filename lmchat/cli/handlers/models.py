@@ -10,7 +10,7 @@ from lmchat import units
 from lmchat.api.runtime import Runtime
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.home import load_shown
-from lmchat.cli.setup.wiring import make_engine, open_runtime
+from lmchat.cli.setup.wiring import open_runtime, setup_of
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.as_json import detection_json, health_json, model_json
@@ -65,7 +65,7 @@ async def list_models(context: Context) -> int:
 
 
 async def _list_files(context: Context) -> int:
-    files = await make_engine(context, context.settings).files()
+    files = await setup_of(context).make_engine(context.settings).files()
     rows = [
         (
             file.name,

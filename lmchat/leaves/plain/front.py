@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TypeVar
 
+from lmchat.api.runtime import Runtime
 from lmchat.attachments.attachment import Attachment, ClipboardReader
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.chat.events import AnswerStarted, ChatEvent, Compacted, TurnListener
@@ -19,7 +20,7 @@ from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.toolbox import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.cli.home import load_shown
-from lmchat.cli.setup.wiring import Runtime, keep_unsaved, make_pages
+from lmchat.cli.setup.wiring import make_pages, setup_of
 from lmchat.cli.tool_approval import ask_about_call, ask_about_server
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.commands.conditions import NO_CODE, NOTHING_YET, reason_against
@@ -461,7 +462,7 @@ class PlainFront(TurnListener):
         self.runtime.store.database.is_patient = self.chat.save_queue.warning is None
         await self.chat.close()
         await self.chat.drafts.write()  # without the prompts that are messages by now
-        await keep_unsaved(self.context, self.chat)
+        await setup_of(self.context).keep_unsaved(self.chat, self.output.note)
         if self._inline is not None:
             await self._inline.aclose()
         if self.chat.turn_options.toolbox is not None:
