@@ -50,7 +50,7 @@ _USUAL_ALTERNATIVES = 20  # vLLM and OpenAI refuse to report more
 
 
 class Options(TypedDict, total=False):
-    """Options for the model; unset options are not sent.
+    """Options for the model; unset options are not sent, but for a seed, which lmchat draws.
 
     An option that the server is known not to take is not sent either. `AnswerStats.sampling` has
     those that were sent.
