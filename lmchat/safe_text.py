@@ -39,6 +39,7 @@ _CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: 
 del _CONTROL_PICTURES[ord("\t")], _CONTROL_PICTURES[ord("\n")], _CONTROL_PICTURES[ord("\r")]
 # what programs send to a terminal: strings, with their ends on the same line, and other sequences
 _SEQUENCE = r"\x1b(?:[]PX^_][^\x00-\x1f\x7f]*(?:\x07|\x1b\\)|\[[0-?]*[ -/]*[@-~]|[ -/]*[0-~])"
+_ERASE_LINE = "\x1b[2K"
 # the last two code points of each plane: U+FFFE and U+FFFF, U+1FFFE and U+1FFFF, …
 _NONCHARACTERS = [chr(end) for end in range(0xFFFE, 0x110000, 0x10000)]
 _NONCHARACTERS += [chr(end) for end in range(0xFFFF, 0x110000, 0x10000)]
@@ -97,10 +98,10 @@ def with_line_feeds(text: str) -> str:
 def as_printed(text: str) -> str:
     """Return the output of a program as a terminal shows it, without colours.
 
-    Of a line, that is what follows its last CR; a backspace deletes a character. What remains may
-    have controls.
+    Of a line, that is what follows its last CR or erasure; a backspace deletes a character. What
+    remains may have controls.
     """
-    lines = re.sub(_SEQUENCE, "", text).split("\n")
+    lines = (re.sub(_SEQUENCE, "", line.rpartition(_ERASE_LINE)[2]) for line in text.split("\n"))
     return "\n".join(_backspaced(line.rstrip("\r").rpartition("\r")[2]) for line in lines)
 
 

@@ -2,7 +2,7 @@
 
 Such a text has a period: each character is equal to the one so many characters before it. So have
 equal rows of tables and code, choruses, and notes of music: no measure tells them from a loop. So
-it is told once it is very long, or at the end of an answer that a limit or the user has ended.
+it is told once it is very long, or at the end of an answer that a limit has ended.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Files that a pasted text names, as a terminal pastes the names of dropped files."""
+"""Files that a text names: a pasted one, as of dropped files, or a prompt with `@NAME`."""
 
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,8 @@ from lmchat.processes.environment import IS_WINDOWS, command_words
 
 _MOST_PASTED_CHARS = 10_000  # a longer text is not searched
 _MOST_NAMES = 10_000  # of a folder, in which a name is looked for
+_MENTION = r'(?:^|\s)(@(?:"([^"\n]+)"|(\S*\w)))'
+_MOST_MENTIONS = 20  # of a prompt, which are looked up
 
 
 def named_files(text: str) -> tuple[Path, ...]:
@@ -30,6 +33,23 @@ def named_files(text: str) -> tuple[Path, ...]:
         one_file = _absolute_files([text.strip()])  # one name may have spaces
         return one_file or _absolute_files(command_words(text))
     return ()
+
+
+def mentioned_files(text: str, attached: Iterable[str]) -> dict[str, str]:
+    """Return the names behind `@` that are files, by their places such as `@a.md`. Blocks.
+
+    Those with a name of an attached one, in any folder, are left out.
+    """
+    known = {os.path.basename(name) for name in attached}  # noqa: PTH119 - as below
+    found: dict[str, str] = {}
+    for mention in islice(re.finditer(_MENTION, text), _MOST_MENTIONS):
+        name = mention[2] or mention[3]
+        with suppress(ValueError, LMChatError):  # an unknown home folder
+            path = expanded_path(name)
+            is_known = path.name in known or is_on_network(str(path))
+            if not is_known and os.path.isfile(path):  # noqa: PTH113 - Path may raise
+                found[mention[1]] = name
+    return found
 
 
 def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:

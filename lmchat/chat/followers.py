@@ -98,5 +98,5 @@ class RepetitionFollower:
         self._report(repetition)
 
     def at_cut_end(self) -> Repetition | None:
-        """Return the repetition at the end of an answer that was cut off or stopped."""
+        """Return the repetition at the end of an answer that was cut off."""
         return None if self._answer.is_stuck else self._watch.at_end()

@@ -272,8 +272,7 @@ class Turn:
             if note:
                 self._report(RequestAdapted(note=note))
             was_cut = message.stats is not None and message.stats.is_cut
-            may_be_told = was_cut or message.state is AnswerState.STOPPED
-            if may_be_told and (told := repetition.at_cut_end()):
+            if was_cut and (told := repetition.at_cut_end()):
                 self._report(RequestAdapted(note=told.text))
             await session.finish(self._save_answer(session, target, answer, message))
         return message

@@ -16,8 +16,9 @@ from typing import Any, NoReturn
 
 from lmchat import __version__
 from lmchat.cli.help_texts import help_of_command, help_of_program
+from lmchat.cli.leaf import MissingLeafError
 from lmchat.cli.options import ParsedOptions
-from lmchat.cli.subcommands import ALWAYS_JSON, COMMON_ARGUMENTS, SUBCOMMANDS, Subcommand
+from lmchat.cli.subcommands import ALWAYS_JSON, COMMON_ARGUMENTS, MISSING, SUBCOMMANDS, Subcommand
 from lmchat.config.settings import SamplingSettings
 from lmchat.errors import WrongUse
 from lmchat.matching import closest_word
@@ -109,6 +110,8 @@ class _Parser(argparse.ArgumentParser):
         if not isinstance(action, argparse._SubParsersAction) or value in action.choices:  # noqa: SLF001 - argparse has no public name for it
             super()._check_value(action, value)
             return
+        if self.prog == _PROGRAM and value in MISSING:
+            raise MissingLeafError(value)
         is_prompt = self.prog == _PROGRAM and " " in value
         may_have_password = "://" in value or "@" in value  # of an address: it is not repeated
         typed = safe_line(value, limit=_MOST_CHARS)
@@ -147,6 +150,8 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     prog, taken = options_taken(argv)
     try:
         options = parser.parse_args(argv, namespace=ParsedOptions())
+    except MissingLeafError:
+        raise
     except WrongUse as error:
         # the error may be about the value of an unknown option; an error that names the option
         # helps more

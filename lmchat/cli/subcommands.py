@@ -6,7 +6,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from lmchat.cli.leaf import leaf
+from lmchat.cli.leaf import has_leaf, leaf
 from lmchat.cli.options import LEVELS
 from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.formats.exports import EXPORT_FORMATS
@@ -14,7 +14,7 @@ from lmchat.formats.programs import program_names
 
 _JSON_HELP = "print one JSON document"
 ALWAYS_JSON = "no effect: the output is always JSON"  # help of `--json`
-_PROGRAM_NAMES = tuple(program_names(leaf("imports:PROGRAMS")))
+_PROGRAM_NAMES = tuple(program_names(leaf("imports:PROGRAMS", ())))
 _MAX_DIGITS = 9  # so that a number fits into 32 bits
 
 
@@ -60,6 +60,12 @@ class Subcommand(NamedTuple):
     notes: str = ""  # in `--help`, after the examples
     exclusive: tuple[tuple[str, ...], ...] = ()  # groups of options that exclude each other
     names_left_files: bool = True  # on stderr; the doctor has rows for them
+
+    @property
+    def is_here(self) -> bool:
+        """False for a command of a leaf that this build lacks."""
+        name, is_of_leaf, _ = self.handler.partition(".")
+        return not is_of_leaf or has_leaf(name)
 
     @property
     def all_arguments(self) -> tuple[Argument, ...]:
@@ -654,7 +660,7 @@ _DOCTOR = Subcommand(
 )
 
 # In the order of the help.
-SUBCOMMANDS: tuple[Subcommand, ...] = (
+_ALL: tuple[Subcommand, ...] = (
     *(_ASK, _MODELS, _TOOLS, _SERVE),
     *(_SESSIONS, _SEARCH, _EXPORT, _IMPORT),
     *(_BATCH, _DECIDE, _EVAL, _COMPARE),
@@ -694,3 +700,5 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
     ),
     _METRICS,
 )
+SUBCOMMANDS = tuple(one for one in _ALL if one.is_here)
+MISSING = tuple(one.name for one in _ALL if not one.is_here)

@@ -37,6 +37,7 @@ from lmchat.units import counted
 
 _PLACEHOLDER = re.compile(r"\{\{ *(input|clipboard|date) *\}\}")  # as in "Translate: {{input}}"
 _MOST_PATHS = 8  # named in one question; the others are counted
+NAMED_ONLY = "Named in the prompt, but not attached."
 
 ReadFiles = Callable[[], Awaitable[Sequence[Attachment]]]
 

@@ -392,8 +392,8 @@ class UiSettings(Table, frozen=True, kw_only=True):
     notify: Annotated[
         Literal["bell", "desktop", "none"],
         setting(
-            "signal when an answer of more than 10 s ends without focus, or in the plain chat: "
-            '"bell", "desktop" or "none"'
+            "signal at the end of an answer of more than 10 s, unless the terminal reports that it "
+            'has the focus: "bell", "desktop" or "none"'
         ),
     ] = "bell"
 

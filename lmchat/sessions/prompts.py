@@ -53,7 +53,9 @@ def position_of_files(text: str, cursor: int, typed: str, words: str) -> tuple[i
     files, such as `@a.py`, or empty; a blank behind it goes with it.
     """
     start = text.rfind(typed, 0, cursor)
-    whole_names = re.finditer(rf"{re.escape(typed)}(?![\w./-]*\w)", text[:cursor]) if typed else ()
+    whole_names = (
+        re.finditer(rf"(?<!\w){re.escape(typed)}(?![\w./-]*\w)", text[:cursor]) if typed else ()
+    )
     for name_match in whole_names:  # a longer name behind it may start alike
         start = name_match.start()
     if start < 0:  # the user has changed the name while the files were read

@@ -17,6 +17,7 @@ except ImportError:  # Windows
 PASTE_START, PASTE_END = "\x1b[200~", "\x1b[201~"  # marks of a bracketed paste
 LONGEST_WAIT_S = 2.0  # for the next byte of a paste or sequence
 _LOCAL_FLAGS = 3  # index in the attributes of a terminal
+_MOST_TYPED_BYTES = 100_000  # more than a terminal keeps
 _END_S = 0.3  # for a terminal that takes no bytes
 
 
@@ -116,6 +117,21 @@ def drop_typed(fileno: int) -> None:
     if termios is not None:
         with suppress(termios.error):  # it is no terminal
             termios.tcflush(fileno, termios.TCIFLUSH)
+
+
+def take_typed(fileno: int) -> bytes:
+    """Return unread text of a terminal, also of a line that has not ended; b"" on Windows."""
+    data = b""
+    if termios is not None:
+        with suppress(termios.error):  # it is no terminal
+            before = termios.tcgetattr(fileno)
+            attributes = [*before]
+            attributes[_LOCAL_FLAGS] &= ~termios.ICANON
+            termios.tcsetattr(fileno, termios.TCSANOW, attributes)
+            if has_more_input(fileno, wait_s=0):
+                data = os.read(fileno, _MOST_TYPED_BYTES)
+            termios.tcsetattr(fileno, termios.TCSANOW, before)
+    return data
 
 
 def has_more_input(fileno: int, *, wait_s: float) -> bool:

@@ -227,6 +227,19 @@ class Dispatcher:
 
     def _submit(self, prompt: PendingPrompt) -> None:
         controllers = self.controllers
+        if controllers.prompt_files.may_name_files(prompt):
+            self.ui.start(partial(self._send_if_meant, prompt), "send", holds_keys=True)
+        else:
+            self._send(prompt)
+
+    async def _send_if_meant(self, prompt: PendingPrompt) -> None:
+        controllers = self.controllers
+        is_rewriting = controllers.prompt_text.is_rewriting
+        if is_rewriting or await controllers.prompt_files.are_names_meant(prompt):
+            self._send(prompt)
+
+    def _send(self, prompt: PendingPrompt) -> None:
+        controllers = self.controllers
         # `follow_typing` does this later. Until then, the saved draft would have the text twice: as
         # a draft, and as an unsent prompt.
         controllers.prompt_text.keep_draft(sent=prompt.draft)

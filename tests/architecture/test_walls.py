@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from functools import cache
 
 from tests.support.programs import ROOT
 
@@ -11,19 +12,19 @@ _HOME = re.compile(r"(?:/home|[/\\]Users)[/\\]+(\w+)|/(root)/")
 _MADE_UP = {"ada", "me", "r", "user"}
 
 
+@cache
 def _classes():
-    """Yield the module, the name and the bases of every class of ours."""
+    """Return the module, the name and the bases of every class of ours."""
+    found = []
     for path in sorted((ROOT / "lmchat").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
                 bases = (
                     base.value if isinstance(base, ast.Subscript) else base for base in node.bases
                 )
-                yield (
-                    path.name,
-                    node.name,
-                    [ast.unparse(base).rpartition(".")[-1] for base in bases],
-                )
+                names = [ast.unparse(base).rpartition(".")[-1] for base in bases]
+                found.append((path.name, node.name, names))
+    return found
 
 
 def _chain(name, own):

@@ -28,6 +28,7 @@ async def test_command_output_and_exit_code_are_one_file_of_the_prompt():
         (r"\033[01;31m\033[Kpea\033[m\033[K soup\n", "pea soup\n"),  # grep
         (r"\033]8;;http://a\033\\beds\033]8;;\033\\\033(B\n", "beds\n"),  # ls --hyperlink
         (r"a 1%\ra 99%\r\r\n50%\r", "a 99%\n50%\n"),
+        (r"1/2\033[2K\033[G2/2\nsow |\033[2K\033[1Gsow /\033[2K\r\n", "2/2\n\n"),  # yarn
         (r"N\bNA\bA_\bx\b\b\b\by\n", "y\n"),  # man
         (r"\033]no end\n\033[1;\n\007", "no end\n1;\n␇\n"),
     ],

@@ -21,7 +21,7 @@ from lmchat.servers.products import llama_cpp
 from lmchat.servers.target import Target
 from tests.support import scripted_products as products
 from tests.support.chat_turns import ChatTurns
-from tests.support.client_calls import ask, endpoint_of
+from tests.support.client_calls import NO_CERTIFICATES, ask, endpoint_of
 from tests.support.programs import until
 from tests.support.recorded_server import RecordedServer
 from tests.support.scripted_products import CHAT, echo, model_list
@@ -106,7 +106,7 @@ def names_in(seen: Seen) -> set[str]:
 
 
 def listed_by(server: ScriptedServer) -> set[str]:
-    value = httpx.get(f"{server.url}{LIST}").json()
+    value = httpx.get(f"{server.url}{LIST}", verify=NO_CERTIFICATES).json()
     return {row["id"] for row in value["data"]}
 
 

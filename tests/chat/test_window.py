@@ -342,9 +342,10 @@ async def test_a_stop_does_not_change_the_estimate_of_the_used_window(store):
     chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), asyncio.Event()])
     await chat.start("Hello", TextDelta)
     window = chat.sessions.context_window
-    running = window.context_use(chat.session)
+    running, turn = window.context_use(chat.session), chat.session.turn
     await chat.stop()
     assert window.context_use(chat.session) == running
+    assert turn.answer.stats.estimated_prompt_tokens > 0, "scripts get it, as nothing was counted"
 
 
 async def test_a_whole_prompt_is_not_called_cut_whatever_it_holds_and_whoever_counts_it(store):

@@ -92,6 +92,8 @@ def test_a_server_that_lists_no_model_answers_by_a_name(reply, server, cli, tmp_
     assert cli("ask", "Hi", LMCHAT_MODEL="alder").stdout == "Yes\n"
     assert cli("ask", "--profile", "p", "Hi").stdout == "Yes\n"
     assert told(server) == ["alder", "alder", "elm"]
+    if reply not in (WITHOUT_LIST[0], WITHOUT_LIST[-1]):
+        return  # the other ways read the same list
     rows = cli("batch", "-m", "alder", str(lines)).stdout.splitlines()
     assert [json.loads(row)["reply"] for row in rows] == ["Yes", "Yes"]
     assert cli("batch", str(lines), LMCHAT_MODEL="alder").returncode == 0

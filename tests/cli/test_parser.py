@@ -28,6 +28,11 @@ _SHARED = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _one_parser(monkeypatch):
+    monkeypatch.setattr("lmchat.cli.parser.build_parser", cache(build_parser))
+
+
 def _all(commands, prefix=()):
     for command in commands:
         yield (*prefix, command.name), command
@@ -42,8 +47,7 @@ def _typed(argument):
     return [argument.names[-1], *value] if argument.is_option else value
 
 
-def test_each_option_is_taken_by_the_commands_that_name_it_and_refused_by_the_others(monkeypatch):
-    monkeypatch.setattr("lmchat.cli.parser.build_parser", cache(build_parser))
+def test_each_option_is_taken_by_the_commands_that_name_it_and_refused_by_the_others():
     commands = [*_all(SUBCOMMANDS)]
     own = [one for _, command in commands for one in command.all_arguments if one.is_option]
     for words, command in commands:

@@ -59,30 +59,31 @@ def test_the_list_has_servers_with_their_state_and_tools_with_their_approval(alo
 
 
 def test_a_call_prints_its_result_or_says_what_is_wrong_and_starts_no_other_server(alone):
-    write_tools(alone, f"{FUNCTIONS}\ndef fill() -> str:\n    'Fill.'\n    return 100_000 * 'y'\n")
+    write_tools(alone)
     started = alone.folder / "started"
-    alone.add_servers(other={"command": "touch", "args": [str(started)]})
+    alone.add_servers(files=_SCRIPTED, other={"command": "touch", "args": [str(started)]})
     for words, code, out, err in (
         (["python/add", '{"a": 3}'], 0, "5\n", ""),
-        (["python/add"], 1, "", "python/add failed: The arguments of add do not fit: "),
-        (["python/add", "[3]"], 2, "", "The arguments are not a JSON object.\n"),
+        (["files/fail"], 1, "", "files/fail failed: It went wrong\n"),
+        (["files/echo", "[3]"], 2, "", "The arguments are not a JSON object.\n"),
         (
-            ["python/ad", "{}"],
+            ["files/ech", "{}"],
             2,
             "",
-            "There is no tool python/ad.\n`lmchat tools` lists the tools.",
+            "There is no tool files/ech.\n`lmchat tools` lists the tools.",
         ),
     ):
         done = alone("tools", "call", *words)
         assert (done.returncode, done.stdout) == (code, out)
         assert done.stderr.startswith(f"lmchat: {err}" if err else "")
-    failed = alone.json("tools", "call", "python/fail", '{"why": "no"}', "--json", code=1)
-    assert (failed["tool"], failed["state"]) == ("python/fail", "failed")
-    assert "tools.py, line 9: ValueError: no" in failed["result"]
+    failed = alone.json("tools", "call", "files/fail", "--json", code=1)
+    assert (failed["tool"], failed["state"]) == ("files/fail", "failed")
+    assert failed["result"] == "It went wrong"
     end = "\n[cut: 100000 characters, the first 32000 are here]\n"
-    assert alone("tools", "call", "python/fill").stdout == 32_000 * "y" + end
+    long = json.dumps({"text": 100_000 * "y"})
+    assert alone("tools", "call", "files/echo", long).stdout == 32_000 * "y" + end
     assert not started.exists()
-    alone("tools")
+    alone("tools", "call", "other/x")
     assert started.exists()
 
 
@@ -107,11 +108,10 @@ def test_who_waits_for_a_tool_server_is_told_so_and_can_stop(cli, server, tmp_pa
     cli.add_servers(slow={"command": slow})
     server.on(CHAT, chat_reply("Done."))
     words = "lmchat: starting slow … Ctrl+C stops"
-    for command in (("ask", "--tools", "hi"), ("tools",)):
-        with PtyProgram(cli.argv(*command), home=cli.home, size=(100, 20)) as program:
-            program.wait_for(words)
-            program.type("\x03")
-            assert program.wait_exit() == 130
+    with PtyProgram(cli.argv("tools"), home=cli.home, size=(100, 20)) as program:
+        program.wait_for(words)
+        program.type("\x03")
+        assert program.wait_exit() == 130
     with PtyProgram(cli.argv("ask", "--tools", "hi"), home=cli.home, size=(100, 20)) as program:
         program.wait_for(words)
         gate.touch()
@@ -161,21 +161,25 @@ def test_no_configuration_is_blamed_for_a_server_that_fails_itself(cli, server):
         assert done.stderr == f"lmchat: garden: {step}\n"
 
 
+_ECHO = calling(("files__echo", '{"text": "5"}'))
+
+
 @pytest.fixture
 def adding(cli, server):
     """Yield lmchat with an allowed tool that the model calls."""
-    write_tools(cli, config=_ALLOWED)
-    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("It is 5."))
+    cli.configure("[tools.approval]\n'files/echo' = 'always'\n'files/never' = 'always'\n")
+    cli.add_servers(files=_SCRIPTED)
+    server.on(CHAT, _ECHO, chat_reply("It is 5."))
     return cli
 
 
 def test_a_call_that_comes_as_text_is_told_and_not_run_but_only_with_tools(adding, server):
     # as in lmstudio-ai/lmstudio-bug-tracker#2115
-    text = '<tool_call>\n{"name": "python__add", "arguments": {"a": 40}}\n</tool_call>'
+    text = '<tool_call>\n{"name": "files__echo", "arguments": {"text": "40"}}\n</tool_call>'
     server.on(CHAT, chat_reply(text))
     done = adding("ask", "--tools", "3 and 2?")
     assert (done.returncode, done.stdout) == (0, f"{text}\n")
-    assert done.stderr.startswith("lmchat: the model tried to call python/add, and the server did")
+    assert done.stderr.startswith("lmchat: the model tried to call files/echo, and the server did")
     assert len(server.seen(CHAT)) == 1
     assert adding("ask", "3 and 2?").stderr == ""
 
@@ -186,27 +190,30 @@ def test_an_answer_with_an_allowed_tool_has_its_steps(adding, server):
     assert (value["reply"], value["tool_calls"]) == ("It is 5.", [])
     [step] = value["steps"]
     assert step.pop("elapsed_ms") > 0
-    assert step == {"tool": "python/add", "arguments": {"a": 3}, "result": "5", "state": "complete"}
-    assert done.stderr == "lmchat: python/add(3)\n"
+    assert step == {
+        "tool": "files/echo",
+        "arguments": {"text": "5"},
+        "result": "5",
+        "state": "complete",
+    }
+    assert done.stderr == 'lmchat: files/echo("5")\n'
     first, second = server.seen(CHAT)
     assert {tool["function"]["name"] for tool in first.json["tools"]} == {
-        "python__add",
-        "python__fail",
+        f"files__{name}" for name in mcp_server.NAMES
     }
     assert second.json["messages"][-1] == {"role": "tool", "tool_call_id": "call_0", "content": "5"}
-    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("It is 5."))
+    server.on(CHAT, _ECHO, chat_reply("It is 5."))
     done = adding("ask", "--tools", "--stream-json", "?")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [next(iter(line)) for line in lines] == ["chunk", "tool", "chunk", "done"]
     assert lines[1]["tool"]["result"] == "5"
-    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("It is 5."))
+    server.on(CHAT, _ECHO, chat_reply("It is 5."))
     assert adding("ask", "--tools", "?").stdout == "Let me see.\nIt is 5.\n"
 
 
 def test_a_stop_while_a_call_runs_leaves_the_estimate_of_the_prompt_in_the_answer(adding, server):
     started = adding.folder / "started"
-    slow = f"def add(a: int) -> int:\n    'Add.'\n    open({str(started)!r}, 'w').close()\n"
-    write_tools(adding, f"import time\n{slow}    time.sleep(600)\n", config=_ALLOWED)
+    server.on(CHAT, calling(("files__never", json.dumps({"started": str(started)}))))
     with adding.start("ask", "--tools", "--json", "3 and 2?") as program:
         wait_until(started.exists, "the call runs")
         program.send_signal(signal.SIGTERM)
@@ -217,15 +224,15 @@ def test_a_stop_while_a_call_runs_leaves_the_estimate_of_the_prompt_in_the_answe
 
 
 def test_a_call_that_is_sent_twice_runs_once_and_one_without_a_name_not_at_all(adding, server):
-    function = {"name": "python__add", "arguments": '{"a": 3}'}
+    function = {"name": "files__echo", "arguments": '{"text": "5"}'}
     twice = [
         delta(tool_calls=[{"index": index, "id": "call_7", "function": function}])
         for index in range(2)
     ]
     nameless = delta(tool_calls=[{"index": 0, "id": "", "type": "function"}])
     for chunks, steps, requests in (
-        (twice, [("python/add", "5")], 2),
-        ([nameless, *twice], [("python/add", "5")], 2),
+        (twice, [("files/echo", "5")], 2),
+        ([nameless, *twice], [("files/echo", "5")], 2),
     ):
         server.requests.clear()
         server.on(CHAT, sse(*chunks, finish("tool_calls"), DONE), chat_reply("It is 5."))
@@ -240,13 +247,13 @@ def test_a_call_that_is_sent_twice_runs_once_and_one_without_a_name_not_at_all(a
 
 
 def test_without_a_terminal_a_tool_that_asks_is_refused_and_the_way_to_allow_it_told(cli, server):
-    write_tools(cli)
+    cli.add_servers(files=_SCRIPTED)
     assert cli("ask", "?").returncode == 0
     assert "tools" not in server.seen(CHAT)[0].json
-    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("I cannot."))
+    server.on(CHAT, _ECHO, chat_reply("I cannot."))
     done = cli("ask", "--tools", "--json", "?")
     assert done.returncode == 0
-    way = 'Not allowed: python/add. To allow it, set [tools.approval] "python/add" = "always".'
+    way = 'Not allowed: files/echo. To allow it, set [tools.approval] "files/echo" = "always".'
     assert done.stderr.splitlines()[0] == f"lmchat: {way}"
     assert json.loads(done.stdout)["steps"][0]["state"] == "failed"
     assert "without a terminal" in server.seen(CHAT)[-1].json["messages"][-1]["content"]
@@ -517,30 +524,25 @@ def test_a_question_shows_all_that_a_yes_starts(alone, tmp_path):
     assert not (tmp_path / "RAN").exists()
 
 
-def test_a_call_whose_arguments_the_terminal_cannot_show_does_not_run(cli, server):
-    write_tools(cli)
+def test_neither_arguments_that_cannot_be_shown_run_nor_a_server_asks_and_the_turn_continues(
+    cli, server
+):
+    cli.configure("[tools.approval]\n'files/ask' = 'always'\n")
+    cli.add_servers(files=_SCRIPTED)
     shown, hidden = (json.dumps({"why": "a" * most + " and more"}) for most in (1300, 1700))
-    server.on(
-        CHAT, calling(("python__fail", shown), ("python__fail", hidden)), chat_reply("Then not.")
-    )
+    called = (("files__ask", "{}"), ("files__fail", shown), ("files__fail", hidden))
+    server.on(CHAT, calling(*called), chat_reply("Then without."))
     with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(100, 20)) as program:
-        program.wait_for("python/fail? y once", 50)
-        assert "python/fail wants to run:" in program.text
+        program.wait_for("files/fail? y once", 50)
+        assert "files/fail wants to run:" in program.text
         program.type("n\r")
         program.wait_for("Its arguments do not fit on the screen: call it in the chat screen", 50)
         assert program.wait_exit() == 0
-        assert '[tools.approval] "python/fail" = "always"' in program.text.replace("\n", "")
-    assert "too long to show" in server.seen(CHAT)[-1].json["messages"][-1]["content"]
-
-
-def test_a_server_that_asks_its_user_is_refused_and_the_turn_continues(cli, server):
-    cli.configure("[tools]\napprove = 'always'\n")
-    cli.add_servers(files=_SCRIPTED)
-    server.on(CHAT, calling(("files__ask", "{}")), chat_reply("It has to do without."))
-    with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(100, 20)) as terminal:
-        assert terminal.wait_exit() == 0
-        assert "It has to do without." in terminal.text
-    assert "Elicitation not supported" in server.seen(CHAT)[-1].json["messages"][-1]["content"]
+        assert '[tools.approval] "files/fail" = "always"' in program.text.replace("\n", "")
+        assert "Then without." in program.text
+    results = [message["content"] for message in server.seen(CHAT)[-1].json["messages"][-3:]]
+    assert "Elicitation not supported" in results[0]
+    assert "too long to show" in results[2]
 
 
 def test_a_removed_server_takes_its_sign_in_along_but_no_key_and_no_other_sign_in(alone):

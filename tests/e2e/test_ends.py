@@ -12,7 +12,7 @@ import pytest
 
 from lmchat.sessions.message import AnswerState
 from tests.support.lmchat_screen import configure, stored, stored_titles
-from tests.support.programs import LMCHAT, WAIT_S, start
+from tests.support.programs import LMCHAT, WAIT_S, Inside, start
 from tests.support.scripted_products import CHAT, chat_reply, llama_cpp
 from tests.support.scripted_server import (
     DONE,
@@ -207,12 +207,28 @@ def test_each_end_has_its_exit_code_and_its_sentence_and_keeps_what_had_come(
     server.on(CHAT, *(end.replies or [sse("Half an", gate, *[" more"] * 50, Hold())]))
     configure(tmp_path, "[chat]\nauto_truncate = false\n")
     command = ("ask", "--save", end.lines[0]) if front == "ask" else ("--plain",)
-    argv = [*LMCHAT, "--endpoint", server.url, *command, *end.words]
+    words = ("--endpoint", server.url, *command, *end.words)
     lines = "" if front == "ask" else "\n".join(end.lines)
+    if not (end.number or end.stdout):  # no other process has a part in it
+        done = Inside(tmp_path)(*words, stdin=lines)
+        code, said = done.returncode, done.stderr
+    else:
+        code, said = ended(end, words, lines, tmp_path, server, gate)
+    assert code == end.code, said
+    assert end.says in said if end.says else said == ""
+    assert all(request.over.wait(WAIT_S) for request in server.seen(CHAT))
+    saved = saved_in(tmp_path)
+    if end.stdout == "closed":  # the system says how much a closed pipe takes
+        saved[-1] = saved[-1].partition(" more")[0]
+    assert saved == end.saved + (["And?", "Two."] if front == "plain" and end.goes_on else [])
+
+
+def ended(end, words, lines, home, server, gate):
+    """Return the code and the words of a program that is sent a signal, or whose stdout is lost."""
     with (
         Path("/dev/full").open("wb") as full,
         start(
-            argv, home=tmp_path, stdin=PIPE, stdout=full if end.stdout == "full" else PIPE
+            (*LMCHAT, *words), home=home, stdin=PIPE, stdout=full if end.stdout == "full" else PIPE
         ) as run,
     ):
         run.stdin.write(lines.encode())
@@ -229,13 +245,7 @@ def test_each_end_has_its_exit_code_and_its_sentence_and_keeps_what_had_come(
         if end.number:
             run.send_signal(end.number)
         said = run.communicate(timeout=WAIT_S)[1].decode()
-    assert run.returncode == end.code, said
-    assert end.says in said if end.says else said == ""
-    assert all(request.over.wait(WAIT_S) for request in server.seen(CHAT))
-    saved = saved_in(tmp_path)
-    if end.stdout == "closed":  # the system says how much a closed pipe takes
-        saved[-1] = saved[-1].partition(" more")[0]
-    assert saved == end.saved + (["And?", "Two."] if front == "plain" and end.goes_on else [])
+    return run.returncode, said
 
 
 IMPORTS = (sys.executable, "-X", "importtime", "-m", "lmchat")  # each import is a line on stderr

@@ -19,7 +19,7 @@ from tests.support.engine_home import (
 from tests.support.lmchat_screen import STEADY, answers, configure
 from tests.support.programs import LMCHAT, Cli, Inside, clean_environment, is_running, wait_until
 from tests.support.pty_program import PtyProgram
-from tests.support.real_server.prepare import model_file
+from tests.support.real_server.prepare import model_file, shallow_model
 from tests.support.scripted_hub import REPO, ScriptedHub
 from tests.support.scripted_server import ScriptedServer
 
@@ -59,11 +59,11 @@ def test_a_model_of_the_hub_is_fetched_with_consent_in_two_runs_and_answers_with
     ask = ("ask", "--local", "-m", REPO)
     with ScriptedServer() as host, ScriptedServer() as store:
         hub = ScriptedHub(host, store)
-        hub.put({"alder-Q4_K_M.gguf": model_file().read_bytes()})
+        hub.put({"alder-Q4_K_M.gguf": shallow_model().read_bytes()})
         local.env["HF_ENDPOINT"] = host.url
         refused = local(*ask, "Say hello.")
         assert refused.returncode == 2
-        assert f"alder-Q4_K_M.gguf (98 MB) of {REPO} from localhost:" in refused.stderr
+        assert f"alder-Q4_K_M.gguf (36 MB) of {REPO} from localhost:" in refused.stderr
         assert store.seen() == []
         hub.sent_bytes, hub.is_stuck = 2_000_000, True
         program = local.start(*ask, "--yes", "Say hello.")
@@ -146,15 +146,16 @@ def test_models_lists_the_files_of_this_disk(local):
 
 def started(local):
     """Start an answer that goes on, and wait for its first words."""
+    place_demo(local.folder, model_file())
     (local.folder / "config.toml").write_text(STEADY + "[local]\nthreads = 1\n")
     program = local.start("ask", "--local", "Write the numbers from 1 to 500 separated by commas.")
     assert program.stdout.read(1)
     return program
 
 
-def test_the_engine_is_gone_when_lmchat_is_killed(ready):
-    program = started(ready)
-    (child,) = engines_of(ready.home)
+def test_the_engine_is_gone_when_lmchat_is_killed(local):
+    program = started(local)
+    (child,) = engines_of(local.home)
     program.kill()
     assert program.wait(20) == -signal.SIGKILL
     program.stdout.close()
@@ -162,9 +163,9 @@ def test_the_engine_is_gone_when_lmchat_is_killed(ready):
     wait_until(lambda: not is_running(child), "the child ends too")
 
 
-def test_an_engine_that_crashes_during_an_answer_is_told_and_what_came_is_printed(ready):
-    program = started(ready)
-    (child,) = engines_of(ready.home)
+def test_an_engine_that_crashes_during_an_answer_is_told_and_what_came_is_printed(local):
+    program = started(local)
+    (child,) = engines_of(local.home)
     os.kill(child, signal.SIGSEGV)
     _, told = program.communicate(timeout=20)
     assert program.returncode == 1

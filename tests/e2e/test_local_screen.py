@@ -9,7 +9,7 @@ import pytest
 from tests.support.engine_home import engines_of, only_from, place_demo, with_library
 from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure
 from tests.support.programs import clean_environment, is_running, wait_until
-from tests.support.real_server.prepare import model_file
+from tests.support.real_server.prepare import model_file, shallow_model
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(120)]
 
@@ -28,7 +28,7 @@ def said(home):
 
 def test_the_engine_outlives_ctrl_c_and_a_stop_serves_another_file_and_ends_with_the_chat(tmp_path):
     configure(tmp_path, STEADY + LOCAL)
-    place_demo(tmp_path / "lmchat")
+    place_demo(tmp_path / "lmchat", model_file())
     environment = with_library(clean_environment(tmp_path)) | only_from(tmp_path / "mirror")
     with LMChatScreen(tmp_path, "", "--local", env=environment) as screen:
         screen.wait_for(READY, SLOW_S)
@@ -51,7 +51,7 @@ def test_the_engine_outlives_ctrl_c_and_a_stop_serves_another_file_and_ends_with
         (address,) = set(re.findall(r"localhost:\d+", screen.text))
         folder = tmp_path / ".lmstudio" / "models"
         folder.mkdir(parents=True)
-        (folder / "other.gguf").write_bytes(model_file().read_bytes())
+        (folder / "other.gguf").write_bytes(shallow_model().read_bytes())
         screen.type("\x0f", sees="other")
         screen.type("other", sees="1 of 2")
         screen.type("\r")

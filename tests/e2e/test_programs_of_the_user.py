@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.programs import is_running, put_script, wait_until
+from tests.support.programs import Inside, is_running, put_script, wait_until
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, chat_reply
+
+Cli = Inside
 
 _PROMPT = "A secret plan"
 _WAITS = "echo $$ > {folder}/pid\nexec sleep 600"

@@ -11,7 +11,7 @@ import pytest
 from lmchat.sessions.message import AnswerState
 from tests.support.faults import FileLimit, small_file_system
 from tests.support.lmchat_screen import LMChatScreen, arriving, leave, ready_screen, stored
-from tests.support.programs import Cli
+from tests.support.programs import Cli, Inside
 from tests.support.scripted_products import CHAT, chat_reply, llama_cpp
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
@@ -140,7 +140,7 @@ def test_a_screen_and_commands_on_a_full_disk_show_the_saved_sessions(disk, serv
 
 @pytest.mark.timeout(90)
 def test_a_damaged_file_is_named_by_each_start_until_it_is_gone(tmp_path, server):
-    cli = Cli(tmp_path, server.url)
+    cli = Inside(tmp_path, server.url)
     server.on(CHAT, chat_reply("the answer"))
     assert cli("ask", "--save", "Plan the garden").returncode == 0
     with ready_screen(tmp_path, server.url) as screen:

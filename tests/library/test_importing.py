@@ -7,15 +7,16 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.formats.json_sessions import to_json
-from lmchat.leaves.imports import PROGRAMS
 from lmchat.library.importer import Importer, ImportOutcome, loss_lines
 from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.message import TextPart, ToolCallPart
 from lmchat.sessions.session import MessagePath, Session
 from tests.support.chats import (
     answer,
+    chat,
     faults_in,
     header,
+    list_of_exports,
     prompt,
     reply,
     say,
@@ -24,10 +25,7 @@ from tests.support.chats import (
 from tests.support.faults import no_room
 from tests.support.hostile_files import deep_folder
 
-LIST = [
-    {"role": "user", "content": "Which vegetables?"},
-    {"role": "assistant", "content": "Lettuce."},
-]
+TALK = to_json(chat("Which vegetables?", "Lettuce.", title="Which vegetables?"))
 
 
 @pytest.fixture
@@ -39,14 +37,14 @@ async def other(tmp_path):
 
 @pytest.fixture
 def importer(store):
-    return Importer(store, programs=PROGRAMS)
+    return Importer(store)
 
 
 def library(store):
     return Library(store)
 
 
-def file_of(folder, value=LIST, name="talk.json"):
+def file_of(folder, value=TALK, name="talk.json"):
     path = folder / name
     path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
     return str(path)
@@ -81,7 +79,7 @@ async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, ot
     await store.update_session(pinned.session_id, {"tags": ("garden", "shade")})
     every_id = [header.session_id for header in await store.list_sessions()]
     await export_all(store, every_id, tmp_path / "backup")
-    await import_all(Importer(other, programs=PROGRAMS), str(tmp_path / "backup"))
+    await import_all(Importer(other), str(tmp_path / "backup"))
     assert await other.list_sessions() == await store.list_sessions()
     for session_id in every_id:
         assert await other.tree(session_id) == await store.tree(session_id)
@@ -170,10 +168,7 @@ async def test_a_disk_that_gets_full_keeps_whole_sessions_and_is_told_once(
     tmp_path, store, importer
 ):
     text = "word " * 5_000
-    messages = [
-        {"id": key, "role": "user", "content": text, "parent": above} for key, above in ("ar", "ba")
-    ]
-    name = file_of(tmp_path, [{"title": str(number), "messages": messages} for number in range(50)])
+    name = file_of(tmp_path, list_of_exports(50, text, text))
     other = file_of(tmp_path, name="other.json")
     with no_room(1 << 20):
         outcome = await outcome_of(importer, name, other)
@@ -191,18 +186,12 @@ async def test_a_disk_that_gets_full_keeps_whole_sessions_and_is_told_once(
     assert faults_in(store.database.path) == ""
 
 
-async def test_a_large_number_and_half_of_an_emoji_cost_no_chat(tmp_path, importer):
+async def test_a_large_number_costs_no_chat(tmp_path, importer):
     asked = prompt("Which vegetables?")
     options = {"seed": 10**30, "stop": ["a", 0.5]}
     session = Session(header=replace(header("t"), sampling=options), messages=MessagePath((asked,)))
-    own = file_of(tmp_path, to_json(session))
-    part = {"type": "text", "text": {"value": "Hello"}}
-    message = {"thread_id": "a", "id": "1", "role": "user", "content": [part]}
-    jan = file_of(tmp_path, message, "messages.jsonl")
-    file_of(tmp_path, {"id": "a", "title": "Half \ud83c"}, "thread.json")
-    one, two = await import_all(importer, own, jan)
+    (one,) = await import_all(importer, file_of(tmp_path, to_json(session)))
     assert one.header.sampling == {"seed": 1e30, "stop": ["a", 0.5]}
-    assert two.header.title == "Half \ufffd"
 
 
 async def test_a_file_that_ends_its_reader_costs_itself_alone(tmp_path, store):
@@ -214,18 +203,15 @@ async def test_a_file_that_ends_its_reader_costs_itself_alone(tmp_path, store):
             killed.extend(child for child in psutil.Process().children() if child not in others)
             killed[0].kill()
 
-    chats = [{"title": str(number), "messages": LIST} for number in range(20_000)]
-    names = [
-        file_of(tmp_path, chats, "many.json"),
-        file_of(tmp_path, {"title": "other", "messages": LIST}),
-    ]
+    count = 20_000
+    names = [file_of(tmp_path, list_of_exports(count, "Peas?"), "many.json"), file_of(tmp_path)]
     outcome = ImportOutcome(is_trial=True)
-    importer = Importer(store, programs=PROGRAMS, quiet_s=0)
+    importer = Importer(store, quiet_s=0)
     await importer.import_files(names, outcome, report_progress=kill_reader)
     ((name, error),) = outcome.refused
     assert (name, "the process reading it ended" in error.message) == (names[0], True)
-    assert 0 < len(outcome.chats) < len(chats)
-    assert outcome.chats[-1].header.title == "other"
+    assert 0 < len(outcome.chats) < count
+    assert outcome.chats[-1].header.title == "Which vegetables?"
 
 
 async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, importer):
@@ -249,21 +235,18 @@ async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, impo
 
 async def test_no_call_of_a_file_waits_to_be_run(tmp_path, store, importer):
     """A call without a result would look like one that the user may still allow."""
-    call = {"id": "c1", "function": {"name": "wipe", "arguments": "{}"}}
-    rows = [{"role": "assistant", "content": "", "tool_calls": [call]}]
     asked = prompt("Clean up.")
     calling = answer(ToolCallPart(call_id="c1", name="wipe", arguments="{}"), parent=asked)
     own = to_json(Session(header=header("t"), messages=MessagePath((asked, calling))))
-    for name in (file_of(tmp_path, rows), file_of(tmp_path, own, "own.json")):
-        (one,) = await import_all(importer, name)
-        last = (await store.open_session(one.header.session_id)).messages[-1]
-        assert (last.text.strip(), last.tool_calls) == ("> Tool call: wipe()", ())
+    (one,) = await import_all(importer, file_of(tmp_path, own))
+    last = (await store.open_session(one.header.session_id)).messages[-1]
+    assert (last.text.strip(), last.tool_calls) == ("> Tool call: wipe()", ())
 
 
 @pytest.mark.posix
 async def test_chats_in_very_deep_folders_are_found(importer):
     with deep_folder() as top:
-        file_of(top / "e", [{"role": "user", "content": "Hi"}])
-        file_of(top.joinpath(*["e"] * 1050), [{"role": "user", "content": "Deep"}])
+        file_of(top / "e", to_json(chat(title="Hi")))
+        file_of(top.joinpath(*["e"] * 1050), to_json(chat(title="Deep")))
         chats = await import_all(importer, str(top))
         assert [chat.header.title for chat in chats] == ["Hi", "Deep"]

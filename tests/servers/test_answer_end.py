@@ -324,7 +324,7 @@ FORMS = {
 }
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(
     st.sampled_from(sorted(BODIES)),
     st.sampled_from(sorted(FORMS)),

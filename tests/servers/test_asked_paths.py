@@ -41,7 +41,7 @@ UNUSUAL = 4711  # no product has this port
 LIST = "/v1/models"
 OF_ONE_MODEL = {"/api/show", "/props?"}  # facts of a model, not of a server: once for each model
 MOST_AT_FIRST = 3
-LATER_LOOKS = 4
+LATER_LOOKS = 2
 UNKNOWN = "OpenAI-compatible"
 LOADED, NOT_LOADED, REMOTE, ANY = "loaded", "not loaded", "remote", "unknown"
 

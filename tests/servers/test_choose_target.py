@@ -10,10 +10,10 @@ from lmchat.servers.discovery.choose import (
     no_model_error,
     no_server_error,
 )
-from lmchat.servers.discovery.status import ServerState
+from lmchat.servers.discovery.status import ServerState, chat_state
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import BUILT_IN, LoadState
-from tests.support.scripted_backend import model, probed
+from tests.support.scripted_backend import model, probed, target
 
 OTHER = Endpoint.parse("http://localhost:8080")
 NEW = State()
@@ -66,6 +66,22 @@ def test_what_is_needed_before_a_chat():
         assert choice.state is missing
         assert (choice.server is None) is (missing is ServerState.AWAY)
         assert choice.target is None or choice.target.model is None
+
+
+def test_what_keeps_from_a_chat_is_told_once_a_search_has_ended():
+    named, unnamed = target(), replace(target(), model=None)
+    loading, empty = probed("loading"), probed("empty")
+    for used, servers, state in [
+        (None, [], None),
+        (named, [], ServerState.READY),
+        (unnamed, [loading], ServerState.LOADING),
+        (unnamed, [], ServerState.NO_MODEL),
+        (unnamed, [empty, probed("auth")], ServerState.NEEDS_KEY),
+        (unnamed, [empty], ServerState.AWAY),
+        (None, [probed("offline")], ServerState.AWAY),
+    ]:
+        assert chat_state(used, servers, is_loading=False) is state
+        assert chat_state(used, servers, is_loading=True) is ServerState.LOADING
 
 
 def test_the_built_in_engine_is_not_started_again_after_its_start_has_failed():

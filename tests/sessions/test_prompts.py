@@ -55,6 +55,7 @@ def test_a_file_takes_the_place_of_its_own_name_and_not_of_a_longer_one_behind_i
         ("See @p. And @p.md", "See peas.md. And @p.md"),
         ("See @p!", "See peas.md!"),
         ("See @p, @p", "See @p, peas.md"),
+        ("See @p, or x@p", "See peas.md, or x@p"),
         ("@p", "peas.md"),
     ]:
         assert with_files(draft, ["FILE\n"], "@p", "peas.md") == f"FILE\n{words}", draft

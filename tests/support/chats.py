@@ -16,6 +16,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError
+from lmchat.formats.json_sessions import to_json
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
@@ -155,6 +156,16 @@ def chat(*texts: str, title: str = "Plan for the garden") -> Session:
         )
     known = replace(header(title), model="qwen3-8b", endpoint="http://localhost:1234")
     return Session(header=known, messages=MessagePath(messages))
+
+
+def list_of_exports(count: int, *texts: str) -> str:
+    """Write a JSON list of so many sessions of lmchat, with these texts."""
+    session = chat(*texts)
+    one = to_json(replace(session, header=replace(session.header, session_id="{session}")))
+    for number, message in enumerate(session.messages):
+        # ids that are no hashes yet become some of each session's own
+        one = one.replace(message.message_id, f"message {number}")
+    return f"[{', '.join(one.replace('{session}', f'{number:016x}') for number in range(count))}]"
 
 
 async def say(

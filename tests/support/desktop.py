@@ -28,7 +28,6 @@ from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import Change, State
 from lmchat.errors import FileRefused
-from lmchat.leaves.imports import PROGRAMS
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.servers.client import HttpServerClient
@@ -303,7 +302,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         pages=WebPages(settings.allowed_hosts),
         state=state,
         resume_id=resume_id,
-        importer=Importer(store, programs=PROGRAMS),
+        importer=Importer(store),
         engine=engine,
         clock=clock,
     )

@@ -10,7 +10,7 @@ from psutil import Process
 
 from lmchat.servers.local.demo import SMOLLM2, DemoModel
 from tests.support.programs import processes
-from tests.support.real_server.prepare import XLLAMACPP, model_file, wheel
+from tests.support.real_server.prepare import XLLAMACPP, model_file, shallow_model, wheel
 
 
 def with_library(environ: dict[str, str]) -> dict[str, str]:
@@ -18,10 +18,11 @@ def with_library(environ: dict[str, str]) -> dict[str, str]:
     return environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
-def place_demo(home: Path) -> Path:
+def place_demo(home: Path, model: Path | None = None) -> Path:
+    """Put a model where the demo model is kept, usually a shallow one."""
     path = home / "engine" / SMOLLM2.file_name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.symlink_to(model_file())
+    path.symlink_to(model or shallow_model())
     return path
 
 

@@ -36,6 +36,10 @@ def scripted(name="files", **settings):
     return McpSettings(name=name, command=sys.executable, **settings)
 
 
+def _children():
+    return set(psutil.Process().children(recursive=True))
+
+
 @asynccontextmanager
 async def a_host(home, *servers, functions="", environ=None, refuses="", has_log=True):
     """Yield tool servers; at their end no process of them may be left."""
@@ -56,11 +60,12 @@ async def a_host(home, *servers, functions="", environ=None, refuses="", has_log
         check_address=check,
         credentials=Credentials(home / "credentials.toml"),
     )
-    others = psutil.Process().children(recursive=True)
+    has_programs = bool(functions) or any(server.command for server in servers)
+    others = _children() if has_programs else set()
     try:
         yield host
     finally:
-        own = set(psutil.Process().children(recursive=True)) - set(others)
+        own = _children() - others if has_programs else set()
         await host.aclose()
         assert not [process for process in own if is_running(process.pid)]
 

@@ -70,6 +70,24 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     assert desk.active.messages[-2].text == "Compare @a.m", "no file was chosen: sent as typed"
     await desk.answered(2)
 
+    await desk.say("@a.md, shorten it", leads_to=ConfirmDialog, sees="Attach a.md?")
+    await desk.press("escape", sees="Not sent.")
+    await desk.prompt_is("@a.md, shorten it")
+    await desk.press("enter")
+    await desk.answered(3)
+    assert sent(desk.backend)[-1] == "@a.md, shorten it", "asked once"
+    paste(desk, "Is @b.md like @a.md, @nobody and x@a.md?")
+    await desk.press("enter", leads_to=ConfirmDialog, sees="Attach b.md, a.md?")
+    await desk.confirm()
+    await desk.answered(4)
+    assert "The words of b.md." in sent(desk.backend)[-1]
+    assert "The words of a.md." in sent(desk.backend)[-1]
+    assert sent(desk.backend)[-1].endswith("Is b.md like a.md, @nobody and x@a.md?")
+    await desk.say("/file a.md")
+    await desk.prompt_is("[a.md (19 B)]\n")
+    await desk.say("Shorten @a.md now")
+    await desk.answered(5)
+
     desk.prompt_input.put("")
     await desk.type("@new")
     await shown(desk, "No file matches.")

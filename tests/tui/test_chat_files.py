@@ -1,32 +1,34 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 
 import psutil
 import pytest
 from textual.widgets import Input
 
-from lmchat.leaves.imports import PROGRAMS
+from lmchat.formats.json_sessions import to_json
 from lmchat.library.importer import Importer
 from lmchat.sessions.message import Role
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.dialogs.export_dialog import ExportDialog
 from lmchat.tui.dialogs.progress_dialog import ProgressDialog
 from lmchat.tui.screen import ChatScreen
+from tests.support.chats import chat, list_of_exports
 from tests.support.desktop import make_desktop, ready_desktop, running, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
-TALK = [
-    {"role": "user", "content": "Which vegetables?"},
-    {"role": "assistant", "content": "Lettuce grows."},
-]
+
+def exported(folder, *texts, name="talk.json"):
+    path, title = folder / name, texts[0] if texts else "Which vegetables?"
+    session = chat(*(texts or (title, "Lettuce grows.")), title=title)
+    path.write_text(to_json(session), encoding="utf-8")
+    return path
 
 
-def list_file(folder, talk=TALK, name="talk.json"):
-    path = folder / name
-    path.write_text(json.dumps(talk), encoding="utf-8")
+def many(folder, count):
+    path = folder / "many.json"
+    path.write_text(list_of_exports(count, "Peas?"), encoding="utf-8")
     return path
 
 
@@ -118,7 +120,7 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
     desk, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)  # a long path would break the lines of the notice elsewhere
-    list_file(tmp_path)
+    exported(tmp_path)
     (tmp_path / "cut.json").write_text('[{"role": "user", "content": "hi', encoding="utf-8")
     await desk.say("/import cut.json", sees="It is not valid JSON")
     await desk.prompt_is("")
@@ -139,15 +141,15 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
     await shown(desk, "Lettuce grows.")
     assert len(await desk.store.list_sessions()) == 1
 
-    odd = [{"role": "user", "content": "Which herbs?"}, {"role": "alien", "content": "x"}, 5]
-    list_file(tmp_path, odd, name="odd.json")
-    await desk.say("/import odd.json", sees="record 3")
+    odd = exported(tmp_path, "Which herbs?", name="odd.json")
+    odd.write_text(f"[{odd.read_text(encoding='utf-8')}, 5]", encoding="utf-8")
+    await desk.say("/import odd.json", sees="record 2")
     await desk.press("escape", sees="Which herbs?")
 
     folder = tmp_path / "chats"
     folder.mkdir()
-    list_file(folder, [*TALK, {"role": "user", "content": "One?"}], name="one.json")
-    list_file(folder, [*TALK, {"role": "user", "content": "And?"}], name="two.json")
+    exported(folder, "One?", "Yes.", "Then?", name="one.json")
+    exported(folder, "Two?", "Yes.", "And?", name="two.json")
     for number in range(4):
         (folder / f"bad{number}.json").write_text("[{", encoding="utf-8")
     (folder / "notes.md").write_text("# only notes", encoding="utf-8")
@@ -159,12 +161,9 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
 
 
 async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):
-    rows = [
-        {"conv": {"id": str(number)}, "messages": [{"id": "a", **TALK[0]}]} for number in range(9)
-    ]
-    path = list_file(tmp_path, rows)
+    path = many(tmp_path, 9)
     desk = make_desktop(tmp_path)
-    desk.workspace.importer = Importer(desk.store, programs=PROGRAMS, quiet_s=0)
+    desk.workspace.importer = Importer(desk.store, quiet_s=0)
     write, written = desk.store.import_session, []
 
     async def import_session(session):
@@ -183,13 +182,10 @@ async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):
 
 @pytest.mark.posix
 async def test_esc_ends_an_import_whose_file_keeps_the_reader_busy_forever(tmp_path):
-    rows = [
-        {"conv": {"id": str(number)}, "messages": [{"id": "a", **TALK[0]}]}
-        for number in range(20_000)
-    ]
-    path = list_file(tmp_path, rows)
+    count = 20_000
+    path = many(tmp_path, count)
     desk = make_desktop(tmp_path)
-    desk.workspace.importer = Importer(desk.store, programs=PROGRAMS, quiet_s=0)
+    desk.workspace.importer = Importer(desk.store, quiet_s=0)
     others = psutil.Process().children()
     async with running(desk, (120, 40)):
         await desk.ready()
@@ -198,4 +194,4 @@ async def test_esc_ends_an_import_whose_file_keeps_the_reader_busy_forever(tmp_p
         reader.suspend()
         await desk.press("escape", sees="Stopped. Start the import again for the rest.")
         assert not reader.is_running()
-        assert 0 < len(await desk.store.list_sessions()) < len(rows)
+        assert 0 < len(await desk.store.list_sessions()) < count

@@ -162,25 +162,25 @@ async def test_a_file_that_cannot_be_read_leaves_the_prompt_unsent(tmp_path):
 # Steps, then the end of what is sent with the file ("" if nothing is), and the text of the prompt.
 # "there" ends the read; "seen" waits until the prompt shows the file.
 WAYS = (
-    ("@ q there seen enter", "q", ""),
-    ("@ q enter there", "\nq", ""),
-    ("/file q there seen enter", "q", ""),
-    ("/file q enter there", "q", ""),
-    ("@ q enter more there", "\nq", "more"),
-    ("@ q enter up enter there", "\nq", ""),
-    ("@ q enter more esc there", "", "@leaf.md q\n\nmore"),
-    ("@ esc esc there seen q enter", "q", ""),  # no prompt waits: the file is read on
-    ("@ q enter @stem esc there", "", "@leaf.md q\n\n[stem.md (16 B)]\n"),
-    ("@ q enter delete there", "", ""),
-    ("@ q enter away there", "\nq", ""),
-    ("@ q away there back seen enter", "\nq", ""),
-    ("@ q away back enter there", "\nq", ""),
-    ("@ q fork enter there", "\nq", ""),
-    ("away back ask fork back @ q there seen enter", "\nq", ""),
-    ("@ q edit there esc seen enter", "\nq", ""),
+    ("@ why there seen enter", "why", ""),
+    ("@ why enter there", "\nwhy", ""),
+    ("/file why there seen enter", "why", ""),
+    ("/file why enter there", "why", ""),
+    ("@ why enter more there", "\nwhy", "more"),
+    ("@ why enter up enter there", "\nwhy", ""),
+    ("@ why enter more esc there", "", "@leaf.md why\n\nmore"),
+    ("@ esc esc there seen why enter", "why", ""),  # no prompt waits: the file is read on
+    ("@ why enter @stem esc there", "", "@leaf.md why\n\n[stem.md (16 B)]\n"),
+    ("@ why enter delete there", "", ""),
+    ("@ why enter away there", "\nwhy", ""),
+    ("@ why away there back seen enter", "\nwhy", ""),
+    ("@ why away back enter there", "\nwhy", ""),
+    ("@ why fork enter there", "\nwhy", ""),
+    ("away back ask fork back @ why there seen enter", "\nwhy", ""),
+    ("@ why edit there esc seen enter", "\nwhy", ""),
     ("edit @ there seen enter", "one leaf.md", ""),
     ("edit @ enter told there seen enter", "one leaf.md", ""),
-    ("@ q edit @ esc enter there", "\nq", ""),
+    ("@ why edit @ esc enter there", "\nwhy", ""),
 )
 
 
@@ -206,7 +206,7 @@ async def test_a_file_goes_with_the_prompt_in_which_it_was_named_whatever_happen
                     case "/file":
                         await desk.say("/file leaf.md")
                         await desk.until(lambda: not desk.prompt_input.text, steps)
-                    case "q" | "more":
+                    case "why" | "more":
                         typed = step
                         await desk.type(typed)
                         await desk.until(lambda: desk.prompt_input.text.endswith(typed), steps)  # noqa: B023
@@ -266,8 +266,8 @@ async def test_a_file_that_is_there_at_any_moment_around_enter_goes_with_its_pro
         for count in range(1, 13):
             may_save.clear()
             await name_leaf(desk)
-            await desk.type("q")
-            await desk.until(lambda: desk.prompt_input.text == "@leaf.md q", "the prompt")
+            await desk.type("why")
+            await desk.until(lambda: desk.prompt_input.text == "@leaf.md why", "the prompt")
             may_save.set()
             for _ in range(2 * count - 2):
                 await asyncio.sleep(0)
@@ -320,14 +320,14 @@ async def test_a_file_that_is_named_before_a_session_is_resumed_goes_with_the_pr
     may_open, may_save = hold(store, "open_session"), hold(store.files, "save")
     async with desktop(tmp_path, store=store, resume_id=old.session_id) as desk:
         await name_leaf(desk)
-        await desk.type("q")
-        await desk.prompt_is("@leaf.md q")
+        await desk.type("why")
+        await desk.prompt_is("@leaf.md why")
         may_open.set()
         await shown(desk, "what grows?")
         await desk.press("enter", sees="Sent once leaf.md")
         may_save.set()
         await desk.answered()
-        assert sent(desk.backend)[-1].endswith("\nq")
+        assert sent(desk.backend)[-1].endswith("\nwhy")
         assert "Leaves are green." in sent(desk.backend)[-1]
 
 

@@ -161,7 +161,7 @@ SEQUENCES = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -328,7 +328,7 @@ SCRAPS = (
 MORE = ("m", "$", "y", "t", "a", "é", "\r", "\n", "\x00", "\udc80", "漢", "I", "-", "\x9b")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(
         st.lists(st.sampled_from(SCRAPS + MORE), min_size=1, max_size=8).map("".join), max_size=4
@@ -364,7 +364,7 @@ reads_and_waits = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(reads_and_waits)
 @example([(b"\x1b[200~\xe6", 0, 3)])
 def test_no_bytes_leave_a_key_dead_however_they_are_cut_and_whenever_they_come(reads) -> None:

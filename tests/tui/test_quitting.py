@@ -5,7 +5,6 @@ from __future__ import annotations
 from unittest.mock import AsyncMock, patch
 
 from lmchat.errors import StoreUnavailable
-from lmchat.leaves.imports import PROGRAMS
 from lmchat.library.importer import Importer, ImportOutcome
 from tests.support.desktop import hold, ready_desktop, shown
 from tests.support.modes import is_private
@@ -52,7 +51,7 @@ async def test_at_a_signal_what_cannot_be_saved_becomes_files_that_can_be_import
         (file,) = tmp_path.glob("unsaved-*.json")
         assert is_private(file)
         outcome = ImportOutcome()
-        await Importer(desk.store, programs=PROGRAMS).import_files([str(file)], outcome)
+        await Importer(desk.store).import_files([str(file)], outcome)
         (chat,) = outcome.chats
         assert chat.outcome == "imported"
         read = await desk.store.open_session(chat.header.session_id)

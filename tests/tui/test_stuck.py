@@ -64,14 +64,6 @@ async def test_where_a_thought_cannot_be_ended_alone_the_key_that_stops_the_answ
         assert (await desk.on_disk())[-1].state is AnswerState.STOPPED
 
 
-async def test_a_shorter_repetition_is_told_if_the_user_stops_the_answer(tmp_path):
-    backend = llama([*NAMED, *loop(TextDelta)[:24], TextDelta(text="Wait"), asyncio.Event()])
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("How many beds?", sees="Wait")
-        assert "repeated itself" not in desk.text
-        await desk.press("escape", sees="The answer has repeated itself 7 times.")
-
-
 async def test_a_session_that_is_not_shown_is_named(tmp_path):
     gate = asyncio.Event()
     backend = llama([*NAMED, TextDelta(text="Four. "), gate, *loop(TextDelta), asyncio.Event()])

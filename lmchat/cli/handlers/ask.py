@@ -14,6 +14,7 @@ from lmchat.answers.json_schema import SchemaOutput
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.api.runtime import Runtime
 from lmchat.attachments.attachment import Attachment
+from lmchat.attachments.dropped_files import mentioned_files
 from lmchat.attachments.file_sets import FileSet
 from lmchat.chat.events import ChatEvent, TurnListener
 from lmchat.chat.preview import curl_command, json_text
@@ -30,7 +31,8 @@ from lmchat.cli.tool_approval import ask_about_call, ask_about_server
 from lmchat.cli.turn_printer import TurnPrinter, usage_json
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.markdown.commonmark import code_blocks
-from lmchat.safe_text import safe_json
+from lmchat.processes.background import run_abandonable
+from lmchat.safe_text import safe_json, safe_line, shell_word
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, Role
 from lmchat.sessions.prompts import Prompt
@@ -70,6 +72,12 @@ async def ask(context: Context) -> int:
             files += found.files
             file_sets.append(found)
     prompt = await prompt_of(context, files)
+    # of what is typed here: a name in a pipe is hardly meant
+    mentioned = await run_abandonable(partial(mentioned_files, options.prompt, options.files))
+    for name in mentioned.values():
+        context.output.note(
+            f"lmchat: {safe_line(name)} is only named; -f {shell_word(name)} attaches it."
+        )
 
     if options.temporary or options.dry_run_form:
         is_saved = False

@@ -43,7 +43,7 @@ async def import_files(context: Context) -> int:
 
     outcome = ImportOutcome(is_trial=options.dry_run)
     async with open_store(context) as store:
-        importer = Importer(store, programs=leaf("imports:PROGRAMS"), environ=context.environ)
+        importer = Importer(store, programs=leaf("imports:PROGRAMS", ()), environ=context.environ)
         if options.files:  # `AUTO` tells formats by content
             sources = [(options.source, [*options.files])]
         else:

@@ -95,7 +95,7 @@ async def make_dispatcher(
             importer=(  # a temporary chat cannot import
                 None
                 if options.temporary
-                else Importer(store, programs=leaf("imports:PROGRAMS"), environ=context.environ)
+                else Importer(store, programs=leaf("imports:PROGRAMS", ()), environ=context.environ)
             ),
             engine=runtime.engine,
             launcher=local_servers.make_launcher(context, backend),

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from lmchat.api.runtime import Runtime
 from lmchat.attachments.attachment import Attachment, ClipboardReader
+from lmchat.attachments.dropped_files import mentioned_files
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.chat.events import AnswerStarted, ChatEvent, Compacted, TurnListener
 from lmchat.chat.prompt_queue import PromptsReturned
@@ -24,11 +25,19 @@ from lmchat.cli.setup.wiring import make_pages, setup_of
 from lmchat.cli.tool_approval import ask_about_call, ask_about_server
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.commands.conditions import NO_CODE, NOTHING_YET, reason_against
-from lmchat.commands.shared import SHARED, SHARED_ON_MESSAGE, Question, ReadFiles
+from lmchat.commands.shared import (
+    NAMED_ONLY,
+    SHARED,
+    SHARED_ON_MESSAGE,
+    Question,
+    ReadFiles,
+    read_files,
+)
 from lmchat.commands.table import COMMANDS
 from lmchat.commands.typed_line import require_slash
 from lmchat.config.state import change_state
 from lmchat.errors import FileRefused, LMChatError, StreamInterrupted, WrongUse
+from lmchat.files.disk import expanded_path
 from lmchat.leaves.plain.inline import InlineText
 from lmchat.leaves.plain.line_reader import QUOTES, LineReader
 from lmchat.markdown.commonmark import code_blocks
@@ -336,6 +345,7 @@ class PlainFront(TurnListener):
             self._lacks_files, self._files = False, []
             problem = "A prompt was not sent, as the file before it could not be attached."
             raise FileRefused(problem, next_step="Correct or remove the line that names the file.")
+        await self._attach_mentioned(text)
         await self.connect()
         chat, session = self.chat, self.chat.active
         for file in self._files:
@@ -358,6 +368,18 @@ class PlainFront(TurnListener):
         finally:
             if self._has_returned and attached:
                 self._attach(attached)
+
+    async def _attach_mentioned(self, text: str) -> None:
+        """Ask about files that a prompt names with `@`; on a pipe, say that they are only named."""
+        attached = [file.part.name for file in self._files]
+        found = await run_abandonable(partial(mentioned_files, text, attached))
+        for name in found.values():
+            shown = safe_line(name)
+            question = Question(title=f"Attach {shown}?", text=NAMED_ONLY, verb="attach")
+            if not self.reader.is_terminal:
+                self.notify(f"{shown} is only named; a line /file {shown} before it attaches it.")
+            elif await self.confirm(question):
+                self._attach(await read_files([expanded_path(name)], self.confirm))
 
     async def print_turn(self) -> None:
         """Raises the error of the turn, of its answer, or of saving it."""

@@ -18,9 +18,9 @@ from typing import Any
 
 from lmchat.attachments.attachment import text_of
 from lmchat.errors import FileRefused, WrongUse
-from lmchat.safe_text import with_line_feeds
+from lmchat.safe_text import safe_text, with_line_feeds
 from lmchat.terminal.output import is_terminal, stdin_unreadable
-from lmchat.terminal.tty import PASTE_START, drop_typed, has_more_input, read_paste
+from lmchat.terminal.tty import PASTE_START, has_more_input, read_paste, take_typed
 
 # where the terminal keeps a line until Enter, it drops the rest
 MOST_LINE_BYTES = 1_023 if sys.platform == "darwin" else 4_095
@@ -53,7 +53,10 @@ class LineReader:
             sys.stdin.reconfigure(errors="replace")
 
     def start(self, history: Iterable[str]) -> None:
-        """`history` has the newest first. Pastes are marked from now on, if possible."""
+        """`history` has the newest first. Pastes are marked from now on, if possible.
+
+        What was typed before is the beginning of the first line.
+        """
         if not self.can_redraw:
             return
         try:
@@ -80,7 +83,8 @@ class LineReader:
             sys.stdout.write(_PASTE_MARKS_ON)
             sys.stdout.flush()
             # a paste before this has no marks, so a line of it would run without Enter
-            drop_typed(sys.stdin.fileno())
+            typed = take_typed(sys.stdin.fileno()).decode(sys.stdin.encoding, "replace")
+            self._next_text = safe_text(typed).rstrip("\n")
 
     def set_next_text(self, text: str) -> bool:
         """Return False where lines cannot be edited."""

@@ -255,8 +255,9 @@ def _sentence(text: str) -> str:
     return _TRACE_BEHIND.split(text, maxsplit=1)[0] or text
 
 
-WORDS_OF_ERRORS = (b"error", b"base_resp", b"success")
-"""Without one of them in its JSON, a value is no error."""
+def may_be_error(data: bytes) -> bool:
+    """Whether JSON has one of the words of which an error has one."""
+    return b"error" in data or b"base_resp" in data or b"success" in data
 
 
 def is_error(value: object) -> bool:

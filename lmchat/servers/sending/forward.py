@@ -223,6 +223,7 @@ class Forwarding(Struct, kw_only=True):
         with suppress(NotJsonError):
             value = dict_or_empty(decode(bytes(self._received)))
             usage.keep(value)
+            usage.keep_timings(value)
             for choice in dicts_in(value.get("choices")):
                 finish_reason = str_or_empty(choice.get("finish_reason")) or finish_reason
         return usage.report() or UsageReported(), finish_reason
@@ -320,6 +321,7 @@ class _PassingStream:
         try:
             for event in events():
                 self.chunks.read(event.data, event.name)
+            self.chunks.post_held()
         except (ServerRejected, MalformedStreamError):
             self._is_readable = False
 

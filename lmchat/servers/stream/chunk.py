@@ -17,7 +17,7 @@ from lmchat.servers.http.json_values import (
     dicts_in,
     str_or_empty,
 )
-from lmchat.servers.http.reply import WORDS_OF_ERRORS, is_error
+from lmchat.servers.http.reply import is_error, may_be_error
 
 MAX_NAME_CHARS = 1024
 """Of model, build and finish reason, which rows show."""
@@ -46,7 +46,7 @@ class Chunk(Struct, frozen=True, kw_only=True):
     says: bool  # no answer, but an error, or what the server is doing
 
 
-def chunk_of(value: object, index: object = None, data: bytes | None = None) -> Chunk:
+def chunk_of(value: object, data: bytes, index: object = None) -> Chunk:
     """Read the first choice of a decoded chunk, or whole answer, or the first with an index.
 
     `data` is its JSON.
@@ -62,8 +62,7 @@ def chunk_of(value: object, index: object = None, data: bytes | None = None) -> 
     if (text := choice.get("text")) and not again:
         again = list(pieces_of({"content": text}))
     reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
-    may_fail = data is None or any(word in data for word in WORDS_OF_ERRORS)
-    has_failed = may_fail and is_error(value)
+    has_failed = may_be_error(data) and is_error(value)
     return Chunk(
         index=choice.get("index"),
         pieces=list(pieces_of(delta)),

@@ -6,8 +6,7 @@ Each server has its own fields for text, thought, refusal, tool calls, progress 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.errors import ServerRejected, StreamInterrupted
@@ -56,7 +55,10 @@ _CALL_CHARS = 64
 
 
 class ChunkParser:
-    """Reader of chunks; posts events and knows whether the answer is complete."""
+    """Reader of chunks; posts events and knows whether the answer is complete.
+
+    Texts wait for `post_held`, or an event of another kind, and are posted as one.
+    """
 
     def __init__(
         self,
@@ -88,7 +90,6 @@ class ChunkParser:
         self._thought_filter = thought_filter or ThoughtFilter(())
         self._char_count = 0  # of text, thought and tool calls so far
         self._post_count = 0
-        self._joins = False  # within `joined`
         self._held: list[TextDelta | ReasoningDelta | RefusalDelta] = []
         self._has_unread = False  # what was JSON, but for a fault
         self._stray = b""  # lines behind the last event that were noted
@@ -126,15 +127,15 @@ class ChunkParser:
         if self._post_count == posts_before:
             self._post(LifeSign())
 
-    def read_chunk(self, value: object, data: bytes | None = None) -> None:
+    def read_chunk(self, value: object, data: bytes) -> None:
         """Read a decoded chunk, a whole answer, or an error, which may be none (R-26).
 
         In `data`, its JSON, the words show what need not be looked for.
         """
-        chunk = chunk_of(value, self._index, data)
+        chunk = chunk_of(value, data, self._index)
         if self._is_parallel and self._index is None:
             self._index = chunk.index
-        self._read_fields(dict_or_empty(value), may_have_usage=data is None or b"usage" in data)
+        self._read_fields(dict_or_empty(value), may_have_usage=b"usage" in data)
         self._has_unread_call |= chunk.has_unread_call
         adds = bool(chunk.pieces)
         for piece in chunk.pieces:
@@ -158,16 +159,17 @@ class ChunkParser:
 
     def _read_fields(self, chunk: JsonObject, *, may_have_usage: bool) -> None:
         """Read what is not of a choice."""
-        model = str_or_empty(chunk.get("model"))[:MAX_NAME_CHARS]
-        if model and not self._has_model_name:
+        if not self._has_model_name and (model := str_or_empty(chunk.get("model"))):
             self._has_model_name = True
             build = str_or_empty(chunk.get("system_fingerprint"))[:MAX_NAME_CHARS]
             answer_id = str_or_empty(chunk.get("id"))[:MAX_NAME_CHARS]
-            self._post(ModelNamed(model=model, build=build, answer_id=answer_id))
+            self._post(ModelNamed(model=model[:MAX_NAME_CHARS], build=build, answer_id=answer_id))
         if progress := prompt_progress(chunk.get("prompt_progress")):
             self._post(progress)
+        if may_have_usage:
+            self._usage.keep(chunk)
         # due every `USAGE_EVERY_S`
-        if report := self._usage.keep(chunk, may_have_usage=may_have_usage):
+        if report := self._usage.keep_timings(chunk):
             self._post(report)
 
     def _read_piece(self, piece: Piece) -> Sequence[StreamEvent]:
@@ -203,6 +205,7 @@ class ChunkParser:
             self._post(report)
         if self._has_unread and self.has_posted_token:
             self._post(RequestAdapted(note=_PART_MISSING, is_part_missing=True))
+        self.post_held()
 
     def conclude(self, network_error: str, *, broken: str) -> StreamFinished:
         """Return the last event of a complete answer, or raise the error for any other.
@@ -271,33 +274,23 @@ class ChunkParser:
         except NotJsonError:
             self._has_unread |= bool(lines)
         else:
-            self.read_chunk(value)
+            self.read_chunk(value, lines)
 
     def tell(self, words: bytes) -> None:
         """Post words in place of chunks as a note."""
         self._post_event(RequestAdapted(note=self._refusal_of(words).message))
 
-    @contextmanager
-    def joined(self) -> Iterator[None]:
-        """Post texts of the block as one, unless other events are between them."""
-        self._joins = True
-        try:
-            yield
-        finally:
-            self._joins = False
-            self._post_held()
-
     def _post(self, event: StreamEvent) -> None:
         """Post any event, and count it for `read`."""
         self._post_count += 1
-        if not (self._held and type(event) is type(self._held[0])):
-            self._post_held()
-        if self._joins and isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
+        if self._held and type(event) is not type(self._held[0]):
+            self.post_held()
+        if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
             self._held.append(event)
         else:
             self._post_event(event)
 
-    def _post_held(self) -> None:
+    def post_held(self) -> None:
         held, self._held = self._held, []
         if held:
             text = "".join(delta.text for delta in held)
@@ -315,13 +308,14 @@ class ServerUsage:
         self._timings: JsonObject = {}
         self._last_report_s = time.monotonic()  # the first report is due later
 
-    def keep(self, chunk: JsonObject, *, may_have_usage: bool = True) -> UsageReported | None:
-        """Keep the counts of a chunk; return a report for the screen if one is due."""
-        if may_have_usage:
-            choices = dicts_in(chunk.get("choices"))[:1]  # Kimi has it there
-            for part in (chunk, *choices, *(chunk.get(name) for name in _AROUND_USAGE)):
-                if usage := dict_or_empty(dict_or_empty(part).get("usage")):
-                    self._keep_usage(usage)
+    def keep(self, chunk: JsonObject) -> None:
+        choices = dicts_in(chunk.get("choices"))[:1]  # Kimi has it there
+        for part in (chunk, *choices, *(chunk.get(name) for name in _AROUND_USAGE)):
+            if usage := dict_or_empty(dict_or_empty(part).get("usage")):
+                self._keep_usage(usage)
+
+    def keep_timings(self, chunk: JsonObject) -> UsageReported | None:
+        """Return a report for the screen if one is due."""
         timings = dict_or_empty(chunk.get("timings") or chunk.get("stats"))
         if not timings:
             return None

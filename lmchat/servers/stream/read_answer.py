@@ -57,10 +57,10 @@ async def read_answer(
     sse = SseReader()
 
     def read_events(found: Sequence[SseEvent]) -> None:
-        with chunks.joined():
-            for event in found:
-                chunks.note_stray(event.stray)
-                chunks.read(event.data, event.name)
+        for event in found:
+            chunks.note_stray(event.stray)
+            chunks.read(event.data, event.name)
+        chunks.post_held()
 
     network_error = ""  # how the connection broke
     broken = "the connection broke before the answer was complete"
@@ -143,7 +143,7 @@ async def _read_untyped(
     is_answer = choices or ("choices" in fields and not _has_words(value))
     if not is_answer or is_error({"choices": choices} if choices else value):
         raise _no_answer_error(response, value, bytes(content), context)
-    chunks.read_chunk(value)
+    chunks.read_chunk(value, bytes(content))
     chunks.end.note_done()
     return None
 

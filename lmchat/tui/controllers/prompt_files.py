@@ -10,10 +10,10 @@ from typing import Any
 from textual.worker import Worker, get_current_worker
 
 from lmchat.attachments.attachment import Attachment
-from lmchat.attachments.dropped_files import named_files
+from lmchat.attachments.dropped_files import mentioned_files, named_files
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import is_page_address
-from lmchat.commands.shared import Question, ReadFiles, read_files
+from lmchat.commands.shared import NAMED_ONLY, Question, ReadFiles, read_files
 from lmchat.commands.typed_line import SlashCommand
 from lmchat.errors import FileRefused
 from lmchat.files.disk import expanded_path
@@ -25,6 +25,7 @@ from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.line import cut_middle
 
+_TITLE_CHARS = 60  # of names in a question
 _LINE_CELLS = 200  # to which a path or an address in a question is cut
 
 
@@ -43,6 +44,7 @@ class PromptFiles:
         self._workers: dict[PendingFiles, Worker[Any]] = {}  # that read them
         self._commands: list[ShellCommand] = []  # that run
         self._open_questions = 0
+        self._declined = ""  # a prompt whose names are no files
 
     @property
     def running_text(self) -> str:
@@ -77,6 +79,32 @@ class PromptFiles:
         return bool(stoppable or pages or unwanted)
 
     # Enter
+
+    def may_name_files(self, prompt: PendingPrompt) -> bool:
+        return "@" in prompt.draft and prompt.draft != self._declined
+
+    async def are_names_meant(self, prompt: PendingPrompt) -> bool:
+        """Return whether a prompt can be sent as it is: no `@NAME` is a file that it lacks.
+
+        Else it returns to the input, and the user is asked. After a yes, it is sent with the files;
+        after a no, the next Enter sends it as it is: the name may stand in a pasted text.
+        """
+        written = Prompt.of(prompt.draft)
+        attached = [*(part.name for part in written.files), *(one.name for one in prompt.files)]
+        lacking = await run_abandonable(partial(mentioned_files, written.text, attached))
+        if not lacking:
+            return True
+        self._prompt_text.put_back(prompt)
+        title = f"Attach {safe_line(', '.join(lacking.values()), limit=_TITLE_CHARS)}?"
+        prompt_input = self._ui.widgets.prompt_input
+        if await self.confirm(Question(title=title, text=NAMED_ONLY, verb="attach and send")):
+            for place, name in lacking.items():
+                self.attach(name, place, prompt_input.prompt, is_in_sentence=True)
+            prompt_input.submit()
+        else:
+            self._declined = prompt.draft
+            self._ui.notify("Not sent. Enter again sends the name alone.")
+        return False
 
     def hold(self, prompt: PendingPrompt) -> bool:
         """Queue a prompt until its files are read; return False if it lacks none.

@@ -46,7 +46,7 @@ from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.screen_services import ScreenServices
 
 _LONG_ANSWER_S = 10.0
-"""The end of a longer answer is notified, if the terminal has no focus."""
+"""The end of a longer answer is notified, unless the terminal reports the focus."""
 _LONG_NOTICE_S = 12.0
 """How long a notice stays that comes once, such as that a server does not accept an option."""
 _MAX_NOTE = 300  # of this notice, which may quote the server

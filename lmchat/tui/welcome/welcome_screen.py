@@ -21,7 +21,6 @@ from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.messages import AppMessage, ShowChat
 from lmchat.tui.welcome.server_rows import (
-    NO_SERVER,
     LocalSetup,
     ServerRow,
     default_choice,
@@ -98,7 +97,7 @@ class WelcomeScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="welcome"), Vertical(classes="page"):
             yield LineWidget([styled("lmchat", STRONG)], classes="name gap")
-            yield Static(styled(NO_SERVER, STRONG), id="welcome-headline")
+            yield Static("", id="welcome-headline")
             yield Static("", classes="advice gap")
             yield RowList()
             yield Static("", id="welcome-problem", classes="gap")

@@ -200,6 +200,14 @@ def test_half_of_an_emoji_costs_nothing_but_itself(tmp_path, halves):
     assert "\ufffd" in read_data(own.encode())[0][0].messages[0].text
 
 
+def test_half_of_an_emoji_in_a_title_of_jan_costs_no_chat(tmp_path):
+    (tmp_path / "thread.json").write_text('{"id": "a", "title": "Half \\ud83c"}', encoding="utf-8")
+    message = {"thread_id": "a", "id": "1", "role": "user", "content": "Hello"}
+    (tmp_path / "messages.jsonl").write_text(json.dumps(message), encoding="utf-8")
+    (session,) = chats_of(tmp_path / "messages.jsonl")
+    assert session.header.title == "Half \ufffd"
+
+
 @pytest.mark.rule("R-35")
 @pytest.mark.parametrize("mode", ["wal", "delete"])
 @pytest.mark.parametrize("state", ["running", "ended", "killed"])

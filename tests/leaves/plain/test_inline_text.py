@@ -108,7 +108,7 @@ def cut(text, seed, most):
 
 async def test_what_is_printed_does_not_depend_on_how_the_text_is_cut():
     for number, text in enumerate((WHOLE | STRANGE).values()):
-        shown = await printed(cut(text, number, 30))
+        shown = await printed(cut(text, number, 100))
         assert shown == await printed([text]) == await printed_at_the_end(text), text[:300]
 
 

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from starlette.requests import Request
 
 from lmchat.errors import RequestInvalid
 from lmchat.leaves.serve.bodies import fields_of, read_body, with_changes
+from tests.support.programs import ROOT
+
+
+def test_every_text_of_the_suite_for_json_is_passed_on_or_refused():
+    suite = ROOT / "tests" / "answers" / "data" / "json_test_suite.jsonl"
+    for line in suite.read_text(encoding="utf-8").splitlines():
+        name, text = json.loads(line)
+        body = b'{"model": "a@ollama", "x": ' + text.encode("latin-1") + b"}"
+        try:
+            assert fields_of(body).model == "a@ollama", name
+            assert with_changes(body, {"model": "a"}).startswith(b'{"model":"a"'), name
+        except RequestInvalid:
+            assert not name.startswith("y_"), name
 
 
 def test_all_fields_but_the_changed_ones_and_endpoint_stay_as_they_are():

@@ -16,7 +16,7 @@ from lmchat.servers.local.engine import Engine
 from lmchat.servers.local.gguf import ModelFile
 from tests.support.engine_home import with_library
 from tests.support.programs import children_of, is_running, until
-from tests.support.real_server.prepare import model_file
+from tests.support.real_server.prepare import shallow_model
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(60)]
 
@@ -24,7 +24,7 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def tiny():
-    return ModelFile(path=model_file(), name="tiny", size_bytes=1)
+    return ModelFile(path=shallow_model(), name="tiny", size_bytes=1)
 
 
 async def call(engine, path, key="", body=None):

@@ -16,7 +16,7 @@ from lmchat.servers.local.engine import Engine
 from lmchat.servers.model import LoadState
 from tests.support.client_calls import FixedKey, answered, ask, failure_of
 from tests.support.engine_home import engines_with, with_library
-from tests.support.real_server.prepare import model_file
+from tests.support.real_server.prepare import shallow_model
 from tests.support.scripted_backend import read
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(60)]
@@ -40,7 +40,7 @@ def engine(tmp_path, keys, log):
     folder.mkdir(parents=True)
     for name in ("big", "small-Q4_1"):
         copy = folder / f"{name}.gguf"
-        copy.write_bytes(model_file().read_bytes())
+        copy.write_bytes(shallow_model().read_bytes())
     return Engine(
         LocalSettings(context=512, threads=1),
         folder=tmp_path / "demo",
@@ -74,7 +74,7 @@ async def test_it_is_the_first_server_and_its_models_are_all_files(engine, clien
     assert engine.endpoint not in {other.endpoint for other in others}
     big, small = first.models
     assert (big.model_id, big.state, big.context_loaded) == ("big", LoadState.LOADED, 512)
-    assert (big.params, big.quantization) == ("135M", "Q4_1")
+    assert (big.params, big.quantization) == ("35M", "Q4_1")
     assert (small.model_id, small.state) == ("small-Q4_1", LoadState.NOT_LOADED)
     assert small.quantization == "Q4_1"
     assert client.models.cached().models == first.models

@@ -22,8 +22,7 @@ from lmchat.storage.store import Store
 from tests.support.chats import answer, header, prompt
 from tests.support.client_calls import FixedKey, answered
 from tests.support.engine_home import with_library
-from tests.support.programs import Cli
-from tests.support.real_server.prepare import model_file
+from tests.support.real_server.prepare import shallow_model
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(300)]
 
@@ -40,7 +39,7 @@ class Home:
         models = folder / ".lmstudio/models/org"
         models.mkdir(parents=True)
         for name in ("big", "other"):
-            (models / f"{name}.gguf").write_bytes(model_file().read_bytes())
+            (models / f"{name}.gguf").write_bytes(shallow_model().read_bytes())
 
     async def session(self, text=LONG):
         """Save a session with one prompt; return its header and the prompt."""
@@ -147,7 +146,7 @@ async def test_the_oldest_files_go_that_are_too_many_and_without_room_nothing_is
             data.truncate(2_000_000)
         os.utime(file, (hour, hour))
     _, asked = await home.session()
-    async with home.run(most_mb=9) as client:
+    async with home.run(most_mb=4) as client:
         await home.ask(client, asked)
         assert older in home.files()
     assert (old in home.files(), older in home.files(), len(home.files())) == (True, False, 3)
@@ -172,9 +171,9 @@ async def test_a_slot_with_a_deleted_message_is_not_written(home, deleted, is_pu
         await home.store.delete_message(one.session_id, gone.message_id)
         home.store.keep_locked(())  # its window shows another session
         if is_purged:
-            purge = Cli(home.folder, env={"LMCHAT_HOME": str(home.folder)})
-            done = await asyncio.to_thread(purge, "sessions", "purge", "--yes")
-            assert done.returncode == 0
+            other = Store(home.folder / "sessions.db", kept_prompts=home.kept)
+            await other.purge(is_with_messages=True)
+            await other.aclose()
         await home.ask(client, short)  # takes the slot
     assert home.files() == []
 

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmchat.servers.local.demo import SMOLLM2
+from tests.support.real_server.shallow import write_shallow
 
 CACHE = Path(
     os.environ.get("LMCHAT_REAL_SERVER_CACHE")
@@ -103,6 +104,15 @@ def model_file() -> Path:
                 raise CannotPrepareError(f"{MODEL}: SHA-256 is {got}, not {SMOLLM2.sha256}")
             os.link(member, folder / f"{MODEL}.gguf")
     return CACHE / MODEL / f"{MODEL}.gguf"
+
+
+def shallow_model() -> Path:
+    """Return a model that reads a prompt in a tenth of the time, and answers without sense."""
+    name = f"{MODEL}-shallow"
+    with making(name) as folder:
+        if folder:
+            write_shallow(model_file(), folder / f"{name}.gguf")
+    return CACHE / name / f"{name}.gguf"
 
 
 def require_gomp() -> None:
@@ -209,7 +219,7 @@ def prepare(*, is_router: bool = False) -> None:
     """Fetch everything for the plain server, and for the router if asked."""
     require_gomp()
     wheel(XLLAMACPP)
-    model_file()
+    shallow_model()
     if is_router:
         llama_server()
 

@@ -43,7 +43,7 @@ def assert_in_order(blocks: list[Block], text: str, name: str) -> None:
 
 
 @given(st.sampled_from(sorted(TEXTS)), st.integers(20, 5_000))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_ranges_of_all_blocks_follow_each_other_and_are_their_sources(name, size):
     text = re.sub("\r\n", "\n", TEXTS[name])
     assert_in_order(tail_of(*pieces_of(TEXTS[name], size)).closed, text, name)

@@ -264,6 +264,18 @@ def test_lines_typed_during_an_answer_are_prompts_and_commands_of_their_own(star
     assert prompts_sent(server) == ["Next", "And more?"][: keys.count("\r")]
 
 
+def test_what_is_typed_before_the_chat_is_ready_is_its_first_line_and_runs_by_enter_alone(
+    start, server
+):
+    server.on(CHAT, chat_reply("One."))
+    talk = start(sees="")
+    talk.type("/quit\rWhich grow")
+    talk.wait_for("You:\n/quit\nWhich grow")
+    talk.type(" here?\r", sees="One.\nYou:")
+    talk.leave()
+    assert prompts_sent(server) == ["/quit\nWhich grow here?"]
+
+
 def test_lines_that_come_at_once_from_a_terminal_without_marks_are_one_prompt(
     start, server, folder
 ):
@@ -340,6 +352,16 @@ def test_files_are_read_after_a_question_where_they_are_outside_or_many(
         assert f"File {name}" in prompt
     assert prompt.count(_PRIVATE) == 1
     assert "File notes/10.md" not in prompt
+    for key, has_file in (("n", False), ("y", True)):
+        talk.type('Sum up "@notes/11.md" and @notes/12.md.\r')
+        question = "Attach notes/12.md? [y/N]"
+        talk.wait_until(lambda: talk.text.rstrip().endswith(question), "the question")  # noqa: B023
+        sent = len(prompts_sent(server))
+        talk.type(f"{key}\r")
+        talk.wait_until(lambda: len(prompts_sent(server)) > sent, "the prompt is sent")  # noqa: B023
+        talk.wait_prompt()
+        prompt = prompts_sent(server)[-1]
+        assert ("\nNote 12.\n" in prompt, prompt.endswith("@notes/12.md.")) == (has_file, True)
     talk.leave()
 
 
@@ -607,6 +629,12 @@ def test_on_a_pipe_no_prompt_is_sent_without_the_file_that_was_named_for_it(cli,
         assert f"{gone} does not exist." in done.stderr
         assert done.stderr.count("A prompt was not sent, as the file before it could not be") == 2
         assert done.returncode != 0
+    with_name = f"What is in @{soil}?"
+    for done in (cli("--plain", stdin=with_name), cli("ask", with_name)):
+        assert (done.returncode, f"{soil} is only named; " in done.stderr) == (0, True)
+        assert prompts_sent(server)[-1] == with_name
+    assert "soil.txt is only named" not in cli("ask", "-f", str(soil), with_name).stderr
+    assert "soil.txt is only named" not in cli("ask", "Sum up", stdin=with_name).stderr
 
 
 def test_a_sentence_that_begins_like_a_command_is_a_prompt(cli, server):
