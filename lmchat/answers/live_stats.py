@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
 
 from msgspec import Struct, convert, field
 
@@ -365,16 +364,3 @@ class LiveStats(Struct, kw_only=True):
     def saved(self) -> AnswerStats:
         """A field has the name of its source here."""
         return convert(self, AnswerStats, from_attributes=True)
-
-
-def usage_json(stats: AnswerStats, estimated_prompt_tokens: int | None = None) -> dict[str, Any]:
-    """`estimated_prompt_tokens` takes the place of a count that the server did not report."""
-    completion_tokens = stats.completion_tokens or 0
-    is_counted = stats.prompt_tokens is not None
-    prompt_tokens = stats.prompt_tokens if is_counted else estimated_prompt_tokens
-    return {
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": completion_tokens,
-        "total_tokens": (prompt_tokens or 0) + completion_tokens,
-        "estimated": stats.is_estimated or not is_counted,
-    }

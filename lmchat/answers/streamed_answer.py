@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from msgspec.structs import replace
@@ -148,22 +147,3 @@ class StreamedAnswer:
 
     def end(self, state: AnswerState) -> None:
         self.stats.end(state, self._clock())
-
-    async def read(
-        self,
-        stream: AsyncGenerator[StreamEvent, None],
-        show: Callable[[StreamEvent], None] = lambda _: None,
-    ) -> None:
-        """Close the stream at its end. After an error or a cancellation, the text so far is there.
-
-        The state is then `FAILED`: `STOPPED` is for turns that a user stops.
-        """
-        state = AnswerState.FAILED
-        try:
-            async with aclosing(stream) as events:
-                async for event in events:
-                    self.add(event)
-                    show(event)
-            state = AnswerState.COMPLETE
-        finally:
-            self.end(state)

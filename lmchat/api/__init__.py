@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from lmchat.answers.json_schema import Schema as Schema
+from lmchat.answers.json_schema import SchemaOutput as SchemaOutput
+from lmchat.answers.json_schema import read_schema as read_schema
+from lmchat.answers.json_schema import strict_json as strict_json
 from lmchat.answers.repetition import Repetition as Repetition
 from lmchat.api.clients import Answer as Answer
 from lmchat.api.clients import Client as Client
 from lmchat.api.clients import ClientOptions as ClientOptions
 from lmchat.api.clients import JsonAnswer as JsonAnswer
 from lmchat.api.clients import Options as Options
+from lmchat.api.clients import RequestOptions as RequestOptions
+from lmchat.api.clients import Show as Show
+from lmchat.api.clients import checked_options as checked_options
 from lmchat.api.home import Approve as Approve
 from lmchat.api.home import Home as Home
 from lmchat.api.home import Sessions as Sessions
@@ -15,6 +22,9 @@ from lmchat.api.home import Tools as Tools
 from lmchat.api.home import TurnEvent as TurnEvent
 from lmchat.api.sync import SyncClient as SyncClient
 from lmchat.api.sync import SyncHome as SyncHome
+from lmchat.attachments.attachment import Attachment as Attachment
+from lmchat.attachments.attachment import read_attachment as read_attachment
+from lmchat.attachments.attachment import text_of as text_of
 from lmchat.chat.events import AnswerStarted as AnswerStarted
 from lmchat.chat.events import MessageAdded as MessageAdded
 from lmchat.chat.events import MessageEnded as MessageEnded

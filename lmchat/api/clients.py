@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Self, TypedDict, Unpack
 
@@ -18,7 +18,7 @@ from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.chat.followers import AnswerNow, RepetitionFollower
 from lmchat.config.settings import LimitSettings, Settings, Stuck, TimeoutSettings
 from lmchat.config.state import State
-from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid
+from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, ServerRejected
 from lmchat.metrics import Metrics
 from lmchat.safe_text import safe_line
 from lmchat.servers.client import HttpServerClient
@@ -28,8 +28,9 @@ from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.http.connections import NoKeys
-from lmchat.servers.model import ModelInfo
-from lmchat.servers.request import AnyText, ChatRequest, OutputFormat, Sampling
+from lmchat.servers.model import OPENAI_COMPATIBLE, ModelInfo
+from lmchat.servers.products import product_named
+from lmchat.servers.request import AnyText, ChatRequest, Sampling
 from lmchat.servers.sampling_options import checked_option
 from lmchat.servers.target import Target
 from lmchat.sessions.given_messages import Messages, messages_of
@@ -43,11 +44,13 @@ from lmchat.sessions.message import (
     is_cut_end,
     text_message,
 )
-from lmchat.sessions.tokens import TokenProbabilities
+from lmchat.sessions.tokens import MAX_ALTERNATIVES, TokenProbabilities
+
+_USUAL_ALTERNATIVES = 20  # vLLM and OpenAI refuse to report more
 
 
 class Options(TypedDict, total=False):
-    """Options for the model; unset options are not sent.
+    """Options for the model; unset options are not sent, but for a seed, which lmchat draws.
 
     An option that the server is known not to take is not sent either. `AnswerStats.sampling` has
     those that were sent.
@@ -69,8 +72,30 @@ class Options(TypedDict, total=False):
     """Further sampling options by name, such as `top_k`; `extra.NAME` sends any other field."""
 
 
+class RequestOptions(Options, total=False):
+    """Options for the model, and what a request may have beside them."""
+
+    wanted: SchemaOutput | None
+    """JSON value that is wanted; the answer is not checked, but by its `value_in`."""
+    files: Mapping[str, bytes]
+    """Contents of the attached files of the messages, by `FilePart.digest`."""
+    stuck: Stuck
+    """What happens if the model repeats itself for about 8,000 tokens.
+
+    "tell", the default: a `Repetition` says so; "act": lmchat ends the thought, or the answer;
+    "off": nothing.
+    """
+    is_batch: bool
+    """One of many: at a server of this machine, the limit of requests a minute does not count it.
+    """
+
+
+Show = Callable[[StreamEvent | Repetition], object]
+"""Gets each event of an answer."""
+
+
 class Answer(Struct, frozen=True, kw_only=True):
-    """A complete answer."""
+    """An answer, which is complete unless it has an `error`."""
 
     text: str
     """The answer without reasoning."""
@@ -92,6 +117,17 @@ class Answer(Struct, frozen=True, kw_only=True):
     """Tokens with their probabilities, if they were asked for, as with `more={"logprobs": 5}`."""
     is_stuck: bool = False
     """Whether lmchat has ended it, or its thought, as it repeated itself."""
+    error: LMChatError | None = None
+    """Why it is not complete, with `may_fail`."""
+
+    def value_of(self, wanted: SchemaOutput) -> Any:
+        """Return the JSON value of the answer; raise `AnswerUnfit`."""
+        return wanted.value_in(
+            self.text,
+            thought=self.reasoning,
+            finish_reason=self.finish_reason,
+            is_refusal=bool(self.refusal),
+        )
 
     @property
     def message(self) -> ChatMessage:
@@ -215,23 +251,38 @@ class Client:
         A remote model is returned only for its whole name. At a named address, a name that the
         server does not list is taken: its chat decides. Raises as `chat` does.
         """
-        return model_of(await self._target(name))
+        return await self._chosen(name)
+
+    def beside(self, model: ModelInfo) -> Callable[[str], ModelInfo]:
+        """Return a function that finds models of the same server by name, in its list of now.
+
+        `model` is that of the last look. A missing one raises `WrongUse`. The name may be a remote
+        one's: the caller decides.
+        """
+        return self._finder.beside(model)
+
+    def slots(self, model: ModelInfo) -> int:
+        """Return how many requests its server answers at once; the others wait."""
+        return model.slots or product_named(model.product).lists.slots
 
     async def chat(
         self,
         messages: Messages,
         *,
         model: str | ModelInfo = "",
-        stuck: Stuck = "tell",
-        **options: Unpack[Options],
+        show: Show = lambda _: None,
+        may_fail: bool = False,
+        **options: Unpack[RequestOptions],
     ) -> Answer:
-        """Return the answer to a prompt or a list of messages.
+        """Return the answer to a prompt or a list of messages; `show` gets its events.
 
-        An answer that breaks off raises an error. `stuck` is what happens if the model repeats
-        itself for about 8,000 tokens: with "act", lmchat ends the thought, or stops the answer.
+        An answer that breaks off raises an error; with `may_fail`, it is returned with its `error`.
+        If no seed is set and the server takes one, a seed is drawn, so that `AnswerStats.sampling`
+        can repeat the answer.
         """
+        stuck = options.pop("stuck", "tell")
         request = await self._request(messages_of(messages), model, options)
-        return await self._answer(request, stuck)
+        return await self._answer(request, stuck=stuck, show=show, may_fail=may_fail)
 
     async def chat_json(
         self,
@@ -255,15 +306,9 @@ class Client:
         if wanted.note:
             warnings.warn(wanted.note, stacklevel=2)
         while True:
-            request = await self._request(sent, model, options, wanted.output)
-            answer = await self._answer(request)
+            answer = await self.chat(sent, model=model, wanted=wanted, **options)
             try:
-                value = wanted.value_in(
-                    answer.text,
-                    thought=answer.reasoning,
-                    finish_reason=answer.finish_reason,
-                    is_refusal=bool(answer.refusal),
-                )
+                value = answer.value_of(wanted)
             except AnswerUnfit as error:
                 if first_misfit or not error.retry_prompt:  # only one more answer is asked for
                     raise
@@ -274,21 +319,48 @@ class Client:
             else:
                 return JsonAnswer(value=value, answer=answer, first_misfit=first_misfit)
 
+    async def choose(
+        self,
+        messages: Messages,
+        labels: Sequence[str],
+        *,
+        model: str | ModelInfo = "",
+        show: Show = lambda _: None,
+        **options: Unpack[Options],
+    ) -> Answer:
+        """Return an answer of one token: `tokens[0]` has it, with others and their probabilities.
+
+        Where the server can do so, it is one of `labels`, which are single letters and digits.
+        Raises `ServerRejected` if the server reports no probabilities, or has left out a part of
+        the prompt.
+        """
+        target = Target.of(await self._chosen(model))
+        given = checked_options(options)
+        values = _label_options(target.product, labels, given)
+        request = ChatRequest(
+            target=target,
+            messages=messages_of(messages),
+            # they replace those of the caller: else no probability would be reported
+            sampling=Sampling().with_options({**given, **values}),
+        )
+        answer = await self._answer(request, show=show, is_label=True)
+        if not answer.tokens:
+            raise _no_probabilities_error(target.product)
+        return answer
+
     async def stream(
         self,
         messages: Messages,
         *,
         model: str | ModelInfo = "",
-        stuck: Stuck = "tell",
-        **options: Unpack[Options],
+        **options: Unpack[RequestOptions],
     ) -> AsyncGenerator[StreamEvent | Repetition, None]:
         """Yield the events of an answer; the last is a `StreamFinished`.
 
         Wrap it in `contextlib.aclosing`: leaving it early closes the connection, and the server
-        stops. If the model repeats itself for about 8,000 tokens, a `Repetition` says so, unless
-        `stuck` is "off"; with "act", lmchat then ends the thought, or the answer, which has no
-        `StreamFinished`.
+        stops. An answer that lmchat ends has no `StreamFinished`.
         """
+        stuck = options.pop("stuck", "tell")
         request = await self._request(messages_of(messages), model, options)
         streamed = StreamedAnswer(request.target.model_id)
         async with aclosing(self._events_of(request, streamed, stuck)) as events:
@@ -307,19 +379,37 @@ class Client:
         """Close all connections."""
         await self._backend.aclose()
 
-    async def _answer(self, request: ChatRequest, stuck: Stuck = "tell") -> Answer:
-        """Raises the error that ended the answer."""
+    async def _answer(
+        self,
+        request: ChatRequest,
+        *,
+        show: Show,
+        stuck: Stuck = "tell",
+        may_fail: bool = False,
+        is_label: bool = False,
+    ) -> Answer:
+        """An answer that `is_label` is worth nothing if the prompt was cut."""
         target = request.target
         streamed = StreamedAnswer(target.model_id)
-        async with aclosing(self._events_of(request, streamed, stuck)) as events:
-            async for _ in events:
-                pass
-        content = streamed.content
-        live = streamed.stats
+        content, live, failure = streamed.content, streamed.stats, None
+        try:
+            async with aclosing(self._events_of(request, streamed, stuck)) as events:
+                async for event in events:
+                    show(event)
+        except LMChatError as error:
+            failure = error
         live.product = target.product
         # they show which of both limits cut the answer short
         live.context, live.max_tokens = target.context, request.sampling.max_tokens
+        stats = live.saved()
         has_reply = any(not isinstance(part, ReasoningPart) for part in content.parts)
+        if failure is None:
+            try:
+                stats = with_cut_prompt(stats, request, has_reply=has_reply and not is_label)
+            except LMChatError as error:
+                failure = error
+        if failure is not None and not may_fail:
+            raise failure
         return Answer(
             text=content.text("text", "refusal"),
             reasoning=content.text("reasoning"),
@@ -328,9 +418,10 @@ class Client:
             model=live.model,
             endpoint=target.endpoint.url,
             finish_reason=live.finish_reason,
-            stats=with_cut_prompt(live.saved(), request, has_reply=has_reply),
+            stats=stats,
             tokens=tuple(streamed.tokens),
             is_stuck=streamed.is_stuck,
+            error=failure,
         )
 
     async def _events_of(
@@ -368,47 +459,47 @@ class Client:
             streamed.end(state)
 
     async def _request(
-        self,
-        messages: tuple[ChatMessage, ...],
-        model: str | ModelInfo,
-        options: Options,
-        output: OutputFormat | None = None,
+        self, messages: tuple[ChatMessage, ...], model: str | ModelInfo, options: RequestOptions
     ) -> ChatRequest:
         """Raises `WrongUse` for a wrong option."""
-        target = await self._target(model)
+        wanted, is_batch = options.pop("wanted", None), options.pop("is_batch", False)
+        files = options.pop("files", {})
         sampling = Sampling().with_options(checked_options(options))
+        target = Target.of(await self._chosen(model))
+        seed = product_named(target.product).drawn_seed(sampling.options)
         return ChatRequest(
-            target=target, messages=messages, sampling=sampling, output=output or AnyText()
+            target=target,
+            messages=messages,
+            sampling=sampling if seed is None else replace(sampling, seed=seed),
+            has_drawn_seed=seed is not None,
+            output=wanted.output if wanted else AnyText(),
+            files=files,
+            is_batch=is_batch,
         )
 
-    async def _target(self, model: str | ModelInfo) -> Target:
-        if isinstance(model, ModelInfo):
-            return Target.of(model)
-        return await named_target(self._finder, model or self._model)
+    async def _chosen(self, model: str | ModelInfo) -> ModelInfo:
+        return await chosen_model(self._finder, model or self._model)
 
 
-async def named_target(finder: ServerFinder, name: object) -> Target:
-    """Return the server and model of a request.
+async def chosen_model(finder: ServerFinder, chosen: object) -> ModelInfo:
+    """Return the model of a request.
 
     Raises `RequestInvalid` for a remote model that was not named here, but in the configuration.
     """
-    if not isinstance(name, str):  # a program may have passed anything
+    if isinstance(chosen, ModelInfo):
+        return chosen
+    if not isinstance(chosen, str):  # a program may have passed anything
         raise RequestInvalid("Invalid model parameter: a model name must be a text.")
-    target = await finder.ready_target(name)
-    if target.is_remote and not name:
+    model = (await finder.ready_target(chosen)).model
+    if model is None:  # only for the type checker
+        raise no_model_error(None)
+    if model.is_remote and not chosen:
         raise RequestInvalid(
-            f"{safe_line(target.model_id)} does not run on this machine, and was not named here.",
+            f"{safe_line(model.model_id)} does not run on this machine, and was not named here.",
             next_step="Pass its whole name as the model.",
             kind="model_missing",
         )
-    return target
-
-
-def model_of(target: Target) -> ModelInfo:
-    """Return the model of a target that is ready."""
-    if target.model is None:  # only for the type checker
-        raise no_model_error(None)
-    return target.model
+    return model
 
 
 def checked_options(options: Options) -> dict[str, object]:
@@ -430,3 +521,42 @@ class _CallersKey(NoKeys):
     def known_key(self, endpoint: Endpoint) -> str:
         may_send = endpoint.origin in self._origins if self._origins else endpoint.is_loopback
         return self._key if may_send else ""
+
+
+def _label_options(
+    product_name: str, labels: Sequence[str], given: Mapping[str, object]
+) -> dict[str, object]:
+    """Make a server report the probabilities of labels; `given` are the caller's options.
+
+    llama.cpp reports them as they were before its samplers and the grammar. Without the grammar,
+    the model could end its answer at once, with no token. Its cache is not used, unless `given`
+    sets `cache_prompt`: it changes the probabilities by up to 0.01, but the same call should always
+    get the same.
+
+    An unknown server may report them. Raises `ServerRejected` for a product that is known to report
+    none.
+    """
+    product = product_named(product_name)
+    options: dict[str, object] = {"max_tokens": 1, "temperature": 1.0, "reasoning_effort": "none"}
+    if product.options.takes_further_options:  # llama.cpp, the built-in engine and Jan
+        options |= {
+            "logprobs": MAX_ALTERNATIVES,
+            "post_sampling_probs": False,
+            "grammar": f"root ::= [{''.join(labels)}]",
+            "cache_prompt": given.get("cache_prompt", False),
+        }
+    elif "logprobs" in product.options.sampling_fields:
+        options |= {"logprobs": _USUAL_ALTERNATIVES}
+    elif product_name == OPENAI_COMPATIBLE:
+        options |= {"extra.logprobs": True, "extra.top_logprobs": _USUAL_ALTERNATIVES}
+    else:
+        raise _no_probabilities_error(product_name)
+    return options
+
+
+def _no_probabilities_error(product_name: str) -> ServerRejected:
+    return ServerRejected(
+        f"{product_named(product_name).subject} does not report the probabilities of tokens.",
+        kind="unsupported",
+        next_step="Use a server that does, such as llama.cpp or vLLM.",
+    )

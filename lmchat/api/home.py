@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack, cast
 
@@ -15,8 +14,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.answers.repetition import Repetition
-from lmchat.api.clients import Client, Options, checked_options, model_of, named_target
-from lmchat.api.runtime import Place, Runtime
+from lmchat.api.clients import Client, Options, checked_options, chosen_model
+from lmchat.api.runtime import Runtime, Setup
 from lmchat.attachments.attachment import read_attachment
 from lmchat.chat.events import AnswerStarted, ChatEvent, MessageAdded, MessageEnded, TurnListener
 from lmchat.chat.service import ChatService
@@ -28,11 +27,12 @@ from lmchat.config.settings import Approval
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.files.paths import Paths
 from lmchat.formats.exports import EXPORT_FORMATS
-from lmchat.library.library import ExportAs, Library, export_unsaved
+from lmchat.library.library import ExportAs, Library
 from lmchat.processes.background import run_abandonable
+from lmchat.safe_text import safe_line
+from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.products import product_named
 from lmchat.servers.request import SAMPLING_FIELDS
 from lmchat.servers.target import Target
 from lmchat.sessions.prompts import Prompt
@@ -102,7 +102,8 @@ class Sessions:
         Raises `WrongUse` for another form.
         """
         if form not in EXPORT_FORMATS:
-            raise WrongUse(f"The forms are {', '.join(EXPORT_FORMATS)}.")
+            step = f"The forms are {', '.join(EXPORT_FORMATS)}."
+            raise WrongUse(f"A session cannot be exported as {safe_line(form)}.", next_step=step)
         export_as = ExportAs(form=form, with_branches=with_branches)
         return await self._library.export_text(await self.read(word), export_as)
 
@@ -165,10 +166,12 @@ class Home:
 
     async def __aenter__(self) -> Self:
         """Read the configuration; raises `ConfigError`."""
-        place = await run_abandonable(self._find_place)
+        setup = await run_abandonable(self._find_setup)
         async with AsyncExitStack() as stack:
-            runtime = await stack.enter_async_context(place.open(note=_logger.warning))
-            self._use(place, runtime)
+            runtime = await stack.enter_async_context(setup.open(note=_logger.warning))
+            # a remote model that was chosen on the screen is none that this program names
+            runtime = replace(runtime, state=replace(runtime.state, is_remote=False))
+            self._use(setup, runtime, runtime.finder())
             await stack.enter_async_context(aclosing(self._toolbox.host))
             stack.push_async_callback(self._close_chat)
             self._stack = stack.pop_all()
@@ -178,7 +181,7 @@ class Home:
         """Stop running turns, save them, and end tool servers."""
         await self._stack.aclose()
 
-    def _find_place(self) -> Place:
+    def _find_setup(self) -> Setup:
         environ = dict(os.environ)
         if self._folder is not None:
             environ["LMCHAT_HOME"] = str(self._folder)
@@ -186,16 +189,21 @@ class Home:
         loaded = load(paths.config_file, environ, Flags(profile=self._profile or None))
         for note in loaded.notes:
             _logger.warning("%s", note.sentence)
-        return Place.of(paths, loaded, environ, is_temporary=self._is_temporary)
+        return Setup.of(paths, loaded, environ, is_temporary=self._is_temporary)
 
-    def _use(self, place: Place, runtime: Runtime) -> None:
-        self._place = place
+    @classmethod
+    def on(cls, setup: Setup, runtime: Runtime, finder: ServerFinder) -> Self:
+        """For the command line, which opens and closes these."""
+        home = cls()
+        home._use(setup, runtime, finder)
+        return home
+
+    def _use(self, setup: Setup, runtime: Runtime, finder: ServerFinder) -> None:
+        self._setup = setup
         self._runtime = runtime
-        # a remote model that was chosen on the screen is none that this program names
-        state = replace(runtime.state, is_remote=False)
-        self._finder = replace(runtime, state=state).finder()
-        self._toolbox = place.make_toolbox(runtime.settings, place.loaded.servers, state)
-        self._layers = SamplingLayers.of(place.loaded, self._profile, {})
+        self._finder = finder
+        self._toolbox = setup.make_toolbox(runtime.settings, setup.loaded.servers, runtime.state)
+        self._layers = SamplingLayers.of(setup.loaded, self._profile, {})
         chat = replace(runtime.settings.chat, auto_compact=False, auto_title=False)
         self._chat = ChatService(
             chat=chat,
@@ -211,15 +219,11 @@ class Home:
         self.tools = Tools(self._toolbox)
 
     async def _close_chat(self) -> None:
-        """What the disk does not take becomes files, which are named in the log."""
         for session in self._chat.open_sessions.running:
             await self._chat.stop_and_wait(session)
         await self._chat.close()
         await self._chat.drafts.write()
-        unsaved = [] if self._is_temporary else self._chat.unsaved()
-        export = partial(export_unsaved, self._place.paths.state_dir, unsaved)
-        for file in await asyncio.to_thread(export):
-            _logger.error("The end of a session could not be saved; it is in %s", file)
+        await self._setup.keep_unsaved(self._chat, _logger.error)
 
     async def model(self, name: str = "") -> ModelInfo:
         """Return the model that a chat would use; a remote one only by its whole name, given here.
@@ -227,7 +231,7 @@ class Home:
         Raises `NoServerFound`, `WrongUse` for an unknown model, and `RequestInvalid` if no model is
         ready, or if the configuration names a remote one.
         """
-        return model_of(await named_target(self._finder, name))
+        return await chosen_model(self._finder, name)
 
     async def load(
         self,
@@ -256,9 +260,8 @@ class Home:
     def _values(
         self, model: ModelInfo, session_options: Mapping[str, object], given: Options
     ) -> dict[str, object]:
-        checked = checked_options(given)
-        product_named(model.product).refuse_ignored(checked)
-        layers = replace(self._layers, command_line=checked)
+        layers = replace(self._layers, command_line=checked_options(given))
+        layers.refuse_ignored(model.product)
         return layers.values(session_options, model.model_id)
 
     async def turn(
@@ -294,7 +297,7 @@ class Home:
         chat, store = self._chat, self._runtime.store
         if not prompt.strip() and not files:
             raise RequestInvalid("The prompt is empty.", next_step="Pass a text or files.")
-        target = await self._target(model)
+        chosen = await chosen_model(self._finder, model)
         attached = [await read_attachment(path) for path in files]
         for file in attached:
             await store.files.save(file.data)
@@ -304,8 +307,8 @@ class Home:
             session.require_idle()
         else:
             session = chat.open_sessions.switch_to_new()
-        chat.turn_options.use_target(target)
-        values = self._values(model_of(target), session.session_sampling, options)
+        chat.turn_options.use_target(Target.of(chosen))
+        values = self._values(chosen, session.session_sampling, options)
         settings = chat.turn_options.settings({})
         settings = replace(
             settings,
@@ -323,11 +326,6 @@ class Home:
             await chat.stop_and_wait(session)
         if chat.save_queue.warning is not None and not self._is_temporary:
             raise chat.save_queue.warning
-
-    async def _target(self, model: str | ModelInfo) -> Target:
-        if isinstance(model, ModelInfo):
-            return Target.of(model)
-        return await named_target(self._finder, model)
 
 
 class _Followed(Struct):

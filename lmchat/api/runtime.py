@@ -5,6 +5,7 @@ The command line and `Home` assemble the same. Imports httpx and SQLite.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -14,6 +15,7 @@ from time import monotonic
 from msgspec import Struct
 
 from lmchat.api.api_keys import ApiKeys
+from lmchat.chat.service import ChatService
 from lmchat.chat.toolbox import Toolbox
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import LoadedSettings
@@ -21,10 +23,11 @@ from lmchat.config.settings import McpSettings, Settings
 from lmchat.config.state import State, change_state, read_state
 from lmchat.errors import LMChatError
 from lmchat.files.paths import Paths
+from lmchat.library.library import export_unsaved
 from lmchat.library.stores import open_stores
 from lmchat.metrics import Metrics
 from lmchat.processes.background import run_abandonable
-from lmchat.processes.environment import environment_of_programs
+from lmchat.processes.environment import command_line, environment_of_programs
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose import endpoints_of
@@ -94,7 +97,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
         await self.backend.models.load(model, context=context)
 
 
-class Place(Struct, frozen=True, kw_only=True):
+class Setup(Struct, frozen=True, kw_only=True):
     """Folders, configuration, environment and API keys of a run."""
 
     paths: Paths
@@ -111,7 +114,7 @@ class Place(Struct, frozen=True, kw_only=True):
         environ: Mapping[str, str],
         *,
         is_temporary: bool = False,
-    ) -> Place:
+    ) -> Setup:
         keys = ApiKeys(loaded, environ, Credentials(paths.credentials_file))
         return cls(
             paths=paths, loaded=loaded, environ=environ, keys=keys, is_temporary=is_temporary
@@ -172,6 +175,18 @@ class Place(Struct, frozen=True, kw_only=True):
             credentials=Credentials(self.paths.credentials_file),
         )
         return Toolbox(host, settings.tools, servers, state.allowed_tools, self._save_allowed)
+
+    async def keep_unsaved(self, chat: ChatService, note: Callable[[str], object]) -> None:
+        """Write what cannot be saved into files, and name them."""
+        unsaved = [] if self.is_temporary else chat.unsaved()
+        try:
+            files = await asyncio.to_thread(export_unsaved, self.paths.state_dir, unsaved)
+        except LMChatError as error:
+            note(f"The end of the chat could not be saved: {error.message}")
+        else:
+            for file in files:
+                command = command_line(["lmchat", "import", str(file)])
+                note(f"The end of the chat could not be saved. {command} adds it.")
 
     async def _save_allowed(self, tool: str, fingerprint: str) -> None:
         """Allow a tool for later runs, after the answer "always".

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack
 
 from lmchat.answers.repetition import Repetition
-from lmchat.api.clients import Client, ClientOptions, Options
+from lmchat.api.clients import Client, ClientOptions, Options, RequestOptions
 from lmchat.api.home import Home, Sessions, Tools, TurnEvent
 from lmchat.chat.toolbox import ToolQuestion
-from lmchat.config.settings import Stuck
 from lmchat.errors import WrongUse
 from lmchat.metrics import Metrics
 from lmchat.processes.background import end_tasks
@@ -121,6 +120,7 @@ class SyncClient(Blocking[Client]):
     model = _blocking(Client.model)
     chat = _blocking(Client.chat)
     chat_json = _blocking(Client.chat_json)
+    choose = _blocking(Client.choose)
 
     @classmethod
     def sharing(cls, client: Client, thread: LoopThread) -> Self:
@@ -143,11 +143,10 @@ class SyncClient(Blocking[Client]):
         messages: Messages,
         *,
         model: str | ModelInfo = "",
-        stuck: Stuck = "tell",
-        **options: Unpack[Options],
+        **options: Unpack[RequestOptions],
     ) -> Generator[StreamEvent | Repetition, None, None]:
         """Yield the events of an answer; leaving the loop early closes the connection."""
-        return self.thread.each(self.source.stream(messages, model=model, stuck=stuck, **options))
+        return self.thread.each(self.source.stream(messages, model=model, **options))
 
     def metrics(self) -> Metrics:
         """Return what this client has counted."""

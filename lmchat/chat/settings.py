@@ -79,6 +79,10 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
             chat=chat,
         )
 
+    def refuse_ignored(self, product: str) -> None:
+        """Raise `WrongUse` for an option of the command line that a server ignores."""
+        product_named(product).refuse_ignored(self.command_line)
+
     def options_with_origin(
         self, session_options: OptionValues, model_id: str
     ) -> tuple[SetOption, ...]:
@@ -197,7 +201,7 @@ class TurnOptions:
         One of the session may have been set for another server: a note says that it is not sent.
         """
         target = self.required_target()
-        product_named(target.product).refuse_ignored(self.layers.command_line)
+        self.layers.refuse_ignored(target.product)
         return TurnSettings(
             target=target,
             sampling=self.sampling(session_options),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 from msgspec.structs import replace
 
@@ -86,7 +86,9 @@ class TitleWriter:
         )
         streamed = StreamedAnswer(target.model_id)
         async with asyncio.timeout(_TIMEOUT_S):
-            await streamed.read(self._backend.stream(request))
+            async with aclosing(self._backend.stream(request)) as events:
+                async for event in events:
+                    streamed.add(event)
         # "Title: **Lettuce in pots**." becomes "Lettuce in pots"
         written = streamed.content.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
         # cut if the answer is cut and has no further line

@@ -30,6 +30,7 @@ from lmchat.sessions.message import (
     is_imported_call,
     new_id,
     now,
+    prompt_message,
     text_message,
 )
 from lmchat.sessions.session import MessagePath
@@ -173,7 +174,7 @@ def new_prompt(
     if not path and system_prompt:
         prompts.append(text_message(Role.SYSTEM, system_prompt))
         parent_id = prompts[0].message_id
-    prompts.append(_prompt(text, files, parent_id))
+    prompts.append(prompt_message(text, files, parent_id))
     return TurnStart(path=path, prompts=tuple(prompts), prefill=Prefill.of_text(prefill_text))
 
 
@@ -193,7 +194,7 @@ def edited(
     index = _index_of(path, message_id)
     old = path[index]
     version = old.versions + 1
-    prompt = _prompt(text, old.files if files is None else files, old.parent_id)
+    prompt = prompt_message(text, old.files if files is None else files, old.parent_id)
     prompts = [replace(prompt, version=version, versions=version)]
     last = path[-1]
     if last.role is Role.SYSTEM:
@@ -344,10 +345,3 @@ def streaming_message(
         version=version,
         versions=version,
     )
-
-
-def _prompt(text: str, files: Sequence[FilePart], parent_id: str | None) -> ChatMessage:
-    """Leave out an empty text beside files."""
-    message = text_message(Role.USER, text, parent_id=parent_id)
-    parts = message.parts if text or not files else ()
-    return replace(message, parts=(*files, *parts))

@@ -1,4 +1,4 @@
-"""The prompt of a command: arguments, standard input, presets, files, and the wanted answer."""
+"""The prompt of a command: arguments, standard input, presets, files, options, wanted answer."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from lmchat.attachments.attachment import (
 )
 from lmchat.attachments.file_sets import FileSet, parse_set_name, read_set
 from lmchat.attachments.web_page import WebPages, is_page_address, refuse_host
+from lmchat.chat.settings import SamplingLayers
 from lmchat.cli.context import Context
-from lmchat.commands.shared import filled_preset, set_question
+from lmchat.commands.shared import filled_preset, preset_named, set_question
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.background import run_abandonable
+from lmchat.servers.sampling_options import checked_option, parsed_value
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.output import (
     ask_yes_no,
@@ -96,6 +98,12 @@ async def piped_data(context: Context, most_bytes: int) -> bytes:
     return data
 
 
+def preset_text(context: Context) -> str:
+    """Return the text of `--preset` with its placeholders, or ""; raises `WrongUse`."""
+    name = context.options.preset
+    return "" if name is None else preset_named(context.settings.prompts, name).text
+
+
 async def preset_prompt(context: Context, name: str, typed: str) -> str:
     """Raises `WrongUse` for an unknown preset, or one that needs more than was typed."""
     clipboard = Clipboard(context.environ_of_programs)
@@ -137,3 +145,16 @@ def wanted_value(context: Context) -> SchemaOutput | None:
     if wanted.note:
         context.output.note(f"lmchat: {wanted.note}.")
     return wanted
+
+
+def sampling_layers(context: Context) -> SamplingLayers:
+    """Return sampling options by the place that sets them; raise `WrongUse` for a wrong `--set`."""
+    values: dict[str, object] = {}
+    for text in context.options.sampling:
+        name, equals_sign, value = text.partition("=")
+        if not name.strip() or not equals_sign:
+            raise WrongUse(
+                f"--set needs NAME=VALUE, not “{text}”.", next_step="Example: --set top_k=40"
+            )
+        values[name.strip()] = checked_option(name.strip(), parsed_value(value.strip()))
+    return SamplingLayers.of(context.loaded, context.options.profile or "", values)

@@ -15,6 +15,7 @@ from typing import Any
 from lmchat.answers.answer_notes import answer_note
 from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.answers.repetition import Repetition
+from lmchat.api import Show
 from lmchat.chat.events import AnswerStarted, ChatEvent, MessageEnded
 from lmchat.processes.background import background_task
 from lmchat.safe_text import safe_line
@@ -25,6 +26,7 @@ from lmchat.servers.events import (
     RequestAdapted,
     Rethought,
     RetryScheduled,
+    StreamEvent,
     StreamStalled,
     TextDelta,
 )
@@ -86,6 +88,18 @@ class TurnPrinter:
         """
         async with background_task(self._show_stages(current_stats)):
             yield
+
+    @asynccontextmanager
+    async def events_shown(self) -> AsyncIterator[Show]:
+        """Show the stages of an answer whose events the block passes on."""
+        live = LiveStats(model="", started_s=monotonic())
+
+        def follow(event: StreamEvent | Repetition) -> None:
+            if not isinstance(event, Repetition):
+                live.apply(event, monotonic())
+
+        async with self.stages_shown(lambda: live):
+            yield follow
 
     async def _show_stages(self, current_stats: Callable[[], LiveStats | None]) -> None:
         await asyncio.sleep(_SHORT_WAIT_S)
@@ -226,4 +240,17 @@ def step_json(message: ChatMessage) -> dict[str, Any]:
         "result": message.tool_result,
         "state": message.state,
         "elapsed_ms": rounded(message.stats.elapsed_ms if message.stats else None),
+    }
+
+
+def usage_json(stats: AnswerStats, estimated_prompt_tokens: int | None = None) -> dict[str, Any]:
+    """`estimated_prompt_tokens` takes the place of a count that the server did not report."""
+    completion_tokens = stats.completion_tokens or 0
+    is_counted = stats.prompt_tokens is not None
+    prompt_tokens = stats.prompt_tokens if is_counted else estimated_prompt_tokens
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": (prompt_tokens or 0) + completion_tokens,
+        "estimated": stats.is_estimated or not is_counted,
     }

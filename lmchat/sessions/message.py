@@ -436,6 +436,15 @@ def text_message(role: Role, text: str, *, parent_id: str | None = None) -> Chat
     )
 
 
+def prompt_message(
+    text: str, files: Sequence[FilePart] = (), parent_id: str | None = None
+) -> ChatMessage:
+    """Leave out an empty text beside files."""
+    message = text_message(Role.USER, text, parent_id=parent_id)
+    parts = message.parts if text or not files else ()
+    return replace(message, parts=(*files, *parts))
+
+
 def parse_arguments(text: str) -> dict[str, Any] | None:
     """None if the JSON is no object; an empty text is one, which some models send."""
     try:

@@ -241,7 +241,7 @@ async def test_sessions_are_found_changed_and_exported_by_the_beginning_of_their
         await sessions.rename("last", "Moss")
         assert "Moss" in await sessions.export(word)
         assert '"Lettuce."' in await sessions.export(word, "json")
-        with pytest.raises(WrongUse, match="md, json"):
+        with pytest.raises(WrongUse, match="cannot be exported as pdf"):
             await sessions.export(word, "pdf")
         await sessions.delete(word)
         assert (await sessions.list(), len(await sessions.list(is_trash=True))) == ((), 1)

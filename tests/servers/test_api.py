@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import aclosing
 
 import pytest
 
@@ -13,6 +14,7 @@ from lmchat.api import (
     Metrics,
     NoServerFound,
     Options,
+    Repetition,
     RequestInvalid,
     ServerUnavailable,
     StreamInterrupted,
@@ -140,6 +142,22 @@ async def test_an_answer_that_breaks_off_is_an_error(server, client):
     server.on(CHAT, sse("one", Cut()))
     with pytest.raises(StreamInterrupted):
         await client.chat("Hi")
+    answer = await client.chat("Hi", may_fail=True)
+    assert (answer.text, type(answer.error)) == ("one", StreamInterrupted)
+
+
+async def test_an_answer_that_repeats_itself_is_told_and_has_its_tokens(server, client):
+    chunk = delta("lettuce " * 100)
+    chunk["choices"][0]["logprobs"] = {"content": [{"token": "lettuce ", "logprob": -0.5}]}
+    server.on(CHAT, sse(chunk, finish("length"), DONE))
+    for stuck in ("tell", "off"):
+        async with aclosing(client.stream("Hi", stuck=stuck)) as events:
+            told = [event async for event in events if isinstance(event, Repetition)]
+        assert len(told) == (stuck == "tell")
+    shown = []
+    answer = await client.chat("Hi", show=shown.append)
+    assert (answer.is_stuck, [one.token for one in answer.tokens]) == (False, ["lettuce "])
+    assert isinstance(shown[-1], Repetition)
 
 
 async def test_a_server_that_was_not_named_is_found_once_and_looked_for_anew_when_it_is_away(

@@ -11,7 +11,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.answers.json_schema import SchemaOutput
-from lmchat.answers.live_stats import usage_json
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.api.runtime import Runtime
 from lmchat.attachments.attachment import Attachment
@@ -24,12 +23,12 @@ from lmchat.chat.session import OpenSession
 from lmchat.chat.settings import TurnSettings
 from lmchat.chat.toolbox import ToolQuestion
 from lmchat.cli.context import Context
+from lmchat.cli.home import finder_of_command
 from lmchat.cli.read_prompt import prompt_of, read_named, require_consent_to_set, wanted_value
-from lmchat.cli.setup.find_target import target_of_command
 from lmchat.cli.setup.make_toolbox import how_to_configure, start_tools
-from lmchat.cli.setup.wiring import keep_unsaved, make_chat, make_pages, open_runtime
+from lmchat.cli.setup.wiring import make_chat, make_pages, open_runtime, setup_of
 from lmchat.cli.tool_approval import ask_about_call, ask_about_server
-from lmchat.cli.turn_printer import TurnPrinter
+from lmchat.cli.turn_printer import TurnPrinter, usage_json
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.processes.background import run_abandonable
@@ -89,7 +88,7 @@ async def ask(context: Context) -> int:
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(open_runtime(context, is_saved=is_saved))
         chat = make_chat(context, runtime)
-        stack.push_async_callback(keep_unsaved, context, chat)
+        stack.push_async_callback(setup_of(context).keep_unsaved, chat, context.output.note)
         # it may still have the prompt, in case of a kill
         stack.push_async_callback(chat.drafts.write)
         if options.resume is not None:
@@ -99,7 +98,8 @@ async def ask(context: Context) -> int:
             )
             if options.system_prompt is not None:  # a new session has it from the settings
                 await session.set_system_prompt(options.system_prompt)
-        target = await target_of_command(context, runtime)
+        finder = await finder_of_command(context, runtime)
+        target = await finder.ready_target(note=context.output.note)
         chat.turn_options.use_target(target)
         if not options.yes:  # now: the model's window decides which sets are large
             for file_set in file_sets:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from lmchat import units
 from lmchat.api.runtime import Runtime
 from lmchat.cli.context import Context, is_confirmed
-from lmchat.cli.setup.find_target import load_with_progress
-from lmchat.cli.setup.wiring import make_engine, open_runtime
+from lmchat.cli.home import load_shown
+from lmchat.cli.setup.wiring import open_runtime, setup_of
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.as_json import detection_json, health_json, model_json
@@ -64,7 +65,7 @@ async def list_models(context: Context) -> int:
 
 
 async def _list_files(context: Context) -> int:
-    files = await make_engine(context, context.settings).files()
+    files = await setup_of(context).make_engine(context.settings).files()
     rows = [
         (
             file.name,
@@ -116,7 +117,7 @@ async def load(context: Context) -> int:
         if window or model.state is not LoadState.LOADED:
             if product_named(model.product).can_load_or_unload(model):
                 context.output.note(f"Loading {model.model_id} …")
-            await load_with_progress(runtime, model, context.output, window=window)
+            await load_shown(partial(runtime.load, context=window), model, context.output)
     return _print_state(context, model, LoadState.LOADED)
 
 

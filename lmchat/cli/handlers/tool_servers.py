@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.handlers.tools import open_toolbox
-from lmchat.cli.setup.wiring import saved_state
+from lmchat.cli.setup.wiring import setup_of
 from lmchat.config.credentials import Credentials
 from lmchat.config.mcp_file import (
     FILE_NAME,
@@ -55,7 +55,7 @@ async def add(context: Context) -> int:
             refused[name] = "it is disabled in its file."
         else:
             wanted.append(server)
-    hosts = _new_hosts(context, wanted, await saved_state(context))
+    hosts = _new_hosts(context, wanted, await setup_of(context).saved_state())
     states = await _start(context, wanted, hosts) if wanted else {}
     working: list[McpSettings] = []
     for server in wanted:

@@ -16,7 +16,7 @@ from lmchat.cli.setup.make_toolbox import (
     is_any_ready,
     started_servers,
 )
-from lmchat.cli.setup.wiring import place_of
+from lmchat.cli.setup.wiring import setup_of
 from lmchat.cli.tool_approval import ask_about_server
 from lmchat.cli.turn_printer import step_json
 from lmchat.config.settings import McpSettings
@@ -38,10 +38,10 @@ async def open_toolbox(
 
     The functions of `tools.py` are started in any case. `hosts` are allowed, too.
     """
-    place = place_of(context)
-    state = await place.saved_state()
+    setup = setup_of(context)
+    state = await setup.saved_state()
     state = replace(state, tool_hosts=(*state.tool_hosts, *hosts))
-    toolbox = place.make_toolbox(context.settings, servers, state)
+    toolbox = setup.make_toolbox(context.settings, servers, state)
     async with aclosing(toolbox.host) as host:
         host.ask_user = partial(ask_about_server, context=context)
         await started_servers(context, host)

@@ -59,7 +59,7 @@ async def make_dispatcher(
     `warning` says what was wrong with the file of `state`.
     """
     # a command that prints a key may ask for a password
-    wiring.api_keys_of(context).suspended = app.suspended
+    wiring.setup_of(context).keys.suspended = app.suspended
     options = context.options
     notices = [
         *filter(None, [warning]),
@@ -185,4 +185,4 @@ class ScreenPlatform:
         self.state_error = None
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None:
-        await asyncio.to_thread(wiring.api_keys_of(self._context).keep, endpoint, key)
+        await asyncio.to_thread(wiring.setup_of(self._context).keys.keep, endpoint, key)

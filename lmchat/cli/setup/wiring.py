@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import cache
 
 from msgspec.structs import replace
 
-from lmchat.api.api_keys import ApiKeys
-from lmchat.api.runtime import Place
-from lmchat.api.runtime import Runtime as Runtime  # noqa: PLC0414 - leaves import it from here
+from lmchat.api.runtime import Runtime, Setup
 from lmchat.attachments.web_page import WebPages
 from lmchat.chat.service import ChatService
-from lmchat.chat.settings import SamplingLayers
 from lmchat.cli.context import Context
+from lmchat.cli.read_prompt import sampling_layers
 from lmchat.config.settings import Settings
-from lmchat.config.state import State
-from lmchat.errors import LMChatError, WrongUse
-from lmchat.library.library import export_unsaved
-from lmchat.processes.environment import command_line
-from lmchat.servers.local.engine import Engine
-from lmchat.servers.protocols import ServerClient
-from lmchat.servers.sampling_options import checked_option, parsed_value
 
 
 @cache
-def place_of(context: Context) -> Place:
+def setup_of(context: Context) -> Setup:
     """Return one object for a run, as it remembers typed keys."""
     is_temporary = context.options.temporary
-    return Place.of(context.paths, context.loaded, context.environ, is_temporary=is_temporary)
+    return Setup.of(context.paths, context.loaded, context.environ, is_temporary=is_temporary)
 
 
 def open_runtime(
@@ -41,30 +31,12 @@ def open_runtime(
     warn: Callable[[str], object] | None = None,
 ) -> AbstractAsyncContextManager[Runtime]:
     """Without `warn`, which the screen has, notes are printed."""
-    return place_of(context).open(
+    return setup_of(context).open(
         note=warn or context.note,
         is_saved=is_saved,
         reads_per_second=reads_per_second,
         is_screen=warn is not None,
     )
-
-
-def api_keys_of(context: Context) -> ApiKeys:
-    """Call its `load`, which blocks, before they are used."""
-    return place_of(context).keys
-
-
-async def saved_state(context: Context) -> State:
-    return await place_of(context).saved_state()
-
-
-def make_backend(context: Context, settings: Settings, state: State) -> tuple[ServerClient, Engine]:
-    """The API keys must be loaded."""
-    return place_of(context).make_backend(settings, state)
-
-
-def make_engine(context: Context, settings: Settings) -> Engine:
-    return place_of(context).make_engine(settings)
 
 
 def make_pages(settings: Settings) -> WebPages:
@@ -82,7 +54,7 @@ def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) 
     toolbox = None
     if context.has_tools and (is_chat or options.tools):
         servers = context.loaded.servers
-        toolbox = place_of(context).make_toolbox(runtime.settings, servers, runtime.state)
+        toolbox = setup_of(context).make_toolbox(runtime.settings, servers, runtime.state)
     return ChatService(
         chat=chat_settings,
         backend=runtime.backend,
@@ -92,29 +64,3 @@ def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) 
         layers=sampling_layers(context),
         toolbox=toolbox,
     )
-
-
-async def keep_unsaved(context: Context, chat: ChatService) -> None:
-    """Write what cannot be saved into files, and name them."""
-    unsaved = [] if context.options.temporary else chat.unsaved()
-    try:
-        files = await asyncio.to_thread(export_unsaved, context.paths.state_dir, unsaved)
-    except LMChatError as error:
-        context.output.note(f"The end of the chat could not be saved: {error.message}")
-    else:
-        for file in files:
-            command = command_line(["lmchat", "import", str(file)])
-            context.output.note(f"The end of the chat could not be saved. {command} adds it.")
-
-
-def sampling_layers(context: Context) -> SamplingLayers:
-    """Return sampling options by the place that sets them; raise `WrongUse` for a wrong `--set`."""
-    values: dict[str, object] = {}
-    for text in context.options.sampling:
-        name, equals_sign, value = text.partition("=")
-        if not name.strip() or not equals_sign:
-            raise WrongUse(
-                f"--set needs NAME=VALUE, not “{text}”.", next_step="Example: --set top_k=40"
-            )
-        values[name.strip()] = checked_option(name.strip(), parsed_value(value.strip()))
-    return SamplingLayers.of(context.loaded, context.options.profile or "", values)

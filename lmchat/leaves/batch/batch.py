@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,21 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.answers.json_schema import SchemaOutput
-from lmchat.chat.settings import SamplingLayers
+from lmchat.api import Client, ModelInfo, SchemaOutput
 from lmchat.cli.context import Context
-from lmchat.cli.read_prompt import preset_prompt, wanted_value
-from lmchat.cli.setup.find_target import target_of_command
-from lmchat.cli.setup.wiring import Runtime, open_runtime, sampling_layers
-from lmchat.commands.shared import preset_named
+from lmchat.cli.home import open_home
+from lmchat.cli.read_prompt import preset_prompt, preset_text, sampling_layers, wanted_value
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.leaves.batch.jobs import (
     Job,
+    Options,
     Progress,
     Record,
     Records,
     answer_to,
     print_note,
+    record_of,
     run,
 )
 from lmchat.leaves.batch.lines import BatchLine, lines_of
@@ -36,10 +35,6 @@ from lmchat.leaves.batch.record_file import RecordFile
 from lmchat.processes.background import run_abandonable
 from lmchat.processes.environment import command_line
 from lmchat.safe_text import safe_line, shell_word
-from lmchat.servers.discovery.choose import choose_on_server, no_model_error
-from lmchat.servers.discovery.status import ServerStatus
-from lmchat.servers.model import ModelInfo, model_meant
-from lmchat.servers.products import product_named
 from lmchat.sessions.message import Role, text_message
 from lmchat.terminal.output import Output, has_piped_input, is_terminal, to_json
 from lmchat.units import counted
@@ -55,29 +50,23 @@ async def batch(context: Context) -> int:
     """
     options, output = context.options, context.output
     layers, wanted = sampling_layers(context), wanted_value(context)
-    preset_text = ""
-    if options.preset is not None:
-        preset_text = preset_named(context.settings.prompts, options.preset).text
+    preset = preset_text(context)
     target_path = expanded_path(options.output_file) if options.output_file else None
     source = expanded_path(options.file) if options.file not in ("", "-") else None
     if source is None and not has_piped_input():
         next_step = "Name a file: lmchat batch prompts.jsonl, or pipe lines in."
         raise WrongUse("There are no prompts.", next_step=next_step)
 
-    async with open_runtime(context, is_saved=False) as runtime:
-        target = await target_of_command(context, runtime)
-        server = await runtime.backend.models.check(target.endpoint)
-        if target.model is None:  # only for the type checker: `target_of_command` has raised it
-            raise no_model_error(server)
+    async with open_home(context) as (home, (model,)):
         lines = _Lines(
             context=context,
-            runtime=runtime,
+            client=home.client,
+            find_model=home.client.beside(model),
             source=source,
-            server=server,
-            model=target.model,
-            layers=layers,
+            model=model,
+            options=layers.values,
             wanted=wanted,
-            preset_text=preset_text,
+            preset_text=preset,
         )
         records: Records = _PrintedRecords(output)
         if target_path:
@@ -88,7 +77,6 @@ async def batch(context: Context) -> int:
         with records:
             missing = await asyncio.to_thread(lines.count_missing, records)
             progress = Progress(output, missing)
-            slots = target.model.slots or product_named(target.product).lists.slots
             try:
                 await run(
                     lines.jobs(),
@@ -96,7 +84,7 @@ async def batch(context: Context) -> int:
                     lambda _, record: "error" in record,
                     records=records,
                     progress=progress,
-                    at_once=options.jobs or min(slots, _MOST_JOBS),
+                    at_once=options.jobs or min(home.client.slots(model), _MOST_JOBS),
                 )
             except asyncio.CancelledError:  # after Ctrl+C
                 if missing is not None and target_path:
@@ -124,11 +112,11 @@ class _Lines(Struct, frozen=True, kw_only=True):
     """The lines of a batch, with the settings that all of them have."""
 
     context: Context
-    runtime: Runtime
+    client: Client
+    find_model: Callable[[str], ModelInfo]  # at the server of `model`
     source: Path | None  # None: stdin
-    server: ServerStatus
     model: ModelInfo  # for lines that name none
-    layers: SamplingLayers
+    options: Options
     wanted: SchemaOutput | None
     preset_text: str  # with its placeholders; empty without a preset
 
@@ -142,7 +130,7 @@ class _Lines(Struct, frozen=True, kw_only=True):
         return sum(not records.is_done(job) for job in self.jobs())
 
     def _job(self, line: BatchLine) -> Job:
-        options, system_prompt = self.context.options, self.runtime.settings.chat.system_prompt
+        options, system_prompt = self.context.options, self.context.settings.chat.system_prompt
         model, error = self.model, line.error
         if line.model and not options.model:
             try:
@@ -161,8 +149,8 @@ class _Lines(Struct, frozen=True, kw_only=True):
             head=head,
             model=model,
             messages=messages,
-            options=self.layers.values(line.options, model.model_id),
-            output=self.wanted.output if self.wanted else line.output,
+            options=self.options(line.options, model.model_id),
+            wanted=self.wanted or line.wanted,
             preset_text=self.preset_text,
             error=error,
         )
@@ -173,43 +161,33 @@ class _Lines(Struct, frozen=True, kw_only=True):
         Raises `WrongUse` if the server has no such model, it cannot chat, or it is a remote one
         that the user has not chosen: a file does not decide where its prompts go.
         """
-        target = choose_on_server(self.server, model=name, state=self.runtime.state).target
-        if target is None or target.model is None:
-            return model_meant(name, self.server.models, is_exact=True)
-        if target.is_remote and target.model != self.model:
-            shown = safe_line(target.model_id, limit=80)
+        model = self.find_model(name)
+        if model.is_remote and model != self.model:
+            shown = safe_line(model.model_id, limit=80)
             raise WrongUse(
                 f"{shown} does not run on this machine, and only a line of the file names it.",
-                next_step=f"To send all lines to it: -m {shell_word(target.model_id)}",
+                next_step=f"To send all lines to it: -m {shell_word(model.model_id)}",
             )
-        return target.model
+        return model
 
     async def ask(self, job: Job) -> Record:
         """Ask a job, and return its record; an answer without the wanted value has failed.
 
         The last message fills the preset, if it is a prompt.
         """
-        preset, sent = self.context.options.preset, job
-        if preset is not None and job.messages and job.messages[-1].role is Role.USER:
-            *before, prompt = job.messages
-            try:
+        preset, sent, value = self.context.options.preset, job, {}
+        try:
+            if preset is not None and job.messages and job.messages[-1].role is Role.USER:
+                *before, prompt = job.messages
                 text = await preset_prompt(self.context, preset, prompt.text)
                 sent = replace(job, messages=[*before, text_message(Role.USER, text)])
-            except LMChatError as error:
-                sent = replace(job, error=error)
-        show = partial(print_note, self.context.output, job)
-        stuck = self.context.settings.chat.stuck
-        answer = await answer_to(sent, self.runtime.backend, show, stuck=stuck)
-        value = {}
-        if self.wanted is not None and answer.error is None:
-            try:
-                value["value"] = self.wanted.value_in(
-                    answer.reply,
-                    thought=answer.reasoning,
-                    finish_reason=answer.stats.finish_reason,
-                    is_refusal=answer.is_refusal,
-                )
-            except LMChatError as error:
-                answer = replace(answer, error=error)
+            show = partial(print_note, self.context.output, job)
+            answer = await answer_to(
+                sent, self.client, show, stuck=self.context.settings.chat.stuck
+            )
+            if self.wanted is not None:
+                value["value"] = answer.value_of(self.wanted)
+        except LMChatError as error:
+            return record_of(job, error)
         # with the key of `job`: that of `sent` has the preset
-        return {**answer.record(job), **value}
+        return {**record_of(job, answer), **value}

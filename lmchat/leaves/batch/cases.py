@@ -10,19 +10,15 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from lmchat.answers.json_schema import Schema, SchemaOutput, read_schema
-from lmchat.attachments.attachment import read_attachment
-from lmchat.chat.turn_starts import new_prompt
+from lmchat.api import Schema, SchemaOutput, checked_options, read_attachment, read_schema
 from lmchat.config.toml import TomlError, fault_of, read_toml
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.files.disk import unreadable
-from lmchat.leaves.batch.jobs import Record
+from lmchat.leaves.batch.jobs import Record, prompt_messages
 from lmchat.matching import did_you_mean
 from lmchat.safe_text import safe_line
-from lmchat.servers.sampling_options import checked_option
 from lmchat.sessions.given_messages import messages_of
 from lmchat.sessions.message import ChatMessage
-from lmchat.sessions.session import MessagePath
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Texts = list[_Text] | _Text  # one text or several
@@ -155,13 +151,10 @@ async def _case(entry: _Entry, folder: Path, system_prompt: str) -> Case:
     files = [await read_attachment(folder / file) for file in _list(entry.file)]
     if entry.messages is None:
         system = system_prompt if entry.system is None else entry.system
-        parts = [file.part for file in files]
-        # as the first prompt of a new session
-        messages = new_prompt(MessagePath(()), entry.prompt, parts, system_prompt=system).prompts
+        messages = prompt_messages(entry.prompt, system, [file.part for file in files])
     else:
         messages = messages_of(entry.messages)
-    for option, value in entry.set.items():
-        entry.set[option] = checked_option(option, value)
+    entry.set = checked_options({"more": entry.set})
     wanted = None
     if isinstance(entry.schema, str):
         wanted = read_schema(folder / entry.schema)

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from lmchat.answers.streamed_answer import StreamedAnswer
-from lmchat.chat.turn_starts import new_prompt
+from lmchat.api import Answer, Home, Repetition, Show, StreamEvent
 from lmchat.cli.context import Context
-from lmchat.cli.read_prompt import prompt_of
-from lmchat.cli.setup.find_target import load_if_needed
-from lmchat.cli.setup.wiring import Runtime, open_runtime, sampling_layers
+from lmchat.cli.home import load_shown, open_home
+from lmchat.cli.read_prompt import prompt_of, sampling_layers
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.leaves.batch.jobs import (
     STATS,
     Job,
-    JobAnswer,
     answer_to,
+    prompt_messages,
     rounded_median,
     stats_cells,
 )
-from lmchat.servers.products import product_named
-from lmchat.sessions.session import MessagePath
 from lmchat.terminal.output import failure_detail, table
 from lmchat.units import rounded
 
@@ -44,13 +40,10 @@ async def compare(context: Context) -> int:
     prompt = await prompt_of(context)
 
     comparisons: list[dict[str, Any]] = []  # what `_measure` has returned for each model so far
-    async with open_runtime(context, is_saved=False) as runtime:
-        models = await runtime.finder().models_named(options.models, is_exact=True)
+    async with open_home(context, options.models) as (home, models):
         for model in models:
-            product_named(model.product).refuse_ignored(layers.command_line)
-        system_prompt = runtime.settings.chat.system_prompt
-        # the messages of a new session: the system prompt, if there is one, and the prompt
-        messages = new_prompt(MessagePath(()), prompt, system_prompt=system_prompt).prompts
+            layers.refuse_ignored(model.product)
+        messages = prompt_messages(prompt, context.settings.chat.system_prompt)
         try:
             for model in models:
                 heading = f"## {model.model_id}"
@@ -60,7 +53,7 @@ async def compare(context: Context) -> int:
                     output.print_lines(["", heading] if comparisons else [heading])
                 sampling = layers.values({}, model.model_id)  # no options of a session
                 job = Job(model=model, messages=messages, options=sampling)
-                comparisons.append(await _measure(context, runtime, job))
+                comparisons.append(await _measure(context, home, job))
         finally:  # also after Ctrl+C
             if comparisons and output.is_json:
                 output.print_json({"prompt": prompt, "models": comparisons})
@@ -79,7 +72,7 @@ async def compare(context: Context) -> int:
     return 1 if any(measured["detail"] for measured in comparisons) else 0
 
 
-async def _measure(context: Context, runtime: Runtime, job: Job) -> dict[str, Any]:
+async def _measure(context: Context, home: Home, job: Job) -> dict[str, Any]:
     """Load a model, ask it as often as `--runs` says, and return what `--json` prints of it.
 
     Only the first answer is printed, and a note if loading or an answer failed. The first error
@@ -87,21 +80,24 @@ async def _measure(context: Context, runtime: Runtime, job: Job) -> dict[str, An
     """
     output, model = context.output, job.model
     printer = TurnPrinter(output, asked_model=model.model_id)
-    answers: list[JobAnswer] = []
+    answers: list[Answer] = []
 
     load_s = failure = None
     try:
-        load_s = await load_if_needed(runtime, model, output)
+        load_s = await load_shown(home.load, model, output)
     except LMChatError as error:
         failure = error
     while failure is None and len(answers) < context.options.runs:
         try:
-            # events of the first answer are printed, those of later ones are dropped
-            show = (lambda _: None) if answers else printer.print_event
-            answer = StreamedAnswer(model.model_id)
-            async with printer.stages_shown(lambda: answer.stats):  # noqa: B023 - ends in this round
+            async with printer.events_shown() as follow:
+
+                def show(event: StreamEvent | Repetition, follow: Show = follow) -> None:
+                    follow(event)
+                    if not answers:  # events of later answers are not printed
+                        printer.print_event(event)
+
                 stuck = context.settings.chat.stuck
-                answers.append(await answer_to(job, runtime.backend, show, answer, stuck=stuck))
+                answers.append(await answer_to(job, home.client, show, stuck=stuck, may_fail=True))
         finally:
             printer.end()
         failure = answers[-1].error
@@ -120,6 +116,6 @@ async def _measure(context: Context, runtime: Runtime, job: Job) -> dict[str, An
         "sampling": stats_of_runs[0].sampling if stats_of_runs else {},
         "prompt_cut": any(stats.is_prompt_cut for stats in stats_of_runs),
         **({"stuck": True} if any(answer.is_stuck for answer in answers) else {}),
-        "reply": answers[0].reply if answers else "",
+        "reply": answers[0].text if answers else "",
         "detail": failure_detail(failure) if failure else None,
     }

@@ -7,34 +7,24 @@ means.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from time import monotonic
 
-from lmchat.answers.cut_prompts import with_cut_prompt
-from lmchat.answers.streamed_answer import StreamedAnswer
+from lmchat.api import Answer, Repetition, Show, StreamEvent
 from lmchat.cli.context import Context
-from lmchat.cli.read_prompt import prompt_of
-from lmchat.cli.setup.find_target import target_of_command
-from lmchat.cli.setup.wiring import open_runtime, sampling_layers
+from lmchat.cli.home import open_home
+from lmchat.cli.read_prompt import prompt_of, sampling_layers
 from lmchat.cli.turn_printer import TurnPrinter
-from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
-from lmchat.leaves.batch.jobs import print_remote_note
+from lmchat.errors import AnswerUnfit, WrongUse
+from lmchat.leaves.batch.jobs import print_remote_note, prompt_messages
 from lmchat.safe_text import safe_line
-from lmchat.servers.model import OPENAI_COMPATIBLE
-from lmchat.servers.products import product_named
-from lmchat.servers.protocols import ServerClient
-from lmchat.servers.request import ChatRequest, Sampling
-from lmchat.sessions.message import Role, text_message
-from lmchat.sessions.tokens import MAX_ALTERNATIVES, probability
-from lmchat.terminal.output import Output
+from lmchat.sessions.tokens import probability
 
 _ANOTHER_OPTION = 10  # exit code: not the first option
 _MIN_OPTIONS = 2
 _MAX_OPTIONS = 20
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DIGITS = "1234567890"
-_USUAL_ALTERNATIVES = 20  # vLLM and OpenAI refuse to report more
 _LEAST_PROBABILITY = 0.1  # of all labels; below it, their proportions are noise
 # of the chosen option over the next: the cache of a server alone can make a smaller difference
 _LEAST_LEAD = 0.01
@@ -57,17 +47,13 @@ async def decide(context: Context) -> int:
     """
     options = [option.strip() for option in context.options.choices.split(",")]
     labels = _labels_for(options)  # wrong options are refused before stdin is read
-    given = sampling_layers(context).command_line  # of the user
+    layers = sampling_layers(context)
     if not context.options.prompt.strip():
         raise WrongUse("The question is empty.", next_step='Example: lmchat decide "Is it spam?"')
     question = await prompt_of(context)
 
-    async with open_runtime(context, is_saved=False) as runtime:
-        target = await target_of_command(context, runtime)
-        product_named(target.product).refuse_ignored(given)
-        system_prompt = runtime.settings.chat.system_prompt
-        messages = [text_message(Role.SYSTEM, system_prompt)] if system_prompt else []
-        sampling = _sampling(target.product, labels, given)
+    async with open_home(context) as (home, (model,)):
+        layers.refuse_ignored(model.product)
         started_s = monotonic()
         means = dict.fromkeys(options, 0.0)  # by option
         for start in range(len(options)):
@@ -75,14 +61,17 @@ async def decide(context: Context) -> int:
             # first, so that a cache holds it for all rotations
             lines = [f"{label}: {option}" for label, option in zip(labels, rotated, strict=True)]
             prompt = _PROMPT.format(question=question, options="\n".join(lines))
-            request = ChatRequest(
-                target=target,
-                messages=(*messages, text_message(Role.USER, prompt)),
-                sampling=sampling,
-            )
-            probabilities = await _label_probabilities(
-                runtime.backend, request, labels, context.output
-            )
+            messages = prompt_messages(prompt, context.settings.chat.system_prompt)
+            async with TurnPrinter(context.output).events_shown() as follow:
+
+                def show(event: StreamEvent | Repetition, follow: Show = follow) -> None:
+                    follow(event)
+                    print_remote_note(context.output, event)
+
+                answer = await home.client.choose(
+                    messages, labels, model=model, show=show, more=layers.command_line
+                )
+            probabilities = _label_probabilities(answer, labels)
             for option, label in zip(rotated, labels, strict=True):
                 means[option] += probabilities[label] / len(options)
         elapsed_ms = (monotonic() - started_s) * 1e3
@@ -96,8 +85,8 @@ async def decide(context: Context) -> int:
         "choice": choice,
         "probability": means[choice],
         "probabilities": means,
-        "model": target.model_id,
-        "endpoint": target.endpoint.url,
+        "model": model.model_id,
+        "endpoint": model.endpoint.url,
         "elapsed_ms": round(elapsed_ms, 1),
     }
     context.output.print_result(document, f"{choice} {means[choice]:.2f}")
@@ -122,53 +111,8 @@ def _labels_for(options: Sequence[str]) -> list[str]:
     return labels
 
 
-def _sampling(product_name: str, labels: Sequence[str], given: Mapping[str, object]) -> Sampling:
-    """Make a server report the probabilities of labels; `given` are the user's options.
-
-    llama.cpp reports them as they were before its samplers and the grammar. Without the grammar,
-    the model could end its answer at once, with no token. Its cache is not used, unless `given`
-    sets `cache_prompt`: it changes the probabilities by up to 0.01, but the same call should always
-    get the same.
-
-    An unknown server may report them. Raises `ServerRejected` for a product that is known to report
-    none.
-    """
-    product = product_named(product_name)
-    options: dict[str, object] = {"max_tokens": 1, "temperature": 1.0, "reasoning_effort": "none"}
-    if product.options.takes_further_options:  # llama.cpp, the built-in engine and Jan
-        options |= {
-            "logprobs": MAX_ALTERNATIVES,
-            "post_sampling_probs": False,
-            "grammar": f"root ::= [{''.join(labels)}]",
-            "cache_prompt": given.get("cache_prompt", False),
-        }
-    elif "logprobs" in product.options.sampling_fields:
-        options |= {"logprobs": _USUAL_ALTERNATIVES}
-    elif product_name == OPENAI_COMPATIBLE:
-        options |= {"extra.logprobs": True, "extra.top_logprobs": _USUAL_ALTERNATIVES}
-    else:
-        raise _no_probabilities_error(product_name)
-    # they replace those of the user: else no probability would be reported
-    return Sampling().with_options({**given, **options})
-
-
-async def _label_probabilities(
-    backend: ServerClient,
-    request: ChatRequest,
-    labels: Sequence[str],
-    output: Output,
-) -> dict[str, float]:
-    """Return how likely each label is as the first token; their sum is 1.
-
-    Raises `ServerRejected` if the server has left out a part of the question.
-    """
-    answer = StreamedAnswer(request.target.model_id)
-    async with TurnPrinter(output).stages_shown(lambda: answer.stats):
-        await answer.read(backend.stream(request), partial(print_remote_note, output))
-    # a script acts on the decision: it is worth no more than an empty answer
-    with_cut_prompt(answer.stats.saved(), request, has_reply=False)
-    if not answer.tokens:
-        raise _no_probabilities_error(request.target.product)
+def _label_probabilities(answer: Answer, labels: Sequence[str]) -> dict[str, float]:
+    """Return how likely each label is as the first token; their sum is 1."""
     # `top` has the likeliest tokens in its place
     first = answer.tokens[0]
     if first.is_thought:
@@ -186,14 +130,6 @@ async def _label_probabilities(
             f"the model answered with none of the options (all together: {total:.2f})"
         )
     return {label: likelihood / total for label, likelihood in likelihoods.items()}
-
-
-def _no_probabilities_error(product_name: str) -> ServerRejected:
-    return ServerRejected(
-        f"{product_named(product_name).subject} does not report the probabilities of tokens.",
-        kind="unsupported",
-        next_step="Use a server that does, such as llama.cpp or vLLM.",
-    )
 
 
 def _undecided_error(reason: str) -> AnswerUnfit:

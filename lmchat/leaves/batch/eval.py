@@ -15,21 +15,23 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.chat.settings import SamplingLayers
+from lmchat.api import Client, ModelInfo
 from lmchat.cli.context import Context
-from lmchat.cli.setup.find_target import load_if_needed, target_of_command
-from lmchat.cli.setup.wiring import open_runtime, sampling_layers
+from lmchat.cli.home import load_shown, open_home
+from lmchat.cli.read_prompt import sampling_layers
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.leaves.batch.cases import Case, read_cases
 from lmchat.leaves.batch.jobs import (
     STATS,
     Job,
+    Options,
     Progress,
     Record,
     Records,
     answer_to,
     print_note,
+    record_of,
     rounded_median,
     run,
     stats_cells,
@@ -37,9 +39,6 @@ from lmchat.leaves.batch.jobs import (
 from lmchat.leaves.batch.record_file import RecordFile
 from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.servers.model import ModelInfo
-from lmchat.servers.protocols import ServerClient
-from lmchat.servers.request import AnyText
 from lmchat.terminal.output import Output, table
 from lmchat.units import rounded
 
@@ -70,13 +69,8 @@ async def evaluate(context: Context) -> int:
             output.note(f"lmchat: {safe_line(case.name)}: {part.label}.")
         if case.wanted and case.wanted.note:
             output.note(f"lmchat: {safe_line(case.name)}: {case.wanted.note}.")
-    async with open_runtime(context, is_saved=False) as runtime:
-        if names and not context.is_local:
-            models = await runtime.finder().models_named(names, is_exact=True)
-        else:
-            target = await target_of_command(context, runtime)
-            models = [target.model] if target.model is not None else []
-        evaluation = _Evaluation(context, runtime.backend, models, cases, layers)
+    async with open_home(context, () if context.is_local else names) as (home, models):
+        evaluation = _Evaluation(context, home.client, models, cases, layers.values)
         results = evaluation.results
         records = Records()
         if options.output:
@@ -95,7 +89,7 @@ async def evaluate(context: Context) -> int:
             for model, group in groupby(missing, lambda job: job.model):
                 load_error: LMChatError | None = None
                 try:  # now: the time of the first prompt must not include loading
-                    await load_if_needed(runtime, model, output)
+                    await load_shown(home.load, model, output)
                 except LMChatError as error:
                     load_error = error
                 jobs = iter([replace(job, error=load_error) for job in group])
@@ -111,14 +105,14 @@ class _Evaluation:
     def __init__(
         self,
         context: Context,
-        server: ServerClient,
+        client: Client,
         models: Sequence[ModelInfo],
         cases: Sequence[Case],
-        layers: SamplingLayers,
+        options: Options,
     ) -> None:
         self._output = context.output
         self._stuck = context.settings.chat.stuck
-        self._server = server
+        self._client = client
         self._replaced_models: set[str] = set()  # each is noted once
         runs = product(models, cases, range(1, context.options.runs + 1))
         self.results = [
@@ -128,8 +122,8 @@ class _Evaluation:
                     head={"index": index, "id": case.name, "run": number},
                     model=model,
                     messages=case.messages,
-                    options=layers.values(case.entry.set, model.model_id),
-                    output=case.wanted.output if case.wanted else AnyText(),
+                    options=options(case.entry.set, model.model_id),
+                    wanted=case.wanted,
                     files=case.files,
                 ),
             )
@@ -138,16 +132,17 @@ class _Evaluation:
 
     async def ask(self, job: Job) -> Record:
         show = partial(print_note, self._output, job)
-        answer = await answer_to(job, self._server, show, stuck=self._stuck)
-        record = answer.record(job)
+        try:
+            answer = await answer_to(job, self._client, show, stuck=self._stuck)
+        except LMChatError as error:
+            return record_of(job, error)
         asked = answer.stats.asked
         if asked and asked not in self._replaced_models:
             self._replaced_models.add(asked)
             self._output.note(f"lmchat: {answer.model} answers instead of {asked}.")
-        if answer.error is None:
-            record["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
-            record["tokens"] = answer.stats.completion_tokens
-        return record
+        speed = rounded(answer.stats.tokens_per_second)
+        tokens = answer.stats.completion_tokens
+        return {**record_of(job, answer), "tokens_per_second": speed, "tokens": tokens}
 
     def fails(self, job: Job, record: Record) -> bool:
         result = self.results[job.head["index"] - 1]

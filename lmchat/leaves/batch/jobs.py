@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import json
 from collections.abc import (
-    AsyncGenerator,
     Awaitable,
     Callable,
     Iterable,
@@ -18,37 +17,37 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AbstractContextManager, aclosing
+from contextlib import AbstractContextManager
 from statistics import median
 from time import monotonic
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from lmchat import units
-from lmchat.answers.cut_prompts import with_cut_prompt
-from lmchat.answers.live_stats import usage_json
-from lmchat.answers.repetition import Repetition
-from lmchat.answers.streamed_answer import StreamedAnswer
-from lmchat.chat.followers import AnswerNow, RepetitionFollower
+from lmchat.api import (
+    Answer,
+    Client,
+    ModelInfo,
+    Repetition,
+    RequestAdapted,
+    SchemaOutput,
+    Show,
+    StreamEvent,
+)
+from lmchat.cli.turn_printer import usage_json
 from lmchat.config.settings import Stuck
 from lmchat.errors import LMChatError
 from lmchat.processes.background import run_abandonable
-from lmchat.servers.events import RequestAdapted, StreamEvent
-from lmchat.servers.model import ModelInfo
-from lmchat.servers.products import product_named
-from lmchat.servers.protocols import ServerClient
-from lmchat.servers.request import AnyText, ChatRequest, OutputFormat, Sampling
-from lmchat.servers.target import Target
-from lmchat.sessions.message import AnswerStats, ChatMessage, is_cut_end
+from lmchat.sessions.message import ChatMessage, FilePart, Role, prompt_message, text_message
 from lmchat.terminal.output import Output, failure_detail
 
 STATS = ("FIRST TOKEN", "SPEED", "TOKENS", "TIME")  # heads of columns
 _KEY_DIGITS = 16  # of a hash: enough to tell runs apart
 
 Record = Mapping[str, Any]
-Show = Callable[[StreamEvent | Repetition], None]
+Options = Callable[[Mapping[str, object], str], Mapping[str, object]]
+"""Returns the sampling options of a job, of its own ones and the name of its model."""
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -58,7 +57,7 @@ class Job(Struct, frozen=True, kw_only=True):
     model: ModelInfo
     messages: Sequence[ChatMessage] = ()
     options: Mapping[str, object] = {}  # sampling options by name
-    output: OutputFormat = AnyText()
+    wanted: SchemaOutput | None = None
     files: Mapping[str, bytes] = {}  # contents of attached files, by digest
     preset_text: str = ""  # of the preset that the last message fills when it is sent
     error: LMChatError | None = None
@@ -70,116 +69,57 @@ class Job(Struct, frozen=True, kw_only=True):
         It has the preset before it is filled, so that it is the same on another day.
         """
         texts = [(message.role, message.text) for message in self.messages]
-        parts = [texts, self.model.model_id, self.options, repr(self.output), *self.files]
+        output = repr(self.wanted.output) if self.wanted else ""
+        parts = [texts, self.model.model_id, self.options, output, *self.files]
         text = json.dumps([*parts, self.preset_text], sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_DIGITS]
 
 
-class JobAnswer(Struct, frozen=True, kw_only=True):
-    """An answer that belongs to no session; incomplete if it ended with an error."""
-
-    model: str  # that has answered
-    reply: str  # the text, a refusal too
-    reasoning: str
-    is_refusal: bool  # whether the reply has a refusal
-    stats: AnswerStats
-    is_stuck: bool  # whether lmchat has ended it, or its thought, as the model repeated itself
-    error: LMChatError | None
-
-    def record(self, job: Job) -> dict[str, Any]:
-        head = {**job.head, "key": job.key}
-        if self.is_stuck:
-            head["stuck"] = True
-        if self.error is not None:
-            return {**head, "error": failure_detail(self.error)}
-        stats = self.stats
-        return {
-            **head,
-            "reply": self.reply,
-            "reasoning": self.reasoning,
-            "finish_reason": stats.finish_reason or None,
-            "model": self.model,
-            "usage": usage_json(stats),
-            "prompt_cut": stats.is_prompt_cut,
-            "ttft_ms": units.rounded(stats.ttft_ms),
-            "elapsed_ms": units.rounded(stats.elapsed_ms),
-        }
-
-
 async def answer_to(
-    job: Job,
-    server: ServerClient,
-    show: Show,
-    streamed: StreamedAnswer | None = None,
-    *,
-    stuck: Stuck,
-) -> JobAnswer:
-    """Send a prompt and read its answer into `streamed`; call `show` with each event.
-
-    If no seed is set and the server takes one, a seed is drawn, so that the answer can be repeated.
-    A job with an error is not sent; its answer has this error.
-    """
-    model = job.model
-    sampling = Sampling().with_options(job.options)
-    seed = product_named(model.product).drawn_seed(sampling.options)
-    if seed is not None:
-        sampling = replace(sampling, seed=seed)
-    request = ChatRequest(
-        target=Target.of(model),
-        messages=tuple(job.messages),
-        sampling=sampling,
-        output=job.output,
-        has_drawn_seed=seed is not None,
+    job: Job, client: Client, show: Show, *, stuck: Stuck, may_fail: bool = False
+) -> Answer:
+    """Ask a job; raise its error, or that of the answer unless it `may_fail`."""
+    if job.error is not None:
+        raise job.error
+    return await client.chat(
+        job.messages,
+        model=job.model,
+        show=show,
+        may_fail=may_fail,
+        wanted=job.wanted,
         files=job.files,
-        is_batch=True,  # at a server of this machine, the limit of requests a minute does not apply
-    )
-    streamed = streamed or StreamedAnswer(model.model_id)
-    failure = job.error
-    if failure is None:
-        try:
-            await streamed.read(_events(server, request, streamed, stuck, show), show)
-        except LMChatError as error:
-            failure = error
-    reply = streamed.content.text("text", "refusal")
-    # they show which of both limits cut the answer short
-    streamed.stats.context, streamed.stats.max_tokens = model.context, sampling.max_tokens
-    stats = streamed.stats.saved()
-    if failure is None:
-        try:
-            stats = with_cut_prompt(stats, request, has_reply=bool(reply))
-        except LMChatError as error:
-            failure = error
-    return JobAnswer(
-        model=streamed.stats.model,
-        reply=reply,
-        reasoning=streamed.content.text("reasoning"),
-        is_refusal=bool(streamed.content.text("refusal")),
-        stats=stats,
-        is_stuck=streamed.is_stuck,
-        error=failure,
+        stuck=stuck,
+        is_batch=True,
+        more=job.options,
     )
 
 
-async def _events(
-    server: ServerClient,
-    request: ChatRequest,
-    streamed: StreamedAnswer,
-    stuck: Stuck,
-    show: Show,
-) -> AsyncGenerator[StreamEvent, None]:
-    """Yield the events of an answer; with "act", end its thought, once, or else the answer."""
-    is_stopped = asyncio.Event()
-    answer_now = AnswerNow(server, request.target, streamed, show)
-    repetition = RepetitionFollower(stuck, streamed, answer_now, stop=is_stopped.set, report=show)
-    async with aclosing(server.stream(request)) as events:
-        async for event in events:
-            yield event
-            await answer_now.add(event)
-            await repetition.add(event)
-            if is_stopped.is_set():
-                return
-    if is_cut_end(streamed.stats.finish_reason) and (told := repetition.at_cut_end()):
-        show(told)
+def record_of(job: Job, answer: Answer | LMChatError) -> dict[str, Any]:
+    head = {**job.head, "key": job.key}
+    if isinstance(answer, LMChatError):
+        return {**head, "error": failure_detail(answer)}
+    if answer.is_stuck:
+        head["stuck"] = True
+    stats = answer.stats
+    return {
+        **head,
+        "reply": answer.text,
+        "reasoning": answer.reasoning,
+        "finish_reason": stats.finish_reason or None,
+        "model": answer.model,
+        "usage": usage_json(stats),
+        "prompt_cut": stats.is_prompt_cut,
+        "ttft_ms": units.rounded(stats.ttft_ms),
+        "elapsed_ms": units.rounded(stats.elapsed_ms),
+    }
+
+
+def prompt_messages(
+    text: str, system_prompt: str, files: Sequence[FilePart] = ()
+) -> tuple[ChatMessage, ...]:
+    """Return the messages of a new session: the system prompt, if there is one, and the prompt."""
+    system = (text_message(Role.SYSTEM, system_prompt),) if system_prompt else ()
+    return (*system, prompt_message(text, files))
 
 
 def print_note(output: Output, job: Job, event: StreamEvent | Repetition) -> None:
@@ -190,7 +130,7 @@ def print_note(output: Output, job: Job, event: StreamEvent | Repetition) -> Non
         print_remote_note(output, event)
 
 
-def print_remote_note(output: Output, event: StreamEvent) -> None:
+def print_remote_note(output: Output, event: StreamEvent | Repetition) -> None:
     if isinstance(event, RequestAdapted) and event.is_remote:
         output.note(f"lmchat: {event.note}")
 

@@ -10,12 +10,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmchat.answers.json_schema import SchemaOutput, strict_json
-from lmchat.attachments.attachment import text_of
+from lmchat.api import SchemaOutput, checked_options, strict_json, text_of
 from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.files.disk import unreadable
-from lmchat.servers.request import AnyObject, AnyText, OutputFormat
-from lmchat.servers.sampling_options import checked_option
 from lmchat.sessions.given_messages import messages_of
 from lmchat.sessions.message import ChatMessage, Role, text_message
 from lmchat.terminal.output import open_stdin, stdin_unreadable
@@ -34,7 +31,7 @@ class BatchLine(Struct, kw_only=True):
     messages: tuple[ChatMessage, ...] = ()  # empty only with an error
     model: str = ""  # empty if it names none
     options: dict[str, object] = {}  # sampling options by name
-    output: OutputFormat = AnyText()
+    wanted: SchemaOutput | None = None
     error: LMChatError | None = None
 
 
@@ -109,14 +106,15 @@ def _read_body(line: BatchLine, body: Mapping[str, Any]) -> None:
         case None | {"type": "text"}:
             pass
         case {"type": "json_object"}:
-            line.output = AnyObject()
+            line.wanted = SchemaOutput()
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
-            line.output = SchemaOutput(schema).output
+            line.wanted = SchemaOutput(schema)
         case _:
             raise RequestInvalid("its response_format is unknown.")
-    for name, value in body.items():
-        # all others are options, but for those without effect
-        if name not in _READ_BY_NAME | _WITHOUT_EFFECT and value is not None:
-            # OpenAI's newer name
-            option = "max_tokens" if name == "max_completion_tokens" else name
-            line.options[option] = checked_option(option, value)
+    # all others are options, but for those without effect
+    options = {
+        "max_tokens" if name == "max_completion_tokens" else name: value  # OpenAI's newer name
+        for name, value in body.items()
+        if name not in _READ_BY_NAME | _WITHOUT_EFFECT and value is not None
+    }
+    line.options = checked_options({"more": options})

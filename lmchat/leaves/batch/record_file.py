@@ -11,7 +11,7 @@ from functools import partial
 from io import FileIO
 from pathlib import Path
 
-from lmchat.answers.json_schema import strict_json
+from lmchat.api import strict_json
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files.disk import is_stream, sync, write_atomically
 from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock

@@ -7,7 +7,7 @@ import sys
 from contextlib import aclosing
 
 from lmchat.cli.context import Context
-from lmchat.cli.setup.wiring import make_backend, saved_state
+from lmchat.cli.setup.wiring import setup_of
 from lmchat.leaves.doctor.examine_machine import examine_machine
 from lmchat.leaves.doctor.finding import Grade
 from lmchat.leaves.doctor.report import report_json, report_text, worst_grade
@@ -19,10 +19,11 @@ _MAX_COLUMNS = 120  # of a report on a terminal
 
 async def doctor(context: Context) -> int:
     """Print the report; return 1 if a check has the grade `FAULT`, else 0."""
-    state = await saved_state(context)
+    setup = setup_of(context)
+    state = await setup.saved_state()
     # `context.settings` raises for a wrong configuration, here only a row
     context.tells_notes = False  # a row of the configuration tells them
-    backend, _ = make_backend(context, context.loaded.settings, state)
+    backend, _ = setup.make_backend(context.loaded.settings, state)
     async with aclosing(backend):
         findings = await examine_machine(context, backend)
     if context.output.is_json:

@@ -8,7 +8,7 @@ from functools import partial
 
 from lmchat.cli.context import Context
 from lmchat.cli.setup.local_servers import find_installed
-from lmchat.cli.setup.wiring import api_keys_of, place_of, saved_state
+from lmchat.cli.setup.wiring import setup_of
 from lmchat.leaves.doctor.checks import START_ENGINE, examine, tool_findings
 from lmchat.leaves.doctor.finding import Finding, Findings
 from lmchat.leaves.doctor.report import report_text, summary
@@ -42,9 +42,9 @@ async def examine_machine(context: Context, backend: ServerClient) -> list[Findi
 async def _check_servers(context: Context, backend: ServerClient) -> Findings:
     """Look for servers as the chat does."""
     settings = context.loaded.settings
-    keys = api_keys_of(context)
+    keys = setup_of(context).keys
     warning = await run_abandonable(keys.load)  # first: servers are asked with the keys
-    finder = ServerFinder(backend.models, settings, await saved_state(context))
+    finder = ServerFinder(backend.models, settings, await setup_of(context).saved_state())
     servers = await finder.search()
     is_named = bool(settings.endpoint)
     has_engine = await run_abandonable(partial(engine_command, context.environ))
@@ -64,8 +64,8 @@ async def _check_tools(context: Context) -> Findings:
     """Start the tool servers, wait up to `_TOOLS_S`, return a row for each, and stop them."""
     if not context.has_tools:
         return []
-    loaded, state = context.loaded, await saved_state(context)
-    toolbox = place_of(context).make_toolbox(loaded.settings, loaded.servers, state)
+    loaded, state = context.loaded, await setup_of(context).saved_state()
+    toolbox = setup_of(context).make_toolbox(loaded.settings, loaded.servers, state)
     async with aclosing(toolbox.host) as host:
         with suppress(TimeoutError):  # one that still starts has a row, too
             async with asyncio.timeout(_TOOLS_S):

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TypeVar
 
+from lmchat.api.runtime import Runtime
 from lmchat.attachments.attachment import Attachment, ClipboardReader
 from lmchat.attachments.dropped_files import mentioned_files
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
@@ -19,8 +20,8 @@ from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.toolbox import ToolQuestion
 from lmchat.cli.context import Context
-from lmchat.cli.setup.find_target import load_if_needed
-from lmchat.cli.setup.wiring import Runtime, keep_unsaved, make_pages
+from lmchat.cli.home import load_shown
+from lmchat.cli.setup.wiring import make_pages, setup_of
 from lmchat.cli.tool_approval import ask_about_call, ask_about_server
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.commands.conditions import NO_CODE, NOTHING_YET, reason_against
@@ -241,7 +242,7 @@ class PlainFront(TurnListener):
         """Use a model now and at the next start."""
         if model.state is LoadState.NOT_LOADED:
             self.notify("Loading model…")
-            await load_if_needed(self.runtime, model, self.output)
+            await load_shown(self.runtime.load_if_needed, model, self.output)
         target = Target.of(model)
         self.chat.turn_options.use_target(target)
         await run_abandonable(
@@ -483,7 +484,7 @@ class PlainFront(TurnListener):
         self.runtime.store.database.is_patient = self.chat.save_queue.warning is None
         await self.chat.close()
         await self.chat.drafts.write()  # without the prompts that are messages by now
-        await keep_unsaved(self.context, self.chat)
+        await setup_of(self.context).keep_unsaved(self.chat, self.output.note)
         if self._inline is not None:
             await self._inline.aclose()
         if self.chat.turn_options.toolbox is not None:

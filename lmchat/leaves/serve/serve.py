@@ -10,8 +10,9 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 
+from lmchat.api.runtime import Runtime
 from lmchat.cli.context import Context
-from lmchat.cli.setup.wiring import Runtime, open_runtime
+from lmchat.cli.setup.wiring import open_runtime
 from lmchat.errors import LMChatError, WrongUse, foreign_library
 from lmchat.extras import install_command
 from lmchat.processes.background import background_task

@@ -13,6 +13,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.servers.discovery.choose import (
     Choice,
     choose,
+    choose_on_server,
     choose_without_asking,
     no_model_error,
     no_server_error,
@@ -119,6 +120,21 @@ class ServerFinder:
                     raise
                 models.append(model)
         return models
+
+    def beside(self, model: ModelInfo) -> Callable[[str], ModelInfo]:
+        """Return a function that finds models of the same server by name, listed or not.
+
+        It raises `WrongUse` if the server had no such model, or it cannot chat.
+        """
+        (server,) = (one for one in self.servers if one.endpoint == model.endpoint)
+
+        def find(name: str) -> ModelInfo:
+            target = choose_on_server(server, model=name, state=self._state).target
+            if target is None or target.model is None:
+                return model_meant(name, server.models, is_exact=True)
+            return target.model
+
+        return find
 
     async def ready_target(
         self, model: str = "", *, note: Callable[[str], None] = lambda _: None
