@@ -54,7 +54,6 @@ class ScreenCommands:
         without_argument: dict[str, Callable[[], Pending]] = {
             **own,
             "new": session_view.start_new,
-            "clear": session_view.start_new,
             "sessions": controllers.appearance.toggle_sessions,
             "telemetry": controllers.appearance.toggle_telemetry,
             "retry": partial(self._run_on_last, "message.regenerate"),

@@ -115,7 +115,6 @@ class PlainFront(TurnListener):
             "copy": self.copy,
             "model": self.choose_model,
             "new": self.new,
-            "clear": self.new,
             "sessions": self.open_session,
             "help": self.list_commands,
             "quit": self.quit,
