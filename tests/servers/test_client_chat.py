@@ -29,7 +29,6 @@ from tests.support.client_calls import (
     endpoint_of,
     events_of,
     failure_of,
-    replay,
     text_of,
 )
 from tests.support.scripted_products import CHAT, chat_reply, plain
@@ -302,18 +301,6 @@ async def test_no_token_within_the_set_time_is_a_request_timeout(server, make_cl
     # a busy server may read the last request only after the time is over
     request = await wait_for_requests(server, count=len(server.seen(CHAT)))
     assert await asyncio.to_thread(request.client_left.wait, 5)
-
-
-async def test_a_model_that_loads_is_waited_for_without_counting_attempts(
-    server, client, monkeypatch
-):
-    monkeypatch.setattr(exchange, "LOADING_PAUSE_S", 0.01)
-    server.on("GET /health", LOADS)
-    server.on(CHAT, replay("loading-chat"), LOADS, LOADS, LOADS, chat_reply())
-    events = await answered(client, ask(server, product="llama.cpp"))
-    assert (text_of(events), len(server.seen(CHAT))) == ("Hello there.", 5)
-    assert ModelLoading() in events
-    assert (retries(events), client.metrics().retries) == ([], 0)
 
 
 async def test_waiting_for_a_model_can_be_stopped(server, client):
