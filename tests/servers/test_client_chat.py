@@ -118,22 +118,6 @@ async def test_fields_of_a_product_go_to_that_product_only(server, client):
             assert (sent["stream"], sent.keys()) == (True, common | more), product
 
 
-@pytest.mark.rule("R-13")
-async def test_a_refused_max_tokens_is_sent_once_more_under_its_other_name_and_remembered(
-    server, client
-):
-    refusal = error_reply(400, "Unsupported parameter: 'max_tokens'", code=400)
-    server.on(CHAT, refusal, chat_reply())
-    for _ in range(2):
-        await answered(client, ask(server, max_tokens=9))
-    bodies = [one.json for one in server.seen(CHAT)]
-    assert [(one.get("max_tokens"), one.get("max_completion_tokens")) for one in bodies] == [
-        (9, None),
-        (None, 9),
-        (None, 9),
-    ]
-
-
 async def test_a_refused_field_is_left_out_whatever_signs_its_name_has(server, make_client):
     detail = [{"loc": ["body", "stream_options"], "msg": "extra"}]
     for name, refusal in (
