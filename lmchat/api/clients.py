@@ -176,10 +176,10 @@ class Client:
     """
 
     @classmethod
-    def sharing(cls, backend: HttpServerClient, finder: ServerFinder) -> Self:
+    def sharing(cls, backend: HttpServerClient, finder: ServerFinder, *named: Endpoint) -> Self:
         """For `Home`, which closes what is shared."""
         client = cls.__new__(cls)
-        client._connect(backend, finder)  # noqa: SLF001 - its own class
+        client._connect(backend, finder, *named)  # noqa: SLF001 - its own class
         return client
 
     def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
@@ -230,7 +230,7 @@ class Client:
 
         A product has one result if nothing answers at any of its usual addresses.
         """
-        return await self._finder.search()
+        return await self._backend.models.detect(named=self._named)
 
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
         """List the models.

@@ -31,6 +31,7 @@ from lmchat.library.library import ExportAs, Library
 from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.finder import ServerFinder
+from lmchat.servers.endpoint import configured_endpoints
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import SAMPLING_FIELDS
@@ -214,7 +215,8 @@ class Home:
         )
         self._turns = _Turns()
         self._chat.reporter.listener = self._turns
-        self.client = Client.sharing(runtime.backend, self._finder)
+        named = configured_endpoints(runtime.settings)
+        self.client = Client.sharing(runtime.backend, self._finder, *named)
         self.sessions = Sessions(runtime.store)
         self.tools = Tools(self._toolbox)
 
@@ -324,7 +326,7 @@ class Home:
             yield event
         finally:
             await chat.stop_and_wait(session)
-        if chat.save_queue.warning is not None and not self._is_temporary:
+        if chat.save_queue.warning is not None:
             raise chat.save_queue.warning
 
 

@@ -111,7 +111,8 @@ def _blocking(
 class SyncClient(Blocking[Client]):
     """`Client` with blocking calls; close it: `with SyncClient() as client`.
 
-    Its methods are those of `Client` without `await`. Several threads may share one client.
+    Its methods are the coroutines and the stream of `Client` without `await`. Several threads may
+    share one client.
     """
 
     health = _blocking(Client.health)

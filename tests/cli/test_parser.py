@@ -6,10 +6,9 @@ from functools import cache
 
 import pytest
 
-from lmchat.cli.leaf import leaf
+from lmchat.cli.leaf import import_function, leaf
 from lmchat.cli.options import ParsedOptions
 from lmchat.cli.parser import COMMANDS_INSTEAD, OPTIONS_INSTEAD, build_parser, parse
-from lmchat.cli.run import import_function
 from lmchat.cli.subcommands import COMMON_ARGUMENTS, SUBCOMMANDS
 from lmchat.errors import WrongUse
 from tests.support.recipes import commands_of

@@ -186,6 +186,23 @@ async def test_a_server_that_was_not_named_is_found_once_and_looked_for_anew_whe
         assert (await client.chat("Hi")).model == "elsewhere"
 
 
+async def test_a_server_that_was_only_detected_is_not_asked_in_place_of_the_named_one(
+    server, make_client
+):
+    address = "http://localhost:9"
+    async with Client(address) as client:
+        await client.aclose()
+        client._backend = make_client(
+            transport=PortMap({("localhost", 8080): llama_cpp(server)}), endpoint=address
+        )
+        settings = Settings(endpoint=address)
+        client._finder = ServerFinder(client._backend.models, settings, State())
+        assert "ready" in {one.word for one in await client.detect()}
+        with pytest.raises(NoServerFound):
+            await client.chat("Hi")
+    assert server.seen(CHAT) == []
+
+
 async def test_a_model_that_was_loaded_after_a_refused_chat_is_found_by_the_next_one(server):
     router(server, small="unloaded", large="unloaded")
     async with Client(server.url) as client:

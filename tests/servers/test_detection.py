@@ -175,7 +175,17 @@ HEARD = (
         (SERVER_ERROR, f"{ERROR}Not allowed.", RIGHTS),
     ),
     (html_reply(status=403), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, RIGHTS)),
+    (html_reply(status=400), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
     # of a gateway before the server
+    (
+        html_reply(status=504),
+        ("timed out", "Check which program uses port 8080"),
+        (
+            "timed out",
+            "A program accepts connections at http://localhost:4711 but does not answer in time.",
+            "Check which program uses port 4711",
+        ),
+    ),
     (html_reply(status=522), (SERVER_ERROR, LOG), (SERVER_ERROR, f"{FAILS} 522: Hello.", LOG)),
     (
         text_reply("Invalid host header", status=403),
@@ -220,6 +230,7 @@ OFFERED = {
     "no model loaded": (Next.NOTHING, Next.NAME),
     SERVER_ERROR: (Next.NOTHING, Next.NAME),
     NOT_AN_LLM: (Next.NOTHING, Next.NAME),
+    "timed out": (Next.NOTHING, Next.NAME),
 }
 
 

@@ -99,15 +99,15 @@ def without(rule: RefusalRule, words: str) -> tuple[RefusalRule, ...]:
     return tuple(replace(one, alternatives=rest) if one is rule else one for one in REFUSAL_RULES)
 
 
-@pytest.mark.parametrize(
-    ("rule", "words"), [(rule, words) for rule in REFUSAL_RULES for words in rule.alternatives]
-)
-def test_a_text_of_a_real_server_needs_each_alternative(rule, words):
-    assert any(
-        kind_of(*read, without(rule, words)) != record["kind"]
-        for record, read in READ
-        if re.search(words, read[1].said.lower())
-    )
+def test_a_text_of_a_real_server_needs_each_alternative():
+    for rule in REFUSAL_RULES:
+        for words in rule.alternatives:
+            rules = without(rule, words)
+            assert any(
+                kind_of(*read, rules) != record["kind"]
+                for record, read in READ
+                if re.search(words, read[1].said.lower())
+            ), words
 
 
 def test_a_real_server_sends_each_code_which_decides_without_its_sentence():

@@ -25,6 +25,7 @@ from tests.support.client_calls import (
     events_of,
     failure_of,
     message_of,
+    replay,
     text_of,
 )
 from tests.support.scripted_products import CHAT, chat_reply, model_list, router_rows
@@ -97,13 +98,6 @@ async def test_the_words_of_a_server_are_told_in_whatever_frame_they_come(server
     events, error = await events_of(make_client(), ask(server))
     assert text_of(events) == "Half of it"
     assert "box.example | 522: Timed out" in error.message
-
-
-async def test_words_between_the_chunks_of_a_complete_answer_are_no_error(server, client):
-    server.on(CHAT, sse("Sow ", b"data: ping\n\n", b"ping\n", "in May.", finish(), DONE))
-    events = await answered(client, ask(server))
-    assert text_of(events) == "Sow in May."
-    assert not notes(events)
 
 
 async def test_an_answer_that_was_cut_quotes_nothing_of_its_last_chunk(server, client):
@@ -372,10 +366,12 @@ async def test_a_model_is_waited_for_while_list_or_health_says_that_it_loads(
     ):
         server.forget()
         server.on(path, reply)
-        server.on(CHAT, *[loads] * 7, chat_reply())
-        events = await answered(make_client(), ask(server, product=product, model="alder"))
-        assert len(server.seen(CHAT)) == 8
+        server.on(CHAT, replay("loading-chat"), *[loads] * 6, chat_reply())
+        client = make_client()
+        events = await answered(client, ask(server, product=product, model="alder"))
+        assert (len(server.seen(CHAT)), client.metrics().retries) == (8, 0)
         assert ModelLoading() in events
+        assert not any(isinstance(event, RetryScheduled) for event in events)
         server.requests.clear()
 
 
