@@ -144,7 +144,7 @@ _WRONG = [
     (["xyzzy"], "Unknown command 'xyzzy'; commands: ask, models, tools, "),
     (["models", "lod", "x"], "Unknown command 'lod'; did you mean load?"),
     (["http://a:s3cret@b"], "Unknown command. To connect to a server: lmchat --endpoint URL."),
-    (["models", "load"], "The following arguments are required: MODEL."),
+    (["models", "load"], "Missing: MODEL."),
     *(
         (
             ["models", "load", "x", "--context", value],
@@ -156,7 +156,7 @@ _WRONG = [
         (["--effort", value], "--effort: must be none, minimal, low")
         for value in ("hard", "-5", "1.5")
     ),
-    (["completion"], "The following arguments are required: SHELL."),
+    (["completion"], "Missing: SHELL."),
     (["ask", "a", "b"], "Unrecognized arguments: b."),
     (["--modle", "x"], "Unknown option: --modle; did you mean --model?"),
     (["sessions", "--trahs=1"], "Unknown option: --trahs; did you mean --trash?"),
