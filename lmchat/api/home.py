@@ -318,7 +318,7 @@ class Home:
             toolbox=None if approve is None else self._toolbox,
         )
         events = self._turns.follow(session, approve)
-        chat.send(session, Prompt(prompt, tuple(file.part for file in attached)), settings=settings)
+        chat.send_now(session, Prompt(prompt, tuple(file.part for file in attached)), settings)
         try:
             while not isinstance(event := await events.get(), TurnEnded):
                 yield event

@@ -22,6 +22,7 @@ from lmchat.servers.sampling_options import usable_options
 from lmchat.servers.target import Target
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import AnswerState, ChatMessage, Role, now, text_message
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_of
 from lmchat.sessions.tokens import TokenProbabilities
 
@@ -57,7 +58,7 @@ class TurnState(Protocol):
     @property
     def told(self) -> Mapping[str, str]: ...  # what running tools said last, by message id
     @property
-    def pending(self) -> str: ...  # its draft until that is a message
+    def pending(self) -> PendingPrompt | None: ...  # until it is a message
     @property
     def saved_as(self) -> str: ...  # id of that message once it is written, or ""
     @property
@@ -156,8 +157,8 @@ class OpenSession:
     @property
     def pending(self) -> tuple[str, ...]:
         """Drafts of prompts that are no messages yet."""
-        of_turn = self._turn.pending if self._turn is not None else ""
-        return (of_turn, *self.queue.drafts) if of_turn else self.queue.drafts
+        of_turn = self._turn.pending if self._turn is not None else None
+        return (of_turn.draft, *self.queue.drafts) if of_turn else self.queue.drafts
 
     def pending_behind(self, message_id: str) -> tuple[str, ...]:
         """The same once this message is on the disk."""

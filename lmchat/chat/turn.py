@@ -32,6 +32,7 @@ from lmchat.errors import LMChatError, log_bug, new_error_id
 from lmchat.servers.events import RequestAdapted
 from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState, ChatMessage, Failure, Role, ToolCallPart
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.sessions.session import MessagePath
 
 _logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Turn:
         *,
         report: Callable[[ChatEvent], None],
         ask: Ask,
-        pending: str = "",
+        pending: PendingPrompt | None = None,
     ) -> None:
         self._services = services
         self._report_now = report
@@ -105,13 +106,8 @@ class Turn:
 
     # For `ChatService`, which starts and ends it
 
-    def take_pending(self) -> str:
-        pending, self.pending = self.pending, ""
-        return pending
-
     def end(self, task: asyncio.Task[None], session: OpenSession) -> TurnEnded:
-        self.task = None
-        self.pending = ""
+        self.task = self.pending = None
         state, error = AnswerState.FAILED, self._error or self._answer_error
         answer = session.messages.find(self.message.message_id) if self.message else None
         if self._error is not None:
@@ -179,7 +175,7 @@ class Turn:
                 self.saved_as = start.prompts[-1].message_id
                 await session.finish(session.save(*start.prompts))
         finally:
-            self.pending = ""
+            self.pending = None
             session.note_pending_change()
 
     async def _run_calls(

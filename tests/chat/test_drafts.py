@@ -12,7 +12,7 @@ from lmchat.chat.events import AnswerStarted, MessageAdded
 from lmchat.chat.service import ChatService
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable
-from lmchat.sessions.prompts import PendingPrompt, Prompt
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.storage import opening
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
@@ -90,7 +90,7 @@ async def test_a_sent_or_queued_prompt_stays_in_the_draft_until_it_is_a_row(stor
     gate = hold(store, "append")
     turns.sessions.drafts.change(session_id, "next")
     for text in ("What grows?", "And then?"):
-        turns.sessions.send(turns.session, Prompt(text))
+        turns.sessions.send(turns.session, PendingPrompt(draft=text))
     await turns.until(MessageAdded)
     await is_on_disk(store, session_id, "What grows?\n\nAnd then?\n\nnext")
     gate.set()
@@ -111,7 +111,7 @@ async def test_a_prompt_that_the_disk_refused_is_a_row_before_it_leaves_the_draf
         raise StoreUnavailable("locked")
 
     store.append = refuse
-    turns.sessions.send(turns.session, Prompt("What grows?"))
+    turns.sessions.send(turns.session, PendingPrompt(draft="What grows?"))
     await is_on_disk(store, session_id, "What grows?")
     gate.set()
     await turns.wait()

@@ -14,7 +14,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PromptProgress
 from lmchat.servers.target import Target
 from lmchat.sessions.message import Role, text_message
-from lmchat.sessions.prompts import Prompt
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.sessions.session import Session
 from lmchat.storage.stats_store import StatsStore
 from tests.support.scripted_backend import ScriptedBackend, model
@@ -148,7 +148,7 @@ async def test_nothing_is_read_while_any_session_is_answered(store):
     other = typist.chat.active
     gate = asyncio.Event()
     typist.backend.scripts = [[gate]]
-    typist.chat.send(other, Prompt("And?"))
+    typist.chat.send(other, PendingPrompt(draft="And?"))
     typist.open(*LONG)
     assert await typist.type("W") == 0
     gate.set()

@@ -12,7 +12,7 @@ from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.errors import RequestInvalid
 from lmchat.servers.events import StreamFinished, TextDelta
 from lmchat.sessions.message import AnswerState, Role, ToolCallPart
-from lmchat.sessions.prompts import Prompt
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.tools.calls import ApprovalScope, Decision, ToolResult
 from tests.support import chats
 from tests.support.chat_turns import ChatTurns
@@ -191,7 +191,7 @@ async def test_a_call_that_has_ended_keeps_its_result_if_a_stop_comes_while_anot
         await save(header, *messages, **more)
 
     chat.sessions.save_queue.save = save_later
-    chat.sessions.send(chat.session, Prompt("Read all"))
+    chat.sessions.send(chat.session, PendingPrompt(draft="Read all"))
     await is_saving.wait()
     await until(lambda: len(host.calls) == 3, "the calls")
     chat.session.stop()

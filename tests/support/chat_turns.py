@@ -17,7 +17,7 @@ from lmchat.config.settings import ChatSettings
 from lmchat.servers.events import RequestAdapted
 from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage
-from lmchat.sessions.prompts import Prompt
+from lmchat.sessions.prompts import PendingPrompt, Prompt
 from lmchat.sessions.session import MessagePath, Session
 from lmchat.storage.stats_store import StatsStore
 from lmchat.tools.calls import Decision
@@ -136,9 +136,7 @@ class ChatTurns(TurnListener):
         await self.send_prompt(Prompt(text, tuple(file.part for file in files)))
 
     async def send_prompt(self, prompt: Prompt) -> None:
-        """Send a prompt, with settings: while no model can answer, they say why."""
-        settings = self.sessions.turn_options.settings(self.session.session_sampling)
-        self.sessions.send(self.session, prompt, settings=settings)
+        self.sessions.send_now(self.session, prompt)
         await self.wait()
 
     async def edit(self, message: ChatMessage, text: str, files=None) -> None:
@@ -161,7 +159,7 @@ class ChatTurns(TurnListener):
     async def start(self, text: str, until: type) -> None:
         """Send a prompt, and wait until an event of this kind was shown."""
         self.events.clear()
-        self.sessions.send(self.session, Prompt(text))
+        self.sessions.send(self.session, PendingPrompt(draft=text))
         await self.until(until)
 
     async def stop(self) -> None:

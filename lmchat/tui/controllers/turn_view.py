@@ -103,7 +103,7 @@ class TurnView(TurnListener):
             return
         # now, not when a queued prompt is sent: the user may then be reading farther up
         self._log.scroll_end()
-        if not self._attempt(partial(self._chat.send, session, Prompt.of(prompt.draft))):
+        if not self._attempt(partial(self._chat.send, session, prompt)):
             self._prompt_text.put_before_typed(session, prompt)
         elif session.queue.prompts:
             self._ui.show_action("queued")
