@@ -67,12 +67,11 @@ class ChatService:
         backend: AnswerSource,
         store: Store,
         stats_store: StatsStore,
-        profile_name: str = "",
         layers: SamplingLayers | None = None,
         toolbox: Toolbox | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.turn_options = TurnOptions(chat, profile_name, layers, toolbox, backend.model_lists)
+        self.turn_options = TurnOptions(chat, layers, toolbox, backend.model_lists)
         self.context_window = ContextWindow(self.turn_options)
         self.save_queue = SaveQueue(store)
         self.backend = backend
