@@ -67,13 +67,16 @@ class ChatService:
         backend: AnswerSource,
         store: Store,
         stats_store: StatsStore,
-        layers: SamplingLayers | None = None,
+        layers: SamplingLayers,
         toolbox: Toolbox | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.turn_options = TurnOptions(chat, layers, toolbox, backend.model_lists)
         self.context_window = ContextWindow(self.turn_options)
-        self.save_queue = SaveQueue(store)
+        self.save_queue = SaveQueue(
+            store,
+            lambda *prompt: self.drafts.append(*prompt),  # noqa: PLW0108 - drafts come below
+        )
         self.backend = backend
         self.store = store
         self._services = TurnServices(
@@ -90,7 +93,6 @@ class ChatService:
             store, self.save_queue, on_pending_change=self._follow_pending
         )
         self.drafts = Drafts(store, self.open_sessions)
-        self.save_queue.append_prompt = self.drafts.append
         self.read_ahead = ReadAhead(
             backend, self.turn_options, self.open_sessions, self.context_window, self.next_request
         )

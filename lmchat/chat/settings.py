@@ -144,17 +144,17 @@ class TurnOptions:
     def __init__(
         self,
         chat: ChatSettings,
-        layers: SamplingLayers | None,
+        layers: SamplingLayers,
         toolbox: Toolbox | None,
         model_lists: ModelLists,
     ) -> None:
-        """Without `layers`, all sampling comes from `chat`; both include the profile."""
+        """Both include the profile."""
         self._model_lists = model_lists
         self.chat_settings = chat  # changed by the profile
-        self.layers = layers or SamplingLayers(chat=options_set_in(chat))  # without the session's
+        self.layers = layers  # without the session's
         self.target: Target | None = None  # only `use_target` changes it
         self.toolbox = toolbox
-        self._started_with = (chat, self.layers)
+        self._started_with = (chat, layers)
 
     @property
     def is_ready(self) -> bool:

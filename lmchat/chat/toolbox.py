@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
-from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
@@ -47,9 +46,9 @@ class Toolbox:
         self,
         host: ToolHost,
         settings: ToolSettings,
-        mcp: Sequence[McpSettings] = (),
-        allowed: Mapping[str, str] = MappingProxyType({}),
-        save_allowed: Callable[[str, str], Awaitable[None]] | None = None,
+        mcp: Sequence[McpSettings],
+        allowed: Mapping[str, str],
+        save_allowed: Callable[[str, str], Awaitable[None]],
     ) -> None:
         """Functions of tools.py are not in `mcp`; `allowed` has fingerprints by full names."""
         self.settings = settings
@@ -143,8 +142,7 @@ class Toolbox:
         fingerprint = self._fingerprint(tool)
         if choice is ApprovalScope.ALWAYS and not self._configured_rule(tool):
             self.allowed[tool.full_name] = fingerprint
-            if self._save_allowed is not None:
-                await self._save_allowed(tool.full_name, fingerprint)
+            await self._save_allowed(tool.full_name, fingerprint)
         elif choice is not ApprovalScope.ONCE:  # a refusal does not come here
             self._allowed_in_session.add((session_id, tool.full_name, fingerprint))
 

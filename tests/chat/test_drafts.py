@@ -10,6 +10,7 @@ from unittest.mock import AsyncMock
 from lmchat.chat.drafts import SessionTexts
 from lmchat.chat.events import AnswerStarted, MessageAdded
 from lmchat.chat.service import ChatService
+from lmchat.chat.settings import SamplingLayers
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable
 from lmchat.sessions.prompts import PendingPrompt
@@ -29,8 +30,12 @@ async def is_on_disk(store, session_id: str, draft: str) -> None:
 
 
 async def test_a_text_is_loaded_once_and_written_soon_if_it_has_changed(store):
-    await store.save_draft("a", "old")
-    save = AsyncMock(wraps=store.save_draft)
+    await store.save_draft("a", "old", "")
+
+    async def replace_draft(session_id: str, text: str) -> None:
+        await store.save_draft(session_id, text, await store.draft(session_id))
+
+    save = AsyncMock(side_effect=replace_draft)
     texts = SessionTexts(store.draft, save)
     assert await texts.load("a") == "old"
     for letters in ("n", "ne", "new"):
@@ -60,7 +65,11 @@ async def test_a_text_is_on_the_disk_soon_after_the_end_of_an_import_without_ano
     store, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(opening, "BUSY_S", 0.02)
-    save = AsyncMock(wraps=store.save_draft)
+
+    async def replace_draft(session_id: str, text: str) -> None:
+        await store.save_draft(session_id, text, await store.draft(session_id))
+
+    save = AsyncMock(side_effect=replace_draft)
     texts = SessionTexts(store.draft, save, retry_s=0.01)
     await store.open()
     with closing(sqlite3.connect(tmp_path / "sessions.db", isolation_level=None)) as other:
@@ -129,6 +138,7 @@ def run_on(store: Store) -> ChatService:
         backend=ScriptedBackend(),
         store=store,
         stats_store=StatsStore(store.database),
+        layers=SamplingLayers(),
     )
 
 
@@ -161,7 +171,7 @@ from lmchat.storage.store import Store
 
 async def main():
     store = Store(Path(sys.argv[1]))
-    await store.save_draft("theirs", "typed there")
+    await store.save_draft("theirs", "typed there", "")
     print("saved", flush=True)
     await asyncio.to_thread(sys.stdin.read)
 

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.chat.service import ChatService
+from lmchat.chat.settings import SamplingLayers
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
@@ -48,6 +49,7 @@ class Typist:
             backend=self.backend,
             store=store,
             stats_store=StatsStore(store.database),
+            layers=SamplingLayers(),
         )
         known = replace(model("tiny", context_loaded=100_000), endpoint=endpoint, product=product)
         self.target = Target(endpoint=endpoint, product=product, model=known)

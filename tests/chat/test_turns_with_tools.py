@@ -19,7 +19,7 @@ from tests.support.chat_turns import ChatTurns
 from tests.support.files_to_attach import image
 from tests.support.programs import until
 from tests.support.scripted_backend import answer_steps, target
-from tests.support.scripted_tools import ScriptedHost, calls, read_text, toolbox
+from tests.support.scripted_tools import ScriptedHost, calls, not_saved, read_text, toolbox
 
 _READ = "files__read_text"
 READ_A = calls((_READ, {"path": "a"}))
@@ -290,7 +290,7 @@ async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are
 FILES = McpSettings(name="files", command="notes-server", args=("--folder", "/notes"))
 
 
-def box_with(allowed=None, *, server=FILES, host=None, save=None, **settings) -> Toolbox:
+def box_with(allowed=None, *, server=FILES, host=None, save=not_saved, **settings) -> Toolbox:
     asking = ToolSettings(approve="ask", **settings)
     return Toolbox(host or ScriptedHost(), asking, (server,), allowed or {}, save)
 

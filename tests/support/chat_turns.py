@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from lmchat.chat.events import ChatEvent, PromptsReturned, TurnEnded, TurnListener
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession
+from lmchat.chat.settings import SamplingLayers, options_set_in
 from lmchat.chat.toolbox import Toolbox, ToolQuestion
 from lmchat.config.settings import ChatSettings
 from lmchat.servers.events import RequestAdapted
@@ -42,11 +43,13 @@ class ChatTurns(TurnListener):
     ) -> None:
         self.store = store
         self.server = server or ScriptedBackend(*scripts)
+        chat = ChatSettings(**settings)
         self.sessions = ChatService(
-            chat=ChatSettings(**settings),
+            chat=chat,
             backend=self.server,
             store=store,
             stats_store=StatsStore(store.database),
+            layers=SamplingLayers(chat=options_set_in(chat)),
             toolbox=box,
             clock=clock,
         )
