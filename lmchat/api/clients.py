@@ -196,7 +196,7 @@ class Client:
         keys = _CallersKey(settings.get("key", ""), *named)
         backend = HttpServerClient(own_settings, keys=keys)
         # without a memory of earlier chats, whose server and model the screen would prefer
-        finder = ServerFinder(backend.models, own_settings, State())
+        finder = ServerFinder(backend.models, own_settings, State)
         self._connect(backend, finder, *named, model=settings.get("model", ""))
 
     def _connect(

@@ -56,7 +56,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
     state: State
 
     def finder(self) -> ServerFinder:
-        return ServerFinder(self.backend.models, self.settings, self.state)
+        return ServerFinder(self.backend.models, self.settings, lambda: self.state)
 
     async def load_if_needed(
         self,

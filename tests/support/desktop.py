@@ -299,7 +299,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         library=Library(store, clock=moment),
         chat=chat,
         monitor=Monitor(backend.models.check, clock=clock, pause_s=check_pause_s),
-        finder=ServerFinder(backend.models, settings, state),
+        finder=ServerFinder(backend.models, settings, lambda: seen.workspace.state),
         platform=DeskPlatform(seen),
         pages=WebPages(settings.allowed_hosts),
         state=state,
