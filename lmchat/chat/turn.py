@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.answers.streamed_answer import StreamedAnswer
-from lmchat.chat.answering import Asked, TurnServices, answer_events, check_start, ended_stats
+from lmchat.chat.answering import Asking, TurnServices, check_start, ended_stats
 from lmchat.chat.events import AnswerStarted, ChatEvent, MessageAdded, MessageEnded, PathChanged
 from lmchat.chat.followers import NOT_THINKING, AnswerNow, RepetitionFollower
 from lmchat.chat.session import OpenSession, TurnEnded
@@ -225,32 +225,18 @@ class Turn:
         if rounds is not None and rounds.must_start(target):
             self.stats.stage = Stage.STARTING
         session.start_answer(path, message)
-        asked: Asked | None = None
+        asking = Asking(
+            services, settings, path, message.message_id, prefill, rounds, session.note_left_out
+        )
         state = AnswerState.STOPPED  # a cancellation, which only `finally` sees
         failure: Failure | None = None
         try:
             await session.save_started_answer(message)
             typed_text = message.text if prefill is not None and prefill.is_typed else ""
             self._report(AnswerStarted(message=message, prefill_text=typed_text))
-            async with (
-                session.journal(message) as entries,
-                aclosing(
-                    answer_events(
-                        services,
-                        settings,
-                        path,
-                        message.message_id,
-                        prefill=prefill,
-                        rounds=rounds,
-                        note_left_out=session.note_left_out,
-                    )
-                ) as events,
-            ):
+            async with session.journal(message) as entries, aclosing(asking.events()) as events:
                 entries.extend(answer.content.entries)  # the text that it continues
                 async for event in events:
-                    if isinstance(event, Asked):
-                        asked = event
-                        continue
                     entries.extend(answer.add(event))
                     self._report(event)
                     for follower in (self._answer_now, repetition):
@@ -262,9 +248,7 @@ class Turn:
         finally:  # memory first, which does not fail
             answer.end(state)
             message = replace(answer.so_far(message), state=state, failure=failure)
-            message, note = self._end_answer(
-                session, settings, prefill, asked, answer.stats, message
-            )
+            message, note = self._end_answer(session, asking, answer.stats, message)
             if note:
                 self._report(RequestAdapted(note=note))
             was_cut = message.stats is not None and message.stats.is_cut
@@ -274,27 +258,15 @@ class Turn:
         return message
 
     def _end_answer(
-        self,
-        session: OpenSession,
-        settings: TurnSettings,
-        prefill: Prefill | None,
-        asked: Asked | None,
-        live: LiveStats,
-        message: ChatMessage,
+        self, session: OpenSession, asking: Asking, live: LiveStats, message: ChatMessage
     ) -> tuple[ChatMessage, str]:
         """Return the final message, and a note if the server has cut the prompt."""
         note = ""
         try:
-            stats, note = ended_stats(
-                live,
-                asked,
-                settings,
-                self._services.estimator,
-                prefill=prefill,
-                error=self._answer_error,
-            )
+            stats, note = ended_stats(live, asking, self._answer_error)
             is_whole = message.state is AnswerState.COMPLETE and not message.tool_calls
-            if is_whole and asked is not None and asked.request.tools and self._rounds is not None:
+            has_tools = asking.request is not None and asking.request.tools
+            if is_whole and has_tools and self._rounds is not None:
                 stats = replace(stats, call_as_text=self._rounds.call_in(message.text))
             message = replace(message, stats=stats)
         except Exception:  # the text of the answer must be saved in any case
