@@ -10,6 +10,8 @@ import time
 import pytest
 from hypothesis import HealthCheck, settings
 
+from lmchat.cli.leaf import has_leaf
+
 os.environ.pop("TMUX", None)  # there other keys are shown
 os.environ["COLORTERM"] = "truecolor"  # else the screen may have the theme of 16 colours
 os.environ["TZ"] = "UTC"  # pictures hold times of day
@@ -75,12 +77,15 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     """Leave out long tests unless they are asked for: by `--all`, by `-m`, or by name.
 
-    Those marked posix or windows need a system of that kind.
+    Those marked posix or windows need a system of that kind, those marked leaf these leaves.
     """
     other = "posix" if os.name == "nt" else "windows"
     for item in items:
         if item.get_closest_marker(other):
             item.add_marker(pytest.mark.skip(f"needs {other}"))
+        for marker in item.iter_markers("leaf"):
+            if missing := [name for name in marker.args if not has_leaf(name)]:
+                item.add_marker(pytest.mark.skip(f"this build has no {', '.join(missing)}"))
     if config.option.all or config.option.markexpr or _is_named(config):
         return
     left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in _ASKED_FOR)]

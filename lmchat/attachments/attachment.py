@@ -169,7 +169,7 @@ def text_of(name: str, data: bytes) -> str:
     Raises `FileRefused` for bytes that are no text.
     """
     for beginning, kind in _DOCUMENTS.items():
-        if data.startswith(beginning):
+        if data.removeprefix(codecs.BOM_UTF8).startswith(beginning):
             raise FileRefused(f"{name} is {kind}.", next_step="Save it as text or PDF.")
     encoding = encoding_of(data)
     text = data.decode(encoding or WINDOWS, "replace")

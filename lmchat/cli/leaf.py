@@ -1,4 +1,4 @@
-"""Search for a leaf by its name: nothing else outside of `lmchat.leaves` names one."""
+"""Imports by name: nothing else outside of `lmchat.leaves` names a leaf."""
 
 from __future__ import annotations
 
@@ -25,13 +25,18 @@ def leaf(name: str, without: Any = None) -> Any:
     A build without the leaf returns `without`; if that is None, it raises
     `MissingLeafError`.
     """
-    module, _, function = name.partition(":")
-    package = module.partition(".")[0]
+    package = name.replace(":", ".").partition(".")[0]
     if has_leaf(package):
-        return getattr(import_module(f"{_LEAVES}.{module}"), function)
+        return import_function(f"{_LEAVES}.{name}")
     if without is None:
         raise MissingLeafError(package)
     return without
+
+
+def import_function(name: str) -> Any:
+    """Import `module:function`: a start imports only what its command needs."""
+    module, _, function = name.partition(":")
+    return getattr(import_module(module), function)
 
 
 def has_leaf(name: str) -> bool:

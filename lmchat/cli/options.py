@@ -42,7 +42,7 @@ class ParsedOptions:
     start = ""
     dry_run_form = ""  # of `ask --dry-run`: "json" or "curl"
     save: bool | None = None  # None: neither `--save` nor `--no-save`
-    refresh = trash = False
+    trash = False
     context: int | None = None  # tokens
     limit = 20
     runs = 1

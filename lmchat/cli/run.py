@@ -6,16 +6,14 @@ A handler gets the `Context` and returns the exit code, or a coroutine that does
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from types import FrameType
-from typing import Any
 
 from lmchat.cli.context import Context
-from lmchat.cli.leaf import leaf
+from lmchat.cli.leaf import import_function, leaf
 from lmchat.cli.options import ParsedOptions
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.left_files import left_files
@@ -131,12 +129,6 @@ def _require_compatible(options: ParsedOptions) -> None:
         if is_wrong:
             message = f"{first} and {second} cannot be used together."
             raise WrongUse(message, next_step="Use only one of them.")
-
-
-def import_function(name: str) -> Any:
-    """Import `module:function`: a start imports only what its command needs."""
-    module, _, function = name.partition(":")
-    return getattr(importlib.import_module(module), function)
 
 
 def _run_screen(context: Context) -> int:

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from lmchat.cli.context import Context
-from lmchat.cli.run import import_function
+from lmchat.cli.leaf import import_function
 from lmchat.config.settings import Settings
 from lmchat.config.state import read_state
 from lmchat.servers.endpoint import configured_endpoints

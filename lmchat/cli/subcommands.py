@@ -237,8 +237,7 @@ _MODELS = Subcommand(
     "models",
     "list the models of the server",
     "lmchat models\nlmchat models --json | jq -r '.data[].id'\nlmchat models load qwen3-8b",
-    (argument("--refresh", "no effect: the list always comes from the server"),),
-    (
+    commands=(
         Subcommand(
             "load",
             "load a model",

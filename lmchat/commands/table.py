@@ -89,7 +89,7 @@ COMMANDS: tuple[Command, ...] = (
         "stop", "escape", "stop", "Stop the answer, or close the panel", words="cancel interrupt"
     ),
     _key("model", "ctrl+o", "model", "Choose the model", slash="/model [N]", words="switch llm"),
-    _key("new", "ctrl+n", "new", "Start a new session", slash="/new", words="clear reset chat"),
+    _key("new", "ctrl+n", "new", "Start a new session", slash="/new", words="/clear reset chat"),
     _key(
         "find",
         "ctrl+f",
@@ -216,12 +216,6 @@ COMMANDS: tuple[Command, ...] = (
         words="compress shorten summary",
     ),
     _slash("context", "Choose what the next request holds", "/context", words="window exclude"),
-    _slash(
-        "clear",
-        "Start a new session; the old one stays in the list",
-        "/clear",
-        is_offered=False,
-    ),
     _slash("stats", "Show the statistics", "/stats", words="speed"),
     _chat(
         "reset_metrics",

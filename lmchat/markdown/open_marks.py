@@ -29,11 +29,18 @@ def completed(source: str, *, is_continued: bool = False) -> str:
     # `see [this](htt` → `see this`; `so **` → `so `
     last = re.sub(_HALF_LINK, _shown_words, last)
     above = "".join(f"{line}\n" for line in lines)  # code may start there
-    if (lone := re.search(_LONE_MARK, _without_code(above + last)[len(above) :])) is not None:
+    if (lone := re.search(_LONE_MARK, _without_code(above, last))) is not None:
         last = last[: lone.start()]
-    if (code := re.search("`+", _without_code(above + last)[len(above) :])) is not None:
+    if (code := re.search("`+", _without_code(above, last))) is not None:
         last += code[0]  # "run `ls" → "run `ls`"
-    lines = _with_last_emphasis(above + last).split("\n")
+    # ended code and emphasis start nothing, and are replaced: `**a** *b` → `· *b`
+    without_code = _without_code(above, last)
+    emphasis = re.search(_OPEN_EMPHASIS, re.sub(_ENDED_EMPHASIS, "·", without_code))
+    if emphasis:  # `is **very*` → `is **very**`
+        last = last.rstrip("* \t") + emphasis[1]
+    # else marks alone, or nothing: `text⏎- `; marks that end code above are no marks alone
+    if re.match(_ONLY_MARKS, without_code) is None:
+        lines.append(last)
     # A row without a row above it is the head of a table: the last line, as `| a | b`, or the one
     # above the marks, as `| a | b⏎|-`.
     line_above, last_shown = ["", "", *lines][-2:]
@@ -42,45 +49,24 @@ def completed(source: str, *, is_continued: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _with_last_emphasis(source: str) -> str:
-    """Add the end marks of emphasis in the last line, or drop a line of marks alone."""
-    *lines, last = source.split("\n")
-    # ended code and emphasis start nothing, and are replaced: `**a** *b` → `· *b`
-    without_code = _without_code(source)[len(source) - len(last) :]
-    emphasis = re.search(_OPEN_EMPHASIS, re.sub(_ENDED_EMPHASIS, "·", without_code))
-    if emphasis:  # `is **very*` → `is **very**`
-        last = last.rstrip("* \t") + emphasis[1]
-    # else marks alone, or nothing: `text⏎- `; marks that end code above are no marks alone
-    if re.match(_ONLY_MARKS, without_code) is None:
-        lines.append(last)
-    return "\n".join(lines)
-
-
 def _shown_words(half_link: re.Match[str]) -> str:
     text = half_link[1]
     return f"[{text}]" if text.isdecimal() else text  # a number is that of a source
 
 
-def _without_code(text: str) -> str:
-    """Put a dot in place of each sign of ended code."""
-    runs = [match.span() for match in re.finditer("`+", text)]
-    last_run: dict[int, int] = {}  # index of the next run, by its length
-    ends: list[int | None] = []  # of the runs, the last first
-    for index in range(len(runs) - 1, -1, -1):
-        start, end = runs[index]
-        ends.append(last_run.get(end - start))
-        last_run[end - start] = index
-    ends.reverse()
-    shown, position, index = "", 0, 0
-    while index < len(runs):
-        closing = ends[index]
-        if closing is None:
-            index += 1
-            continue
-        start, end = runs[index][0], runs[closing][1]
-        shown += text[position:start] + re.sub(r"[^\n]", "·", text[start:end])
-        position, index = end, closing + 1
-    return shown + text[position:]
+def _without_code(above: str, last: str) -> str:
+    """Return the last line with a dot in place of each sign of ended code."""
+    text = above + last
+    last_run = {run[0]: run.start() for run in re.finditer("`+", text)}
+    runs = re.finditer("`+", text)
+    shown, position = "", 0
+    for run in runs:
+        start = run.start()
+        if last_run[run[0]] > start:  # else it starts no code
+            end = next(other.end() for other in runs if other[0] == run[0])
+            shown += text[position:start] + "·" * (end - start)
+            position = end
+    return (shown + text[position:])[len(above) :]
 
 
 def without_marks_alone(source: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +25,14 @@ ANSWER_S = 30.0  # time to connect, to list changed tools and to close
 _NO_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _SESSION = "mcp-session-id"
 _NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
+
+
+@cache
+def _certificates() -> Any:
+    """Those of SSL_CERT_FILE or of certifi; reading them takes 20 ms."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 class ServerOverHttp:
@@ -78,7 +87,7 @@ class ServerOverHttp:
             follow_redirects=False,
             proxy=proxy_for(Endpoint.parse(address)) or None,
             trust_env=False,  # httpx2 fails at networks in NO_PROXY
-            verify=httpx2.create_ssl_context(),  # with the certificates of SSL_CERT_FILE
+            verify=_certificates(),
             timeout=httpx2.Timeout(ANSWER_S, read=None),  # the caller limits the time of a call
         )
         return streamable_http_client(address, http_client=await stack.enter_async_context(client))

@@ -23,6 +23,7 @@ from lmchat.terminal.tty import has_shell
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.controllers.controllers import Controllers
+from lmchat.tui.controllers.tool_questions import ask_about_server
 from lmchat.tui.dialogs.ask_dialog import QuitDialog
 from lmchat.tui.messages import (
     KeysChanged,
@@ -81,6 +82,9 @@ class Dispatcher:
         widgets, workspace = self.ui.widgets, self.workspace
         widgets.log.today = workspace.library.today  # other days are shown with their date
         widgets.prompt_input.find_files = workspace.platform.find_files
+        toolbox = self.chat.turn_options.toolbox
+        if toolbox is not None:
+            toolbox.host.ask_user = partial(ask_about_server, self.ui)
         widgets.prompt_input.argument_names = {
             "/p": workspace.settings.prompts,
             "/profile": workspace.settings.profiles,

@@ -54,7 +54,6 @@ class ScreenCommands:
         without_argument: dict[str, Callable[[], Pending]] = {
             **own,
             "new": session_view.start_new,
-            "clear": session_view.start_new,
             "sessions": controllers.appearance.toggle_sessions,
             "telemetry": controllers.appearance.toggle_telemetry,
             "retry": partial(self._run_on_last, "message.regenerate"),
@@ -251,7 +250,9 @@ class ScreenCommands:
             problem = "You are rewriting an answer, which Enter saves."
             key = self._ui.key_name("stop")
             raise WrongUse(problem, next_step=f"Press {key} first, then send the preset.")
-        self._controllers.turn_view.submit(PendingPrompt(draft=text))
+        prompt = PendingPrompt(draft=text)
+        if await self._controllers.prompt_files.are_names_meant(prompt):
+            self._controllers.turn_view.submit(prompt)
 
     async def use_model(self, name: str) -> None:
         self._controllers.model_switch.pick_named(name)

@@ -69,7 +69,7 @@ def test_a_run_in_which_a_child_connects_elsewhere_fails(tmp_path):
     done = run(
         [PYTHON, "-m", "pytest", "-q", *plugin, "--rootdir", tmp_path, test],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
+        env={"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )
     assert done.returncode == 1
     assert "left this machine" in done.stdout

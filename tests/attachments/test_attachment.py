@@ -95,6 +95,7 @@ async def test_a_text_becomes_utf_8_without_a_mark_and_with_line_feeds(tmp_path)
         ("notes.md", b"a" * 1_000_001, "notes.md has more than 1 MB of text."),
         ("a.docx", b"PK\3\4\0", "a.docx is a ZIP file, as office documents and e-books are."),
         ("a.rtf", b"{\\rtf1\\ansi hello}", "a.rtf is a Rich Text document."),
+        ("b.rtf", b"\xef\xbb\xbf{\\rtf1 hello}", "b.rtf is a Rich Text document."),
         ("a.msg", b"\xd0\xcf\x11\xe0\0", "a.msg is an older office document or mail."),
         ("a.gz", b"\x1f\x8b\0", "a.gz is neither text nor a PDF nor an image of a known kind."),
         (

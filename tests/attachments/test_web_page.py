@@ -230,13 +230,12 @@ async def test_what_is_no_html_is_read_as_a_file_with_the_same_bytes(host, tmp_p
     ):
         path = tmp_path / name
         path.write_bytes(data)
+        of_file = await what_is_read(read_attachment(path), name)
         types = ("application/toml", "text/x-sh", "image/png", "application/octet-stream", None)
         for media_type in types:
             address = host.put(f"/{name}", reply_of(data, media_type))
             page = WebPages(["127.0.0.1"]).attachment(address, "", refuse_host)
-            assert await what_is_read(page, address) == await what_is_read(
-                read_attachment(path), name
-            )
+            assert await what_is_read(page, address) == of_file
 
 
 async def what_is_read(reading: Awaitable[Attachment], name: str) -> tuple[object, ...]:

@@ -165,13 +165,16 @@ async def test_a_turn_ends_once_and_its_error_is_told_at_one_place(store, name):
     assert chat.session.last_end.state is COMPLETE, "the next turn is free of it"
 
 
-async def test_an_answer_whose_stats_cannot_be_made_is_saved_with_its_text(store):
+async def test_an_answer_whose_stats_cannot_be_made_is_saved_with_its_text(store, caplog):
     chat = ChatTurns(store, answer_steps("Kale."))
     chat.sessions.context_window.estimator.learn = Mock(side_effect=ZeroDivisionError)
-    await chat.send("next")
-    answer = (await chat.on_disk())[-1]
+    for text in ("next", "and then"):
+        await chat.send(text)
+    answer = (await chat.on_disk())[1]
     assert (answer.state, answer.text, answer.stats) == (COMPLETE, "Kale.", None)
+    assert [message.text for message in await chat.on_disk()] == chat.texts
     assert chat.ends[-1].state is COMPLETE
+    assert "ZeroDivisionError" in caplog.text
 
 
 READ_BOTH = calls(("files__read_text", {"path": "a"}), ("files__read_text", {"path": "b"}))

@@ -14,7 +14,7 @@ from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, chat_reply, plain
 from tests.support.scripted_server import ScriptedServer
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.leaf("plain")]
 # letters of all kinds, and what is not seen, reorders, joins, ends a line elsewhere, or is no
 # letter at all
 ODD = "".join(chr(code) for code in range(0xA0, 0x30000, 0x61) if not 0xD800 <= code < 0xE000) + (

@@ -78,6 +78,7 @@ def told(server: ScriptedServer) -> list[str]:
     return [seen.json["model"] for seen in server.seen(CHAT)]
 
 
+@pytest.mark.leaf("batch", "plain")
 @pytest.mark.parametrize("reply", WITHOUT_LIST)
 def test_a_server_that_lists_no_model_answers_by_a_name(reply, server, cli, tmp_path):
     lists(server)
@@ -110,6 +111,7 @@ def test_a_server_that_lists_no_model_answers_by_a_name(reply, server, cli, tmp_
         assert client.chat("Hi", model="alder").text == "Yes"
 
 
+@pytest.mark.leaf("serve")
 def test_serve_passes_on_a_name_to_a_named_server_that_lists_none(server, tmp_path):
     lists(server)
     with serving(tmp_path, url=server.url) as service:
@@ -155,6 +157,7 @@ def test_a_model_that_refuses_to_chat_leads_to_the_others_of_its_list(server, cl
     assert {*told(server)} == {"nomic-v2-moe"}
 
 
+@pytest.mark.leaf("batch", "plain", "serve")
 def test_what_is_sent_is_the_listed_name_that_a_given_one_means(server, cli, tmp_path):
     swap = {"id": "smol", "meta": {"llamaswap": {"aliases": ["smol-alias"]}}}
     rows = [
@@ -183,6 +186,7 @@ def test_what_is_sent_is_the_listed_name_that_a_given_one_means(server, cli, tmp
         assert told(server)[-1] == "smol"
 
 
+@pytest.mark.leaf("batch", "plain")
 def test_a_name_that_can_mean_several_models_is_not_sent(server, cli, tmp_path):
     lists(server, "org/alder", "pub/Alder", "elm")
     lines = tmp_path / "lines.jsonl"
@@ -197,6 +201,7 @@ def test_a_name_that_can_mean_several_models_is_not_sent(server, cli, tmp_path):
     assert not server.seen(CHAT)
 
 
+@pytest.mark.leaf("serve")
 def test_each_name_is_listed_once(server, cli, tmp_path):
     lists(server, "alder", "alder", "ALDER", "alder", "a b#%/\\c")
     names = ["alder", "ALDER", "a b#%/\\c"]
@@ -207,6 +212,7 @@ def test_each_name_is_listed_once(server, cli, tmp_path):
     assert told(server) == ["a b#%/\\c"]
 
 
+@pytest.mark.leaf("batch")
 def test_the_servers_own_name_of_a_model_changes_nothing(server, cli, tmp_path):
     # as llama-swap v250 and Docker Model Runner 1.2.9 send it, `transformers serve` 5.19, and
     # others

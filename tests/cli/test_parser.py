@@ -6,10 +6,9 @@ from functools import cache
 
 import pytest
 
-from lmchat.cli.leaf import leaf
+from lmchat.cli.leaf import import_function, leaf
 from lmchat.cli.options import ParsedOptions
 from lmchat.cli.parser import COMMANDS_INSTEAD, OPTIONS_INSTEAD, build_parser, parse
-from lmchat.cli.run import import_function
 from lmchat.cli.subcommands import COMMON_ARGUMENTS, SUBCOMMANDS
 from lmchat.errors import WrongUse
 from tests.support.recipes import commands_of
@@ -159,7 +158,7 @@ _WRONG = [
     (["completion"], "The following arguments are required: SHELL."),
     (["ask", "a", "b"], "Unrecognized arguments: b."),
     (["--modle", "x"], "Unknown option: --modle; did you mean --model?"),
-    (["models", "--refresj=1"], "Unknown option: --refresj; did you mean --refresh?"),
+    (["sessions", "--trahs=1"], "Unknown option: --trahs; did you mean --trash?"),
     (["ask", "--json", "--xyzzy"], "Unknown option: --xyzzy."),
     (["--temporary", "--json", "ask", "x"], "Unrecognized arguments: --json."),
     (["ask", "--dry-run=yaml"], "--dry-run/--dry-run=json: does not take 'yaml'."),

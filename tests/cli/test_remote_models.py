@@ -83,6 +83,7 @@ def may_mean(name: str, told: str) -> bool:
     return short == name.casefold().rpartition("/")[2].removesuffix(":latest")
 
 
+@pytest.mark.leaf("batch", "plain")
 @pytest.mark.parametrize(("script", "names"), LISTS)
 def test_no_prompt_reaches_a_remote_model_that_was_not_named(script, names, server, cli, tmp_path):
     remote = play(script, server, names)
@@ -124,6 +125,7 @@ def commands_of(commands: Sequence[Subcommand], words: Sequence[str] = ()) -> It
         yield from commands_of(command.commands, [*words, command.name])
 
 
+@pytest.mark.leaf("batch", "plain")
 @pytest.mark.parametrize(
     ("script", "name"),
     [(jan_with_remote, JAN), (ollama_with_remote, CLOUD), (ollama_with_remote, TAGGED)],
@@ -181,6 +183,7 @@ def test_no_command_takes_a_name_in_a_session_or_a_file_for_one_that_the_user_ha
     assert told_to(server)[-1] == name
 
 
+@pytest.mark.leaf("batch", "plain")
 @pytest.mark.parametrize(
     ("script", "name"),
     [(jan_with_remote, JAN), (ollama_with_remote, CLOUD), (ollama_with_remote, TAGGED)],
@@ -218,6 +221,7 @@ def test_a_remote_model_that_is_named_answers_with_one_note(script, name, server
     ]
 
 
+@pytest.mark.leaf("plain")
 def test_after_it_was_chosen_it_is_used_again_but_not_by_a_file_of_an_earlier_version(
     server, cli, tmp_path
 ):
@@ -268,6 +272,7 @@ def test_a_remote_model_is_listed_last_and_can_be_neither_loaded_nor_unloaded(se
     assert not server.seen("POST /api/generate")
 
 
+@pytest.mark.leaf("serve")
 def test_serve_passes_on_to_a_remote_model_by_its_whole_name_only(server, tmp_path):
     ollama_with_remote(server, TAGGED, CLOUD, "weeds:8b", remote=[TAGGED, CLOUD])
     with ScriptedServer() as other:

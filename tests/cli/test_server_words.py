@@ -17,7 +17,6 @@ from unittest.mock import Mock
 import psutil
 import pytest
 
-from lmchat.cli.leaf import has_leaf
 from tests.support import scripted_products as products
 from tests.support.programs import Inside
 from tests.support.scripted_server import (
@@ -31,6 +30,7 @@ from tests.support.scripted_server import (
 )
 
 EXPECTED = json.loads(Path(__file__).with_name("server_words.json").read_text(encoding="utf-8"))
+pytestmark = pytest.mark.leaf("doctor")
 KEY = "sk-right"
 QUICK = "[timeouts]\nhealth_s = 0.2\n"
 NAMED = '[[endpoints]]\nname = "mine"\nurl = "{url}"\n'
@@ -129,18 +129,18 @@ def words_about(url: str, cli: Inside) -> dict[str, Any]:
     health = cli("health", "--json")
     told = json.loads(health.stdout)
     del told["timestamp"]
+    findings = [
+        {name: value for name, value in one.items() if name != "group"}
+        for one in json.loads(cli("doctor", "--json").stdout)["checks"]
+        if one["check"] == "chat" or one["name"] in url or url in one["cause"]
+    ]
     models = cli("models")
     said = {
         "detect": {"code": done.returncode, "chosen": detected if is_chosen else None, "row": row},
         "health": {"code": health.returncode, **told},
+        "doctor": findings,
         "models": {"code": models.returncode, "says": models.stderr.splitlines()},
     }
-    if has_leaf("doctor"):
-        said["doctor"] = [
-            {name: value for name, value in one.items() if name != "group"}
-            for one in json.loads(cli("doctor", "--json").stdout)["checks"]
-            if one["check"] == "chat" or one["name"] in url or url in one["cause"]
-        ]
     port = url.rpartition(":")[2]
     return json.loads(json.dumps(said).replace(url, "{url}").replace(port, "{port}"))
 
@@ -151,8 +151,7 @@ def words_about(url: str, cli: Inside) -> dict[str, Any]:
 )
 def test_the_commands_say_of_a_server_what_their_table_has(row, told):
     said = told(row)
-    expected = {name: EXPECTED[row][name] for name in said}
-    assert said == settled(expected, said)
+    assert said == settled(EXPECTED[row], said)
 
 
 def settled(expected: Any, said: Any) -> Any:

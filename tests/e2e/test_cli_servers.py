@@ -213,9 +213,7 @@ def test_the_real_router_loads_and_unloads_and_the_next_answer_is_of_the_other_m
     plain, thinking = real_router.models
 
     def states():
-        return {
-            row["id"]: row["state"] for row in cli.json("models", "--json", "--refresh")["data"]
-        }
+        return {row["id"]: row["state"] for row in cli.json("models", "--json")["data"]}
 
     assert cli("models", "load", plain).stdout == f"{plain}: loaded\n"
     assert states()[plain] == "loaded"

@@ -33,7 +33,7 @@ ASKED = (
 TOLD = (
     *(
         ("models",),
-        ("models", "--json", "--refresh"),
+        ("models", "--json"),
         ("models", "load", "tiny"),
         ("models", "unload", "tiny"),
         ("stats", "--json"),

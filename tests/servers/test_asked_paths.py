@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 from collections import Counter
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
 
@@ -830,6 +830,10 @@ RECORDED = {
     ),
 }
 ALL = {**CASES, **SOURCES, **RECORDED}
+AT_ONCE = (
+    *("LM Studio, loaded", "Jan, running", "llama.cpp, loaded", "llama.cpp, at its older port"),
+    *("Ollama, nothing loaded", "vLLM", "SGLang", "LiteLLM"),
+)
 
 
 def of_server(requests: list[Seen]) -> list[Seen]:
@@ -883,3 +887,18 @@ async def test_a_server_is_recognised_by_few_requests_and_then_asked_only_for_it
     facts = [(one.path, one.body) for one in server.seen() if one not in of_server(server.seen())]
     loaded = [model for model in row.models if model.state is not LoadState.REMOTE]
     assert len(facts) == len(set(facts)) <= len(loaded), "once for each model"
+
+
+@pytest.mark.rule("R-2")
+async def test_all_products_at_once_are_told_apart(make_client):
+    cases = [CASES[name] for name in AT_ONCE]
+    with ExitStack() as servers:
+        places = {
+            ("localhost", case.port): servers.enter_context(ScriptedServer()) for case in cases
+        }
+        for case, server in zip(cases, places.values(), strict=True):
+            case.script(server)
+        found = await make_client(transport=PortMap(places)).models.detect()
+    told = {one.endpoint.port: (one.product, one.word) for one in found}
+    assert told == {case.port: (case.product, case.word) for case in cases}
+    assert found[-1].product == "Ollama", "its model is on the disk, not in memory"

@@ -29,7 +29,6 @@ from tests.support.client_calls import (
     endpoint_of,
     events_of,
     failure_of,
-    replay,
     text_of,
 )
 from tests.support.scripted_products import CHAT, chat_reply, plain
@@ -117,22 +116,6 @@ async def test_fields_of_a_product_go_to_that_product_only(server, client):
             await events_of(client, ask(server, product=product, seed=7))
             sent = server.seen(CHAT)[-1].json
             assert (sent["stream"], sent.keys()) == (True, common | more), product
-
-
-@pytest.mark.rule("R-13")
-async def test_a_refused_max_tokens_is_sent_once_more_under_its_other_name_and_remembered(
-    server, client
-):
-    refusal = error_reply(400, "Unsupported parameter: 'max_tokens'", code=400)
-    server.on(CHAT, refusal, chat_reply())
-    for _ in range(2):
-        await answered(client, ask(server, max_tokens=9))
-    bodies = [one.json for one in server.seen(CHAT)]
-    assert [(one.get("max_tokens"), one.get("max_completion_tokens")) for one in bodies] == [
-        (9, None),
-        (None, 9),
-        (None, 9),
-    ]
 
 
 async def test_a_refused_field_is_left_out_whatever_signs_its_name_has(server, make_client):
@@ -302,18 +285,6 @@ async def test_no_token_within_the_set_time_is_a_request_timeout(server, make_cl
     # a busy server may read the last request only after the time is over
     request = await wait_for_requests(server, count=len(server.seen(CHAT)))
     assert await asyncio.to_thread(request.client_left.wait, 5)
-
-
-async def test_a_model_that_loads_is_waited_for_without_counting_attempts(
-    server, client, monkeypatch
-):
-    monkeypatch.setattr(exchange, "LOADING_PAUSE_S", 0.01)
-    server.on("GET /health", LOADS)
-    server.on(CHAT, replay("loading-chat"), LOADS, LOADS, LOADS, chat_reply())
-    events = await answered(client, ask(server, product="llama.cpp"))
-    assert (text_of(events), len(server.seen(CHAT))) == ("Hello there.", 5)
-    assert ModelLoading() in events
-    assert (retries(events), client.metrics().retries) == ([], 0)
 
 
 async def test_waiting_for_a_model_can_be_stopped(server, client):

@@ -92,6 +92,7 @@ async def test_a_refusal_leads_to_one_more_request_that_differs_as_it_says_and_i
     if "tools" in changes:
         changes -= {"ids", "empty texts"}  # calls are texts without tools
     assert changes == set(record["changes"])
+    assert {second.get(name) for name in ("max_tokens", "max_completion_tokens")} == {9, None}
     # one refusal does not cost the session its tools
     assert third == (first if changes == {"tools"} else second)
 

@@ -16,7 +16,6 @@ from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import (
     DONE,
     Cut,
-    Gate,
     Hold,
     Pause,
     delta,
@@ -102,40 +101,6 @@ async def test_behind_an_answer_that_does_not_end_the_next_prompt_goes_out(hasty
     server.on(CHAT, sse("one", finish(), Hold()), chat_reply("two"))
     events = await asyncio.gather(*(answered(client, ask(server)) for _ in range(2)))
     assert [text_of(one) for one in events] == ["one", "two"]
-
-
-async def test_counts_that_come_behind_the_finish_reason_are_taken(server, client):
-    gate = Gate()
-    server.on(CHAT, sse("Hi", finish(), gate, usage(23, 4), DONE))
-    task = asyncio.create_task(answered(client, ask(server)))
-    await asyncio.to_thread(gate.reached.wait)
-    gate.open()
-    counts = [one for one in await task if isinstance(one, UsageReported)]
-    assert [(one.prompt_tokens, one.completion_tokens) for one in counts] == [(23, 4)]
-
-
-async def test_a_finish_reason_in_the_middle_does_not_end_an_answer(monkeypatch, server, client):
-    monkeypatch.setattr(answer_end, "END_WAIT_S", 0.3)
-    server.on(CHAT, sse("one ", finish(), "two ", Pause(0.6), "three", finish("length"), DONE))
-    events = await answered(client, ask(server))
-    assert text_of(events) == "one two three"
-    assert events[-1] == StreamFinished(reason="length")
-
-    each = [delta(text) for text in ("one ", "two ", "three")]
-    for chunk in each:
-        chunk["choices"][0]["finish_reason"] = "stop"
-    server.on(CHAT, sse(*each[:2], Pause(0.6), each[2], DONE))
-    assert text_of(await answered(client, ask(server))) == "one two three"
-
-    # open-webui/open-webui#16377
-    thought = delta(reasoning_content="hm")
-    thought["choices"][0]["finish_reason"] = "stop"
-    server.on(CHAT, sse(thought, Pause(0.6), "one", finish(), DONE))
-    assert text_of(await answered(client, ask(server))) == "one"
-
-    # PawanOsman/OpenCursor#88
-    server.on(CHAT, sse(finish(), Pause(0.6), "one", finish(), DONE))
-    assert text_of(await answered(client, ask(server))) == "one"
 
 
 @pytest.mark.rule("R-19")

@@ -544,23 +544,6 @@ async def test_calls_in_a_message_count_once_beside_those_in_deltas(server, make
     )
 
 
-async def test_a_server_that_refuses_tools_is_asked_without_them_and_that_is_said(
-    server, make_client
-):
-    for refusal in (
-        "registry.ollama.ai/library/gemma:2b does not support tools",
-        '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
-    ):
-        server.requests.clear()
-        client = make_client()
-        server.on(CHAT, error_reply(400, refusal), chat_reply("Hi"))
-        events = await answered(client, replace(ask(server), tools=(READ_TOOL,), must_call=True))
-        assert [one.note for one in events if isinstance(one, RequestAdapted)] == [
-            f"The server says: {refusal}. Sending the request again without tools."
-        ]
-        assert not {"tools", "tool_choice"} & set(server.seen(CHAT)[-1].json)
-
-
 async def test_an_option_that_a_server_refuses_beside_tools_is_lost_and_the_tools_are_kept(
     server, client
 ):

@@ -15,7 +15,6 @@ from tests.support.scripted_server import (
     error_reply,
     json_reply,
     raw_reply,
-    text_reply,
 )
 
 KEY = "sk-1"
@@ -42,24 +41,6 @@ async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(serv
     products.llama_cpp(server).on("GET /props", raw_reply(Cut()))
     probed = await client.models.check(endpoint_of(server))
     assert (probed.product, probed.word) == ("llama.cpp", "ready")
-
-
-ELSEWHERE = "https://me:secret@example.com/v1/models?token=secret"
-
-
-async def test_what_answers_in_place_of_a_model_server_is_named(server, make_client):
-    for status, location, verdict, detail in (
-        (400, "", "not an LLM server", "400 Bad Request"),
-        (502, "", "server error", "502 Bad Gateway"),
-        (504, "", "timed out", ""),
-        (301, ELSEWHERE, "redirects", "redirects to https://example.com/v1/models"),
-    ):
-        page = text_reply("<html><body>nginx", status=status, headers={"Location": location})
-        server.on("GET /v1/models", page)
-        probed = await make_client().models.check(endpoint_of(server))
-        assert (probed.word, detail in probed.detail) == (verdict, True)
-        assert "secret" not in repr(probed)
-        assert "options" not in probed.next_step  # of a chat: there are none in this request
 
 
 @pytest.mark.rule("R-31")

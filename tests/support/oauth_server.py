@@ -215,14 +215,3 @@ class OAuthServer:
         )
         self.refresh_tokens[refresh] = RefreshToken(token=refresh, client_id=client_id, scopes=[])
         return OAuthToken(access_token=access, refresh_token=refresh, expires_in=self.lives_s)
-
-
-def main() -> None:
-    """Serve the tools that ask over stdin and stdout, without a sign-in."""
-    server = MCPServer("garden")
-    add_questions(server)
-    server.run()
-
-
-if __name__ == "__main__":
-    main()

@@ -27,16 +27,19 @@ RECORDS: list[dict[str, Any]] = [
     for line in file.read_text(encoding="utf-8").splitlines()
 ]
 _REQUESTS: dict[str, dict[str, Any]] = {
-    "": {},
     "tools": {"tools": ("weigh",)},
     "images": {"has_images": True},
     "temperature": {"options": ("temperature", "top_p")},
 }
+_SENT = {"key": {"key": "abc"}, "an odd host": {"host": "a;reboot"}}
 
 
 def context_of(record: dict[str, Any]) -> RefusalContext:
-    context = product_named(record["product"]).refusal_context(model="qwen3", host="box.lan")
-    return replace(context, **_REQUESTS[record.get("has", "")])
+    has = record.get("has", "")
+    context = product_named(record["product"]).refusal_context(
+        **{"model": "qwen3", "host": "box.lan"} | _SENT.get(has, {})
+    )
+    return replace(context, **_REQUESTS.get(has, {}))
 
 
 def raw_body(record: dict[str, Any]) -> bytes:

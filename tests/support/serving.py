@@ -66,7 +66,7 @@ def serving(
         line = process.stdout.readline().decode()
         found = re.search(r"http://\S+?(?=/v1;)", line)
         assert found, (line, process.stderr.read())
-        with httpx.Client(timeout=WAIT_S, trust_env=False) as http:
+        with httpx.Client(timeout=WAIT_S, trust_env=False, verify=False) as http:
             yield Serving(process=process, url=found[0], home=home, http=http)
     finally:
         process.kill()

@@ -182,41 +182,13 @@ async def test_a_program_that_is_gone_when_it_starts_again_is_told_as_at_its_fir
 
 
 UNDECLARED = "Client did not declare the form elicitation capability"
-
-
-def asking(module):
-    return McpSettings(
-        name=module,
-        command=sys.executable,
-        args=("-m", f"tests.support.{module}"),
-        env={"PYTHONPATH": str(Path(SCRIPT).parents[2])},
-    )
-
-
-async def test_a_server_that_asks_is_refused_and_answers_the_next_call(tmp_path):
-    """One plays the protocol before 2026; the other is made with the SDK and speaks the newest."""
-
-    async def user(question):
-        pytest.fail(f"A question was shown: {question}")
-
-    async with a_host(tmp_path, asking("mcp_server"), asking("oauth_server")) as host:
-        host.ask_user = user
-        for tool in ("ask", "pay"):
-            declared, answer = json.loads((await call(host, f"mcp_server/{tool}")).text)
-            assert declared == {}
-            assert answer == {"code": -32600, "message": "Elicitation not supported"}
-        assert (await call(host, "mcp_server/echo", text="on")).text == "on"
-
-        planted = await call(host, "oauth_server/plant")
-        assert (planted.text.partition(" required")[0], planted.is_error) == (UNDECLARED, True)
-        assert [server.state for server in host.servers] == [ToolServerState.READY] * 2
-
-
 GROWING = """
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
+from tests.support.oauth_server import add_questions
 
 server = MCPServer("growing")
+add_questions(server)
 
 @server.tool()
 async def grow(context: Context) -> str:
@@ -232,14 +204,32 @@ server.run()
 """
 
 
-async def test_tools_that_a_server_adds_are_there_before_the_next_answer(tmp_path):
-    """One server is made with the SDK, which sends notices only where they are asked for."""
+async def test_a_server_that_asks_is_refused_and_tools_that_it_adds_are_there_at_once(tmp_path):
+    """One plays the protocol before 2026; the other is made with the SDK and speaks the newest.
+
+    That one sends notices only where they are asked for.
+    """
+
+    async def user(question):
+        pytest.fail(f"A question was shown: {question}")
+
     program = tmp_path / "growing.py"
     program.write_text(GROWING, encoding="utf-8")
-    sdk = McpSettings(name="sdk", command=sys.executable, args=(str(program),))
+    root = str(Path(SCRIPT).parents[2])
+    sdk = McpSettings(
+        name="sdk", command=sys.executable, args=(str(program),), env={"PYTHONPATH": root}
+    )
     async with a_host(tmp_path, scripted(), sdk) as host:
+        host.ask_user = user
         before = await host.start_servers()
         assert await host.start_servers() == before
+        for tool in ("ask", "pay"):
+            declared, answer = json.loads((await call(host, f"files/{tool}")).text)
+            assert declared == {}
+            assert answer == {"code": -32600, "message": "Elicitation not supported"}
+        planted = await call(host, "sdk/plant")
+        assert (planted.text.partition(" required")[0], planted.is_error) == (UNDECLARED, True)
+
         for name in ("files", "sdk"):
             assert (await call(host, f"{name}/grow")).text == "done"
         after = before
@@ -251,6 +241,7 @@ async def test_tools_that_a_server_adds_are_there_before_the_next_answer(tmp_pat
             one | {"grown"} for one in names
         ]
         assert (await call(host, "sdk/grown")).text == "new"
+        assert [server.state for server in host.servers] == [ToolServerState.READY] * 2
 
 
 async def test_programs_start_in_the_folder_of_the_configuration_and_never_in_the_current_one(
@@ -444,12 +435,20 @@ class Forgetful:
         return json_reply(found[-1], headers={"Mcp-Session-Id": session})
 
 
-@pytest.mark.parametrize("refusal", FORGOTTEN.values(), ids=FORGOTTEN)
-@pytest.mark.parametrize("headers", [{}, {"Authorization": "WIKI_TOKEN"}], ids=["open", "key"])
+KEY = {"Authorization": "WIKI_TOKEN"}
+
+
+@pytest.mark.parametrize(
+    ("what", "headers"),
+    [
+        *((what, {}) for what in FORGOTTEN),
+        *((what, KEY) for what in FORGOTTEN if what.startswith(("401", "404 without"))),
+    ],
+)
 async def test_a_call_in_a_forgotten_session_is_sent_once_more_in_a_new_one(
-    tmp_path, http, refusal, headers
+    tmp_path, http, what, headers
 ):
-    server = Forgetful(http, refusal)
+    server = Forgetful(http, FORGOTTEN[what])
     environ = {"WIKI_TOKEN": "abc"}
     async with a_host(tmp_path, over_http(http, **headers), environ=environ) as host:
         for text in ("a", "b", "c"):
@@ -600,8 +599,9 @@ async def test_without_the_sdk_each_server_says_what_to_install(tmp_path, monkey
 
 
 FUNCTIONS = """
-import os, time
+import os, re, time
 from json import dumps
+from pathlib import Path
 
 def add(a: int, b: int = 2) -> int:
     "Add two numbers."
@@ -615,37 +615,6 @@ def leaves(): "Leave."; raise SystemExit(3)
 def sleeps(): "Sleep."; time.sleep(600)
 def no_text(): "Name a file that is no text."; return "\\udcff"
 def _private(a: int): "Not a tool."
-"""
-
-
-async def test_functions_of_a_file_are_tools(tmp_path):
-    async with a_host(tmp_path, functions=FUNCTIONS) as host:
-        (server,) = await host.start_servers()
-        assert server.error.startswith("tools.py, line 11: The function broken cannot be a tool:")
-        texts = {}
-        for tool in server.tools:
-            timeout_s = 1 if tool.name == "sleeps" else 20
-            texts[tool.name] = (await call(host, f"python/{tool.name}", timeout_s)).text
-        assert texts == {
-            "add": "The arguments of add do not fit: needs a.",
-            "fails": "tools.py, line 12: ZeroDivisionError: division by zero.",
-            "leaves": "tools.py, line 13: SystemExit: 3.",
-            "sleeps": "No answer within 1 s.",
-            "no_text": "?",
-        }
-        assert "do not fit" in (await call(host, "python/add", a="\udcff")).text
-        assert (await call(host, "python/add", a=1)).text == "3"
-    assert "this goes to the log\nthis too" in (tmp_path / "tools.log").read_text(encoding="utf-8")
-
-
-BLOCKING = """
-import os, re, time
-from pathlib import Path
-
-def sleeps() -> None:
-    "Sleep."
-    Path("pid").write_text(f"{os.getpid()}\\n")
-    time.sleep(600)
 
 def locks() -> None:
     "Let nothing else of the process run."
@@ -654,16 +623,44 @@ def locks() -> None:
 
 async def blocks() -> None:
     "Let no other function run."
-    sleeps()
-
-def one() -> int: "Return 1."; return 1
+    Path("pid").write_text(f"{os.getpid()}\\n")
+    time.sleep(600)
 """
 
 
-async def test_a_stopped_function_ends_with_its_process_and_the_next_call_starts_another(tmp_path):
-    note = tmp_path / "pid"
-    async with a_host(tmp_path, functions=BLOCKING) as host:
-        for name in ("sleeps", "locks", "blocks"):
+@pytest.mark.timeout(120)
+async def test_functions_of_a_corrected_file_are_tools_and_a_stopped_one_ends_with_its_process(
+    tmp_path,
+):
+    async with a_host(tmp_path, functions="x = 1\ny = = 2\n") as host:
+        hint = f"Correct {tmp_path / 'tools.py'}."
+        words = f"tools.py, line 2: SyntaxError: invalid syntax. {hint}"
+        assert await states(host) == {"python": words}
+        (tmp_path / "tools.py").write_text("def f():\n    return {}['a']\nf()\n", encoding="utf-8")
+        words = f"tools.py, line 2: KeyError: 'a'. {hint}"
+        assert await states(host, restarts=True) == {"python": words}
+        (tmp_path / "tools.py").write_text(FUNCTIONS, encoding="utf-8")
+        (server,) = await host.start_servers(restarts=True)
+        assert server.state is ToolServerState.READY
+        assert server.error.startswith("tools.py, line 12: The function broken cannot be a tool:")
+        assert (await call(host, "python/two")).text == "tools.py has no function two."
+        assert "do not fit" in (await call(host, "python/add", a="\udcff")).text
+        assert (await call(host, "python/add", a=1)).text == "3"
+        blocking = ("locks", "blocks")
+        texts = {}
+        for name in [tool.name for tool in server.tools if tool.name not in blocking]:
+            timeout_s = 1 if name == "sleeps" else 20
+            texts[name] = (await call(host, f"python/{name}", timeout_s)).text
+        assert texts == {
+            "add": "The arguments of add do not fit: needs a.",
+            "fails": "tools.py, line 13: ZeroDivisionError: division by zero.",
+            "leaves": "tools.py, line 14: SystemExit: 3.",
+            "sleeps": "No answer within 1 s.",
+            "no_text": "?",
+        }
+
+        note = tmp_path / "pid"
+        for name in blocking:  # each call starts another process
             running = asyncio.create_task(call(host, f"python/{name}", 60))
             await until(
                 lambda: note.exists() and note.read_text(encoding="utf-8").endswith("\n"),
@@ -675,7 +672,8 @@ async def test_a_stopped_function_ends_with_its_process_and_the_next_call_starts
             pid = int(note.read_text(encoding="utf-8"))
             await until(lambda pid=pid: not is_running(pid), "the end of the process")
             note.unlink()
-            assert (await call(host, "python/one", 60)).text == "1", name
+        assert (await call(host, "python/add", 60, a=1)).text == "3"
+    assert "this goes to the log\nthis too" in (tmp_path / "tools.log").read_text(encoding="utf-8")
 
 
 async def test_a_message_without_end_ends_its_server_and_delays_no_other(tmp_path):
@@ -709,19 +707,6 @@ async def test_an_error_of_a_server_does_not_repeat_the_header_that_it_got(tmp_p
     quoting = scripted(args=(SCRIPT, "--max-tokens", "closed", "--author", "garden"))
     async with a_host(tmp_path, quoting) as host:
         assert (await call(host, "files/refuse")).text == "The garden is closed"
-
-
-async def test_an_error_in_the_file_is_told_with_its_line_until_it_is_corrected(tmp_path):
-    async with a_host(tmp_path, functions="x = 1\ny = = 2\n") as host:
-        hint = f"Correct {tmp_path / 'tools.py'}."
-        words = f"tools.py, line 2: SyntaxError: invalid syntax. {hint}"
-        assert await states(host) == {"python": words}
-        (tmp_path / "tools.py").write_text("def f():\n    return {}['a']\nf()\n", encoding="utf-8")
-        words = f"tools.py, line 2: KeyError: 'a'. {hint}"
-        assert await states(host, restarts=True) == {"python": words}
-        (tmp_path / "tools.py").write_text(ONE, encoding="utf-8")
-        assert await states(host, restarts=True) == {"python": "ready"}
-        assert (await call(host, "python/two")).text == "tools.py has no function two."
 
 
 BED = {"type": "object", "properties": {"bed": {"type": "string"}}, "required": ["bed"]}

@@ -54,7 +54,9 @@ class User:
         return True
 
     async def _browse(self, url):
-        async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as browser:
+        async with httpx.AsyncClient(
+            follow_redirects=True, trust_env=False, verify=False
+        ) as browser:
             return await browser.get(url)
 
 
@@ -316,7 +318,7 @@ HOSTS = ("localhost", "127.0.0.1", "[::]", "[::1]", "[::ffff:127.0.0.1]", "nas.l
 async def test_a_server_elsewhere_reaches_no_near_host_unasked(tmp_path, monkeypatch, named, host):
     """One of the addresses that its replies name is near, and among the allowed hosts."""
     lead_here(monkeypatch, "far.example", "nas.lan")
-    browser = httpx.AsyncClient(trust_env=False)
+    browser = httpx.AsyncClient(trust_env=False, verify=False)
 
     async def user(question):
         asked.append(question.title)
@@ -447,7 +449,7 @@ async def test_a_request_of_another_page_does_not_end_a_sign_in(tmp_path, garden
     async def attacked(question):
         state = parse_qs(urlsplit(question.url).query)["state"][0]
         back = parse_qs(urlsplit(question.url).query)["redirect_uri"][0]
-        async with httpx.AsyncClient(trust_env=False) as browser:
+        async with httpx.AsyncClient(trust_env=False, verify=False) as browser:
             queries = ("", "?error=x", "?code=x&state=", f"?code=x&state={state}x")
             addresses = [f"{back}{query}" for query in queries]
             addresses.append(f"{back}s?code=x&state={state}")
@@ -465,7 +467,9 @@ async def test_what_comes_before_the_yes_does_not_replace_it(tmp_path, garden):
     user = User(says_no=True)
 
     async def deciding(question):
-        async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as browser:
+        async with httpx.AsyncClient(
+            follow_redirects=True, trust_env=False, verify=False
+        ) as browser:
             await browser.get(question.url)
         return await user(question)
 

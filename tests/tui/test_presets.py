@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from lmchat.config.settings import Preset, Profile
-from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.screen import ChatScreen
-from tests.support.desktop import calm, ready_desktop, shown
+from tests.support.desktop import calm, ready_desktop, sent, shown
 
 NAMED = calm(
     prompts={
@@ -16,7 +16,9 @@ NAMED = calm(
 )
 
 
-async def test_a_preset_is_sent_and_a_profile_chosen_by_its_name(tmp_path):
+async def test_a_preset_is_sent_and_a_profile_chosen_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.md").write_text("The words.\n", encoding="utf-8")
     async with ready_desktop(tmp_path, settings=NAMED) as desk:
         await desk.press(*"/p fr", sees="/p french")
         await desk.press("tab")
@@ -42,6 +44,17 @@ async def test_a_preset_is_sent_and_a_profile_chosen_by_its_name(tmp_path):
         await desk.type("a hen")
         await desk.press("enter", leads_to=ChatScreen, sees="In French: a hen")
         await desk.answered(3)
+        await desk.say("/p french @a.md", leads_to=ConfirmDialog, sees="Attach a.md?")
+        await desk.confirm(leads_to=ChatScreen)
+        await desk.answered(4)
+        assert "The words." in sent(desk.backend)[-1]
+        await desk.say("/p", leads_to=PickDialog)
+        await desk.press("enter", leads_to=AskDialog)
+        await desk.type("@a.md")
+        await desk.press("enter", leads_to=ConfirmDialog, sees="Attach a.md?")
+        await desk.press("escape", leads_to=ChatScreen)
+        await desk.prompt_is("In French: @a.md")
+        await desk.press("ctrl+u")
         await desk.press("ctrl+p", leads_to=CommandsDialog)
         await desk.type("profile: none")
         await shown(desk, "No command matches")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
+from msgspec.structs import replace
 from textual import events
-from textual._compositor import ChopsUpdate
-from textual.app import ComposeResult
+from textual._compositor import ChopsUpdate, Compositor
+from textual.app import App, ComposeResult
 from textual.containers import Horizontal
 from textual.drivers.headless_driver import HeadlessDriver
 from textual.geometry import Region
@@ -16,10 +18,15 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from lmchat.config.settings import Settings
+from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.tui.quirks.frames import RowsUpdate
 from lmchat.tui.quirks.patched_app import PatchedApp
+from tests.support.chat_log_app import drag
+from tests.support.desktop import ready_desktop
+from tests.support.markdown_corpus import MIXED
 from tests.support.pty_program import Terminal
-from tests.support.tui_host import drawn
+from tests.support.tui_host import drawn, painted
 
 
 class Paced(PatchedApp):
@@ -224,3 +231,69 @@ async def test_what_has_not_changed_is_not_written_and_the_screen_is_as_if_it_wa
         assert re.sub(r"\x1b\[[\d;?]*[Hmhl]|\n", "", app.written) == written
         await show(before, ChopsUpdate, is_covered=True)
         await show(now, RowsUpdate)
+
+
+# of all shapes, wide signs, and words and code longer than the page
+STREAMED = (
+    f"{MIXED}\n\n{'a-long-word-' * 40}\n\n{'漢字かな ' * 60}\n\n```\n{'x = y; ' * 40}\n```\n\n"
+)
+
+
+def drawn_by_textual(app: App[None]) -> Terminal:
+    """Return the screen as Textual alone draws it."""
+    compositor = Compositor()
+    compositor.reflow(app.screen, app.size)
+    terminal = Terminal(*app.size)
+    terminal.feed(compositor.render_full_update().render_segments(app.console).encode())
+    return terminal
+
+
+async def test_an_answer_looks_as_textual_draws_it_also_covered_marked_and_resized(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(HeadlessDriver, "is_headless", False)
+    monkeypatch.setattr(HeadlessDriver, "write", lambda _, data: terminal.feed(data.encode()))
+    pieces = [STREAMED[start : start + 60] for start in range(0, len(STREAMED), 60)]
+    pieces += [STREAMED * (200_000 // len(STREAMED)), *pieces[:20]]
+    gates = [asyncio.Event() for _ in pieces]
+    steps = [
+        step
+        for gate, text in zip(gates, pieces, strict=True)
+        for step in (gate, TextDelta(text=text))
+    ]
+    answer = [RequestSent(), *steps, StreamFinished(reason="stop")]
+    terminal = Terminal(120, 40)
+    settings = replace(Settings(), ui=replace(Settings().ui, frames_per_second=120))
+    waiting = iter(gates)
+
+    async with ready_desktop(tmp_path, answer, settings=settings) as desk:
+
+        async def stream(count: int) -> None:
+            for _ in range(count):
+                next(waiting).set()
+                await desk.pilot.pause(0.02)
+
+            def is_same() -> bool:
+                return drawn_by_textual(desk.app).screen.buffer == terminal.screen.buffer
+
+            await desk.until(is_same, "the same screen as Textual's")
+
+        with painted():
+            desk.app.redraw()
+            await desk.say("one")
+            await stream(len(pieces) - 21)
+            await stream(1)  # 200 kB
+            await desk.press("f1")
+            await stream(4)
+            await desk.press("escape", "ctrl+f", "x")
+            await stream(4)
+            await desk.press("escape")
+            await drag(desk.pilot, desk.log_view, (10, 2), (40, 5))
+            await stream(4)
+            terminal.resize(90, 30)
+            await desk.pilot.resize_terminal(90, 30)
+            await stream(4)
+            await desk.press("ctrl+t")
+            await stream(4)
+            await desk.answered()
+            await stream(0)

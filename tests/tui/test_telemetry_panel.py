@@ -139,23 +139,29 @@ NOT_SAVED = "nothing is saved: the disk is full"
 WARNINGS = ("→ qwen3-8b", "! 2 messages left out", "/compact makes room", "failed 1")
 
 
-@pytest.mark.parametrize("height", [8, 20, 40])
 @pytest.mark.parametrize(("width", "chat"), [(28, 120), (36, 160), (68, 80)])
 @pytest.mark.parametrize("shows_all", [False, True])
-async def test_at_every_size_warnings_are_seen_and_no_row_is_cut(width, chat, height, shows_all):
+async def test_at_every_size_warnings_are_seen_and_no_row_is_cut(width, chat, shows_all):
     more = {"shows_all": shows_all, "width_over": 68 if width == 68 else 0}
     for facts, warnings in ((ANSWERING, ()), (WARNING, WARNINGS)):
-        roomy = await shown(facts, size=(chat, 90), **more)
-        low = await shown(facts, NOT_SAVED, size=(chat, height), **more)
-        assert " ".join(squeezed(low)).endswith(f"! {NOT_SAVED}")
-        above, _, _ = low.partition("! nothing")
+        async with showing(facts, size=(chat, 90), **more) as (panel, pilot):
+            roomy = text_of(panel)
+            panel.show(partial(panel_sections, facts), NOT_SAVED)
+            lows = []
+            for height in (8, 20, 40):
+                await pilot.resize_terminal(chat, height)
+                await pilot.pause()
+                lows.append(text_of(panel))
         if width == 68:
-            roomy, above = columns(roomy), columns(above)
-        assert "…" not in above
-        rows = words(above)
-        assert [row for row in words(roomy) if row in rows] == rows
-        for warning in warnings:
-            assert any(row.startswith(warning) for row in rows), (warning, low)
+            roomy = columns(roomy)
+        for low in lows:
+            assert " ".join(squeezed(low)).endswith(f"! {NOT_SAVED}")
+            above, _, _ = low.partition("! nothing")
+            assert "…" not in above
+            rows = words(columns(above) if width == 68 else above)
+            assert [row for row in words(roomy) if row in rows] == rows
+            for warning in warnings:
+                assert any(row.startswith(warning) for row in rows), (warning, low)
 
 
 async def test_in_a_low_column_blank_rows_go_first_and_then_bars():

@@ -13,13 +13,14 @@ from msgspec.structs import replace
 from textual import events
 
 from lmchat.servers.events import RequestSent, TextDelta
+from lmchat.servers.model import LoadState
 from lmchat.sessions.message import AnswerState, Role, TextPart, ToolCallPart, ToolResultPart
 from lmchat.tools.calls import ToolResult
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.tools_dialog import ToolsDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import ready_desktop, shown
+from tests.support.desktop import hold, ready_desktop, shown
 from tests.support.saved_chat import TALK, said, seen, steps
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox
@@ -263,6 +264,16 @@ async def test_a_model_that_cannot_use_the_configured_tools_is_named_once(tmp_pa
         # some servers tell it of a loaded model
         desk.backend.results = (probed("", model("untold", tools=False)),)
         await desk.press("f5", sees=f"untold {told}")
+        # a prompt that waits for the load is sent without tools, too
+        desk.backend.results = (probed("", model("late", state=LoadState.NOT_LOADED)),)
+        may_load = hold(desk.backend, "load_now")
+        await desk.press("f5")
+        await desk.say("/model late", sees="late is loading")
+        await desk.say("Name a herb.", sees="next  Name a herb.")
+        desk.backend.results = (probed("", model("late", tools=False)),)
+        may_load.set()
+        await desk.answered()
+        assert desk.backend.requests[-1].tools == ()
     async with ready_desktop(
         tmp_path / "other", backend=ScriptedBackend(results=[probed("", blind)])
     ) as desk:

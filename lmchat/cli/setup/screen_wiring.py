@@ -167,9 +167,7 @@ class ScreenPlatform:
 
     def examine(self) -> Awaitable[Report]:
         """Raises `WrongUse` in a build without the doctor."""
-        report: Awaitable[Report] = leaf("doctor.examine_machine:report_on_machine")(
-            self._context, self._backend
-        )
+        report: Awaitable[Report] = leaf("doctor.checks:examine")(self._context, self._backend)
         return report
 
     async def remember(self, change: Change) -> None:

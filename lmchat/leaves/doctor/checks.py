@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from lmchat import __version__, units
+from lmchat.cli.context import Context
+from lmchat.cli.setup.local_servers import find_installed
+from lmchat.cli.setup.wiring import setup_of
 from lmchat.config.file import Problem
 from lmchat.config.load import LoadedSettings
 from lmchat.errors import StoreUnavailable
@@ -18,15 +23,20 @@ from lmchat.files.kept_prompts import kept_prompts
 from lmchat.files.left_files import left_files
 from lmchat.files.locks import has_locks
 from lmchat.files.paths import Paths
-from lmchat.leaves.doctor.finding import Check, Finding, FindRows, Grade, Group, run_checks
-from lmchat.leaves.doctor.server_checks import SERVERS
-from lmchat.processes.background import in_thread
+from lmchat.leaves.doctor.finding import Check, Finding, Findings, Grade, Group, run_checks
+from lmchat.leaves.doctor.report import report_text, summary
+from lmchat.leaves.doctor.server_checks import SERVERS, key_findings, server_findings
+from lmchat.processes.background import in_thread, run_abandonable
 from lmchat.processes.environment import IS_WINDOWS, command_line
+from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.local.installed import engine_command
+from lmchat.servers.protocols import ServerClient
 from lmchat.storage.opening import check_file
 from lmchat.tools.calls import ToolServer, ToolServerState
+from lmchat.tui.workspace import Report
 
 START_ENGINE = "lmchat --local"
+_TOOLS_S = 8.0  # a slower tool server may be downloading itself, or hang
 
 CONFIG = Check(Group.FILES, "config", "Configuration")
 TOOLS = Check(Group.TOOLS, "tools", "Tools")
@@ -43,27 +53,20 @@ KEPT_PROMPTS = Check(Group.ENGINE, "engine.kept_prompts", "Kept prompts")
 VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
 
 
-async def examine(
-    *,
-    find_server_rows: FindRows,
-    find_tool_rows: FindRows,
-    loaded: LoadedSettings,
-    find_problems: Callable[[], Sequence[Problem]],
-    paths: Paths,
-    environ: Mapping[str, str],
-) -> list[Finding]:
-    """Run all checks.
+async def examine(context: Context, backend: ServerClient) -> Report:
+    """Return the report of `/doctor`."""
+    findings = await find_rows(context, backend)
+    return Report(partial(report_text, findings), summary(findings))
 
-    `find_server_rows` and `find_tool_rows` ask model servers and tool servers, which
-    `leaves/doctor/examine_machine.py` finds and starts. `find_problems` returns the problems of
-    `loaded`, of its keyboard keys, and of its theme.
-    """
+
+async def find_rows(context: Context, backend: ServerClient) -> list[Finding]:
+    loaded, paths, environ = context.loaded, context.paths, context.environ
     return await run_checks(
         (
-            (SERVERS, find_server_rows),
+            (SERVERS, partial(_check_servers, context, backend)),
             # in a thread: checking keyboard keys imports Textual
-            (CONFIG, in_thread(lambda: config_findings(loaded, find_problems()))),
-            (TOOLS, find_tool_rows),
+            (CONFIG, in_thread(lambda: config_findings(loaded, context.problems))),
+            (TOOLS, partial(_check_tools, context)),
             # in threads, as most read the disk
             (FOLDER, in_thread(lambda: folder_findings(paths.config_dir))),
             (STORE, in_thread(lambda: store_findings(paths.sessions_file))),
@@ -74,6 +77,41 @@ async def examine(
             (VERSION, in_thread(lambda: version_findings(paths.log_file))),
         )
     )
+
+
+async def _check_servers(context: Context, backend: ServerClient) -> Findings:
+    """Look for servers as the chat does."""
+    settings = context.loaded.settings
+    setup = setup_of(context)
+    keys = setup.keys
+    warning = await run_abandonable(keys.load)  # first: servers are asked with the keys
+    finder = ServerFinder(backend.models, settings, await setup.saved_state())
+    servers = await finder.search()
+    is_named = bool(settings.endpoint)
+    has_engine = await run_abandonable(partial(engine_command, context.environ))
+    rows = server_findings(
+        servers,
+        finder.choice(is_named=is_named),
+        installed=await run_abandonable(partial(find_installed, context)),
+        is_named=is_named,
+        engine_step=START_ENGINE if has_engine else "",
+        is_misconfigured=bool(context.loaded.problems),
+    )
+    sources = {server.endpoint.origin: keys.source_of(server.endpoint) for server in servers}
+    return [*rows, *key_findings(servers, sources, [*keys.stored], warning)]
+
+
+async def _check_tools(context: Context) -> Findings:
+    """Start the tool servers, wait up to `_TOOLS_S`, return a row for each, and stop them."""
+    if not context.has_tools:
+        return []
+    setup, loaded = setup_of(context), context.loaded
+    toolbox = setup.make_toolbox(loaded.settings, loaded.servers, await setup.saved_state())
+    async with aclosing(toolbox.host) as host:
+        with suppress(TimeoutError):  # one that still starts has a row, too
+            async with asyncio.timeout(_TOOLS_S):
+                await host.start_servers()
+        return tool_findings(host.servers, waited_s=_TOOLS_S)
 
 
 def config_findings(loaded: LoadedSettings, problems: Sequence[Problem]) -> list[Finding]:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from lmchat.cli.context import Context
 from lmchat.cli.setup.wiring import setup_of
-from lmchat.leaves.doctor.examine_machine import examine_machine
+from lmchat.leaves.doctor.checks import find_rows
 from lmchat.leaves.doctor.finding import Grade
 from lmchat.leaves.doctor.report import report_json, report_text, worst_grade
 from lmchat.terminal.output import is_terminal
@@ -25,7 +25,7 @@ async def doctor(context: Context) -> int:
     context.tells_notes = False  # a row of the configuration tells them
     backend, _ = setup.make_backend(context.loaded.settings, state)
     async with aclosing(backend):
-        findings = await examine_machine(context, backend)
+        findings = await find_rows(context, backend)
     if context.output.is_json:
         context.output.print_json(report_json(findings, timestamp()))
     elif is_terminal(sys.stdout):

@@ -115,7 +115,6 @@ class PlainFront(TurnListener):
             "copy": self.copy,
             "model": self.choose_model,
             "new": self.new,
-            "clear": self.new,
             "sessions": self.open_session,
             "help": self.list_commands,
             "quit": self.quit,
@@ -379,7 +378,7 @@ class PlainFront(TurnListener):
             if not self.reader.is_terminal:
                 self.notify(f"{shown} is only named; a line /file {shown} before it attaches it.")
             elif await self.confirm(question):
-                self._attach(await read_files([expanded_path(name)], self.confirm))
+                self._files += await read_files([expanded_path(name)], self.confirm)
 
     async def print_turn(self) -> None:
         """Raises the error of the turn, of its answer, or of saving it."""

@@ -166,7 +166,8 @@ class Painter:
         self._look = look
         page = self.page
         viewport = self._viewport
-        base = log.rich_style
+        # Textual makes this style again each time
+        base = log.rich_style if page is None else page.styles["base"]
         blank = self._filtered(Strip.blank(look.width, base))
         if page is None or not len(viewport.document):
             greeting = greeting_rows(self.greeting, user_keys, look.width, log.size.height)

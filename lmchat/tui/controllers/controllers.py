@@ -16,7 +16,6 @@ from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.controllers.server_search import ServerSearch
 from lmchat.tui.controllers.session_view import SessionView
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.controllers.tool_questions import ToolQuestions
 from lmchat.tui.controllers.turn_view import TurnView
 from lmchat.tui.screen_services import ScreenServices
 
@@ -42,4 +41,3 @@ class Controllers:
         )
         self.server_search = ServerSearch(ui, self.model_switch)
         self.palette = Palette(ui, self.server_search)
-        ToolQuestions(ui)

@@ -16,7 +16,7 @@ from lmchat.servers.discovery.model_lists import ModelRecord, model_records, rec
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerHealth, usable_of
 from lmchat.servers.endpoint import configured_names
 from lmchat.servers.events import PullProgress
-from lmchat.servers.model import LoadState, ModelInfo, model_meant
+from lmchat.servers.model import LoadState, ModelInfo, find_model, model_meant
 from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage
@@ -371,6 +371,7 @@ class ModelSwitch:
             await load
             can_answer = True
             self._ui.show_action(f"loaded {_short_name(model)}")
+            await self._read_abilities(model)
         except ServerRejected as error:
             can_answer = error.kind == "unsupported" and self.is_in_use(model)
             if not can_answer:
@@ -382,6 +383,17 @@ class ModelSwitch:
             elif self.is_in_use(model):
                 self._chat.return_waiting()
             self._show_new_states()
+
+    async def _read_abilities(self, model: ModelInfo) -> None:
+        """Before the next prompt: some servers tell only of a loaded model what it can do."""
+        with suppress(LMChatError):
+            server = await self._workspace.backend.models.check(model.endpoint)
+            loaded = find_model(model.model_id, server.models)
+            target = self._chat.turn_options.target
+            if loaded is not None and target is not None and self.is_in_use(model):
+                target = replace(target, model=loaded)
+                self._chat.turn_options.use_target(target)
+                self._tell_if_toolless(target)
 
     def _show_new_states(self) -> None:
         self._workspace.monitor.check_now()

@@ -149,7 +149,7 @@ def _environment() -> dict[str, str]:
 
 def _is_ready(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2, trust_env=False).is_success
+        return httpx.get(url, timeout=2, trust_env=False, verify=False).is_success
     except httpx.TransportError:
         return False
 

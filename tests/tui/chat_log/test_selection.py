@@ -203,10 +203,10 @@ async def test_a_selection_stays_with_its_words_while_an_answer_streams(pilot, l
 
 
 GROWING = [
-    (ReasoningDelta, "", "word{0} and word{0}b then "),
-    (TextDelta, "", "word{0} and word{0}b then "),
-    (TextDelta, "- one\n", "- word{0} and word{0}b then\n"),
-    (TextDelta, "```\n", "word{0} and word{0}b then\n"),
+    (ReasoningDelta, "", "word{0} and word{0}b then ", "copy_selection"),
+    (TextDelta, "", "word{0} and word{0}b then ", "drop_selection"),
+    (TextDelta, "- one\n", "- word{0} and word{0}b then\n", "copy_selection"),
+    (TextDelta, "```\n", "word{0} and word{0}b then\n", "drop_selection"),
 ]
 
 
@@ -215,8 +215,7 @@ def lines(log):
     return [row.replace("▌", " ") for row in rows(log)]
 
 
-@pytest.mark.parametrize(("kind", "started", "more"), GROWING)
-@pytest.mark.parametrize("ending", ["copy_selection", "drop_selection"])
+@pytest.mark.parametrize(("kind", "started", "more", "ending"), GROWING)
 async def test_no_row_moves_from_the_press_until_what_is_selected_is_copied_or_cleared(
     pilot, log, kind, started, more, ending
 ):

@@ -9,31 +9,45 @@ from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
+from tests.support.desktop import Situation
 from tests.support.scripted_products import CHAT, chat_reply
-from tests.support.scripted_server import ScriptedServer, json_reply
+from tests.support.scripted_server import Reply, ScriptedServer, json_reply
 
 NO_LIST = json_reply({"detail": "Not Found"}, status=404)
 EMPTY = json_reply({"object": "list", "data": []})
 
 
-@pytest.mark.parametrize(("reply", "port"), [(NO_LIST, 9000), (EMPTY, 9000), (NO_LIST, 8080)])
-async def test_the_name_of_a_model_can_be_typed(reply, port, tmp_path, start):
+def without_list(start, reply: Reply) -> ScriptedServer:
     server: ScriptedServer = start()
     server.on("GET /v1/models", reply)
     server.on(CHAT, lambda seen: chat_reply("Hello there.", model=f"{seen.json['model']}@main"))
-    settings = desktop.named(f"http://localhost:{port}")
-    async with desktop.run(tmp_path, {port: server}, settings=settings) as seen:
-        await seen.on(WelcomeScreen)
-        await seen.shows("Or press Enter on its row to name a model.")
-        await seen.presses("1", leads_to=AskDialog)  # the row of the server
-        await seen.type("alder")
-        await seen.presses("enter", leads_to=ChatScreen)
-        await seen.chats("One?")
-        seen.time_passes()
-        await seen.shows(f"● alder · localhost:{port}", f"● localhost:{port} ready")
+    return server
 
+
+async def type_a_name_on_the_page(seen: Situation, port: int) -> None:
+    await seen.on(WelcomeScreen)
+    await seen.shows("Or press Enter on its row to name a model.")
+    await seen.presses("1", leads_to=AskDialog)  # the row of the server
+    await seen.type("alder")
+    await seen.presses("enter", leads_to=ChatScreen)
+    await seen.chats("One?")
+    seen.time_passes()
+    await seen.shows(f"● alder · localhost:{port}", f"● localhost:{port} ready")
+
+
+@pytest.mark.parametrize(("reply", "port"), [(EMPTY, 9000), (NO_LIST, 8080)])
+async def test_the_name_of_a_model_can_be_typed_on_the_page(reply, port, tmp_path, start):
+    server, settings = without_list(start, reply), desktop.named(f"http://localhost:{port}")
+    async with desktop.run(tmp_path, {port: server}, settings=settings) as seen:
+        await type_a_name_on_the_page(seen, port)
+
+
+async def test_other_names_can_be_typed_and_the_last_one_is_used_by_the_next_run(tmp_path, start):
+    server, settings = without_list(start, NO_LIST), desktop.named("http://localhost:9000")
+    async with desktop.run(tmp_path, {9000: server}, settings=settings) as seen:
+        await type_a_name_on_the_page(seen, 9000)
         await seen.says("/model oak")
-        await seen.shows(f"localhost:{port} does not list oak; the next prompt tries it.")
+        await seen.shows("localhost:9000 does not list oak; the next prompt tries it.")
         await seen.chats("Two?", count=2)
         await seen.presses("ctrl+o", leads_to=ModelPicker)
         await seen.type("org/Elm")
@@ -41,16 +55,11 @@ async def test_the_name_of_a_model_can_be_typed(reply, port, tmp_path, start):
         await seen.presses("enter", leads_to=ChatScreen)
         answer = await seen.chats("Three?", count=3)
         assert (answer.model, answer.stats.served) == ("org/Elm", "org/Elm@main")
-    async with desktop.run(
-        tmp_path, {port: server}, settings=settings, state=seen.workspace.state
-    ) as seen:
-        await seen.chats("Four?")  # the model that was used last
-    assert [one.json["model"] for one in server.seen(CHAT)] == [
-        "alder",
-        "oak",
-        "org/Elm",
-        "org/Elm",
-    ]
+    state = seen.workspace.state
+    async with desktop.run(tmp_path, {9000: server}, settings=settings, state=state) as seen:
+        await seen.chats("Four?")
+    names = [one.json["model"] for one in server.seen(CHAT)]
+    assert names == ["alder", "oak", "org/Elm", "org/Elm"]
 
 
 async def test_a_typed_name_that_is_not_listed_is_not_called_ready(tmp_path, start):
