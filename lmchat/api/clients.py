@@ -76,7 +76,7 @@ class RequestOptions(Options, total=False):
     """Options for the model, and what a request may have beside them."""
 
     wanted: SchemaOutput | None
-    """JSON value that is wanted; the answer is not checked, but by its `value_in`."""
+    """JSON value that is wanted; the answer is not checked: `Answer.value_of` returns the value."""
     files: Mapping[str, bytes]
     """Contents of the attached files of the messages, by `FilePart.digest`."""
     stuck: Stuck
