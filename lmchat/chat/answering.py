@@ -345,10 +345,7 @@ def ended_stats(
     counted = live.prompt_tokens
     if counted is None and isinstance(error, ServerRejected) and error.needed_tokens:
         live.usage = UsageReported(prompt_tokens=error.needed_tokens, completion_tokens=0)
-    live.product = target.product
-    # they show which of both limits cut the answer short
     live.context = estimator.window(target)
-    live.max_tokens = asking.settings.sampling.max_tokens
     if not product_named(target.product).chat.names_build:
         live.build = ""  # it is something else in `system_fingerprint`
     if selection is not None:

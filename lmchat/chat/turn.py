@@ -211,7 +211,8 @@ class Turn:
         parts = prefill.message.parts if prefill is not None else ()
         message = streaming_message(Role.ASSISTANT, parts, path, target, version)
         answer = StreamedAnswer(
-            message.model,
+            target,
+            max_tokens=settings.sampling.max_tokens,
             prefill=prefill.message if prefill is not None else None,
             prefill_tokens=prefill.choices if prefill is not None else (),
             clock=services.clock,
