@@ -118,7 +118,9 @@ async def test_a_server_that_cannot_be_used_says_why():
         with pytest.raises(ServerRejected) as caught:
             await _find_target((probed(verdict, is_configured=True, next_step="Do this."),))
         assert caught.value.kind == kind
-        assert caught.value.next_step.startswith("Do this.")
+        or_name = " If it only lacks a list of models, name a model with -m MODEL."
+        may_have_models = verdict in ("not_an_llm", "server_error")
+        assert caught.value.next_step == f"Do this.{or_name * may_have_models}"
         assert caught.value.exit_code == 1
 
 
