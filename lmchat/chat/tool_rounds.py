@@ -75,7 +75,6 @@ class ToolRounds:
         self._store = store  # gets pictures of tools
         self.toolbox = toolbox
         self.steps = 0
-        self.question: ToolQuestion | None = None
         self.told: dict[str, str] = {}  # what running tools said last, by message id
         self._session = session
         self._report = report
@@ -247,11 +246,8 @@ class ToolRounds:
             return f"The arguments are not a JSON object. Its fields are: {fields or 'none'}."
         if toolbox.approval(session_id, tool) is Approval.ASK:
             note = toolbox.why_asked_again(tool)
-            self.question = ToolQuestion(message=message, name=tool.full_name, note=note)
-            try:
-                decision = await self._ask(self.question)
-            finally:
-                self.question = None
+            question = ToolQuestion(message=message, name=tool.full_name, note=note)
+            decision = await self._ask(question)
             if decision.choice is ApprovalScope.NO:
                 reason = f" Reason: {decision.reason}" if decision.reason else ""
                 return f"The user refused this call.{reason}"

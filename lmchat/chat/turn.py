@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 from msgspec.structs import replace
@@ -22,8 +22,8 @@ from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.chat.answering import Asking, TurnServices, check_start, ended_stats
 from lmchat.chat.events import AnswerStarted, ChatEvent, MessageAdded, MessageEnded, PathChanged
-from lmchat.chat.followers import NOT_THINKING, AnswerNow, RepetitionFollower
-from lmchat.chat.session import OpenSession, TurnEnded
+from lmchat.chat.followers import AnswerNow, RepetitionFollower
+from lmchat.chat.session import OpenSession, TurnEnded, TurnState
 from lmchat.chat.settings import TurnSettings
 from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.toolbox import Ask, ToolQuestion
@@ -34,15 +34,13 @@ from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState, ChatMessage, Failure, Role, ToolCallPart
 from lmchat.sessions.prompts import PendingPrompt
 from lmchat.sessions.session import MessagePath
+from lmchat.tools.calls import Decision
 
 _logger = logging.getLogger(__name__)
 
 
-class Turn:
-    """One answer or, with tools, several and a round of calls between two.
-
-    Others see it as `TurnState`.
-    """
+class Turn(TurnState):
+    """One answer or, with tools, several and a round of calls between two."""
 
     def __init__(
         self,
@@ -50,61 +48,16 @@ class Turn:
         *,
         report: Callable[[ChatEvent], None],
         ask: Ask,
-        pending: PendingPrompt | None = None,
+        pending: PendingPrompt | None,
     ) -> None:
+        super().__init__(pending)
         self._services = services
         self._report_now = report
         self._ask = ask
         self._started_s = services.clock()
-        self.is_stopping = False
-        self._error: Exception | None = None  # of the front end
         self._must_report_cut = False  # messages have left the path since the last report
         self._rounds: ToolRounds | None = None  # None: the model gets no tools
-        self.pending = pending
-        self.saved_as = ""
-        self.task: asyncio.Task[None] | None = None
-        self.stats: LiveStats | None = None
-        # of the answer that started last
-        self.answer: StreamedAnswer | None = None
-        self.message: ChatMessage | None = None
-        self._answer_now: AnswerNow | None = None
-        self._answer_error: LMChatError | None = None
-
-    @property
-    def may_call_tools(self) -> bool:
-        return self._rounds is not None
-
-    @property
-    def question(self) -> ToolQuestion | None:
-        return self._rounds.question if self._rounds is not None else None
-
-    @property
-    def told(self) -> Mapping[str, str]:
-        return self._rounds.told if self._rounds is not None else {}
-
-    @property
-    def can_answer_now(self) -> bool:
-        return self._answer_now is not None and self._answer_now.is_possible
-
-    # What all may do
-
-    def stop(self) -> bool:
-        task = self.task
-        if task is None or self.is_stopping:
-            return False
-        self.is_stopping = True
-        # not at once: a turn started just now first adds its prompt
-        asyncio.get_running_loop().call_soon(task.cancel)
-        return True
-
-    def answer_now(self) -> str:
-        return self._answer_now.end_thought() if self._answer_now is not None else NOT_THINKING
-
-    def fail(self, error: Exception) -> None:
-        self._error = error
-        self.stop()
-
-    # For `ChatService`, which starts and ends it
+        self._answer_error: LMChatError | None = None  # of the answer that started last
 
     def end(self, task: asyncio.Task[None], session: OpenSession) -> TurnEnded:
         self.task = self.pending = None
@@ -144,9 +97,10 @@ class Turn:
                 settings.toolbox,
                 session,
                 report=self._report,
-                ask=self._ask,
+                ask=self._ask_user,
                 store=self._services.store,
             )
+            self.may_call_tools, self.told = True, self._rounds.told
         rounds = self._rounds
         # those behind `start.path` leave the path, but stay in the tree
         self._must_report_cut = len(session.messages) > len(start.path)
@@ -166,6 +120,13 @@ class Turn:
                 return answer
             self._report(MessageEnded(answer))  # `TurnEnded` shows the last
             prefill, copied, version = None, (), 1
+
+    async def _ask_user(self, question: ToolQuestion) -> Decision:
+        self.question = question
+        try:
+            return await self._ask(question)
+        finally:
+            self.question = None
 
     async def _save_prompts(self, session: OpenSession, start: TurnStart) -> None:
         for message in start.prompts:
