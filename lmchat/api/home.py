@@ -23,7 +23,6 @@ from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.settings import SamplingLayers
 from lmchat.chat.toolbox import Toolbox, ToolQuestion
 from lmchat.config.load import Flags, load
-from lmchat.config.settings import Approval
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.files.paths import Paths
 from lmchat.formats.exports import EXPORT_FORMATS
@@ -135,7 +134,7 @@ class Tools:
                 if server.name == server_name and server.error:
                     raise LMChatError(server.error, kind="tools", next_step=server.next_step)
             raise WrongUse(f"There is no tool {name}.", next_step="`lmchat tools` lists the tools.")
-        if toolbox.approval("", tool) is Approval.NEVER:
+        if toolbox.approval("", tool) == "never":
             next_step = "Change its approval in config.toml."
             raise WrongUse(f"{name} may never run.", next_step=next_step)
         return await toolbox.call(tool, arguments, tell)

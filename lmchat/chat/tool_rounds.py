@@ -18,7 +18,6 @@ from lmchat.chat.events import ChatEvent, MessageAdded, MessageEnded
 from lmchat.chat.session import OpenSession
 from lmchat.chat.toolbox import Ask, Toolbox, ToolQuestion
 from lmchat.chat.turn_starts import streaming_message
-from lmchat.config.settings import Approval
 from lmchat.errors import LMChatError
 from lmchat.processes.background import end_tasks
 from lmchat.safe_text import safe_line
@@ -244,7 +243,7 @@ class ToolRounds:
                 return "The call was cut by the limit of the answer."
             fields = ", ".join(properties) if isinstance(properties, dict) else ""
             return f"The arguments are not a JSON object. Its fields are: {fields or 'none'}."
-        if toolbox.approval(session_id, tool) is Approval.ASK:
+        if toolbox.approval(session_id, tool) == "ask":
             note = toolbox.why_asked_again(tool)
             question = ToolQuestion(message=message, name=tool.full_name, note=note)
             decision = await self._ask(question)

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.chat.toolbox import Toolbox, ToolQuestion
-from lmchat.config.settings import Approval, McpSettings, ToolSettings
+from lmchat.config.settings import McpSettings, ToolSettings
 from lmchat.errors import RequestInvalid
 from lmchat.servers.events import StreamFinished, TextDelta
 from lmchat.sessions.message import AnswerState, Role, ToolCallPart
@@ -312,9 +312,9 @@ async def saved_always(**settings) -> dict[str, str]:
 
     box = box_with(save=save, **settings)
     await box.allow("here", box.tools[0], ApprovalScope.ALWAYS)
-    assert box.approval("here", box.tools[0]) is Approval.ALWAYS
-    elsewhere = Approval.ALWAYS if saved else Approval.ASK
-    assert box.approval("elsewhere", box.tools[0]) is elsewhere
+    assert box.approval("here", box.tools[0]) == "always"
+    elsewhere = "always" if saved else "ask"
+    assert box.approval("elsewhere", box.tools[0]) == elsewhere
     return saved
 
 
