@@ -90,21 +90,31 @@ class ChatLog(ScrollView, can_focus=True):
     # streaming
     virtual_size: Reactive[Size] = Reactive(Size(0, 0), repaint=False)
 
-    def __init__(self, *, highlighter: Highlighter | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        highlighter: Highlighter,
+        *,
+        typed_into: Widget,
+        user_keys: Mapping[str, str],
+        frames_per_second: int,
+        **options: Any,
+    ) -> None:
+        """`typed_into` gets what is typed while a message has the focus.
+
+        `user_keys` are keys as people write them, by command id.
+        """
         super().__init__(**options)
         self.set_reactive(ChatLog.auto_links, False)  # links are found in lines, not by hovering
-        self.typed_into: Widget | None = None  # gets what is typed while a message has the focus
+        self.typed_into = typed_into
         self.today: Callable[[], date | None] = lambda: None  # other days are shown with their date
-        # by command id; set before there are messages
-        self.user_keys: Mapping[str, str] = {}
         self.left_out = 0  # messages that the next request would leave out
         self.has_all_messages = True  # not only the end of the session
         self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
         self.finder = Finder(self.viewport, self._repaint)
         self.selection = TextSelection(self.viewport)
-        self.painter = Painter(self.viewport, self.finder, self.selection)
-        self.inflow = FrameBuffer(self._show_frame)
+        self.painter = Painter(self.viewport, self.finder, self.selection, user_keys)
+        self.inflow = FrameBuffer(self._show_frame, frames_per_second)
         self.highlighting = Highlighting(highlighter, self._request_colour_frame)
         self.calls = RunningCalls(self.viewport, self._changed)
         self._streaming: int | None = None  # index of the answer that this lmchat writes
@@ -175,12 +185,7 @@ class ChatLog(ScrollView, can_focus=True):
     def _fit_page(self) -> None:
         if not self.outer_size.width:  # not on the screen yet
             return
-        page = self.painter.fit(
-            self,
-            today=self.today(),
-            colours=self.highlighting.colours,
-            user_keys=self.user_keys,
-        )
+        page = self.painter.fit(self, today=self.today(), colours=self.highlighting.colours)
         if page is not None:
             self.viewport.set_page(page, max(self.size.height, 1))
             self.refresh()
@@ -202,7 +207,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return rows without the border and opacity that Textual would add."""
-        strips = self.painter.rows(self, crop.y, crop.height, user_keys=self.user_keys)
+        strips = self.painter.rows(self, crop.y, crop.height)
         is_whole_width = not crop.x and crop.right >= self.size.width
         return strips if is_whole_width else [strip.crop(*crop.column_span) for strip in strips]
 
@@ -582,9 +587,8 @@ class ChatLog(ScrollView, can_focus=True):
         self._give_to_prompt(event)
 
     def _give_to_prompt(self, event: events.Paste | events.Key) -> None:
-        if self.typed_into is not None:
-            hand_over(event, self.typed_into)
-            self.screen.set_focus(self.typed_into)
+        hand_over(event, self.typed_into)
+        self.screen.set_focus(self.typed_into)
 
     # Acts on messages
 

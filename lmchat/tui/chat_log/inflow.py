@@ -20,9 +20,9 @@ _FLOW_FRAMES = 2  # text flows while the last frame is not older than so many fr
 class FrameBuffer:
     """Streamed text that waits for the next frame."""
 
-    def __init__(self, show_frame: Callable[[], object]) -> None:
+    def __init__(self, show_frame: Callable[[], object], frames_per_second: int) -> None:
         """`show_frame` is called when it is time for the next frame."""
-        self.frames_per_second = 12  # at most; `ChatScreen` sets it
+        self.frames_per_second = frames_per_second  # at most
         self.timer: TimerHandle | None = None
         self._show_frame = show_frame
         self._pending: list[Delta] = []

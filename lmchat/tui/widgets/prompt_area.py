@@ -190,12 +190,16 @@ class PromptStatus(Widget):
 class PromptArea(Vertical):
     """Container of the prompt's widgets; shows mode and completion of `PromptInput`."""
 
-    input = query_one(PromptInput)
     status = query_one(PromptStatus)
     message_row = query_one(MessageRow)
     queue = query_one(QueueCards)
     note = query_one("#prompt-note", LineWidget)
-    user_keys: Mapping[str, str] = {}  # as people write them, by command id
+
+    def __init__(self, user_keys: Mapping[str, str]) -> None:
+        """`user_keys` are keys as people write them, by command id."""
+        super().__init__()
+        self.input = PromptInput()
+        self._user_keys = user_keys
 
     def compose(self) -> ComposeResult:
         with Vertical(id="message-row"):
@@ -203,7 +207,7 @@ class PromptArea(Vertical):
         yield QueueCards()
         with Vertical(id="prompt-card"):
             yield LineWidget(id="prompt-note")
-            yield PromptInput()
+            yield self.input
             yield PromptStatus()
 
     def on_mount(self) -> None:
@@ -226,7 +230,7 @@ class PromptArea(Vertical):
     async def _show_completion(self, completion: Completion) -> None:
         """Show the rows above the prompt, in a list that is made when needed."""
         if (completion.rows or completion.text) and not self.query(CompletionList):
-            await self.mount(CompletionList(self.user_keys), before="#prompt-card")
+            await self.mount(CompletionList(self._user_keys), before="#prompt-card")
         # one, or none before the first completion
         for completion_list in self.query(CompletionList):
             completion_list.show_completion(completion)
