@@ -245,8 +245,7 @@ class ToolRounds:
             return f"The arguments are not a JSON object. Its fields are: {fields or 'none'}."
         if toolbox.approval(session_id, tool) == "ask":
             note = toolbox.why_asked_again(tool)
-            question = ToolQuestion(message=message, name=tool.full_name, note=note)
-            decision = await self._ask(question)
+            decision = await self._ask(ToolQuestion(message=message, note=note))
             if decision.choice is ApprovalScope.NO:
                 reason = f" Reason: {decision.reason}" if decision.reason else ""
                 return f"The user refused this call.{reason}"

@@ -32,8 +32,12 @@ class ToolQuestion(Struct, frozen=True, kw_only=True):
     """A call that waits until the user decides."""
 
     message: ChatMessage
-    name: str  # `SERVER/TOOL`
     note: str = ""  # why the user is asked about an always allowed tool
+
+    @property
+    def name(self) -> str:
+        """`SERVER/TOOL`."""
+        return self.message.tool_calls[0].name
 
 
 Ask = Callable[[ToolQuestion], Awaitable[Decision]]
