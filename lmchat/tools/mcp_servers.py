@@ -23,9 +23,10 @@ from lmchat import __version__
 from lmchat.config.credentials import Credentials
 from lmchat.config.mcp_file import expanded, variables_in
 from lmchat.config.settings import FUNCTIONS, McpSettings
-from lmchat.errors import LMChatError, foreign_library
+from lmchat.errors import LMChatError
 from lmchat.extras import install_command
 from lmchat.files.disk import ensure_folder, start_log
+from lmchat.foreign_library import foreign_library
 from lmchat.processes.background import run_abandonable
 from lmchat.processes.child import own_program
 from lmchat.processes.environment import needed_environment
