@@ -140,20 +140,24 @@ class PromptStatus(Widget):
         sign, style = line.sign
         state = content(((f"{sign} ", style), (line.state, style if line.model else MUTED)))
         state += "  " if line.state and line.model else ""
-        least = self._figures(0, 0).cell_length
-        room = width - state.cell_length - (least and least + _GAP)
+        figures = self._figures(0, 0)
+        room = width - state.cell_length
+        if figures:
+            room -= _GAP + figures.cell_length
         model = cut_apart(line.model, room, line.shared)
         names = [state + styled(model, MUTED)]
         if line.server:
             dot = f" {SIGNS.dot} " if line.model else "  " if line.state else ""
             names.append(styled(f"{dot}{line.server}", MUTED))
-        left, right = names[:1], self._figures(0, 0)
+        with_meter = self._figures(0, _CELLS)
         # without room, first to last: speeds, name of the server, meter
-        for speeds, count, cells in ((_CELLS, 2, _CELLS), (0, 2, _CELLS), (0, 1, _CELLS)):
-            figures = self._figures(speeds, cells)
-            least = sum(name.cell_length for name in names[:count]) + _GAP + figures.cell_length
-            if least <= width:
-                left, right = names[:count], figures
+        for left, right in (
+            (names, self._figures(_CELLS, _CELLS)),
+            (names, with_meter),
+            (names[:1], with_meter),
+            (names[:1], figures),
+        ):
+            if sum(name.cell_length for name in left) + _GAP + right.cell_length <= width:
                 break
         return fit(left, right, width)
 
