@@ -162,7 +162,7 @@ class ChatLog(ScrollView, can_focus=True):
     def _post_change(self) -> None:
         finder, viewport = self.finder, self.viewport
         state = (
-            (viewport.has_new_text, viewport.is_at_end, viewport.cursor),
+            (viewport.has_new_text, viewport.is_at_end, viewport.focused),
             self.selection.selected is not None,
             (finder.is_active, finder.number_and_count),
         )
@@ -427,8 +427,8 @@ class ChatLog(ScrollView, can_focus=True):
 
     @property
     def focused_message(self) -> ChatMessage | None:
-        cursor = self.viewport.cursor
-        return None if cursor is None else self.document.entries[cursor].message
+        index = self.viewport.focused
+        return None if index is None else self.document.entries[index].message
 
     def focus_message(self, step: int) -> bool:
         """Focus the message below (`step` 1) or above (-1); False if only the prompt is there."""
@@ -437,7 +437,7 @@ class ChatLog(ScrollView, can_focus=True):
         # `card_id` is "", the id of no message, if no tool call asks
         if is_up_from_prompt and self.go_to_message(self.calls.card_id):
             return True
-        has_moved = self.viewport.step_cursor(step, had_focus=had_focus)
+        has_moved = self.viewport.step_focus(step, had_focus=had_focus)
         if has_moved:  # `focus` would act after `_repaint`
             self.screen.set_focus(self, scroll_visible=False)
         self._repaint()
@@ -453,7 +453,7 @@ class ChatLog(ScrollView, can_focus=True):
         index = self.document.index_of(message_id)
         if index is None:
             return False
-        self.viewport.set_cursor(index)
+        self.viewport.focus(index)
         if row is None:
             self.viewport.scroll_to_message(index)
         else:
@@ -465,7 +465,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def focus_hit(self) -> None:
         if self.finder.index is not None:
-            self.viewport.set_cursor(self.finder.index)
+            self.viewport.focus(self.finder.index)
         self.focus(scroll_visible=False)
         self._repaint()
 
@@ -554,14 +554,14 @@ class ChatLog(ScrollView, can_focus=True):
         if focused is not None and focused is not self:  # the focus moved after the key was typed
             hand_over(event, focused)
             return
-        if self.calls.has_cursor and event.key == "enter":
+        if self.calls.has_focus and event.key == "enter":
             event.stop()
             *keys, last = APPROVAL_SCOPES
             self.notify(f"Press {', '.join(keys)} or {last}.", markup=False)
             return
         if not event.is_printable:
             return
-        if self.calls.has_cursor:
+        if self.calls.has_focus:
             event.stop()  # else the app would run its message command
             if event.key in APPROVAL_SCOPES:
                 self._decide(event.key, event.time)
@@ -604,8 +604,8 @@ class ChatLog(ScrollView, can_focus=True):
 
     def toggle(self, attribute: Literal["is_collapsed", "is_source"]) -> None:
         self.viewport.toggle(attribute)
-        if self.viewport.cursor is not None:
-            self.finder.recount(self.viewport.cursor)  # its hits are in other blocks now
+        if self.viewport.focused is not None:
+            self.finder.recount(self.viewport.focused)  # its hits are in other blocks now
         self._repaint()
 
     def on_click(self, event: events.Click) -> None:
@@ -614,7 +614,7 @@ class ChatLog(ScrollView, can_focus=True):
             return
         position = self.document.locate(y)
         message = self.document.entries[position.message].message
-        self.viewport.set_cursor(position.message)
+        self.viewport.focus(position.message)
         self._repaint()
         meta = event.style.meta
         act = str(meta.get("act", ""))  # a message command or an answer to a tool call

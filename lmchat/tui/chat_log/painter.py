@@ -96,7 +96,7 @@ PARTIAL_STYLES = (
 _NULL = Style.null()
 
 
-class PaintKey(Struct, frozen=True):
+class Look(Struct, frozen=True):
     """All that a painted row depends on but its line."""
 
     width: int
@@ -123,7 +123,7 @@ class Painter:
         self._finder = finder
         self._selection = selection
         self._user_keys = user_keys
-        self._look = PaintKey(0, 0, (), Color(0, 0, 0))  # `rows` replaces it
+        self._look = Look(0, 0, (), Color(0, 0, 0))  # `rows` replaces it
 
     def fit(self, log: Widget, *, today: date | None, colours: Colours) -> Page | None:
         """Make the page for the width and theme of the log; None if it is the same."""
@@ -165,7 +165,7 @@ class Painter:
         """Return `count` rows of the screen from row `y` on; below the end, rows are blank."""
         filters = tuple(log.get_line_filters())
         _, background = log.background_colors  # of what is behind the log, and of the log
-        look = PaintKey(log.size.width, self.left, filters, background)
+        look = Look(log.size.width, self.left, filters, background)
         if look == self._look:  # lines compare their look with `is`
             look = self._look
         self._look = look
@@ -183,7 +183,7 @@ class Painter:
             return strips + [blank] * (count - len(strips))
 
         blank_line = Line([], painted=blank, painted_look=look)
-        focused = viewport.cursor if log.has_focus else None
+        focused = viewport.focused if log.has_focus else None
         has_marks = self._finder.is_active or self._selection.selected is not None
         strips = []
         for position, line_or_none in viewport.document.rows(viewport.top + y, count):
