@@ -613,8 +613,8 @@ class ChatLog(ScrollView, can_focus=True):
         if self.selection.was_dragged or y >= self.document.total:
             return
         position = self.document.locate(y)
-        message = self.document.entries[position.message].message
-        self.viewport.focus(position.message)
+        message = self.document.entries[position.message_index].message
+        self.viewport.focus(position.message_index)
         self._repaint()
         meta = event.style.meta
         act = str(meta.get("act", ""))  # a message command or an answer to a tool call

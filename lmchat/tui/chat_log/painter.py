@@ -188,10 +188,10 @@ class Painter:
         strips = []
         for position, line_or_none in viewport.document.rows(viewport.top + y, count):
             # the blank row above has no bar
-            is_focused = position.message == focused and position.number >= 0
-            is_dim = viewport.document.entries[position.message].is_excluded
+            is_focused = position.message_index == focused and position.number >= 0
+            is_dim = viewport.document.entries[position.message_index].is_excluded
             line = line_or_none or blank_line
-            if line.hint_below and focused is not None and focused < position.message:
+            if line.hint_below and focused is not None and focused < position.message_index:
                 line = replace(line, segments=line.hint_below, painted=None)
             if is_focused or has_marks or is_dim:
                 strip = self._paint(page, line, is_focused=is_focused, is_dim=is_dim)
@@ -252,7 +252,7 @@ class Painter:
             return strip
         # what the log writes is marked only if nothing else is selected
         can_be_marked = block.source or selected.is_in_own_row
-        span = selected.span(position.message, position.number) if can_be_marked else None
+        span = selected.span(position.message_index, position.number) if can_be_marked else None
         if span is None:
             return strip
         row_start = row_starts(block)[row]  # `span` counts from the start of the block

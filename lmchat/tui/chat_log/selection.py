@@ -215,7 +215,7 @@ def ends_at(document: Document, position: LogPosition, cell: int, unit: Unit) ->
 
     On the blank row above a block, both are the beginning of the block.
     """
-    index = position.message
+    index = position.message_index
     blocks = document.lay_out(index)
     number = min(max(position.number, 0), len(blocks) - 1)
     block = blocks[number]

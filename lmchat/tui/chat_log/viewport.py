@@ -156,7 +156,7 @@ class Viewport:
             self._move(None)
         else:
             # its height may be an estimate: laid out, other rows may be at `y`
-            self.document.lay_out(self.document.locate(y).message)
+            self.document.lay_out(self.document.locate(y).message_index)
             self._move(anchor_at(self.document, self.document.locate(y)))
         self._keep_focus_in_view()
 
@@ -186,10 +186,12 @@ class Viewport:
 
         A saved position may be beyond the last block or row: then that one is taken.
         """
-        number = min(position.number, len(self.document.lay_out(position.message)) - 1)
-        heights = self.document.entries[position.message].heights
+        number = min(position.number, len(self.document.lay_out(position.message_index)) - 1)
+        heights = self.document.entries[position.message_index].heights
         if number >= 0 and heights:  # without a page, no block has a height yet
-            position = LogPosition(position.message, number, min(position.row, heights[number] - 1))
+            position = LogPosition(
+                position.message_index, number, min(position.row, heights[number] - 1)
+            )
         self._move(anchor_at(self.document, position, screen_row))
         if self.is_at_end:
             self._move(None)
@@ -239,7 +241,7 @@ class Viewport:
         if self.focused is None or not had_focus:
             last = len(self.document) - 1
             if not self.is_following:
-                last = self.document.locate(self.top + self.height - 1).message
+                last = self.document.locate(self.top + self.height - 1).message_index
             target = self.document.focusable_from(last, -1)
         elif step < 0 and self._starts_above(self.focused):
             target = self.focused  # its beginning is shown first
@@ -289,7 +291,7 @@ class Viewport:
         document = self.document
         if self.focused is None or not len(document) or not self._is_focused():
             return
-        first = document.locate(self.top).message
+        first = document.locate(self.top).message_index
         last, number, _ = document.locate(self.top + self.height - 1)
         if number < 0:  # only the blank row above the last message is on the screen
             last -= 1
