@@ -60,8 +60,6 @@ _MAX_CALL_HEAD = 1_000
 
 
 class ToolRounds:
-    """The rounds of one turn."""
-
     def __init__(
         self,
         toolbox: Toolbox,

@@ -48,8 +48,6 @@ class DispatcherProtocol(Protocol):
 
 
 class ChatWidgets:
-    """The widgets of the chat screen."""
-
     def __init__(self, settings: Settings) -> None:
         # for hints: the first of the user's keys of a command; they are divided by commas
         user_keys = {
