@@ -174,6 +174,11 @@ class OpenSession:
         is_of_turn = self._turn is not None and self._turn.saved_as == message_id
         return self.queue.drafts if is_of_turn else self.pending
 
+    def end_pending(self, message_id: str) -> None:
+        """Let the prompt of the turn leave `pending`, if it is this message on the disk."""
+        if self._turn is not None and self._turn.saved_as == message_id:
+            self._turn.pending = None
+
     @property
     def has_had_messages(self) -> bool:
         """True also if all were deleted: each message changes `updated_at`."""

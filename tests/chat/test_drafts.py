@@ -132,6 +132,26 @@ async def test_a_prompt_that_the_disk_refused_is_a_row_before_it_leaves_the_draf
     assert [message.text for message in await turns.on_disk()] == ["What grows?", "Lettuce."]
 
 
+async def test_a_prompt_that_has_become_a_message_is_not_written_as_draft_again(store):
+    turns = ChatTurns(store, answer_steps("Lettuce."))
+    drafts, session_id = turns.sessions.drafts, turns.session.session_id
+    drafts.change(session_id, "What grows?")
+    await drafts.write()
+    append, written = store.append, []
+
+    async def append_and_write(*prompt):
+        await append(*prompt)
+        store.save_draft = AsyncMock()  # from here on
+        written.append(asyncio.create_task(drafts.write()))
+
+    store.append = append_and_write
+    drafts.change(session_id, "")
+    turns.sessions.send(turns.session, PendingPrompt(draft="What grows?"))
+    await turns.wait()
+    await asyncio.gather(*written)
+    store.save_draft.assert_not_awaited()
+
+
 def run_on(store: Store) -> ChatService:
     return ChatService(
         chat=ChatSettings(),
