@@ -55,7 +55,7 @@ def _run(argv: list[str]) -> int:
 
 def _name_foreign_library(error: Exception) -> int:
     """Return the exit code; raises other errors again."""
-    from lmchat.errors import foreign_library
+    from lmchat.foreign_library import foreign_library
 
     reason = foreign_library(error)
     if reason is None:

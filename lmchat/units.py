@@ -105,7 +105,7 @@ def window(value: int | None) -> str:
     return f"{round(value / unit)}k"
 
 
-def windows(loaded: int | None, most: int | None) -> str:
+def window_of_most(loaded: int | None, most: int | None) -> str:
     """Write `8k of 32k`, or the largest alone as `max 32k`."""
     if not loaded:
         return f"max {window(most)}" if most else ""

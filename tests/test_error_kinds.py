@@ -8,6 +8,8 @@ from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 import lmchat
 from lmchat import errors
 from lmchat.config.settings import LimitSettings
@@ -72,6 +74,7 @@ def _is_error(base: ast.expr) -> bool:
     return getattr(base, "id", "") in _CLASSES or getattr(base, "id", "") == "Exception"
 
 
+@pytest.mark.leaf("batch", "serve")
 def test_the_table_has_each_kind_that_is_raised_and_no_other():
     raised = _raised()
     assert set().union(*raised.values()) >= {

@@ -56,11 +56,10 @@ def cut_prompt_error(
     request: ChatRequest, *, tokens: int, counted: int, next_step: str = _LARGER_WINDOW
 ) -> ServerRejected:
     """Return the error of an empty answer to a prompt of about `tokens`, of which `counted` are."""
-    error = ServerRejected(
+    return ServerRejected(
         f"{request.target.server_name} has left out a part of the prompt: it has about "
         f"{tokens} tokens, and {counted} were read.",
         kind="context_overflow",
         next_step=next_step,
+        needed_tokens=tokens,
     )
-    error.needed_tokens = tokens
-    return error

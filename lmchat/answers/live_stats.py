@@ -103,7 +103,7 @@ class LiveStats(Struct, kw_only=True):
     estimated_prompt_tokens: int = 0  # known at the end
     steps: int = 0  # rounds of tool calls before this answer
     sampling: Mapping[str, object] = field(default_factory=dict)  # options that were sent
-    product: str = ""  # known at the end, as the two limits below
+    product: str = ""
     context: int | None = None  # size of the window in tokens
     max_tokens: int | None = None  # longest answer in tokens
 

@@ -17,6 +17,7 @@ from lmchat.servers.events import (
     TokensChosen,
     ToolCallDelta,
 )
+from lmchat.servers.target import Target
 from lmchat.sessions.journal_entries import RESET, JournalEntry, parts_of
 from lmchat.sessions.message import AnswerState, ChatMessage, Part, new_id
 from lmchat.sessions.tokens import TokenProbabilities, count_probabilities
@@ -117,15 +118,23 @@ class StreamedAnswer:
 
     def __init__(
         self,
-        model: str,
+        target: Target,
         *,
+        max_tokens: int | None = None,
         prefill: ChatMessage | None = None,
         prefill_tokens: Sequence[TokenProbabilities] = (),
         clock: Callable[[], float] = monotonic,
         steps: int = 0,
     ) -> None:
         """`prefill` is the answer that it continues."""
-        self.stats = LiveStats(model=model, started_s=clock(), steps=steps)
+        self.stats = LiveStats(
+            model=target.model_id,
+            started_s=clock(),
+            steps=steps,
+            product=target.product,
+            context=target.context,
+            max_tokens=max_tokens,
+        )
         self.content = AnswerContent(prefill)
         self._token_log = TokenLog(prefill_tokens)
         self._clock = clock

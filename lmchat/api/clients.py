@@ -76,7 +76,7 @@ class RequestOptions(Options, total=False):
     """Options for the model, and what a request may have beside them."""
 
     wanted: SchemaOutput | None
-    """JSON value that is wanted; the answer is not checked, but by its `value_in`."""
+    """JSON value that is wanted; the answer is not checked: `Answer.value_of` returns the value."""
     files: Mapping[str, bytes]
     """Contents of the attached files of the messages, by `FilePart.digest`."""
     stuck: Stuck
@@ -196,7 +196,7 @@ class Client:
         keys = _CallersKey(settings.get("key", ""), *named)
         backend = HttpServerClient(own_settings, keys=keys)
         # without a memory of earlier chats, whose server and model the screen would prefer
-        finder = ServerFinder(backend.models, own_settings, State())
+        finder = ServerFinder(backend.models, own_settings, State)
         self._connect(backend, finder, *named, model=settings.get("model", ""))
 
     def _connect(
@@ -362,7 +362,7 @@ class Client:
         """
         stuck = options.pop("stuck", "tell")
         request = await self._request(messages_of(messages), model, options)
-        streamed = StreamedAnswer(request.target.model_id)
+        streamed = StreamedAnswer(request.target)
         async with aclosing(self._events_of(request, streamed, stuck)) as events:
             async for event in events:
                 yield event
@@ -390,7 +390,7 @@ class Client:
     ) -> Answer:
         """An answer that `is_label` is worth nothing if the prompt was cut."""
         target = request.target
-        streamed = StreamedAnswer(target.model_id)
+        streamed = StreamedAnswer(target, max_tokens=request.sampling.max_tokens)
         content, live, failure = streamed.content, streamed.stats, None
         try:
             async with aclosing(self._events_of(request, streamed, stuck)) as events:
@@ -398,9 +398,6 @@ class Client:
                     show(event)
         except LMChatError as error:
             failure = error
-        live.product = target.product
-        # they show which of both limits cut the answer short
-        live.context, live.max_tokens = target.context, request.sampling.max_tokens
         stats = live.saved()
         has_reply = any(not isinstance(part, ReasoningPart) for part in content.parts)
         if failure is None:

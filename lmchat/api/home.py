@@ -23,7 +23,6 @@ from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.settings import SamplingLayers
 from lmchat.chat.toolbox import Toolbox, ToolQuestion
 from lmchat.config.load import Flags, load
-from lmchat.config.settings import Approval
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.files.paths import Paths
 from lmchat.formats.exports import EXPORT_FORMATS
@@ -34,7 +33,7 @@ from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.endpoint import configured_endpoints
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.request import SAMPLING_FIELDS
+from lmchat.servers.request import SAMPLING_FIELDS, Sampling
 from lmchat.servers.target import Target
 from lmchat.sessions.prompts import Prompt
 from lmchat.sessions.session import SearchHit, Session, SessionHeader
@@ -135,7 +134,7 @@ class Tools:
                 if server.name == server_name and server.error:
                     raise LMChatError(server.error, kind="tools", next_step=server.next_step)
             raise WrongUse(f"There is no tool {name}.", next_step="`lmchat tools` lists the tools.")
-        if toolbox.approval("", tool) is Approval.NEVER:
+        if toolbox.approval("", tool) == "never":
             next_step = "Change its approval in config.toml."
             raise WrongUse(f"{name} may never run.", next_step=next_step)
         return await toolbox.call(tool, arguments, tell)
@@ -204,14 +203,13 @@ class Home:
         self._runtime = runtime
         self._finder = finder
         self._toolbox = setup.make_toolbox(runtime.settings, setup.loaded.servers, runtime.state)
-        self._layers = SamplingLayers.of(setup.loaded, self._profile, {})
         chat = replace(runtime.settings.chat, auto_compact=False, auto_title=False)
         self._chat = ChatService(
             chat=chat,
             backend=runtime.backend,
             store=runtime.store,
             stats_store=runtime.stats_store,
-            profile_name=self._profile,
+            layers=SamplingLayers.of(setup.loaded, self._profile, {}),
         )
         self._turns = _Turns()
         self._chat.reporter.listener = self._turns
@@ -262,7 +260,7 @@ class Home:
     def _values(
         self, model: ModelInfo, session_options: Mapping[str, object], given: Options
     ) -> dict[str, object]:
-        layers = replace(self._layers, command_line=checked_options(given))
+        layers = replace(self._chat.turn_options.layers, command_line=checked_options(given))
         layers.refuse_ignored(model.product)
         return layers.values(session_options, model.model_id)
 
@@ -314,11 +312,11 @@ class Home:
         settings = chat.turn_options.settings({})
         settings = replace(
             settings,
-            sampling=settings.sampling.with_options(values),
+            sampling=Sampling().with_options(values),
             toolbox=None if approve is None else self._toolbox,
         )
         events = self._turns.follow(session, approve)
-        chat.send(session, Prompt(prompt, tuple(file.part for file in attached)), settings=settings)
+        chat.send_now(session, Prompt(prompt, tuple(file.part for file in attached)), settings)
         try:
             while not isinstance(event := await events.get(), TurnEnded):
                 yield event

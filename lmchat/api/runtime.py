@@ -39,7 +39,7 @@ from lmchat.servers.model import LoadState, ModelInfo, find_model
 from lmchat.servers.products import named_endpoints
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
-from lmchat.tools.mcp_servers import START_S, McpServers
+from lmchat.tools.mcp_servers import McpServers
 
 _logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
     state: State
 
     def finder(self) -> ServerFinder:
-        return ServerFinder(self.backend.models, self.settings, self.state)
+        return ServerFinder(self.backend.models, self.settings, lambda: self.state)
 
     async def load_if_needed(
         self,
@@ -171,7 +171,7 @@ class Setup(Struct, frozen=True, kw_only=True):
             log_file=None if self.is_temporary else self.paths.tools_log_file,
             environ=self.environ,  # with API keys: the settings name those that servers get
             check_address=lambda url: AllowList(hosts).check(Endpoint.parse(url)),
-            start_s=max(START_S, settings.tools.timeout_s),
+            timeout_s=settings.tools.timeout_s,
             credentials=Credentials(self.paths.credentials_file),
         )
         return Toolbox(host, settings.tools, servers, state.allowed_tools, self._save_allowed)

@@ -68,8 +68,9 @@ from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 from lmchat.token_estimate import estimate_tokens
 
-_ANSWER_EVENTS = (TextDelta, RefusalDelta, ToolCallDelta)
-_CONTENT_EVENTS = (*_ANSWER_EVENTS, ReasoningDelta)
+_ANSWER_EVENTS = {TextDelta, RefusalDelta, ToolCallDelta}
+_CONTENT_EVENTS = {*_ANSWER_EVENTS, ReasoningDelta}
+"""Once the user has seen one, the request is not sent again."""
 _PREFILL_REFUSED = ("bad_request", "template", "server_error", "unsupported")
 """Kinds of errors with which servers refuse a prefill, as for models that think."""
 _TOO_LONG = ("context_overflow", "answer_limit")
@@ -87,13 +88,6 @@ class TurnServices(Struct, frozen=True, kw_only=True):
     stats_store: StatsStore
     estimator: TokenEstimator
     clock: Callable[[], float]  # monotonic seconds
-
-
-class Asked(Struct, frozen=True):
-    """What a server is asked for, before each attempt."""
-
-    selection: ContextSelection
-    request: ChatRequest
 
 
 def check_start(start: TurnStart, settings: TurnSettings, estimator: TokenEstimator) -> None:
@@ -218,97 +212,104 @@ async def _files_of(
     return files
 
 
-async def answer_events(
-    services: TurnServices,
-    settings: TurnSettings,
-    path: MessagePath,
-    message_id: str,
-    *,
-    prefill: Prefill | None,
-    rounds: ToolRounds | None,
-    note_left_out: Callable[[int], list[str]],
-) -> AsyncGenerator[StreamEvent | Asked, None]:
-    """Select the messages, send them, and yield the events of the answer with this id.
+class Asking(Struct):
+    """One answer, for which a server is asked until no change of the request helps."""
 
-    Without `rounds`, the model gets no tools. Notes about left out messages come first. Raises as
-    `select` and `ToolRounds.offered` do, and `ServerRejected` if no change of the request helps.
-    """
-    target, estimator = settings.target, services.estimator
-    has_noted_length = was_shortened = False
-    cut_to: int | None = None  # tokens that a server read of a prompt that it has cut
-    tools = await rounds.offered(target) if rounds is not None else ()
-    choose = partial(select, path, settings, estimator, prefill=prefill, tools=tools)
-    selection = choose()
-    while True:
-        for note in note_left_out(selection.left_out):
-            yield RequestAdapted(note=note)
-        if selection.is_too_long and not has_noted_length:
-            has_noted_length = True
-            note = cut_note(target, tokens=selection.tokens, window=selection.limit)
-            yield RequestAdapted(note=note)
-        request = await request_of(
-            selection,
-            settings,
-            services.store,
-            tools=tools,
-            must_call=rounds is not None and rounds.must_call,
-            message_id=message_id,
-        )
-        yield Asked(selection, request)
-        has_text = False
-        has_answer = False  # more than a thought
-        has_content = False  # the user has seen it: the request is not sent again
-        counted: int | None = None  # tokens of the prompt, by the server
-        try:
-            async with aclosing(services.backend.stream(request)) as events:
-                async for event in events:
-                    has_answer = has_answer or isinstance(event, _ANSWER_EVENTS)
-                    has_content = has_content or isinstance(event, _CONTENT_EVENTS)
-                    shown: StreamEvent = event
-                    match event:
-                        case UsageReported():
+    services: TurnServices
+    settings: TurnSettings
+    path: MessagePath
+    message_id: str
+    prefill: Prefill | None
+    rounds: ToolRounds | None  # None: the model gets no tools
+    note_left_out: Callable[[int], list[str]]
+    # of the last attempt
+    selection: ContextSelection | None = None
+    request: ChatRequest | None = None
+
+    async def events(self) -> AsyncGenerator[StreamEvent, None]:
+        """Select the messages, send them, and yield the events of the answer.
+
+        Notes about left out messages come first. Raises as `select` and `ToolRounds.offered` do,
+        and `ServerRejected` if no change of the request helps.
+        """
+        settings, prefill, rounds = self.settings, self.prefill, self.rounds
+        target, estimator = settings.target, self.services.estimator
+        has_noted_length = False
+        factor: float | None = None  # with which the prompt was shortened
+        limit: int | None = None  # tokens that a server read of a prompt that it has cut
+        tools = await rounds.offered(target) if rounds is not None else ()
+        choose = partial(select, self.path, settings, estimator, prefill=prefill, tools=tools)
+        selection = choose()
+        while True:
+            for note in self.note_left_out(selection.left_out):
+                yield RequestAdapted(note=note)
+            if selection.is_too_long and not has_noted_length:
+                has_noted_length = True
+                note = cut_note(target, tokens=selection.tokens, window=selection.limit)
+                yield RequestAdapted(note=note)
+            request = await request_of(
+                selection,
+                settings,
+                self.services.store,
+                tools=tools,
+                must_call=rounds is not None and rounds.must_call,
+                message_id=self.message_id,
+            )
+            self.selection, self.request = selection, request
+            seen: set[type[StreamEvent]] = set()
+            counted: int | None = None  # tokens of the prompt, by the server
+            stream = self.services.backend.stream(request)
+            if prefill is not None and not selection.is_continued:
+                stream = _with_blank(stream, prefill, selection)
+            try:
+                async with aclosing(stream) as events:
+                    async for event in events:
+                        seen.add(type(event))
+                        if isinstance(event, UsageReported):
                             counted = event.prompt_tokens or counted
-                        case TextDelta() if not has_text:
-                            has_text = True
-                            if prefill is not None and not selection.is_continued:
-                                shown = _with_blank(event, prefill, selection)
-                        case Rethought():
-                            has_text = False
-                        case _:
-                            pass
-                    yield shown
-            if not has_answer and counted is not None and is_prompt_cut(request, counted):
+                        yield event
+                if seen & _ANSWER_EVENTS or counted is None or not is_prompt_cut(request, counted):
+                    return
                 tokens, window = selection.tokens, estimator.window(target)
                 # Ollama keeps half of the window
-                cut_to = window if window and window < tokens else counted
+                limit = window if window and window < tokens else counted
                 next_step = larger_window_step(target, tokens)
                 raise cut_prompt_error(request, tokens=tokens, counted=counted, next_step=next_step)
-        except ServerRejected as error:
-            if has_content:
-                raise
-            if selection.is_continued and error.kind in _PREFILL_REFUSED:
-                if prefill is not None and prefill.is_exact:  # it is continued or not sent at all
+            except ServerRejected as error:
+                if seen & _CONTENT_EVENTS:
                     raise
-                selection = choose(is_quoted=True)
-                continue
-            factor = _learned_factor(error, selection, target, estimator, is_again=was_shortened)
-            if factor is None or not settings.is_truncating:
-                raise
-            limit = error.room_tokens or cut_to
-            shorter = choose(is_quoted=not selection.is_continued, limit=limit, factor=factor)
-            if shorter.left_out <= selection.left_out:
-                raise
-            selection, was_shortened = shorter, True
-        else:
-            return
+                is_exact = prefill is not None and prefill.is_exact  # continued, or not sent at all
+                if selection.is_continued and not is_exact and error.kind in _PREFILL_REFUSED:
+                    selection = choose(is_quoted=True)
+                    continue
+                factor = _learned_factor(
+                    error, selection, target, estimator, is_again=factor is not None
+                )
+                if factor is None or not settings.is_truncating:
+                    raise
+                limit = error.room_tokens or limit
+                shorter = choose(is_quoted=not selection.is_continued, limit=limit, factor=factor)
+                if shorter.left_out <= selection.left_out:
+                    raise
+                selection = shorter
 
 
-def _with_blank(event: TextDelta, prefill: Prefill, selection: ContextSelection) -> TextDelta:
+async def _with_blank(
+    stream: AsyncGenerator[StreamEvent, None], prefill: Prefill, selection: ContextSelection
+) -> AsyncGenerator[StreamEvent, None]:
     """A model that continues the prefill writes the blank itself. The last message quotes it."""
     prefill_text = prefill.message.text
-    texts = (message.text for message in selection.messages[-_MOST_TEXTS - 1 : -1])
-    is_missing = needs_blank(prefill_text, event.text, (prefill_text, *texts))
-    return replace(event, text=f" {event.text}") if is_missing else event
+    texts = [prefill_text, *(one.text for one in selection.messages[-_MOST_TEXTS - 1 : -1])]
+    has_text = False
+    async with aclosing(stream) as events:
+        async for event in events:
+            if isinstance(event, TextDelta) and not has_text:
+                has_text = True
+                is_missing = needs_blank(prefill_text, event.text, texts)
+                yield replace(event, text=f" {event.text}") if is_missing else event
+            else:
+                has_text = has_text and not isinstance(event, Rethought)
+                yield event
 
 
 def _learned_factor(
@@ -336,36 +337,27 @@ def _learned_factor(
 
 
 def ended_stats(
-    live: LiveStats,
-    asked: Asked | None,
-    settings: TurnSettings,
-    estimator: TokenEstimator,
-    *,
-    prefill: Prefill | None,
-    error: LMChatError | None,
+    live: LiveStats, asking: Asking, error: LMChatError | None
 ) -> tuple[AnswerStats, str]:
     """Return stats, with those of the continued answer, and a note about a cut prompt or ""."""
-    target = settings.target
+    request, selection = asking.request, asking.selection
+    target, estimator = asking.settings.target, asking.services.estimator
     counted = live.prompt_tokens
     if counted is None and isinstance(error, ServerRejected) and error.needed_tokens:
         live.usage = UsageReported(prompt_tokens=error.needed_tokens, completion_tokens=0)
-    live.product = target.product
-    # they show which of both limits cut the answer short
     live.context = estimator.window(target)
-    live.max_tokens = settings.sampling.max_tokens
     if not product_named(target.product).chat.names_build:
         live.build = ""  # it is something else in `system_fingerprint`
-    if asked is not None:
-        live.estimated_prompt_tokens = asked.selection.tokens
-    stats = live.saved().after(_earlier_stats(prefill, estimator.factor(target)))
-    if asked is None or counted is None:
+    if selection is not None:
+        live.estimated_prompt_tokens = selection.tokens
+    stats = live.saved().after(_earlier_stats(asking.prefill, estimator.factor(target)))
+    if request is None or selection is None or counted is None:
         return stats, ""
-    if not is_prompt_cut(asked.request, counted):
-        estimator.learn(target, asked.selection, counted - _tool_tokens(asked.request.tools))
+    if not is_prompt_cut(request, counted):
+        estimator.learn(target, selection, counted - _tool_tokens(request.tools))
         return stats, ""
-    tokens = asked.selection.tokens
-    has_note = asked.selection.is_too_long
-    note = "" if has_note else cut_note(target, tokens=tokens, read_tokens=counted)
+    has_note = selection.is_too_long
+    note = "" if has_note else cut_note(target, tokens=selection.tokens, read_tokens=counted)
     return replace(stats, is_prompt_cut=True), note
 
 

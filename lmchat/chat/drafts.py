@@ -137,6 +137,8 @@ class Drafts(SessionTexts):
             own = self._last_text(session_id)
             draft = own, joined_prompts(*pending, self.text(session_id))
         await self._store.append(header, message, draft)
+        if session is not None:
+            session.end_pending(message.message_id)
         # else the draft was written again, with the prompt: the next write takes that out
         if draft is not None and draft[0] == self._last_text(session_id):
             self._written[session_id] = draft[1]

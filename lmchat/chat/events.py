@@ -52,7 +52,7 @@ class Compacted(Struct, frozen=True):
 
 
 class TitleChanged(Struct, frozen=True):
-    """The session has another title."""
+    pass
 
 
 ChatEvent = (

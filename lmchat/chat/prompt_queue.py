@@ -10,7 +10,7 @@ from lmchat.sessions.prompts import PendingPrompt
 
 
 class QueueChanged(Struct, frozen=True):
-    """Change of the queue."""
+    pass
 
 
 class PromptsReturned(Struct, frozen=True, kw_only=True):

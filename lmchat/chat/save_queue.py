@@ -43,10 +43,12 @@ class _Change(Struct):
 class SaveQueue:
     """Queue of writes to the store; what cannot be written is tried until it can."""
 
-    def __init__(self, store: Store, *, retry_s: float = RETRY_S) -> None:
+    def __init__(
+        self, store: Store, append_prompt: AppendPrompt, *, retry_s: float = RETRY_S
+    ) -> None:
+        """`append_prompt` writes the last unsaved prompt of a session, which leaves its draft."""
         self.store = store
-        self.append_prompt: AppendPrompt | None = None
-        """Writes the last unsaved prompt of a session, which then leaves its draft."""
+        self._append_prompt = append_prompt
         self.warning: LMChatError | None = None  # until all is saved
         self._retry_s = retry_s
         self._retrying: asyncio.Task[None] | None = None  # while there is a warning
@@ -133,10 +135,10 @@ class SaveQueue:
                 try:
                     if message.role not in _PROMPTS:  # it has a row since it started
                         await self.store.end_answer(header.session_id, message, choices)
-                    elif self.append_prompt is None or self._has_prompt_behind(entry):
+                    elif self._has_prompt_behind(entry):
                         await self.store.append(header, message)
                     else:
-                        await self.append_prompt(header, message)
+                        await self._append_prompt(header, message)
                 except LMChatError as error:
                     failed_ids.add(header.session_id)
                     self._warn(error)

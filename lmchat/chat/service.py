@@ -56,8 +56,8 @@ class ChatService:
     Front ends use its parts directly. Each turn is a task that ends in `_after_turn`, also after a
     stop or a cancelled `wait`.
 
-    A *draft* is a prompt as one text, with attached files as lines (`Prompt.of`). It returns as
-    `PromptsReturned` if it cannot become a message.
+    A *draft* is a prompt as one text, with attached files as lines (`Prompt.of`). A `PendingPrompt`
+    returns as `PromptsReturned` if it cannot become a message.
     """
 
     def __init__(
@@ -67,14 +67,16 @@ class ChatService:
         backend: AnswerSource,
         store: Store,
         stats_store: StatsStore,
-        profile_name: str = "",
-        layers: SamplingLayers | None = None,
+        layers: SamplingLayers,
         toolbox: Toolbox | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.turn_options = TurnOptions(chat, profile_name, layers, toolbox, backend.model_lists)
+        self.turn_options = TurnOptions(chat, layers, toolbox, backend.model_lists)
         self.context_window = ContextWindow(self.turn_options)
-        self.save_queue = SaveQueue(store)
+        self.save_queue = SaveQueue(
+            store,
+            lambda *prompt: self.drafts.append(*prompt),  # noqa: PLW0108 - drafts come below
+        )
         self.backend = backend
         self.store = store
         self._services = TurnServices(
@@ -91,7 +93,6 @@ class ChatService:
             store, self.save_queue, on_pending_change=self._follow_pending
         )
         self.drafts = Drafts(store, self.open_sessions)
-        self.save_queue.append_prompt = self.drafts.append
         self.read_ahead = ReadAhead(
             backend, self.turn_options, self.open_sessions, self.context_window, self.next_request
         )
@@ -111,22 +112,28 @@ class ChatService:
 
     # Sending
 
-    def send(
-        self, session: OpenSession, prompt: Prompt, *, settings: TurnSettings | None = None
-    ) -> None:
-        """If this raises an error, the caller keeps the prompt.
+    def send(self, session: OpenSession, prompt: PendingPrompt) -> None:
+        """Send a prompt, or queue it until it can be sent.
 
-        If it is refused later, it returns as `PromptsReturned`.
+        If this raises an error, the caller keeps the prompt. If it is refused later, it returns as
+        `PromptsReturned`.
         """
         if session.is_running or not self.turn_options.is_ready or session.queue.prompts:
-            session.queue.add(PendingPrompt(draft=prompt.draft))
+            session.queue.add(prompt)
         else:
-            self._send_now(session, prompt, settings=settings)
+            self._send(session, Prompt.of(prompt.draft), prompt)
 
-    def _send_now(
+    def send_now(
+        self, session: OpenSession, prompt: Prompt, settings: TurnSettings | None = None
+    ) -> None:
+        """The same without the queue: raise what is against it."""
+        self._send(session, prompt, PendingPrompt(draft=prompt.draft), settings=settings)
+
+    def _send(
         self,
         session: OpenSession,
         prompt: Prompt,
+        pending: PendingPrompt,
         *,
         settings: TurnSettings | None = None,
         may_compact: bool = True,
@@ -135,7 +142,7 @@ class ChatService:
             session,
             self.turn_options.prompt_start(prompt, session.prefill_text),
             settings=settings,
-            pending=prompt.draft,
+            pending=pending,
             may_compact=may_compact and self.turn_options.chat_settings.auto_compact,
         )
 
@@ -143,7 +150,7 @@ class ChatService:
         """If the prompt is refused, the whole queue returns."""
         prompt = session.queue.take_first()
         try:
-            self._send_now(session, Prompt.of(prompt.draft), may_compact=may_compact)
+            self._send(session, Prompt.of(prompt.draft), prompt, may_compact=may_compact)
         except LMChatError as refusal:  # as when the server is gone
             self._refuse(session, refusal, prompt)
 
@@ -157,7 +164,7 @@ class ChatService:
             files=None if keeps_files else prompt.files,
             prefill_text=session.prefill_text,
         )
-        self._start(session, make_start, pending=prompt.draft)
+        self._start(session, make_start, pending=PendingPrompt(draft=prompt.draft))
 
     def regenerate(
         self, session: OpenSession, message: ChatMessage, target: Target | None = None
@@ -238,7 +245,7 @@ class ChatService:
         make_start: MakeStart | None,
         *,
         settings: TurnSettings | None = None,
-        pending: str = "",
+        pending: PendingPrompt | None = None,
         may_compact: bool = False,
     ) -> None:
         """Raises `RequestInvalid` if the session has a turn. Without `make_start`, compact it.
@@ -270,8 +277,10 @@ class ChatService:
         await session.load_older()
         # `can_compact` counts the messages in memory
         may_compact = may_compact and not turn.is_stopping  # else a stop would miss the prompt
-        if may_compact and self.context_window.can_compact(session, turn.pending):
-            session.queue.add_first(PendingPrompt(draft=turn.take_pending()))
+        pending = turn.pending
+        if may_compact and pending and self.context_window.can_compact(session, pending.draft):
+            turn.pending = None
+            session.queue.add_first(pending)
             make_start = None
         if make_start is None:
             await self._compact(turn, session, settings.target)
@@ -300,7 +309,7 @@ class ChatService:
     ) -> None:
         """While lmchat is closing, send nothing, and report only the pending prompt."""
         # no message yet
-        returned = (PendingPrompt(draft=turn.pending),) if turn.pending else ()
+        returned = (turn.pending,) if turn.pending else ()
         has_summary = session.aside is not None
         ended = turn.end(task, session)
         session.end_turn(ended)

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.answers.live_stats import LiveStats
 from lmchat.answers.streamed_answer import StreamedAnswer
+from lmchat.chat.followers import NOT_THINKING, AnswerNow
 from lmchat.chat.prompt_queue import PromptQueue, PromptsReturned, QueueChanged
 from lmchat.chat.save_queue import SaveQueue, journal_writer
 from lmchat.chat.toolbox import ToolQuestion
@@ -22,6 +23,7 @@ from lmchat.servers.sampling_options import usable_options
 from lmchat.servers.target import Target
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import AnswerState, ChatMessage, Role, now, text_message
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_of
 from lmchat.sessions.tokens import TokenProbabilities
 
@@ -41,38 +43,46 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
         return self.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
 
 
-class TurnState(Protocol):
+class TurnState:
     """A turn as others may use it."""
 
-    @property
-    def task(self) -> asyncio.Task[None] | None: ...  # None once it has ended
-    @property
-    def answer(self) -> StreamedAnswer | None: ...  # that started last
-    @property
-    def message(self) -> ChatMessage | None: ...  # of `answer`, without text until its end
-    @property
-    def stats(self) -> LiveStats | None: ...  # of `answer`, or the calls behind it
-    @property
-    def question(self) -> ToolQuestion | None: ...
-    @property
-    def told(self) -> Mapping[str, str]: ...  # what running tools said last, by message id
-    @property
-    def pending(self) -> str: ...  # its draft until that is a message
-    @property
-    def saved_as(self) -> str: ...  # id of that message once it is written, or ""
-    @property
-    def may_call_tools(self) -> bool: ...
-    @property
-    def can_answer_now(self) -> bool: ...  # if the model thinks
+    def __init__(self, pending: PendingPrompt | None) -> None:
+        self.task: asyncio.Task[None] | None = None  # None once it has ended
+        self.pending = pending  # until it is a message
+        self.saved_as = ""  # id of that message once it is written
+        self.answer: StreamedAnswer | None = None  # that started last
+        self.message: ChatMessage | None = None  # of `answer`, without text until its end
+        self.stats: LiveStats | None = None  # of `answer`, or the calls behind it
+        self.question: ToolQuestion | None = None
+        self.told: Mapping[str, str] = {}  # what running tools said last, by message id
+        self.may_call_tools = False
+        self.is_stopping = False
+        self._error: Exception | None = None  # of the front end
+        self._answer_now: AnswerNow | None = None
 
-    def stop(self) -> bool:
-        """Ask to stop; return False if it has ended or is stopping."""
+    @property
+    def can_answer_now(self) -> bool:
+        """Only if the model thinks."""
+        return self._answer_now is not None and self._answer_now.is_possible
 
     def answer_now(self) -> str:
         """End the current or next thought; return why that is impossible."""
+        return self._answer_now.end_thought() if self._answer_now is not None else NOT_THINKING
+
+    def stop(self) -> bool:
+        """Ask to stop; return False if it has ended or is stopping."""
+        task = self.task
+        if task is None or self.is_stopping:
+            return False
+        self.is_stopping = True
+        # not at once: a turn started just now first adds its prompt
+        asyncio.get_running_loop().call_soon(task.cancel)
+        return True
 
     def fail(self, error: Exception) -> None:
         """Stop it, to end with this error of the front end."""
+        self._error = error
+        self.stop()
 
 
 # gets each change of `pending`, with what the front end is to show
@@ -156,13 +166,18 @@ class OpenSession:
     @property
     def pending(self) -> tuple[str, ...]:
         """Drafts of prompts that are no messages yet."""
-        of_turn = self._turn.pending if self._turn is not None else ""
-        return (of_turn, *self.queue.drafts) if of_turn else self.queue.drafts
+        of_turn = self._turn.pending if self._turn is not None else None
+        return (of_turn.draft, *self.queue.drafts) if of_turn else self.queue.drafts
 
     def pending_behind(self, message_id: str) -> tuple[str, ...]:
         """The same once this message is on the disk."""
         is_of_turn = self._turn is not None and self._turn.saved_as == message_id
         return self.queue.drafts if is_of_turn else self.pending
+
+    def end_pending(self, message_id: str) -> None:
+        """Let the prompt of the turn leave `pending`, if it is this message on the disk."""
+        if self._turn is not None and self._turn.saved_as == message_id:
+            self._turn.pending = None
 
     @property
     def has_had_messages(self) -> bool:

@@ -53,7 +53,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
 
     effort: str | None = None  # of `/effort`: "" for "default"
     command_line: OptionValues = field(default_factory=dict)
-    profile_name: str = ""
+    profile_name: str = ""  # empty without one
     profile: OptionValues = field(default_factory=dict)
     models: Mapping[str, SamplingSettings] = field(default_factory=dict)
     """Settings by shell patterns of names of models, in the order of the file."""
@@ -144,19 +144,17 @@ class TurnOptions:
     def __init__(
         self,
         chat: ChatSettings,
-        profile_name: str,
-        layers: SamplingLayers | None,
+        layers: SamplingLayers,
         toolbox: Toolbox | None,
         model_lists: ModelLists,
     ) -> None:
-        """Without `layers`, all sampling comes from `chat`; both include the profile."""
+        """Both include the profile."""
         self._model_lists = model_lists
         self.chat_settings = chat  # changed by the profile
-        self.layers = layers or SamplingLayers(chat=options_set_in(chat))  # without the session's
-        self.profile_name = profile_name  # empty without one
+        self.layers = layers  # without the session's
         self.target: Target | None = None  # only `use_target` changes it
         self.toolbox = toolbox
-        self._started_with = (chat, self.layers, profile_name)
+        self._started_with = (chat, layers)
 
     @property
     def is_ready(self) -> bool:
@@ -227,11 +225,11 @@ class TurnOptions:
 
         Raises `WrongUse`. "none" returns to these, unless a profile has this name.
         """
-        chat, layers, first_profile_name = self._started_with
+        chat, layers = self._started_with
         if name in profiles:
             profile = profiles[name]
         elif name == NO_PROFILE:
-            profile, name = Profile(), first_profile_name
+            profile, name = Profile(), layers.profile_name
         else:
             problem = f"Unknown profile: {safe_line(name, limit=40)}."
             raise WrongUse(problem, next_step=f"Configured: {', '.join(profiles) or NO_PROFILE}.")
@@ -241,7 +239,6 @@ class TurnOptions:
         chat_values = non_default_values(profile)
         chat_values.pop("model", None)  # the caller switches to it
         self.chat_settings = replace(chat, **chat_values)
-        self.profile_name = name
         return profile
 
     def use_effort(self, typed: str) -> None:

@@ -84,7 +84,7 @@ class TitleWriter:
             messages=(text_message(Role.USER, text),),
             sampling=replace(sampling.without_limits(), max_tokens=_MAX_TOKENS),
         )
-        streamed = StreamedAnswer(target.model_id)
+        streamed = StreamedAnswer(target)
         async with asyncio.timeout(_TIMEOUT_S):
             async with aclosing(self._backend.stream(request)) as events:
                 async for event in events:

@@ -18,7 +18,6 @@ from lmchat.chat.events import ChatEvent, MessageAdded, MessageEnded
 from lmchat.chat.session import OpenSession
 from lmchat.chat.toolbox import Ask, Toolbox, ToolQuestion
 from lmchat.chat.turn_starts import streaming_message
-from lmchat.config.settings import Approval
 from lmchat.errors import LMChatError
 from lmchat.processes.background import end_tasks
 from lmchat.safe_text import safe_line
@@ -61,8 +60,6 @@ _MAX_CALL_HEAD = 1_000
 
 
 class ToolRounds:
-    """The rounds of one turn."""
-
     def __init__(
         self,
         toolbox: Toolbox,
@@ -75,7 +72,6 @@ class ToolRounds:
         self._store = store  # gets pictures of tools
         self.toolbox = toolbox
         self.steps = 0
-        self.question: ToolQuestion | None = None
         self.told: dict[str, str] = {}  # what running tools said last, by message id
         self._session = session
         self._report = report
@@ -245,13 +241,9 @@ class ToolRounds:
                 return "The call was cut by the limit of the answer."
             fields = ", ".join(properties) if isinstance(properties, dict) else ""
             return f"The arguments are not a JSON object. Its fields are: {fields or 'none'}."
-        if toolbox.approval(session_id, tool) is Approval.ASK:
+        if toolbox.approval(session_id, tool) == "ask":
             note = toolbox.why_asked_again(tool)
-            self.question = ToolQuestion(message=message, name=tool.full_name, note=note)
-            try:
-                decision = await self._ask(self.question)
-            finally:
-                self.question = None
+            decision = await self._ask(ToolQuestion(message=message, note=note))
             if decision.choice is ApprovalScope.NO:
                 reason = f" Reason: {decision.reason}" if decision.reason else ""
                 return f"The user refused this call.{reason}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
-from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
@@ -33,8 +32,12 @@ class ToolQuestion(Struct, frozen=True, kw_only=True):
     """A call that waits until the user decides."""
 
     message: ChatMessage
-    name: str  # `SERVER/TOOL`
     note: str = ""  # why the user is asked about an always allowed tool
+
+    @property
+    def name(self) -> str:
+        """`SERVER/TOOL`."""
+        return self.message.tool_calls[0].name
 
 
 Ask = Callable[[ToolQuestion], Awaitable[Decision]]
@@ -47,9 +50,9 @@ class Toolbox:
         self,
         host: ToolHost,
         settings: ToolSettings,
-        mcp: Sequence[McpSettings] = (),
-        allowed: Mapping[str, str] = MappingProxyType({}),
-        save_allowed: Callable[[str, str], Awaitable[None]] | None = None,
+        mcp: Sequence[McpSettings],
+        allowed: Mapping[str, str],
+        save_allowed: Callable[[str, str], Awaitable[None]],
     ) -> None:
         """Functions of tools.py are not in `mcp`; `allowed` has fingerprints by full names."""
         self.settings = settings
@@ -96,10 +99,10 @@ class Toolbox:
 
     def is_offered(self, session_id: str, tool: Tool) -> bool:
         is_off = any(self.is_off(session_id, name) for name in (tool.full_name, tool.server))
-        return not is_off and self._configured_approval(tool) is not Approval.NEVER
+        return not is_off and self._configured_approval(tool) != "never"
 
     def _configured_approval(self, tool: Tool) -> Approval:
-        return Approval(self._configured_rule(tool) or self.settings.approve)
+        return self._configured_rule(tool) or self.settings.approve
 
     def toggle(self, session_id: str, name: str) -> None:
         """`name` is a server or the full name of a tool."""
@@ -110,16 +113,14 @@ class Toolbox:
         return (session_id, name) in self._off
 
     def approval(self, session_id: str, tool: Tool) -> Approval:
-        """`NEVER` also for a tool that is switched off."""
+        """Return "never" also for a tool that is switched off."""
         if not self.is_offered(session_id, tool):
-            return Approval.NEVER
-        if self._configured_approval(tool) is Approval.ALWAYS:
-            return Approval.ALWAYS
-        if self.is_allowed_here(session_id, tool):
-            return Approval.ALWAYS
-        # `ASK` in the configuration comes before what the user once always allowed
+            return "never"
+        if self._configured_approval(tool) == "always" or self.is_allowed_here(session_id, tool):
+            return "always"
+        # "ask" in the configuration comes before what the user once always allowed
         is_allowed = self.allowed.get(tool.full_name) == self._fingerprint(tool)
-        return Approval.ALWAYS if is_allowed and not self._configured_rule(tool) else Approval.ASK
+        return "always" if is_allowed and not self._configured_rule(tool) else "ask"
 
     def is_allowed_here(self, session_id: str, tool: Tool) -> bool:
         """Whether the user has allowed it for this session only."""
@@ -128,7 +129,7 @@ class Toolbox:
     def why_asked_again(self, tool: Tool) -> str:
         """Say that a tool which was always allowed has changed, or "".
 
-        Only if `approval` is `ASK`: without a rule, the fingerprint has then changed.
+        Only if `approval` is "ask": without a rule, the fingerprint has then changed.
         """
         if tool.full_name not in self.allowed or self._configured_rule(tool):
             return ""
@@ -143,17 +144,15 @@ class Toolbox:
         fingerprint = self._fingerprint(tool)
         if choice is ApprovalScope.ALWAYS and not self._configured_rule(tool):
             self.allowed[tool.full_name] = fingerprint
-            if self._save_allowed is not None:
-                await self._save_allowed(tool.full_name, fingerprint)
+            await self._save_allowed(tool.full_name, fingerprint)
         elif choice is not ApprovalScope.ONCE:  # a refusal does not come here
             self._allowed_in_session.add((session_id, tool.full_name, fingerprint))
 
-    def _configured_rule(self, tool: Tool) -> str:
-        """`[tools.approval]` has priority over `mcp.json`; "" without a rule."""
-        rules = self.settings.approval
-        server = self._servers.get(tool.server)
-        by_server = rules.get(tool.server) or (server.approve if server is not None else "")
-        return rules.get(tool.full_name) or by_server
+    def _configured_rule(self, tool: Tool) -> Approval | None:
+        """`[tools.approval]` has priority over `mcp.json`."""
+        rules, server = self.settings.approval, self._servers.get(tool.server)
+        by_server = rules.get(tool.server) or (server and server.approve)
+        return rules.get(tool.full_name) or by_server or None
 
     def _fingerprint(self, tool: Tool) -> str:
         """If it changes, what the user has allowed is not allowed any more.

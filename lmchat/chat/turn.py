@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 from msgspec.structs import replace
 
 from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.answers.streamed_answer import StreamedAnswer
-from lmchat.chat.answering import Asked, TurnServices, answer_events, check_start, ended_stats
+from lmchat.chat.answering import Asking, TurnServices, check_start, ended_stats
 from lmchat.chat.events import AnswerStarted, ChatEvent, MessageAdded, MessageEnded, PathChanged
-from lmchat.chat.followers import NOT_THINKING, AnswerNow, RepetitionFollower
-from lmchat.chat.session import OpenSession, TurnEnded
+from lmchat.chat.followers import AnswerNow, RepetitionFollower
+from lmchat.chat.session import OpenSession, TurnEnded, TurnState
 from lmchat.chat.settings import TurnSettings
 from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.toolbox import Ask, ToolQuestion
@@ -32,16 +32,15 @@ from lmchat.errors import LMChatError, log_bug, new_error_id
 from lmchat.servers.events import RequestAdapted
 from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState, ChatMessage, Failure, Role, ToolCallPart
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.sessions.session import MessagePath
+from lmchat.tools.calls import Decision
 
 _logger = logging.getLogger(__name__)
 
 
-class Turn:
-    """One answer or, with tools, several and a round of calls between two.
-
-    Others see it as `TurnState`.
-    """
+class Turn(TurnState):
+    """One answer or, with tools, several and a round of calls between two."""
 
     def __init__(
         self,
@@ -49,69 +48,19 @@ class Turn:
         *,
         report: Callable[[ChatEvent], None],
         ask: Ask,
-        pending: str = "",
+        pending: PendingPrompt | None,
     ) -> None:
+        super().__init__(pending)
         self._services = services
         self._report_now = report
         self._ask = ask
         self._started_s = services.clock()
-        self.is_stopping = False
-        self._error: Exception | None = None  # of the front end
         self._must_report_cut = False  # messages have left the path since the last report
         self._rounds: ToolRounds | None = None  # None: the model gets no tools
-        self.pending = pending
-        self.saved_as = ""
-        self.task: asyncio.Task[None] | None = None
-        self.stats: LiveStats | None = None
-        # of the answer that started last
-        self.answer: StreamedAnswer | None = None
-        self.message: ChatMessage | None = None
-        self._answer_now: AnswerNow | None = None
-        self._answer_error: LMChatError | None = None
-
-    @property
-    def may_call_tools(self) -> bool:
-        return self._rounds is not None
-
-    @property
-    def question(self) -> ToolQuestion | None:
-        return self._rounds.question if self._rounds is not None else None
-
-    @property
-    def told(self) -> Mapping[str, str]:
-        return self._rounds.told if self._rounds is not None else {}
-
-    @property
-    def can_answer_now(self) -> bool:
-        return self._answer_now is not None and self._answer_now.is_possible
-
-    # What all may do
-
-    def stop(self) -> bool:
-        task = self.task
-        if task is None or self.is_stopping:
-            return False
-        self.is_stopping = True
-        # not at once: a turn started just now first adds its prompt
-        asyncio.get_running_loop().call_soon(task.cancel)
-        return True
-
-    def answer_now(self) -> str:
-        return self._answer_now.end_thought() if self._answer_now is not None else NOT_THINKING
-
-    def fail(self, error: Exception) -> None:
-        self._error = error
-        self.stop()
-
-    # For `ChatService`, which starts and ends it
-
-    def take_pending(self) -> str:
-        pending, self.pending = self.pending, ""
-        return pending
+        self._answer_error: LMChatError | None = None  # of the answer that started last
 
     def end(self, task: asyncio.Task[None], session: OpenSession) -> TurnEnded:
-        self.task = None
-        self.pending = ""
+        self.task = self.pending = None
         state, error = AnswerState.FAILED, self._error or self._answer_error
         answer = session.messages.find(self.message.message_id) if self.message else None
         if self._error is not None:
@@ -148,9 +97,10 @@ class Turn:
                 settings.toolbox,
                 session,
                 report=self._report,
-                ask=self._ask,
+                ask=self._ask_user,
                 store=self._services.store,
             )
+            self.may_call_tools, self.told = True, self._rounds.told
         rounds = self._rounds
         # those behind `start.path` leave the path, but stay in the tree
         self._must_report_cut = len(session.messages) > len(start.path)
@@ -171,6 +121,13 @@ class Turn:
             self._report(MessageEnded(answer))  # `TurnEnded` shows the last
             prefill, copied, version = None, (), 1
 
+    async def _ask_user(self, question: ToolQuestion) -> Decision:
+        self.question = question
+        try:
+            return await self._ask(question)
+        finally:
+            self.question = None
+
     async def _save_prompts(self, session: OpenSession, start: TurnStart) -> None:
         for message in start.prompts:
             self._report(MessageAdded(message))  # first, as the disk may be locked for seconds
@@ -179,7 +136,7 @@ class Turn:
                 self.saved_as = start.prompts[-1].message_id
                 await session.finish(session.save(*start.prompts))
         finally:
-            self.pending = ""
+            self.pending = None
             session.note_pending_change()
 
     async def _run_calls(
@@ -215,7 +172,8 @@ class Turn:
         parts = prefill.message.parts if prefill is not None else ()
         message = streaming_message(Role.ASSISTANT, parts, path, target, version)
         answer = StreamedAnswer(
-            message.model,
+            target,
+            max_tokens=settings.sampling.max_tokens,
             prefill=prefill.message if prefill is not None else None,
             prefill_tokens=prefill.choices if prefill is not None else (),
             clock=services.clock,
@@ -229,32 +187,18 @@ class Turn:
         if rounds is not None and rounds.must_start(target):
             self.stats.stage = Stage.STARTING
         session.start_answer(path, message)
-        asked: Asked | None = None
+        asking = Asking(
+            services, settings, path, message.message_id, prefill, rounds, session.note_left_out
+        )
         state = AnswerState.STOPPED  # a cancellation, which only `finally` sees
         failure: Failure | None = None
         try:
             await session.save_started_answer(message)
             typed_text = message.text if prefill is not None and prefill.is_typed else ""
             self._report(AnswerStarted(message=message, prefill_text=typed_text))
-            async with (
-                session.journal(message) as entries,
-                aclosing(
-                    answer_events(
-                        services,
-                        settings,
-                        path,
-                        message.message_id,
-                        prefill=prefill,
-                        rounds=rounds,
-                        note_left_out=session.note_left_out,
-                    )
-                ) as events,
-            ):
+            async with session.journal(message) as entries, aclosing(asking.events()) as events:
                 entries.extend(answer.content.entries)  # the text that it continues
                 async for event in events:
-                    if isinstance(event, Asked):
-                        asked = event
-                        continue
                     entries.extend(answer.add(event))
                     self._report(event)
                     for follower in (self._answer_now, repetition):
@@ -266,9 +210,7 @@ class Turn:
         finally:  # memory first, which does not fail
             answer.end(state)
             message = replace(answer.so_far(message), state=state, failure=failure)
-            message, note = self._end_answer(
-                session, settings, prefill, asked, answer.stats, message
-            )
+            message, note = self._end_answer(session, asking, answer.stats, message)
             if note:
                 self._report(RequestAdapted(note=note))
             was_cut = message.stats is not None and message.stats.is_cut
@@ -278,27 +220,15 @@ class Turn:
         return message
 
     def _end_answer(
-        self,
-        session: OpenSession,
-        settings: TurnSettings,
-        prefill: Prefill | None,
-        asked: Asked | None,
-        live: LiveStats,
-        message: ChatMessage,
+        self, session: OpenSession, asking: Asking, live: LiveStats, message: ChatMessage
     ) -> tuple[ChatMessage, str]:
         """Return the final message, and a note if the server has cut the prompt."""
         note = ""
         try:
-            stats, note = ended_stats(
-                live,
-                asked,
-                settings,
-                self._services.estimator,
-                prefill=prefill,
-                error=self._answer_error,
-            )
+            stats, note = ended_stats(live, asking, self._answer_error)
             is_whole = message.state is AnswerState.COMPLETE and not message.tool_calls
-            if is_whole and asked is not None and asked.request.tools and self._rounds is not None:
+            has_tools = asking.request is not None and asking.request.tools
+            if is_whole and has_tools and self._rounds is not None:
                 stats = replace(stats, call_as_text=self._rounds.call_in(message.text))
             message = replace(message, stats=stats)
         except Exception:  # the text of the answer must be saved in any case

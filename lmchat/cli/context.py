@@ -13,9 +13,10 @@ from lmchat.cli.screen_settings import keymap_problems, theme_problems
 from lmchat.config.file import Problem
 from lmchat.config.load import Flags, LoadedSettings, load
 from lmchat.config.settings import Settings
-from lmchat.errors import ConfigError, LMChatError, WrongUse, foreign_library, log_bug
+from lmchat.errors import ConfigError, LMChatError, WrongUse, log_bug
 from lmchat.files.disk import expanded_path
 from lmchat.files.paths import Paths
+from lmchat.foreign_library import foreign_library
 from lmchat.processes.environment import environment_of_programs
 from lmchat.terminal.output import Output, ask_yes_no, can_ask
 

@@ -92,6 +92,7 @@ class _Parser(argparse.ArgumentParser):
         sentence = message.removeprefix("argument ")
         # argparse says "ignored" of what it refuses, as in --json=yes
         sentence = sentence.replace("ignored explicit argument", "does not take")
+        sentence = sentence.replace("the following arguments are required", "missing")
         sentence = safe_line(sentence.replace(_DASHES, "--"), limit=_MOST_CHARS)
         next_step = f"Run `{self.prog} --help` for usage."
         if message.startswith("unrecognized"):

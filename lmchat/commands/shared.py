@@ -119,12 +119,12 @@ async def _use_profile(front: Front, name: str) -> None:
     choices, profiles = front.chat.turn_options, front.settings.profiles
     if not name:
         rows = [(profile, "") for profile in (*profiles, NO_PROFILE) if profiles]
-        title = f"Profiles. In use: {choices.profile_name or NO_PROFILE}"
+        title = f"Profiles. In use: {choices.layers.profile_name or NO_PROFILE}"
         nothing = "No profiles: add [profiles.NAME] to config.toml."
         name = await front.choose(title, rows, nothing)
     if name:
         profile = choices.use_profile(name, profiles)
-        front.notify(f"Profile: {safe_line(choices.profile_name or NO_PROFILE, limit=20)}.")
+        front.notify(f"Profile: {safe_line(choices.layers.profile_name or NO_PROFILE, limit=20)}.")
         if profile.model:
             await front.use_model(profile.model)
 

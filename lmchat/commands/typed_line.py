@@ -32,8 +32,6 @@ _TAKE_WORDS_IN_PLAIN = ("message.edit", "sessions")  # where the chat has no lis
 
 
 class SlashCommand(Struct, frozen=True, kw_only=True):
-    """Typed slash command."""
-
     command: Command
     argument: str  # without blanks around it; empty if none was typed
 

@@ -46,15 +46,8 @@ _PATH_IN_JSON = _PATH | {"expected": "a path without control characters; write \
 _DAY_S = 86_400
 
 
-_Rule = Literal["never", "ask", "always"]  # an `Approval`, as the file has it
-
-
-class Approval(StrEnum):
-    """Whether a tool may run."""
-
-    NEVER = "never"
-    ASK = "ask"  # only if the user agrees when it is called
-    ALWAYS = "always"
+Approval = Literal["never", "ask", "always"]
+"""Whether a tool may run: with "ask", if the user agrees when it is called."""
 
 
 class Level(StrEnum):
@@ -443,7 +436,7 @@ class ToolSettings(Table, frozen=True, kw_only=True):
     """Tools that models can call."""
 
     approve: Annotated[
-        _Rule,
+        Approval,
         setting('whether tools run: "always", "never", or "ask" first'),
     ] = "ask"
     max_steps: Annotated[
@@ -454,7 +447,7 @@ class ToolSettings(Table, frozen=True, kw_only=True):
         Literal["auto", "required"], setting('"required": each turn has to begin with a call')
     ] = "auto"
     approval: Annotated[
-        Mapping[str, _Rule],
+        Mapping[str, Approval],
         setting(
             "Whether the tools of a server run, or one of them; `python` is the server of "
             "tools.py.",

@@ -25,8 +25,6 @@ _MAX_RECENT = 9  # one for each of the keys Alt+1 … Alt+9
 
 
 class UsedModel(Struct, frozen=True):
-    """A model that was used for the chat."""
-
     endpoint: str  # its server, as `server_id_of` in `servers/model` names it
     model: str
 

@@ -13,8 +13,6 @@ from lmchat.storage.store import Store
 
 
 class Stores(NamedTuple):
-    """The stores of one run."""
-
     saved: Store  # in the file
     store: Store  # of the run: the same, or in memory
     stats_store: StatsStore

@@ -42,7 +42,7 @@ class Line(Struct):
     hint: list[Segment] | None = None  # `segments` while the message has the focus
     hint_below: list[Segment] | None = None  # `segments` while a message above has the focus
     painted: Any = None  # a `Strip` of the painter: the row at full width, without marks
-    painted_look: object = None  # the `PaintKey` of `painted`
+    painted_look: object = None  # the `Look` of `painted`
 
 
 class Kind(StrEnum):

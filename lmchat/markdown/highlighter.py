@@ -143,7 +143,7 @@ class Highlighter:
 class Highlighting:
     """Colours of code in the log."""
 
-    def __init__(self, highlighter: Highlighter | None, show_changed: Callable[[], object]) -> None:
+    def __init__(self, highlighter: Highlighter, show_changed: Callable[[], object]) -> None:
         """`show_changed` is called when there are colours for `drain`."""
         self.colours = Colours()
         self._highlighter = highlighter
@@ -152,12 +152,11 @@ class Highlighting:
 
     @property
     def is_needed(self) -> bool:
-        return self.colours.newest_request is not None and self._highlighter is not None
+        return self.colours.newest_request is not None
 
     async def run(self) -> None:
-        highlighter = self._highlighter
-        while highlighter is not None and (request := self.colours.newest_request):
-            colours = await highlighter.colours(*request)
+        while request := self.colours.newest_request:
+            colours = await self._highlighter.colours(*request)
             self._changed += self.colours.put(request, colours)
             if self._changed:
                 self._show_changed()

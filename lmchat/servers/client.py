@@ -158,8 +158,8 @@ class HttpServerClient:
     async def prepare(self, request: ChatRequest) -> PreparedRequest:
         self._access.allowed.check(request.target.endpoint)
         prepared = self._preparer.prepare(request)
-        prepared.has_key = bool(await self._access.keys.key_for(request.target.endpoint))
-        return prepared
+        has_key = bool(await self._access.keys.key_for(request.target.endpoint))
+        return replace(prepared, has_key=has_key)
 
     # Answers
 

@@ -125,8 +125,6 @@ class Session(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class ListFilter(Struct, frozen=True, kw_only=True):
-    """Filter of the list of sessions."""
-
     title_part: str = ""  # folded, as are the tags
     tags: tuple[str, ...] = ()  # beginnings of tags, all of which the session must have
 

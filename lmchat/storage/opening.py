@@ -297,8 +297,6 @@ def _fault(connection: Connection, check: str = "quick_check") -> str:
 
 
 class FileCheck(NamedTuple):
-    """Result of the check of a file."""
-
     file_format: int
     fault: str  # the first that SQLite has found in the pages
 

@@ -455,9 +455,7 @@ class Store:
         put_message(connection, session.session_id, message)
         make_leaf(connection, session.session_id, message, self._clock())
         if draft is not None:
-            own, text = draft
-            stored = first_text(connection, DRAFT, session.session_id)
-            self._put_draft(connection, session.session_id, merged(stored, own, text))
+            self._merge_draft(connection, session.session_id, *draft)
 
     @writing
     def append_branch(
@@ -644,17 +642,17 @@ class Store:
         return "\n\n".join(text for old_id, text in texts.items() if old_id != session_id)
 
     @writing
-    def save_draft(
-        self, connection: Connection, session_id: str, text: str, own: str | None = None
-    ) -> None:
-        """Replace the draft of a session; an empty text removes it.
+    def save_draft(self, connection: Connection, session_id: str, text: str, own: str) -> None:
+        """Replace `own`, what this window has read or written last; an empty text removes it.
 
-        With `own`, what this window has read or written last, replace only that: another window may
-        have typed in the session. If both are equal, the text is written again where it is gone.
+        Another window may have typed in the session. If both are equal, the text is written again
+        where it is gone.
         """
-        if own is not None:
-            text = merged(first_text(connection, DRAFT, session_id), own, text)
-        self._put_draft(connection, session_id, text)
+        self._merge_draft(connection, session_id, own, text)
+
+    def _merge_draft(self, connection: Connection, session_id: str, own: str, text: str) -> None:
+        stored = first_text(connection, DRAFT, session_id)
+        self._put_draft(connection, session_id, merged(stored, own, text))
 
     def _put_draft(self, connection: Connection, session_id: str, text: str) -> None:
         """Replace a draft; lock an unsaved session, whose draft other windows would take."""

@@ -23,9 +23,10 @@ from lmchat import __version__
 from lmchat.config.credentials import Credentials
 from lmchat.config.mcp_file import expanded, variables_in
 from lmchat.config.settings import FUNCTIONS, McpSettings
-from lmchat.errors import LMChatError, foreign_library
+from lmchat.errors import LMChatError
 from lmchat.extras import install_command
 from lmchat.files.disk import ensure_folder, start_log
+from lmchat.foreign_library import foreign_library
 from lmchat.processes.background import run_abandonable
 from lmchat.processes.child import own_program
 from lmchat.processes.environment import needed_environment
@@ -77,15 +78,15 @@ class McpServers:
         environ: Mapping[str, str],
         check_address: Callable[[str], None],
         credentials: Credentials,
-        start_s: float = START_S,
+        timeout_s: float,
     ) -> None:
         """The file of `functions` may be missing.
 
         The stderr of servers goes into `log_file`. `check_address` raises `LMChatError` for an
-        address that is not allowed. `start_s` is for servers whose settings have no time.
+        address that is not allowed. `timeout_s` is for calls of tools; starts may take as long.
         """
         self.functions = functions
-        self.start_s = start_s
+        self.start_s = max(START_S, timeout_s)
         # absolute, as a relative path of a program is searched below the folder where it starts
         self._folder = folder.absolute()
         self.log_file = log_file

@@ -46,8 +46,6 @@ _SECRET_FIELDS = {"client_secret", "code", "code_verifier", "refresh_token", "st
 
 
 class SavedSignIn(BaseModel):
-    """What is kept of a sign-in."""
-
     client: OAuthClientInformationFull | None = None
     tokens: OAuthToken | None = None
     metadata: OAuthMetadata | None = None  # of the server that gives tokens

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from textual import events, on
@@ -49,16 +48,25 @@ class DispatcherProtocol(Protocol):
 
 
 class ChatWidgets:
-    """The widgets of the chat screen."""
-
-    def __init__(self, telemetry_sections: Sequence[str]) -> None:
+    def __init__(self, settings: Settings) -> None:
+        # for hints: the first of the user's keys of a command; they are divided by commas
+        user_keys = {
+            command_id: written(keys.partition(",")[0])
+            for command_id, keys in settings.keys.items()
+        }
         self.session_list = SessionList()
         self.title_line = LineWidget(id="title")
         self.highlighter = Highlighter()
-        self.log = ChatLog(highlighter=self.highlighter, id="log")
+        self.prompt_area = PromptArea(user_keys)
+        self.log = ChatLog(
+            self.highlighter,
+            typed_into=self.prompt_input,
+            user_keys=user_keys,
+            frames_per_second=settings.ui.frames_per_second,
+            id="log",
+        )
         self.find_bar = FindBar(self.log)
-        self.prompt_area = PromptArea()
-        self.telemetry = TelemetryPanel(telemetry_sections)
+        self.telemetry = TelemetryPanel(settings.ui.sections)
         self.key_bar = KeyBar()
 
     @property
@@ -88,7 +96,7 @@ class ChatScreen(PatchedScreen):
 
     def __init__(self, settings: Settings, state: State, *, is_temporary: bool) -> None:
         super().__init__()
-        self.widgets = ChatWidgets(settings.ui.sections)
+        self.widgets = ChatWidgets(settings)
         self._settings = settings
         self._state = state
         self._is_temporary = is_temporary
@@ -137,20 +145,13 @@ class ChatScreen(PatchedScreen):
 
     def on_mount(self) -> None:
         widgets = self.widgets
-        widgets.log.inflow.frames_per_second = self._settings.ui.frames_per_second
-        widgets.log.typed_into = widgets.prompt_input  # with the focus in the log, letters go there
         widgets.show_title("")
         widgets.prompt_area.status.line = StatusLine(
             sign=server_sign(None),  # no server is checked yet
             state=LOOKING,
             saving="temporary" if self._is_temporary else "",
         )
-        keys = self._settings.keys  # by command id, divided by commas
-        # for hints: the first of the user's keys of a command
-        widgets.log.user_keys = {
-            command_id: written(set_keys.partition(",")[0]) for command_id, set_keys in keys.items()
-        }
-        widgets.prompt_area.user_keys = widgets.log.user_keys
+        keys = self._settings.keys
         widgets.key_bar.show(
             [command_hint(name, keys) for name in PROMPT_HINTS],
             [command_hint(name, keys) for name in ("commands", "help")],

@@ -20,7 +20,7 @@ from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 
-Pending = Awaitable[None] | None
+Rest = Awaitable[None] | None
 """What is to be awaited; a function has had its effect at once."""
 
 
@@ -51,7 +51,7 @@ class ScreenCommands:
         branches, message_actions = controllers.branches, controllers.message_actions
         reports, saved_sessions = controllers.reports, controllers.saved_sessions
         server_search, session_view = controllers.server_search, controllers.session_view
-        without_argument: dict[str, Callable[[], Pending]] = {
+        without_argument: dict[str, Callable[[], Rest]] = {
             **own,
             "new": session_view.start_new,
             "sessions": controllers.appearance.toggle_sessions,
@@ -79,7 +79,7 @@ class ScreenCommands:
             "message.undo": branches.undo,
             "session.undo": saved_sessions.undo,
         }
-        self.handlers: Mapping[str, Callable[[str], Pending]] = {
+        self.handlers: Mapping[str, Callable[[str], Rest]] = {
             **{name: partial(run, self) for name, run in SHARED.items()},
             **{name: partial(_run_alone, run) for name, run in without_argument.items()},
             "model": controllers.model_switch.pick,
@@ -93,7 +93,7 @@ class ScreenCommands:
             "copy": self._copy_last,
             "theme": controllers.appearance.use_theme,
         }
-        self.on_message: Mapping[str, Callable[[ChatMessage], Pending]] = {
+        self.on_message: Mapping[str, Callable[[ChatMessage], Rest]] = {
             **{name: partial(run, self) for name, run in SHARED_ON_MESSAGE.items()},
             "message.copy": message_actions.copy,
             "message.copy_code": message_actions.copy_code,
@@ -113,7 +113,7 @@ class ScreenCommands:
             "message.pager": message_actions.open_in_pager,
             "message.delete": branches.delete,
         }
-        self.on_session: Mapping[str, Callable[[str], Pending]] = {
+        self.on_session: Mapping[str, Callable[[str], Rest]] = {
             "session.open": saved_sessions.open,
             "session.rename": saved_sessions.rename,
             "session.tag": saved_sessions.tag,
@@ -182,7 +182,7 @@ class ScreenCommands:
             case _:
                 return True
 
-    def _hold_keys(self, work: Pending) -> None:
+    def _hold_keys(self, work: Rest) -> None:
         if work is not None:
             self._ui.start(lambda: work, "command", holds_keys=True)
 
@@ -191,7 +191,7 @@ class ScreenCommands:
         if work is not None:
             await work
 
-    def _start(self, command: Command, argument: str) -> Pending:
+    def _start(self, command: Command, argument: str) -> Rest:
         """Call the handler; a dialog asks for a missing argument."""
         command_id = command.command_id
         if command_id in self.on_message:
@@ -205,7 +205,7 @@ class ScreenCommands:
             return self.ask(command.title, partial(self._run, command))
         return self.handlers[command_id](argument)
 
-    def _start_on(self, command_id: str, message: ChatMessage | None) -> Pending:
+    def _start_on(self, command_id: str, message: ChatMessage | None) -> Rest:
         """Call the handler with a message as it is now, or tell the user why not."""
         reason = reason_against(command_id, self.chat.active, message)
         if message is None or reason:
@@ -213,14 +213,14 @@ class ScreenCommands:
             return None
         return self.on_message[command_id](self.chat.active.current(message))
 
-    def _run_on_last(self, command_id: str) -> Pending:
+    def _run_on_last(self, command_id: str) -> Rest:
         return self._start_on(command_id, self.chat.active.messages.last_answer_or_prompt)
 
     @property
     def _subject(self) -> ChatMessage | None:
         return self._ui.widgets.focused_message or self.chat.active.messages.last_answer_or_prompt
 
-    def _copy_last(self, part: str) -> Pending:
+    def _copy_last(self, part: str) -> Rest:
         """Raises `WrongUse` for an unknown part."""
         if part not in ("", "code"):
             text = f"Unknown argument: {safe_line(part, limit=40)}."
@@ -258,5 +258,5 @@ class ScreenCommands:
         self._controllers.model_switch.pick_named(name)
 
 
-def _run_alone(run: Callable[[], Pending], _: str) -> Pending:
+def _run_alone(run: Callable[[], Rest], _: str) -> Rest:
     return run()

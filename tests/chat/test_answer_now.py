@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.turn import NOT_THINKING
+from lmchat.chat.followers import NOT_THINKING
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelNamed, ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.servers.target import Target

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lmchat.errors import RequestInvalid
-from lmchat.sessions.prompts import Prompt
+from lmchat.sessions.prompts import PendingPrompt
 from tests.support.chat_turns import ChatTurns
 
 
@@ -59,7 +59,7 @@ async def test_no_prompt_gets_lost_behind_a_change_that_waits_for_the_disk(store
         await asyncio.sleep(0)  # it waits for the disk
         requests = len(chat.server.requests)
         for refused in (
-            lambda: chat.sessions.send(chat.session, Prompt("next")),
+            lambda: chat.sessions.send(chat.session, PendingPrompt(draft="next")),
             lambda: chat.sessions.regenerate(chat.session, chat.path[-1]),
             lambda: chat.sessions.compact(chat.session),
         ):

@@ -10,9 +10,10 @@ from unittest.mock import AsyncMock
 from lmchat.chat.drafts import SessionTexts
 from lmchat.chat.events import AnswerStarted, MessageAdded
 from lmchat.chat.service import ChatService
+from lmchat.chat.settings import SamplingLayers
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable
-from lmchat.sessions.prompts import PendingPrompt, Prompt
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.storage import opening
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
@@ -29,8 +30,12 @@ async def is_on_disk(store, session_id: str, draft: str) -> None:
 
 
 async def test_a_text_is_loaded_once_and_written_soon_if_it_has_changed(store):
-    await store.save_draft("a", "old")
-    save = AsyncMock(wraps=store.save_draft)
+    await store.save_draft("a", "old", "")
+
+    async def replace_draft(session_id: str, text: str) -> None:
+        await store.save_draft(session_id, text, await store.draft(session_id))
+
+    save = AsyncMock(side_effect=replace_draft)
     texts = SessionTexts(store.draft, save)
     assert await texts.load("a") == "old"
     for letters in ("n", "ne", "new"):
@@ -60,7 +65,11 @@ async def test_a_text_is_on_the_disk_soon_after_the_end_of_an_import_without_ano
     store, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(opening, "BUSY_S", 0.02)
-    save = AsyncMock(wraps=store.save_draft)
+
+    async def replace_draft(session_id: str, text: str) -> None:
+        await store.save_draft(session_id, text, await store.draft(session_id))
+
+    save = AsyncMock(side_effect=replace_draft)
     texts = SessionTexts(store.draft, save, retry_s=0.01)
     await store.open()
     with closing(sqlite3.connect(tmp_path / "sessions.db", isolation_level=None)) as other:
@@ -90,7 +99,7 @@ async def test_a_sent_or_queued_prompt_stays_in_the_draft_until_it_is_a_row(stor
     gate = hold(store, "append")
     turns.sessions.drafts.change(session_id, "next")
     for text in ("What grows?", "And then?"):
-        turns.sessions.send(turns.session, Prompt(text))
+        turns.sessions.send(turns.session, PendingPrompt(draft=text))
     await turns.until(MessageAdded)
     await is_on_disk(store, session_id, "What grows?\n\nAnd then?\n\nnext")
     gate.set()
@@ -111,7 +120,7 @@ async def test_a_prompt_that_the_disk_refused_is_a_row_before_it_leaves_the_draf
         raise StoreUnavailable("locked")
 
     store.append = refuse
-    turns.sessions.send(turns.session, Prompt("What grows?"))
+    turns.sessions.send(turns.session, PendingPrompt(draft="What grows?"))
     await is_on_disk(store, session_id, "What grows?")
     gate.set()
     await turns.wait()
@@ -123,12 +132,33 @@ async def test_a_prompt_that_the_disk_refused_is_a_row_before_it_leaves_the_draf
     assert [message.text for message in await turns.on_disk()] == ["What grows?", "Lettuce."]
 
 
+async def test_a_prompt_that_has_become_a_message_is_not_written_as_draft_again(store):
+    turns = ChatTurns(store, answer_steps("Lettuce."))
+    drafts, session_id = turns.sessions.drafts, turns.session.session_id
+    drafts.change(session_id, "What grows?")
+    await drafts.write()
+    append, written = store.append, []
+
+    async def append_and_write(*prompt):
+        await append(*prompt)
+        store.save_draft = AsyncMock()  # from here on
+        written.append(asyncio.create_task(drafts.write()))
+
+    store.append = append_and_write
+    drafts.change(session_id, "")
+    turns.sessions.send(turns.session, PendingPrompt(draft="What grows?"))
+    await turns.wait()
+    await asyncio.gather(*written)
+    store.save_draft.assert_not_awaited()
+
+
 def run_on(store: Store) -> ChatService:
     return ChatService(
         chat=ChatSettings(),
         backend=ScriptedBackend(),
         store=store,
         stats_store=StatsStore(store.database),
+        layers=SamplingLayers(),
     )
 
 
@@ -161,7 +191,7 @@ from lmchat.storage.store import Store
 
 async def main():
     store = Store(Path(sys.argv[1]))
-    await store.save_draft("theirs", "typed there")
+    await store.save_draft("theirs", "typed there", "")
     print("saved", flush=True)
     await asyncio.to_thread(sys.stdin.read)
 

@@ -21,7 +21,7 @@ from lmchat.errors import (
 )
 from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.sessions.message import AnswerState, Role
-from lmchat.sessions.prompts import Prompt
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.tools.calls import ApprovalScope, Decision
 from tests.support.chat_turns import ChatTurns
 from tests.support.programs import until
@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
 
 def send(chat: ChatTurns) -> None:
-    chat.sessions.send(chat.session, Prompt("next"))
+    chat.sessions.send(chat.session, PendingPrompt(draft="next"))
 
 
 def compact(chat: ChatTurns) -> None:

@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 
 from lmchat.sessions.message import Role
-from lmchat.sessions.prompts import Prompt
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.storage.store import Store
 from tests.support.chat_turns import ChatTurns
 from tests.support.chats import start_session
@@ -43,7 +43,7 @@ async def send_on(path, session_id: str, name: int, told) -> None:
             await writing
             os.write(told, f"{text}\n".encode())
         drafts.change(session_id, "")
-        sessions.send(session, Prompt(text))
+        sessions.send(session, PendingPrompt(draft=text))
         await turns.wait()
         os.write(told, f"{text}\n".encode())
         await writing

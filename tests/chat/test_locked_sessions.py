@@ -9,7 +9,7 @@ import pytest
 
 from lmchat.library.library import Library
 from lmchat.servers.events import TextDelta
-from lmchat.sessions.prompts import Prompt
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.storage.purge import Purged
 from lmchat.storage.store import Store
 from tests.support.chat_turns import ChatTurns
@@ -27,7 +27,7 @@ async def other(tmp_path):
 
 async def say(chat: ChatTurns, text: str) -> str:
     """Return the id of the session."""
-    chat.sessions.send(chat.session, Prompt(text))
+    chat.sessions.send(chat.session, PendingPrompt(draft=text))
     await chat.wait()
     return chat.session.session_id
 
@@ -86,7 +86,7 @@ async def test_a_session_that_is_answered_unseen_stays_until_its_end(store, othe
     gate = asyncio.Event()
     chat = ChatTurns(store, half("Turnips", gate, " and kale."))
     session = chat.session
-    chat.sessions.send(session, Prompt("What grows?"))
+    chat.sessions.send(session, PendingPrompt(draft="What grows?"))
     await chat.until(TextDelta)
     for _ in range(2):
         chat.sessions.open_sessions.switch_to_new()

@@ -183,7 +183,7 @@ async def test_images_of_neighbouring_prompts_stay_beside_their_words(client, st
         server.on(CHAT, error_reply(500, "Compute error."))
         chat = ChatTurns(store, server=client, target=target_at(server.url))
         for text, files in (("a", [image]), ("b", []), ("", [image]), ("d", [])):
-            chat.sessions.send(chat.session, Prompt(text, tuple(files)))
+            chat.sessions.send_now(chat.session, Prompt(text, tuple(files)))
             await chat.wait()
         (message,) = sent_messages(server)
         parts = [one.get("text", one["type"]) for one in message["content"]]

@@ -27,7 +27,7 @@ from lmchat.servers.events import (
 )
 from lmchat.sessions.journal_entries import RESET
 from lmchat.sessions.message import AnswerState, RefusalPart, Role
-from lmchat.sessions.prompts import Prompt
+from lmchat.sessions.prompts import PendingPrompt, Prompt
 from tests.support.chat_turns import ChatTurns
 from tests.support.desktop import hold
 from tests.support.programs import until
@@ -175,8 +175,8 @@ async def test_a_front_end_that_cannot_show_an_event_ends_the_request_and_the_an
 ):
     chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), END, asyncio.Event()])
     chat.breaks_at = StreamFinished
-    chat.sessions.send(chat.session, Prompt("x"))
-    chat.sessions.send(chat.session, Prompt("y"))
+    chat.sessions.send(chat.session, PendingPrompt(draft="x"))
+    chat.sessions.send(chat.session, PendingPrompt(draft="y"))
     with pytest.raises(BrokenPipeError):
         await chat.wait()
     reply = (await chat.on_disk())[-1]
@@ -274,7 +274,7 @@ async def test_a_path_that_is_shown_while_its_answer_streams_or_is_saved_has_the
 async def test_an_ended_session_is_read_from_the_disk_again_and_unread_until_it_is_shown(store):
     chat = ChatTurns(store)
     first = chat.session
-    chat.sessions.send(first, Prompt("one"))
+    chat.sessions.send(first, PendingPrompt(draft="one"))
     chat.sessions.open_sessions.switch_to_new()
     await chat.sessions.wait(first)
     assert chat.sessions.open_sessions.unread == {first.session_id}

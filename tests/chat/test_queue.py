@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.sessions.message import AnswerState, FilePart, Role
-from lmchat.sessions.prompts import Prompt, file_line
+from lmchat.sessions.prompts import PendingPrompt, file_line
 from tests.support.chat_turns import ChatTurns
 from tests.support.programs import until
 from tests.support.scripted_backend import answer_steps
@@ -32,7 +32,7 @@ async def test_a_queue_is_sent_in_order_in_its_own_session_after_good_ends_and_s
     chat = ChatTurns(store, [*HALF, gate, END], [*HALF, asyncio.Event()], answer_steps("Last."))
     first = chat.session
     for text in ("one", "two", "three"):
-        chat.sessions.send(first, Prompt(text))
+        chat.sessions.send(first, PendingPrompt(draft=text))
     assert first.queue.drafts == ("two", "three")
     chat.sessions.open_sessions.switch_to_new()
     assert await chat.sessions.open_sessions.find_or_load(first.session_id) is first
@@ -59,7 +59,7 @@ async def test_after_a_failure_the_queue_returns_in_order_also_behind_another_se
         chat = ChatTurns(store, [gate, *script])
         first = chat.session
         for text in ("one", "two", "three"):
-            chat.sessions.send(first, Prompt(text))
+            chat.sessions.send(first, PendingPrompt(draft=text))
         chat.sessions.open_sessions.switch_to_new()
         gate.set()
         await chat.sessions.wait(first)
@@ -74,7 +74,7 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
     await chat.send("one")
     gate = asyncio.Event()
     load = chat.server.model_lists.load(target.model, lambda _: gate.wait())
-    chat.sessions.send(chat.session, Prompt("two"))
+    chat.sessions.send(chat.session, PendingPrompt(draft="two"))
     assert chat.session.is_waiting
     gate.set()
     await load
@@ -82,7 +82,7 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
     await chat.wait()
     assert chat.texts == ["one", "There.", "two", "Two."]
     chat.sessions.turn_options.use_target(None)
-    chat.sessions.send(chat.session, Prompt("three"))
+    chat.sessions.send(chat.session, PendingPrompt(draft="three"))
     chat.sessions.return_waiting()
     assert chat.returned == ["three"]
     assert chat.session.queue.drafts == ()
@@ -90,8 +90,8 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
 
 async def test_a_prompt_behind_an_answer_waits_for_the_model_that_was_chosen_meanwhile(store):
     chat = ChatTurns(store)
-    chat.sessions.send(chat.session, Prompt("one"))
-    chat.sessions.send(chat.session, Prompt("two"))
+    chat.sessions.send(chat.session, PendingPrompt(draft="one"))
+    chat.sessions.send(chat.session, PendingPrompt(draft="two"))
     target, gate = chat.sessions.turn_options.target, asyncio.Event()
     load = chat.server.model_lists.load(target.model, lambda _: gate.wait())
     await chat.wait()
@@ -132,7 +132,7 @@ async def test_a_stop_while_an_answer_is_saved_changes_its_end_only_if_calls_wou
     store.end_answer = end_slowly
     chat = ChatTurns(store, [RequestSent(), *said], answer_steps("Two."), box=toolbox())
     for text in ("one", "two"):
-        chat.sessions.send(chat.session, Prompt(text))
+        chat.sessions.send(chat.session, PendingPrompt(draft=text))
     await is_saving.wait()
     assert chat.session.stop()
     may_save.set()
@@ -152,8 +152,8 @@ async def test_a_model_that_is_loaded_while_the_failed_answer_is_saved_loses_no_
 
     store.end_answer = end_slowly
     chat = ChatTurns(store, [NOT_LOADED])
-    chat.sessions.send(chat.session, Prompt("one"))
-    chat.sessions.send(chat.session, Prompt("two"))
+    chat.sessions.send(chat.session, PendingPrompt(draft="one"))
+    chat.sessions.send(chat.session, PendingPrompt(draft="two"))
     await is_saving.wait()
     chat.sessions.send_waiting(has_loaded=True)
     may_save.set()
@@ -175,7 +175,7 @@ async def filled(store, *scripts) -> ChatTurns:
     chat = ChatTurns(store, *nearly_full(*scripts), window=1000, auto_compact=True)
     for text in "abc":
         await chat.send(text)
-    chat.sessions.send(chat.session, Prompt("d"))
+    chat.sessions.send(chat.session, PendingPrompt(draft="d"))
     return chat
 
 
@@ -226,8 +226,8 @@ async def test_a_session_in_which_prompts_only_wait_is_listed_by_the_words_or_fi
     chat.sessions.turn_options.use_target(None)
     notes = FilePart(digest="0" * 64, name="notes.md", media_type="text/markdown", size=1)
     for text in (f"{file_line(notes)}What grows?", file_line(notes)):
-        chat.sessions.send(chat.session, Prompt.of(text))
-        chat.sessions.send(chat.session, Prompt("and in shade?"))
+        chat.sessions.send(chat.session, PendingPrompt(draft=text))
+        chat.sessions.send(chat.session, PendingPrompt(draft="and in shade?"))
         assert chat.sessions.open_sessions.only_queued() == [], "it is the shown one"
         chat.sessions.open_sessions.switch_to_new()
         (listed,) = chat.sessions.open_sessions.only_queued()

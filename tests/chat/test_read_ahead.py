@@ -8,13 +8,14 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.chat.service import ChatService
+from lmchat.chat.settings import SamplingLayers
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PromptProgress
 from lmchat.servers.target import Target
 from lmchat.sessions.message import Role, text_message
-from lmchat.sessions.prompts import Prompt
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.sessions.session import Session
 from lmchat.storage.stats_store import StatsStore
 from tests.support.scripted_backend import ScriptedBackend, model
@@ -48,6 +49,7 @@ class Typist:
             backend=self.backend,
             store=store,
             stats_store=StatsStore(store.database),
+            layers=SamplingLayers(),
         )
         known = replace(model("tiny", context_loaded=100_000), endpoint=endpoint, product=product)
         self.target = Target(endpoint=endpoint, product=product, model=known)
@@ -148,7 +150,7 @@ async def test_nothing_is_read_while_any_session_is_answered(store):
     other = typist.chat.active
     gate = asyncio.Event()
     typist.backend.scripts = [[gate]]
-    typist.chat.send(other, Prompt("And?"))
+    typist.chat.send(other, PendingPrompt(draft="And?"))
     typist.open(*LONG)
     assert await typist.type("W") == 0
     gate.set()

@@ -1,17 +1,28 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.save_queue import SaveQueue, journal_writer
+from lmchat.chat.save_queue import AppendPrompt, SaveQueue, journal_writer
 from lmchat.errors import SessionNotFound, StoreUnavailable
 from lmchat.sessions.message import AnswerState
+from lmchat.storage.store import Store
 from tests.support.chats import answer, header, prompt, start_session
 from tests.support.programs import until
 
 FULL = StoreUnavailable("The disk is full.")
+
+
+def append_to(store: Store) -> AppendPrompt:
+    """Write prompts as `store.append` does at that time."""
+
+    async def append(*prompt: Any) -> None:
+        await store.append(*prompt)
+
+    return append
 
 
 async def test_what_failed_is_tried_until_it_is_written_and_holds_up_no_other_session(store):
@@ -24,7 +35,7 @@ async def test_what_failed_is_tried_until_it_is_written_and_holds_up_no_other_se
         await append(session, message)
 
     store.append = broken
-    save_queue = SaveQueue(store, retry_s=0.01)
+    save_queue = SaveQueue(store, append_to(store), retry_s=0.01)
     first, other = prompt("1"), prompt("other")
     second = prompt("2", first)
     await save_queue.save(one, first, second)
@@ -56,7 +67,7 @@ async def test_pieces_that_could_not_be_written_are_written_first_when_the_disk_
         done.set()
 
     store.add_entries = broken
-    save_queue = SaveQueue(store)
+    save_queue = SaveQueue(store, append_to(store))
     await save_queue.start_answer(session, said)
     async with journal_writer(save_queue, said.message_id) as entries:
         entries.append(("text", "a"))
@@ -78,7 +89,7 @@ async def test_changes_of_a_header_wait_for_the_disk_behind_its_messages_and_the
         raise FULL
 
     store.update_session = store.append = broken
-    save_queue = SaveQueue(store, retry_s=0.01)
+    save_queue = SaveQueue(store, append_to(store), retry_s=0.01)
     await save_queue.save(session, prompt("and then?", first))
     assert (await save_queue.change(session, "title", {"title": "Moss"})).title == "Moss"
     await save_queue.change(session, "title", {"title": "Fern"})
@@ -94,7 +105,7 @@ async def test_changes_of_a_header_wait_for_the_disk_behind_its_messages_and_the
 
 
 async def test_a_change_of_a_session_that_is_gone_is_refused_and_not_tried_again(store):
-    save_queue = SaveQueue(store, retry_s=0.01)
+    save_queue = SaveQueue(store, append_to(store), retry_s=0.01)
     with pytest.raises(SessionNotFound):
         await save_queue.change(header("gone"), "title", {"title": "Moss"})
     assert (save_queue.unsaved_changes, save_queue.warning) == ([], None)

@@ -8,18 +8,18 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.chat.toolbox import Toolbox, ToolQuestion
-from lmchat.config.settings import Approval, McpSettings, ToolSettings
+from lmchat.config.settings import McpSettings, ToolSettings
 from lmchat.errors import RequestInvalid
 from lmchat.servers.events import StreamFinished, TextDelta
 from lmchat.sessions.message import AnswerState, Role, ToolCallPart
-from lmchat.sessions.prompts import Prompt
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.tools.calls import ApprovalScope, Decision, ToolResult
 from tests.support import chats
 from tests.support.chat_turns import ChatTurns
 from tests.support.files_to_attach import image
 from tests.support.programs import until
 from tests.support.scripted_backend import answer_steps, target
-from tests.support.scripted_tools import ScriptedHost, calls, read_text, toolbox
+from tests.support.scripted_tools import ScriptedHost, calls, not_saved, read_text, toolbox
 
 _READ = "files__read_text"
 READ_A = calls((_READ, {"path": "a"}))
@@ -191,7 +191,7 @@ async def test_a_call_that_has_ended_keeps_its_result_if_a_stop_comes_while_anot
         await save(header, *messages, **more)
 
     chat.sessions.save_queue.save = save_later
-    chat.sessions.send(chat.session, Prompt("Read all"))
+    chat.sessions.send(chat.session, PendingPrompt(draft="Read all"))
     await is_saving.wait()
     await until(lambda: len(host.calls) == 3, "the calls")
     chat.session.stop()
@@ -290,7 +290,7 @@ async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are
 FILES = McpSettings(name="files", command="notes-server", args=("--folder", "/notes"))
 
 
-def box_with(allowed=None, *, server=FILES, host=None, save=None, **settings) -> Toolbox:
+def box_with(allowed=None, *, server=FILES, host=None, save=not_saved, **settings) -> Toolbox:
     asking = ToolSettings(approve="ask", **settings)
     return Toolbox(host or ScriptedHost(), asking, (server,), allowed or {}, save)
 
@@ -312,9 +312,9 @@ async def saved_always(**settings) -> dict[str, str]:
 
     box = box_with(save=save, **settings)
     await box.allow("here", box.tools[0], ApprovalScope.ALWAYS)
-    assert box.approval("here", box.tools[0]) is Approval.ALWAYS
-    elsewhere = Approval.ALWAYS if saved else Approval.ASK
-    assert box.approval("elsewhere", box.tools[0]) is elsewhere
+    assert box.approval("here", box.tools[0]) == "always"
+    elsewhere = "always" if saved else "ask"
+    assert box.approval("elsewhere", box.tools[0]) == elsewhere
     return saved
 
 

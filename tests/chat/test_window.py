@@ -154,7 +154,7 @@ async def test_a_refusal_of_an_image_shortens_the_request_and_teaches_nothing_ab
     await chat.send(WORDS)
     await chat.send("And now?")
     image = FilePart(name="a.png", media_type="image/png", digest="0" * 64, size=9, tokens=85)
-    chat.sessions.send(chat.session, Prompt("What grows here?", (image,)))
+    chat.sessions.send_now(chat.session, Prompt("What grows here?", (image,)))
     await chat.wait()
     assert len(chat.sent(2)) > len(chat.sent(3)) >= 2
     estimator = chat.sessions.context_window.estimator

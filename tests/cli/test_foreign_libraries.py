@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.errors import foreign_library
+from lmchat.foreign_library import foreign_library
 
 
 @pytest.mark.parametrize(("name", "is_reason"), [("only_there", False), ("msgspec", True)])

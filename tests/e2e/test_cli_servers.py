@@ -283,7 +283,7 @@ def test_a_key_command_that_fails_is_the_next_step(tmp_path, server, is_named):
     cli = Cli(home=tmp_path, url=server.url if is_named else "")
     cli.configure(f'[[endpoints]]\nname = "used"\nurl = "{server.url}"\napi_key_cmd = "exit 3"\n')
     done = cli("ask", "Hi")
-    _, step, _ = done.stderr.splitlines()
+    _, step = done.stderr.splitlines()
     fault = "The api_key_cmd of endpoint 'used' exited with status 3. Run it in a shell to see why."
     assert step == fault
 

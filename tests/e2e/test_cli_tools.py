@@ -21,12 +21,8 @@ from tests.support.programs import FUNCTIONS, Inside, is_running, processes, wai
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, calling, chat_reply
 from tests.support.scripted_server import (
-    DONE,
-    delta,
-    finish,
     json_reply,
     lead_here,
-    sse,
     text_reply,
 )
 from tests.support.start_desk import put
@@ -221,29 +217,6 @@ def test_a_stop_while_a_call_runs_leaves_the_estimate_of_the_prompt_in_the_answe
     value = json.loads(out)
     assert (value["reply"], value["state"]) == ("Let me see.", "stopped")
     assert value["usage"]["prompt_tokens"] > 0, "the server of this test counts nothing"
-
-
-def test_a_call_that_is_sent_twice_runs_once_and_one_without_a_name_not_at_all(adding, server):
-    function = {"name": "files__echo", "arguments": '{"text": "5"}'}
-    twice = [
-        delta(tool_calls=[{"index": index, "id": "call_7", "function": function}])
-        for index in range(2)
-    ]
-    nameless = delta(tool_calls=[{"index": 0, "id": "", "type": "function"}])
-    for chunks, steps, requests in (
-        (twice, [("files/echo", "5")], 2),
-        ([nameless, *twice], [("files/echo", "5")], 2),
-    ):
-        server.requests.clear()
-        server.on(CHAT, sse(*chunks, finish("tool_calls"), DONE), chat_reply("It is 5."))
-        value = json.loads(adding("ask", "--tools", "--json", "?").stdout)
-        assert [(step["tool"], step["result"]) for step in value["steps"]] == steps
-        assert len(server.seen(CHAT)) == requests
-    server.requests.clear()
-    server.on(CHAT, sse(nameless, finish("tool_calls"), DONE))
-    value = json.loads(adding("ask", "--tools", "--json", "?").stdout)
-    assert value["detail"]["error"] == "interrupted"
-    assert len(server.seen(CHAT)) == 1
 
 
 def test_without_a_terminal_a_tool_that_asks_is_refused_and_the_way_to_allow_it_told(cli, server):

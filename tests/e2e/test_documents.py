@@ -48,6 +48,7 @@ def _links(page: Path) -> list[str]:
     return _LINK.findall(_CODE.sub("", page.read_text(encoding="utf-8")))
 
 
+@pytest.mark.leaf("batch", "doctor", "imports", "serve")
 def test_commands_that_are_shown_are_commands_and_links_lead_to_files_that_are_there():
     for page in PAGES:
         fences = _FENCE.findall(page.read_text(encoding="utf-8"))

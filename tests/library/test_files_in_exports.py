@@ -83,6 +83,6 @@ async def test_the_page_shows_images_and_names_all_files(store):
 async def test_a_file_that_only_a_draft_names_stays(tmp_path, store):
     digest = await store.files.save(IMAGE)
     os.utime(tmp_path / "attachments" / digest, (0, 0))
-    await store.save_draft("", f"garden.png: sha256:{digest}\nWhat grows?")
+    await store.save_draft("", f"garden.png: sha256:{digest}\nWhat grows?", "")
     await store.daily_check()
     assert await store.files.read(digest) == IMAGE

@@ -58,7 +58,7 @@ async def found(make_client):
     async with Client() as one:
         await one._backend.aclose()
         one._backend = make_client(transport=ports)
-        one._finder = ServerFinder(one._backend.models, Settings(), State())
+        one._finder = ServerFinder(one._backend.models, Settings(), State)
         yield one, ports
 
 
@@ -196,7 +196,7 @@ async def test_a_server_that_was_only_detected_is_not_asked_in_place_of_the_name
             transport=PortMap({("localhost", 8080): llama_cpp(server)}), endpoint=address
         )
         settings = Settings(endpoint=address)
-        client._finder = ServerFinder(client._backend.models, settings, State())
+        client._finder = ServerFinder(client._backend.models, settings, State)
         assert "ready" in {one.word for one in await client.detect()}
         with pytest.raises(NoServerFound):
             await client.chat("Hi")

@@ -25,6 +25,7 @@ from tests.support.recorded_server import RecordedServer
 from tests.support.scripted_backend import target
 from tests.support.scripted_products import LLAMA, model_list
 from tests.support.scripted_server import (
+    Cut,
     Reply,
     ScriptedServer,
     Seen,
@@ -32,6 +33,7 @@ from tests.support.scripted_server import (
     error_reply,
     html_reply,
     json_reply,
+    raw_reply,
     text_reply,
 )
 
@@ -49,6 +51,16 @@ LOADED, NOT_LOADED, REMOTE, ANY = "loaded", "not loaded", "remote", "unknown"
 def asleep(server: ScriptedServer) -> None:
     products.llama_cpp(server)
     server.on("GET /props", json_reply({"is_sleeping": True}, headers=LLAMA))
+
+
+def list_opened(server: ScriptedServer) -> None:
+    """`/v1/models` of llama-server needs no key, `/props` does."""
+    products.llama_cpp(server)
+    server.on("GET /props", error_reply(401, "Invalid API Key", code=401, headers=LLAMA))
+
+
+def list_alone(server: ScriptedServer) -> None:
+    products.llama_cpp(server).on("GET /props", raw_reply(Cut()))
 
 
 def behind_a_proxy(server: ScriptedServer) -> None:
@@ -231,6 +243,8 @@ CASES = {
     "llama.cpp, wrong key": Case(
         8080, partial(llama_cpp, key=KEY), "llama.cpp", REJECTED, key="sk-wrong", step="--api-key"
     ),
+    "llama.cpp, its list alone opened": Case(9931, list_opened, "llama.cpp", NEEDS_KEY, LLAMA_CPP),
+    "llama.cpp, nothing but its list": Case(9931, list_alone, "llama.cpp", "ready", LLAMA_CPP),
     "llama.cpp, opened": Case(
         9931, partial(llama_cpp, key=KEY), "llama.cpp", "ready", LLAMA_CPP, key=KEY
     ),
@@ -253,7 +267,7 @@ CASES = {
     ),
     "vLLM": Case(8000, products.vllm, "vLLM", "ready", first=1),
     "vLLM at another port": Case(UNUSUAL, products.vllm, "vLLM", "ready", first=1),
-    "SGLang": Case(30000, sglang, "SGLang", "ready", first=1),
+    "SGLang": Case(30000, sglang, "SGLang", "ready", first=1, models=(("qwen", LOADED, 1000, ""),)),
     "LiteLLM": Case(4000, litellm, "LiteLLM", "ready", first=2),
     "LiteLLM without its header": Case(UNUSUAL, litellm_without_its_header, "LiteLLM", "ready"),
     "unknown": Case(UNUSUAL, plain, "OpenAI-compatible", "ready", first=1),

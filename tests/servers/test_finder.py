@@ -36,9 +36,9 @@ class _ScriptedBackend:
 async def _find_target(*detections, settings=None, notes=None, state=None):
     note = notes.append if notes is not None else str
     backend = _ScriptedBackend(*detections)
-    return await ServerFinder(backend, settings or Settings(), state or State()).ready_target(
-        note=note
-    )
+    return await ServerFinder(
+        backend, settings or Settings(), lambda: state or State()
+    ).ready_target(note=note)
 
 
 async def test_the_only_model_is_asked_even_if_it_is_not_in_memory():
@@ -118,7 +118,9 @@ async def test_a_server_that_cannot_be_used_says_why():
         with pytest.raises(ServerRejected) as caught:
             await _find_target((probed(verdict, is_configured=True, next_step="Do this."),))
         assert caught.value.kind == kind
-        assert caught.value.next_step.startswith("Do this.")
+        or_name = " If it only lacks a list of models, name a model with -m MODEL."
+        may_have_models = verdict in ("not_an_llm", "server_error")
+        assert caught.value.next_step == f"Do this.{or_name * may_have_models}"
         assert caught.value.exit_code == 1
 
 
@@ -135,14 +137,14 @@ def test_a_server_that_wants_a_key_goes_before_strangers():
 async def test_a_named_server_is_the_only_one_looked_at():
     backend = _ScriptedBackend((probed(""),), (probed("offline"),))
     settings = Settings(endpoint="http://localhost:1234")
-    assert len(await ServerFinder(backend, settings, State()).look()) == 1
+    assert len(await ServerFinder(backend, settings, State).look()) == 1
     assert backend.named is None
 
 
 async def test_configured_servers_are_looked_at_first():
     own = EndpointSettings(name="n", url="localhost:5")
     backend = _ScriptedBackend(())
-    await ServerFinder(backend, Settings(endpoints=(own,)), State()).look()
+    await ServerFinder(backend, Settings(endpoints=(own,)), State).look()
     assert backend.named == (Endpoint.parse("http://localhost:5"),)
 
 
@@ -158,7 +160,7 @@ async def test_requests_at_the_same_time_share_one_look_also_if_it_finds_nothing
             return await detect(**more)
 
         backend.detect = slow
-        finder = ServerFinder(backend, Settings(), State())
+        finder = ServerFinder(backend, Settings(), State)
         asked = [asyncio.create_task(finder.ready_target()) for _ in range(5)]
         await asyncio.sleep(0)
         gate.set()
@@ -169,7 +171,7 @@ async def test_requests_at_the_same_time_share_one_look_also_if_it_finds_nothing
 
 async def test_a_model_whose_name_is_known_does_not_wait_for_one_that_loads():
     loading = probed("loading", is_configured=True)
-    finder = ServerFinder(_ScriptedBackend((loading,)), Settings(), State())
+    finder = ServerFinder(_ScriptedBackend((loading,)), Settings(), State)
     waiting = asyncio.create_task(finder.ready_target())
     await asyncio.sleep(0)
     assert (await finder.ready_target("tiny")).model_id == "tiny"

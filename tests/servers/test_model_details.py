@@ -19,11 +19,10 @@ from tests.support.scripted_products import (
     LLAMA,
     llama_cpp,
     lm_studio,
-    model_list,
     ollama,
     router,
 )
-from tests.support.scripted_server import DONE, Gate, delta, error_reply, finish, json_reply, sse
+from tests.support.scripted_server import DONE, Gate, delta, finish, json_reply, sse
 
 SHOW = "POST /api/show"
 LITELLM = {"x-litellm-version": "1.0"}
@@ -117,13 +116,6 @@ async def test_a_model_that_is_not_loaded_has_no_window_at_any_product(server, c
     )
 
 
-async def test_sglang_tells_its_window_and_is_never_asked_for_its_health(server, client):
-    server.on("GET /v1/models", model_list("qwen", owned_by="sglang", max_model_len=1000))
-    (model,) = await client.models.listed(endpoint_of(server))
-    assert (model.product, model.context) == ("SGLang", 1000)
-    assert "/health" not in {one.path for one in server.seen()}
-
-
 async def test_litellm_tells_context_and_abilities(server, client):
     listed = {"data": [{"id": "gpt"}, {"id": "embed"}, {"id": "other"}]}
     server.on("GET /v1/models", json_reply(listed, headers=LITELLM))
@@ -207,15 +199,6 @@ async def test_a_model_of_a_router_that_failed_says_so(server, client):
     (model,) = await client.models.listed(endpoint_of(server))
     assert (model.state, model.state_word) == (LoadState.NOT_LOADED, "failed")
     assert model.load_failure == "exit code 1"
-
-
-@pytest.mark.rule("R-4")
-async def test_a_llama_cpp_whose_list_alone_is_open_says_that_it_needs_a_key(server, make_client):
-    """`/v1/models` of llama-server needs no key, `/props` does."""
-    llama_cpp(server)
-    server.on("GET /props", error_reply(401, "Invalid API Key", code=401, headers=LLAMA))
-    probed = await make_client().models.check(endpoint_of(server))
-    assert (probed.product, probed.word) == ("llama.cpp", "needs key")
 
 
 async def test_lm_studio_tells_how_many_requests_a_model_takes(server, client):

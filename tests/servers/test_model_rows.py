@@ -56,7 +56,7 @@ class NotingBackend(ScriptedBackend):
 async def test_a_typed_place_is_looked_at_once_and_one_that_is_looked_at_anyway_stays():
     asked = NotingBackend()
     own = EndpointSettings(name="box", url=OWN.url)
-    finder = ServerFinder(asked, Settings(endpoints=(own,)), State())
+    finder = ServerFinder(asked, Settings(endpoints=(own,)), State)
     await finder.search()
     for endpoint in (ENDPOINT, TYPED, TYPED):
         finder.add(endpoint)

@@ -314,9 +314,9 @@ def test_a_request_of_megabytes_is_searched_at_once():
     for piece in ("a b c d ", "jinja ", "\\n\\n", '"', "\\u00e9", "input_value="):
         text = piece * (4_000_000 // len(piece))
         body = json.dumps({"messages": [{"role": "user", "content": text}] * 2}).encode()
-        started_s = time.perf_counter()
+        started_s = time.process_time()
         unquoted(text[:4800], texts_of(body))
-        assert time.perf_counter() - started_s < 2, piece
+        assert time.process_time() - started_s < 2, piece
 
 
 def test_words_that_stand_in_the_request_by_chance_stay():

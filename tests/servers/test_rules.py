@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parents[1]
 PAGE = (TESTS.parent / "docs" / "rules.md").read_text(encoding="utf-8")
 RULES = re.findall(r"^- \*\*(R-\d+)\*\* \S", PAGE, re.MULTILINE)
@@ -25,5 +27,6 @@ def test_the_page_has_each_rule_once_and_in_one_sentence():
     assert not re.search(r"^- \*\*R-\d+\*\*(?!.*\.$)", PAGE, re.MULTILINE)
 
 
+@pytest.mark.leaf("imports")
 def test_each_rule_has_a_test_that_names_it_and_each_mark_names_a_rule():
     assert set(RULES) == MARKED

@@ -7,14 +7,11 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelLoading
 from lmchat.servers.sending import exchange
 from lmchat.sessions.message import Role, text_message
-from tests.support import scripted_products as products
-from tests.support.client_calls import answered, ask, endpoint_of, events_of, replay, text_of
+from tests.support.client_calls import answered, ask, events_of, replay, text_of
 from tests.support.scripted_products import CHAT, LLAMA, chat_reply, guarded, model_list
 from tests.support.scripted_server import (
-    Cut,
     error_reply,
     json_reply,
-    raw_reply,
 )
 
 KEY = "sk-1"
@@ -35,12 +32,6 @@ async def test_behind_a_prefix_everything_is_asked_behind_it_and_with_the_key(
     assert (error, text_of(events), ModelLoading() in events) == (None, "Hello there.", True)
     assert {one.path.split("/")[1] for one in server.seen()} == {"llm"}
     assert {one.headers["authorization"] for one in server.seen()} == {f"Bearer {KEY}"}
-
-
-async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(server, client):
-    products.llama_cpp(server).on("GET /props", raw_reply(Cut()))
-    probed = await client.models.check(endpoint_of(server))
-    assert (probed.product, probed.word) == ("llama.cpp", "ready")
 
 
 @pytest.mark.rule("R-31")

@@ -68,7 +68,7 @@ async def write_secrets(store, seed: int):
     draft = ""
     for word in secret(seed + 2, 40).split():
         draft += f"{word} "
-        await store.save_draft(session.session_id, draft)
+        await store.save_draft(session.session_id, draft, "")
     asked = prompt(secret(seed + 3, 400))
     asked = replace(asked, parts=(file, *asked.parts))
     await store.append(session, asked)
@@ -80,7 +80,7 @@ async def write_secrets(store, seed: int):
     for message in chat_with_tools(secret(seed + 6), f'{{"a": "{secret(seed + 7)}"}}').messages:
         await store.append(session, message)
     await store.update_session(session.session_id, {"tags": (secret(seed + 9, 1),)})
-    await store.save_draft(session.session_id, secret(seed + 10))
+    await store.save_draft(session.session_id, secret(seed + 10), "")
     return session, asked
 
 
@@ -206,7 +206,7 @@ async def test_a_file_that_another_session_or_draft_names_or_soon_a_message_stay
         await store.append(session, replace(asked, parts=(file, *asked.parts)))
     await store.purge(sessions[0].session_id)
     assert await store.files.read(file.digest) == data
-    await store.save_draft("", f"[shared.txt] {file.digest}")
+    await store.save_draft("", f"[shared.txt] {file.digest}", "")
     await store.purge(sessions[1].session_id)
     assert await store.files.read(file.digest) == data
     assert await store.files.read(new_digest) == new_data

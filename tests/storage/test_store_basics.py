@@ -174,13 +174,13 @@ async def test_going_on_in_a_session_takes_it_out_of_the_trash(store, clock):
 
 
 async def test_drafts_are_kept_by_session_and_removed_when_empty(tmp_path, store):
-    await store.save_draft("", "not yet begun \ud800")
-    await store.save_draft("abcd", "one")
-    await store.save_draft("abcd", "two")
+    await store.save_draft("", "not yet begun \ud800", "")
+    await store.save_draft("abcd", "one", "")
+    await store.save_draft("abcd", "two", "one")
     await store.aclose()
     async with aclosing(store_at(tmp_path)) as again:
         assert (await again.draft(""), await again.draft("abcd")) == ("not yet begun \ud800", "two")
-        await again.save_draft("abcd", "")
+        await again.save_draft("abcd", "", "two")
         assert await again.draft("abcd") == ""
 
 

@@ -39,7 +39,7 @@ async def saved(tmp_path):
         said = await reply(store, session, "Lettuce.", asked)
         again = await say(store, session, "And herbs?", said)
         await reply(store, session, "Basil.", again)
-        await store.save_draft(session.session_id, "An old draft")
+        await store.save_draft(session.session_id, "An old draft", "")
         return await store.open_session(session.session_id)
 
 
@@ -99,13 +99,13 @@ async def use_every_method(store, saved):
     with pytest.raises(StoreUnavailable, match="is missing"):
         await store.files.read("0" * 64)
     for key in ("new", session_id):
-        await store.save_draft(key, MARK)
+        await store.save_draft(key, MARK, await store.draft(key))
         await store.save_draft(key, MARK, MARK)
         assert await store.draft(key) == MARK
     assert await store.take_drafts("newer") == MARK
     assert [await store.draft(key) for key in ("new", "newer")] == ["", MARK]
     assert await store.take_drafts("newer") == ""  # its own draft is not taken
-    await store.save_draft("third", "typed")
+    await store.save_draft("third", "typed", "")
     assert await store.take_drafts("third") == MARK
     assert await store.draft("third") == f"{MARK}\n\ntyped"
     await store.save_bookmark(session_id, MARK)
@@ -178,7 +178,7 @@ async def test_a_copy_of_a_session_has_all_that_the_session_has_and_nothing_of_a
         await on_disk.delete_message(session_id, hidden.message_id)
         running = answer(parent=last, state=AnswerState.STREAMING)
         await on_disk.start_answer(session_id, running)
-        await on_disk.save_draft(session_id, f"[x] {digests[1]}")
+        await on_disk.save_draft(session_id, f"[x] {digests[1]}", "")
         await on_disk.save_bookmark(session_id, "here")
         changes = {"tags": ("t",), "sampling": {"top_k": 3}, "is_pinned": True}
         await on_disk.update_session(session_id, changes)

@@ -46,7 +46,7 @@ async def test_a_full_disk_is_one_clear_error_and_writing_works_again_with_room(
             store.end_answer(session.session_id, said),
             store.append(session, prompt("x" * 100_000, asked)),
             store.add_entries(said.message_id, [("text", "y" * 100_000)]),
-            store.save_draft("", "z" * 100_000),
+            store.save_draft("", "z" * 100_000, ""),
         ):
             with pytest.raises(
                 StoreUnavailable, match=r"^sessions.db cannot be used: the disk .*full"
@@ -220,7 +220,7 @@ async def test_only_locks_of_whole_files_are_missing_and_everything_is_saved(
         session, asked = await start_session(store, "hello")
         said = await reply(store, session, "hi", asked)
         assert (await store.open_session(session.session_id)).messages == (asked, said)
-        await store.save_draft("", "not sent yet")
+        await store.save_draft("", "not sent yet", "")
     state = tmp_path / "lmchat" / "state.toml"
     assert change_state(state, methodcaller("with_model", "e", "tiny")).model == "tiny"
     assert read_state(state)[0].model == "tiny"

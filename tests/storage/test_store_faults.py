@@ -56,7 +56,7 @@ async def talk(folder):
     """Say and answer twice; return what was said, and the store's error once it was over."""
     async with aclosing(store_at(folder)) as store:
         save_queue, session, before = (
-            SaveQueue(store),
+            SaveQueue(store, store.append),
             header(),
             MessagePath(),
         )

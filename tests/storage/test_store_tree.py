@@ -103,7 +103,7 @@ async def called(store):
     running = tool_message(None, parent=asking, state=AnswerState.STREAMING)
     await store.start_answer(session.session_id, running)
     ran = replace(tool_message("Buy needles.", parent=asking), message_id=running.message_id)
-    await SaveQueue(store).save(session, ran)
+    await SaveQueue(store, store.append).save(session, ran)
     said = await reply(store, session, "You want to buy something.", ran)
     return session.session_id, asking, ran, said
 
@@ -114,7 +114,7 @@ async def test_a_tool_call_is_a_message_of_the_tree_and_another_run_its_second_v
     session_id, asking, ran, said = called
     assert (await store.open_session(session_id)).messages[1:] == (asking, ran, said)
     again = tool_message("No such file.", parent=asking, state=AnswerState.FAILED)
-    await SaveQueue(store).save((await store.open_session(session_id)).header, again)
+    await SaveQueue(store, store.append).save((await store.open_session(session_id)).header, again)
     session = await store.open_session(session_id)
     assert session.messages[-1] == replace(again, version=2, versions=2)
     assert (session.header.model, session.header.message_count) == ("qwen3-8b", 5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from importlib.util import find_spec
 from itertools import groupby
@@ -64,18 +64,21 @@ class LogApp(App[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - as Textual declares it
     AUTO_FOCUS = "Input"
 
-    def __init__(self, *, theme: str = "lmchat-dark") -> None:
+    def __init__(self, *, theme: str = "lmchat-dark", user_keys: Mapping[str, str] = {}) -> None:
         super().__init__()
         self.highlighter = Highlighter()
         for own in THEMES:
             self.register_theme(own)
         self.theme = theme
         self.facts: list[Message] = []
+        self.user_keys = user_keys
 
     def compose(self) -> ComposeResult:
-        yield ChatLog(highlighter=self.highlighter)
         prompt = Input()
         prompt.cursor_blink = False  # pictures are the same however long they take
+        yield ChatLog(
+            self.highlighter, typed_into=prompt, user_keys=self.user_keys, frames_per_second=12
+        )
         yield prompt
 
     async def on_unmount(self) -> None:

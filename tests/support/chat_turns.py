@@ -12,12 +12,13 @@ from msgspec.structs import replace
 from lmchat.chat.events import ChatEvent, PromptsReturned, TurnEnded, TurnListener
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession
+from lmchat.chat.settings import SamplingLayers, options_set_in
 from lmchat.chat.toolbox import Toolbox, ToolQuestion
 from lmchat.config.settings import ChatSettings
 from lmchat.servers.events import RequestAdapted
 from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage
-from lmchat.sessions.prompts import Prompt
+from lmchat.sessions.prompts import PendingPrompt, Prompt
 from lmchat.sessions.session import MessagePath, Session
 from lmchat.storage.stats_store import StatsStore
 from lmchat.tools.calls import Decision
@@ -42,11 +43,13 @@ class ChatTurns(TurnListener):
     ) -> None:
         self.store = store
         self.server = server or ScriptedBackend(*scripts)
+        chat = ChatSettings(**settings)
         self.sessions = ChatService(
-            chat=ChatSettings(**settings),
+            chat=chat,
             backend=self.server,
             store=store,
             stats_store=StatsStore(store.database),
+            layers=SamplingLayers(chat=options_set_in(chat)),
             toolbox=box,
             clock=clock,
         )
@@ -136,9 +139,7 @@ class ChatTurns(TurnListener):
         await self.send_prompt(Prompt(text, tuple(file.part for file in files)))
 
     async def send_prompt(self, prompt: Prompt) -> None:
-        """Send a prompt, with settings: while no model can answer, they say why."""
-        settings = self.sessions.turn_options.settings(self.session.session_sampling)
-        self.sessions.send(self.session, prompt, settings=settings)
+        self.sessions.send_now(self.session, prompt)
         await self.wait()
 
     async def edit(self, message: ChatMessage, text: str, files=None) -> None:
@@ -161,7 +162,7 @@ class ChatTurns(TurnListener):
     async def start(self, text: str, until: type) -> None:
         """Send a prompt, and wait until an event of this kind was shown."""
         self.events.clear()
-        self.sessions.send(self.session, Prompt(text))
+        self.sessions.send(self.session, PendingPrompt(draft=text))
         await self.until(until)
 
     async def stop(self) -> None:

@@ -91,7 +91,8 @@ def text_of(events) -> str:
 
 def streamed(events) -> StreamedAnswer:
     """Return the answer of some events, which have all come at the moment 0."""
-    answer = StreamedAnswer("", clock=lambda: 0.0)
+    target = Target(endpoint=Endpoint.parse("http://localhost:1/v1"), product="")
+    answer = StreamedAnswer(target, clock=lambda: 0.0)
     for event in events:
         answer.add(event)
     return answer

@@ -22,6 +22,7 @@ from lmchat.attachments.file_finder import FileFinder
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import WebPages
 from lmchat.chat.service import ChatService
+from lmchat.chat.settings import SamplingLayers, options_set_in
 from lmchat.chat.toolbox import Toolbox
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import LoadedSettings
@@ -283,6 +284,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         backend=backend,
         store=store,
         stats_store=StatsStore(store.database),
+        layers=SamplingLayers(chat=options_set_in(settings.chat)),
         toolbox=toolbox,
         clock=clock,
     )
@@ -297,7 +299,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         library=Library(store, clock=moment),
         chat=chat,
         monitor=Monitor(backend.models.check, clock=clock, pause_s=check_pause_s),
-        finder=ServerFinder(backend.models, settings, state),
+        finder=ServerFinder(backend.models, settings, lambda: seen.workspace.state),
         platform=DeskPlatform(seen),
         pages=WebPages(settings.allowed_hosts),
         state=state,

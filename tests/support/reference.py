@@ -185,8 +185,9 @@ def api_page() -> str:
     tutorial, _, _ = (DOCS / "api.md").read_text(encoding="utf-8").partition(_GENERATED)
     named = {name: one for name, one in vars(lmchat.api).items() if name[0].isupper()}
     classes = {name: one for name, one in named.items() if inspect.isclass(one)}
+    own_first = sorted(classes.items(), key=lambda item: "api" not in item[1].__module__)
     parts = [tutorial + _GENERATED, "## Reference\n"]
-    for name, one in classes.items():
+    for name, one in own_first:
         parts += _class(name, one) if _has_methods(one) else ()
     values = {name: one for name, one in classes.items() if not _has_methods(one)}
     errors = {name: one for name, one in values.items() if issubclass(one, Exception)}
@@ -205,13 +206,13 @@ def api_page() -> str:
 
 
 def _has_methods(one: type) -> bool:
-    return one.__module__.startswith("lmchat.api") and "__init__" in vars(one)
+    return "__init__" in vars(one) and not issubclass(one, Struct | Enum | Exception)
 
 
 def _class(name: str, one: type) -> Iterator[str]:
     """Yield signature, docstring and methods; those with blocking calls wrap the others'."""
     yield f"### `{name}`\n"
-    if hasattr(one, "__enter__") or hasattr(one, "__aenter__"):  # callers make it
+    if name not in ("Sessions", "Tools"):  # `Home` makes these
         yield _signature(name, one)
     yield _doc(one)
     for method_name, method in vars(one).items():

@@ -89,7 +89,12 @@ class ScriptedHost:
 def toolbox(
     host: ScriptedHost | None = None, *, approve: str = "always", **settings: Any
 ) -> Toolbox:
-    return Toolbox(host or ScriptedHost(), ToolSettings(approve=approve, **settings))
+    asking = ToolSettings(approve=approve, **settings)
+    return Toolbox(host or ScriptedHost(), asking, (), {}, not_saved)
+
+
+async def not_saved(tool: str, fingerprint: str) -> None:
+    """Forget what is allowed always."""
 
 
 def calls(*asked: tuple[str, Mapping[str, Any] | str]) -> list[Step]:

@@ -155,7 +155,7 @@ class ChatLike(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Vertical(id="log")
-        yield PromptArea()
+        yield PromptArea({})
 
 
 class PromptApp(Host):

@@ -59,6 +59,7 @@ async def a_host(home, *servers, functions="", environ=None, refuses="", has_log
         environ=os.environ | (environ or {}),
         check_address=check,
         credentials=Credentials(home / "credentials.toml"),
+        timeout_s=60.0,
     )
     has_programs = bool(functions) or any(server.command for server in servers)
     others = _children() if has_programs else set()

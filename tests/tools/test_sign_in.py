@@ -70,6 +70,7 @@ async def signing_in(tmp_path, garden, user, *, check=lambda _: None, **settings
         environ={"KEY": "Bearer wrong"},
         check_address=check,
         credentials=Credentials(tmp_path / "credentials.toml"),
+        timeout_s=60.0,
     )
     host.ask_user = user
     try:

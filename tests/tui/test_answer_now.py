@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.chat.turn import NOT_THINKING
+from lmchat.chat.followers import NOT_THINKING
 from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from tests.support.desktop import gone, ready_desktop, shown

@@ -80,7 +80,8 @@ def test_a_meter_stays_in_its_row_and_tells_by_colour_only_when_room_gets_short(
 
 
 async def test_a_line_is_drawn_anew_only_when_its_text_or_its_style_changes():
-    line = LineWidget([Content("one")], Content("two"))
+    line = LineWidget()
+    line.show([Content("one")], Content("two"))
     async with Host(last=line).run_test(size=(20, 5)):
         drawn = []
         line.refresh = lambda *regions, **rest: drawn.append(regions)

@@ -252,9 +252,9 @@ async def test_an_answer_looks_as_textual_draws_it_also_covered_marked_and_resiz
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(HeadlessDriver, "is_headless", False)
-    monkeypatch.setattr(HeadlessDriver, "write", lambda _, data: terminal.feed(data.encode()))
-    pieces = [STREAMED[start : start + 60] for start in range(0, len(STREAMED), 60)]
-    pieces += [STREAMED * (200_000 // len(STREAMED)), *pieces[:20]]
+    monkeypatch.setattr(HeadlessDriver, "write", lambda _, data: note_written(data))
+    pieces = [STREAMED[start : start + 200] for start in range(0, len(STREAMED), 200)]
+    pieces += [STREAMED * (200_000 // len(STREAMED)), *pieces[:12]]
     gates = [asyncio.Event() for _ in pieces]
     steps = [
         step
@@ -263,37 +263,52 @@ async def test_an_answer_looks_as_textual_draws_it_also_covered_marked_and_resiz
     ]
     answer = [RequestSent(), *steps, StreamFinished(reason="stop")]
     terminal = Terminal(120, 40)
+    written: list[str] = []
     settings = replace(Settings(), ui=replace(Settings().ui, frames_per_second=120))
     waiting = iter(gates)
 
+    def note_written(data: str) -> None:
+        written.append(data)
+        terminal.feed(data.encode())
+
     async with ready_desktop(tmp_path, answer, settings=settings) as desk:
 
-        async def stream(count: int) -> None:
+        def is_same() -> bool:
+            return drawn_by_textual(desk.app).screen.buffer == terminal.screen.buffer
+
+        async def send(count: int) -> None:
             for _ in range(count):
                 next(waiting).set()
                 await desk.pilot.pause(0.02)
 
-            def is_same() -> bool:
-                return drawn_by_textual(desk.app).screen.buffer == terminal.screen.buffer
-
+        async def stream(count: int) -> None:
+            await send(count)
             await desk.until(is_same, "the same screen as Textual's")
 
         with painted():
             desk.app.redraw()
             await desk.say("one")
-            await stream(len(pieces) - 21)
+            await stream(len(pieces) - 13)
             await stream(1)  # 200 kB
             await desk.press("f1")
-            await stream(4)
-            await desk.press("escape", "ctrl+f", "x")
-            await stream(4)
-            await desk.press("escape")
-            await drag(desk.pilot, desk.log_view, (10, 2), (40, 5))
-            await stream(4)
+            await send(1)
+            written.clear()
+            await send(1)
+            assert max(map(len, written)) < 12_000, "only what has changed below a dialog"
             terminal.resize(90, 30)
             await desk.pilot.resize_terminal(90, 30)
-            await stream(4)
+            await send(1)
+            await desk.press("escape")
+            await stream(1)
+            await desk.press("ctrl+f", "x")
+            await stream(2)
+            await desk.press("escape")
+            await drag(desk.pilot, desk.log_view, (10, 2), (40, 5))
+            await stream(2)
+            terminal.resize(120, 40)
+            await desk.pilot.resize_terminal(120, 40)
+            await stream(2)
             await desk.press("ctrl+t")
-            await stream(4)
+            await stream(2)
             await desk.answered()
             await stream(0)

@@ -203,7 +203,7 @@ class _AskFrontEnd(TurnListener):
 
     async def _run_turn(self, prompt: Prompt) -> LMChatError | None:
         """Send a prompt, print the answer, and return its misfit."""
-        self._chat.send(self._session, prompt, settings=self.settings)
+        self._chat.send_now(self._session, prompt, self.settings)
         async with self._printer.stages_shown(lambda: self._session.stats):
             await self._chat.wait(self._session)
         return self._set_extract()

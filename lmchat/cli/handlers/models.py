@@ -49,7 +49,7 @@ async def list_models(context: Context) -> int:
             model.model_id,
             model.params,
             model.quantization,
-            units.window(model.context_loaded) or units.windows(None, model.context_max),
+            units.window(model.context_loaded) or units.window_of_most(None, model.context_max),
             units.breakable(units.size_text(model.size_bytes)),
             model.kind or " ".join(model.capabilities),
             name_and_address(model.product, model.endpoint.netloc),

@@ -89,7 +89,7 @@ async def make_dispatcher(
             library=Library(store),
             chat=chat,
             monitor=Monitor(backend.models.check),
-            finder=ServerFinder(backend.models, settings, state),
+            finder=ServerFinder(backend.models, settings, lambda: workspace.state),
             platform=platform,
             pages=wiring.make_pages(settings),
             importer=(  # a temporary chat cannot import

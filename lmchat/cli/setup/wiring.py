@@ -60,7 +60,6 @@ def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) 
         backend=runtime.backend,
         store=runtime.store,
         stats_store=runtime.stats_store,
-        profile_name=options.profile or "",
         layers=sampling_layers(context),
         toolbox=toolbox,
     )

@@ -185,9 +185,12 @@ class _Lines(Struct, frozen=True, kw_only=True):
             answer = await answer_to(
                 sent, self.client, show, stuck=self.context.settings.chat.stuck
             )
-            if self.wanted is not None:
-                value["value"] = answer.value_of(self.wanted)
         except LMChatError as error:
             return record_of(job, error)
+        if self.wanted is not None and answer.error is None:
+            try:
+                value["value"] = answer.value_of(self.wanted)
+            except LMChatError as error:
+                answer = replace(answer, error=error)
         # with the key of `job`: that of `sent` has the preset
         return {**record_of(job, answer), **value}

@@ -97,7 +97,7 @@ async def _measure(context: Context, home: Home, job: Job) -> dict[str, Any]:
                         printer.print_event(event)
 
                 stuck = context.settings.chat.stuck
-                answers.append(await answer_to(job, home.client, show, stuck=stuck, may_fail=True))
+                answers.append(await answer_to(job, home.client, show, stuck=stuck))
         finally:
             printer.end()
         failure = answers[-1].error

@@ -136,13 +136,15 @@ class _Evaluation:
             answer = await answer_to(job, self._client, show, stuck=self._stuck)
         except LMChatError as error:
             return record_of(job, error)
+        record = record_of(job, answer)
         asked = answer.stats.asked
         if asked and asked not in self._replaced_models:
             self._replaced_models.add(asked)
             self._output.note(f"lmchat: {answer.model} answers instead of {asked}.")
-        speed = rounded(answer.stats.tokens_per_second)
-        tokens = answer.stats.completion_tokens
-        return {**record_of(job, answer), "tokens_per_second": speed, "tokens": tokens}
+        if answer.error is None:
+            record["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
+            record["tokens"] = answer.stats.completion_tokens
+        return record
 
     def fails(self, job: Job, record: Record) -> bool:
         result = self.results[job.head["index"] - 1]

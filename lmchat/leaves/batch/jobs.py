@@ -75,17 +75,15 @@ class Job(Struct, frozen=True, kw_only=True):
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_DIGITS]
 
 
-async def answer_to(
-    job: Job, client: Client, show: Show, *, stuck: Stuck, may_fail: bool = False
-) -> Answer:
-    """Ask a job; raise its error, or that of the answer unless it `may_fail`."""
+async def answer_to(job: Job, client: Client, show: Show, *, stuck: Stuck) -> Answer:
+    """Ask a job, or raise its error; an incomplete answer has its own."""
     if job.error is not None:
         raise job.error
     return await client.chat(
         job.messages,
         model=job.model,
         show=show,
-        may_fail=may_fail,
+        may_fail=True,
         wanted=job.wanted,
         files=job.files,
         stuck=stuck,
@@ -95,11 +93,14 @@ async def answer_to(
 
 
 def record_of(job: Job, answer: Answer | LMChatError) -> dict[str, Any]:
+    """Return the record of an answer, or of why there is none."""
     head = {**job.head, "key": job.key}
     if isinstance(answer, LMChatError):
         return {**head, "error": failure_detail(answer)}
     if answer.is_stuck:
         head["stuck"] = True
+    if answer.error is not None:
+        return {**head, "error": failure_detail(answer.error)}
     stats = answer.stats
     return {
         **head,

@@ -85,15 +85,15 @@ async def _check_servers(context: Context, backend: ServerClient) -> Findings:
     setup = setup_of(context)
     keys = setup.keys
     warning = await run_abandonable(keys.load)  # first: servers are asked with the keys
-    finder = ServerFinder(backend.models, settings, await setup.saved_state())
+    state = await setup.saved_state()
+    finder = ServerFinder(backend.models, settings, lambda: state)
     servers = await finder.search()
-    is_named = bool(settings.endpoint)
     has_engine = await run_abandonable(partial(engine_command, context.environ))
     rows = server_findings(
         servers,
-        finder.choice(is_named=is_named),
+        finder.choice(),
         installed=await run_abandonable(partial(find_installed, context)),
-        is_named=is_named,
+        is_named=bool(settings.endpoint),
         engine_step=START_ENGINE if has_engine else "",
         is_misconfigured=bool(context.loaded.problems),
     )

@@ -353,10 +353,7 @@ class PlainFront(TurnListener):
         if edited_id:
             chat.edit(session, edited_id, prompt, keeps_files=not prompt.files)
         else:
-            # with settings, which say why no model can answer: a queued prompt would not be sent
-            chat.send(
-                session, prompt, settings=chat.turn_options.settings(session.session_sampling)
-            )
+            chat.send_now(session, prompt)
         attached, self._files = self._files, []  # after an error above, they stay
         self._has_returned = False
         try:

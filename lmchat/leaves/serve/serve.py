@@ -13,8 +13,9 @@ from functools import partial
 from lmchat.api.runtime import Runtime
 from lmchat.cli.context import Context
 from lmchat.cli.setup.wiring import open_runtime
-from lmchat.errors import LMChatError, WrongUse, foreign_library
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.extras import install_command
+from lmchat.foreign_library import foreign_library
 from lmchat.processes.background import background_task
 from lmchat.processes.signals import ENDING_SIGNALS
 from lmchat.safe_text import header_value

@@ -50,7 +50,10 @@ class ServerFinder:
     Every coroutine may raise the error that says why none can be used.
     """
 
-    def __init__(self, source: ServerSource, settings: Settings, state: State) -> None:
+    def __init__(
+        self, source: ServerSource, settings: Settings, state: Callable[[], State]
+    ) -> None:
+        """`state` returns that of now, which the screen changes."""
         self._source = source
         self._settings = settings
         self._state = state
@@ -81,13 +84,24 @@ class ServerFinder:
         """Look again before the next request: the last one has failed."""
         self.servers = ()
 
-    def choice(self, model: str = "", *, is_named: bool = False) -> Choice:
+    @property
+    def _is_named(self) -> bool:
+        """Whether no other server is used, even if the one of the settings does not answer."""
+        return bool(self._settings.endpoint)
+
+    def choice(self, model: str = "") -> Choice:
         return choose(
             self.servers,
             model=model or self._settings.model,
-            state=self._state,
-            is_named=is_named,
+            state=self._state(),
+            is_named=self._is_named,
         )
+
+    def choice_on(self, server: ServerStatus, model: str = "") -> Choice:
+        return choose_on_server(server, model=model or self._settings.model, state=self._state())
+
+    def unlisted(self, name: str) -> ModelInfo | None:
+        return unlisted_model(name, self.servers, self._state(), is_named=self._is_named)
 
     async def usable(self) -> list[ServerStatus]:
         servers = await self.look()
@@ -113,7 +127,7 @@ class ServerFinder:
             try:
                 models.append(model_meant(name, listed, is_exact=is_exact))
             except WrongUse:
-                model = unlisted_model(name, servers, self._state)
+                model = self.unlisted(name)
                 if model is None:
                     if not usable_of(servers):
                         raise no_server_error(servers) from None
@@ -129,7 +143,7 @@ class ServerFinder:
         (server,) = (one for one in self.servers if one.endpoint == model.endpoint)
 
         def find(name: str) -> ModelInfo:
-            target = choose_on_server(server, model=name, state=self._state).target
+            target = self.choice_on(server, name).target
             if target is None or target.model is None:
                 return model_meant(name, server.models, is_exact=True)
             return target.model
@@ -171,7 +185,7 @@ class ServerFinder:
 
     def _target(self, name: str) -> Target:
         """Raise why none can be used. The model is None while the server loads its first one."""
-        choice = choose_without_asking(self.servers, model=name, state=self._state)
+        choice = choose_without_asking(self.servers, model=name, state=self._state())
         if name and not (choice.server and choice.server.has_named_address):
             require_model(name, choice.server, self.servers)
         if choice.target is None or not choice.is_complete:

@@ -14,8 +14,6 @@ from lmchat.servers.sampling_options import EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL
 
 
 class TakenOptions(Struct, frozen=True, kw_only=True):
-    """Options that a product takes."""
-
     efforts: tuple[str, ...] = ()  # levels that it is known to take
     effort_path: tuple[str, ...] = ("reasoning_effort",)  # field, and fields in it
     thought_limit_field: str = ""  # longest thought in tokens

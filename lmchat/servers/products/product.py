@@ -124,8 +124,6 @@ class Acts(Struct, frozen=True, kw_only=True):
 
 
 class ChatForm(Struct, frozen=True, kw_only=True):
-    """Form of its chats."""
-
     request_format: RequestFormat = RequestFormat()  # until it refuses a field
     can_prefill: bool = False  # continue an answer that is the last message
     can_prefill_thought: bool = False

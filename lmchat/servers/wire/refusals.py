@@ -140,11 +140,8 @@ def refusal(
         body, headers.get("content-type", ""), key=context.key, unquote=context.unquoted
     )
     is_told_inside = status < HTTPStatus.MULTIPLE_CHOICES and not error_body.is_html
-    error = _error(
-        _code_as_status(error_body) if is_told_inside else status, headers, error_body, context
-    )
-    error.status = status
-    return error
+    code = _code_as_status(error_body) if is_told_inside else status
+    return _error(code, headers, error_body, context, status)
 
 
 def not_an_llm_error(reason: str, details: str = "") -> ServerRejected:
@@ -164,9 +161,7 @@ def refusal_in_stream(value: object, context: RefusalContext) -> ServerRejected:
         error_body = read_body(value, key=context.key, unquote=context.unquoted)
     else:
         error_body = read_value(value, key=context.key, unquote=context.unquoted)
-    error = _error(_code_as_status(error_body), {}, error_body, context, _IN_STREAMS)
-    error.status = None
-    return error
+    return _error(_code_as_status(error_body), {}, error_body, context, None)
 
 
 def _code_as_status(body: ErrorBody) -> int:
@@ -186,11 +181,12 @@ def _error(
     headers: Mapping[str, str],
     body: ErrorBody,
     context: RefusalContext,
-    rules: Sequence[RefusalRule] = REFUSAL_RULES,
+    http_status: int | None,
 ) -> ServerRejected:
-    """`status` is 0 for an error inside a stream that names none."""
+    """`http_status` is None inside a stream, and `status` then 0 if the error names none."""
     said = f"{context.subject} {_what_it_did(status, body)}"  # the message, as it came
     body = with_own_text(body, context)
+    rules = _IN_STREAMS if http_status is None else REFUSAL_RULES
     kind = kind_of(status, body, context, rules)
     counts = _counts(kind, body) if kind in _TOO_LONG else _TokenCounts()
 
@@ -215,25 +211,24 @@ def _error(
 
     details = f"HTTP {status or HTTPStatus.OK}: {body.type} {body.code} {body.message}".strip()
     sign_in = safe_line(str_or_empty(body.error_object.get("signin_url")), limit=500)
-    error = ServerRejected(
-        without_secret(message, context.key),
-        kind=kind,
-        status=status,
-        next_step=without_secret(next_step, context.key),
-        details=without_secret(f"{details} {sign_in}".strip(), context.key),
-        retry_after_s=retry_after_s(headers, body),
-    )
-    wait_s = error.retry_after_s
+    wait_s = retry_after_s(headers, body)
     # R-32; a wait of less than a second is not told
     if kind in _TEMPORARY and wait_s is not None and wait_s >= 1:
         is_long = math.ceil(wait_s) > _MINUTES_FROM_S
         wait = f"{math.ceil(wait_s / 60)} min" if is_long else f"{math.ceil(wait_s)} s"
-        error.next_step = f"Wait {wait}, as the server asks, then try again."
-    error.param = without_secret(body.param, context.key)
+        next_step = f"Wait {wait}, as the server asks, then try again."
     said_text = f"{body.type} {body.code} {body.said} {body.param}"
-    error.said = without_secret(said_text, context.key)
-    error.needed_tokens, error.room_tokens = counts.needed, counts.room
-    return error
+    return ServerRejected(
+        without_secret(message, context.key),
+        kind=kind,
+        status=http_status,
+        next_step=without_secret(next_step, context.key),
+        details=without_secret(f"{details} {sign_in}".strip(), context.key),
+        retry_after_s=wait_s,
+        said=without_secret(said_text, context.key),
+        needed_tokens=counts.needed,
+        room_tokens=counts.room,
+    )
 
 
 def with_own_text(body: ErrorBody, context: RefusalContext) -> ErrorBody:

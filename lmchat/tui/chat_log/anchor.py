@@ -41,14 +41,14 @@ def anchor_at(document: Document, position: LogPosition, screen_row: int = 0) ->
     Above all blocks, or before there is a page, it has no block and keeps the numbers of the
     position, with the row as `chars`.
     """
-    blocks = document.lay_out(position.message) if position.number >= 0 else []
+    blocks = document.lay_out(position.message_index) if position.number >= 0 else []
     if not blocks or document.layout is None:
-        return Anchor(position.message, position.number, position.row, screen_row)
+        return Anchor(position.message_index, position.number, position.row, screen_row)
     starts = row_starts(blocks[position.number])
     row = position.row - document.blank_rows(position)
     # -1: the blank row above; a row below the last line is the end of the text
     chars = starts[min(row, len(starts) - 1)] if row >= 0 else -1
-    return anchor_in_text(document, position.message, position.number, chars, screen_row)
+    return anchor_in_text(document, position.message_index, position.number, chars, screen_row)
 
 
 def anchor_in_text(

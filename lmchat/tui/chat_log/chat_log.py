@@ -90,21 +90,31 @@ class ChatLog(ScrollView, can_focus=True):
     # streaming
     virtual_size: Reactive[Size] = Reactive(Size(0, 0), repaint=False)
 
-    def __init__(self, *, highlighter: Highlighter | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        highlighter: Highlighter,
+        *,
+        typed_into: Widget,
+        user_keys: Mapping[str, str],
+        frames_per_second: int,
+        **options: Any,
+    ) -> None:
+        """`typed_into` gets what is typed while a message has the focus.
+
+        `user_keys` are keys as people write them, by command id.
+        """
         super().__init__(**options)
         self.set_reactive(ChatLog.auto_links, False)  # links are found in lines, not by hovering
-        self.typed_into: Widget | None = None  # gets what is typed while a message has the focus
+        self.typed_into = typed_into
         self.today: Callable[[], date | None] = lambda: None  # other days are shown with their date
-        # by command id; set before there are messages
-        self.user_keys: Mapping[str, str] = {}
         self.left_out = 0  # messages that the next request would leave out
         self.has_all_messages = True  # not only the end of the session
         self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
         self.finder = Finder(self.viewport, self._repaint)
         self.selection = TextSelection(self.viewport)
-        self.painter = Painter(self.viewport, self.finder, self.selection)
-        self.inflow = FrameBuffer(self._show_frame)
+        self.painter = Painter(self.viewport, self.finder, self.selection, user_keys)
+        self.inflow = FrameBuffer(self._show_frame, frames_per_second)
         self.highlighting = Highlighting(highlighter, self._request_colour_frame)
         self.calls = RunningCalls(self.viewport, self._changed)
         self._streaming: int | None = None  # index of the answer that this lmchat writes
@@ -152,7 +162,7 @@ class ChatLog(ScrollView, can_focus=True):
     def _post_change(self) -> None:
         finder, viewport = self.finder, self.viewport
         state = (
-            (viewport.has_new_text, viewport.is_at_end, viewport.cursor),
+            (viewport.has_new_text, viewport.is_at_end, viewport.focused),
             self.selection.selected is not None,
             (finder.is_active, finder.number_and_count),
         )
@@ -175,12 +185,7 @@ class ChatLog(ScrollView, can_focus=True):
     def _fit_page(self) -> None:
         if not self.outer_size.width:  # not on the screen yet
             return
-        page = self.painter.fit(
-            self,
-            today=self.today(),
-            colours=self.highlighting.colours,
-            user_keys=self.user_keys,
-        )
+        page = self.painter.fit(self, today=self.today(), colours=self.highlighting.colours)
         if page is not None:
             self.viewport.set_page(page, max(self.size.height, 1))
             self.refresh()
@@ -202,7 +207,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return rows without the border and opacity that Textual would add."""
-        strips = self.painter.rows(self, crop.y, crop.height, user_keys=self.user_keys)
+        strips = self.painter.rows(self, crop.y, crop.height)
         is_whole_width = not crop.x and crop.right >= self.size.width
         return strips if is_whole_width else [strip.crop(*crop.column_span) for strip in strips]
 
@@ -422,8 +427,8 @@ class ChatLog(ScrollView, can_focus=True):
 
     @property
     def focused_message(self) -> ChatMessage | None:
-        cursor = self.viewport.cursor
-        return None if cursor is None else self.document.entries[cursor].message
+        index = self.viewport.focused
+        return None if index is None else self.document.entries[index].message
 
     def focus_message(self, step: int) -> bool:
         """Focus the message below (`step` 1) or above (-1); False if only the prompt is there."""
@@ -432,7 +437,7 @@ class ChatLog(ScrollView, can_focus=True):
         # `card_id` is "", the id of no message, if no tool call asks
         if is_up_from_prompt and self.go_to_message(self.calls.card_id):
             return True
-        has_moved = self.viewport.step_cursor(step, had_focus=had_focus)
+        has_moved = self.viewport.step_focus(step, had_focus=had_focus)
         if has_moved:  # `focus` would act after `_repaint`
             self.screen.set_focus(self, scroll_visible=False)
         self._repaint()
@@ -448,7 +453,7 @@ class ChatLog(ScrollView, can_focus=True):
         index = self.document.index_of(message_id)
         if index is None:
             return False
-        self.viewport.set_cursor(index)
+        self.viewport.focus(index)
         if row is None:
             self.viewport.scroll_to_message(index)
         else:
@@ -460,7 +465,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def focus_hit(self) -> None:
         if self.finder.index is not None:
-            self.viewport.set_cursor(self.finder.index)
+            self.viewport.focus(self.finder.index)
         self.focus(scroll_visible=False)
         self._repaint()
 
@@ -549,14 +554,14 @@ class ChatLog(ScrollView, can_focus=True):
         if focused is not None and focused is not self:  # the focus moved after the key was typed
             hand_over(event, focused)
             return
-        if self.calls.has_cursor and event.key == "enter":
+        if self.calls.has_focus and event.key == "enter":
             event.stop()
             *keys, last = APPROVAL_SCOPES
             self.notify(f"Press {', '.join(keys)} or {last}.", markup=False)
             return
         if not event.is_printable:
             return
-        if self.calls.has_cursor:
+        if self.calls.has_focus:
             event.stop()  # else the app would run its message command
             if event.key in APPROVAL_SCOPES:
                 self._decide(event.key, event.time)
@@ -582,9 +587,8 @@ class ChatLog(ScrollView, can_focus=True):
         self._give_to_prompt(event)
 
     def _give_to_prompt(self, event: events.Paste | events.Key) -> None:
-        if self.typed_into is not None:
-            hand_over(event, self.typed_into)
-            self.screen.set_focus(self.typed_into)
+        hand_over(event, self.typed_into)
+        self.screen.set_focus(self.typed_into)
 
     # Acts on messages
 
@@ -600,8 +604,8 @@ class ChatLog(ScrollView, can_focus=True):
 
     def toggle(self, attribute: Literal["is_collapsed", "is_source"]) -> None:
         self.viewport.toggle(attribute)
-        if self.viewport.cursor is not None:
-            self.finder.recount(self.viewport.cursor)  # its hits are in other blocks now
+        if self.viewport.focused is not None:
+            self.finder.recount(self.viewport.focused)  # its hits are in other blocks now
         self._repaint()
 
     def on_click(self, event: events.Click) -> None:
@@ -609,8 +613,8 @@ class ChatLog(ScrollView, can_focus=True):
         if self.selection.was_dragged or y >= self.document.total:
             return
         position = self.document.locate(y)
-        message = self.document.entries[position.message].message
-        self.viewport.set_cursor(position.message)
+        message = self.document.entries[position.message_index].message
+        self.viewport.focus(position.message_index)
         self._repaint()
         meta = event.style.meta
         act = str(meta.get("act", ""))  # a message command or an answer to a tool call

@@ -150,7 +150,7 @@ def code_number(document: Document, position: LogPosition) -> int:
 
     Blocks of the reasoning, or those of the text, are counted. A head is the row above code.
     """
-    entry = document.entries[position.message]
+    entry = document.entries[position.message_index]
     head = entry.blocks[position.number]
     row = position.row - document.blank_rows(position)
     part = entry.part_of(head)

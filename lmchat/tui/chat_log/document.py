@@ -25,7 +25,7 @@ _DEFAULT_WIDTH = 80  # cells, for estimates
 class LogPosition(NamedTuple):
     """A row of the log, by the numbers of its message and block."""
 
-    message: int
+    message_index: int
     number: int = -1  # of the block; -1 for a blank row above a message, or one not laid out
     # in the block, or in the message if `number` is -1; with blank rows above
     row: int = 0
@@ -173,7 +173,7 @@ class Document:
         return top + self.gap_above(index) + heights.top(min(number, len(heights))) + row
 
     def block(self, position: LogPosition) -> Block:
-        return self.entries[position.message].blocks[position.number]
+        return self.entries[position.message_index].blocks[position.number]
 
     def blank_rows(self, position: LogPosition) -> int:
         """Return 0 or 1, the blank rows above the lines of a block.
@@ -181,7 +181,7 @@ class Document:
         The row above the first block belongs to the message. Blocks below a rule or the half row at
         the end of code have none.
         """
-        blocks = self.entries[position.message].blocks
+        blocks = self.entries[position.message_index].blocks
         block = blocks[position.number]
         if not (position.number and block.gap and block.lines):
             return 0
@@ -290,10 +290,10 @@ class Document:
 
     def lay_out_around(self, position: LogPosition, rows_above: int, rows_below: int) -> None:
         """Lay out the message of a position, and at least so many rows above and below it."""
-        self.lay_out(position.message)
-        row_in_message = self.row_of(position) - self.heights.top(position.message)
-        self.lay_out_from(position.message, 1, rows_below + row_in_message)
-        self.lay_out_from(position.message - 1, -1, rows_above - row_in_message)
+        self.lay_out(position.message_index)
+        row_in_message = self.row_of(position) - self.heights.top(position.message_index)
+        self.lay_out_from(position.message_index, 1, rows_below + row_in_message)
+        self.lay_out_from(position.message_index - 1, -1, rows_above - row_in_message)
 
     def lay_out_from(self, index: int, step: int, rows: int) -> None:
         """Lay out messages from `index` down (`step` 1) or up (-1) until they fill so many rows."""

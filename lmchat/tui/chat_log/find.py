@@ -145,7 +145,7 @@ class Finder:
             return
         current = (self.index, *self._current_in_block)
         for start, end, nth in self._marks_of(block)[row]:
-            yield start, end, (position.message, position.number, nth) == current
+            yield start, end, (position.message_index, position.number, nth) == current
 
     def _marks_of(self, block: Block) -> list[list[Mark]]:
         """Return the marks in each line of a laid out block; a wrapped hit has several."""
@@ -242,7 +242,9 @@ class Finder:
 
     def shift_messages(self, count: int) -> None:
         self._counts[:0] = [self._count(index) for index in range(count)]
-        self._search_start = self._search_start._replace(message=self._search_start.message + count)
+        self._search_start = self._search_start._replace(
+            message_index=self._search_start.message_index + count
+        )
         if self.index is not None:
             self.index += count
 

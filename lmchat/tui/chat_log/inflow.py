@@ -20,22 +20,22 @@ _FLOW_FRAMES = 2  # text flows while the last frame is not older than so many fr
 class FrameBuffer:
     """Streamed text that waits for the next frame."""
 
-    def __init__(self, show_frame: Callable[[], object]) -> None:
+    def __init__(self, show_frame: Callable[[], object], frames_per_second: int) -> None:
         """`show_frame` is called when it is time for the next frame."""
-        self.frames_per_second = 12  # at most; `ChatScreen` sets it
+        self.frames_per_second = frames_per_second  # at most
         self.timer: TimerHandle | None = None
         self._show_frame = show_frame
-        self._pending: list[Delta] = []
+        self._deltas: list[Delta] = []
         self._shown_s = 0.0  # when the last frame started
         self._costs_s = (0.0, 0.0)  # of the last two frames
         self._show_before: Callable[[], object] | None = None
 
     def add(self, delta: Delta) -> None:
-        self._pending.append(delta)
+        self._deltas.append(delta)
 
     def end_wait(self) -> list[Delta]:
-        deltas = self._pending
-        self._pending = []
+        deltas = self._deltas
+        self._deltas = []
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None

@@ -96,7 +96,7 @@ PARTIAL_STYLES = (
 _NULL = Style.null()
 
 
-class PaintKey(Struct, frozen=True):
+class Look(Struct, frozen=True):
     """All that a painted row depends on but its line."""
 
     width: int
@@ -108,7 +108,13 @@ class PaintKey(Struct, frozen=True):
 class Painter:
     """Paints rows of the viewport's document. `Line.painted` keeps those without marks."""
 
-    def __init__(self, viewport: Viewport, finder: Finder, selection: TextSelection) -> None:
+    def __init__(
+        self,
+        viewport: Viewport,
+        finder: Finder,
+        selection: TextSelection,
+        user_keys: Mapping[str, str],
+    ) -> None:
         self.page: Page | None = None  # None until `fit` is called first
         self.greeting = LOOKING  # what an empty log says
         self.left = 0  # cells to the left of the page
@@ -116,11 +122,10 @@ class Painter:
         self._viewport = viewport
         self._finder = finder
         self._selection = selection
-        self._look = PaintKey(0, 0, (), Color(0, 0, 0))  # `rows` replaces it
+        self._user_keys = user_keys
+        self._look = Look(0, 0, (), Color(0, 0, 0))  # `rows` replaces it
 
-    def fit(
-        self, log: Widget, *, today: date | None, colours: Colours, user_keys: Mapping[str, str]
-    ) -> Page | None:
+    def fit(self, log: Widget, *, today: date | None, colours: Colours) -> Page | None:
         """Make the page for the width and theme of the log; None if it is the same."""
         styles = {
             name: log.get_component_rich_style(f"chat-log--{name}", partial=True)
@@ -145,7 +150,7 @@ class Painter:
             is_ascii=any(
                 isinstance(line_filter, AsciiFilter) for line_filter in log.get_line_filters()
             ),
-            user_keys=user_keys,
+            user_keys=self._user_keys,
         )
         if page == self.page:
             return None
@@ -156,11 +161,11 @@ class Painter:
         """Return the cell of the page at a column of the log; 0 is right of the bar."""
         return x - self.left - 1
 
-    def rows(self, log: Widget, y: int, count: int, *, user_keys: Mapping[str, str]) -> list[Strip]:
+    def rows(self, log: Widget, y: int, count: int) -> list[Strip]:
         """Return `count` rows of the screen from row `y` on; below the end, rows are blank."""
         filters = tuple(log.get_line_filters())
         _, background = log.background_colors  # of what is behind the log, and of the log
-        look = PaintKey(log.size.width, self.left, filters, background)
+        look = Look(log.size.width, self.left, filters, background)
         if look == self._look:  # lines compare their look with `is`
             look = self._look
         self._look = look
@@ -170,7 +175,7 @@ class Painter:
         base = log.rich_style if page is None else page.styles["base"]
         blank = self._filtered(Strip.blank(look.width, base))
         if page is None or not len(viewport.document):
-            greeting = greeting_rows(self.greeting, user_keys, look.width, log.size.height)
+            greeting = greeting_rows(self.greeting, self._user_keys, look.width, log.size.height)
             strips = [
                 self._greeting_strip(log, base, row) if row else blank
                 for row in greeting[y : y + count]
@@ -178,15 +183,15 @@ class Painter:
             return strips + [blank] * (count - len(strips))
 
         blank_line = Line([], painted=blank, painted_look=look)
-        focused = viewport.cursor if log.has_focus else None
+        focused = viewport.focused if log.has_focus else None
         has_marks = self._finder.is_active or self._selection.selected is not None
         strips = []
         for position, line_or_none in viewport.document.rows(viewport.top + y, count):
             # the blank row above has no bar
-            is_focused = position.message == focused and position.number >= 0
-            is_dim = viewport.document.entries[position.message].is_excluded
+            is_focused = position.message_index == focused and position.number >= 0
+            is_dim = viewport.document.entries[position.message_index].is_excluded
             line = line_or_none or blank_line
-            if line.hint_below and focused is not None and focused < position.message:
+            if line.hint_below and focused is not None and focused < position.message_index:
                 line = replace(line, segments=line.hint_below, painted=None)
             if is_focused or has_marks or is_dim:
                 strip = self._paint(page, line, is_focused=is_focused, is_dim=is_dim)
@@ -247,7 +252,7 @@ class Painter:
             return strip
         # what the log writes is marked only if nothing else is selected
         can_be_marked = block.source or selected.is_in_own_row
-        span = selected.span(position.message, position.number) if can_be_marked else None
+        span = selected.span(position.message_index, position.number) if can_be_marked else None
         if span is None:
             return strip
         row_start = row_starts(block)[row]  # `span` counts from the start of the block

@@ -28,11 +28,11 @@ class RunningCalls:
         self._started_s = 0.0  # monotonic time from which `running …` is counted
 
     @property
-    def has_cursor(self) -> bool:
+    def has_focus(self) -> bool:
         """Whether the card is the focused message; the log itself may lack the focus."""
         # `card_id` is "" before the log shows the end of a stopped call
-        cursor = self._viewport.cursor
-        return cursor is not None and self._viewport.document.entries[cursor].call_state == ASKS
+        focused = self._viewport.focused
+        return focused is not None and self._viewport.document.entries[focused].call_state == ASKS
 
     def note_following(self) -> None:
         """Note whether the log follows the end, so that `TurnView` can follow it again.

@@ -197,10 +197,10 @@ class TextSelection:
 
         The focus moves to it. A new selection starts with the focused message.
         """
-        first = self._viewport.cursor
+        first = self._viewport.focused
         if self.selected is not None and self.selected.unit is Unit.MESSAGE:
             first = self.selected.origin[0].index
-        last = self._viewport.extend_cursor(step)
+        last = self._viewport.extend_focus(step)
         if first is not None and last is not None:
             self.selected = SelectedRange(message_ends(first), message_ends(last), Unit.MESSAGE)
             self._viewport.hold()
@@ -215,7 +215,7 @@ def ends_at(document: Document, position: LogPosition, cell: int, unit: Unit) ->
 
     On the blank row above a block, both are the beginning of the block.
     """
-    index = position.message
+    index = position.message_index
     blocks = document.lay_out(index)
     number = min(max(position.number, 0), len(blocks) - 1)
     block = blocks[number]

@@ -40,7 +40,7 @@ class Bookmark(NamedTuple):
 
 
 class Viewport:
-    """The window on a document. The log itself may lack the focus while `cursor` is set."""
+    """The window on a document. The log itself may lack the focus while `focused` is set."""
 
     def __init__(self, document: Document, is_focused: Callable[[], bool]) -> None:
         self.document = document
@@ -51,7 +51,7 @@ class Viewport:
 
     def reset(self) -> None:
         """Follow the end after the messages were replaced; drop the focus."""
-        self.cursor: int | None = None  # index of the message that the message keys act on
+        self.focused: int | None = None  # index of the message that the message keys act on
         self._anchor: Anchor | None = None
         self._is_held = False  # between `hold` and `let_go`
         self._follows_later = False  # from `let_go` on
@@ -135,8 +135,8 @@ class Viewport:
         """Put messages before all others; what is read keeps its row on the screen."""
         count = len(earlier)
         with self.anchored():
-            if self.cursor is not None:
-                self.cursor += count
+            if self.focused is not None:
+                self.focused += count
             if self._anchor is not None:
                 self._anchor = replace(self._anchor, index=self._anchor.index + count)
             self.document.prepend(earlier)
@@ -156,13 +156,13 @@ class Viewport:
             self._move(None)
         else:
             # its height may be an estimate: laid out, other rows may be at `y`
-            self.document.lay_out(self.document.locate(y).message)
+            self.document.lay_out(self.document.locate(y).message_index)
             self._move(anchor_at(self.document, self.document.locate(y)))
-        self._keep_cursor_in_view()
+        self._keep_focus_in_view()
 
     def scroll_to_end(self) -> None:
         self._move(None)
-        self._keep_cursor_in_view()
+        self._keep_focus_in_view()
 
     def stop_following(self) -> None:
         """Keep what is on the screen when text is added below it."""
@@ -186,10 +186,12 @@ class Viewport:
 
         A saved position may be beyond the last block or row: then that one is taken.
         """
-        number = min(position.number, len(self.document.lay_out(position.message)) - 1)
-        heights = self.document.entries[position.message].heights
+        number = min(position.number, len(self.document.lay_out(position.message_index)) - 1)
+        heights = self.document.entries[position.message_index].heights
         if number >= 0 and heights:  # without a page, no block has a height yet
-            position = LogPosition(position.message, number, min(position.row, heights[number] - 1))
+            position = LogPosition(
+                position.message_index, number, min(position.row, heights[number] - 1)
+            )
         self._move(anchor_at(self.document, position, screen_row))
         if self.is_at_end:
             self._move(None)
@@ -212,12 +214,12 @@ class Viewport:
 
     # Focus
 
-    def set_cursor(self, index: int) -> None:
+    def focus(self, index: int) -> None:
         """Focus a message.
 
         The end is no longer followed if others come after it: new text must not push it away.
         """
-        self.cursor = index
+        self.focused = index
         is_last = self.document.focusable_from(index + 1, 1) is None
         if (self.is_following or self._follows_later) and not is_last:
             self.stop_following()
@@ -225,10 +227,10 @@ class Viewport:
             self._move(None)
 
     def focus_last(self) -> None:
-        if self.cursor is None:
-            self.cursor = self.document.focusable_from(len(self.document) - 1, -1)
+        if self.focused is None:
+            self.focused = self.document.focusable_from(len(self.document) - 1, -1)
 
-    def step_cursor(self, step: int, *, had_focus: bool) -> bool:
+    def step_focus(self, step: int, *, had_focus: bool) -> bool:
         """Focus and show the next message (`step` 1) or the previous one (-1), if there is one.
 
         Without `had_focus`, the step comes from the prompt below the log: up focuses the last
@@ -236,15 +238,15 @@ class Viewport:
         """
         if step > 0 and not had_focus:
             return False
-        if self.cursor is None or not had_focus:
+        if self.focused is None or not had_focus:
             last = len(self.document) - 1
             if not self.is_following:
-                last = self.document.locate(self.top + self.height - 1).message
+                last = self.document.locate(self.top + self.height - 1).message_index
             target = self.document.focusable_from(last, -1)
-        elif step < 0 and self._starts_above(self.cursor):
-            target = self.cursor  # its beginning is shown first
+        elif step < 0 and self._starts_above(self.focused):
+            target = self.focused  # its beginning is shown first
         else:
-            target = self.document.focusable_from(self.cursor + step, step)
+            target = self.document.focusable_from(self.focused + step, step)
 
         if target is None and step < 0:
             target = self.document.focusable_from(0, 1)
@@ -252,20 +254,20 @@ class Viewport:
             if self.is_at_end:
                 self._move(None)  # down from the last message follows the end
             return False
-        self.set_cursor(target)
+        self.focus(target)
         # one in view that starts above the screen is not scrolled: it is being read
         if had_focus or not self._starts_above(target):
             self.scroll_to_message(target)
         return True
 
-    def extend_cursor(self, step: int) -> int | None:
+    def extend_focus(self, step: int) -> int | None:
         """Move the focus by one message, if there is one, and show it; return its index."""
-        if self.cursor is not None:
-            target = self.document.focusable_from(self.cursor + step, step)
+        if self.focused is not None:
+            target = self.document.focusable_from(self.focused + step, step)
             if target is not None:
-                self.set_cursor(target)
+                self.focus(target)
                 self.scroll_to_message(target)
-        return self.cursor
+        return self.focused
 
     def row_of(self, message_id: str) -> int | None:
         """Return the row of the screen on which a message starts; None if it is off the screen."""
@@ -281,27 +283,27 @@ class Viewport:
         end = top + self.document.heights[index]
         return top + self.document.gap_above(index) < self.top < end
 
-    def _keep_cursor_in_view(self) -> None:
+    def _keep_focus_in_view(self) -> None:
         """Focus the nearest message on the screen if the focused one has left it.
 
         Keys must not act on what is not seen. Without the focus on the log, nothing changes.
         """
         document = self.document
-        if self.cursor is None or not len(document) or not self._is_focused():
+        if self.focused is None or not len(document) or not self._is_focused():
             return
-        first = document.locate(self.top).message
+        first = document.locate(self.top).message_index
         last, number, _ = document.locate(self.top + self.height - 1)
         if number < 0:  # only the blank row above the last message is on the screen
             last -= 1
 
-        if self.cursor < first:
+        if self.focused < first:
             target = document.focusable_from(first, 1)
-        elif self.cursor > last:
+        elif self.focused > last:
             target = document.focusable_from(last, -1)
         else:
             return
         if target is not None:
-            self.cursor = target
+            self.focused = target
 
     # Folding
 
@@ -311,7 +313,7 @@ class Viewport:
         Its first row on the screen stays. If it streams and the end is followed, the end stays in
         view.
         """
-        index = self.cursor
+        index = self.focused
         if index is None:
             return
         document = self.document

@@ -21,8 +21,6 @@ from lmchat.tui.screen_services import ScreenServices
 
 
 class Controllers:
-    """The controllers of the screen."""
-
     def __init__(self, ui: ScreenServices) -> None:
         self.appearance = Appearance(ui)
         self.status = StatusDisplay(ui)

@@ -180,7 +180,7 @@ class KeyHints:
         """Return what can be done with the focused message, or the keys of a decision."""
         log = self._ui.widgets.log
         message = log.focused_message
-        if log.calls.has_cursor:
+        if log.calls.has_focus:
             return list(APPROVAL_SCOPES.items())
         hints = [self._hint("message.undo")] if self._branches.can_undo else []
         if message is None:  # in an empty session

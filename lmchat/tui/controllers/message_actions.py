@@ -56,8 +56,6 @@ _SUFFIXES = {
 
 
 class MessageActions:
-    """Acts on one message."""
-
     def __init__(self, ui: ScreenServices, prompt_text: PromptText) -> None:
         self._ui = ui
         self._log = ui.widgets.log

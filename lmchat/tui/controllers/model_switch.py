@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line, shell_word
-from lmchat.servers.discovery.choose import can_pull, server_for_pull, unlisted_model
+from lmchat.servers.discovery.choose import can_pull, server_for_pull
 from lmchat.servers.discovery.model_lists import ModelRecord, model_records, recent_by_number
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerHealth, usable_of
 from lmchat.servers.endpoint import configured_names
@@ -143,7 +143,7 @@ class ModelSwitch:
         try:
             model = model_meant(name, self._workspace.backend.models.cached().models)
         except WrongUse as error:
-            unlisted = self._unlisted(name)
+            unlisted = self._workspace.finder.unlisted(name)
             if unlisted is None:
                 error.next_step = "/model lists the models."  # in place of a command of the shell
                 raise
@@ -151,15 +151,6 @@ class ModelSwitch:
             text = f"{model.endpoint.netloc} does not list {safe_line(name, limit=40)}"
             self._ui.notify(f"{text}; the next prompt tries it.")
         self.switch_to(model)
-
-    def _unlisted(self, name: str) -> ModelInfo | None:
-        workspace = self._workspace
-        return unlisted_model(
-            name,
-            workspace.finder.servers,
-            workspace.state,
-            is_named=bool(workspace.settings.endpoint),
-        )
 
     def open_picker(self, then: Callable[[ModelInfo], None] | None = None) -> None:
         """Open the picker with the models that are known, and refresh it.
@@ -180,7 +171,7 @@ class ModelSwitch:
                 pull=self._pull if can_download else None,
                 refresh=self._refresh_anew,
             ),
-            unlisted=self._unlisted,
+            unlisted=self._workspace.finder.unlisted,
             current=(target.server_id, target.model_id) if target else None,
             typed=VISION if self._prompt_text.has_unseen_image else "",  # in the filter
         )

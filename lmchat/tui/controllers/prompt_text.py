@@ -253,29 +253,29 @@ class PromptText:
         """If the editor fails, what it has saved is put into the prompt, too."""
         before = self._input.full_text
         editor = self._workspace.platform.editor(before)
-        self._editing = _InEditor(editor, self._chat.active, before)
+        self._editing = editing = _InEditor(editor, self._chat.active, before)
         try:
             await editor.run()
         finally:
             # when cancelled, lmchat ends, and has taken the text
-            self._put_edited(editor.saved_text)
+            self._put_edited(editing)
             self._editing = None
 
     async def take_from_editor(self) -> None:
         """Put what is saved in a running editor into the prompt: lmchat ends."""
         if self._editing is not None:
             await self._editing.editor.read()
-            self._put_edited(self._editing.editor.saved_text)
+            self._put_edited(self._editing)
 
-    def _put_edited(self, text: str) -> None:
+    def _put_edited(self, editing: _InEditor) -> None:
         """Put the text of the editor in place of that with which it started.
 
         What has come since stays in front of it. A line with the mark of an attached file keeps its
         mark only if it was in the prompt: the editor may bring such a line from another text, and
         it would attach a file unseen.
         """
-        editing = self._editing
-        if editing is None or text == editing.before:
+        text = editing.editor.saved_text
+        if text == editing.before:
             return
         before, editing.before = editing.before, text
         text = without_file_lines(text, allowed_lines=before.split("\n"))

@@ -14,7 +14,7 @@ from textual import events
 
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.safe_text import header_value
-from lmchat.servers.discovery.choose import Choice, choose, choose_on_server
+from lmchat.servers.discovery.choose import Choice
 from lmchat.servers.discovery.status import (
     LACKS_SERVER,
     Next,
@@ -106,22 +106,15 @@ class ServerSearch:
 
     async def _search_once(self) -> None:
         """Probe all addresses, and decide what to use; with a model, only show them."""
-        servers = await self._workspace.finder.search()
+        finder = self._workspace.finder
+        await finder.search()
         self._searched_at_s = self._workspace.clock()
         if self._has_model:  # it may have been chosen during the search
             self._draw_page()
             return
-        settings, state = self._workspace.settings, self._workspace.state
-        is_named = bool(settings.endpoint)  # then others are not used, even if it does not answer
-        self._use_or_show_page(
-            choose(servers, model=settings.model, state=state, is_named=is_named)
-        )
+        self._use_or_show_page(finder.choice())
 
     # The decision
-
-    def _target_on(self, server: ServerStatus) -> Choice:
-        workspace = self._workspace
-        return choose_on_server(server, model=workspace.settings.model, state=workspace.state)
 
     def _use_or_show_page(self, found: Choice) -> None:
         """Use the server that was found if nothing is missing; else show the page.
@@ -159,7 +152,7 @@ class ServerSearch:
             case Next.PULL:  # the picker downloads one
                 self._model_switch.open_picker(then=self._use_model)
             case Next.CHAT | Next.WAIT | Next.PICK | Next.NAME:
-                found = self._target_on(server)
+                found = self._workspace.finder.choice_on(server)
                 if found.is_complete:
                     self._use_or_show_page(found)
                 elif server.action is Next.NAME:
@@ -178,8 +171,7 @@ class ServerSearch:
 
     def _use_typed_model(self, server: ServerStatus, name: str | None) -> None:
         """Use a model that its server does not list; None if the user has left the dialog."""
-        state = self._workspace.state
-        target = choose_on_server(server, model=name, state=state).target if name else None
+        target = self._workspace.finder.choice_on(server, name).target if name else None
         if target is not None and target.model is not None:
             self._model_switch.use(target)
             self.close_page()
@@ -297,7 +289,7 @@ class ServerSearch:
         server = await self._starts.start_program(start)
         self._warn_without_page()
         if self._page is not None and server is not None and server.state.is_usable:
-            self._use_or_show_page(self._target_on(server))
+            self._use_or_show_page(self._workspace.finder.choice_on(server))
         self.search_soon()
 
     def _warn_without_page(self) -> None:

@@ -149,7 +149,7 @@ class StatusDisplay:
             loading=f"loading{self._progress(target)}"
             if target and turn_options.is_loading
             else "",
-            profile=turn_options.profile_name,
+            profile=turn_options.layers.profile_name,
             # of a new session, only the size of the window is known
             used=use.tokens if use and (session.messages or draft) else None,
             limit=use.limit if use else None,

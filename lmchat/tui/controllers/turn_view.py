@@ -103,7 +103,7 @@ class TurnView(TurnListener):
             return
         # now, not when a queued prompt is sent: the user may then be reading farther up
         self._log.scroll_end()
-        if not self._attempt(partial(self._chat.send, session, Prompt.of(prompt.draft))):
+        if not self._attempt(partial(self._chat.send, session, prompt)):
             self._prompt_text.put_before_typed(session, prompt)
         elif session.queue.prompts:
             self._ui.show_action("queued")
@@ -389,7 +389,7 @@ class TurnView(TurnListener):
             # the note says what might happen, and would lie over the card that says what did
             self._ui.take_back(self._request_note)
         if session is self._chat.active:
-            if self._log.calls.has_cursor:  # the card of a call, which disappears with the turn
+            if self._log.calls.has_focus:  # the card of a call, which disappears with the turn
                 self._leave_card()
             # the log still shows stopped ones as running
             for message in session.messages.last_calls:

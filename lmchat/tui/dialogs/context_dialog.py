@@ -60,10 +60,11 @@ class ContextDialog(ListDialog):
         authors = short_names((item.author for item in content.items), _AUTHOR_CELLS)
         rows = [self._row(item, authors[item.author], content.limit) for item in content.items]
         tokens = units.whole_number(content.tokens, is_estimated=content.is_estimated)
-        figures = [f"{tokens}{units.GAP}tokens"]
         if content.limit:  # the context window, if it is known
-            figures[0] = f"{tokens} of {units.whole_number(content.limit)}{units.GAP}tokens"
-            figures.append(units.percent(content.tokens / content.limit))
+            share = units.percent(content.tokens / content.limit)
+            figures = [f"{tokens} of {units.whole_number(content.limit)}{units.GAP}tokens", share]
+        else:
+            figures = [f"{tokens}{units.GAP}tokens"]
         self.show_rows(rows, *figures, choose=choose)
 
     def _row(self, item: ContextItem, author: str, limit: int | None) -> ListRow:

@@ -101,7 +101,10 @@ def _cells(row: ModelRecord) -> list[StyledText]:
     """Return the texts of a model for `_COLUMNS`, muted if the model cannot chat."""
     model = row.model
     style = "" if model.can_chat else MUTED
-    context = (units.windows(model.context_loaded or model.context_max, model.context_max), style)
+    context = (
+        units.window_of_most(model.context_loaded or model.context_max, model.context_max),
+        style,
+    )
     if model.state is LoadState.LOADING:
         context = (f"loading{units.progress_suffix(model.load_fraction)}", "$warning")
     elif model.load_failure:

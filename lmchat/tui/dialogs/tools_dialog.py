@@ -100,7 +100,7 @@ class ToolsDialog(ListDialog):
         """
         name = safe_line(tool.name, limit=60)
         about = safe_line(tool.description, limit=200)
-        state = self._toolbox.approval(self._session_id, tool).value
+        state: str = self._toolbox.approval(self._session_id, tool)
         if self._toolbox.is_allowed_here(self._session_id, tool):
             state = "in this session"
         if is_server_off or self._toolbox.is_off(self._session_id, tool.full_name):

@@ -68,7 +68,6 @@ class CompletionList(RowList):
     """
 
     def __init__(self, user_keys: Mapping[str, str]) -> None:
-        """`user_keys` are keys as people write them, by command id."""
         super().__init__()
         self._own_keys = user_keys
 

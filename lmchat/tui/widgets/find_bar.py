@@ -69,8 +69,7 @@ class FindBar(Horizontal):
 
     def action_close(self) -> None:
         self.close()
-        if self._log.typed_into is not None:
-            self._log.typed_into.focus()
+        self._log.typed_into.focus()
 
     def action_step(self, by: int) -> None:
         self._log.finder.step(by)

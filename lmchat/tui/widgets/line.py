@@ -140,11 +140,9 @@ def fit(pieces: Sequence[Content], right: Content, width: int) -> Content:
 class LineWidget(Widget):
     """Row with a line as `fit` makes it; redrawn only when text or style changes."""
 
-    def __init__(
-        self, left: Sequence[Content] = (), right: Content = _EMPTY, **options: Any
-    ) -> None:
+    def __init__(self, left: Sequence[Content] = (), **options: Any) -> None:
         super().__init__(**options)
-        self._pieces = [*left, right]  # those at the left, then the one at the right
+        self._pieces = [*left, _EMPTY]  # those at the left, then the one at the right
 
     def show(self, left: Sequence[Content], right: Content = _EMPTY) -> None:
         pieces = [*left, right]

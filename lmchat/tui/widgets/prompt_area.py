@@ -140,20 +140,24 @@ class PromptStatus(Widget):
         sign, style = line.sign
         state = content(((f"{sign} ", style), (line.state, style if line.model else MUTED)))
         state += "  " if line.state and line.model else ""
-        least = self._figures(0, 0).cell_length
-        room = width - state.cell_length - (least and least + _GAP)
+        figures = self._figures(0, 0)
+        room = width - state.cell_length
+        if figures:
+            room -= _GAP + figures.cell_length
         model = cut_apart(line.model, room, line.shared)
         names = [state + styled(model, MUTED)]
         if line.server:
             dot = f" {SIGNS.dot} " if line.model else "  " if line.state else ""
             names.append(styled(f"{dot}{line.server}", MUTED))
-        left, right = names[:1], self._figures(0, 0)
+        with_meter = self._figures(0, _CELLS)
         # without room, first to last: speeds, name of the server, meter
-        for speeds, count, cells in ((_CELLS, 2, _CELLS), (0, 2, _CELLS), (0, 1, _CELLS)):
-            figures = self._figures(speeds, cells)
-            least = sum(name.cell_length for name in names[:count]) + _GAP + figures.cell_length
-            if least <= width:
-                left, right = names[:count], figures
+        for left, right in (
+            (names, self._figures(_CELLS, _CELLS)),
+            (names, with_meter),
+            (names[:1], with_meter),
+            (names[:1], figures),
+        ):
+            if sum(name.cell_length for name in left) + _GAP + right.cell_length <= width:
                 break
         return fit(left, right, width)
 
@@ -190,12 +194,16 @@ class PromptStatus(Widget):
 class PromptArea(Vertical):
     """Container of the prompt's widgets; shows mode and completion of `PromptInput`."""
 
-    input = query_one(PromptInput)
     status = query_one(PromptStatus)
     message_row = query_one(MessageRow)
     queue = query_one(QueueCards)
     note = query_one("#prompt-note", LineWidget)
-    user_keys: Mapping[str, str] = {}  # as people write them, by command id
+
+    def __init__(self, user_keys: Mapping[str, str]) -> None:
+        """`user_keys` are keys as people write them, by command id."""
+        super().__init__()
+        self.input = PromptInput()
+        self._user_keys = user_keys
 
     def compose(self) -> ComposeResult:
         with Vertical(id="message-row"):
@@ -203,7 +211,7 @@ class PromptArea(Vertical):
         yield QueueCards()
         with Vertical(id="prompt-card"):
             yield LineWidget(id="prompt-note")
-            yield PromptInput()
+            yield self.input
             yield PromptStatus()
 
     def on_mount(self) -> None:
@@ -226,7 +234,7 @@ class PromptArea(Vertical):
     async def _show_completion(self, completion: Completion) -> None:
         """Show the rows above the prompt, in a list that is made when needed."""
         if (completion.rows or completion.text) and not self.query(CompletionList):
-            await self.mount(CompletionList(self.user_keys), before="#prompt-card")
+            await self.mount(CompletionList(self._user_keys), before="#prompt-card")
         # one, or none before the first completion
         for completion_list in self.query(CompletionList):
             completion_list.show_completion(completion)

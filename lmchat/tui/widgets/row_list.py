@@ -262,8 +262,6 @@ def _with_styles(texts: StyledTexts, styles: Mapping[str, str | None]) -> Styled
 
 
 class Column(Struct, frozen=True):
-    """Column of a list."""
-
     title: str
     rank: int = 0  # without room, the lowest is dropped first
     is_right: bool = False  # aligned at the right

@@ -37,8 +37,6 @@ from lmchat.units import SIGNS
 
 
 class PanelRow(Struct, frozen=True, kw_only=True):
-    """Row of a section."""
-
     says_now: bool = True  # else it is only among all figures
 
 

@@ -204,7 +204,7 @@ def _model_state(health: ServerHealth, loading: str) -> StyledText:
 
 def context_text(model: ModelInfo | None) -> str:
     """Return the context window of a model, and its largest one, or ""."""
-    return "" if model is None else units.windows(model.context_loaded, model.context_max)
+    return "" if model is None else units.window_of_most(model.context_loaded, model.context_max)
 
 
 def _context_rows(facts: PanelFacts) -> Section:

@@ -2,78 +2,43 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
+from struct import calcsize, pack, unpack_from
 
-_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-_TEXT, _LIST, _UINT32 = 8, 9, 4
-_ALIGNMENT = 32
-
-
-class _Header:
-    """Reads the header of a GGUF file (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md)."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
-
-    def numbers(self, form: str) -> tuple[int, ...]:
-        found = struct.unpack_from(f"<{form}", self.data, self.at)
-        self.at += struct.calcsize(f"<{form}")
-        return found
-
-    def text(self) -> bytes:
-        (size,) = self.numbers("Q")
-        self.at += size
-        return self.data[self.at - size : self.at]
-
-    def pass_value(self, kind: int) -> None:
-        if kind == _TEXT:
-            self.text()
-        elif kind == _LIST:
-            kind, count = self.numbers("IQ")
-            if kind == _TEXT:
-                for _ in range(count):
-                    self.text()
-            else:
-                self.at += count * _SIZES[kind]
-        else:
-            self.at += _SIZES[kind]
+_FIRST_TENSOR, _ALIGNMENT = b"token_embd.weight", 32
 
 
 def write_shallow(source: Path, target: Path, layers: int = 2) -> None:
-    """Write a model that has only the first layers of another one."""
-    header = _Header(source.read_bytes())
-    magic, version, tensor_count, value_count = header.numbers("IIQQ")
-    values_start = header.at
-    values = bytearray()
-    for _ in range(value_count):
-        name = header.text()
-        (kind,) = header.numbers("I")
-        value_start = header.at
-        header.pass_value(kind)
-        if name.endswith(b".block_count"):
-            assert kind == _UINT32
-            values += header.data[values_start:value_start] + struct.pack("<I", layers)
-            values_start = header.at
-    values += header.data[values_start : header.at]
+    """Write a model that has only the first layers of another one.
+
+    https://github.com/ggml-org/ggml/blob/master/docs/gguf.md has the format.
+    """
+    data = source.read_bytes()
+    magic, version, count, value_count = unpack_from("<IIQQ", data)
+    at = data.index(pack("<Q", len(_FIRST_TENSOR)) + _FIRST_TENSOR)
+    key, found, rest = data[calcsize("<IIQQ") : at].partition(b".block_count" + pack("<I", 4))
+    assert found, "a number of 32 bits"
+    values = key + found + pack("<I", layers) + rest[4:]
 
     tensors = []
-    for _ in range(tensor_count):
-        name = header.text()
-        (size,) = header.numbers("I")
-        tensors.append((name, header.numbers(f"{size}QI"), *header.numbers("Q")))
-    start = -(-header.at // _ALIGNMENT) * _ALIGNMENT
-    ends = [*sorted(offset for *_, offset in tensors)[1:], len(header.data) - start]
-    infos, content, count = bytearray(), bytearray(), 0
-    for (name, shape, offset), end in zip(
-        sorted(tensors, key=lambda one: one[2]), ends, strict=True
+    for _ in range(count):
+        (size,) = unpack_from("<Q", data, at)
+        (dimensions,) = unpack_from("<I", data, at + 8 + size)
+        form = f"<Q{size}sI{dimensions}QIQ"
+        *info, offset = unpack_from(form, data, at)
+        at += calcsize(form)
+        tensors.append((offset, form, info))
+    start = -(-at // _ALIGNMENT) * _ALIGNMENT
+    tensors.sort()
+    infos, content, kept = b"", bytearray(), 0
+    for (offset, form, info), (end, *_) in zip(
+        tensors, [*tensors[1:], (len(data) - start,)], strict=True
     ):
-        if name.startswith(b"blk.") and int(name.split(b".")[1]) >= layers:
+        name = info[1].split(b".")
+        if name[0] == b"blk" and int(name[1]) >= layers:
             continue
-        form = f"<Q{len(name)}sI{len(shape) - 1}QIQ"
-        infos += struct.pack(form, len(name), name, len(shape) - 1, *shape, len(content))
-        content += header.data[start + offset : start + end]
-        count += 1
-    written = struct.pack("<IIQQ", magic, version, count, value_count) + values + infos
+        infos += pack(form, *info, len(content))
+        content += data[start + offset : start + end]
+        kept += 1
+    written = pack("<IIQQ", magic, version, kept, value_count) + values + infos
     target.write_bytes(written + bytes(-len(written) % _ALIGNMENT) + content)

@@ -89,9 +89,8 @@ async def test_the_greeting_fits_every_size_with_a_name_of_any_length(size):
     rest = READY[1:]
     long = (("organisation/" * 20, "name"), *rest)
     as_wide = (("x" * (size[0] - len(" is ready. Type a message.")), "name"), *rest)
-    async with LogApp().run_test(size=size) as pilot:
+    async with LogApp(user_keys={"model": "Ctrl+Alt+F12"}).run_test(size=size) as pilot:
         log = pilot.app.log_view
-        log.user_keys = {"model": "Ctrl+Alt+F12"}
         for sentence, words in (
             (READY, "qwen3-8b is ready."),
             (long, "… is ready."),

@@ -80,7 +80,7 @@ async def lines_of_looking_at(log, message):
         log.finder.find("hello world", "aa", "word")
         log.finder.step(1)
         log.finder.clear()
-        log.viewport.set_cursor(1)
+        log.viewport.focus(1)
         log.toggle("is_collapsed")
         log.action_select(-1)
         assert log.copy_selection()

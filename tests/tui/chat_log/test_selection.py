@@ -177,12 +177,12 @@ async def test_the_end_of_a_drag_is_no_click(pilot, log):
     await drag(pilot, log, find(log, "Yes"), find(log, "thought"))
     assert pilot.app.facts == []
     assert "A riddle." not in screen_text(log)
-    log.viewport.set_cursor(1)
+    log.viewport.focus(1)
     position = find(log, "Yes")
     for kind in (MouseDown, MouseUp, Click):  # in one read, as a tap on a touchpad
         post_mouse(log, kind, position)
     await pilot.pause()
-    assert log.viewport.cursor == 0
+    assert log.viewport.focused == 0
     await pilot.click(log, offset=find(log, "thought"))
     assert "A riddle." in screen_text(log)
 
