@@ -34,7 +34,7 @@ _MODES = (7, 25, 1000, 1003, 1004, 1006, 1007, 1015, 1016, 1049, 2004, 2026, 203
 OWN = {
     *(f"csi '[?{mode}{end}'" for mode in _MODES for end in "hl"),
     *("csi '[?u'", "csi ?s", "csi ?r", "csi >m"),
-    *("csi '[<u'", "csi '[>29u'", "csi ?$p", "csi '[c'", "csi C", "csi H", "csi m"),
+    *("csi '[<u'", "csi '[>29u'", "csi ?$p", "csi '[c'", "csi C", "csi H", "csi J", "csi m"),
     *("escape '7'", "escape '8'", "osc 0", "osc 11", "osc 22", "osc 52"),
 }
 """Kinds of sequences that lmchat itself sends."""

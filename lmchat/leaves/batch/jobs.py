@@ -69,7 +69,8 @@ class Job(Struct, frozen=True, kw_only=True):
         It has the preset before it is filled, so that it is the same on another day.
         """
         texts = [(message.role, message.text) for message in self.messages]
-        output = repr(self.wanted.output) if self.wanted else ""
+        # files of earlier versions have the words of a plain text
+        output = repr(self.wanted.output) if self.wanted else "AnyText()"
         parts = [texts, self.model.model_id, self.options, output, *self.files]
         text = json.dumps([*parts, self.preset_text], sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_DIGITS]

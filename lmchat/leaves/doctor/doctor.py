@@ -19,10 +19,10 @@ _MAX_COLUMNS = 120  # of a report on a terminal
 
 async def doctor(context: Context) -> int:
     """Print the report; return 1 if a check has the grade `FAULT`, else 0."""
+    context.tells_notes = False  # a row of the configuration tells them
     setup = setup_of(context)
     state = await setup.saved_state()
     # `context.settings` raises for a wrong configuration, here only a row
-    context.tells_notes = False  # a row of the configuration tells them
     backend, _ = setup.make_backend(context.loaded.settings, state)
     async with aclosing(backend):
         findings = await find_rows(context, backend)
