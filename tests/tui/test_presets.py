@@ -44,7 +44,7 @@ async def test_a_preset_is_sent_and_a_profile_chosen_by_its_name(tmp_path, monke
         await desk.type("a hen")
         await desk.press("enter", leads_to=ChatScreen, sees="In French: a hen")
         await desk.answered(3)
-        await desk.say("/p french @a.md", leads_to=ConfirmDialog, sees="Attach a.md?")
+        await desk.say("/p french @a.md too", leads_to=ConfirmDialog, sees="Attach a.md?")
         await desk.confirm(leads_to=ChatScreen)
         await desk.answered(4)
         assert "The words." in sent(desk.backend)[-1]
