@@ -17,6 +17,7 @@ from lmchat.formats.json_sessions import to_json
 from lmchat.formats.reader import read_chats
 from lmchat.sessions.session import MessagePath, Session, Skipped
 from tests.support.chats import answer, chat, header, prompt, tool_message
+from tests.support.json_of_chats import json_of_chats
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -144,32 +145,6 @@ def test_any_session_that_is_exported_is_the_same_after_its_import(rows, end, ti
     assert to_json(read_back) == to_json(session)
 
 
-anything = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                [
-                    "role",
-                    "content",
-                    "messages",
-                    "lmchat",
-                    "session",
-                    "tool_calls",
-                    "text",
-                    "type",
-                    "x",
-                ]
-            ),
-            inner,
-            max_size=5,
-        )
-    ),
-    max_leaves=12,
-)
-
-
 def told(data):
     """Return what a file is read as, None where it is refused; any other error is a fault."""
     with suppress(FileRefused):
@@ -177,7 +152,7 @@ def told(data):
     return None
 
 
-@given(anything)
+@given(json_of_chats)
 @example({"lmchat": 1, "session": {}, "messages": 5})
 @example({"lmchat": 1.0, "session": None})
 @example({"messages": {"role": "user"}})

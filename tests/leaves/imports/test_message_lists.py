@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lmchat.errors import FileRefused
 from lmchat.sessions.message import FilePart, RefusalPart, Role, TextPart
 from tests.leaves.imports.foreign_chats import NOW, read_data, read_text
+from tests.support.json_of_chats import json_of_chats
 
 
 def read_rows(*rows, **head):
@@ -184,32 +185,6 @@ def test_the_name_of_a_field_is_never_read_as_text(content, role):
     assert lost or not is_message_left_out or "words" not in json.dumps(content)
 
 
-anything = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                [
-                    "role",
-                    "content",
-                    "messages",
-                    "lmchat",
-                    "session",
-                    "tool_calls",
-                    "text",
-                    "type",
-                    "x",
-                ]
-            ),
-            inner,
-            max_size=5,
-        )
-    ),
-    max_leaves=12,
-)
-
-
 def told(data):
     """Return what a file is read as, None where it is refused; any other error is a fault."""
     with suppress(FileRefused):
@@ -217,7 +192,7 @@ def told(data):
     return None
 
 
-@given(anything)
+@given(json_of_chats)
 @example({"messages": {"role": "user"}})
 def test_whatever_json_a_file_holds_it_is_read_or_refused(value):
     found = told(json.dumps(value).encode())
