@@ -96,6 +96,8 @@ async def ask(context: Context) -> int:
             session = chat.open_sessions.switch_to(
                 await chat.open_sessions.find_or_load(session_id)
             )
+            if options.resume == "last":  # another command may have saved one since
+                context.output.note(f"lmchat: continues “{safe_line(session.header.title)}”.")
             if options.system_prompt is not None:  # a new session has it from the settings
                 await session.set_system_prompt(options.system_prompt)
         finder = await finder_of_command(context, runtime)

@@ -285,10 +285,12 @@ def unlisted_model(
 ) -> ModelInfo | None:
     """Return a model that no server lists, on the best server that may have it all the same.
 
-    None for a part of a listed name.
+    None for a part of a listed name, and for several words, which may be a prompt.
     """
     listed = [model for server in servers for model in server.models]
-    if not name or any(name.casefold() in model.model_id.casefold() for model in listed):
+    if len(name.split()) != 1 or any(
+        name.casefold() in model.model_id.casefold() for model in listed
+    ):
         return None
     target = choose(servers, model=name, state=state, is_named=is_named, can_ask=False).target
     return None if target is None else target.model

@@ -20,7 +20,7 @@ from lmchat.commands.table import (
     keys_of,
 )
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerState
-from lmchat.servers.model import name_to_show
+from lmchat.servers.model import has_other_name, name_to_show
 from lmchat.sessions.message import Role, has_text_to_continue, was_prompt_too_long
 from lmchat.tools.calls import APPROVAL_SCOPES
 from lmchat.tui.controllers.branches import Branches
@@ -99,8 +99,17 @@ class KeyHints:
                 f"An answer cannot be empty. Type a text, or press {key} to keep the old one."
             )
         target = self._chat.turn_options.target
-        name = name_to_show(target.model_id) if target is not None else ""
-        return _OneRow(f"Ask {name}{SIGNS.cut}" if name else f"Ask{SIGNS.cut}")
+        name = target.model_id if target is not None else ""
+        last = self._chat.active.messages.last_answer_or_prompt
+        before = ""
+        if last is not None and last.stats is not None:
+            before = last.stats.asked or last.model
+        if not name:
+            return _OneRow(f"Ask{SIGNS.cut}")
+        until_now = ""
+        if before and has_other_name(name, before):  # as after `-r`
+            until_now = f" (until now {name_to_show(before)})"
+        return _OneRow(f"Ask {name_to_show(name)}{until_now}{SIGNS.cut}")
 
     def _hint(self, command_id: str) -> Hint:
         return command_hint(command_id, self._ui.workspace.settings.keys)
