@@ -117,6 +117,12 @@ def test_no_other_server_takes_the_place_of_the_one_that_was_named():
     assert choose([named, READY], model="", state=NEW).state is ServerState.READY
 
 
+def test_the_address_that_was_used_last_is_told_if_nothing_answers_there_either():
+    far = replace(other("offline"), endpoint=Endpoint.parse("http://gpu-box:1337/v1"))
+    said = no_server_error([other("offline"), far]).message
+    assert said.endswith("no model server answers on this machine or at gpu-box:1337.")
+
+
 def test_the_hint_about_an_unusable_server_is_a_sentence():
     for step, hint in [
         ("ollama serve", "Start the server: ollama serve."),
