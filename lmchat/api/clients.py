@@ -27,7 +27,7 @@ from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamEvent
-from lmchat.servers.http.connections import NoKeys
+from lmchat.servers.http.connections import OneKey
 from lmchat.servers.model import OPENAI_COMPATIBLE, ModelInfo
 from lmchat.servers.products import product_named
 from lmchat.servers.request import AnyText, ChatRequest, Sampling
@@ -193,7 +193,7 @@ class Client:
             limits=settings.get("limits") or LimitSettings(),
             timeouts=settings.get("timeouts") or TimeoutSettings(),
         )
-        keys = _CallersKey(settings.get("key", ""), *named)
+        keys = OneKey(settings.get("key", ""), *named)
         backend = HttpServerClient(own_settings, keys=keys)
         # without a memory of earlier chats, whose server and model the screen would prefer
         finder = ServerFinder(backend.models, own_settings, State)
@@ -506,18 +506,6 @@ def checked_options(options: Options) -> dict[str, object]:
     """
     set_options = Sampling(**options).options
     return {name: checked_option(name, value) for name, value in set_options.items()}
-
-
-class _CallersKey(NoKeys):
-    """API key of a program, for the server that it named, or else any server of this machine."""
-
-    def __init__(self, key: str, *named: Endpoint) -> None:
-        self._key = key
-        self._origins = [endpoint.origin for endpoint in named]
-
-    def known_key(self, endpoint: Endpoint) -> str:
-        may_send = endpoint.origin in self._origins if self._origins else endpoint.is_loopback
-        return self._key if may_send else ""
 
 
 def _label_options(

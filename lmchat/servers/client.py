@@ -39,7 +39,7 @@ from lmchat.servers.events import (
     StreamEvent,
     StreamFinished,
 )
-from lmchat.servers.http.connections import Connections, KeySource, NoKeys
+from lmchat.servers.http.connections import Connections, KeySource, OneKey
 from lmchat.servers.local.engine import Engine
 from lmchat.servers.local.kept_slot import kept_ids
 from lmchat.servers.model import (
@@ -98,7 +98,7 @@ class HttpServerClient:
         self._access = Access(
             settings=settings,
             connections=connections,
-            keys=keys or NoKeys(),
+            keys=keys or OneKey(),
             allowed=AllowList(settings.allowed_hosts),
         )
         self._checks = RequestChecks(self._access)

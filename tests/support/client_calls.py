@@ -16,7 +16,7 @@ from lmchat.errors import LMChatError
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import TextDelta
-from lmchat.servers.http.connections import NoKeys
+from lmchat.servers.http.connections import OneKey
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import ChatRequest, Sampling, Tool
 from lmchat.servers.target import Target
@@ -26,11 +26,8 @@ from tests.support.scripted_server import Reply, ScriptedServer
 READ_TOOL = Tool(server="files", name="read", wire_name="files__read", schema={"type": "object"})
 
 
-class FixedKey(NoKeys):
+class FixedKey(OneKey):
     """A source with one key for all servers, which may be set later."""
-
-    def __init__(self, key: str = "") -> None:
-        self.key = key
 
     def known_key(self, endpoint: Endpoint) -> str:
         return self.key

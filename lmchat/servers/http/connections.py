@@ -405,17 +405,22 @@ class KeySource(Protocol):
         ...
 
 
-class NoKeys:
-    """Source without keys; a subclass overrides `known_key`."""
+class OneKey:
+    """A key, or none, for the servers that are named, or else for any server of this machine."""
 
-    def known_key(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - used by subclasses
-        return ""
+    def __init__(self, key: str = "", *named: Endpoint) -> None:
+        self.key = key
+        self._origins = [endpoint.origin for endpoint in named]
+
+    def known_key(self, endpoint: Endpoint) -> str:
+        may_send = endpoint.origin in self._origins if self._origins else endpoint.is_loopback
+        return self.key if may_send else ""
 
     async def key_for(self, endpoint: Endpoint) -> str:
         return self.known_key(endpoint)
 
-    def why_withheld(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - used by subclasses
+    def why_withheld(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - of `KeySource`
         return ""
 
-    def take_fault(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - used by subclasses
+    def take_fault(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - of `KeySource`
         return ""
