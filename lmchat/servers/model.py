@@ -124,11 +124,6 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
         abilities = {"tools": self.tools, "vision": self.images, "reasoning": self.reasoning}
         return tuple(name for name, is_able in abilities.items() if is_able)
 
-    @property
-    def context(self) -> int | None:
-        """Window of requests in tokens, never the largest one; None: not known."""
-        return self.context_loaded
-
 
 class ModelList(Struct, frozen=True, kw_only=True):
     """Models of one or more servers."""

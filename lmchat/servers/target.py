@@ -37,7 +37,7 @@ class Target(Struct, frozen=True, kw_only=True):
 
     @property
     def context(self) -> int | None:
-        return self.model.context if self.model else None
+        return self.model.context_loaded if self.model else None
 
     @property
     def sees(self) -> bool:

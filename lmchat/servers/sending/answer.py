@@ -64,7 +64,7 @@ async def answer(
                 is_parallel=options.get("extra.n", 1) != 1,
                 tools=context.tools,
             )
-            window = model.context if model is not None else None
+            window = model.context_loaded if model is not None else None
             try:
                 return await read_answer(
                     response, chunks, events, idle_timeout, context, window=window
