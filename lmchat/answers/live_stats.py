@@ -120,7 +120,12 @@ class LiveStats(Struct, kw_only=True):
                 self.stage = Stage.QUEUED
                 self.queued_from_s = now_s
             case RequestSent(sampling=sampling):
-                self._start_attempt(now_s)
+                self._leave_queue(now_s)
+                self.stage = Stage.WAITING
+                self.retry = None
+                self.sent_s = now_s
+                # an attempt before may have had a token whose text never came (`LifeSign`)
+                self.first_token_s = None
                 self.sampling = sampling
             case RetryScheduled():
                 self.stage = Stage.RETRYING
@@ -198,14 +203,6 @@ class LiveStats(Struct, kw_only=True):
         self.ended_s = now_s
         self.fraction = None
         self.retry = None
-
-    def _start_attempt(self, now_s: float) -> None:
-        """The attempt before may have had a token whose text never came (`LifeSign`)."""
-        self._leave_queue(now_s)
-        self.stage = Stage.WAITING
-        self.retry = None
-        self.sent_s = now_s
-        self.first_token_s = None
 
     def _leave_queue(self, now_s: float) -> None:
         if self.queued_from_s is not None:

@@ -8,7 +8,6 @@ it is told once it is very long, or at the end of an answer that a limit has end
 from __future__ import annotations
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from lmchat.config.settings import Stuck
 from lmchat.servers.events import (
@@ -38,9 +37,6 @@ class Repetition(Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         subject = "thought" if self.is_thought else "answer"
         return f"The {subject} has repeated itself {self.times} times. {self.way_out}".rstrip()
-
-    def acted_on(self, *, ends_thought: bool) -> Repetition:
-        return replace(self, way_out=f"lmchat {'ends' if ends_thought else 'stops'} it.")
 
 
 class RepetitionWatch:

@@ -26,24 +26,6 @@ _MAX_PROBABILITIES = 300_000
 """Of one answer, some 50 MB: 50,000 tokens with 5 alternatives each."""
 
 
-class TokenLog:
-    """The tokens of an answer, behind those of the beginning that it continues."""
-
-    def __init__(self, prefill: Sequence[TokenProbabilities]) -> None:
-        self.tokens = list(prefill)
-        self._prefill_count = len(prefill)  # a `Rethought` changes only tokens behind them
-        self._probability_count = count_probabilities(prefill)
-
-    def add(self, event: StreamEvent) -> None:
-        if isinstance(event, TokensChosen):
-            self._probability_count += count_probabilities(event.choices)
-            if self._probability_count <= _MAX_PROBABILITIES:  # else they take too much memory
-                self.tokens += event.choices
-        elif isinstance(event, Rethought):
-            for index in range(self._prefill_count, len(self.tokens)):
-                self.tokens[index] = replace(self.tokens[index], is_thought=True)
-
-
 class AnswerContent:
     """Text of a running answer behind that of `prefill`, which it continues."""
 
@@ -66,18 +48,15 @@ class AnswerContent:
             case RefusalDelta(text=text):
                 return self._add_entries([("refusal", text)])
             case Rethought():
-                self._move_text_to_reasoning()
+                texts = self._texts["text"]
+                self._texts["reasoning"] += texts[self._prefill_text_count :]
+                del texts[self._prefill_text_count :]
                 return (RESET, *self.entries)
             case ToolCallDelta():
                 return self._add_entries(self._entries_of_call(event))
             case _:
                 pass
         return ()
-
-    def _move_text_to_reasoning(self) -> None:
-        texts = self._texts["text"]
-        self._texts["reasoning"] += texts[self._prefill_text_count :]
-        del texts[self._prefill_text_count :]
 
     def _entries_of_call(self, delta: ToolCallDelta) -> list[JournalEntry]:
         """The id is made if the server gives none; the name may come with a later event."""
@@ -136,18 +115,22 @@ class StreamedAnswer:
             max_tokens=max_tokens,
         )
         self.content = AnswerContent(prefill)
-        self._token_log = TokenLog(prefill_tokens)
+        self.tokens = list(prefill_tokens)
+        self._prefill_count = len(prefill_tokens)  # a `Rethought` changes only tokens behind them
+        self._probability_count = count_probabilities(prefill_tokens)
         self._clock = clock
         self.is_stuck = False  # whether lmchat has ended it, or its thought, as it repeated itself
-
-    @property
-    def tokens(self) -> Sequence[TokenProbabilities]:
-        return self._token_log.tokens
 
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
         """Return the entries for the journal."""
         self.stats.apply(event, self._clock())
-        self._token_log.add(event)
+        if isinstance(event, TokensChosen):
+            self._probability_count += count_probabilities(event.choices)
+            if self._probability_count <= _MAX_PROBABILITIES:  # else they take too much memory
+                self.tokens += event.choices
+        elif isinstance(event, Rethought):
+            for index in range(self._prefill_count, len(self.tokens)):
+                self.tokens[index] = replace(self.tokens[index], is_thought=True)
         return self.content.add(event)
 
     def so_far(self, message: ChatMessage) -> ChatMessage:

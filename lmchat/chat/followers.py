@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from lmchat.answers.repetition import Repetition, RepetitionWatch
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.config.settings import Stuck
@@ -94,7 +96,8 @@ class RepetitionFollower:
                 self._answer_now.end_thought()
             else:
                 self._stop()
-            repetition = repetition.acted_on(ends_thought=ends_thought)
+            way_out = f"lmchat {'ends' if ends_thought else 'stops'} it."
+            repetition = replace(repetition, way_out=way_out)
         self._report(repetition)
 
     def at_cut_end(self) -> Repetition | None:
