@@ -104,85 +104,64 @@ class OpenSession:
         self._is_saved = is_saved
         self._save_queue = save_queue
         self._on_pending_change = on_pending_change
-        self._header = session.header
-        self._messages = MessagePath(session.messages)
+        self.header = session.header
+        self.messages = MessagePath(session.messages)
+        """A long session has only its newest messages until `load_older`."""
         self._earlier_id = session.earlier_id
         """Id of the newest message that is only on the disk."""
         self._load_lock = asyncio.Lock()  # else two callers read the same
-        self._prefill_text = ""
+        self.prefill_text = ""  # words of the user with which the next answer starts
         self.queue = PromptQueue(partial(on_pending_change, self))
-        self._turn: TurnState | None = None
+        self.turn: TurnState | None = None
+        """The running or last turn; None before the first, and after a refusal."""
         self.aside: OpenSession | None = None  # in which the turn runs instead, until its end
         self._aside_from = 0  # messages of the path that it starts with
         self._earlier_stats: LiveStats | None = None
-        self._last_end = TurnEnded(state=AnswerState.COMPLETE)
+        self.last_end = TurnEnded(state=AnswerState.COMPLETE)
         self._noted_left_out = 0  # left-out messages in the last note
         self._is_changing = False
         self.saves: set[asyncio.Task[None]] = set()  # also those of `aside`
 
     @property
-    def header(self) -> SessionHeader:
-        return self._header
-
-    @property
     def session_id(self) -> str:
-        return self._header.session_id
-
-    @property
-    def messages(self) -> MessagePath:
-        """A long session has only its newest messages until `load_older`."""
-        return self._messages
-
-    @property
-    def prefill_text(self) -> str:
-        """Words of the user with which the next answer starts."""
-        return self._prefill_text
-
-    @property
-    def turn(self) -> TurnState | None:
-        """The running or last turn; None before the first, and after a refusal."""
-        return self._turn
-
-    @property
-    def last_end(self) -> TurnEnded:
-        return self._last_end
+        return self.header.session_id
 
     # What runs
 
     @property
     def is_running(self) -> bool:
         """True until the end of the turn is saved."""
-        return self._turn is not None and self._turn.task is not None
+        return self.turn is not None and self.turn.task is not None
 
     @property
     def stats(self) -> LiveStats | None:
         """Stats of the answer or round of calls that started last."""
-        return (self._turn.stats if self._turn is not None else None) or self._earlier_stats
+        return (self.turn.stats if self.turn is not None else None) or self._earlier_stats
 
     @property
     def question(self) -> ToolQuestion | None:
-        return self._turn.question if self._turn is not None else None
+        return self.turn.question if self.turn is not None else None
 
     @property
     def pending(self) -> tuple[str, ...]:
         """Drafts of prompts that are no messages yet."""
-        of_turn = self._turn.pending if self._turn is not None else None
+        of_turn = self.turn.pending if self.turn is not None else None
         return (of_turn.draft, *self.queue.drafts) if of_turn else self.queue.drafts
 
     def pending_behind(self, message_id: str) -> tuple[str, ...]:
         """The same once this message is on the disk."""
-        is_of_turn = self._turn is not None and self._turn.saved_as == message_id
+        is_of_turn = self.turn is not None and self.turn.saved_as == message_id
         return self.queue.drafts if is_of_turn else self.pending
 
     def end_pending(self, message_id: str) -> None:
         """Let the prompt of the turn leave `pending`, if it is this message on the disk."""
-        if self._turn is not None and self._turn.saved_as == message_id:
-            self._turn.pending = None
+        if self.turn is not None and self.turn.saved_as == message_id:
+            self.turn.pending = None
 
     @property
     def has_had_messages(self) -> bool:
         """True also if all were deleted: each message changes `updated_at`."""
-        return bool(self._messages) or self._header.updated_at != self._header.created_at
+        return bool(self.messages) or self.header.updated_at != self.header.created_at
 
     @property
     def has_started(self) -> bool:
@@ -196,7 +175,7 @@ class OpenSession:
 
     @property
     def is_ahead_of_disk(self) -> bool:
-        is_pending = self.is_running or self._is_changing or self.pending or self._prefill_text
+        is_pending = self.is_running or self._is_changing or self.pending or self.prefill_text
         return bool(is_pending) or self._save_queue.is_unsaved(self.session_id)
 
     def require_idle(self) -> None:
@@ -217,7 +196,7 @@ class OpenSession:
 
         Tool messages must follow the answer that calls them; a summary starts another branch.
         """
-        turn = self._turn
+        turn = self.turn
         if self._is_changing or (turn is not None and (turn.may_call_tools or self.aside)):
             self.require_idle()
 
@@ -235,18 +214,18 @@ class OpenSession:
             self._is_changing = False
 
     def stop(self) -> bool:
-        return self._turn is not None and self._turn.stop()
+        return self.turn is not None and self.turn.stop()
 
     def fail(self, error: Exception) -> None:
-        if self._turn is not None and self._turn.task is not None:
-            self._turn.fail(error)
+        if self.turn is not None and self.turn.task is not None:
+            self.turn.fail(error)
         else:
-            self._last_end = replace(self._last_end, error=error, is_shown_in_answer=False)
+            self.last_end = replace(self.last_end, error=error, is_shown_in_answer=False)
 
     async def wait_until_saved(self) -> None:
         """Wait until no turn runs and all writes have ended or failed; stop nothing."""
         while True:
-            task = self._turn.task if self._turn is not None else None
+            task = self.turn.task if self.turn is not None else None
             if not (running := [work for work in (task, *self.saves) if work is not None]):
                 return
             await asyncio.wait(running)
@@ -266,20 +245,20 @@ class OpenSession:
                     self.session_id, last_id, count=MESSAGES_PER_READ
                 )
                 if last_id == self._earlier_id:  # else `show_path` has changed the path
-                    self._messages = self._messages.after(older)
+                    self.messages = self.messages.after(older)
                     self._earlier_id = earlier_id
 
     @property
     def messages_so_far(self) -> MessagePath:
         """The path with a streaming summary, and with the text so far of a running answer."""
-        messages, answer = self._messages, self._answer_so_far
+        messages, answer = self.messages, self._answer_so_far
         if self.aside is not None:
             messages = messages.added(*self.aside.messages[self._aside_from :])
         return messages.replaced(answer) if answer is not None else messages
 
     @property
     def _answer_so_far(self) -> ChatMessage | None:
-        turn = self._turn
+        turn = self.turn
         if turn is None or turn.message is None or turn.answer is None:
             return None
         is_streaming = turn.message.state is AnswerState.STREAMING
@@ -288,7 +267,7 @@ class OpenSession:
     @property
     def streaming_ids(self) -> set[str]:
         """Ids of answers and calls that stream; without a turn here, in another lmchat."""
-        messages = self._messages
+        messages = self.messages
         return {one.message_id for one in messages if one.state is AnswerState.STREAMING}
 
     def current(self, message: ChatMessage) -> ChatMessage:
@@ -298,17 +277,17 @@ class OpenSession:
         answer = self._answer_so_far
         if answer is not None and answer.message_id == message.message_id:
             return answer
-        return self._messages.find(message.message_id) or message
+        return self.messages.find(message.message_id) or message
 
     @property
     def running_calls(self) -> list[ChatMessage]:
         if not self.is_running:
             return []
-        return [call for call in self._messages.last_calls if call.state is AnswerState.STREAMING]
+        return [call for call in self.messages.last_calls if call.state is AnswerState.STREAMING]
 
     @property
     def session_sampling(self) -> dict[str, object]:
-        return usable_options(self._header.sampling)
+        return usable_options(self.header.sampling)
 
     # Changes without a turn: nothing is sent to a model
 
@@ -320,8 +299,8 @@ class OpenSession:
         """
         await self.load_older()
         self.require_idle()
-        branch = rewritten(self._messages, answer_id, text)
-        self._messages = branch.before(len(branch) - 1)
+        branch = rewritten(self.messages, answer_id, text)
+        self.messages = branch.before(len(branch) - 1)
         self.add(branch[-1])
         _ = self._start_save(self.save(branch[-1]))
         return branch[-1]
@@ -330,7 +309,7 @@ class OpenSession:
         """Two quotes `""` remove it. Raises as `require_free_end` does."""
         self.require_free_end()
         content = "" if text == '""' else text
-        message = text_message(Role.SYSTEM, content, parent_id=self._messages.leaf_id)
+        message = text_message(Role.SYSTEM, content, parent_id=self.messages.leaf_id)
         self.add(message)
         await self.save(message)
         return message
@@ -342,11 +321,11 @@ class OpenSession:
         nothing to take back.
         """
         text = text.rstrip()
-        if not text and not self._prefill_text:
+        if not text and not self.prefill_text:
             raise WrongUse("Type a text after /start.", next_step="The next answer begins with it.")
         if text and target is not None:  # without a server, the turn checks it
             require_prefill(target)
-        self._prefill_text = text
+        self.prefill_text = text
 
     async def toggle_excluded(self, message_id: str) -> list[ChatMessage]:
         """Exclude or include a message with the results of its calls; return what has changed.
@@ -357,7 +336,7 @@ class OpenSession:
         self.require_idle()
         with self.changing():
             await self._save_queue.write_unsaved()  # only messages on the disk can be marked there
-            together = messages_together(self._messages, message_id)
+            together = messages_together(self.messages, message_id)
             if together:
                 is_excluded = not together[0].is_excluded
                 ids = [message.message_id for message in together]
@@ -371,7 +350,7 @@ class OpenSession:
     async def set_sampling(self, options: Mapping[str, object]) -> None:
         self._change_header(sampling=options)
         with suppress(SessionNotFound):  # a new session: its first message saves them
-            await self._save_queue.change(self._header, "options", {"sampling": options})
+            await self._save_queue.change(self.header, "options", {"sampling": options})
 
     def update_header(self, changed: SessionHeader) -> None:
         """Take over what was changed on the disk; other fields are newer in memory."""
@@ -384,38 +363,38 @@ class OpenSession:
 
     def _change_header(self, **fields: object) -> None:
         """The store updates its header itself with each message."""
-        self._header = replace(self._header, **fields)
+        self.header = replace(self.header, **fields)
 
     # For its turn
 
     def start(self, start: TurnStart) -> None:
         """A typed prefill serves one answer only."""
         if start.prefill is not None and start.prefill.is_typed:
-            self._prefill_text = ""
-        self._messages = start.path
-        if start.prompts and not self._header.title:
+            self.prefill_text = ""
+        self.messages = start.path
+        if start.prompts and not self.header.title:
             prompt = start.prompts[-1]
             self._change_header(title=title_of(prompt.text, prompt.files))
         for message in start.prompts:
             self.add(message)
 
     def add(self, message: ChatMessage) -> None:
-        self._messages = self._messages.added(message)
-        self._change_header(updated_at=now(), message_count=self._header.message_count + 1)
+        self.messages = self.messages.added(message)
+        self._change_header(updated_at=now(), message_count=self.header.message_count + 1)
 
     def replace(self, message: ChatMessage) -> None:
         """Do nothing if the id is not on the path."""
-        self._messages = self._messages.replaced(message)
+        self.messages = self.messages.replaced(message)
 
     def start_answer(self, path: MessagePath, message: ChatMessage) -> None:
-        self._messages = path.added(message)
+        self.messages = path.added(message)
 
     def end_answer(self, message: ChatMessage) -> None:
         """If another branch is shown by now, only the header changes."""
         self.replace(message)
         self._change_header(
             updated_at=now(),
-            message_count=self._header.message_count + 1,
+            message_count=self.header.message_count + 1,
             model=message.model,
             endpoint=message.endpoint,
         )
@@ -423,7 +402,7 @@ class OpenSession:
     async def save_started_answer(self, message: ChatMessage) -> None:
         """Create the file of an answer or a call that starts."""
         if self._is_saved:
-            await self._save_queue.start_answer(self._header, message)
+            await self._save_queue.start_answer(self.header, message)
 
     def journal(self, message: ChatMessage) -> AbstractAsyncContextManager[list[JournalEntry]]:
         """Write the entries of the list to this file."""
@@ -435,7 +414,7 @@ class OpenSession:
         self, *messages: ChatMessage, choices: Sequence[TokenProbabilities] = ()
     ) -> None:
         if self._is_saved:
-            await self._save_queue.save(self._header, *messages, choices=choices)
+            await self._save_queue.save(self.header, *messages, choices=choices)
 
     def note_left_out(self, count: int) -> list[str]:
         """Note only more than twice the last count: each turn may leave out more."""
@@ -463,12 +442,12 @@ class OpenSession:
 
     def start_turn(self, turn: TurnState) -> None:
         self._earlier_stats = self.stats
-        self._turn = turn
+        self.turn = turn
 
     def start_aside(self, path: MessagePath) -> OpenSession:
         """Let the turn run in a session with the beginning of this path, which nothing saves."""
         self.aside = OpenSession(
-            Session(header=self._header, messages=path),
+            Session(header=self.header, messages=path),
             save_queue=self._save_queue,
             on_pending_change=self._on_pending_change,
             is_saved=False,
@@ -478,24 +457,22 @@ class OpenSession:
         return self.aside
 
     def end_turn(self, ended: TurnEnded) -> None:
-        self._last_end = ended
+        self.last_end = ended
         self.aside = None
 
     def refuse(self, error: Exception) -> TurnEnded:
         """Note that a queued prompt was refused: no caller waits for its error."""
         self._earlier_stats = self.stats
-        self._turn = None
-        self._last_end = TurnEnded(
-            state=AnswerState.FAILED, error=error, session_id=self.session_id
-        )
-        return self._last_end
+        self.turn = None
+        self.last_end = TurnEnded(state=AnswerState.FAILED, error=error, session_id=self.session_id)
+        return self.last_end
 
     def show_path(self, session: Session) -> None:
         """It may be another branch, even while an answer streams."""
-        self._header = session.header
-        self._messages = MessagePath(session.messages)
+        self.header = session.header
+        self.messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
         # the disk may lack the end of the last answer (`messages_so_far` adds text that streams)
-        turn = self._turn
+        turn = self.turn
         if self.is_running and turn is not None and turn.message and self.aside is None:
             self.replace(turn.message)
