@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import groupby
 from typing import Any
@@ -42,11 +42,7 @@ class PdfText(msgspec.Struct, frozen=True):
 def main() -> None:
     """Answer with a `PdfText` as JSON."""
     limit_memory(_MAX_MEMORY_BYTES)
-    answer_parent(_answer)
-
-
-def _answer(data: bytes, send: Callable[[bytes], None]) -> None:
-    send(msgspec.json.encode(pdf_text(data)))
+    answer_parent(lambda data, send: send(msgspec.json.encode(pdf_text(data))))
 
 
 def pdf_text(data: bytes) -> PdfText:

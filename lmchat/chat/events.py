@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 from msgspec import Struct
@@ -11,7 +9,7 @@ from msgspec import Struct
 from lmchat.answers.repetition import Repetition
 from lmchat.chat.prompt_queue import PromptsReturned, QueueChanged
 from lmchat.chat.session import OpenSession, TurnEnded
-from lmchat.chat.toolbox import Ask, ToolQuestion
+from lmchat.chat.toolbox import ToolQuestion
 from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage
 from lmchat.tools.calls import ApprovalScope, Decision
@@ -94,9 +92,6 @@ class Reporter:
                 self.listener.on_event(session, event)
             except Exception as error:  # noqa: BLE001 - of any class, as it is raised again
                 session.fail(error)
-
-    def of(self, session: OpenSession) -> tuple[Callable[[ChatEvent], None], Ask]:
-        return partial(self.report, session), partial(self.ask, session)
 
     async def ask(self, session: OpenSession, question: ToolQuestion) -> Decision:
         """Refuse the call without a front end."""

@@ -80,7 +80,7 @@ class ReadAhead:
             return False
         toolbox = self._turn_options.toolbox
         # tools start their servers, which only a sent prompt may do
-        if toolbox is not None and toolbox.can_use(target) and not toolbox.has_started:
+        if toolbox is not None and toolbox.must_start(target):
             return False
         wanted = self._turn_options.chat_settings.read_ahead
         return wanted == "always" or (wanted == "local" and target.endpoint.is_loopback)

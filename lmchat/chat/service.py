@@ -256,8 +256,12 @@ class ChatService:
         session.require_idle()
         self._titles.give_up()
         self.read_ahead.cancel()  # the turn may need the server
-        report, ask = self.reporter.of(session)
-        turn = Turn(self._services, report=report, ask=ask, pending=pending)
+        turn = Turn(
+            self._services,
+            report=partial(self.reporter.report, session),
+            ask=partial(self.reporter.ask, session),
+            pending=pending,
+        )
         running = self._run(turn, session, make_start, settings, may_compact=may_compact)
         turn.task = asyncio.create_task(running, name=f"turn-{session.session_id}")
         turn.task.add_done_callback(partial(self._after_turn, turn, session, settings.target))

@@ -84,10 +84,6 @@ class ToolRounds:
     def must_call(self) -> bool:
         return self.steps == 0 and self.toolbox.must_call
 
-    def must_start(self, target: Target) -> bool:
-        """Whether `offered` has to start tool servers, and to wait for them."""
-        return self.toolbox.can_use(target) and not self.toolbox.has_started
-
     async def offered(self, target: Target) -> tuple[Tool, ...]:
         """Raises the reason for which `count_round` has refused a round."""
         if self._limit is not None:

@@ -69,11 +69,6 @@ class Toolbox:
     def tools(self) -> list[Tool]:
         return list(chain.from_iterable(server.tools for server in self.host.servers))
 
-    @property
-    def has_started(self) -> bool:
-        """Whether all servers are ready or have failed."""
-        return all(server.state is not ToolServerState.STARTING for server in self.host.servers)
-
     def find(self, name: str) -> Tool | None:
         """By the full name, or that in requests."""
         for tool in self.tools:
@@ -84,6 +79,11 @@ class Toolbox:
     def can_use(self, target: Target) -> bool:
         """True if the server does not say."""
         return target.model is None or target.model.tools is not False
+
+    def must_start(self, target: Target) -> bool:
+        """Whether `offered` has to start servers, and to wait until all work or have failed."""
+        states = (server.state for server in self.host.servers)
+        return self.can_use(target) and ToolServerState.STARTING in states
 
     @property
     def must_call(self) -> bool:

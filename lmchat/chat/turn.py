@@ -184,7 +184,7 @@ class Turn(TurnState):
         repetition = RepetitionFollower(
             settings.stuck, answer, self._answer_now, stop=self.stop, report=self._report
         )
-        if rounds is not None and rounds.must_start(target):
+        if rounds is not None and rounds.toolbox.must_start(target):
             self.stats.stage = Stage.STARTING
         session.start_answer(path, message)
         asking = Asking(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 
 from msgspec.structs import replace
 
@@ -49,10 +48,11 @@ async def load_shown(
 ) -> float | None:
     """Do as `Home.load` does, with the progress on a terminal."""
     try:
-        return await load(model, show=partial(_show_load, output))
+        return await load(
+            model,
+            show=lambda fraction: output.show_progress(
+                f"lmchat: loading{progress_suffix(fraction)} …"
+            ),
+        )
     finally:
         output.show_progress("")
-
-
-def _show_load(output: Output, fraction: float | None) -> None:
-    output.show_progress(f"lmchat: loading{progress_suffix(fraction)} …")

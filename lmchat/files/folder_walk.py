@@ -103,16 +103,12 @@ def folders_below(top: Path, *, follows_links: bool = False) -> Iterator[_Folder
         file_names: list[str] = []
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
-                names = folder_names if _is_folder(entry) else file_names
-                names.append(entry.name)
+                # `DirEntry.is_dir` raises an error for links in a circle, which are no folders
+                is_folder = os.path.isdir(entry)  # noqa: PTH112
+                (folder_names if is_folder else file_names).append(entry.name)
         yield folder, folder_names, file_names
         below = (folder / name for name in reversed(folder_names))
         left += [path for path in below if follows_links or not os.path.islink(path)]  # noqa: PTH114
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Links in a circle are no folders."""
-    return os.path.isdir(entry)  # noqa: PTH112 - `DirEntry.is_dir` raises an error for a circle
 
 
 def _rules_above(folder: Path, limit: _Limit) -> tuple[str, tuple[IgnoreRules, ...] | None]:

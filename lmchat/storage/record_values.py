@@ -81,14 +81,11 @@ def text_from(value: object) -> str:
         return value.decode(errors="replace")
 
 
-def encodable(text: str) -> str:
-    return text.encode(errors="replace").decode()
-
-
 def searchable_text(value: object) -> str:
     """Fold a stored text for searches; white space becomes single blanks."""
     # a NUL may end a text in functions of SQLite
-    return encodable(" ".join(without_accents(text_from(value)).replace("\0", " ").split()))
+    words = without_accents(text_from(value)).replace("\0", " ").split()
+    return " ".join(words).encode(errors="replace").decode()  # without lone surrogates
 
 
 def searched_text(kind: str, text: object, name: object) -> str:
@@ -204,10 +201,6 @@ def _id(value: object) -> str:
     return value
 
 
-def _tags(value: object) -> tuple[str, ...]:
-    return tuple(text_from(value).split())
-
-
 def _sampling(value: object) -> dict[str, object]:
     text = text_from(value)
     options = _from_json(dict[str, object], text) if text else None
@@ -229,7 +222,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("model", "endpoint"), lru_cache(maxsize=_SHARED)(text_from)),
     **dict.fromkeys(("is_pinned", "is_archived", "is_excluded"), bool),
     "message_count": int,
-    "tags": _tags,
+    "tags": lambda value: tuple(text_from(value).split()),
     "sampling": _sampling,
     "role": Role,
     "state": AnswerState,

@@ -59,14 +59,6 @@ class Proof(Struct, frozen=True):
     pattern: str
 
 
-def _no_folders(environ: Mapping[str, str], home: Path) -> list[Path]:  # noqa: ARG001 - no product
-    return []
-
-
-def _no_endpoint(environ: Mapping[str, str]) -> Endpoint | None:  # noqa: ARG001 - no product
-    return None
-
-
 class Place(Struct, frozen=True, kw_only=True):
     """Addresses of a product, and what recognises it there."""
 
@@ -80,7 +72,7 @@ class Place(Struct, frozen=True, kw_only=True):
     is_offered: bool = False
     """A search shows it even if nothing answers and it is not installed."""
     hides_blocked_hosts: bool = False  # a 403 without words is about the name of the host
-    named_endpoint: Callable[[Mapping[str, str]], Endpoint | None] = _no_endpoint
+    named_endpoint: Callable[[Mapping[str, str]], Endpoint | None] = lambda _: None
     """Reads an environment variable of the product; None if it is not usable."""
     last_port: Callable[[], int | None] = lambda: None
     """Used last on this machine, by a file of it; may block."""
@@ -98,7 +90,7 @@ class LocalProgram(Struct, frozen=True, kw_only=True):
     """Start the server; empty if the user has to choose more."""
     install_folders: Callable[[Path], list[Path]] = lambda _: []
     """Further `folders`, below that of the user; their `bin` may have the program."""
-    model_folders: Callable[[Mapping[str, str], Path], list[Path]] = _no_folders
+    model_folders: Callable[[Mapping[str, str], Path], list[Path]] = lambda *_: []
     """Folders of its GGUF files, by the environment and the user's folder."""
     is_open: Callable[[], bool] = lambda: False
     """It runs on this machine; asked if its server does not answer (R-3)."""

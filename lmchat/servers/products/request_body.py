@@ -94,11 +94,11 @@ def body_of(
     if request_format.streams and request_format.has_stream_options:
         body["stream_options"] = {"include_usage": True}
     sampling = request.sampling
+    limit = "max_completion_tokens" if request_format.has_completion_tokens else "max_tokens"
     options = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-        # the name of the limit that the server takes
-        request_format.limit_field: sampling.max_tokens or product.chat.answer_limit,
+        limit: sampling.max_tokens or product.chat.answer_limit,
         "stop": [*sampling.stop] or None,
     }
     body |= {name: value for name, value in options.items() if value is not None}
@@ -187,7 +187,13 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
                 call_id = message.tool_calls[0].call_id if message.tool_calls else ""
                 if call_id in open_ids:
                     open_ids.remove(call_id)
-                    encoded.append(self._tool_result(message))
+                    encoded.append(
+                        {
+                            "role": "tool",
+                            "tool_call_id": self._call_id(message.tool_calls[0]),
+                            "content": message.sent_text,
+                        }
+                    )
                 elif any(call.name for call in message.tool_calls):
                     quoted.append(f"Result of {tool_calls_text(message)}:\n{message.sent_text}")
                 pictures += self._pictures(message)
@@ -210,16 +216,10 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
             _add(encoded_message, encoded)
         _add_quoted(quoted, pictures, encoded)
         # at the end, the server continues a thought
-        if encoded and _is_empty_answer(encoded[-1]) and not self._has_thought(encoded[-1]):
+        last = encoded[-1] if encoded else {}
+        if last and _is_empty_answer(last) and not any(map(last.get, self.thought_fields)):
             encoded.pop()
         return encoded
-
-    def _tool_result(self, message: ChatMessage) -> JsonObject:
-        return {
-            "role": "tool",
-            "tool_call_id": self._call_id(message.tool_calls[0]),
-            "content": message.sent_text,
-        }
 
     def _call(self, call: ToolCallPart) -> JsonObject:
         """Encode a call with the fields that its server gave it.
@@ -243,9 +243,6 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         if not self.request_format.has_short_call_ids:
             return call.call_id
         return sha256(call.call_id.encode("utf-8", "replace")).hexdigest()[:_SHORT_ID_CHARS]
-
-    def _has_thought(self, encoded_message: JsonObject) -> bool:
-        return any(encoded_message.get(name) for name in self.thought_fields)
 
     def _pictures(self, message: ChatMessage) -> Iterator[JsonObject]:
         """Yield each with its name, which the result of the tool has."""

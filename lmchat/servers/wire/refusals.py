@@ -262,7 +262,7 @@ def kind_of(
 
 
 def fits(rule: RefusalRule, status: int, text: str, context: RefusalContext) -> bool:
-    """Return whether the `text`, in lower case,, and the rest of the refusal, fit a rule."""
+    """Return whether the `text`, in lower case, and the rest of the refusal, fit a rule."""
     return (
         (not rule.statuses or status in rule.statuses)
         and context.has(rule.needs)

@@ -35,10 +35,6 @@ class RequestFormat(Struct, frozen=True, kw_only=True):
     """
     json_modes: tuple[JsonMode, ...] = tuple(JsonMode)  # strictest first
 
-    @property
-    def limit_field(self) -> str:
-        return "max_completion_tokens" if self.has_completion_tokens else "max_tokens"
-
     def json_mode(self, output: OutputFormat) -> JsonMode:
         """Return the first mode for this output that was not refused; `WORDS` is for any."""
         modes: tuple[JsonMode, ...] = ()
