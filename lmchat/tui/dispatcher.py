@@ -26,12 +26,10 @@ from lmchat.tui.controllers.controllers import Controllers
 from lmchat.tui.controllers.tool_questions import ask_about_server
 from lmchat.tui.dialogs.ask_dialog import QuitDialog
 from lmchat.tui.messages import (
-    KeysChanged,
     ReadSessions,
     RunCommand,
     ShowChanges,
     ShowChat,
-    ShowServers,
 )
 from lmchat.tui.screen_commands import ScreenCommands
 from lmchat.tui.screen_services import ScreenServices
@@ -48,9 +46,8 @@ _SAVE_AT_SIGNAL_S = 0.5  # the program is ended a second after a signal
 _SAVE_AT_QUIT_S = 1.5  # then the user is asked
 _SAYS_SAVING_AFTER_S = 0.5  # most saves take a few milliseconds
 _TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C quit
-# Typing (`Drafted`) and the focus (`KeysChanged`) change only what is shown at once;
-# `ChatLog.Changed` follows `ScrollRequested`.
-_SHOWN_ALREADY = (ShowChanges, KeysChanged, PromptInput.Drafted, PromptInput.ScrollRequested)
+# Typing changes only what is shown at once; `ChatLog.Changed` follows `ScrollRequested`
+_SHOWN_ALREADY = (ShowChanges, PromptInput.Drafted, PromptInput.ScrollRequested)
 
 
 class Dispatcher:
@@ -168,8 +165,6 @@ class Dispatcher:
         match message:
             case RunCommand(command_id=command_id, argument=argument):
                 self.commands.run(BY_ID[command_id], argument)
-            case KeysChanged():
-                controllers.hints.show()
             case ReadSessions():
                 controllers.saved_sessions.reload()
             case ShowChanges():
@@ -201,8 +196,6 @@ class Dispatcher:
                 )
             case ChatLog.StopClicked():  # unlike the command `stop`, it only stops the answer
                 controllers.turn_view.stop()
-            case ChatLog.CopyRequested(text=text):
-                self.ui.copy(text)
             case ChatLog.CodeClicked(message=clicked, number=number, is_thought=is_thought):
                 controllers.message_actions.copy_code(clicked, number, is_thought=is_thought)
             case ChatLog.LinkClicked(address=address):
@@ -218,8 +211,6 @@ class Dispatcher:
                 self.commands.run_on_session(command_id, session_id)
             case SessionList.SearchRequested(query=query):
                 controllers.saved_sessions.search(query)
-            case ShowServers():
-                controllers.server_search.open_welcome_page()
             case ShowChat(typed=typed):
                 controllers.server_search.leave_page(typed)
             case WelcomeScreen.Chosen(choice=choice, typed=typed):

@@ -38,21 +38,10 @@ class RunCommand(AppMessage):
     argument: str = ""
 
 
-class ShowServers(AppMessage):
-    """Request to show the welcome screen, which lists the ways to a server."""
-
-
 class ShowChat(AppMessage):
     """Request to show the chat in place of the welcome screen."""
 
     typed: events.Key | events.Paste | None = None  # for the prompt
-
-
-class KeysChanged(AppMessage):
-    """The focus has moved to another widget."""
-
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, KeysChanged)
 
 
 class ReadSessions(AppMessage):

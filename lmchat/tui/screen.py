@@ -17,7 +17,7 @@ from lmchat.config.state import State
 from lmchat.markdown.highlighter import Highlighter
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.chat_log.chat_log import ChatLog
-from lmchat.tui.messages import AppMessage, KeysChanged, ShowChanges, bindings
+from lmchat.tui.messages import AppMessage, ShowChanges, bindings
 from lmchat.tui.quirks.patched_app import PatchedScreen
 from lmchat.tui.widgets.find_bar import FindBar
 from lmchat.tui.widgets.key_bar import KeyBar, command_hint, written
@@ -178,7 +178,7 @@ class ChatScreen(PatchedScreen):
     @on(events.DescendantBlur)
     def follow_focus(self) -> None:
         """Update the row of keys, once the focus has arrived."""
-        self.call_later(self.post_message, KeysChanged())
+        self.call_later(self.post_message, ShowChanges())
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         """Spare Textual a second computation of all styles at the start."""

@@ -71,6 +71,7 @@ class LogApp(App[None]):
             self.register_theme(own)
         self.theme = theme
         self.facts: list[Message] = []
+        self.copied: list[str] = []
         self.user_keys = user_keys
 
     def compose(self) -> ComposeResult:
@@ -96,11 +97,13 @@ class LogApp(App[None]):
             case _:
                 self.facts.append(RunCommand(command_id))
 
+    def copy_to_clipboard(self, text: str) -> None:
+        self.copied.append(text)
+
     @on(RunCommand)
     def run_clicked(self, wanted: RunCommand) -> None:
         self.action_run(wanted.command_id)
 
-    @on(ChatLog.CopyRequested)
     @on(ChatLog.LinkClicked)
     def keep(self, fact: Message) -> None:
         self.facts.append(fact)

@@ -64,11 +64,6 @@ class ChatLog(ScrollView, can_focus=True):
     class StopClicked(AppMessage):
         """The word `stop` below the running answer was clicked."""
 
-    class CopyRequested(AppMessage):
-        """The selected text is to be copied."""
-
-        text: str
-
     class CodeClicked(AppMessage):
         """The key above a code block was clicked, which copies the block."""
 
@@ -500,7 +495,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Copy the selection and drop it; return whether there was one, also of blanks alone."""
         text = self.selected_text()
         if text:
-            self.post_message(self.CopyRequested(text))
+            self.app.copy_to_clipboard(text)
         return self.drop_selection()  # also calls `update_screen`
 
     def on_mouse_down(self, event: events.MouseDown) -> None:

@@ -25,7 +25,7 @@ from lmchat.tui.controllers.turn_view import TurnView
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.dialogs.model_picker import VISION, ModelActions, ModelPicker
 from lmchat.tui.dialogs.progress_dialog import with_progress
-from lmchat.tui.messages import ShowServers
+from lmchat.tui.messages import RunCommand
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.units import counted, size_text
 
@@ -123,7 +123,7 @@ class ModelSwitch:
         """
         if not name:
             if self._workspace.chat_state in LACKS_SERVER:
-                self._ui.screen.post_message(ShowServers())
+                self._ui.screen.post_message(RunCommand("servers"))
             else:
                 self.open_picker()
             return
