@@ -38,7 +38,6 @@ _FOREIGN = {
     "templates": "[prompts.NAME]",
 }
 _DOTTED = 'a name with a dot needs quotes, as in "qwen2.5"'
-_UNQUOTED = r"true|false|[-+]?\d+(\.\d+)?"  # of a boolean or a number
 _MOST_FAULTS = 100  # whose lines are looked for, each in the whole file
 _DEPTH = 4  # steps to the innermost settings, such as `endpoints[1].timeouts.health_s`
 # texts, and comments, which may hold quotes
@@ -83,7 +82,7 @@ def faults_in(tables: Values) -> dict[KeyPath, str]:
                 is_table = isinstance(inside[0], str) if inside else value == {}
                 faults.setdefault(place, _unknown(place, is_table=is_table))
             elif error.__cause__ is None and not str(error).startswith("Object missing"):
-                faults.setdefault(place, reason_of(text, place, value))
+                faults.setdefault(place, reason_of(text, place))
             # what a table lacks, or what does not fit together in it, counts for the whole table
             elif depth in (0, len(part)) and all(part != key[: len(part)] for key in faults):
                 faults[part] = text
@@ -107,7 +106,7 @@ def alone(place: KeyPath, value: Any) -> Any:
     return value
 
 
-def reason_of(text: str, place: KeyPath, value: Any) -> str:
+def reason_of(text: str, place: KeyPath) -> str:
     """Add a cure, and the help of the setting, to what msgspec says of a value."""
     kind, meta = declared_at(place)
     if heading := _heading(place, kind):
@@ -118,8 +117,6 @@ def reason_of(text: str, place: KeyPath, value: Any) -> str:
         text = _DOTTED
     elif get_origin(kind) is tuple:
         text = text.replace("a list", 'a list as in ["a", "b"]', 1)
-    elif isinstance(value, str) and kind in (int, float, bool) and re.fullmatch(_UNQUOTED, value):
-        text += ": write it without quotes"
     return f"{text} ({meta.description})"
 
 

@@ -214,7 +214,7 @@ def _of_environment(environ: Mapping[str, str]) -> tuple[Overrides, list[Problem
             # not strict: a number comes as text here
             value = convert(text, Annotated[kind, meta], strict=False)
         except ValidationError as error:
-            reason = reason_of(message_and_place(error)[0], place, None)
+            reason = reason_of(message_and_place(error)[0], place)
             source = f"environment variable {variable}"
             problems.append(Problem(source=source, key=key, reason=reason))
         else:
