@@ -37,7 +37,6 @@ SIGN_STYLES = {
     SIGNS.off: MUTED,
 }
 HIT = "bold underline $primary"  # search hits
-CUT = "…"
 _GAP = 2  # cells between the left pieces and the right text
 _EMPTY = Content("")
 
@@ -70,7 +69,7 @@ def cut(text: Content, width: int) -> Content:
     if width <= 0:
         return Content("")
     # unlike `+`, this gives the ellipsis the style before it
-    return text.truncate(width - 1).extend_right(1, CUT)
+    return text.truncate(width - 1).extend_right(1, SIGNS.cut)
 
 
 def cut_middle(text: str, width: int) -> SafeText:
@@ -81,7 +80,7 @@ def cut_middle(text: str, width: int) -> SafeText:
     room = max(width - 1, 0)
     head, _ = split_at_cell(text, room - room // 2)
     _, tail = split_at_cell(text, cell_len(text) - room // 2)
-    return SafeText(head + CUT + tail)
+    return SafeText(head + SIGNS.cut + tail)
 
 
 def shared_beginning(name: str, others: Iterable[str]) -> int:
