@@ -11,7 +11,7 @@ from lmchat.config.state import State
 from lmchat.errors import LMChatError, ServerUnavailable
 from lmchat.sessions.prompts import PendingPrompt, split_draft
 from lmchat.terminal.programs import Editor
-from tests.support.desktop import half, hold, kept_as, make_desktop, ready_desktop, running, sent
+from tests.support.desktop import half, hold, make_desktop, ready_desktop, running, sent
 from tests.support.scripted_backend import answer_steps
 
 
@@ -117,17 +117,6 @@ async def test_what_a_failing_editor_has_saved_is_kept(desk):
         await desk.prompt_is("Why do they grow?")
     await desk.press("ctrl+z")
     assert desk.prompt_input.text == "why?"
-
-
-async def test_the_text_of_a_session_that_was_left_becomes_its_draft(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        session_id = desk.session_id
-        await desk.type("why?")
-        async with opened_editor(desk) as editor:
-            desk.dispatcher.controllers.session_view.start_new()
-            editor.leave("Why do they grow?")
-            await kept_as(desk, session_id, "Why do they grow?")
-        assert desk.prompt_input.text == ""
 
 
 @pytest.mark.parametrize("key", ["", "E", "e"])

@@ -32,7 +32,6 @@ class _InEditor(Struct):
     """The prompt in the user's editor."""
 
     editor: Editor
-    session: OpenSession
     before: str  # what the text of the editor replaces
 
 
@@ -253,7 +252,7 @@ class PromptText:
         """If the editor fails, what it has saved is put into the prompt, too."""
         before = self._input.full_text
         editor = self._workspace.platform.editor(before)
-        self._editing = editing = _InEditor(editor, self._chat.active, before)
+        self._editing = editing = _InEditor(editor, before)
         try:
             await editor.run()
         finally:
@@ -279,13 +278,7 @@ class PromptText:
             return
         before, editing.before = editing.before, text
         text = without_file_lines(text, allowed_lines=before.split("\n"))
-        session_id = editing.session.session_id
-        is_shown = session_id == self._chat.active.session_id
-        current = self._input.full_text if is_shown else self._drafts.text(session_id)
-        since = current.removesuffix(before)
+        since = self._input.full_text.removesuffix(before)
         if since and not since.endswith("\n"):
             since += "\n\n"
-        if is_shown:
-            self._input.put(since + text)
-        else:
-            self._drafts.change(session_id, since + text)
+        self._input.put(since + text)
