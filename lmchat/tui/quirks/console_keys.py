@@ -12,7 +12,6 @@ from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from textual import constants
 from textual.message import Message
 
 from lmchat.tui.quirks.keys import KeyParser
@@ -27,7 +26,7 @@ class ConsoleKeys(KeyParser):
     """Parser of UTF-16, which a read may cut within a character."""
 
     def __init__(self) -> None:
-        super().__init__(constants.DEBUG)
+        super().__init__()
         self._decode = getincrementaldecoder("utf-16-le")("replace").decode
 
     def feed(self, data: str) -> Iterator[Message]:

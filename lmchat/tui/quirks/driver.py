@@ -301,7 +301,7 @@ class TerminalDriver(LinuxDriver):
         """Post keys until a byte in `_stop_reading` or a hang-up ends the thread."""
         if self._stop_reading is None:  # never started, or closed
             return
-        parser = KeyParser(self._debug)
+        parser = KeyParser()
         decode = getincrementaldecoder("utf-8")("replace").decode
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)

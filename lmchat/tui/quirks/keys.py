@@ -124,8 +124,8 @@ class KeyParser(XTermParser):
     elsewhere, what has the form of its rest is dropped if nothing else came between.
     """
 
-    def __init__(self, debug: bool = False, now: Callable[[], float] = monotonic) -> None:
-        super().__init__(debug)
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        super().__init__()
         self._now = now
         self.wait_s: float | None = None  # from the last read on, until `tick` ends the wait
         self._read_s = 0.0

@@ -69,7 +69,7 @@ class CompletionList(RowList):
 
     def __init__(self, user_keys: Mapping[str, str]) -> None:
         super().__init__()
-        self._own_keys = user_keys
+        self._user_keys = user_keys
 
     def show_completion(self, completion: Completion) -> None:
         """Show commands with title and key, and files or names; without anything, hide the list.
@@ -87,7 +87,7 @@ class CompletionList(RowList):
                 parts = ((f" {row.name:<{width}}", NAME), (f"   {row.title}", MUTED))
                 key = ""
                 if row.scope is not Scope.MESSAGE:  # the keys of these are letters in the prompt
-                    key = self._own_keys.get(row.command_id) or written(row.keys.partition(",")[0])
+                    key = self._user_keys.get(row.command_id) or written(row.keys.partition(",")[0])
                 right = ((key, MUTED),) if key else ()
                 rows.append(ListRow(pieces=(parts,), right=right, key=row))
             else:
