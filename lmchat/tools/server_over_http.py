@@ -29,7 +29,7 @@ _NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE
 
 @cache
 def _certificates() -> Any:
-    """Those of SSL_CERT_FILE or of certifi; reading them takes 20 ms."""
+    """Those of SSL_CERT_FILE, SSL_CERT_DIR or the system; reading them takes 20 ms."""
     import httpx2
 
     return httpx2.create_ssl_context()

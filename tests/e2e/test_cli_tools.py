@@ -15,12 +15,16 @@ import pytest
 
 from lmchat.config.credentials import Credentials
 from lmchat.extras import install_command
-from tests.support import mcp_server
+from tests.support import mcp_server, programs
 from tests.support.oauth_server import OAuthServer
 from tests.support.programs import FUNCTIONS, Inside, is_running, processes, wait_until, write_tools
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, calling, chat_reply
 from tests.support.scripted_server import (
+    AUTHORITY,
+    Reply,
+    ScriptedServer,
+    Seen,
     json_reply,
     lead_here,
     text_reply,
@@ -433,13 +437,29 @@ def test_servers_of_a_file_are_added_after_a_question_and_each_refusal_is_told(a
         program.wait_for("Nothing was added.")
 
 
+def mcp_reply(seen: Seen) -> Reply:
+    if seen.body and (found := mcp_server.replies(seen.json)):
+        return json_reply(found[-1])
+    return text_reply("", status=202 if seen.body else 405)
+
+
+def test_a_tool_server_over_https_gets_requests_if_a_variable_names_its_authority(tmp_path):
+    cli = programs.Cli(home=tmp_path)
+    with ScriptedServer(certificate="hosts") as server:
+        server.unknown = mcp_reply
+        cli.add_servers(wiki={"url": f"{server.url}/mcp"})
+        place = f"localhost:{server.port}"
+        told = (
+            f"wiki: failed. The certificate of {place} is not trusted: unable to get local issuer"
+        )
+        assert cli("tools").stdout.startswith(told)
+        assert (server.connections, server.requests) == (0, [])
+        assert cli("tools", SSL_CERT_FILE=AUTHORITY).stdout.startswith("wiki: ready, ")
+
+
 def test_a_host_that_a_yes_allows_stays_allowed_for_tool_servers_alone(alone, server, monkeypatch):
     lead_here(monkeypatch, "far.example")
-    server.unknown = lambda seen: (
-        json_reply(found[-1])
-        if seen.body and (found := mcp_server.replies(seen.json))
-        else text_reply("", status=202 if seen.body else 405)
-    )
+    server.unknown = mcp_reply
     place = f"far.example:{server.port}"
     address = f"http://{place}/mcp"
     done = alone("tools", "add", "--yes", "far", "http://${FAR}/mcp", FAR=place)

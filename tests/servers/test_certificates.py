@@ -10,7 +10,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import new_tls_context
 from tests.support.client_calls import answered, ask, events_of
 from tests.support.scripted_products import plain
-from tests.support.scripted_server import ALONE, AUTHORITY, ScriptedServer
+from tests.support.scripted_server import ALONE, AUTHORITY, HOSTS, ScriptedServer
 
 
 @contextmanager
@@ -25,6 +25,8 @@ def server_with_certificate(certificate: str):
         ("hosts", "localhost", AUTHORITY, False),
         ("hosts", "127.0.0.1", AUTHORITY, True),
         ("alone", "localhost", ALONE, False),
+        ("hosts", "localhost", HOSTS, False),  # itself, without its authority
+        ("hosts", "localhost", HOSTS, True),
     ],
 )
 async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(

@@ -34,6 +34,7 @@ import pytest
 FOLDER = Path(__file__).parent / "certificates"
 AUTHORITY = str(FOLDER / "authority.pem")
 ALONE = str(FOLDER / "alone.pem")
+HOSTS = str(FOLDER / "hosts.pem")
 _TURNS_OF_ACCEPTING = 6
 
 
