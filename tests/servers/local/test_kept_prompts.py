@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 
 import pytest
 
@@ -116,6 +116,12 @@ async def test_the_next_run_reads_one_token_and_answers_the_same_also_after_a_ki
         assert [step async for step in reading][-1].fraction == 1
         assert await home.ask(client, asked) == warm
     assert home.files() == [file], "too short a prompt is not kept"
+
+    async with home.run() as client, aclosing(client.stream(home.request(asked))) as events:
+        async for event in events:
+            if isinstance(event, TextDelta):
+                break
+    assert [one.stem for one in home.files()] == [file.stem], "also after a stopped answer"
 
 
 @pytest.mark.rule("R-47")
