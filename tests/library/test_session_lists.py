@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
+from lmchat.errors import SessionNotFound
 from lmchat.library.library import Library
 from lmchat.sessions.session import SessionGroup, group_by_day, with_unsaved
 from tests.support.chats import Clock, answered_chats, header
@@ -50,6 +51,16 @@ async def test_archived_and_deleted_sessions_leave_the_list(store, library):
     await store.update_session(one, {"is_archived": False})
     (pinned, today) = await library.groups()
     assert (pinned.name, pinned.headers[0].title, today.name) == ("Pinned", "one", "Today")
+
+
+async def test_only_a_session_in_the_trash_is_found_there(store, library):
+    one, two, three = await answered_chats(store, "one", "two", "three")
+    await library.delete(one)
+    await library.delete(two)
+    assert await library.find_deleted(one) == one
+    assert await library.find_deleted("last") == two
+    with pytest.raises(SessionNotFound, match="not in the trash"):
+        await library.find_deleted(three)
 
 
 def test_sessions_that_are_in_memory_only_stand_on_top_once():
