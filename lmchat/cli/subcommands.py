@@ -338,7 +338,8 @@ lmchat batch prompts.jsonl --schema person.json | jq -r .value.name""",
     (
         argument(
             "file FILE",
-            'one {"prompt"}, {"messages"} or line of OpenAI\'s batch format a line; default: stdin',
+            'a line for each prompt: {"prompt"}, {"messages"} or OpenAI\'s batch format; text '
+            "needs --text; default: stdin",
             nargs="?",
         ),
         argument(
@@ -500,6 +501,9 @@ _METRICS = Subcommand(
         ),
     ),
     json_help=ALWAYS_JSON,
+    notes="averageResponseTime: milliseconds, of successful requests; retries: attempts\n"
+    "after the first; cacheHits, cacheMisses: lists of models from the cache, or from\n"
+    "a server; refusedRequests: those that lmchat did not send, not in totalRequests.",
     handler="stats:metrics",
 )
 _SESSIONS = Subcommand(
@@ -686,6 +690,10 @@ _ALL: tuple[Subcommand, ...] = (
         "check whether the server can answer, as JSON",
         "lmchat health && echo ready",
         json_help=ALWAYS_JSON,
+        notes="healthy, llm_available: a server can be used; models: how many it has.\n"
+        "status is ok, degraded (first choose or load a model) or error.\n"
+        "orchestrator_ready: the configuration has no problems.\n"
+        "Exit codes: 0 healthy, 1 not, 2 invalid configuration.",
         common=_MODEL,
         handler="models:health",
     ),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, ForwardRef, Literal, get_args, get_origin
@@ -19,7 +19,7 @@ from lmchat.cli.subcommands import COMMON_ARGUMENTS, SUBCOMMANDS, Argument, Subc
 from lmchat.commands.table import COMMANDS as SCREEN_COMMANDS
 from lmchat.commands.table import Scope
 from lmchat.config.load import VARIABLES
-from lmchat.config.settings import McpSettings, Settings, ToolSettings, declared
+from lmchat.config.settings import McpSettings, SamplingSettings, Settings, ToolSettings, declared
 from lmchat.config.toml import toml_value
 from lmchat.servers.products import PRODUCTS, UNKNOWN
 from lmchat.servers.wire.refusal_rules import CODES, REFUSAL_RULES, STATUSES, STEPS
@@ -63,13 +63,11 @@ _SECRETS = """\
 You can set an API key in `LMCHAT_API_KEY`, with `api_key_env` or `api_key_cmd` in an
 `[[endpoints]]` entry, or in the dialog that asks for one. The dialog checks the key and saves it in
 `credentials.toml` (mode 0600). For a key in a keyring or password manager, see `api_key_cmd` in
-[troubleshooting](troubleshooting.md#api-keys).
+[troubleshooting](troubleshooting.md#api-keys). `api_key` in `config.toml` also works, but is the
+least safe.
 
 A key typed in the dialog is used until lmchat ends. Otherwise the configuration and the environment
-override `credentials.toml`; `lmchat doctor` shows which key is used. `api_key`
-in `config.toml` also works, but is the least safe. Blanks and line ends around a key are removed; a
-key with other control characters or letters beyond ASCII is not sent. A key never appears in
-`config show`, logs, exports, errors or process arguments.
+override `credentials.toml`; `lmchat doctor` shows which key is used.
 
 A key is sent only to the address (scheme, host and port) it belongs to: that of its `[[endpoints]]`
 entry, the one it was typed or stored for, and for `api_key` or `LMCHAT_API_KEY` the address set in
@@ -83,11 +81,7 @@ the same place.
 | typed in the dialog, or stored | the server it was typed or stored for | |
 
 For a server on another machine that you name with `--endpoint`, add an `[[endpoints]]` entry with
-its `url` and the key. If `api_key` or `LMCHAT_API_KEY` is for another server, the message that the
-server needs a key says so.
-
-Over `http`, nothing proves which program answers: on a machine that you share, any user can take
-the port of your server and get its key. With `https` the certificate proves the server.
+its `url` and the key.
 """
 _COMMANDS = """\
 # Commands
@@ -138,7 +132,7 @@ def configuration_page() -> str:
         parts += [
             f"## `{title}`\n",
             f"{meta.description}\n",
-            _settings(table) if table else _keys(),
+            _own_settings(table) if table else _keys(),
         ]
     parts += ["## Environment\n", _environment(), _SECRETS]
     return "\n".join(parts)
@@ -318,6 +312,7 @@ def _settings(
     table: type[Struct],
     defaults: Struct | None = None,
     write: Callable[[Any], str] = toml_value,
+    without: Collection[str] = (),
 ) -> str:
     rows = (
         (
@@ -327,8 +322,18 @@ def _settings(
             _allowed(kind, meta, write),
         )
         for name, (kind, meta) in value_settings(table).items()
+        if name not in without
     )
     return _table(("setting", "default", "meaning", "allowed values"), rows)
+
+
+def _own_settings(table: type[Struct]) -> str:
+    """Describe the settings of a table, but the sampling options only by their names."""
+    if not issubclass(table, SamplingSettings):
+        return _settings(table)
+    names = list(value_settings(SamplingSettings))
+    text = f"`{names[0]}` to `{names[-1]}` are as in [`[chat]`](#chat).\n"
+    return text if table is SamplingSettings else f"{text}\n{_settings(table, without=names)}"
 
 
 def _default(value: object, meta: Meta, write: Callable[[Any], str]) -> str:
@@ -378,6 +383,7 @@ def _keys() -> str:
         (
             f"`{command.command_id}`",
             f"`{command.keys}`" if command.keys else "",
+            f"`{command.slash}`" if command.slash else "",
             command.title,
             scope.value,
         )
@@ -385,7 +391,7 @@ def _keys() -> str:
         for command in SCREEN_COMMANDS
         if command.scope is scope
     )
-    return _table(("command", "key", "does", "where"), rows)
+    return _table(("command", "key", "slash command", "does", "where"), rows)
 
 
 def _environment() -> str:
