@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -105,7 +106,8 @@ class Credentials:
         """
         name = self._path.name
         try:
-            if os.name == "posix" and self._path.stat().st_mode & _OTHERS:
+            mode = self._path.stat().st_mode
+            if os.name == "posix" and stat.S_ISREG(mode) and mode & _OTHERS:
                 _logger.warning("%s could be read by others; that is mended", name)
                 self._path.chmod(OWNER_ONLY)
             entries, _ = read_toml(self._path, dict[str, _Stored])

@@ -137,10 +137,12 @@ def write_atomically(path: Path, data: str | bytes | Iterable[bytes]) -> None:
     """Replace or create a file; readers see its old or its new content, never half of it.
 
     The target of a link is replaced. A new file is for its owner only; a replaced one keeps its
-    mode. Raises `OSError`; the old file is then untouched.
+    mode. Raises `OSError`, also for a device or a pipe; the old file is then untouched.
     """
     ensure_folder(path.parent)
-    target = path.resolve()
+    target = Path(os.path.realpath(path))  # `Path.resolve` fails at circular links
+    if os.path.lexists(target) and not target.is_file():
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     temporary = _temporary_name(target)
     _create(temporary, data, OWNER_ONLY)  # removes it if the writing fails
     try:
