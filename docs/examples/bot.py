@@ -4,7 +4,7 @@ import asyncio
 import sys
 from contextlib import aclosing
 
-from lmchat.api import Home, LMChatError, TurnEnded, safe_text
+from lmchat.api import Home, LMChatError, MessageAdded, TurnEnded, safe_text
 
 sessions: dict[str, str] = {}  # ids by channel
 
@@ -12,8 +12,9 @@ sessions: dict[str, str] = {}  # ids by channel
 async def reply(home: Home, channel: str, text: str) -> None:
     async with aclosing(home.turn(text, sessions.get(channel, ""), max_tokens=60)) as events:
         async for event in events:
-            if isinstance(event, TurnEnded) and event.answer:
+            if isinstance(event, MessageAdded):
                 sessions[channel] = event.session_id
+            elif isinstance(event, TurnEnded) and event.answer:
                 print(f"{channel}: {safe_text(event.answer.text)}", event.error or "")
 
 

@@ -27,4 +27,4 @@ with SyncHome() as home:
         elif isinstance(event, MessageEnded) and event.message.tool_result:
             print(f"\n= {safe_text(event.message.tool_result)}")
         elif isinstance(event, TurnEnded):
-            print(f"\n{event.error or event.state}, saved as {event.session_id}")
+            print(f"\n{event.error or event.state}")

@@ -46,12 +46,6 @@ Approve = Callable[[ToolQuestion], Awaitable[Decision]]
 """Decides whether a tool runs: `question.message.tool_calls[0].arguments` is JSON by the model."""
 
 TurnEvent = MessageAdded | AnswerStarted | StreamEvent | Repetition | MessageEnded | TurnEnded
-"""What happens in a turn, in this order; the last is a `TurnEnded`.
-
-A prompt is a `MessageAdded`. An answer begins with an `AnswerStarted`, and its `StreamEvent`s
-follow. If it calls tools, a `MessageEnded` is its end; then each call is a `MessageAdded` and a
-`MessageEnded`, and the next answer begins.
-"""
 
 
 class Sessions:
@@ -228,8 +222,7 @@ class Home:
     async def model(self, name: str = "") -> ModelInfo:
         """Return the model that a chat would use; a remote one only by its whole name, given here.
 
-        Raises `NoServerFound`, `WrongUse` for an unknown model, and `RequestInvalid` if no model is
-        ready, or if the configuration names a remote one.
+        Raises as `client.model` does.
         """
         return await chosen_model(self._finder, name)
 
@@ -277,8 +270,12 @@ class Home:
         """Send a prompt, yield all that answers it, and save both.
 
         Wrap it in `contextlib.aclosing`: leaving it early stops the turn, and what has come is
-        saved. A failed answer is no exception, but the `error` of `TurnEnded`, whose `session_id`
-        continues the session.
+        saved. A failed answer is no exception, but the `error` of `TurnEnded`.
+
+        A prompt is a `MessageAdded`, whose `session_id` continues the session. An answer begins
+        with an `AnswerStarted`, and its `StreamEvent`s follow. If it calls tools, a `MessageEnded`
+        is its end; then each call is a `MessageAdded` and a `MessageEnded`, and the next answer
+        begins. The last event is a `TurnEnded`.
 
         Args:
             prompt: Text of the prompt.

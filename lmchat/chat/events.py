@@ -30,6 +30,7 @@ class MessageAdded(Struct, frozen=True):
     """A new prompt or tool call, perhaps not on the disk yet."""
 
     message: ChatMessage
+    session_id: str
 
 
 class AnswerStarted(Struct, frozen=True, kw_only=True):

@@ -36,7 +36,6 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
     error: Exception | None = None  # an `LMChatError`, unless the front end has raised it
     is_shown_in_answer: bool = False  # the error is the failure of `answer`
     seconds: float = 0.0
-    session_id: str = ""
 
     @property
     def has_failed(self) -> bool:
@@ -464,7 +463,7 @@ class OpenSession:
         """Note that a queued prompt was refused: no caller waits for its error."""
         self._earlier_stats = self.stats
         self.turn = None
-        self.last_end = TurnEnded(state=AnswerState.FAILED, error=error, session_id=self.session_id)
+        self.last_end = TurnEnded(state=AnswerState.FAILED, error=error)
         return self.last_end
 
     def show_path(self, session: Session) -> None:

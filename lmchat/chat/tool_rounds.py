@@ -165,7 +165,7 @@ class ToolRounds:
                 session.add(message)
                 version = 1  # calls after the first have no other version
                 running[message.message_id] = message
-                self._report(MessageAdded(message))
+                self._report(MessageAdded(message, session.session_id))
                 await session.save_started_answer(message)  # as for an answer, before the call runs
             for ended in copied:
                 copy = replace(
@@ -176,7 +176,7 @@ class ToolRounds:
                     versions=1,
                 )
                 session.add(copy)
-                self._report(MessageAdded(copy))
+                self._report(MessageAdded(copy, session.session_id))
                 await session.save(copy)
             await self._run_all(running, is_cut=is_cut)
         except BaseException:  # a stop, which is a cancellation, or an error

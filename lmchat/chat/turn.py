@@ -81,7 +81,6 @@ class Turn(TurnState):
             error=error,
             is_shown_in_answer=error is not None and error is self._answer_error,
             seconds=self._services.clock() - self._started_s,
-            session_id=session.session_id,
         )
 
     async def run(
@@ -130,7 +129,8 @@ class Turn(TurnState):
 
     async def _save_prompts(self, session: OpenSession, start: TurnStart) -> None:
         for message in start.prompts:
-            self._report(MessageAdded(message))  # first, as the disk may be locked for seconds
+            # first, as the disk may be locked for seconds
+            self._report(MessageAdded(message, session.session_id))
         try:
             if start.prompts:
                 self.saved_as = start.prompts[-1].message_id

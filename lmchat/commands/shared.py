@@ -101,7 +101,7 @@ async def _compact(front: Front, _: str) -> None:
 async def _change_system_prompt(front: Front, text: str) -> None:
     session = front.chat.active
     message = await session.set_system_prompt(text)
-    front.chat.reporter.report(session, MessageAdded(message))
+    front.chat.reporter.report(session, MessageAdded(message, session.session_id))
     front.notify("System prompt changed.")
 
 

@@ -87,14 +87,14 @@ async def test_a_turn_is_saved_and_continued_as_the_command_line_sees_it(configu
             assert ended.answer.text == _text(events) != ""
             sent = server.seen(CHAT)[0].json
             assert (sent["temperature"], sent["max_tokens"]) == (0.5, 30)
-            (again,) = (await _turn(home, "And herbs?", ended.session_id[:8]))[-1:]
-            assert again.session_id == ended.session_id
+            again = (await _turn(home, "And herbs?", added.session_id[:8]))[0]
+            assert again.session_id == added.session_id
             sent = server.seen(CHAT)[1].json["messages"]
             assert [one["role"] for one in sent] == ["system", "user", "assistant", "user"]
             (header,) = await home.sessions.list()
-            assert header.session_id == ended.session_id
+            assert header.session_id == added.session_id
         listed = Cli(home=tmp_path).json("sessions", "--json")["data"]
-        assert [(one["id"], one["messages"]) for one in listed] == [(ended.session_id, 5)]
+        assert [(one["id"], one["messages"]) for one in listed] == [(added.session_id, 5)]
 
 
 async def test_a_turn_with_a_tool_asks_first_and_without_a_yes_no_tool_runs(
@@ -139,7 +139,7 @@ async def test_no_prompt_goes_to_a_remote_model_that_only_a_file_names(configure
         async with Home(folder, profile="p" if "profiles" in text else "") as home:
             for name in ("", REMOTE.upper()):
                 for ask in (
-                    home.model(name),
+                    home.client.model(name),
                     _turn(home, "Hi", model=name),
                     home.client.chat("Hi", model=name),
                     home.client.chat_json("Hi", model=name),
@@ -148,7 +148,7 @@ async def test_no_prompt_goes_to_a_remote_model_that_only_a_file_names(configure
                         await ask
             assert server.seen(CHAT) == server.seen("POST /api/chat") == []
     async with Home(folder) as home:
-        remote = await home.model(REMOTE)
+        remote = await home.client.model(REMOTE)
         assert remote.is_remote
         assert isinstance((await _turn(home, "Hi", model=REMOTE))[-1], TurnEnded)
     assert len(server.seen(CHAT)) == 1
@@ -168,17 +168,21 @@ async def test_turns_of_two_sessions_run_at_once_and_a_session_has_one(configure
             ids = set()
             for turn in (first, second):
                 async for event in turn:
+                    if isinstance(event, MessageAdded):
+                        ids.add(event.session_id)
                     if isinstance(event, AnswerStarted):
                         break
-            ids = {header.session_id for header in await home.sessions.list()}
-            assert len(ids) == 2
+            assert ids == {header.session_id for header in await home.sessions.list()}
             with pytest.raises(RequestInvalid):
-                await _turn(home, "Again?", ids.pop())
+                await _turn(home, "Again?", min(ids))
         assert all(seen.client_left.wait(5) for seen in server.seen(CHAT))
         sessions = [
             await home.sessions.read(header.session_id) for header in await home.sessions.list()
         ]
         assert {one.messages[-1].state for one in sessions} <= {AnswerState.STOPPED}
+        server.on(CHAT, chat_reply("Done."))
+        await _turn(home, "Continue.", min(ids))
+        assert len((await home.sessions.read(min(ids))).messages) == 4
 
 
 async def test_what_was_not_sent_is_an_error_and_what_failed_is_an_end(configure, tmp_path, server):
@@ -257,8 +261,8 @@ async def test_a_model_is_loaded_once(configure, server):
     router(server, small="unloaded", large="loaded")
     async with Home(configure(server.url)) as home:
         assert (await home.model()).model_id == "large"
-        assert await home.load(await home.model("small")) is not None
-        assert await home.load(await home.model("small")) is None
+        assert await home.load(await home.client.model("small")) is not None
+        assert await home.load(await home.client.model("small")) is None
 
 
 def test_the_blocking_face_does_the_same(configure, server):
@@ -272,12 +276,12 @@ def test_the_blocking_face_does_the_same(configure, server):
         return Decision(choice=ApprovalScope.ONCE)
 
     with SyncHome(folder) as home:
-        *events, ended = home.turn("Add 3.", approve=approve)
+        added, *events, ended = home.turn("Add 3.", approve=approve)
         assert (_text(events), ended.state) == ("Let me see.Five.", AnswerState.COMPLETE)
         assert asked == ["python/add"]
         assert home.client.chat("Hi", **home.options(home.model())).text == "Hello."
         assert home.tools.call("python/add", {"a": 4}).text == "6"
-        assert len(home.sessions.read(ended.session_id).messages) == 4
+        assert len(home.sessions.read(added.session_id).messages) == 4
     with pytest.raises(WrongUse, match="closed"):
         home.model()
     configure(server.url, "colour = 1\n")

@@ -18,7 +18,7 @@ from tests.support.scripted_server import Hold, sse
 
 Cli = Inside
 _EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
-_MOST_LINES = 30
+_MOST_LINES = 32
 _SEASON = "def season() -> str:\n    'Return the season.'\n    return 'It is spring.'\n"
 
 
@@ -62,12 +62,12 @@ def test_each_program_of_the_page_does_what_it_says(
 
     (real.folder / "tools.py").write_text(_SEASON)
     (real.folder / "config.toml").write_text("[chat]\nmax_tokens = 30\n")
-    assert "\ncomplete, saved as " in run_example("front_end", "Which season is it?")
+    assert "\ncomplete\n" in run_example("front_end", "Which season is it?")
     server.on(CHAT, calling(("python__season", "{}")), chat_reply("Spring."))
     monkeypatch.setenv("LMCHAT_ENDPOINT", server.url)
     said = run_example("front_end", "Which season is it?", stdin="y\n")
     assert "Run python/season with {}? [y/n]" in said
-    assert "\n= It is spring.\nSpring.\ncomplete, saved as " in said
+    assert "\n= It is spring.\nSpring.\ncomplete\n" in said
 
     folder = tmp_path / "week"
     assert len(run_example("export_week", folder).splitlines()) == 4
