@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.servers.http import sse
 from lmchat.servers.http.sse import MalformedStreamError, SseReader
-from tests.servers.event_streams import LAUNCHDARKLY, OWN, WEB_PLATFORM_TESTS, Events
+from tests.servers.event_streams import OWN, WEB_PLATFORM_TESTS, Events
 
 LARGE = 400  # bytes of a stream that is not cut at each of its places
 
@@ -21,7 +21,7 @@ def read(data: bytes, *ends: int) -> Events:
 
 @pytest.mark.rule("R-38", "R-39")
 def test_bytes_become_the_events_of_the_standard_however_they_are_cut():
-    for suite in (WEB_PLATFORM_TESTS, LAUNCHDARKLY, OWN):
+    for suite in (WEB_PLATFORM_TESTS, OWN):
         for name, (data, expected) in suite.items():
             for every in (1, 2, 3, 5, len(data) + 1):
                 assert read(data, *range(every, len(data), every)) == expected, (name, every)
