@@ -1,7 +1,8 @@
-"""lmchat that fails by keys: F8 fails itself, F11 makes the app fail, F12 hangs."""
+"""lmchat that fails by keys: F8 fails itself, F9 lets no save end, F11 makes the app fail, F12 hangs."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import sys
@@ -20,12 +21,14 @@ HANGS = "it hangs on purpose"
 class BreakingApp(LMChatApp):
     """Fails on purpose."""
 
+    saves_for_ever = False
     CSS_PATH: ClassVar = [
         Path(inspect.getfile(LMChatApp)).parent / path for path in LMChatApp.CSS_PATH
     ]
     BINDINGS: ClassVar = [
         *LMChatApp.BINDINGS,
         ("f8", "fail", ""),
+        ("f9", "save_for_ever", ""),
         ("f11", "fail_later", ""),
         ("f12", "hang", ""),
     ]
@@ -33,6 +36,14 @@ class BreakingApp(LMChatApp):
     def action_fail(self) -> None:
         local = SECRET
         raise ValueError(f"on purpose, with {local}")
+
+    def action_save_for_ever(self) -> None:
+        self.saves_for_ever = True
+
+    async def stop_and_save(self) -> None:
+        if self.saves_for_ever:
+            await asyncio.Event().wait()
+        await super().stop_and_save()
 
     def action_fail_later(self) -> None:
         self.call_later(self.action_fail)
