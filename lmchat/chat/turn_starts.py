@@ -16,7 +16,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.errors import RequestInvalid
-from lmchat.servers.products import product_named
+from lmchat.servers.model import BUILT_IN
+from lmchat.servers.products import PRODUCTS, product_named
 from lmchat.servers.target import Target
 from lmchat.sessions.message import (
     EDITED,
@@ -127,9 +128,10 @@ def require_prefill(target: Target, prefill: Prefill | None = None) -> None:
     product = product_named(target.product)
     can_prefill = prefill.can_prefill(target) if prefill else product.chat.can_prefill
     if not can_prefill:
+        able = [one.name for one in PRODUCTS if one.chat.can_prefill and one.name != BUILT_IN]
         raise RequestInvalid(
             f"{product.subject} cannot continue a text that you have written.",
-            next_step="Use a model of llama.cpp, Jan, Ollama or the built-in engine.",
+            next_step=f"Use a model of {', '.join(able)} or the built-in engine.",
             kind="unsupported",
         )
 
