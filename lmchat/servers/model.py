@@ -56,7 +56,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     load_failure: str = ""  # why the last attempt to load it failed; empty: it did not
     load_fraction: float | None = None  # part that is loaded, 0 to 1; only while lmchat loads it
     kind: str = ""
-    """What it is for, if it cannot chat: a key of `_KINDS`; else, and if not known, empty."""
+    """What it is for, if it cannot chat, such as "embedding"; else, and if not known, empty."""
     params: str = ""
     """Number of parameters, such as "8B"; empty: not known."""
     quantization: str = ""  # such as "Q4_K_M"; empty: not known

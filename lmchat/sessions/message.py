@@ -163,7 +163,7 @@ TEXT_PARTS: dict[str, type[TextPart | ReasoningPart | RefusalPart | ToolResultPa
 
 
 class Failure(Struct, frozen=True, kw_only=True):
-    """Why an answer is not complete; `Turn` (`chat/turn.py`) has the error itself."""
+    """Why an answer is not complete."""
 
     kind: str
     message: str
