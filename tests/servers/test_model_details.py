@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from msgspec.structs import replace
 
@@ -12,17 +10,15 @@ from lmchat.servers.discovery.choose import choose
 from lmchat.servers.model import LoadState
 from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
-from tests.support.client_calls import answered, ask, endpoint_of
-from tests.support.programs import until
+from tests.support.client_calls import endpoint_of
 from tests.support.scripted_products import (
-    CHAT,
     LLAMA,
     llama_cpp,
     lm_studio,
     ollama,
     router,
 )
-from tests.support.scripted_server import DONE, Gate, delta, finish, json_reply, sse
+from tests.support.scripted_server import json_reply
 
 SHOW = "POST /api/show"
 LITELLM = {"x-litellm-version": "1.0"}
@@ -104,16 +100,6 @@ async def test_a_window_that_was_seen_stays_known_after_an_unload_and_a_restart(
     ollama_windows(server, parameters=OWN_512)
     (model,) = (await make_client(cache_file=file).models.check(endpoint_of(server))).models
     assert model.context_loaded == 512, "its own file says more than what was seen"
-
-
-async def test_a_model_that_is_not_loaded_has_no_window_at_any_product(server, client):
-    lm_studio(server, loaded=[])
-    model, *_ = await client.models.listed(endpoint_of(server))
-    assert (model.context_loaded, model.context_max, Target.of(model).context) == (
-        None,
-        32768,
-        None,
-    )
 
 
 async def test_litellm_tells_context_and_abilities(server, client):
@@ -213,18 +199,6 @@ async def test_lm_studio_tells_how_many_requests_a_model_takes(server, client):
     alder, oak = await client.models.listed(endpoint_of(server))
     assert (alder.slots, alder.tools, alder.images, alder.reasoning) == (1, None, None, None)
     assert (oak.slots, oak.tools, oak.images, oak.reasoning) == (None, None, True, False)
-
-    gate = Gate()
-    server.on(CHAT, sse(gate, delta("Yes."), finish(), DONE))
-    first, second = (
-        asyncio.create_task(answered(client, ask(server, product="LM Studio", model="alder")))
-        for _ in range(2)
-    )
-    await until(lambda: server.seen(CHAT), "the first request")
-    assert len(server.seen(CHAT)) == 1, "the second waits for the slot"
-    gate.open()
-    await first
-    await second
 
 
 async def test_only_some_models_of_lm_studio_chat_and_an_instance_has_its_own_name(server, client):

@@ -265,28 +265,6 @@ async def test_an_answer_that_speaks_of_errors_is_an_answer(server, make_client)
             assert not [one for one in events if isinstance(one, RequestAdapted | RetryScheduled)]
 
 
-def test_money_needs_its_status_or_a_code_and_a_key_its_status_or_a_code():
-    money = "Your billing plan: insufficient balance"
-    key = "Invalid API key"
-    for status, said, kind in (
-        (402, {"message": money}, "billing"),
-        (429, {"message": money}, "rate_limited"),
-        (400, {"message": money}, "bad_request"),
-        (500, {"message": money}, "server_error"),
-        (400, {"message": "No", "code": "insufficient_quota"}, "billing"),
-        (500, {"message": "No", "type": "insufficient_quota"}, "billing"),
-        (401, {"message": key}, "auth"),
-        (403, {"message": key}, "forbidden"),
-        (400, {"message": key}, "bad_request"),
-        (500, {"message": key}, "server_error"),
-        (400, {"message": "No", "code": "invalid_api_key"}, "auth"),
-    ):
-        facts = product_named("OpenAI-compatible").refusal_context()
-        error = refusal(status, {}, json.dumps({"error": said}).encode(), facts)
-        assert error.kind == kind, (status, said)
-        assert error.message == f"The server says: {said['message']}"
-
-
 async def test_a_field_of_the_request_that_the_words_name_wins(server, make_client):
     for said in (
         {"message": "min_p: the sampler of this chat template does not take it, out of memory"},

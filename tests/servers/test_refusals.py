@@ -54,6 +54,12 @@ def test_each_text_of_a_real_server_has_its_meaning_and_next_step(record):
     assert ("temperature" in error.next_step) == (record.get("has") == "temperature")
 
 
+def test_no_image_is_blamed_where_the_request_has_none():
+    for record in RECORDS:
+        if record["kind"] == "no_vision":
+            assert error_for(record | {"has": ""}).kind != "no_vision", record["source"]
+
+
 def test_a_text_means_the_same_in_a_stream_and_inside_other_errors():
     """A text that a status alone explains is left out."""
     for record in RECORDS:

@@ -155,24 +155,6 @@ async def test_a_prompt_that_is_too_long_without_others_is_not_called_a_session(
             assert error.next_step.startswith(step)
 
 
-async def test_an_image_that_a_server_refuses_is_named_as_the_reason(server, client):
-    refusals = {
-        "image input is not supported - hint: you may need to provide the mmproj": 500,
-        "tiny is not a multimodal model": 400,
-        "Only 'text' content type is supported.": 404,
-    }
-    for words, status in refusals.items():
-        server.on(CHAT, error_reply(status, words))
-        error = await failure_of(client, with_image(ask(server)))
-        assert (error.kind, words in error.message) == ("no_vision", True)
-        assert error.next_step == "Choose a model with vision, or remove the image."
-        without = await failure_of(client, ask(server))
-        assert without.kind != "no_vision", "the request had no image"
-    server.on(CHAT, error_reply(400, "At most 1 image(s) may be provided in one request."))
-    error = await failure_of(client, with_image(ask(server)))
-    assert (error.kind, "At most 1 image" in error.message) == ("bad_request", True)
-
-
 @pytest.mark.rule("R-13")
 async def test_tools_that_are_refused_twice_in_a_row_are_left_out_and_that_is_shown(
     server, make_client
@@ -252,22 +234,6 @@ async def test_behind_a_result_of_a_tool_the_same_is_sent_once_more_and_never_wi
             server.on(CHAT, chat_reply())
             await answered(client, replace(ask(server), tools=(READ_TOOL,)))
             assert "tools" in server.seen(CHAT)[-1].json
-
-
-async def test_tools_stay_after_a_failure_that_is_about_a_call_of_the_model(server, make_client):
-    """Servers fail so with one of several answers: ollama/ollama#12884, llama.cpp#15608."""
-    for words, count in (
-        ("error parsing tool call: raw='{\"path\":', err=unexpected end of JSON input", 2),
-        ("Unexpected empty grammar stack after accepting piece: <tool_call>", 1),
-    ):
-        server.requests.clear()
-        server.on(CHAT, error_reply(500, words))
-        request = replace(ask(server), tools=(READ_TOOL,))
-        events, error = await events_of(make_client(), request)
-        assert (error.kind, error.message) == ("server_error", f"The server says: {words}")
-        assert ["tools" in seen.json for seen in server.seen(CHAT)] == [True] * count
-        again = f"The server says: {words}. Sending the same request again."
-        assert notes(events) == [again] * (count - 1)
 
 
 async def test_a_request_is_not_sent_again_in_the_same_form(server, client):

@@ -9,7 +9,7 @@ import pytest
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.errors import ServerRejected, StreamInterrupted
-from lmchat.servers.events import StreamFinished, StreamStalled, UsageReported
+from lmchat.servers.events import UsageReported
 from lmchat.servers.stream import end as answer_end
 from tests.support.client_calls import answered, ask, events_of, text_of
 from tests.support.scripted_products import CHAT, chat_reply
@@ -17,7 +17,6 @@ from tests.support.scripted_server import (
     DONE,
     Cut,
     Hold,
-    Pause,
     delta,
     finish,
     raw_reply,
@@ -69,32 +68,6 @@ async def test_the_hint_of_a_broken_stream_speaks_of_a_text_only_if_one_has_arri
 def hasty(monkeypatch):
     """Where nobody waits for seconds behind a finish reason."""
     monkeypatch.setattr(answer_end, "END_WAIT_S", 0.1)
-
-
-@pytest.mark.rule("R-22")
-async def test_an_answer_ends_soon_behind_its_finish_reason_whatever_else_the_server_does(
-    hasty, server, make_client
-):
-    """maximhq/bifrost#6784 and waybarrios/vllm-mlx#101: the connection stays open."""
-    last = {**delta("Done here."), "usage": usage()["usage"]}
-    last["choices"][0]["finish_reason"] = "length"
-    ping = (b": ping\n\n", Pause(0.02))
-    for reply, reason in (
-        (sse("Done here.", finish(), Hold()), "stop"),
-        (sse("Done here.", finish(), usage(), Hold()), "stop"),
-        (sse("Done here.", finish(), b"data: " + json.dumps(usage()).encode(), Hold()), "stop"),
-        (sse(last, Hold()), "length"),
-        (sse("Done here.", finish(), *ping * 100, Hold()), "stop"),
-        (sse("Done here.", finish(), *(finish(), Pause(0.02)) * 100, Hold()), "stop"),
-        (sse("Done here.", finish(), Hold(), content_type="text/plain"), "stop"),
-    ):
-        server.requests.clear()
-        server.on(CHAT, reply)
-        client = make_client(timeouts=TimeoutSettings(stalled_after_s=0.02, give_up_after_s=0.05))
-        events = await answered(client, ask(server))
-        assert (text_of(events), events[-1]) == ("Done here.", StreamFinished(reason=reason))
-        assert not [one for one in events if isinstance(one, StreamStalled)]
-        assert await asyncio.to_thread(server.seen(CHAT)[0].client_left.wait, 5)
 
 
 async def test_behind_an_answer_that_does_not_end_the_next_prompt_goes_out(hasty, server, client):

@@ -358,29 +358,6 @@ async def test_ids_that_a_server_refuses_are_sent_as_nine_letters_and_digits(ser
     assert result["tool_call_id"] == call_id
 
 
-async def test_a_template_that_takes_no_such_calls_gets_them_as_text(server, make_client):
-    """As after a change of the model: one without tools, or with one call at a time."""
-    for words in (
-        "This model only supports single tool-calls at once!",  # Llama 3
-        "Message has tool role, but there was no previous assistant message with a tool call!",
-        "Not the same number of function calls and responses",  # Mistral
-        "Unexpected role 'tool' after role 'assistant'",
-        "Only user and assistant roles are supported, got role: tool",
-    ):
-        server.requests.clear()
-
-        def play(seen, words=words):
-            has_tool = any(one["role"] == "tool" for one in seen.json["messages"])
-            refusal = error_reply(500, f"Error: Jinja Exception: {words}")
-            return refusal if has_tool else chat_reply()
-
-        server.on(CHAT, play)
-        request = replace(ask(server), messages=_talk(), tools=(READ_TOOL,))
-        events = await answered(make_client(), request)
-        (note,) = [event.note for event in events if isinstance(event, RequestAdapted)]
-        assert note.endswith("Sending the request again without tools."), words
-
-
 async def test_calls_in_a_message_count_once_beside_those_in_deltas(server, make_client):
     weigh = {"index": 0, "id": "a", "function": {"name": "weigh", "arguments": FORTY}}
     other = {"index": 1, "id": "b", "function": {"name": "weigh", "arguments": FIFTY}}
@@ -409,19 +386,6 @@ async def test_calls_in_a_message_count_once_beside_those_in_deltas(server, make
     assert (
         len([one for one in streamed(events).content.parts if isinstance(one, ToolCallPart)]) == 2
     )
-
-
-async def test_an_option_that_a_server_refuses_beside_tools_is_lost_and_the_tools_are_kept(
-    server, client
-):
-    refusal = "logprobs is not supported with tools + stream"
-    server.on(CHAT, error_reply(400, refusal), chat_reply("Hi"))
-    asked = ask(server, more={"logprobs": 5}, product="llama.cpp")
-    events = await answered(client, replace(asked, tools=(READ_TOOL,)))
-    assert [one.note for one in events if isinstance(one, RequestAdapted)] == [
-        f"llama.cpp says: {refusal}. Sending the request again without logprobs."
-    ]
-    assert "tools" in server.seen(CHAT)[-1].json
 
 
 @pytest.mark.rule("R-20")

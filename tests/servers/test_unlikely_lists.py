@@ -31,33 +31,6 @@ LIST = "GET /v1/models"
 VLLM = {"id": "alder", "object": "model", "owned_by": "vllm"}
 
 
-async def test_each_name_is_listed_once(server, client):
-    """Also by the own lists of products; upper and lower case make two names."""
-    twice = [{"id": "alder", "state": "loaded"}, {"id": "alder"}, {"id": "Alder"}]
-    for owner, routes in {
-        "someone": {},
-        "vllm": {},
-        "organization_owner": {
-            "GET /api/v1/models": {
-                "models": [{"key": row["id"], "loaded_instances": []} for row in twice]
-            }
-        },
-        "library": {
-            "GET /api/tags": {"models": [{"name": row["id"], "size": 1} for row in twice]},
-            "GET /api/ps": {"models": []},
-        },
-        "llama.cpp": {"GET /v1/models/available": {"data": [*twice, {"id": "Alder"}]}},
-    }.items():
-        server.forget()
-        rows = [{**row, "owned_by": owner, "created": 1} for row in twice]
-        server.on(LIST, json_reply({"data": rows}))
-        for route, value in routes.items():
-            server.on(route, json_reply(value))
-        client.models.forget_lists()
-        probed = await client.models.check(endpoint_of(server))
-        assert [model.model_id for model in probed.models] == ["alder", "Alder"], owner
-
-
 OLLAMA = {
     LIST: model_list("alder:4b", owned_by="library", headers=EXPRESS),
     "GET /api/tags": json_reply({"models": [{"name": "alder:4b"}]}),
