@@ -693,7 +693,7 @@ _ALL: tuple[Subcommand, ...] = (
         notes="healthy, llm_available: a server can be used; models: how many it has.\n"
         "status is ok, degraded (first choose or load a model) or error.\n"
         "orchestrator_ready: the configuration has no problems.\n"
-        "Exit codes: 0 healthy, 1 not, 2 invalid configuration.",
+        "Exit codes: 0 healthy, 1 not, 2 wrong address, model or configuration.",
         common=_MODEL,
         handler="models:health",
     ),
