@@ -12,8 +12,8 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import PRODUCTS
 from lmchat.servers.wire.refusal_rules import STEPS
 from tests.support import scripted_products as products
-from tests.support.client_calls import PortMap, ask, endpoint_of, events_of, replay
-from tests.support.scripted_products import CHAT, LLAMA, model_list
+from tests.support.client_calls import PortMap, replay
+from tests.support.scripted_products import LLAMA, model_list
 from tests.support.scripted_server import (
     Hold,
     Reply,
@@ -420,20 +420,3 @@ async def test_an_empty_403_is_a_host_name_that_ollama_refuses_only_where_ollama
             assert probed.next_step.startswith(step)
             assert (probed.product == "Ollama") is (verdict == "host blocked")
             assert "not a model server" not in probed.sentence(probed.name)
-
-
-async def test_a_failure_of_litellm_or_of_a_model_behind_it_says_nothing_of_a_key(
-    server, make_client
-):
-    """Recorded with 1.108: the list with a key, and a chat whose model does not answer."""
-    failed = text_reply("Internal Server Error", status=500)
-    server.on("GET /v1/models", failed).on("GET /health/liveliness", json_reply("I'm alive!"))
-    probed = await make_client(key="sk-master").models.check(endpoint_of(server))
-    assert (probed.product, probed.word) == ("LiteLLM", "server error")
-    assert "key" not in probed.next_step
-    words = "litellm.InternalServerError: InternalServerError: OpenAIException - Connection error."
-    gateway = error_reply(500, words, type="internal_server_error", code="500")
-    for reply, kind in ((failed, "server_error"), (gateway, "upstream")):
-        server.on(CHAT, reply)
-        _, error = await events_of(make_client(), ask(server, product="LiteLLM", model="gpt"))
-        assert (error.kind, "key" in error.next_step) == (kind, False)
