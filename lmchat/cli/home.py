@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from lmchat.api import Home, ModelInfo
 from lmchat.api.runtime import Runtime
 from lmchat.cli.context import Context
+from lmchat.cli.read_prompt import sampling_layers
 from lmchat.cli.setup.local_servers import start_engine_if_wanted
 from lmchat.cli.setup.wiring import open_runtime, setup_of
 from lmchat.servers.discovery.finder import ServerFinder
@@ -24,8 +25,10 @@ async def open_home(
     """Yield `Home` for the block, in which no session is saved, and the models of these names.
 
     Without names, the model is that of the command, at the built-in engine if that is wanted.
-    Raises an `LMChatError` if the engine does not start, or if nothing can be used.
+    Raises an `LMChatError` if the engine does not start, or if nothing can be used, and `WrongUse`
+    for an option of the command line that a server is known to ignore.
     """
+    layers = sampling_layers(context)
     async with open_runtime(context, is_saved=False) as runtime:
         if names:
             finder = runtime.finder()
@@ -34,6 +37,8 @@ async def open_home(
             finder = await finder_of_command(context, runtime)
             target = await finder.ready_target(note=context.output.note)
             models = [target.model] if target.model else []
+        for model in models:
+            layers.refuse_ignored(model.product)
         yield Home.on(setup_of(context), runtime, finder), models
 
 

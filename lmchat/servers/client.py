@@ -181,7 +181,7 @@ class HttpServerClient:
                 events.task_done()  # for `read_answer`, which waits for a slow caller
                 if isinstance(event, ModelNamed) and self._may_have_left(request.target, event):
                     note = "The prompt may have left this machine."
-                    yield RequestAdapted(note=note, is_remote=True)
+                    yield RequestAdapted(note=note)
             yield await task  # the `StreamFinished`, or the error of the task
         finally:
             await end_tasks(task)
@@ -322,7 +322,7 @@ class HttpServerClient:
             post(RequestAdapted(note=note))
         if remote is not None and (endpoint, target.model_id) not in self._noted_remote:
             self._noted_remote.add((endpoint, target.model_id))
-            post(RequestAdapted(note=remote.remote_note, is_remote=True))
+            post(RequestAdapted(note=remote.remote_note))
         return prepared
 
     def _remote_model(self, target: Target) -> ModelInfo | None:

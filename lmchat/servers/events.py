@@ -48,8 +48,6 @@ class RequestAdapted(Struct, frozen=True, kw_only=True):
 
     note: str
     """What was changed, said, lost or cut, for the user."""
-    is_remote: bool = False
-    """Whether the note says only that the model does not run on this machine."""
     is_part_missing: bool = False
     """Whether a part of the answer may be missing."""
 

@@ -29,8 +29,8 @@ _STATS = ("ttft_ms", "tokens_per_second", "completion_tokens", "elapsed_ms")
 async def compare(context: Context) -> int:
     """Print the answers and stats of all models; return 1 if one of them failed, else 0.
 
-    Raises `WrongUse` for fewer than two models, a model that is unknown or cannot chat, and an
-    option that a server is known to ignore. All this is checked before a model is asked.
+    Raises `WrongUse` for fewer than two models, and a model that is unknown or cannot chat. All
+    this is checked before a model is asked.
     """
     options, output = context.options, context.output
     if len(options.models) < _MIN_MODELS:
@@ -41,8 +41,6 @@ async def compare(context: Context) -> int:
 
     comparisons: list[dict[str, Any]] = []  # what `_measure` has returned for each model so far
     async with open_home(context, options.models) as (home, models):
-        for model in models:
-            layers.refuse_ignored(model.product)
         messages = prompt_messages(prompt, context.settings.chat.system_prompt)
         try:
             for model in models:

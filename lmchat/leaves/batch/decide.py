@@ -16,7 +16,7 @@ from lmchat.cli.home import open_home
 from lmchat.cli.read_prompt import prompt_of, sampling_layers
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.errors import AnswerUnfit, WrongUse
-from lmchat.leaves.batch.jobs import print_remote_note, prompt_messages
+from lmchat.leaves.batch.jobs import print_request_note, prompt_messages
 from lmchat.safe_text import safe_line
 from lmchat.sessions.tokens import probability
 
@@ -42,8 +42,8 @@ async def decide(context: Context) -> int:
     Return 0 for the first option, 10 for another. Sampling options of the command line are sent,
     those of the configuration are not: they are set for chats. Its system prompt is sent.
 
-    Raises `WrongUse` for an option that the server ignores. Raises `AnswerUnfit` if the labels are
-    unlikely, the two likeliest options are equally likely, or the model thinks.
+    Raises `AnswerUnfit` if the labels are unlikely, the two likeliest options are equally likely,
+    or the model thinks.
     """
     options = [option.strip() for option in context.options.choices.split(",")]
     labels = _labels_for(options)  # wrong options are refused before stdin is read
@@ -53,7 +53,6 @@ async def decide(context: Context) -> int:
     question = await prompt_of(context)
 
     async with open_home(context) as (home, (model,)):
-        layers.refuse_ignored(model.product)
         started_s = monotonic()
         means = dict.fromkeys(options, 0.0)  # by option
         for start in range(len(options)):
@@ -66,7 +65,7 @@ async def decide(context: Context) -> int:
 
                 def show(event: StreamEvent | Repetition, follow: Show = follow) -> None:
                     follow(event)
-                    print_remote_note(context.output, event)
+                    print_request_note(context.output, event)
 
                 answer = await home.client.choose(
                     messages, labels, model=model, show=show, more=layers.command_line

@@ -129,11 +129,11 @@ def print_note(output: Output, job: Job, event: StreamEvent | Repetition) -> Non
         name = job.head.get("id", job.head.get("index"))
         output.note(f"lmchat: {name}: {event.text}")
     else:
-        print_remote_note(output, event)
+        print_request_note(output, event)
 
 
-def print_remote_note(output: Output, event: StreamEvent | Repetition) -> None:
-    if isinstance(event, RequestAdapted) and event.is_remote:
+def print_request_note(output: Output, event: StreamEvent | Repetition) -> None:
+    if isinstance(event, RequestAdapted):
         output.note(f"lmchat: {event.note}")
 
 

@@ -170,6 +170,17 @@ def test_what_the_command_line_sets_holds_for_all_lines(cli, server, tmp_path):
     assert "that check nothing: nullable." in done.stderr
 
 
+def test_an_option_that_the_server_does_not_take_is_refused_and_that_of_a_line_is_named_once(
+    cli, server
+):
+    done = cli("batch", "--text", "--set", "seed=5", stdin="a")
+    assert (done.returncode, "does not take seed" in done.stderr) == (2, True), done.stderr
+    assert server.seen(CHAT) == []
+    line = json.dumps({"body": {"messages": [{"role": "user", "content": "a"}], "seed": 5}})
+    done = cli("batch", stdin=f"{line}\n{line}")
+    assert (done.returncode, done.stderr.count("does not take seed")) == (0, 1), done.stderr
+
+
 def test_failed_lines_are_done_again_and_only_those(cli, server, to_target, target):
     cli.configure("[limits]\nretries = 1\n")
     failed = json_reply({"error": {"message": "boom"}}, status=500)

@@ -203,6 +203,8 @@ def test_a_wrong_file_or_model_is_refused_before_anything_is_asked(cli, server, 
     server.on("GET /v1/models", model_list("tiny", "a/nobody", "b/nobody"))
     done = cli("eval", cases(HI), "-m", "tiny", "-m", "nobody")
     assert (done.returncode, "nobody" in done.stderr) == (2, True)
+    done = cli("eval", cases(HI), "-m", "tiny", "--set", "seed=5")
+    assert (done.returncode, "does not take seed" in done.stderr) == (2, True)
     assert server.seen(CHAT) == []
     _, hint = cli("eval", cases(""), "-m", "tiny").stderr.splitlines()
     assert cli("eval", cases(hint.removeprefix("Example: ")), "-m", "tiny").stderr == ""
