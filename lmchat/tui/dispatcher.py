@@ -209,8 +209,6 @@ class Dispatcher:
                 self.ui.widgets.prompt_input.focus()
             case SessionList.ActRequested(command_id=command_id, session_id=session_id):
                 self.commands.run_on_session(command_id, session_id)
-            case SessionList.SearchRequested(query=query):
-                controllers.saved_sessions.search(query)
             case ShowChat(typed=typed):
                 controllers.server_search.leave_page(typed)
             case WelcomeScreen.Chosen(choice=choice, typed=typed):

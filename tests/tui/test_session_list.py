@@ -3,6 +3,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.sessions.session import SessionGroup
+from lmchat.tui.messages import RunCommand
 from lmchat.tui.widgets.row_list import RowList
 from lmchat.tui.widgets.session_list import SessionList
 from tests.support.look_data import GROUPS, NOW, OPEN_ID, UNREAD, header
@@ -172,7 +173,9 @@ async def test_a_slash_filters_titles_and_enter_opens_or_searches():
         await pilot.press("slash", *"zebra")
         assert "No title has “zebra”." in " ".join(words_of(sessions))
         await pilot.press("enter")
-        assert [fact.query for fact in facts(app, SessionList.SearchRequested)] == ["zebra"]
+        assert [(fact.command_id, fact.argument) for fact in facts(app, RunCommand)] == [
+            ("search", "zebra")
+        ]
 
 
 async def test_an_empty_list_says_how_to_begin_once_it_was_read_and_offers_no_session():

@@ -227,7 +227,7 @@ class SavedSessions:
         hint = f"; {self._ui.key_name(undone_by)} restores it" if undone_by else ""
         self._ui.notify(f"{result}{hint}.")
 
-    def search(self, query: str = "") -> None:
+    def search(self, query: str) -> None:
         self._ui.open_dialog(SearchDialog(self._store.search, now, query), self._open_hit)
 
     def _open_hit(self, hit: SearchHit | None) -> None:

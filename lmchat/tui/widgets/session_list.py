@@ -24,7 +24,7 @@ from lmchat.cells import split_at_cell
 from lmchat.commands.table import Scope
 from lmchat.safe_text import safe_line
 from lmchat.sessions.session import ListFilter, SessionGroup, SessionHeader
-from lmchat.tui.messages import AppMessage, bindings
+from lmchat.tui.messages import AppMessage, RunCommand, bindings
 from lmchat.tui.widgets.field import TextLine
 from lmchat.tui.widgets.line import (
     MUTED,
@@ -122,11 +122,6 @@ class SessionList(Vertical, can_focus=True):
 
         command_id: str
         session_id: str
-
-    class SearchRequested(AppMessage):
-        """Request to search all sessions."""
-
-        query: str
 
     _rows = query_one(RowList)
     _hint = query_one("#session-filter-hint", LineWidget)
@@ -297,4 +292,4 @@ class SessionList(Vertical, can_focus=True):
         if self.chosen_id:
             self.action_act("session.open")
         else:
-            self.post_message(self.SearchRequested(self._filter.value))
+            self.post_message(RunCommand("search", self._filter.value))
