@@ -98,7 +98,7 @@ async def test_an_editor_that_changes_nothing_leaves_what_has_come(desk):
     await desk.press("enter", sees="[$ echo result")
     await desk.type("why?")
     async with opened_editor(desk) as editor:
-        desk.dispatcher.controllers.prompt_text.put_before_typed(
+        desk.dispatcher.controllers.prompt_text.put_back(
             desk.active, PendingPrompt(draft="returned")
         )
         editor.leave(editor.text)

@@ -114,7 +114,7 @@ class Branches:
             words = _without_files(prompt.draft)
             version = await session.rewrite(old_id, words)
         except LMChatError:
-            self._prompt_text.put_rewritten_back(session, prompt)
+            self._prompt_text.put_back(session, prompt)
             raise
         if session is not self._chat.active:  # the user has changed the session
             return

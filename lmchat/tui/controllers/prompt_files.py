@@ -94,7 +94,7 @@ class PromptFiles:
         lacking = await run_abandonable(partial(mentioned_files, written.text, attached))
         if not lacking:
             return True
-        self._prompt_text.put_back(prompt)
+        self._prompt_text.put_back(self._chat.active, prompt)
         title = f"Attach {safe_line(', '.join(lacking.values()), limit=_TITLE_CHARS)}?"
         prompt_input = self._ui.widgets.prompt_input
         if await self.confirm(Question(title=title, text=NAMED_ONLY, verb="attach and send")):
@@ -114,12 +114,12 @@ class PromptFiles:
         """
         unread = [part.label for part in Prompt.of(prompt.draft).files if not part.digest]
         if prompt.has_failed:
-            self._prompt_text.put_back(prompt)
+            self._prompt_text.put_back(self._chat.active, prompt)
         elif unread:
-            self._prompt_text.put_back(prompt)
+            self._prompt_text.put_back(self._chat.active, prompt)
             self._ui.warn(f"{unread[0]}. Delete its line, then press Enter again.")
         elif prompt.files and self._prompt_text.edited_id:
-            self._prompt_text.put_back(prompt)
+            self._prompt_text.put_back(self._chat.active, prompt)
             names = ", ".join(files.label for files in prompt.files)
             self._ui.notify(f"{names} is still being read. Press Enter again once it is there.")
         elif prompt.files:

@@ -174,13 +174,6 @@ class PromptText:
         self._input.put(joined_prompts(self._before_edit, typed))
         self._before_edit = self._unedited = ""
 
-    def put_rewritten_back(self, session: OpenSession, prompt: PendingPrompt) -> None:
-        """Return the text of an answer that could not be saved: to its edit, if that continues."""
-        if session is self._chat.active and prompt.edited_id == self.edited_id:
-            self.put_back(prompt)
-        else:
-            self.put_before_typed(session, prompt)
-
     def put_files(self, files: PendingFiles, lines: Sequence[str]) -> None:
         """Put stored files into a prompt that is not sent; not if it was an edit that has ended.
 
@@ -201,17 +194,12 @@ class PromptText:
         else:
             self._ui.notify("A file was not attached, as the edit in which you named it has ended.")
 
-    def put_back(self, prompt: PendingPrompt) -> None:
-        """Return an unsent prompt to the input, also during an edit."""
-        self._input.put_before_typed(prompt.draft)
-        self._input.prompt.take_files(prompt)
-
-    def put_before_typed(self, session: OpenSession, *prompts: PendingPrompt) -> None:
+    def put_back(self, session: OpenSession, *prompts: PendingPrompt) -> None:
         """Return unsent prompts to their session, in front of what is typed there.
 
-        During an edit, they go before the text that comes back after it: Enter must not send them
-        with the edited text. Those of a session without messages, to which the user cannot go back,
-        go to the new one.
+        During an edit, only the edited one goes there: Enter must not send others with its text, so
+        they go before the text that comes back after the edit. Those of a session without messages,
+        to which the user cannot go back, go to the new one.
         """
         active = self._chat.active
         if session is not active and not session.messages:
@@ -226,7 +214,7 @@ class PromptText:
             typed = self._left[session.session_id]
             draft = joined_prompts(text, self._drafts.text(session.session_id))
             self._drafts.change(session.session_id, draft)
-        elif self.edited_id:
+        elif self.edited_id not in ("", prompts[0].edited_id):
             typed = self._aside
             self._before_edit = joined_prompts(text, self._before_edit)
             self.keep_draft()  # else only a change of the input keeps it

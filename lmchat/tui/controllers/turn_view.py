@@ -104,7 +104,7 @@ class TurnView(TurnListener):
         # now, not when a queued prompt is sent: the user may then be reading farther up
         self._log.scroll_end()
         if not self._attempt(partial(self._chat.send, session, prompt)):
-            self._prompt_text.put_before_typed(session, prompt)
+            self._prompt_text.put_back(session, prompt)
         elif session.queue.prompts:
             self._ui.show_action("queued")
             state = self._ui.workspace.chat_state
@@ -118,7 +118,7 @@ class TurnView(TurnListener):
             self._prompt_text.leave_edit()
             self._ui.show_action("edited")
         else:
-            self._prompt_text.put_back(prompt)
+            self._prompt_text.put_back(session, prompt)
 
     def run_turn(self, start_turn: Callable[[], None]) -> None:
         """Start a turn without a new prompt.
@@ -181,7 +181,7 @@ class TurnView(TurnListener):
         """Move the newest queued prompt before what is typed."""
         session = self._chat.active
         if session.queue.prompts:
-            self._prompt_text.put_before_typed(session, session.queue.take_last())
+            self._prompt_text.put_back(session, session.queue.take_last())
 
     def take_back(self) -> bool:
         """Move the newest queued prompt back into the prompt field, for Esc.
@@ -320,7 +320,7 @@ class TurnView(TurnListener):
             case QueueChanged() if is_shown:
                 self._session_view.show_queue()
             case PromptsReturned(prompts=prompts):
-                self._prompt_text.put_before_typed(session, *prompts)
+                self._prompt_text.put_back(session, *prompts)
                 if is_shown:
                     self._session_view.show_queue()
             case TitleChanged():
