@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from msgspec import Struct, convert, field
+from msgspec.structs import replace
 
 from lmchat import units
 from lmchat.servers.events import (
@@ -309,26 +310,6 @@ class LiveStats(Struct, kw_only=True):
         return later_tokens / span_s if is_measured else None
 
     @property
-    def prompt_tokens(self) -> int | None:
-        return self.usage.prompt_tokens
-
-    @property
-    def prompt_tokens_per_second(self) -> float | None:
-        return self.usage.prompt_tokens_per_second
-
-    @property
-    def cached_tokens(self) -> int | None:
-        return self.usage.cached_tokens
-
-    @property
-    def draft_tokens(self) -> int | None:
-        return self.usage.draft_tokens
-
-    @property
-    def accepted_tokens(self) -> int | None:
-        return self.usage.accepted_tokens
-
-    @property
     def thought_tokens(self) -> int | None:
         # without a count of the server, a chunk is about a token
         return self.usage.thought_tokens or self.thought_chunks or None
@@ -353,11 +334,20 @@ class LiveStats(Struct, kw_only=True):
         """Servers have one finish reason for both limits."""
         if not is_cut_end(self.finish_reason):
             return None
-        if self.context is None or self.prompt_tokens is None:
+        prompt_tokens = self.usage.prompt_tokens
+        if self.context is None or prompt_tokens is None:
             return None if self.max_tokens is None else Limit.MAX_TOKENS
-        used_tokens = self.prompt_tokens + (self.completion_tokens or 0)
+        used_tokens = prompt_tokens + (self.completion_tokens or 0)
         return Limit.CONTEXT if used_tokens >= self.context * _NEARLY_FULL else Limit.MAX_TOKENS
 
     def saved(self) -> AnswerStats:
-        """A field has the name of its source here."""
-        return convert(self, AnswerStats, from_attributes=True)
+        """A field has the name of its source, here or in `usage`."""
+        usage = self.usage
+        return replace(
+            convert(self, AnswerStats, from_attributes=True),
+            prompt_tokens=usage.prompt_tokens,
+            prompt_tokens_per_second=usage.prompt_tokens_per_second,
+            cached_tokens=usage.cached_tokens,
+            draft_tokens=usage.draft_tokens,
+            accepted_tokens=usage.accepted_tokens,
+        )

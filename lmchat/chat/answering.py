@@ -342,7 +342,7 @@ def ended_stats(
     """Return stats, with those of the continued answer, and a note about a cut prompt or ""."""
     request, selection = asking.request, asking.selection
     target, estimator = asking.settings.target, asking.services.estimator
-    counted = live.prompt_tokens
+    counted = live.usage.prompt_tokens
     if counted is None and isinstance(error, ServerRejected) and error.needed_tokens:
         live.usage = UsageReported(prompt_tokens=error.needed_tokens, completion_tokens=0)
     live.context = estimator.window(target)

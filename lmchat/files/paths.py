@@ -23,7 +23,6 @@ class Paths:
 
     def __init__(self, *, config_dir: Path, cache_dir: Path, state_dir: Path) -> None:
         self.config_dir = config_dir
-        self.cache_dir = cache_dir
         self.state_dir = state_dir
         self.config_file = config_dir / "config.toml"
         # last model, panels, theme; beside the settings, so that a copy of the folder has all

@@ -84,7 +84,11 @@ def test_the_servers_speed_and_counts_win_over_our_clock():
 
 def test_what_is_saved_of_an_answer_is_measured_under_its_name_but_for_what_is_known_later():
     later = {"is_prompt_cut", "call_as_text", "is_edited"}
-    assert {*AnswerStats.__struct_fields__} - {*dir(LiveStats)} == later
+    counted = {*UsageReported.__struct_fields__}
+    assert {*AnswerStats.__struct_fields__} - {*dir(LiveStats)} - counted == later
+    usage = UsageReported(**dict.fromkeys(counted, 7))
+    saved = played((101, TextDelta(text="a")), (102, usage)).saved()
+    assert {getattr(saved, name) for name in counted} == {7}
 
 
 def test_a_thought_lasts_from_its_first_piece_to_the_first_word_of_the_answer():
