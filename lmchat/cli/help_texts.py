@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from textwrap import indent, wrap
 
-from lmchat.cli.subcommands import COMMON_ARGUMENTS, SUBCOMMANDS, Argument, Subcommand
+from lmchat.cli.subcommands import COMMON_ARGUMENTS, PROGRAM, SUBCOMMANDS, Argument, Subcommand
 
 DESCRIPTION = """\
 Chat with the language models on this machine.
@@ -31,7 +31,7 @@ def help_of_program(columns: int) -> str:
         for heading, commands in groupby(SUBCOMMANDS, lambda command: command.group)
         if heading
     )
-    options = [*_rows(COMMON_ARGUMENTS), ("--version", "print the version")]
+    options = _rows((*COMMON_ARGUMENTS, *PROGRAM.arguments))
     return _joined(
         "usage: lmchat [OPTIONS] [COMMAND]\n",
         DESCRIPTION,

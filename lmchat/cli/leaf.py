@@ -11,25 +11,22 @@ from lmchat.errors import WrongUse
 _LEAVES = "lmchat.leaves"
 
 
-class MissingLeafError(WrongUse):
-    """This build lacks a leaf, or a command of one."""
-
-    def __init__(self, name: str) -> None:
-        message = f"This build of lmchat has no {name}."
-        super().__init__(message, next_step="`lmchat --help` lists what it has.")
+def no_leaf_error(name: str) -> WrongUse:
+    """`name` is that of a leaf, or of a command of one."""
+    message = f"This build of lmchat has no {name}."
+    return WrongUse(message, next_step="`lmchat --help` lists what it has.")
 
 
 def leaf(name: str, without: Any = None) -> Any:
     """Import `leaf.module:function`.
 
-    A build without the leaf returns `without`; if that is None, it raises
-    `MissingLeafError`.
+    A build without the leaf returns `without`; if that is None, it raises `WrongUse`.
     """
     package = name.replace(":", ".").partition(".")[0]
     if has_leaf(package):
         return import_function(f"{_LEAVES}.{name}")
     if without is None:
-        raise MissingLeafError(package)
+        raise no_leaf_error(package)
     return without
 
 

@@ -56,9 +56,9 @@ class ParsedOptions:
     jobs: int | None = None
     file = ""
     prompt = id = title = model_id = tool = arguments = shell = server = from_file = ""
-    files: Sequence[str] = ()
+    files: Sequence[str] = []
     words: Sequence[str] = ()
-    variables: Sequence[str] = ()  # the values of all `--env` of `tools add`
+    variables: Sequence[str] = []  # the values of all `--env` of `tools add`
     query: Sequence[str] = ()
 
     @property

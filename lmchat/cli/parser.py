@@ -1,7 +1,7 @@
-"""Parser of the command line, built from the table in `subcommands.py`.
+"""Parser of the command line: one for the command of the line, from the table in `subcommands.py`.
 
-Common options may precede or follow a command; its own options only follow it. An action is a
-command of a command, such as `show` in `lmchat sessions show`.
+Common options may precede or follow a command. An action is a command of a command, such as `show`
+in `lmchat sessions show`.
 """
 
 from __future__ import annotations
@@ -10,22 +10,20 @@ import argparse
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from lmchat import __version__
 from lmchat.cli.help_texts import help_of_command, help_of_program
-from lmchat.cli.leaf import MissingLeafError
+from lmchat.cli.leaf import no_leaf_error
 from lmchat.cli.options import ParsedOptions
-from lmchat.cli.subcommands import ALWAYS_JSON, COMMON_ARGUMENTS, MISSING, SUBCOMMANDS, Subcommand
+from lmchat.cli.subcommands import ALWAYS_JSON, COMMON_ARGUMENTS, MISSING, PROGRAM, Subcommand
 from lmchat.config.settings import SamplingSettings
 from lmchat.errors import WrongUse
 from lmchat.matching import closest_word
 from lmchat.safe_text import os_text, safe_line, shell_word
 from lmchat.terminal.output import Output
 
-_PROGRAM = "lmchat"
 _FILES = ("FILE", "DIR")  # in a help text
 # Stands for an argument `--` after the first `--`: before Python 3.13, argparse may remove both. No
 # argument can have a NUL.
@@ -72,20 +70,25 @@ OPTIONS_INSTEAD = {
     "-v": "--version",
 }
 _ASK = 'To send a prompt: lmchat ask "PROMPT".'
+_OPTION = re.compile("--?[a-z]")
+_WITH_VALUE = {name for one in COMMON_ARGUMENTS if one.value for name in one.names}
 _LIKENESS = 0.81  # least one of a misspelt word; `version` and `sessions` have 0.67
 _MOST_CHARS = 300  # of a message, which may quote a long argument
 
 
 class _Parser(argparse.ArgumentParser):
-    """Parser that raises `WrongUse` instead of exiting."""
+    """Parser of one command, which raises `WrongUse` instead of exiting."""
 
-    command: Subcommand | None = None  # None: `lmchat` itself
+    def __init__(self, line: CommandLine) -> None:
+        super().__init__(prog=line.prog, argument_default=argparse.SUPPRESS, allow_abbrev=False)
+        self._command = line.command
+        self.arguments = add_arguments(self, line.command)
 
     def format_help(self) -> str:
         columns = shutil.get_terminal_size().columns - 2
-        if self.command is None:
+        if self._command is PROGRAM:
             return help_of_program(columns)
-        return help_of_command(self.prog, self.command, columns)
+        return help_of_command(self.prog, self._command, columns)
 
     def error(self, message: str) -> NoReturn:
         """Write a message of argparse as a sentence."""
@@ -96,44 +99,57 @@ class _Parser(argparse.ArgumentParser):
         sentence = safe_line(sentence.replace(_DASHES, "--"), limit=_MOST_CHARS)
         next_step = f"Run `{self.prog} --help` for usage."
         if message.startswith("unrecognized"):
-            next_step = (
-                "Put a prompt in quotes, and the options of a command after the command; "
-                "`lmchat COMMAND --help` lists them."
-            )
+            next_step = f"Put a prompt in quotes. {next_step}"
         raise WrongUse(f"{sentence[:1].upper()}{sentence[1:]}.", next_step=next_step)
+
+    def refuse_unknown_options(self, words: Sequence[str]) -> None:
+        taken = [name for action in self.arguments for name in action.option_strings]
+        taken += ["-h", "--help"]
+        for word, following in zip(words, [*words[1:], ""], strict=False):
+            if word == "--":
+                return
+            # in the same word, as in `--model=NAME` and `-mNAME`
+            option, _, value = word.partition("=") if word.startswith("--") else (word[:2], "", "")
+            is_option = _OPTION.match(word) and " " not in word  # else argparse's argument
+            if not is_option or option in taken or word in taken:
+                continue
+            shown = safe_line(option, limit=_MOST_CHARS)
+            message = f"`{self.prog}` does not take {shown}"
+            next_step = f"`{self.prog} --help` lists what it takes."
+            instead = _option_instead(word, option, value or following)
+            if instead.partition(" ")[0] in taken:
+                next_step = f"Use {instead}."
+            elif similar := closest_word(option, taken, _LIKENESS):
+                raise WrongUse(f"{message}; did you mean {similar}?", next_step=next_step)
+            raise WrongUse(f"{message}.", next_step=next_step)
 
     def _print_message(self, message: str, _file: object = None) -> None:
         """Print help and version as all other output, on stdout."""
         Output().print_exactly(message)
 
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Name the line that does what the word of another program does, or all commands."""
-        if not isinstance(action, argparse._SubParsersAction) or value in action.choices:  # noqa: SLF001 - argparse has no public name for it
-            super()._check_value(action, value)
-            return
-        if self.prog == _PROGRAM and value in MISSING:
-            raise MissingLeafError(value)
-        is_prompt = self.prog == _PROGRAM and " " in value
-        may_have_password = "://" in value or "@" in value  # of an address: it is not repeated
-        typed = safe_line(value, limit=_MOST_CHARS)
-        commands = tuple(action.choices)
-        message = f"Unknown command {typed!r}."
-        next_step = f"Run `{self.prog} --help` for usage."
-        if is_prompt:
-            is_whole = typed == value and not may_have_password
-            message = "A prompt needs a command."
-            next_step = f"Use: lmchat ask {shell_word(value)}" if is_whole else _ASK
-        elif may_have_password:
-            message = "Unknown command. To connect to a server: lmchat --endpoint URL."
-        elif line := COMMANDS_INSTEAD.get(f"{self.prog} {value}"):
-            next_step = f"Use: {line}"
-        elif suggestion := closest_word(value, commands, _LIKENESS):
-            message = f"Unknown command {typed!r}; did you mean {suggestion}?"
+
+class CommandLine(NamedTuple):
+    command: Subcommand
+    prog: str  # the program with the names of the command
+    options: list[str]  # before and between these names, with their values
+    rest: list[str]
+
+
+def split_line(argv: Sequence[str]) -> CommandLine:
+    """Find the command of a line."""
+    command, prog, options, rest = PROGRAM, PROGRAM.name, list[str](), [*argv]
+    commands = {one.name: one for one in command.commands}
+    while rest and (rest[0] in commands or _OPTION.match(rest[0])):
+        word = rest.pop(0)
+        if word in commands:
+            command, prog = commands[word], f"{prog} {word}"
+            commands = {one.name: one for one in command.commands}
         else:
-            message = f"Unknown command {typed!r}; commands: {', '.join(commands)}."
-            if self.prog == _PROGRAM:  # it may be meant as a prompt
-                next_step = f"{_ASK} {next_step}"
-        raise WrongUse(message, next_step=next_step)
+            options.append(word)
+            if word in _WITH_VALUE:
+                options += rest[:1]
+                del rest[:1]
+    return CommandLine(command, prog, options, rest)
 
 
 def parse(argv: Sequence[str]) -> ParsedOptions:
@@ -146,65 +162,26 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     if "--" in argv:
         end = list(argv).index("--") + 1
         argv = [*argv[:end], *(_DASHES if word == "--" else word for word in argv[end:])]
-    parser = build_parser()
-    actions = [*arguments_of(parser)]
-    prog, taken = options_taken(argv)
-    try:
-        options = parser.parse_args(argv, namespace=ParsedOptions())
-    except MissingLeafError:
-        raise
-    except WrongUse as error:
-        # the error may be about the value of an unknown option; an error that names the option
-        # helps more
-        known = {name for action in actions for name in action.option_strings}
-        for word, following in zip(argv, [*argv[1:], ""], strict=True):
-            if word == "--":
-                break
-            # in the same word, as in `--model=NAME` and `-mNAME`
-            option, _, value = word.partition("=") if word.startswith("--") else (word[:2], "", "")
-            if not re.match("--?[a-z]", word) or option in taken or word in taken:
-                continue
-            instead = _option_instead(word, option, value or following)
-            if instead.partition(" ")[0] not in taken:
-                instead = ""
-            if option in known or instead:
-                raise _not_taken(prog, option, instead) from None
-            shown = safe_line(option, limit=_MOST_CHARS)
-            suggestion = closest_word(option, taken, _LIKENESS)
-            ending = f"; did you mean {suggestion}?" if suggestion else "."
-            raise WrongUse(f"Unknown option: {shown}{ending}", next_step=error.next_step) from None
-        raise
-    given = vars(options)
-    used = {action.dest for action in actions if not {*action.option_strings} - {*taken}}
-    for action in actions:
-        if action.dest in given.keys() - used:
-            raise _not_taken(prog, action.option_strings[-1])
-    names_of_files = {action.dest for action in actions if action.metavar in _FILES}
-    for name, value in given.items():
+    line = split_line(argv)
+    parser = _Parser(line)
+    words = [*line.options, *line.rest]
+    if line.rest and line.command.commands:
+        parser.refuse_unknown_options(line.options)
+        raise _unknown_command(line)
+    # before argparse, which would take the value of an unknown option for an argument
+    parser.refuse_unknown_options(words)
+    options = parser.parse_args(words, namespace=ParsedOptions())
+    options.handler = line.command.handler
+    options.names_left_files = line.command.names_left_files
+    options.json |= line.command.json_help == ALWAYS_JSON
+    names_of_files = {action.dest for action in parser.arguments if action.metavar in _FILES}
+    for name, value in [*vars(options).items()]:
         is_file = name in names_of_files
         if isinstance(value, str):
             setattr(options, name, _typed(value, is_file=is_file))
         elif isinstance(value, list):
             setattr(options, name, [_typed(word, is_file=is_file) for word in value])
     return options
-
-
-def options_taken(argv: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """Return the program with the command of a line, and the options that it takes."""
-    prog, commands, command = _PROGRAM, SUBCOMMANDS, None
-    with_value = {name for one in COMMON_ARGUMENTS if one.value for name in one.names}
-    for before, word in zip(("", *argv), argv, strict=False):
-        for one in commands:
-            if one.name == word and before not in with_value:
-                command, commands, prog = one, one.commands, f"{prog} {word}"
-                break
-    arguments = (
-        [*COMMON_ARGUMENTS]
-        if command is None
-        else [*command.all_arguments, *command.common_arguments]
-    )
-    names = [name for one in arguments if one.is_option for name in one.names]
-    return prog, (*names, "-h", "--help", *([] if command else ["--version"]))
 
 
 def _option_instead(word: str, option: str, value: str) -> str:
@@ -216,11 +193,31 @@ def _option_instead(word: str, option: str, value: str) -> str:
     return OPTIONS_INSTEAD.get(option, "") if option in word.split("=") else ""
 
 
-def _not_taken(prog: str, option: str, instead: str = "") -> WrongUse:
-    next_step = f"Use {instead}." if instead else f"`{prog} --help` lists what it takes."
-    return WrongUse(
-        f"`{prog}` does not take {safe_line(option, limit=_MOST_CHARS)}.", next_step=next_step
-    )
+def _unknown_command(line: CommandLine) -> WrongUse:
+    """Name the line that does what the word of another program does, or all commands."""
+    word, prog = line.rest[0], line.prog
+    if line.command is PROGRAM and word in MISSING:
+        return no_leaf_error(word)
+    may_have_password = "://" in word or "@" in word  # of an address: it is not repeated
+    typed = safe_line(word, limit=_MOST_CHARS)
+    names = [one.name for one in line.command.commands]
+    message = f"Unknown command {typed!r}."
+    next_step = f"Run `{prog} --help` for usage."
+    if line.command is PROGRAM and " " in word:
+        message = "A prompt needs a command."
+        is_whole = typed == word and not may_have_password
+        next_step = f"Use: lmchat ask {shell_word(word)}" if is_whole else _ASK
+    elif may_have_password:
+        message = "Unknown command. To connect to a server: lmchat --endpoint URL."
+    elif instead := COMMANDS_INSTEAD.get(f"{prog} {word}"):
+        next_step = f"Use: {instead}"
+    elif similar := closest_word(word, names, _LIKENESS):
+        message = f"Unknown command {typed!r}; did you mean {similar}?"
+    else:
+        message = f"Unknown command {typed!r}; commands: {', '.join(names)}."
+        if line.command is PROGRAM:  # it may be meant as a prompt
+            next_step = f"{_ASK} {next_step}"
+    return WrongUse(message, next_step=next_step)
 
 
 def _typed(word: str, *, is_file: bool) -> str:
@@ -237,57 +234,12 @@ def _typed(word: str, *, is_file: bool) -> str:
     return os_text(word)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=_PROGRAM, argument_default=argparse.SUPPRESS, allow_abbrev=False)
-    for common in COMMON_ARGUMENTS:
-        parser.add_argument(*common.names, **common.keywords)
-    parser.add_argument("--version", action="version", version=f"lmchat {__version__}")
-    _add_commands(parser, SUBCOMMANDS)
-    return parser
-
-
-def _add_commands(parser: _Parser, commands: Sequence[Subcommand], module: str = "") -> None:
-    """Add commands, or the actions of one, whose handlers are in `module`."""
-    adder = parser.add_subparsers(
-        prog=parser.prog,
-        metavar="ACTION" if module else "COMMAND",
-        parser_class=_Parser,
-    )
-    for command in commands:
-        command_parser = adder.add_parser(
-            command.name,
-            help=command.help,
-            argument_default=argparse.SUPPRESS,  # keeps an option before the command, too
-            allow_abbrev=False,
-        )
-        command_parser.command = command
-        handler = command.handler or f"{module}:{command.name}"
-        command_parser.set_defaults(handler=handler, names_left_files=command.names_left_files)
-        if command.json_help == ALWAYS_JSON:
-            command_parser.set_defaults(json=True)
-        group_by_option: dict[str, Any] = {}
-        for options in command.exclusive:
-            group = command_parser.add_mutually_exclusive_group()
-            group_by_option |= dict.fromkeys(options, group)
-        # also before an action that takes it; without that action, `parse` refuses it
-        takers = (command, *command.commands)
-        common = (
-            one
-            for one in COMMON_ARGUMENTS
-            if any(one in taker.common_arguments for taker in takers)
-        )
-        for one in (*command.all_arguments, *common):
-            place = group_by_option.get(one.names[0], command_parser)
-            place.add_argument(*one.names, **one.keywords)
-        if command.commands:
-            _add_commands(command_parser, command.commands, handler.partition(":")[0])
-
-
-def arguments_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Yield the arguments of a parser, its commands and their actions."""
-    # argparse calls an argument an action
-    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to see what was added
-        yield action
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            for command_parser in action.choices.values():
-                yield from arguments_of(command_parser)
+def add_arguments(parser: argparse.ArgumentParser, command: Subcommand) -> list[argparse.Action]:
+    """Add the arguments of a command; return them as argparse has them."""
+    places: dict[str, Any] = {}
+    for options in command.exclusive:
+        places |= dict.fromkeys(options, parser.add_mutually_exclusive_group())
+    return [
+        places.get(one.names[0], parser).add_argument(*one.names, **one.keywords)
+        for one in (*command.all_arguments, *command.common_arguments)
+    ]

@@ -6,6 +6,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from lmchat import __version__
 from lmchat.cli.leaf import has_leaf, leaf
 from lmchat.cli.options import LEVELS
 from lmchat.config.settings import EFFORTS, effort_of
@@ -49,11 +50,7 @@ class Subcommand(NamedTuple):
     arguments: tuple[Argument, ...] = ()
     commands: tuple[Subcommand, ...] = ()  # its actions
     handler: str = ""
-    """`module:function` in `lmchat.cli.handlers`.
-
-    A leaf's is `leaf.module:function`. Empty for an action whose function has its name, in the
-    module of its command.
-    """
+    """`module:function` in `lmchat.cli.handlers`; that of a leaf is `leaf.module:function`."""
     common: tuple[str, ...] = ()  # those of `COMMON_ARGUMENTS` that it takes, but `--log-level`
     group: str = ""  # heading in the help of `lmchat`, which leaves it out without one
     json_help: str = _JSON_HELP  # of `--json`; "" where there is no such option
@@ -251,6 +248,7 @@ _MODELS = Subcommand(
                 ),
             ),
             common=_SERVER,
+            handler="models:load",
         ),
         Subcommand(
             "unload",
@@ -258,6 +256,7 @@ _MODELS = Subcommand(
             "lmchat models unload qwen3-8b",
             (_MODEL_ID,),
             common=_SERVER,
+            handler="models:unload",
         ),
         Subcommand(
             "pull",
@@ -267,6 +266,7 @@ _MODELS = Subcommand(
             notes="Ollama, LM Studio 0.4 and the router of llama.cpp can do that. Of several,\n"
             "it is the server of the chat if that can; --endpoint names another one.",
             common=_MODEL,
+            handler="models:pull",
         ),
         Subcommand(
             "rm",
@@ -277,6 +277,7 @@ _MODELS = Subcommand(
                 argument("--yes", "do not ask"),
             ),
             common=_SERVER,
+            handler="models:rm",
         ),
     ),
     notes="STATE is loaded, asleep, loading, not loaded or remote.\n"
@@ -481,6 +482,7 @@ lmchat tools add --from ~/.lmstudio/mcp.json""",
             ),
             notes="Exit codes: 0 success, 1 the tool failed, 2 unknown tool or no JSON object.",
             common=_TOOL,
+            handler="tools:call",
         ),
     ),
     common=_TOOL,
@@ -512,24 +514,29 @@ _SESSIONS = Subcommand(
     "lmchat sessions\nlmchat sessions show last\nlmchat sessions rename 3f2a 'Plan for the garden'",
     (argument("--trash", "list deleted sessions instead"),),
     (
-        Subcommand("show", "print a session", "lmchat sessions show 3f2a", (_ID,)),
+        Subcommand(
+            "show", "print a session", "lmchat sessions show 3f2a", (_ID,), handler="sessions:show"
+        ),
         Subcommand(
             "rename",
             "change the title of a session",
             "lmchat sessions rename 3f2a 'Plan for the garden'",
             (_ID, argument("title TITLE", "the new title")),
+            handler="sessions:rename",
         ),
         Subcommand(
             "delete",
             "move a session to the trash, where it stays for 30 days",
             "lmchat sessions delete 3f2a",
             (_ID,),
+            handler="sessions:delete",
         ),
         Subcommand(
             "restore",
             "restore a session from the trash",
             "lmchat sessions restore 3f2a",
             (_ID,),
+            handler="sessions:restore",
         ),
         Subcommand(
             "purge",
@@ -545,6 +552,7 @@ _SESSIONS = Subcommand(
                 ),
                 argument("--yes", "do not ask"),
             ),
+            handler="sessions:purge",
         ),
     ),
     group="Your chats",
@@ -628,12 +636,14 @@ _CONFIG = Subcommand(
             "print where the configuration file is; with --json, where all files are",
             "lmchat config path",
             common=("--config",),
+            handler="config:path",
         ),
         Subcommand(
             "show",
             "show the effective settings and where each comes from; API keys are masked",
             "lmchat config show",
             common=_SETTINGS,
+            handler="config:show",
         ),
         Subcommand(
             "init",
@@ -641,12 +651,14 @@ _CONFIG = Subcommand(
             "lmchat config init",
             (argument("--force", "overwrite an existing file"),),
             common=("--config",),
+            handler="config:init",
         ),
         Subcommand(
             "check",
             "print problems in the configuration, with line numbers",
             "lmchat config check",
             common=("--config", "--profile"),
+            handler="config:check",
         ),
     ),
 )
@@ -709,3 +721,16 @@ _ALL: tuple[Subcommand, ...] = (
 )
 SUBCOMMANDS = tuple(one for one in _ALL if one.is_here)
 MISSING = tuple(one.name for one in _ALL if not one.is_here)
+PROGRAM = Subcommand(
+    "lmchat",
+    "",
+    "",
+    (
+        argument(
+            "--version", "print the version", action="version", version=f"lmchat {__version__}"
+        ),
+    ),
+    SUBCOMMANDS,
+    common=tuple(one.names[-1] for one in COMMON_ARGUMENTS),
+    json_help="",
+)

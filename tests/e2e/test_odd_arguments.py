@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 
 import pytest
 
-from lmchat.cli.parser import build_parser
+from lmchat.cli.subcommands import PROGRAM
 from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT
 
@@ -34,14 +33,11 @@ ODD = (
 ENDLESS = ("serve", "detect", "doctor", "health")
 
 
-def _commands(parser=None, words=()):
-    """Yield the words of each command and action with their own arguments, and `lmchat` itself."""
-    parser = parser or build_parser()
-    yield words, parser._actions
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for name, below in action.choices.items():
-                yield from _commands(below, (*words, name))
+def _commands(command=PROGRAM, words=()):
+    """Yield the words of each command and action, and `lmchat` itself."""
+    yield words, command
+    for one in command.commands:
+        yield from _commands(one, (*words, one.name))
 
 
 COMMANDS = dict(_commands())
@@ -51,13 +47,13 @@ COMMANDS = dict(_commands())
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_no_odd_word_ends_in_an_internal_error(alone, tmp_path, words):
     alone.cwd = tmp_path
-    shared = {action.dest for action in COMMANDS[()]}
-    own = [action for action in COMMANDS[words] if not words or action.dest not in shared]
-    required = ["last" for action in own if not action.option_strings and action.nargs is None]
+    command = COMMANDS[words]
+    own = [*command.all_arguments] if words else [*command.common_arguments]
+    required = ["last" for one in own if not one.is_option and "nargs" not in one.keywords]
     options = [
-        action.option_strings[-1]
-        for action in own
-        if action.option_strings and action.nargs is None and not action.choices
+        one.names[-1]
+        for one in own
+        if one.is_option and one.value and "choices" not in one.keywords
     ]
     lines = [[*words, *required[:-1], *behind, odd] for odd in ODD for behind in ([], ["--"])]
     if words:

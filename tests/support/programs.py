@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, chdir
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -22,7 +21,7 @@ import psutil
 
 from lmchat.__main__ import main
 from lmchat.attachments.shell_command import ShellCommand
-from lmchat.cli import parser
+from lmchat.cli.parser import split_line
 
 ROOT = Path(__file__).parents[2]
 PYTHON = sys.executable
@@ -106,8 +105,8 @@ class Cli:
 
     def argv(self, *words: str) -> list[str]:
         """Name the server to commands that take one."""
-        _, taken = parser.options_taken(words)
-        named = ["--endpoint", self.url] if self.url and "--endpoint" in taken else []
+        takes_one = "--endpoint" in split_line(words).command.common
+        named = ["--endpoint", self.url] if self.url and takes_one else []
         return [*LMCHAT, *named, *words]
 
     def __call__(self, *words: str, stdin: str | bytes = b"", **env: str):
@@ -139,9 +138,6 @@ class Cli:
         (self.folder / "mcp.json").write_text(text, encoding="utf-8")
 
 
-_parser_of_all = cache(parser.build_parser)
-
-
 class Inside(Cli):
     """The same without a process for each command, where a test is about what it prints, sends and writes."""
 
@@ -168,8 +164,6 @@ class Inside(Cli):
             around = clean_environment(self.home) | self.env | env
             stack.enter_context(patch.dict(os.environ, around, clear=True))
             stack.enter_context(chdir(self.cwd))
-            # two thirds of the time of a short command, for the same parser each time
-            stack.enter_context(patch.object(parser, "build_parser", _parser_of_all))
             try:
                 code = main(argv[len(LMCHAT) :])
             finally:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
+from collections.abc import Mapping
 
 import shtab
 
 from lmchat.cli.context import Context
-from lmchat.cli.parser import arguments_of, build_parser
+from lmchat.cli.parser import add_arguments
+from lmchat.cli.subcommands import PROGRAM, Subcommand
 
 _SAFE_NAME = '\'"model_id":"[[:alnum:]._:/@+-]*"\''
 """Pattern of grep, in shell quotes, for names of models that bash does not expand.
@@ -59,13 +62,23 @@ def completion(context: Context) -> int:
         },
     }
     completers = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY, "MODEL": model_completer}
-    parser = build_parser()
-    for action in arguments_of(parser):
-        if isinstance(action.metavar, str) and action.metavar in completers:
-            vars(action)["complete"] = completers[action.metavar]  # shtab reads it
+    parser = argparse.ArgumentParser(prog=PROGRAM.name)
+    _add_command(parser, PROGRAM, completers)
     shell = context.options.shell
     script = shtab.complete(parser, shell=shell)
     if shell == "bash":  # its words end at colons, which models may have
         script += _WHOLE_WORDS_IN_BASH
     context.output.print_text(script)
     return 0
+
+
+def _add_command(
+    parser: argparse.ArgumentParser, command: Subcommand, completers: Mapping[str, object]
+) -> None:
+    for action in add_arguments(parser, command):
+        if isinstance(action.metavar, str) and action.metavar in completers:
+            vars(action)["complete"] = completers[action.metavar]  # shtab reads it
+    if command.commands:
+        adder = parser.add_subparsers()
+        for one in command.commands:
+            _add_command(adder.add_parser(one.name, help=one.help), one, completers)
