@@ -39,7 +39,6 @@ _LAST_HINTS = (("ctrl+p", "commands"), ("f1", "help"))
 _WAITING = "Your message waits until a model is ready."
 _OTHER_ROWS = 7  # beside those of the list
 _LEAST_ROWS_WITH_ADVICE = 16  # of the screen
-_OTHER_ROWS_SHORT = 5  # on a low screen
 
 
 class WelcomeFacts(Struct, frozen=True, kw_only=True):
@@ -138,8 +137,7 @@ class WelcomeScreen(Screen[None]):
             return
         self._draw_sentences()
         rows = welcome_rows(machine, self._servers, self._rows.text_width)
-        other_rows = _OTHER_ROWS_SHORT if self.has_class("-short") else _OTHER_ROWS
-        room = self.size.height - other_rows
+        room = self.size.height - _OTHER_ROWS
         if len(rows) > room:  # only the blank rows beside the table stay
             rows = [
                 row
