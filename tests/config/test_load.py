@@ -42,6 +42,18 @@ def test_the_own_name_of_a_variable_goes_before_its_aliases(load_with):
     assert load_with(environ={"OPENAI_MODEL": "c", "LLM_MODEL": "b"}).settings.model == "b"
 
 
+def test_a_key_belongs_to_the_address_that_was_set_at_its_own_place(load_with):
+    text = "endpoint = 'http://file:1'\napi_key = 'k'\n"
+    key, address = {"LMCHAT_API_KEY": "k"}, {"LMCHAT_ENDPOINT": "http://environment:1"}
+    for environ, endpoint in (
+        ({}, "http://file:1"),
+        (address, "http://file:1"),
+        (key, ""),
+        (key | address, "http://environment:1"),
+    ):
+        assert load_with(text, environ).key_endpoint == endpoint
+
+
 def test_an_empty_variable_counts_as_not_set(load_with):
     loaded = load_with('model = "of-file"', {"LMCHAT_MODEL": " ", "LLM_MODEL": ""})
     assert loaded.settings.model == "of-file"
