@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.formats.json_sessions import to_json
-from lmchat.library.importer import Importer, ImportOutcome, loss_lines
+from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.message import TextPart, ToolCallPart
 from lmchat.sessions.session import MessagePath, Session
@@ -26,6 +26,7 @@ from tests.support.faults import no_room
 from tests.support.hostile_files import deep_folder
 
 TALK = to_json(chat("Which vegetables?", "Lettuce.", title="Which vegetables?"))
+OTHER = to_json(chat("Which herbs?", "Dill.", title="Which herbs?"))
 
 
 @pytest.fixture
@@ -91,6 +92,16 @@ async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, ot
     ]
     assert len(texts[0]) == 3
     assert texts[0] == texts[1]
+
+
+async def test_an_import_names_its_chats_and_counts_several(tmp_path, importer):
+    name, other = file_of(tmp_path), file_of(tmp_path, name="other.json", value=OTHER)
+    [line] = result_lines(await outcome_of(importer, name))
+    assert line == f"{name}: “Which vegetables?” is imported, 2 messages"
+    known, new, counts = result_lines(await outcome_of(importer, name, other))
+    assert known.startswith(f"{name}: “Which vegetables?” already exists, as ")
+    assert new == f"{other}: “Which herbs?” is imported, 2 messages"
+    assert counts == "1 chat, 2 messages imported, 1 already existed."
 
 
 @pytest.mark.rule("R-36")

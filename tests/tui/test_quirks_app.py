@@ -17,6 +17,7 @@ from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, Static
+from textual.worker import WorkerFailed
 
 from lmchat.config.settings import Settings
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
@@ -93,6 +94,22 @@ async def test_a_worker_that_fails_is_reported_and_ends_nothing():
         await pilot.pause()
         assert [str(error) for error in app.failures] == ["on purpose"]
         assert app.is_running
+
+
+async def test_an_app_without_a_report_of_its_own_ends_with_the_error_of_its_worker():
+    app, wrong = PatchedApp(), ValueError("on purpose")
+
+    async def fail() -> None:
+        raise wrong
+
+    async def run() -> None:
+        async with app.run_test() as pilot:
+            app.run_worker(fail())
+            await pilot.pause()
+
+    with pytest.raises(WorkerFailed):
+        await run()
+    assert app.failure is wrong
 
 
 class Beside(Static):

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from rich.style import Style
+
+from tests.support.chat_log_app import plain_page
+
+
+def test_keys_are_shown_in_a_row_with_the_focus_only_if_they_have_room():
+    def hint_of(words: str) -> str:
+        left, right, keys = ((text, Style.null()) for text in (words, "12:30", "c copy  "))
+        *_, end = plain_page(40).row([left], [right], keys=[keys])
+        return "".join(segment.text for segment in end.hint or ())
+
+    assert "c copy  12:30" in hint_of("A short row")
+    assert hint_of("A row that ends near the end") == ""
