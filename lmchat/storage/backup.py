@@ -32,6 +32,10 @@ def is_due(connection: Connection, moment: datetime) -> bool:
 
 def back_up(path: Path, moment: datetime, *, keeps_all: bool = False) -> None:
     """Remove all but the newest copies, unless `keeps_all`, or the copying fails."""
+    file = path.resolve()
+    # an lmchat that ended while it copied; another one that copies now gives up
+    for incomplete in file.parent.glob(f".{file.name}.backup-{_DATE}.*"):
+        _remove(incomplete)
     try:
         copy_database(path, _copy_of_day(path, moment))
     except (sqlite3.Error, OSError) as error:

@@ -20,6 +20,7 @@ from tests.support.chats import (
 )
 from tests.support.faults import no_room, spoil
 from tests.support.modes import is_private
+from tests.support.programs import PYTHON, run
 
 
 def copies(tmp_path):
@@ -41,6 +42,29 @@ async def test_a_sound_file_is_copied_once_a_day_and_three_copies_are_kept(tmp_p
     assert is_private(copy)
     with closing(sqlite3.connect(copy)) as raw:
         assert raw.execute("select text from parts").fetchall() == [("hello",)]
+
+
+async def test_what_a_killed_lmchat_has_copied_does_not_stay(tmp_path, store, clock):
+    """Whoever quits during the copy leaves as much: each day, as much as the whole file."""
+    await say(store, header(), "hello")
+    await store.open()
+    killed = f"""
+import os, sys
+from datetime import datetime
+from pathlib import Path
+from lmchat.storage.backup import back_up
+Path.replace = lambda *_: os._exit(9)
+back_up(Path({str(store.database.path)!r}), datetime.fromisoformat("{clock.moment}"))
+"""
+    assert run([PYTHON, "-c", killed]).returncode == 9
+    folder = tmp_path / "lmchat"
+    assert list(folder.glob(".*backup*"))
+    clock.moment += timedelta(days=1)
+    await store.daily_check()
+    assert (copies(tmp_path), list(folder.glob(".*backup*"))) == (
+        ["sessions.db.backup-2026-11-21"],
+        [],
+    )
 
 
 async def test_a_start_with_a_wrong_clock_deletes_nothing_and_is_told(tmp_path, clock):
