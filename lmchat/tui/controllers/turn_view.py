@@ -97,14 +97,18 @@ class TurnView(TurnListener):
 
     def submit(self, prompt: PendingPrompt) -> None:
         """Send a new prompt or another version of the edited one."""
-        session = self._chat.active
-        if self._prompt_text.edited_id:
-            self._submit_edit(session, prompt, self._prompt_text.edited_id)
-            return
-        # now, not when a queued prompt is sent: the user may then be reading farther up
-        self._log.scroll_end()
-        if not self._attempt(partial(self._chat.send, session, prompt)):
+        session, edited_id = self._chat.active, self._prompt_text.edited_id
+        if edited_id:
+            start = partial(self._chat.edit, session, edited_id, Prompt.of(prompt.draft))
+        else:
+            # now, not when a queued prompt is sent: the user may then be reading farther up
+            self._log.scroll_end()
+            start = partial(self._chat.send, session, prompt)
+        if not self._attempt(start):
             self._prompt_text.put_back(session, prompt)
+        elif edited_id:
+            self._prompt_text.leave_edit()
+            self._ui.show_action("edited")
         elif session.queue.prompts:
             self._ui.show_action("queued")
             state = self._ui.workspace.chat_state
@@ -112,13 +116,6 @@ class TurnView(TurnListener):
                 needs_key = state is ServerState.NEEDS_KEY
                 text = _WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER
                 self._ui.notify(f"{text}; {self._ui.key_name('stop')} cancels it.")
-
-    def _submit_edit(self, session: OpenSession, prompt: PendingPrompt, edited_id: str) -> None:
-        if self._attempt(partial(self._chat.edit, session, edited_id, Prompt.of(prompt.draft))):
-            self._prompt_text.leave_edit()
-            self._ui.show_action("edited")
-        else:
-            self._prompt_text.put_back(session, prompt)
 
     def run_turn(self, start_turn: Callable[[], None]) -> None:
         """Start a turn without a new prompt.
