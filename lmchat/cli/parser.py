@@ -25,9 +25,9 @@ from lmchat.safe_text import os_text, safe_line, shell_word
 from lmchat.terminal.output import Output
 
 _FILES = ("FILE", "DIR")  # in a help text
-# Stands for an argument `--` after the first `--`: before Python 3.13, argparse may remove both. No
-# argument can have a NUL.
-_DASHES = "--\0"
+# Behind each word that ends with `--`, but for the first `--`: before Python 3.13, argparse may
+# remove it, and a value as in `--model=--`. No argument can have a NUL.
+_MARK = "\0"
 # Commands of other programs, of other commands and of earlier versions, and what does the same.
 COMMANDS_INSTEAD = {
     "lmchat version": "lmchat --version",
@@ -96,7 +96,7 @@ class _Parser(argparse.ArgumentParser):
         # argparse says "ignored" of what it refuses, as in --json=yes
         sentence = sentence.replace("ignored explicit argument", "does not take")
         sentence = sentence.replace("the following arguments are required", "missing")
-        sentence = safe_line(sentence.replace(_DASHES, "--"), limit=_MOST_CHARS)
+        sentence = safe_line(sentence.replace(_MARK, ""), limit=_MOST_CHARS)
         next_step = f"Run `{self.prog} --help` for usage."
         if message.startswith("unrecognized"):
             next_step = f"Put a prompt in quotes. {next_step}"
@@ -159,9 +159,6 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     """
     if argv[:1] == ["help"]:  # as in git and cargo
         argv = [*argv[1:], "--help"]
-    if "--" in argv:
-        end = list(argv).index("--") + 1
-        argv = [*argv[:end], *(_DASHES if word == "--" else word for word in argv[end:])]
     line = split_line(argv)
     parser = _Parser(line)
     words = [*line.options, *line.rest]
@@ -170,7 +167,12 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
         raise _unknown_command(line)
     # before argparse, which would take the value of an unknown option for an argument
     parser.refuse_unknown_options(words)
-    options = parser.parse_args(words, namespace=ParsedOptions())
+    first = words.index("--") if "--" in words else None
+    marked = [
+        word + _MARK if word.endswith("--") and number != first else word
+        for number, word in enumerate(words)
+    ]
+    options = parser.parse_args(marked, namespace=ParsedOptions())
     options.handler = line.command.handler
     options.names_left_files = line.command.names_left_files
     options.json |= line.command.json_help == ALWAYS_JSON
@@ -222,7 +224,7 @@ def _unknown_command(line: CommandLine) -> WrongUse:
 
 def _typed(word: str, *, is_file: bool) -> str:
     """Return a word as it was typed: a name of a file by its bytes, others as UTF-8."""
-    word = "--" if word == _DASHES else word
+    word = word.removesuffix(_MARK)
     if is_file and not word:  # as a path, it would be the current folder
         raise WrongUse(
             "The name of a file is empty.", next_step="Is a variable of your script unset?"

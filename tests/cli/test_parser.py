@@ -123,6 +123,11 @@ def test_the_option_after_the_command_wins_over_the_one_before():
         assert getattr(parse(words), name) == value, words
 
 
+def test_a_value_of_dashes_is_that_value():
+    options = parse(["ask", "--system=--", "-m--", "--allow-host=--", "hi"])
+    assert (options.system_prompt, options.models, options.allowed_hosts) == ("--", ["--"], ["--"])
+
+
 def test_options_without_a_command_open_the_chat_screen():
     options = parse(["-m", "m", "-r", "last", "--system", "s"])
     assert (options.handler, options.model, options.resume, options.system_prompt) == (
