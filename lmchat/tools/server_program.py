@@ -25,6 +25,7 @@ _MESSAGE_BYTES = 32 * 1024 * 1024  # longest message of a server
 _MESSAGE_PAUSE_S = 0.005  # after a message, so that the rest of lmchat can run
 _ERRORS_S = 0.5  # time for the rest of the stderr of a program that has ended
 _ERROR_BYTES = 8192  # of the end of stderr, where the reason of an end is
+_MOST_LOG_BYTES = 4 * 1024 * 1024  # then the log is emptied: a server may write for weeks
 # Lines below the reason: places in a stack, and what Node.js, npm, Go, Rust, uv, Docker print there
 _BELOW_REASON = re.compile(
     r"\s+at |\s+\w+: ['\[{\d]|[{}\]\s]*$|Node\.js v\d|npm notice"
@@ -198,6 +199,8 @@ def _copy_errors(source: int, log_fd: int | None, last: bytearray) -> None:
         del last[:-_ERROR_BYTES]
         if log_fd is not None:
             with suppress(OSError):  # a full disk must not hold up the program
+                if os.fstat(log_fd).st_size > _MOST_LOG_BYTES:
+                    os.ftruncate(log_fd, 0)
                 os.write(log_fd, chunk)
     os.close(source)
     if log_fd is not None:

@@ -1018,6 +1018,16 @@ async def test_a_program_that_ends_at_its_start_is_told_by_its_last_words(tmp_pa
         assert written.encode("latin-1") in (tmp_path / "tools.log").read_bytes()
 
 
+async def test_what_a_program_writes_without_end_does_not_fill_the_disk(tmp_path):
+    code = "import os; [os.write(2, b'x' * 65_535 + b'\\n') for _ in range(300)]"
+    code += "; os.write(2, b'SEED_TOKEN is not set'); os._exit(3)"
+    server = McpSettings(name="seeds", command=sys.executable, args=("-c", code))
+    async with a_host(tmp_path, server) as host:
+        assert "SEED_TOKEN is not set" in (await states(host))["seeds"]
+    log = (tmp_path / "tools.log").read_bytes()
+    assert (log.endswith(b"SEED_TOKEN is not set"), len(log) < 5_000_000) == (True, True)
+
+
 async def test_a_program_without_errors_is_told_by_its_last_line_that_is_no_message(tmp_path):
     code = "print('Error: set SEED_TOKEN first\\n', flush=True); input()"
     server = McpSettings(name="seeds", command=sys.executable, args=("-c", code))
