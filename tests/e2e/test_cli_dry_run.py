@@ -78,18 +78,3 @@ def test_nothing_is_saved(cli, server):
         assert "New" in done.stdout
     assert stored(cli.home) == before
     assert len(server.seen(CHAT)) == 1
-
-
-def test_no_key_is_in_any_form_or_file(cli, server):
-    llama_cpp(server, key=KEY)
-    cli.configure(f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\napi_key_env = "OWN_KEY"\n')
-    cli.env["OWN_KEY"] = KEY
-    for form in ("json", "curl"):
-        done = cli("ask", f"--dry-run={form}", "Hi", "--log-level", "debug")
-        assert done.returncode == 0, done.stderr
-        assert KEY not in done.stdout + done.stderr
-        assert ("$LMCHAT_API_KEY" in done.stdout) is (form == "curl")
-    written = [path for path in cli.folder.rglob("*") if path.is_file()]
-    assert {path.name for path in written} >= {"config.toml"}
-    for path in written:
-        assert KEY.encode() not in path.read_bytes(), path

@@ -30,6 +30,7 @@ ASKED = (
     ("ask", "--stream-json", "-m", "tiny", WORDS),
     ("ask", "--save", "-m", "tiny", WORDS),
 )
+SHOWN = tuple(("ask", f"--dry-run={form}", "-m", "tiny", WORDS) for form in ("json", "curl"))
 TOLD = (
     *(
         ("models",),
@@ -99,9 +100,10 @@ def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telli
         cli.env["LMCHAT_API_KEY"] = KEY
 
     printed, told = [], []
-    for command in (*ASKED, *ASKED, *ASKED[:1], *TOLD):
+    for command in (*ASKED, *ASKED, *ASKED[:1], *SHOWN, *TOLD):
         done = cli(*command, "--log-level", "debug")
         assert "Traceback" not in done.stderr
+        assert command not in SHOWN or WORDS in done.stdout
         printed += [done.stdout, done.stderr]
         told += [done.stdout, done.stderr] if command in TOLD else []
     exported = cli("export", "last", "--format", "json").stdout
