@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 from msgspec.structs import force_setattr, replace
 from textual import events
 from textual.pilot import Pilot
@@ -42,7 +41,7 @@ from lmchat.servers.http.connections import Connections
 from lmchat.servers.model import ModelList
 from lmchat.servers.models import ServerModels
 from lmchat.servers.products.request_body import MessageEncoder
-from lmchat.sessions.message import AnswerState, ChatMessage, SentThoughts, now
+from lmchat.sessions.message import ChatMessage, SentThoughts, now
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 from lmchat.terminal.clipboard import terminal_copy
@@ -64,6 +63,24 @@ async def nothing_examined() -> Report:
     return Report(lambda _width: "", "no checks")
 
 
+_PASSING = {
+    "library",
+    "queue",
+    "remember",
+    "history",
+    "open",
+    "draft",
+    "picker",
+    "load",
+    "address",
+    "key",
+    "count",
+    "colours",
+    "parse",
+}
+"""Groups of workers that end by themselves."""
+
+
 @dataclass
 class Desktop:
     """What a test looks at: the app, its driver of keys, and what the world saw."""
@@ -79,7 +96,6 @@ class Desktop:
     copied_files: str = ""
     kept_keys: list[tuple[Endpoint, str]] = field(default_factory=list)
     state: list[State] = field(default_factory=list)
-    first_state: State = field(default_factory=State)
     paged: list[str] = field(default_factory=list)
     opened: list[str] = field(default_factory=list)
     has_browser: bool = True
@@ -203,15 +219,15 @@ class Desktop:
             self.app._driver.send_message(event)
             await asyncio.sleep(0)
 
-    async def answered(self, count: int = 1) -> None:
+    async def answered(self, count: int = 1) -> ChatMessage:
+        def answers() -> list[ChatMessage]:
+            return [message for message in self.active.messages if message.stats]
+
         await self.until(
-            lambda: (
-                not self.chat.active.is_running
-                and sum(bool(m.stats) for m in self.active.messages) >= count
-            ),
-            f"{count} answers",
+            lambda: not self.active.is_running and len(answers()) >= count, f"{count} answers"
         )
         await self.pilot.pause()
+        return answers()[-1]
 
     async def at_rest(self, *, requests: int = 0) -> None:
         """Wait until the active session has no turn, and so many requests have gone out."""
@@ -220,6 +236,23 @@ class Desktop:
             "a session at rest",
         )
         await self.pilot.pause()
+
+    async def rests(self, while_busy: str = "") -> None:
+        """Wait until nothing moves any more; `while_busy` names what the server is at."""
+
+        def is_at_rest() -> bool:
+            running = {
+                one.group.partition(" ")[0] for one in self.app.workers if not one.is_finished
+            }
+            return (
+                not (running - {while_busy}) & _PASSING
+                and self.workspace.monitor.next_check_s is not None
+                and self.log_view.inflow.timer is None
+            )
+
+        for _ in range(3):
+            await self.until(is_at_rest, "rest")
+            await self.pilot.pause()
 
     async def prompt_is(self, text: str) -> None:
         await self.until(lambda: self.prompt_input.text == text, f"{text!r} in the prompt")
@@ -378,8 +411,7 @@ class DeskPlatform:
     async def remember(self, change: Change) -> None:
         if self.seen.has_full_disk:
             raise FileRefused("state.toml cannot be written: the disk is full.")
-        state = self.seen.state[-1] if self.seen.state else self.seen.first_state
-        self.seen.state.append(change(state))
+        self.seen.state.append(change(self.seen.state[-1] if self.seen.state else State()))
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None:
         self.seen.kept_keys.append((endpoint, key))
@@ -402,7 +434,7 @@ async def desktop(
 
 
 @asynccontextmanager
-async def running(desk: Desktop, size: tuple[int, int]) -> AsyncIterator[Desktop]:
+async def running(desk: Desktop, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Desktop]:
     """Run an app until its test is over, and save."""
     with unpainted():
         async with desk.app.run_test(size=size) as pilot:
@@ -431,23 +463,6 @@ async def ready_desktop(
 
 WIDE, SMALL = (120, 40), (80, 24)
 LOOK_MS = 3.0
-_PASSING = {
-    "library",
-    "queue",
-    "remember",
-    "history",
-    "open",
-    "draft",
-    "picker",
-    "load",
-    "address",
-    "key",
-    "count",
-    "colours",
-    "parse",
-}
-"""Groups of workers that end by themselves."""
-
 Places = Mapping[int | tuple[str, int], ScriptedServer]
 
 
@@ -459,20 +474,6 @@ class HandClock:
 
     def __call__(self) -> float:
         return self.now_s
-
-
-class MappedConnections(Connections):
-    """Sends all through a map of ports; only to the places named in `direct` as the program itself would."""
-
-    def __init__(self, ports: PortMap, direct: Collection[str]) -> None:
-        super().__init__(ports)
-        self._direct = direct
-        self._network = Connections()
-
-    async def client(self, endpoint: Endpoint) -> httpx.AsyncClient:
-        if endpoint.netloc in self._direct:
-            return await self._network.client(endpoint)
-        return await super().client(endpoint)
 
 
 class StillModels(ServerModels):
@@ -487,11 +488,9 @@ class StillModels(ServerModels):
 class StillClient(HttpServerClient):
     """The real client of servers; only its measurements are always the same."""
 
-    def __init__(
-        self, settings: Settings, ports: PortMap, *, direct: Collection[str], **more
-    ) -> None:
+    def __init__(self, settings: Settings, ports: PortMap, **more) -> None:
         super().__init__(settings, **more)
-        force_setattr(self._access, "connections", MappedConnections(ports, direct))
+        force_setattr(self._access, "connections", Connections(ports))
         self.models = StillModels(
             self._access, self._scanner, self.model_lists, self._slots, self._engine
         )
@@ -504,18 +503,6 @@ class Situation(Desktop):
     clock: HandClock
     ports: PortMap
     credentials: Credentials
-
-    @property
-    def words(self) -> str:
-        return " ".join(self.text.split())
-
-    async def shows(self, *sentences: str) -> None:
-        for sentence in sentences:
-            await self.until(lambda sentence=sentence: sentence in self.words, f"“{sentence}”")
-
-    async def presses(self, *keys: str, sees: str = "", **then: Any) -> None:
-        await self.press(*keys, **then)
-        await self.shows(sees)
 
     def status_at(self, port: int) -> ServerStatus:
         return next(one for one in self.workspace.finder.servers if one.endpoint.port == port)
@@ -532,22 +519,6 @@ class Situation(Desktop):
         self.dispatcher.controllers.server_search._search_wanted.set()
         self.workspace.monitor.check_now()
 
-    async def says(self, text: str) -> None:
-        await self.type(text)
-        await self.until(lambda: self.prompt_input.text.endswith(text[-3:]), f"“{text}” typed")
-        await self.presses("enter")
-
-    async def answered(self, count: int = 1) -> ChatMessage:
-        def complete() -> list[ChatMessage]:
-            messages = self.active.messages
-            return [one for one in messages if one.stats and one.state is AnswerState.COMPLETE]
-
-        await self.until(
-            lambda: len(complete()) >= count and not self.active.is_running,
-            f"{count} answers",
-        )
-        return complete()[-1]
-
     async def goes_on(self) -> None:
         await self.on(ChatScreen)
         await self.until(
@@ -560,22 +531,10 @@ class Situation(Desktop):
 
     async def chats(self, text: str = "Hello?", *, count: int = 1) -> ChatMessage:
         await self.goes_on()
-        await self.says(text)
+        await self.say(text)
         answer = await self.answered(count)
         assert answer.text == "Hello there."
         return answer
-
-    async def rests(self, while_busy: str = "") -> None:
-        """Wait until nothing moves any more; `while_busy` names what the server is at."""
-
-        def is_at_rest() -> bool:
-            running = [one for one in self.app.workers if not one.is_finished]
-            busy = {one.group.partition(" ")[0] for one in running} - {while_busy}
-            return not busy & _PASSING and self.workspace.monitor.next_check_s is not None
-
-        for _ in range(3):
-            await self.until(is_at_rest, "rest")
-            await self.pilot.pause()
 
     async def at_size(self, size: tuple[int, int]) -> None:
         await self.pilot.resize_terminal(*size)
@@ -590,12 +549,8 @@ async def run(
     *,
     settings: Settings | None = None,
     state: State | None = None,
-    direct: Collection[str] = (),
 ) -> AsyncIterator[Situation]:
-    """Run the app on servers that stand at these ports of this machine, or at (host, port).
-
-    What stands in `direct` ("host:port") is not mapped: it is reached as the environment says.
-    """
+    """Run the app on servers that stand at these ports of this machine, or at (host, port)."""
     there = {
         (key if isinstance(key, tuple) else ("localhost", key)): one
         for key, one in (places or {}).items()
@@ -606,7 +561,7 @@ async def run(
     credentials = Credentials(folder / "credentials.toml")
     keys = ApiKeys(LoadedSettings(settings=settings, file=folder / "config.toml"), {}, credentials)
     await asyncio.to_thread(keys.load)
-    client = StillClient(settings, ports, direct=direct, keys=keys)
+    client = StillClient(settings, ports, keys=keys)
     client.model_lists.monotonic = clock
     client.models.scan_also({}, used=endpoints_of(state or State()))
     store = Store(folder / "sessions.db", clock=lambda: NOW)
@@ -618,6 +573,7 @@ async def run(
         store=store,
         clock=clock,
         moment=lambda: NOW,
+        check_pause_s=3600,  # the bar of each check would be in the picture
     )
     workspace = desk.workspace
 
@@ -625,7 +581,7 @@ async def run(
         await asyncio.to_thread(keys.keep, endpoint, key)
 
     workspace.platform.keep_key = keep_key
-    async with running(desk, WIDE):
+    async with running(desk):
         yield Situation(**vars(desk), clock=clock, ports=ports, credentials=credentials)
     await client.aclose()
 
@@ -690,10 +646,11 @@ async def kept_as(desk, session_id: str, text: str) -> None:
 
 
 def is_shown(desk: Desktop, text: str) -> bool:
-    """Whether the screen has a text, or a passing message has it, which may be wrapped."""
+    """Whether the screen has a text, which may be wrapped, or a passing message has it."""
     rows = desk.app.screen.query(MessageRow)
     messages = [row.passing.text for row in rows if row.passing is not None]
-    return any(text in place for place in (desk.text, *messages))
+    seen = desk.text
+    return any(text in place for place in (seen, " ".join(seen.split()), *messages))
 
 
 async def shown(desk: Desktop, *texts: str) -> None:

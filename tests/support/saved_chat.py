@@ -39,8 +39,6 @@ beds = plan(["lettuce", "spinach"])
 | north | 1.2 m |
 | wall | 0.8 m |
 """
-PASSING = {"colours", "library", "queue", "remember", "history", "open", "draft", "picker"}
-"""Groups of workers that end by themselves."""
 SESSION = "00000000000000a1"
 
 
@@ -98,14 +96,6 @@ def seen(folder: Path, *messages: ChatMessage, theme: str = "lmchat-dark", scrip
     )
 
 
-async def at_rest(desk: Desktop) -> None:
-    """Wait until all workers that end have ended, and what they brought is shown."""
-    await desk.pilot.pause()
-    await desk.until(lambda: not {one.group for one in desk.app.workers} & PASSING, "rest")
-    await desk.until(lambda: desk.log_view.inflow.timer is None, "the last frame")
-    await desk.pilot.pause()
-
-
 def steps(
     desk: Desktop, sees: str, *keys: str, then: Callable[[Desktop], Awaitable[None]] | None = None
 ) -> Callable[[Pilot], Awaitable[None]]:
@@ -119,12 +109,12 @@ def steps(
             lambda: desk.dispatcher.controllers.status.health.state is ServerState.READY,
             "a look at the server",
         )
-        await at_rest(desk)  # the frames of an answer would show colours of code with its text
+        await desk.rests()  # the frames of an answer would show colours of code with its text
         await pilot.press(*keys)
         if then is not None:
             await then(desk)
         await desk.until(lambda: sees in desk.text, f"“{sees}”")
-        await at_rest(desk)
+        await desk.rests()
         if not desk.chat.open_sessions.running_ids:
             await desk.store.aclose()
 

@@ -191,10 +191,9 @@ def _unexpected(seen: Seen) -> Reply:
 LLAMA = {"Server": "llama.cpp"}
 
 
-def llama_models(state: str = "") -> Reply:
-    """The list of a llama.cpp with one model, which may tell its state as a router does."""
-    status = {"status": {"value": state}} if state else {}
-    return model_list("tiny", owned_by="llamacpp", headers=LLAMA, **status)
+def llama_models() -> Reply:
+    """The list of a llama.cpp with one model."""
+    return model_list("tiny", owned_by="llamacpp", headers=LLAMA)
 
 
 def plain(server: ScriptedServer, *ids: str, key: str | None = None) -> ScriptedServer:

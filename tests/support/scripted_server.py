@@ -310,12 +310,8 @@ class ScriptedServer:
 
     def wait_for(self, route: str = "", *, count: int = 1, timeout_s: float = 5) -> Seen:
         """Block until that many requests of a route have come; return the last of them."""
-
-        def enough() -> bool:
-            return len([one for one in self.requests if route in ("", one.route)]) >= count
-
         with self._changed:
-            if not self._changed.wait_for(enough, timeout_s):
+            if not self._changed.wait_for(lambda: len(self.seen(route)) >= count, timeout_s):
                 raise AssertionError(f"{count} x {route!r} did not come; seen: {self.requests}")
         return self.seen(route)[count - 1]
 

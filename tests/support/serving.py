@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +56,11 @@ def serving(
     url: str = "",
     config: str = "",
     env: dict[str, str] | None = None,
-    words: Sequence[str] = ("--port", "0"),
 ) -> Iterator[Serving]:
     """Run `lmchat serve` while the block runs; `url` is the only server, without it all are found."""
     cli = Cli(home=home, url=url, env=env or {})
     cli.configure(config)
-    process = cli.start("serve", *words)
+    process = cli.start("serve", "--port", "0")
     try:
         line = process.stdout.readline().decode()
         found = re.search(r"http://\S+?(?=/v1;)", line)

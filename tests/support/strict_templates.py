@@ -56,20 +56,17 @@ def without_system(messages: Sequence[Message]) -> str:
     return ""
 
 
-def vllm_refusal(message: str) -> Reply:
-    error = {"message": message, "type": "BadRequestError", "param": None, "code": 400}
-    return json_reply({"error": error}, status=400)
-
-
 def strict(
     rule: Callable[[Sequence[Message]], str] = wrong_order,
-    refuse: Callable[[str], Reply] = vllm_refusal,
     play: Callable[[Seen], Reply] = lambda _: chat_reply(),
 ) -> Callable[[Seen], Reply]:
-    """Return a script that refuses what `rule` refuses, and plays `play` for anything else."""
+    """Return a script that refuses as vLLM does what `rule` refuses, and plays `play` for anything else."""
 
     def script(seen: Seen) -> Reply:
         wrong = rule(seen.json["messages"])
-        return refuse(wrong) if wrong else play(seen)
+        if not wrong:
+            return play(seen)
+        error = {"message": wrong, "type": "BadRequestError", "param": None, "code": 400}
+        return json_reply({"error": error}, status=400)
 
     return script

@@ -173,7 +173,7 @@ async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):
         return await write(session)
 
     desk.store.import_session = import_session
-    async with running(desk, (120, 40)):
+    async with running(desk):
         await desk.ready()
         await desk.say(f"/import {path}", leads_to=ProgressDialog, sees="1 chat, 1 message so far.")
         await desk.press("escape", sees="Stopped. Start the import again for the rest.")
@@ -187,7 +187,7 @@ async def test_esc_ends_an_import_whose_file_keeps_the_reader_busy_forever(tmp_p
     desk = make_desktop(tmp_path)
     desk.workspace.importer = Importer(desk.store, quiet_s=0)
     others = psutil.Process().children()
-    async with running(desk, (120, 40)):
+    async with running(desk):
         await desk.ready()
         await desk.say(f"/import {path}", leads_to=ProgressDialog, sees="message")
         (reader,) = (child for child in psutil.Process().children() if child not in others)

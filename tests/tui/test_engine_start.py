@@ -44,7 +44,7 @@ async def local(folder, engine, backend=None, **workspace):
     desk.workspace.is_local = True
     for name, value in workspace.items():
         setattr(desk.workspace, name, value)
-    async with running(desk, (120, 40)):
+    async with running(desk):
         yield desk
 
 

@@ -363,12 +363,12 @@ async def test_a_path_that_names_no_file_is_sent_as_it_is(tmp_path):
 async def test_a_prompt_that_waits_for_a_file_at_the_end_is_the_draft_of_the_next_start(tmp_path):
     first = make_desktop(tmp_path)
     hold(first.store.files, "save")
-    async with running(first, (120, 40)):
+    async with running(first):
         await first.ready()
         await name_leaf(first)
         await first.say("please", sees="Sent once leaf.md")
         await first.type("more")
         await first.until(lambda: first.prompt_input.text == "more", "the next prompt")
     second = make_desktop(tmp_path)
-    async with running(second, (120, 40)):
+    async with running(second):
         await second.prompt_is("@leaf.md please\n\nmore")

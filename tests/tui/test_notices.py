@@ -117,7 +117,7 @@ async def test_a_message_stays_on_the_screen_where_it_was_told_when_a_dialog_ope
 async def test_all_notices_of_the_start_are_told(tmp_path):
     desk = make_desktop(tmp_path)
     desk.workspace.notices = ["state.toml could not be read.", "An old setting is retired."]
-    async with running(desk, (120, 40)):
+    async with running(desk):
         await shown(desk, "state.toml could not be read. An old setting is retired.")
         await desk.pilot.pause()
 

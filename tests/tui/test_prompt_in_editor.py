@@ -122,7 +122,7 @@ async def test_what_a_failing_editor_has_saved_is_kept(desk):
 @pytest.mark.parametrize("key", ["", "E", "e"])
 async def test_what_is_saved_in_the_editor_is_the_draft_when_lmchat_is_ended(tmp_path, key):
     desk = make_desktop(tmp_path)
-    async with running(desk, (120, 40)):
+    async with running(desk):
         await desk.ready()
         await desk.ask("one")
         session_id = desk.session_id

@@ -7,14 +7,14 @@ from tests.support.desktop import hold, kept_as, make_desktop, running, sent
 
 async def test_typing_before_the_drafts_are_read_costs_none_of_them(tmp_path):
     first = make_desktop(tmp_path)
-    async with running(first, (120, 40)):
+    async with running(first):
         await first.ready()
         await first.type("of the first run")
         await first.until(lambda: first.prompt_input.text == "of the first run", "the prompt")
 
     desk = make_desktop(tmp_path)
     may_read = hold(desk.store, "take_drafts")
-    async with running(desk, (120, 40)):
+    async with running(desk):
         await desk.ready()
         await desk.type("x")
         await desk.prompt_is("x")
@@ -45,13 +45,13 @@ async def test_a_restored_draft_that_is_used_is_no_longer_kept(tmp_path):
         folder = tmp_path / ending
         folder.mkdir()
         first = make_desktop(folder)
-        async with running(first, (120, 40)):
+        async with running(first):
             await first.ready()
             await first.type("peas")
             await first.until(lambda first=first: first.prompt_input.text == "peas", "the prompt")
         desk = make_desktop(folder)
         may_read = hold(desk.store, "take_drafts")
-        async with running(desk, (120, 40)):
+        async with running(desk):
             await desk.ready()
             await desk.type("x")
             await desk.prompt_is("x")

@@ -28,12 +28,8 @@ def words_of(sessions: SessionList) -> list[str]:
     return [row.strip() for row in rows_of(sessions) if row.strip()]
 
 
-def facts(app: Host, kind: type) -> list:
-    return [fact for fact in app.facts if isinstance(fact, kind)]
-
-
 def opened(app: Host) -> list[str]:
-    acts = facts(app, SessionList.ActRequested)
+    acts = app.of(SessionList.ActRequested)
     return [fact.session_id for fact in acts if fact.command_id == "session.open"]
 
 
@@ -54,7 +50,7 @@ async def test_keys_walk_the_list_and_ask_for_what_shall_be_done():
         assert app.commands == ["session.undo"]
         asked = ["rename", "pin", "archive", "delete", "tag"]
         assert [
-            (fact.command_id, fact.session_id) for fact in facts(app, SessionList.ActRequested)
+            (fact.command_id, fact.session_id) for fact in app.of(SessionList.ActRequested)
         ] == [(f"session.{name}", session_id(1)) for name in asked]
         await pilot.click(RowList, offset=(5, 7))  # the second row of a session
         await pilot.click(RowList, offset=(5, 4))  # a heading
@@ -173,7 +169,7 @@ async def test_a_slash_filters_titles_and_enter_opens_or_searches():
         await pilot.press("slash", *"zebra")
         assert "No title has “zebra”." in " ".join(words_of(sessions))
         await pilot.press("enter")
-        assert [(fact.command_id, fact.argument) for fact in facts(app, RunCommand)] == [
+        assert [(fact.command_id, fact.argument) for fact in app.of(RunCommand)] == [
             ("search", "zebra")
         ]
 
@@ -193,7 +189,7 @@ async def test_an_empty_list_says_how_to_begin_once_it_was_read_and_offers_no_se
         sessions.focus()
         await pilot.press("enter", "d", "u")
         assert opened(app) == []
-        assert facts(app, SessionList.ActRequested) == []
+        assert app.of(SessionList.ActRequested) == []
         assert app.commands == ["session.undo"]
 
 

@@ -31,7 +31,7 @@ async def page(folder, engine, launcher=None):
     desk = make_desktop(folder, backend, engine=engine)
     desk.workspace.launcher = launcher
     desk.workspace.search_pause_s = 0.05
-    async with running(desk, (120, 40)):
+    async with running(desk):
         await desk.on(WelcomeScreen)
         await shown(desk, "Type an address")
         yield desk

@@ -10,6 +10,7 @@ from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
+from tests.support.desktop import shown
 from tests.support.scripted_products import CHAT, lm_studio
 from tests.support.scripted_server import Gate
 
@@ -18,7 +19,7 @@ async def test_with_a_model_the_first_question_can_be_typed_at_once(tmp_path, st
     server = start(lm_studio)
     async with desktop.run(tmp_path, {1234: server}) as seen:
         await seen.goes_on()
-        await seen.shows("● LM Studio ready", "localhost:1234", "● qwen3-8b · LM Studio")
+        await shown(seen, "● LM Studio ready", "localhost:1234", "● qwen3-8b · LM Studio")
         await seen.rests()
         await seen.chats()
         await small_picture(seen, "answered")
@@ -32,7 +33,8 @@ async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(
     monkeypatch.setattr(psutil, "process_iter", lambda _: iter(program))
     async with desktop.run(tmp_path) as seen:
         await seen.on(WelcomeScreen)
-        await seen.shows(
+        await shown(
+            seen,
             "LM Studio runs, but its server is off.",
             "Next: Open LM Studio: Developer, Start server.",
         )
@@ -51,22 +53,24 @@ async def test_without_a_model_enter_opens_the_picker_and_enter_loads_one(
     server = start(lm_studio, loaded=(), loading=gate)
     async with desktop.run(tmp_path, {1234: server}) as seen:
         await seen.on(WelcomeScreen)
-        await seen.shows("LM Studio answers, but no model is loaded.", "Press Enter to choose one.")
-        await seen.presses("enter", leads_to=ModelPicker)
-        await seen.shows("· qwen3-8b", "Enter use")
+        await shown(
+            seen, "LM Studio answers, but no model is loaded.", "Press Enter to choose one."
+        )
+        await seen.press("enter", leads_to=ModelPicker)
+        await shown(seen, "· qwen3-8b", "Enter use")
         await small_picture(seen, "picker")
         await seen.at_size(desktop.WIDE)
-        await seen.presses("enter")
+        await seen.press("enter")
         await seen.goes_on()
-        await seen.shows("◆ loading", "qwen3-8b · LM Studio")
+        await shown(seen, "◆ loading", "qwen3-8b · LM Studio")
         await seen.until(gate.reached.is_set, "the load")
-        await seen.says("Hello?")
+        await seen.say("Hello?")
         seen.time_passes(12)
-        await seen.shows("◆ loading 12 s qwen3-8b · LM Studio", "loading 12 s", "next Hello?")
+        await shown(seen, "◆ loading 12 s qwen3-8b · LM Studio", "loading 12 s", "next Hello?")
         assert server.seen(CHAT) == [], "it waits"
         await picture(seen, "loading", while_busy="load")
         gate.open()
-        await seen.shows("● LM Studio ready")
+        await shown(seen, "● LM Studio ready")
         assert (await seen.answered()).text == "Hello there."
 
 
@@ -77,8 +81,9 @@ async def test_with_jit_loading_off_the_failure_names_the_command_and_loading_as
     wanted = Settings(model="qwen3-8b")
     async with desktop.run(tmp_path, {1234: server}, settings=wanted) as seen:
         await seen.goes_on()
-        await seen.says("Hello?")
-        await seen.shows(
+        await seen.say("Hello?")
+        await shown(
+            seen,
             "× LM Studio says: No models loaded.",
             "Load it with /model, Enter; your message is then sent",
             "again.",
@@ -87,10 +92,10 @@ async def test_with_jit_loading_off_the_failure_names_the_command_and_loading_as
         failed = seen.active.messages[-1]
         assert (failed.state, failed.failure.kind) == (AnswerState.FAILED, "model_not_loaded")
         await small_picture(seen, "jit-off")
-        await seen.presses("ctrl+o", leads_to=ModelPicker, sees="3 models on 1 server")
-        await seen.presses("enter", leads_to=ChatScreen)
+        await seen.press("ctrl+o", leads_to=ModelPicker, sees="3 models on 1 server")
+        await seen.press("enter", leads_to=ChatScreen)
         assert (await seen.answered()).text == "Hello there."
-        await seen.shows("Hello there.", "● qwen3-8b · LM Studio")
+        await shown(seen, "Hello there.", "● qwen3-8b · LM Studio")
     assert [seen.json["messages"][-1]["content"] for seen in server.seen(CHAT)] == [
         "Hello?",
         "Hello?",

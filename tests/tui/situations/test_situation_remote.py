@@ -8,6 +8,7 @@ from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
+from tests.support.desktop import shown
 from tests.support.scripted_products import CHAT, jan_with_remote, ollama_with_remote
 from tests.support.scripted_server import DONE, finish, sse
 
@@ -25,32 +26,30 @@ async def test_the_only_model_is_remote_and_answers_after_enter_on_its_row(tmp_p
     server.on(CHAT, sse("Hello there.", finish(), DONE))  # without counts, which would be too small
     async with desktop.run(tmp_path, {1337: server}, settings=TITLES) as seen:
         await seen.on(WelcomeScreen)
-        await seen.shows("Jan answers, but no model is loaded.", "Press Enter to choose one.")
-        await seen.says("Where are the seeds?")
-        await seen.shows("Your message waits until a model is ready. Jan answers, but no model is")
-        await seen.presses("escape", leads_to=ChatScreen)
-        await seen.says("/model acme")
-        await seen.shows("did you mean acme-large?")
-        await seen.presses("ctrl+u")
-        await seen.presses("alt+1", sees="There is no recent model yet.")
+        await shown(seen, "Jan answers, but no model is loaded.", "Press Enter to choose one.")
+        await seen.say("Where are the seeds?")
+        await shown(seen, "Your message waits until a model is ready. Jan answers, but no model is")
+        await seen.press("escape", leads_to=ChatScreen)
+        await seen.say("/model acme")
+        await shown(seen, "did you mean acme-large?")
+        await seen.press("ctrl+u")
+        await seen.press("alt+1", sees="There is no recent model yet.")
         seen.time_passes()
         assert asked(server) == []
 
-        await seen.presses("ctrl+o", leads_to=ModelPicker, sees="Jan, remote")
-        await seen.shows("→ acme-large", "→ runs elsewhere")
+        await seen.press("ctrl+o", leads_to=ModelPicker, sees="Jan, remote")
+        await shown(seen, "→ acme-large", "→ runs elsewhere")
         told = []
         seen.app.watch(seen.app, "passing", lambda note: told.append(note.text if note else ""))
-        await seen.presses("ctrl+l", sees="acme-large is a remote model: it is not in memory here.")
-        await seen.presses(
-            "enter", sees="acme-large does not run on this machine: the prompt leaves"
-        )
+        await seen.press("ctrl+l", sees="acme-large is a remote model: it is not in memory here.")
+        await seen.press("enter", sees="acme-large does not run on this machine: the prompt leaves")
         await seen.answered()
-        await seen.shows("→ acme-large · Jan", "remote")
+        await shown(seen, "→ acme-large · Jan", "remote")
         await seen.until(lambda: len(asked(server)) == 2, "a title")
         for count in (2, 3, 4):  # enough for a summary of the first ones
             seen.prompt_input.insert("And the peas? " * 40 * (count == 2))
             await seen.chats("And the beans?", count=count)
-        await seen.says("/compact")
+        await seen.say("/compact")
         await seen.until(lambda: len(asked(server)) == 6, "a summary")
         assert set(asked(server)) == {REMOTE}
         assert seen.state[-1].is_remote
@@ -64,9 +63,9 @@ async def test_a_model_that_turns_into_a_remote_one_gets_no_further_prompt(tmp_p
         await seen.until(lambda: len(asked(server)) == 2, "a title")
         ollama_with_remote(server, "garden:8b", CLOUD, remote=["garden:8b", CLOUD])
         seen.time_passes()
-        await seen.shows("garden:8b does not run on this machine any more.")
-        await seen.says("And the peas?")
-        await seen.shows("no model Ollama")
+        await shown(seen, "garden:8b does not run on this machine any more.")
+        await seen.say("And the peas?")
+        await shown(seen, "no model Ollama")
         seen.time_passes()
         await seen.rests()
         assert len(asked(server)) == 2
@@ -77,10 +76,10 @@ async def test_a_model_that_turns_into_a_remote_one_gets_no_further_prompt(tmp_p
         await seen.until(lambda: len(asked(server)) == 3, "the prompt that waits")
         assert asked(server)[-1] == "hay:1b"
         await seen.answered(2)
-        await seen.presses("ctrl+o", leads_to=ModelPicker, sees="Ollama, at ollama.com")
+        await seen.press("ctrl+o", leads_to=ModelPicker, sees="Ollama, at ollama.com")
         await seen.type("cloud")
-        await seen.shows("1 of 2")
-        await seen.presses("enter", leads_to=ChatScreen)
+        await shown(seen, "1 of 2")
+        await seen.press("enter", leads_to=ChatScreen)
         await seen.chats("And the leeks?", count=3)
         assert asked(server)[-1] == CLOUD
         assert seen.workspace.monitor.health.model.state is LoadState.REMOTE

@@ -9,7 +9,7 @@ from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
-from tests.support.desktop import Situation
+from tests.support.desktop import Situation, shown
 from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import Reply, ScriptedServer, json_reply
 
@@ -26,13 +26,13 @@ def without_list(start, reply: Reply) -> ScriptedServer:
 
 async def type_a_name_on_the_page(seen: Situation, port: int) -> None:
     await seen.on(WelcomeScreen)
-    await seen.shows("Or press Enter on its row to name a model.")
-    await seen.presses("1", leads_to=AskDialog)  # the row of the server
+    await shown(seen, "Or press Enter on its row to name a model.")
+    await seen.press("1", leads_to=AskDialog)  # the row of the server
     await seen.type("alder")
-    await seen.presses("enter", leads_to=ChatScreen)
+    await seen.press("enter", leads_to=ChatScreen)
     await seen.chats("One?")
     seen.time_passes()
-    await seen.shows(f"● alder · localhost:{port}", f"● localhost:{port} ready")
+    await shown(seen, f"● alder · localhost:{port}", f"● localhost:{port} ready")
 
 
 @pytest.mark.parametrize(("reply", "port"), [(EMPTY, 9000), (NO_LIST, 8080)])
@@ -46,19 +46,19 @@ async def test_other_names_can_be_typed_and_the_last_one_is_used_by_the_next_run
     server, settings = without_list(start, NO_LIST), desktop.named("http://localhost:9000")
     async with desktop.run(tmp_path, {9000: server}, settings=settings) as seen:
         await type_a_name_on_the_page(seen, 9000)
-        await seen.says("/model oak")
-        await seen.shows("localhost:9000 does not list oak; the next prompt tries it.")
-        await seen.shows("Ask oak (until now alder)…")
+        await seen.say("/model oak")
+        await shown(seen, "localhost:9000 does not list oak; the next prompt tries it.")
+        await shown(seen, "Ask oak (until now alder)…")
         await seen.chats("Two?", count=2)
-        await seen.shows("Ask oak…")
-        await seen.presses("ctrl+o", leads_to=ModelPicker)
+        await shown(seen, "Ask oak…")
+        await seen.press("ctrl+o", leads_to=ModelPicker)
         await seen.type("Is it late?")  # a prompt, into the open list
-        await seen.presses("enter", leads_to=ModelPicker)
-        await seen.shows("No model matches “Is it late?”.")
-        await seen.presses("ctrl+u", leads_to=ModelPicker)
+        await seen.press("enter", leads_to=ModelPicker)
+        await shown(seen, "No model matches “Is it late?”.")
+        await seen.press("ctrl+u", leads_to=ModelPicker)
         await seen.type("org/Elm")
-        await seen.shows("No model matches “org/Elm”. Enter tries this name.")
-        await seen.presses("enter", leads_to=ChatScreen)
+        await shown(seen, "No model matches “org/Elm”. Enter tries this name.")
+        await seen.press("enter", leads_to=ChatScreen)
         answer = await seen.chats("Three?", count=3)
         assert (answer.model, answer.stats.served) == ("org/Elm", "org/Elm@main")
     state = seen.workspace.state
@@ -73,8 +73,8 @@ async def test_a_typed_name_that_is_not_listed_is_not_called_ready(tmp_path, sta
     server.on("GET /v1/models", json_reply({"object": "list", "data": [{"id": "alder"}]}))
     settings = desktop.named("http://localhost:9000")
     async with desktop.run(tmp_path, {9000: server}, settings=settings) as seen:
-        await seen.shows("alder is ready.")
-        await seen.says("/model oak")
-        await seen.shows("oak is not listed. The next prompt tries it.")
-        await seen.says("/model alder")
-        await seen.shows("alder is ready.")
+        await shown(seen, "alder is ready.")
+        await seen.say("/model oak")
+        await shown(seen, "oak is not listed. The next prompt tries it.")
+        await seen.say("/model alder")
+        await shown(seen, "alder is ready.")
