@@ -213,7 +213,7 @@ COMMANDS: tuple[Command, ...] = (
         "compact",
         "Summarise the older messages, on a new branch",
         "/compact",
-        words="compress shorten summary",
+        words="compress shorten summarize summary",
     ),
     _slash("context", "Choose what the next request holds", "/context", words="window exclude"),
     _slash("stats", "Show the statistics", "/stats", words="speed"),

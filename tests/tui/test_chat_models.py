@@ -153,7 +153,7 @@ async def test_loading_shows_how_far_it_is_stops_by_control_l_and_happens_once(t
         assert isinstance(desk.app.screen, ModelPicker)
         await desk.press("enter", leads_to=ChatScreen)
         loading.tell(0.7)
-        await shown(desk, "loading 70 %  phi4-14b · LM Studio")
+        await shown(desk, "◆ loading 70 %  phi4-14b · LM Studio")
         await desk.say("one")
         await desk.pilot.pause()
         assert backend.requests == [], "what is said waits"

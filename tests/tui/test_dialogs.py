@@ -173,6 +173,7 @@ async def test_a_command_is_found_by_the_words_of_other_programs_but_not_by_scat
             *(("regenerate", "/retry"), ("history", "/sessions"), ("shortcut", "/help")),
             *(("speed", ""), ("clear", "/new"), ("exit", "/quit"), ("dark", "/theme")),
             *(("/clear", "/new"), ("set", "/set"), ("a theme", "/theme"), ("thm", None)),
+            ("summarize", "/compact"),
         ):
             await pilot.press(*("space" if char == " " else char for char in typed))
             await pilot.pause()

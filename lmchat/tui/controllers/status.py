@@ -16,7 +16,7 @@ from lmchat.servers.target import Target
 from lmchat.tui.chat_log.greeting import LOOKING as GREETING_WHILE_LOOKING
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.key_bar import command_hint, written
-from lmchat.tui.widgets.line import shared_beginning
+from lmchat.tui.widgets.line import SIGN_STYLES, shared_beginning
 from lmchat.tui.widgets.prompt_area import StatusLine
 from lmchat.tui.widgets.telemetry_rows import (
     LOOKING,
@@ -216,8 +216,11 @@ class StatusDisplay:
         if self._workspace.is_temporary:  # never saved
             saving = "temporary"
         is_running = stats is not None and stats.is_running
+        sign = server_sign(self.health.status)
+        if self._chat.turn_options.is_loading:
+            sign = units.SIGNS.degraded, SIGN_STYLES[units.SIGNS.degraded]
         widgets.prompt_area.status.line = StatusLine(
-            sign=server_sign(self.health.status),
+            sign=sign,
             state=self._state(),
             model=(model := self._model_name()),
             shared=shared_beginning(model, self._other_names()),
