@@ -355,7 +355,7 @@ def _create(path: Path, data: str | bytes | Iterable[bytes], mode: int) -> None:
 def start_log(path: Path) -> int:
     """Return a descriptor that appends; raises `OSError`."""
     ensure_folder(path.parent)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | OPEN_FLAGS
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | OPEN_FLAGS | NO_WAIT
     return os.open(path, flags, OWNER_ONLY)
 
 

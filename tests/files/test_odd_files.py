@@ -11,7 +11,7 @@ from lmchat.attachments.attachment import read_attachment
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import load
 from lmchat.errors import FileRefused
-from lmchat.files.disk import read_plain, write_atomically
+from lmchat.files.disk import read_plain, start_log, write_atomically
 
 
 @pytest.fixture(params=["pipe", "folder", "endless", "circle", "small", "large"])
@@ -104,3 +104,11 @@ def test_what_is_no_plain_file_is_neither_replaced_nor_given_another_mode(tmp_pa
         "credentials.toml",
         "device",
     ]
+
+
+@pytest.mark.posix
+def test_a_log_does_not_wait_for_whoever_reads_a_pipe_in_its_place(tmp_path):
+    """Opening it would wait without end, as would the end of lmchat."""
+    os.mkfifo(tmp_path / "tools.log")
+    with pytest.raises(OSError, match=r"tools\.log"):
+        start_log(tmp_path / "tools.log")
