@@ -236,17 +236,6 @@ async def test_behind_a_result_of_a_tool_the_same_is_sent_once_more_and_never_wi
             assert "tools" in server.seen(CHAT)[-1].json
 
 
-async def test_a_request_is_not_sent_again_in_the_same_form(server, client):
-    for words in (
-        "A message may not ask for reasoning",
-        "Tool call ids must have a length of 9",
-    ):
-        server.requests.clear()
-        server.on(CHAT, error_reply(400, words))
-        await failure_of(client, ask(server))
-        assert len(server.seen(CHAT)) == 1, words
-
-
 async def test_the_step_after_an_unknown_refusal_follows_what_the_request_has(server, client):
     server.on(CHAT, json_reply({"message": "Worker pool is draining"}, status=400))
     plain_request = ask(server)
