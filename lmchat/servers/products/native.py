@@ -149,7 +149,7 @@ def llama_swap_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
     known = aliases if isinstance(aliases, list) else []
     return replace(
         model,
-        state=model.state if model.is_remote else state,
+        state=state,
         aliases=tuple(alias for alias in known if str_or_empty(alias)),
     )
 
@@ -211,7 +211,7 @@ def lmchat_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
     state = _STATES.get(str_or_empty(record.get("state")), model.state)
     return replace(
         model,
-        state=model.state if model.is_remote else state,
+        state=state,
         kind="" if kind == "llm" else kind,
         context_loaded=count_or_none(record.get("context_loaded")),
         context_max=count_or_none(record.get("context_max")),

@@ -14,6 +14,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.errors import NothingAnswers, ServerRejected, ServerUnavailable, WrongUse
 from lmchat.servers.endpoint import Endpoint
@@ -255,7 +256,8 @@ class Product(Struct, frozen=True, kw_only=True):
             owned_by=str_or_empty(record.get("owned_by")),
             runs_at=str_or_empty(record.get("runs_at")),
         )
-        return self.lists.record_facts(model, record)
+        with_facts = self.lists.record_facts(model, record)
+        return replace(with_facts, state=model.state) if model.is_remote else with_facts
 
     def unlisted_model(self, endpoint: Endpoint, name: str) -> ModelInfo:
         """Return a model with what its name tells of it."""
