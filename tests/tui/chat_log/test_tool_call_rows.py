@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+from msgspec.structs import replace
+
+from lmchat.sessions.message import AnswerState
 from lmchat.tui.chat_log.entry import ASKS, Entry
 from tests.support.chat_log_app import call, document_with, plain_page
 
@@ -25,6 +28,13 @@ def test_a_card_asks_above_all_arguments():
     assert text.count("word ") == 20_000
     assert "END" in text
     assert "files/read_text wants to run" in words_of(shown[0])
+
+
+def test_a_long_reason_of_a_failure_leaves_half_of_the_row_to_the_call():
+    failed = replace(call(result="no such file " * 20), state=AnswerState.FAILED)
+    [row] = map(words_of, lines_of(document_with(Entry(failed), plain_page(60))))
+    assert "files/read_text()" in row
+    assert "no such file" in row
 
 
 def test_a_card_marks_runs_of_blanks_and_letters_without_a_look():
