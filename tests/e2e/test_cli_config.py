@@ -112,6 +112,10 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
         f"{file}, line 2: allowed_hosts: "
         "Endpoint not allowed: a host or host:port is needed, without a path\n"
     )
+    cli.configure("endpoint = 'http://box.lan:8080'\n")
+    told = f"{file}, line 1: endpoint: box.lan is not in allowed_hosts\n"
+    assert cli("config", "check").stdout == told
+    assert cli("config", "check", LLM_BASE_URL="http://127.0.0.1:1").returncode == 0
     for theme, code in (("Nord", 0), ("light", 0), ("sunny", 2)):
         cli.configure(f"[ui]\ntheme = '{theme}'\n")
         done = cli("config", "check")
