@@ -6,7 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from lmchat.answers.json_schema import SchemaOutput, read_schema
+from lmchat.answers.json_schema import SchemaOutput, read_schema, strict_json
 from lmchat.attachments.attachment import (
     MAX_READ_BYTES,
     Attachment,
@@ -138,10 +138,18 @@ async def require_consent_to_set(found: FileSet, window: int | None) -> None:
 
 
 def wanted_value(context: Context) -> SchemaOutput | None:
-    """Read the file of `--schema`; raises `WrongUse`."""
-    if context.options.schema is None:
+    """Read the value of `--schema`: the schema itself, or its file; raises `WrongUse`."""
+    given = context.options.schema
+    if given is None:
         return None
-    wanted = read_schema(expanded_path(context.options.schema))
+    if given.lstrip().startswith("{"):
+        try:
+            wanted = SchemaOutput(strict_json(given))
+        except ValueError as error:
+            problem = f"The schema is not valid JSON: {error}."
+            raise WrongUse(problem, next_step="Correct it, or name a file.") from error
+    else:
+        wanted = read_schema(expanded_path(given))
     if wanted.note:
         context.output.note(f"lmchat: {wanted.note}.")
     return wanted

@@ -209,7 +209,9 @@ lmchat ask --dry-run=curl "Hello" > request.sh""",
             const="curl",
         ),
         argument("--stream-json", "print one JSON object per line while the answer streams"),
-        argument("--schema FILE", "print one JSON value that matches the JSON schema in the file"),
+        argument(
+            "--schema FILE", "print one JSON value that matches a JSON schema, in a file or typed"
+        ),
         argument("--code", "print only the code blocks"),
         argument(
             "--tools", "let the model use the configured tools; asks before each call that needs it"
@@ -355,7 +357,7 @@ lmchat batch prompts.jsonl --schema person.json | jq -r .value.name""",
             type=positive_number,
         ),
         argument("-p --preset NAME", "preset of the configuration; each prompt becomes its input"),
-        argument("--schema FILE", "each answer must be a JSON value that matches the schema"),
+        argument("--schema FILE", "each answer must match this JSON schema, in a file or typed"),
         argument("--force", "replace an output file of another run"),
         _YES,
     ),

@@ -50,7 +50,8 @@ def test_the_value_stands_alone_on_stdout(cli, server, person, tmp_path):
     assert asked["messages"][-1]["content"] == "Who\n\nwrote Emma?"
     assert asked["response_format"]["json_schema"] == {"name": "person", "schema": PERSON}
     server.on(CHAT, chat_reply('{"name": "Ada",', ' "age": 36}'))
-    done = cli("ask", "--stream-json", "--schema", person, "Who?")
+    done = cli("ask", "--stream-json", "--schema", json.dumps(PERSON), "Who?")
+    assert server.seen(CHAT)[-1].json["response_format"]["json_schema"]["schema"] == PERSON
     *chunks, last = map(json.loads, done.stdout.splitlines())
     assert "".join(line["chunk"] for line in chunks) == ADA_TEXT
     assert last == {"done": True, "finish_reason": "stop", "value": ADA}
@@ -106,7 +107,10 @@ def test_a_file_that_holds_no_schema_is_refused_before_anything_is_sent(cli, ser
     file.write_bytes(b" " * (1 << 20) + b"{}")
     done = cli("ask", "--schema", str(file), "hi")
     assert (done.returncode, "is larger than 1 MB" in done.stderr) == (1, True)
-    for name in (f"{tmp_path}/missing", str(tmp_path), "/dev/null", "", "~nobody-of-this-name/a"):
+    for name in (
+        *(f"{tmp_path}/missing", str(tmp_path), "/dev/null", ""),
+        *("~nobody-of-this-name/a", "{", '{"name": "Emma"}'),
+    ):
         done = cli("ask", "--schema", name, "hi")
         assert done.returncode in (1, 2)
         assert done.stderr.startswith("lmchat: ")
