@@ -53,6 +53,25 @@ async def test_a_queue_is_sent_in_order_in_its_own_session_after_good_ends_and_s
     ]
 
 
+async def test_a_queued_prompt_waits_for_its_files_and_returns_if_one_cannot_be_read(store):
+    gate = asyncio.Event()
+    chat = ChatTurns(store, [*HALF, gate, END], answer_steps("Second."))
+    chat.sessions.send(chat.session, PendingPrompt(draft="one"))
+    whole, broken = PendingPrompt(draft="two"), PendingPrompt(draft="three")
+    for prompt in (whole, broken):
+        prompt.expect("beds.md")
+        chat.sessions.send(chat.session, prompt)
+    gate.set()
+    await chat.sessions.wait(chat.session)
+    assert (prompts(chat), chat.session.queue.drafts) == (["one"], ("two", "three"))
+    whole.files.clear()
+    chat.sessions.follow(whole)
+    broken.has_failed = True
+    chat.sessions.follow(broken)
+    await chat.sessions.wait(chat.session)
+    assert (prompts(chat), chat.returned) == (["one", "two"], ["three"])
+
+
 async def test_after_a_failure_the_queue_returns_in_order_also_behind_another_session(store):
     for script in ([AWAY], [*HALF, StreamInterrupted("It broke off.")]):
         gate = asyncio.Event()
