@@ -35,6 +35,14 @@ def chunked(*parts: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
 
 
+async def test_speeds_that_come_with_each_chunk_are_reported_once(server, client):
+    timings = {"predicted_n": 3, "predicted_per_second": 40.0}
+    pieces = [sse_event({**delta(f"{n} "), "timings": timings}) for n in range(20)]
+    server.on(CHAT, sse(*pieces, finish(), DONE))
+    events = await answered(client, ask(server))
+    assert len([event for event in events if isinstance(event, UsageReported)]) == 1, "at the end"
+
+
 async def test_behind_an_end_mark_in_two_chunks_nothing_is_waited_for(server, client):
     server.on(CHAT, sse("Hi", b"data: [DO", b"NE]\n\n", Hold()))
     events = await answered(client, ask(server))
