@@ -28,7 +28,7 @@ def timeless(rows: str) -> list[str]:
     return _TIMES.sub(r"\g<1>0", rows).splitlines()
 
 
-OPTIONS = ("-p", "shout", "--system", "Be loud.", "--set", "temperature=0.5", "--set", "top_k=3")
+OPTIONS = ("-p", "shout", "--system", "Be loud.", "--set", "temperature=0.5", "--set", "top_p=0.3")
 
 
 @pytest.mark.parametrize(

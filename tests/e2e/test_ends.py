@@ -58,13 +58,7 @@ NO_FILE = "lmchat: /gone.txt does not exist.\nCheck the path.\n"
 FULL_DISK = "lmchat: The output cannot be written: No space left on device.\n"
 PLAIN, ASK = ("plain",), ("ask",)
 REFUSED_AT_ONCE = (
-    End(
-        "unknown option",
-        2,
-        "lmchat: `lmchat` does not take --nonsense.\n",
-        [],
-        words=("--nonsense",),
-    ),
+    End("unknown option", 2, " does not take --nonsense.\n", [], words=("--nonsense",)),
     End("wrong value", 2, "lmchat: --effort: must be none, ", [], words=("--effort", "lots")),
     End("no session", 2, "lmchat: No session id begins with 123456.\n", [], words=("-r123456",)),
     End("no server", 3, "Nothing answers at localhost:1.\n", [], words=("--endpoint", NOBODY)),

@@ -118,7 +118,7 @@ def test_no_other_server_takes_the_place_of_the_one_that_was_named():
 
 
 def test_the_address_that_was_used_last_is_told_if_nothing_answers_there_either():
-    far = replace(other("offline"), endpoint=Endpoint.parse("http://gpu-box:1337/v1"))
+    far = replace(other("far_offline"), endpoint=Endpoint.parse("http://gpu-box:1337/v1"))
     said = no_server_error([other("offline"), far]).message
     assert said.endswith("no model server answers on this machine or at gpu-box:1337.")
 

@@ -315,7 +315,7 @@ def no_server_error(servers: Sequence[ServerStatus], *, is_for_chat: bool = Fals
         step = step_sentence(server.next_step) or _NAME_A_SERVER
         message = server.detail or server.sentence(server.name)
         return NoServerFound(message, next_step=f"{step} {_OTHER_WAYS}")
-    places = [one.endpoint.netloc for one in servers if not one.endpoint.is_loopback]  # used last
+    places = [server.endpoint.netloc for server in servers if server.reason == "far_offline"]
     where = " or at ".join(["on this machine", *places])
     message = f"{NOTHING_FOUND}: no model server answers {where}."
     return NoServerFound(message, next_step=f"{_NAME_A_SERVER} {_OTHER_WAYS}")

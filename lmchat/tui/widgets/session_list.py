@@ -176,7 +176,7 @@ class SessionList(Vertical, can_focus=True):
             self._problem,
         )
         self._groups, self._open_id, self._marks, self._today, self._problem = shown
-        if has_changed and self.is_mounted:  # else `on_mount` draws it
+        if has_changed and self.is_mounted and self.is_attached:  # else `on_mount` draws it
             self._draw()
 
     @property
