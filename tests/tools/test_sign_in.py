@@ -18,12 +18,13 @@ from pydantic import AnyUrl
 
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import McpSettings
-from lmchat.errors import EndpointNotAllowed
+from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.request import Tool
 from lmchat.tools.calls import ToolServerState
 from lmchat.tools.mcp_servers import McpServers
+from lmchat.tools.questions import address_lines
 from lmchat.tools.sign_in import SignIn
 from tests.support.oauth_server import OAuthServer
 from tests.support.programs import Cli, until
@@ -492,3 +493,12 @@ async def test_a_sign_in_over_plain_http_at_the_same_host_is_asked_for(tmp_path)
         await sign_in.require_allowed(Endpoint.parse("http://garden.example/token"))
     [question] = user.questions
     assert question.text.endswith("lmchat has to connect to http://garden.example:80, too.")
+
+
+def test_the_host_of_an_address_stands_alone_and_a_user_name_cannot_look_like_one():
+    host, address = address_lines(f"https://auth.example/a?scope={'x' * 999}&end=1")
+    assert host == "This page is at auth.example"
+    assert re.fullmatch(r"https://auth\.example/a\?scope=x+…x+&end=1", address)
+    assert len(address) < 310
+    with pytest.raises(LMChatError, match="has a user name"):
+        address_lines("https://bank.example@evil.example/")
