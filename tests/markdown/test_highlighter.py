@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.markdown.highlighter import Highlighter
+from lmchat.markdown.highlighter import Colours, Highlighter
 from lmchat.markdown.lexer_child import COLOUR_NAMES, colours_of
 from tests.support.programs import is_running
 
@@ -134,3 +134,15 @@ def test_no_lexer_swallows_or_adds_a_line():
     for text in ["$ ls\ntotal 0", "$ ls", "", "a\n", "\n\n"]:
         for language in ["console", "psql", "rconsole", "robotframework", "json", "diff"]:
             assert len(colours_of(language, text)) == len(text)
+
+
+def test_the_colours_of_a_short_while_ago_are_kept_but_not_those_of_all_code():
+    colours = Colours()
+    codes = [f"{number:02} " * 20_000 for number in range(30)]  # of 60,000 characters each
+    for code in codes:
+        colours.of("python", code)
+        colours.put(("python", code), b"1" * len(code))
+    kept = [code for code in codes if colours.of("python", code)]
+    assert kept
+    assert kept == codes[-len(kept) :]
+    assert sum(map(len, kept)) <= 500_000
