@@ -221,7 +221,9 @@ def kept_prompt_findings(folder: Path) -> list[Finding]:
 
 def version_findings(log_file: Path) -> list[Finding]:
     """Name the versions of lmchat and Python, and the place of the log."""
-    python, system = platform.python_version(), platform.platform(terse=True)
+    python = platform.python_version()
+    # `platform.platform` starts `uname` of any folder in PATH
+    system = f"{platform.system()} {platform.release()}"
     cause = (
         f"lmchat {__version__}, Python {python}, Textual {version('textual')}, {system}; "
         f"its log is {log_file}."

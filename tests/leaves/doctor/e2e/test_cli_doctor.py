@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+
+import pytest
 
 from lmchat.errors import StoreUnavailable
 from lmchat.leaves.doctor import checks
 from lmchat.leaves.doctor.finding import Finding
-from tests.support.programs import Inside
+from tests.support.programs import ROOT, Inside, put_script
+from tests.support.programs import Cli as Outside
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import Hold, ScriptedServer, raw_reply
 
@@ -131,3 +135,14 @@ def test_nothing_of_the_screen_is_imported_for_it(cli):
     done = cli("doctor", "--json", PYTHONPROFILEIMPORTTIME="1")
     assert "lmchat.leaves.doctor.report" in done.stderr
     assert "textual" not in done.stderr
+
+
+@pytest.mark.posix
+def test_it_starts_no_program_of_the_folder_it_is_run_in(tmp_path):
+    folder = tmp_path / "clone"
+    for name in ("uname", "file", "ver", "gcc", "ldconfig"):  # Python asks these of a system
+        put_script(folder / name, f"echo {name} >> {tmp_path}/started")
+    path = os.pathsep.join((".", os.environ["PATH"]))
+    cli = Outside(home=tmp_path, cwd=folder, env={"PATH": path, "PYTHONPATH": str(ROOT)})
+    cli("doctor")
+    assert not (tmp_path / "started").exists()
