@@ -140,16 +140,19 @@ def _upright(name: str, data: bytes, image_format: str, image: Any) -> SizedImag
     has_more = image.format != "MPO" and getattr(image, "is_animated", False)
     kind = "page" if image_format == "TIFF" else "frame"
     left_out = f"only its first {kind} is sent" if has_more else ""
+    is_small = max(image.size) <= LONGEST_SIDE
+    image.draft(None, (LONGEST_SIDE, LONGEST_SIDE))  # a JPEG is decoded at half its size or less
     image.load()  # fails if it is truncated
     turn = _turn(image)
-    if image_format in _SENT and turn is None and max(image.size) <= LONGEST_SIDE:
+    if image_format in _SENT and turn is None and is_small:
         return SizedImage(data, image.width, image.height, left_out)
-    copy = _in_common_mode(image)
-    copy.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    scaled = _in_colours(image)
+    scaled.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    copy = _on_white(scaled)
     if turn is not None:
         copy = copy.transpose(turn)
     encoded = BytesIO()
-    is_lossless = image_format in _LOSSLESS or image.has_transparency_data
+    is_lossless = image_format in _LOSSLESS or scaled.has_transparency_data
     # a profile of colours may be for the old mode
     copy.save(encoded, "PNG" if is_lossless else "JPEG", quality=_QUALITY, icc_profile=None)
     return SizedImage(encoded.getvalue(), copy.width, copy.height, left_out)
@@ -173,16 +176,24 @@ def _turn(image: Any) -> Any:
         return None
 
 
-def _in_common_mode(image: Any) -> Any:
-    """Make transparent pixels white: llama.cpp would show the colours that they happen to have."""
+def _in_colours(image: Any) -> Any:
+    """Return an image whose colours can be mixed: those of a palette cannot."""
     if image.mode.startswith(("I", "F")):  # grey of more bits, which `convert` would cut off
         low, high = (0, 65_535) if image.mode.startswith("I;16") else image.getextrema()
         factor = 255 / (high - low or 1)
         return image.convert("F").point(lambda value: (value - low) * factor).convert("L")
+    if image.mode in ("1", "P", "PA") or "transparency" in image.info:
+        mode = "L" if image.mode == "1" else "RGB"
+        return image.convert("RGBA" if image.has_transparency_data else mode)
+    return image
+
+
+def _on_white(image: Any) -> Any:
+    """Make transparent pixels white: llama.cpp would show the colours that they happen to have."""
     if image.has_transparency_data:
         copy = image.convert("RGBA")
         white = copy.copy()
         white.paste("white", (0, 0, *copy.size))
         white.alpha_composite(copy)
         return white.convert("RGB")
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    return image.convert("L" if image.mode == "L" else "RGB")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from io import BytesIO
 
@@ -13,6 +14,22 @@ from lmchat.files.images import LONGEST_SIDE, fit_image, image_format
 from tests.support.files_to_attach import Image, image
 
 ORIENTATION = 0x0112
+# in a process of its own, whose memory nothing else has used
+GROWTH = """
+import resource, sys
+from io import BytesIO
+from PIL import Image
+from lmchat.files.images import fit_image
+
+def most_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
+
+file = BytesIO()
+Image.new(sys.argv[2], (5000, 5000)).save(file, sys.argv[1])
+before = most_mb()
+fit_image("a", file.getvalue())
+print(most_mb() - before)
+"""
 # How an upright image is turned to what a camera stores with an orientation (EXIF 2.3, 4.6.4).
 STORED = {
     1: (),
@@ -150,6 +167,14 @@ def test_a_missing_package_is_named_where_an_image_needs_it(monkeypatch):
     for data in (webp, heic):
         with pytest.raises(FileRefused, match="must be converted to PNG, which needs Pillow"):
             fit_image("a", data)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts in the units of Linux")
+def test_a_large_image_is_scaled_before_it_is_copied():
+    for form, mode, most_mb in (("JPEG", "RGB", 50), ("PNG", "RGBA", 200)):  # 100 MB decoded
+        command = [sys.executable, "-c", GROWTH, form, mode]
+        grown = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603
+        assert int(grown.stdout) < most_mb
 
 
 def test_texts_and_films_are_no_images():
