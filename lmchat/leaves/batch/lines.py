@@ -6,17 +6,18 @@ import codecs
 from collections.abc import Iterable, Iterator, Mapping
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, AnyStr
 
 from msgspec import Struct
 
 from lmchat.api import SchemaOutput, checked_options, strict_json, text_of
-from lmchat.errors import LMChatError, RequestInvalid
+from lmchat.errors import FileRefused, LMChatError, RequestInvalid
 from lmchat.files.disk import unreadable
 from lmchat.sessions.given_messages import messages_of
 from lmchat.sessions.message import ChatMessage, Role, text_message
 from lmchat.terminal.output import open_stdin, stdin_unreadable
 
+_LONGEST_LINE = 100_000_000  # bytes, as of a file that is attached
 _CHAT_PATH = "/v1/chat/completions"
 _READ_BY_NAME = {"messages", "model", "response_format"}  # of a body
 _WITHOUT_EFFECT = {"n", "stream", "stream_options", "user", "metadata", "store"}
@@ -40,12 +41,13 @@ def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
 
     With `is_text`, a line is a prompt, and no JSON. Raises `FileRefused`, or `WrongUse` for stdin.
     """
+    name = str(path or "stdin")
     try:
         with path.open("rb") if path else open_stdin() as file:
-            lines: Iterable[bytes] = file
+            lines: Iterable[bytes] = read_lines(file, name)
             if file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):  # as of PowerShell
                 text_file = TextIOWrapper(file, "utf-16", errors="replace", newline="\n")
-                lines = (line.encode() for line in text_file)
+                lines = (line.encode() for line in read_lines(text_file, name))
             for number, data in enumerate(lines, 1):
                 # editors of Windows start files with one
                 text = data.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
@@ -53,6 +55,15 @@ def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
                     yield _line(number, text, is_text=is_text)
     except OSError as error:
         raise (unreadable(path, error) if path else stdin_unreadable(error)) from error
+
+
+def read_lines(file: IO[AnyStr], name: str) -> Iterator[AnyStr]:
+    """Raises `FileRefused` for a line that may have no end, as a device or a sparse file has."""
+    while line := file.readline(_LONGEST_LINE + 1):
+        if len(line) > _LONGEST_LINE:
+            message = f"{name} has a line of more than {_LONGEST_LINE // 1_000_000} MB."
+            raise FileRefused(message, next_step="Check that it is the right file.")
+        yield line
 
 
 def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:

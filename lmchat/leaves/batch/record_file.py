@@ -16,6 +16,7 @@ from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files.disk import is_stream, sync, write_atomically
 from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.leaves.batch.jobs import Job, Record, Records
+from lmchat.leaves.batch.lines import read_lines
 from lmchat.processes.background import run_abandonable
 from lmchat.terminal.output import to_json
 
@@ -142,7 +143,7 @@ class RecordFile(Records):
         try:
             if not is_stream(self._path):
                 with self._path.open("rb") as file:
-                    yield from file
+                    yield from read_lines(file, str(self._path))
         except OSError as error:
             raise self._refused(error) from error
 

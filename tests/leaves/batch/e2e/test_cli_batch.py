@@ -385,14 +385,22 @@ def test_two_programs_that_write_one_file_lose_no_row_of_each_other(target):
     assert sorted(done) == [*range(60), *range(1000, 1060)]
 
 
-def test_what_cannot_be_used_is_said_in_a_sentence(cli, alone, to_target, target):
+def test_what_cannot_be_used_is_said_in_a_sentence(cli, alone, to_target, target, tmp_path):
     _, source, *_ = to_target(2)
+    endless = tmp_path / "endless.jsonl"
+    with endless.open("wb") as file:
+        file.truncate(10**10)  # takes no room on the disk
+    too_long = (
+        f"lmchat: {endless} has a line of more than 100 MB.\nCheck that it is the right file."
+    )
     for words, code, sentence in (
         ((source, "-o", source), 2, "The output file is the input file."),
         ((f"{source}.missing",), 1, f"lmchat: {source}.missing does not exist.\nCheck the path.\n"),
         ((source, "--schema", source), 2, "is not valid JSON"),
         ((source, "--schema", "none.json"), 1, "none.json does not exist.\nCheck the path.\n"),
         ((source, "--jobs", "0"), 2, "--jobs"),
+        ((str(endless),), 1, too_long),
+        ((source, "-o", str(endless)), 1, too_long),
         ((source, "-o", "/dev/full"), 1, "/dev/full cannot be used: No space left on device."),
     ):
         done = cli("batch", *words)
