@@ -20,6 +20,7 @@ _FEW_CHARS = 100  # on a page with an image: what a scanner or a court adds
 _MOST_FIELDS = 10_000  # of a form, groups included
 _MOST_LEVELS = 50  # of fields in fields
 _MOST_NAMED = 10  # pages, rows of pages, or files
+_MOST_NOTE_CHARS = 1000  # of what the text lacks: names in a PDF have any length
 _PUSH_BUTTON = 1 << 16  # flag of a button without a value
 _INHERITED = ("/FT", "/V", "/Opt", "/Ff")  # values of a field that its parent may have
 _NO_COMMENTS = ("/Link", "/Popup")  # a popup shows the comment of another one
@@ -123,7 +124,9 @@ def _read(reader: Any) -> PdfText:
     if files:
         files = list(dict.fromkeys(files))
         left_out.append(f"{counted(len(files), 'attached file')} left out: {_named(files)}")
-    return PdfText("\n\n".join(texts), breakable("; ".join(filter(None, left_out))))
+    note = breakable("; ".join(filter(None, left_out)))
+    # a few kB may unpack to far more than the parent refuses
+    return PdfText("\n\n".join(texts)[: _MOST_CHARS + 1], note[:_MOST_NOTE_CHARS])
 
 
 def _has_image(page: Any) -> bool:

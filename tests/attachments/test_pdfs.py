@@ -110,6 +110,36 @@ def test_comments_are_read_and_attached_files_are_named():
     )
 
 
+async def test_a_pdf_that_unpacks_to_much_more_is_refused_and_costs_no_more_than_that():
+    from pypdf import PdfReader, PdfWriter  # noqa: PLC0415 - see above
+    from pypdf.generic import (  # noqa: PLC0415
+        ArrayObject,
+        DecodedStreamObject,
+        DictionaryObject,
+        NameObject,
+    )
+
+    writer = PdfWriter(clone_from=PdfReader(BytesIO(pdf("One"))))
+    words = DecodedStreamObject()
+    words.set_data(b"peas " * 1_000_000)
+    text = writer._add_object(words.flate_encode())
+    file = DictionaryObject({NameObject("/F"): text})
+    writer.pages[0][NameObject("/Annots")] = ArrayObject(
+        DictionaryObject({NameObject("/Subtype"): NameObject(kind), NameObject(name): value})
+        for kind, name, value in (
+            ("/Text", "/Contents", text),
+            ("/FileAttachment", "/FS", file),
+        )
+    )
+    made = BytesIO()
+    writer.write(made)
+    assert len(made.getvalue()) < 100_000
+    found = pdf_text(made.getvalue())
+    assert len(found.text) + len(found.left_out) < 1_010_000
+    with pytest.raises(FileRefused, match=r"a\.pdf has more than 1 MB of text"):
+        await attachment_of("a.pdf", made.getvalue())
+
+
 def test_fields_that_only_pages_know_are_read_as_after_joining_pdfs():
     from pypdf import PdfReader, PdfWriter  # noqa: PLC0415 - see above
 
