@@ -190,7 +190,7 @@ def _text_chats(source: Source, now: datetime, formats: _Formats) -> Iterator[Se
         if isinstance(record, dict) and (text_format := formats.of(record)):
             break
     else:
-        message = "It is JSON, but not a chat format that lmchat knows."
+        message = "It has no chat in a format that lmchat knows."
         if _NOT_UTF8 in (record.reason for record in first_records if isinstance(record, Skipped)):
             raise FormatUnknown(
                 "Its text is not UTF-8.", next_step="Save it as UTF-8, and try again."

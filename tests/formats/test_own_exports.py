@@ -67,9 +67,9 @@ def test_what_is_no_chat_is_refused_with_the_place():
         (b"\xff\xfe\x00\xd8", "Its format cannot be imported"),
         (b"# Notes\n\n## You", "It is Markdown, which cannot be imported;"),
         (b'[{"role": "user",\n "content": "cut', "It is not valid JSON: it is cut off or damaged."),
-        (b'{"a": 1}', "not a chat format that lmchat knows"),
-        (b'[1, {"role": "user"}]', "not a chat format that lmchat knows"),
-        (b'{"messages": []}', "not a chat format that lmchat knows"),
+        (b'{"a": 1}', "no chat in a format that lmchat knows"),
+        (b'[1, {"role": "user"}]', "no chat in a format that lmchat knows"),
+        (b'{"messages": []}', "no chat in a format that lmchat knows"),
         (b'{"lmchat": 99}', "Another version of lmchat"),
         (b'{"lmchat": 1}', "It was changed after the export"),
     ):

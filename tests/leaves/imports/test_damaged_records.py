@@ -81,6 +81,13 @@ def test_a_record_that_is_not_utf_8_costs_itself_only_and_is_named(tmp_path, nam
         read_file(path)
 
 
+def test_lines_without_any_json_are_not_called_json(tmp_path):
+    path = tmp_path / "notes.jsonl"
+    path.write_text("sow\nwater\n", encoding="utf-8")
+    with pytest.raises(FileRefused, match="has no chat in a format that lmchat knows"):
+        read_file(path)
+
+
 def test_messages_before_the_hole_of_their_list_are_a_chat(tmp_path):
     path = tmp_path / "chat.json"
     rows = [json.dumps({"role": "user", "content": text}) for text in "ab"]

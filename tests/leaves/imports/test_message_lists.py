@@ -25,7 +25,7 @@ def read_rows(*rows, **head):
 def test_what_is_no_list_is_refused_with_the_place():
     for data, words in (
         (b'[1, {"role": "user"}]', "It has no readable messages (record 1: it is damaged)."),
-        (b'{"messages": []}', "not a chat format that lmchat knows"),
+        (b'{"messages": []}', "no chat in a format that lmchat knows"),
     ):
         with pytest.raises(FileRefused, match=re.escape(words)):
             read_data(data, moment=NOW)
