@@ -156,7 +156,7 @@ class Clipboard:
         if others:
             raise FileRefused(
                 f"The clipboard has {safe_line(', '.join(others), limit=_MOST_TYPES_CHARS)}.",
-                next_step="Copy a text, an image or a file.",
+                next_step="Save it as a file, and attach that.",
             )
         raise FileRefused(
             "The clipboard is empty, or no tool here can read it.",

@@ -134,13 +134,15 @@ async def test_an_image_comes_from_the_first_tool_that_has_one(place, tools, env
     assert await place.clipboard.paste_image() == PNG
 
 
-async def test_a_tool_that_prints_something_else_has_no_image(place):
+async def test_an_image_that_a_tool_does_not_give_is_named_with_the_way_out(place):
     place.environ |= X
-    place.add("xclip", offers("image/x-foo"))
-    (place.folder / "x-foo").write_text("words")
-    assert await place.clipboard.paste_image() == b""
-    with pytest.raises(FileRefused, match=r"The clipboard has image/x-foo\."):
-        await place.clipboard.paste()
+    for kind in ("x-foo", "png"):  # of an unknown form, or of a program that has ended since
+        place.add("xclip", offers(f"image/{kind}"))
+        (place.folder / kind).write_text("words")
+        assert await place.clipboard.paste_image() == b""
+        with pytest.raises(FileRefused, match=rf"The clipboard has image/{kind}\.") as refused:
+            await place.clipboard.paste()
+        assert refused.value.next_step == "Save it as a file, and attach that."
 
 
 @pytest.mark.parametrize(
