@@ -37,7 +37,8 @@ _IS_SOUND = f"""
     and created_at glob '*T??:??:??.{"[0-9]" * 6}+00:00' and created_at between '0002' and '9999'
     and strftime('%Y-%m-%dT%H:%M:%S', substr(created_at, 1, 19), '+0 days')
         = substr(created_at, 1, 19)"""
-# with one `max`, columns without an aggregate are those of its row, the last answer
+# with one `max`, columns without an aggregate are those of its row, the last answer;
+# a name of which only requests failed may be one that its server does not know
 _MODELS = f"""
     select max(ledger_id), model, endpoint, product, created_at as last, count(*) as turns,
         sum(state = '{AnswerState.COMPLETE}') as complete, sum(stalls) as stalls,
@@ -45,7 +46,8 @@ _MODELS = f"""
         sum(is_estimated) > 0 as is_estimated,
         {", ".join(f"spread({name}) as {name}" for name in _SPREADS)}
     from ledger where created_at >= ? and {_IS_SOUND}
-    group by endpoint, model order by max(ledger_id) desc"""
+    group by endpoint, model having sum(state != '{AnswerState.FAILED}')
+    order by max(ledger_id) desc"""
 _DAYS = f"""
     select endpoint, model, date(substr(created_at, 1, 19), 'localtime') as day, count(*),
         spread(tokens_per_second)

@@ -47,6 +47,13 @@ async def test_answers_are_summed_up_by_model_and_server_the_last_used_first(sta
     assert await stats_store.model_stats(since=later) == (new,)
 
 
+async def test_a_name_that_no_model_has_answered_to_is_no_model_of_the_stats(stats_store):
+    await add_stats(stats_store, model="typo", state=AnswerState.FAILED)
+    await add_stats(stats_store, model="tiny", state=AnswerState.FAILED)
+    await add_stats(stats_store, model="tiny", state=AnswerState.STOPPED)
+    assert [(one.model, one.turns) for one in await stats_store.model_stats()] == [("tiny", 2)]
+
+
 async def test_days_have_their_median_and_those_without_an_answer_are_left_out(stats_store, clock):
     for speed in (40.0, 60.0):
         await add_stats(stats_store, replace(MEASURED, tokens_per_second=speed))
