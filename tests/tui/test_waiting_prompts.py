@@ -9,7 +9,17 @@ from lmchat.storage.store import Store
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.chats import header, prompt
-from tests.support.desktop import calm, desktop, gone, half, hold, ready_desktop, sent, shown
+from tests.support.desktop import (
+    calm,
+    desktop,
+    gone,
+    half,
+    hold,
+    is_shown,
+    ready_desktop,
+    sent,
+    shown,
+)
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 
 
@@ -48,6 +58,8 @@ async def test_the_key_that_takes_a_waiting_prompt_back_is_named_as_the_user_has
         await desk.until(lambda: desk.workspace.chat_state is ServerState.AWAY, "no server")
         await desk.press("enter", sees="F9 cancel")
         await shown(desk, "No model is ready yet.", "F9 cancels it.")
+        await desk.press("f9", hides="next  one")
+        assert not is_shown(desk, "cancels it.")
 
 
 async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_out_with_the_server(
@@ -67,6 +79,7 @@ async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_o
         desk.dispatcher.controllers.server_search.check_now()
         await desk.answered(2)
         assert sent(backend) == ["one", "two"]
+        assert not is_shown(desk, "is sent when a")
 
 
 async def test_what_waits_when_lmchat_ends_is_in_the_prompt_the_next_time(tmp_path):
@@ -186,6 +199,7 @@ async def test_an_answer_is_continued_or_retried_once_a_server_is_found_after_a_
         await desk.say("and then?", sees="next  and then?")
         backend.gate.set()
         await shown(desk, "in May.", "Soon.")
+        assert not is_shown(desk, "when a server is found")
         await desk.until(lambda: desk.texts[-2:] == ["and then?", "Soon."], "the end of the answer")
 
     loading = probed("loading")

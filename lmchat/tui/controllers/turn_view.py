@@ -86,6 +86,7 @@ class TurnView(TurnListener):
         self._prompt_text = prompt_text
         self._key_notice = ""  # of the last model that repeated itself
         self._request_note = ""  # about the last request that was adapted
+        self._waiting_note = ""  # about what waits for a server
         self._postponed: Callable[[], None] | None = None
         """Starts a turn once the first search for a server has ended."""
         self._failed_turn: object = self  # the last with an event that could not be shown
@@ -114,8 +115,11 @@ class TurnView(TurnListener):
             state = self._ui.workspace.chat_state
             if state in LACKS_SERVER:
                 needs_key = state is ServerState.NEEDS_KEY
-                text = _WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER
-                self._ui.notify(f"{text}; {self._ui.key_name('stop')} cancels it.")
+                self._notify_waiting(_WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER)
+
+    def _notify_waiting(self, text: str) -> None:
+        self._waiting_note = f"{text}; {self._ui.key_name('stop')} cancels it."
+        self._ui.notify(self._waiting_note)
 
     def run_turn(self, start_turn: Callable[[], None]) -> None:
         """Start a turn without a new prompt.
@@ -125,8 +129,7 @@ class TurnView(TurnListener):
         """
         if self._ui.workspace.chat_state is None:
             self._postponed = start_turn
-            key = self._ui.key_name("stop")
-            self._ui.notify(f"This begins when a server is found; {key} cancels it.")
+            self._notify_waiting("This begins when a server is found")
             self._ui.screen.set_focus(self._ui.widgets.prompt_input)
         elif self._attempt(start_turn):
             self._ui.screen.set_focus(self._ui.widgets.prompt_input)
@@ -193,6 +196,7 @@ class TurnView(TurnListener):
         if not self._chat.active.is_waiting:
             return False
         self.edit_queued()
+        self._ui.take_back(self._waiting_note)
         self._ui.show_action("cancelled")
         return True
 
@@ -292,7 +296,7 @@ class TurnView(TurnListener):
                 self._show_piece(session, event)
                 return
             case TurnStarted():
-                pass
+                self._ui.take_back(self._waiting_note)
             case PathChanged() if is_shown:
                 self._session_view.show_messages()
             case MessageAdded(message):
