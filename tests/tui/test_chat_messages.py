@@ -184,6 +184,18 @@ async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
         assert [m.text for m in kept] == ["one", "A.", "two", "B."]
 
 
+async def test_a_fork_shows_what_was_read_when_it_began(tmp_path):
+    tall = "\n\n".join(f"Paragraph {number}." for number in range(60))
+    scripts = answer_steps(tall), answer_steps("B.")
+    async with ready_desktop(tmp_path, *scripts, asked=["one", "two"]) as desk:
+        old = desk.session_id
+        await desk.press("alt+up", "alt+up", "alt+up", sees="Paragraph 0.")
+        before = [row.strip(" ▌") for row in desk.log_rows]
+        await desk.press("f")
+        await desk.until(lambda: desk.session_id != old, "the fork")
+        assert [row.strip(" ▌") for row in desk.log_rows] == before
+
+
 async def test_deleted_messages_come_back_and_a_running_answer_stops(tmp_path):
     tall = "\n\n".join(f"Paragraph {number}." for number in range(60))
     scripts = answer_steps(tall), answer_steps("B."), half("Beta")

@@ -15,6 +15,7 @@ from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.prompts import PendingPrompt, split_draft
 from lmchat.sessions.session import Session
 from lmchat.sessions.tokens import AnswerTokens
+from lmchat.tui.chat_log.viewport import Bookmark
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.session_view import SessionView
 from lmchat.tui.controllers.turn_view import TurnView
@@ -47,13 +48,20 @@ class Branches:
         return self._deletions[self._session_view.active_id] > 0
 
     async def fork(self, message: ChatMessage) -> None:
-        """Copy the path up to a message into a new session, and show that session."""
+        """Copy the path up to a message into a new session, and show the same place of that."""
         session = self._chat.active
         fork = await self._chat.open_sessions.fork(session, message.message_id)
         if session is not self._chat.active:
             return
+        read = Bookmark.parse(self._log.viewport.bookmark)
+        ids = [entry.message.message_id for entry in self._log.document.entries]
         self._session_view.leave()
         self._session_view.show_path(fork)
+        if read is not None:  # the copies have other ids
+            ids = ids[: ids.index(message.message_id) + 1]
+            copies = dict(zip(reversed(ids), reversed(fork.messages), strict=False))
+            if copy := copies.get(read.message_id):
+                self._log.go_to_bookmark(read._replace(message_id=copy.message_id))
         self._ui.show_action("forked")
         self._ui.notify("This is a new session; the old one is unchanged.")
         self._ui.widgets.prompt_input.focus()
