@@ -133,17 +133,13 @@ class SamplingSettings(Table, frozen=True, kw_only=True):
     """Sampling options; what is unset is not sent."""
 
     temperature: (
-        Annotated[
-            float, setting("randomness, 0 to 2; unset: the server decides", ge=0, le=2, example=0.7)
-        ]
+        Annotated[float, setting("randomness; unset: the server decides", ge=0, le=2, example=0.7)]
         | None
     ) = None
     top_p: (
         Annotated[
             float,
-            setting(
-                "nucleus sampling, 0 to 1; unset: the server decides", ge=0, le=1, example=0.95
-            ),
+            setting("nucleus sampling; unset: the server decides", ge=0, le=1, example=0.95),
         ]
         | None
     ) = None
@@ -609,7 +605,7 @@ class Settings(Secret, frozen=True, kw_only=True):
         ),
     ] = ""
     model: Annotated[
-        str, setting("model to use; unset: the last used model, otherwise a loaded one")
+        str, setting("model to use; unset: the one last used in a chat, otherwise a loaded one")
     ] = ""
     allowed_hosts: Annotated[
         tuple[str, ...],

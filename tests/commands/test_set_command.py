@@ -96,7 +96,7 @@ async def test_the_list_names_value_and_origin_and_one_name_says_what_it_may_be(
     assert temperature[0] == "temperature"
     described = await change(chat, "temperature")
     assert described.startswith("temperature is 0.7 (")
-    assert "It may be a number from 0 to 2 (randomness, 0 to 2" in described
+    assert "It may be a number from 0 to 2 (randomness; unset" in described
     assert described.endswith("or default.")
     assert "min_p is not set." in await change(chat, "min_p")
     assert await change(chat, "extra.x") == (
