@@ -16,7 +16,6 @@ from lmchat.api.clients import Client, ClientOptions, Options, RequestOptions
 from lmchat.api.home import Home, Sessions, Tools, TurnEvent
 from lmchat.chat.toolbox import ToolQuestion
 from lmchat.errors import WrongUse
-from lmchat.metrics import Metrics
 from lmchat.processes.background import end_tasks
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
@@ -108,20 +107,33 @@ def _blocking(
     return run_and_wait
 
 
+def _passed_on(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[Blocking[S], P], T]:
+    """For a method that waits for nothing."""
+
+    @wraps(method)
+    def call(self: Blocking[S], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return method(self.source, *args, **kwargs)
+
+    return call
+
+
 class SyncClient(Blocking[Client]):
     """`Client` with blocking calls; close it: `with SyncClient() as client`.
 
-    Its methods are the coroutines and the stream of `Client` without `await`. Several threads may
-    share one client.
+    Its methods are those of `Client` without `await`. Several threads may share one client.
     """
 
     health = _blocking(Client.health)
     detect = _blocking(Client.detect)
     models = _blocking(Client.models)
     model = _blocking(Client.model)
+    beside = _passed_on(Client.beside)
+    slots = _passed_on(Client.slots)
     chat = _blocking(Client.chat)
     chat_json = _blocking(Client.chat_json)
     choose = _blocking(Client.choose)
+    metrics = _passed_on(Client.metrics)
+    reset_metrics = _passed_on(Client.reset_metrics)
 
     @classmethod
     def sharing(cls, client: Client, thread: LoopThread) -> Self:
@@ -148,14 +160,6 @@ class SyncClient(Blocking[Client]):
     ) -> Generator[StreamEvent | Repetition, None, None]:
         """Yield the events of an answer; leaving the loop early closes the connection."""
         return self.thread.each(self.source.stream(messages, model=model, **options))
-
-    def metrics(self) -> Metrics:
-        """Return what this client has counted."""
-        return self.source.metrics()
-
-    def reset_metrics(self) -> None:
-        """Set the counters to 0."""
-        self.source.reset_metrics()
 
     def close(self) -> None:
         """Close all connections and end the thread; running calls are stopped."""
@@ -195,6 +199,7 @@ class SyncHome(Blocking[Home]):
 
     model = _blocking(Home.model)
     load = _blocking(Home.load)
+    options = _passed_on(Home.options)
 
     def __init__(
         self, folder: Path | None = None, *, profile: str = "", is_temporary: bool = False
@@ -215,10 +220,6 @@ class SyncHome(Blocking[Home]):
 
     def __exit__(self, *_: object) -> None:
         self.thread.close(self.source.__aexit__)
-
-    def options(self, model: ModelInfo, **given: Unpack[Options]) -> Options:
-        """As `Home.options`."""
-        return self.source.options(model, **given)
 
     def turn(
         self,

@@ -6,10 +6,15 @@ import threading
 import pytest
 
 from lmchat.api import (
+    Client,
+    Home,
     StreamFinished,
     SyncClient,
+    SyncHome,
     TextDelta,
 )
+from lmchat.api.home import Sessions, Tools
+from lmchat.api.sync import SyncSessions, SyncTools
 from lmchat.errors import WrongUse
 from tests.support.scripted_products import CHAT, chat_reply, lm_studio, plain
 from tests.support.scripted_server import Hold, sse
@@ -29,11 +34,27 @@ def test_it_does_what_the_other_does_and_a_stream_is_a_loop_over_events(server, 
     assert client.chat("Hi", temperature=0).text == "Hello there."
     assert server.seen(CHAT)[0].json["temperature"] == 0
     assert client.metrics().successful_requests == 1
+    model = client.model()
+    assert client.slots(model) == 1
+    assert client.beside(model)("tiny") == model
     client.reset_metrics()
     assert client.metrics().total_requests == 0
     events = list(client.stream("Hi"))
     assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "Hello there."
     assert isinstance(events[-1], StreamFinished)
+
+
+@pytest.mark.parametrize(
+    ("blocking", "source"),
+    [(SyncClient, Client), (SyncHome, Home), (SyncSessions, Sessions), (SyncTools, Tools)],
+)
+def test_each_public_method_can_be_called_without_an_event_loop(blocking, source):
+    methods = {
+        name
+        for name, member in vars(source).items()
+        if callable(member) and not name.startswith("_")
+    }
+    assert methods - {"aclose"} <= vars(blocking).keys()
 
 
 def test_leaving_the_loop_closes_the_connection(server, client):
