@@ -35,6 +35,7 @@ from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import SAMPLING_FIELDS, Sampling
 from lmchat.servers.target import Target
+from lmchat.sessions.message import Role, is_continuable
 from lmchat.sessions.prompts import Prompt
 from lmchat.sessions.session import SearchHit, Session, SessionHeader
 from lmchat.storage.store import Store
@@ -263,6 +264,9 @@ class Home:
         session_id: str = "",
         *,
         files: Sequence[Path] = (),
+        system: str | None = None,
+        replaces: str = "",
+        continues: str = "",
         model: str | ModelInfo = "",
         approve: Approve | None = None,
         **options: Unpack[Options],
@@ -281,18 +285,27 @@ class Home:
             prompt: Text of the prompt.
             session_id: Session to continue, as `word` of `Sessions`; empty: a new one.
             files: Texts, images and PDFs that are sent with the prompt.
+            system: System prompt from this turn on, also in later ones; empty: none; None: that of
+                the session, for a new one that of the configuration.
+            replaces: Id of a message of the session. The prompt becomes another version of this
+                prompt. An empty prompt asks for another answer to it, or in place of this answer.
+            continues: Id of an unfinished answer, which the model continues as another version.
             model: Name of the model; a remote one has to be named here, by its whole name.
             approve: Decides about each call of a tool that the user has not always allowed; without
                 it, the model gets no tools.
             options: Options for the model, above those of session and configuration.
 
         Raises:
-            LMChatError: The prompt was not sent: `SessionNotFound`, `FileRefused`, `WrongUse`,
-                `RequestInvalid` while a turn runs in the session, or as `model` does.
+            LMChatError: Nothing was sent: `SessionNotFound`, `FileRefused`, `WrongUse`,
+                `RequestInvalid` while a turn runs in the session, and for a message that cannot be
+                replaced or continued, or as `model` does.
             StoreUnavailable: After `TurnEnded`, if the answer could not be saved.
         """
         chat, store = self._chat, self._runtime.store
-        if not prompt.strip() and not files:
+        has_prompt = bool(prompt.strip() or files)
+        if continues and (has_prompt or system is not None):
+            raise RequestInvalid("A continued answer takes neither a prompt nor a system prompt.")
+        if not (has_prompt or replaces or continues):
             raise RequestInvalid("The prompt is empty.", next_step="Pass a text or files.")
         chosen = await chosen_model(self._finder, model)
         attached = [await read_attachment(path) for path in files]
@@ -304,6 +317,19 @@ class Home:
             session.require_idle()
         else:
             session = chat.open_sessions.switch_to_new()
+        await session.load_older()
+        old = None
+        if message_id := continues or replaces:
+            old = session.messages.find(message_id)
+            roles = [Role.USER] if has_prompt else [Role.USER, Role.ASSISTANT]
+            if old is None or not (is_continuable(old) if continues else old.role in roles):
+                raise RequestInvalid(
+                    "This message cannot be replaced or continued in this way.",
+                    next_step="Pass a prompt of the shown branch, or an answer without a prompt.",
+                )
+        system_prompts = [one.text for one in session.messages if one.role is Role.SYSTEM]
+        if system is not None and system_prompts[-1:] != [system]:
+            await session.set_system_prompt(system)
         chat.turn_options.use_target(Target.of(chosen))
         values = self._values(chosen, session.session_sampling, options)
         settings = chat.turn_options.settings({})
@@ -313,7 +339,15 @@ class Home:
             toolbox=None if approve is None else self._toolbox,
         )
         events = self._turns.follow(session, approve)
-        chat.send_now(session, Prompt(prompt, tuple(file.part for file in attached)), settings)
+        sent = Prompt(prompt, tuple(file.part for file in attached))
+        if old is None:
+            chat.send_now(session, sent, settings)
+        elif has_prompt:
+            chat.edit(session, old.message_id, sent, settings=settings)
+        elif continues:
+            chat.continue_answer(session, old, settings=settings)
+        else:
+            chat.regenerate(session, old, settings=settings)
         try:
             while not isinstance(event := await events.get(), TurnEnded):
                 yield event

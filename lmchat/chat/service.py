@@ -155,7 +155,13 @@ class ChatService:
             self._refuse(session, refusal, prompt)
 
     def edit(
-        self, session: OpenSession, message_id: str, prompt: Prompt, *, keeps_files: bool = False
+        self,
+        session: OpenSession,
+        message_id: str,
+        prompt: Prompt,
+        *,
+        keeps_files: bool = False,
+        settings: TurnSettings | None = None,
     ) -> None:
         make_start = partial(
             edited,
@@ -164,10 +170,16 @@ class ChatService:
             files=None if keeps_files else prompt.files,
             prefill_text=session.prefill_text,
         )
-        self._start(session, make_start, pending=PendingPrompt(draft=prompt.draft))
+        pending = PendingPrompt(draft=prompt.draft)
+        self._start(session, make_start, settings=settings, pending=pending)
 
     def regenerate(
-        self, session: OpenSession, message: ChatMessage, target: Target | None = None
+        self,
+        session: OpenSession,
+        message: ChatMessage,
+        target: Target | None = None,
+        *,
+        settings: TurnSettings | None = None,
     ) -> None:
         """Give a prompt another version of its answer, or its first; repeat a tool call."""
         if message.role is Role.TOOL and self.turn_options.toolbox is None:
@@ -176,23 +188,28 @@ class ChatService:
         make_start = partial(
             regenerated, message_id=message.message_id, prefill_text=session.prefill_text
         )
-        settings = self._settings(session)
+        settings = settings or self._settings(session)
         if target is not None:
             settings = replace(settings, target=target)
         self._start(session, make_start, settings=settings)
 
     def continue_answer(
-        self, session: OpenSession, message: ChatMessage, prefill: Prefill | None = None
+        self,
+        session: OpenSession,
+        message: ChatMessage,
+        prefill: Prefill | None = None,
+        *,
+        settings: TurnSettings | None = None,
     ) -> None:
         """Continue an answer in another version; regenerate one that failed or has no words.
 
         `prefill` replaces its own text.
         """
         if prefill is None and not has_text_to_continue(message):
-            self.regenerate(session, message)
+            self.regenerate(session, message, settings=settings)
             return
         make_start = partial(continued, answer_id=message.message_id, prefill=prefill)
-        self._start(session, make_start)
+        self._start(session, make_start, settings=settings)
 
     def compact(self, session: OpenSession) -> None:
         """Nothing changes until the summary is complete; it then starts a branch."""

@@ -97,6 +97,55 @@ async def test_a_turn_is_saved_and_continued_as_the_command_line_sees_it(configu
         assert [(one["id"], one["messages"]) for one in listed] == [(added.session_id, 5)]
 
 
+async def test_a_prompt_is_edited_and_an_answer_retried_and_continued_as_another_version(
+    configure, server
+):
+    folder = configure(server.url, "[chat]\nsystem_prompt = 'Be brief.'\n")
+
+    async def say(*words, reply="Moss.", **more):
+        server.on(CHAT, chat_reply(reply) if isinstance(reply, str) else reply)
+        events = await _turn(home, *words, **more)
+        return events, server.seen(CHAT)[-1].json["messages"]
+
+    async with Home(folder) as home:
+        (added, *_, ended), sent = await say("What grows?", system="Be rude.")
+        first, sid = added.message.message_id, added.session_id
+        assert [one["content"] for one in sent] == ["Be rude.", "What grows?"]
+        again, sent = await say("", sid, reply="Fern.", replaces=ended.answer.message_id)
+        assert [one["content"] for one in sent] == ["Be rude.", "What grows?"]
+        assert (again[-1].answer.text, again[-1].answer.version) == ("Fern.", 2)
+        (other, *_), sent = await say("What blooms?", sid, system="Be rude.", replaces=first)
+        assert [one["content"] for one in sent] == ["Be rude.", "What blooms?"]
+        assert other.message.version == 2
+        cut = sse({"choices": [{"delta": {"content": "Roses and"}}]}, Cut())
+        broken, _ = await say("More?", sid, reply=cut)
+        answer = broken[-1].answer
+        assert answer.state is AnswerState.INTERRUPTED
+        last, sent = await say("", sid, reply=" lilies.", continues=answer.message_id)
+        assert last[-1].answer.text.split() == ["Roses", "and", "lilies."]
+        assert sent[4] == {"role": "assistant", "content": "Roses and"}
+        _, sent = await say("Soon?", sid, system="")
+        assert "Be rude." not in str(sent)
+        assert [one.text for one in (await home.sessions.read(sid)).messages if one.text] == [
+            "Be rude.",
+            "What blooms?",
+            "Moss.",
+            "More?",
+            last[-1].answer.text,
+            "Soon?",
+            "Moss.",
+        ]
+        for words, more in (
+            ("Soon?", {"replaces": last[-1].answer.message_id}),
+            ("", {"replaces": first}),  # it is on another branch
+            ("", {"continues": last[-1].answer.message_id}),
+            ("Soon?", {"continues": answer.message_id}),
+            ("", {"continues": answer.message_id, "system": "Be brief."}),
+        ):
+            with pytest.raises(RequestInvalid):
+                await _turn(home, words, sid, **more)
+
+
 async def test_a_turn_with_a_tool_asks_first_and_without_a_yes_no_tool_runs(
     configure, tmp_path, server
 ):
