@@ -47,6 +47,7 @@ class LineReader:
         self.has_cut_line = False  # the terminal has dropped the end; reset it
         self._readline: Any = None  # the module; None if lines cannot be edited
         self._next_text = ""  # what the next line starts with
+        self._has_left = False  # by Ctrl+D alone, which is a NUL if no line is being read
         self._has_started = False  # to read a pipe
         if isinstance(sys.stdin, TextIOWrapper) and self.is_terminal:
             # else a byte that is not UTF-8 raises an error
@@ -84,7 +85,9 @@ class LineReader:
             sys.stdout.flush()
             # a paste before this has no marks, so a line of it would run without Enter
             typed = take_typed(sys.stdin.fileno()).decode(sys.stdin.encoding, "replace")
-            self._next_text = safe_text(typed).rstrip("\n")
+            text = typed.replace("\0", "")
+            self._has_left = bool(typed) and not text
+            self._next_text = safe_text(text).rstrip("\n")
 
     def set_next_text(self, text: str) -> bool:
         """Return False where lines cannot be edited."""
@@ -114,8 +117,13 @@ class LineReader:
         If pastes are marked, a line that waits already was typed during an answer. Raises
         `WrongUse` for what is no text, on a pipe.
         """
+        if self._has_left:
+            return None
         is_typed_ahead = self.has_paste_marks and has_more_input(sys.stdin.fileno(), wait_s=0)
         may_be_paste = self.is_terminal and not is_typed_ahead
+        if self.has_paste_marks:
+            left_key = r'"\C-d"' if is_typed_ahead else "set-mark"
+            self._readline.parse_and_bind(rf'"\C-@": {left_key}')
         try:
             self._choose_encoding()
             text = input(prompt) if self.is_terminal else input()  # "" would be written

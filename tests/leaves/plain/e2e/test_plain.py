@@ -276,6 +276,21 @@ def test_what_is_typed_before_the_chat_is_ready_is_its_first_line_and_runs_by_en
     assert prompts_sent(server) == ["/quit\nWhich grow here?"]
 
 
+@pytest.mark.parametrize("typed", ["\x04", "Bye\x04\r\x04"])
+def test_ctrl_d_quits_that_is_typed_before_the_first_line_or_during_an_answer(start, server, typed):
+    talk = start(sees="")
+    talk.type("\x04")
+    assert talk.wait_exit() == 0
+    gate = Gate()
+    server.on(CHAT, sse("One", gate, ".", finish(), DONE), chat_reply("Two."))
+    talk = start()
+    talk.type("Next\r", sees="One")
+    talk.type(typed)
+    gate.open()
+    assert talk.wait_exit() == 0
+    assert prompts_sent(server) == ["Next", "Bye"][: 1 + typed.count("\r")]
+
+
 def test_lines_that_come_at_once_from_a_terminal_without_marks_are_one_prompt(
     start, server, folder
 ):
