@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 
@@ -22,7 +22,7 @@ from lmchat.safe_text import header_value
 from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import bracketed, is_loopback_host, loopback
 from lmchat.servers.model import ModelInfo, name_and_address
-from lmchat.terminal.output import Output, is_terminal
+from lmchat.terminal.output import Output
 from lmchat.units import counted, rate
 
 try:
@@ -173,11 +173,11 @@ def _print_servers(output: Output, routes: ModelRoutes) -> None:
         f"({counted(len(server.models), 'model')})"
         for server in usable_of(routes.servers)
     ]
-    _print_line(output, f"Servers: {', '.join(servers) or 'none found yet'}")
+    output.note(f"Servers: {', '.join(servers) or 'none found yet'}")
 
 
 def _print_report(output: Output, report: RequestReport) -> None:
-    """Print a request on a terminal: time, program, model, status, TTFT, speed.
+    """Print a request on stderr: time, program, model, status, TTFT, speed.
 
     Without a model, its path. The status is that of HTTP, or "closed" if no reply has started.
     """
@@ -192,7 +192,7 @@ def _print_report(output: Output, report: RequestReport) -> None:
     clock = datetime.now().astimezone().strftime("%H:%M:%S")
     program = f"{report.program[:_PROGRAM_COLUMNS] or '-':<{_PROGRAM_COLUMNS}}"
     subject = f"{report.subject[:_MODEL_COLUMNS]:<{_MODEL_COLUMNS}}"
-    _print_line(output, f"{clock}  {program}  {subject}  {status}{measured}")
+    output.note(f"{clock}  {program}  {subject}  {status}{measured}")
 
 
 def _note_remote(output: Output, noted: set[str], model: ModelInfo) -> None:
@@ -200,10 +200,3 @@ def _note_remote(output: Output, noted: set[str], model: ModelInfo) -> None:
     if model.remote_note not in noted:
         noted.add(model.remote_note)
         output.note(f"lmchat: {model.remote_note}")
-
-
-def _print_line(output: Output, line: str) -> None:
-    """If the terminal is gone, answers continue."""
-    if is_terminal(sys.stdout):
-        with suppress(LMChatError, BrokenPipeError):
-            output.print_lines([line])

@@ -545,6 +545,15 @@ def test_on_a_terminal_each_request_is_one_safe_line_and_closing_it_ends_the_pro
         assert program.wait_exit() == 0
 
 
+def test_each_request_is_a_line_on_stderr_also_in_a_log_file(tmp_path, server):
+    plain(server, "tiny").on(CHAT, chat_reply("Hello."))
+    with serving(tmp_path, url=server.url) as program:
+        program.chat()
+        lines = [program.process.stderr.readline().decode() for _ in range(2)]
+    assert lines[0].startswith("Servers: ")
+    assert re.match(r"\d\d:\d\d:\d\d +python-httpx\S+ +tiny +200", lines[1])
+
+
 def test_what_cannot_be_started_is_one_sentence(tmp_path, gateway):
     cli = Inside(home=tmp_path, url="http://127.0.0.1:1")
     for words, text in (
