@@ -7,7 +7,7 @@ from lmchat.servers.events import RequestSent, TextDelta
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import gone, half, ready_desktop, sent, shown
+from tests.support.desktop import gone, half, is_shown, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 
@@ -124,6 +124,7 @@ async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
         assert desk.prompt_input.text == "one!"
         gate.set()
         await desk.answered(2)
+        assert not is_shown(desk, "still streaming")
         await desk.press("enter")
         await desk.at_rest(requests=3)
         assert await desk.texts_on_disk() == ["one!", "C."]

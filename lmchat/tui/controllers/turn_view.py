@@ -22,7 +22,7 @@ from lmchat.chat.followers import NOT_THINKING
 from lmchat.chat.prompt_queue import PromptsReturned, QueueChanged
 from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.toolbox import ToolQuestion
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, StillAnswering
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerState
 from lmchat.servers.events import (
@@ -386,6 +386,7 @@ class TurnView(TurnListener):
     def _show_end(self, session: OpenSession, ended: TurnEnded) -> None:
         """Show how a turn ended; if no answer started, only why."""
         self._ui.take_back(self._key_notice)
+        self._ui.take_back(StillAnswering().message_with_next_step)
         if isinstance(ended.error, LMChatError) and ended.error.kind == "context_overflow":
             # the note says what might happen, and would lie over the card that says what did
             self._ui.take_back(self._request_note)
