@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 
 from lmchat import units
 from lmchat.safe_text import safe_line
@@ -25,13 +26,13 @@ def stats_table(models: Sequence[ModelStats], *, width: int | None) -> list[str]
         servers.setdefault(name_and_address(one.product, address), []).append(one)
     names = {one.model for one in models}
     short_names = {safe_line(name, limit=_NAME_CHARS) for name in names}
-    # whole names, with fewer columns, where short ones would look alike
-    limit = None if width is None or len(short_names) < len(names) else _NAME_CHARS
-    rows = [_row(one, limit) for of_server in servers.values() for one in of_server]
+    # short names only where they give a column more, and do not look alike
+    limits = (None,) if len(short_names) < len(names) else (None, _NAME_CHARS)
     lines: list[str] = []
-    for columns in range(len(_HEAD), 0, -1):
+    for columns, limit in product(range(len(_HEAD), 0, -1), limits):
+        rows = [_row(one, limit)[:columns] for of_server in servers.values() for one in of_server]
         # the empty cells indent the models
-        lines = table(("", *_HEAD[:columns]), [("", *row[:columns]) for row in rows])
+        lines = table(("", *_HEAD[:columns]), [("", *row) for row in rows])
         if width is None or max(map(cell_len, lines)) <= width:
             break
     of_models = iter(lines[1:])

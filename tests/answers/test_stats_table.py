@@ -29,7 +29,11 @@ def stats_of(name: str) -> ModelStats:
     )
 
 
-def test_long_names_are_cut_unless_two_models_would_look_alike():
+def test_long_names_are_cut_where_that_gives_a_column_more_unless_two_models_would_look_alike():
+    name = "smollm2-135m-instruct-thinking"
+    for width in (100, 80, 70):
+        lines = stats_table([stats_of(name)], width=width)
+        assert name in lines[2]
     start = "qwen2.5-coder-14b-instruct-extended"
     [_, _, row, _] = stats_table([stats_of(f"{start}-q4_k_m")], width=76)
     assert "qwen2.5-coder-14b-instr…" in row
