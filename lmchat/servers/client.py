@@ -23,7 +23,7 @@ from lmchat.config.settings import Settings
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.metrics import Metrics, RateLimit
 from lmchat.processes.background import background_task, end_tasks
-from lmchat.safe_text import safe_line, shell_word
+from lmchat.safe_text import safe_line
 from lmchat.servers.access import Access
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.discovery.model_lists import ModelLists
@@ -68,7 +68,6 @@ COUNT_S = 2.0  # then an estimate is shown
 END_THOUGHT_S = 2.0
 # an older list is read again before a request that must not load a model: it may sleep by now
 NO_WAKE_CHECK_S = 1.0
-_MOST_OTHERS = 3  # models that an error names
 _logger = logging.getLogger(__name__)
 
 
@@ -376,13 +375,6 @@ class HttpServerClient:
                     error.next_step = (
                         f"Did you mean {safe_line(similar)}?" if similar else error.next_step
                     )
-                others = [
-                    f"-m {shell_word(model.model_id)}"
-                    for model in listed
-                    if model.can_chat and not model.is_remote and model.model_id != target.model_id
-                ]
-                if error.kind == "unsupported" and others:  # the model makes no answers
-                    error.next_step = f"Choose one: {' or '.join(others[:_MOST_OTHERS])}."
                 raise
             except Exception as error:  # of httpx; its message may quote secrets
                 _logger.exception("chat request")  # the log file leaves out the message
