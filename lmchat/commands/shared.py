@@ -39,6 +39,22 @@ _PLACEHOLDER = re.compile(r"\{\{ *(input|clipboard|date) *\}\}")  # as in "Trans
 _MOST_PATHS = 8  # named in one question; the others are counted
 NAMED_ONLY = "Named in the prompt, but not attached."
 
+
+class CodeRing:
+    """Position among the code blocks of a message; behind the last comes the first."""
+
+    def __init__(self) -> None:
+        self._message_id = ""
+        self._index = 0
+
+    def take(self, message: ChatMessage, count: int, clicked: int | None = None) -> int:
+        """Return the index of the next block, or of the clicked one."""
+        next_index = self._index + 1 if message.message_id == self._message_id else 0
+        self._message_id = message.message_id
+        self._index = (next_index if clicked is None else clicked) % count
+        return self._index
+
+
 ReadFiles = Callable[[], Awaitable[Sequence[Attachment]]]
 
 

@@ -29,6 +29,7 @@ from lmchat.commands.shared import (
     NAMED_ONLY,
     SHARED,
     SHARED_ON_MESSAGE,
+    CodeRing,
     Question,
     ReadFiles,
     read_files,
@@ -103,7 +104,7 @@ class PlainFront(TurnListener):
         self._stream = self._inline or SafeStream()
         self._printer = TurnPrinter(self.output, stream=self._stream)  # of the last turn
         self._stage = ""  # as it was told
-        self._copied_code = ("", 0)  # message and number of the block
+        self._copied_code = CodeRing()
         chat.reporter.listener = self
         if chat.turn_options.toolbox is not None:
             chat.turn_options.toolbox.host.ask_user = self.ask_about_server
@@ -169,11 +170,9 @@ class PlainFront(TurnListener):
             blocks = code_blocks(message.text)
             if not blocks:
                 raise WrongUse(NO_CODE)
-            last_id, number = self._copied_code
-            number = number % len(blocks) + 1 if last_id == message.message_id else 1
-            self._copied_code = (message.message_id, number)
-            text = blocks[number - 1].content
-            done = f"Copied: block {number} of {len(blocks)}." if len(blocks) > 1 else done
+            index = self._copied_code.take(message, len(blocks))
+            text = blocks[index].content
+            done = f"Copied: block {index + 1} of {len(blocks)}." if len(blocks) > 1 else done
         if not await self._clipboard.copy(text):
             if not self.reader.can_redraw:
                 next_step = "lmchat export ID writes the session; /sessions lists the ids."

@@ -12,6 +12,7 @@ from pathlib import PurePath, PureWindowsPath
 from lmchat import units
 from lmchat.chat.session import OpenSession
 from lmchat.commands.conditions import NO_CODE
+from lmchat.commands.shared import CodeRing
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path, write_new_file
 from lmchat.markdown.code import language_and_file, language_of
@@ -63,10 +64,8 @@ class MessageActions:
         self._store = ui.workspace.store
         self._platform = ui.workspace.platform
         self._prompt_text = prompt_text
-        # id of the message whose code was copied last, and index of that block in its text
-        self._copied_code = ("", 0)
-        # the same for `save`, which asked for a file; here, blank blocks are not counted
-        self._code_to_save = ("", 0)
+        self._copied_code = CodeRing()  # in texts, not in reasoning
+        self._saved_code = CodeRing()
 
     def fold(self, message: ChatMessage) -> Awaitable[None] | None:
         """Fold or unfold a message, and show its files, whose rows in the log never unfold."""
@@ -89,17 +88,12 @@ class MessageActions:
         # `current`: after a click, the message may be as it was when its answer started to stream
         message = self._chat.active.current(message)
         blocks = code_blocks(message.reasoning if is_thought else message.text)
-        if (
-            not blocks
-        ):  # `conditions` looks for a fence, but only parsing tells whether it is a block
+        # `conditions` looks for a fence, but only parsing tells whether it is a block
+        if not blocks:
             self._ui.notify(NO_CODE)
             return
-        if index is None:
-            last_id, last_index = self._copied_code
-            index = last_index + 1 if last_id == message.message_id else 0
-        index %= len(blocks)
-        if not is_thought:
-            self._copied_code = (message.message_id, index)
+        ring = CodeRing() if is_thought else self._copied_code
+        index = ring.take(message, len(blocks), index)
         note = f"Block {index + 1} of {len(blocks)}" if len(blocks) > 1 else ""
         self._ui.copy(blocks[index].content, note)
 
@@ -231,12 +225,8 @@ class MessageActions:
         words = readable_text(message)
         # without code; `suggested_name` says what `info` is
         text, info, position = words, "markdown", ""
-        all_blocks = await asyncio.to_thread(code_blocks, message.text)
-        blocks = [block for block in all_blocks if block.content.strip()]
-        if blocks:
-            last_id, last_index = self._code_to_save
-            index = (last_index + 1) % len(blocks) if last_id == message.message_id else 0
-            self._code_to_save = (message.message_id, index)
+        if blocks := await asyncio.to_thread(code_blocks, message.text):
+            index = self._saved_code.take(message, len(blocks))
             text, info = blocks[index].content, blocks[index].info
             if len(blocks) > 1:
                 position = f"Block {index + 1} of {len(blocks)}."
