@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
-from lmchat.answers.answer_notes import answer_note
 from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.answers.repetition import Repetition
 from lmchat.api import Show
@@ -35,6 +34,7 @@ from lmchat.sessions.message import (
     AnswerStats,
     ChatMessage,
     Role,
+    answer_note,
     is_whole_end,
     parse_arguments,
     tool_calls_text,

@@ -39,3 +39,10 @@ async def open_stores(
         finally:
             if saved.notice and note is not None:
                 note(saved.notice)
+
+
+@asynccontextmanager
+async def open_saved(paths: Paths, note: Callable[[str], object]) -> AsyncIterator[Store]:
+    """Open the saved sessions alone."""
+    async with open_stores(paths, note=note) as stores:
+        yield stores.saved

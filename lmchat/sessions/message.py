@@ -61,6 +61,8 @@ _CALL_ENDS = ("tool_calls", "function_call", "tool_use")
 _FILTERED_ENDS = ("content_filter", "safety", "sensitive")  # the others are of Gemini and z.ai
 _COMPLETE_ENDS = frozenset((*_WHOLE_ENDS, *_CUT_ENDS, *_CALL_ENDS, *_FILTERED_ENDS))
 _MAX_NAME_CHARS = 200  # of a file's name on the screen
+_MAX_TOOL_NAME_CHARS = 80  # in a note
+_SERVER_LIMIT = "the token limit of the server"
 _NO_REASON = "no finish reason"  # shown: the end of the answer may be missing
 
 
@@ -506,6 +508,30 @@ def has_text_to_continue(message: ChatMessage) -> bool:
         # it may not fill the window alone: only older messages can be left out
         return (stats.prompt_tokens or 0) > (stats.completion_tokens or 0)
     return bool(message.text or message.reasoning) and message.state is not AnswerState.FAILED
+
+
+def answer_note(message: ChatMessage) -> str:
+    """Return a sentence about a complete answer, and what helps; "" if there is nothing to say.
+
+    It starts with a small letter, and has no full stop.
+    """
+    stats = message.stats or AnswerStats()
+    if stats.call_as_text:
+        name = safe_line(stats.call_as_text, limit=_MAX_TOOL_NAME_CHARS)
+        return (
+            f"the model tried to call {name}, and the server did not understand it: nothing was "
+            "run; start the server with a tool parser for this model, or use another build of it"
+        )
+    if message.text.strip() or message.tool_calls or message.refusal or not message.reasoning:
+        return ""
+    if stats.limit is Limit.CONTEXT:
+        cause, step = f": {stats.limit}", "load it with a larger context window, or set the effort"
+    elif stats.is_cut:
+        cause = f": {stats.limit or _SERVER_LIMIT}"
+        step = "set a larger max_tokens, or the effort"
+    else:
+        cause, step = "", "ask again with the effort"
+    return f"the model thought and wrote no answer{cause}; {step} none"
 
 
 def readable_text(message: ChatMessage) -> str:

@@ -21,7 +21,6 @@ from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, SessionNotFound, StoreUnavailable
 from lmchat.processes.background import run_abandonable
-from lmchat.sessions.drafts import merged
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import (
     AnswerState,
@@ -652,7 +651,7 @@ class Store:
 
     def _merge_draft(self, connection: Connection, session_id: str, own: str, text: str) -> None:
         stored = first_text(connection, DRAFT, session_id)
-        self._put_draft(connection, session_id, merged(stored, own, text))
+        self._put_draft(connection, session_id, _merged(stored, own, text))
 
     def _put_draft(self, connection: Connection, session_id: str, text: str) -> None:
         """Replace a draft; lock an unsaved session, whose draft other windows would take."""
@@ -687,3 +686,21 @@ def _raise_if_missing(connection: Connection, session_id: str, message_id: str) 
         raise SessionNotFound(
             "This message is no longer in its session.", next_step="Open the session again."
         )
+
+
+def _merged(stored: str, own: str, text: str) -> str:
+    """Replace what one window has written last, `own`, in a draft in which several type.
+
+    Whole parts between blank lines are compared. If `own` is gone, both texts stay, but what both
+    have only once.
+    """
+    before, found, behind = f"\n\n{stored}\n\n".partition(f"\n\n{own}\n\n")
+    if own and found:
+        parts = [before.removeprefix("\n\n"), text, behind.removesuffix("\n\n")]
+    elif f"\n\n{text}\n\n" in f"\n\n{stored}\n\n":
+        parts = [stored]
+    elif f"\n\n{stored}\n\n" in f"\n\n{text}\n\n":
+        parts = [text]
+    else:
+        parts = [stored, text]
+    return "\n\n".join(filter(None, parts))

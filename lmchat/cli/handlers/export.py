@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from lmchat.cli.context import Context
-from lmchat.cli.setup.open_store import open_store
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.formats.exports.render import export_name
 from lmchat.library.library import ExportAs, Library
+from lmchat.library.stores import open_saved
 from lmchat.units import counted
 
 
@@ -35,7 +35,7 @@ async def export(context: Context) -> int:
     )
     paths: list[Path] = []
     failed_count = 0
-    async with open_store(context) as store:
+    async with open_saved(context.paths, context.note) as store:
         library = Library(store)
         write = partial(
             library.export_file,

@@ -8,11 +8,11 @@ from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.handlers.sessions import header_json
 from lmchat.cli.leaf import leaf
 from lmchat.cli.read_prompt import piped_data
-from lmchat.cli.setup.open_store import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.programs import AUTO
 from lmchat.formats.reader import LARGEST_RECORD, STDIN
 from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_lines
+from lmchat.library.stores import open_saved
 from lmchat.safe_text import safe_line
 from lmchat.terminal.output import has_piped_input
 
@@ -42,7 +42,7 @@ async def import_files(context: Context) -> int:
             raise FileRefused(message, next_step="Split it into smaller files.")
 
     outcome = ImportOutcome(is_trial=options.dry_run)
-    async with open_store(context) as store:
+    async with open_saved(context.paths, context.note) as store:
         importer = Importer(store, programs=leaf("imports:PROGRAMS", ()), environ=context.environ)
         if options.files:  # `AUTO` tells formats by content
             sources = [(options.source, [*options.files])]

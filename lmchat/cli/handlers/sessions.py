@@ -12,11 +12,11 @@ from itertools import chain
 from msgspec.structs import asdict
 
 from lmchat.cli.context import Context, is_confirmed
-from lmchat.cli.setup.open_store import open_store
 from lmchat.errors import SessionOpen, WrongUse
 from lmchat.files.disk import empty_log
 from lmchat.files.locks import has_file_locks
 from lmchat.library.library import ExportAs, Library
+from lmchat.library.stores import open_saved
 from lmchat.sessions.session import HIT_KIND_NAMES, SessionHeader
 from lmchat.terminal.output import SHORT_ID, local_time, table, terminal_columns
 from lmchat.units import counted
@@ -31,7 +31,7 @@ async def list_sessions(context: Context) -> int:
     With `--trash`, print those in the trash instead, the last deleted one first.
     """
     is_trash = context.options.trash
-    async with open_store(context) as store:
+    async with open_saved(context.paths, context.note) as store:
         headers = await store.list_sessions(is_trash=is_trash)
     head = ("ID", "DELETED" if is_trash else "CHANGED", "MSGS", "MODEL", "TITLE")
     rows = [
@@ -54,7 +54,7 @@ async def list_sessions(context: Context) -> int:
 async def show(context: Context) -> int:
     """Print the shown branch of a session as text with its reasoning, or all branches as JSON."""
     output = context.output
-    async with open_store(context) as store:
+    async with open_saved(context.paths, context.note) as store:
         session = await store.open_session(await store.find_id(context.options.id))
         export_as = ExportAs(form="json" if output.is_json else "txt", with_reasoning=True)
         text = await Library(store).export_text(session, export_as)
@@ -72,7 +72,7 @@ async def rename(context: Context) -> int:
         raise WrongUse(
             "The title is empty.", next_step="Example: lmchat sessions rename last Garden"
         )
-    async with open_store(context) as store:
+    async with open_saved(context.paths, context.note) as store:
         header = await Library(store).rename(await store.find_id(options.id), options.title)
     sentence = f"{header.session_id[:SHORT_ID]} is now “{header.title}”."
     return context.output.print_result(header_json(header), sentence)
@@ -80,7 +80,7 @@ async def rename(context: Context) -> int:
 
 async def delete(context: Context) -> int:
     """Put a session into the trash, and print how to restore it."""
-    async with open_store(context) as store:
+    async with open_saved(context.paths, context.note) as store:
         header = await Library(store).delete(await store.find_id(context.options.id))
     step = f"`lmchat sessions restore {header.session_id[:SHORT_ID]}` restores it"
     sentence = f"{_id_and_title(header)} is in the trash; {step}."
@@ -93,7 +93,7 @@ async def restore(context: Context) -> int:
     The id `last` means the session that was deleted last. Raises `SessionNotFound` if the session
     is not in the trash.
     """
-    async with open_store(context) as store:
+    async with open_saved(context.paths, context.note) as store:
         library = Library(store)
         header = await library.restore(await library.find_deleted(context.options.id))
     return context.output.print_result(header_json(header), f"{_id_and_title(header)} is restored.")
@@ -108,7 +108,7 @@ async def purge(context: Context) -> int:
     """
     wanted, output = context.options.id, context.output
     message_count = 0  # of deleted messages
-    async with open_store(context) as store:
+    async with open_saved(context.paths, context.note) as store:
         if wanted:
             # only the header is needed, but the store reads at least one message
             session = await store.open_session(await store.find_id(wanted), count=1)
@@ -183,7 +183,7 @@ def _id_and_title(header: SessionHeader) -> str:
 
 async def search(context: Context) -> int:
     options = context.options
-    async with open_store(context) as store:
+    async with open_saved(context.paths, context.note) as store:
         hits = await store.search(" ".join(options.query), limit=options.limit)
     documents: list[dict[str, object]] = []
     lines: dict[str, list[str]] = {}  # of each session

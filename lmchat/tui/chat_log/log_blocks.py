@@ -19,7 +19,6 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat import units
-from lmchat.answers.answer_notes import answer_note
 from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.markdown.block import Block, Kind, Line, Span, custom_block, plain_blocks
 from lmchat.markdown.code import code_lines, head_line
@@ -32,6 +31,7 @@ from lmchat.sessions.message import (
     ChatMessage,
     Failure,
     FilePart,
+    answer_note,
     has_text_to_continue,
     is_continuable,
     is_imported_call,
