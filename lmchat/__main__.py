@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
 
         end_at_once_on_interrupt()
     except Exception as error:  # noqa: BLE001 - raised again, but for a failed import
-        return _name_foreign_library(error)
+        return _failed_import(error)
     gc.disable()  # imported objects stay; looking for garbage among them takes 5 % of a start
     try:
         return _run(words)
@@ -43,7 +43,7 @@ def _run(argv: list[str]) -> int:
     except KeyboardInterrupt:
         code = 130  # 128 and SIGINT, as shells report it
     except Exception as error:  # noqa: BLE001 - a failed import: `run` prints all others
-        code = _name_foreign_library(error)
+        code = _failed_import(error)
     for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             if stream is not None:  # a process may lack it
@@ -53,15 +53,14 @@ def _run(argv: list[str]) -> int:
     return code
 
 
-def _name_foreign_library(error: Exception) -> int:
-    """Return the exit code; raises other errors again."""
-    from lmchat.foreign_library import foreign_library
+def _failed_import(error: Exception) -> int:
+    """Return the exit code, or raise the error again if nothing can be advised."""
+    from lmchat.errors import pythonpath_hint
 
-    reason = foreign_library(error)
-    if reason is None:
+    if not (hint := pythonpath_hint()):
         raise error
-    sys.stderr.write(f"lmchat: {reason.message}\n{reason.next_step}\n")
-    return reason.exit_code
+    sys.stderr.write(f"lmchat: A library cannot be used: {error!r}.\n{hint}\n")
+    return 1
 
 
 def _has_printed_version() -> bool:

@@ -12,11 +12,18 @@ def new_error_id() -> str:
 
 def log_bug(error: BaseException) -> str:
     """Log an error that is a fault of lmchat itself; return its id."""
-    import logging  # noqa: PLC0415 - `foreign_library` may name another one
+    import logging  # noqa: PLC0415 - another one may be in its place (`pythonpath_hint`)
 
     error_id = new_error_id()
     logging.getLogger(__name__).error("unexpected error, id %s", error_id, exc_info=error)
     return error_id
+
+
+def pythonpath_hint() -> str:
+    """Return what to try after a failed import or a bug, as another library may have been taken."""
+    if not os.environ.get("PYTHONPATH"):
+        return ""
+    return "PYTHONPATH is set, and may bring another version of a library: try PYTHONPATH= lmchat"
 
 
 class LMChatError(Exception):

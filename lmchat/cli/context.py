@@ -13,10 +13,9 @@ from lmchat.cli.screen_settings import keymap_problems, theme_problems
 from lmchat.config.file import Problem
 from lmchat.config.load import Flags, LoadedSettings, load
 from lmchat.config.settings import Settings
-from lmchat.errors import ConfigError, LMChatError, WrongUse, log_bug
+from lmchat.errors import ConfigError, LMChatError, WrongUse, log_bug, pythonpath_hint
 from lmchat.files.disk import expanded_path
 from lmchat.files.paths import Paths
-from lmchat.foreign_library import foreign_library
 from lmchat.processes.environment import environment_of_programs
 from lmchat.terminal.output import Output, ask_yes_no, can_ask
 
@@ -117,11 +116,12 @@ class Context:
         start_log(self.paths.log_file, level)
 
     def log_unexpected(self, error: Exception) -> LMChatError:
-        """Log an unexpected error; return the one to print: its reason, or its id in the log."""
+        """Log an unexpected error; return the one to print, with its id in the log."""
         error_id = log_bug(error)
-        return foreign_library(error) or LMChatError(
+        next_step = f"The log file has details under this id: {self.paths.log_file}"
+        return LMChatError(
             f"lmchat had an internal error (id {error_id}).",
-            next_step=f"The log file has details under this id: {self.paths.log_file}",
+            next_step=f"{next_step} {pythonpath_hint()}".rstrip(),
             kind="bug",
         )
 

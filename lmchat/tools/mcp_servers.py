@@ -26,7 +26,6 @@ from lmchat.config.settings import FUNCTIONS, McpSettings
 from lmchat.errors import LMChatError
 from lmchat.extras import install_command
 from lmchat.files.disk import ensure_folder, start_log
-from lmchat.foreign_library import foreign_library
 from lmchat.processes.background import run_abandonable
 from lmchat.processes.child import own_program
 from lmchat.processes.environment import needed_environment
@@ -404,8 +403,6 @@ class _McpServer:
         match error:
             case LMChatError():
                 return LMChatError(self._without_secrets(error.message), next_step=error.next_step)
-            case ImportError() if foreign := foreign_library(error):
-                return foreign
             case ImportError():
                 next_step = f"Install it: {install_command('tools')}"
                 return LMChatError("The MCP SDK is not installed.", next_step=next_step)

@@ -13,9 +13,8 @@ from functools import partial
 from lmchat.api.runtime import Runtime
 from lmchat.cli.context import Context
 from lmchat.cli.setup.wiring import open_runtime
-from lmchat.errors import LMChatError, WrongUse
+from lmchat.errors import LMChatError, WrongUse, pythonpath_hint
 from lmchat.extras import install_command
-from lmchat.foreign_library import foreign_library
 from lmchat.processes.background import background_task
 from lmchat.processes.signals import ENDING_SIGNALS
 from lmchat.safe_text import header_value
@@ -32,7 +31,7 @@ try:
     from lmchat.leaves.serve.model_routes import ModelRoutes, ServerWatch
 except ModuleNotFoundError as error:
     text = f"lmchat serve needs two more packages; install them: {install_command('serve')}"
-    raise foreign_library(error) or LMChatError(text, kind="unsupported") from error
+    raise LMChatError(text, kind="unsupported", next_step=pythonpath_hint()) from error
 
 END_S = 5  # that running answers have after a signal
 KEEP_ALIVE_S = 75  # until an idle connection is closed; clients close theirs sooner

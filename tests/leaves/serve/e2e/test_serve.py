@@ -576,10 +576,7 @@ def test_without_the_extra_one_sentence_names_the_install_line(alone, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(absent)
     done = alone("serve", PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr == (
-        f"lmchat: lmchat serve needs two more packages; install them: {install_command('serve')}\n"
-    )
-    (tmp_path / "starlette.py").write_text("")  # it comes before the installed one
-    (tmp_path / "sitecustomize.py").unlink()
-    done = alone("serve", PYTHONPATH=str(tmp_path))
-    assert f"starlette was taken from {tmp_path} because PYTHONPATH is set." in done.stderr
+    sentence, hint = done.stderr.splitlines()
+    command = install_command("serve")
+    assert sentence == f"lmchat: lmchat serve needs two more packages; install them: {command}"
+    assert hint.endswith("try PYTHONPATH= lmchat")  # another starlette may have come from there
