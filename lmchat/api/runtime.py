@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from lmchat.api.api_keys import ApiKeys
 from lmchat.chat.service import ChatService
+from lmchat.chat.session import OpenSession
 from lmchat.chat.toolbox import Toolbox
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import LoadedSettings
@@ -57,6 +58,11 @@ class Runtime(Struct, frozen=True, kw_only=True):
 
     def finder(self) -> ServerFinder:
         return ServerFinder(self.backend.models, self.settings, lambda: self.state)
+
+    async def resume(self, chat: ChatService, id_or_prefix: str) -> OpenSession:
+        """Show a saved session; raise `SessionNotFound`."""
+        session_id = await self.store.take_session(self.saved, id_or_prefix)
+        return chat.open_sessions.switch_to(await chat.open_sessions.find_or_load(session_id))
 
     async def load_if_needed(
         self,

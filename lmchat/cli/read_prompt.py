@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 
 from lmchat.answers.json_schema import SchemaOutput, read_schema, strict_json
@@ -15,6 +16,7 @@ from lmchat.attachments.attachment import (
     read_attachment,
     text_of,
 )
+from lmchat.attachments.dropped_files import mentioned_files
 from lmchat.attachments.file_sets import FileSet, parse_set_name, read_set
 from lmchat.attachments.web_page import WebPages, is_page_address, refuse_host
 from lmchat.chat.settings import SamplingLayers
@@ -23,6 +25,7 @@ from lmchat.commands.shared import filled_preset, preset_named, set_question
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.background import run_abandonable
+from lmchat.safe_text import safe_line, shell_word
 from lmchat.servers.sampling_options import checked_option, parsed_value
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.output import (
@@ -110,23 +113,44 @@ async def preset_prompt(context: Context, name: str, typed: str) -> str:
     return await filled_preset(context.settings.prompts, name, typed, clipboard.paste)
 
 
-async def read_named(pages: WebPages, name: str) -> Attachment | FileSet:
-    """Read what a name means: a page, a file, or the text files of a folder or a pattern.
+async def read_given_files(
+    context: Context, pages: WebPages
+) -> tuple[list[Attachment], list[FileSet]]:
+    """Read the files, pages of allowed hosts, folders and patterns of `--file`.
 
-    Only pages of allowed hosts are downloaded.
+    The files of folders and patterns are in the list of files, too. Notes say what was left out,
+    and which files the prompt only names.
     """
-    if is_page_address(name):
-        return await pages.attachment(name, "", refuse_host)
-    set_name = await parse_set_name(name, Path())
-    return await (read_attachment(expanded_path(name)) if set_name is None else read_set(set_name))
+    options, note = context.options, context.output.note
+    files: list[Attachment] = []
+    sets: list[FileSet] = []
+    for name in options.files:
+        if is_page_address(name):
+            file = await pages.attachment(name, "", refuse_host)
+        elif (set_name := await parse_set_name(name, Path())) is None:
+            file = await read_attachment(expanded_path(name))
+        else:
+            found = await read_set(set_name)
+            note(f"lmchat: {name}: {found.label}.")
+            sets.append(found)
+            files += found.files
+            continue
+        if file.part.left_out:
+            note(f"lmchat: {name}: {file.part.left_out}.")
+        files.append(file)
+    # of what is typed here: a name in a pipe is hardly meant
+    mentioned = await run_abandonable(partial(mentioned_files, options.prompt, options.files))
+    for name in mentioned.values():
+        note(f"lmchat: {safe_line(name)} is only named; -f {shell_word(name)} attaches it.")
+    return files, sets
 
 
-async def require_consent_to_set(found: FileSet, window: int | None) -> None:
+async def require_consent_to_set(context: Context, found: FileSet, window: int | None) -> None:
     """Ask whether a large set of files is attached; raises `WrongUse` unless the answer is yes.
 
     `window` is the size of the context window in tokens.
     """
-    if not found.needs_consent(window):
+    if context.options.yes or not found.needs_consent(window):
         return
     question = set_question(found)
     if not can_ask() and question.refusal is not None:

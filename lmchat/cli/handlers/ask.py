@@ -13,9 +13,6 @@ from msgspec.structs import replace
 from lmchat.answers.json_schema import SchemaOutput
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.api.runtime import Runtime
-from lmchat.attachments.attachment import Attachment
-from lmchat.attachments.dropped_files import mentioned_files
-from lmchat.attachments.file_sets import FileSet
 from lmchat.chat.events import ChatEvent, TurnListener
 from lmchat.chat.preview import curl_command, json_text
 from lmchat.chat.service import ChatService
@@ -24,15 +21,19 @@ from lmchat.chat.settings import TurnSettings
 from lmchat.chat.toolbox import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.cli.home import finder_of_command
-from lmchat.cli.read_prompt import prompt_of, read_named, require_consent_to_set, wanted_value
+from lmchat.cli.read_prompt import (
+    prompt_of,
+    read_given_files,
+    require_consent_to_set,
+    wanted_value,
+)
 from lmchat.cli.setup.make_toolbox import how_to_configure, start_tools
 from lmchat.cli.setup.wiring import make_chat, make_pages, open_runtime, setup_of
 from lmchat.cli.tool_approval import ask_about_call, ask_about_server
 from lmchat.cli.turn_printer import TurnPrinter, usage_json
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.markdown.commonmark import code_blocks
-from lmchat.processes.background import run_abandonable
-from lmchat.safe_text import safe_json, safe_line, shell_word
+from lmchat.safe_text import safe_json, safe_line
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, Role
 from lmchat.sessions.prompts import Prompt
@@ -58,33 +59,11 @@ async def ask(context: Context) -> int:
         raise WrongUse("No tools are configured.", next_step=how_to_configure(context))
 
     # before a server is looked for, so that a wrong name is an error at once
-    pages = make_pages(context.settings)
-    files: list[Attachment] = []
-    file_sets: list[FileSet] = []
-    for name in options.files:
-        found = await read_named(pages, name)
-        if isinstance(found, Attachment):
-            files.append(found)
-            if found.part.left_out:
-                context.output.note(f"lmchat: {name}: {found.part.left_out}.")
-        else:
-            context.output.note(f"lmchat: {name}: {found.label}.")
-            files += found.files
-            file_sets.append(found)
+    files, file_sets = await read_given_files(context, make_pages(context.settings))
     prompt = await prompt_of(context, files)
-    # of what is typed here: a name in a pipe is hardly meant
-    mentioned = await run_abandonable(partial(mentioned_files, options.prompt, options.files))
-    for name in mentioned.values():
-        context.output.note(
-            f"lmchat: {safe_line(name)} is only named; -f {shell_word(name)} attaches it."
-        )
 
-    if options.temporary or options.dry_run_form:
-        is_saved = False
-    elif options.save is not None:  # `--save` or `--no-save`
-        is_saved = options.save
-    else:  # saved only in the session of `-r`
-        is_saved = options.resume is not None
+    is_session = options.resume is not None if options.save is None else options.save
+    is_saved = is_session and not (options.temporary or options.dry_run_form)
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(open_runtime(context, is_saved=is_saved))
         chat = make_chat(context, runtime)
@@ -92,10 +71,7 @@ async def ask(context: Context) -> int:
         # it may still have the prompt, in case of a kill
         stack.push_async_callback(chat.drafts.write)
         if options.resume is not None:
-            session_id = await runtime.store.take_session(runtime.saved, options.resume)
-            session = chat.open_sessions.switch_to(
-                await chat.open_sessions.find_or_load(session_id)
-            )
+            session = await runtime.resume(chat, options.resume)
             if options.resume == "last":  # another command may have saved one since
                 context.output.note(f"lmchat: continues “{safe_line(session.header.title)}”.")
             if options.system_prompt is not None:  # a new session has it from the settings
@@ -103,9 +79,8 @@ async def ask(context: Context) -> int:
         finder = await finder_of_command(context, runtime)
         target = await finder.ready_target(note=context.output.note)
         chat.turn_options.use_target(target)
-        if not options.yes:  # now: the model's window decides which sets are large
-            for file_set in file_sets:
-                await require_consent_to_set(file_set, target.context)
+        for file_set in file_sets:  # now: the model's window decides which sets are large
+            await require_consent_to_set(context, file_set, target.context)
         if options.start.strip():
             chat.active.set_prefill(options.start, target)
         toolbox = chat.turn_options.toolbox

@@ -70,8 +70,7 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     front = PlainFront(context, runtime, chat, reader)
     stack.push_async_callback(front.aclose)
     if context.options.resume is not None:
-        session_id = await runtime.store.take_session(runtime.saved, context.options.resume)
-        chat.open_sessions.switch_to(await chat.open_sessions.find_or_load(session_id))
+        await runtime.resume(chat, context.options.resume)
     return PlainChat(front)
 
 
