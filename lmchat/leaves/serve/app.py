@@ -44,9 +44,9 @@ from lmchat.servers.as_json import (
     metrics_json,
     model_json,
 )
-from lmchat.servers.discovery.choose import Choice, choose, is_unclear
+from lmchat.servers.discovery.choose import Choice, Named, choose, named_at
 from lmchat.servers.discovery.status import ServerStatus
-from lmchat.servers.model import ModelInfo, find_model, unknown_model_error
+from lmchat.servers.model import ModelInfo, unknown_model_error
 from lmchat.servers.products import product_named
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import CHAT_PATH, ForwardedRequest
@@ -323,11 +323,10 @@ class ServeApp(Struct, kw_only=True):
             changes["stream"] = True
         if is_bare_route and fields.endpoint:
             server = routes.server(str(fields.endpoint))
-            if is_unclear(server, name):
-                raise unknown_model_error(name, server.models)
             # an unlisted model is sent to it, too: the server says what is wrong
-            unlisted = product_named(server.product).unlisted_model(server.endpoint, name)
-            model = find_model(name, server.models) or unlisted
+            named, model = named_at(server, name)
+            if named is Named.UNCLEAR:
+                raise unknown_model_error(name, server.models)
         else:
             model = routes.find(name)
         if model.model_id != name:  # such as a name with `@`, which only lmchat knows

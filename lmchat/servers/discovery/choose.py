@@ -7,6 +7,7 @@ configuration, "" if they name none. `state` has the last used server and models
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum, auto
 
 from msgspec import Struct
 
@@ -42,6 +43,17 @@ _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
 _NAME_A_MODEL = "If it only lacks a list of models, name a model with -m MODEL."
 _OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
 _MAX_NAMES = 20  # that an error lists
+
+
+class Named(StrEnum):
+    """What the name of a model means at a server."""
+
+    CHATS = auto()  # a model that it lists
+    CANNOT_CHAT = auto()  # one that it lists
+    UNCLEAR = auto()
+    """Must not be sent: it can mean several listed models, or is similar to a remote one."""
+    UNLISTED = auto()  # a model that it may have: a similar name, no list, a gateway or provider
+    LACKING = auto()
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -93,10 +105,12 @@ def choose(
 def _rank(server: ServerStatus, state: State, model: str) -> tuple[bool, ...]:
     """Return a sort key, of which the smallest is best."""
     # False is less than True
-    named = find_model(model, server.chat_models) if model else None
-    lacks_model = bool(model) and named is None
-    refuses_name = lacks_model and _configured_model(server, model) is None
-    is_remote = named is not None and named.is_remote  # another server may run this model
+    lacks_model = refuses_name = is_remote = False
+    if model:
+        named, found = named_at(server, model)
+        lacks_model = named is not Named.CHATS
+        refuses_name = _configured_model(server, model) is None
+        is_remote = not lacks_model and found.is_remote  # another server may run this model
     was_used_last = server.server_id == state.endpoint
     is_ready = server.state is ServerState.READY
     names = (lacks_model, refuses_name, is_remote)
@@ -122,26 +136,32 @@ def _choice_of(server: ServerStatus, model: ModelInfo | None) -> Choice:
     return Choice(state=state, server=server, target=target)
 
 
-def _configured_model(server: ServerStatus, name: str) -> ModelInfo | None:
-    """Return None if it cannot chat, or the server lacks it."""
-    if _find_non_chat_model(server, name) is not None:
-        return None
-    listed = find_model(name, server.chat_models)
+def named_at(server: ServerStatus, name: str) -> tuple[Named, ModelInfo]:
+    """Return what a name means at a server, with the listed model, else one of this name."""
+    listed = find_model(name, server.models) or find_model(name, server.chat_models)
     if listed is not None:
-        return listed
-    if is_unclear(server, name):
-        return None
-    # the list of a named server may be incomplete: its chat decides
-    if _lacks(server, name) and not server.has_named_address:
-        return None
-    return _unlisted_model(server, name)
-
-
-def _unlisted_model(server: ServerStatus, name: str) -> ModelInfo:
+        return Named.CHATS if listed.can_chat else Named.CANNOT_CHAT, listed
     # without a list, the product is only expected
     is_known = server.state is not ServerState.AWAY
     product = product_named(server.product if is_known else OPENAI_COMPATIBLE)
-    return product.unlisted_model(server.endpoint, name)
+    unlisted = product.unlisted_model(server.endpoint, name)
+    similar = [
+        model
+        for model in server.models
+        if any(not has_other_name(name, known) for known in model.names)
+    ]
+    if models_meant(name, server.models) or any(model.is_remote for model in similar):
+        return Named.UNCLEAR, unlisted
+    may_have = similar or not server.models or _may_be_provider(server)
+    return Named.UNLISTED if may_have else Named.LACKING, unlisted
+
+
+def _configured_model(server: ServerStatus, name: str) -> ModelInfo | None:
+    """Return None if it must not be sent, or cannot chat, or the server lacks it."""
+    named, model = named_at(server, name)
+    # the list of a named server may be incomplete: its chat decides
+    may_have = named is Named.LACKING and server.has_named_address
+    return model if may_have or named in (Named.CHATS, Named.UNLISTED) else None
 
 
 def _preferred_model(server: ServerStatus, state: State) -> ModelInfo | None:
@@ -174,7 +194,7 @@ def _last_unlisted(server: ServerStatus, state: State) -> ModelInfo | None:
     is_last = state.endpoint == server.server_id and bool(state.model)
     if not is_last or server.models or server.action is not Next.NAME:
         return None
-    last = _unlisted_model(server, state.model)
+    _, last = named_at(server, state.model)
     return last if state.is_remote or not last.is_remote else None
 
 
@@ -188,41 +208,9 @@ def _unloaded_model(server: ServerStatus, state: State) -> ModelInfo | None:
     return models[0] if len(models) == 1 else None
 
 
-def _find_non_chat_model(server: ServerStatus, name: str) -> ModelInfo | None:
-    model = find_model(name, server.models)
-    return None if model is None or model.can_chat else model
-
-
 def _may_be_provider(server: ServerStatus) -> bool:
     """Cloud providers are outside the user's network."""
     return product_named(server.product).is_gateway or not server.endpoint.is_near
-
-
-def _lacks(server: ServerStatus, name: str) -> bool:
-    """Return whether a server lists its models, and this name means none of them.
-
-    A similar one may be meant (`has_other_name`). Gateways and providers take names that they do
-    not list.
-    """
-    if is_unclear(server, name):
-        return True
-    if _may_be_provider(server):
-        return False
-    listed = [known for model in server.models for known in model.names]
-    return bool(listed) and all(has_other_name(name, known) for known in listed)
-
-
-def is_unclear(server: ServerStatus, name: str) -> bool:
-    """Return whether a name must not be sent: it may mean a model that the user does not mean.
-
-    It can mean several listed models, or is similar to a remote one: the server may complete it, or
-    ignore case.
-    """
-    possible = models_meant(name, server.models) if name else []
-    if not name or possible:
-        return len(possible) > 1
-    remote = (known for model in server.models if model.is_remote for known in model.names)
-    return any(not has_other_name(name, known) for known in remote)
 
 
 def require_model(name: str, chosen: ServerStatus | None, servers: Sequence[ServerStatus]) -> None:
@@ -230,7 +218,7 @@ def require_model(name: str, chosen: ServerStatus | None, servers: Sequence[Serv
 
     The error suggests similar models, or says which server needs a key: it may have the model.
     """
-    if chosen is None or not _lacks(chosen, name):
+    if chosen is None or named_at(chosen, name)[0] not in (Named.UNCLEAR, Named.LACKING):
         return
     listed = [model for server in servers for model in server.chat_models]
     error = unknown_model_error(name, listed)
@@ -244,23 +232,22 @@ def require_model(name: str, chosen: ServerStatus | None, servers: Sequence[Serv
 def choose_without_asking(servers: Sequence[ServerStatus], *, model: str, state: State) -> Choice:
     """Choose where there is no user to ask; only a model may be missing.
 
-    Raises `WrongUse` for a configured model that cannot chat, and for a name that `is_unclear`, and
+    Raises `WrongUse` for a configured model that cannot chat, and for a name that is unclear, and
     `no_server_error`.
     """
     choice = choose(servers, model=model, state=state, can_ask=False)
     server, target = choice.server, choice.target
     if server is None or target is None:
         raise no_server_error(servers, is_for_chat=True)
-    non_chat_model = _find_non_chat_model(server, model)
-    if non_chat_model is not None:
-        raise cannot_chat_error(non_chat_model)
-    if is_unclear(server, model) and target.model is None:
+    if not model:
+        is_loaded = choice.state is not ServerState.NO_MODEL
+        return choice if is_loaded else _choice_of(server, _unloaded_model(server, state))
+    named, found = named_at(server, model)
+    if named is Named.CANNOT_CHAT:
+        raise cannot_chat_error(found)
+    if named is Named.UNCLEAR:
         raise unknown_model_error(model, server.chat_models)
-    if model and target.model is None:
-        return _choice_of(server, _unlisted_model(server, model))
-    if choice.state is ServerState.NO_MODEL:
-        return _choice_of(server, _unloaded_model(server, state))
-    return choice
+    return _choice_of(server, found)
 
 
 def can_pull(server: ServerStatus) -> bool:
