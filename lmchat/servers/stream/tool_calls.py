@@ -115,9 +115,9 @@ class _Call(Struct, eq=False):
 class Calls:
     """Tool calls of one answer, with numbers from 0.
 
-    A fragment belongs to the call of its id or index, or else to the last one that is open. The
-    index may be missing, 0 for each call, or count the fragments; ids may be missing, made up for
-    each fragment, or one for all. What runs is decided at the end: the arguments of a call are a
+    A fragment belongs to the call of its id or index, or else to that of the last fragment. The
+    index may be missing, 0 for each call, or count the fragments; ids may be missing, or one for
+    all. What runs is decided at the end: the arguments of a call are a
     sequence of JSON objects, of which equal ones are one call, as no call may run twice.
     """
 
@@ -200,27 +200,24 @@ class Calls:
             return part.name in ("", call.name) or not call.name or is_next_of_name
 
         if part.call_id:
-            with_id = [one for one in recent if one.call_id == part.call_id and takes(one)]
-            if with_id:
-                return at_index if at_index in with_id else with_id[0]
+            with_id = (one for one in recent if one.call_id == part.call_id and takes(one))
+            if call := next(with_id, None):
+                return call
         if not part.name:
             if at_index is None and part.call_id and part.index is not None:
                 return None  # the name may still come
-            return at_index or next((one for one in recent if one.is_open), self._current)
+            return at_index or self._current
+        call = at_index or next(filter(takes, recent), None)
+        if call is None or not takes(call):
+            return None
         if part.call_id:
-            # some servers start a call twice, with two ids, before its arguments come, or make up
-            # an id for each piece
-            if at_index is None or not takes(at_index) or not at_index.is_open:
-                return None
-            return None if at_index.objects and not part.continues else at_index
-        if at_index is not None:
-            return at_index if takes(at_index) else None
-        call = next(filter(takes, recent), None)
-        if call is None or part.index is None:
-            return call
-        if call.is_open:
-            return call if part.continues else None
-        return None if call.call_id else call
+            # some servers start a call twice, with two ids, before its arguments come
+            joins = call is at_index and not call.objects
+        elif call is at_index or part.index is None:
+            joins = True
+        else:
+            joins = part.continues if call.is_open else not call.call_id
+        return call if joins else None
 
     def _new_events(self, call: _Call, *, is_end: bool = False) -> list[ToolCallDelta]:
         """Return what a call got since the last event.
