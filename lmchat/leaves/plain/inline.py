@@ -7,14 +7,12 @@ it is complete. The terminal wraps each line itself, and copies it as one.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping
 from itertools import groupby, islice
 from operator import itemgetter
 from shutil import get_terminal_size
 from time import monotonic
 
-from msgspec import Struct
 from rich.color import ColorSystem
 from rich.segment import Segment
 from rich.style import Style
@@ -96,10 +94,8 @@ class InlineText:
     def _start_text(self) -> None:
         self._markdown = IncrementalMarkdown(is_printed=True)
         self._is_complete = False  # no more text arrives
-        self._closed: list[_Printable] = []  # not printed yet
+        self._closed: list[Block] = []  # not printed yet
         self._closed_count = 0  # with the printed ones
-        self._line = ""  # the incomplete line
-        self._references = 0  # link definitions above it
         self._printed_lines = 0  # of the block that follows, an open fence
 
     @property
@@ -156,23 +152,10 @@ class InlineText:
             await asyncio.sleep(0 if self._is_complete else _FRAME_S)
 
     def _feed(self, text: str, *, is_final: bool = False) -> None:
-        """Parse text, and note the blocks that it closes.
-
-        A link may have its definition in the lines above the one that closes its block. With later
-        definitions, the words would depend on when the text arrived.
-        """
-        pieces = [text]
-        if "]:" in self._line + text:
-            pieces = re.findall(r"[^\n]*\n|[^\n]+", text) or [text]
-        for number, piece in enumerate(pieces, 1):
-            self._markdown.feed(piece, is_final=is_final and number == len(pieces))
-            blocks = islice(self._markdown.closed, self._closed_count, None)
-            self._closed += [_Printable(block, self._references) for block in blocks]
-            self._closed_count = len(self._markdown.closed)
-            if "\n" in piece:
-                self._references = len(self._markdown.references)
-                self._line = ""
-            self._line += piece[piece.rfind("\n") + 1 :]
+        """Parse text, and note the blocks that it closes."""
+        self._markdown.feed(text, is_final=is_final)
+        self._closed += islice(self._markdown.closed, self._closed_count, None)
+        self._closed_count = len(self._markdown.closed)
 
     async def _fetch_colours(self) -> None:
         """Get colours first: printed code cannot be coloured."""
@@ -198,22 +181,22 @@ class InlineText:
             self._write(printed)
             self._printed_s = monotonic()
 
-    def _open(self) -> list[_Printable]:
+    def _open(self) -> list[Block]:
         """Return the fence whose complete lines can be printed; other blocks may still change."""
-        fences = (block for block in self._markdown.open if block.kind is Kind.FENCE)
-        return [_Printable(block, self._references) for block in fences]
+        return [block for block in self._markdown.open if block.kind is Kind.FENCE]
 
-    def _lay_out(self, printable: _Printable) -> list[Line]:
-        """Lay a block out, with the blank line above."""
-        block = printable.block
+    def _lay_out(self, block: Block) -> list[Line]:
+        """Lay a block out, with the blank line above.
+
+        Definitions of links in other blocks do not count: most come after the printed words.
+        """
         if block.lines is not None:
             return block.lines
         # A page is three cells wider than its text. Tables leave one column free, as some terminals
         # add a line end to a full line.
         columns = max(min(get_terminal_size().columns, _WIDEST), _NARROWEST)
         self._layout.page.width = columns + 2
-        references = dict(islice(self._markdown.references.items(), printable.references))
-        block.lines = _joined(self._layout.lay_out(block, references))
+        block.lines = _joined(self._layout.lay_out(block, {}))
         closed = self._markdown.closed
         # by identity: a later block may be equal
         is_first = not closed or block is closed[0]
@@ -232,13 +215,6 @@ class InlineText:
             look = style if self._has_colours else style.without_color
             painted += look.render(safe_text(text_of(same)), color_system=ColorSystem.STANDARD)
         return f"{painted}\n"
-
-
-class _Printable(Struct):
-    """A block, and the number of first link definitions that it may use."""
-
-    block: Block
-    references: int
 
 
 def _joined(rows: list[Line]) -> list[Line]:

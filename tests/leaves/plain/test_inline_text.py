@@ -132,6 +132,14 @@ async def test_no_letter_of_an_answer_is_lost_wherever_it_stops():
             assert not Counter(must_be_seen(part)) - Counter(seen), part[:300]
 
 
+async def test_a_definition_of_another_block_changes_no_words_and_is_printed_itself():
+    terminal = Terminal()
+    await terminal.receive("See [it][1].\n\n[1]: /x\n\nMore [it][1].\n\n")
+    terminal.text.end()
+    lines = [line.strip() for line in plain(terminal.shown).split("\n") if line.strip()]
+    assert lines == ["See [it][1].", "[1]: /x", "More [it][1]."]
+
+
 @pytest.mark.parametrize(
     "marked",  # something is printed at each mark, and nowhere else
     [
