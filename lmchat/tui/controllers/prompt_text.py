@@ -9,7 +9,7 @@ started.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -185,13 +185,7 @@ class PromptText:
                 self._input.put_before_typed("".join(lines))
             else:
                 self._input.attach(files.typed, lines, files.words)
-        elif prompt is self._aside:
-            self._before_edit = files.put_into(self._before_edit, lines)
-            self.keep_draft()  # else only a change of the input keeps it
-        elif session_id := next((one for one, left in self._left.items() if left is prompt), ""):
-            draft = files.put_into(self._drafts.text(session_id), lines)
-            self._drafts.change(session_id, draft)
-        else:
+        elif not self._change_unseen(prompt, lambda text: files.put_into(text, lines)):
             self._ui.notify("A file was not attached, as the edit in which you named it has ended.")
 
     def put_back(self, session: OpenSession, *prompts: PendingPrompt) -> None:
@@ -212,16 +206,25 @@ class PromptText:
         typed = self._input.prompt
         if session is not active:
             typed = self._left[session.session_id]
-            draft = joined_prompts(text, self._drafts.text(session.session_id))
-            self._drafts.change(session.session_id, draft)
         elif self.edited_id not in ("", prompts[0].edited_id):
             typed = self._aside
-            self._before_edit = joined_prompts(text, self._before_edit)
-            self.keep_draft()  # else only a change of the input keeps it
-        else:
+        if typed is self._input.prompt:
             self._input.put_before_typed(text)
+        else:
+            self._change_unseen(typed, lambda old: joined_prompts(text, old))
         for prompt in prompts:
             typed.take_files(prompt)
+
+    def _change_unseen(self, prompt: PendingPrompt, change: Callable[[str], str]) -> bool:
+        """Change the text of a prompt that the input does not have; False if nothing has it."""
+        if prompt is self._aside:
+            self._before_edit = change(self._before_edit)
+            self.keep_draft()  # else only a change of the input keeps it
+            return True
+        session_id = next((one for one, left in self._left.items() if left is prompt), "")
+        if session_id:
+            self._drafts.change(session_id, change(self._drafts.text(session_id)))
+        return bool(session_id)
 
     def take_typed(self) -> str:
         """Remove what is typed from the prompt, and return it."""
