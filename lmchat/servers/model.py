@@ -249,18 +249,12 @@ def is_other_model(asked: str, served: str, listed: Sequence[ModelInfo]) -> bool
     """
     exact = [model for model in listed if served == model.model_id]
     found = find_model(served, exact if _is_path(served) else listed)
-    meant = find_model(asked, listed)
-    if found is None or found.model_id in (asked, meant.model_id if meant else asked):
+    if found is None or not asked:
         return False
-    shorter, longer = sorted(
-        (
-            name.removesuffix("-latest")
-            for name in (meant.model_id if meant else asked, found.model_id)
-        ),
-        key=len,
-    )
-    is_dated = longer.startswith(shorter) and re.fullmatch(_DATES, longer.removeprefix(shorter))
-    return bool(shorter) and not is_dated
+    meant = find_model(asked, listed)
+    names = (meant.model_id if meant else asked, found.model_id)
+    shorter, longer = sorted((name.removesuffix("-latest") for name in names), key=len)
+    return re.fullmatch(re.escape(shorter) + _DATES, longer) is None
 
 
 def _is_path(name: str) -> bool:

@@ -112,6 +112,7 @@ def _unreadable_error(reason: str) -> StoreUnavailable:
 
 
 def named_digests(connection: Connection) -> set[str]:
+    # a part that is a file has its digest where a call has its id
     records = connection.execute("select call_id from parts where kind = 'file'")
     digests = {text_from(digest) for (digest,) in records}
     for (text,) in connection.execute("select text from drafts"):

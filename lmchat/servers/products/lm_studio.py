@@ -63,7 +63,7 @@ class LmStudio(Product, frozen=True, kw_only=True):
             return await super().models(api)
         records = dicts_in(old_list.object.get("data"))
         return tuple(
-            _model_of_old(api, record) for record in records if str_or_empty(record.get("id"))
+            _model_of_old_list(api, record) for record in records if str_or_empty(record.get("id"))
         )
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
@@ -192,7 +192,7 @@ def _kind_of(type_name: str) -> str:
     return "embedding" if type_name.startswith("embedding") else "other"
 
 
-def _model_of_old(api: ServerApi, record: JsonObject) -> ModelInfo:
+def _model_of_old_list(api: ServerApi, record: JsonObject) -> ModelInfo:
     kind = str_or_empty(record.get("type"))
     is_loaded = record.get("state") == "loaded"
     return ModelInfo(

@@ -61,14 +61,18 @@ def key_at_place(char: str, base: str) -> str:
 
 
 def _places_of_letters(environ: Mapping[str, str]) -> dict[str, str]:
-    """Prefer the layout of the user's language, then places of letters, which have commands."""
+    """Return the keys of letters: in the layout of the user's language, else in the first layout.
+
+    A key that has commands goes before one that has none.
+    """
     locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
     own = _LAYOUTS.get(locale[:2], "")
-    of_letters = {**_SHIFTED}
-    of_signs: dict[str, str] = {}
-    for letters in _LAYOUTS.values():
-        for letter, place in zip(letters, _PLACES, strict=True):
-            if not letter.isascii():
-                is_used = place.isalpha() or place == "["  # with Ctrl, Esc
-                (of_letters if is_used else of_signs).setdefault(letter, place)
-    return of_signs | of_letters | dict(zip(own, _PLACES, strict=False))
+    places = [
+        (letter, place)
+        for letters in reversed(_LAYOUTS.values())
+        for letter, place in zip(letters, _PLACES, strict=True)
+        if not letter.isascii()
+    ]
+    # with Ctrl; Ctrl and [ is Esc. The last place of a letter counts
+    places.sort(key=lambda one: one[1].isalpha() or one[1] == "[")
+    return dict(places) | _SHIFTED | dict(zip(own, _PLACES, strict=False))
