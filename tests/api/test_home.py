@@ -19,6 +19,7 @@ from lmchat.api import (
     MessageEnded,
     NoServerFound,
     RequestInvalid,
+    ServerRejected,
     SessionNotFound,
     SyncHome,
     TextDelta,
@@ -34,11 +35,12 @@ from tests.support.scripted_products import (
     CHAT,
     calling,
     chat_reply,
+    jan,
     ollama_with_remote,
     plain,
     router,
 )
-from tests.support.scripted_server import Cut, Hold, ScriptedServer, sse
+from tests.support.scripted_server import Cut, Hold, ScriptedServer, error_reply, sse
 
 REMOTE = "garden:120b-cloud"
 
@@ -312,6 +314,13 @@ async def test_a_model_is_loaded_once(configure, server):
         assert (await home.model()).model_id == "large"
         assert await home.load(await home.client.model("small")) is not None
         assert await home.load(await home.client.model("small")) is None
+        router(server, small="unloaded").on("POST /models/load", error_reply(500, "No room."))
+        with pytest.raises(ServerRejected, match="No room"):
+            await home.load(await home.client.model("small"))
+    server.forget()
+    jan(server)
+    async with Home(configure(server.url)) as home:
+        assert await home.load(await home.model()) is None, "its first prompt loads it"
 
 
 def test_the_blocking_face_does_the_same(configure, server):

@@ -44,10 +44,14 @@ def test_a_broken_file_is_told_and_kept_and_the_defaults_hold(tmp_path):
         found, warning = read_state(path)
         assert found == State()
         assert warning.startswith("state.toml could not be read")
+        assert "Correct the file" in warning
         change_state(path, lambda state: state.with_allowed("a/b", "x"))
         assert read_state(path) == (State(allowed_tools={"a/b": "x"}), "")
     kept = {file.read_bytes() for file in tmp_path.glob("state.toml.damaged*")}
     assert kept == set(contents), "no file was replaced"
+    path.unlink()
+    path.mkdir()
+    assert "Check the permissions there" in read_state(path)[1]
 
 
 def test_what_a_newer_lmchat_remembers_costs_nothing(tmp_path):

@@ -219,4 +219,5 @@ async def test_each_letter_of_an_output_arrives_at_once():
             for letter in range(128):
                 os.write(output, bytes([letter]))
                 await until(lambda size=letter + 1, got=received: len(got) == size, "the letter")
-        assert received == bytes(range(128))
+            os.write(output, b"\xff")  # with which the mark begins
+        assert received == bytes(range(128)) + b"\xff"

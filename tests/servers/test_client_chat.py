@@ -222,7 +222,11 @@ async def test_counts_of_a_passing_stream_are_read_in_any_form(server, make_clie
     zeros = real.replace(
         b'"prompt_tokens"', b'"input_tokens": 0, "output_tokens": 0, "prompt_tokens"'
     )
+    begun = {"message": {"usage": {"input_tokens": 20, "cache_read_input_tokens": 3}}}
+    ended = {"usage": {"output_tokens": 4}}
+    of_messages = (b"data: " + json.dumps(part).encode() + b"\n\n" for part in (begun, ended))
     for chunks in (
+        ("Hi", finish(), *of_messages, DONE),
         ("Hi", finish(), zeros, DONE),
         ("Hi", finish(), real, DONE),
         (BOM_UTF8 + real, "Hi", finish(), usage(0, 0), DONE),
@@ -257,16 +261,23 @@ async def test_what_may_begin_a_key_is_passed_on_also_if_the_reply_breaks_off(se
     server.on(CHAT, sse("Hi", b"data: secret-", Cut()))
     model = ModelInfo(model_id="tiny", endpoint=endpoint_of(server), product="OpenAI-compatible")
     request = ForwardedRequest(model=model, path=CHAT_PATH, body=b"{}")
-    body = bytearray()
+    body, ends = bytearray(), []
 
     async def read() -> None:
-        async with make_client(key="secret-key").forward(request, lambda *_: None) as reply:
+        client = make_client(key="secret-key")
+        async with client.forward(request, lambda *end: ends.append(end)) as reply:
             async for chunk in reply.chunks:
                 body.extend(chunk)
 
     with pytest.raises(ServerUnavailable):
         await read()
     assert body.endswith(b"data: secret-")
+    server.on(CHAT, error_reply(400, "No."))
+    ends.append((await forwarded(server, make_client()))[1:])
+    assert [(state, stats.ttft_ms is None) for state, stats in ends] == [
+        (AnswerState.INTERRUPTED, False),
+        (AnswerState.FAILED, True),
+    ]
 
 
 LOADS = error_reply(503, "Loading model", type="unavailable_error")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lmchat.config.settings import TimeoutSettings
+from lmchat.config.settings import EndpointSettings, TimeoutSettings
 from lmchat.servers.events import RetryScheduled, StreamStalled
 from lmchat.servers.stream import timeouts as module
 from lmchat.servers.stream.timeouts import IdleTimeout
@@ -40,8 +40,12 @@ def hasty(quick, monkeypatch):
 
 async def test_a_frozen_server_is_told_given_up_and_not_tried_again(hasty, server, make_client):
     server.on(CHAT, HANGS).on(HEALTH, HANGS).on("GET /api/version", HANGS)
+    box, own = (
+        EndpointSettings(name=url, url=url, timeouts=TimeoutSettings(give_up_after_s=limit_s))
+        for url, limit_s in (("http://box:1", 0.4), (server.url, 0.2))
+    )
     for number, product in enumerate(("llama.cpp", "Ollama")):
-        client = make_client(timeouts=TimeoutSettings(give_up_after_s=0.2))
+        client = make_client(timeouts=TimeoutSettings(give_up_after_s=0.3), endpoints=(box, own))
         events, error = await events_of(client, ask(server, product=product))
         stalled = [one for one in events if isinstance(one, StreamStalled)]
         assert stalled[0].silent_s >= 0.05, "with the wait for the health check"

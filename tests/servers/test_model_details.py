@@ -175,6 +175,7 @@ async def test_a_router_tells_the_facts_of_a_loaded_model_once_in_each_load(serv
         small, large = await client.models.listed(endpoint_of(server), is_refresh=True)
     assert (small.tools, small.images, small.slots) == (True, False, 2)
     assert (large.tools, large.images) == (None, None), "a model that is not loaded is offered all"
+    assert large.context_loaded == 2048, "of its command line"
     assert len(server.seen("GET /props")) == 1
 
 
@@ -191,14 +192,15 @@ async def test_lm_studio_tells_how_many_requests_a_model_takes(server, client):
     """`parallel` of an instance; `capabilities` are not in all versions."""
     lm_studio(server)
     instance = {"id": "alder", "config": {"context_length": 4096, "parallel": 1}}
+    able = {"vision": True, "reasoning": {"allowed_options": ["off", "", None, "on"]}}
     rows = [
         {"key": "alder", "type": "llm", "loaded_instances": [instance]},
-        {"key": "oak", "type": "llm", "loaded_instances": [], "capabilities": {"vision": True}},
+        {"key": "oak", "type": "llm", "loaded_instances": [], "capabilities": able},
     ]
     server.on("GET /api/v1/models", json_reply({"models": rows}))
     alder, oak = await client.models.listed(endpoint_of(server))
     assert (alder.slots, alder.tools, alder.images, alder.reasoning) == (1, None, None, None)
-    assert (oak.slots, oak.tools, oak.images, oak.reasoning) == (None, None, True, False)
+    assert (oak.slots, oak.tools, oak.images, oak.efforts) == (None, None, True, ("off", "on"))
 
 
 async def test_only_some_models_of_lm_studio_chat_and_an_instance_has_its_own_name(server, client):

@@ -69,12 +69,13 @@ FRAMES = {
     "a plain body": sse(b"overloaded, try later"),
     "the text of an error": json_reply(
         {
+            "provider": "Garden Cloud",  # as OpenRouter
             "choices": [
                 {
                     "finish_reason": "error",
                     "message": {"role": "assistant", "content": "overloaded, try later"},
                 }
-            ]
+            ],
         }
     ),
     "a list": json_reply({"errors": ["overloaded, try later"]}),
@@ -98,6 +99,9 @@ async def test_the_words_of_a_server_are_told_in_whatever_frame_they_come(server
     events, error = await events_of(make_client(), ask(server))
     assert text_of(events) == "Half of it"
     assert "box.example | 522: Timed out" in error.message
+    server.on(CHAT, sse(b'data: {"error": {"code": 1}}\n\n'))
+    error = await failure_of(make_client(), ask(server))
+    assert error.message == "The server sent an error without a message."
 
 
 async def test_an_answer_that_was_cut_quotes_nothing_of_its_last_chunk(server, client):

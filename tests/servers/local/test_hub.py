@@ -129,6 +129,7 @@ async def test_what_has_come_stays_when_it_breaks_off_or_is_stopped_and_the_rest
     with pytest.raises(EngineUnavailable, match="broke off") as failed:
         await got(hub, tmp_path)
     assert "continues where it stopped" in failed.value.next_step
+    assert "received 5000 bytes" in failed.value.details
     scripted.sent_bytes = 1000
     started = asyncio.Event()
     task = asyncio.create_task(got(hub, tmp_path, told=lambda _: started.set()))
