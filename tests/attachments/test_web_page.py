@@ -17,10 +17,11 @@ from msgspec.structs import replace
 from lmchat.attachments import web_page
 from lmchat.attachments.attachment import Attachment, read_attachment
 from lmchat.attachments.web_page import WebPages, refuse_host
-from lmchat.errors import EndpointNotAllowed, FileRefused, LMChatError, WrongUse
+from lmchat.errors import EndpointNotAllowed, FileRefused, LMChatError, ServerUnavailable, WrongUse
 from lmchat.extras import install_command
 from tests.support.files_to_attach import image
 from tests.support.page_host import PageHost, reply_of
+from tests.support.scripted_server import free_port
 
 MEGABYTE = 1_000_000
 GZIP = "Content-Encoding: gzip\r\n"
@@ -137,6 +138,12 @@ async def test_a_proxy_of_the_environment_sees_no_page_of_this_machine(host, oth
     monkeypatch.setenv("HTTP_PROXY", other.url)
     assert await text_of(host.put("/a", reply_of(PAGE))) == "Beans like sun."
     assert other.connections == 0
+
+
+async def test_a_host_that_does_not_answer_is_no_model_server_for_the_next_step():
+    with free_port() as port:
+        error = await refusal(f"http://127.0.0.1:{port}/a", ServerUnavailable)
+    assert error.next_step == "Check the address and the network."
 
 
 async def test_a_wrong_address_is_one_sentence_that_does_not_quote_it():

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from lmchat.attachments.attachment import Attachment
 from lmchat.chat.context import select_context
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.formats.exports.html import to_html
@@ -354,3 +355,18 @@ async def test_a_whole_prompt_is_not_called_cut_whatever_it_holds_and_whoever_co
         await chat.send(counts.text)
         assert chat.notes == [], counts.kind
         assert not chat.path[-1].stats.is_prompt_cut
+
+
+async def test_a_prompt_is_called_cut_by_the_words_of_its_files_but_not_by_the_bytes_of_an_image(
+    store,
+):
+    data = b"letters " * 3000
+    digest = await store.files.save(data)
+    for name, media_type, is_cut in (
+        ("a.md", "text/markdown", True),
+        ("a.png", "image/png", False),
+    ):
+        part = FilePart(name=name, media_type=media_type, digest=digest, size=len(data), tokens=85)
+        chat = ChatTurns(store, counted(258), product="Ollama", window=None)
+        await chat.send("Look.", [Attachment(part=part, data=data)])
+        assert chat.path[-1].stats.is_prompt_cut is is_cut, name

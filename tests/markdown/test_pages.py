@@ -13,3 +13,9 @@ def test_keys_are_shown_in_a_row_with_the_focus_only_if_they_have_room():
 
     assert "c copy  12:30" in hint_of("A short row")
     assert hint_of("A row that ends near the end") == ""
+
+
+def test_of_a_row_with_too_many_pieces_the_first_stay_whole_and_the_last_go():
+    pieces = [[(f" {word * 9}", Style.null())] for word in "abcd"]
+    row = plain_page(40).fitted_row(pieces)
+    assert "".join(segment.text for segment in row.segments).split() == ["a" * 9, "b" * 9, "c" * 9]

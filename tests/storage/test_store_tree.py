@@ -78,6 +78,14 @@ async def test_deleting_hides_all_that_hangs_below_and_search_no_longer_finds_it
     assert await store.last_deleted_id(session_id) is None
 
 
+async def test_after_a_deletion_the_shown_path_stays_as_far_as_it_is_left(store, talk):
+    session_id, _, _, more, last, _ = talk
+    session = await store.delete_message(session_id, last.message_id)  # of the other path
+    assert texts(session) == ["q1", "a1 again"]
+    await store.choose_path_through(session_id, more.message_id)
+    assert texts(await store.delete_message(session_id, more.message_id)) == ["q1", "a1"]
+
+
 async def test_a_fork_is_a_session_of_its_own(store, talk):
     session_id, asked, first, more, *_ = talk
     fork = await store.fork(session_id, more.message_id)

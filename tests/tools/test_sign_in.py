@@ -500,5 +500,7 @@ def test_the_host_of_an_address_stands_alone_and_a_user_name_cannot_look_like_on
     assert host == "This page is at auth.example"
     assert re.fullmatch(r"https://auth\.example/a\?scope=x+…x+&end=1", address)
     assert len(address) < 310
+    foreign, _ = address_lines("https://b\u0430nk.example/")  # a Cyrillic letter
+    assert foreign == "This page is at xn--bnk-6cd.example"
     with pytest.raises(LMChatError, match="has a user name"):
         address_lines("https://bank.example@evil.example/")

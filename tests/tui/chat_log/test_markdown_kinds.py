@@ -392,7 +392,11 @@ def test_code_has_its_half_row_once_its_fence_has_ended():
             shown_rows = picture(tail, page).split("\n")
             assert sum("▀" in row for row in shown_rows) == rows_below
         assert ("▀" in shown(laid_out(tail_of(text), page)[-1])) is True
-    for text, is_ended in (("- ```\n  x", False), ("- ```\n  x\n  ```\n", True)):
+    for text, is_ended in (
+        ("- ```\n  x", False),
+        ("- ```\n  x\n  ```\n", True),
+        ("- ```\n  x\n- y", True),  # the item has ended, and its code with it
+    ):
         tail = tail_of(text, is_final=False)
         assert ("▀" in picture(tail, page)) is is_ended
     ansi = plain_page()
