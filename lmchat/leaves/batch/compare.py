@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from lmchat.api import Answer, Home, Repetition, Show, StreamEvent
 from lmchat.cli.context import Context
 from lmchat.cli.home import load_shown, open_home
@@ -101,6 +103,8 @@ async def _measure(context: Context, home: Home, job: Job) -> dict[str, Any]:
         failure = answers[-1].error
     if failure is not None:
         output.note(f"lmchat: {failure.message_with_next_step}")
+    else:
+        printer.print_notes_on(replace(answers[0].message, stats=answers[0].stats))
     stats_of_runs = [answer.stats for answer in answers]
     return {
         "model": model.model_id,
