@@ -97,7 +97,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         """Whether it is here or in a private network: a name without a dot, or as `.local`."""
         address = _ip_address(self.host)
         if address is not None:
-            return address.is_private
+            return not address.is_global
         return "." not in self.host or self.host.endswith(_OWN_ZONES)
 
 

@@ -64,7 +64,9 @@ def test_entries_of_no_proxy_exclude_what_they_name_and_no_more(monkeypatch, nam
 def test_the_variable_of_the_scheme_comes_before_that_of_all_and_none_is_for_near_servers(
     monkeypatch,
 ):
-    near = ("localhost:1234", "http://192.168.1.2:80", "http://box:80", "http://box.local:80")
+    # the third is an address within a network of Tailscale
+    near = ("localhost:1234", "http://192.168.1.2:80", "http://100.101.102.103:80")
+    near += ("http://box:80", "http://box.local:80")
     assert {proxy_for(Endpoint.parse(url)) for url in near} == {""}
     monkeypatch.setenv("ALL_PROXY", "proxy-of-all:1")
     assert proxy_for(Endpoint.parse(BOX)) == "http://proxy:3128"

@@ -287,6 +287,7 @@ async def asked_through(play, endpoint):
         ("http://models.example", "http://0.0.0.0/a"),
         ("http://models.example", "http://192.168.1.1/a"),
         ("http://models.example", "http://169.254.169.254/a"),
+        ("http://models.example", "http://100.100.100.200/a"),
         ("http://models.example", "//router.lan/a"),
         ("http://models.example", "//ada.localhost/a"),
         ("http://192.168.1.7", "http://127.0.0.1:8080/a"),
