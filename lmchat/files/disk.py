@@ -375,7 +375,7 @@ PERMISSION = "Check the permissions there, or set LMCHAT_HOME to another folder.
 NOT_WRITABLE = ("writing is not permitted", PERMISSION)
 _NOT_FREE = ("writing is not permitted, or another program has it open", PERMISSION)
 LOCKED = ("another program has locked it", "Close the other program, then try again.")
-FULL = ("the disk is full", "Free some disk space; lmchat then saves the rest.")
+FULL = ("the disk is full", "Free some disk space.")
 _REASONS = {
     errno.ENOSPC: FULL,
     errno.EDQUOT: FULL,

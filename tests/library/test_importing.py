@@ -186,6 +186,7 @@ async def test_a_disk_that_gets_full_keeps_whole_sessions_and_is_told_once(
     ((_, error),) = outcome.refused
     assert error.message.startswith(f"{name}: sessions.db ")
     assert error.message.endswith("cannot be used: the disk is full.")
+    assert error.next_step == "Free some disk space."  # nothing is saved later
     assert 0 < len(outcome.chats) < 50
     kept = await store.list_sessions()
     assert {header.session_id for header in kept} >= {
