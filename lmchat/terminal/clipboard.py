@@ -156,7 +156,7 @@ class Clipboard:
         if others:
             raise FileRefused(
                 f"The clipboard has {safe_line(', '.join(others), limit=_MOST_TYPES_CHARS)}.",
-                next_step="Save it as a file, and attach that.",
+                next_step="Attach it as a file instead.",
             )
         raise FileRefused(
             "The clipboard is empty, or no tool here can read it.",

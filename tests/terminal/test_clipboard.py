@@ -142,7 +142,7 @@ async def test_an_image_that_a_tool_does_not_give_is_named_with_the_way_out(plac
         assert await place.clipboard.paste_image() == b""
         with pytest.raises(FileRefused, match=rf"The clipboard has image/{kind}\.") as refused:
             await place.clipboard.paste()
-        assert refused.value.next_step == "Save it as a file, and attach that."
+        assert refused.value.next_step == "Attach it as a file instead."
 
 
 @pytest.mark.parametrize(
