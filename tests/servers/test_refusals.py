@@ -150,23 +150,19 @@ def test_a_status_decides_where_nothing_else_does():
     assert {*CODES.values(), *STATUSES.values(), *(rule.kind for rule in REFUSAL_RULES)} <= known
 
 
-def test_the_first_sentence_is_told_wherever_it_stands():
+def test_the_message_is_told_without_its_frame_and_else_the_body_as_it_came():
     words = "The pump is stuck"
     for body in (
-        {"fault": {"faultstring": words, "detail": {"errorcode": "x"}}},  # Apigee
-        {"errorMessage": words, "errorType": "X"},  # AWS Lambda
-        {"ResponseMetadata": {"Error": {"Code": "X", "Message": words}}},  # Volcengine
-        {"errors": {"model": [words]}},
         {"error": "invalid_request", "error_description": words},  # OAuth
-        {"error": {"message": "", "type": words}},
-        {"error": {"code": 400, "details": [{"description": words}]}},
+        {"detail": {"error": "Unauthorized", "msg": words}},  # KoboldCpp
         {"error": {"message": f"Error code: 400 - {{'error': {{'message': '{words}', 'x': 1}}}}"}},
         # OpenRouter, if the provider behind it sent nothing, or a page
         {"error": {"message": words, "metadata": {"raw": " "}}},
         {"error": {"message": words, "metadata": {"raw": "<html><title>502 Bad Gateway"}}},
     ):
         assert refusal_for(400, body).message == f"The server says: {words}", body
-    assert refusal_for(400, {"status": "bad"}).message == 'The server says: {"status": "bad"}'
+    for unknown in ({"status": "bad"}, {"fault": {"faultstring": words}}):
+        assert refusal_for(400, unknown).message == f"The server says: {json.dumps(unknown)}"
 
 
 def test_ollama_is_to_be_signed_in_where_a_cloud_refuses_a_model_that_runs_there():

@@ -403,9 +403,6 @@ async def test_the_words_of_text_are_kept_after_a_refusal(server, client):
         server.on(CHAT, error_reply(500, words))
         error = await failure_of(client, ask(server))
         assert error.message == f"The server says: {words}"
-    deep = {"error": {"message": "Nope", "details": [{"info": {"code": "model_not_found"}}]}}
-    server.on(CHAT, json_reply(deep, status=400))
-    assert (await failure_of(client, ask(server))).kind == "model_missing"
     server.on(CHAT, sse(delta("Hi"), {"error": {"detail": [{"msg": "Deep down"}]}}))
     error = await failure_of(client, ask(server))
     assert error.message == "The server says: Deep down"

@@ -6,7 +6,6 @@ import html
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 from msgspec import Struct, field
@@ -26,18 +25,15 @@ _SUCCESSES = range(200, 300)
 MESSAGE_CHARS = 300
 # cleaned before a text is shortened: a megabyte would take seconds
 _READ_CHARS = 16 * MESSAGE_CHARS
-_MAX_CODES = 100  # searched for a code
 _MAX_DEPTH = 8  # searched for words
 _HTML = re.compile(rb"^(\xef\xbb\xbf)?\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
 _TITLE = re.compile(r"<title[^<>]{0,99}>([^<]{1,300})", re.IGNORECASE)
 _DATA = re.compile(r"^data: ?(.+)", re.MULTILINE)  # of an event stream
-_OUTER = ("error", "errors", "detail", "message", "msg", "error_message", "base_resp")
-"""Fields that hold the words of an error deeper inside."""
-_TEXTS = (
-    *("message", "msg", "error_message", "error_msg", "status_msg", "error_description"),
-    *("errors", "error", "detail", "description", "reason", "title", "text"),
+_FIELDS = (
+    *("message", "msg", "status_msg", "error_description"),
+    *("error", "errors", "detail", "base_resp"),
 )
-"""Such words as a text: a sentence comes before a name such as "Bad Request"."""
+"""Fields with the words of an error: a sentence comes before a name such as "Bad Request"."""
 # before the sentence: a piece of a template, a trace; the last one counts
 _BEFORE_SENTENCE = re.compile(
     r"jinja exception:|^error:|^[\w.]{0,99}(?:error|exception):", re.MULTILINE | re.IGNORECASE
@@ -147,31 +143,7 @@ def read_body(
 def read_value(value: object, *, key: str, unquote: Callable[[str], str] = str) -> ErrorBody:
     """Cut the sent `key` out of the message; for `unquote`, see `read_body`."""
     fields: JsonObject = {}
-    words = _read(value, fields, 0, unquote) or _first_sentence(value, 0)
-    if fields.get("code") is None and (code := _deep_code(value, 0)):
-        fields["code"] = code
-    return _with_words(words, fields, key=key)
-
-
-def _deep_code(value: object, depth: int) -> str:
-    """Return the first code that is a word, such as `model_not_found`."""
-    if depth > _MAX_DEPTH or not isinstance(value, dict | list):
-        return ""
-    own = str_or_empty(value.get("code")) if isinstance(value, dict) else ""
-    inner = value.values() if isinstance(value, dict) else value
-    return own or next(
-        filter(None, (_deep_code(one, depth + 1) for one in islice(inner, _MAX_CODES))), ""
-    )
-
-
-def _first_sentence(value: object, depth: int) -> str:
-    """Return the first text of several words."""
-    if isinstance(value, str):
-        return value if " " in value.strip() else ""
-    if depth > _MAX_DEPTH or not isinstance(value, dict | list):
-        return ""
-    inner = islice(value.values() if isinstance(value, dict) else value, _MAX_CODES)
-    return next(filter(None, (_first_sentence(one, depth + 1) for one in inner)), "")
+    return _with_words(_read(value, fields, 0, unquote), fields, key=key)
 
 
 def _with_words(text: str, fields: Mapping[str, Any], *, key: str) -> ErrorBody:
@@ -223,9 +195,9 @@ def _read(value: object, fields: JsonObject, depth: int, unquote: Callable[[str]
         steps = [str(step) for step in location[:_MAX_DEPTH]]
         fields["param"] = steps[-1] if steps else ""
         return f"{reply['msg']} ({'.'.join(steps)})"
-    inner = (reply[name] for name in _OUTER if isinstance(reply.get(name), dict | list))
-    texts = (reply[name] for name in _TEXTS if isinstance(reply.get(name), str))
-    for part in (*inner, *texts):
+    parts = [reply[name] for name in _FIELDS if name in reply]
+    # what is deeper inside says more
+    for part in sorted(parts, key=lambda part: isinstance(part, str)):
         if words := _read(part, fields, depth + 1, unquote):
             return words
     return ""
@@ -241,7 +213,7 @@ def _error_inside(text: str) -> JsonObject | str | None:
             quoted = _QUOTED_MESSAGE.search(text, start)
             return quoted[2] if quoted else None
         # other JSON is a part of the sentence, such as a schema
-        if isinstance(value, dict) and value.keys() & set(_OUTER):
+        if isinstance(value, dict) and value.keys() & set(_FIELDS):
             return value
     return None
 

@@ -209,11 +209,6 @@ REFUSAL_RULES: tuple[RefusalRule, ...] = (
 )
 
 STATUSES: Mapping[int, str] = {
-    301: "wrong_path",
-    302: "wrong_path",
-    303: "wrong_path",
-    307: "wrong_path",
-    308: "wrong_path",
     400: "bad_request",
     401: "auth",
     402: "billing",

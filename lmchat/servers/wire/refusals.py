@@ -36,6 +36,9 @@ _KEY_MISSING = (
     "The server needs an API key, but none was sent; it belongs under [[endpoints]] in config.toml."
 )
 _ONE_PROMPT_TOO_LONG = "Shorten the prompt, or load the model with a larger context window."
+_NO_REDIRECTS = (
+    "lmchat follows no redirects, such as to a sign-in page; use the address of the server itself."
+)
 _PAGE = "This is not a model server: a web page answered."
 _TOO_LONG = ("context_overflow", "answer_limit")
 _IN_STREAMS = tuple(rule for rule in REFUSAL_RULES if rule.kind != "loading")
@@ -136,6 +139,17 @@ def refusal(
 
     `read_body` removes the key from the server's words.
     """
+    if status in range(300, 400):
+        # without user, password and query, which may be secret
+        location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
+        place = safe_line(location, limit=200) or "another address"
+        return ServerRejected(
+            f"{context.subject} redirects to {place}.",
+            kind="wrong_path",
+            status=status,
+            next_step=_NO_REDIRECTS,
+            details=f"HTTP {status}",
+        )
     error_body = read_body(
         body, headers.get("content-type", ""), key=context.key, unquote=context.unquoted
     )
@@ -190,19 +204,9 @@ def _error(
     kind = kind_of(status, body, context, rules)
     counts = _counts(kind, body) if kind in _TOO_LONG else _TokenCounts()
 
-    message = said
+    is_page = body.is_html and kind in ("wrong_path", "not_an_llm")
+    message = _PAGE if is_page else said
     next_step = _step(kind, status, body, context)
-    if status in range(300, 400):
-        # without user, password and query, which may be secret
-        location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
-        location = safe_line(location, limit=200) or "another address"
-        message = f"{context.subject} redirects to {location}."
-        next_step = (
-            "lmchat follows no redirects, such as to a sign-in page; "
-            "use the address of the server itself."
-        )
-    elif body.is_html and kind in ("wrong_path", "not_an_llm"):
-        message = _PAGE
     if counted := counts.message(context, has_words=bool(body.message)):
         message = f"{counted} {said}" if body.message else counted
     is_param_named = body.param.lower() in message.lower()  # also true if there is no parameter
