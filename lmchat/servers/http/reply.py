@@ -124,16 +124,13 @@ def read_body(
             is_html=True,
             message=_clean(without_secret(html.unescape(title[1]) if title else "", key)),
         )
+    if text.startswith(("data:", "event:")) and (data := _DATA.search(text)):
+        text = data[1]
+        body = text.encode()
     try:
         value = decode(body)
     except NotJsonError:
-        first_data = _DATA.search(text) if text.startswith(("data:", "event:")) else None
-        if first_data is None:
-            return _with_words(text, {}, key=key)
-        try:
-            value = decode(first_data[1].encode())
-        except NotJsonError:
-            return _with_words(first_data[1], {}, key=key)
+        return _with_words(text, {}, key=key)
     error_body = read_value(value, key=key, unquote=unquote)
     if error_body.message or not value:
         return error_body
@@ -143,7 +140,19 @@ def read_body(
 def read_value(value: object, *, key: str, unquote: Callable[[str], str] = str) -> ErrorBody:
     """Cut the sent `key` out of the message; for `unquote`, see `read_body`."""
     fields: JsonObject = {}
-    return _with_words(_read(value, fields, 0, unquote), fields, key=key)
+    return _with_words(_read(_with_choice(value), fields, 0, unquote), fields, key=key)
+
+
+def _with_choice(value: object) -> object:
+    """Return a chunk or answer with the error of its first choice where other errors are."""
+    reply = dict_or_empty(value)
+    for choice in dicts_in(reply.get("choices"))[:1]:
+        if choice.get("error"):
+            return choice
+        if choice.get("finish_reason") == "error":  # the text is the failure
+            text = dict_or_empty(choice.get("message") or choice.get("delta")).get("content")
+            return {"message": text or choice.get("text"), **reply}
+    return value
 
 
 def _with_words(text: str, fields: Mapping[str, Any], *, key: str) -> ErrorBody:
@@ -167,23 +176,12 @@ def _read(value: object, fields: JsonObject, depth: int, unquote: Callable[[str]
         return ""
     if isinstance(value, str):
         inside = _error_inside(value)
-        if inside is None or _error_inside(unquote(value)) is None:
-            return value
-        return (
-            (_read(inside, fields, depth + 1, unquote) or value)
-            if isinstance(inside, dict)
-            else inside
-        )
+        is_quoted = bool(inside) and not _error_inside(unquote(value))
+        return value if is_quoted else _read(inside, fields, depth + 1, unquote) or value
     if isinstance(value, list):
         words_of = (_read(one, fields, depth + 1, unquote) for one in value[:_MAX_DEPTH])
         return next(filter(None, words_of), "")
     reply = dict_or_empty(value)
-    for choice in dicts_in(reply.get("choices"))[:1]:
-        if choice.get("error"):  # in a chunk
-            reply = choice
-        elif choice.get("finish_reason") == "error":  # the text is the failure
-            text = dict_or_empty(choice.get("message") or choice.get("delta")).get("content")
-            reply = {"message": text or choice.get("text"), **reply}
     fields.update((name, one) for name, one in reply.items() if one is not None)
     # OpenRouter's message is only that a provider has failed
     raw = str_or_empty(dict_or_empty(reply.get("metadata")).get("raw")).strip()
@@ -203,19 +201,19 @@ def _read(value: object, fields: JsonObject, depth: int, unquote: Callable[[str]
     return ""
 
 
-def _error_inside(text: str) -> JsonObject | str | None:
-    """Return an error in JSON inside a text, or its message as Python writes it."""
+def _error_inside(text: str) -> JsonObject:
+    """Return an error inside a text, in JSON or as Python writes it; empty if there is none."""
     start, end = text.find("{"), text.rfind("}") + 1
     if 0 <= start < end <= _READ_CHARS:
         try:
             value = decode(text[start:end].encode())
         except NotJsonError:
             quoted = _QUOTED_MESSAGE.search(text, start)
-            return quoted[2] if quoted else None
+            return {"message": quoted[2]} if quoted else {}
         # other JSON is a part of the sentence, such as a schema
         if isinstance(value, dict) and value.keys() & set(_FIELDS):
             return value
-    return None
+    return {}
 
 
 def _sentence(text: str) -> str:
