@@ -411,17 +411,15 @@ class _McpServer:
             case TimeoutError():
                 place = "under [tools]" if name == FUNCTIONS else "in mcp.json"
                 next_step = f"If it needs longer for its first start, set timeout_s {place}."
-                reason = f"no answer within {start_s:g} s"
-                reason += f". It said: {self._last_text}" if self._last_text else ""
+                said = f". It said: {self._last_text}" if self._last_text else ""
+                reason = f"no answer within {start_s:g} s{said}"
             case _ if refusal:
                 return refusal
             case _ if self.settings.url and not (self._http and self._http.status):  # no reply
                 next_step = "Start it, or check its url."
-            case _ if self._last_text and reason == _CLOSED:
-                reason = self._last_text
             case _ if self._program is not None and reason == _CLOSED:
                 code = self._program.exit_code
-                reason = f"it ended with exit code {code}, and without a word"
+                reason = self._last_text or f"it ended with exit code {code}, and without a word"
         # only servers that lmchat has started itself print into the log
         log_file = None if self.settings.url else self._owner.log_file
         see_log = "" if log_file is None else f" See {log_file}."
