@@ -51,7 +51,10 @@ class Named(StrEnum):
     CHATS = auto()  # a model that it lists
     CANNOT_CHAT = auto()  # one that it lists
     UNCLEAR = auto()
-    """Must not be sent: it can mean several listed models, or is similar to a remote one."""
+    """Must not be sent: it can mean several listed models, or is similar to a remote one.
+
+    The server may complete a name, or ignore case.
+    """
     UNLISTED = auto()  # a model that it may have: a similar name, no list, a gateway or provider
     LACKING = auto()
 
