@@ -161,7 +161,7 @@ async def require_consent_to_set(context: Context, found: FileSet, window: int |
         )
 
 
-def wanted_value(context: Context) -> SchemaOutput | None:
+async def wanted_value(context: Context) -> SchemaOutput | None:
     """Read the value of `--schema`: the schema itself, or its file; raises `WrongUse`."""
     given = context.options.schema
     if given is None:
@@ -173,7 +173,8 @@ def wanted_value(context: Context) -> SchemaOutput | None:
             problem = f"The schema is not valid JSON: {error}."
             raise WrongUse(problem, next_step="Correct it, or name a file.") from error
     else:
-        wanted = read_schema(expanded_path(given))
+        path = expanded_path(given)
+        wanted = await run_abandonable(lambda: read_schema(path))  # a pipe may have no end
     if wanted.note:
         context.output.note(f"lmchat: {wanted.note}.")
     return wanted

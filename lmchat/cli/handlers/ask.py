@@ -54,7 +54,7 @@ async def ask(context: Context) -> int:
     saved. Errors before the prompt is sent are raised.
     """
     options = context.options
-    wanted = wanted_value(context)
+    wanted = await wanted_value(context)
     if options.tools and not context.has_tools:
         raise WrongUse("No tools are configured.", next_step=how_to_configure(context))
 

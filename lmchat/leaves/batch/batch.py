@@ -49,7 +49,7 @@ async def batch(context: Context) -> int:
     used, or if there is no server.
     """
     options, output = context.options, context.output
-    layers, wanted = sampling_layers(context), wanted_value(context)
+    layers, wanted = sampling_layers(context), await wanted_value(context)
     preset = preset_text(context)
     target_path = expanded_path(options.output_file) if options.output_file else None
     source = expanded_path(options.file) if options.file not in ("", "-") else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.files.disk import unreadable
 from lmchat.leaves.batch.jobs import Record, prompt_messages
 from lmchat.matching import did_you_mean
+from lmchat.processes.background import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.sessions.given_messages import messages_of
 from lmchat.sessions.message import ChatMessage
@@ -111,8 +111,8 @@ async def read_cases(path: Path, system_prompt: str) -> list[Case]:
     `system_prompt` is for cases with neither messages nor their own; it may be "".
     """
     try:
-        values, _ = await asyncio.to_thread(
-            read_toml, path, dict[str, Any], may_stream=True, max_bytes=_MOST_BYTES
+        values, _ = await run_abandonable(
+            lambda: read_toml(path, dict[str, Any], may_stream=True, max_bytes=_MOST_BYTES)
         )
         tables = msgspec.convert(values, _File).case
     except OSError as error:

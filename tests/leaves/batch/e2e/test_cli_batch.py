@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -477,6 +478,24 @@ def test_an_interrupt_ends_the_wait_for_the_reader_of_a_pipe(cli, server, comman
     running.send_signal(signal.SIGINT)
     with running:
         assert running.wait(WAIT_S) == 130
+
+
+@pytest.mark.parametrize("words", [("eval",), ("ask", "hi", "--schema")])
+def test_an_interrupt_ends_the_wait_for_a_writer_that_pauses(cli, server, words):
+    pipe, ends = cli.home / "pipe", []
+    os.mkfifo(pipe)
+
+    def is_read():
+        with suppress(OSError):  # nobody reads yet
+            ends.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        return ends
+
+    running = cli.start(*words, str(pipe))
+    wait_until(is_read, "the program reads the pipe")
+    running.send_signal(signal.SIGINT)
+    with running:
+        assert running.wait(WAIT_S) == 130
+    os.close(ends[0])
 
 
 def test_an_interrupt_ends_the_wait_for_a_reader_that_pauses(cli, server, tmp_path):
