@@ -11,7 +11,7 @@ from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import EndpointSettings
 from lmchat.processes.child import run_for_first_line
 from lmchat.safe_text import header_value
-from lmchat.servers.endpoint import Endpoint, is_address
+from lmchat.servers.endpoint import Endpoint, origin_of
 
 _KEY_FILE = "credentials.toml"
 _COMMAND_S = 60  # it may ask for a password
@@ -39,7 +39,7 @@ class ApiKeys:
         # all by origin
         self.stored: dict[str, str] = {}  # that `load` has read
         self._accepted: dict[str, str] = {}  # in this run
-        self._entries = {_origin(entry.url): entry for entry in loaded.settings.endpoints}
+        self._entries = {origin_of(entry.url): entry for entry in loaded.settings.endpoints}
         self._printed: dict[str, str] = {}  # by commands; "" if one failed
         self._faults: dict[str, str] = {}  # why a command has printed no key
         self._told_faults: set[str] = set()  # that `take_fault` has returned
@@ -51,7 +51,7 @@ class ApiKeys:
         """Read `credentials.toml`; return a warning or "". Blocks."""
         warning = self._credentials.load()
         # it may write an address in another form than `Endpoint.origin`
-        self.stored = {_origin(name): key for name, key in self._credentials.keys.items()}
+        self.stored = {origin_of(name): key for name, key in self._credentials.keys.items()}
         return warning
 
     async def key_for(self, endpoint: Endpoint) -> str:
@@ -103,7 +103,7 @@ class ApiKeys:
         # an `api_key` set together with an address is for that; without one, for servers on this
         # machine
         key_url = self._loaded.key_endpoint
-        is_setting_for_server = _origin(key_url) == origin if key_url else endpoint.is_loopback
+        is_setting_for_server = origin_of(key_url) == origin if key_url else endpoint.is_loopback
         # with their sources; the first that is not "" counts
         possible_keys = [
             (self._accepted.get(origin, ""), "the key dialog"),
@@ -165,10 +165,5 @@ class ApiKeys:
                 return key
             reason = f"exited with status {exit_code}" if exit_code else "printed nothing"
         command = f"The api_key_cmd of endpoint {entry.name!r}"
-        self._faults[_origin(entry.url)] = f"{command} {reason}. Run it in a shell to see why."
+        self._faults[origin_of(entry.url)] = f"{command} {reason}. Run it in a shell to see why."
         return ""
-
-
-def _origin(url: str) -> str:
-    """A wrong address has none; it is refused where it is used."""
-    return Endpoint.parse(url).origin if is_address(url) else ""

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.metrics import RequestCounters
 from lmchat.servers.allow_list import AllowList
-from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.endpoint import Endpoint, origin_of
 from lmchat.servers.http.connections import (
     POOL_S,
     WRITE_S,
@@ -38,9 +38,7 @@ class Access(Struct, frozen=True, kw_only=True):
 
     def timeouts(self, endpoint: Endpoint) -> TimeoutSettings:
         for configured in self.settings.endpoints:
-            if configured.timeouts is None:
-                continue
-            if Endpoint.parse(configured.url).origin == endpoint.origin:
+            if configured.timeouts is not None and origin_of(configured.url) == endpoint.origin:
                 return configured.timeouts
         return self.settings.timeouts
 

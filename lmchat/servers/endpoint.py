@@ -110,6 +110,11 @@ def is_address(text: str) -> bool:
     return True
 
 
+def origin_of(url: str) -> str:
+    """A wrong address has none; it is refused where it is used."""
+    return Endpoint.parse(url).origin if is_address(url) else ""
+
+
 def loopback(port: int) -> Endpoint:
     return Endpoint(scheme="http", host="localhost", port=port)
 

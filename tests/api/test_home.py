@@ -323,6 +323,12 @@ async def test_a_model_is_loaded_once(configure, server):
         assert await home.load(await home.model()) is None, "its first prompt loads it"
 
 
+async def test_a_wrong_address_in_the_configuration_costs_no_other_server(configure, server):
+    text = '[[endpoints]]\nname = "a"\nurl = "http://a:99999"\ntimeouts = {health_s = 1}\n'
+    async with Home(configure(server.url, text)) as home:
+        assert (await home.model()).model_id == "tiny"
+
+
 def test_the_blocking_face_does_the_same(configure, server):
     folder = configure(server.url)
     (folder / "tools.py").write_text(FUNCTIONS, encoding="utf-8")
