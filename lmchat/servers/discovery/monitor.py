@@ -72,28 +72,28 @@ class Monitor:
                 self.next_check_s = self._clock() + self._pause_s
             else:
                 self.next_check_s = None
-                await self._check(target.endpoint)
+                await self._check(target)
                 self.next_check_s = self._clock() + self._pause_s
                 yield self.health
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_s):
                     await self._is_check_due.wait()
 
-    async def _check(self, endpoint: Endpoint) -> None:
+    async def _check(self, asked: Target) -> None:
         """Drop the result if `aim` has named another server by then."""
         try:
-            server = await self._probe(endpoint)
+            server = await self._probe(asked.endpoint)
         except LMChatError as error:
             server = ServerStatus(
-                endpoint=endpoint,
-                product=self.health.target.product if self.health.target else "",
+                endpoint=asked.endpoint,
+                product=asked.product,
                 reason="server_error",
                 detail=error.message,
                 next_step=error.next_step,
             )
         current = self.health  # another model may have been chosen during the check
         target = current.target
-        if target is None or target.endpoint != endpoint:
+        if target is None or target.endpoint != asked.endpoint:
             return
         model = _model_after(server, target.model)
         if model is not None and model.is_remote and server.state is ServerState.NO_MODEL:

@@ -101,8 +101,6 @@ class ChunkParser:
         A `LifeSign` is posted if nothing else is. Raises `ServerRejected` for an error of the
         server, and `MalformedStreamError` for an answer that is too long.
         """
-        if data:
-            self._stray = b""
         if self.end.is_done:
             return
         is_error_event = name == "error"
