@@ -41,6 +41,8 @@ def test_all_is_sent_where_it_fits_or_the_window_is_unknown():
         assert plan.messages == tuple(messages)
         assert plan.left_out == 0
         assert plan.fits
+    use = TokenEstimator().use(None, messages)
+    assert (use.tokens, use.limit) == (select_context(messages, limit=None).tokens, None)
 
 
 def test_the_oldest_whole_exchanges_go_first_and_the_system_prompt_stays():

@@ -48,6 +48,19 @@ async def test_a_text_is_loaded_once_and_written_soon_if_it_has_changed(store):
     await texts.write()
     assert await store.draft("a") == ""
     assert save.await_count == 2
+    is_saving, gate = asyncio.Event(), asyncio.Event()
+
+    async def replace_slowly(session_id: str, text: str) -> None:
+        is_saving.set()
+        await gate.wait()
+        await replace_draft(session_id, text)
+
+    save.side_effect = replace_slowly
+    texts.change("a", "b")
+    await is_saving.wait()
+    texts.change("a", "by")
+    gate.set()
+    await is_on_disk(store, "a", "by")
 
 
 async def test_a_failing_disk_costs_nothing_that_is_in_memory_and_is_tried_again(store):

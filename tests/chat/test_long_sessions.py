@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from lmchat.chat.events import PathChanged
 from lmchat.errors import StoreUnavailable
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MESSAGES_PER_READ
@@ -53,7 +54,10 @@ async def test_an_answer_is_regenerated_and_a_prompt_edited_in_its_place(gated):
     chat, talk = await session(gated)
     gated.gate.set()
     for position in (COUNT - 1, 1):
+        chat.events.clear()
         await chat.regenerate(talk[position])
+        kinds = [type(event) for event in chat.events]
+        assert kinds.count(PathChanged) == kinds[:2].count(PathChanged) == 1
         assert chat.sent() == [one.text for one in talk[:position]]
         assert list(chat.path[:-1]) == talk[:position]
         assert (chat.path[-1].version, chat.path[-1].versions) == (2, 2)

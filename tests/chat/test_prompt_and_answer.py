@@ -342,6 +342,8 @@ async def test_thought_and_text_are_separate_on_the_disk_while_the_answer_stream
     )
     shown = chat.session.messages_so_far[-1]
     assert (shown.reasoning, shown.text) == ("Let me see: 2+2", "Four")
+    assert chat.session.current(chat.path[-1]).text == "Four"
+    assert chat.session.current(chat.path[0]).text == "x"
     with suppress(asyncio.CancelledError):
         await chat.stop()
 

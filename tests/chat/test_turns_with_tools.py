@@ -176,6 +176,16 @@ async def test_questions_come_one_by_one_before_any_call_runs_and_a_late_decisio
     assert results(chat) == [(AnswerState.STOPPED, "")] * 2
 
 
+async def test_a_refusal_of_the_user_goes_to_the_model_with_its_reason(store):
+    chat = ChatTurns(store, BOTH, answer_steps("So be it."), box=toolbox(approve="ask"))
+    chat.decisions = [NO, replace(NO, reason="Too long.")]
+    await chat.send("Read")
+    assert [text for _, text in results(chat)] == [
+        "The user refused this call.",
+        "The user refused this call. Reason: Too long.",
+    ]
+
+
 async def test_a_call_that_has_ended_keeps_its_result_if_a_stop_comes_while_another_is_saved(store):
     never = asyncio.Event()
     host = ScriptedHost(read_text=lambda given: never if given["path"] == "c" else read_text(given))

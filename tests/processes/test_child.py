@@ -129,7 +129,9 @@ async def test_a_program_of_lmchat_does_not_run_in_the_current_folder(tmp_path, 
 )
 async def test_a_tool_that_fails_or_hangs_has_no_output(code, timeout_s):
     argv = [sys.executable, "-c", code]
+    others = children_of(os.getpid())
     assert await run_program(argv, environ=ENVIRONMENT, timeout_s=timeout_s) is None
+    assert children_of(os.getpid()) == others, "and does not go on"
 
 
 async def test_a_child_that_cannot_start_is_told_with_the_reason(monkeypatch):

@@ -229,7 +229,11 @@ CASES = {
     "llama.cpp behind a proxy": Case(UNUSUAL, behind_a_proxy, "llama.cpp", "ready", LLAMA_CPP),
     "router": Case(9931, products.router, "llama.cpp", "ready"),
     "router, nothing loaded": Case(
-        9931, partial(products.router, large="unloaded"), "llama.cpp", NO_MODEL
+        9931,
+        partial(products.router, large="unloaded"),
+        "llama.cpp",
+        NO_MODEL,
+        step="lmchat loads it",
     ),
     "Ollama, nothing loaded": Case(11434, products.ollama, "Ollama", NO_MODEL, OLLAMA),
     "Ollama, loaded": Case(11434, several_of_ollama, "Ollama", "ready", OLLAMA),
@@ -237,7 +241,14 @@ CASES = {
     "Ollama, nothing pulled, at another port": Case(
         UNUSUAL, without_a_list, "Ollama", NO_MODEL, OLLAMA
     ),
-    "Ollama with remote models": Case(11434, remote_of_ollama, "Ollama", "ready", OLLAMA),
+    "Ollama with remote models": Case(
+        11434,
+        remote_of_ollama,
+        "Ollama",
+        "ready",
+        OLLAMA,
+        models=(("smol", LOADED, 4096, ""), ("oak:cloud", REMOTE, 131072, "")),
+    ),
     "Ollama, host blocked": Case(
         11434, ollama_that_blocks, "Ollama", "host blocked", ("/api/tags",)
     ),

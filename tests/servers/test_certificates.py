@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import ssl
 from contextlib import contextmanager
 
@@ -90,9 +91,11 @@ async def test_http_to_a_server_that_speaks_https_gets_the_hint(make_client):
         assert "https://" in found.next_step
 
 
-def test_a_variable_that_names_no_certificates_is_told_by_its_name(monkeypatch):
-    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/at-all.pem")
-    with pytest.raises(
-        ServerUnavailable, match=r"SSL_CERT_FILE cannot be used: /nowhere/at-all\.pem"
-    ):
-        new_tls_context()
+def test_a_variable_that_names_no_certificates_is_told_by_its_name(monkeypatch, tmp_path):
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    for path, reason in (("/nowhere/at-all.pem", "No such file"), (empty, "it contains no cert")):
+        monkeypatch.setenv("SSL_CERT_FILE", str(path))
+        told = re.escape(f"SSL_CERT_FILE cannot be used: {path}: {reason}")
+        with pytest.raises(ServerUnavailable, match=told):
+            new_tls_context()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from codecs import BOM_UTF8
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 
 import pytest
 
@@ -19,8 +19,9 @@ from lmchat.servers.events import (
     TextDelta,
 )
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.request import CHAT_PATH, ForwardedRequest
+from lmchat.servers.request import CHAT_PATH, ForwardedReply, ForwardedRequest
 from lmchat.servers.sending import exchange
+from lmchat.servers.sending.forward import read_beside
 from lmchat.servers.stream import end as answer_end
 from lmchat.sessions.message import AnswerState
 from tests.support.client_calls import (
@@ -95,6 +96,7 @@ async def test_a_request_says_what_was_set_and_nothing_else(server, make_client)
     assert sent.headers["authorization"] == "Bearer secret-key"
     assert sent.headers["accept-encoding"] == "identity"
     assert sent.headers["accept"] == "text/event-stream, application/json"
+    assert sent.headers["content-type"] == "application/json"
     assert sent.headers["host"] == f"localhost:{server.port}"
     assert "x-conversation-id" not in sent.headers
     await events_of(make_client(), request)
@@ -213,6 +215,23 @@ async def test_a_program_that_pauses_for_long_is_not_taken_for_a_silent_server(s
     body, *_ = await forwarded(server, client, pause_s=1)
     assert body.endswith(b"data: [DONE]\n\n")
     assert client.metrics().successful_requests == 1
+
+
+async def test_a_reply_is_read_to_its_end_or_a_limit_before_a_program_takes_it():
+    for part, count in ((b"x", 3), (bytes(64 * 1024 * 1024), 1)):
+        read = []
+
+        async def chunks(part=part, read=read):
+            for number in range(3):
+                read.append(number)
+                yield part
+
+        opening = nullcontext(ForwardedReply(status=200, headers={}, chunks=chunks()))
+        async with read_beside(opening) as reply:
+            for _ in range(9):
+                await asyncio.sleep(0)
+            assert len(read) == count
+            assert [len(chunk) async for chunk in reply.chunks] == 3 * [len(part)]
 
 
 async def test_counts_of_a_passing_stream_are_read_in_any_form(server, make_client):

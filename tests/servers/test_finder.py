@@ -44,8 +44,9 @@ async def _find_target(*detections, settings=None, notes=None, state=None):
 async def test_the_only_model_is_asked_even_if_it_is_not_in_memory():
     lone = model("a", state=LoadState.NOT_LOADED)
     embedding = model("e", kind="embedding")
-    target = await _find_target((probed("model_not_loaded", lone, embedding),))
-    assert target.model_id == "a"
+    notes = []
+    target = await _find_target((probed("model_not_loaded", lone, embedding),), notes=notes)
+    assert (target.model_id, notes) == ("a", [])
 
 
 async def test_of_several_models_none_is_guessed():
@@ -96,10 +97,11 @@ async def test_a_server_that_needs_a_key_may_have_the_missing_model():
 
 
 async def test_a_server_is_waited_for_as_long_as_the_first_token_may_take():
-    settings = Settings(timeouts=TimeoutSettings(first_token_s=0.1))
+    settings, notes = Settings(timeouts=TimeoutSettings(first_token_s=0.1)), []
     with pytest.raises(ServerUnavailable, match=r"no token arrived within 0\.1 s"):
         async with asyncio.timeout(5):
-            await _find_target((probed("loading"),), settings=settings)
+            await _find_target((probed("loading"),), settings=settings, notes=notes)
+    assert notes == ["LM Studio is loading its model …"]
 
 
 async def test_a_server_that_goes_away_while_loading_is_told():

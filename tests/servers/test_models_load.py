@@ -126,6 +126,8 @@ async def test_lm_studio_loads_with_a_window_and_a_loaded_model_anew(server, cli
     posts = [
         (one.path.rpartition("/")[2], one.json) for one in server.seen() if one.method == "POST"
     ]
+    types = {(one.method, one.headers.get("content-type")) for one in server.seen()}
+    assert types == {("GET", None), ("POST", "application/json")}
     assert posts == [
         ("load", {"model": "qwen3-8b", "context_length": 16384}),
         ("unload", {"instance_id": "qwen3-8b"}),

@@ -23,7 +23,7 @@ async def looks(monitor: Monitor, count: int) -> list:
 
 async def test_a_server_that_goes_away_and_a_look_that_raises_do_not_end_the_watch():
     backend = ScriptedBackend()
-    away = probed("offline")
+    away = probed("offline", product="Jan")  # another product is only expected there
     refusal = EndpointNotAllowed("Endpoint not allowed", next_step="Allow it.")
     found = [backend.results[0], away, refusal, backend.results[0]]
 
@@ -37,6 +37,7 @@ async def test_a_server_that_goes_away_and_a_look_that_raises_do_not_end_the_wat
     monitor.aim(target())
     seen = await looks(monitor, 4)
     assert [one.is_down for one in seen] == [False, True, True, False]
+    assert {one.target.product for one in seen} == {"LM Studio"}
     assert [one.status.word for one in seen][1:] == ["refused", "server error", "ready"]
     failed = seen[2].status
     assert (failed.detail, failed.next_step) == ("Endpoint not allowed", "Allow it.")

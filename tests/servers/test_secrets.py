@@ -10,6 +10,7 @@ from lmchat.api import Client
 from lmchat.cli.log_file import as_json_line
 from lmchat.errors import LMChatError
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.http.connections import OneKey
 from tests.support.client_calls import PortMap, ask, failure_of
 from tests.support.scripted_products import CHAT, llama_cpp, plain
 from tests.support.scripted_server import (
@@ -69,6 +70,12 @@ async def test_a_program_finds_the_key_in_nothing_that_it_is_handed(monkeypatch,
             assert KEY[:9] not in repr(handed) + caplog.text
             assert MARK not in caplog.text
             assert (server.requests == []) is (certificate == "expired")
+
+
+def test_the_key_of_a_program_is_for_the_servers_it_names_or_else_for_this_machine():
+    far, here = Endpoint.parse("https://models.example"), Endpoint.parse("localhost:1")
+    for keys, owner in ((OneKey(KEY), here), (OneKey(KEY, far), far)):
+        assert [one for one in (far, here) if keys.known_key(one) == KEY] == [owner]
 
 
 async def test_a_key_that_no_header_can_hold_is_refused_without_its_words(

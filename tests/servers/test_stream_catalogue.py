@@ -486,11 +486,17 @@ async def test_every_case_of_the_catalogue(server, make_client):
 
 
 async def test_comments_and_empty_frames_are_signs_of_life(server, client):
-    for frame in (b": ping\n\n", b"data:\n\n"):
+    lines = json.dumps(COMPLETION, indent=1).encode()
+    for frame, rest in (
+        (b": ping\n\n", (H, F)),
+        (b"data:\n\n", (H, F)),
+        (lines[:2], (lines[2:],)),
+    ):
         gate = Gate()
-        server.on(CHAT, sse(frame, gate, H, F, DONE))
+        server.on(CHAT, sse(frame, gate, *rest, DONE))
         async with aclosing(client.stream(ask(server))) as stream:
             async for event in stream:
+                assert not isinstance(event, RequestAdapted), event.note
                 if event == LifeSign():
                     gate.open()
         assert gate.is_open, frame
