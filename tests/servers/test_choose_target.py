@@ -52,6 +52,9 @@ def test_the_model_that_is_chosen():
     for results, model_id, state, chosen in APPROVAL_SCOPES.values():
         choice = choose(results, model=model_id, state=state)
         assert (choice.state, choice.target.model_id) == (ServerState.READY, chosen)
+    unknown = replace(other("not_an_llm"), is_configured=True)  # its product is only expected
+    for server, product in ((other(), "llama.cpp"), (unknown, "OpenAI-compatible")):
+        assert choose([server], model="m", state=NEW).target.product == product
 
 
 def test_what_is_needed_before_a_chat():

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from lmchat.config.settings import EndpointSettings, TimeoutSettings
-from lmchat.servers.events import RetryScheduled, StreamStalled
+from lmchat.servers.events import LifeSign, RetryScheduled, StreamStalled
 from lmchat.servers.stream import timeouts as module
 from lmchat.servers.stream.timeouts import IdleTimeout
 from tests.support.client_calls import answered, ask, events_of
@@ -69,6 +69,23 @@ async def test_a_server_that_reads_a_long_prompt_and_answers_meanwhile_is_not_st
         gate.open()
         events = await task
         assert not [one for one in events if isinstance(one, StreamStalled)]
+
+
+async def test_a_server_that_answers_again_is_stalled_no_more(
+    quick, server, make_client, monkeypatch
+):
+    monkeypatch.setattr(module, "HEALTH_S", 0.5)
+    gate, asked = Gate(), []
+
+    def health(_):
+        asked.append(1)
+        if len(asked) == 4:
+            gate.open()
+        return HANGS if len(asked) == 1 else READY
+
+    server.on(CHAT, sse("late", finish(), DONE, before=[gate])).on(HEALTH, health)
+    events = await answered(make_client(), ask(server, product="llama.cpp"))
+    assert [type(event) for event in events[1:3]] == [StreamStalled, LifeSign]
 
 
 async def test_a_prompt_that_is_read_for_long_behind_the_headers_is_not_stalled(
