@@ -268,11 +268,8 @@ def table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
             # each cell but the first and the last ends with a sign
             if row.count("|") + 1 - row.startswith("|") - row.endswith("|") > len(cells):
                 texts = cells_of(row.removeprefix("|"))
-                if len(texts) > 1 and not texts[-1]:
-                    texts.pop()
-                if len(texts) > len(cells):
-                    surplus = map(str.strip, texts[len(cells) - 1 :])
-                    cells[-1].content = " | ".join(filter(None, surplus))
+                surplus = map(str.strip, texts[len(cells) - 1 :])
+                cells[-1].content = " | ".join(filter(None, surplus))
     return True
 
 

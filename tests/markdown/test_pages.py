@@ -19,3 +19,5 @@ def test_of_a_row_with_too_many_pieces_the_first_stay_whole_and_the_last_go():
     pieces = [[(f" {word * 9}", Style.null())] for word in "abcd"]
     row = plain_page(40).fitted_row(pieces)
     assert "".join(segment.text for segment in row.segments).split() == ["a" * 9, "b" * 9, "c" * 9]
+    row = plain_page(40).fitted_row([[("a" * 41, Style.null())]])
+    assert "".join(segment.text for segment in row.segments).strip() == "a" * 36 + "…"

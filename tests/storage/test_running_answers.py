@@ -16,7 +16,7 @@ from lmchat.servers.events import ToolCallDelta
 from lmchat.sessions.journal_entries import RESET
 from lmchat.sessions.message import AnswerState, ReasoningPart, Role, TextPart, ToolCallPart
 from lmchat.storage.journal import FileHead, FileJournal, LineFile, answer_path, read_answer
-from tests.support.chats import START, answer, prompt, start_session, store_at
+from tests.support.chats import START, answer, prompt, start_session, store_at, tool_message
 from tests.support.faults import no_room
 from tests.support.modes import is_private
 from tests.support.programs import PYTHON, start
@@ -165,10 +165,14 @@ async def test_an_answer_that_the_sessions_do_not_know_is_taken_in_at_the_next_s
     said = answer(parent=asked, state=AnswerState.STREAMING)
     await store.start_answer(session.session_id, said, has_prompt=False)
     await store.add_entries(said.message_id, [("reasoning", "hm"), ("text", "so far")])
+    call = tool_message(None, parent=said, state=AnswerState.STREAMING)
+    await store.start_answer(session.session_id, call, has_prompt=False)
     assert len((await store.open_session(session.session_id)).messages) == 1
     as_killed(tmp_path, said)
+    as_killed(tmp_path, call)
     async with aclosing(store_at(tmp_path)) as other:
-        kept = (await other.open_session(session.session_id)).messages[1]
+        _, kept, called = (await other.open_session(session.session_id)).messages
+        assert called.parts == call.parts
         assert (kept.state, kept.parts) == (
             AnswerState.INTERRUPTED,
             (ReasoningPart(text="hm"), TextPart(text="so far")),

@@ -83,7 +83,11 @@ async def test_after_a_deletion_the_shown_path_stays_as_far_as_it_is_left(store,
     session = await store.delete_message(session_id, last.message_id)  # of the other path
     assert texts(session) == ["q1", "a1 again"]
     await store.choose_path_through(session_id, more.message_id)
-    assert texts(await store.delete_message(session_id, more.message_id)) == ["q1", "a1"]
+    session = await store.delete_message(session_id, more.message_id)
+    assert texts(session) == ["q1", "a1"]
+    # another window still shows the prompt, and goes on with it
+    await reply(store, session.header, "a2 again", more)
+    assert texts(await store.open_session(session_id)) == ["q1", "a1", "q2", "a2 again"]
 
 
 async def test_a_fork_is_a_session_of_its_own(store, talk):

@@ -195,11 +195,11 @@ class ServeApp(Struct, kw_only=True):
     async def _refuse(self, request: Request, error: Exception) -> Response:
         """Reply in the shape of the routes that were asked, or of OpenAI's API."""
         if isinstance(error, HTTPException):
-            message = "lmchat serve has no such path."
-            if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-                message = "This path does not take this method."
-            next_step = "lmchat serve --help lists the paths."
-            refusal = LMChatError(message, kind="wrong_path", next_step=next_step)
+            refusal = LMChatError(
+                "lmchat serve has no such path or method.",
+                kind="wrong_path",
+                next_step="lmchat serve --help lists the paths.",
+            )
             reply = _openai_error(refusal, error.status_code)
             reply.headers.update(error.headers or {})  # `Allow`: the methods of the path
             return reply

@@ -4,6 +4,7 @@ import json
 import re
 from base64 import b64encode
 from contextlib import suppress
+from datetime import UTC
 from hashlib import sha256
 
 import pytest
@@ -60,7 +61,7 @@ def test_a_list_of_role_and_content_is_a_session():
 
 def test_lines_with_titles_and_times_are_sessions_with_these():
     rows = [
-        {"role": "user", "content": "Peas?", "created_at": "2025-11-18T21:06:40Z"},
+        {"role": "user", "content": "Peas?", "created_at": "2025-11-18T22:06:40+01:00"},
         {"role": "assistant", "content": "In May.", "created_at": 1763500090},
         {"role": "user", "content": "Beans?", "created_at": "soon"},
     ]
@@ -68,7 +69,7 @@ def test_lines_with_titles_and_times_are_sessions_with_these():
     lines = "\n".join(json.dumps(chat) for chat in chats)
     (first, second), _ = read_text(lines)
     assert [first.header.title, second.header.title] == ["Peas", "Beds"]
-    assert [f"{message.created_at:%H:%M:%S}" for message in first.messages] == [
+    assert [f"{message.created_at.astimezone(UTC):%H:%M:%S}" for message in first.messages] == [
         *("21:06:40", "21:08:10", "21:08:10")
     ]
     assert (first.header.created_at, first.header.updated_at) == (

@@ -68,8 +68,8 @@ KINDS = {
         ["a        b", RULE * 12, "x | y    p|q"],
     ),
     "more cells than columns": (
-        "| a | b |\n|---|---|\n| 1 | 2 | 3 | 4 |\n| 5 |",
-        ["a    b", RULE * 14, "1    2 | 3 | 4", "5"],
+        "| a | b |\n|---|---|\n| 1 | 2 | 3 | 4 |\n| 5 |\n6 | 7 | 8\n| 9 \\| 9 | 9",
+        ["a        b", RULE * 18, "1        2 | 3 | 4", "5", "6        7 | 8", "9 | 9    9"],
     ),
     "lines above dashes that are no heads of tables": (
         "~~~|a\n-|-\n~~~\n- b|c\n-|-\n\n> d|e\n\n-1 | **f**\n-|-\n2 | 3",
@@ -399,6 +399,8 @@ def test_code_has_its_half_row_once_its_fence_has_ended():
     ):
         tail = tail_of(text, is_final=False)
         assert ("▀" in picture(tail, page)) is is_ended
+    for text in ("- ```\n  x\n  ``", "> ```\n> x\n> ``"):  # marks that may become its end
+        assert "`" not in picture(tail_of(text, is_final=False), page)
     ansi = plain_page()
     ansi.has_tints = False
     assert shown(laid_out(tail_of("a `b`"), ansi)[0]).strip() == "a b"

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.chat_log_app import coloured_page, laid_out, painted, shown, tail_of
+from tests.support.chat_log_app import coloured_page, laid_out, painted, picture, shown, tail_of
 from tests.support.markdown_corpus import CORPUS, LONG_TABLE
 
 PAGE = coloured_page()
@@ -40,3 +40,5 @@ def test_all_rows_of_a_long_table_stand_in_the_same_columns():
     lines = [line for line in words(LONG_TABLE) if "row" in line]
     assert len(lines) == 60
     assert {line.index("row") for line in lines} == {lines[0].index("row")}
+    tail = tail_of(LONG_TABLE.removesuffix("\nafter") + "| 61 | **row", is_final=False)
+    assert "*" not in picture(tail, PAGE).rpartition("61")[2]

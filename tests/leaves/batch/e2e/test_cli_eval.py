@@ -118,6 +118,7 @@ messages = [{ role = "user", content = "a" }, { role = "assistant", content = "b
 expect = "c"
 """
     )
+    assert cli("eval", path, "-m", "tiny").stderr == "", "nothing of the file is left out"
     found = evaluated(cli, path, "-m", "tiny", "--runs", "35")
     assert found["models"][0]["passed"] == 70  # more than sixty a minute
     assert {row["run"] for row in found["cases"]} == {*range(1, 36)}

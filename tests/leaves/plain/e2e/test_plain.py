@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -399,6 +400,21 @@ def test_a_signal_at_the_prompt_gives_the_terminal_back(start):
     end_by_signal(talk)
     assert b"\x1b[?2004l" in talk.raw.rpartition(b"\x1b[?2004h")[2]
     assert talk.left_behind() == []
+
+
+def test_the_start_tells_what_was_damaged_and_up_brings_back_no_command_of_a_shell(start, cli):
+    prompts = [{"role": "user", "content": text} for text in ("Peas?", "!touch x", "\n!touch y\n")]
+    cli.configure("")  # makes the folder
+    (cli.folder / "sessions.db").write_bytes(b"damaged " * 999)
+    talk = start()
+    assert "sessions.db was damaged and is kept as" in talk.text
+    assert "Temporary:" not in talk.text
+    talk.leave()
+    assert cli("import", "-", stdin=json.dumps(prompts)).returncode == 0
+    talk = start()
+    talk.type("\x1b[A", sees="Peas?")
+    talk.type("\x03", sees="Ctrl+D quits.")
+    talk.leave()
 
 
 def test_a_session_is_opened_from_the_list_and_its_answer_asked_for_again(start, server, cli):

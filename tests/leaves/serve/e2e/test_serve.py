@@ -267,6 +267,7 @@ def test_a_key_guards_every_route_and_with_it_this_machine_may_have_any_name(sev
         for key in ("", "Bearer wrong", GATE, f"Basic {GATE}", f"Bearer {GATE}\xe9"):
             reply = gateway.get(path, headers={"Authorization": key.encode("latin-1")})
             assert (reply.status_code, error_of(reply)["code"]) == (401, "invalid_api_key")
+            assert reply.headers["www-authenticate"] == "Bearer"
             assert GATE not in reply.text
     for headers in (
         {"Host": "box.local:1"},
@@ -324,6 +325,7 @@ def test_what_is_wrong_is_refused_in_the_shape_of_openai(gateway, server):
         assert len(reply.content) < 1000
         assert error_of(reply)["message"].startswith(text)
         assert set(error_of(reply)) == {"message", "type", "param", "code"}
+        assert error_of(reply)["type"] == "invalid_request_error"
         assert (error_of(reply)["code"] == "model_not_found") is (status == 404)
     assert not server.seen(CHAT)
     messages = [
