@@ -233,6 +233,9 @@ def test_an_answer_is_saved_only_if_that_is_asked_for_and_then_gone_on_with(cli,
     session_id = cli.json("ask", "--save", "--json", "first")["session_id"]
     [copy] = cli.folder.glob("sessions.db.backup-*")
     assert session_id.encode() in copy.read_bytes()
+    cli("ask", "-r", "last", "--no-save", "--system", "Be brief.", "second")
+    first, *_ = server.seen(CHAT)[-1].json["messages"]
+    assert first == {"role": "system", "content": "Be brief."}
     for option in ("--no-save", "--temporary"):
         unsaved = cli("ask", "-r", "last", option, "--json", "second")
         assert json.loads(unsaved.stdout)["session_id"] is None
