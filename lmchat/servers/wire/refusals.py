@@ -142,9 +142,9 @@ def refusal(
     if status in range(300, 400):
         # without user, password and query, which may be secret
         location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
-        place = safe_line(location, limit=200) or "another address"
+        place = safe_line(without_secret(location, context.key), limit=200)
         return ServerRejected(
-            f"{context.subject} redirects to {place}.",
+            f"{context.subject} redirects to {place or 'another address'}.",
             kind="wrong_path",
             status=status,
             next_step=_NO_REDIRECTS,
