@@ -141,7 +141,7 @@ class Calls:
         if not (part.call_id or part.name or part.arguments or part.others):
             return []
         self.char_count += len(part.call_id) + len(part.name) + len(part.arguments)
-        self.char_count += len(encode(part.others)) if part.others else 0
+        self.char_count += len(encode(part.others))
         call = self._call_of(part)
         if call is None:
             call = _Call()
