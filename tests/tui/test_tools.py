@@ -288,6 +288,8 @@ async def test_tools_are_switched_off_for_this_session(tmp_path):
         await desk.press("escape")
         await desk.ask("read")
         assert desk.backend.requests[0].tools == ()
+        desk.host.error = "It has ended."
+        await desk.say("/tools", leads_to=ToolsDialog, sees="It has ended.")
 
 
 def saved(number: int, path: str, result: str, state=AnswerState.COMPLETE):
