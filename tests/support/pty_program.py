@@ -306,9 +306,21 @@ class PtyProgram:
         attributes = termios.tcgetattr(self._slave)
         attributes[3] &= ~termios.ICANON  # else only whole lines count
         termios.tcsetattr(self._slave, termios.TCSANOW, attributes)
-        size = struct.unpack("i", fcntl.ioctl(self._slave, termios.FIONREAD, bytes(4)))[0]
+        size = self._queued()
         termios.tcsetattr(self._slave, termios.TCSANOW, self._attributes)
-        return int(size)
+        return size
+
+    def wait_taken(self) -> None:
+        """Wait until a program that reads keys has read what was typed; Ctrl+C would drop the rest."""
+
+        def is_taken() -> bool:
+            is_by_line = termios.tcgetattr(self._slave)[3] & termios.ICANON
+            return not is_by_line and not self._queued()
+
+        self.wait_until(is_taken, "the keys are taken")
+
+    def _queued(self) -> int:
+        return int(struct.unpack("i", fcntl.ioctl(self._slave, termios.FIONREAD, bytes(4)))[0])
 
     def wait_gone(self, text: str) -> None:
         self.wait_until(lambda: text not in self.text, f"{text!r} gone")

@@ -49,16 +49,15 @@ PIXEL = bytes.fromhex(  # an image in the format PNG
 
 
 def press_ctrl_c(talk, sees):
-    """Press it; again, behind a key, where one is held back.
+    """Press it; again where Python holds one back that comes just before readline starts to wait.
 
-    Python does so just before readline starts to wait, and readline while it waits for a key that
-    the terminal has dropped at the first one.
+    Text that readline has not read would be dropped, and readline would wait inside for a key.
     """
+    talk.wait_taken()
     talk.type("\x03")
     try:
         talk.wait_for(sees, 2)
     except AssertionError:
-        talk.type("x")
         talk.type("\x03", sees=sees)
 
 
