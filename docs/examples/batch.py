@@ -6,7 +6,7 @@ import sys
 
 from lmchat.api import Home, LMChatError, ModelInfo
 
-WORD = {"type": "string", "maxLength": 20}
+WORD = {"type": "string", "minLength": 1, "maxLength": 20}
 SCHEMA = {"type": "object", "properties": {"plant": WORD}, "required": ["plant"]}
 
 
