@@ -87,8 +87,11 @@ def _listed(heading: str, rows: _Rows, columns: int) -> str:
         if len(name) > width:
             lines.append(head.rstrip())
             head = " " * (width + 4)
-        wrapped = wrap(meaning, max(columns - len(head), width), break_on_hyphens=False)
-        lines += [
-            (head if number == 0 else " " * len(head)) + line for number, line in enumerate(wrapped)
-        ]
+        lines += wrap(
+            meaning,
+            max(columns, len(head) + width),
+            initial_indent=head,
+            subsequent_indent=" " * len(head),
+            break_on_hyphens=False,
+        )
     return "\n".join([f"{heading}:", *lines, ""]) if rows else ""

@@ -132,6 +132,8 @@ async def test_letters_in_order_are_enough_and_the_closest_name_is_first(tmp_pat
         "tests/chat_screen.py",
         "screens/chat/screen.py",
     )
+    made(tmp_path, "more/xayaz", "more/xyaz")
+    assert (await finder(tmp_path / "more").find("xyz"))[0] == "xyaz", "its letters are closer"
 
 
 @pytest.mark.posix

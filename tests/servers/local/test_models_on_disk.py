@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.errors import WrongUse
 from lmchat.servers.local.gguf import (
@@ -164,4 +165,6 @@ def test_the_best_model_is_the_last_used_else_the_largest_that_is_swift(
         monkeypatch.setattr("lmchat.servers.local.gguf.available_bytes", lambda free=free: free)
         for listed in (models, models[::-1]):
             assert best_model(listed, last=last).name == best
+    huge, demo = (next(model for model in models if model.name == one) for one in ("huge", "small"))
+    assert best_model((replace(demo, is_demo=True), huge)) is huge
     assert best_model(()) is None
