@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.session import OnPendingChange, OpenSession
+from lmchat.errors import SessionNotFound
 from lmchat.sessions.message import AnswerState, ChatMessage, new_id, now
 from lmchat.sessions.prompts import split_draft
 from lmchat.sessions.session import MESSAGES_PER_READ, Session, SessionHeader, title_of
@@ -55,11 +56,15 @@ class OpenSessions:
     async def find_or_load(self, session_id: str) -> OpenSession:
         """Return the session from memory if the disk lacks a part of it, else from the disk.
 
-        There, another lmchat may have changed it. `switch_to` then shows it.
+        There, another lmchat may have changed it. `switch_to` then shows it. Raises
+        `SessionNotFound` if it is in the trash: its next prompt would take it out.
         """
         if (session := self._loaded(session_id)) is not None:
             return session
         stored = await self._store.open_session(session_id, count=MESSAGES_PER_READ, is_locked=True)
+        if stored.header.deleted_at is not None:
+            next_step = f"`lmchat sessions restore {session_id}` restores it."
+            raise SessionNotFound("This session is in the trash.", next_step=next_step)
         # a turn may have started during the read
         return self._loaded(session_id) or self._make(stored)
 

@@ -125,6 +125,18 @@ def test_what_is_deleted_can_be_restored_and_the_last_deletion_by_that_word(save
     assert len(cli.json("sessions", "--json")["data"]) == 2
 
 
+def test_a_session_in_the_trash_is_read_but_takes_no_prompt_until_it_is_restored(saved):
+    cli, ids = saved
+    cli("sessions", "delete", ids[0])
+    assert "Hello there." in cli("export", ids[0]).stdout
+    for words in (("ask", "-r", ids[0], "and this"), ("ask", "-r", ids[0], "--no-save", "this")):
+        done = cli(*words)
+        assert (done.returncode, done.stdout) == (2, "")
+        restore = f"`lmchat sessions restore {ids[0]}` restores it."
+        assert f"This session is in the trash.\n{restore}" in done.stderr
+    assert [row["id"] for row in cli.json("sessions", "--trash", "--json")["data"]] == [ids[0]]
+
+
 def test_a_session_or_the_whole_trash_is_purged_after_consent_and_nothing_else(saved):
     cli, ids = saved
     done = cli("sessions", "purge", ids[0])
