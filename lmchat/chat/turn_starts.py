@@ -225,10 +225,24 @@ def regenerated(path: MessagePath, message_id: str, *, prefill_text: str) -> Tur
         if following and following[0].role is Role.ASSISTANT:
             version = following[0].versions + 1
     _require_sent(sent)
-    if sent and sent[-1].role is Role.USER and path[-1].role is Role.SYSTEM:
-        # it follows the system prompt that was set after the old one
-        return edited(path, sent[-1].message_id, sent[-1].text, prefill_text=prefill_text)
-    return TurnStart(path=sent, version=version, prefill=Prefill.of_text(prefill_text))
+    return _answered(path, sent, version, Prefill.of_text(prefill_text))
+
+
+def _answered(
+    path: MessagePath, sent: MessagePath, version: int, prefill: Prefill | None
+) -> TurnStart:
+    """Let the new answer follow a system prompt that was set after the old one.
+
+    It needs another version of its prompt then, or a place behind the results of tools.
+    """
+    if path[-1].role is not Role.SYSTEM:
+        return TurnStart(path=sent, version=version, prefill=prefill)
+    asked = [message for message in sent if message.role is not Role.SYSTEM][-1]
+    if asked.role is Role.USER:
+        start = edited(path, asked.message_id, asked.text, prefill_text="")
+        return replace(start, prefill=prefill)
+    system = text_message(Role.SYSTEM, path[-1].text, parent_id=sent.leaf_id)
+    return TurnStart(path=sent, prompts=(system,), prefill=prefill)
 
 
 def _repeated_call(path: MessagePath, index: int) -> TurnStart:
@@ -249,11 +263,8 @@ def continued(path: MessagePath, answer_id: str, prefill: Prefill | None) -> Tur
     index = _index_of(path, answer_id)
     old = path[index]
     _require_sent(path[: index + 1])
-    return TurnStart(
-        path=path.before(index),
-        version=old.versions + 1,
-        prefill=prefill or Prefill.of_answer(old),
-    )
+    prefill = prefill or Prefill.of_answer(old)
+    return _answered(path, path.before(index), old.versions + 1, prefill)
 
 
 def rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:

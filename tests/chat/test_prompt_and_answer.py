@@ -32,7 +32,7 @@ from tests.support.chat_turns import ChatTurns
 from tests.support.desktop import hold
 from tests.support.programs import until
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
-from tests.support.scripted_tools import toolbox
+from tests.support.scripted_tools import calls, toolbox
 
 END = StreamFinished(reason="stop")
 OFFLINE = ServerUnavailable("Nothing answers at 127.0.0.1:1234.")
@@ -212,6 +212,30 @@ async def test_a_changed_system_prompt_holds_for_another_version_of_what_is_abov
     assert chat.sent() == ["Be rude.", "two"]
     await chat.send("three")
     assert chat.sent()[::3] == ["Be rude.", "three"]
+    for version, text in enumerate(("Be shy.", "Be glad."), 2):  # the second follows the first
+        await chat.session.set_system_prompt(text)
+        await chat.regenerate(chat.path[-2])
+        assert (chat.sent()[::3], chat.path[-3].version) == ([text, "three"], version)
+    await chat.session.set_system_prompt("Be calm.")
+    await chat.continue_answer(chat.path[-2])
+    answer = "Lettuce does well."
+    assert chat.sent() == ["Be calm.", "two", answer, "three", answer]
+    assert chat.path[-1].text == answer * 2
+    assert list(await chat.on_disk()) == list(chat.path)
+
+
+async def test_a_changed_system_prompt_holds_for_another_answer_to_the_results_of_tools(store):
+    script = calls(("files__read_text", {"path": "a"}))
+    chat = ChatTurns(store, script, answer_steps(), answer_steps(), box=toolbox())
+    await chat.send("Read")
+    await chat.session.set_system_prompt("Be brief.")
+    await chat.regenerate(chat.path[-2])
+    assert chat.sent() == ["Be brief.", "Read", "", ""]
+    assert [message.role for message in chat.path[-3:]] == [
+        Role.TOOL,
+        Role.SYSTEM,
+        Role.ASSISTANT,
+    ]
     assert list(await chat.on_disk()) == list(chat.path)
 
 
