@@ -77,12 +77,14 @@ def _run_command(context: Context) -> int:
         handler = leaf("plain.chat:run_plain")
     else:
         handler = _run_screen
+    raise_interrupts()
     if handler is not _run_screen:
         gc.enable()  # the app does so after the first paint
+        if options.config:  # a pipe may have no end; in an event loop, one signal would not end it
+            _ = context.loaded
         if options.names_left_files:  # the screen shows them as notices
             for sentence in left_files(context.paths):
                 output.note(f"lmchat: {sentence}")
-    raise_interrupts()
     result = handler(context)
     if isinstance(result, int):
         return result

@@ -480,7 +480,7 @@ def test_an_interrupt_ends_the_wait_for_the_reader_of_a_pipe(cli, server, comman
         assert running.wait(WAIT_S) == 130
 
 
-@pytest.mark.parametrize("words", [("eval",), ("ask", "hi", "--schema")])
+@pytest.mark.parametrize("words", [("eval",), ("ask", "hi", "--schema"), ("health", "--config")])
 def test_an_interrupt_ends_the_wait_for_a_writer_that_pauses(cli, server, words):
     pipe, ends = cli.home / "pipe", []
     os.mkfifo(pipe)
