@@ -60,13 +60,16 @@ def exact_time(value_ms: float | None) -> str:
 
 
 def elapsed(value_s: float) -> str:
-    """Write `4.1 s`, from 10 s on `12 s`, and from 100 s on `1 m 40 s`."""
+    """Write `4.1 s`, from 10 s on `12 s`, from 100 s on `1 m 40 s`, from an hour on `2 h 5 m`."""
     if value_s < 9.95:  # noqa: PLR2004
         return f"{value_s:.1f}{GAP}s"
     seconds = round(value_s)
     if seconds < _MINUTES_FROM_S:
         return f"{seconds}{GAP}s"
-    return f"{seconds // 60}{GAP}m{GAP}{seconds % 60}{GAP}s"
+    minutes = seconds // 60
+    if minutes < 60:  # noqa: PLR2004
+        return f"{minutes}{GAP}m{GAP}{seconds % 60}{GAP}s"
+    return f"{minutes // 60}{GAP}h{GAP}{minutes % 60}{GAP}m"
 
 
 def rate(value: float | None, *, width: int = 0) -> str:

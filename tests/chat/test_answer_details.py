@@ -182,6 +182,7 @@ async def test_a_bar_shows_when_each_part_of_the_wait_was_and_the_parts_are_the_
             {"waking the model": "3.0 s", "thinking": "2.9 s"},
         ),
         (script((0, sent), wait_s=119.9), {"reading the prompt": "2 m 0 s"}),
+        (script((0, sent), wait_s=7499.9), {"reading the prompt": "2 h 5 m"}),
     ):
         answer = await ask(start(store, TimedBackend(slow)))
         for width in (92, 95, 40):
