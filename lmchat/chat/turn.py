@@ -245,7 +245,6 @@ class Turn(TurnState):
             message.message_id,
             endpoint=target.server_id,
             model=message.model,
-            quantization=target.model.quantization if target.model else "",
             state=message.state,
             # `message.stats` includes the answer that this one continues
             stats=answer.stats.saved(),

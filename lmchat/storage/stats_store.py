@@ -72,7 +72,6 @@ class StatsStore:
         *,
         endpoint: str,
         model: str,
-        quantization: str,
         state: AnswerState,
         stats: AnswerStats,
         stalls: int = 0,
@@ -84,7 +83,7 @@ class StatsStore:
             "endpoint": endpoint,
             "product": stats.product,
             "model": model,
-            "quantization": quantization,
+            "quantization": "",  # nothing reads it, but older versions need the column
             "state": state,
             "finish_reason": stats.finish_reason,
         }

@@ -79,7 +79,6 @@ async def add_stats(
         new_id(),
         endpoint=endpoint,
         model=model,
-        quantization="",
         state=state,
         stats=stats,
         stalls=stalls,

@@ -298,7 +298,6 @@ class ServeApp(Struct, kw_only=True):
                 new_id(),
                 endpoint=model.server_id,
                 model=model.model_id,
-                quantization=model.quantization,
                 state=report.state,
                 stats=stats,
             )
