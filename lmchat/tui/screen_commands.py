@@ -12,7 +12,7 @@ from lmchat.commands.table import Command
 from lmchat.commands.typed_line import require_slash
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
-from lmchat.sessions.message import ChatMessage
+from lmchat.sessions.message import ChatMessage, Role
 from lmchat.sessions.prompts import PendingPrompt
 from lmchat.tui.controllers.controllers import Controllers
 from lmchat.tui.dialogs.ask_dialog import AskDialog
@@ -202,7 +202,10 @@ class ScreenCommands:
                 return None
             return self._start_on(command_id, self._subject)
         if command.needs_argument and not argument:
-            return self.ask(command.title, partial(self._run, command))
+            prompts = (one.text for one in self.chat.active.messages if one.role is Role.SYSTEM)
+            present = ["", *prompts][-1] if command_id == "system" else ""
+            value = present if present.isprintable() else ""  # the field has only one line
+            return self.ask(command.title, partial(self._run, command), value)
         return self.handlers[command_id](argument)
 
     def _start_on(self, command_id: str, message: ChatMessage | None) -> Rest:
@@ -229,8 +232,8 @@ class ScreenCommands:
 
     # What shared commands need
 
-    async def ask(self, title: str, use: Callable[[str], Awaitable[None]]) -> None:
-        await self._ui.ask(AskDialog(title, verb="OK", attempt=use))
+    async def ask(self, title: str, use: Callable[[str], Awaitable[None]], value: str = "") -> None:
+        await self._ui.ask(AskDialog(title, value=value, verb="OK", attempt=use))
 
     async def choose(self, title: str, rows: Sequence[tuple[str, str]], nothing: str) -> str:
         width = max((len(name) for name, _ in rows), default=0)

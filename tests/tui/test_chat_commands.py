@@ -277,6 +277,9 @@ async def test_a_system_prompt_a_profile_and_an_effort_hold_from_the_next_turn(t
         assert sampling.reasoning_effort == "low"
         roles = ["system", "user", "assistant", "system", "user", "assistant"]
         assert [m.role for m in await desk.on_disk()] == roles
+        await desk.say("/system", leads_to=AskDialog, sees="Answer in one word.")
+        await desk.press("end", "backspace", *"s!", "enter", leads_to=ChatScreen)
+        await shown(desk, "Answer in one words!")
         await desk.say('/system ""', sees="No system prompt")
         await desk.say("/profile wild", sees="Configured: calm, brief")
         for count, (line, told, effort) in enumerate(
