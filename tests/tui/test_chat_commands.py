@@ -323,9 +323,10 @@ async def test_retry_copy_fork_new_and_clear_by_command(tmp_path):
         await desk.say("/retry", sees="Beta.")
         await desk.at_rest()
         old = desk.session_id
+        await desk.say("/system Be brief.", sees="Be brief.")
         await desk.say("/fork")
         await desk.until(lambda: desk.session_id != old, "the fork")
-        assert desk.texts == ["one", "Beta."]
+        assert desk.texts == ["one", "Beta.", "Be brief."]
         for command in ("/new", "/clear"):
             await desk.say(command)
             await desk.until(lambda: not desk.active.messages, "an empty session")

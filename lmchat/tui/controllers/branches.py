@@ -48,8 +48,13 @@ class Branches:
         return self._deletions[self._session_view.active_id] > 0
 
     async def fork(self, message: ChatMessage) -> None:
-        """Copy the path up to a message into a new session, and show the same place of that."""
+        """Copy the path up to a message into a new session, and show the same place of that.
+
+        A system prompt that was set after the last answer goes with it.
+        """
         session = self._chat.active
+        if message == session.messages.last_answer_or_prompt:
+            message = session.messages[-1]
         fork = await self._chat.open_sessions.fork(session, message.message_id)
         if session is not self._chat.active:
             return
