@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
+from select import select
 
 from lmchat.api.runtime import Runtime
 from lmchat.cli.context import Context
@@ -37,6 +38,7 @@ END_S = 5  # that running answers have after a signal
 KEEP_ALIVE_S = 75  # until an idle connection is closed; clients close theirs sooner
 _LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")  # as in a `Host` header
 _KEY_VARIABLE = "LMCHAT_SERVE_KEY"  # in place of `--key`, which the list of processes shows
+_STDERR = 2
 _BACKLOG = 2048  # that may wait in the queue of the socket
 # so that a row has less than 80 columns
 _PROGRAM_COLUMNS = 18
@@ -172,7 +174,7 @@ def _print_servers(output: Output, routes: ModelRoutes) -> None:
         f"({counted(len(server.models), 'model')})"
         for server in usable_of(routes.servers)
     ]
-    output.note(f"Servers: {', '.join(servers) or 'none found yet'}")
+    _note(output, f"Servers: {', '.join(servers) or 'none found yet'}")
 
 
 def _print_report(output: Output, report: RequestReport) -> None:
@@ -191,11 +193,20 @@ def _print_report(output: Output, report: RequestReport) -> None:
     clock = datetime.now().astimezone().strftime("%H:%M:%S")
     program = f"{report.program[:_PROGRAM_COLUMNS] or '-':<{_PROGRAM_COLUMNS}}"
     subject = f"{report.subject[:_MODEL_COLUMNS]:<{_MODEL_COLUMNS}}"
-    output.note(f"{clock}  {program}  {subject}  {status}{measured}")
+    _note(output, f"{clock}  {program}  {subject}  {status}{measured}")
 
 
 def _note_remote(output: Output, noted: set[str], model: ModelInfo) -> None:
     """Note on stderr that prompts leave this machine, once each."""
     if model.remote_note not in noted:
         noted.add(model.remote_note)
-        output.note(f"lmchat: {model.remote_note}")
+        _note(output, f"lmchat: {model.remote_note}")
+
+
+def _note(output: Output, text: str) -> None:
+    """Drop what stderr cannot take now: a pipe that nobody reads would stop all answers."""
+    ready: Sequence[int] = (_STDERR,)
+    with suppress(OSError):  # Windows can ask only sockets
+        _, ready, _ = select((), (_STDERR,), (), 0)
+    if ready:
+        output.note(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import signal
@@ -554,6 +555,14 @@ def test_each_request_is_a_line_on_stderr_also_in_a_log_file(tmp_path, server):
         lines = [program.process.stderr.readline().decode() for _ in range(2)]
     assert lines[0].startswith("Servers: ")
     assert re.match(r"\d\d:\d\d:\d\d +python-httpx\S+ +tiny +200", lines[1])
+
+
+def test_a_pipe_on_stderr_that_nobody_reads_stops_no_answer(tmp_path, server):
+    plain(server, "tiny")
+    with serving(tmp_path, url=server.url) as program:
+        fcntl.fcntl(program.process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+        for _ in range(100):
+            assert program.get("/v1/models").status_code == 200
 
 
 def test_what_cannot_be_started_is_one_sentence(tmp_path, gateway):
