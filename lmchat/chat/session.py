@@ -298,10 +298,14 @@ class OpenSession:
         """
         await self.load_older()
         self.require_idle()
-        branch = rewritten(self.messages, answer_id, text)
+        branch, last = rewritten(self.messages, answer_id, text), self.messages[-1]
         self.messages = branch.before(len(branch) - 1)
-        self.add(branch[-1])
-        _ = self._start_save(self.save(branch[-1]))
+        added = [branch[-1]]
+        if last.role is Role.SYSTEM:  # it was set for the next answer
+            added.append(text_message(Role.SYSTEM, last.text, parent_id=branch.leaf_id))
+        for message in added:
+            self.add(message)
+        _ = self._start_save(self.save(*added))
         return branch[-1]
 
     async def set_system_prompt(self, text: str) -> ChatMessage:

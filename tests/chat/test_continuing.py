@@ -141,6 +141,14 @@ async def test_a_rewritten_answer_is_another_version_that_no_server_sees_and_exp
     assert (back.messages[1].reasoning, back.messages[1].stats.is_edited) == (THOUGHT, False)
 
 
+async def test_a_changed_system_prompt_holds_behind_a_rewritten_answer(store):
+    chat = await answered(store, answer_steps("Yes."))
+    await chat.session.set_system_prompt("Be brief.")
+    version = await rewrite(chat, "Ferns do well.", 1)
+    assert await chat.on_disk() == chat.path
+    assert (version, chat.texts[1:]) == (chat.path[1], ["Ferns do well.", "Be brief."])
+
+
 async def test_no_answer_becomes_empty_or_changes_while_one_streams_and_no_prompt_is_rewritten(
     store,
 ):
