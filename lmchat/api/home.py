@@ -327,8 +327,7 @@ class Home:
                     "This message cannot be replaced or continued in this way.",
                     next_step="Pass a prompt of the shown branch, or an answer without a prompt.",
                 )
-        system_prompts = [one.text for one in session.messages if one.role is Role.SYSTEM]
-        if system is not None and system_prompts[-1:] != [system]:
+        if system is not None:
             await session.set_system_prompt(system)
         chat.turn_options.use_target(Target.of(chosen))
         values = self._values(chosen, session.session_sampling, options)

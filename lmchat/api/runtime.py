@@ -59,10 +59,18 @@ class Runtime(Struct, frozen=True, kw_only=True):
     def finder(self) -> ServerFinder:
         return ServerFinder(self.backend.models, self.settings, lambda: self.state)
 
-    async def resume(self, chat: ChatService, id_or_prefix: str) -> OpenSession:
-        """Show a saved session; raise `SessionNotFound`."""
+    async def resume(
+        self, chat: ChatService, id_or_prefix: str, system_prompt: str | None
+    ) -> OpenSession:
+        """Show a saved session; raise `SessionNotFound`.
+
+        Without `system_prompt`, it keeps its own; a new session has it from the settings.
+        """
         session_id = await self.store.take_session(self.saved, id_or_prefix)
-        return chat.open_sessions.switch_to(await chat.open_sessions.find_or_load(session_id))
+        session = chat.open_sessions.switch_to(await chat.open_sessions.find_or_load(session_id))
+        if system_prompt is not None:
+            await session.set_system_prompt(system_prompt)
+        return session
 
     async def load_if_needed(
         self,

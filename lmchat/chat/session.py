@@ -308,10 +308,16 @@ class OpenSession:
         _ = self._start_save(self.save(*added))
         return branch[-1]
 
-    async def set_system_prompt(self, text: str) -> ChatMessage:
-        """Two quotes `""` remove it. Raises as `require_free_end` does."""
+    async def set_system_prompt(self, text: str) -> ChatMessage | None:
+        """Return None if it is the present one. Two quotes `""` remove it.
+
+        Raises as `require_free_end` does.
+        """
         self.require_free_end()
         content = "" if text == '""' else text
+        prompts = [m.text for m in self.messages if m.role is Role.SYSTEM and not m.is_excluded]
+        if prompts[-1:] == [content]:
+            return None
         message = text_message(Role.SYSTEM, content, parent_id=self.messages.leaf_id)
         self.add(message)
         await self.save(message)

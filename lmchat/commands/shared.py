@@ -117,7 +117,8 @@ async def _compact(front: Front, _: str) -> None:
 async def _change_system_prompt(front: Front, text: str) -> None:
     session = front.chat.active
     message = await session.set_system_prompt(text)
-    front.chat.reporter.report(session, MessageAdded(message, session.session_id))
+    if message is not None:
+        front.chat.reporter.report(session, MessageAdded(message, session.session_id))
     front.notify("System prompt changed.")
 
 

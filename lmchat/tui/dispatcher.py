@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.widgets import Input, TextArea
 
 from lmchat.chat.settings import LEVELS
+from lmchat.commands.shared import SHARED
 from lmchat.commands.table import BY_ID
 from lmchat.commands.typed_line import is_shell_command, message_notice
 from lmchat.errors import LMChatError
@@ -112,6 +113,8 @@ class Dispatcher:
         workspace = self.workspace
         session_id = await workspace.store.take_session(workspace.saved, workspace.resume_id)
         await self.controllers.session_view.go_to(session_id, takes_prompts=True)
+        if workspace.system_prompt is not None:
+            await SHARED["system"](self.commands, workspace.system_prompt)
         if self.chat.active.is_waiting and self.chat.turn_options.is_ready:
             self.chat.send_waiting()
 

@@ -107,6 +107,7 @@ class Workspace(Struct, kw_only=True):
     state: State  # the screen's copy: `ScreenServices.remember` changes it
     is_temporary: bool = False  # sessions are in memory only
     resume_id: str = ""  # to open at the start; "": a new one
+    system_prompt: str | None = None  # for that session; None: it keeps its own
     notices: Sequence[str] = ()  # to show once, at the start
     launcher: ServerLauncher | None = None  # None: installed servers are not looked for
     importer: Importer | None = None  # None if sessions are in memory only

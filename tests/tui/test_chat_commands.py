@@ -307,6 +307,15 @@ async def test_a_system_prompt_a_profile_and_an_effort_hold_from_the_next_turn(t
         assert not desk.log_view.document.entries
 
 
+async def test_the_system_prompt_of_the_command_line_holds_in_a_resumed_session(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"]):
+        pass
+    async with ready_desktop(tmp_path, resume_id="last", system_prompt="Be brief.") as desk:
+        await shown(desk, "System prompt: Be brief.")
+        await desk.ask("two", 1)
+        assert [m.text for m in desk.backend.requests[0].messages][::3] == ["Be brief.", "two"]
+
+
 async def test_retry_copy_fork_new_and_clear_by_command(tmp_path):
     failure = ServerUnavailable("It broke.", next_step="Mend it.")
     async with ready_desktop(

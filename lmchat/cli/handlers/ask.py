@@ -71,11 +71,9 @@ async def ask(context: Context) -> int:
         # it may still have the prompt, in case of a kill
         stack.push_async_callback(chat.drafts.write)
         if options.resume is not None:
-            session = await runtime.resume(chat, options.resume)
+            session = await runtime.resume(chat, options.resume, options.system_prompt)
             if options.resume == "last":  # another command may have saved one since
                 context.output.note(f"lmchat: continues “{safe_line(session.header.title)}”.")
-            if options.system_prompt is not None:  # a new session has it from the settings
-                await session.set_system_prompt(options.system_prompt)
         finder = await finder_of_command(context, runtime)
         target = await finder.ready_target(note=context.output.note)
         chat.turn_options.use_target(target)

@@ -102,6 +102,7 @@ async def make_dispatcher(
             state=state,
             is_temporary=options.temporary,
             resume_id=options.resume or "",
+            system_prompt=options.system_prompt,
             notices=notices,
             is_local=local_model is not None,
             local_model=local_model or "",

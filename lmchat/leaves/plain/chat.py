@@ -70,7 +70,7 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     front = PlainFront(context, runtime, chat, reader)
     stack.push_async_callback(front.aclose)
     if context.options.resume is not None:
-        await runtime.resume(chat, context.options.resume)
+        await runtime.resume(chat, context.options.resume, context.options.system_prompt)
     return PlainChat(front)
 
 

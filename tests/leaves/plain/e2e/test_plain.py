@@ -589,6 +589,15 @@ def test_all_of_a_long_session_counts_for_its_summary_before_the_first_prompt(se
     assert prompts_sent(server) == [COMPACT_PROMPT, "And now?"]
 
 
+def test_the_same_system_prompt_is_set_once_in_a_session_that_goes_on(server, cli):
+    cli("ask", "--save", "one")
+    for words in (("--plain",), ("ask", "two"), ("ask", "three")):
+        assert cli(*words, "-r", "last", "--system", "Be brief.", stdin="more").returncode == 0
+        first, *_ = server.seen(CHAT)[-1].json["messages"]
+        assert first == {"role": "system", "content": "Be brief."}
+    assert cli("sessions", "show", "last").stdout.count("Be brief.") == 1
+
+
 def test_after_a_failed_summary_the_files_of_the_prompt_go_with_the_next_one(server, cli, tmp_path):
     (tmp_path / "soil.txt").write_text("Sand.")
     configure(cli.home, "[chat]\nauto_compact = true\n")
