@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -205,8 +205,7 @@ def _note_remote(output: Output, noted: set[str], model: ModelInfo) -> None:
 
 def _note(output: Output, text: str) -> None:
     """Drop what stderr cannot take now: a pipe that nobody reads would stop all answers."""
-    ready: Sequence[int] = (_STDERR,)
     with suppress(OSError):  # Windows can ask only sockets
-        _, ready, _ = select((), (_STDERR,), (), 0)
-    if ready:
-        output.note(text)
+        if not select((), (_STDERR,), (), 0)[1]:
+            return
+    output.note(text)
