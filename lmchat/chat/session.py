@@ -285,6 +285,12 @@ class OpenSession:
         return [call for call in self.messages.last_calls if call.state is AnswerState.STREAMING]
 
     @property
+    def system_prompt(self) -> str | None:
+        """Return the one that was set last; "" if it removes an earlier one."""
+        prompts = (m for m in reversed(self.messages) if m.role is Role.SYSTEM)
+        return next((prompt.text for prompt in prompts if not prompt.is_excluded), None)
+
+    @property
     def session_sampling(self) -> dict[str, object]:
         return usable_options(self.header.sampling)
 
@@ -315,8 +321,7 @@ class OpenSession:
         """
         self.require_free_end()
         content = "" if text == '""' else text
-        prompts = [m.text for m in self.messages if m.role is Role.SYSTEM and not m.is_excluded]
-        if prompts[-1:] == [content]:
+        if content == self.system_prompt:
             return None
         message = text_message(Role.SYSTEM, content, parent_id=self.messages.leaf_id)
         self.add(message)

@@ -12,7 +12,7 @@ from lmchat.commands.table import Command
 from lmchat.commands.typed_line import require_slash
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
-from lmchat.sessions.message import ChatMessage, Role
+from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.prompts import PendingPrompt
 from lmchat.tui.controllers.controllers import Controllers
 from lmchat.tui.dialogs.ask_dialog import AskDialog
@@ -202,9 +202,9 @@ class ScreenCommands:
                 return None
             return self._start_on(command_id, self._subject)
         if command.needs_argument and not argument:
-            prompts = (one.text for one in self.chat.active.messages if one.role is Role.SYSTEM)
-            present = ["", *prompts][-1] if command_id == "system" else ""
-            value = present if present.isprintable() else ""  # the field has only one line
+            present = self.chat.active.system_prompt if command_id == "system" else None
+            # the field has only one line
+            value = present if present and present.isprintable() else ""
             return self.ask(command.title, partial(self._run, command), value)
         return self.handlers[command_id](argument)
 
