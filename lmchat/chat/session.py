@@ -26,6 +26,7 @@ from lmchat.sessions.message import AnswerState, ChatMessage, Role, now, text_me
 from lmchat.sessions.prompts import PendingPrompt
 from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_of
 from lmchat.sessions.tokens import TokenProbabilities
+from lmchat.units import counted
 
 
 class TurnEnded(Struct, frozen=True, kw_only=True):
@@ -435,8 +436,7 @@ class OpenSession:
         if count <= 2 * self._noted_left_out:
             return []
         self._noted_left_out = count
-        oldest = "message is" if count == 1 else f"{count} messages are"
-        return [f"The context window is full: the oldest {oldest} left out."]
+        return [f"The context window is full: {counted(count, 'message')} left out."]
 
     def note_pending_change(self) -> None:
         """Let the draft on the disk follow `pending`."""

@@ -511,9 +511,4 @@ def _by_number(items: Sequence[Item], number: str, noun: str, command: str) -> I
     position = int(number) if len(number) < _MOST_DIGITS else 0
     if 0 < position <= len(items):
         return items[position - 1]
-    if not items:
-        raise WrongUse(f"No {noun}s are listed yet.", next_step=f"{command} lists them.")
-    verb = "is" if len(items) == 1 else "are"
-    raise WrongUse(
-        f"There {verb} {counted(len(items), noun)}.", next_step="Type a number of the list."
-    )
+    raise WrongUse(f"No listed {noun} has this number.", next_step=f"{command} lists them.")

@@ -27,7 +27,7 @@ from lmchat.tui.dialogs.model_picker import VISION, ModelActions, ModelPicker
 from lmchat.tui.dialogs.progress_dialog import with_progress
 from lmchat.tui.messages import RunCommand
 from lmchat.tui.screen_services import ScreenServices
-from lmchat.units import counted, size_text
+from lmchat.units import size_text
 
 
 class ModelSwitch:
@@ -134,9 +134,8 @@ class ModelSwitch:
         if name in recent:
             self.switch_to(recent[name])
             return
-        count = counted(len(recent), "recent model") if recent else "no recent model yet"
-        verb = "are" if len(recent) > 1 else "is"
-        self._ui.notify(f"There {verb} {count}. {self._ui.key_name('model')} lists the models.")
+        key = self._ui.key_name("model")
+        self._ui.notify(f"No recent model has this number. {key} lists the models.")
 
     def pick_named(self, name: str) -> None:
         """A whole name that no server lists is used on a server that may have it all the same."""

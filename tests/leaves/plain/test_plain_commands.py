@@ -51,12 +51,12 @@ def test_a_number_means_a_row_of_the_printed_list_and_nothing_else(number, tmp_p
         plain(server, "beta", "alder-7b", "3", "0072")
         cli = Inside(home=tmp_path, url=server.url)
         before = cli("--plain", "-m", "beta", stdin=f"/model {number}\nHello\n")
-        assert "No models are listed yet." in before.stderr
+        assert "No listed model has this number." in before.stderr
         assert "/model lists them." in before.stderr
 
         plain(server, "beta", "alder-7b")
         done = cli("--plain", "-m", "beta", stdin=f"/model\n/model {number}\nHello\n")
-        assert "There are 2 models." in done.stderr
+        assert "No listed model has this number." in done.stderr
         assert done.returncode == before.returncode == 2
         cli("--plain", "-m", "beta", stdin="/model\n/model 2\nHello\n/model beta\nHello\n")
         asked = [seen.json["model"] for seen in server.seen(CHAT)]
@@ -76,10 +76,10 @@ def test_a_number_of_a_session_means_the_list_and_the_printed_id_the_session(tmp
     with ScriptedServer() as server:
         plain(server)
         cli = Inside(home=tmp_path, url=server.url)
-        assert "No sessions are listed yet." in cli("--plain", stdin="/sessions 9\n").stderr
+        assert "No listed session has this number." in cli("--plain", stdin="/sessions 9\n").stderr
         cli("--plain", stdin="Hello\n")
         listed = cli("--plain", stdin="/sessions\n/sessions 9\n/sessions 1234567\n")
-        assert listed.stderr.count("There is 1 session.") == 2
+        assert listed.stderr.count("No listed session has this number.") == 2
         assert "No session id begins with 12345678." in (
             cli("--plain", stdin="/sessions 12345678\n").stderr
         )

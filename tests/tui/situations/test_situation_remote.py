@@ -33,7 +33,7 @@ async def test_the_only_model_is_remote_and_answers_after_enter_on_its_row(tmp_p
         await seen.say("/model acme")
         await shown(seen, "did you mean acme-large?")
         await seen.press("ctrl+u")
-        await seen.press("alt+1", sees="There is no recent model yet.")
+        await seen.press("alt+1", sees="No recent model has this number.")
         seen.time_passes()
         assert asked(server) == []
 
