@@ -61,7 +61,6 @@ _ENDED_TEXT = {
     AnswerState.STOPPED: "stopped",
     AnswerState.INTERRUPTED: "interrupted",
     AnswerState.FAILED: "request failed",
-    AnswerState.STREAMING: "streaming",
 }
 _NOT_YET = (None, ServerState.LOADING)  # the first search runs; prompts wait for the model
 _UNLOADED_STATES = (LoadState.ASLEEP, LoadState.NOT_LOADED)
@@ -130,9 +129,9 @@ class TurnView(TurnListener):
         if self._ui.workspace.chat_state is None:
             self._postponed = start_turn
             self._notify_waiting("This begins when a server is found")
-            self._ui.screen.set_focus(self._ui.widgets.prompt_input)
-        elif self._attempt(start_turn):
-            self._ui.screen.set_focus(self._ui.widgets.prompt_input)
+        elif not self._attempt(start_turn):
+            return
+        self._ui.screen.set_focus(self._ui.widgets.prompt_input)
 
     def start_postponed(self) -> None:
         """Start the turn that waits for the first search, once the server has loaded its model.
