@@ -17,26 +17,7 @@ from lmchat.matching import did_you_mean
 # `("endpoints", 0, "url")` is the key `url` in the first `[[endpoints]]`.
 KeyPath = tuple[str | int, ...]
 Values = dict[str, Any]  # values of a table by their keys, as TOML gives them
-# names in the files of other programs, and what to write here
-_FOREIGN = {
-    "base_url": "endpoint",
-    "api_base": "endpoint",
-    "host": "endpoint",
-    "url": "endpoint",
-    "default_model": "model",
-    "provider": "[[endpoints]]",
-    "providers": "[[endpoints]]",
-    "model_providers": "[[endpoints]]",
-    "server": "[[endpoints]]",
-    "servers": "[[endpoints]]",
-    "timeout": "[timeouts]",
-    "mcp_servers": "it into mcp.json",
-    "mcpServers": "it into mcp.json",
-    "keybindings": "[keys]",
-    "keymap": "[keys]",
-    "presets": "[prompts.NAME]",
-    "templates": "[prompts.NAME]",
-}
+_MCP = ("mcp_servers", "mcpServers")  # as other programs call their tables of tool servers
 _DOTTED = 'a name with a dot needs quotes, as in "qwen2.5"'
 _MOST_FAULTS = 100  # whose lines are looked for, each in the whole file
 _DEPTH = 4  # steps to the innermost settings, such as `endpoints[1].timeouts.health_s`
@@ -121,13 +102,13 @@ def reason_of(text: str, place: KeyPath) -> str:
 
 
 def _unknown(place: KeyPath, *, is_table: bool) -> str:
-    *above, name = map(str, place)
+    name = str(place[-1])
     top_level = declared(Settings)
     above_above, _ = declared_at(place[:-2])
     if is_table and get_origin(above_above) is Mapping:  # `[profiles.short.v2]`
         return f"unknown; {_DOTTED}"
-    if name in _FOREIGN and not above:
-        return f"unknown; write {_FOREIGN[name]}"
+    if name in _MCP:
+        return "unknown; tool servers are in mcp.json"
     if name in top_level:
         heading = _heading((name,), top_level[name][0])
         return f"unknown here; write {heading or f'{name} above all sections'}"

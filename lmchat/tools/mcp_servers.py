@@ -169,12 +169,6 @@ class McpServers:
         def refuse(name: str) -> str:
             reason = f"The environment variable {name} of the server {settings.name} is not set."
             next_step = "Set it, or write its value there."
-            for header, text in (settings.headers or {}).items():
-                if text in (f"${{{name}}}", f"${{env:{name}}}"):
-                    form = ", as in Bearer KEY" if header.lower() == "authorization" else ""
-                    next_step = f"Set it to all of the header {header}{form}."
-                elif f"{name}}}" in text:
-                    next_step = f"Set it to its part of the header {header}."
             if not re.fullmatch(r"\w+", name):
                 reason = f"The server {settings.name} has ${{{name}}}, which lmchat does not know."
                 next_step = "Write its value there, or ${NAME} for an environment variable."

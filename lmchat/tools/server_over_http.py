@@ -25,6 +25,7 @@ ANSWER_S = 30.0  # time to connect, to list changed tools and to close
 _NO_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _SESSION = "mcp-session-id"
 _NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
+_SERVER_ERRORS = range(500, 600)
 
 
 @cache
@@ -155,10 +156,8 @@ class ServerOverHttp:
             )
         elif self.status in _NO_PATH:
             next_step = "Check the path of its url, which often ends in /mcp."
-        elif self.status == HTTPStatus.TOO_MANY_REQUESTS:
-            next_step = "Try again later."
-        elif self.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            next_step = "The fault is the server's: see its log."
+        elif self.status in (HTTPStatus.TOO_MANY_REQUESTS, *_SERVER_ERRORS):
+            next_step = "Try again later, or see the log of the server."
         else:
             next_step = "Check its url and headers."
         return LMChatError(f"{says}: {said}." if said else f"{says}.", next_step=next_step)

@@ -222,8 +222,6 @@ def start_failure(name: str, command: str, error: OSError) -> LMChatError:
             next_step = "Name one that ends in .exe or .cmd."
     elif is_missing and program in _PROGRAMS_OF:
         next_step = f"Install {_PROGRAMS_OF[program]}, or set command to the path of {program}."
-    elif is_missing and " " in command:
-        next_step = "Set command to the program alone, and args to the rest of it."
     elif is_missing and program == command:
         reason, next_step = f"{command} is not in PATH", "Install it, or write its whole path."
     return LMChatError(f"The server {name} cannot start: {reason}.", next_step=next_step)

@@ -152,7 +152,7 @@ def test_no_configuration_is_blamed_for_a_server_that_fails_itself(cli, server):
     cli.add_servers(garden={"url": f"{server.url}/mcp"})
     for status, step in (
         (403, "If it needs a key, add headers to it in mcp.json."),
-        (500, "The fault is the server's: see its log."),
+        (500, "Try again later, or see the log of the server."),
     ):
         server.unknown = lambda _, status=status: text_reply("", status=status)
         done = cli("tools")

@@ -315,7 +315,10 @@ def where() -> dict[str, object]:
 
 
 DOWN = "http://127.0.0.1:1/mcp"
-UNSET = "The environment variable NO_TOKEN of the server {} is not set. Set it to {}."
+UNSET = (
+    "The environment variable NO_TOKEN of the server {} is not set. "
+    "Set it, or write its value there."
+)
 
 
 async def test_servers_that_cannot_start_have_failed_with_a_reason_and_start_on_demand_only(
@@ -346,8 +349,8 @@ async def test_servers_that_cannot_start_have_failed_with_a_reason_and_start_on_
             "lost": f"The server lost cannot start: no-such-program is not in PATH. {INSTALL}",
             "sad": f"The server sad failed: {wordless}. {see} {ENV}",
             "refused": "Endpoint not allowed: elsewhere.",
-            "keyless": UNSET.format("keyless", "its part of the header Authorization"),
-            "whole": UNSET.format("whole", "all of the header Authorization, as in Bearer KEY"),
+            "keyless": UNSET.format("keyless"),
+            "whole": UNSET.format("whole"),
             "folder": "The environment variable workspaceFolder of the server folder is not set. "
             "Set it, or write its value there.",
             "asked": "The server asked has ${input:garden-key}, which lmchat does not know. "
@@ -489,14 +492,14 @@ async def test_an_answer_to_the_call_or_another_refusal_does_not_begin_a_session
 
 NO_KEY = "If it needs a key, add headers to it in mcp.json."
 NO_PATH = "Check the path of its url, which often ends in /mcp."
-FAULT = "The fault is the server's: see its log."
+FAULT = "Try again later, or see the log of the server."
 REFUSALS = {
     400: ("400 Bad Request", "Check its url and headers."),
     401: ("401 Unauthorized", NO_KEY),
     403: ("403 Forbidden", NO_KEY),
     404: ("404 Not Found", NO_PATH),
     405: ("405 Method Not Allowed", NO_PATH),
-    429: ("429 Too Many Requests", "Try again later."),
+    429: ("429 Too Many Requests", FAULT),
     500: ("500 Internal Server Error", FAULT),
     503: ("503 Service Unavailable", FAULT),
     530: ("530", FAULT),
@@ -558,7 +561,7 @@ async def test_a_refused_call_and_one_without_a_server_say_why_and_the_next_one_
     async with a_host(tmp_path, over_http(http)) as host:
         assert (await call(host, "wiki/echo", text="a")).text == "a"
         status = 502
-        words = "The server wiki answers 502 Bad Gateway. The fault is the server's: see its log."
+        words = f"The server wiki answers 502 Bad Gateway. {FAULT}"
         assert (await call(host, "wiki/echo")).text == words
         status = 200
         assert (await call(host, "wiki/refuse")).text == "The garden is closed"
@@ -1099,7 +1102,6 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
     (tmp_path / "beds").mkdir()
     plain, beds, lost, bare = (tmp_path / name for name in ("plain", "beds", "lost", "bare"))
     npx = "Install Node.js, or set command to the path of npx."
-    only = "Set command to the program alone, and args to the rest of it."
     check = "Check its permissions (chmod u+x) and its first line (#!/usr/bin/env python3)."
     if os.name == "nt":
         check = "Name one that ends in .exe or .cmd."
@@ -1109,7 +1111,7 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
             "uvx does not exist",
             "Install uv, or set command to the path of uvx.",
         ),
-        ("node seeds.js --port 1", ""): ("node seeds.js --port 1 does not exist", only),
+        ("node seeds.js --port 1", ""): ("node seeds.js --port 1 is not in PATH", INSTALL),
         ("./beds", ""): (f"{beds} cannot be run", check),
     }
     if os.name == "nt":

@@ -280,9 +280,7 @@ class StatusDisplay:
         model_key, check_key = (written(command_hint(name, keys)[0]) for name in ("model", "check"))
         if self.health.is_down or state is ServerState.AWAY:
             subject = "No server answers"
-            if target is not None and any(
-                server.state.is_usable and server.endpoint != target.endpoint for server in servers
-            ):
+            if target is not None:
                 subject = f"{target.server_name} does not answer"
             return ((f"{subject}. {check_key} checks again.", ""),)
         if state is ServerState.NEEDS_KEY:

@@ -229,7 +229,7 @@ class ModelPicker(ListDialog):
                 default=None,
             )
             choose = None if best is None else best.key
-        step = f"Backspace shows {'it' if count == 1 else f'all {count}'}."
+        step = "Backspace shows all."
         if has_name := self._typed_name() is not None:
             step = "Enter tries this name."
         if can_pull := self._can_pull_typed:

@@ -59,7 +59,7 @@ async def test_an_empty_chat_says_whether_it_can_begin_and_is_not_painted_while_
         assert refreshed == []
         monkeypatch.undo()
         desk.backend.results = (probed("offline"),)
-        await desk.press("f5", sees="No server answers. F5 checks again.")
+        await desk.press("f5", sees="LM Studio does not answer. F5 checks again.")
         desk.backend.results = (probed("", model()),)
         await desk.press("f5", sees="qwen3-8b is ready.")
         await desk.press("enter", hides="is ready.")
