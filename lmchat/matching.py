@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Literal
 
 from msgspec import Struct
@@ -19,7 +19,6 @@ _MARK_LETTERS = "\uff9e\uff9f"  # that normalization changes into marks
 _MOST_MARKS = 64  # in a row: Python sorts a run in quadratic time
 # may hold more marks than the limit: `\W` finds all marks
 _MARK_RUN = rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}"
-_MOST_PARTS = 8  # of a letter: more marks are hostile
 _ASCII = bytes(range(128))
 _MOST_REPLACED = 40  # different characters, one after the other; the time must stay linear
 _SIMILARITY = 0.65  # least one, to offer a word for a misspelt one
@@ -89,26 +88,13 @@ def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
 
 
 class FuzzyMatch(Struct, frozen=True):
-    """Offsets of typed characters in a name."""
-
     score: float  # higher is better
-    offsets: tuple[int, ...]
+    offsets: tuple[int, ...]  # of typed characters in a name; empty if folding changes its length
 
 
 def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     """Find the typed characters in a name, in order; both are folded."""
     query, text = folded(typed), folded(name)
-    positions: Sequence[Sequence[int]] = [(position,) for position in range(len(name))]
-    """Of the folded characters."""
-    if not name.isascii():  # ß becomes two characters, and an accent none
-        letters = _letters_of(name, text)
-        text = "".join(map(folded, letters))
-        ends = [0, *accumulate(map(len, letters))]
-        positions = [
-            range(start, end)
-            for letter, (start, end) in zip(letters, pairwise(ends), strict=True)
-            for _ in folded(letter)
-        ]
     start = text.find(query)
     at_word = re.search(rf"(?<!\w){re.escape(query)}", text)
     if at_word is not None:
@@ -131,23 +117,8 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     score = len(offsets) + adjacent_pairs + word_starts - lateness
     if is_contained:
         score += 2 * len(query)  # more than any other match gets
-    in_name = dict.fromkeys(position for offset in offsets for position in positions[offset])
-    return FuzzyMatch(score=score, offsets=tuple(in_name))
-
-
-def _letters_of(name: str, folded_name: str) -> Sequence[str]:
-    """Return the characters, joined where they are parts of one, as in names of macOS."""
-    if "".join(map(folded, name)) == folded_name:
-        return name
-    letters: list[str] = []
-    for char in name:
-        before = letters[-1] if letters else ""
-        together = before + char
-        if before and len(together) <= _MOST_PARTS and len(folded(together)) == len(folded(before)):
-            letters[-1] = together
-        else:
-            letters.append(char)
-    return letters
+    # in the name, other letters may be at these places
+    return FuzzyMatch(score=score, offsets=tuple(offsets) if len(text) == len(name) else ())
 
 
 def closest_word(word: str, words: Sequence[str], likeness: float = _SIMILARITY) -> str:
