@@ -38,11 +38,6 @@ class _Fragment(Struct, frozen=True):
     arguments: str
     others: JsonObject  # fields that are not known
 
-    @property
-    def continues(self) -> bool:
-        """Whether its arguments cannot start an object."""
-        return self.arguments.lstrip()[:1] not in ("", "{")
-
 
 class _Object(Struct, eq=False):
     """JSON object as far as it has come; anything else never ends."""
@@ -204,19 +199,12 @@ class Calls:
             if call := next(with_id, None):
                 return call
         if not part.name:
-            if at_index is None and part.call_id and part.index is not None:
-                return None  # the name may still come
             return at_index or self._current
         call = at_index or next(filter(takes, recent), None)
         if call is None or not takes(call):
             return None
-        if part.call_id:
-            # some servers start a call twice, with two ids, before its arguments come
-            joins = call is at_index and not call.objects
-        elif call is at_index or part.index is None:
-            joins = True
-        else:
-            joins = part.continues if call.is_open else not call.call_id
+        # some servers start a call twice, with two ids, before its arguments come
+        joins = not part.call_id or (call is at_index and not call.objects)
         return call if joins else None
 
     def _new_events(self, call: _Call, *, is_end: bool = False) -> list[ToolCallDelta]:
