@@ -8,10 +8,9 @@ import shlex
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 _UNQUOTED_ON_WINDOWS = re.compile(r"[\w.:/\\+-]+")
 
@@ -29,9 +28,6 @@ def install_command(extra: str, *, platform: str = sys.platform) -> str:
 
 def _install_words(packages: Sequence[str], platform: str) -> list[str]:
     environment = Path(sys.prefix)
-    receipt = environment / "uv-receipt.toml"
-    if receipt.exists():
-        return _uv_tool_install(receipt, packages)
     if (environment / "pipx_metadata.json").exists() and shutil.which("pipx"):
         return ["pipx", "inject", environment.name, *packages]
     managed = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"  # PEP 668
@@ -45,35 +41,6 @@ def _install_words(packages: Sequence[str], platform: str) -> list[str]:
         # for PowerShell, a word in quotes at the beginning is no command
         return ["py", "-m", "pip", "--python", sys.executable, "install", *packages]
     return [sys.executable, "-m", "pip", "install", *packages]
-
-
-def _uv_tool_install(receipt: Path, packages: Sequence[str]) -> list[str]:
-    """Name what was added to the tool before, too: uv would remove it."""
-    import tomllib  # noqa: PLC0415 - few messages need it
-
-    tool, *added = tomllib.loads(receipt.read_text(encoding="utf-8"))["tool"]["requirements"]
-    added_now = [*map(_requirement, added), *packages]
-    options = [word for package in added_now for word in ("--with", package)]
-    if "editable" in tool:
-        options.append("--editable")
-    return ["uv", "tool", "install", *options, _requirement(tool)]
-
-
-def _requirement(row: Mapping[str, Any]) -> str:
-    """Return a requirement of uv's receipt in the form of PEP 508, or the path of an editable one.
-
-    Without the file that it was installed from, uv keeps what is installed.
-    """
-    extras = f"[{','.join(row['extras'])}]" if "extras" in row else ""
-    name = row["name"] + extras
-    path = row.get("path") or row.get("directory")
-    if path and Path(path).exists():
-        return f"{name} @ {Path(path).as_uri()}"
-    if "editable" in row:
-        return f"{row['editable']}{extras}"
-    if "git" in row:
-        return re.sub(r"\?(rev|tag|branch)=", "@", f"{name} @ git+{row['git']}")
-    return f"{name} @ {row['url']}" if "url" in row else name + row.get("specifier", "")
 
 
 def _packages_of(extra: str) -> list[str]:

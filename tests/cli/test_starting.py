@@ -56,28 +56,6 @@ def test_what_pipx_installed_gets_an_extra_from_pipx(there, tmp_path):
     assert posix_command("local") == "pipx inject lmchat 'b[c]>=6' d"
 
 
-def test_a_tool_of_uv_is_installed_again_with_all_that_it_had(there, tmp_path):
-    wheel = tmp_path / "my wheel.whl"
-    wheel.touch()
-    for tool, word in {
-        f"path = '{wheel}'": f"'lmchat[web] @ {wheel.as_uri()}'",
-        f"directory = '{tmp_path}'": f"'lmchat[web] @ {tmp_path.as_uri()}'",
-        'path = "/downloads/gone.whl"': "'lmchat[web]'",  # what is installed stays
-        'editable = "/src/lmchat"': "--editable '/src/lmchat[web]'",
-        'git = "https://host/a?rev=main"': "'lmchat[web] @ git+https://host/a@main'",
-        'git = "https://host/a"': "'lmchat[web] @ git+https://host/a'",
-        'url = "https://host/a.whl"': "'lmchat[web] @ https://host/a.whl'",
-        'specifier = "<2"': "'lmchat[web]<2'",
-    }.items():
-        (tmp_path / "lmchat" / "uv-receipt.toml").write_text(
-            f'[tool]\nrequirements = [{{ name = "lmchat", extras = ["web"], {tool} }},'
-            ' { name = "tzdata" }, { name = "x", extras = ["y"], specifier = ">=1" }]\n'
-        )
-        had = "--with tzdata --with 'x[y]>=1'"
-        command = f"uv tool install {had} --with 'b[c]>=6' --with d {word}"
-        assert posix_command("local") == command
-
-
 def test_on_windows_the_command_has_quotes_that_cmd_and_powershell_know(there, monkeypatch):
     monkeypatch.setattr("sys.executable", r"C:\Py\python.exe")
     command = install_command("local", platform="win32")
