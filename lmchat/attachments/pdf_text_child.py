@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
-from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -19,7 +18,7 @@ _MOST_CHARS = 1_000_000  # a text of more bytes is refused
 _FEW_CHARS = 100  # on a page with an image: what a scanner or a court adds
 _MOST_FIELDS = 10_000  # of a form, groups included
 _MOST_LEVELS = 50  # of fields in fields
-_MOST_NAMED = 10  # pages, rows of pages, or files
+_MOST_NAMED = 10  # pages or files
 _MOST_NOTE_CHARS = 1000  # of what the text lacks: names in a PDF have any length
 _PUSH_BUTTON = 1 << 16  # flag of a button without a value
 _INHERITED = ("/FT", "/V", "/Opt", "/Ff")  # values of a field that its parent may have
@@ -164,12 +163,7 @@ def _pages(numbers: Sequence[int], page_count: int, verb: str, verb_of_many: str
     """Write `2 of 4 pages have no text: 2, 4`."""
     if not numbers:
         return ""
-    # pages of a row have the same distance from their indices
-    rows = [
-        [number for _, number in row]
-        for _, row in groupby(enumerate(numbers), key=lambda item: item[1] - item[0])
-    ]
-    names = [f"{row[0]}–{row[-1]}" if len(row) > 1 else str(row[0]) for row in rows]
+    names = [*map(str, numbers)]
     text = f"{whole_number(len(numbers))} of {counted(page_count, 'page')}"
     return f"{text} {verb_of_many if len(numbers) > 1 else verb}: {_named(names)}"
 
