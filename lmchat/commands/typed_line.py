@@ -58,11 +58,8 @@ def message_notice(text: str, *, is_plain: bool = False) -> str:
     if not text.startswith("/") or "\n" in text or is_command(text, is_plain=is_plain):
         return ""
     name, words = _divided(text)
-    command = _command_named(name)
-    if command is None or not words:
+    if not words or _command_named(name) is None:
         return ""
-    if name != command.name and _takes_words(command, is_plain=is_plain):
-        return f"Words belong behind the whole name {command.name}, so this was sent as a message."
     return f"{name} takes no words, so this was sent as a message."
 
 

@@ -11,7 +11,7 @@ from lmchat.tui.widgets.line import (
     cut_apart,
     cut_middle,
     fit,
-    shared_beginning,
+    same_characters,
     shared_beginnings,
     short_names,
     styled,
@@ -59,7 +59,10 @@ def test_an_address_loses_its_middle():
 def test_a_name_that_would_look_like_another_loses_its_middle_and_no_other_does():
     names = ["gemma-3-4b-it-Q4_K_M", "gemma-3-4b-it-Q8_0", "phi-4-mini-instruct-fp16", "phi-4"]
     shared = shared_beginnings(names)
-    assert shared == {name: shared_beginning(name, names) for name in names}
+    assert shared == {
+        name: max(same_characters(name, other) for other in names if other != name)
+        for name in names
+    }
     for width, seen in (
         (24, names),
         (12, ["gemma-…4_K_M", "gemma-…-Q8_0", "phi-4-mini-…", "phi-4"]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 from msgspec.structs import replace
 
@@ -16,7 +15,7 @@ from lmchat.servers.target import Target
 from lmchat.tui.chat_log.greeting import LOOKING as GREETING_WHILE_LOOKING
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.key_bar import command_hint, written
-from lmchat.tui.widgets.line import SIGN_STYLES, shared_beginning
+from lmchat.tui.widgets.line import SIGN_STYLES
 from lmchat.tui.widgets.prompt_area import StatusLine
 from lmchat.tui.widgets.telemetry_rows import (
     LOOKING,
@@ -222,8 +221,7 @@ class StatusDisplay:
         widgets.prompt_area.status.line = StatusLine(
             sign=sign,
             state=self._state(),
-            model=(model := self._model_name()),
-            shared=shared_beginning(model, self._other_names()),
+            model=self._model_name(),
             server=target.server_name if target else "",
             saving=saving,
             draft_tokens=draft_tokens,
@@ -253,13 +251,8 @@ class StatusDisplay:
             return ""
         if not target.model_id:
             return "" if self._state() else "no model"
-        return _shown_name(target.model_id, is_remote=target.is_remote)
-
-    def _other_names(self) -> Iterator[str]:
-        """Yield the names of all known models as `_model_name` writes them."""
-        for server in self._workspace.finder.servers:
-            for model in server.models:
-                yield _shown_name(model.model_id, is_remote=model.is_remote)
+        sign = f"{units.SIGNS.remote} " if target.is_remote else ""
+        return f"{sign}{name_to_show(target.model_id)}"
 
     @property
     def _is_loading(self) -> bool:
@@ -315,8 +308,3 @@ class StatusDisplay:
             return units.progress_suffix(load.fraction)
         since_s = load.since_s if load is not None else self.health.since_s
         return "" if since_s is None else f" {units.rough_time(self._workspace.clock() - since_s)}"
-
-
-def _shown_name(model_id: str, *, is_remote: bool) -> str:
-    sign = f"{units.SIGNS.remote} " if is_remote else ""
-    return f"{sign}{name_to_show(model_id)}"

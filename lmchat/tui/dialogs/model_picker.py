@@ -36,7 +36,7 @@ from lmchat.tui.widgets.line import (
     content,
     cut_apart,
     highlighted,
-    shared_beginning,
+    same_characters,
     shared_beginnings,
     styled,
 )
@@ -400,7 +400,7 @@ def _offsets_in(shown_name: str, name: str, offsets: Sequence[int]) -> Sequence[
     """Return where characters of a name are after a cut in its middle, without those cut off."""
     if shown_name == name:
         return offsets
-    cut_at = shared_beginning(shown_name, [name])
+    cut_at = same_characters(shown_name, name)
     moved = len(shown_name) - len(name)  # of those behind the cut
     ended = [offset + moved for offset in offsets if offset + moved > cut_at]
     return [offset for offset in offsets if offset < cut_at] + ended

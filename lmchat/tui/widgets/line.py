@@ -83,22 +83,18 @@ def cut_middle(text: str, width: int) -> SafeText:
     return SafeText(head + SIGNS.cut + tail)
 
 
-def shared_beginning(name: str, others: Iterable[str]) -> int:
-    """Return how many characters at the beginning of a name another one has, too."""
-    return max((_same_characters(name, other) for other in others if other != name), default=0)
-
-
 def shared_beginnings(names: Iterable[str]) -> dict[str, int]:
+    """Return how many characters at the beginning of each name another one has, too."""
     ordered = sorted(set(names))  # the most similar ones are neighbours
     shared = dict.fromkeys(ordered, 0)
     for name, following in pairwise(ordered):
-        count = _same_characters(name, following)
+        count = same_characters(name, following)
         shared[name] = max(shared[name], count)
         shared[following] = count
     return shared
 
 
-def _same_characters(text: str, other: str) -> int:
+def same_characters(text: str, other: str) -> int:
     pairs = enumerate(zip(text, other, strict=False))
     return next((index for index, (a, b) in pairs if a != b), min(len(text), len(other)))
 
@@ -106,7 +102,7 @@ def _same_characters(text: str, other: str) -> int:
 def cut_apart(name: str, width: int, shared: int) -> str:
     """Cut a name in its middle if it would look like another one with a cut at its end.
 
-    `shared` is its `shared_beginning`. Any other name stays whole; `fit` cuts its end.
+    `shared` is that of `shared_beginnings`. Any other name stays whole; `fit` cuts its end.
     """
     if cell_len(name) <= width or len(split_at_cell(name, width - 1)[0]) > shared:
         return name

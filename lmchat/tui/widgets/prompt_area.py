@@ -28,7 +28,7 @@ from lmchat.tui.widgets.line import (
     StyledText,
     StyledTexts,
     content,
-    cut_apart,
+    cut_middle,
     fit,
     styled,
 )
@@ -102,7 +102,6 @@ class StatusLine(Struct, frozen=True, kw_only=True):
     sign: StyledText = ("", "")  # of the state of the server
     state: str = ""  # in a word or two; "" if ready
     model: str = ""  # safe to show
-    shared: int = 0  # its `shared_beginning` with other models
     server: str = ""
     saving: str = ""  # that the chat is not saved
     draft_tokens: int = 0
@@ -144,8 +143,7 @@ class PromptStatus(Widget):
         room = width - state.cell_length
         if figures:
             room -= _GAP + figures.cell_length
-        model = cut_apart(line.model, room, line.shared)
-        names = [state + styled(model, MUTED)]
+        names = [state + styled(cut_middle(line.model, room), MUTED)]
         if line.server:
             dot = f" {SIGNS.dot} " if line.model else "  " if line.state else ""
             names.append(styled(f"{dot}{line.server}", MUTED))

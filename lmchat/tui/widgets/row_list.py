@@ -79,7 +79,7 @@ class NamedRow(ListRow, frozen=True, kw_only=True):
 
     lead: StyledTexts = ((" ", ""),)
     name: str
-    shared: int  # its `shared_beginning` with other names
+    shared: int  # as `shared_beginnings` counts
 
     def fitted(self, width: int) -> ListRow:
         others = "".join(text for text, _ in (*self.lead, *self.right))
