@@ -480,6 +480,8 @@ def test_of_chatgpt_come_documents_reports_ends_and_the_model_of_the_chat():
     report = {"content": {"parts": ["# Soil", "Loam."]}}
     widget = {"chatgpt_sdk": {"widget_state": json.dumps({"report_message": report})}}
     call = {"content_type": "code", "text": document}
+    said = {"content_type": "audio_transcription", "text": "Soil?"}
+    spoken = {"parts": [said, {"content_type": "audio_asset_pointer"}]}
     stopped = {"metadata": {"finish_details": {"type": "interrupted"}, "model_slug": "auto"}}
     (session,), lost = read_value(
         chatgpt(
@@ -491,7 +493,7 @@ def test_of_chatgpt_come_documents_reports_ends_and_the_model_of_the_chat():
             ("assistant", json.dumps(update), {"recipient": "canmore.update_textdoc"}),
             ("assistant", code, {"recipient": "canmore.create_textdoc"}),
             ("assistant", "There.", {}),
-            ("user", "Soil?", {}),
+            ("user", spoken, {}),
             ("tool", "", {"metadata": widget}),
             ("user", "Peas?", {}),
             ("assistant", "In spr", stopped),
