@@ -75,6 +75,7 @@ def test_what_may_be_secret_of_tool_servers_is_not_shown_with_the_settings(cli):
 def test_show_tells_the_origin_of_each_value(cli):
     cli.configure(
         "model = 'of-file'\n[chat]\nseed = 3\n[profiles.p]\ntop_p = 0.5\n[prompts.x]\ntext = 'y'\n"
+        "[[endpoints]]\nname = 'box'\nurl = 'http://127.0.0.1:2'\n"
     )
     shown = cli(
         "config", "show", "--endpoint", "http://127.0.0.1:1", "--profile", "p", LLM_MAX_RETRIES="9"
@@ -85,6 +86,7 @@ def test_show_tells_the_origin_of_each_value(cli):
     assert "limits.retries = 9 # environment (LLM_MAX_RETRIES)" in rows
     assert "chat.top_p = 0.5 # profile p" in rows
     assert 'prompts.x = { text = "y" } # file (config.toml)' in rows
+    assert 'endpoints = ["box"] # file (config.toml)' in rows
     assert "chat.temperature = unset # default" in rows
     value = cli.json("config", "show", "--json")
     assert value["model"] == {"value": "of-file", "origin": "file (config.toml)"}

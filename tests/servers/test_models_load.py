@@ -135,6 +135,13 @@ async def test_lm_studio_loads_with_a_window_and_a_loaded_model_anew(server, cli
     ]
 
 
+async def test_lm_studio_unloads_each_instance_of_the_model_and_no_other(server, client):
+    products.lm_studio(server, loaded=["gemma-3-4b", "qwen3-8b", "qwen3-8b:2"])
+    await client.models.unload(model_at(server, "qwen3-8b", "LM Studio"))
+    unloaded = server.seen("POST /api/v1/models/unload")
+    assert [one.json["instance_id"] for one in unloaded] == ["qwen3-8b", "qwen3-8b:2"]
+
+
 async def test_a_model_is_loaded_once_however_many_ask_for_it(server, client):
     gate = Gate()
     products.lm_studio(server, loaded=[], has_jit=False, loading=gate)

@@ -126,7 +126,11 @@ class LmStudio:
 
     def _instances(self, name: str) -> list[dict]:
         self._settle()
-        return [{"id": name, "config": {"context_length": 8192}}] if name in self.live else []
+        return [
+            {"id": one, "config": {"context_length": 8192}}
+            for one in self.live
+            if one.partition(":")[0] == name  # the second one is `NAME:2`
+        ]
 
     def listed(self, _: Seen) -> Reply:
         return model_list(*self.told, owned_by="organization_owner", headers=EXPRESS)
