@@ -42,6 +42,13 @@ def saved(written, tmp_path):
     return cli, ids
 
 
+def test_commands_name_what_could_not_be_saved_but_the_doctor_has_rows_for_it(saved):
+    user, _ = saved
+    (user.folder / "unsaved-0123.json").touch()
+    note = "lmchat: The end of a session could not be saved."
+    assert [note in user(command).stderr for command in ("sessions", "doctor")] == [True, False]
+
+
 def test_last_is_the_last_changed_whatever_the_clock_said(saved):
     user, ids = saved
     with closing(sqlite3.connect(user.folder / "sessions.db")) as raw, raw:
