@@ -170,8 +170,8 @@ class ModelPicker(ListDialog):
     ) -> None:
         """`age_s` is that of the oldest list of a server; `typed` is the filter at first.
 
-        `unlisted` returns a model of this name that no server lists. `current` has server id and
-        model id of the model in use, which is chosen at first.
+        `unlisted` returns a model of this name, which may be "", that no server lists. `current`
+        has server id and model id of the model in use, which is chosen at first.
         """
         super().__init__()
         self._rows = rows
@@ -360,24 +360,25 @@ class ModelPicker(ListDialog):
     def _chosen_model(self) -> ModelInfo | None:
         return next((row.model for row in self._rows if row.key == self.list.key), None)
 
-    def _typed_name(self) -> ModelInfo | None:
-        """Return the model of which the name was typed that no row matches."""
+    @property
+    def _unmatched(self) -> str:
+        """The typed name that no row matches, or ""."""
         typed = self._typed.strip()
-        is_name = typed != VISION and not any(_match(typed, row) for row in self._rows)
-        return self._unlisted(typed) if is_name else None
+        is_filter = typed == VISION or any(_match(typed, row) for row in self._rows)
+        return "" if is_filter else typed
+
+    def _typed_name(self) -> ModelInfo | None:
+        return self._unlisted(self._unmatched)
 
     @property
     def _can_pull_typed(self) -> bool:
-        """Whether a name is typed that no row matches, and a server can download it."""
-        typed = self._typed.strip()
-        is_name = typed not in ("", VISION) and not any(_match(typed, row) for row in self._rows)
-        return is_name and self._actions.pull is not None
+        return bool(self._unmatched) and self._actions.pull is not None
 
     def action_download_or_delete(self) -> None:
         if (model := self._chosen_model()) is not None:
             self._actions.remove(model)
-        elif self._actions.pull is not None and self._can_pull_typed:
-            self._actions.pull(self._typed.strip())
+        elif self._actions.pull is not None and self._unmatched:
+            self._actions.pull(self._unmatched)
 
     def action_accept(self) -> None:
         model = self._chosen_model() or self._typed_name()
