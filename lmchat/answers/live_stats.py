@@ -183,14 +183,11 @@ class LiveStats(Struct, kw_only=True):
         self.served = "" if event.model == self.model else event.model
         self.build = event.build or self.build
 
-    def retry_label(self, retry: RetryScheduled, now_s: float) -> str:
-        """Write `retry 2/3 in 1.9 s`."""
-        wait_s = max(self.retry_from_s + retry.wait_s - now_s, 0.0)
-        return f"retry {retry.attempt}/{retry.attempts} in {units.elapsed(wait_s)}"
-
     def stage_label(self, now_s: float) -> str:
-        if self.stage is Stage.RETRYING and self.retry is not None:
-            return self.retry_label(self.retry, now_s)
+        retry = self.retry
+        if self.stage is Stage.RETRYING and retry is not None:
+            wait_s = max(self.retry_from_s + retry.wait_s - now_s, 0.0)
+            return f"retry {retry.attempt}/{retry.attempts} in {units.elapsed(wait_s)}"
         text = f"{self.stage.value}{units.progress_suffix(self.fraction)}"
         if self.stage is Stage.LOADING and self.asks_again_s is not None:
             text += f", asked again in {units.elapsed(max(self.asks_again_s - now_s, 0.0))}"
@@ -266,13 +263,6 @@ class LiveStats(Struct, kw_only=True):
         end_s = now_s if self.ended_s is None else self.ended_s
         return end_s - self.started_s
 
-    def thought_s(self, now_s: float) -> float | None:
-        """So far, or in all."""
-        if self.thought_from_s is None:
-            return None
-        end_s = now_s if self.thought_ended_s is None else self.thought_ended_s
-        return end_s - self.thought_from_s
-
     @property
     def is_estimated(self) -> bool:
         """Also if only some of the tokens are estimated."""
@@ -325,9 +315,10 @@ class LiveStats(Struct, kw_only=True):
 
     @property
     def reasoning_ms(self) -> float | None:
-        """Until the end; before, see `thought_s`."""
-        thought_s = self.thought_s(self.started_s if self.ended_s is None else self.ended_s)
-        return None if thought_s is None else thought_s * 1e3
+        """None while the model thinks."""
+        if self.thought_from_s is None or self.thought_ended_s is None:
+            return None
+        return (self.thought_ended_s - self.thought_from_s) * 1e3
 
     @property
     def limit(self) -> Limit | None:

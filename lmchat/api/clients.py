@@ -22,7 +22,7 @@ from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, ServerReject
 from lmchat.metrics import Metrics
 from lmchat.safe_text import safe_line
 from lmchat.servers.client import HttpServerClient
-from lmchat.servers.discovery.choose import no_model_error, no_server_error
+from lmchat.servers.discovery.choose import no_server_error
 from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint
@@ -487,9 +487,7 @@ async def chosen_model(finder: ServerFinder, chosen: object) -> ModelInfo:
         return chosen
     if not isinstance(chosen, str):  # a program may have passed anything
         raise RequestInvalid("Invalid model parameter: a model name must be a text.")
-    model = (await finder.ready_target(chosen)).model
-    if model is None:  # only for the type checker
-        raise no_model_error(None)
+    model = await finder.ready_model(chosen)
     if model.is_remote and not chosen:
         raise RequestInvalid(
             f"{safe_line(model.model_id)} does not run on this machine, and was not named here.",

@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any, Self, Unpack, cast
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.answers.repetition import Repetition
@@ -39,7 +38,7 @@ from lmchat.sessions.message import Role, is_continuable
 from lmchat.sessions.prompts import Prompt
 from lmchat.sessions.session import SearchHit, Session, SessionHeader
 from lmchat.storage.store import Store
-from lmchat.tools.calls import ApprovalScope, Decision, Tell, ToolResult, ToolServer
+from lmchat.tools.calls import Decision, Tell, ToolResult, ToolServer
 
 _logger = logging.getLogger(__name__)
 
@@ -358,29 +357,23 @@ class Home:
             raise chat.save_queue.warning
 
 
-class _Followed(Struct):
-    """A turn whose events a caller reads."""
-
-    approve: Approve | None
-    events: asyncio.Queue[TurnEvent] = field(default_factory=asyncio.Queue)
-
-
 class _Turns(TurnListener):
     """Front end of all turns: passes the events of each session to its caller."""
 
     def __init__(self) -> None:
-        self._followed: dict[str, _Followed] = {}  # by the id of the session
+        # by the id of the session
+        self._events: dict[str, asyncio.Queue[TurnEvent]] = {}
+        self._approvals: dict[str, Approve] = {}
 
     def follow(self, session: OpenSession, approve: Approve | None) -> asyncio.Queue[TurnEvent]:
-        followed = self._followed[session.session_id] = _Followed(approve)
-        return followed.events
+        if approve is not None:
+            self._approvals[session.session_id] = approve
+        events = self._events[session.session_id] = asyncio.Queue()
+        return events
 
     def on_event(self, session: OpenSession, event: ChatEvent) -> None:
         if isinstance(event, TurnEvent):
-            self._followed[session.session_id].events.put_nowait(event)
+            self._events[session.session_id].put_nowait(event)
 
     async def approve(self, session: OpenSession, question: ToolQuestion) -> Decision:
-        approve = self._followed[session.session_id].approve
-        if approve is None:
-            return Decision(choice=ApprovalScope.NO)
-        return await approve(question)
+        return await self._approvals[session.session_id](question)

@@ -20,7 +20,7 @@ from lmchat.processes.background import end_tasks
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
 from lmchat.sessions.given_messages import Messages
-from lmchat.tools.calls import ApprovalScope, Decision
+from lmchat.tools.calls import Decision
 
 S = TypeVar("S")  # class with coroutine methods
 T = TypeVar("T")  # result of a method
@@ -235,12 +235,6 @@ class SyncHome(Blocking[Home]):
         **options: Unpack[Options],
     ) -> Generator[TurnEvent, None, None]:
         """As `Home.turn`; `approve` is called in a thread of its own."""
-
-        async def ask(question: ToolQuestion) -> Decision:
-            if approve is None:
-                return Decision(choice=ApprovalScope.NO)
-            return await asyncio.to_thread(approve, question)
-
         return self.thread.each(
             self.source.turn(
                 prompt,
@@ -250,7 +244,9 @@ class SyncHome(Blocking[Home]):
                 replaces=replaces,
                 continues=continues,
                 model=model,
-                approve=None if approve is None else ask,
+                approve=None
+                if approve is None
+                else lambda question: asyncio.to_thread(approve, question),
                 **options,
             )
         )

@@ -35,8 +35,7 @@ async def open_home(
             models = await finder.models_named(names, is_exact=True)
         else:
             finder = await finder_of_command(context, runtime)
-            target = await finder.ready_target(note=context.output.note)
-            models = [target.model] if target.model else []
+            models = [await finder.ready_model(note=context.output.note)]
         for model in models:
             layers.refuse_ignored(model.product)
         yield Home.on(setup_of(context), runtime, finder), models

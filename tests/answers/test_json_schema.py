@@ -68,6 +68,9 @@ def test_the_objects_around_a_schema_in_requests_are_taken_off():
         assert wanted.output.schema == schema
         with pytest.raises(AnswerUnfit, match='at \\$: "kind" is a required property'):
             wanted.value_in('{"a": 1}')
+        assert wanted.value_in(" ", thought='{"kind": 1}') == {"kind": 1}
+        with pytest.raises(AnswerUnfit):
+            wanted.value_in("None.", thought='{"kind": 1}')
     for other in ({"type": "json_schema"}, {"type": "json_schema", "json_schema": schema}):
         with pytest.raises(RequestInvalid):
             Schema(other)

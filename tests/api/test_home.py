@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+import sqlite3
+from contextlib import aclosing, closing
 
 import pytest
 
@@ -21,6 +22,7 @@ from lmchat.api import (
     RequestInvalid,
     ServerRejected,
     SessionNotFound,
+    StoreUnavailable,
     SyncHome,
     TextDelta,
     ToolServerState,
@@ -40,7 +42,16 @@ from tests.support.scripted_products import (
     plain,
     router,
 )
-from tests.support.scripted_server import Cut, Hold, ScriptedServer, error_reply, sse
+from tests.support.scripted_server import (
+    DONE,
+    Cut,
+    Gate,
+    Hold,
+    ScriptedServer,
+    error_reply,
+    finish,
+    sse,
+)
 
 REMOTE = "garden:120b-cloud"
 
@@ -181,6 +192,10 @@ async def test_a_turn_with_a_tool_asks_first_and_without_a_yes_no_tool_runs(
         assert (failed.is_error, "no" in failed.text) == (True, True)
         with pytest.raises(WrongUse, match="There is no tool python/ad"):
             await home.tools.call("python/ad", {})
+    configure(server.url, '[tools.approval]\n"python/add" = "never"\n')
+    async with Home(folder) as home:
+        with pytest.raises(WrongUse, match="may never run"):
+            await home.tools.call("python/add", {"a": 4})
 
 
 async def test_no_prompt_goes_to_a_remote_model_that_only_a_file_names(configure, tmp_path, server):
@@ -252,6 +267,21 @@ async def test_what_was_not_sent_is_an_error_and_what_failed_is_an_end(configure
         ended = (await _turn(home, "Hi"))[-1]
         assert (ended.state, ended.error.kind) == (AnswerState.INTERRUPTED, "interrupted")
         assert ended.answer.text == "half"
+        gate = Gate()
+        server.on(CHAT, sse("half", gate, finish(), DONE))
+        events = []
+        with pytest.raises(StoreUnavailable):  # noqa: PT012 - after its last event
+            async with aclosing(home.turn("Hi")) as turn:
+                async for event in turn:
+                    events.append(event)
+                    if isinstance(event, TextDelta):
+                        with closing(sqlite3.connect(tmp_path / "lmchat/sessions.db")) as raw:
+                            raw.execute(
+                                "create trigger full before update on messages begin "
+                                "select raise(fail, 'disk full'); end"
+                            )
+                        gate.open()
+        assert isinstance(events[-1], TurnEnded)
     async with Home(configure("http://127.0.0.1:1")) as home:
         with pytest.raises(NoServerFound):
             await home.model()
@@ -321,6 +351,11 @@ async def test_a_model_is_loaded_once(configure, server):
     jan(server)
     async with Home(configure(server.url)) as home:
         assert await home.load(await home.model()) is None, "its first prompt loads it"
+    with RecordedServer("mlx-lm") as mlx_lm:
+        async with Home(configure(mlx_lm.url)) as home:
+            chosen, *_ = await home.client.models()
+            assert (chosen.product, chosen.state) == ("mlx_lm.server", "not loaded")
+            assert await home.load(chosen) is None
 
 
 async def test_a_wrong_address_in_the_configuration_costs_no_other_server(configure, server):
@@ -344,6 +379,10 @@ def test_the_blocking_face_does_the_same(configure, server):
         assert (_text(events), ended.state) == ("Let me see.Five.", AnswerState.COMPLETE)
         assert asked == ["python/add"]
         assert home.client.chat("Hi", **home.options(home.model())).text == "Hello."
+        server.on(CHAT, chat_reply("None."))
+        [*_, ended] = home.turn("Add 3.")
+        assert (ended.state, len(asked)) == (AnswerState.COMPLETE, 1)
+        assert "tools" not in server.seen(CHAT)[-1].json
         assert home.tools.call("python/add", {"a": 4}).text == "6"
         assert len(home.sessions.read(added.session_id).messages) == 4
     with pytest.raises(WrongUse, match="closed"):

@@ -84,6 +84,10 @@ async def test_the_same_files_are_left_out_as_git_leaves_out(tmp_path):
                 matches = await find(name.removeprefix(below))
                 found |= {match for match in matches if ".gitignore" not in match}
         assert found == {name for name in listed if name and ".gitignore" not in name}, below
+    (root / ".gitignore").write_text("src/\n", encoding="utf-8")
+    for below in ("src/", "src/deep/"):
+        assert not git(root / below, "ls-files", "-coz", "--exclude-standard")
+        assert await finder(root / below).find("") == ()
 
 
 @pytest.mark.posix

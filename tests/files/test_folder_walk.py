@@ -94,6 +94,9 @@ def test_a_rule_of_any_kind_takes_linear_time(rule):
         rules = IgnoreRules("", [rule], never_over)
         for path in HOSTILE:
             assert rules.ignores(path, is_folder=False) is None
+    for steps, expected in ((50, True), (51, None)):
+        path = "o/" * (steps - 1) + "x"
+        assert IgnoreRules("", [path], never_over).ignores(path, is_folder=False) is expected
 
 
 def test_many_rules_take_linear_time_and_their_end_is_asked_between_those_of_paths():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,8 @@ def test_a_pipe_that_a_person_named_is_read(tmp_path):
     finally:
         os.close(reader)
     assert content.settings.model == "tiny"
+    with pytest.raises(OSError, match="too large"):
+        read_plain(Path("/dev/zero"), max_bytes=9, may_stream=True)
 
 
 def test_a_file_of_just_the_limit_is_read(tmp_path):

@@ -35,6 +35,8 @@ def test_stages_follow_the_events():
         (ModelLoading(fraction=0.4), Stage.LOADING),
         (PromptProgress(fraction=0.5, processed_tokens=5, total_tokens=10), Stage.READING),
         (ReasoningDelta(text="hm"), Stage.THINKING),
+        (StreamStalled(silent_s=60), Stage.STALLED),
+        (LifeSign(), Stage.THINKING),
         (TextDelta(text="so"), Stage.ANSWERING),
         (StreamStalled(silent_s=60), Stage.STALLED),
         (LifeSign(), Stage.ANSWERING),
@@ -97,7 +99,7 @@ def test_a_thought_lasts_from_its_first_piece_to_the_first_word_of_the_answer():
         (103, ReasoningDelta(text="b")),
         (104.5, TextDelta(text="c")),
     )
-    assert turn.thought_s(110) == pytest.approx(3.5)
+    assert turn.reasoning_ms == pytest.approx(3500)
 
 
 def test_a_turn_without_a_token_has_no_speed_and_no_tokens():

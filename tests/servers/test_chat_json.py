@@ -60,6 +60,9 @@ async def test_a_model_that_ignores_the_schema_is_told_what_does_not_fit(server,
     asked = f"Your answer does not match: {misfit}. Answer again with one JSON value"
     assert repair["content"].startswith(asked)
     assert repair["content"].endswith(json.dumps(PERSON))
+    server.on(CHAT, sse(delta(reasoning_content=text), finish(), DONE), chat_reply(ADA_TEXT))
+    assert (await client.chat_json("Who?", PERSON)).value == ADA
+    assert [one["role"] for one in sent_messages(server)] == ["user"]
 
 
 async def test_an_answer_that_fits_nowhere_is_an_error_that_says_why(server, client):

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import nullcontext
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.config.settings import EndpointSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
@@ -38,7 +39,7 @@ async def _find_target(*detections, settings=None, notes=None, state=None):
     backend = _ScriptedBackend(*detections)
     return await ServerFinder(
         backend, settings or Settings(), lambda: state or State()
-    ).ready_target(note=note)
+    ).ready_model(note=note)
 
 
 async def test_the_only_model_is_asked_even_if_it_is_not_in_memory():
@@ -71,6 +72,32 @@ async def test_names_of_models_are_words_of_the_command_to_paste():
     with pytest.raises(RequestInvalid) as caught:
         await _find_target((probed("model_not_loaded", *models),))
     assert caught.value.next_step == "Choose one with -m MODEL: a, '$(reboot)'."
+
+
+async def test_of_many_models_twenty_are_named_and_of_a_server_without_chat_models_none():
+    many = [model(f"m{number}", state=LoadState.NOT_LOADED) for number in range(21)]
+    with pytest.raises(RequestInvalid) as caught:
+        await _find_target((probed("model_not_loaded", *many),))
+    assert caught.value.next_step.endswith(", m18, m19 ….")
+    with pytest.raises(RequestInvalid) as caught:
+        await _find_target((probed("model_not_loaded", model("e", kind="embedding")),))
+    assert "cannot chat. Load another one there" in caught.value.next_step
+
+
+OTHERS = [replace(model(name), endpoint=Endpoint.parse("http://localhost:8080")) for name in "bc"]
+
+
+async def test_models_are_named_on_any_server_and_beside_another_on_its_own_alone():
+    there = Endpoint.parse("http://localhost:8080")
+    here, beside = probed("", model("a")), probed("", *OTHERS, endpoint=there)
+    finder = ServerFinder(_ScriptedBackend((here, beside), ()), Settings(), State)
+    models = await finder.models_named(["a", "b"])
+    assert [one.endpoint for one in models] == [ENDPOINT, there]
+    assert finder.beside(models[1])("c").model_id == "c"
+    with pytest.raises(WrongUse):
+        finder.beside(models[0])("c")
+    with pytest.raises(NoServerFound):
+        await finder.models_named(["a"])
 
 
 @pytest.mark.parametrize(
@@ -163,7 +190,7 @@ async def test_requests_at_the_same_time_share_one_look_also_if_it_finds_nothing
 
         backend.detect = slow
         finder = ServerFinder(backend, Settings(), State)
-        asked = [asyncio.create_task(finder.ready_target()) for _ in range(5)]
+        asked = [asyncio.create_task(finder.ready_model()) for _ in range(5)]
         await asyncio.sleep(0)
         gate.set()
         ended = await asyncio.gather(*asked, return_exceptions=True)
@@ -174,8 +201,8 @@ async def test_requests_at_the_same_time_share_one_look_also_if_it_finds_nothing
 async def test_a_model_whose_name_is_known_does_not_wait_for_one_that_loads():
     loading = probed("loading", is_configured=True)
     finder = ServerFinder(_ScriptedBackend((loading,)), Settings(), State)
-    waiting = asyncio.create_task(finder.ready_target())
+    waiting = asyncio.create_task(finder.ready_model())
     await asyncio.sleep(0)
-    assert (await finder.ready_target("tiny")).model_id == "tiny"
+    assert (await finder.ready_model("tiny")).model_id == "tiny"
     assert not waiting.done()
     waiting.cancel()

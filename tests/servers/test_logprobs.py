@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.errors import ServerRejected
+from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamEvent, TokensChosen
 from lmchat.servers.stream.chunk_parser import ChunkParser
 from lmchat.servers.stream.think_tags import ThoughtFilter
+from lmchat.servers.target import Target
 from lmchat.sessions.tokens import TokenProbabilities
 
 
@@ -36,6 +39,11 @@ def test_tokens_of_one_chunk_share_its_text_and_those_of_a_thought_are_told():
     choices = choices_of(first, chunk(" two words", token(" two"), token(" words")))
     found = [(choice.text, choice.is_thought) for choice in choices]
     assert found == [("hm", True), (" two", False), (" words", False)]
+    call = [{"index": 0, "id": "a", "function": {"name": "weigh", "arguments": "{}"}}]
+    logprobs = {"content": [token("{}")]}
+    called = {"choices": [{"index": 0, "delta": {"tool_calls": call}, "logprobs": logprobs}]}
+    (choice,) = choices_of(json.dumps(called).encode())
+    assert choice.text == ""
 
 
 def test_what_is_no_token_with_a_number_is_left_out():
@@ -50,3 +58,11 @@ def test_what_is_no_token_with_a_number_is_left_out():
     ):
         (choice,) = choices_of(chunk("No", entry), chunk("!", token("!")))
         assert choice.text == "No!"
+
+
+def test_an_answer_keeps_no_more_than_300000_probabilities():
+    answer = StreamedAnswer(Target(endpoint=Endpoint.parse("http://a:1"), product="vLLM"))
+    first, second = (TokenProbabilities(token=word, logprob=-1, text=word) for word in "ab")
+    for choices in ((first,) * 299_999, (second,), (second,)):
+        answer.add(TokensChosen(choices=choices))
+    assert (len(answer.tokens), answer.tokens[-1] is second) == (300_000, True)

@@ -35,6 +35,7 @@ from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.safe_text import safe_json, safe_line
 from lmchat.servers.request import ChatRequest
+from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, Role
 from lmchat.sessions.prompts import Prompt
 from lmchat.sessions.tokens import TokenProbabilities
@@ -75,7 +76,7 @@ async def ask(context: Context) -> int:
             if options.resume == "last":  # another command may have saved one since
                 context.output.note(f"lmchat: continues “{safe_line(session.header.title)}”.")
         finder = await finder_of_command(context, runtime)
-        target = await finder.ready_target(note=context.output.note)
+        target = Target.of(await finder.ready_model(note=context.output.note))
         chat.turn_options.use_target(target)
         for file_set in file_sets:  # now: the model's window decides which sets are large
             await require_consent_to_set(context, file_set, target.context)

@@ -317,7 +317,7 @@ class PlainFront(TurnListener):
 
     async def connect(self) -> None:
         if self.chat.turn_options.target is None:
-            target = await self.runtime.finder().ready_target(note=self.notify)
+            target = Target.of(await self.runtime.finder().ready_model(note=self.notify))
             self.chat.turn_options.use_target(target)
             self.print_label(f"Model: {model_text(target)}.")
 

@@ -150,10 +150,10 @@ class ServerFinder:
 
         return find
 
-    async def ready_target(
+    async def ready_model(
         self, model: str = "", *, note: Callable[[str], None] = lambda _: None
-    ) -> Target:
-        """Return the server and model of a request, once the server has loaded a model.
+    ) -> ModelInfo:
+        """Return the model of a request, once its server has loaded one.
 
         The servers are those of the last look, if one of them has the model. `note` is called if
         the server loads its first model, whose name it does not tell yet.
@@ -181,7 +181,7 @@ class ServerFinder:
                 await asyncio.sleep(_CHECK_EVERY_S)
                 self.servers = (await self._source.check(target.endpoint),)
                 target = self._target(name)
-            return target
+            return target.model
 
     def _target(self, name: str) -> Target:
         """Raise why none can be used. The model is None while the server loads its first one."""

@@ -475,13 +475,10 @@ class Entry(Struct, gc=False):
         """
         if self.is_streaming and self.parts[-1].kind is ReasoningPart:
             return Thought("thinking", self.thought_hint, self.is_collapsed)
-        live, stats = self.live_stats, self.message.stats
-        thought_s: float | None = None
-        if live is not None:
-            thought_s = live.thought_s(self.now_s)
-        elif stats is not None and stats.reasoning_ms is not None:
-            thought_s = stats.reasoning_ms / 1e3
-        label = "thought" if thought_s is None else f"thought for {units.elapsed(thought_s)}"
+        stats = self.live_stats or self.message.stats
+        label = "thought"
+        if stats is not None and stats.reasoning_ms is not None:
+            label = f"thought for {units.elapsed(stats.reasoning_ms / 1e3)}"
         return Thought(label, "", self.is_collapsed)
 
 

@@ -390,7 +390,7 @@ def _state_pieces(page: Page, stats: LiveStats, now_s: float) -> list[list[Span]
     match stats.stage:
         case Stage.RETRYING if stats.retry is not None:
             reason = safe_line(stats.retry.reason, limit=_LONG_NAME_CHARS)
-            text = stats.retry_label(stats.retry, now_s)
+            text = stats.stage_label(now_s)
             return [[(text, warning)], [_after_dot(page, reason)]]
         case Stage.LOADING | Stage.READING:
             return [[(stats.stage_label(now_s), _NULL), clock]]

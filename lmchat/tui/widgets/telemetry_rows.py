@@ -281,9 +281,10 @@ def stage_text(stats: LiveStats, now_s: float) -> StyledText:
             return f"reading{share}", ""
         case Stage.STALLED:
             return f"stalled {units.elapsed(stats.silent_s)}", _WARN
-        case Stage.RETRYING if stats.retry is not None:
-            return stats.retry_label(stats.retry, now_s), _WARN
-    return stats.stage.value, ""
+        case Stage.RETRYING:
+            return stats.stage_label(now_s), _WARN
+        case _:
+            return stats.stage.value, ""
 
 
 def _request_rows(facts: PanelFacts) -> Section:
