@@ -341,7 +341,7 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     def sent_text(self) -> str:
         """The text in a request, without files and thoughts, from which tokens are estimated."""
         if self.role is Role.TOOL:
-            return self.tool_result or (NO_RESULT if self.tool_calls else "")
+            return self.tool_result or NO_RESULT
         return self.text + "".join(call.name + call.arguments for call in self.tool_calls)
 
 

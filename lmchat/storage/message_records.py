@@ -9,7 +9,7 @@ from lmchat.sessions.message import ChatMessage, Role
 from lmchat.sessions.session import SessionHeader
 from lmchat.sessions.tokens import TokenProbabilities
 from lmchat.storage.branch_queries import PATH_TO_ROOT
-from lmchat.storage.opening import Connection, LostRecordError
+from lmchat.storage.opening import Connection
 from lmchat.storage.record_values import (
     column_value,
     insert,
@@ -182,13 +182,10 @@ def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
 
 def _put_record(connection: Connection, session_id: str, message: ChatMessage) -> int:
     changes = ", ".join(f"{name} = excluded.{name}" for name in _CHANGED_AT_END)
-    insert(
+    record = insert(
         connection,
         "messages",
         {**_columns_of(message), "session_id": session_id},
-        f"on conflict (message_id) do update set {changes}",
-    )
-    number = number_of(connection, message.message_id)
-    if number is None:  # only in a damaged file
-        raise LostRecordError(message.message_id)
-    return number
+        f"on conflict (message_id) do update set {changes} returning number",
+    ).fetchone()
+    return int(record[0])

@@ -146,11 +146,11 @@ def column_value(value: object) -> object:
 
 def insert(
     connection: sqlite3.Connection, table: str, values: Mapping[str, object], conflict: str = ""
-) -> None:
-    """`conflict` is an `on conflict` clause."""
+) -> sqlite3.Cursor:
+    """`conflict` is an `on conflict` clause, which may return values."""
     placeholders = ", ".join("?" * len(values))
     statement = f"insert into {table} ({', '.join(values)}) values ({placeholders}) {conflict}"
-    connection.execute(statement, tuple(values.values()))
+    return connection.execute(statement, tuple(values.values()))
 
 
 def header_from(record: Sequence[Any]) -> SessionHeader | None:

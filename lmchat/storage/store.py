@@ -611,8 +611,7 @@ class Store:
         for number in numbers:
             typed = [part.text for part in parts.get(number, []) if isinstance(part, TextPart)]
             files = [part for part in parts.get(number, []) if isinstance(part, FilePart)]
-            if typed or files:
-                different_prompts[draft_of("".join(typed), files)] = None
+            different_prompts[draft_of("".join(typed), files)] = None
         return tuple(different_prompts)[:limit]
 
     @reading

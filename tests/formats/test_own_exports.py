@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from lmchat.errors import FileRefused
 from lmchat.formats.json_sessions import to_json
 from lmchat.formats.reader import read_chats
+from lmchat.sessions.message import AnswerState, TextPart, ToolCallPart
 from lmchat.sessions.session import MessagePath, Session, Skipped
 from tests.support.chats import answer, chat, header, prompt, tool_message
 from tests.support.json_of_chats import json_of_chats
@@ -67,6 +68,7 @@ def test_what_is_no_chat_is_refused_with_the_place():
         (b"\xff\xfe\x00\xd8", "Its format cannot be imported"),
         (b"# Notes\n\n## You", "It is Markdown, which cannot be imported;"),
         (b'[{"role": "user",\n "content": "cut', "It is not valid JSON: it is cut off or damaged."),
+        (b"\0" * 50, "It is damaged: it begins with NULs, as after a crash."),
         (b'{"a": 1}', "no chat in a format that lmchat knows"),
         (b'[1, {"role": "user"}]', "no chat in a format that lmchat knows"),
         (b'{"messages": []}', "no chat in a format that lmchat knows"),
@@ -87,6 +89,33 @@ def test_an_own_export_with_a_broken_message_is_refused():
         assert "It was changed after the export" in refusal(
             changed(lambda data, change=change: change(data["messages"][1]))
         )
+
+
+def test_what_an_import_may_not_take_over_is_changed_and_costs_no_message():
+    asked = prompt("Peas?")
+    said = answer("Yes.", parent=asked)
+    forked = replace(header("t"), parent_id="0" * 16)
+    session = Session(header=forked, messages=MessagePath((asked, said)))
+
+    def change(data):
+        first, last = data["messages"]
+        part = {"type": "file", "name": "a.md", "media_type": "text/markdown", "digest": "0" * 64}
+        first["parts"].append({**part, "size": 10**15})
+        first["created_at"] = "2026-11-19T10:00:00"
+        last["state"] = "streaming"
+        last["receipt"] = {"elapsed_ms": 1e15}
+
+    for shown in (read_one(to_json(session)), read_one(changed(change, session))):
+        assert [one.message_id for one in shown.messages] == [asked.message_id, said.message_id]
+        assert shown.header.parent_id == session.header.parent_id
+    first, last = shown.messages
+    assert str(first.created_at) == "2026-11-19 10:00:00+00:00"
+    assert (first.files[0].size, last.stats) == (0, None)
+    assert last.state is AnswerState.INTERRUPTED
+    call = ToolCallPart(call_id="c", name="wipe", arguments="{}")
+    calling = replace(said, parts=(TextPart(text="Well."), call))
+    read_back = read_one(to_json(replace(session, messages=MessagePath((asked, calling)))))
+    assert read_back.messages[1].text == "Well.\n\n> Tool call: wipe()"
 
 
 def test_an_own_export_whose_messages_make_no_tree_is_refused():

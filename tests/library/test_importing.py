@@ -234,6 +234,8 @@ async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, impo
     file_of(folder, {"a": 1}, "settings.json")
     file_of(folder, "text", "notes.txt")
     file_of(folder, "text", ".hidden.json")
+    (folder / ".hidden").mkdir()
+    file_of(folder / ".hidden")
     (folder / "sub.json").mkdir()
     outcome = await outcome_of(importer, str(folder))
     assert "has no chats" in outcome.refused[0][1].message

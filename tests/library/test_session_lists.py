@@ -19,8 +19,8 @@ def library(store):
 
 
 def test_groups_keep_the_order_of_the_list_and_pinned_ones_stand_on_top():
-    def made(title, day, **values):
-        return replace(header(title, moment=datetime(2026, 11, day, tzinfo=UTC)), **values)
+    def made(title, day, year=2026, **values):
+        return replace(header(title, moment=datetime(year, 11, day, tzinfo=UTC)), **values)
 
     headers = [
         made("p", 1, is_pinned=True),
@@ -28,10 +28,12 @@ def test_groups_keep_the_order_of_the_list_and_pinned_ones_stand_on_top():
         made("u", 20),
         made("y", 19),
         made("m", 2),
+        made("o", 2, year=2025),
     ]
     groups = group_by_day(headers, moment=MOMENT)
     assert [(group.name, "".join(found.title for found in group.headers)) for group in groups] == [
         ("Pinned", "p"), ("Today", "tu"), ("Yesterday", "y"), ("November", "m"),
+        ("November 2025", "o"),
     ]  # fmt: skip
     assert group_by_day([], moment=MOMENT) == ()
 

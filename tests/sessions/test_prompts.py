@@ -1,8 +1,16 @@
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from lmchat.safe_text import safe_text
 from lmchat.sessions.message import FilePart
-from lmchat.sessions.prompts import draft_of, file_line, split_draft, with_files
+from lmchat.sessions.prompts import (
+    draft_of,
+    file_line,
+    split_draft,
+    with_files,
+    without_file_lines,
+)
 from lmchat.sessions.session import title_from
 
 
@@ -24,6 +32,8 @@ def test_only_the_line_that_lmchat_has_written_stands_for_a_file():
     visible = safe_text(line)  # as a paste of it is taken over
     assert split_draft(visible) == (visible, [])
     assert split_draft(line[1:]) == (line[1:], [])
+    outside = file_line(replace(GARDEN, digest="../../.ssh/id_rsa"))
+    assert split_draft(outside) == (outside, [])
 
 
 def test_a_draft_is_taken_apart_and_put_together_with_each_text_file_in_its_place():
@@ -44,7 +54,10 @@ def test_a_draft_is_taken_apart_and_put_together_with_each_text_file_in_its_plac
 
 
 def test_a_prompt_of_a_foreign_chat_brings_no_line_that_attaches_a_file():
-    assert split_draft(draft_of(file_line(GARDEN), []))[1] == []
+    line, again = file_line(GARDEN), file_line(replace(GARDEN, name="again.png"))
+    assert split_draft(draft_of(line, []))[1] == []
+    kept = without_file_lines(line + again, allowed_lines=[line.rstrip("\n")])
+    assert split_draft(kept)[1] == [GARDEN]
 
 
 def test_a_file_takes_the_place_of_its_own_name_and_not_of_a_longer_one_behind_it():
@@ -57,6 +70,7 @@ def test_a_file_takes_the_place_of_its_own_name_and_not_of_a_longer_one_behind_i
         ("See @p, @p", "See @p, peas.md"),
         ("See @p, or x@p", "See peas.md, or x@p"),
         ("@p", "peas.md"),
+        ("See @bea", "See @bea"),  # typed while the file was read
     ]:
         assert with_files(draft, ["FILE\n"], "@p", "peas.md") == f"FILE\n{words}", draft
     for draft, words in [("@p sum up", "sum up"), ("@p @pl", "@pl"), ("@p", "")]:

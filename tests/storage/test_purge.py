@@ -204,7 +204,11 @@ async def test_a_file_that_another_session_or_draft_names_or_soon_a_message_stay
     for session in sessions:
         asked = prompt("See this")
         await store.append(session, replace(asked, parts=(file, *asked.parts)))
+    running = replace(answer(parent=asked, state=AnswerState.STREAMING), parts=())
+    await store.start_answer(sessions[1].session_id, running)
+    await store.add_entries(running.message_id, [("text", "So far")])
     await store.purge(sessions[0].session_id)
+    assert (await store.open_session(sessions[1].session_id)).messages[-1].text == "So far"
     assert await store.files.read(file.digest) == data
     await store.save_draft("", f"[shared.txt] {file.digest}", "")
     await store.purge(sessions[1].session_id)
@@ -353,3 +357,7 @@ async def test_texts_that_a_lmchat_of_another_unicode_has_indexed_leave_the_inde
         await store.purge(gone.session_id)
         assert [hit.session_id for hit in await store.search("kept")] == [kept.session_id]
     assert not left(tmp_path / "lmchat")
+    with closing(sqlite3.connect(store.database.path)) as raw:
+        raw.execute("drop table index_unicode")  # as the first files of format 8 had none
+    async with aclosing(store_at(tmp_path)) as store:
+        assert [hit.session_id for hit in await store.search("kept")] == [kept.session_id]

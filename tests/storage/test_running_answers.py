@@ -259,6 +259,16 @@ CALLS = (
 )
 
 
+@pytest.mark.posix  # Windows removes no open file
+async def test_a_damaged_answer_of_a_killed_process_holds_up_no_start(tmp_path, store, running):
+    session, asked, said = running
+    as_killed(tmp_path, said)
+    with closing(sqlite3.connect(store_path(tmp_path), isolation_level=None)) as raw:
+        raw.execute("update messages set role = 'nobody' where state = 'streaming'")
+    async with aclosing(store_at(tmp_path)) as other:
+        assert (await other.open_session(session.session_id)).messages == (asked,)
+
+
 @pytest.mark.rule("R-20")
 @pytest.mark.posix  # Windows removes no open file
 async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted(tmp_path, store):
@@ -268,6 +278,7 @@ async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted
     content = AnswerContent()
     for event in CALLED:
         await store.add_entries(said.message_id, content.add(event))
+    await store.add_entries(said.message_id, [("sound", "of a newer lmchat")])
     running = (await store.open_session(session.session_id)).messages[1]
     assert (running.parts, running.state) == (CALLS, AnswerState.STREAMING)
     as_killed(tmp_path, said)

@@ -135,6 +135,11 @@ async def test_a_start_leaves_what_a_window_has_open_and_says_so(tmp_path, store
             (header,) = await later.list_sessions(is_trash=True)
             assert header.session_id == deleted.session_id
             assert await later.deleted_message_count() == 1
+        (copy,) = store.database.path.parent.glob("sessions.db.backup-*")
+        copied_ns = copy.stat().st_mtime_ns
+        async with aclosing(store_at(tmp_path, clock)) as later:
+            assert "still in the trash" in await later.open()
+        assert copy.stat().st_mtime_ns == copied_ns
     async with aclosing(store_at(tmp_path, clock)) as later:
         assert await later.open() == ""
         assert await later.list_sessions(is_trash=True) == ()

@@ -577,6 +577,12 @@ async def test_a_damaged_message_costs_that_message_alone(damaged, path):
     for number, damage in enumerate(MESSAGES):
         texts = [message.text for message in await talk(damaged, number)]
         assert texts == [f"answer {number} " * 50], damage
+    number = len(MESSAGES)
+    change(path, f"update parts set kind = 'sound' where number = {2 * number + 1}")  # noqa: S608 - a test
+    assert [message.text for message in await talk(damaged, number)] == [
+        "",
+        f"answer {number} " * 50,
+    ]
     assert len(await damaged.list_sessions()) == 20
     hits = await damaged.search("prompt")
     assert hits
@@ -585,7 +591,8 @@ async def test_a_damaged_message_costs_that_message_alone(damaged, path):
 
 async def test_a_damaged_header_costs_that_session_alone(damaged, path):
     change(path, "update sessions set updated_at = 'no time' where title = 'prompt 3'")
-    assert len(await damaged.list_sessions()) == 19
+    change(path, "update sessions set session_id = x'ff00' where title = 'prompt 4'")
+    assert len(await damaged.list_sessions()) == 18
     (hit,) = await damaged.search('"prompt 3"')
     with pytest.raises(SessionUnreadable, match="is damaged"):
         await damaged.open_session(hit.session_id)

@@ -53,6 +53,9 @@ async def test_what_was_said_is_found_as_people_type_it(store, session):
         hits = await store.search(query)
         assert marked(hits)[:1] == [match]
         assert hits[0].session_id == session.session_id
+    await say(store, session, "half a pair \ud83c at its end")
+    (half,) = await store.search('"pair ? at"')
+    assert (half.session_id, half.match) == (session.session_id, "")
 
 
 async def test_a_title_is_a_hit_only_if_no_message_of_its_session_is(store):

@@ -103,6 +103,10 @@ async def test_a_fork_is_a_session_of_its_own(store, talk):
     await store.purge(session_id)
     assert texts(await store.open_session(fork.header.session_id)) == ["q1", "a1", "q2"]
     assert len(await store.search("q2")) == 1
+    running = answer("a3", parent=fork.messages[-1], state=AnswerState.STREAMING)
+    await store.start_answer(fork.header.session_id, running)
+    of_running = await store.fork(fork.header.session_id, running.message_id)
+    assert of_running.messages[-1].state is AnswerState.FAILED
 
 
 @pytest.fixture

@@ -84,6 +84,12 @@ def test_the_same_chat_has_the_same_ids_also_in_a_zip(tmp_path):
         read_file(packed, source="llm")
     assert caught.value.next_step.startswith("Export the chats again; if you named")
     assert left_out(packed)[1] == "broken.json: It is not valid JSON: it is cut off or damaged"
+    line = (DATA / LLAMA_CPP).read_text(encoding="utf-8")
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(LLAMA_CPP, f'\n{{"cut": \n{{}} 5\n \n{line}')
+    assert chats_of(packed) == chats_of(DATA / LLAMA_CPP)
+    lost = [f"{LLAMA_CPP}, line {number}: it is damaged" for number in (2, 3)]
+    assert left_out(packed)[:2] == lost
 
 
 def test_a_database_of_no_known_program_is_not_said_to_have_chats_of_llm(tmp_path):
