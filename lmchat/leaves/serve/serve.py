@@ -122,7 +122,7 @@ def _listen(host: str, port: int) -> socket.socket:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(_BACKLOG)
-    except (OSError, OverflowError, UnicodeError) as error:  # port in use, wrong host
+    except (OSError, OverflowError, TypeError) as error:  # port in use or too large, wrong host
         listening.close()
         reason = error.strerror if isinstance(error, OSError) else "no such host or port"
         raise WrongUse(

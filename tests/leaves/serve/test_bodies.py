@@ -7,7 +7,7 @@ import json
 import pytest
 from starlette.requests import Request
 
-from lmchat.errors import RequestInvalid
+from lmchat.errors import BodyTooLarge, RequestInvalid
 from lmchat.leaves.serve.bodies import fields_of, read_body, with_changes
 from tests.support.programs import ROOT
 
@@ -36,6 +36,8 @@ async def test_a_byte_order_mark_before_a_body_is_dropped():
     body = await read_body(Request({"type": "http"}, receive), limit_mb=1)
     assert body == b'{"model": "tiny"}'
     assert fields_of(body).model_name() == "tiny"
+    with pytest.raises(BodyTooLarge):
+        await read_body(Request({"type": "http"}, receive), limit_mb=1e-5)
 
 
 def test_wrong_messages_are_refused_with_the_reason():

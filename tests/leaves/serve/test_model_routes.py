@@ -40,6 +40,21 @@ def test_servers_of_a_product_with_one_port_are_told_apart_by_host():
     assert routes.find("qwen3-8b@LM Studio:box:1234").endpoint == other_host.endpoint
 
 
+def test_a_model_that_is_not_listed_is_meant_by_its_name_on_a_named_server_that_lists_none():
+    for is_configured in (True, False):
+        silent = probed("server_error", endpoint=OTHER_PORT.endpoint, is_configured=is_configured)
+        routes = ModelRoutes.of([HERE, silent])
+        assert routes.find("qwen3-8b").endpoint == HERE.endpoint
+        with pytest.raises(WrongUse):
+            ModelRoutes.of([replace(HERE, is_configured=True)]).find("herb-4b")
+        if is_configured:
+            assert routes.find("herb-4b").endpoint == OTHER_PORT.endpoint
+            assert ModelRoutes.of([silent]).find("herb-4b").model_id == "herb-4b"
+        else:
+            with pytest.raises(WrongUse):
+                routes.find("herb-4b")
+
+
 async def test_a_server_that_has_moved_to_another_port_is_a_change():
     places = iter([(HERE,), (HERE,), (OTHER_PORT,)])
 

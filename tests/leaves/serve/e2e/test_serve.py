@@ -549,12 +549,19 @@ def test_on_a_terminal_each_request_is_one_safe_line_and_closing_it_ends_the_pro
 
 
 def test_each_request_is_a_line_on_stderr_also_in_a_log_file(tmp_path, server):
-    plain(server, "tiny").on(CHAT, chat_reply("Hello."))
-    with serving(tmp_path, url=server.url) as program:
-        program.chat()
-        lines = [program.process.stderr.readline().decode() for _ in range(2)]
+    timings = {"choices": [], "timings": {"predicted_per_second": 42.3}}
+    plain(server, "tiny").on(CHAT, sse("Hello.", finish(), timings, DONE))
+    config = "[serve]\nrequests_per_minute = 1\n[limits]\nmax_body_mb = 0.001\n"
+    with serving(tmp_path, url=server.url, config=config) as program:
+        assert program.chat(user="x" * 1000).status_code == 413
+        program.chat(stream=True)
+        refused = program.chat()
+        lines = [program.process.stderr.readline().decode() for _ in range(4)]
     assert lines[0].startswith("Servers: ")
-    assert re.match(r"\d\d:\d\d:\d\d +python-httpx\S+ +tiny +200", lines[1])
+    start = r"\d\d:\d\d:\d\d +python-httpx\S+ +"
+    for rest in (r"/v1/chat/completions +413", r"tiny +200  \d+\.\d\d s  42.3\stok/s", r"\S+ +429"):
+        assert any(re.fullmatch(start + rest, line.rstrip()) for line in lines), (rest, lines)
+    assert 0 < int(refused.headers["retry-after"]) <= 60
 
 
 def test_a_pipe_on_stderr_that_nobody_reads_stops_no_answer(tmp_path, server):
@@ -572,6 +579,9 @@ def test_what_cannot_be_started_is_one_sentence(tmp_path, gateway):
         (("--host", "192.0.2.1", "--key", " \r"), "needs --key"),
         (("--key", "schlüssel"), "The value of --key"),
         (("--host", "no such host", "--key", "x"), "port 8642: Name or service not known."),
+        (("--host", "2001:db8::1", "--key", "x"), "port 8642: Cannot assign requested address."),
+        (("--host", "é..b", "--key", "x"), "port 8642: no such host or port."),
+        (("--port", "70000"), "port 70000: no such host or port."),
         (
             ("--port", str(gateway.port)),
             f"Cannot listen at 127.0.0.1, port {gateway.port}: Address already in use.",
