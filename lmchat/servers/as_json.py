@@ -55,12 +55,12 @@ def health_json(
     has_problems: bool = False,
 ) -> dict[str, object]:
     """`error` says why nothing could be checked. Scripts read these names."""
-    server, model = choice.server, None
+    server, target, model = choice.server, choice.target, None
     is_loaded = can_answer = False
-    if server is None or not server.state.is_usable:
+    if server is None or target is None or not server.state.is_usable:
         error = error or no_server_error(servers)
     else:
-        model = choice.target.model if choice.target else None
+        model = target.model
         is_ready = server.state is ServerState.READY
         if model is None:
             # the user chooses the model of a provider

@@ -123,6 +123,9 @@ def test_detection_of_a_named_address_speaks_of_that_address_alone(alone, server
     (alone.folder / "state.toml").write_text(used)
     found = alone.json("detect", "--endpoint", server.url)
     assert (found["endpoint"], len(found["candidates"])) == (server.url, 1)
+    refused = alone.json("detect", "--endpoint", "http://models.example", code=2)
+    assert (refused["detected"], refused["candidates"]) == (False, [])
+    assert refused["error"].startswith("Endpoint not allowed: ")
     alone.url = ""
     places = [row["url"].rpartition(":")[2] for row in alone.json("detect")["candidates"]]
     assert {"1234", "1337", "11434", "8000", "30000", "4000", str(server.port)} <= {*places}

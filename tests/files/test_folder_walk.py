@@ -136,6 +136,16 @@ def test_any_pattern_fits_what_its_definition_says(steps, pattern):
 
 
 @pytest.mark.posix
+@pytest.mark.posix
+def test_a_link_to_a_folder_is_named_and_entered_only_if_that_is_wanted(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    for follows_links, below in ((False, ["a", "a/b"]), (True, ["a", "a/b", "link", "link/b"])):
+        walked = [*folders_below(tmp_path, follows_links=follows_links)]
+        assert {*walked[0][1]} == {"a", "link"}
+        assert sorted(str(one.relative_to(tmp_path)) for one, *_ in walked[1:]) == below
+
+
 def test_folders_of_any_depth_are_walked_and_made():
     with deep_folder() as top:
         assert paths(top)[0] == {"e/" * 1050 + "z.txt"}

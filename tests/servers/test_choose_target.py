@@ -21,6 +21,7 @@ NEW = State()
 
 def test_the_remembered_addresses_are_those_of_servers_and_not_of_the_engine():
     state = NEW.with_model("http://localhost:1234/v1", "a").with_model("built-in", "b")
+    state = state.with_model("http://localhost:1234:5", "c")  # as edited by hand
     assert [endpoint.netloc for endpoint in endpoints_of(state)] == ["localhost:1234"]
 
 
@@ -55,6 +56,17 @@ def test_the_model_that_is_chosen():
     unknown = replace(other("not_an_llm"), is_configured=True)  # its product is only expected
     for server, product in ((other(), "llama.cpp"), (unknown, "OpenAI-compatible")):
         assert choose([server], model="m", state=NEW).target.product == product
+
+
+def test_a_model_that_no_list_has_is_used_again_but_a_remote_one_only_as_it_was_chosen():
+    server = probed("server_error", product="Ollama", is_configured=True)
+    for name, is_remote, state in (
+        ("garden:8b", False, ServerState.READY),
+        ("garden:120b-cloud", True, ServerState.READY),
+        ("garden:120b-cloud", False, ServerState.AWAY),
+    ):
+        used = NEW.with_model(server.server_id, name, is_remote=is_remote)
+        assert choose([server], model="", state=used).state is state
 
 
 def test_what_is_needed_before_a_chat():

@@ -11,7 +11,7 @@ import pytest
 
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.connections import Connections, connect_timeout_s
+from lmchat.servers.http.connections import Connections, connect_timeout_s, read_up_to
 from lmchat.servers.http.network_errors import unavailable_error
 from tests.support.client_calls import endpoint_of
 from tests.support.scripted_server import Pause, error_reply, raw_reply
@@ -43,6 +43,9 @@ def test_each_failure_of_the_network_is_a_sentence_with_a_step():
     ):
         told = unavailable_error(error, HERE)
         assert (told.kind, words in told.message, bool(told.next_step)) == (kind, True, True)
+    for endpoint, has_hint in ((HERE, True), (Endpoint.parse("https://box.lan"), False)):
+        told = unavailable_error(reset, endpoint)
+        assert ("write https://" in told.next_step) is has_hint
 
 
 @pytest.mark.rule("R-33")
@@ -70,6 +73,14 @@ async def test_a_near_server_may_close_each_connection_without_saying_so(server)
         )
         assert reply.body == b"{}"
     await connections.aclose()
+
+
+async def test_a_body_without_end_is_read_to_its_limit():
+    async def endless():
+        while True:
+            yield b"12345678"
+
+    assert await read_up_to(httpx.Response(200, content=endless()), 9) == b"12345678" * 2
 
 
 async def test_a_reply_has_a_limit_as_a_whole_and_not_for_each_byte(server):

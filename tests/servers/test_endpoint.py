@@ -94,6 +94,7 @@ def test_what_is_no_plain_http_address_is_refused_with_the_fixed_words():
         "http://localhost:٣",
         "http://[::1%25lo]",
         *NO_HOSTS,
+        f"http://{'a.' * 126}aa",  # a name has at most 253 characters
         f"http://127.0.0.1/{'x' * 2000}",
         "http://127.0.0.1/\ud800",
     ]:

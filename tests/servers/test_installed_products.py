@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.servers.local.installed import installed_products
+from lmchat.servers.products import product_named
 from tests.support.programs import put_script
 
 
@@ -48,6 +49,12 @@ def test_lm_studio_is_found_by_its_own_folder_with_or_without_its_program(tmp_pa
         pointer.write_text(text, encoding="utf-8")
         start = found(tmp_path)["LM Studio"].start
         assert start[0] == str(tmp_path / first / "bin" / "lms")
+
+
+def test_ollama_may_have_its_models_on_another_disk(tmp_path):
+    folders = product_named("Ollama").program.model_folders
+    assert folders({"OLLAMA_MODELS": str(tmp_path)}, tmp_path)[0] == tmp_path
+    assert folders({"OLLAMA_MODELS": "models"}, tmp_path) == folders({}, tmp_path)
 
 
 @pytest.mark.parametrize("path", ["", ".", "bin"])

@@ -8,6 +8,7 @@ import pytest
 from lmchat.config.settings import EndpointSettings, TimeoutSettings
 from lmchat.servers.events import LifeSign, RetryScheduled, StreamStalled
 from lmchat.servers.stream import timeouts as module
+from lmchat.servers.stream.end import AnswerEnd
 from lmchat.servers.stream.timeouts import IdleTimeout
 from tests.support.client_calls import answered, ask, events_of
 from tests.support.scripted_products import CHAT
@@ -107,6 +108,21 @@ async def test_the_limit_for_the_first_token_does_not_hold_for_the_second():
         idle_timeout.note_data(has_token=True)
         asyncio.get_running_loop().call_later(0.05, passed.set)
         assert await passed.wait()
+
+
+async def test_a_connection_that_timed_out_is_neither_silence_nor_the_end_of_an_answer():
+    async def broken():
+        raise TimeoutError("of the network")
+        yield b""
+
+    idle_timeout = IdleTimeout(TimeoutSettings(), print, None)
+    with pytest.raises(TimeoutError, match="of the network"):
+        async with idle_timeout.watching():
+            await anext(broken())
+    end = AnswerEnd(TimeoutSettings())
+    end.note_chunk("stop", adds=False, has_open_call=False)
+    with pytest.raises(TimeoutError, match="of the network"):
+        await end.next_part(broken(), idle_timeout)
 
 
 async def test_a_process_that_was_asleep_does_not_blame_the_server(monkeypatch):

@@ -18,7 +18,7 @@ from tests.support.scripted_products import (
     ollama,
     router,
 )
-from tests.support.scripted_server import json_reply
+from tests.support.scripted_server import error_reply, json_reply
 
 SHOW = "POST /api/show"
 LITELLM = {"x-litellm-version": "1.0"}
@@ -179,6 +179,38 @@ async def test_a_router_tells_the_facts_of_a_loaded_model_once_in_each_load(serv
     assert len(server.seen("GET /props")) == 1
 
 
+async def test_what_a_router_chooses_itself_and_a_model_elsewhere_have_no_facts(server, client):
+    status = {"value": "unloaded", "args": ["--parallel", "-1", "--ctx-size", "0"]}
+    far = {"id": "far", "owned_by": "remote", "status": {"value": "loaded"}}
+    llama_cpp(server).on(
+        "GET /v1/models", json_reply({"data": [{"id": "a", "status": status}, far]}, headers=LLAMA)
+    )
+    here, elsewhere = await client.models.listed(endpoint_of(server))
+    assert (here.slots, here.context_loaded, here.state) == (None, None, LoadState.NOT_LOADED)
+    assert (elsewhere.is_remote, elsewhere.state) == (True, LoadState.REMOTE)
+
+
+async def test_without_the_own_list_of_a_product_its_models_have_their_names(server, client):
+    for script, path in ((lm_studio, "GET /api/v1/models"), (ollama, "GET /api/tags")):
+        server.forget()
+        script(server)
+        listed = await client.models.listed(endpoint_of(server), is_refresh=True)
+        server.on(path, error_reply(500, "oops"))
+        found = await client.models.listed(endpoint_of(server), is_refresh=True)
+        assert [one.model_id for one in found] == [one.model_id for one in listed]
+
+
+async def test_a_document_that_was_cut_when_the_product_was_looked_for_is_read_whole(
+    server, client
+):
+    facts = {"loaded_models": [{"id": "birch"}], "backends": ["llama-cpp"] * 9000}  # of LocalAI
+    rows = [{"id": name, "object": "model"} for name in ("alder", "birch")]
+    server.on("GET /v1/models", json_reply({"object": "list", "data": rows}))
+    server.on("GET /system", json_reply(facts))
+    alder, birch = await client.models.listed(endpoint_of(server))
+    assert (alder.product, birch.state) == ("LocalAI", LoadState.LOADED)
+
+
 async def test_a_model_of_a_router_that_failed_says_so(server, client):
     failed = {"value": "unloaded", "failed": True, "exit_code": 1}
     row = {"id": "large", "owned_by": "llamacpp", "status": failed}
@@ -245,6 +277,7 @@ OLD_LM_STUDIO = [  # lmstudio-ai/lmstudio-bug-tracker #726, #816
         "loaded_context_length": 4096,
     },
     {"id": "leaf", "object": "model", "type": "embeddings", "state": "not-loaded"},
+    {"object": "model", "type": "llm"},
 ]
 
 

@@ -6,6 +6,7 @@ import os
 import pytest
 from msgspec.structs import replace
 
+from lmchat.errors import NoServerFound
 from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
@@ -73,6 +74,10 @@ async def test_models_come_from_the_cache_until_they_are_refreshed(server, clien
     assert (client.metrics().cache_hits, client.metrics().cache_misses) == (2, 3)
     await client.models.detect(named=[endpoint], is_counted=False)
     assert client.metrics().cache_misses == 3, "nobody asked for the list"
+    server.stop()
+    with pytest.raises(NoServerFound):
+        await client.models.listed(endpoint, is_refresh=True)
+    assert await client.models.listed(endpoint) == first
 
 
 async def test_an_ability_goes_with_the_server_that_had_it(server, make_client, tmp_path):

@@ -11,7 +11,7 @@ from tests.support import scripted_products as products
 from tests.support.client_calls import endpoint_of
 from tests.support.programs import until
 from tests.support.scripted_products import LLAMA
-from tests.support.scripted_server import Gate, json_reply, raw_reply, sse
+from tests.support.scripted_server import Gate, error_reply, json_reply, raw_reply, sse
 
 LOAD, UNLOAD, EVENTS = "POST /models/load", "POST /models/unload", "GET /models/sse"
 
@@ -88,6 +88,21 @@ async def test_loading_fails_if_the_router_tells_no_status_of_the_model(quick, s
             await client.models.load(model_at(server, "large"))
 
 
+async def test_a_model_that_another_program_loads_is_waited_for_and_one_that_stays_out_is_not(
+    quick, server, client
+):
+    products.router(server, large="unloaded")
+    model = model_at(server, "large")
+    server.on(LOAD, error_reply(400, "model is already loading"))
+    states = [products.router_rows(large=state) for state in ("unloaded", "loading", "loaded")]
+    server.on("GET /v1/models", *states)
+    await client.models.load(model)
+    server.on("GET /v1/models", products.router_rows(large="unloaded"))
+    with pytest.raises(ServerRejected, match="could not be loaded"):
+        async with asyncio.timeout(5):
+            await client.models.load(model)
+
+
 async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client):
     for script, name, product, step in (
         (products.llama_cpp, "tiny.gguf", "llama.cpp", "llama-server -m MODEL.gguf"),
@@ -104,6 +119,8 @@ async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client)
             assert f"cannot {verb} models on request" in caught.value.message
             assert step in caught.value.next_step
             assert "/v1" not in caught.value.next_step
+        with pytest.raises(ServerRejected, match="cannot set the context window when it loads"):
+            await client.models.load(model_at(server, name, product), context=4096)
 
 
 async def test_an_order_that_a_server_says_it_has_not_carried_out_is_an_error(server, client):

@@ -4,9 +4,12 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.errors import EndpointNotAllowed
 from lmchat.servers.discovery.monitor import LATENCY_COUNT, Monitor
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import LoadState
 from tests.support.scripted_backend import ScriptedBackend, model, probed, target
 
 
@@ -54,6 +57,26 @@ async def test_latency_and_model_are_kept_until_another_server_is_looked_at():
     assert len(seen[-1].latencies_ms) == LATENCY_COUNT
     monitor.aim(None)
     assert (monitor.health.latencies_ms, monitor.health.status) == ((), None)
+
+    async def check(_):
+        other.aim(replace(target("b"), endpoint=elsewhere))  # chosen during the check
+        return probed("", model())
+
+    other, elsewhere = Monitor(check), Endpoint.parse("http://localhost:8080")
+    other.aim(target())
+    (health,) = await looks(other, 1)
+    assert (health.target.endpoint, health.status) == (elsewhere, None)
+
+
+async def test_a_model_that_is_not_listed_any_more_has_no_known_state_unless_it_is_remote():
+    for state, after in (
+        (LoadState.LOADED, LoadState.UNKNOWN),
+        (LoadState.REMOTE, LoadState.REMOTE),
+    ):
+        monitor = Monitor(ScriptedBackend(results=[probed("", model("other"))]).check)
+        monitor.aim(target(state=state))
+        (health,) = await looks(monitor, 1)
+        assert (health.model.model_id, health.model.state) == ("qwen3-8b", after)
 
 
 async def test_a_server_that_goes_away_keeps_the_model_that_it_listed_last():

@@ -299,9 +299,11 @@ async def test_words_about_loading_alone_are_tried_three_times_and_told(server, 
         ("Loading model", "LM Studio"),
         ("model is being loaded, try again later", "TabbyAPI"),
         ("The server is still warming up", "llama.cpp"),
+        ("Loading model", "llama-cpp-python"),
     ):
         server.requests.clear()
-        server.on("GET /v1/models", model_list("alder"))
+        others = router_rows(alder="loaded", birch="loading")
+        server.on("GET /v1/models", others if product == "llama.cpp" else model_list("alder"))
         server.on("GET /health", json_reply({"status": "ok"}))
         server.on(CHAT, error_reply(503, words))
         events, error = await events_of(make_client(), ask(server, product=product, model="alder"))
@@ -310,6 +312,7 @@ async def test_words_about_loading_alone_are_tried_three_times_and_told(server, 
         assert error.kind in ("loading", "busy"), words
         assert error.message.endswith(f" says: {words}")
         assert not any(isinstance(event, ModelLoading) for event in events)
+    assert not server.seen("GET /v1/models"), "that would end an answer of llama-cpp-python"
 
 
 @pytest.mark.rule("R-32")

@@ -142,3 +142,8 @@ async def test_a_form_that_is_refused_like_the_other_one_is_an_error(server, cli
     error = await failure_of(client, _request(server, messages=_loop()[:3], tools=()))
     assert len(server.seen(CHAT)) == 2
     assert error.message.endswith(words)
+    words = "Cannot pass both content and thinking in an assistant message."  # none was sent
+    server.on(CHAT, json_reply({"detail": words}, status=400))
+    error = await failure_of(client, _request(server, messages=_loop()[:1], tools=()))
+    assert len(server.seen(CHAT)) == 3
+    assert error.message.endswith(words)

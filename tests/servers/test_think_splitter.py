@@ -103,6 +103,8 @@ TABLE = {
     ),
     "gpt-oss, final only": ("<|channel|>final<|message|>Four", "", "Four"),
     "gpt-oss, cut in a header": ("<|channel|>analysis<|message|>a<|end|><|start|>as", "a", ""),
+    "gpt-oss, cut in a thought": ("<|channel|>analysis<|message|>a", "a", ""),
+    "gpt-oss, no header": ("<|channel|>analysis<|message|>a<|end|>Four", "a", "Four"),
     "gpt-oss, tags in the thought": (
         f"<|channel|>analysis<|message|>a <|channel|> b<|end|>{FINAL}c",
         *("a <|channel|> b", "c"),

@@ -8,6 +8,7 @@ from contextlib import aclosing
 import pytest
 from msgspec.structs import replace
 
+from lmchat.errors import ServerUnavailable
 from lmchat.metrics import Metrics
 from lmchat.servers import client as counting_module
 from lmchat.servers.products import PRODUCTS
@@ -102,3 +103,6 @@ async def test_a_prompt_is_read_ahead_and_nothing_is_counted(server, client):
     async with aclosing(client.read_ahead(request)) as steps:
         await anext(steps)
     assert await asyncio.to_thread(server.seen(CHAT)[1].client_left.wait, 10), "a stop closes it"
+    server.on(CHAT, sse(PROGRESS, "x"))
+    with pytest.raises(ServerUnavailable, match="has not read the prompt to its end"):
+        await read(client.read_ahead(request))

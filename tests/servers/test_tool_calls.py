@@ -308,6 +308,11 @@ def test_calls_are_the_same_in_whatever_way_a_server_numbers_and_cuts_them(
     assert put_together(*fragments, *(wholes if again != "not" else [])) == found
 
 
+def test_a_call_has_at_most_64_objects():
+    objects = "".join(f'{{"n": {number}}}' for number in range(65))
+    assert len(put_together([fragment(0, "a", "f", objects)])) == 64
+
+
 def test_rubbish_is_no_call():
     assert put_together(None, "x", [None, 7], {}) == {}
     assert put_together([{"index": "x", "id": 7, "function": "f"}]) == {}
@@ -342,6 +347,17 @@ async def test_calls_are_sent_with_their_results_and_without_one_not_at_all(serv
     assert body["messages"][1:3] == [
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c0", "content": "found"},
+    ]
+    prompt, called, ran, _, more = _talk()
+    looks = text_message(Role.ASSISTANT, "I look.")
+    talk = (prompt, message_of(Role.ASSISTANT, *called.tool_calls), more, looks, called, ran)
+    await events_of(client, replace(ask(server), messages=(*talk, more), tools=(READ_TOOL,)))
+    assert server.seen(CHAT)[-1].json["messages"] == [
+        {"role": "user", "content": "Read it\n\nAnd?"},  # no answer: none of its calls has a result
+        {"role": "assistant", "content": "I look.", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c0", "content": "found"},
+        {"role": "assistant", "content": "(no answer)"},
+        {"role": "user", "content": "And?"},
     ]
 
 
@@ -397,6 +413,7 @@ async def test_fields_of_a_call_that_are_not_known_go_back_as_they_came(server, 
         (
             (
                 {"id": "a", "function": {"name": "weigh", "arguments": "", "sig": "x"}, **data},
+                {"id": "a", "function": {"arguments": ""}, **data},  # repeated
                 {"function": {"arguments": FORTY, "name": None}, "id": None, **signed},
             ),
             data | signed,

@@ -337,7 +337,7 @@ def _unread(
 ) -> ServerStatus:
     server = ServerStatus(
         endpoint=candidate.endpoint,
-        product=candidate.expected.name if candidate.is_offered else OPENAI_COMPATIBLE,
+        product=candidate.expected.name,
         reason=reason,
         detail=detail,
         is_configured=candidate.is_configured,

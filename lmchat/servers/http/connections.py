@@ -69,7 +69,6 @@ class Connections:
         self._transport = transport
         self._reads_per_second = reads_per_second
         self._ca_file = ca_file
-        self._tls_context: ssl.SSLContext | None = None
         self._is_closed = False
         self._clients: dict[str, httpx.AsyncClient] = {}  # by origin
         # without certificates, which take 30 ms to load: over http there is nothing to verify
@@ -85,9 +84,7 @@ class Connections:
         tls_context = self._empty_tls_context  # nothing is verified
         transport = self._transport  # of tests, else None
         if transport is None and endpoint.scheme == "https":
-            if self._tls_context is None:
-                self._tls_context = await asyncio.to_thread(new_tls_context, self._ca_file)
-            tls_context = self._tls_context
+            tls_context = await asyncio.to_thread(new_tls_context, self._ca_file)
         elif transport is None and endpoint.is_near:
             # read once a frame: see the head of `paced.py`
             transport = PacedTransport(self._reads_per_second)

@@ -188,10 +188,10 @@ def _read(value: object, fields: JsonObject, depth: int, unquote: Callable[[str]
     if raw and not raw.startswith("<"):  # else the web page of a gateway
         return _read(raw, fields, depth + 1, unquote)
     location = reply.get("loc")
-    if isinstance(location, list) and isinstance(reply.get("msg"), str):
+    if location and isinstance(location, list) and isinstance(reply.get("msg"), str):
         # FastAPI has a list of faults: [{"msg": "Input should be …", "loc": ["body", "top_p"]}]
         steps = [str(step) for step in location[:_MAX_DEPTH]]
-        fields["param"] = steps[-1] if steps else ""
+        fields["param"] = steps[-1]
         return f"{reply['msg']} ({'.'.join(steps)})"
     parts = [reply[name] for name in _FIELDS if name in reply]
     # what is deeper inside says more

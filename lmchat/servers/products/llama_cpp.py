@@ -89,7 +89,7 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
                 return model
             if reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
                 return model
-            facts[model.model_id] = reply.object if reply.is_good else {}
+            facts[model.model_id] = reply.object
         return _with_props(model, facts[model.model_id])
 
     async def read_records(self, api: ServerApi) -> list[JsonObject]:
@@ -317,10 +317,9 @@ def _loaded_fraction(progress: JsonObject) -> float | None:
     stages = progress.get("stages")
     current_stage = progress.get("current")
     done_of_stage = number_or_none(progress.get("value"))
-    if not isinstance(stages, list) or not stages or done_of_stage is None:
+    if not isinstance(stages, list) or current_stage not in stages or done_of_stage is None:
         return None
-    stages_done = stages.index(current_stage) if current_stage in stages else 0
-    fraction = (stages_done + done_of_stage) / len(stages)
+    fraction = (stages.index(current_stage) + done_of_stage) / len(stages)
     return min(max(fraction, 0.0), 1.0)
 
 

@@ -25,7 +25,7 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.native import PullSum, bool_or_none
-from lmchat.servers.products.product import LM_STUDIO, Models, Product
+from lmchat.servers.products.product import LM_STUDIO, Models, Product, records_in
 from lmchat.servers.products.server_api import OnPull, ServerApi
 
 MODELS = "/api/v1/models"
@@ -61,10 +61,7 @@ class LmStudio(Product, frozen=True, kw_only=True):
         old_list = await api.get_extra(_OLD_MODELS)
         if old_list is None:
             return await super().models(api)
-        records = dicts_in(old_list.object.get("data"))
-        return tuple(
-            _model_of_old_list(api, record) for record in records if str_or_empty(record.get("id"))
-        )
+        return tuple(_model_of_old_list(api, record) for record in records_in(old_list) or ())
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
         """Unload all instances, each by its name; without one, the server says why it cannot."""

@@ -216,8 +216,8 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
             _add(encoded_message, encoded)
         _add_quoted(quoted, pictures, encoded)
         # at the end, the server continues a thought
-        last = encoded[-1] if encoded else {}
-        if last and _is_empty_answer(last) and not any(map(last.get, self.thought_fields)):
+        last = encoded[-1]
+        if _is_empty_answer(last) and not any(map(last.get, self.thought_fields)):
             encoded.pop()
         return encoded
 

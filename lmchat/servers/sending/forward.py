@@ -59,7 +59,7 @@ class Forwarding(Struct, kw_only=True):
     load_model: Callable[[], Awaitable[None]]  # raises `LMChatError` if the server cannot
     on_end: Callable[[AnswerState, AnswerStats], None]
     _has_tried_load: bool = False
-    _refused: ForwardedReply | None = None  # as it came
+    _refused: list[ForwardedReply] = field(default_factory=list)  # as they came
     _stream: _PassingStream | None = None  # None for a reply that is no stream
     _received: bytearray = field(default_factory=bytearray)
     """Beginning of a reply that is no stream, for its counts."""
@@ -85,9 +85,7 @@ class Forwarding(Struct, kw_only=True):
                         partial(self._send, stack), self._try_to_load
                     )
                 except ServerRejected:
-                    if self._refused is None:  # never: `_send` keeps each refusal as it came
-                        raise
-                    reply = self._refused
+                    reply = self._refused[-1]
                 yield reply
             if httpx.codes.is_success(reply.status):
                 state = AnswerState.COMPLETE
@@ -124,9 +122,10 @@ class Forwarding(Struct, kw_only=True):
             if not response.is_success:
                 body, error = await exchange.read_refusal(response, context)
                 chunks = _one_chunk(self._without_key(body))
-                self._refused = ForwardedReply(
+                refused = ForwardedReply(
                     status=response.status_code, headers=headers, chunks=chunks
                 )
+                self._refused.append(refused)
                 raise error
             is_stream = headers.get("content-type", "").lower().startswith("text/event-stream")
             if is_stream:

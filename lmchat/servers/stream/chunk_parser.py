@@ -18,7 +18,6 @@ from lmchat.servers.events import (
     ReasoningDelta,
     RefusalDelta,
     RequestAdapted,
-    Rethought,
     StreamEvent,
     StreamFinished,
     TextDelta,
@@ -142,10 +141,7 @@ class ChunkParser:
         pieces = chunk.pieces
         if chunk.again:
             # each kind counts only if no delta had any; of calls, those that have not come
-            kinds = self._delta_kinds - {dict}
-            if Rethought in kinds:
-                kinds.add(ReasoningDelta)
-            again = [one for one in chunk.again if type(one) not in kinds]
+            again = [one for one in chunk.again if type(one) not in self._delta_kinds - {dict}]
             pieces = [*pieces, *again]
             for piece in again:
                 adds |= bool(self._read_piece(piece)) or not isinstance(piece, dict)

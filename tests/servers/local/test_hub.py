@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import time
 
@@ -20,6 +21,7 @@ from tests.support.scripted_server import ScriptedServer, body_reply, json_reply
 FILE = b"GGUF" + os.urandom(10_240)
 NAME = "alder-Q4_K_M.gguf"
 SPLIT = {f"Q8_0/alder-Q8_0-0000{part}-of-00002.gguf": os.urandom(900) for part in (1, 2)}
+FIRST = next(iter(SPLIT))
 TOKEN = "hf_secret"  # noqa: S105 - of no user
 
 
@@ -142,6 +144,21 @@ async def test_what_has_come_stays_when_it_breaks_off_or_is_stopped_and_the_rest
     assert (await got(hub, tmp_path)).read_bytes() == FILE
     assert scripted.ranges == ["", "bytes=5000-", "bytes=6000-"]
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [NAME]
+
+
+async def test_a_part_that_is_whole_is_not_downloaded_again_and_a_store_may_end_without_an_error(
+    scripted, hub, tmp_path
+):
+    scripted.put(SPLIT)
+    second = [*SPLIT.values()][1]
+    path = f"GET /xet-bridge-us/{hashlib.sha256(second).hexdigest()}"
+    scripted.store.on(path, raw_reply(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + second[:7]))
+    with pytest.raises(EngineUnavailable, match="broke off") as failed:
+        await got(hub, tmp_path)
+    assert failed.value.details == "7 bytes came."
+    scripted.put(SPLIT)
+    assert (await got(hub, tmp_path)).read_bytes() == SPLIT[FIRST]
+    assert scripted.ranges == ["", "", "bytes=7-"]
 
 
 async def test_a_store_without_ranges_begins_from_the_start(scripted, hub, tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -41,12 +42,17 @@ def walk(folder):
         (".local/share/Jan/data/llamacpp/models/org", "Jan"),
         ("jan/models", "Jan"),
         (".cache/llama.cpp", "llama.cpp"),
+        ("chosen/llama", "llama.cpp"),
+        ("chosen/lm-studio", "LM Studio"),
         (".cache/huggingface/hub/models--org--repo/snapshots/abc", "Hugging Face"),
     ],
 )
 def test_each_programs_folder_is_looked_into(tmp_path, found, folder, source):
+    chosen = {"downloadsFolder": str(tmp_path / "chosen/lm-studio")}
     write_model(tmp_path / folder / "qwen3-8b-Q4_K_M.gguf", size_bytes=5000)
-    model = found()["qwen3-8b-Q4_K_M"]
+    (tmp_path / ".lmstudio").mkdir(exist_ok=True)
+    (tmp_path / ".lmstudio/settings.json").write_text(json.dumps(chosen), encoding="utf-8")
+    model = found(LLAMA_CACHE=str(tmp_path / "chosen/llama"))["qwen3-8b-Q4_K_M"]
     assert (model.source, model.size_bytes, model.quantization) == (source, 5000, "Q4_K_M")
     assert (model.parts, model.is_demo) == (1, False)
 
@@ -129,6 +135,8 @@ def test_a_model_is_named_by_its_file_or_as_it_is_listed(tmp_path, found, monkey
     for name in ("listed", str(tmp_path / ".lmstudio/models/Listed.gguf")):
         assert find_named_model(name, models).source == "LM Studio"
     assert find_named_model(str(elsewhere), models).name == "where"
+    nameless = write_model(tmp_path / "Elm-4B/model.gguf")
+    assert find_named_model(str(nameless), models).name == "Elm-4B"
     monkeypatch.chdir(tmp_path)
     assert find_named_model("else/where.gguf", models).path == elsewhere
 
@@ -141,6 +149,7 @@ def test_a_name_that_is_none_is_told_with_what_could_be_meant(tmp_path, found):
         ("qwen3-9b", "Did you mean qwen3-8b?"),
         ("nothing like it", "lmchat models --local"),
         ("nowhere.gguf", "There is no file"),
+        ("https://me:secret@a.example/b.gguf", "An address cannot be a model."),
         (str(tmp_path / "half-00001-of-00002.gguf"), "is not a complete model file"),
         (str(tmp_path), "There is no model"),
     ]:
