@@ -36,19 +36,12 @@ def test_a_program_on_the_path_is_found_if_it_can_be_run(tmp_path):
 
 
 @pytest.mark.posix  # its programs are scripts of sh
-def test_lm_studio_is_found_by_its_own_folder_with_or_without_its_program(tmp_path, monkeypatch):
+def test_lm_studio_is_found_by_its_own_folder_with_or_without_its_program(tmp_path):
     (tmp_path / ".lmstudio").mkdir()
     one = found(tmp_path)["LM Studio"]
     assert (one.start, "Developer" in one.how_to_start) == ((), True)
     file = put_script(tmp_path / ".lmstudio" / "bin" / "lms", "")
     assert found(tmp_path)["LM Studio"].start == (str(file), "server", "start")
-    pointer = tmp_path / ".lmstudio-home-pointer"
-    put_script(tmp_path / "elsewhere" / "bin" / "lms", "")
-    monkeypatch.chdir(tmp_path)
-    for text, first in ((f"{tmp_path}/elsewhere\n", "elsewhere"), ("elsewhere", ".lmstudio")):
-        pointer.write_text(text, encoding="utf-8")
-        start = found(tmp_path)["LM Studio"].start
-        assert start[0] == str(tmp_path / first / "bin" / "lms")
 
 
 def test_ollama_may_have_its_models_on_another_disk(tmp_path):

@@ -299,6 +299,7 @@ async def test_words_about_loading_alone_are_tried_three_times_and_told(server, 
         ("Loading model", "LM Studio"),
         ("model is being loaded, try again later", "TabbyAPI"),
         ("The server is still warming up", "llama.cpp"),
+        ("Loading model", "llama.cpp"),
         ("Loading model", "llama-cpp-python"),
     ):
         server.requests.clear()

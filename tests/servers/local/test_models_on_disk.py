@@ -139,6 +139,10 @@ def test_a_model_is_named_by_its_file_or_as_it_is_listed(tmp_path, found, monkey
     assert find_named_model(str(nameless), models).name == "Elm-4B"
     monkeypatch.chdir(tmp_path)
     assert find_named_model("else/where.gguf", models).path == elsewhere
+    write_model(tmp_path / "else/models/near.gguf")
+    for folder, is_found in ((f"{tmp_path}/else\n", True), ("else", False)):
+        (tmp_path / ".lmstudio-home-pointer").write_text(folder, encoding="utf-8")
+        assert ("near" in found()) is is_found
 
 
 def test_a_name_that_is_none_is_told_with_what_could_be_meant(tmp_path, found):
