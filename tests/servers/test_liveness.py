@@ -120,7 +120,7 @@ async def test_a_connection_that_timed_out_is_neither_silence_nor_the_end_of_an_
         async with idle_timeout.watching():
             await anext(broken())
     end = AnswerEnd(TimeoutSettings())
-    end.note_chunk("stop", adds=False, has_open_call=False)
+    end.note_chunk("stop", adds=True, has_open_call=False)
     with pytest.raises(TimeoutError, match="of the network"):
         await end.next_part(broken(), idle_timeout)
 

@@ -203,7 +203,7 @@ async def test_without_the_own_list_of_a_product_its_models_have_their_names(ser
 async def test_a_document_that_was_cut_when_the_product_was_looked_for_is_read_whole(
     server, client
 ):
-    facts = {"loaded_models": [{"id": "birch"}], "backends": ["llama-cpp"] * 9000}  # of LocalAI
+    facts = {"loaded_models": [{"id": "birch"}], "backends": ["llama-cpp"] * 90_000}  # of LocalAI
     rows = [{"id": name, "object": "model"} for name in ("alder", "birch")]
     server.on("GET /v1/models", json_reply({"object": "list", "data": rows}))
     server.on("GET /system", json_reply(facts))

@@ -135,8 +135,17 @@ async def test_an_empty_text_beside_calls_that_a_server_refuses_is_sent_as_null(
     assert call == {"role": "assistant", "content": None, "tool_calls": [_SENT_CALL]}
 
 
+async def test_a_thought_to_go_on_with_is_no_empty_answer_where_no_field_is_known(server, client):
+    server.on(CHAT, chat_reply())
+    begun = message_of(Role.ASSISTANT, ReasoningPart(text="The file will"))
+    for product, sent in (("llama.cpp", ["user", "assistant"]), ("OpenAI-compatible", ["user"])):
+        talk = (text_message(Role.USER, "Read it"), begun)
+        messages = await _sent(server, client, product=product, messages=talk, tools=())
+        assert [one["role"] for one in messages] == sent
+
+
 @pytest.mark.rule("R-13")
-async def test_a_form_that_is_refused_like_the_other_one_is_an_error(server, client):
+async def test_a_form_that_is_refused_like_the_other_one_is_an_error(server, client, make_client):
     words = "messages.1: the field reasoning is wrong"
     server.on(CHAT, json_reply({"detail": words}, status=422))
     error = await failure_of(client, _request(server, messages=_loop()[:3], tools=()))
@@ -144,6 +153,7 @@ async def test_a_form_that_is_refused_like_the_other_one_is_an_error(server, cli
     assert error.message.endswith(words)
     words = "Cannot pass both content and thinking in an assistant message."  # none was sent
     server.on(CHAT, json_reply({"detail": words}, status=400))
-    error = await failure_of(client, _request(server, messages=_loop()[:1], tools=()))
+    request = _request(server, messages=_loop()[:3], tools=(), product="OpenAI-compatible")
+    error = await failure_of(make_client(), request)
     assert len(server.seen(CHAT)) == 3
     assert error.message.endswith(words)

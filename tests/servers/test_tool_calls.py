@@ -409,11 +409,17 @@ async def test_fields_of_a_call_that_are_not_known_go_back_as_they_came(server, 
     data = {"provider_data": {"trace": "t-91"}}
     signed = {"extra_content": {"google": {"thought_signature": "Cs4B"}}, "cache": [1, None]}
     for chunks, fields, inner in (
-        (({"id": "a", "function": {"name": "weigh", "arguments": FORTY}, **data},), data, {}),
+        (
+            (
+                {"id": "a", "function": {"name": "weigh", "arguments": FORTY[:9]}, **data},
+                {"function": {"arguments": FORTY[9:]}, **data},
+            ),
+            data,
+            {},
+        ),
         (
             (
                 {"id": "a", "function": {"name": "weigh", "arguments": "", "sig": "x"}, **data},
-                {"id": "a", "function": {"arguments": ""}, **data},  # repeated
                 {"function": {"arguments": FORTY, "name": None}, "id": None, **signed},
             ),
             data | signed,
@@ -431,6 +437,7 @@ async def test_fields_of_a_call_that_are_not_known_go_back_as_they_came(server, 
         first = replace(ask(server), tools=(READ_TOOL,))
         (made,) = streamed(await answered(client, first)).content.parts
         assert isinstance(made, ToolCallPart)
+        assert made.others.count("provider_data") == 1, "a repeated field is kept once"
         ran = message_of(Role.TOOL, made, ToolResultPart(text="40 g"))
         server.on(CHAT, chat_reply())
         messages = (*first.messages, message_of(Role.ASSISTANT, made), ran)
