@@ -47,6 +47,13 @@ async def test_images_are_parts_and_other_files_are_fenced_text(server, make_cli
         assert server.seen(CHAT)[0].json["messages"] == [{"role": "user", "content": content}]
 
 
+async def test_an_empty_prompt_behind_a_picture_as_in_a_preview_adds_no_part(server, client):
+    asked = with_files(ask(server, ""), IMAGE, a=b"\x89PN")
+    unfinished = replace(asked, messages=(*asked.messages, text_message(Role.USER, "")))
+    shown, sent = [(await client.prepare(one)).json()["messages"] for one in (unfinished, asked)]
+    assert shown == sent
+
+
 async def test_pictures_of_tools_follow_all_results_as_a_prompt_and_join_the_next_one(
     server, make_client
 ):
