@@ -43,3 +43,16 @@ async def test_a_look_finds_a_model_asleep_without_waking_it_and_its_answer_says
     assert first[:2] == [RequestSent(), WAKING]
     second = await answered(client, request_to(server))
     assert not [event for event in second if isinstance(event, ModelLoading)]
+
+
+async def test_a_load_wakes_a_model_that_is_asleep(server, client):
+    def wake(_):
+        doze(server, is_sleeping=False)
+        return json_reply({"tokens": [1]}, headers=LLAMA)
+
+    doze(llama_cpp(server), is_sleeping=True).on("POST /tokenize", wake)
+    (model,) = (await client.models.check(endpoint_of(server))).models
+    await client.models.load(model)
+    (awake,) = await client.models.listed(endpoint_of(server), is_refresh=True)
+    assert (model.state, awake.state) == (LoadState.ASLEEP, LoadState.LOADED)
+    assert len(server.seen("POST /tokenize")) == 1
