@@ -111,15 +111,13 @@ def add_rules_for_words(parser: MarkdownIt) -> None:
 
 
 def _ends_block(
-    rules: list[RuleFuncBlockType], state: StateBlock, line: int, last: int, silent: bool
+    rules: list[RuleFuncBlockType], state: StateBlock, line: int, last: int, _silent: bool
 ) -> bool:
-    """Return whether one of `rules` would take a line, and so end the block above; only `silent`.
+    """Return whether one of `rules` would take a line, and so end the block above.
 
     A table ends, too, if it has far more tokens than characters: the parser fills up short rows, so
     a table of few signs could have millions of cells.
     """
-    if not silent:
-        return False
     chars_so_far = state.eMarks[line]
     if state.parentType == "table" and len(state.tokens) > _MOST_TOKENS * chars_so_far:
         return True
@@ -193,19 +191,15 @@ def reference_rule(state: StateBlock, first: int, last: int, silent: bool) -> bo
     start = state.bMarks[first] + state.tShift[first]
     if state.src.startswith("[^", start) or not reference(state, first, last, silent):
         return False
-    if not silent:
-        is_source = re.compile(_SOURCE)
-        kind = "definition" if is_source.match(state.src, start) is None else "sources"
-        while kind == "sources" and state.line < last:
-            start = state.bMarks[state.line] + state.tShift[state.line]
-            if (
-                is_source.match(state.src, start) is None
-                or state.sCount[state.line] < state.blkIndent
-            ):
-                break
-            if not reference(state, state.line, last, False):
-                break
-        _push(state, kind, first, state.line)
+    is_source = re.compile(_SOURCE)
+    kind = "definition" if is_source.match(state.src, start) is None else "sources"
+    while kind == "sources" and state.line < last:
+        start = state.bMarks[state.line] + state.tShift[state.line]
+        if is_source.match(state.src, start) is None or state.sCount[state.line] < state.blkIndent:
+            break
+        if not reference(state, state.line, last, False):
+            break
+    _push(state, kind, first, state.line)
     return True
 
 
@@ -304,7 +298,7 @@ def math_rule(state: StateInline, silent: bool) -> bool:
 def address_rule(state: StateInline, silent: bool) -> bool:
     """Take `://…` and the scheme before it, which is in `pending`, as a link."""
     pos = state.pos
-    if state.linkLevel > 0 or not state.src.startswith("://", pos):
+    if silent or state.linkLevel > 0 or not state.src.startswith("://", pos):
         return False
     scheme = re.search(_SCHEME, state.pending[-6:])  # `https` and the sign before it
     if scheme is None:
@@ -314,9 +308,8 @@ def address_rule(state: StateInline, silent: bool) -> bool:
     if not host_and_path:
         return False
     address = f"{scheme[1]}://{host_and_path}"
-    if not silent:
-        state.pending = state.pending[: -len(scheme[1])]
-        _push_link(state, address, address)
+    state.pending = state.pending[: -len(scheme[1])]
+    _push_link(state, address, address)
     state.pos = start + len(host_and_path)
     return True
 

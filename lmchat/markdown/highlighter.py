@@ -68,18 +68,17 @@ class Colours:
     def newest_request(self) -> CodeRequest | None:
         return next(reversed(self._waiting), None)
 
-    def put(self, request: CodeRequest, colours: bytes | None) -> list[Block]:
+    def put(self, request: CodeRequest, colours: bytes) -> list[Block]:
         """Return the blocks to lay out again."""
         language, code = request
-        if colours:
-            beginning, _ = self._last_coloured.get(language, ("", b""))
-            # likely the same code, which has grown
-            if code.startswith(beginning):
-                self._cache.pop((language, beginning), None)
-            self._last_coloured[language] = code, colours
+        beginning, _ = self._last_coloured.get(language, ("", b""))
+        # likely the same code, which has grown
+        if code.startswith(beginning):
+            self._cache.pop((language, beginning), None)
+        self._last_coloured[language] = code, colours
         if sum(len(cached) for _, cached in self._cache) + len(code) > _MOST_CHARS:
             self._cache.clear()
-        self._cache[request] = colours or b""
+        self._cache[request] = colours
         return self._waiting.pop(request, [])
 
     def drop_requests(self) -> None:
@@ -96,19 +95,19 @@ class Highlighter:
         self._is_off = False  # closed, or the child cannot start
         self._slow_codes: Counter[str] = Counter()
 
-    async def colours(self, language: str, code: str) -> bytes | None:
-        """Return an index of `COLOUR_NAMES` for each character; None: the code stays plain."""
+    async def colours(self, language: str, code: str) -> bytes:
+        """Return an index of `COLOUR_NAMES` for each character, or none at all."""
         async with self._request_lock:
             if self._is_off or not language or self._slow_codes[language] >= _MOST_SLOW_CODES:
-                return None
+                return b""
             limit_s = self._limit_s + len(code) * _LIMIT_S_PER_CHAR
-            # the form that `lexer_child` reads; an empty answer means no colours
+            # the form that `lexer_child` reads
             request = f"{limit_s} {language}\n{code}".encode(errors="replace")
             try:
                 if self._child is None:
                     self._child = await ChildProcess.start_own(_CHILD)
                 await self._child.send_frame(request)
-                return await self._child.receive_frame() or None
+                return await self._child.receive_frame()
             except LMChatError as error:
                 _logger.warning("no colours: the highlighter cannot start: %s", error)
                 self._is_off = True
@@ -120,10 +119,10 @@ class Highlighter:
             except asyncio.CancelledError:  # the pipe may hold a part of the answer
                 await self._end_child()
                 raise
-        return None
+        return b""
 
     async def aclose(self) -> None:
-        """Kill the child and wait for its end; a waiting request returns None."""
+        """Kill the child and wait for its end; a waiting request gets no colours."""
         self._is_off = True
         if self._child is not None:
             self._child.kill()  # a request holds the lock until its child answers or ends

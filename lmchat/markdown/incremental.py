@@ -81,8 +81,7 @@ class OpenFence(Struct):
 
     def finish(self) -> None:
         """An empty fence has one empty piece."""
-        if self._lines or self.is_first:
-            self._close(is_end=True)
+        self._close(is_end=True)
 
     def open_blocks(self, last_line: str) -> list[Block]:
         """Return the piece that may still change, without a line that may end the fence."""
@@ -91,8 +90,7 @@ class OpenFence(Struct):
         if not may_end:
             self._close_if_long()
         lines = self._lines if may_end else [*self._lines, self._dedented(last_line)]
-        end = self.end + len(last_line)
-        return [self._block(lines, end)] if lines or self.is_first else []
+        return [self._block(lines, self.end + len(last_line))]
 
     def _close_if_long(self) -> None:
         """Wait for more code before closing: the last piece has the end of the code."""
@@ -367,12 +365,12 @@ class IncrementalMarkdown(Struct):
             self._fence.feed_line(self._tail[:PIECE_CHARS], is_complete=False)
             self._drop_start(PIECE_CHARS)
             return
-        if not self._tail.strip(" \t"):  # blanks alone are not shown
+        if not self._tail.strip(" \t\n"):  # blanks alone are not shown
             self._drop_blanks(PIECE_CHARS)
             return
         # not `self.references`: a definition in the tail may be half written
         top = [token for token in parse_blocks(self._tail, {}) if token.level == 0 and token.map]
-        last = top[-1].type if top else ""
+        last = top[-1].type
         is_undivided = last in _UNDIVIDED
         if is_undivided and self._tail_limit < _MOST_CHARS:
             self._tail_limit = _MOST_CHARS

@@ -26,6 +26,7 @@ from lmchat.markdown.commonmark import (
     last_block_type,
     parse_blocks,
     parse_inline,
+    span,
 )
 from lmchat.markdown.fences import indent_of
 from lmchat.markdown.links import can_be_opened, is_honest_link
@@ -265,7 +266,7 @@ class Layout:
 
     def _is_below_blank(self, token: Token) -> bool:
         """Whether there is a blank line above in the source: it is shown, too."""
-        line = token.map[0] - 1 if token.map else -1
+        line = span(token)[0] - 1
         # in a quote, it has the marks of the quote
         return 0 <= line < len(self._source) and not self._source[line].strip("> \t")
 

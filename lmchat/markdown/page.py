@@ -67,7 +67,7 @@ class Page(Struct):
         """
         ground = self.styles[left_tint]
         segments = [Segment(" ", ground)]  # beside the bar
-        segments += [Segment(part, ground + style) for part, style in prefix if part]
+        segments += [Segment(part, ground + style) for part, style in prefix]
         start = 1 + len(text_of(prefix))  # 1: the empty cell
 
         ground = self.styles[tint]
@@ -221,13 +221,10 @@ class Page(Struct):
 
 
 def _without_end(spans: list[Span]) -> list[Span]:
-    trimmed = [*spans]
-    while trimmed and not trimmed[-1][0].strip(" "):
-        trimmed.pop()
-    if trimmed:
-        text, style = trimmed[-1]
-        trimmed[-1] = (text.rstrip(" "), style)
-    return trimmed
+    *others, (text, style) = spans
+    while others and not text.strip(" "):
+        text, style = others.pop()
+    return [*others, (text.rstrip(" "), style)]
 
 
 def clickable(spans: Iterable[Span], act: str) -> list[Span]:

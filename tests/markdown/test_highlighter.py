@@ -48,8 +48,8 @@ def test_of_a_diff_only_changed_lines_are_green_and_red_and_its_files_plain():
 
 
 async def test_an_unknown_language_has_no_colours(highlighter):
-    assert await highlighter.colours("no-such-language", "x") is None
-    assert await highlighter.colours("", "x") is None
+    assert await highlighter.colours("no-such-language", "x") == b""
+    assert await highlighter.colours("", "x") == b""
 
 
 async def test_a_lexer_that_hangs_is_ended_and_the_loop_is_never_held_up():
@@ -61,7 +61,7 @@ async def test_a_lexer_that_hangs_is_ended_and_the_loop_is_never_held_up():
     while not hanging.done():
         await asyncio.sleep(0.005)
         turns += 1
-    assert hanging.result() is None
+    assert hanging.result() == b""
     assert turns > 10
     assert await highlighter.colours("python", "x = 1")
     assert highlighter.pid != first
@@ -71,10 +71,10 @@ async def test_a_lexer_that_hangs_is_ended_and_the_loop_is_never_held_up():
 
 async def test_a_language_that_has_ended_two_children_stays_plain_as_no_other_does():
     highlighter = Highlighter(limit_s=0.5)
-    assert await highlighter.colours("fish", HANGING) is None
+    assert await highlighter.colours("fish", HANGING) == b""
     assert await highlighter.colours("fish", "echo hello")
-    assert await highlighter.colours("fish", HANGING) is None
-    assert await highlighter.colours("fish", "echo hello") is None
+    assert await highlighter.colours("fish", HANGING) == b""
+    assert await highlighter.colours("fish", "echo hello") == b""
     assert highlighter.pid is None
     assert await highlighter.colours("python", "x = 1")
     await highlighter.aclose()
@@ -87,9 +87,9 @@ async def test_closing_ends_the_child_also_while_a_request_waits():
     request = asyncio.create_task(highlighter.colours("fish", HANGING))
     await asyncio.sleep(0.05)
     await highlighter.aclose()
-    assert await request is None
+    assert await request == b""
     assert not is_running(pid)
-    assert await highlighter.colours("python", "x = 1") is None
+    assert await highlighter.colours("python", "x = 1") == b""
 
 
 async def test_the_child_gets_neither_the_environment_nor_the_current_folder(
@@ -109,8 +109,8 @@ async def test_the_child_gets_neither_the_environment_nor_the_current_folder(
 
 async def test_without_a_child_code_stays_plain(monkeypatch, highlighter, caplog):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    assert await highlighter.colours("python", "x = 1") is None
-    assert await highlighter.colours("python", "x = 1") is None
+    assert await highlighter.colours("python", "x = 1") == b""
+    assert await highlighter.colours("python", "x = 1") == b""
     assert caplog.text.count("the highlighter cannot start") == 1
 
 

@@ -15,6 +15,15 @@ def test_keys_are_shown_in_a_row_with_the_focus_only_if_they_have_room():
     assert hint_of("A row that ends near the end") == ""
 
 
+def test_the_end_of_a_row_has_a_row_of_its_own_if_it_lacks_room():
+    def rows_of(words: str) -> list[str]:
+        lines = plain_page(40).row([(words, Style.null())], [(" 12:30", Style.null())])
+        return ["".join(segment.text for segment in line.segments).strip() for line in lines]
+
+    assert rows_of("a" * 31) == ["a" * 31 + " 12:30"]
+    assert rows_of("a" * 32) == ["a" * 32, "12:30"]
+
+
 def test_of_a_row_with_too_many_pieces_the_first_stay_whole_and_the_last_go():
     pieces = [[(f" {word * 9}", Style.null())] for word in "abcd"]
     row = plain_page(40).fitted_row(pieces)

@@ -369,6 +369,7 @@ GIANTS: dict[str, Callable[[int], str]] = {
     "definitions": _growing("[a]: /b\n"),
     "blank lines": _growing("\n", "a\n\n"),
     "blanks": _growing(" "),
+    "blanks in the second line": _growing(" ", "\n"),
     "rules": _growing("***"),
     "brackets": _growing("["),
     "pictures": _growing("!["),

@@ -306,6 +306,8 @@ def test_a_link_says_where_it_leads_and_only_pages_of_the_web_are_links():
             if segment.style
         } - {None}
         assert targets == ({target} if target else set())
+    row, *_ = laid_out(tail_of(f"[b.example](http://e.example/{'c' * 300})"), plain_page(400))
+    assert shown(row).strip() == f"b.example (http://e.example/{'c' * 183}…)"
 
 
 def test_links_are_found_in_order_each_once_with_their_words():

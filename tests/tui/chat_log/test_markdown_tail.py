@@ -3,6 +3,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmchat.markdown.block import Kind
+from lmchat.markdown.layout import Layout
 from tests.support.chat_log_app import coloured_page, laid_out, painted, picture, shown, tail_of
 from tests.support.markdown_corpus import CORPUS, LONG_TABLE
 
@@ -40,5 +42,9 @@ def test_all_rows_of_a_long_table_stand_in_the_same_columns():
     lines = [line for line in words(LONG_TABLE) if "row" in line]
     assert len(lines) == 60
     assert {line.index("row") for line in lines} == {lines[0].index("row")}
+    tail = tail_of(LONG_TABLE)
+    rows = next(block for block in tail.closed if block.kind is Kind.MORE_ROWS)
+    first, *_ = Layout(PAGE).lay_out(rows, {})  # as the head is far above the screen
+    assert shown(first).index("row") == lines[0].index("row")
     tail = tail_of(LONG_TABLE.removesuffix("\nafter") + "| 61 | **row", is_final=False)
     assert "*" not in picture(tail, PAGE).rpartition("61")[2]
