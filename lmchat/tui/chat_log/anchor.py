@@ -113,7 +113,7 @@ def relocate(document: Document, anchor: Anchor) -> LogPosition:
         number = anchor.number
         if old.is_thought:  # folded by now: only its first block remains
             number = 0
-        elif old.source:  # the block that has its source: the text was cut in other ways
+        else:  # the block that has its source: the text was cut in other ways
             ends = list(accumulate(len(block.source) for block in blocks))
             number = bisect_right(ends, anchor.source_before)
         number = min(number, len(blocks) - 1)

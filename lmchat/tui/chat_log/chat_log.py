@@ -103,7 +103,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.typed_into = typed_into
         self.today: Callable[[], date | None] = lambda: None  # other days are shown with their date
         self.left_out = 0  # messages that the next request would leave out
-        self.has_all_messages = True  # not only the end of the session
         self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
         self.finder = Finder(self.viewport, self._repaint)
@@ -202,19 +201,16 @@ class ChatLog(ScrollView, can_focus=True):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return rows without the border and opacity that Textual would add."""
-        strips = self.painter.rows(self, crop.y, crop.height)
-        is_whole_width = not crop.x and crop.right >= self.size.width
-        return strips if is_whole_width else [strip.crop(*crop.column_span) for strip in strips]
+        return self.painter.rows(self, crop.y, crop.height)
 
     # A key that scrolls runs: binding and action of Textual's ScrollableContainer, `scroll_to`,
     # `watch_scroll_y`, `Viewport.scroll_to_row`, `update_screen`; at the end also `scroll_end`.
 
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+    def watch_scroll_y(self, _old_value: float, new_value: float) -> None:
         """Follow the user's scrolling, but not that of `update_screen` and of a resize."""
         y = round(new_value)
-        if round(old_value) != y:
-            # without the scrollbar, which `_thumb` paints
-            self.refresh(rows_region(self, 0, self.size.height))
+        # without the scrollbar, which `_thumb` paints
+        self.refresh(rows_region(self, 0, self.size.height))
         if self._is_own_scroll or y == self.viewport.top:
             return
         if self._updated_size == self.outer_size:  # else a resize scrolled, and `on_resize` follows
@@ -242,20 +238,10 @@ class ChatLog(ScrollView, can_focus=True):
 
     # Messages and their text
 
-    def show(
-        self,
-        messages: Sequence[ChatMessage],
-        *,
-        has_all_messages: bool = True,
-        is_ours: bool = True,
-    ) -> None:
-        """Unless `has_all_messages`, `prepend_older` adds the others later.
-
-        `is_ours`: this lmchat writes the answer that streams, if the last message is one.
-        """
+    def show(self, messages: Sequence[ChatMessage], *, is_ours: bool = True) -> None:
+        """`is_ours`: this lmchat writes the answer that streams, if the last message is one."""
         self.inflow.end_wait()
         self.highlighting.reset()
-        self.has_all_messages = has_all_messages
         is_streaming = is_ours and bool(messages) and is_streaming_answer(messages[-1])
         self._streaming = len(messages) - 1 if is_streaming else None
         self.document.reset(messages, is_streaming=is_streaming)
@@ -268,13 +254,10 @@ class ChatLog(ScrollView, can_focus=True):
 
     def prepend_older(self, messages: MessagePath) -> None:
         """Add messages before those shown; what is read keeps its row."""
-        if self.has_all_messages:
-            return
-        first = next(iter(self.document.entries), None)
-        earlier_count = messages.index_of(first.message.message_id) if first else len(messages)
+        first = self.document.entries[0].message
+        earlier_count = messages.index_of(first.message_id)
         if earlier_count is None:  # the log shows another path
             return
-        self.has_all_messages = True
         if self._streaming is not None:
             self._streaming += earlier_count
         self.viewport.prepend(messages.before(earlier_count))
@@ -598,10 +581,11 @@ class ChatLog(ScrollView, can_focus=True):
             self.notify("No hits.", markup=False)
 
     def toggle(self, attribute: Literal["is_collapsed", "is_source"]) -> None:
-        self.viewport.toggle(attribute)
-        if self.viewport.focused is not None:
-            self.finder.recount(self.viewport.focused)  # its hits are in other blocks now
-        self._repaint()
+        index = self.viewport.focused
+        if index is not None:
+            self.viewport.toggle(index, attribute)
+            self.finder.recount(index)  # its hits are in other blocks now
+            self._repaint()
 
     def on_click(self, event: events.Click) -> None:
         y = self.viewport.top + event.y

@@ -271,10 +271,8 @@ class Document:
         While text streams, its last block is replaced with each frame, but most lines are the same,
         and are not painted again. Return the number of such rows, with the blank one above.
         """
-        old_lines = old_block.lines
-        lines = self.block(position).lines
-        if old_lines is None or lines is None:
-            return 0
+        old_lines = old_block.lines or []
+        lines = self.block(position).lines or []
         # Without lines, `lay_out_again` ignores it when its colours arrive. A row of the log
         # (`CUSTOM`) keeps them: it may only have moved down.
         if old_block.kind is not Kind.CUSTOM:

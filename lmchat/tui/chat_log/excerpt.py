@@ -22,7 +22,7 @@ _HEAD_CHARS = 2_000  # a longer head of a table is not repeated
 # where the end may start, the best first: behind a blank line, at a line without indent, at any
 # line, at a word
 _STARTS = (r"\n\n(?=\S)", r"\n(?=\S)", r"\n", r" ")
-_FENCE_LINE = r"(?m)^ {0,3}(`{3,}|~{3,})(.*)$"
+_FENCE_LINE = r"(?m)^ {0,3}(`{3,}(?=[^`\n]*$)|~{3,})(.*)$"
 _DASHES = "|:- \t\r"  # of the line below the head of a table
 
 
@@ -75,8 +75,7 @@ def _context_of(text: str) -> str:
     opening = ("", "")
     for marks, info in re.findall(_FENCE_LINE, text):
         if not opening[0]:
-            if marks[0] != "`" or "`" not in info:
-                opening = (marks, info)
+            opening = (marks, info)
         elif marks.startswith(opening[0]) and not info.strip():
             opening = ("", "")
     if opening[0]:

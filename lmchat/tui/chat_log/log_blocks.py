@@ -231,9 +231,7 @@ def _thought_spans(page: Page, thought: Thought) -> list[Span]:
 
 def tool_block(name: str) -> Block:
     """Return the row above the arguments of a call that is not run, or not yet."""
-    text = "calls a tool"
-    if name.strip():
-        text = f"calls the tool {safe_line(name, limit=_NAME_CHARS)}"
+    text = f"calls the tool {safe_line(name, limit=_NAME_CHARS)}"
     # no code block of the answer: no key copies them
     return custom_block(lambda page: [head_line(page, text, has_copy_key=False)])
 
@@ -474,8 +472,6 @@ def _figures(stats: AnswerStats) -> list[str]:
     elapsed = units.elapsed(stats.elapsed_ms / 1e3) if stats.elapsed_ms else ""
     if stats.completion_tokens is not None:
         figures.append(_token_text(stats) + (f" in {elapsed}" if elapsed else ""))
-    elif elapsed:
-        figures.append(elapsed)
     if stats.ttft_ms is not None:
         figures.append(f"first token {units.exact_time(stats.ttft_ms)}")
     if stats.is_edited:

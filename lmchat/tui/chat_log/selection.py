@@ -242,8 +242,6 @@ def _word_or_paragraph(text: str, pressed: int, unit: Unit) -> Range:
     """Return the range of the word or paragraph with the character `pressed`."""
     first = text.rfind("\n", 0, pressed) + 1
     last = text.find("\n", pressed)
-    if last < 0:
-        last = len(text)
     if unit is Unit.PARAGRAPH:
         return first, last
     for word in re.compile(_WORD).finditer(text, first, last):

@@ -90,9 +90,6 @@ class Viewport:
             screen_row = min(anchor.screen_row, height - 1)
             document.lay_out_around(position, height + screen_row, 2 * height)
             self.top = max(min(document.row_of(position) - screen_row, self.last_top), 0)
-            # set before there was a page; with a block, it survives changes of the message
-            if anchor.block is None and anchor.number >= 0:
-                self._anchor = self._anchor_at_top()
         if self.is_at_end:
             self.has_new_text = False
 
@@ -297,25 +294,18 @@ class Viewport:
             last -= 1
 
         if self.focused < first:
-            target = document.focusable_from(first, 1)
+            self.focused = document.focusable_from(first, 1)
         elif self.focused > last:
-            target = document.focusable_from(last, -1)
-        else:
-            return
-        if target is not None:
-            self.focused = target
+            self.focused = document.focusable_from(last, -1)
 
     # Folding
 
-    def toggle(self, attribute: Literal["is_collapsed", "is_source"]) -> None:
-        """Fold or unfold the focused message, or switch between its source and its Markdown.
+    def toggle(self, index: int, attribute: Literal["is_collapsed", "is_source"]) -> None:
+        """Fold or unfold a message, or switch between its source and its Markdown.
 
         Its first row on the screen stays. If it streams and the end is followed, the end stays in
         view.
         """
-        index = self.focused
-        if index is None:
-            return
         document = self.document
         # the anchor may be in another message, but the user looks at this one
         if not (document.entries[index].is_streaming and self.is_following):

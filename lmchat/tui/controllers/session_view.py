@@ -69,7 +69,6 @@ class SessionView:
         session = self._chat.active
         self._log.show(
             session.messages_so_far,
-            has_all_messages=session.has_all_messages,
             # an answer that streams without a turn here is of another lmchat
             is_ours=session.is_running,
         )

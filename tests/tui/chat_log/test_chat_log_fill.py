@@ -25,7 +25,7 @@ def talk(count):
 
 
 async def start(pilot, whole):
-    pilot.app.log_view.show(whole[-END:], has_all_messages=False)
+    pilot.app.log_view.show(whole[-END:])
     await pilot.pause()
     return whole
 
@@ -44,11 +44,17 @@ async def test_what_comes_above_moves_nothing_while_one_reads_back(pilot, log, w
         log.focus_message(-1)
         await pilot.pause()
         before, focused = rows(log), log.focused_message
+        log.prepend_older(talk(3))  # another path
         log.prepend_older(whole)
         assert rows(log) == before
         await pilot.pause()
         assert rows(log) == before
         assert log.focused_message == focused
+    await start(pilot, whole)
+    log.go_to_message(whole[-END].message_id, row=5)  # there is no room for it above
+    before = rows(log)
+    log.prepend_older(whole)
+    assert rows(log) == before
 
 
 async def test_the_first_answer_shown_gets_a_rule_once_another_model_is_above_it(pilot, log):
@@ -56,7 +62,7 @@ async def test_the_first_answer_shown_gets_a_rule_once_another_model_is_above_it
     asked = question("Question 1?", parent_id=earlier[-1].message_id)
     other = answer("Answer 1", model="gemma", parent_id=asked.message_id)
     whole = MessagePath([*earlier, asked, other])
-    log.show(whole[-2:], has_all_messages=False)
+    log.show(whole[-2:])
     await pilot.pause()
     (named,) = (row for row in rows(log) if "gemma" in row)
     log.prepend_older(whole)
@@ -71,6 +77,7 @@ async def test_an_answer_that_streams_meanwhile_goes_on_in_its_place(pilot, log,
     log.apply(TextDelta(text="the first words "))
     log.prepend_older(whole)
     await pour(log, "and the last")
+    log.replace(replace(growing, is_excluded=True))
     await pilot.pause()
     assert any("the first words and the last" in row for row in rows(log))
     log.end_answer(

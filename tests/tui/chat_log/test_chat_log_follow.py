@@ -4,10 +4,20 @@ import asyncio
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 from textual import events
 
 from lmchat.servers.events import TextDelta
-from tests.support.chat_log_app import answer, load, rows, screen_text, streaming, talk
+from tests.support.chat_log_app import (
+    answer,
+    call,
+    load,
+    question,
+    rows,
+    screen_text,
+    streaming,
+    talk,
+)
 from tests.support.markdown_corpus import LONG_LIST, MIXED
 from tests.support.programs import until
 
@@ -102,6 +112,31 @@ async def test_the_wheel_scrolls_and_the_end_key_follows_again(pilot, log):
     await pilot.press("end")
     assert log.viewport.is_following
     assert log.scroll_offset.y == log.max_scroll_y
+    log.show(talk(1)[:2])
+    log.viewport.focus(0)
+    assert not log.viewport.is_following
+    await pilot._post_mouse_events([events.MouseScrollDown], log, offset=(10, 5))
+    await pilot.pause()
+    assert log.viewport.is_following
+
+
+async def test_text_that_turns_out_to_be_a_thought_stays_where_it_is_read(pilot, log):
+    text = "".join(f"Line {number}.\n\n" for number in range(60))
+    for rows_up in (0, 30):
+        begun = streaming()
+        log.show([question("go"), call()])  # below it, the thought is another row
+        log.start_answer(begun)
+        await pour(log, text)
+        log.flush()
+        log.scroll_relative(y=-rows_up)
+        await pilot.pause()
+        words = [row.strip() for row in rows(log)]
+        assert "Line 40." in words or not rows_up
+        log.restate(replace(begun, parts=answer("", thought=text).parts))
+        if rows_up:
+            assert [row.strip() for row in rows(log)] == words
+        else:
+            assert "Line" not in screen_text(log)
 
 
 async def test_the_scrollbar_can_be_dragged(pilot, log):

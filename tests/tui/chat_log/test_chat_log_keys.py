@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from msgspec.structs import replace
+
+from lmchat.sessions.message import Role, ToolCallPart, ToolResultPart, text_message
 from tests.support.chat_log_app import answer, load, question, rows, screen_text
 
 
@@ -16,6 +19,7 @@ def bars(log):
 
 async def test_the_focus_moves_from_message_to_message_and_stops_at_both_ends(log):
     log.show([question("one"), answer("two"), question("three")])
+    assert not log.focus_message(1)
     assert log.focused_message is None
     seen = []
     for _ in range(4):
@@ -29,6 +33,15 @@ async def test_the_focus_moves_from_message_to_message_and_stops_at_both_ends(lo
     assert log.viewport.is_following
     assert not log.focus_message(1)
     assert log.viewport.is_following
+    call = ToolCallPart(call_id="a", name="read", arguments="{}")
+    calling = [replace(answer(text), parts=(*answer(text).parts, call)) for text in ("so", "")]
+    ran = replace(text_message(Role.TOOL, ""), parts=(call, ToolResultPart(text="moss")))
+    log.show([question("one"), calling[0], ran, calling[1], ran, answer("two")])
+    kinds = []
+    while log.focused_message is None or log.focused_message.role is not Role.USER:
+        assert log.focus_message(-1)
+        kinds.append(log.focused_message.text or log.focused_message.role)
+    assert kinds == ["two", Role.TOOL, Role.TOOL, "so", "one"]  # what has no words has no focus
 
 
 async def test_only_the_focused_message_has_the_bar_and_only_while_the_log_has_the_focus(
