@@ -105,6 +105,7 @@ class LogApp(App[None]):
         self.action_run(wanted.command_id)
 
     @on(ChatLog.LinkClicked)
+    @on(ChatLog.Decided)
     def keep(self, fact: Message) -> None:
         self.facts.append(fact)
 
@@ -261,14 +262,16 @@ def chosen(log: ChatLog) -> list[str]:
     return [row for row in rows if row]
 
 
-def post_mouse(log: ChatLog, kind: type[MouseEvent], offset: tuple[int, int]) -> None:
-    """Post an event of the left button; also from where the log is not."""
+def post_mouse(
+    log: ChatLog, kind: type[MouseEvent], offset: tuple[int, int], *, button: int = 1
+) -> None:
+    """Post an event, of the left button by default; also from where the log is not."""
     event = kind(
         log,
         *offset,
         0,
         0,
-        button=1,
+        button=button,
         shift=False,
         meta=False,
         ctrl=False,

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from textual.events import AppBlur, AppFocus
+
+from lmchat.config.settings import Settings
+from lmchat.config.state import State
+from lmchat.tui.app import LMChatApp
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
 from lmchat.tui.dialogs.text_dialog import LinksDialog
 from tests.support.look_data import search_dialog
@@ -33,6 +38,21 @@ async def test_keys_that_are_faster_than_a_dialog_end_nothing_else():
             await pilot.pause()
             assert len(app.screen_stack) == 1
         assert app.results == [None] * 2 * len(DIALOGS)
+
+
+async def test_before_the_controllers_are_there_the_app_ends_and_no_event_harms_it():
+    app = LMChatApp(Settings(), State(), lambda _: asyncio.Event().wait())
+    async with app.run_test() as pilot:
+        app.post_message(AppBlur())
+        app.post_message(AppFocus())
+        await pilot.pause()
+        assert app.is_focus_reported
+        app.copy_to_clipboard("words")
+        await app.push_screen(LinksDialog({}))
+        assert app.check_action("run", ("help",)) is False  # over another dialog
+        await pilot.press("escape")
+        assert app.check_action("run", ("help",))
+        await app.stop_and_save()
 
 
 async def test_a_key_behind_the_one_that_leaves_ends_nothing():

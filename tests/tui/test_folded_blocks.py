@@ -17,3 +17,10 @@ def test_the_line_of_a_file_with_a_long_name_says_what_is_left_out():
     shown = blocks.fold_files(file_line(part))
     assert shown == f"[{part.name[:59]}… (9 B of text; {part.left_out})]\n"
     assert blocks.unfold(shown) == file_line(part)
+
+
+def test_a_block_is_divided_from_words_beside_it_and_from_another_of_the_same_name():
+    blocks = Placeholders()
+    lines = [blocks.fold(block, "a paste") for block in ("one\n", "two\n", "one\n")]
+    assert lines == ["[a paste]", "[a paste #2]", "[a paste]"]
+    assert blocks.unfold("see [a paste] and [a paste #2]") == "see \none\n and \ntwo"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from lmchat.commands.table import COMMANDS
+from lmchat.tui.messages import RunCommand
 from lmchat.tui.widgets.key_bar import KeyBar, written
 from tests.support.desktop import half, ready_desktop
 from tests.support.look_data import KEYS, LAST_KEYS
@@ -68,6 +69,12 @@ async def test_the_first_hint_is_shown_before_the_keys_that_act_everywhere():
         row.show([("ctrl+o", "model"), ("ctrl+n", "new")], LAST_KEYS)
         await pilot.pause()
         assert text_of(row).split() == ["^O", "model", "^P", "commands", "F1", "help"]
+        row.show([("/new", "new session")], [])
+        await pilot.pause()
+        await pilot.click(KeyBar, offset=(text_of(row).index("new session"), 0))
+        await pilot.click(KeyBar, offset=(38, 0))  # beside the hints
+        await pilot.pause()
+        assert [wish.command_id for wish in pilot.app.of(RunCommand)] == ["new"]
 
 
 def test_keys_are_written_as_people_do():

@@ -48,6 +48,8 @@ def test_words_end_where_the_script_changes_and_at_each_ideograph():
     assert words("foo bar_baz (x)", -1) == ["foo ", "bar_baz ", "(", "x", ")"]
     assert words("हिन्दी में", 1) == ["हिन्दी", " में"]
     assert words("می\u200cروم به", -1) == ["می\u200cروم ", "به"]
+    assert word_step("  a", 2, -1) == 0
+    assert word_step("a  ", 1, 1) == 3
     assert words("a" * 2500, 1) == ["a" * 1000, "a" * 1000, "a" * 500]
 
 
@@ -91,6 +93,14 @@ async def test_alt_and_a_letter_moves_or_deletes_and_never_stops_an_answer(tmp_p
             await desk.until(
                 lambda position=position: prompt.cursor_location == position, repr(keys)
             )
+        prompt.put("say\nhello 茶は")
+        prompt.move_cursor((1, 0))
+        for keys, place in (("\x1bb", (0, 3)), ("\x1bf", (1, 0)), ("\x1b[1;5F", (1, 8))):
+            await feed(desk, keys)
+            await desk.until(lambda place=place: prompt.cursor_location == place, repr(keys))
+        await feed(desk, "\x1b[C", "\x1b[1;2D", "\x1b[3;5~")  # the end; a selection is deleted
+        await desk.prompt_is("say\nhello 茶")
+        prompt.put("say hello 茶は")
         await feed(desk, "\x1b[1;5H", "\x1bd")
         await desk.prompt_is(" hello 茶は")
         await feed(desk, "\x1b[3;5~")
@@ -162,6 +172,17 @@ async def test_a_key_does_without_its_modifiers_what_they_do_not_change(tmp_path
         await desk.until(lambda: field.value == "e", "a letter")
         await feed(desk, "\x1b[F", "\x1b[104;5u", *"🇩🇪", "\x7f", *"a b", "\x1b[1;3D", "\x1b[127;2u")
         await desk.until(lambda: field.value == "ab", "two letters")
+        await feed(
+            desk, *"c d", "\x1b[D", "\x1bb", "\x1b[1;4C", "\x1b[D", *"x"
+        )  # in front of what is selected
+        await desk.until(lambda: field.value == "xac db", "a letter before it")
+        await feed(desk, "\x1b[1;4C", "\x1b[C", *"y", "\x1b[1;4D", "\x7f")
+        await desk.until(lambda: field.value == " db", "what is behind the selection")
+        field.password = True  # its words are no secret's
+        await feed(desk, "\x1bf", *"z", "\x1bb", *"y")
+        await desk.until(lambda: field.value == "y dbz", "its ends")
+        field.password = False
+        field.value = "ab"
         await feed(desk, "\x1b[91;5u")  # Ctrl+[
         await desk.on(ChatScreen)
         await feed(desk, "\x1b[1;3A")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gc
 
 import pytest
@@ -138,6 +139,9 @@ async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(
     assert sent(app) == ["olderx"]
     await pilot.press("up")
     assert prompt.text == "/new"
+    prompt.earlier.remember_newest("newer")  # while another is shown
+    await pilot.press("up")
+    assert prompt.text == "older"
 
 
 async def test_a_changed_earlier_prompt_is_a_draft_that_no_arrow_takes_away(app, pilot) -> None:
@@ -165,6 +169,8 @@ async def test_up_leaves_a_long_prompt_at_once(app, pilot) -> None:
     prompt.earlier.remember_older(("many words " * 40, "older"))
     await pilot.press("up")
     assert prompt.wrapped_document.height > 1
+    await pilot.press("down", "up")  # within it
+    assert prompt.text.startswith("many")
     await pilot.press("up")
     assert prompt.text == "older"
 
@@ -207,6 +213,10 @@ async def test_a_file_or_a_huge_paste_is_folded_to_a_line_and_sent_in_full(app, 
     assert prompt.text == "[pasted, 10001 lines, 160\u00a0kB]\n"
     await pilot.press("enter")
     assert sent(app)[1:] == [text.rstrip()]
+    await write(pilot, "so:")
+    prompt.post_message(events.Paste("a" * 160_000))
+    await pilot.pause()
+    assert prompt.text == "so:\n[pasted, 1 line, 160\u00a0kB]\n"
     prompt.put("[pasted, 10001 lines, 160\u00a0kB]\n")
     assert prompt.full_text == prompt.text, "a block that was sent is forgotten"
 
@@ -256,6 +266,8 @@ async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pil
     await write(pilot, "/s")
     await pilot.pause()
     await pilot.click("CompletionList", offset=(5, 3))
+    assert prompt.text == "/system "
+    prompt.choose("/gone")  # a click on a row that is no longer there
     assert prompt.text == "/system "
     assert app.focused is prompt
 
@@ -365,16 +377,34 @@ async def test_several_lines_never_run(app, pilot) -> None:
 
 async def test_files_are_searched_for_the_last_of_letters_that_come_at_once(recwarn):
     asked: list[str] = []
+    gate = asyncio.Event()
+    gate.set()
 
     async def find(typed: str) -> tuple[str, ...]:
         asked.append(typed)
-        return (f"{typed}.md",)
+        await gate.wait()
+        return f"{typed}.md", "my beds.md"
 
-    async with drawn(PromptApp()) as (app, _):
+    async with drawn(PromptApp()) as (app, pilot):
         app.prompt_area.input.find_files = find
         await type_at_once(app, "see @beds")
         await until(lambda: "beds.md" in screen_text(app), "the found file")
-    assert asked[-1] == "beds"
+        assert asked[-1] == "beds"
+        prompt = app.prompt_area.input
+        prompt.put(" now")
+        prompt.move_cursor((0, 0))
+        await type_at_once(app, "@b")
+        await until(lambda: "b.md" in prompt.completion.rows, "the found files")
+        gate.clear()
+        await type_at_once(app, "e")
+        await until(lambda: asked[-1] == "be", "another search")
+        await pilot.press("down")
+        chosen = prompt.completion.row
+        gate.set()
+        await until(lambda: "be.md" in prompt.completion.rows, "the files of this search")
+        await pilot.press("enter")
+        assert chosen == "my beds.md"
+        assert prompt.text == '@"my beds.md" now'
     gc.collect()
     assert [str(warning.message) for warning in recwarn] == [], "of searches that never began"
 

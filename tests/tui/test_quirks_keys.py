@@ -195,6 +195,10 @@ for key in ("a", "z"):  # Shift alone types a capital
 
 def test_the_keys_of_kitty_and_of_xterm_have_all_their_modifiers() -> None:
     assert Reader(has_kitty=True).read(*TABLES) == [*TABLES.values()]
+    assert Reader().read("\x1b\b", "\x1b\n") == ["alt+backspace", "alt+enter"]
+    # the small letter of İ is two characters
+    assert Reader().read("\x1bİ", "b") == ["alt+shift+İ", "b"]
+    assert Reader(has_kitty=True).read("\x1b[304;3u", "b") == ["alt+İ", "b"]
 
 
 @settings(max_examples=200, deadline=None)

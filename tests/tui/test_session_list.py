@@ -54,6 +54,7 @@ async def test_keys_walk_the_list_and_ask_for_what_shall_be_done():
         ] == [(f"session.{name}", session_id(1)) for name in asked]
         await pilot.click(RowList, offset=(5, 7))  # the second row of a session
         await pilot.click(RowList, offset=(5, 4))  # a heading
+        await pilot.click(RowList, offset=(5, 33))  # below all rows
         await pilot.pause()
         assert opened(app) == [session_id(3)]
         sessions.show(GROUPS, session_id(99), today=NOW.date())  # before its first prompt
@@ -166,6 +167,9 @@ async def test_a_slash_filters_titles_and_enter_opens_or_searches():
         await pilot.press("escape", "slash", *"train", "escape")
         assert app.focused is sessions
         assert "Pinned" in rows_of(sessions)[0]
+        await pilot.press("slash", "down")  # an empty filter goes
+        assert app.focused is sessions
+        assert not sessions.query_one("#session-filter").display
         await pilot.press("slash", *"zebra")
         assert "No title has “zebra”." in " ".join(words_of(sessions))
         await pilot.press("enter")

@@ -80,6 +80,11 @@ async def test_while_a_turn_runs_the_panel_says_what_is_new_and_no_more():
         "last weather",
     ]
     assert not any("–" in line for line in text.split("\n"))
+    stalled = turn(stage=Stage.STALLED, silent_s=12.0)
+    assert "stalled 12 s" in words(await shown(replace(ANSWERING, stats=stalled)))
+    failed = replace(HEALTH.model, state=LoadState.UNKNOWN, load_failure="no memory")
+    facts = replace(ANSWERING, health=replace(HEALTH, target=Target.of(failed)))
+    assert "qwen3-8b failed" in words(await shown(facts))
 
 
 async def test_after_the_turn_its_figures_go_as_the_receipt_has_them():

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 from textual import events
+from textual.screen import Screen
 
 from lmchat.servers.discovery.status import STATUS
 from lmchat.servers.local.demo import SMOLLM2
@@ -43,6 +44,12 @@ async def test_every_place_is_told_with_its_verdict_and_next_step():
         await pilot.press("enter")  # no place can be chosen: none has a server
         await pilot.pause()
         assert [wish.choice for wish in app.of(WelcomeScreen.Chosen)] == ["address"]
+        await pilot.press("9")  # there are fewer rows
+        welcome = app.screen
+        await app.push_screen(Screen())
+        welcome.action_accept()  # by a click that came with the key for a dialog
+        await pilot.pause()
+        assert len(app.of(WelcomeScreen.Chosen)) == 1
 
 
 async def test_a_letter_and_a_sentence_are_for_the_chat_and_a_pasted_word_is_an_address():

@@ -289,11 +289,9 @@ class Entry(Struct, gc=False):
         if self.is_excluded and not self.is_blank:
             blocks.append(self._cached(remark_block(NOT_SENT, is_attached=True), NOT_SENT))
         # Each entry needs a block: without one, it would count as not built, and no position could
-        # be in it. An answer whose calls have messages gets one without rows. Any other gets a bare
-        # rule, to be seen and focused: an imported answer may have neither text nor model nor
-        # stats.
+        # be in it. An answer whose calls have messages gets one without rows.
         if not blocks:
-            blocks = [custom_block(lambda _: []) if self.has_call_messages else rule_block("")]
+            blocks = [custom_block(lambda _: [])]
         first = 0
         for old, new in zip(self.blocks, blocks, strict=False):
             if old is not new:

@@ -68,7 +68,9 @@ class KeyQueue:
             self._current.is_held = condition
 
     async def _deliver_waiting(self) -> None:
-        while self._waiting and (self._current is None or self._is_more_text(self._waiting[0])):
+        while self._waiting and (
+            self._current is None or self._is_more_text(self._waiting[0], self._current.field)
+        ):
             if self._current is not None:
                 self._current.time_limit.cancel()
             event = self._waiting.popleft()
@@ -85,9 +87,8 @@ class KeyQueue:
             else:
                 self._pass_queues(current, way)  # at its end, the app runs a binding
 
-    def _is_more_text(self, event: Typed) -> bool:
-        """Whether it is text for the input that got the current text."""
-        field = self._current.field if self._current is not None else None
+    def _is_more_text(self, event: Typed, field: Widget | None) -> bool:
+        """Whether it is text for the `field` that got the current text."""
         return field is not None and self._app.focused is field and _is_text(event)
 
     def _pass_queues(self, delivered: _Delivered, widgets: list[MessagePump]) -> None:

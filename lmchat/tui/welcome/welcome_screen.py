@@ -218,9 +218,9 @@ class WelcomeScreen(Screen[None]):
         self._draw_sentences()
 
     def action_accept_number(self, number: int) -> None:
-        """Choose and take the row with a digit, if there is one and no dialog is open."""
+        """Choose and take the row with a digit, if there is one."""
         keys = self._rows.keys
-        if self.is_active and number <= len(keys):
+        if number <= len(keys):
             self._rows.choose(keys[number - 1])
             self.action_accept()
 

@@ -98,7 +98,7 @@ class KeyBar(Widget):
         keys = str(event.style.meta.get("keys", ""))  # set by `_drawn`
         if slash := parse_slash(keys):
             self.post_message(RunCommand(slash.command.command_id))
-        elif keys:  # the last of two
+        else:  # the last of two
             self.app.simulate_key(keys.rpartition(" ")[2])
 
 

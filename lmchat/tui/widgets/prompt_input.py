@@ -441,7 +441,7 @@ class PromptInput(PromptEditor):
         name = typed.strip('"').replace(os.sep, "/")
         rows = self.completion.rows
         for index, row in enumerate(rows):
-            path = row.replace(os.sep, "/") if isinstance(row, str) else ""
+            path = str(row).replace(os.sep, "/")
             if name in (path, path.rpartition("/")[2]):
                 self.completion = Completion(rows, index)
                 return bool(name)

@@ -169,8 +169,7 @@ class RowList(ScrollView):
         return self._most_rows
 
     def choose(self, key: Hashable) -> None:
-        if key in self.keys:
-            self._set_chosen(self.keys.index(key))
+        self._set_chosen(self.keys.index(key))
 
     def move(self, step: int) -> None:
         """Move down by `step` choices, or up if negative; scroll if the choice cannot move.

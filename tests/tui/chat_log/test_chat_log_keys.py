@@ -61,6 +61,7 @@ async def test_only_the_focused_message_has_the_bar_and_only_while_the_log_has_t
 
 
 async def test_source_and_rendered_text_take_turns(pilot, log):
+    log.toggle("is_source")  # of no message
     log.show([answer("**bold**")])
     log.focus_message(-1)
     assert "**bold**" not in screen_text(log)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import date
+
 from msgspec.structs import replace
 
 from lmchat.answers.live_stats import LiveStats
@@ -17,17 +19,21 @@ from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
     Failure,
+    FilePart,
     Limit,
     RefusalPart,
     Role,
+    TextPart,
     ToolCallPart,
     text_message,
 )
+from lmchat.tui.chat_log.entry import Entry
 from lmchat.tui.chat_log.log_blocks import end_blocks, state_block
 from tests.support.chat_log_app import (
     STATS,
     LogApp,
     answer,
+    document_with,
     load_focused,
     plain_page,
     question,
@@ -58,6 +64,19 @@ async def test_a_prompt_has_a_bar_its_time_and_its_version(log):
     assert first.startswith("   ▌ Is it too late?")
     assert first.endswith("‹2/3›  14:02")
     assert second == "   ▌   indented **as it is**"
+    files = [FilePart(name=name, media_type="", digest="0" * 64, size=3) for name in "ab"]
+    placed = tuple(replace(file, place=place) for place, file in enumerate(files))
+    log.show([replace(question("\n\nWhen?"), parts=(TextPart(text="\n\nWhen?"), *placed))])
+    assert [row.strip(" ▌")[:5] for row in rows(log)[:3]] == ["+ a (", "+ b (", "When?"]
+
+
+def test_a_prompt_of_another_year_has_its_date():
+    page = plain_page()
+    for today, time in ((date(2026, 12, 1), "20 Nov 14:02"), (date(2027, 1, 2), "20 Nov 2026")):
+        page.today = today
+        document = document_with(Entry(question("When?")), page)
+        [block] = document.lay_out(0)
+        assert shown(block.lines[0]).strip().endswith(time)
 
 
 def receipt(log, message):
@@ -74,6 +93,9 @@ async def test_an_answer_begins_with_the_name_of_its_model_and_ends_with_a_recei
         "", "qwen3-8b", "Yes.", "", "44.0 tok/s · 96 tok in 2.4 s · first token 0.19 s",
         "", f"two{'14:02':>68}", "", "qwen3-8b", "", "No", "─" * 71, "Never.",
     ]  # fmt: skip
+    parts = (TextPart(text="Yes"), FilePart(name="a", media_type="", digest="", size=0))
+    log.show([replace(answer("", model="", stats=None), parts=(*parts, TextPart(text=".")))])
+    assert [row.strip() for row in rows(log) if row] == ["Yes."]
     log.show([answer("Yes.", model="", stats=None)])
     assert [row.strip() for row in rows(log) if row] == ["Yes."]
 

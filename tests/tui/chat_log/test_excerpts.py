@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from lmchat.servers.events import TextDelta
+from lmchat.servers.events import ReasoningDelta, TextDelta
+from lmchat.sessions.message import ReasoningPart, TextPart, ToolCallPart
 from lmchat.tui.chat_log.anchor import anchor_in_text
 from lmchat.tui.chat_log.copying import code_number, copied
 from lmchat.tui.chat_log.document import LogPosition
@@ -108,6 +110,12 @@ def test_each_kind_of_text_shows_its_beginning_its_end_and_how_much_is_between()
         assert gap.startswith("…")
         assert gap.endswith("lines")
         assert hidden == COUNT - sum(text.startswith("Line") for text in texts)
+    one_line = [line.text for line in shown_lines(Entry(answer("word " * 200_000)))]
+    assert any(text.startswith("…") and text.endswith("characters") for text in one_line)
+    asked = ToolCallPart(call_id="", name="plant", arguments="*a*\n" * COUNT)
+    texts = [line.text for line in shown_lines(Entry(replace(answer(""), parts=(asked,))))]
+    assert {"*a*"} < set(texts)  # code, also at its end
+    assert "a" not in texts
 
 
 def test_the_end_of_a_long_table_or_fence_is_still_one():
@@ -123,6 +131,7 @@ def test_the_end_of_a_long_table_or_fence_is_still_one():
 def test_an_answer_that_streams_is_shown_as_a_whole_until_it_is_laid_out_again():
     entry = Entry(streaming(), is_streaming=True)
     document = document_with(entry, plain_page(90))
+    entry.feed(ReasoningDelta(text="Count."))
     for start in range(0, len(NUMBERED), 5_000):
         entry.feed(TextDelta(text=NUMBERED[start : start + 5_000]))
         document.grow(0)
@@ -170,3 +179,13 @@ def test_code_behind_the_gap_is_counted_from_the_last_block():
         position = LogPosition(0, number, document.blank_rows(LogPosition(0, number, 0)))
         shown = int(block.source.split(" = ")[1].strip(";"))
         assert code_number(document, position) % 1_500 == shown
+
+
+def test_code_behind_another_thought_is_counted_with_that_before_it():
+    one, two = (TextPart(text=f"```js\nlet a = {number};\n```\n") for number in range(2))
+    thought = ReasoningPart(text="```js\nlet b;\n```")
+    document = document_with(Entry(replace(answer(""), parts=(one, thought, two))))
+    blocks = document.lay_out(0)
+    number = next(number for number, block in enumerate(blocks) if block.source == "let a = 1;")
+    position = LogPosition(0, number, document.blank_rows(LogPosition(0, number, 0)))
+    assert code_number(document, position) == 1

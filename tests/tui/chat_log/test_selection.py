@@ -3,8 +3,9 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
+from msgspec.structs import replace
 from rich.cells import cell_len
-from textual.events import Click, MouseDown, MouseUp
+from textual.events import Click, MouseDown, MouseMove, MouseUp
 
 from lmchat.servers.events import ReasoningDelta, TextDelta
 from lmchat.terminal.clipboard import copyable
@@ -12,6 +13,7 @@ from lmchat.tui.chat_log import selection
 from lmchat.units import GAP
 from tests.support.chat_log_app import (
     answer,
+    call,
     chosen,
     drag,
     find,
@@ -127,6 +129,13 @@ async def test_an_unfolded_thought_is_copied_and_a_folded_one_is_not(pilot, log)
     await drag(pilot, log, (0, 0), (79, 20))
     assert log.selected_text() == "A *riddle*.\n\nYes.\n\nAnd?"
     assert chosen(log) == ["A riddle.", "Yes.", "And?"]
+    ran = call("{}", "moss")
+    calling = answer("", thought="A riddle.")
+    await load_focused(pilot, replace(calling, parts=(*calling.parts, ran.parts[0])), ran)
+    log.focus_message(-1)
+    await pilot.press("enter")
+    await drag(pilot, log, (0, 0), (79, 20))
+    assert log.selected_text() == "A riddle."  # its call is another message
 
 
 @pytest.fixture
@@ -185,6 +194,23 @@ async def test_the_end_of_a_drag_is_no_click(pilot, log):
     assert log.viewport.focused == 0
     await pilot.click(log, offset=find(log, "thought"))
     assert "A riddle." in screen_text(log)
+
+
+async def test_a_drag_ends_with_its_button_or_with_its_text(pilot, log):
+    said = answer("one two three")
+    await load(pilot, question("go"), said)
+    await pilot.mouse_down(log, offset=find(log, "one"))
+    await move(pilot, log, find(log, "two"))
+    post_mouse(log, MouseMove, find(log, "three"), button=0)  # released outside of the window
+    await move(pilot, log, find(log, "go"))
+    assert log.selected_text() == "one t"
+    log.drop_selection()
+    await pilot.mouse_down(log, offset=find(log, "one"))
+    log.replace(replace(said, parts=answer("- bark\n- bark").parts))
+    for position in ((20, 3), (5, 4)):
+        await move(pilot, log, position)
+        log.selection.drag(*position)  # as beyond the edge
+    assert log.selected_text() == ""
 
 
 async def test_a_selection_stays_with_its_words_while_an_answer_streams(pilot, log):

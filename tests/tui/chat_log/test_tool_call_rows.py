@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from time import monotonic
 
 from msgspec.structs import replace
+from textual.events import Key
+from textual.widgets import Input
 
 from lmchat.sessions.message import AnswerState
+from lmchat.tools.calls import APPROVAL_SCOPES
 from lmchat.tui.chat_log.entry import ASKS, Entry
-from tests.support.chat_log_app import call, document_with, plain_page
+from tests.support.chat_log_app import call, document_with, find, load_focused, plain_page
+from tests.support.programs import until
 
 
 def lines_of(document):
@@ -28,6 +33,20 @@ def test_a_card_asks_above_all_arguments():
     assert text.count("word ") == 20_000
     assert "END" in text
     assert "files/read_text wants to run" in words_of(shown[0])
+
+
+async def test_a_click_decides_about_a_call_but_no_key_once_the_focus_has_left_it(pilot, log):
+    asked = call()
+    await load_focused(pilot, asked)
+    log.calls.set_states([asked], asked.message_id, {}, 0.0, is_on_top=True)
+    await until(lambda: monotonic() >= log.calls.key_pause.ready_s, "a card that takes keys")
+    await pilot.click(log, offset=find(log, "n no"))
+    assert [fact.choice for fact in pilot.app.facts] == [APPROVAL_SCOPES["n"]]
+    prompt = pilot.app.query_one(Input)
+    prompt.focus()
+    await pilot.pause()
+    log.post_message(Key("y", "y"))
+    await until(lambda: prompt.value == "y", "the letter in the prompt")
 
 
 def test_a_long_reason_of_a_failure_leaves_half_of_the_row_to_the_call():
