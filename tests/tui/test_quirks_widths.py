@@ -48,7 +48,7 @@ def shown(text: str) -> list[str]:
 
 
 def test_what_follows_a_sign_is_where_we_count_it():
-    for sign in SIGNS:
+    for sign in (*SIGNS, "\u0301"):  # the last has no cell
         cells = shown(f"\x1b[1G{RULE}\x1b[1G\x1b[1m" + with_sure_widths(f"a {sign} b"))
         position = cell_len(f"a {sign} ")
         assert cells[position] == "b"

@@ -206,8 +206,7 @@ class TerminalDriver(LinuxDriver):
         self._writer = TerminalWriter(self._output)
         self._writer.start()
         self._guard.lend(is_lent=False)  # signals of keys are for lmchat again
-        if self._stop_reading is None:  # kept while the terminal is lent
-            self._stop_reading = os.pipe()
+        self._stop_reading = os.pipe()
         super().start_application_mode()  # type: ignore[no-untyped-call]
         self.write(_SET_OTHERS + ASK_KITTY)
         signal.signal(signal.SIGWINCH, self._resized)  # replaces that of `super`

@@ -106,5 +106,5 @@ def _drawn(hint: Hint) -> Content:
     """Add the keys as metadata for `on_click`."""
     keys, word = hint
     names = " ".join(map(_written, keys.split()))  # one key or two, or a slash command
-    piece = content(((names, STRONG), (f" {word}" if word else "", MUTED)))
+    piece = content(((names, STRONG), (f" {word}", MUTED)))
     return piece.stylize(Style.from_meta({"keys": keys}))
