@@ -12,7 +12,7 @@ from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.toolbox import ToolQuestion
 from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage
-from lmchat.tools.calls import ApprovalScope, Decision
+from lmchat.tools.calls import Decision
 
 
 class TurnStarted(Struct, frozen=True):
@@ -84,18 +84,14 @@ class Reporter:
     """Link to the front end."""
 
     def __init__(self) -> None:
-        self.listener: TurnListener | None = None  # the front end sets it
+        self.listener: TurnListener  # the front end sets it
 
     def report(self, session: OpenSession, event: ChatEvent) -> None:
         """An error of the front end stops the turn, and `ChatService.wait` raises it."""
-        if self.listener is not None:
-            try:
-                self.listener.on_event(session, event)
-            except Exception as error:  # noqa: BLE001 - of any class, as it is raised again
-                session.fail(error)
+        try:
+            self.listener.on_event(session, event)
+        except Exception as error:  # noqa: BLE001 - of any class, as it is raised again
+            session.fail(error)
 
     async def ask(self, session: OpenSession, question: ToolQuestion) -> Decision:
-        """Refuse the call without a front end."""
-        if self.listener is None:
-            return Decision(choice=ApprovalScope.NO)
         return await self.listener.approve(session, question)

@@ -102,4 +102,4 @@ class RepetitionFollower:
 
     def at_cut_end(self) -> Repetition | None:
         """Return the repetition at the end of an answer that was cut off."""
-        return None if self._answer.is_stuck else self._watch.at_end()
+        return self._watch.at_end()

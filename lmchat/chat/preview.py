@@ -211,7 +211,5 @@ def _indented(body: bytes) -> str:
 
 def _cut_image(image: re.Match[bytes]) -> bytes:
     media_type, data = image.groups()
-    if len(data) <= _SHOWN_DATA_CHARS:
-        return image[0]
     note = f"… ({len(data)} characters)"
     return media_type + data[:_SHOWN_DATA_CHARS] + note.encode()

@@ -18,7 +18,7 @@ from lmchat.chat.prompt_queue import PromptQueue, PromptsReturned, QueueChanged
 from lmchat.chat.save_queue import SaveQueue, journal_writer
 from lmchat.chat.toolbox import ToolQuestion
 from lmchat.chat.turn_starts import TurnStart, messages_together, require_prefill, rewritten
-from lmchat.errors import RequestInvalid, SessionNotFound, StillAnswering, WrongUse
+from lmchat.errors import RequestInvalid, SessionNotFound, StillAnswering
 from lmchat.servers.sampling_options import usable_options
 from lmchat.servers.target import Target
 from lmchat.sessions.journal_entries import JournalEntry
@@ -330,14 +330,11 @@ class OpenSession:
         return message
 
     def set_prefill(self, text: str, target: Target | None) -> None:
-        """A blank one takes the earlier one back; trailing blanks are cut (R-43).
+        """An empty one takes the earlier one back; trailing blanks are cut (R-43).
 
-        Raises `RequestInvalid` if the server cannot continue the text, and `WrongUse` if there is
-        nothing to take back.
+        Raises `RequestInvalid` if the server cannot continue the text.
         """
         text = text.rstrip()
-        if not text and not self.prefill_text:
-            raise WrongUse("Type a text after /start.", next_step="The next answer begins with it.")
         if text and target is not None:  # without a server, the turn checks it
             require_prefill(target)
         self.prefill_text = text

@@ -235,8 +235,8 @@ class ToolRounds:
         if arguments is None or (properties and not call.arguments.strip()):
             if is_cut:
                 return "The call was cut by the limit of the answer."
-            fields = ", ".join(properties) if isinstance(properties, dict) else ""
-            return f"The arguments are not a JSON object. Its fields are: {fields or 'none'}."
+            fields = ", ".join(properties or ()) or "none"
+            return f"The arguments are not a JSON object. Its fields are: {fields}."
         if toolbox.approval(session_id, tool) == "ask":
             note = toolbox.why_asked_again(tool)
             decision = await self._ask(ToolQuestion(message=message, note=note))

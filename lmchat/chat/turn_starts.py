@@ -172,7 +172,7 @@ def new_prompt(
 ) -> TurnStart:
     """Start with a new prompt; a new session first gets `system_prompt`."""
     prompts: list[ChatMessage] = []
-    parent_id = path[-1].message_id if path else None
+    parent_id = path.leaf_id
     if not path and system_prompt:
         prompts.append(text_message(Role.SYSTEM, system_prompt))
         parent_id = prompts[0].message_id
@@ -351,7 +351,7 @@ def streaming_message(
         role=role,
         parts=parts,
         created_at=now(),
-        parent_id=path[-1].message_id if path else None,
+        parent_id=path.leaf_id,
         state=AnswerState.STREAMING,
         model=target.model_id,
         endpoint=target.endpoint.url,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from lmchat.chat.events import TurnStarted
 from lmchat.chat.followers import NOT_THINKING
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelNamed, ReasoningDelta, RequestSent, StreamFinished, TextDelta
@@ -88,10 +89,16 @@ async def test_a_key_before_the_thought_ends_it_and_further_keys_do_nothing(stor
     hm, well = ReasoningDelta(text="Hm."), ReasoningDelta(text="Well.")
     named = ModelNamed(model="tiny", answer_id="chatcmpl-7")
     backend = ScriptedBackend([RequestSent(), named, hm, well, TextDelta(text="Four."), END])
-    presses = (RequestSent, ReasoningDelta, ReasoningDelta, TextDelta)
+    presses = (TurnStarted, RequestSent, ReasoningDelta, ReasoningDelta, TextDelta)
     chat = Pressing(store, backend, *presses)
     await chat.send("x")
-    assert chat.replies == ["", "", "", NOT_THINKING]
+    assert chat.replies == [NOT_THINKING, "", "", "", NOT_THINKING]
     assert chat.session.turn.answer_now() == NOT_THINKING
     assert backend.thoughts_to_end == [(backend.requests[0].target, "chatcmpl-7")]
     assert len(backend.requests) == 1
+    backend.scripts = [[RequestSent(), hm, TextDelta(text="Four."), END]]
+    chat.kinds, chat.replies = [ReasoningDelta], []
+    chat.use("LM Studio")
+    await chat.send("y")
+    way_out = "wait, or stop it and choose a lower /effort."
+    assert chat.replies == [f"LM Studio cannot end a thought: {way_out}"]

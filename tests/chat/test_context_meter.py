@@ -137,6 +137,12 @@ def test_a_short_prompt_does_not_teach_the_system_prompt_that_a_template_adds():
         plan = select_context(talk(*sizes), limit=8192)
         estimator.learn(target, plan, plan.tokens + 20)  # Qwen2.5's template has a prompt of 20
         assert estimator.factor(target) == pytest.approx(factor)
+    for keeps_thoughts in (True, False):  # else the template may leave them out
+        estimator, thinking = TokenEstimator(), thinking_target(keeps_thoughts=keeps_thoughts)
+        sent_thoughts = product_named(thinking.product).chat.sent_thoughts(thinking.model)
+        plan = select_context(loop(), limit=8192, sent_thoughts=sent_thoughts)
+        estimator.learn(thinking, plan, plan.tokens * 2)
+        assert (estimator.factor(thinking) != 1.0) is keeps_thoughts
 
 
 def test_a_stopped_answer_takes_as_many_tokens_as_the_row_below_it_tells():

@@ -26,9 +26,9 @@ REST = [TextDelta(text="bles."), END]
 THOUGHT = "They like shade."
 
 
-async def resumed(store, *scripts) -> ChatTurns:
+async def resumed(store, *scripts, **settings) -> ChatTurns:
     """Return a session whose first answer broke off and was continued."""
-    chat = ChatTurns(store, *scripts)
+    chat = ChatTurns(store, *scripts, **settings)
     await chat.send("x")
     await chat.continue_answer(chat.path[-1])
     return chat
@@ -50,6 +50,11 @@ async def test_a_server_with_prefill_gets_the_answer_with_its_thought(store):
     answer = (await chat.on_disk())[-1]
     assert (answer.text, answer.reasoning) == ("Several vegetables.", "They ask.")
     assert (answer.state, answer.version, answer.versions) == (AnswerState.COMPLETE, 2, 2)
+    for product, role in (("llama.cpp", Role.ASSISTANT), ("Ollama", Role.USER)):
+        chat = await resumed(store, [ReasoningDelta(text="They ask."), CUT], REST, product=product)
+        assert chat.server.requests[1].messages[-1].role is role, "a thought alone"
+    chat = await resumed(store, [CUT], REST)
+    assert chat.sent() == ["x"], "nothing to continue"
 
 
 async def test_a_refused_prefill_becomes_a_prompt_once_and_only_before_the_first_token(store):

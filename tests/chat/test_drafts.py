@@ -62,6 +62,13 @@ async def test_a_text_is_loaded_once_and_written_soon_if_it_has_changed(store):
     gate.set()
     await is_on_disk(store, "a", "by")
 
+    async def read_late(session_id: str) -> str:
+        late.change(session_id, "typed meanwhile")
+        return "old"
+
+    late = SessionTexts(read_late, replace_draft)
+    assert await late.load("a") == "typed meanwhile"
+
 
 async def test_a_failing_disk_costs_nothing_that_is_in_memory_and_is_tried_again(store):
     full = StoreUnavailable("no")

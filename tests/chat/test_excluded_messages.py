@@ -11,13 +11,15 @@ from msgspec.structs import replace
 from lmchat.chat.context import select_context
 from lmchat.chat.preview import context_of_next_request
 from lmchat.chat.turn_starts import messages_together
-from lmchat.errors import RequestInvalid, StoreUnavailable
-from lmchat.servers.events import RequestSent
+from lmchat.errors import RequestInvalid, StoreUnavailable, StreamInterrupted
+from lmchat.servers.events import RequestSent, StreamFinished, UsageReported
+from lmchat.servers.target import Target
 from lmchat.sessions.message import Role, ToolCallPart, ToolResultPart, text_message
 from lmchat.sessions.prompts import Prompt
 from lmchat.sessions.session import MessagePath
 from tests.support.chat_turns import ChatTurns
-from tests.support.scripted_backend import answer_steps
+from tests.support.scripted_backend import answer_steps, model
+from tests.support.scripted_tools import toolbox
 
 
 async def say(chat: ChatTurns, *texts: str) -> None:
@@ -66,6 +68,7 @@ async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(st
     await chat.send("d")
     assert chat.sent()[0] == "a"
     assert not use(chat.session).is_estimated
+    assert await chat.session.toggle_excluded("gone") == []
 
 
 async def test_nothing_is_taken_out_if_the_disk_fails_or_while_an_answer_runs(store, monkeypatch):
@@ -119,6 +122,28 @@ async def test_the_list_says_what_is_sent_and_what_is_not(store):
     assert counted.tokens == 1000
     assert sum(item.tokens for item in counted.items[2:]) == pytest.approx(1000, abs=2)
     assert counted.items[0].tokens == estimated.items[0].tokens, "it is not in the count"
+
+
+async def test_the_list_has_the_tools_what_the_window_left_out_and_the_cache_of_the_model(store):
+    cached = UsageReported(prompt_tokens=400, completion_tokens=2, cached_tokens=90)
+    failed = [StreamInterrupted("The connection broke.")]
+    scripts = failed, [*answer_steps("A.")[:-2], cached, StreamFinished(reason="stop")]
+    chat = ChatTurns(store, *scripts, box=toolbox(), system_prompt="Be brief.")
+
+    async def listed() -> list[tuple[str, str]]:
+        items = (await context_of_next_request(chat.sessions, chat.session, Prompt("c"))).items
+        return [(item.author, item.state) for item in items]
+
+    assert await listed() == [("system", ""), ("tools", ""), ("draft", "")]
+    await say(chat, "a", "b " * 300)
+    told = ["system", "tools", "you", "you", "qwen3-8b", "draft"]
+    states = [*["cached"] * 3, *[""] * 3]
+    assert await listed() == list(zip(told, states, strict=True)), "no answer without a word"
+    chat.use("LM Studio", window=400)
+    states[2:5] = ["left out"] * 3
+    assert [state for _, state in await listed()] == states
+    chat.sessions.turn_options.use_target(Target.of(model("tiny")))
+    assert not any(state for _, state in await listed()), "another model has read nothing"
 
 
 async def test_the_list_is_of_the_messages_for_which_the_request_was_made(store):

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from lmchat.chat.events import PathChanged
-from lmchat.errors import StoreUnavailable
-from lmchat.sessions.message import ChatMessage
+from lmchat.errors import RequestInvalid, StoreUnavailable
+from lmchat.sessions.message import ChatMessage, Role, text_message
 from lmchat.sessions.session import MESSAGES_PER_READ
 from tests.support.chat_turns import ChatTurns
 from tests.support.chats import GatedStore, fill_long
@@ -76,6 +76,8 @@ async def test_another_path_shown_while_older_messages_are_read_is_not_mixed_wit
     gated.gate.set()
     await filling
     assert list(chat.path) == talk
+    with pytest.raises(RequestInvalid, match="on another branch"):
+        await chat.regenerate(text_message(Role.USER, "elsewhere"))
 
 
 async def test_a_failing_disk_refuses_a_prompt_and_the_next_try_continues(gated):

@@ -321,6 +321,13 @@ async def test_without_server_or_model_a_prompt_is_refused_with_the_next_step(st
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected"):
         await chat.send("x")
     assert chat.path == ()
+    chat.sessions.turn_options.use_target(target)
+    gate = asyncio.Event()
+    load = chat.server.model_lists.load(target.model, lambda _: gate.wait())
+    with pytest.raises(RequestInvalid, match="is still loading its model"):
+        await chat.compact()
+    gate.set()
+    await load
 
 
 # Text that turns out to be thought

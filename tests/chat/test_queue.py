@@ -63,6 +63,7 @@ async def test_a_queued_prompt_waits_for_its_files_and_returns_if_one_cannot_be_
         chat.sessions.send(chat.session, prompt)
     gate.set()
     await chat.sessions.wait(chat.session)
+    chat.sessions.send_waiting()
     assert (prompts(chat), chat.session.queue.drafts) == (["one"], ("two", "three"))
     whole.files.clear()
     chat.sessions.follow(whole)

@@ -18,6 +18,7 @@ from lmchat.sessions.message import Role, text_message
 from lmchat.sessions.prompts import PendingPrompt
 from lmchat.sessions.session import Session
 from lmchat.storage.stats_store import StatsStore
+from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import ScriptedBackend, model
 from tests.support.scripted_tools import ScriptedHost, toolbox
 
@@ -54,6 +55,7 @@ class Typist:
         known = replace(model("tiny", context_loaded=100_000), endpoint=endpoint, product=product)
         self.target = Target(endpoint=endpoint, product=product, model=known)
         self.chat.turn_options.use_target(self.target)
+        self.chat.reporter.listener = ChatTurns(store)
         self.read_ahead = self.chat.read_ahead
 
     def open(self, *texts: str, earlier_id: str | None = None) -> None:

@@ -103,6 +103,17 @@ async def test_changes_of_a_header_wait_for_the_disk_behind_its_messages_and_the
     stored = (await store.open_session(session.session_id)).header
     assert (stored.title, stored.is_pinned, stored.message_count) == ("Fern", True, 2)
 
+    async def rename_late(*given):
+        store.update_session = update_session
+        later.append(asyncio.ensure_future(save_queue.change(session, "title", {"title": "Ivy"})))
+        await asyncio.sleep(0)
+        return await update_session(*given)
+
+    store.update_session, later = rename_late, []
+    await save_queue.change(session, "title", {"title": "Sage"})
+    await later[0]
+    assert (await store.open_session(session.session_id)).header.title == "Ivy"
+
 
 async def test_a_change_of_a_session_that_is_gone_is_refused_and_not_tried_again(store):
     save_queue = SaveQueue(store, append_to(store), retry_s=0.01)

@@ -51,6 +51,7 @@ async def test_calls_run_side_by_side_and_their_results_go_back_until_the_model_
 @pytest.mark.parametrize("images", [True, None, False], ids=["sees", "may see", "is blind"])
 async def test_a_picture_of_a_tool_is_kept_and_goes_to_a_model_that_is_known_to_see(store, images):
     pictures = {"image-1.png": image(), "image-2.png": b"\x89PNG\r\n\x1a\n damaged"}
+    pictures["image-3.png"] = b"no picture"
     host = ScriptedHost(read_text=lambda _: ToolResult(text="[image …]", images=pictures))
     seen = target(images=images)
     chat = ChatTurns(store, READ_A, answer_steps("A bed."), box=toolbox(host), target=seen)
@@ -133,8 +134,9 @@ async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_continues(
         ((_READ, ""), "The arguments are not a JSON object. Its fields are: path."),
         ((_READ, " \n"), "The arguments are not a JSON object. Its fields are: path."),
     ):
-        host = ScriptedHost()
-        chat = await sent(store, toolbox(host), calls(call), answer_steps("I see."))
+        host = ScriptedHost(read_text=read_text, hide=read_text)
+        box = toolbox(host, approval={"files/hide": "never"})
+        chat = await sent(store, box, calls(call), answer_steps("I see."))
         assert results(chat) == [(AnswerState.FAILED, result)]
         assert host.calls == []
         assert chat.path[-1].text == "I see."
@@ -153,8 +155,11 @@ async def test_a_call_that_the_limit_of_the_answer_has_cut_says_so(store):
 async def test_a_call_without_arguments_runs_where_the_tool_has_none(store):
     host = ScriptedHost(look=lambda _: ToolResult(text="green"))
     host.schema = {"type": "object"}
-    chat = await sent(store, toolbox(host), calls(("files__look", "")), answer_steps("Green."))
-    assert results(chat) == [(AnswerState.COMPLETE, "green")]
+    both = calls(("files__look", ""), ("files__look", "[]"))
+    chat = await sent(store, toolbox(host), both, answer_steps("Green."))
+    no_object = "The arguments are not a JSON object. Its fields are: none."
+    told = [(AnswerState.COMPLETE, "green"), (AnswerState.FAILED, no_object)]
+    assert results(chat) == told
     assert host.calls == [("look", {})]
 
 
@@ -245,6 +250,15 @@ async def test_no_call_of_an_imported_or_continued_answer_runs(store):
     await chat.regenerate(said)
     assert [one.role for one in chat.path] == [Role.USER, Role.ASSISTANT, Role.ASSISTANT]
     assert chat.path[-1].text == "Leeks."
+    ran = chats.tool_message("secret", parent=asking)
+    await chat.open_import(asked, asking, ran)
+    for box, words in (
+        (toolbox(host), "came with an imported chat"),
+        (None, "No tools are config"),
+    ):
+        chat.sessions.turn_options.toolbox = box
+        with pytest.raises(RequestInvalid, match=words):
+            await chat.regenerate(ran)
     for state in (AnswerState.STOPPED, AnswerState.INTERRUPTED):
         asked = chats.prompt("Read my notes.")
         cut = chats.answer("I look", told, parent=asked, state=state)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from lmchat.chat.turn_starts import IMPORTED_CALL
 from lmchat.commands.conditions import unavailable_reason
-from lmchat.sessions.message import AnswerStats
-from tests.support.chats import ACTS, MESSAGES, SENSIBLE, TEXT, acted_reply
+from lmchat.sessions.message import AnswerState, AnswerStats
+from tests.support.chats import ACTS, MESSAGES, SENSIBLE, TEXT, acted_reply, tool_message
 
 
 def test_an_act_makes_sense_or_says_in_one_sentence_why_not():
@@ -36,6 +37,13 @@ def test_versions_of_prompts_are_versions_too():
 def test_of_an_only_version_it_says_how_to_get_another():
     reason = unavailable_reason("next_version", MESSAGES["answer"], is_busy=False)
     assert reason == "Only one version. Retry an answer or edit a prompt for another."
+
+
+def test_a_failed_call_that_came_with_an_imported_chat_is_not_run_again():
+    call = tool_message("?", parent=MESSAGES["answer"], state=AnswerState.FAILED)
+    for endpoint, reason in (("", IMPORTED_CALL), ("http://localhost:1234", "")):
+        one = replace(call, endpoint=endpoint)
+        assert unavailable_reason("regenerate", one, is_busy=False) == reason
 
 
 def test_an_answer_whose_server_says_only_that_it_was_cut_short_can_be_continued():

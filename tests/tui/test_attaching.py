@@ -307,6 +307,16 @@ async def test_what_lies_outside_the_folder_is_read_only_after_a_question(
     desk.prompt_input.put("")
     paste(desk, "~/notes.md")
     await desk.prompt_is("[notes.md (28 B)]\n")
+    desk.prompt_input.put("")
+    many = [f"other/{number}.md" for number in range(9)]
+    made(tmp_path, *many)
+    paste(desk, " ".join(str(tmp_path / name) for name in many))
+    await declined(desk, "and 1 more file")
+    desk.prompt_input.put("")
+    made(tmp_path, "home/beds/peas.md")
+    desk.chat.turn_options.use_target(None)
+    await desk.say("/file beds")
+    await desk.prompt_is("[beds/peas.md (32 B)]\n")
 
 
 async def test_a_text_file_is_sent_at_its_place_in_the_prompt_with_its_language(desk, tmp_path):
