@@ -349,14 +349,13 @@ class OpenSession:
         with self.changing():
             await self._save_queue.write_unsaved()  # only messages on the disk can be marked there
             together = messages_together(self.messages, message_id)
-            if together:
-                is_excluded = not together[0].is_excluded
-                ids = [message.message_id for message in together]
-                store = self._save_queue.store
-                await store.set_excluded(self.session_id, ids, is_excluded=is_excluded)
-                together = [replace(message, is_excluded=is_excluded) for message in together]
-                for message in together:
-                    self.replace(message)
+            is_excluded = not together[0].is_excluded
+            ids = [message.message_id for message in together]
+            store = self._save_queue.store
+            await store.set_excluded(self.session_id, ids, is_excluded=is_excluded)
+            together = [replace(message, is_excluded=is_excluded) for message in together]
+            for message in together:
+                self.replace(message)
         return together
 
     async def set_sampling(self, options: Mapping[str, object]) -> None:

@@ -304,13 +304,8 @@ def why_not_rewritten(message: ChatMessage) -> str:
 
 
 def messages_together(path: MessagePath, message_id: str) -> list[ChatMessage]:
-    """Return what is taken out together: an answer with calls and its results.
-
-    Empty if the message is not on the path.
-    """
-    first = path.index_of(message_id)
-    if first is None:
-        return []
+    """Return what is taken out together: an answer with calls and its results."""
+    first = _index_of(path, message_id)
     while first > 0 and path[first].role is Role.TOOL:
         first -= 1
     return [path[first], *_results(path[first + 1 :])]

@@ -4,6 +4,8 @@ import asyncio
 
 from lmchat.config.settings import COMPACT_PROMPT
 from lmchat.config.state import State
+from lmchat.servers.events import RequestSent, StreamFinished
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.tui.dialogs.dialog import PickDialog
 from tests.support.desktop import half, ready_desktop, sent, shown
 from tests.support.scripted_backend import answer_steps
@@ -51,3 +53,29 @@ async def test_a_summary_streams_below_the_session_and_the_tree_opens_the_old_me
         await desk.press("home", "enter")
         await desk.until(lambda: desk.texts == TALK, "the old branch")
         assert await desk.texts_on_disk() == TALK
+
+
+async def test_a_summary_that_fails_is_told_and_one_of_another_session_ends_unseen(tmp_path):
+    gate, end = asyncio.Event(), asyncio.Event()
+    empty = [RequestSent(), end, StreamFinished(reason="stop")]
+    async with ready_desktop(tmp_path, *ANSWERS, empty, half("They ", gate, "spoke.")) as desk:
+        await talk(desk)
+        await desk.say("/compact")
+        await desk.until(lambda: desk.active.is_running, "the summary")
+        end.set()
+        await desk.rests()
+        assert desk.texts == TALK
+        checks = desk.backend.checks
+        desk.dispatcher.controllers.server_search.check_now()
+        await desk.until(lambda: desk.backend.checks > checks, "checks go on after the failure")
+        await desk.say("/compact", sees="They")
+        old = desk.active
+        await desk.press("ctrl+n", hides="They")
+        gate.set()
+        await shown(desk, "A summary takes the place of the older messages.")
+        assert desk.log_view.document.entries == []
+        desk.dispatcher.controllers.prompt_text.put_back(old, PendingPrompt(draft="returned"))
+        assert desk.prompt_input.text == ""
+        desk.dispatcher.controllers.session_view.switch_to(old.session_id)
+        await shown(desk, "They spoke.")
+        await desk.prompt_is("returned")

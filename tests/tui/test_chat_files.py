@@ -8,6 +8,7 @@ import pytest
 from textual.widgets import Input
 
 from lmchat.formats.json_sessions import to_json
+from lmchat.formats.programs import OWN, Program
 from lmchat.library.importer import Importer
 from lmchat.sessions.message import Role
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
@@ -65,13 +66,20 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_
         assert "Lettuce." in target.read_text(encoding="utf-8")
 
 
-async def test_the_export_shows_what_enter_will_write_and_its_keys_change_that(tmp_path):
+async def test_the_export_shows_what_enter_will_write_and_its_keys_change_that(
+    tmp_path, monkeypatch
+):
+    for variable in ("HOME", "USERPROFILE"):  # the second on Windows
+        monkeypatch.setenv(variable, str(tmp_path))
+    (tmp_path / "garden").mkdir()
+    monkeypatch.chdir(tmp_path / "garden")
     talk = answer_steps("Lettuce.", thought="Hmm, beds.")
     prompt = "Which vegetables grow on the north side of the house?"
     async with ready_desktop(tmp_path, talk, asked=[prompt]) as desk:
         await desk.say("/export --reasoning", leads_to=ExportDialog)
         name = desk.app.screen.query_one(Input)
         assert name.value == "which-vegetables-grow-on.md"
+        await shown(desk, f"in ~{os.sep}garden")
         await desk.press("minus", "5")
         assert name.value == "which-vegetables-grow-on-5.md"  # before the ending
         await shown(desk, "2 messages", "● Markdown", "included", "those shown")
@@ -95,6 +103,14 @@ async def test_the_export_shows_what_enter_will_write_and_its_keys_change_that(t
             name.value = typed
             await shown(desk, seen)
             assert hidden not in desk.text
+        for typed, filled in (("beds/", "beds/"), ("v1.2", "v1.2.md")):
+            name.value = typed
+            await desk.press("tab")
+            assert name.value == filled
+        await desk.pilot.resize_terminal(50, 24)
+        await shown(desk, "● Markdown")
+        assert "HTML" not in desk.text, "there is no room"
+        name.value = f"{tmp_path}/plan.txt"
         await desk.press("enter", leads_to=ChatScreen, sees="Exported to")
         assert "Lettuce." in (tmp_path / "plan.txt").read_text(encoding="utf-8")
         assert "Hmm" not in (tmp_path / "plan.txt").read_text(encoding="utf-8")
@@ -195,3 +211,17 @@ async def test_esc_ends_an_import_whose_file_keeps_the_reader_busy_forever(tmp_p
         await desk.press("escape", sees="Stopped. Start the import again for the rest.")
         assert not reader.is_running()
         assert 0 < len(await desk.store.list_sessions()) < count
+
+
+async def test_the_chats_of_other_programs_are_imported_after_a_yes(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        await desk.say("/import all", sees="No chats of other programs were found.")
+        (tmp_path / "chats").mkdir()
+        exported(tmp_path / "chats")
+        garden = Program(OWN, "Garden", "", folders=lambda *_: [tmp_path], chats="chats")
+        desk.workspace.importer = Importer(desk.store, programs=[garden])
+        await desk.say("/import all", leads_to=ConfirmDialog, sees="Garden: ")
+        await desk.press("escape", leads_to=ChatScreen)
+        assert await desk.store.list_sessions() == ()
+        await desk.say("/import all", leads_to=ConfirmDialog)
+        await desk.confirm(sees="“Which vegetables?” is imported, 2 messages")

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 
+from lmchat.commands.conditions import NO_CODE
 from lmchat.errors import StreamInterrupted
 from lmchat.servers.events import RequestSent, TextDelta
+from lmchat.sessions.prompts import PendingPrompt
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -37,6 +39,16 @@ async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path
         tree = await desk.store.tree(desk.session_id)
         assert [m.text for m in tree] == ["hello", "First one.", "Second one.", "Third."]
         await desk.press("right_square_bracket", sees="Third.")
+
+
+async def test_of_a_version_that_another_window_has_deleted_only_one_is_left(tmp_path):
+    scripts = answer_steps("A."), answer_steps("B.")
+    async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
+        first = desk.active.messages[-1].message_id
+        await desk.press("ctrl+r", sees="B.")
+        await desk.answered()
+        await desk.store.delete_message(desk.session_id, first)
+        await desk.press("alt+up", "left_square_bracket", sees="Only one version is left.")
 
 
 async def test_a_prompt_is_answered_once_more_edited_and_sent_again(tmp_path):
@@ -125,6 +137,16 @@ async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
         gate.set()
         await desk.answered(2)
         assert not is_shown(desk, "still streaming")
+        desk.dispatcher.controllers.prompt_text.put_back(desk.active, PendingPrompt(draft="back"))
+        assert desk.prompt_input.text == "one!", "Enter sends no other prompt with the edit"
+        await desk.press("alt+up", "e")
+        await desk.prompt_is("two")
+        await desk.press("escape")
+        await desk.prompt_is("back\n\none!")
+        await desk.press("ctrl+u", "ctrl+u", "ctrl+u")
+        desk.prompt_input.put("typed")
+        await desk.press("alt+up", "alt+up", "alt+up", "alt+up", "e")
+        await desk.type("!")
         await desk.press("enter")
         await desk.at_rest(requests=3)
         assert await desk.texts_on_disk() == ["one!", "C."]
@@ -159,6 +181,10 @@ async def test_text_that_is_indented_in_a_list_is_not_offered_as_code(tmp_path):
     async with ready_desktop(tmp_path, nested, asked=["one"]) as desk:
         await desk.press("alt+up", sees="y copy  r retry  e edit prompt")
         assert "copy code" not in desk.text
+        await desk.press("c", sees=NO_CODE)
+        await desk.press("escape")
+        await desk.app.run_action("app.run('message.source')")
+        await shown(desk, "    - three")
 
 
 async def test_the_pager_has_all_of_a_message_of_which_the_log_shows_the_ends(tmp_path):

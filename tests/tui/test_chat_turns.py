@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.errors import LMChatError, ServerUnavailable, StreamInterrupted
-from lmchat.servers.events import ReasoningDelta, RequestSent, StreamEvent, TextDelta
+from lmchat.servers.events import ReasoningDelta, RequestSent, Rethought, StreamEvent, TextDelta
 from lmchat.servers.http.sse import SseReader
 from lmchat.servers.stream.chunk_parser import ChunkParser
 from lmchat.sessions.message import AnswerState, Role
@@ -257,3 +257,12 @@ async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_tex
         await desk.until(lambda: desk.app._exit, "the end")
         assert sent(desk.backend) == ["one"]
         assert await desk.store.draft(desk.session_id) == "two"
+
+
+async def test_text_that_turns_out_to_be_a_thought_is_shown_as_one(tmp_path):
+    gate = asyncio.Event()
+    steps = [RequestSent(), TextDelta(text="Let me see"), Rethought(), TextDelta(text="Four"), gate]
+    async with ready_desktop(tmp_path, steps) as desk:
+        await desk.say("2+2?", sees="Four")
+        assert "Let me see" not in "\n".join(desk.log_rows)
+        gate.set()

@@ -39,6 +39,8 @@ async def test_the_list_tells_the_tokens_and_space_takes_a_message_out_of_reques
         await desk.on(ContextDialog)
         await shown(desk, "100 of 8 192 tokens")
         await desk.press("end", "space", sees="Only messages of the session")
+        await desk.press("enter")
+        await desk.on(ContextDialog)
         await desk.press("home", "down", "enter", leads_to=ChatScreen)
         assert desk.log_view.focused_message.text == "A."
         await desk.press("escape")

@@ -22,6 +22,8 @@ async def test_l_lists_the_links_with_their_words_and_enter_asks_before_it_opens
         await desk.press("down", "enter", leads_to=ConfirmDialog)
         await desk.confirm(leads_to=ChatScreen)
         assert desk.opened == ["https://other.example/b"]
+        await desk.press("l", leads_to=LinksDialog)
+        await desk.press("escape", leads_to=ChatScreen)
         desk.has_browser = False
         await desk.press("l", leads_to=LinksDialog)
         await desk.press("enter", leads_to=ConfirmDialog)
@@ -35,6 +37,10 @@ async def test_what_is_no_page_of_the_web_is_never_opened(tmp_path):
         await desk.press("alt+up", "l", sees="This message has no links.")
         assert desk.opened == []
         assert "l links" not in desk.text
+        await desk.press("escape")
+        desk.backend.scripts = [answer_steps("`https://code.example` [b](file:///etc/passwd)")]
+        await desk.ask("hello", 2)
+        await desk.press("alt+up", "l", sees="This message has no links.")
 
 
 async def test_an_address_that_pretends_to_be_another_tells_its_host(tmp_path):

@@ -4,6 +4,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from lmchat.sessions.message import Role
+from lmchat.tui.dialogs.export_dialog import ExportDialog
+from lmchat.tui.screen import ChatScreen
 from tests.support.chats import GatedStore, fill_long
 from tests.support.desktop import ready_desktop
 from tests.support.desktop import shown as on_screen
@@ -85,6 +87,9 @@ async def test_stopping_before_it_was_sent_gives_it_back_and_leaving_keeps_it_as
 
 async def test_an_export_is_whole(tmp_path):
     async with long_session(tmp_path) as desk:
+        await desk.press("ctrl+e", leads_to=ExportDialog)
+        assert " messages" not in desk.text, "their number is not known"
+        await desk.press("escape", leads_to=ChatScreen)
         desk.dispatcher.commands.run_line(
             f"/export {tmp_path / 'out.md'}", desk.prompt_input.prompt
         )

@@ -6,6 +6,7 @@ from textual.widgets import Input
 
 from lmchat.tui.controllers.message_actions import suggested_name
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import ready_desktop
 from tests.support.scripted_backend import answer_steps
 
@@ -67,3 +68,13 @@ async def test_without_code_the_message_is_saved(tmp_path, monkeypatch):
         await desk.press("alt+up", "w", leads_to=AskDialog)
         await desk.press("enter", sees="Saved to")
         assert (tmp_path / "Lettuce-grows.md").read_text(encoding="utf-8") == "**Lettuce** grows.\n"
+        for script, block in ((TWO_BLOCKS, "Block 1 of 2."), ("```sh\nls\n```", "")):
+            await desk.press("escape")
+            desk.backend.scripts = [answer_steps(script)]
+            await desk.ask("again", len(desk.backend.requests) + 1)
+            await desk.app.run_action("app.run('message.save')")  # from the prompt
+            await desk.on(AskDialog)
+            assert ("Block" in desk.text) is bool(block)
+            assert block in desk.text
+            assert "For the next one" not in desk.text
+            await desk.press("escape", leads_to=ChatScreen)

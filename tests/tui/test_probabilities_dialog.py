@@ -10,11 +10,12 @@ from lmchat.servers.events import (
     TokensChosen,
 )
 from lmchat.sessions.message import Role
-from lmchat.sessions.tokens import Alternative, TokenProbabilities
+from lmchat.sessions.tokens import HALF_CHARACTER, Alternative, TokenProbabilities
 from lmchat.tui.dialogs.probabilities_dialog import ProbabilitiesDialog, WordsText
 from lmchat.tui.screen import ChatScreen
+from lmchat.units import GAP
 from tests.support.desktop import ready_desktop, shown
-from tests.support.scripted_backend import llama
+from tests.support.scripted_backend import answer_steps, llama
 from tests.support.tui_host import text_of
 
 END = StreamFinished(reason="stop")
@@ -112,3 +113,26 @@ async def test_an_answer_of_5000_words_can_be_gone_through(tmp_path):
         await desk.press("alt+up", "p", leads_to=ProbabilitiesDialog, sees="word 1 of 5 000")
         await desk.press("end", sees='" w4999"')
         await shown(desk, "word 5 000 of 5 000", "w4990 w4991")
+
+
+async def test_what_cannot_be_drawn_or_sent_is_seen_all_the_same_and_is_no_choice(tmp_path):
+    tokens = (
+        word("Hm.", is_thought=True),
+        word("Ferns", SURE, " Moss", HALF_CHARACTER),
+        word(" do", -7.0),
+        word("\u0301", UNSURE),
+    )
+    backend = llama([*words(*tokens), END], answer_steps("B."))
+    async with ready_desktop(tmp_path, backend=backend, asked=["one"]) as desk:
+        await desk.press("alt+up", "p", leads_to=ProbabilitiesDialog, sees="4 words, 2 of them")
+        text = desk.app.screen.query_one(WordsText)
+        assert "Hm." in text_of(text)
+        assert f"{GAP}\u0301" in text_of(text), "an accent is not drawn on the word before"
+        await desk.press("right", sees='" Moss"')
+        assert HALF_CHARACTER not in desk.text
+        await desk.press("home", "tab", sees='" do"')
+        assert "< 1" in chosen(desk)
+        await desk.press("escape", leads_to=ChatScreen)
+        await desk.press("escape")
+        await desk.ask("two", 2)
+        await desk.press("alt+up", "p", sees="This answer has no probabilities.")

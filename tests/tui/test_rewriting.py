@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from textual import events
+
+from lmchat.config.settings import Preset
 from lmchat.servers.events import StreamFinished, TextDelta
-from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.screen import ChatScreen
-from tests.support.desktop import gone, ready_desktop, shown
+from tests.support.desktop import calm, gone, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps, llama
 
 NOTE = "Rewriting an answer"
@@ -13,7 +17,9 @@ END = StreamFinished(reason="stop")
 
 
 async def test_e_rewrites_an_answer_and_keeps_the_old_version(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("Ferns do"), asked=["one"]) as desk:
+    settings = calm(prompts={"garden": Preset(text="Plan it.")})
+    script = answer_steps("Ferns do")
+    async with ready_desktop(tmp_path, script, asked=["one"], settings=settings) as desk:
         await desk.press("x", "alt+up", "E", "!", "escape", hides=NOTE)
         assert desk.prompt_input.text == "x"
         assert desk.texts == ["one", "Ferns do"]
@@ -27,7 +33,16 @@ async def test_e_rewrites_an_answer_and_keeps_the_old_version(tmp_path):
         assert desk.texts == ["one", "Ferns do"]
 
         await desk.press("alt+up", "E", sees=NOTE)
-        await desk.type(" well")
+        (tmp_path / "beds.md").write_text("Two beds.", encoding="utf-8")
+        desk.prompt_input.post_message(events.Paste(str(tmp_path / "beds.md")))
+        await desk.on(ConfirmDialog)
+        await desk.confirm()
+        await desk.until(lambda: "[beds.md" in desk.prompt_input.text, "the file")
+        await desk.press("enter", sees="Files go with prompts, not with answers.")
+        await desk.press("ctrl+p", leads_to=CommandsDialog)
+        await desk.type("garden")
+        await desk.press("enter", sees="You are rewriting an answer, which Enter saves.")
+        desk.prompt_input.put("Ferns do well")
         await desk.press("enter", hides=NOTE)
         await shown(desk, "Ferns do well", "edited", "2/2")
         assert await desk.texts_on_disk() == ["one", "Ferns do well"]

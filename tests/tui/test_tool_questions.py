@@ -40,6 +40,13 @@ async def test_a_question_is_declined_by_esc_and_closed_with_the_turn(tmp_path):
         asked.cancel()  # as a stop of the turn does
         await desk.until(lambda: len(desk.app.screen_stack) == 1, "the dialog is closed")
 
+        asked = asyncio.create_task(host.ask_user(replace(SIGN_IN, url="")))
+        await ready_for_yes(desk)
+        assert "browser" not in desk.text.partition("your browser")[2]
+        await desk.press("y")
+        assert await asyncio.wait_for(asked, 10) is True
+        assert desk.opened == []
+
 
 async def test_an_address_with_a_user_name_is_not_offered(tmp_path):
     host = ScriptedHost()

@@ -256,6 +256,8 @@ async def test_a_model_that_cannot_use_the_configured_tools_is_named_once(tmp_pa
         await desk.say("/model able", sees="● able")
         assert told not in desk.text
         await desk.say("/model blind", sees=f"blind {told}")
+        await desk.say("/tools", leads_to=ToolsDialog, sees="! blind cannot use tools.")
+        await desk.press("escape")
         await desk.say("/model able", sees="● able")
         await desk.press("f5", hides=told)
         await desk.say("/model blind", sees="● blind")
@@ -279,6 +281,7 @@ async def test_a_model_that_cannot_use_the_configured_tools_is_named_once(tmp_pa
     ) as desk:
         await shown(desk, "● blind")
         assert told not in desk.text
+        await desk.say("/tools", sees="No tools are configured.")
 
 
 async def test_tools_are_switched_off_for_this_session(tmp_path):
@@ -290,6 +293,9 @@ async def test_tools_are_switched_off_for_this_session(tmp_path):
         assert desk.backend.requests[0].tools == ()
         desk.host.error = "It has ended."
         await desk.say("/tools", leads_to=ToolsDialog, sees="It has ended.")
+        await desk.press("down", "enter", sees="1 of 1 tool on")
+        await desk.press("up", "enter", sees="0 of 1 tool on")
+        assert len(re.findall(r"(?:files|read_text) .* off\b", desk.text)) == 2
 
 
 def saved(number: int, path: str, result: str, state=AnswerState.COMPLETE):

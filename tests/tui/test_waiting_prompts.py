@@ -8,6 +8,7 @@ from lmchat.servers.discovery.status import ServerState
 from lmchat.storage.store import Store
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
+from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.chats import header, prompt
 from tests.support.desktop import (
     calm,
@@ -80,6 +81,10 @@ async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_o
         await desk.answered(2)
         assert sent(backend) == ["one", "two"]
         assert not is_shown(desk, "is sent when a")
+        desk.prompt_input.post_message(PromptInput.QueuedEditRequested())
+        desk.prompt_input.post_message(PromptInput.QueuedRemovalRequested())
+        await desk.pilot.pause()
+        await desk.prompt_is("")
 
 
 async def test_what_waits_when_lmchat_ends_is_in_the_prompt_the_next_time(tmp_path):
@@ -180,7 +185,10 @@ async def test_a_session_in_which_prompts_only_wait_has_nothing_to_delete_or_pin
         await shown(desk, "Not saved")
         await desk.go_to_list()
         await desk.press("d", sees="This session is empty.")
+        for key in ("p", "a", "n"):
+            await desk.press(key)
         assert waiting.queue.drafts == ("one",)
+        assert isinstance(desk.app.screen, ChatScreen)
 
 
 @pytest.mark.parametrize("line", ["/continue", "/retry"])

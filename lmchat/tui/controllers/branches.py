@@ -88,8 +88,8 @@ class Branches:
         chosen_id = ids[(ids.index(message.message_id) + step) % len(ids)]
         path = await self._chat.open_sessions.choose_path(session_id, chosen_id)
         row = self._log.viewport.row_of(message.message_id)
-        if self._show_unless_left(path):
-            self._log.go_to_message(chosen_id, row=row)
+        self._show_unless_left(path)
+        self._log.go_to_message(chosen_id, row=row)
 
     async def open_probabilities(self, message: ChatMessage) -> None:
         """Show how sure the model was of each token, and the alternatives to it.
@@ -144,9 +144,8 @@ class Branches:
         changed = await self._chat.active.toggle_excluded(message_id)
         for message in changed:
             self._log.replace(message)
-        if changed:
-            self._session_view.mark_left_out()
-            self._ui.show_action("taken out" if changed[0].is_excluded else "put back")
+        self._session_view.mark_left_out()
+        self._ui.show_action("taken out" if changed[0].is_excluded else "put back")
 
     # Deleting
 

@@ -107,10 +107,9 @@ class MessageActions:
         """Copy the text with its text files, or else reasoning or calls; a failure follows."""
         contents: dict[str, bytes] = {}
         for file in message.files:
-            if file.place is not None:  # a text file: others have no place in the text
-                # without its content, `text_with_files` says that the file is missing
-                with suppress(LMChatError):
-                    contents[file.digest] = await self._store.files.read(file.digest)
+            # without its content, `text_with_files` says that the file is missing
+            with suppress(LMChatError):
+                contents[file.digest] = await self._store.files.read(file.digest)
         text = text_with_files(message.text, message.files, contents)
         text = text or readable_text(message)
         failure = message.failure

@@ -49,8 +49,7 @@ class ModelSwitch:
 
     def is_in_use(self, model: ModelInfo) -> bool:
         target = self._chat.turn_options.target
-        used = target.model if target else None
-        return used is not None and (used.endpoint, used.model_id) == (
+        return target is not None and (target.endpoint, target.model_id) == (
             model.endpoint,
             model.model_id,
         )
@@ -88,8 +87,6 @@ class ModelSwitch:
         """
         target, checked = self._chat.turn_options.target, health.target
         if target is None or checked is None or checked.model is None:
-            return
-        if checked.endpoint != target.endpoint:
             return
         if checked.is_remote and not target.is_remote:
             self.aim_at(replace(target, model=None))

@@ -171,10 +171,8 @@ class ServerSearch:
 
     def _use_typed_model(self, server: ServerStatus, name: str | None) -> None:
         """Use a model that its server does not list; None if the user has left the dialog."""
-        target = self._workspace.finder.choice_on(server, name).target if name else None
-        if target is not None and target.model is not None:
-            self._model_switch.use(target)
-            self.close_page()
+        if name:
+            self._use_or_show_page(self._workspace.finder.choice_on(server, name))
 
     async def _ask_about_host(self, endpoint: Endpoint) -> None:
         result = await self._try_server(endpoint)  # may ask the user about the host

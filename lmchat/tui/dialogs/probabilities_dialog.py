@@ -142,9 +142,7 @@ class ProbabilitiesDialog(ListDialog):
         )
 
     def hints_now(self) -> Sequence[Hint]:
-        move, choose, take, unsure = self.HINTS
-        hints = [move, *([choose, take] if self.list.key is not None else [])]
-        return [*hints, unsure] if any(map(_is_unsure, self._words)) else hints
+        return self.HINTS if any(map(_is_unsure, self._words)) else self.HINTS[:-1]
 
     def action_move_word(self, step: int) -> None:
         """Move the cursor by `step` words; it stops at both ends."""
@@ -164,8 +162,7 @@ class ProbabilitiesDialog(ListDialog):
                 return
 
     def action_accept(self) -> None:
-        if self.list.key is not None:
-            self.dismiss(TakenWord(index=self._text.cursor, token=str(self.list.key)))
+        self.dismiss(TakenWord(index=self._text.cursor, token=str(self.list.key)))
 
 
 def _marked_text(answer: AnswerTokens) -> Content:

@@ -178,8 +178,8 @@ def match_in_context(hit: SearchHit, width: int) -> StyledTexts:
 
 def _marked(text: str, hit: SearchHit, style: str = ASIDE) -> StyledTexts:
     """Return a text in a style, in which the words of the search are marked as hits."""
-    words = "|".join(re.escape(on_one_line(word)) for word in (*hit.words, hit.match) if word)
-    pieces = re.split(f"({words})", text, flags=re.IGNORECASE) if words else [text]
+    words = "|".join(re.escape(on_one_line(word)) for word in (*hit.words, hit.match))
+    pieces = re.split(f"({words})", text, flags=re.IGNORECASE)
     # each second piece is a hit
     return tuple((piece, HIT if index % 2 else style) for index, piece in enumerate(pieces))
 

@@ -106,5 +106,4 @@ class LinksDialog(ListDialog):
         self.show_rows(rows, f"{len(self._links)}")
 
     def action_copy_link(self) -> None:
-        if self.list.key is not None:
-            self.app.copy_to_clipboard(str(self.list.key))
+        self.app.copy_to_clipboard(str(self.list.key))

@@ -80,7 +80,7 @@ class ToolsDialog(ListDialog):
             is_off = toolbox.is_off(session_id, server.name)
             name = safe_line(server.name, limit=60)
             state = "off" if is_off else server.state.value
-            style = MUTED if is_off else _STYLES[server.state]
+            style = _STYLES[server.state]
             rows.append(text_row(name, right=state, right_style=style, key=server.name))
             if server.error:
                 error = styled(safe_line(server.problem, limit=500))
