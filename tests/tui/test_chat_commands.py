@@ -10,7 +10,7 @@ from lmchat.config.settings import ChatSettings, Profile
 from lmchat.config.state import State
 from lmchat.errors import ServerUnavailable
 from lmchat.metrics import Metrics
-from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.dialogs.request_dialog import RequestDialog
@@ -249,7 +249,8 @@ async def test_a_command_that_cannot_run_leaves_the_prompt_and_others_show_a_dia
         await desk.press("ctrl+u")
     await desk.say(" exit")
     await desk.until(lambda: desk.backend.requests, "the word with a blank at the model")
-    await desk.say("/quit")
+    await desk.say("exit", leads_to=ConfirmDialog)
+    await desk.confirm()
     await desk.until(lambda: desk.app._exit, "the end")
 
 
@@ -377,6 +378,8 @@ async def test_palette_and_help_reach_app_and_chat_but_open_over_no_dialog(desk)
     assert "The focused message" not in desk.text
     await desk.press("escape", "alt+up", "question_mark", leads_to=CommandsDialog)
     await shown(desk, "The focused message")  # on the first page, as it was asked for there
+    await desk.press("escape", leads_to=ChatScreen)
+    await desk.press("ctrl+p", leads_to=CommandsDialog, sees="This message")
     await desk.press("escape", "escape", "question_mark")
     assert desk.prompt_input.text == "?", "where something can be typed it is a letter"
 

@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import asyncio
 
+from msgspec.structs import replace
+
 from lmchat.commands.conditions import NO_CODE
 from lmchat.errors import StreamInterrupted
 from lmchat.servers.events import RequestSent, TextDelta
+from lmchat.sessions.message import AnswerState, Failure, Role, text_message
 from lmchat.sessions.prompts import PendingPrompt
+from lmchat.sessions.session import MessagePath, Session
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
+from tests.support.chats import header
 from tests.support.desktop import gone, half, is_shown, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
@@ -39,6 +44,20 @@ async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path
         tree = await desk.store.tree(desk.session_id)
         assert [m.text for m in tree] == ["hello", "First one.", "Second one.", "Third."]
         await desk.press("right_square_bracket", sees="Third.")
+
+
+async def test_an_answer_without_a_prompt_is_not_edited_and_its_failure_is_copied(tmp_path):
+    failure = Failure(kind="server_error", message="It was overloaded.")
+    failed = text_message(Role.ASSISTANT, "")
+    failed = replace(failed, state=AnswerState.FAILED, failure=failure)
+    imported = Session(header=header("Imported"), messages=MessagePath((failed,)))
+    async with ready_desktop(tmp_path) as desk:
+        await desk.store.import_session(imported)
+        desk.dispatcher.controllers.session_view.switch_to(imported.header.session_id)
+        await shown(desk, "It was overloaded.")
+        await desk.press("alt+up", "e", sees="There is no prompt before this answer.")
+        await desk.press("y")
+        await desk.until(lambda: desk.copied == ["It was overloaded."], "the failure")
 
 
 async def test_of_a_version_that_another_window_has_deleted_only_one_is_left(tmp_path):
@@ -143,6 +162,7 @@ async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
         await desk.prompt_is("two")
         await desk.press("escape")
         await desk.prompt_is("back\n\none!")
+        assert desk.prompt_input.prompt.edited_id == "", "both edits have ended"
         await desk.press("ctrl+u", "ctrl+u", "ctrl+u")
         desk.prompt_input.put("typed")
         await desk.press("alt+up", "alt+up", "alt+up", "alt+up", "e")
@@ -182,7 +202,7 @@ async def test_text_that_is_indented_in_a_list_is_not_offered_as_code(tmp_path):
         await desk.press("alt+up", sees="y copy  r retry  e edit prompt")
         assert "copy code" not in desk.text
         await desk.press("c", sees=NO_CODE)
-        await desk.press("escape")
+        await desk.press("alt+up", "escape")
         await desk.app.run_action("app.run('message.source')")
         await shown(desk, "    - three")
 

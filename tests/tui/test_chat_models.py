@@ -145,6 +145,10 @@ async def test_loading_shows_how_far_it_is_stops_by_control_l_and_happens_once(t
         await shown(desk, "loading 40 %")
         await desk.press("ctrl+r", sees="updated 0 s ago")
         assert "loading 40 %" in desk.text, "a newer list of the server changes nothing"
+        await desk.press("ctrl+g", leads_to=AskDialog)
+        desk.app.screen.query_one(Input).value = "4096"
+        await desk.press("enter", sees="The model is being loaded. Stop that first.")
+        await desk.press("escape", leads_to=ModelPicker)
         await desk.press("ctrl+l")
         await desk.until(lambda: loading.ended == ["phi4-14b"], "the end of the load")
         await desk.until(lambda: "loading 40" not in desk.text, "the row")
@@ -154,6 +158,7 @@ async def test_loading_shows_how_far_it_is_stops_by_control_l_and_happens_once(t
         await desk.press("enter", leads_to=ChatScreen)
         loading.tell(0.7)
         await shown(desk, "◆ loading 70 %  phi4-14b · LM Studio")
+        await desk.say("/model phi4-14b")
         await desk.say("one")
         await desk.pilot.pause()
         assert backend.requests == [], "what is said waits"
@@ -189,6 +194,12 @@ async def test_what_is_said_returns_after_a_load_that_fails_or_is_stopped(tmp_pa
             desk.prompt_input.put("")
             loading.gate.clear()
         assert backend.requests == []
+        loading.error = ServerRejected("It loads no model itself.", kind="unsupported")
+        await picker(desk)
+        await desk.press(*"phi", "enter", leads_to=ChatScreen)
+        await desk.say("three", sees="next  three")
+        loading.gate.set()
+        await desk.answered()
 
 
 async def test_a_model_that_another_window_loads_is_neither_loaded_again_nor_waited_for(tmp_path):

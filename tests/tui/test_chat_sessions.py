@@ -12,6 +12,7 @@ from lmchat.sessions.message import AnswerState
 from lmchat.storage.store import Store
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
+from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 from tests.support.desktop import (
@@ -129,6 +130,9 @@ async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
         await desk.until(
             lambda: desk.app.screen.query_one(Input).value == "Given elsewhere", "its title"
         )
+        await desk.press("escape", leads_to=ChatScreen)
+        await desk.rests()
+        assert (await desk.store.open_session(first)).header.title == "Given elsewhere"
 
 
 @pytest.mark.parametrize("size", [(80, 24), (80, 40), (40, 12)])

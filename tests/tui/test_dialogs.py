@@ -4,15 +4,21 @@ import time
 from functools import partial
 
 from textual import events
+from textual.containers import VerticalScroll
+from textual.widgets import Static
 
 from lmchat.commands.table import COMMANDS
+from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.dialogs.ask_dialog import (
     AskDialog,
     ConfirmDialog,
+    host_question,
+    key_dialog,
 )
 from lmchat.tui.dialogs.commands_dialog import CommandItem, CommandsDialog, help_groups, item_of
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from tests.support.programs import until
+from tests.support.scripted_backend import probed
 from tests.support.tui_host import Host, confirm, drawn, screen_text
 
 
@@ -108,6 +114,27 @@ async def test_a_text_scrolls_is_safe_on_the_screen_and_copied_as_it_was_given()
             return [dialog.size.height for dialog in app.screen.query(".dialog")]
 
         await until(lambda: heights() == [6], "all its rows")
+        app.push_screen(TextDialog("Log file", "x" * 70_000))
+        await pilot.press("end")
+        await until(lambda: app.screen.query_one(VerticalScroll).max_scroll_y > 700, "its ends")
+        shown = str(app.screen.query(".text Static").first(Static).content)
+        assert "10 000 characters more; a copy has all of them" in shown.replace("\u00a0", " ")
+
+
+async def test_a_question_about_a_server_says_what_is_open_to_others_and_what_was_wrong():
+    for scheme, is_open in (("http", True), ("https", False)):
+        far = Endpoint.parse(f"{scheme}://gpu-box:8000")
+        async with drawn(Host(screen=partial(host_question, far))) as (app, _):
+            assert ("unencrypted" in screen_text(app)) is is_open
+    for reason in ("auth", "key_rejected"):
+        make = partial(key_dialog, probed(reason), nothing)
+        async with drawn(Host(screen=make)) as (app, _):
+            was_wrong = "The previous API key was rejected." in screen_text(app)
+            assert was_wrong is (reason == "key_rejected")
+
+
+async def nothing(_: str) -> str:
+    return ""
 
 
 def all_commands() -> CommandsDialog:
@@ -132,6 +159,8 @@ async def test_help_lists_every_command_can_be_filtered_and_scrolled():
         assert "Start a new session" not in screen_text(app)
         await pilot.press(*"zzz")
         assert "No command matches “exportzzz”." in screen_text(app)
+        await pilot.press("enter")
+        assert app.results == []
         await pilot.press("escape")
         assert app.results == [None]
 

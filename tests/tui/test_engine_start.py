@@ -118,6 +118,10 @@ async def test_a_model_of_the_hub_is_downloaded_after_a_question(tmp_path):
         await desk.on(ConfirmDialog)
         await shown(desk, "Download a model?", "big.gguf of org/big-GGUF:Q8_0")
         assert (backend.pulled, engine.started) == ([], [])
+        await desk.press("escape", leads_to=ChatScreen)
+        assert (backend.pulled, engine.started) == ([], [])
+    async with local(tmp_path, engine, backend, local_model=name) as desk:
+        await desk.on(ConfirmDialog)
         await desk.confirm()
         await desk.until(lambda: engine.started == ["big"], "it is started")
         assert backend.pulled == [name]

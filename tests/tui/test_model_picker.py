@@ -35,7 +35,8 @@ def chosen(app: Host) -> object:
 async def test_recent_models_come_first_and_models_that_cannot_be_chosen_last():
     judge = ModelRecord(model=model("judge-1b", kind="embedding"), recent_index=0)
     loads = []
-    async with drawn(host([*picker_rows(), judge], load_or_unload=loads.append)) as (app, pilot):
+    acts = {"load_or_unload": loads.append, "load_with": loads.append}
+    async with drawn(host([*picker_rows(), judge], **acts)) as (app, pilot):
         text = screen_text(app)
         order = ["Recent", "qwen3-8b", "Cannot chat", "judge-1b"]
         positions = [text.index(f" {word}") for word in order]
@@ -44,7 +45,7 @@ async def test_recent_models_come_first_and_models_that_cannot_be_chosen_last():
             await pilot.press(*typed)
             assert name in screen_text(app)
             assert chosen(app) is None
-            await pilot.press("enter", "ctrl+l")
+            await pilot.press("enter", "ctrl+l", "ctrl+g")
             assert (app.results, loads) == ([], [])
             await pilot.press("ctrl+u")
 
@@ -192,6 +193,16 @@ async def test_an_empty_picker_says_what_to_do():
         assert "No models found. ^R checks again." in screen_text(app)
         await pilot.press("1", "down", "enter")
         assert app.results == []
+    async with drawn(host([], pull=print)) as (app, pilot):
+        await pilot.press(*"gem")
+        text = screen_text(app)
+        assert "No model matches “gem”. ^D downloads a model of this name.\n" in text
+
+
+async def test_a_model_that_could_not_be_loaded_says_why():
+    failed = ModelRecord(model=model("gemma", load_failure="no room"))
+    async with drawn(host([failed])) as (app, _):
+        assert "failed: no room" in screen_text(app)
 
 
 async def test_a_click_takes_a_model(app, pilot):

@@ -85,6 +85,12 @@ async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_o
         desk.prompt_input.post_message(PromptInput.QueuedRemovalRequested())
         await desk.pilot.pause()
         await desk.prompt_is("")
+    keyless = ScriptedBackend(results=[probed("key_rejected")])
+    async with desktop(tmp_path / "keyless", keyless) as desk:
+        await desk.on(WelcomeScreen)
+        desk.app.screen.dismiss(None)
+        await desk.on(ChatScreen)
+        await desk.say("one", sees="is sent once the API key is set")
 
 
 async def test_what_waits_when_lmchat_ends_is_in_the_prompt_the_next_time(tmp_path):
