@@ -54,7 +54,7 @@ async def test_a_summary_streams_below_the_session_and_the_tree_opens_the_old_me
         await desk.until(lambda: desk.texts == TALK, "the old branch")
         assert await desk.texts_on_disk() == TALK
     async with ready_desktop(tmp_path) as desk:
-        for earlier in "dc":  # lmchat's own prompt was not typed
+        for earlier in "dcba":  # lmchat's own prompt was not typed
             await desk.press("up")
             await desk.prompt_is(earlier)
 

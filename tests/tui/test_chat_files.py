@@ -222,7 +222,8 @@ async def test_the_chats_of_other_programs_are_imported_after_a_yes(tmp_path):
         desk.workspace.importer = Importer(desk.store, programs=[garden])
         await desk.say("/import all", leads_to=ConfirmDialog, sees="Garden: ")
         await desk.press("escape", leads_to=ChatScreen)
-        await desk.rests()
+        commands = [one for one in desk.app.workers if one.group == "slash"]
+        await desk.until(lambda: all(one.is_finished for one in commands), "the command")
         assert await desk.store.list_sessions() == ()
         await desk.say("/import all", leads_to=ConfirmDialog)
         await desk.confirm(sees="“Which vegetables?” is imported, 2 messages")

@@ -200,6 +200,7 @@ async def test_what_is_said_returns_after_a_load_that_fails_or_is_stopped(tmp_pa
         await desk.say("three", sees="next  three")
         loading.gate.set()
         await desk.answered()
+        assert "It loads no model itself." not in desk.text
 
 
 async def test_a_model_that_another_window_loads_is_neither_loaded_again_nor_waited_for(tmp_path):

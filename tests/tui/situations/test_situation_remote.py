@@ -43,7 +43,9 @@ async def test_the_only_model_is_remote_and_answers_after_enter_on_its_row(tmp_p
         seen.app.watch(seen.app, "passing", lambda note: told.append(note.text if note else ""))
         await seen.press("ctrl+l", sees="acme-large is a remote model: it is not in memory here.")
         await seen.press("ctrl+g")
+        await seen.rests()
         assert isinstance(seen.app.screen, ModelPicker)
+        assert "takes no context window" not in seen.text
         await seen.press("enter", sees="acme-large does not run on this machine: the prompt leaves")
         await seen.answered()
         await shown(seen, "→ acme-large · Jan", "remote")
