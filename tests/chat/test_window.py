@@ -313,10 +313,10 @@ async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(s
     chat = ChatTurns(store, *[UNCOUNTED] * 12, product="LM Studio", window=WINDOW)
     for _ in range(7):
         await chat.send(WORDS)
-    full = "The context window is full: the oldest"
+    full = "The context window is full:"
     assert [note.removeprefix(full) for note in chat.notes] == [
-        " 2 messages are left out.",
-        " 6 messages are left out.",
+        " 2 messages left out.",
+        " 6 messages left out.",
     ]
 
 

@@ -22,6 +22,7 @@ _COLUMN_WIDTH = 28  # of label and value of `/details`, in cells
 _LEAST_WIDTH = 20  # of a column that is beside others
 _GAP = 2  # least cells between two texts
 _WIDE = 93  # cells from which on columns are side by side: a dialog of 100 with a frame
+_SECOND_MS = 1000.0
 _EMPTY = Content("")
 _SLOW_MS = 3000.0  # to the first word; from there on, the causes are named
 _LEAST_SHARE = 0.2  # of the wait; a cause that took less is not named
@@ -99,7 +100,7 @@ def _time_rows(stats: AnswerStats, width: int) -> list[Content]:
     if not all_ms:
         return []
     thought_ms = stats.reasoning_ms or 0.0
-    rows = [_figure("Time", units.exact_time(all_ms), STRONG)]
+    rows = [_figure("Time", _short_time(all_ms), STRONG)]
     wait_ms = stats.wait_ms
     if wait_ms is None:  # of an answer without a word, or of an early version
         if stats.ttft_ms is None:
@@ -128,10 +129,16 @@ def _time_rows(stats: AnswerStats, width: int) -> list[Content]:
         before_ms += part_ms
         end = max(round(before_ms / all_ms * cells), start + 1)
         if part_ms:
-            figure = _figure(label, units.exact_time(part_ms))
+            figure = _figure(label, _short_time(part_ms))
             bar = ("─" * start, FAINT), ("━" * (end - start), METER), ("─" * (cells - end), FAINT)
             rows.append(figure + content((("  ", ""), *bar)) if cells else figure)
     return rows
+
+
+def _short_time(time_ms: float) -> str:
+    """Return a time as `0.21 s`, `4.1 s`, `11.7 s`, or from 100 s on as `1 m 40 s`."""
+    has_tenths = _SECOND_MS <= time_ms < 10 * _SECOND_MS or time_ms >= 100 * _SECOND_MS
+    return units.elapsed(time_ms / 1e3) if has_tenths else units.exact_time(time_ms)
 
 
 def _speeds(stats: AnswerStats) -> list[tuple[str, str]]:
