@@ -58,8 +58,11 @@ def message_notice(text: str, *, is_plain: bool = False) -> str:
     if not text.startswith("/") or "\n" in text or is_command(text, is_plain=is_plain):
         return ""
     name, words = _divided(text)
-    if not words or _command_named(name) is None:
+    command = _command_named(name)
+    if command is None or not words:
         return ""
+    if name != command.name and _takes_words(command, is_plain=is_plain):
+        return f"Words belong behind the whole name {command.name}, so this was sent as a message."
     return f"{name} takes no words, so this was sent as a message."
 
 

@@ -54,7 +54,10 @@ def test_a_notice_says_why_a_line_was_sent_as_a_message():
         ("/tree of life, what is it?", "/tree takes no words, so this was sent as a message."),
         ("/del the second line", "/del takes no words, so this was sent as a message."),
         ("/exit codes of bash?", "/exit takes no words, so this was sent as a message."),
-        ("/syst em of a down", "/syst takes no words, so this was sent as a message."),
+        (
+            "/syst em of a down",
+            "Words belong behind the whole name /system, so this was sent as a message.",
+        ),
         ("/system em of a down", ""),
         ("/tree", ""),
         ("/etc is what?", ""),
