@@ -79,6 +79,7 @@ def _circumstances(answer: ChatMessage, stats: AnswerStats) -> list[str]:
         reason = answer.failure.message if answer.failure else ""
     elif reason == "stop":
         reason = ""
+    retries = f"{stats.retries} {'retry' if stats.retries == 1 else 'retries'}"
     pieces = [
         answer.endpoint.removeprefix("http://"),
         f"asked for {stats.asked}" if stats.asked else "",  # if another model has answered
@@ -86,7 +87,7 @@ def _circumstances(answer: ChatMessage, stats: AnswerStats) -> list[str]:
         # a server that was built without its version says so
         f"build {stats.build}" if stats.build and "unknown" not in stats.build else "",
         units.counted(stats.steps, "step") if stats.steps else "",
-        units.counted(stats.retries, "repeat") if stats.retries else "",
+        retries if stats.retries else "",
         ", ".join(filter(None, (answer.state.value, reason))),
         "edited" if stats.is_edited else "",
         f"begun {answer.created_at.astimezone():%Y-%m-%d %H:%M:%S}",
