@@ -130,6 +130,9 @@ async def test_what_cannot_be_drawn_or_sent_is_seen_all_the_same_and_is_no_choic
         assert f"{GAP}\u0301" in text_of(text), "an accent is not drawn on the word before"
         await desk.press("right", sees='" Moss"')
         assert HALF_CHARACTER not in desk.text
+        pieces = [piece for row in range(4) for piece in text.render_line(row) if piece.style]
+        colours = {piece.text.strip(): piece.style.color for piece in pieces}
+        assert colours["Hm."] != colours["do"] == text.rich_style.color, "only a thought is muted"
         await desk.press("home", "tab", sees='" do"')
         assert "< 1" in chosen(desk)
         await desk.press("escape", leads_to=ChatScreen)
