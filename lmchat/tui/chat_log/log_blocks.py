@@ -548,9 +548,13 @@ def _without_gap(spans: Sequence[Span]) -> list[Span]:
 def _saved_text(message: ChatMessage) -> str:
     if not (message.text or message.reasoning):
         return ""
-    stats = message.stats
-    size = f" ({_token_text(stats)})" if stats and stats.completion_tokens else ""
-    return f"The text so far{size} is saved."
+    stats = message.stats or AnswerStats()
+    if not stats.completion_tokens:
+        return "The text so far is saved."
+    count = units.whole_number(stats.completion_tokens, is_estimated=stats.is_estimated)
+    if stats.completion_tokens == 1:
+        return f"The {count} token so far is saved."
+    return f"The {count} tokens so far are saved."
 
 
 def _next_step(failure: Failure) -> str:
