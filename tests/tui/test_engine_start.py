@@ -87,7 +87,7 @@ async def test_a_demo_model_is_fetched_only_after_consent_to_size_licence_and_fo
             assert words in text.replace("\u00a0", " ")
         await desk.press("escape", leads_to=WelcomeScreen)
         assert engine.fetches == 0
-        await shown(desk, "Asks to download demo, a demo model (93 MB).")
+        await shown(desk, "Asks to download demo, a demo model (93 MB, Apache-2.0).")
         await shown(desk, "or try the built-in engine.")
         await desk.press("1", leads_to=ConfirmDialog, sees="Enter download it")  # it is no text
         assert engine.fetches == 0
@@ -174,7 +174,7 @@ async def test_a_prompt_waits_for_the_loading_model_and_a_crash_keeps_the_text_o
         engine.breaks("The built-in engine crashed (signal SIGSEGV).")
         gate.set()
         await shown(desk, "engine crashed")
-        await shown(desk, "starts it again.")
+        await shown(desk, "The next request starts")
         last = desk.active.messages[-1]
         assert (last.state, last.text.strip()) == (AnswerState.INTERRUPTED, "Chives do")
         await desk.press("ctrl+r")

@@ -217,7 +217,7 @@ def welcome_rows(machine: LocalSetup, servers: Sequence[ServerRow], width: int) 
     Servers come first if one answers, or if Enter can start one; else the ways do.
     """
     ways: list[ListRow] = []
-    for key, title, text in _ways(machine):
+    for key, title, text in _ways(machine, width):
         ways.append(text_row(f"  {title}", key=key))
         ways.append(text_row(f"  {text}", MUTED, key=key))
         ways.append(ListRow())
@@ -235,7 +235,7 @@ def first_way(rows: Sequence[ListRow]) -> Hashable:
     return next(row.key for row in rows if isinstance(row.key, str))
 
 
-def _ways(machine: LocalSetup) -> Iterator[tuple[str, str, str]]:
+def _ways(machine: LocalSetup, width: int) -> Iterator[tuple[str, str, str]]:
     """Yield the `ListRow.key` of each way, and the words of its two rows."""
     offer = machine.offer
     if offer is not None:  # the engine is installed
@@ -247,7 +247,9 @@ def _ways(machine: LocalSetup) -> Iterator[tuple[str, str, str]]:
         else:
             name = safe_line(offer.name, limit=_NAME_CHARS)
             size = units.size_text(offer.download_bytes)
-            text = f"Asks to download {name}, a demo model ({size})."
+            text = f"Asks to download {name}, a demo model ({size}, {offer.licence})."
+            if cell_len(text) + _INDENT > width:
+                text = f"Asks to download {name}, a demo model ({size})."
             if any(file.is_demo for file in machine.files):
                 text = f"{name}, a demo model, is on this disk."
             yield "demo", "Try the built-in engine", text
