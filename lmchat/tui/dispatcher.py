@@ -91,13 +91,14 @@ class Dispatcher:
             "/theme": sorted(map(short_name, self.app.available_themes)),
         }
         self.controllers.session_view.redraw()
-        self.controllers.server_search.start()
+        if workspace.resume_id:
+            self.controllers.session_view.start_switch(self._open_named_session)
+        else:
+            self.controllers.server_search.start()
         if workspace.notices:  # in one message: a later one would take its place
             folder = f"{workspace.platform.config_file.parent}{os.sep}"  # it would take all rows
             self.ui.warn(" ".join(workspace.notices).replace(folder, ""))
         self.ui.start(self._open_store, "history")
-        if workspace.resume_id:
-            self.controllers.session_view.start_switch(self._open_named_session)
         self.ui.start_later(CHECK_AFTER_S, lambda: self.ui.start(self._check_daily, "daily check"))
 
     async def _open_store(self) -> None:
@@ -111,12 +112,13 @@ class Dispatcher:
     async def _open_named_session(self) -> None:
         """Show the session; what was typed or sent before it was read is meant for it."""
         workspace = self.workspace
-        session_id = await workspace.store.take_session(workspace.saved, workspace.resume_id)
-        await self.controllers.session_view.go_to(session_id, takes_prompts=True)
-        if workspace.system_prompt is not None:
-            await SHARED["system"](self.commands, workspace.system_prompt)
-        if self.chat.active.is_waiting and self.chat.turn_options.is_ready:
-            self.chat.send_waiting()
+        try:
+            session_id = await workspace.store.take_session(workspace.saved, workspace.resume_id)
+            await self.controllers.session_view.go_to(session_id, takes_prompts=True)
+            if workspace.system_prompt is not None:
+                await SHARED["system"](self.commands, workspace.system_prompt)
+        finally:  # only now: a server that is ready is sent what waits
+            self.controllers.server_search.start()
 
     # What the app asks for
 

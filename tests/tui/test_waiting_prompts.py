@@ -120,6 +120,18 @@ async def test_what_is_said_before_a_session_is_resumed_is_meant_for_it(tmp_path
         assert (await desk.texts_on_disk())[:2] == ["what grows?", "and in shade?"]
 
 
+async def test_a_server_that_is_ready_before_the_session_is_read_answers_in_that_session(tmp_path):
+    store = Store(tmp_path / "sessions.db")
+    old = header("Garden")
+    await store.append(old, prompt("what grows?"))
+    gate = hold(store, "open_session")
+    async with desktop(tmp_path, ScriptedBackend(), store=store, resume_id=old.session_id) as desk:
+        await desk.say("and in shade?", sees="next  and in shade?")
+        gate.set()
+        await desk.answered()
+        assert (await desk.texts_on_disk())[:2] == ["what grows?", "and in shade?"]
+
+
 async def test_what_is_typed_before_a_session_is_resumed_follows_its_draft(tmp_path):
     store = Store(tmp_path / "sessions.db")
     old = header("Garden")
