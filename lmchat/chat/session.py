@@ -432,7 +432,7 @@ class OpenSession:
         if count <= 2 * self._noted_left_out:
             return []
         self._noted_left_out = count
-        return [f"The context window is full: {counted(count, 'message')} left out."]
+        return [f"The context window is full: {counted(count, 'oldest message')} left out."]
 
     def note_pending_change(self) -> None:
         """Let the draft on the disk follow `pending`."""

@@ -315,8 +315,8 @@ async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(s
         await chat.send(WORDS)
     full = "The context window is full:"
     assert [note.removeprefix(full) for note in chat.notes] == [
-        " 2 messages left out.",
-        " 6 messages left out.",
+        " 2 oldest messages left out.",
+        " 6 oldest messages left out.",
     ]
 
 
