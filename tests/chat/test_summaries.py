@@ -80,7 +80,7 @@ async def test_what_does_not_fit_is_left_out_of_the_summary_and_a_note_says_so(s
     await chat.compact()
     assert chat.sent() == ["b", "B.", COMPACT_PROMPT]
     assert chat.path[1].text == "Some."
-    assert "The context window is full: 2 messages left out." in chat.notes
+    assert "The context window is full: 2 oldest messages left out." in chat.notes
 
 
 async def test_without_older_messages_or_without_room_to_gain_nothing_is_summarised(store):
