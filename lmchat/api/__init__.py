@@ -74,6 +74,7 @@ from lmchat.servers.events import UsageReported as UsageReported
 from lmchat.servers.model import LoadState as LoadState
 from lmchat.servers.model import ModelInfo as ModelInfo
 from lmchat.servers.request import Tool as Tool
+from lmchat.servers.sampling_options import stored_options as stored_options
 from lmchat.sessions.given_messages import Messages as Messages
 from lmchat.sessions.message import AnswerState as AnswerState
 from lmchat.sessions.message import AnswerStats as AnswerStats

@@ -19,7 +19,7 @@ from lmchat.chat.save_queue import SaveQueue, journal_writer
 from lmchat.chat.toolbox import ToolQuestion
 from lmchat.chat.turn_starts import TurnStart, messages_together, require_prefill, rewritten
 from lmchat.errors import RequestInvalid, SessionNotFound, StillAnswering
-from lmchat.servers.sampling_options import usable_options
+from lmchat.servers.sampling_options import stored_options, usable_options
 from lmchat.servers.target import Target
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import AnswerState, ChatMessage, Role, now, text_message
@@ -98,13 +98,18 @@ class OpenSession:
         *,
         save_queue: SaveQueue,
         on_pending_change: OnPendingChange,
+        typed_options: list[tuple[str, object]],
         is_saved: bool = True,
     ) -> None:
-        """`session` may have only the end of its path."""
+        """`session` may have only the end of its path.
+
+        All sessions share `typed_options`, which the user has set in this run.
+        """
         self._is_saved = is_saved
         self._save_queue = save_queue
         self._on_pending_change = on_pending_change
-        self.header = session.header
+        self._typed_options = typed_options
+        self._use_header(session.header)
         self.messages = MessagePath(session.messages)
         """A long session has only its newest messages until `load_older`."""
         self._earlier_id = session.earlier_id
@@ -359,6 +364,7 @@ class OpenSession:
         return together
 
     async def set_sampling(self, options: Mapping[str, object]) -> None:
+        self._typed_options += options.items()
         self._change_header(sampling=options)
         with suppress(SessionNotFound):  # a new session: its first message saves them
             await self._save_queue.change(self.header, "options", {"sampling": options})
@@ -371,6 +377,10 @@ class OpenSession:
             is_pinned=changed.is_pinned,
             is_archived=changed.is_archived,
         )
+
+    def _use_header(self, stored: SessionHeader) -> None:
+        sampling = stored_options(stored.sampling, self._typed_options)
+        self.header = replace(stored, sampling=sampling)
 
     def _change_header(self, **fields: object) -> None:
         """The store updates its header itself with each message."""
@@ -460,6 +470,7 @@ class OpenSession:
             Session(header=self.header, messages=path),
             save_queue=self._save_queue,
             on_pending_change=self._on_pending_change,
+            typed_options=self._typed_options,
             is_saved=False,
         )
         self.aside.saves = self.saves
@@ -479,7 +490,7 @@ class OpenSession:
 
     def show_path(self, session: Session) -> None:
         """It may be another branch, even while an answer streams."""
-        self.header = session.header
+        self._use_header(session.header)
         self.messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
         # the disk may lack the end of the last answer (`messages_so_far` adds text that streams)

@@ -31,7 +31,10 @@ class OpenSessions:
         self._store = store
         self._save_queue = save_queue
         self._make = partial(
-            OpenSession, save_queue=save_queue, on_pending_change=on_pending_change
+            OpenSession,
+            save_queue=save_queue,
+            on_pending_change=on_pending_change,
+            typed_options=[],
         )
         self._sessions: dict[str, OpenSession] = {}  # by id; with the active one
         self.new_session = self._make_new()

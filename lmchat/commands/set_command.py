@@ -10,16 +10,16 @@ import re
 
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession
-from lmchat.chat.settings import OptionValues, SetOption, TurnOptions
+from lmchat.chat.settings import SetOption, TurnOptions
 from lmchat.config.settings import Level
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.products import product_named
 from lmchat.servers.sampling_options import (
+    STORED,
     checked_option,
     option_form,
     parsed_value,
-    usable_options,
 )
 from lmchat.sessions.message import value_text
 
@@ -51,22 +51,13 @@ def option_rows(choices: TurnOptions, session: OpenSession) -> list[tuple[str, s
 
 
 async def set_option(chat: ChatService, session: OpenSession, typed: str) -> str:
-    """Return a sentence about the option; raise `WrongUse`."""
-    options, words = _with_option(chat.turn_options, session, typed)
-    if options != session.header.sampling:
-        await session.set_sampling(options)
-    return words
-
-
-def _with_option(
-    choices: TurnOptions, session: OpenSession, typed: str
-) -> tuple[OptionValues, str]:
-    """Return the session's own options after `NAME VALUE` or `NAME=VALUE`, and a sentence on it.
+    """Change the session's own options by `NAME VALUE` or `NAME=VALUE`; return a sentence on it.
 
     Without a value, nothing changes, and the sentence says what the option may be. Raises
     `WrongUse` for a wrong value, or if `/effort` or the command line, which have priority, has set
     the option.
     """
+    choices = chat.turn_options
     match = _FORM.fullmatch(typed.strip())
     if match is None:
         raise WrongUse(
@@ -76,12 +67,11 @@ def _with_option(
     if name in _INSTEAD:
         raise WrongUse(f"{name} is no sampling option.", next_step=f"Use: {_INSTEAD[name]}")
     form = f"It may be {option_form(name)}, or {_NO_VALUE}."  # raises `WrongUse`: unknown name
-    options = dict(session.header.sampling)
-    before = _option(choices, name, options)  # as it is set without this change
+    before = _option(choices, session, name)  # as it is set without this change
     if not text:
         if before is None:
-            return options, f"{name} is not set. {form}"
-        return options, f"{name} is {_value_text(before)} ({before.origin.label}). {form}"
+            return f"{name} is not set. {form}"
+        return f"{name} is {_value_text(before)} ({before.origin.label}). {form}"
 
     # a value of these levels has priority over that of the session
     if before is not None and before.origin.level in (Level.EFFORT, Level.COMMAND_LINE):
@@ -89,20 +79,20 @@ def _with_option(
             f"{name} keeps its value ({before.origin.label}), which has priority over /set.",
             next_step="Change it there.",
         )
-    if text == _NO_VALUE:
-        options.pop(name, None)
-    else:
+    options = dict(session.header.sampling)
+    for known in (name, f"{STORED}{name}"):
+        options.pop(known, None)
+    if text != _NO_VALUE:
         options[name] = checked_option(name, parsed_value(text))
         if choices.target is not None:
             product_named(choices.target.product).refuse_ignored([name])
-    option = _option(choices, name, options)
+    await session.set_sampling(options)
+    option = _option(choices, session, name)
     if option is None:
-        return options, f"{name} is not sent, from the next answer on."
-    sentence = f"{name} is {_value_text(option)} from the next answer on ({option.origin.label})."
-    return options, sentence
+        return f"{name} is not sent, from the next answer on."
+    return f"{name} is {_value_text(option)} from the next answer on ({option.origin.label})."
 
 
-def _option(choices: TurnOptions, name: str, session_options: OptionValues) -> SetOption | None:
-    """Leave out unusable options, which another version of lmchat may have saved."""
-    options = choices.options_with_origin(usable_options(session_options))
+def _option(choices: TurnOptions, session: OpenSession, name: str) -> SetOption | None:
+    options = choices.options_with_origin(session.session_sampling)
     return next((option for option in options if option.name == name), None)

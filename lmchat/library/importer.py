@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
 from lmchat.files.disk import expanded_path
@@ -23,6 +24,7 @@ from lmchat.formats.reader import STDIN, error_about
 from lmchat.formats.reader_child import ChatReader
 from lmchat.formats.reading import files_below
 from lmchat.safe_text import safe_line
+from lmchat.servers.sampling_options import STORED, left_out_notes, stored_options
 from lmchat.sessions.session import Session, SessionHeader, Skipped
 from lmchat.storage.store import Store
 from lmchat.terminal.output import SHORT_ID
@@ -161,33 +163,34 @@ class Importer:
             if isinstance(found, Skipped):
                 outcome.skipped.append((file, found))
                 continue
-            header = found.header
+            options = stored_options(found.header.sampling)
+            sent = {name: options[name] for name in options if not name.startswith(STORED)}
+            header = replace(found.header, sampling=sent)
             try:
                 if outcome.is_trial:
                     known_header = known.get(header.session_id)
                     known.setdefault(header.session_id, header)
                 else:
-                    known_header = await self._put_in_store(found)
+                    # first, as messages refer to them; the daily check removes unused ones
+                    for content in found.files.values():
+                        await self._store.files.save(content)
+                    known_header = await self._store.import_session(replace(found, header=header))
             except LMChatError as error:
                 if isinstance(error, StoreUnavailable):
                     raise error_about(file, error) from error
                 outcome.refused.append((file, error_about(file, error)))
                 continue
+            where = f"“{safe_line(header.title, limit=_TITLE_CHARS)}”"
+            lost = [Skipped(where=where, reason=note[:-1]) for note in left_out_notes(options)]
             chat = ImportedChat(
                 file=file,
                 header=known_header or header,
                 outcome=_word_for(known_header, is_trial=outcome.is_trial),
                 branch_messages=len(found.branch_messages),
-                skipped=() if known_header else found.skipped,
+                skipped=() if known_header else (*found.skipped, *lost),
             )
             outcome.chats.append(chat)
             report()
-
-    async def _put_in_store(self, session: Session) -> SessionHeader | None:
-        """Store files first, as messages refer to them; the daily check removes unused ones."""
-        for content in session.files.values():
-            await self._store.files.save(content)
-        return await self._store.import_session(session)
 
 
 def _chat_places(programs: Sequence[Program], environ: Mapping[str, str]) -> list[ChatPlace]:
@@ -230,10 +233,12 @@ def result_lines(outcome: ImportOutcome) -> list[str]:
     lines: list[str] = []
     for chat in chats if len(chats) <= _MAX_LISTED else ():
         short_id = chat.header.session_id[:SHORT_ID]
-        messages = counted(chat.header.message_count, "message")
+        brought = counted(chat.header.message_count, "message")
+        if options := ", ".join(chat.header.sampling):
+            brought += f", with {options}"
         text = {
-            "imported": f"is imported, {messages}",
-            "would be imported": f"would be imported, {messages}",
+            "imported": f"is imported, {brought}",
+            "would be imported": f"would be imported, {brought}",
             "present": f"already exists, as {short_id}.",
             "in trash": f"is in the trash; `lmchat sessions restore {short_id}` restores it.",
         }[chat.outcome]

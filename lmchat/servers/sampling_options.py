@@ -7,7 +7,7 @@ Each product takes some of `COMMON` (`Product.sampling_fields`), some also `FURT
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -23,10 +23,17 @@ from lmchat.safe_text import safe_line
 TAKEN_BY_ALL = ("temperature", "top_p", "max_tokens", "stop", "reasoning_effort")
 EXTRA = "extra."
 """Sent as it is."""
+STORED = "stored."
+"""Never sent, but named: an option of a file or a saved session that does more than sample."""
 _OWN_FIELDS = ("model", "messages", "stream")
-"""They decide what is sent to which model. Options may come from a file."""
+"""They decide what is sent to which model. Servers in Go take them in any case of letters."""
 _WINDOWS = ("num_ctx", "n_ctx", "ctx_size", "context_length")  # what people try to set
 _MAX_SHOWN_CHARS = 40  # of a wrong value in a message
+_MAX_NAMES_CHARS = 200  # of the options in a note
+_ONLY_SAMPLING = (
+    "A file or a saved session can only set options of [chat] and samplers. "
+    "Set others with --set or /set."
+)
 _FORMS = {
     float: "a number",
     int: "a whole number",
@@ -54,7 +61,7 @@ COMMON: Mapping[str, SamplingOption] = {
 }
 """Options of most servers: those of the configuration."""
 
-FURTHER_OPTIONS = (
+_SAMPLERS = (
     "dynatemp_range",
     "dynatemp_exponent",
     "top_n_sigma",
@@ -71,11 +78,15 @@ FURTHER_OPTIONS = (
     "mirostat_eta",
     "adaptive_target",
     "adaptive_decay",
+    "min_keep",
+    "samplers",
+)
+
+FURTHER_OPTIONS = (
+    *_SAMPLERS,
     "ignore_eos",
     "n_keep",
     "n_discard",
-    "min_keep",
-    "samplers",
     "n_probs",
     "post_sampling_probs",
     "backend_sampling",
@@ -109,12 +120,12 @@ def option_form(name: str) -> str:
 def checked_option(name: str, value: object) -> object:
     """Return the value in the type in which it is sent; raise `WrongUse`."""
     if _is_extra(name):
-        field = name.removeprefix(EXTRA)
+        field = name.removeprefix(EXTRA).casefold()
         if field in _OWN_FIELDS:
             message = f"{name} cannot be set: lmchat itself sets {field} in each request."
             raise WrongUse(message, next_step="Leave it out; nothing was changed.")
         return value
-    if name in FURTHER_OPTIONS:
+    if name in FURTHER_OPTIONS or name.startswith(STORED):
         return value
     option = _common_option(name)
     if name == "reasoning_effort":
@@ -145,6 +156,30 @@ def usable_options(options: Mapping[str, object]) -> dict[str, object]:
         with suppress(WrongUse):
             usable[name] = checked_option(name, value)
     return usable
+
+
+def stored_options(
+    options: Mapping[str, object], typed: Collection[tuple[str, object]] = ()
+) -> dict[str, object]:
+    """Return the options of a file or a saved session; `STORED` begins what is not sent of them.
+
+    Anyone may have written them. So no field comes from there that a server could take for a model,
+    messages, tools, an address or a key. `typed` has what the user has set in this run.
+    """
+    return {
+        name
+        if name in COMMON or name in _SAMPLERS or name.startswith(STORED) or (name, value) in typed
+        else f"{STORED}{name}": value
+        for name, value in options.items()
+    }
+
+
+def left_out_notes(options: Collection[str]) -> list[str]:
+    """Return one note that names the stored options that are not sent, or none."""
+    stored = [name.removeprefix(STORED) for name in options if name.startswith(STORED)]
+    names = [name for name in stored if name not in options]  # the user has not set it, too
+    shown = safe_line(", ".join(names), limit=_MAX_NAMES_CHARS)
+    return [f"Not sent: {shown}. {_ONLY_SAMPLING}"] if names else []
 
 
 def _is_extra(name: str) -> bool:

@@ -51,6 +51,32 @@ async def test_options_of_a_new_session_are_saved_with_its_first_message(store):
     assert await ask(chat, "one") == {}
 
 
+async def test_a_typed_field_is_sent_until_the_end_of_the_run_wherever_its_session_is_shown(store):
+    chat = ChatTurns(store)
+    await change(chat, "extra.top_a 0.5")
+    assert await ask(chat, "one") == {"extra.top_a": 0.5}
+    first = chat.session
+    fork = await chat.sessions.open_sessions.fork(first, chat.path[-1].message_id)
+    chat.sessions.open_sessions.switch_to_new()
+    assert await ask(chat, "two") == {}
+    for session_id in (fork.header.session_id, first.session_id):
+        await chat.open(session_id)
+        await chat.edit(chat.path[0], "three")
+        assert set_options(chat.server.requests[-1]) == {"extra.top_a": 0.5}
+    again = ChatTurns(store)
+    await again.open(first.session_id)
+    await change(again, "temperature 1")
+    unsent = ("stored.extra.top_a", "0.5", "session; not sent to llama.cpp")
+    assert rows(again) == [unsent, ("temperature", "1.0", "session")]
+    assert "extra.top_a is not set." in await change(again, "extra.top_a")
+    await change(again, "extra.top_a 0.5")
+    assert await ask(again, "four") == {"extra.top_a": 0.5, "temperature": 1}
+    last = ChatTurns(store)
+    await last.open(first.session_id)
+    await change(last, "extra.top_a default")
+    assert (await store.open_session(first.session_id)).header.sampling == {"temperature": 1}
+
+
 async def test_a_wrong_name_or_value_is_refused_and_nothing_changes(store):
     chat = ChatTurns(store)
     await change(chat, "seed 7")

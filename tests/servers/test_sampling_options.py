@@ -50,6 +50,12 @@ def test_a_wrong_option_is_refused_with_what_it_must_be():
         ("tempratur", 1, "did you mean temperature?"),
         ("extra.", 1, "Unknown sampling option"),
         ("extra.messages", [], "extra.messages cannot be set: lmchat itself sets messages"),
+        ("extra.Model", "", "extra.Model cannot be set: lmchat itself sets model"),
+        (
+            "extra.me\u017f\u017fAGES",
+            [],
+            "extra.me\u017f\u017fAGES cannot be set: lmchat itself sets messages",
+        ),
     ]:
         with pytest.raises(WrongUse, match="(?s)." + words[1:].replace("?", r"\?")):
             checked_option(name, value)

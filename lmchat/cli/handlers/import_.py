@@ -116,6 +116,7 @@ def _outcome_json(outcome: ImportOutcome) -> dict[str, object]:
             "file": chat.file,
             "outcome": chat.outcome,
             **header_json(chat.header),
+            "sampling": chat.header.sampling,
             "beside": chat.branch_messages,
             "skipped": chat.skipped,
         }

@@ -9,7 +9,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from lmchat.api import Schema, SchemaOutput, checked_options, read_attachment, read_schema
+from lmchat.api import (
+    Schema,
+    SchemaOutput,
+    checked_options,
+    read_attachment,
+    read_schema,
+    stored_options,
+)
 from lmchat.config.toml import TomlError, fault_of, read_toml
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.files.disk import unreadable
@@ -154,7 +161,7 @@ async def _case(entry: _Entry, folder: Path, system_prompt: str) -> Case:
         messages = prompt_messages(entry.prompt, system, [file.part for file in files])
     else:
         messages = messages_of(entry.messages)
-    entry.set = checked_options({"more": entry.set})
+    entry.set = stored_options(checked_options({"more": entry.set}))
     wanted = None
     if isinstance(entry.schema, str):
         wanted = read_schema(folder / entry.schema)

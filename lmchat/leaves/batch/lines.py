@@ -10,7 +10,7 @@ from typing import IO, Any, AnyStr
 
 from msgspec import Struct
 
-from lmchat.api import SchemaOutput, checked_options, strict_json, text_of
+from lmchat.api import SchemaOutput, checked_options, stored_options, strict_json, text_of
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid
 from lmchat.files.disk import unreadable
 from lmchat.sessions.given_messages import messages_of
@@ -19,9 +19,7 @@ from lmchat.terminal.output import open_stdin, stdin_unreadable
 
 _LONGEST_LINE = 100_000_000  # bytes, as of a file that is attached
 _CHAT_PATH = "/v1/chat/completions"
-_READ_BY_NAME = {"messages", "model", "response_format"}  # of a body
-_WITHOUT_EFFECT = {"n", "stream", "stream_options", "user", "metadata", "store"}
-"""They say how an answer is sent, or what a cloud stores."""
+_READ_BY_NAME = {"messages", "model", "response_format"}  # of a body; all others are options
 
 
 class BatchLine(Struct, kw_only=True):
@@ -122,10 +120,9 @@ def _read_body(line: BatchLine, body: Mapping[str, Any]) -> None:
             line.wanted = SchemaOutput(schema)
         case _:
             raise RequestInvalid("its response_format is unknown.")
-    # all others are options, but for those without effect
     options = {
         "max_tokens" if name == "max_completion_tokens" else name: value  # OpenAI's newer name
         for name, value in body.items()
-        if name not in _READ_BY_NAME | _WITHOUT_EFFECT and value is not None
+        if name not in _READ_BY_NAME and value is not None
     }
-    line.options = checked_options({"more": options})
+    line.options = checked_options({"more": stored_options(options)})

@@ -18,6 +18,7 @@ from lmchat.servers.products import product_named
 from lmchat.servers.products.product import Product
 from lmchat.servers.products.request_body import body_of, json_words, tool_fields
 from lmchat.servers.request import CHAT_PATH, ChatRequest
+from lmchat.servers.sampling_options import STORED, left_out_notes
 from lmchat.servers.wire.lessons import (
     MOVE_SYSTEM_PROMPT,
     SEND_AGAIN,
@@ -106,12 +107,14 @@ class PreparedRequest(Struct, kw_only=True):
 
     @property
     def option_notes(self) -> Mapping[str, str]:
-        """A note for each option that is not sent."""
+        """A note for each option that is not sent, and one for all stored ones."""
         text = "here, as far as lmchat knows. It is not sent."
-        return {
+        options = self.request.sampling.options
+        notes = {note: note for note in left_out_notes(options)}
+        return notes | {
             name: f"{self.product.subject} does not take {name} {text}"
-            for name in self.request.sampling.options
-            if name not in self.taken_options
+            for name in options
+            if not name.startswith(STORED) and name not in self.taken_options
         }
 
     def sent_options(self) -> dict[str, object]:

@@ -29,6 +29,14 @@ def test_all_fields_but_the_changed_ones_and_endpoint_stay_as_they_are():
     assert with_changes(body, {"model": "a"}) == b'{"model":"a","":[1.0,  2]}'
 
 
+def test_a_name_of_a_model_counts_in_small_letters_only_and_beside_no_other():
+    with pytest.raises(RequestInvalid, match="the name of a model is needed"):
+        fields_of(b'{"Model": "far"}').model_name()
+    for other in (b"MODEL", b"mOdel", b"\\u004dodel"):
+        with pytest.raises(RequestInvalid, match="names its model twice"):
+            fields_of(b'{"model": "tiny", "' + other + b'": "far"}')
+
+
 async def test_a_byte_order_mark_before_a_body_is_dropped():
     async def receive():
         return {"type": "http.request", "body": b'\xef\xbb\xbf{"model": "tiny"}'}
