@@ -22,11 +22,15 @@ from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, calling, chat_reply
 from tests.support.scripted_server import (
     AUTHORITY,
+    DONE,
     Reply,
     ScriptedServer,
     Seen,
+    delta,
+    finish,
     json_reply,
     lead_here,
+    sse,
     text_reply,
 )
 from tests.support.start_desk import put
@@ -182,6 +186,19 @@ def test_a_call_that_comes_as_text_is_told_and_not_run_but_only_with_tools(addin
     assert done.stderr.startswith("lmchat: the model tried to call files/echo, and the server did")
     assert len(server.seen(CHAT)) == 1
     assert adding("ask", "3 and 2?").stderr == ""
+
+
+def test_a_call_runs_only_if_its_answer_was_asked_for(adding, server):
+    call = {"id": "a1", "function": {"name": "files__echo", "arguments": '{"text": "5"}'}}
+    called = delta(tool_calls=[call])
+    other = {"index": 1, "delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}
+    for chunks, runs in (
+        ((called, {"choices": [other]}, "It is 5.", finish()), 1),
+        (("It is 5.", {"choices": [other]}, finish()), 0),
+    ):
+        server.on(CHAT, sse(*chunks, DONE), chat_reply("It is 5."))
+        done = adding("ask", "--tools", "3 and 2?")
+        assert (done.returncode, done.stderr.count('files/echo("5")')) == (0, runs), chunks
 
 
 def test_an_answer_with_an_allowed_tool_has_its_steps(adding, server):

@@ -39,6 +39,7 @@ def test_tokens_of_one_chunk_share_its_text_and_those_of_a_thought_are_told():
     choices = choices_of(first, chunk(" two words", token(" two"), token(" words")))
     found = [(choice.text, choice.is_thought) for choice in choices]
     assert found == [("hm", True), (" two", False), (" words", False)]
+    assert choices_of(chunk("no", token("no")).replace(b'"index": 0', b'"index": 1')) == []
     call = [{"index": 0, "id": "a", "function": {"name": "weigh", "arguments": "{}"}}]
     logprobs = {"content": [token("{}")]}
     called = {"choices": [{"index": 0, "delta": {"tool_calls": call}, "logprobs": logprobs}]}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from lmchat.servers.events import LifeSign, RequestAdapted, StreamFinished
+from lmchat.sessions.message import ToolCallPart
 from tests.support.client_calls import ask, events_of, streamed, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
@@ -73,7 +74,6 @@ class Case:
     words: str = ""  # what the error says
     reason: str = "stop"
     thought: str = ""
-    answers: int = 1  # that the request asks for
 
 
 CASES = {
@@ -101,12 +101,6 @@ CASES = {
     ),
     "null, numbers, strings, lists": Case(
         sse(R, b'data: null\n\ndata: 7\n\ndata: "x"\n\ndata: [1]\n\n', H, W, F, DONE)
-    ),
-    "another choice": Case(
-        sse(
-            R, H, {**delta("no"), "choices": [{"index": 1, "delta": {"content": "no"}}]}, W, F, DONE
-        ),
-        answers=2,
     ),
     "content as one part": Case(
         sse(
@@ -215,7 +209,7 @@ CASES = {
         sse(R, H, W, choice(0, None, "stop", **message(TEXT)), DONE)
     ),
     "each piece once more beside its delta": Case(  # microsoft/foundry-local#263
-        sse(choice(0, "Hé", **message("Hé")), choice(1, "llo", **message("llo")), F, DONE)
+        sse(choice(0, "Hé", **message("Hé")), choice(0, "llo", **message("llo")), F, DONE)
     ),
     "a message that is the only text": Case(
         sse(R, choice(0, "", "stop", **message(TEXT, reasoning_content="hm")), DONE), thought="hm"
@@ -239,27 +233,36 @@ CASES = {
         )
     ),
     # Indices of choices
-    "an index that counts chunks": Case(  # huggingface/text-generation-inference#1648
-        sse(
-            *(choice(position, one) for position, one in enumerate("Hél", 1)),
-            choice(4, "lo", "stop"),
-        )
-    ),
-    "an index that counts more chunks than are held back": Case(
-        sse(
-            *(choice(position, one) for position, one in enumerate(TEXT * 4)),
-            choice(20, None, "stop"),
-        ),
-        text=TEXT * 4,
-    ),
-    "a role at index 0 and the text at index 1": Case(
-        sse(R, choice(1, "Hé"), choice(1, "llo", "stop"), DONE)
-    ),
     "an index that is no number": Case(
         sse(choice(None, "Hé"), choice("0", "l"), choice(-1, "lo", "stop"), DONE)
     ),
     "a whole completion with index 1": Case(  # BerriAI/litellm#3678
         json_reply({"choices": [{**COMPLETION["choices"][0], "index": 1}]})
+    ),
+    "no index": Case(
+        sse(
+            *({"choices": [{"delta": {"content": text}}]} for text in ("Hé", "llo")),
+            {"choices": [{"delta": {}, "finish_reason": "stop"}]},
+        )
+    ),
+    "a whole completion with another choice in front": Case(
+        json_reply({"choices": [choice(1, **message("no"))["choices"][0], *COMPLETION["choices"]]})
+    ),
+    "other choices alone": Case(
+        sse(R, choice(1, "no"), choice(2, "no", "stop"), DONE), text="", kind="empty_answer"
+    ),
+    "another choice that fails": Case(
+        sse(R, choice(1, "no", "error", error={"message": "boom"}), H, W, F, DONE)
+    ),
+    "another choice with a call and a thought": Case(
+        sse(
+            choice(1, delta={"reasoning_content": "no", "tool_calls": [CALL]}),
+            H,
+            W,
+            choice(1, None, "tool_calls", **message("no", tool_calls=[CALL])),
+            F,
+            DONE,
+        )
     ),
     "parallel answers in one chunk": Case(
         sse(
@@ -275,8 +278,7 @@ CASES = {
             choice(0, None, "stop"),
             choice(1, "no", "length"),
             DONE,
-        ),
-        answers=2,
+        )
     ),
     "parallel answers in turn": Case(
         sse(
@@ -290,8 +292,7 @@ CASES = {
             choice(1, "no", "length"),
             choice(0, None, "stop"),
             DONE,
-        ),
-        answers=2,
+        )
     ),
     # Thoughts in a list
     "a thought in a list": Case(  # LionSR/TeXRA#2947
@@ -458,8 +459,7 @@ async def test_a_part_that_is_lost_is_told(server, make_client):
         if case.kind or name in LOSSES or name == "deep nesting":
             continue
         server.on(CHAT, case.reply)
-        more = {"extra.n": case.answers} if case.answers > 1 else {}
-        events, _ = await events_of(make_client(), ask(server, more=more))
+        events, _ = await events_of(make_client(), ask(server))
         assert not streamed(events).stats.is_part_missing, name
 
 
@@ -468,9 +468,9 @@ async def test_every_case_of_the_catalogue(server, make_client):
     for name, case in CASES.items():
         server.requests.clear()
         server.on(CHAT, case.reply)
-        more = {"extra.n": case.answers} if case.answers > 1 else {}
-        events, error = await events_of(make_client(), ask(server, more=more))
+        events, error = await events_of(make_client(), ask(server))
         answer = streamed(events).content
+        assert not any(isinstance(part, ToolCallPart) for part in answer.parts), name
         assert answer.text("text", "refusal") == case.text, name
         assert answer.text("reasoning") == case.thought, name
         if case.kind:

@@ -14,6 +14,7 @@ from lmchat.safe_text import safe_line, without_secret
 from lmchat.servers.http.json_values import (
     JsonObject,
     NotJsonError,
+    count_or_none,
     decode,
     dict_or_empty,
     dicts_in,
@@ -144,14 +145,13 @@ def read_value(value: object, *, key: str, unquote: Callable[[str], str] = str) 
 
 
 def _with_choice(value: object) -> object:
-    """Return a chunk or answer with the error of its first choice where other errors are."""
-    reply = dict_or_empty(value)
-    for choice in dicts_in(reply.get("choices"))[:1]:
-        if choice.get("error"):
-            return choice
-        if choice.get("finish_reason") == "error":  # the text is the failure
-            text = dict_or_empty(choice.get("message") or choice.get("delta")).get("content")
-            return {"message": text or choice.get("text"), **reply}
+    """Return a chunk or answer with the error of its choice where other errors are."""
+    choice = choice_of(value)
+    if choice.get("error"):
+        return choice
+    if choice.get("finish_reason") == "error":  # the text is the failure
+        text = dict_or_empty(choice.get("message") or choice.get("delta")).get("content")
+        return {"message": text or choice.get("text"), **dict_or_empty(value)}
     return value
 
 
@@ -225,6 +225,15 @@ def _sentence(text: str) -> str:
     return _TRACE_BEHIND.split(text, maxsplit=1)[0] or text
 
 
+def choice_of(value: object) -> JsonObject:
+    """Return the choice of a chunk or answer that counts, or an empty one.
+
+    That is the one with index 0: no other was asked for. An index that is no number says nothing.
+    """
+    choices = dicts_in(dict_or_empty(value).get("choices"))
+    return next((one for one in choices if not count_or_none(one.get("index"))), {})
+
+
 def may_be_error(data: bytes) -> bool:
     """Whether JSON has one of the words of which an error has one."""
     return b"error" in data or b"base_resp" in data or b"success" in data
@@ -244,8 +253,7 @@ def is_error(value: object) -> bool:
         return True
     if value.get("success") is False:
         return True
-    choices = value.get("choices")
-    choice = dict_or_empty(choices[0] if isinstance(choices, list) and choices else None)
+    choice = choice_of(value)
     # an answer may end with an error, too
     return choice.get("finish_reason") == "error" or bool(choice.get("error"))
 

@@ -61,7 +61,6 @@ async def answer(
                     FAMILIES if has_think_tags else (),
                     may_close_alone=model is None or model.opens_thoughts is not False,
                 ),
-                is_parallel=options.get("extra.n", 1) != 1,
                 tools=context.tools,
             )
             window = model.context_loaded if model is not None else None

@@ -17,7 +17,7 @@ from lmchat.servers.http.json_values import (
     dicts_in,
     str_or_empty,
 )
-from lmchat.servers.http.reply import is_error, may_be_error
+from lmchat.servers.http.reply import choice_of, is_error, may_be_error
 
 MAX_NAME_CHARS = 1024
 """Of model, build and finish reason, which rows show."""
@@ -35,7 +35,6 @@ _NO_REASONS = ("null", "None")  # in a text
 class Chunk(Struct, frozen=True, kw_only=True):
     """What a JSON object of the server adds to an answer (R-16)."""
 
-    index: object  # of the choice that was read
     pieces: list[Piece]
     again: list[Piece]
     """Pieces of a `message` or `text`, which may repeat those of this chunk, or of all."""
@@ -46,17 +45,10 @@ class Chunk(Struct, frozen=True, kw_only=True):
     says: bool  # no answer, but an error, or what the server is doing
 
 
-def chunk_of(value: object, data: bytes, index: object = None) -> Chunk:
-    """Read the first choice of a decoded chunk, or whole answer, or the first with an index.
-
-    `data` is its JSON.
-    """
+def chunk_of(value: object, data: bytes) -> Chunk:
+    """Read a decoded chunk, or whole answer; `data` is its JSON."""
     fields = dict_or_empty(value)
-    choices = dicts_in(fields.get("choices"))
-    # the index says nothing: some servers count chunks with it
-    if index is not None:
-        choices = [one for one in choices if one.get("index") == index]
-    choice = choices[0] if choices else {}
+    choice = choice_of(fields)
     delta, message = dict_or_empty(choice.get("delta")), dict_or_empty(choice.get("message"))
     again = list(pieces_of(message)) if message else []
     if (text := choice.get("text")) and not again:
@@ -64,14 +56,13 @@ def chunk_of(value: object, data: bytes, index: object = None) -> Chunk:
     reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
     has_failed = may_be_error(data) and is_error(value)
     return Chunk(
-        index=choice.get("index"),
         pieces=list(pieces_of(delta)),
         again=again,
         has_unread_call=_has_unread_call(delta) or _has_unread_call(message),
         logprobs=choice.get("logprobs"),
         reason="" if reason in _NO_REASONS else reason,
         has_failed=has_failed,
-        says=has_failed or (not choices and _has_words(fields)),
+        says=has_failed or (not fields.get("choices") and _has_words(fields)),
     )
 
 

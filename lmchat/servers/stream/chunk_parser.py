@@ -30,10 +30,10 @@ from lmchat.servers.http.json_values import (
     count_or_none,
     decode,
     dict_or_empty,
-    dicts_in,
     positive_or_none,
     str_or_empty,
 )
+from lmchat.servers.http.reply import choice_of
 from lmchat.servers.http.sse import DONE, MalformedStreamError
 from lmchat.servers.stream.chunk import MAX_NAME_CHARS, Piece, chunk_of
 from lmchat.servers.stream.end import AnswerEnd
@@ -66,14 +66,12 @@ class ChunkParser:
         *,
         end: AnswerEnd | None = None,
         thought_filter: ThoughtFilter | None = None,
-        is_parallel: bool = False,
         tools: Collection[str] = (),
     ) -> None:
         """`refusal_of` makes the exception for an error in the stream.
 
-        `thought_filter` separates thought from answer by marks such as `<think>`.
-        With `is_parallel`, several answers were asked for, and only the first is read. `tools` are
-        the names of those that the model may call.
+        `thought_filter` separates thought from answer by marks such as `<think>`. `tools` are the
+        names of those that the model may call.
         """
         self.end = end or AnswerEnd(TimeoutSettings())
         self.has_posted_token = False  # any text, thought or tool call
@@ -82,8 +80,6 @@ class ChunkParser:
         self._usage = ServerUsage()
         self._calls = Calls(tools)
         self._has_unread_call = False  # in another form
-        self._is_parallel = is_parallel
-        self._index: object = None  # of the first choice
         self._logprobs = LogprobReader()
         self._has_model_name = False
         self._thought_filter = thought_filter or ThoughtFilter(())
@@ -129,9 +125,7 @@ class ChunkParser:
 
         In `data`, its JSON, the words show what need not be looked for.
         """
-        chunk = chunk_of(value, data, self._index)
-        if self._is_parallel and self._index is None:
-            self._index = chunk.index
+        chunk = chunk_of(value, data)
         self._read_fields(dict_or_empty(value), may_have_usage=b"usage" in data)
         self._has_unread_call |= chunk.has_unread_call
         adds = bool(chunk.pieces)
@@ -303,8 +297,8 @@ class ServerUsage:
         self._last_report_s = time.monotonic()  # the first report is due later
 
     def keep(self, chunk: JsonObject) -> None:
-        choices = dicts_in(chunk.get("choices"))[:1]  # Kimi has it there
-        for part in (chunk, *choices, *(chunk.get(name) for name in _AROUND_USAGE)):
+        # Kimi has it in the choice
+        for part in (chunk, choice_of(chunk), *(chunk.get(name) for name in _AROUND_USAGE)):
             if usage := dict_or_empty(dict_or_empty(part).get("usage")):
                 self._keep_usage(usage)
 

@@ -12,7 +12,7 @@ import httpx
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.events import StreamEvent, StreamFinished
 from lmchat.servers.http.connections import TRANSPORT_ERRORS, body_chunks
-from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
+from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty, dicts_in
 from lmchat.servers.http.network_errors import error_text, http_fault
 from lmchat.servers.http.reply import is_error, read_body
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
@@ -139,6 +139,8 @@ async def _read_untyped(
         value = None
     fields = dict_or_empty(value)
     choices = fields.get("choices")
+    if len(only := dicts_in(choices)) == 1:
+        only[0]["index"] = 0  # whatever the server says, BerriAI/litellm#3678
     # words beside an answer, such as `"msg": "success"`, are no refusal, nor is an error
     is_answer = choices or ("choices" in fields and not _has_words(value))
     if not is_answer or is_error({"choices": choices} if choices else value):
