@@ -188,17 +188,19 @@ def test_a_call_that_comes_as_text_is_told_and_not_run_but_only_with_tools(addin
     assert adding("ask", "3 and 2?").stderr == ""
 
 
-def test_a_call_runs_only_if_its_answer_was_asked_for(adding, server):
+def test_a_call_runs_only_if_its_answer_is_whole_and_was_asked_for(adding, server):
     call = {"id": "a1", "function": {"name": "files__echo", "arguments": '{"text": "5"}'}}
     called = delta(tool_calls=[call])
     other = {"index": 1, "delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}
-    for chunks, runs in (
-        ((called, {"choices": [other]}, "It is 5.", finish()), 1),
-        (("It is 5.", {"choices": [other]}, finish()), 0),
+    for chunks, code, runs in (
+        ((called, {"error": {"message": "The sampler has stopped"}}, finish("tool_calls")), 1, 0),
+        ((called, {"choices": [other]}, "It is 5.", finish()), 0, 1),
+        (("It is 5.", {"choices": [other]}, finish()), 0, 0),
     ):
         server.on(CHAT, sse(*chunks, DONE), chat_reply("It is 5."))
         done = adding("ask", "--tools", "3 and 2?")
-        assert (done.returncode, done.stderr.count('files/echo("5")')) == (0, runs), chunks
+        assert (done.returncode, done.stderr.count('files/echo("5")')) == (code, runs), chunks
+        assert ("The sampler has stopped" in done.stderr) is bool(code)
 
 
 def test_an_answer_with_an_allowed_tool_has_its_steps(adding, server):

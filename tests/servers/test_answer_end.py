@@ -242,8 +242,7 @@ def test_an_error_beside_a_whole_answer_is_none():
         for parts in (
             (*each, DONE),
             each,
-            ("Sow ", {"error": error}, "in May.", finish(), DONE),
-            ({"error": error}, "Sow ", "in May.", finish()),
+            ("Sow ", {"error": None}, {"error": ""}, "in May.", finish(), DONE),
             ("Sow ", {"event": "queue", "detail": {"place": 3}}, "in May.", finish(), DONE),
             ({"event": "queue", "detail": {"place": 3}}, 50.0, "Sow in May.", DONE),
         ):
@@ -251,10 +250,38 @@ def test_an_error_beside_a_whole_answer_is_none():
             assert (found.text, found.error, found.notes) == ("Sow in May.", None, ()), parts
 
 
+BOOM = {"message": "boom"}
+
+
+@pytest.mark.rule("R-26")
+def test_neither_a_reason_nor_an_end_mark_makes_an_answer_with_an_error_whole():
+    for error in (
+        {"error": BOOM},
+        {"error": "boom", "usage": {"prompt_tokens": 5}},
+        {"detail": "boom"},
+        {"choices": [], "error": BOOM},
+        {"choices": [{"index": 0, "delta": {}, "error": BOOM}]},
+        beside(finish("error"), BOOM),
+        b'data: [{"error": {"message": "boom"}}]\n\n',
+        b'{"error": {"message": "boom"}}\n',
+    ):
+        for parts, text in (
+            (("Sow ", error, "in May.", finish(), DONE), "Sow in May."),
+            (("Sow in May.", finish(), error, DONE), "Sow in May."),
+            (("Sow ", error, b"data: ping\n\n", {"message": "Loading"}, finish()), "Sow "),
+            ((call(0, *WATER), error, finish("tool_calls"), DONE), ""),
+            ((error, call(0, *WATER), finish("tool_calls"), usage()), ""),
+            ((call(0, *WATER), error, DONE), ""),
+            ((error, finish("length"), DONE), ""),
+        ):
+            found = read(*parts)
+            assert found.error is not None, parts
+            assert (found.text, found.error.message) == (text, "The server says: boom"), parts
+
+
 def test_an_error_beside_an_answer_that_is_not_whole_is_told():
-    boom = {"message": "boom"}
     for behind in ((), (" more",), (DONE,), (BREAK,), (usage(),), (b": ping\n\n", 2.0) * 1000):
-        for part in ({"error": boom}, beside("in ", boom)):
+        for part in ({"error": BOOM}, beside("in ", BOOM)):
             found = read("Sow ", part, *behind)
             assert found.error is not None, (part, behind)
             assert found.error.message == "The server says: boom"

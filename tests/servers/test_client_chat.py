@@ -264,6 +264,25 @@ async def test_counts_of_a_passing_stream_are_read_in_any_form(server, make_clie
         assert (stats.prompt_tokens, stats.completion_tokens) == counts
 
 
+async def test_a_passing_reply_with_an_error_is_not_complete_and_has_the_reason_of_its_choice(
+    server, make_client
+):
+    failed = {"error": {"message": "boom"}}
+    other = {"index": 1, "delta": {"content": "no"}, "finish_reason": "length"}
+    whole = {"choices": [other, {"index": 0, "message": {}, "finish_reason": "stop"}]}
+    for reply, state, reason in (
+        (sse("Hi", finish(), {"choices": [other]}, DONE), AnswerState.COMPLETE, "stop"),
+        (json_reply(whole), AnswerState.COMPLETE, "stop"),
+        (sse("Hi", {**finish(), **failed}, DONE), AnswerState.COMPLETE, "stop"),
+        (sse("Hi", failed, finish(), DONE), AnswerState.INTERRUPTED, "stop"),
+        (sse("Hi", b"event: error\ndata: boom\n\n"), AnswerState.INTERRUPTED, ""),
+        (json_reply(failed), AnswerState.INTERRUPTED, ""),
+    ):
+        server.on(CHAT, reply)
+        _, found, stats = await forwarded(server, make_client())
+        assert (found, stats.finish_reason) == (state, reason), reply
+
+
 async def test_a_passing_stream_ends_soon_behind_its_finish_reason(
     server, make_client, monkeypatch
 ):

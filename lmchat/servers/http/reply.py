@@ -236,7 +236,7 @@ def choice_of(value: object) -> JsonObject:
 
 def may_be_error(data: bytes) -> bool:
     """Whether JSON has one of the words of which an error has one."""
-    return b"error" in data or b"base_resp" in data or b"success" in data
+    return b"error" in data or b"base_resp" in data or b"success" in data or b"detail" in data
 
 
 def is_error(value: object) -> bool:
@@ -249,13 +249,19 @@ def is_error(value: object) -> bool:
     has_failed = dict_or_empty(value.get("base_resp")).get("status_code")
     if has_failed or any(value.get(name) for name in ("error", "error_message", "error_code")):
         return True
-    if value.get("object") == "error" or value.get("type") == "error":
+    if "error" in (value.get("object"), value.get("type")) or value.get("success") is False:
         return True
-    if value.get("success") is False:
+    if value.get("detail") and len(value) == 1:  # of FastAPI
         return True
     choice = choice_of(value)
     # an answer may end with an error, too
     return choice.get("finish_reason") == "error" or bool(choice.get("error"))
+
+
+def is_failure(value: object) -> bool:
+    """Return whether it is an error, and not beside an answer: there, an error may be none."""
+    choices = dict_or_empty(value).get("choices")
+    return is_error({"choices": choices} if choices else value)
 
 
 def _clean(message: str) -> str:

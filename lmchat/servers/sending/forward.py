@@ -27,18 +27,12 @@ from lmchat.processes.background import end_tasks
 from lmchat.safe_text import without_secret
 from lmchat.servers.events import UsageReported
 from lmchat.servers.http.connections import TRANSPORT_ERRORS, body_chunks, errors_as_unavailable
-from lmchat.servers.http.json_values import (
-    NotJsonError,
-    decode,
-    dict_or_empty,
-    dicts_in,
-    str_or_empty,
-)
+from lmchat.servers.http.json_values import NotJsonError, decode
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.servers.sending.exchange import Exchange
 from lmchat.servers.sending.prepared_request import STREAM_HEADERS
-from lmchat.servers.stream.chunk_parser import ChunkParser, ServerUsage
+from lmchat.servers.stream.chunk_parser import ChunkParser
 from lmchat.servers.stream.end import AnswerEnd
 from lmchat.servers.stream.timeouts import IdleTimeout
 from lmchat.servers.wire.refusals import RefusalContext, refusal_in_stream
@@ -60,9 +54,7 @@ class Forwarding(Struct, kw_only=True):
     on_end: Callable[[AnswerState, AnswerStats], None]
     _has_tried_load: bool = False
     _refused: list[ForwardedReply] = field(default_factory=list)  # as they came
-    _stream: _PassingStream | None = None  # None for a reply that is no stream
-    _received: bytearray = field(default_factory=bytearray)
-    """Beginning of a reply that is no stream, for its counts."""
+    _reader: _ReplyReader | None = None  # None until a reply has started
     # values of `perf_counter`:
     _started_s: float = field(default_factory=time.perf_counter)
     _sent_s: float = 0.0  # of the last attempt
@@ -99,6 +91,9 @@ class Forwarding(Struct, kw_only=True):
             raise
         finally:
             stats = self._stats()
+            has_failed = self._reader is not None and self._reader.end.has_failed
+            if has_failed and state is AnswerState.COMPLETE:
+                state = AnswerState.INTERRUPTED
             self.exchange.access.counters.add_end(state, stats.elapsed_ms)
             self.on_end(state, stats)
 
@@ -128,9 +123,10 @@ class Forwarding(Struct, kw_only=True):
                 self._refused.append(refused)
                 raise error
             is_stream = headers.get("content-type", "").lower().startswith("text/event-stream")
-            if is_stream:
-                self._stream = _PassingStream(self.request, exchange, idle_timeout, context)
-            chunks = self._chunks(response, idle_timeout)
+            self._reader = _ReplyReader(
+                self.request, exchange, idle_timeout, context, is_stream=is_stream
+            )
+            chunks = self._chunks(response, idle_timeout, self._reader)
             attempt.push_async_callback(chunks.aclose)
             stack.push_async_exit(attempt.pop_all())  # a success: all moves to `stack`
             return ForwardedReply(status=response.status_code, headers=headers, chunks=chunks)
@@ -145,19 +141,18 @@ class Forwarding(Struct, kw_only=True):
         return max((size for size in range(1, len(key)) if data.endswith(key[:size])), default=0)
 
     async def _chunks(
-        self, response: httpx.Response, idle_timeout: IdleTimeout
+        self, response: httpx.Response, idle_timeout: IdleTimeout, reader: _ReplyReader
     ) -> AsyncGenerator[bytes, None]:
         """Count no silence while a chunk waits to be taken.
 
         Bytes with which the API key may start wait for the next chunk.
         """
         body = body_chunks(response)
-        stream = self._stream
         held = b""
         with errors_as_unavailable(self.exchange.target.endpoint):
             while True:
                 try:
-                    chunk = await (anext(body, None) if stream is None else stream.next_part(body))
+                    chunk = await reader.next_part(body)
                 except TRANSPORT_ERRORS:
                     if held:
                         yield held
@@ -168,11 +163,7 @@ class Forwarding(Struct, kw_only=True):
                     return
                 if self._first_byte_s is None:
                     self._first_byte_s = time.perf_counter()
-                if stream is not None:
-                    stream.read(chunk)
-                else:
-                    self._received += chunk
-                    del self._received[_WHOLE_BYTES:]  # a reply that is cut is no JSON: no counts
+                reader.read(chunk)
                 # for any kind of reply, any byte counts as the first token
                 idle_timeout.note_data(has_token=True)
                 ready = self._without_key(held + chunk)
@@ -197,7 +188,11 @@ class Forwarding(Struct, kw_only=True):
     def _stats(self) -> AnswerStats:
         """Take the first byte as the first token, and as the first word."""
         first_s = self._first_byte_s
-        usage, finish_reason = self._usage()
+        usage, finish_reason = UsageReported(), ""
+        if self._reader is not None:
+            self._reader.close()
+            usage = self._reader.chunks.usage or usage
+            finish_reason = self._reader.end.reason
         return AnswerStats(
             product=self.request.model.product,
             ttft_ms=None if first_s is None else (first_s - self._sent_s) * 1e3,
@@ -211,21 +206,6 @@ class Forwarding(Struct, kw_only=True):
             finish_reason=finish_reason,
             wait_ms=None if first_s is None else (first_s - self._started_s) * 1e3,
         )
-
-    def _usage(self) -> tuple[UsageReported, str]:
-        """Return the finish reason, too."""
-        if self._stream is not None:
-            self._stream.close()
-            return self._stream.chunks.usage or UsageReported(), self._stream.end.reason
-        usage = ServerUsage()
-        finish_reason = ""
-        with suppress(NotJsonError):
-            value = dict_or_empty(decode(bytes(self._received)))
-            usage.keep(value)
-            usage.keep_timings(value)
-            for choice in dicts_in(value.get("choices")):
-                finish_reason = str_or_empty(choice.get("finish_reason")) or finish_reason
-        return usage.report() or UsageReported(), finish_reason
 
 
 @asynccontextmanager
@@ -275,8 +255,8 @@ async def read_beside(
         await end_tasks(task)
 
 
-class _PassingStream:
-    """Reader of the counts and the end of a stream."""
+class _ReplyReader:
+    """Reader of the counts and the end of a reply."""
 
     def __init__(
         self,
@@ -284,11 +264,15 @@ class _PassingStream:
         exchange: Exchange,
         idle_timeout: IdleTimeout,
         refusal_context: RefusalContext,
+        *,
+        is_stream: bool,
     ) -> None:
         refusal_of = partial(refusal_in_stream, context=refusal_context)
         self.end = AnswerEnd(exchange.timeouts)
         self.chunks = ChunkParser(refusal_of, lambda _: None, end=self.end)
         self._sse = SseReader()
+        self._received = bytearray()  # the beginning of a reply that is no stream
+        self._is_stream = is_stream
         self._is_parallel = request.is_parallel
         self._idle_timeout = idle_timeout
         self._is_readable = True  # until an error in the stream
@@ -298,7 +282,7 @@ class _PassingStream:
 
         Only the server knows the end of parallel answers.
         """
-        if self._is_parallel:
+        if self._is_parallel or not self._is_stream:
             return await anext(body, None)
         try:
             return await self.end.next_part(body, self._idle_timeout)
@@ -308,10 +292,18 @@ class _PassingStream:
             raise
 
     def read(self, data: bytes) -> None:
-        self._read_events(partial(self._sse.feed, data))
+        if self._is_stream:
+            self._read_events(partial(self._sse.feed, data))
+        else:
+            self._received += data
+            del self._received[_WHOLE_BYTES:]  # a reply that is cut is no JSON: no counts
 
     def close(self) -> None:
-        self._read_events(self._sse.close)
+        if self._is_stream:
+            self._read_events(self._sse.close)
+        else:
+            with suppress(NotJsonError):
+                self.chunks.read_chunk(decode(bytes(self._received)), bytes(self._received))
         self.chunks.close()
 
     def _read_events(self, events: Callable[[], Iterable[SseEvent]]) -> None:

@@ -17,7 +17,7 @@ from lmchat.servers.http.json_values import (
     dicts_in,
     str_or_empty,
 )
-from lmchat.servers.http.reply import choice_of, is_error, may_be_error
+from lmchat.servers.http.reply import choice_of, is_error, is_failure, may_be_error
 
 MAX_NAME_CHARS = 1024
 """Of model, build and finish reason, which rows show."""
@@ -41,7 +41,8 @@ class Chunk(Struct, frozen=True, kw_only=True):
     has_unread_call: bool  # in a form that is not read
     logprobs: object
     reason: str
-    has_failed: bool
+    is_error: bool  # also beside an answer
+    has_failed: bool  # by an error that is not beside an answer
     says: bool  # no answer, but an error, or what the server is doing
 
 
@@ -54,15 +55,17 @@ def chunk_of(value: object, data: bytes) -> Chunk:
     if (text := choice.get("text")) and not again:
         again = list(pieces_of({"content": text}))
     reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
-    has_failed = may_be_error(data) and is_error(value)
+    may_fail = may_be_error(data)
+    has_error = may_fail and is_error(value)
     return Chunk(
         pieces=list(pieces_of(delta)),
         again=again,
         has_unread_call=_has_unread_call(delta) or _has_unread_call(message),
         logprobs=choice.get("logprobs"),
         reason="" if reason in _NO_REASONS else reason,
-        has_failed=has_failed,
-        says=has_failed or (not fields.get("choices") and _has_words(fields)),
+        is_error=has_error,
+        has_failed=may_fail and is_failure(value),
+        says=has_error or (not fields.get("choices") and has_words(fields)),
     )
 
 
@@ -86,9 +89,9 @@ def pieces_of(delta: JsonObject) -> Iterator[Piece]:
     yield from dicts_in(delta.get("tool_calls"))
 
 
-def _has_words(fields: JsonObject) -> bool:
-    has_words = isinstance(fields.get("message") or fields.get("msg"), str)
-    return has_words or bool(fields.get("detail") or fields.get("errors"))
+def has_words(fields: JsonObject) -> bool:
+    has_message = isinstance(fields.get("message") or fields.get("msg"), str)
+    return has_message or bool(fields.get("detail") or fields.get("errors"))
 
 
 def _has_unread_call(delta: JsonObject) -> bool:

@@ -105,20 +105,25 @@ class ChunkParser:
             return
         posts_before = self._post_count
         if data or is_error_event:
-            value: object = data
-            try:
-                value = decode(data)
-            except NotJsonError:
-                if data[:1] not in (b"{", b"["):
-                    self.end.note_failure(data, is_error=False)
-                else:
-                    self._has_unread = True
-            else:
-                self.read_chunk(value, data)
+            value = self._read_json(data)
             if is_error_event:
+                self.end.has_failed = True
                 raise self._refusal_of(value)
         if self._post_count == posts_before:
             self._post(LifeSign())
+
+    def _read_json(self, data: bytes) -> object:
+        """Read a chunk and return it decoded; else note the words, and return them."""
+        try:
+            value = decode(data)
+        except NotJsonError:
+            if data[:1] in (b"{", b"["):
+                self._has_unread = True
+            else:
+                self.end.note_failure(data, is_error=False)
+            return data
+        self.read_chunk(value, data)
+        return value
 
     def read_chunk(self, value: object, data: bytes) -> None:
         """Read a decoded chunk, a whole answer, or an error, which may be none (R-26).
@@ -143,7 +148,8 @@ class ChunkParser:
             self._post(TokensChosen(choices=tokens))
         self.end.note_chunk(chunk.reason, adds=adds, has_open_call=self._calls.has_open)
         if chunk.says:
-            self.end.note_failure(value, is_error=chunk.has_failed)
+            self.end.note_failure(value, is_error=chunk.is_error)
+            self.end.has_failed |= chunk.has_failed
 
     def _read_fields(self, chunk: JsonObject, *, may_have_usage: bool) -> None:
         """Read what is not of a choice."""
@@ -253,16 +259,8 @@ class ChunkParser:
             return
         self._stray = lines
         lines = lines.strip().removesuffix(b"data: [DONE]")
-        if lines[:1] not in (b"", b"{", b"["):
-            self.end.note_failure(lines, is_error=False)
+        if lines and isinstance(self._read_json(lines), bytes):
             self._has_unread |= b"{" in lines
-            return
-        try:
-            value = decode(lines)
-        except NotJsonError:
-            self._has_unread |= bool(lines)
-        else:
-            self.read_chunk(value, lines)
 
     def tell(self, words: bytes) -> None:
         """Post words in place of chunks as a note."""

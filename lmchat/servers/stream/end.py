@@ -15,8 +15,8 @@ END_WAIT_S = 2.0  # for usage and `[DONE]` behind a finish reason
 class AnswerEnd:
     """Facts about the end of one answer.
 
-    `[DONE]`, a close, or a finish reason in a chunk of its own ends it. Words and errors in place
-    of chunks are kept: they say why an answer has not ended so.
+    `[DONE]`, a close, or a finish reason in a chunk of its own ends it. Words in place of chunks,
+    and errors beside them, are kept: they say why an answer has not ended so.
     """
 
     def __init__(self, timeouts: TimeoutSettings, *, needs_reason: bool = False) -> None:
@@ -24,6 +24,7 @@ class AnswerEnd:
         self.reason = ""  # nothing was added behind it
         self.is_done = False
         self.failure: object = None  # words as bytes, or an error as it came
+        self.has_failed = False  # by an error of the server, whatever follows
         self._timeouts = timeouts
         self._needs_reason = needs_reason
         self._has_started = False
@@ -53,6 +54,8 @@ class AnswerEnd:
 
     def note_failure(self, failure: object, *, is_error: bool) -> None:
         """Keep words, or an error, which text behind it does not refute."""
+        if self.has_failed:
+            return
         self.failure = failure
         self._is_error = is_error
         if self._is_settled:
@@ -70,6 +73,8 @@ class AnswerEnd:
 
     def is_whole(self, *, is_broken: bool) -> bool:
         """Return whether nothing is missing; `is_broken` is the connection."""
+        if self.has_failed:
+            return False
         if self.reason:
             has_end = self.is_done or self._is_settled or not is_broken
             return has_end and is_complete_end(self.reason)

@@ -14,8 +14,9 @@ from lmchat.servers.events import StreamEvent, StreamFinished
 from lmchat.servers.http.connections import TRANSPORT_ERRORS, body_chunks
 from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty, dicts_in
 from lmchat.servers.http.network_errors import error_text, http_fault
-from lmchat.servers.http.reply import is_error, read_body
+from lmchat.servers.http.reply import is_error, is_failure, read_body
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
+from lmchat.servers.stream.chunk import has_words
 from lmchat.servers.stream.chunk_parser import ChunkParser
 from lmchat.servers.stream.timeouts import IdleTimeout
 from lmchat.servers.wire.refusals import (
@@ -142,8 +143,8 @@ async def _read_untyped(
     if len(only := dicts_in(choices)) == 1:
         only[0]["index"] = 0  # whatever the server says, BerriAI/litellm#3678
     # words beside an answer, such as `"msg": "success"`, are no refusal, nor is an error
-    is_answer = choices or ("choices" in fields and not _has_words(value))
-    if not is_answer or is_error({"choices": choices} if choices else value):
+    is_answer = choices or ("choices" in fields and not has_words(fields))
+    if not is_answer or is_failure(value):
         raise _no_answer_error(response, value, bytes(content), context)
     chunks.read_chunk(value, bytes(content))
     chunks.end.note_done()
@@ -157,7 +158,7 @@ def _no_answer_error(
     # `refusal` recognises a web page, and its result has the details
     rejected = refusal(response.status_code, response.headers, body, context)
     is_web_page = rejected.kind == "not_an_llm"
-    if is_error(value) or is_web_page or _has_words(value):
+    if is_error(value) or is_web_page or has_words(dict_or_empty(value)):
         return rejected
     reason = "the reply is not a model's answer."
     if (value is None or isinstance(value, str)) and (
@@ -165,11 +166,6 @@ def _no_answer_error(
     ):
         reason = f"it says: {text}"
     return not_an_llm_error(reason, rejected.details)
-
-
-def _has_words(value: object) -> bool:
-    words = ("errors", "detail", "message", "msg")
-    return any(dict_or_empty(value).get(name) for name in words)
 
 
 async def _read_to_end(body: AsyncIterator[bytes]) -> None:
