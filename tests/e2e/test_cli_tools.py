@@ -188,11 +188,12 @@ def test_a_call_that_comes_as_text_is_told_and_not_run_but_only_with_tools(addin
     assert adding("ask", "3 and 2?").stderr == ""
 
 
-def test_a_call_runs_only_if_its_answer_is_whole_and_was_asked_for(adding, server):
+def test_a_call_runs_once_and_only_if_its_answer_is_whole_and_was_asked_for(adding, server):
     call = {"id": "a1", "function": {"name": "files__echo", "arguments": '{"text": "5"}'}}
-    called = delta(tool_calls=[call])
+    called, message = delta(tool_calls=[call]), {"tool_calls": [{**call, "id": "b7"}]}
     other = {"index": 1, "delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}
     for chunks, code, runs in (
+        ((called, {"choices": [{"message": message, "finish_reason": "tool_calls"}]}), 0, 1),
         ((called, {"error": {"message": "The sampler has stopped"}}, finish("tool_calls")), 1, 0),
         ((called, {"choices": [other]}, "It is 5.", finish()), 0, 1),
         (("It is 5.", {"choices": [other]}, finish()), 0, 0),

@@ -378,6 +378,11 @@ async def test_calls_in_a_message_count_once_beside_those_in_deltas(server, make
     weigh = {"index": 0, "id": "a", "function": {"name": "weigh", "arguments": FORTY}}
     other = {"index": 1, "id": "b", "function": {"name": "weigh", "arguments": FIFTY}}
     no_id = {"type": "function", "function": {"name": "weigh", "arguments": {"grams": 40}}}
+    again = [fragment(None, "c", "weigh", '{ "grams":40}'), fragment(None, "d", "weigh", FIFTY)]
+    named = [delta(tool_calls=[fragment(n, one, "weigh", "")]) for n, one in enumerate("ab")]
+    twin = delta(tool_calls=[fragment(1, "b", "weigh", FORTY)])
+    pieces = [fragment(0, "a", "weigh", FORTY[:7]), fragment(0, None, None, FORTY[7:])]
+    both = [{"delta": {"tool_calls": [one]}, "message": {"tool_calls": [one]}} for one in pieces]
 
     def last(*calls, text=""):
         message = {"role": "assistant", "content": text, "tool_calls": list(calls)}
@@ -390,12 +395,19 @@ async def test_calls_in_a_message_count_once_beside_those_in_deltas(server, make
         ((call, last(no_id)), [FORTY]),
         (("So: ", last(weigh, text="So: ")), [FORTY]),
         ((call, last(weigh, other)), [FORTY, FIFTY]),
+        ((call, last(again[0])), [FORTY]),
+        ((call, last({**again[0], "index": 5}), last(weigh)), [FORTY]),
+        ((call, last(*reversed(again))), [FORTY, FIFTY]),
+        ((call, twin, last(again[0], again[0])), [FORTY, FORTY]),
+        ((named[0], last(again[1])), [FIFTY]),
+        ((*named, last(no_id, again[1])), ['{"grams":40}', FIFTY]),
+        ([{"choices": [one]} for one in both], [FORTY]),
         ((last(weigh, other),), [FORTY, FIFTY]),
     ):
         server.on(CHAT, sse(*chunks, DONE))
         events = await answered(make_client(), ask(server))
         parts = [part for part in streamed(events).content.parts if isinstance(part, ToolCallPart)]
-        assert [part.arguments for part in parts] == found
+        assert [part.arguments for part in parts] == found, chunks
         assert text_of(events) == ("So: " if chunks[0] == "So: " else "")
     server.on(CHAT, json_reply(last(weigh, other)))
     events = await answered(make_client(), ask(server))

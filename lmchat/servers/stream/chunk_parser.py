@@ -30,6 +30,7 @@ from lmchat.servers.http.json_values import (
     count_or_none,
     decode,
     dict_or_empty,
+    encode,
     positive_or_none,
     str_or_empty,
 )
@@ -49,8 +50,6 @@ _AROUND_USAGE = ("response", "message", "x_groq")
 _PROMPT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _PART_MISSING = "A part of the answer may be missing."
 _CALL_REASONS = ("tool_calls", "function_call")
-# for each fragment: a server might send empty ones forever
-_CALL_CHARS = 64
 
 
 class ChunkParser:
@@ -79,6 +78,7 @@ class ChunkParser:
         self._post_event = post
         self._usage = ServerUsage()
         self._calls = Calls(tools)
+        self._repeated_calls = Calls(tools)  # of a `message` behind deltas
         self._has_unread_call = False  # in another form
         self._logprobs = LogprobReader()
         self._has_model_name = False
@@ -133,20 +133,21 @@ class ChunkParser:
         chunk = chunk_of(value, data)
         self._read_fields(dict_or_empty(value), may_have_usage=b"usage" in data)
         self._has_unread_call |= chunk.has_unread_call
-        adds = bool(chunk.pieces)
-        for piece in chunk.pieces:
+        pieces = chunk.pieces
+        for piece in pieces:
             self._delta_kinds.add(type(piece))
             self._delta_kinds.update(map(type, self._read_piece(piece)))
-        pieces = chunk.pieces
-        if chunk.again:
+        for piece in chunk.again:
             # each kind counts only if no delta had any; of calls, those that have not come
-            again = [one for one in chunk.again if type(one) not in self._delta_kinds - {dict}]
-            pieces = [*pieces, *again]
-            for piece in again:
-                adds |= bool(self._read_piece(piece)) or not isinstance(piece, dict)
+            if type(piece) not in self._delta_kinds:
+                pieces.append(piece)
+                self._read_piece(piece)
+            elif isinstance(piece, dict):
+                self._count(len(encode(piece)))
+                self._repeated_calls.read(piece)
         if tokens := self._logprobs.read(chunk.logprobs, pieces):
             self._post(TokensChosen(choices=tokens))
-        self.end.note_chunk(chunk.reason, adds=adds, has_open_call=self._calls.has_open)
+        self.end.note_chunk(chunk.reason, adds=bool(pieces), has_open_call=self._calls.has_open)
         if chunk.says:
             self.end.note_failure(value, is_error=chunk.is_error)
             self.end.has_failed |= chunk.has_failed
@@ -173,10 +174,8 @@ class ChunkParser:
         """
         events: Sequence[StreamEvent] = ()
         if isinstance(piece, dict):
-            chars_before = self._calls.char_count
+            self._count(len(encode(piece)))
             events = self._calls.read(piece)
-            # endless empty ones must reach the limit, too
-            self._count(self._calls.char_count - chars_before + _CALL_CHARS)
         else:
             self._count(len(piece.text))
             if isinstance(piece, RefusalDelta):
@@ -194,7 +193,9 @@ class ChunkParser:
 
     def close(self) -> None:
         """Post what was held back, the usage, and whether a part of the answer was not read."""
-        self._post_tokens([*self._thought_filter.close(), *self._calls.close()])
+        self._post_tokens(
+            [*self._thought_filter.close(), *self._calls.close(self._repeated_calls.named)]
+        )
         if report := self._usage.report():
             self._post(report)
         if self._has_unread and self.has_posted_token:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from itertools import islice
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from lmchat.servers.events import ToolCallDelta
 from lmchat.servers.http.json_values import (
@@ -123,7 +125,6 @@ class Calls:
         self._by_index: dict[int | None, _Call] = {}  # the last one at each index of the server
         self._current: _Call | None = None  # of the last fragment
         self.named_count = 0
-        self.char_count = 0  # of ids, names and arguments
 
     @property
     def has_open(self) -> bool:
@@ -135,8 +136,6 @@ class Calls:
         part = _fragment_of(fragment)
         if not (part.call_id or part.name or part.arguments or part.others):
             return []
-        self.char_count += len(part.call_id) + len(part.name) + len(part.arguments)
-        self.char_count += len(encode(part.others))
         call = self._call_of(part)
         if call is None:
             call = _Call()
@@ -154,31 +153,38 @@ class Calls:
             return []
         return self._new_events(call)
 
-    def close(self) -> list[ToolCallDelta]:
-        """Return events for what was held back: arguments, and further calls."""
-        named = [call for call in self._calls if call.name]
-        known: dict[str, set[bytes]] = {}  # arguments by the name
+    @property
+    def named(self) -> list[_Call]:
+        return [call for call in self._calls if call.name]
+
+    def close(self, repeated: Iterable[_Call] = ()) -> list[ToolCallDelta]:
+        """Return events for what was held back: arguments, and further calls.
+
+        A `repeated` call is that of the same name and arguments, whatever its id.
+        """
+        known = defaultdict[str, set[bytes]](set)  # arguments by the name
+        unstarted = defaultdict[str, deque[_Call]](deque)  # without arguments
+        further: list[tuple[_Call, list[_Object]]] = []
         events: list[ToolCallDelta] = []
-        for call in named:
+        for call in self.named:
             if not call.posted_count:
                 while len(call.objects) > 1 and call.objects[0].canonical == b"{}":
                     del call.objects[0]  # some servers send it before the arguments, as Bedrock
             events += self._new_events(call, is_end=True)
-            known.setdefault(call.name, {b"{}"}).update(one.canonical for one in call.objects[:1])
-        for call in named:
-            so_far = known[call.name]
-            for another in call.objects[1:]:
-                text = another.text
-                if another.canonical in so_far or not text.startswith("{"):
-                    continue
-                # a copy that is cut
-                if not another.is_whole and any(
-                    one.text.startswith(text) for one in call.objects[:-1]
-                ):
-                    continue
-                so_far.add(another.canonical)
-                new = _Call(call_id=call.call_id, name=call.name, objects=[another])
-                events += self._new_events(new, is_end=True)
+            if call.objects:
+                known[call.name] |= {b"{}", call.objects[0].canonical}
+                further.append((call, call.objects[1:]))
+            else:
+                unstarted[call.name].append(call)
+        further += [(call, call.objects) for call in repeated]
+        for call, objects in further:
+            waiting, so_far = unstarted[call.name], known[call.name]
+            for another in objects:
+                if another.is_whole and another.canonical not in so_far:
+                    so_far.add(another.canonical)
+                    new = waiting.popleft() if waiting else replace(call, number=None)
+                    new.objects, new.posted_count, new.new_others = [another], 0, call.others
+                    events += self._new_events(new, is_end=True)
         return events
 
     def _may_grow(self, call: _Call) -> bool:
@@ -194,10 +200,9 @@ class Calls:
             is_next_of_name = call is at_index and not call.objects and self._may_grow(call)
             return part.name in ("", call.name) or not call.name or is_next_of_name
 
-        if part.call_id:
-            with_id = (one for one in recent if one.call_id == part.call_id and takes(one))
-            if call := next(with_id, None):
-                return call
+        with_id = (one for one in recent if one.call_id == part.call_id != "")
+        if call := next(filter(takes, with_id), None):
+            return call
         if not part.name:
             return at_index or self._current
         call = at_index or next(filter(takes, recent), None)
