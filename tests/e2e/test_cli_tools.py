@@ -197,6 +197,7 @@ def test_a_call_runs_once_and_only_if_its_answer_is_whole_and_was_asked_for(addi
         ((called, {"error": {"message": "The sampler has stopped"}}, finish("tool_calls")), 1, 0),
         ((called, {"choices": [other]}, "It is 5.", finish()), 0, 1),
         (("It is 5.", {"choices": [other]}, finish()), 0, 0),
+        ((called,), 0, 1),
     ):
         server.on(CHAT, sse(*chunks, DONE), chat_reply("It is 5."))
         done = adding("ask", "--tools", "3 and 2?")

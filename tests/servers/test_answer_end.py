@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmchat.config.settings import Settings
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, StreamInterrupted
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestAdapted, StreamFinished
@@ -277,6 +277,28 @@ def test_neither_a_reason_nor_an_end_mark_makes_an_answer_with_an_error_whole():
             found = read(*parts)
             assert found.error is not None, parts
             assert (found.text, found.error.message) == (text, "The server says: boom"), parts
+
+
+def test_a_whole_call_before_the_end_mark_needs_no_reason():
+    """Also of a product that always names one."""
+    for product in ("OpenAI-compatible", "llama.cpp", "vLLM"):
+        for parts, calls in (
+            ((call(0, *WATER), DONE), (WATER,)),
+            (("So: ", call(0, "water", ""), more_of(0, WATER[1]), usage(), DONE), (WATER,)),
+            ((call(0, *WATER), call(1, "look", "{}"), DONE), (WATER, ("look", "{}"))),
+        ):
+            found = read(*parts, product=product)
+            assert (found.calls, found.reason, found.error) == (calls, "", None), parts
+    for parts in (
+        ("So: ", DONE),
+        (call(0, "water", ""), DONE),
+        (call(0, "water", '{"day":'), DONE),
+        (call(0, *WATER), call(1, "look", "{"), DONE),
+        (call(0, *WATER),),
+        (call(0, *WATER), BREAK),
+    ):
+        found = read(*parts, product="llama.cpp")
+        assert isinstance(found.error, StreamInterrupted), parts
 
 
 def test_an_error_beside_an_answer_that_is_not_whole_is_told():

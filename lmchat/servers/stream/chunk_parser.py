@@ -210,9 +210,12 @@ class ChunkParser:
         Raises `StreamInterrupted` if the answer has started or the connection broke, and
         `ServerRejected` if the stream ended without a token, or an error or words came.
         """
-        end = self.end
-        is_whole = end.is_whole(is_broken=bool(network_error))
-        has_lost_call = is_whole and not self._calls.named_count
+        end, calls = self.end, self._calls
+        is_whole = end.is_whole(
+            is_broken=bool(network_error),
+            has_whole_calls=bool(calls.named_count) and not calls.has_open,
+        )
+        has_lost_call = is_whole and not calls.named_count
         has_lost_call &= self._has_unread_call or end.reason in _CALL_REASONS
         if is_whole and not has_lost_call and (end.reason or self.has_posted_token):
             return StreamFinished(reason=end.reason)

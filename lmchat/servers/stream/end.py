@@ -71,7 +71,7 @@ class AnswerEnd:
         self._limit_s = END_WAIT_S
         self._waited_s = 0.0
 
-    def is_whole(self, *, is_broken: bool) -> bool:
+    def is_whole(self, *, is_broken: bool, has_whole_calls: bool = False) -> bool:
         """Return whether nothing is missing; `is_broken` is the connection."""
         if self.has_failed:
             return False
@@ -79,7 +79,8 @@ class AnswerEnd:
             has_end = self.is_done or self._is_settled or not is_broken
             return has_end and is_complete_end(self.reason)
         has_error = self.failure is not None and not isinstance(self.failure, bytes)
-        return self.is_done and not self._needs_reason and not has_error
+        needs_reason = self._needs_reason and not has_whole_calls
+        return self.is_done and not needs_reason and not has_error
 
     async def next_part(
         self,
