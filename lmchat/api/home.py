@@ -349,6 +349,8 @@ class Home:
         try:
             while not isinstance(event := await events.get(), TurnEnded):
                 yield event
+            if event.error is not None:
+                self._finder.forget()
             await chat.wait(session)  # raises what no answer shows
             yield event
         finally:

@@ -114,7 +114,6 @@ class HttpServerClient:
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         product = product_named(request.target.product)
-        self._access.allowed.check(request.target.endpoint)
         if not product.acts.count_path or await self._would_load(request.target):
             return None
         api = await self._access.api(request.target, read_s=COUNT_S)
@@ -171,6 +170,7 @@ class HttpServerClient:
         prepared = self._admit(request, events.put_nowait)
         task = asyncio.create_task(self._run(prepared, events), name="chat request")
         task.add_done_callback(lambda _: events.put_nowait(None))
+        repeats = product_named(request.target.product).chat.repeats_local_name
         try:
             while (event := await events.get()) is not None:
                 if isinstance(event, ModelNamed):
@@ -178,9 +178,13 @@ class HttpServerClient:
                     event = replace(event, is_other=is_other)
                 yield event
                 events.task_done()  # for `read_answer`, which waits for a slow caller
-                if isinstance(event, ModelNamed) and self._may_have_left(request.target, event):
-                    note = "The prompt may have left this machine."
-                    yield RequestAdapted(note=note)
+                if (
+                    isinstance(event, ModelNamed)
+                    and event.is_other
+                    and repeats
+                    and self._is_first_away(request.target)
+                ):
+                    yield RequestAdapted(note="The prompt may have left this machine.")
             yield await task  # the `StreamFinished`, or the error of the task
         finally:
             await end_tasks(task)
@@ -203,14 +207,12 @@ class HttpServerClient:
                 listed = (await self.models.check(endpoint)).models
         return is_other_model(asked, served, listed)
 
-    def _may_have_left(self, target: Target, named: ModelNamed) -> bool:
-        """Return True once for a model, and not for one that is listed as remote."""
+    def _is_first_away(self, target: Target) -> bool:
+        """Return True once for a model, for the note that a prompt leaves this machine."""
         key = (target.endpoint, target.model_id)
-        repeats = product_named(target.product).chat.repeats_local_name
-        if not (named.is_other and repeats) or key in self._noted_remote:
-            return False
+        is_first = key not in self._noted_remote
         self._noted_remote.add(key)
-        return True
+        return is_first
 
     @asynccontextmanager
     async def forward(
@@ -289,10 +291,9 @@ class HttpServerClient:
         """Return whether a request would make a server load or wake its model (R-29, R-41).
 
         True also for a remote model and an unknown state: the callers then send nothing. The engine
-        loads the model at its start. Raises `EndpointNotAllowed`.
+        loads the model at its start.
         """
         endpoint = target.endpoint
-        self._access.allowed.check(endpoint)
         if self._remote_model(target) is not None:
             return True
         loads_on_demand = product_named(target.product).acts.loads_on_demand
@@ -306,23 +307,31 @@ class HttpServerClient:
     def _admit(self, request: ChatRequest, post: Callable[[StreamEvent], None]) -> PreparedRequest:
         target, endpoint = request.target, request.target.endpoint
         self._scanner.expect_product(endpoint, target.product)  # a later probe asks for it first
+        prepared = self._preparer.prepare(request)
+        self._checks.admit(prepared)
+        _logger.info("chat request to %s", endpoint.origin)
+        for note in self._preparer.take_new_notes(prepared):
+            post(RequestAdapted(note=note))
+        return prepared
+
+    async def _require_chosen(self, target: Target, post: Callable[[StreamEvent], None]) -> None:
+        """Raise `RequestInvalid` for a model that has become remote since it was chosen.
+
+        Before the first prompt to one that was chosen as remote, post a note.
+        """
+        await self.models.renew_list(target)
         remote = self._remote_model(target)
-        if remote is not None and not target.is_remote:
+        if remote is None:
+            return
+        if not target.is_remote:
             raise RequestInvalid(
                 f"The prompt was not sent: {safe_line(remote.model_id)} does not run on this "
                 "machine any more.",
                 next_step="Choose it again, or another model.",
                 kind="model_missing",
             )
-        prepared = self._preparer.prepare(request)
-        self._checks.admit(prepared)
-        _logger.info("chat request to %s", endpoint.origin)
-        for note in self._preparer.take_new_notes(prepared):
-            post(RequestAdapted(note=note))
-        if remote is not None and (endpoint, target.model_id) not in self._noted_remote:
-            self._noted_remote.add((endpoint, target.model_id))
+        if self._is_first_away(target):
             post(RequestAdapted(note=remote.remote_note))
-        return prepared
 
     def _remote_model(self, target: Target) -> ModelInfo | None:
         """An unlisted model is judged by its name."""
@@ -339,6 +348,7 @@ class HttpServerClient:
             target=target,
             access=self._access,
             post=post,
+            require_chosen=partial(self._require_chosen, target, post),
             lists_as_loading=partial(self._lists_as_loading, target),
         )
 
@@ -368,13 +378,10 @@ class HttpServerClient:
                 raise
             except LMChatError as error:
                 _logger.info("chat request: %s", error.kind)
-                listed = self.model_lists.models_of(target.endpoint) or ()
-                is_listed = self.model_lists.model(target) is not None
-                if error.kind == "model_missing" and not is_listed:
-                    similar = similar_names(target.model_id, listed)
-                    error.next_step = (
-                        f"Did you mean {safe_line(similar)}?" if similar else error.next_step
-                    )
+                if error.kind == "model_missing" and self.model_lists.model(target) is None:
+                    listed = self.model_lists.models_of(target.endpoint) or ()
+                    if similar := similar_names(target.model_id, listed):
+                        error.next_step = f"Did you mean {safe_line(similar)}?"
                 raise
             except Exception as error:  # of httpx; its message may quote secrets
                 _logger.exception("chat request")  # the log file leaves out the message

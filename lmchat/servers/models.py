@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.errors import ServerRejected
+from lmchat.errors import LMChatError, ServerRejected
 from lmchat.files.disk import free_bytes
 from lmchat.files.paths import home_folder
 from lmchat.safe_text import safe_line, shell_word
@@ -23,14 +25,16 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PullProgress
 from lmchat.servers.local.engine import Engine
 from lmchat.servers.model import LoadState, ModelInfo, ModelList, find_model
-from lmchat.servers.products import product_named
+from lmchat.servers.products import UNKNOWN, product_named
 from lmchat.servers.products.server_api import OnPull
 from lmchat.servers.sending.slots import ServerSlots
+from lmchat.servers.stream.timeouts import HEALTH_S
 from lmchat.servers.target import Target
 from lmchat.servers.wire.refusal_rules import STEPS
 from lmchat.units import size_text
 
 LOOK_AGAIN_S = 0.5
+RECENT_S = 5.0  # an older list is asked for again before a prompt
 
 
 class ServerModels:
@@ -49,6 +53,7 @@ class ServerModels:
         self._lists = lists
         self._slots = slots
         self._engine = engine
+        self._renewals: defaultdict[Endpoint, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def scan_also(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
         """Let `detect` also probe these.
@@ -84,6 +89,22 @@ class ServerModels:
         else:
             server = await self._scanner.check(endpoint, key=key)
         return await self._keep_models(server)
+
+    async def renew_list(self, target: Target) -> None:
+        """Ask again for an older list, before a prompt, where a model may have become remote.
+
+        Without an answer, what is known stays: the prompt goes to the same server.
+        """
+        endpoint, product = target.endpoint, product_named(target.product)
+        # the models of an unknown provider may be anywhere, and its list is large
+        if not (product.lists.tells_remote or (product is UNKNOWN and endpoint.is_near)):
+            return
+        with suppress(LMChatError, TimeoutError):
+            # prompts that are sent at once share a look
+            async with asyncio.timeout(HEALTH_S), self._renewals[endpoint]:
+                recent = self._lists.models_of(endpoint, max_age_s=RECENT_S)
+                if recent is not self._lists.models_of(endpoint):
+                    await self.check(endpoint)
 
     async def listed(
         self, endpoint: Endpoint, *, is_refresh: bool = False

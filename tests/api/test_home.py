@@ -30,6 +30,7 @@ from lmchat.api import (
     WrongUse,
 )
 from lmchat.config.state import State, change_state
+from lmchat.servers import models
 from tests.support.chats import chat
 from tests.support.programs import FUNCTIONS, Cli
 from tests.support.recorded_server import RecordedServer
@@ -37,6 +38,7 @@ from tests.support.scripted_products import (
     CHAT,
     calling,
     chat_reply,
+    echo,
     jan,
     ollama_with_remote,
     plain,
@@ -223,6 +225,30 @@ async def test_no_prompt_goes_to_a_remote_model_that_only_a_file_names(configure
     change_state(folder / "state.toml", lambda _: used)
     async with Home(folder) as home:
         assert (await home.model()).model_id == "weeds:8b"
+
+
+async def test_a_model_that_becomes_remote_gets_a_prompt_once_a_program_names_it_again(
+    configure, server, monkeypatch
+):
+    monkeypatch.setattr(models, "RECENT_S", -1.0)  # else its list would be new for seconds
+    folder = configure(server.url)
+
+    def answer(seen):
+        ollama_with_remote(server, "garden:8b", remote=["garden:8b"])
+        return echo(seen)
+
+    for name in ("", "garden:8b"):
+        ollama_with_remote(server, "garden:8b", remote=[]).on(CHAT, answer)
+        server.requests.clear()
+        async with Home(folder) as home:
+            assert (await _turn(home, "Hi", model=name))[-1].error is None
+            error = (await _turn(home, "Hi", model=name))[-1].error
+            assert "garden:8b does not run on this machine any more." in str(error)
+            with pytest.raises(RequestInvalid):
+                await _turn(home, "Hi")
+            assert len(server.seen(CHAT)) == 1
+            assert (await _turn(home, "Hi", model="garden:8b"))[-1].error is None
+            assert len(server.seen(CHAT)) == 2
 
 
 async def test_turns_of_two_sessions_run_at_once_and_a_session_has_one(configure, server):

@@ -12,9 +12,11 @@ import pytest
 from lmchat.api import LMChatError, SyncClient
 from lmchat.cli.subcommands import SUBCOMMANDS, Subcommand
 from lmchat.config.state import State, read_state
+from lmchat.servers import models
 from tests.support.programs import Inside
 from tests.support.scripted_products import (
     CHAT,
+    echo,
     jan_with_remote,
     model_list,
     ollama_with_remote,
@@ -239,6 +241,35 @@ def test_after_it_was_chosen_it_is_used_again_but_not_by_a_file_of_an_earlier_ve
     cli("--plain", stdin="/model weeds\n")
     cli("ask", PROMPT)
     assert told_to(server) == [JAN, "weeds", "weeds"]
+
+
+@pytest.mark.leaf("batch", "plain")
+@pytest.mark.parametrize("script", [jan_with_remote, ollama_with_remote])
+def test_a_model_that_becomes_remote_between_two_prompts_gets_no_further_one(
+    script, server, cli, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(models, "RECENT_S", -1.0)  # else each list would be new for seconds
+    lines, cases = tmp_path / "lines.jsonl", tmp_path / "cases.toml"
+    lines.write_text(json.dumps({"prompt": PROMPT}) + '\n{"prompt": "Hi"}\n', encoding="utf-8")
+    cases.write_text(f"[[case]]\nprompt = '{PROMPT}'\nexpect = 'seeds'\n" * 2, encoding="utf-8")
+
+    def answer(seen: Seen):
+        script(server, TAGGED, remote=[TAGGED])
+        return echo(seen)
+
+    for words in (
+        ("--plain",),
+        ("--plain", "-m", TAGGED),
+        ("batch", str(lines)),
+        ("batch", "-m", TAGGED, str(lines)),
+        ("eval", str(cases)),
+        ("compare", "-m", TAGGED, "-m", TAGGED, PROMPT),
+    ):
+        script(server, TAGGED, remote=[]).on(CHAT, answer)
+        server.requests.clear()
+        done = cli(*words, stdin=f"{PROMPT}\n{PROMPT}\n")
+        assert len(server.seen(CHAT)) == 1, words
+        assert f"{TAGGED} does not run on this machine any more." in done.stdout + done.stderr
 
 
 def test_without_a_local_model_the_next_step_is_to_choose_one(server, cli):

@@ -101,6 +101,7 @@ class Lists(Struct, frozen=True, kw_only=True):
     state: LoadState = LoadState.UNKNOWN  # if the list does not tell one
     slots: int = 1  # where no model says how many (R-25)
     is_disturbed: bool = False  # asking for the list ends a running answer
+    tells_remote: bool = False  # it may pass prompts for a model on, and its list says so
     fails_without_key: bool = False  # it is then an error of the server
     health_path: str = ""
     """It tells at once whether the server answers, and whether it loads a model."""

@@ -162,6 +162,7 @@ _JAN = Product(
         "model_not_loaded": "Start its engine: open Jan: Settings, Model Providers.",
         "upstream": "The provider does not answer. For a model of this machine, restart Jan.",
     },
+    lists=Lists(tells_remote=True),
     acts=Acts(loads_on_demand=True),
     chat=ChatForm(
         can_prefill=True,
@@ -264,7 +265,7 @@ _OLLAMA = Ollama(
         "model_missing": "Download it with: ollama pull {model}",
         "sign_in": "Sign in with: ollama signin",
     },
-    lists=Lists(health_path="/api/version"),
+    lists=Lists(tells_remote=True, health_path="/api/version"),
     acts=Acts(
         can_remove=True,
         loads_on_demand=True,
@@ -522,7 +523,7 @@ _LLAMA_SWAP = Product(
         "load": "Send a message: llama-swap loads its model",
         "window": "For a larger window: the command of {model} in llama-swap's configuration",
     },
-    lists=Lists(record_facts=native.llama_swap_record),
+    lists=Lists(tells_remote=True, record_facts=native.llama_swap_record),
     acts=Acts(
         loads_on_demand=True,
         unload_path="/api/models/unload/{model}",
@@ -622,6 +623,7 @@ _LOCALAI = Product(
     },
     lists=Lists(
         state=LoadState.NOT_LOADED,
+        tells_remote=True,
         facts_path="/system",
         add_facts=native.localai_loaded,
     ),
@@ -653,6 +655,7 @@ _LEMONADE = Product(
     refusal_next_steps={"model_missing": "Download it with: lemonade pull {model}"},
     lists=Lists(
         state=LoadState.NOT_LOADED,
+        tells_remote=True,
         record_facts=native.lemonade_record,
         facts_path="/v1/health",
         add_facts=native.lemonade_loaded,
@@ -719,7 +722,7 @@ _LMCHAT = Product(
         "start": "lmchat serve",
         "key": "Use the key that lmchat serve was started with",
     },
-    lists=Lists(record_facts=native.lmchat_record),
+    lists=Lists(tells_remote=True, record_facts=native.lmchat_record),
     options=TakenOptions(
         efforts=EFFORTS,
         sampling_fields=_OPENAI_SAMPLING,

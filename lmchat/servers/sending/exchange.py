@@ -55,6 +55,7 @@ class Exchange(Struct, kw_only=True):
     target: Target
     access: Access
     post: Callable[[StreamEvent], None]  # takes the events of the request
+    require_chosen: Callable[[], Awaitable[None]]  # raises `LMChatError` if it must not be sent
     lists_as_loading: Callable[[], Awaitable[bool]]  # whether the server's list says so
     key: str = ""  # empty: none
     retries: int = 0  # without those while a model loads or after a remedy
@@ -81,6 +82,7 @@ class Exchange(Struct, kw_only=True):
         loop = asyncio.get_running_loop()
         loading_s = 0.0
         while True:
+            await self.require_chosen()
             started_s = loop.time()
             try:
                 return await send(idle_timeout)

@@ -13,7 +13,7 @@ from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line, shell_word
 from lmchat.servers.discovery.choose import can_pull, server_for_pull
 from lmchat.servers.discovery.model_lists import ModelRecord, model_records, recent_by_number
-from lmchat.servers.discovery.status import LACKS_SERVER, ServerHealth, usable_of
+from lmchat.servers.discovery.status import LACKS_SERVER, usable_of
 from lmchat.servers.endpoint import configured_names
 from lmchat.servers.events import PullProgress
 from lmchat.servers.model import LoadState, ModelInfo, find_model, model_meant
@@ -78,14 +78,14 @@ class ModelSwitch:
         self._chat.turn_options.use_target(target)
         self._workspace.monitor.aim(target)
 
-    def update_target(self, health: ServerHealth) -> None:
-        """Give the target the product and model of a health check of the server in use.
+    def update_target(self, checked: Target | None) -> None:
+        """Give the target the product and model that a check of the server in use has found.
 
         The user and the search decide which server and model are the target; the checks find out
-        their state. A model that has become a remote one is not used any more: the user has not
-        chosen that.
+        their state. A model that has become a remote one is not used any more, so that prompts
+        wait until the user has chosen one.
         """
-        target, checked = self._chat.turn_options.target, health.target
+        target = self._chat.turn_options.target
         if target is None or checked is None or checked.model is None:
             return
         if checked.is_remote and not target.is_remote:
@@ -378,9 +378,7 @@ class ModelSwitch:
             loaded = find_model(model.model_id, server.models)
             target = self._chat.turn_options.target
             if loaded is not None and target is not None and self.is_in_use(model):
-                target = replace(target, model=loaded)
-                self._chat.turn_options.use_target(target)
-                self._tell_if_toolless(target)
+                self.update_target(replace(target, model=loaded))
 
     def _show_new_states(self) -> None:
         self._workspace.monitor.check_now()

@@ -73,7 +73,7 @@ class ServerSearch:
 
     async def _watch_server(self) -> None:
         async for health in self._workspace.monitor.watch():
-            self._model_switch.update_target(health)
+            self._model_switch.update_target(health.target)
             self._ui.show_changes()
 
     async def _search(self) -> None:

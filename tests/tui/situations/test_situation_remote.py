@@ -10,7 +10,7 @@ from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.desktop import shown
 from tests.support.scripted_products import CHAT, jan_with_remote, ollama_with_remote
-from tests.support.scripted_server import DONE, finish, sse
+from tests.support.scripted_server import DONE, Gate, finish, json_reply, sse
 
 REMOTE = "acme-large"
 CLOUD = "garden:120b-cloud"
@@ -87,3 +87,24 @@ async def test_a_model_that_turns_into_a_remote_one_gets_no_further_prompt(tmp_p
         await seen.chats("And the leeks?", count=3)
         assert asked(server)[-1] == CLOUD
         assert seen.workspace.monitor.health.model.state is LoadState.REMOTE
+
+
+async def test_a_model_that_turns_into_a_remote_one_while_it_is_loaded_gets_no_prompt(
+    tmp_path, start
+):
+    server = start(ollama_with_remote, "garden:8b", "hay:1b", remote=[], loaded=["hay:1b"])
+    gate = Gate()
+    server.on("POST /api/generate", json_reply({"done": True}, before=[gate]))
+    async with desktop.run(tmp_path, {11434: server}) as seen:
+        await seen.goes_on()
+        await seen.press("ctrl+o", leads_to=ModelPicker)
+        await seen.type("garden")
+        await seen.press("enter", leads_to=ChatScreen, sees="garden:8b is loading")
+        await seen.until(gate.reached.is_set, "a load")
+        await seen.rests("load")
+        ollama_with_remote(server, "garden:8b", "hay:1b", remote=["garden:8b"])
+        gate.open()
+        await shown(seen, "garden:8b does not run on this machine any more.")
+        await seen.say("And the peas?")
+        await shown(seen, "no model Ollama")
+        assert asked(server) == []
