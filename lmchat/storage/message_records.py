@@ -48,25 +48,14 @@ def ensure_session(connection: Connection, session_id: str, moment: datetime) ->
 
 
 def set_columns(connection: Connection, session_id: str, **values: object) -> None:
-    """`values` are in the form of `record_values.column_value`."""
+    """`values` are in the form of `record_values.column_value`.
+
+    With a time and a new leaf, or with `change` 0, the session becomes the last changed one.
+    """
     assignments = ", ".join(f"{name} = ?" for name in values)
     query = f"update sessions set {assignments} where session_id = ?"
     connection.execute(query, (*values.values(), session_id))
     connection.changed_rows += 1  # the screen reads the list of sessions again
-
-
-def note_change(
-    connection: Connection, session_id: str, moment: datetime, **values: object
-) -> None:
-    """Make a session the last changed one, and set further columns."""
-    number = next_number(connection, "change")
-    set_columns(connection, session_id, updated_at=stored_time(moment), change=number, **values)
-
-
-def next_number(connection: Connection, column: str) -> int:
-    """Return a number above all of `change` or `deletion` in sessions."""
-    (number,) = connection.execute(f"select max({column}) from sessions").fetchone()
-    return int(number or 0) + 1
 
 
 def session_records(
@@ -143,10 +132,10 @@ def end_answer(
     # have no other message.
     if is_new and has_parent:
         make_leaf(connection, session_id, message, moment)
-    values: dict[str, object] = {}
+    values: dict[str, object] = {"updated_at": stored_time(moment), "change": 0}
     if message.role is Role.ASSISTANT:
-        values = {"model": storable(message.model), "endpoint": storable(message.endpoint)}
-    note_change(connection, session_id, moment, **values)
+        values |= {"model": storable(message.model), "endpoint": storable(message.endpoint)}
+    set_columns(connection, session_id, **values)
 
 
 def make_leaf(
@@ -156,7 +145,13 @@ def make_leaf(
 
     If another window has hidden the parent, all messages above become visible again.
     """
-    note_change(connection, session_id, moment, leaf_id=message.message_id, deleted_at=None)
+    set_columns(
+        connection,
+        session_id,
+        leaf_id=message.message_id,
+        deleted_at=None,
+        updated_at=stored_time(moment),
+    )
 
     query = "select 1 from messages where message_id = ? and hidden_by is not null"
     has_hidden_parent = connection.execute(query, (message.parent_id,)).fetchone() is not None

@@ -22,6 +22,31 @@ MIGRATIONS: list[tuple[str, ...]] = [
         "alter table messages add column deletion integer not null default 0",
         "create index sessions_by_change on sessions (change)",
     ),
+    # Triggers set them, as an older lmchat that has the file open sets times alone: that of a
+    # session with its leaf. A fork and an import are listed where their times are.
+    (
+        """create trigger session_added after insert on sessions when new.change = 0 begin
+            update sessions set change = coalesce((select change from sessions
+                where updated_at <= new.updated_at and session_id <> new.session_id
+                order by updated_at desc limit 1), 0) where session_id = new.session_id;
+        end""",
+        """create trigger session_changed after update of updated_at on sessions
+            when new.change = 0 or (new.change = old.change and new.leaf_id is not old.leaf_id)
+            begin update sessions set change = (select max(change) + 1 from sessions)
+                where session_id = new.session_id;
+        end""",
+        """create trigger session_deleted after update of deleted_at on sessions
+            when old.deleted_at is null and new.deleted_at is not null begin
+            update sessions set deletion = (select max(deletion) + 1 from sessions)
+                where session_id = new.session_id;
+        end""",
+        """create trigger message_deleted after update of hidden_at on messages
+            when new.hidden_at is not null begin
+            update messages set deletion =
+                (select max(deletion) + 1 from messages where session_id = new.session_id)
+                where number = new.number;
+        end""",
+    ),
 ]
 """For each later format, the statements that bring a file of the format before it there.
 

@@ -56,8 +56,6 @@ from lmchat.storage.database import Database, reading, writing
 from lmchat.storage.journal import FileJournal
 from lmchat.storage.message_records import (
     make_leaf,
-    next_number,
-    note_change,
     number_of,
     put_message,
     put_records,
@@ -296,11 +294,8 @@ class Store:
         columns = {name: column_value(value) for name, value in changes.items()}
         if columns.get("title") == "":
             columns["title"] = column_value(first_prompt_title(connection, session_id))
-        is_deleted = changes.get("deleted_at") is not None
-        if is_deleted:
-            columns["deletion"] = next_number(connection, "deletion")
         set_columns(connection, session_id, **columns)
-        if is_deleted:
+        if changes.get("deleted_at") is not None:
             self._trash.remove_prompts(connection)
             self._locks.release(session_id)
         return header(connection, session_id)
@@ -341,7 +336,7 @@ class Store:
                 (copy.message_id, message.message_id),
             )
             parent_id = copy.message_id
-        note_change(connection, fork.session_id, moment)
+        set_columns(connection, fork.session_id, updated_at=stored_time(moment), change=0)
         return _set_active_path(connection, fork.session_id, parent_id)
 
     async def purge(self, *session_ids: str, is_with_messages: bool = False) -> Purged:
@@ -413,13 +408,8 @@ class Store:
                 parent_id=unused_ids.get(message.parent_id),
             )
             put_message(connection, session_id, with_unused_ids)
-        # behind the saved ones that were changed before it
-        query = """select change from sessions where updated_at <= ? and session_id <> ?
-            order by updated_at desc"""
-        values = (stored_time(session.header.updated_at), session_id)
-        (change,) = connection.execute(query, values).fetchone() or (0,)
         leaf_id = unused_ids[session.messages[-1].message_id] if session.messages else None
-        set_columns(connection, session_id, change=change, leaf_id=leaf_id)
+        set_columns(connection, session_id, leaf_id=leaf_id)
         return None
 
     @reading
@@ -523,10 +513,8 @@ class Store:
         )
         # only its own: messages below it that were deleted before have other times
         connection.execute(
-            """update messages set hidden_at = ?, deletion =
-                (select max(deletion) + 1 from messages where session_id = ?)
-                where message_id = ?""",
-            (stored_time(self._clock()), session_id, message_id),
+            "update messages set hidden_at = ? where message_id = ?",
+            (stored_time(self._clock()), message_id),
         )
         if was_on_path:
             leaf_id = leaf_without(connection, session_id, message_id)

@@ -18,7 +18,7 @@ import pytest
 
 from lmchat.errors import StoreUnavailable
 from lmchat.storage import schema
-from tests.support.chats import faults_in, fill, start_session, store_at
+from tests.support.chats import START, faults_in, fill, say, start_session, store_at
 from tests.support.programs import Inside
 
 DATA = Path(__file__).parent / "data"
@@ -142,3 +142,38 @@ async def test_a_copy_of_an_older_format_takes_the_place_of_a_damaged_file(tmp_p
         assert len(await store.list_sessions()) == 3
         assert "with 6 messages, is in use" in store.notice
     assert format_of(path) == (schema.newest_version(), True)
+
+
+async def test_what_an_older_lmchat_does_in_a_file_that_it_has_open_was_done_last(tmp_path):
+    """It sets times alone, and its clock may be behind."""
+    path = tmp_path / "lmchat" / "sessions.db"
+    async with aclosing(store_at(tmp_path)) as store:
+        (one, asked), (two, _), (three, _) = [
+            await start_session(store, text) for text in ("one", "two", "three")
+        ]
+        more = await say(store, one, "more", asked)
+        await store.delete_message(one.session_id, more.message_id)
+        await store.update_session(three.session_id, {"deleted_at": START})
+        times = {f"at_{hour}": f"2026-11-20T0{hour}:00:00.000000+00:00" for hour in (5, 6, 7)}
+        with closing(sqlite3.connect(path, isolation_level=None)) as older:
+
+            def write(statement, wanted):
+                older.execute(statement, times | {"id": wanted})
+
+            said = "update sessions set leaf_id = 'm', updated_at = :at_{} where session_id = :id"
+            for hour, session_id in ((5, two.session_id), (6, one.session_id)):
+                write(said.format(hour), session_id)
+                assert await store.find_id("last") == session_id
+            write(
+                "insert into sessions (session_id, created_at, updated_at) values (:id, :at_7, :at_7)",
+                "fork",
+            )
+            assert await store.find_id("last") == "fork"
+            write(
+                "update messages set hidden_by = :id, hidden_at = :at_5 where message_id = :id",
+                asked.message_id,
+            )
+            assert await store.last_deleted_id(one.session_id) == asked.message_id
+            write("update sessions set deleted_at = :at_5 where session_id = :id", two.session_id)
+        trash = await store.list_sessions(is_trash=True)
+        assert [session.title for session in trash] == ["two", "three"]
