@@ -132,9 +132,12 @@ class Scanner:
     def _candidate(
         self, endpoint: Endpoint, *, is_configured: bool = False, is_usual: bool = False
     ) -> Candidate:
+        """Expect the product that was noted, but at a provider's address."""
+        usual = product_at(endpoint)
+        noted = self._access.memories[endpoint].product
         return Candidate(
             endpoint=endpoint,
-            expected=self._expected_product(endpoint),
+            expected=usual if usual.place.hosts or not noted else product_named(noted),
             is_configured=is_configured,
             is_usual=is_usual,
         )
@@ -203,12 +206,6 @@ class Scanner:
             memory.is_recognised = memory.has_old_api = False
             memory.refuted.clear()
             memory.facts.clear()
-
-    def _expected_product(self, endpoint: Endpoint) -> Product:
-        usual = product_at(endpoint)
-        noted = self._access.memories[endpoint].product
-        is_provider = bool(usual.place.hosts)
-        return product_named(noted) if noted and not is_provider else usual
 
     async def _ask(self, candidate: Candidate, key: str, read_s: float) -> ServerStatus:
         endpoint, expected = candidate.endpoint, candidate.expected
