@@ -18,6 +18,7 @@ from tests.support.scripted_products import (
     CHAT,
     echo,
     jan_with_remote,
+    localai_with_remote,
     model_list,
     ollama_with_remote,
     plain,
@@ -38,6 +39,7 @@ NOTES = {
 LISTS = [
     pytest.param(jan_with_remote, [JAN], id="jan alone"),
     pytest.param(jan_with_remote, [JAN, "garden-small", "weeds"], id="jan first"),
+    pytest.param(localai_with_remote, [JAN, "weeds"], id="localai first"),
     pytest.param(ollama_with_remote, [CLOUD], id="ollama alone"),
     pytest.param(ollama_with_remote, [TAGGED, CLOUD, "weeds:8b", "hay:8b"], id="ollama first"),
 ]
@@ -188,7 +190,12 @@ def test_no_command_takes_a_name_in_a_session_or_a_file_for_one_that_the_user_ha
 @pytest.mark.leaf("batch", "plain")
 @pytest.mark.parametrize(
     ("script", "name"),
-    [(jan_with_remote, JAN), (ollama_with_remote, CLOUD), (ollama_with_remote, TAGGED)],
+    [
+        (jan_with_remote, JAN),
+        (localai_with_remote, JAN),
+        (ollama_with_remote, CLOUD),
+        (ollama_with_remote, TAGGED),
+    ],
 )
 def test_a_remote_model_that_is_named_answers_with_one_note(script, name, server, cli, tmp_path):
     script(server, "weeds", name, remote=[name])

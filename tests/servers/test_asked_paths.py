@@ -297,8 +297,23 @@ LEMONADE = [
 ]
 LEMONADE_HEALTH = {"status": "ok", "all_models_loaded": [{"model_name": "Qwen3-0.6B-GGUF"}]}
 # mudler/LocalAI, core/http/endpoints/localai/system.go and its documentation
-LOCALAI = [{"id": "alder:4b", "object": "model"}, {"id": "birch", "object": "model"}]
-LOCALAI_SYSTEM = {"backends": ["llama-cpp"], "loaded_models": [{"id": "birch"}]}
+LOCALAI = [
+    {"id": name, "object": "model"} for name in ("far", "alder:4b", "birch", "far-too", "oak")
+]
+LOCALAI_SYSTEM = {
+    "backends": ["llama-cpp", "cloud-proxy"],
+    "loaded_models": [
+        {"id": "far", "backend": "cloud-proxy"},
+        {"id": "birch", "backend": "llama-cpp"},
+        {"id": "oak"},  # as older versions say it
+    ],
+}
+# core/http/endpoints/ollama/models.go: `:latest` behind names without a tag, the backend as family
+LOCALAI_TAGS = [
+    {"name": "alder:4b", "size": 7},
+    {"name": "birch:latest", "details": {"format": "gguf", "family": "llama-cpp"}},
+    {"name": "far-too:latest", "details": {"format": "gguf", "family": "cloud-proxy"}},
+]
 # oobabooga/text-generation-webui, modules/api/models.py
 WEBUI = {"id": "alder-4b", "object": "model", "created": 0, "owned_by": "user"}
 WEBUI_INFO = {"model_name": "alder-4b", "lora_names": [], "loader": "llama.cpp"}
@@ -358,14 +373,20 @@ SOURCES = {
                 "/system": LOCALAI_SYSTEM,
                 # names that its own list and its chat do not have
                 "/api/version": {"version": "0.9.0"},
-                "/api/tags": {"models": [{"name": "alder:4b", "size": 7}]},
+                "/api/tags": {"models": LOCALAI_TAGS},
             },
         ),
         "LocalAI",
         "ready",
-        ("/system",),
-        models=(("alder:4b", NOT_LOADED, None, ""), ("birch", LOADED, None, "")),
-        asked=(LIST, "/system"),
+        ("/system", "/api/tags"),
+        models=(
+            ("far", REMOTE, None, ""),
+            ("alder:4b", NOT_LOADED, None, ""),
+            ("birch", LOADED, None, ""),
+            ("far-too", REMOTE, None, ""),
+            ("oak", LOADED, None, ""),
+        ),
+        asked=(LIST, "/system", "/api/tags"),
     ),
     "text-generation-webui": Case(
         UNUSUAL,

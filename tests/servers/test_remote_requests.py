@@ -22,6 +22,7 @@ from tests.support.scripted_products import (
     jan,
     jan_with_remote,
     llama_cpp,
+    localai_with_remote,
     model_list,
     ollama_with_remote,
 )
@@ -37,12 +38,13 @@ ROWS = {
     "OpenAI-compatible": ({"owned_by": "someone"}, {"owned_by": "remote"}),
 }
 """What a row says of a model that runs on the server, and what else of one that does not."""
+SCRIPTS = {"Ollama": ollama_with_remote, "LocalAI": localai_with_remote}  # their own lists say it
 
 
 def play(server, product, *, is_remote):
     """Let a scripted server list one model."""
-    if product == "Ollama":
-        return ollama_with_remote(server, NAME, remote=[NAME] if is_remote else [])
+    if script := SCRIPTS.get(product):
+        return script(server, NAME, remote=[NAME] if is_remote else [])
     local, remote = ROWS[product]
     headers = {"Server": "lmchat"} if product == "lmchat" else {}
     listed = model_list(NAME, headers=headers, **local | (remote if is_remote else {}))
@@ -56,7 +58,7 @@ def soon_old(monkeypatch):
 
 
 @pytest.mark.usefixtures("soon_old")
-@pytest.mark.parametrize("product", ["Ollama", *ROWS])
+@pytest.mark.parametrize("product", [*SCRIPTS, *ROWS])
 async def test_a_model_that_has_become_remote_gets_no_prompt_until_it_is_chosen_again(
     product, server, client
 ):

@@ -389,6 +389,18 @@ def ollama_with_remote(
     return server.on("GET /api/tags", json_reply({"models": rows}))
 
 
+def localai_with_remote(
+    server: ScriptedServer, *names: str, remote: Sequence[str]
+) -> ScriptedServer:
+    """LocalAI with models of `cloud-proxy`, all in memory, as its system.go and models.go tell it."""
+    rows = [{"id": name, "object": "model"} for name in names]
+    backends = {name: "cloud-proxy" if name in remote else "llama-cpp" for name in names}
+    loaded = [{"id": name, "backend": backend} for name, backend in backends.items()]
+    server.on("GET /v1/models", json_reply({"object": "list", "data": rows}))
+    server.on("GET /system", json_reply({"backends": [], "loaded_models": loaded}))
+    return server.on(CHAT, echo)
+
+
 def vllm(server: ScriptedServer) -> ScriptedServer:
     models = model_list("Qwen/Qwen3-8B", owned_by="vllm", max_model_len=32768)
     return server.on("GET /v1/models", models).on(CHAT, echo)

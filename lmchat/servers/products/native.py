@@ -81,21 +81,21 @@ class PullSum:
 
 
 def vllm_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
-    """The server cannot load the model with another window, so this is also its largest one."""
-    context = count_or_none(record.get("max_model_len"))
-    return replace(model, context_loaded=context, context_max=context)
+    return _with_window(model, record.get("max_model_len"))
+
+
+def _with_window(model: ModelInfo, tokens: object) -> ModelInfo:
+    """For a server that cannot load the model with another window: this is also its largest one."""
+    window = count_or_none(tokens)
+    return replace(model, context_loaded=window, context_max=window)
 
 
 def common_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
     """Facts under names that several servers use, such as Together, Xinference and Groq."""
     windows = (count_or_none(record.get(name)) for name in _COMMON_WINDOWS)
-    window = next(filter(None, windows), None)
     kind = str_or_empty(record.get("model_type") or record.get("type")).lower()
     return replace(
-        model,
-        kind=_COMMON_KINDS.get(kind, ""),
-        context_loaded=window,
-        context_max=window,
+        _with_window(model, next(filter(None, windows), None)), kind=_COMMON_KINDS.get(kind, "")
     )
 
 
@@ -115,10 +115,8 @@ def mistral_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
     """Mistral says which models cannot chat, but not what they do."""
     abilities = dict_or_empty(record.get("capabilities"))
     return replace(
-        model,
+        _with_window(model, record.get("max_context_length")),
         kind="other" if abilities.get("completion_chat") is False else "",
-        context_loaded=count_or_none(record.get("max_context_length")),
-        context_max=count_or_none(record.get("max_context_length")),
         tools=bool_or_none(abilities.get("function_calling")),
         images=bool_or_none(abilities.get("vision")),
     )
@@ -128,16 +126,13 @@ def openrouter_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
     architecture = dict_or_empty(record.get("architecture"))
     outputs = architecture.get("output_modalities")
     parameters = record.get("supported_parameters")
-    reasons = has_word(parameters, "reasoning") or has_word(parameters, "include_reasoning")
     return replace(
-        model,
+        _with_window(model, record.get("context_length")),
         # an empty list says nothing: a model is left out only if other outputs are named
         kind="other" if outputs and has_word(outputs, "text") is False else "",
-        context_loaded=count_or_none(record.get("context_length")),
-        context_max=count_or_none(record.get("context_length")),
         tools=has_word(parameters, "tools"),
         images=has_word(architecture.get("input_modalities"), "image"),
-        reasoning=reasons,
+        reasoning=has_word(parameters, "reasoning") or has_word(parameters, "include_reasoning"),
     )
 
 
@@ -157,13 +152,10 @@ def llama_swap_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
 def docker_record(model: ModelInfo, record: JsonObject) -> ModelInfo:
     """The window is that with which the engine is started."""
     facts = dict_or_empty(record.get("dmr"))
-    window = count_or_none(facts.get("context_window"))
     return replace(
-        model,
+        _with_window(model, facts.get("context_window")),
         params=str_or_empty(facts.get("parameters")),
         quantization=str_or_empty(facts.get("quantization")).removeprefix("MOSTLY_"),
-        context_loaded=window,
-        context_max=window,
     )
 
 
@@ -236,27 +228,39 @@ def litellm_info(models: Models, value: object) -> Models:
 def _with_litellm(model: ModelInfo, info: JsonObject) -> ModelInfo:
     mode = str_or_empty(info.get("mode"))
     return replace(
-        model,
+        _with_window(model, info.get("max_input_tokens")),
         kind="" if mode in ("", "chat", "completion", "responses") else mode,
-        context_loaded=count_or_none(info.get("max_input_tokens")),
-        context_max=count_or_none(info.get("max_input_tokens")),
         tools=bool_or_none(info.get("supports_function_calling")),
         images=bool_or_none(info.get("supports_vision")),
         reasoning=bool_or_none(info.get("supports_reasoning")),
     )
 
 
-def _with_states(models: Models, loaded: Container[object]) -> Models:
-    states = {True: LoadState.LOADED, False: LoadState.NOT_LOADED}
-    return tuple(
-        model if model.is_remote else replace(model, state=states[model.model_id in loaded])
-        for model in models
-    )
+def with_states(
+    models: Models, loaded: Container[object], remote: Container[object] = ()
+) -> Models:
+    def state_of(model: ModelInfo) -> LoadState:
+        if model.is_remote or model.model_id in remote:
+            return LoadState.REMOTE
+        return LoadState.LOADED if model.model_id in loaded else LoadState.NOT_LOADED
+
+    return tuple(replace(model, state=state_of(model)) for model in models)
 
 
-def localai_loaded(models: Models, value: object) -> Models:
-    records = dicts_in(dict_or_empty(value).get("loaded_models"))
-    return _with_states(models, [record.get("id") for record in records])
+def localai_facts(models: Models, value: object) -> Models:
+    """`/system` names the backend of what is in memory; `/api/tags` that of all, as a family.
+
+    The first may be for administrators alone, the second adds `:latest`.
+    """
+    document = dict_or_empty(value)
+    loaded = dicts_in(document.get("loaded_models"))
+    remote = [
+        record.get("id") or str_or_empty(record.get("name")).removesuffix(":latest")
+        for record in (*loaded, *dicts_in(document.get("models")))
+        if "cloud-proxy"
+        in (record.get("backend"), dict_or_empty(record.get("details")).get("family"))
+    ]
+    return with_states(models, [record.get("id") for record in loaded], remote)
 
 
 def lemonade_loaded(models: Models, value: object) -> Models:
@@ -267,39 +271,38 @@ def lemonade_loaded(models: Models, value: object) -> Models:
         for model in models
         if model.model_id in loaded or (model.checkpoint and model.checkpoint in loaded)
     ]
-    return _with_states(models, names)
+    return with_states(models, names)
 
 
 def docker_loaded(models: Models, value: object) -> Models:
     """`/engines/ps` names models without `docker.io/` and `:latest`."""
     running = [record.get("model_name") for record in dicts_in(value)]
-    short = {
-        model.model_id: model.model_id.removeprefix("docker.io/").removesuffix(":latest")
-        for model in models
-    }
-    return _with_states(models, [name for name, known in short.items() if known in running])
+    return with_states(
+        models,
+        [
+            model.model_id
+            for model in models
+            if model.model_id.removeprefix("docker.io/").removesuffix(":latest") in running
+        ],
+    )
 
 
 def koboldcpp_window(models: Models, value: object) -> Models:
     """It serves one model, with one window."""
-    window = count_or_none(dict_or_empty(value).get("value"))
-    return tuple(replace(model, context_loaded=window, context_max=window) for model in models)
+    return tuple(_with_window(model, dict_or_empty(value).get("value")) for model in models)
 
 
 def tabby_loaded(models: Models, value: object) -> Models:
     """`/v1/model` is the one model in memory; the list has all folders, perhaps a dummy name."""
     record = dict_or_empty(value)
     facts = dict_or_empty(record.get("parameters"))
-    window = count_or_none(facts.get("max_seq_len"))
     return tuple(
         replace(
-            model,
-            context_loaded=window,
-            context_max=window,
+            _with_window(model, facts.get("max_seq_len")),
             slots=count_or_none(facts.get("max_batch_size")),
             images=bool_or_none(facts.get("use_vision")),
         )
         if model.state is LoadState.LOADED
         else model
-        for model in _with_states(models, [record.get("id")])
+        for model in with_states(models, [record.get("id")])
     )

@@ -23,7 +23,7 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.native import PullSum, has_word
+from lmchat.servers.products.native import PullSum, has_word, with_states
 from lmchat.servers.products.product import Models, Product, is_cloud_name
 from lmchat.servers.products.server_api import OnProgress, OnPull, ServerApi
 from lmchat.servers.wire.refusals import refusal_in_stream
@@ -83,27 +83,19 @@ class Ollama(Product, frozen=True, kw_only=True):
         }
         listed = [tag_of.get(name, {"name": name}) for name in dict.fromkeys(names)]
         running = await api.get_extra("/api/ps")
-        running_records = dicts_in(running.object.get("models")) if running is not None else []
-        running_contexts = {
-            str_or_empty(record.get("name")): count_or_none(record.get("context_length"))
-            for record in running_records
-        }
         # not of remote ones: Ollama would ask another machine
         await _read_details(api, [record for record in listed if not _is_remote(record)])
-        models: list[ModelInfo] = []
-        for record in listed:
-            model = self._model_from_tag(api, record)
-            if (
-                running is not None and not model.is_remote
-            ):  # else the state of all models stays unknown
-                is_running = model.model_id in running_contexts
-                model = replace(
-                    model,
-                    state=LoadState.LOADED if is_running else LoadState.NOT_LOADED,
-                    context_loaded=running_contexts.get(model.model_id) or model.context_loaded,
-                )
-            models.append(model)
-        return tuple(models)
+        models = tuple(self._model_from_tag(api, record) for record in listed)
+        if running is None:  # the state of all models stays unknown
+            return models
+        contexts = {
+            str_or_empty(record.get("name")): count_or_none(record.get("context_length"))
+            for record in dicts_in(running.object.get("models"))
+        }
+        return tuple(
+            replace(model, context_loaded=contexts.get(model.model_id) or model.context_loaded)
+            for model in with_states(models, contexts)
+        )
 
     def _model_from_tag(self, api: ServerApi, record: JsonObject) -> ModelInfo:
         """Take a model of the family BERT as one for embeddings if nothing tells its abilities."""

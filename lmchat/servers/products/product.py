@@ -105,9 +105,9 @@ class Lists(Struct, frozen=True, kw_only=True):
     fails_without_key: bool = False  # it is then an error of the server
     health_path: str = ""
     """It tells at once whether the server answers, and whether it loads a model."""
-    facts_path: str = ""  # its own list, with facts of the models
+    facts_paths: tuple[str, ...] = ()  # its own lists, with facts of the models
     add_facts: Callable[[Models, object], Models] = lambda models, _: models
-    """Adds the facts in the JSON of `facts_path`."""
+    """Adds the facts in the JSON of each of the `facts_paths`."""
     record_facts: Callable[[ModelInfo, JsonObject], ModelInfo] = lambda model, _: model
     """Adds what its record says, beyond what records of all servers say."""
 
@@ -237,15 +237,16 @@ class Product(Struct, frozen=True, kw_only=True):
         models = tuple(
             self.model_from_record(api, record) for record in await self.read_records(api)
         )
-        if not self.lists.facts_path:
-            return models
         # those of a gateway stay while its names do: an idle screen asks for the list alone
         known = api.memory.facts if self.is_gateway else {}
         names = (bool(api.refusal_context.key), *(model.model_id for model in models))
-        if names not in known:
-            known[names] = await api.get_extra(self.lists.facts_path)
-        facts = known[names]
-        return models if facts is None else self.lists.add_facts(models, facts.value)
+        for path in self.lists.facts_paths:
+            key = (path, names)
+            if key not in known:
+                known[key] = await api.get_extra(path)
+            if (facts := known[key]) is not None:
+                models = self.lists.add_facts(models, facts.value)
+        return models
 
     def model_from_record(self, api: ServerApi, record: JsonObject) -> ModelInfo:
         model = ModelInfo(

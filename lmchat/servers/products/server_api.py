@@ -29,7 +29,7 @@ class ServerMemory(Struct, kw_only=True):
     model_facts: dict[str, JsonObject] = field(default_factory=dict)
     """Facts by a digest or the name of the model."""
     facts: dict[tuple[object, ...], Reply | None] = field(default_factory=dict)
-    """Facts of all models, by their names and whether a key was sent."""
+    """Facts of all models, by their path, the names, and whether a key was sent."""
     is_recognised: bool = False  # since the server started
     has_clue: bool = False
     server_name: str = ""  # of its list, perhaps of a proxy

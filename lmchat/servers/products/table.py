@@ -417,7 +417,7 @@ _LITELLM = Product(
     },
     lists=Lists(
         fails_without_key=True,
-        facts_path="/model/info",
+        facts_paths=("/model/info",),
         add_facts=native.litellm_info,
     ),
     options=TakenOptions(
@@ -447,7 +447,7 @@ _KOBOLDCPP = Product(
     lists=Lists(
         state=LoadState.LOADED,
         record_facts=native.koboldcpp_record,
-        facts_path="/api/extra/true_max_context_length",
+        facts_paths=("/api/extra/true_max_context_length",),
         add_facts=native.koboldcpp_window,
     ),
     chat=ChatForm(
@@ -475,7 +475,7 @@ _TABBYAPI = Product(
     },
     lists=Lists(
         state=LoadState.NOT_LOADED,
-        facts_path="/v1/model",
+        facts_paths=("/v1/model",),
         add_facts=native.tabby_loaded,
     ),
     options=TakenOptions(sampling_fields={**_VLLM_SAMPLING, "typical_p": "typical"}),
@@ -559,7 +559,7 @@ _DOCKER = Product(
     refusal_next_steps={"model_missing": "Download it with: docker model pull {model}"},
     lists=Lists(
         record_facts=native.docker_record,
-        facts_path="/engines/ps",
+        facts_paths=("/engines/ps",),
         add_facts=native.docker_loaded,
     ),
     acts=Acts(loads_on_demand=True),
@@ -624,8 +624,8 @@ _LOCALAI = Product(
     lists=Lists(
         state=LoadState.NOT_LOADED,
         tells_remote=True,
-        facts_path="/system",
-        add_facts=native.localai_loaded,
+        facts_paths=("/api/tags", "/system"),
+        add_facts=native.localai_facts,
     ),
     acts=Acts(loads_on_demand=True),
     chat=ChatForm(thought_fields=("reasoning",)),
@@ -657,7 +657,7 @@ _LEMONADE = Product(
         state=LoadState.NOT_LOADED,
         tells_remote=True,
         record_facts=native.lemonade_record,
-        facts_path="/v1/health",
+        facts_paths=("/v1/health",),
         add_facts=native.lemonade_loaded,
     ),
     acts=Acts(
