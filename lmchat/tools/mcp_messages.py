@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from base64 import b64decode
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,7 +20,9 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 
+NOT_MCP = "its answer does not follow MCP"
 _MOST_IMAGES = 10  # of a result
+_INNER = r"(?s)\A(\s*\{[^\[{]*)[\[{].*[\]}]([^\]}]*\}\s*)\Z"  # of an object, all that is nested
 REQUEST_ID: ContextVar[Any] = ContextVar("REQUEST_ID", default=None)
 """Id of the request over HTTP whose reply is read."""
 
@@ -38,9 +42,25 @@ class MessageReader:
             fields = dict_or_empty(message)
             if "error" in fields and fields.get("id") is None:
                 fields["id"] = REQUEST_ID.get()
+            if fields.get("method") == "notifications/progress":
+                dict_or_empty(fields.get("params"))["progress"] = (
+                    0  # that it came is all that counts
+                )
             _make_readable(dict_or_empty(fields.get("result")))
             return jsonrpc_message_adapter.validate_python(message, by_name=by_name)
         return jsonrpc_message_adapter.validate_json(data, by_name=by_name)  # raises the error
+
+
+def answered_id(line: bytes) -> object:
+    """Return the id in an answer that is no message of MCP, or ""; a number may be a float."""
+    text = line.decode(errors="replace")
+    for part in (text, re.sub(_INNER, r"\1 0\2", text)):  # without what is nested too deep
+        with suppress(ValueError, RecursionError):
+            # as floats, integers have any length
+            fields = dict_or_empty(json.loads(part, parse_int=float, strict=False))
+            is_answer = "method" not in fields and fields.keys() & {"jsonrpc", "result", "error"}
+            return fields.get("id") if is_answer else ""
+    return ""
 
 
 def _make_readable(result: dict[str, Any]) -> None:

@@ -43,7 +43,7 @@ from lmchat.tools.calls import (
     ToolServerState,
     cut_result,
 )
-from lmchat.tools.mcp_messages import MessageReader, image_bytes
+from lmchat.tools.mcp_messages import NOT_MCP, MessageReader, image_bytes
 from lmchat.tools.questions import AskUser
 from lmchat.tools.server_over_http import ANSWER_S, ServerOverHttp, without_secrets
 from lmchat.tools.server_program import ServerProgram, start_failure
@@ -426,7 +426,7 @@ class _McpServer:
         return safe_line(self._without_secrets(text), limit=_REASON_CHARS).rstrip(".")
 
     def _text_of(self, error: BaseException) -> str:
-        text = _VALIDATION.sub(": its answer does not follow MCP", str(error)).lstrip(": ")
+        text = _VALIDATION.sub(f": {NOT_MCP}", str(error)).lstrip(": ")
         text = text or type(error).__name__
         if text.endswith("Timeout"):  # the name of an error of HTTP, which has no words
             text = f"no answer within {ANSWER_S:g} s"

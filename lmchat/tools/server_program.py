@@ -19,7 +19,7 @@ from lmchat.files.disk import expanded_path
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import IS_WINDOWS, with_absolute_program
 from lmchat.safe_text import as_printed
-from lmchat.tools.mcp_messages import MessageReader
+from lmchat.tools.mcp_messages import NOT_MCP, MessageReader, answered_id
 
 _MESSAGE_BYTES = 32 * 1024 * 1024  # longest message of a server
 _MESSAGE_PAUSE_S = 0.005  # after a message, so that the rest of lmchat can run
@@ -124,24 +124,14 @@ class ServerProgram:
             tasks.cancel_scope.cancel()
 
     async def _read_messages(self, incoming_sender: Any, on_end: Callable[[], None]) -> None:
-        """Pass on messages to the SDK until the program ends; raises `LMChatError` for a long one.
-
-        Lines that are no messages are left out, as many programs print a greeting.
-        """
+        """Pass on messages to the SDK until the program ends; a long one raises `LMChatError`."""
         import anyio
         from mcp.shared.message import SessionMessage
-        from pydantic import ValidationError
 
         try:
             while line := await self._child.read_line():
-                try:
-                    # `by_name=False`: fields have the names of the protocol, not of SDK's classes
-                    message = MessageReader().validate_json(line, by_name=False)
-                except ValidationError:
-                    self._stray_line = line.strip() or self._stray_line
-                else:
-                    for answer in self._answers(message):
-                        await incoming_sender.send(SessionMessage(answer))
+                for message in self._messages(line):
+                    await incoming_sender.send(SessionMessage(message))
                 # a server may send notices without end, and each takes a millisecond
                 await asyncio.sleep(_MESSAGE_PAUSE_S)
         except anyio.BrokenResourceError:  # the client is closed
@@ -154,19 +144,32 @@ class ServerProgram:
             on_end()
             incoming_sender.close()
 
-    def _answers(self, message: Any) -> list[Any]:
-        """Return the message; an error without an id answers each request that waits.
+    def _messages(self, line: bytes) -> list[Any]:
+        """Return the message of a line; an error without an id answers each request that waits.
 
-        Some servers answer notifications, too, in this form. Only a line that could not be parsed
-        is taken for a request in any case.
+        A line that is no message is left out, as many programs print a greeting, unless it has the
+        id of a request that waits. Some servers answer notifications, too, by an error without an
+        id: only a line that could not be parsed is taken for a request in any case.
         """
-        from mcp_types import PARSE_ERROR, JSONRPCError, JSONRPCResponse
+        from mcp_types import PARSE_ERROR, ErrorData, JSONRPCError, JSONRPCResponse
+        from pydantic import ValidationError
 
         waiting = self._unanswered
+        try:
+            # `by_name=False`: fields have the names of the protocol, not of SDK's classes
+            message = MessageReader().validate_json(line, by_name=False)
+        except ValidationError:
+            self._stray_line = line.strip() or self._stray_line
+            number = answered_id(line)
+            asked = [one for one in waiting if one is not None and number in (one, str(one))]
+            if not asked:
+                return []
+            error = ErrorData(code=PARSE_ERROR, message=NOT_MCP)
+            message = JSONRPCError(jsonrpc="2.0", id=asked[0], error=error)
         if not isinstance(message, JSONRPCError | JSONRPCResponse):
             return [message]
         if message.id is not None:
-            self._unanswered = [one for one in waiting if one not in (message.id, None)]
+            self._unanswered = [one for one in waiting if str(one) not in (str(message.id), "None")]
             return [message]
         if None in waiting and message.error.code != PARSE_ERROR:
             waiting.remove(None)

@@ -62,6 +62,7 @@ DECLARED = {}  # capabilities of the client
 RESULTS = []  # of the tool `result`
 HANDSHAKE = {}  # fields in place of the usual ones
 PAGES = {}  # by cursor, the first by None; in place of the other tools
+RAW = json.loads(os.environ.get("RAW_LINES", "{}"))  # by method and cursor; ID is that of a request
 names = [*NAMES, *(f"more-{number}" for number in range(int(os.environ.get("MORE_TOOLS", "0"))))]
 
 
@@ -73,6 +74,9 @@ def replies(message):
         text = {"type": "text", "text": json.dumps([DECLARED, answer])}
         return [{"jsonrpc": "2.0", "id": call, "result": {"content": [text]}}]
     method, number, params = message["method"], message.get("id"), message.get("params") or {}
+    place = f"{method} {params.get('cursor', '')}".strip()
+    if raw := (params.get("arguments") or {}).get("lines") or RAW.get(place):
+        return [line.replace("ID", str(number)) for line in raw]
     if method == "initialize":
         DECLARED.update(params["capabilities"])
         info, can = {"name": "scripted", "version": "1"}, {"tools": {"listChanged": True}}
@@ -155,9 +159,10 @@ def main():
     sys.stdout.write("not a message\n")  # many servers greet
     for line in sys.stdin:
         for reply in replies(json.loads(line)):
-            if reply.get("method") == "notifications/progress":
+            text = reply if isinstance(reply, str) else json.dumps(reply)
+            if "notifications/progress" in text:
                 time.sleep(WORK_S)
-            sys.stdout.write(json.dumps(reply) + "\n")
+            sys.stdout.write(text + "\n")
             sys.stdout.flush()
     while is_stubborn:
         signal.pause()

@@ -900,7 +900,7 @@ async def test_an_error_without_an_id_answers_all_that_waits(tmp_path, http):
         "    else:\n        return []",
         '    elif number is None:\n        return [{"jsonrpc": "2.0", "error": ERRORS["refuse"]}]',
     ).replace(
-        "(json.dumps(reply)", "(json.dumps(reply | ({'id': None} if 'error' in reply else {}))"
+        "json.dumps(reply)\n", "json.dumps(reply | ({'id': None} if 'error' in reply else {}))\n"
     )
     deaf = unnamed.replace('"tools/list":', '"tools/list":\n        return [BROKEN]\n    elif 0:')
     broken = {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "bad bean"}}
@@ -928,6 +928,80 @@ async def test_an_error_without_an_id_answers_all_that_waits(tmp_path, http):
     http.unknown = reply
     async with a_host(tmp_path, over_http(http)) as host:
         assert (await call(host, "wiki/refuse", _s=5)).text == "The garden is closed"
+
+
+DEEP = 50_000 * "[" + 50_000 * "]"
+ODD = {
+    "list": '{"jsonrpc":"2.0","id":ID,"result":[1]}',
+    "text": '{"jsonrpc":"2.0","id":ID,"result":"x"}',
+    "null": '{"jsonrpc":"2.0","id":ID,"result":null}',
+    "none": '{"jsonrpc":"2.0","id":ID}',
+    "error in words": '{"jsonrpc":"2.0","id":ID,"error":"boom"}',
+    "error without a code": '{"jsonrpc":"2.0","id":ID,"error":{"message":"boom"}}',
+    "long number": f'{{"jsonrpc":"2.0","id":ID,"result":{5000 * "9"}}}',
+    "long number within": f'{{"id":ID,"jsonrpc":"2.0","result":{{"content":[{5000 * "9"}]}}}}',
+    "deep": f'{{"jsonrpc":"2.0","id":ID,"result":{DEEP}}}',
+    "deep with its id behind": f'{{"result":{{"content":{DEEP}}},"jsonrpc":"2.0","id":ID}}',
+    "id as text": '{"jsonrpc":"2.0","id":"ID","result":[]}',
+    "two objects": '{"_meta":{},"id":ID,"jsonrpc":"2.0","result":[1]}',
+    "older version": '{"jsonrpc":"1.0","id":ID,"result":{"content":[]}}',
+    "no version": '{"id":ID,"result":{"content":[]}}',
+    "no JSON number": '{"jsonrpc":"2.0","id":ID,"result":NaN}',
+    "half an emoji": '{"jsonrpc":"2.0","id":ID,"result":"\\ud83c"}',
+    "empty": '{"jsonrpc":"2.0","id":ID,"result":{}}',
+}
+NO_ANSWERS = [
+    'DEBUG got {"jsonrpc":"2.0","id":ID,"method":"tools/call"}',
+    "{'id': ID, 'result': 'of Python'}",
+    '{"level":"debug","id":ID,"msg":"a log in JSON"}',
+    '{"jsonrpc":"2.0","id":ID,"method":"roots/list","params":[]}',
+    '{"jsonrpc":"2.0","id":ID,"result":',
+    '{"jsonrpc":"2.0","id":99,"result":[1]}',
+    "[]",
+    "ID",
+    "{" + 50_000 * "[",
+]
+NOT_MCP = "its answer does not follow MCP"
+
+
+async def test_a_line_with_the_id_of_a_request_is_its_answer_at_once_and_its_server_stays(tmp_path):
+    async with a_host(tmp_path, scripted()) as host:
+        for what, line in ODD.items():
+            result = await call(host, "files/echo", lines=[line])
+            assert (what, result.text, result.is_error) == (what, NOT_MCP, True)
+            assert host.servers[0].state is ToolServerState.READY
+        right = '{"jsonrpc":"2.0","id":ID,"result":{"content":"right"}}'
+        for line in NO_ANSWERS:
+            assert (await call(host, "files/echo", lines=[line, right])).text == right[-8:-3], line
+    steps = '{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":ID,%s}}'
+    told = []
+    async with a_host(tmp_path, scripted()) as host:
+        await host.start_servers()
+        odd = ('"progress":"half"', '"progress":null', '"progress":[]', '"message":"sown"')
+        lines = [*(steps % step for step in odd), right]
+        assert (await call(host, "files/echo", 1, told.append, lines=lines)).text == "right"
+    assert told == ["sown"]
+
+
+async def test_an_odd_answer_at_a_start_is_told_at_once(tmp_path):
+    page = '{"jsonrpc":"2.0","id":ID,"result":{"tools":[{"name":"a"}],"nextCursor":"2"}}'
+    starts = {
+        "handshake": {"initialize": [ODD["list"]]},
+        "discovery": {"server/discover": [ODD["long number"]]},
+        "tools": {"tools/list": [ODD["error in words"]]},
+        "more tools": {"tools/list": [page], "tools/list 2": [ODD["null"]]},
+    }
+    servers = [
+        scripted(name, env={"RAW_LINES": json.dumps(lines)}) for name, lines in starts.items()
+    ]
+    async with a_host(tmp_path, *servers) as host, asyncio.timeout(30):
+        said = await states(host)
+        see = f"See {tmp_path / 'tools.log'}. {ENV}"
+        for name in ("handshake", "tools"):
+            assert said[name] == f"The server {name} failed: {NOT_MCP}. {see}"
+        assert said["discovery"] == "ready"
+        assert f"the rest of its list ({NOT_MCP})" in said["more tools"]
+        assert (await call(host, "more tools/a", text="sun")).text == "sun"
 
 
 async def test_half_an_emoji_costs_neither_the_server_nor_a_result(tmp_path, http):
