@@ -5,7 +5,7 @@ An event has the text of one chunk: of one token, at some servers of several.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from msgspec import Struct, convert, field
@@ -73,6 +73,7 @@ class LiveStats(Struct, kw_only=True):
     sent_s: float | None = None
     """When the request was sent, after waiting in a queue or for a retry."""
     stage: Stage = Stage.WAITING
+    starting: Callable[[], str] = str  # names of the tool servers that it waits for
     state: AnswerState = AnswerState.STREAMING
     # 0 to 1, of loading the model or reading the prompt; None once text arrives
     fraction: float | None = None
@@ -188,6 +189,8 @@ class LiveStats(Struct, kw_only=True):
         if self.stage is Stage.RETRYING and retry is not None:
             wait_s = max(self.retry_from_s + retry.wait_s - now_s, 0.0)
             return f"retry {retry.attempt}/{retry.attempts} in {units.elapsed(wait_s)}"
+        if self.stage is Stage.STARTING:
+            return f"starting {self.starting()}"
         text = f"{self.stage.value}{units.progress_suffix(self.fraction)}"
         if self.stage is Stage.LOADING and self.asks_again_s is not None:
             text += f", asked again in {units.elapsed(max(self.asks_again_s - now_s, 0.0))}"

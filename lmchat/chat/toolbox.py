@@ -24,7 +24,7 @@ from lmchat.tools.calls import (
     Tell,
     ToolHost,
     ToolResult,
-    ToolServerState,
+    names_of_starting,
 )
 
 
@@ -82,8 +82,10 @@ class Toolbox:
 
     def must_start(self, target: Target) -> bool:
         """Whether `offered` has to start servers, and to wait until all work or have failed."""
-        states = (server.state for server in self.host.servers)
-        return self.can_use(target) and ToolServerState.STARTING in states
+        return self.can_use(target) and bool(self.starting())
+
+    def starting(self) -> str:
+        return names_of_starting(self.host.servers)
 
     @property
     def must_call(self) -> bool:

@@ -185,7 +185,7 @@ class Turn(TurnState):
             settings.stuck, answer, self._answer_now, stop=self.stop, report=self._report
         )
         if rounds is not None and rounds.toolbox.must_start(target):
-            self.stats.stage = Stage.STARTING
+            self.stats.stage, self.stats.starting = Stage.STARTING, rounds.toolbox.starting
         session.start_answer(path, message)
         asking = Asking(
             services, settings, path, message.message_id, prefill, rounds, session.note_left_out

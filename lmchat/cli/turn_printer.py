@@ -40,7 +40,7 @@ from lmchat.sessions.message import (
     tool_calls_text,
 )
 from lmchat.terminal.output import Output, SafeStream, TextStream, is_terminal
-from lmchat.units import elapsed, progress_suffix, rounded
+from lmchat.units import elapsed, rounded
 
 _MAX_CHARS = 200  # of a call, or of a reason, in a note
 _SHORT_WAIT_S = 2.0  # a shorter wait needs no words
@@ -115,8 +115,7 @@ class TurnPrinter:
                 is_due = waited_s > _SHORT_WAIT_S / 2 and not self.output.has_progress
                 if is_due and stats.stage not in noted:
                     noted.add(stats.stage)
-                    progress = progress_suffix(stats.fraction)
-                    self.output.note(f"lmchat: {stats.stage.value}{progress} …")
+                    self.output.note(f"lmchat: {stats.stage_label(now_s)} …")
             self.output.show_progress(text)
             await asyncio.sleep(1)
 

@@ -105,13 +105,14 @@ class Output:
                 sys.stderr.write("\n".join(map(_one_line, lines)) + "\n")
                 sys.stderr.flush()
 
-    def show_progress(self, text: str) -> None:
-        """Replace the short text on the current line of the terminal; "" clears it.
+    @property
+    def can_show_progress(self) -> bool:
+        """A dumb terminal cannot overwrite a line."""
+        return self.has_progress and os.environ.get("TERM") != "dumb" and is_terminal(sys.stderr)
 
-        A dumb terminal cannot overwrite a line.
-        """
-        can_show = self.has_progress and os.environ.get("TERM") != "dumb"
-        if text != self._progress and can_show and is_terminal(sys.stderr):
+    def show_progress(self, text: str) -> None:
+        """Replace the short text on the current line of the terminal; "" clears it."""
+        if text != self._progress and self.can_show_progress:
             self._progress = text
             columns = (terminal_columns() or _USUAL_COLUMNS) - 1  # a full row would wrap
             shown = text[:columns]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from enum import StrEnum
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.safe_text import safe_line
 from lmchat.servers.request import Tool
 from lmchat.sessions.message import (
     AnswerState,
@@ -29,6 +30,8 @@ from lmchat.sessions.message import (
 )
 from lmchat.tools.questions import AskUser
 from lmchat.units import counted
+
+_NAMES_CHARS = 40
 
 
 class ToolServerState(StrEnum):
@@ -59,6 +62,12 @@ class ToolServer(Struct, frozen=True, kw_only=True):
             f", {counted(len(self.tools), 'tool')}" if self.state is ToolServerState.READY else ""
         )
         return f"{self.state}{tools}. {self.error}".rstrip()
+
+
+def names_of_starting(servers: Iterable[ToolServer]) -> str:
+    """Return the names of the servers whose start has not ended, or ""."""
+    names = (server.name for server in servers if server.state is ToolServerState.STARTING)
+    return safe_line(", ".join(names), limit=_NAMES_CHARS)
 
 
 class SentCall(Struct):

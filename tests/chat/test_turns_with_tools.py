@@ -74,7 +74,7 @@ async def test_the_wait_for_tool_servers_is_a_stage_of_its_own_and_a_stop_ends_i
     chat = ChatTurns(store, answer_steps("Read."), answer_steps("Read."), box=toolbox(host))
     sending = asyncio.create_task(chat.send("Read"))
     await host.asked.wait()
-    assert chat.session.turn.stats.stage.value == "starting tools"
+    assert chat.session.turn.stats.stage_label(0) == "starting files"
     chat.session.stop()
     await sending
     assert (chat.path[-1].state, chat.server.requests) == (AnswerState.STOPPED, [])

@@ -123,6 +123,22 @@ def test_who_waits_for_a_tool_server_is_told_so_and_can_stop(cli, server, tmp_pa
         assert "Done." in program.text
 
 
+def test_one_server_that_never_answers_is_named_and_after_its_limit_the_others_are_used(
+    cli, server
+):
+    silent = {"command": sys.executable, "args": ["-c", "import time; time.sleep(600)"]}
+    cli.add_servers(silent=silent | {"timeout_s": 4}, files=_SCRIPTED)
+    server.on(CHAT, chat_reply("Done."))
+    with cli.start("ask", "--tools", "hi") as program:
+        out, errors = program.communicate()
+    named, failed, *_ = errors.decode().splitlines()
+    assert named.startswith("lmchat: starting silent")
+    assert failed.startswith("lmchat: The server silent failed: no answer within 4 s.")
+    assert (program.returncode, out.decode()) == (0, "Done.\n")
+    offered = {tool["function"]["name"] for tool in server.seen(CHAT)[0].json["tools"]}
+    assert offered == {f"files__{name}" for name in mcp_server.NAMES}
+
+
 def tools_rows(cli, code: int = 0) -> list[dict]:
     checks = cli.json("doctor", "--json", code=code)["checks"]
     return [row for row in checks if row["group"] == "Tools"]

@@ -204,6 +204,10 @@ async def test_esc_stops_in_every_phase_and_a_stopped_call_is_run_again(tmp_path
 
     half = [RequestSent(), TextDelta(text="Let me"), asyncio.Event(), *call()]
     async with desk_with(tmp_path, half, call(), result=lambda _: asyncio.Event()) as desk:
+        desk.host.is_starting = True
+        await desk.say("read", sees="starting files")
+        await stop(0)
+        desk.host.is_starting = False
         await desk.say("read", sees="Let me")
         await stop(0)
         await card(desk)

@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.context import Context
 from lmchat.errors import LMChatError
-from lmchat.safe_text import safe_line
 from lmchat.servers.target import Target
-from lmchat.tools.calls import ToolHost, ToolServer, ToolServerState
+from lmchat.tools.calls import ToolHost, ToolServer, ToolServerState, names_of_starting
 
 _SHORT_WAIT_S = 2.0  # a shorter wait needs no words
-_NAMES_CHARS = 40
 
 
 async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> None:
@@ -36,21 +34,21 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
 
 
 async def started_servers(context: Context, host: ToolHost) -> tuple[ToolServer, ...]:
-    """If that takes long, a terminal shows which."""
+    """If that takes long, a text on stderr names which."""
+    output = context.output
 
     def show() -> None:
         if host.is_asking.locked():
             return
-        slow = (server.name for server in host.servers if server.state is ToolServerState.STARTING)
-        names = safe_line(", ".join(slow), limit=_NAMES_CHARS)
-        context.output.show_progress(f"lmchat: starting {names} … Ctrl+C stops")
+        tell = output.show_progress if output.can_show_progress else output.note
+        tell(f"lmchat: starting {names_of_starting(host.servers)} … Ctrl+C stops")
 
     showing = asyncio.get_running_loop().call_later(_SHORT_WAIT_S, show)
     try:
         return await host.start_servers()
     finally:
         showing.cancel()
-        context.output.show_progress("")
+        output.show_progress("")
 
 
 def is_any_ready(servers: Sequence[ToolServer]) -> bool:

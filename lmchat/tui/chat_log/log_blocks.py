@@ -390,7 +390,7 @@ def _state_pieces(page: Page, stats: LiveStats, now_s: float) -> list[list[Span]
             reason = safe_line(stats.retry.reason, limit=_LONG_NAME_CHARS)
             text = stats.stage_label(now_s)
             return [[(text, warning)], [_after_dot(page, reason)]]
-        case Stage.LOADING | Stage.READING:
+        case Stage.STARTING | Stage.LOADING | Stage.READING:
             return [[(stats.stage_label(now_s), _NULL), clock]]
         case Stage.STALLED:
             pieces = [[(f"stalled {units.elapsed(stats.silent_s)}", warning)]]
