@@ -70,6 +70,7 @@ _NOT_PRINTABLE_ASCII = r"[^\n\t -~]"
 _BLANKS = f"[\\s\u2800\U0001d159\U00016fe4{UNSEEN}{_JOINERS}{_SELECTORS}]+"
 _BLANK = "\u2423"
 _MOST_ASKED = 600  # characters above a question, and of it: they fit on 24 lines of 80 columns
+_LEAST_OF_ROW = 25  # as which a shorter row counts
 
 SafeText = NewType("SafeText", str)  # has passed `safe_text`
 
@@ -157,7 +158,7 @@ def marked_line(text: str) -> SafeText:
 def bounded_rows(*texts: str) -> list[SafeText]:
     """Put all of foreign texts on rows for a question about them; none if they are too long."""
     rows = [marked_line(text) for text in texts]
-    return rows if sum(map(len, rows)) <= _MOST_ASKED else []
+    return rows if sum(max(len(row), _LEAST_OF_ROW) for row in rows) <= _MOST_ASKED else []
 
 
 def _visible_blank(run: re.Match[str]) -> str:

@@ -46,7 +46,7 @@ from lmchat.tools.calls import (
 from lmchat.tools.mcp_messages import NOT_MCP, MessageReader, image_bytes
 from lmchat.tools.questions import AskUser
 from lmchat.tools.server_over_http import ANSWER_S, ServerOverHttp, without_secrets
-from lmchat.tools.server_program import ServerProgram, start_failure
+from lmchat.tools.server_program import ServerProgram, start_failure, start_of
 from lmchat.tools.waiting_limits import WaitingLimits
 from lmchat.units import counted
 
@@ -158,9 +158,10 @@ class McpServers:
                 self._log_fd = await asyncio.to_thread(start_log, self.log_file)
         # it is missing before the first `lmchat tools add`
         await asyncio.to_thread(ensure_folder, self._folder)
+        command, folder = start_of(settings, self._folder, self._environ)
         environment = needed_environment(self._environ) | dict(settings.env or {})
         return await ServerProgram.start(
-            settings, environment=environment, folder=self._folder, log_fd=self._log_fd
+            settings.name, command, environment=environment, folder=folder, log_fd=self._log_fd
         )
 
     def expanded(self, settings: McpSettings) -> McpSettings:

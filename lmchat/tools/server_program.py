@@ -7,7 +7,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from threading import Thread
@@ -58,24 +58,14 @@ class ServerProgram:
     @classmethod
     async def start(
         cls,
-        settings: McpSettings,
+        name: str,
+        command: Sequence[str],
         *,
         environment: Mapping[str, str],
         folder: Path,
         log_fd: int | None,
     ) -> ServerProgram:
-        """Raises `OSError`.
-
-        A name alone is searched in the absolute folders of `PATH`, then beside this Python, where
-        pip has put it; a path, such as `./server`, is relative to the folder of the server. Paths
-        start at `folder`. A thread copies stderr into the log.
-        """
-        folder = folder / expanded_path(settings.cwd)
-        command = settings.command
-        if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference
-            command = str(folder / expanded_path(command))
-        beside_python = str(Path(sys.executable).parent)
-        searched = os.pathsep.join((environment.get("PATH", os.defpath), beside_python))
+        """Raises `OSError`. A thread copies stderr into the log."""
         source, sink = os.pipe()
         own_log_fd = None if log_fd is None else os.dup(log_fd)
         last_errors = bytearray()
@@ -83,7 +73,7 @@ class ServerProgram:
         copying.start()  # it closes what it has got
         try:
             child = await ChildProcess.start(
-                with_absolute_program([command, *settings.args], {"PATH": searched}),
+                command,
                 environment=environment,
                 folder=folder,
                 errors=sink,
@@ -91,7 +81,7 @@ class ServerProgram:
             )
         finally:
             os.close(sink)
-        return cls(settings.name, child, last_errors=last_errors, copying=copying)
+        return cls(name, child, last_errors=last_errors, copying=copying)
 
     @property
     def exit_code(self) -> int | None:
@@ -193,6 +183,25 @@ class ServerProgram:
         with anyio.CancelScope(shield=True):
             await self._child.end_politely()
             await asyncio.to_thread(self._copying.join, _ERRORS_S)
+
+
+def start_of(
+    settings: McpSettings, folder: Path, environ: Mapping[str, str]
+) -> tuple[list[str], Path]:
+    """Return the command with the path of its program, and the folder in which it starts.
+
+    A name alone is searched in the absolute folders of the user's `PATH`, whatever the settings put
+    into that of the server, then beside this Python, where pip has put it; a path, such as
+    `./server`, is relative to the folder of the server. Paths start at `folder`. Raises `OSError`,
+    and as `expanded_path`.
+    """
+    folder /= expanded_path(settings.cwd)
+    command = settings.command
+    if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference
+        command = str(folder / expanded_path(command))
+    beside_python = str(Path(sys.executable).parent)
+    searched = os.pathsep.join((environ.get("PATH", os.defpath), beside_python))
+    return with_absolute_program([command, *settings.args], {"PATH": searched}), folder
 
 
 def _copy_errors(source: int, log_fd: int | None, last: bytearray) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import signal
+import string
 import sys
 import time
 import tomllib
+from pathlib import Path
 
 import httpx
 import psutil
@@ -451,9 +455,8 @@ def test_servers_of_a_file_are_added_after_a_question_and_each_refusal_is_told(a
         with PtyProgram(command, home=alone.home, size=(160, 30), env={"K": "a"}) as program:
             program.wait_for("Start notes, gone, hub, old? [y/N]")
             assert f"notes: {sys.executable} {mcp_server.__file__}" in program.text
-            assert "gets the variable K" in program.text
+            assert "sets variables, which can change what runs: K=s3cret" in program.text
             assert "gets the variables API_KEY, K" in program.text
-            assert "s3cret" not in program.text
             program.type(f"{answer}\r")
             if answer == "y":
                 program.wait_for("hub was not added", 50)
@@ -535,7 +538,8 @@ def test_a_command_that_is_too_long_to_show_does_not_start(alone, tmp_path, args
 def test_a_question_shows_all_that_a_yes_starts(alone, tmp_path):
     """Blanks, letters without a look and other servers push nothing off the screen."""
     blanks = ["-c", f"touch RAN;{2000 * ' '}exec cat", "\n\t" * 999, *30 * ["\u2800\u200b" * 80]]
-    bad = {"command": "sh", "args": blanks, "cwd": str(tmp_path), "env": {"K": "1"}}
+    env = {"K": "1", "SPADES": "a, K=2", "KEY": "${K}"}
+    bad = {"command": "sh", "args": blanks, "cwd": str(tmp_path), "env": env, "timeout_s": 900}
     servers = {"garden": bad}
     file = tmp_path / "mcp.json"
     file.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
@@ -544,17 +548,43 @@ def test_a_question_shows_all_that_a_yes_starts(alone, tmp_path):
         program.wait_for("Start garden? [y/N]")
         shown = "".join(line.ljust(80) for line in program.screen())
         marks = " ".join(30 * ["'␣'"])
-        assert f"garden: sh -c 'touch RAN;␣exec cat' '␣' {marks}" in shown
+        assert f"garden: {shutil.which('sh')} -c 'touch RAN;␣exec cat' '␣' {marks}" in shown
         assert f"starts in the folder {tmp_path}" in shown
+        assert "which can change what runs: K=1 'SPADES=a, K=2' 'KEY=${K}'" in shown
         assert "gets the variable K" in shown
+        assert "may take 900 s to start, and for each call" in shown
         program.type("n\r")
         program.wait_for("Nothing was added.")
 
-    servers |= {f"harmless-{number}": {"command": "cat"} for number in range(40)}
-    file.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
-    done = alone("tools", "add", "--yes", "--from", str(file), K="1")
-    many = "lmchat: The servers are too many to show in one question.\nName one of them before --from.\n"
-    assert (done.returncode, done.stderr) == (1, many)
+    for names in ([f"harmless-{number}" for number in range(40)], string.ascii_letters):
+        servers = {"garden": bad} | {name: {"command": "cat"} for name in names}
+        file.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
+        done = alone("tools", "add", "--yes", "--from", str(file), K="1")
+        many = "lmchat: The servers are too many to show in one question.\nName one of them before --from.\n"
+        assert (done.returncode, done.stderr) == (1, many)
+    assert not (tmp_path / "RAN").exists()
+
+
+def test_the_program_that_a_question_shows_is_that_of_the_user_and_starts(alone, tmp_path):
+    """The folder of the file has one of the same name, and a variable that leads there."""
+    mine, folder = tmp_path / "mine", tmp_path / "cloned"
+    serve = Path(put(mine, "serve", Path(mcp_server.__file__).read_text(encoding="utf-8")))
+    put(folder / "bin", "serve", f"open({str(tmp_path / 'RAN')!r}, 'w')")
+    there = {"command": serve.stem, "env": {"PATH": "${PWD}/bin:/bin", "LOG": "off"}}
+    file = folder / ".mcp.json"
+    file.write_text(json.dumps({"mcpServers": {"clock": there}}), encoding="utf-8")
+    user = {"PATH": f"{mine}{os.pathsep}{os.environ['PATH']}", "PWD": str(folder)}
+    command = alone.argv("tools", "add", "--from", str(file))
+    with PtyProgram(command, home=alone.home, size=(100, 24), env=user) as program:
+        program.wait_for("Start clock? [y/N]")
+        assert f"clock: {serve}\n" in program.text
+        assert "which can change what runs: 'PATH=${PWD}/bin:/bin' LOG=off" in program.text
+        assert "gets the variable PWD" in program.text
+        program.type("y\r")
+        program.wait_for("Added clock: ", 50)
+        assert program.wait_exit() == 0
+    found = alone("tools", "call", "clock/environment", **user)
+    assert json.loads(found.stdout)["env"]["PATH"] == f"{folder}/bin:/bin"
     assert not (tmp_path / "RAN").exists()
 
 

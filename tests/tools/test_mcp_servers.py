@@ -268,7 +268,7 @@ async def test_programs_start_in_the_folder_of_the_configuration_and_never_in_th
         for name, (command, *args) in commands.items()
     ]
     servers += [
-        McpSettings(name="lonely", command="only_here"),
+        McpSettings(name="lonely", command="only_here", env={"PATH": str(hostile)}),
         McpSettings(name="beside", command="./only_here"),
     ]
     missing = {

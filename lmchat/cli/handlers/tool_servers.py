@@ -34,6 +34,7 @@ from lmchat.safe_text import SafeText, bounded_rows
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint
 from lmchat.tools.calls import ToolServer, ToolServerState
+from lmchat.tools.server_program import start_of
 from lmchat.units import counted
 
 _NO_TERMINAL = "This starts programs, after a question that needs a terminal."
@@ -153,10 +154,10 @@ async def _start(
     Those that cannot be shown with the question are left out.
     """
     if context.options.from_file or hosts:
-        servers = [server for server in servers if _question_about([server], hosts)]
+        servers = [server for server in servers if _question_about(context, [server], hosts)]
         if not servers:
             return {}
-        rows = _question_about(servers, hosts)
+        rows = _question_about(context, servers, hosts)
         if not rows:
             next_step = "Name one of them before --from."
             raise LMChatError(
@@ -169,17 +170,29 @@ async def _start(
         return {server.name: server for server in toolbox.host.servers}
 
 
-def _question_about(servers: Sequence[McpSettings], hosts: Mapping[str, str]) -> list[SafeText]:
-    """Return all that a yes starts and gives away, then the question; nothing if it is too long."""
+def _question_about(
+    context: Context, servers: Sequence[McpSettings], hosts: Mapping[str, str]
+) -> list[SafeText]:
+    """Return all that a yes starts and gives away, then the question; nothing if it is too long.
+
+    Variables of the user are shown by their names.
+    """
     lines: list[str] = []
     for server in servers:
-        started = server.url or command_line([server.command, *server.args])
-        lines.append(f"{server.name}: {started}")
+        command = [server.command, *server.args]
+        with suppress(OSError, LMChatError):  # its start says so
+            command, _ = start_of(server, servers_file(context).parent, context.environ)
+        lines.append(f"{server.name}: {server.url or command_line(command)}")
         if server.cwd:
             lines.append(f"starts in the folder {server.cwd}")
-        if variables := dict.fromkeys((*(server.env or ()), *variables_in(server))):
+        if server.env:
+            sets = command_line([f"{name}={text}" for name, text in server.env.items()])
+            lines.append(f"sets variables, which can change what runs: {sets}")
+        if variables := variables_in(server):
             word = "variable" if len(variables) == 1 else "variables"
             lines.append(f"gets the {word} {', '.join(variables)}")
+        if server.timeout_s:
+            lines.append(f"may take {server.timeout_s:g} s to start, and for each call")
     question = f"Start {', '.join(server.name for server in servers)}"
     if new := dict.fromkeys(hosts[server.name] for server in servers if server.name in hosts):
         question += f", and allow connections to {', '.join(new)}"
