@@ -52,15 +52,15 @@ class MessageReader:
 
 
 def answered_id(line: bytes) -> object:
-    """Return the id in an answer that is no message of MCP, or ""; a number may be a float."""
+    """Return the id in an answer that is no message of MCP; None if this is no answer."""
     text = line.decode(errors="replace")
     for part in (text, re.sub(_INNER, r"\1 0\2", text)):  # without what is nested too deep
         with suppress(ValueError, RecursionError):
-            # as floats, integers have any length
+            # Python reads no integer of more than 4,300 digits, but as a float
             fields = dict_or_empty(json.loads(part, parse_int=float, strict=False))
             is_answer = "method" not in fields and fields.keys() & {"jsonrpc", "result", "error"}
-            return fields.get("id") if is_answer else ""
-    return ""
+            return fields.get("id") if is_answer else None
+    return None
 
 
 def _make_readable(result: dict[str, Any]) -> None:

@@ -159,7 +159,7 @@ class ServerProgram:
         if not isinstance(message, JSONRPCError | JSONRPCResponse):
             return [message]
         if message.id is not None:
-            self._unanswered = [one for one in waiting if str(one) not in (str(message.id), "None")]
+            self._unanswered = [one for one in waiting if one not in (message.id, None)]
             return [message]
         if None in waiting and message.error.code != PARSE_ERROR:
             waiting.remove(None)
