@@ -30,7 +30,7 @@ collect_ignore_glob = (
 )
 
 pytest_plugins = [
-    "tests.support.e2e",
+    *([] if os.name == "nt" else ["tests.support.e2e"]),
     "tests.support.network_guard",
     "tests.support.hanging",
     "tests.support.real_server.fixtures",
