@@ -110,12 +110,13 @@ class TurnPrinter:
             if stats and self._stream.is_at_line_start and self._is_quiet(stats):
                 now_s = monotonic()
                 waited_s = stats.elapsed_s(now_s)
-                text = f"lmchat: {stats.stage_label(now_s)} … {elapsed(waited_s)}"
+                stage = f"lmchat: {stats.stage_label(now_s)} …"
+                text = f"{stage} {elapsed(waited_s)}"
                 # the next answer after a tool call has not waited yet
                 is_due = waited_s > _SHORT_WAIT_S / 2 and not self.output.has_progress
                 if is_due and stats.stage not in noted:
                     noted.add(stats.stage)
-                    self.output.note(f"lmchat: {stats.stage_label(now_s)} …")
+                    self.output.note(stage)
             self.output.show_progress(text)
             await asyncio.sleep(1)
 

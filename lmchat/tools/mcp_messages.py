@@ -53,7 +53,7 @@ class MessageReader:
 
 def answered_id(line: bytes) -> object:
     """Return the id in an answer that is no message of MCP; None if this is no answer."""
-    text = line.decode(errors="replace")
+    text = line.decode("utf-8-sig", "replace")
     for part in (text, re.sub(_INNER, r"\1 0\2", text)):  # without what is nested too deep
         with suppress(ValueError, RecursionError):
             # Python reads no integer of more than 4,300 digits, but as a float

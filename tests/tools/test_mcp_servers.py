@@ -942,6 +942,7 @@ ODD = {
     "long number within": f'{{"id":ID,"jsonrpc":"2.0","result":{{"content":[{5000 * "9"}]}}}}',
     "deep": f'{{"jsonrpc":"2.0","id":ID,"result":{DEEP}}}',
     "deep with its id behind": f'{{"result":{{"content":{DEEP}}},"jsonrpc":"2.0","id":ID}}',
+    "byte order mark": '\ufeff{"jsonrpc":"2.0","id":ID,"result":null}',
     "id as a float": '{"jsonrpc":"2.0","id":ID.0,"result":{"content":[]}}',
     "id as text": '{"jsonrpc":"2.0","id":"ID","result":[]}',
     "two objects": '{"_meta":{},"id":ID,"jsonrpc":"2.0","result":[1]}',
