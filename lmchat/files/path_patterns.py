@@ -6,6 +6,7 @@ pathspec, a library for such rules, makes regular expressions that take up to (l
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase, translate
@@ -14,6 +15,21 @@ ANY_FOLDERS = "**"  # any number of folders, also none
 _SIGNS = re.compile(r"[*?\[\\]")
 _MOST_RULE_CHARS = 500  # no path is that long
 _MOST_RULE_STEPS = 50
+_SET = r"\[[!^]?\]?(?:\[:\w+:]|\\.|[^]])*]"  # of characters
+_CLASSES = {  # in a set; as in git, of ASCII alone
+    "[:alnum:]": "0-9A-Za-z",
+    "[:alpha:]": "A-Za-z",
+    "[:blank:]": " \t",
+    "[:cntrl:]": "\0-\x1f\x7f",
+    "[:digit:]": "0-9",
+    "[:graph:]": "!-~",
+    "[:lower:]": "a-z",
+    "[:print:]": " -~",
+    "[:punct:]": "!-.:-@[-`{-~",
+    "[:space:]": "\t-\r ",
+    "[:upper:]": "A-Z",
+    "[:xdigit:]": "0-9A-Fa-f",
+}
 
 
 def fits(steps: Sequence[str], pattern: Sequence[str]) -> bool:
@@ -39,7 +55,10 @@ def fits(steps: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 class IgnoreRules:
-    """Rules of an ignore file. A path takes at most its length times that of the file."""
+    """Rules of an ignore file. A path takes at most its length times that of the file.
+
+    git compares bytes: here, each is a character.
+    """
 
     def __init__(self, folder: str, lines: Iterable[str], is_over: Callable[[], bool]) -> None:
         """`folder` is where the file is, such as `src/`.
@@ -50,14 +69,14 @@ class IgnoreRules:
         self._is_over = is_over
         self._groups: list[_Group] = []
         for line in lines:
-            self._add(line.removesuffix("\r"))
+            self._add(_bytes_of(line.removesuffix("\r")))
 
     def ignores(self, path: str, *, is_folder: bool) -> bool | None:
         """None if no rule is about the path.
 
         All in an ignored folder is ignored, so the folder must be asked about first.
         """
-        steps = path[len(self._folder) :].split("/")
+        steps = _bytes_of(path[len(self._folder) :]).split("/")
         for group in reversed(self._groups):  # the last rule that fits decides
             kinds = (group.of_all, group.of_folders) if is_folder else (group.of_all,)
             if any(rules.fit(steps, self._is_over) for rules in kinds):
@@ -101,6 +120,7 @@ class _Rules:
         self._patterns: dict[str | None, list[list[str]]] = {}
 
     def add(self, rule: str) -> None:
+        rule = re.sub(_SET, _without_classes, rule)
         if "/" in rule:
             steps = [_glob(step) for step in rule.removeprefix("/").split("/")]
             if steps[-1] == ANY_FOLDERS:  # all in a folder, not the folder itself
@@ -124,9 +144,18 @@ class _Rules:
         return any(not is_over() and fits(steps, pattern) for pattern in patterns)
 
 
+def _bytes_of(text: str) -> str:
+    return os.fsencode(text).decode("latin-1")
+
+
+def _without_classes(found: re.Match[str]) -> str:
+    """Write a set without classes, and without the slash, which no set fits."""
+    return re.sub(r"\[:\w+:]", lambda name: _CLASSES.get(name[0], ""), found[0]).replace("/", "")
+
+
 def _glob(text: str) -> str:
     """Write a step of a rule for `fnmatch`, which has no escapes."""
-    if text == ANY_FOLDERS:
-        return text
+    if re.fullmatch(r"\*\*+", text):
+        return ANY_FOLDERS
     text = text.replace("[^", "[!")
     return re.sub(r"\\(.?)", lambda found: f"[{found[1]}]" if found[1] in "*?[" else found[1], text)

@@ -42,6 +42,7 @@ RULES = {
             "!",
         ),
         *("*a*a*a*a*a*b", "", "/", "f/", "//", "[", "\\", "e/**/f", "!e/**/f/g"),
+        *("n[[:digit:]].t", "p[![:alpha:]_]", "k/***", "l[/]m", "l[n/o]p", "*.u", "![!a].u"),
     ],
 }
 FILES = [
@@ -65,6 +66,8 @@ FILES = [
     *("odd/#h", "odd/!n", "odd/s ", "odd/t", "odd/c*", "odd/cd", "odd/yq", "odd/xq", "odd/yr"),
     *("odd/a--b", "odd/x/deep/z", "odd/x/deep/zz", "odd/in/z", "odd/aaaaab", "odd/f"),
     *("odd/x/f/g", "odd/e/f", "odd/e/x/f/g"),
+    *("odd/n1.t", "odd/n12.t", "odd/nx.t", "odd/pa", "odd/p1", "odd/p_", "odd/k/x/y", "odd/l/m"),
+    *("odd/lnp", "odd/lmp", "odd/b.u", "odd/é.u"),
 ]
 
 
