@@ -130,6 +130,17 @@ def current_folder() -> Path:
         ) from error
 
 
+# What is there
+
+
+def status_of(path: Path) -> os.stat_result | None:
+    """Return None if nothing is there; raise `OSError` if that cannot be seen."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 # Writing
 
 
@@ -386,6 +397,18 @@ _REASONS = {
     errno.EAGAIN: LOCKED,  # see `locked`
     errno.ENOTDIR: ("a part of its path is a file", "Set LMCHAT_HOME to a folder."),
 }
+
+
+def refusal_to_write(path: Path) -> OSError | None:
+    """Return the error of who would change an existing file or its folder, if there is one."""
+    file = Path(os.path.realpath(path))
+    places = [place for place in (file, file.parent) if os.path.lexists(place)]
+    if all(os.access(place, os.W_OK) for place in places):
+        return None
+    is_read_only = False
+    with suppress(OSError, AttributeError):  # the latter on Windows
+        is_read_only = bool(os.statvfs(file.parent).f_flag & os.ST_RDONLY)
+    return system_error(errno.EROFS if is_read_only else errno.EACCES, path)
 
 
 def explain_system_error(error: OSError, path: Path) -> StoreUnavailable:

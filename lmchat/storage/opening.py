@@ -23,6 +23,8 @@ from lmchat.files.disk import (
     PERMISSION,
     ensure_folder,
     explain_system_error,
+    refusal_to_write,
+    status_of,
 )
 from lmchat.files.locks import has_locks
 from lmchat.sessions.journal_entries import JournalEntry
@@ -30,6 +32,7 @@ from lmchat.storage.journal import answer_path, read_answer
 from lmchat.storage.record_values import contains, searchable
 from lmchat.storage.schema import (
     TABLES,
+    TRIGRAM_LIST,
     forget_index,
     index_anew,
     migrate,
@@ -65,7 +68,7 @@ _REASONS = {
         "the disk reports an error, or is full",
         "Free some disk space, or check the disk.",
     ),
-    "SQLITE_CANTOPEN": ("it cannot be opened, or its folder is read-only", PERMISSION),
+    "SQLITE_CANTOPEN": ("it cannot be opened", PERMISSION),
     "SQLITE_READONLY": NOT_WRITABLE,
     **dict.fromkeys(_HELD, LOCKED),
 }
@@ -88,9 +91,10 @@ _SETTINGS = (
     "pragma fullfsync = on",  # macOS; its `fsync` leaves data in the disk's own cache
     "pragma foreign_keys = on",
 )
-# beginnings of names of errors
-_NOT_WRITTEN = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_READONLY")
-_NO_SHARED_MEMORY = "SQLITE_IOERR_SHM"
+_NO_SHARED_MEMORY = "SQLITE_IOERR_SHM"  # beginning of names of errors
+# For this process alone, the index of a log is in its own memory. A file that may only be read
+# cannot be locked for that.
+_ALONE, _ALONE_UNLOCKED = "mode=rw", f"mode=ro&vfs={'win32' if os.name == 'nt' else 'unix'}-none"
 # Ends write-ahead logging, in which the file is by then. A connection that has the file alone needs
 # no shared memory.
 _LEAVE_WAL = """
@@ -169,23 +173,29 @@ def connect(path: Path) -> Connection:
 
 
 def connect_to_read(path: Path, refusal: sqlite3.OperationalError) -> Connection:
-    """Open a file that `connect` has refused as the disk is full or read-only.
+    """Open a file that `connect` has refused, as on a full or read-only disk.
 
-    Raises `refusal` if that is not the reason, or another process uses the file.
+    Raises `refusal` if the file is damaged, in use by another process, or cannot be read either.
     """
-    if not name_of(refusal).startswith(_NOT_WRITTEN):
+    if is_damage(refusal) or name_of(refusal).startswith(_HELD):
         raise refusal
-    log = companion(real_file(path), "-wal")
+    file = real_file(path)
+    mode = "immutable=1"  # else SQLite would create a log
+    logs = [status_of(companion(file, ending)) for ending in ("-wal", "-journal")]
+    if any(log.st_size for log in logs if log is not None):
+        mode = _ALONE if os.access(file, os.W_OK) else _ALONE_UNLOCKED
     try:
-        if log.exists() and log.stat().st_size:
-            connection = _open(path, "mode=rw", busy_s=0.0)
-            connection.execute("pragma locking_mode = exclusive")  # else it needs shared memory
-        else:  # SQLite would create a log
-            connection = _open(path, "immutable=1", busy_s=0.0)
-        if version_of(connection) != newest_version():
-            with closing(connection) as file:
-                connection = connect_in_memory(file)
-            connection.execute("pragma query_only = on")
+        connection = _open(path, mode, busy_s=0.0)
+        try:
+            connection.execute("pragma locking_mode = exclusive")
+            if version_of(connection) != newest_version():
+                with closing(connection) as older:
+                    connection = connect_in_memory(older)
+                connection.execute(TRIGRAM_LIST)
+                connection.execute("pragma query_only = on")  # a write would be lost
+        except BaseException:
+            connection.close()
+            raise
     except DATABASE_ERRORS as error:  # damage cannot be mended there
         raise refusal from error
     connection.execute("pragma temp_store = memory")
@@ -349,6 +359,8 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
     name = name_of(error)
     if is_damage(error):
         reason, next_step = _DAMAGED
+    elif not name.startswith(_HELD) and (refusal := refusal_to_write(path)):
+        return explain_system_error(refusal, path)
     else:
         fitting = [_REASONS[beginning] for beginning in _REASONS if name.startswith(beginning)]
         unknown_error = (str(error), "Check the log file, then start lmchat again.")

@@ -146,6 +146,8 @@ _TABLES = (
 # accents: this tokenizer would keep accents.
 _INDEX = """create virtual table trigrams using fts5
     (text, content = '', detail = none, tokenize = 'trigram case_sensitive 1')"""
+TRIGRAM_LIST = """create virtual table if not exists temp.trigram_list
+    using fts5vocab (main, trigrams, row)"""  # for searches, of one connection
 # SQLite cannot pass a text with damaged bytes to a function, so texts become bytes
 _TRIGGERS = (
     """create trigger parts_added after insert on parts begin

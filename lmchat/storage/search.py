@@ -30,6 +30,7 @@ from lmchat.storage.record_values import (
     text_from,
     time_from,
 )
+from lmchat.storage.schema import TRIGRAM_LIST
 
 _logger = logging.getLogger(__name__)
 
@@ -142,9 +143,7 @@ def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
     if trigrams:  # the few texts that they leave are compared with shorter terms, too
         return " AND ".join(map(_quoted, trigrams))
 
-    connection.execute(
-        "create virtual table if not exists temp.trigram_list using fts5vocab (main, trigrams, row)"
-    )
+    connection.execute(TRIGRAM_LIST)
     query = "select term from trigram_list where term >= ? and term < ? limit ?"
     for term in sorted(terms, key=len, reverse=True):
         # the last code point is after all trigrams with this beginning

@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import threading
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from operator import methodcaller
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from tests.support.chats import (
     start_session,
     store_at,
 )
-from tests.support.faults import no_room, no_root, open_folder
+from tests.support.faults import no_room, no_root, open_folder, read_only_disk
 
 DATA = Path(__file__).parent / "data"
 
@@ -65,46 +65,6 @@ async def test_a_full_disk_is_one_clear_error_and_writing_works_again_with_room(
     assert await store.draft("") == ""
 
 
-@pytest.mark.parametrize("log", ["none", "with its index", "alone"])
-@pytest.mark.parametrize("version", [8, 10])
-async def test_all_is_read_on_a_full_disk_also_an_older_format_and_what_only_the_log_has(
-    tmp_path, version, log
-):
-    path = tmp_path / "sessions.db"
-    path.write_bytes((DATA / f"format-{version}" / "sessions.sqlite").read_bytes())
-    title = "Plan for the garden & more"
-    with closing(sqlite3.connect(tmp_path / "sessions.db")) as raw:
-        raw.execute("pragma journal_mode = wal")
-        if log != "none":
-            title = "Only in the log"
-            with raw:
-                raw.execute("update sessions set title = ?", (title,))
-            copied = tmp_path / "copied"
-            copied.mkdir()
-            for ending in ("", "-wal", "-shm") if log == "with its index" else ("", "-wal"):
-                name = f"sessions.db{ending}"
-                (copied / name).write_bytes((tmp_path / name).read_bytes())
-            path = copied / "sessions.db"
-    async with aclosing(Store(path)) as store:
-        with no_room():
-            first, *others = await store.list_sessions()
-            assert (first.title, len(others)) == (title, 3 if version == 8 else 8)
-            session_id = await store.find_id(first.session_id[:-1])
-            assert (await store.open_session(session_id)).messages
-            assert await store.search("shade")
-            assert version == 8 or await store.search("sh")
-            for write in (
-                store.update_session(session_id, {"title": "x"}),
-                say(store, first, "more"),
-                store.purge(is_with_messages=True),
-            ):
-                with pytest.raises(StoreUnavailable, match="cannot be used: the disk is full"):
-                    await write
-        changed = await store.update_session(session_id, {"title": "There is room"})
-        assert next(iter(await store.list_sessions())).title == changed.title
-    assert faults_in(path) == ""
-
-
 @pytest.fixture
 def folder():
     """A folder that other users reach too, with a name that URLs would trip over."""
@@ -115,39 +75,62 @@ def folder():
         folder.chmod(0o755)
 
 
+@contextmanager
 def only_to_read(folder):
-    for path in folder.iterdir():
-        path.chmod(0o444)
-    folder.chmod(0o555)
-
-
-async def test_a_file_that_may_only_be_read_is_read_and_writing_is_one_clear_error(folder):
-    store, session = Store(folder / "sessions.db"), header()
-    asked = await say(store, session, "hello")
-    await store.aclose()
-    only_to_read(folder)
+    for path, mode in ((folder, 0o555), *((path, 0o444) for path in folder.iterdir())):
+        path.chmod(mode)
     with no_root():
-        store = Store(folder / "sessions.db")
-        with pytest.raises(StoreUnavailable, match="cannot be used: writing is not permitted"):
-            await say(store, session, "more", asked)
-        assert (await store.open_session(session.session_id)).messages == (asked,)
-        await store.aclose()
+        yield
+    for path in (folder, *folder.iterdir()):
+        path.chmod(0o777)
 
 
-async def test_messages_that_only_the_log_has_are_not_left_out_where_nothing_may_be_written(folder):
-    writer, session = Store(folder / "sessions.db"), header()
-    await say(writer, session, "hello")
+DISKS = {
+    "the disk is full": lambda _: no_room(),
+    "the disk is read-only": read_only_disk,
+    "writing is not permitted": only_to_read,
+}
+
+
+@pytest.mark.parametrize("reason", DISKS)
+@pytest.mark.parametrize("log", ["none", "with its index", "alone"])
+@pytest.mark.parametrize("version", [8, 10])
+async def test_where_nothing_can_be_written_all_is_read_also_an_older_format_and_what_only_the_log_has(
+    folder, version, log, reason
+):
+    path = folder / "sessions.db"
+    path.write_bytes((DATA / f"format-{version}" / "sessions.sqlite").read_bytes())
+    title = "Plan for the garden & more"
     copied = folder / "copied"
     copied.mkdir()
-    for ending in ("", "-wal"):  # some programs leave out sessions.db-shm
-        name = f"sessions.db{ending}"
-        (copied / name).write_bytes((folder / name).read_bytes())
-    await writer.aclose()
-    only_to_read(copied)
-    with no_root():
-        async with aclosing(Store(copied / "sessions.db")) as store:
-            with pytest.raises(StoreUnavailable, match="its folder is read-only"):
-                await store.list_sessions()
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("pragma journal_mode = wal")
+        if log != "none":
+            title = "Only in the log"
+            with raw:
+                raw.execute("update sessions set title = ?", (title,))
+        # some programs leave out sessions.db-shm
+        for ending in {"none": [""], "alone": ["", "-wal"]}.get(log, ["", "-wal", "-shm"]):
+            shutil.copy(f"{path}{ending}", copied)
+    path = copied / path.name
+    async with aclosing(Store(path)) as store:
+        with DISKS[reason](copied):
+            first, *others = await store.list_sessions()
+            assert (first.title, len(others)) == (title, 3 if version == 8 else 8)
+            session_id = await store.find_id(first.session_id[:-1])
+            assert (await store.open_session(session_id)).messages
+            assert await store.search("shade")
+            assert await store.search("sh")
+            for write in (
+                store.update_session(session_id, {"title": "x"}),
+                say(store, first, "more"),
+                store.purge(is_with_messages=True),
+            ):
+                with pytest.raises(StoreUnavailable, match=f"cannot be used: {reason}"):
+                    await write
+        changed = await store.update_session(session_id, {"title": "There is room"})
+        assert next(iter(await store.list_sessions())).title == changed.title
+    assert faults_in(path) == ""
 
 
 async def test_a_folder_that_is_removed_while_running_is_made_again(tmp_path, store):

@@ -66,6 +66,20 @@ def small_file_system(folder: Path) -> Iterator[SmallFileSystem | None]:
         subprocess.run(["umount", str(folder)], capture_output=True, check=True)  # noqa: S603, S607 - ours
 
 
+@contextmanager
+def read_only_disk(folder: Path) -> Iterator[None]:
+    """Mount a folder over itself, only to be read, where the tests may."""
+    place = str(folder)
+    bind = ["mount", "--bind", place, place]
+    if os.geteuid() != 0 or subprocess.run(bind, capture_output=True, check=False).returncode:  # noqa: S603 - ours
+        pytest.skip("mounting takes root")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)  # noqa: S603, S607 - ours
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)  # noqa: S603, S607 - ours
+
+
 _NOBODY = 65534
 
 
