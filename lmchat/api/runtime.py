@@ -232,7 +232,8 @@ class Setup(Struct, frozen=True, kw_only=True):
         sessions. Raises `ConfigError`.
         """
         settings = self.loaded.require_valid().settings
-        if warning := await run_abandonable(self.keys.load):
+        warning = await run_abandonable(self.keys.load)
+        if warning and warning not in {one.sentence for one in self.loaded.notes}:
             note(warning)
         state = await self.saved_state()
         backend, engine = self.make_backend(settings, state, reads_per_second=reads_per_second)

@@ -17,7 +17,7 @@ from lmchat.attachments.attachment import (
 )
 from lmchat.attachments.dropped_files import existing_path
 from lmchat.errors import FileRefused
-from lmchat.files.disk import expanded_path, read_plain
+from lmchat.files.disk import expanded_path, read_plain, unreadable
 from lmchat.files.folder_walk import walk
 from lmchat.files.path_patterns import ANY_FOLDERS, fits
 from lmchat.matching import normalized
@@ -48,7 +48,7 @@ class FileSet(Struct, frozen=True, kw_only=True):
 
     files: Sequence[Attachment]
     left_out_count: int  # no text, or too long
-    is_too_deep: bool  # for the system
+    unread_count: int  # folders
 
     @property
     def tokens(self) -> int:
@@ -65,8 +65,8 @@ class FileSet(Struct, frozen=True, kw_only=True):
         text = breakable(f"{counted(len(self.files), 'file')}, {size}, {estimate} tokens")
         if self.left_out_count:
             text += f"; {self.left_out_count} skipped (not text, or too long)"
-        if self.is_too_deep:
-            text += "; folders with a longer path than the system allows are left out"
+        if self.unread_count:
+            text += f"; {counted(self.unread_count, 'folder')} skipped (not readable, or too deep)"
         return text
 
     def needs_consent(self, window: int | None) -> bool:
@@ -106,7 +106,7 @@ def read_set(name: SetName) -> FileSet:
     shown_name = safe_line(name.typed, limit=_MOST_NAME_CHARS)
     found = walk(name.folder, most_entries=_MOST_ENTRIES)
     if found.is_cut:
-        most = "too many files to look through, or rules of .gitignore that take too long"
+        most = "too many files to look through, or rules of .gitignore that cannot be followed"
         raise FileRefused(f"{shown_name} has {most}.", next_step=_NARROWER)
     pattern = [normalized("NFC", step) for step in name.pattern]
     paths: list[str] = []
@@ -131,12 +131,14 @@ def read_set(name: SetName) -> FileSet:
             raise FileRefused(message, next_step=_NARROWER)
 
     if not files:
+        for error in found.unread:
+            raise unreadable(error.filename, error)
         problem = f"{shown_name} has no text files."
         if name.pattern != (ANY_FOLDERS,):  # else that of a folder
             problem = f"No text file fits {shown_name}."
         next_step = "Hidden files, links and those of .gitignore do not count. Check the name."
         raise FileRefused(problem, next_step=next_step)
-    return FileSet(files=files, left_out_count=left_out_count, is_too_deep=found.is_too_deep)
+    return FileSet(files=files, left_out_count=left_out_count, unread_count=len(found.unread))
 
 
 def _text_file(name: str, path: Path) -> Attachment | None:

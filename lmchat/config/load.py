@@ -45,6 +45,7 @@ from lmchat.config.settings import (
 )
 from lmchat.config.toml import TomlError, message_and_place, read_toml
 from lmchat.errors import ConfigError, FileRefused, LMChatError
+from lmchat.files.disk import explain_system_error
 
 # Environment variables and their keys; for one key, the first that is set counts.
 VARIABLES: tuple[tuple[str, str], ...] = (
@@ -244,6 +245,11 @@ def _read(path: Path, *, is_required: bool) -> LoadedSettings:
             return LoadedSettings(settings=Settings(), file=path)
         reason, has_file = "it does not exist", False
     except OSError as error:
+        if isinstance(error, PermissionError) and not is_required and not os.path.lexists(path):
+            # a folder may not be entered: what can be done without the file is done
+            reason = explain_system_error(error, path).message_with_next_step
+            note = Problem(source="", reason=reason)
+            return LoadedSettings(settings=Settings(), file=path, notes=(note,))
         reason = f"cannot be read: {error.strerror or error}; --config FILE names another file"
     except TomlError as error:
         reason, line = error.reason, error.line
@@ -258,9 +264,9 @@ def _with_servers(loaded: LoadedSettings) -> LoadedSettings:
     file = loaded.file.with_name(FILE_NAME)
     try:
         found = read_servers(file)
-    except (FileNotFoundError, NotADirectoryError):
-        return loaded
     except OSError as error:
+        if not os.path.lexists(file):  # or nobody can tell, as a note on its folder says
+            return loaded
         found = ServersFile(refused={"": f"cannot be read: {error.strerror or error}"})
     except FileRefused as error:
         found = ServersFile(refused={"": error.message.removeprefix(f"{file} ")})

@@ -74,6 +74,8 @@ def read_state(path: Path) -> tuple[State, str]:
         state, _ = read_toml(path, State)
     except FileNotFoundError:
         return State(), ""
+    except PermissionError as error:
+        return State(), explain_system_error(error, path).message_with_next_step
     except (OSError, TomlError) as error:
         _logger.warning("%s could not be read: %s", path.name, type(error).__name__)
         reason = getattr(error, "strerror", "") or error

@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from time import monotonic, sleep
 from typing import IO
@@ -58,7 +59,7 @@ def open_plain(path: Path, *, may_stream: bool = False) -> IO[bytes]:
         # `open` refuses a folder, and closes it
         file = open(path, "rb", opener=lambda name, mode: os.open(name, mode | flags))  # noqa: SIM115
     except PermissionError:
-        if path.is_dir():  # as Windows refuses one
+        if not CAN_RENAME_OPEN_FILES and path.is_dir():  # as Windows refuses one
             raise system_error(errno.EISDIR, path) from None
         raise
     if not may_stream and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -137,8 +138,21 @@ def status_of(path: Path) -> os.stat_result | None:
     """Return None if nothing is there; raise `OSError` if that cannot be seen."""
     try:
         return path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
+
+
+def files_in(folder: Path, pattern: str) -> list[Path]:
+    """Return what a folder has by names of a pattern, nothing if it is missing.
+
+    Raises `OSError` if that cannot be seen.
+    """
+    try:
+        return [path for path in folder.iterdir() if fnmatchcase(path.name, pattern)]
+    except FileNotFoundError:
+        return []
 
 
 # Writing
@@ -371,13 +385,10 @@ def start_log(path: Path) -> int:
 
 
 def empty_log(path: Path) -> None:
-    """Raises `StoreUnavailable`."""
-    try:
-        with suppress(FileNotFoundError):
-            # a program that appends continues at the new end
-            os.truncate(path, 0)
-    except OSError as error:
-        raise explain_system_error(error, path) from error
+    """Raises `OSError`."""
+    with suppress(FileNotFoundError):
+        # a program that appends continues at the new end
+        os.truncate(path, 0)
 
 
 # Errors of the system
@@ -399,23 +410,48 @@ _REASONS = {
 }
 
 
-def refusal_to_write(path: Path) -> OSError | None:
-    """Return the error of who would change an existing file or its folder, if there is one."""
-    file = Path(os.path.realpath(path))
-    places = [place for place in (file, file.parent) if os.path.lexists(place)]
-    if all(os.access(place, os.W_OK) for place in places):
-        return None
-    is_read_only = False
-    with suppress(OSError, AttributeError):  # the latter on Windows
-        is_read_only = bool(os.statvfs(file.parent).f_flag & os.ST_RDONLY)
-    return system_error(errno.EROFS if is_read_only else errno.EACCES, path)
+def refusal_to_write(*places: Path) -> OSError | None:
+    """Return the error of a change of the first that exists and may not be changed."""
+    for place in places:
+        if os.path.lexists(place) and not os.access(place, os.W_OK):
+            is_read_only = False
+            with suppress(OSError, AttributeError):  # the latter on Windows
+                is_read_only = bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+            return system_error(errno.EROFS if is_read_only else errno.EACCES, place)
+    return None
 
 
 def explain_system_error(error: OSError, path: Path) -> StoreUnavailable:
-    other_reason = (error.strerror or str(error), PERMISSION)
-    reason, next_step = _REASONS.get(error.errno or 0, other_reason)
-    # a part of the path is a file; the last name would not show which
-    file = path if isinstance(error, NotADirectoryError) else path.name
-    return StoreUnavailable(
-        f"{file} cannot be used: {reason}.", next_step=next_step, details=f"{path}: {error}"
-    )
+    """Say why something cannot be seen, read or written; `path` is for an error that names none."""
+    reason, next_step = _REASONS.get(error.errno or 0, (error.strerror or str(error), PERMISSION))
+    message = f"{path.name} cannot be used: {reason}."
+    if isinstance(error, PermissionError | NotADirectoryError):
+        message = (
+            _problem_on_the_way(error, Path(os.path.realpath(error.filename or path))) or message
+        )
+    return StoreUnavailable(message, next_step=next_step, details=f"{path}: {error}")
+
+
+def _problem_on_the_way(error: OSError, path: Path) -> str:
+    """Name the first place that may not be entered, or read, or is no folder; "" without one."""
+    for place in (*reversed(path.parents), path):
+        try:
+            status = place.stat()
+        except OSError:  # it is missing
+            break
+        is_folder = stat.S_ISDIR(status.st_mode)
+        if not is_folder and isinstance(error, NotADirectoryError):
+            return f"{place} is a file, not a folder."
+        if is_folder and not os.access(place, os.X_OK):
+            verb = "entered"
+        elif place == path and not os.access(place, os.R_OK):
+            verb = "read"
+        else:
+            continue
+        try:
+            owner = place.owner()
+        except (KeyError, NotImplementedError):  # as in a container; on Windows
+            owner = f"user {status.st_uid}"
+        mode = stat.S_IMODE(status.st_mode)
+        return f"{place} cannot be {verb}: it belongs to {owner}, with mode {mode:04o}."
+    return ""

@@ -33,11 +33,11 @@ class Walk(NamedTuple):
 
     files: Sequence[tuple[str, os.DirEntry[str]]]  # with their relative paths
     is_cut: bool
-    is_too_deep: bool  # for the system
+    unread: Sequence[OSError]  # of folders: they may not be entered, or are too deep
 
 
 class _Limit:
-    """End of a walk: after its time, or at an ignore file that is too long to follow."""
+    """End of a walk: after its time, or at an ignore file that cannot be followed."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -54,13 +54,13 @@ def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.m
     """Return all files and links that are not ignored, upper folders first.
 
     It enters neither hidden folders nor links to folders. It ends after `most_entries` files and
-    folders, ignored ones included, after 5 s, or at an ignore file of more than 256 kB. It counts
-    as cut then, even without more.
+    folders, ignored ones included, after 5 s, or at an ignore file of more than 256 kB or that may
+    not be read. It counts as cut then, even without more.
     """
     found: list[tuple[str, os.DirEntry[str]]] = []
     limit = _Limit(clock)
     above, rules = _rules_above(folder, limit)  # `above`: path of the folder in its repository
-    is_too_deep = False
+    unread: list[OSError] = []
     # relative path, "" or with a slash at the end, and rules
     folders = deque([] if rules is None else [("", rules)])
     remaining = most_entries
@@ -70,8 +70,10 @@ def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.m
         try:
             with os.scandir(folder / below) as scanned:
                 entries = sorted(scanned, key=lambda entry: entry.name)[:remaining]
-        except OSError as error:  # it may not be entered, or is gone
-            is_too_deep = is_too_deep or error.errno == errno.ENAMETOOLONG
+        except FileNotFoundError:  # it is gone
+            pass
+        except OSError as error:
+            unread.append(error)
         remaining -= len(entries)
         if any(entry.name == _IGNORE_FILE for entry in entries):
             rules = (*rules, *_rules_in(folder / below, above + below, limit))
@@ -87,7 +89,7 @@ def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.m
                 found.append((path, entry))
             elif not entry.name.startswith("."):
                 folders.append((f"{path}/", rules))
-    return Walk(found, is_cut=remaining <= 0 or limit.is_over(), is_too_deep=is_too_deep)
+    return Walk(found, is_cut=remaining <= 0 or limit.is_over(), unread=unread)
 
 
 def folders_below(top: Path, *, follows_links: bool = False) -> Iterator[_Folder]:
@@ -136,8 +138,8 @@ def _rules_in(folder: Path, path: str, limit: _Limit) -> list[IgnoreRules]:
         return []
     try:
         data = read_plain(folder / _IGNORE_FILE, max_bytes=_MOST_FILE_BYTES)
-    except OSError as error:  # missing, not readable, or too long
-        if error.errno == errno.EFBIG:
+    except OSError as error:  # missing, or no file
+        if error.errno in (errno.EFBIG, errno.EACCES):
             limit.end()
         return []
     without_bom = data.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of UTF-8

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from lmchat.files.disk import files_in
+
 _NAME = re.compile(r"([0-9A-Za-z_-]{1,64})\.[0-9a-f]{16}\.[0-9]+(\..+)?", re.ASCII)
 
 
@@ -26,9 +28,12 @@ class KeptPrompt(Struct, frozen=True):
 
 
 def kept_prompts(folder: Path) -> list[KeptPrompt]:
-    """Return the files of prompts in a folder, the newest first; all others are left out."""
+    """Return the files of prompts in a folder, the newest first; all others are left out.
+
+    Raises `OSError` if that cannot be seen.
+    """
     found: list[KeptPrompt] = []
-    for path in folder.glob("*"):
+    for path in files_in(folder, "*"):
         with suppress(OSError):  # another lmchat has just removed it
             if name := _NAME.fullmatch(path.name):
                 status = path.stat()

@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from lmchat.files.disk import locked
+from lmchat.files.disk import explain_system_error, files_in, locked
 from lmchat.files.paths import Paths
 
 UNSAVED_NAME = "unsaved-{}.json"
@@ -14,18 +14,35 @@ OF_SQLITE = ("-wal", "-shm", "-journal")  # endings of files that go with a data
 
 
 def left_files(paths: Paths) -> list[str]:
-    """Return a sentence for each file, with what to do; it blocks."""
+    """Return a sentence for each file, with what to do; it blocks.
+
+    There is one, too, for a folder that cannot be looked into, unless the sessions are there: who
+    opens them says it.
+    """
+    unseen: list[str] = []
+
+    def seen(folder: Path, pattern: str) -> list[Path]:
+        try:
+            return files_in(folder, pattern)
+        except OSError as error:
+            unseen.append(explain_system_error(error, folder).message_with_next_step)
+            return []
+
     damaged = [
         file
         for path in (paths.sessions_file, paths.state_file)
-        for file in Path(os.path.realpath(path)).parent.glob(f"{path.name}.damaged*")
+        for file in seen(Path(os.path.realpath(path)).parent, f"{path.name}.damaged*")
         if not file.name.endswith(OF_SQLITE)
     ]
-    edited = [file for file in paths.editor_dir.glob("*/*.md") if not _is_held(file)]
+    said = [*unseen]
+    edits = seen(paths.editor_dir, "lmchat-*")
+    edited = [file for edit in edits for file in seen(edit, "*.md") if not _is_held(file)]
+    unsaved = seen(paths.state_dir, UNSAVED_NAME.format("*"))
     return [
+        *dict.fromkeys(sentence for sentence in unseen if sentence not in said),
         *(
             f"The end of a session could not be saved. Import {file}, then delete it."
-            for file in sorted(paths.state_dir.glob(UNSAVED_NAME.format("*")))
+            for file in sorted(unsaved)
         ),
         *(
             f"{file} was damaged, and another file is in use. Delete it when you no longer need it."

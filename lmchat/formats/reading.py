@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import zipfile
 import zlib
@@ -225,6 +226,8 @@ def files_below(folder: Path) -> list[Path]:
     paths: list[Path] = []
     for parent, folder_names, file_names in folders_below(folder):
         folder_names[:] = sorted(name for name in folder_names if not name.startswith("."))
+        if not os.access(parent, os.R_OK | os.X_OK):
+            paths.append(parent)  # who reads it says so
         paths += [
             parent / name
             for name in sorted(file_names)

@@ -12,7 +12,14 @@ from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from lmchat.files.disk import OPEN_FLAGS, OWNER_ONLY, free_name, open_plain, write_atomically
+from lmchat.files.disk import (
+    OPEN_FLAGS,
+    OWNER_ONLY,
+    files_in,
+    free_name,
+    open_plain,
+    write_atomically,
+)
 from lmchat.files.left_files import OF_SQLITE
 from lmchat.storage.opening import Connection, companion, connect, messages_in_copy
 from lmchat.units import counted
@@ -33,26 +40,24 @@ def is_due(connection: Connection, moment: datetime) -> bool:
 def back_up(path: Path, moment: datetime, *, keeps_all: bool = False) -> None:
     """Remove all but the newest copies, unless `keeps_all`, or the copying fails."""
     file = path.resolve()
-    # an lmchat that ended while it copied; another one that copies now gives up
-    for incomplete in file.parent.glob(f".{file.name}.backup-{_DATE}.*"):
-        _remove(incomplete)
     try:
+        # an lmchat that ended while it copied; another one that copies now gives up
+        for incomplete in files_in(file.parent, f".{file.name}.backup-{_DATE}.*"):
+            _remove(incomplete)
         copy_database(path, _copy_of_day(path, moment))
+        for copy in () if keeps_all else daily_copies(path, moment)[_MOST_COPIES:]:
+            _remove(copy)
     except (sqlite3.Error, OSError) as error:
         _logger.warning("the session file could not be copied: %s", error)
-        return
-    if not keeps_all:
-        for copy in daily_copies(path, moment)[_MOST_COPIES:]:
-            _remove(copy)
 
 
 def remove_copies(path: Path) -> list[Path]:
-    """Return copies that could not be removed.
+    """Return copies that could not be removed; raise `OSError` if they cannot be seen.
 
     An incomplete one was left by a killed process, or is being made.
     """
     path = path.resolve()
-    copies = (*_all_copies(path), *path.parent.glob(f".*{path.name}.backup-*"))
+    copies = (*_all_copies(path), *files_in(path.parent, f".*{path.name}.backup-*"))
     return [copy for copy in copies if not _remove(copy)]
 
 
@@ -72,7 +77,7 @@ def daily_copies(path: Path, moment: datetime) -> list[Path]:
 def _all_copies(path: Path) -> list[Path]:
     """Leave out names that do not end with a date: the user may have made them."""
     path = path.resolve()
-    return list(path.parent.glob(f"{path.name}.backup-{_DATE}"))
+    return files_in(path.parent, f"{path.name}.backup-{_DATE}")
 
 
 def _day_of(copy: Path) -> date:
@@ -155,7 +160,7 @@ def restore(path: Path, moment: datetime) -> str:
                 companion(file, ending).rename(companion(aside, ending))
         restored.replace(file)
     finally:  # also what a killed process has left
-        for rest in file.parent.glob(f".*{file.name}.backup-restored-*"):
+        for rest in files_in(file.parent, f".*{file.name}.backup-restored-*"):
             _remove(rest)
     in_use = "there is no intact copy, so a new file" if copy is None else f"{text},"
     return f"{path.name} was damaged and is kept as {aside.name}; {in_use} is in use."

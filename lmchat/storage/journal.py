@@ -27,6 +27,7 @@ from lmchat.files.disk import (
     OWNER_ONLY,
     ensure_folder,
     explain_system_error,
+    files_in,
     read_plain,
 )
 from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
@@ -64,7 +65,8 @@ def answer_path(database_path: Path, message_id: str) -> Path:
 
 
 def answer_files(database_path: Path) -> list[Path]:
-    return list(database_path.parent.glob(f"{database_path.name}-answer-*"))
+    """Raises `OSError` if that cannot be seen."""
+    return files_in(database_path.parent, f"{database_path.name}-answer-*")
 
 
 def read_answer(path: Path) -> tuple[FileHead | None, list[JournalEntry]]:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sqlite3
+import stat
 from contextlib import closing, suppress
 from operator import methodcaller
 from pathlib import Path
@@ -23,6 +24,7 @@ from lmchat.files.disk import (
     PERMISSION,
     ensure_folder,
     explain_system_error,
+    files_in,
     refusal_to_write,
     status_of,
 )
@@ -133,7 +135,7 @@ def connect(path: Path) -> Connection:
     file = real_file(path)
     ensure_folder(path.parent)
     # closing an existing file here would release SQLite's locks on it in this process
-    if not path.exists():
+    if status_of(path) is None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, OWNER_ONLY))
     elif _was_emptied(file):
         raise LostRecordError("the file is empty")
@@ -204,10 +206,15 @@ def connect_to_read(path: Path, refusal: sqlite3.OperationalError) -> Connection
 
 
 def real_file(path: Path) -> Path:
-    """Resolve links; companions and copies are beside the real file. Raises `StoreUnavailable`."""
+    """Resolve links; companions and copies are beside the real file.
+
+    Raises `StoreUnavailable`, and `OSError` if that cannot be seen.
+    """
     real = Path(os.path.realpath(path))  # `Path.resolve` fails at circular links
     for file in (path, companion(real, "-wal"), companion(real, "-journal")):
-        if os.path.lexists(file) and not file.is_file():
+        status = status_of(file)
+        is_there = status is not None or os.path.lexists(file)
+        if is_there and (status is None or not stat.S_ISREG(status.st_mode)):
             raise StoreUnavailable(
                 f"{file} is a folder, a device or a broken link, not a file.",
                 next_step="Move it away, or connect the disk that it leads to.",
@@ -222,7 +229,8 @@ def companion(file: Path, ending: str) -> Path:
 def _was_emptied(file: Path) -> bool:
     """SQLite would take an empty file, or a single byte, for a new database, and remove its log."""
     return file.stat().st_size <= 1 and (
-        companion(file, "-wal").exists() or any(file.parent.glob(f"{file.name}.backup-*"))
+        status_of(companion(file, "-wal")) is not None
+        or bool(files_in(file.parent, f"{file.name}.backup-*"))
     )
 
 
@@ -316,8 +324,8 @@ def check_file(path: Path) -> FileCheck:
 
     Raises `StoreUnavailable`.
     """
-    real_file(path)
     try:
+        real_file(path)
         # `connect` would change its mode, and create missing tables
         with closing(_open(path, "mode=rw", busy_s=_CHECK_BUSY_S)) as connection:
             file_format = version_of(connection)
@@ -359,7 +367,7 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
     name = name_of(error)
     if is_damage(error):
         reason, next_step = _DAMAGED
-    elif not name.startswith(_HELD) and (refusal := refusal_to_write(path)):
+    elif not name.startswith(_HELD) and (refusal := _refusal_to_write(path)):
         return explain_system_error(refusal, path)
     else:
         fitting = [_REASONS[beginning] for beginning in _REASONS if name.startswith(beginning)]
@@ -372,6 +380,12 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
         next_step=next_step,
         details=f"{path}: {name or error}",
     )
+
+
+def _refusal_to_write(path: Path) -> OSError | None:
+    file = Path(os.path.realpath(path))
+    logs = (companion(file, ending) for ending in ("-wal", "-shm", "-journal"))
+    return refusal_to_write(file, file.parent, *logs)
 
 
 def name_of(error: BaseException) -> str:

@@ -153,9 +153,17 @@ class Trash:
     def remove_prompts(
         self, connection: Connection, session_ids: Collection[str] = ()
     ) -> list[Path]:
-        """Remove the kept prompts of deleted sessions and of these; return the files that stay."""
+        """Remove the kept prompts of deleted sessions and of these.
+
+        Return the files that stay, or the folder if it cannot be looked into.
+        """
         left: list[Path] = []
-        for kept in kept_prompts(self._prompts_folder) if self._prompts_folder is not None else ():
+        folder = self._prompts_folder
+        try:
+            kept_here = () if folder is None else kept_prompts(folder)
+        except OSError as error:
+            return [Path(error.filename)]
+        for kept in kept_here:
             record = connection.execute(VISIBLE, (kept.message_id,)).fetchone()
             if record is not None and text_from(record[0]) not in session_ids:
                 continue

@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from lmchat.errors import StoreUnavailable
+from lmchat.files.disk import files_in
 from lmchat.sessions.journal_entries import RESET
 from lmchat.storage import opening
 from lmchat.storage.journal import LineFile, is_running, read_answer
@@ -106,4 +107,4 @@ class SessionLocks:
 
     def _files(self, kind: str) -> list[Path]:
         path = self._database_path
-        return list(path.parent.glob(f"{path.name}-{kind}-*"))
+        return files_in(path.parent, f"{path.name}-{kind}-*")

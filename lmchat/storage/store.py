@@ -20,6 +20,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, SessionNotFound, StoreUnavailable
+from lmchat.files.disk import status_of
 from lmchat.processes.background import run_abandonable
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import (
@@ -145,7 +146,7 @@ class Store:
     def _open_file(self) -> Connection:
         """Each step has its own transactions: a failure keeps the effect of the steps before."""
         path = self._path
-        is_missing = not path.exists()
+        is_missing = status_of(path) is None
         try:
             connection = connect(path)
         except sqlite3.OperationalError as error:
@@ -267,7 +268,7 @@ class Store:
         if not self._is_temporary:
             try:
                 recover_killed_answers(connection, self._clock())
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 if is_damage(error):
                     raise
                 # on a full disk: the session shows the text in their files

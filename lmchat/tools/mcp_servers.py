@@ -155,7 +155,10 @@ class McpServers:
         """Raises `OSError`."""
         async with self._opening_log:  # the servers start at the same time
             if self._log_fd is None and self.log_file is not None:
-                self._log_fd = await asyncio.to_thread(start_log, self.log_file)
+                try:
+                    self._log_fd = await asyncio.to_thread(start_log, self.log_file)
+                except OSError:
+                    self.log_file = None  # tools do without
         # it is missing before the first `lmchat tools add`
         await asyncio.to_thread(ensure_folder, self._folder)
         command, folder = start_of(settings, self._folder, self._environ)

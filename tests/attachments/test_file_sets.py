@@ -9,6 +9,7 @@ import pytest
 from lmchat.attachments.attachment import files_outside, read_attachment
 from lmchat.attachments.file_sets import parse_set_name, read_set
 from lmchat.errors import FileRefused
+from tests.support.faults import no_root, open_folder
 from tests.support.hostile_files import deep_folder
 
 FILES = (
@@ -113,18 +114,27 @@ async def test_files_in_very_deep_folders_are_read_and_fit_patterns():
 
 
 @pytest.mark.posix
-async def test_folders_that_are_deeper_than_the_system_allows_are_told_with_the_files():
+async def test_folders_that_cannot_be_read_are_told_with_the_files_or_instead_of_them():
+    label = "1 file, 1 B, ~1 tokens; 1 folder skipped (not readable, or too deep)"
     with deep_folder("e" * 200, 25) as top:  # a path may have 4,096 bytes
         (top / "a.txt").write_text("a", encoding="utf-8")
-        found = await read_set(await parse_set_name(".", top))
-    assert found.label == (
-        "1 file, 1 B, ~1 tokens; folders with a longer path than the system allows are left out"
-    )
+        assert (await read_set(await parse_set_name(".", top))).label == label
+    with open_folder() as top:
+        (top / "closed").mkdir(mode=0o000)
+        (top / "a.txt").write_text("a", encoding="utf-8")
+        with no_root():
+            assert (await read_set(await parse_set_name(".", top))).label == label
+            for name in ("closed", "closed/*", "closed/in/*.md", "*.md"):
+                with pytest.raises(FileRefused, match=r"closed.* cannot be read: you have no"):
+                    await names(top, name)
+        (top / ".gitignore").touch(mode=0o000)
+        with no_root(), pytest.raises(FileRefused, match=r"rules of .gitignore that cannot be"):
+            await names(top, ".")
 
 
 async def test_rules_that_are_too_long_to_follow_refuse_the_files(folder):
     (folder / "src/.gitignore").write_text("x" * 256_001, encoding="utf-8")
-    words = "has too many files to look through, or rules of .gitignore that take too long."
+    words = "has too many files to look through, or rules of .gitignore that cannot be followed."
     with pytest.raises(FileRefused, match=re.escape(f"**/*.py {words}")):
         await names(folder, "**/*.py")
 

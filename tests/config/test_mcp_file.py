@@ -325,7 +325,7 @@ def test_a_file_with_comments_is_not_rewritten_and_what_to_paste_is_told(tmp_pat
 
 def test_a_file_that_cannot_be_written_is_an_error_of_its_own(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(StoreUnavailable, match="cannot be used"):
+    with pytest.raises(StoreUnavailable, match="file is a file, not a folder"):
         write_servers(tmp_path / "file" / "mcp.json", [TIME])
 
 

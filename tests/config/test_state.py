@@ -83,9 +83,7 @@ def test_what_an_earlier_lmchat_has_remembered_is_kept(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(
-        StoreUnavailable, match=r"[/\\]state.toml cannot be used: a part of its path is a file"
-    ):
+    with pytest.raises(StoreUnavailable, match=r"[/\\]file is a file, not a folder."):
         change_state(tmp_path / "file" / "state.toml", lambda state: state)
 
 

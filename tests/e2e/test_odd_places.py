@@ -6,9 +6,11 @@ import json
 import os
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from tests.support.faults import no_root, open_folder
 from tests.support.programs import LMCHAT, PYTHON, Inside, run
 from tests.support.scripted_products import CHAT, plain, repeat
 
@@ -62,6 +64,39 @@ def test_a_home_that_may_not_be_written_costs_only_what_is_saved(inside, tmp_pat
         done = inside("ask", "hi", LMCHAT_HOME=str(home))
         assert (done.returncode, done.stdout) == (0, "hi\n")
         assert inside("ask", "--save", "hi", LMCHAT_HOME=str(home)).returncode == 1
+
+
+def test_a_folder_that_may_not_be_entered_is_named_with_its_owner_and_costs_what_is_in_it(server):
+    used, needed = ["ask hi", "config show", "models"], ["sessions", "export last", "ask --save hi"]
+    with open_folder() as home:
+        url = plain(server, "tiny").on(CHAT, repeat).url
+        inside = Inside(home=home, url=url, env={"LMCHAT_HOME": ""})
+        engine = Inside(home=home, env={"LMCHAT_HOME": ""})
+
+        def run(words):
+            return (engine if "--local" in words else inside)(*words.split())
+
+        for words in (*needed[::-1], *used, "models --local"):  # makes folders, imports all
+            assert run(words).returncode == 0
+        files = inside.json("config", "path", "--json")
+        state, config = (Path(files[name]).parent for name in ("log", "config"))
+        state.mkdir(parents=True)
+        for path in home.rglob("*"):
+            path.chmod(0o777)
+        for closed in (state, config, home):
+            closed.chmod(0o000)
+            sentence = (
+                f"{closed} cannot be entered: it belongs to {closed.owner()}, with mode 0000."
+            )
+            for words in (*used, "models --local", *needed):
+                with no_root():
+                    done = run(words)
+                is_done = words not in needed or closed == state
+                assert done.returncode == (0 if is_done else 1), (words, done)
+                assert "hi" in done.stdout or words != "ask hi"
+                assert done.stderr.count(sentence) == 1 + (words == "ask --save hi" and not is_done)
+                assert "internal" not in done.stderr
+            closed.chmod(0o777)
 
 
 def test_in_a_folder_that_was_removed_only_relative_names_are_refused(cli, server, tmp_path):

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import psutil
 import pytest
 from msgspec.structs import replace
 
 from lmchat.formats.json_sessions import to_json
+from lmchat.formats.reading import files_below
 from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.message import TextPart, ToolCallPart
@@ -22,7 +24,7 @@ from tests.support.chats import (
     say,
     store_at,
 )
-from tests.support.faults import no_room
+from tests.support.faults import no_room, no_root, open_folder
 from tests.support.hostile_files import deep_folder
 
 TALK = to_json(chat("Which vegetables?", "Lettuce.", title="Which vegetables?"))
@@ -245,6 +247,16 @@ async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, impo
     assert [chat.outcome for chat in outcome.chats] == ["imported", "present"]
     assert (outcome.unknown_count, outcome.refused) == (1, [])
     assert loss_lines(outcome) == ["1 other file without chats that lmchat can read."]
+
+
+@pytest.mark.posix
+def test_a_folder_that_cannot_be_read_is_not_passed_over_in_an_import():
+    with open_folder() as folder:
+        name = Path(file_of(folder))
+        (folder / "closed").mkdir(mode=0o000)
+        with no_root():
+            assert files_below(folder / "closed") == [folder / "closed"]
+            assert files_below(folder) == [name, folder / "closed"]
 
 
 async def test_no_call_of_a_file_waits_to_be_run(tmp_path, store, importer):

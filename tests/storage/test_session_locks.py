@@ -20,8 +20,9 @@ from lmchat.errors import SessionNotFound, StoreUnavailable
 from lmchat.files.locks import has_file_locks
 from lmchat.storage import opening, purge
 from lmchat.storage.purge import Purged
+from lmchat.storage.store import Store
 from tests.support.chats import chat, reply, say, start_session, store_at
-from tests.support.faults import no_room
+from tests.support.faults import no_room, no_root, open_folder
 from tests.support.rare_letters import left, secret
 
 WINDOW = """
@@ -216,6 +217,23 @@ async def test_without_file_locks_only_the_user_purges(tmp_path, store, clock, m
         assert await later.purge(session.session_id) == Purged()
     async with aclosing(store_at(tmp_path, clock)) as later:
         assert await later.open() == ""
+
+
+async def test_what_a_purge_cannot_see_is_told_and_no_session_of_another_window_goes():
+    with open_folder() as home, no_root():
+        path, kept = home / "in" / "sessions.db", home / "cache"
+        kept.mkdir(mode=0o000)
+        async with aclosing(Store(path, kept_prompts=kept)) as store:
+            session, _ = await start_session(store, "hello")
+            path.parent.chmod(0o300)
+            with pytest.raises(StoreUnavailable, match=r"/in cannot be read: .*, with mode 0300"):
+                await store.purge(session.session_id)
+            path.parent.chmod(0o700)
+            assert await store.list_sessions()
+            store.keep_locked(())
+            assert (await store.purge(session.session_id)).left_files == (kept,)
+            assert not await store.list_sessions()
+        kept.chmod(0o700)
 
 
 async def test_ids_that_an_older_lmchat_has_purged_can_be_used_again(tmp_path):

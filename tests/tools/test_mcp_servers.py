@@ -1080,7 +1080,7 @@ LAST_WORDS = {
 
 
 async def test_a_program_that_ends_at_its_start_is_told_by_its_last_words(tmp_path):
-    """With a log and without one, as in a temporary chat."""
+    """With a log and without one, as in a temporary chat, or where it cannot be written."""
     servers = []
     for number, written in enumerate(LAST_WORDS):
         code = f"import os; os.write(2, {written.encode('latin-1')!r}); os._exit(3)"
@@ -1095,6 +1095,10 @@ async def test_a_program_that_ends_at_its_start_is_told_by_its_last_words(tmp_pa
         assert said[name] == f"{failed} See {tmp_path / 'tools.log'}. {ENV}"
         assert without.get(name, f"{failed} {ENV}") == f"{failed} {ENV}"
         assert written.encode("latin-1") in (tmp_path / "tools.log").read_bytes()
+    (tmp_path / "tools.log").unlink()
+    (tmp_path / "tools.log").mkdir()
+    async with a_host(tmp_path, *servers[:2]) as host:
+        assert await states(host) == without
 
 
 async def test_what_a_program_writes_without_end_does_not_fill_the_disk(tmp_path):

@@ -134,7 +134,11 @@ async def purge(context: Context) -> int:
     message_count -= purged.open_messages
     if not headers and not message_count:
         raise SessionOpen(f"Open in another lmchat, and not deleted: {subject}.", next_step=_CLOSE)
-    await asyncio.to_thread(empty_log, context.paths.tools_log_file)
+    left = [*purged.left_files]
+    try:
+        await asyncio.to_thread(empty_log, context.paths.tools_log_file)
+    except OSError:
+        left.append(context.paths.tools_log_file)
     subject = _deleted_text(headers, message_count)
     documents = [header_json(header) for header in headers]
     document = documents[0] if wanted else {"object": "list", "data": documents}
@@ -143,7 +147,7 @@ async def purge(context: Context) -> int:
         output.note(f"lmchat: {subject}: deleted permanently{end}")
     if text := purged.open_note:
         output.note(f"lmchat: Open in another lmchat, and not deleted: {text}. {_CLOSE}")
-    for path in purged.left_files:
+    for path in left:
         output.note(f"lmchat: {path} could not be removed and may have the text; delete it.")
     return output.print_result(document, f"Deleted permanently: {subject}{end}")
 

@@ -66,6 +66,7 @@ async def make_dispatcher(
         *(problem.sentence for problem in (*context.problems, *context.loaded.notes)),
     ]
     notices += await asyncio.to_thread(left_files, context.paths)
+    notices = [*dict.fromkeys(notices)]
 
     async with wiring.open_runtime(
         context,

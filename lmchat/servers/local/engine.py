@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import signal
 import socket
@@ -140,7 +141,7 @@ class Engine:
                     await run_abandonable(lambda: models.extend(places))
             found = list(models)  # a copy, to which the thread adds nothing
             demo = self.demo.file_in(self.folder)
-            if await asyncio.to_thread(demo.path.exists):
+            if await asyncio.to_thread(os.path.isfile, demo.path):
                 found.append(demo)
             self._files = with_unique_names(found)
         served = self.model

@@ -4,7 +4,12 @@ import errno
 
 import pytest
 
-from lmchat.leaves.doctor.checks import folder_findings, locale_findings
+from lmchat.leaves.doctor.checks import (
+    folder_findings,
+    kept_prompt_findings,
+    locale_findings,
+    store_findings,
+)
 from lmchat.leaves.doctor.finding import Grade
 from tests.support.faults import no_root, open_folder
 
@@ -19,11 +24,24 @@ def test_before_the_first_start_all_is_well_and_nothing_is_made(tmp_path):
 def test_a_file_in_the_place_of_the_folder_and_one_without_rights_are_faults():
     with open_folder() as folder:
         (folder / "file").write_text("", encoding="utf-8")
-        (folder / "closed").mkdir(mode=0o555)
+        (folder / "fixed").mkdir(mode=0o555)
+        (folder / "closed").mkdir(mode=0o000)
         with no_root():
-            for name, step in (("file", "Set LMCHAT_HOME"), ("closed", "chmod")):
+            for name, words in (
+                ("file", "file is a file, not a folder."),
+                ("fixed", "cannot write to"),
+                ("closed", "closed cannot be entered: it belongs to "),
+                ("closed/in", "closed cannot be entered: it belongs to "),
+            ):
                 (row,) = folder_findings(folder / name)
-                assert (row.grade, step in row.next_step) == (Grade.FAULT, True)
+                assert (row.grade, words in row.cause) == (Grade.FAULT, True)
+                if name != "closed":
+                    continue
+                for find in (store_findings, kept_prompt_findings):
+                    assert [one.cause for one in find(folder / name / "in")] == [row.cause]
+            (folder / "own").mkdir(mode=0o555)
+            (row,) = folder_findings(folder / "own")
+            assert row.next_step.startswith(f"chmod u+rwx {folder}/own, or ")
 
 
 @pytest.mark.posix
