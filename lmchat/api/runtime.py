@@ -198,6 +198,8 @@ class Setup(Struct, frozen=True, kw_only=True):
         except LMChatError as error:
             note(f"The end of the chat could not be saved: {error.message}")
         else:
+            if files:
+                await chat.store.drop_answers(with_saved_prompts=False)
             for file in files:
                 command = command_line(["lmchat", "import", str(file)])
                 note(f"The end of the chat could not be saved. {command} adds it.")

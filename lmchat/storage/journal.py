@@ -151,8 +151,11 @@ class FileJournal:
 
     async def add(self, message_id: str, entries: Sequence[JournalEntry]) -> None:
         """Raises `StoreUnavailable`; then none of the entries counts."""
+        file = self._files.get(message_id)
+        if file is None:  # the user quits without saving
+            return
         try:
-            await self._thread.run(partial(self._files[message_id].add, entries))
+            await self._thread.run(partial(file.add, entries))
         except OSError as error:
             raise explain_system_error(error, self._database_path) from error
 
@@ -161,6 +164,11 @@ class FileJournal:
         file = self._files.pop(message_id, None)
         if file is not None:
             await self._thread.run(file.remove)
+
+    @property
+    def message_ids(self) -> frozenset[str]:
+        """Those of answers that are not in the tables."""
+        return frozenset(self._files)
 
     async def aclose(self) -> None:
         """Leave the files for `recovery`: their answers are not in the tables."""

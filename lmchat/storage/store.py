@@ -130,6 +130,7 @@ class Store:
                 path, self._open_file, restore=lambda: backup.restore(path, clock())
             )
         self._journal = FileJournal(self._path)
+        self._without_prompt: set[str] = set()  # ids of answers whose prompts were not saved
 
     # The database
 
@@ -467,7 +468,9 @@ class Store:
         """
         if not self._is_temporary:
             await self._journal.start(session_id, message)
-        if has_prompt:
+        if not has_prompt:
+            self._without_prompt.add(message.message_id)
+        else:
             await self.database.write(
                 lambda connection: message_records.start_answer(
                     connection, session_id, message, self._clock()
@@ -488,6 +491,15 @@ class Store:
             )
         )
         await self._journal.end(message.message_id)
+
+    async def drop_answers(self, *, with_saved_prompts: bool) -> None:
+        """Remove the files of unsaved answers, which nobody wants or another file has.
+
+        Else the next start makes sessions of those whose prompts are not saved.
+        """
+        ids = self._journal.message_ids
+        for message_id in ids if with_saved_prompts else ids & self._without_prompt:
+            await self._journal.end(message_id)
 
     @reading
     def token_probabilities(

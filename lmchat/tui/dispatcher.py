@@ -135,6 +135,7 @@ class Dispatcher:
         unsaved = self.chat.unsaved()
         if unsaved and not self.workspace.is_temporary:
             await asyncio.to_thread(export_unsaved, self.workspace.platform.state_folder, unsaved)
+            await self.workspace.store.drop_answers(with_saved_prompts=False)
 
     async def _stop_and_save(self) -> None:
         await self.chat.close()  # before the drafts: it may return an unsent prompt
@@ -343,6 +344,8 @@ class Dispatcher:
         if unsaved:
             choice = await self.ui.ask(QuitDialog(unsaved, self.chat.save_queue.warning))
         if choice == QuitDialog.QUIT:
+            if unsaved:
+                await self.workspace.store.drop_answers(with_saved_prompts=True)
             self.workspace.store.database.is_patient = False
             self.app.exit()
             return

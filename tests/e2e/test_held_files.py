@@ -85,6 +85,7 @@ def test_an_answer_that_cannot_be_saved_is_in_a_file_that_is_named_within_second
     assert "another program has locked it" in done.stderr
     (unsaved,) = file.parent.glob("unsaved-*.json")
     assert f"could not be saved. lmchat import {unsaved} adds it." in done.stderr
+    assert not [*file.parent.glob("*-answer-*")]  # else a session of answers alone
     assert "is imported, 2 messages" in cli("import", str(unsaved)).stdout
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import aclosing, closing
 from unittest.mock import AsyncMock, patch
+
+import pytest
 
 from lmchat.errors import StoreUnavailable
 from lmchat.library.importer import Importer, ImportOutcome
+from lmchat.storage.store import Store
 from tests.support.desktop import hold, ready_desktop, shown
 from tests.support.modes import is_private
 from tests.support.scripted_backend import answer_steps
@@ -40,6 +45,29 @@ async def test_what_cannot_be_saved_is_asked_about_and_can_be_exported_or_waited
         assert await desk.texts_on_disk() == ["one", "Alpha.", "two", "Beta."]
         assert await desk.store.draft(desk.session_id) == "typed"
         assert not list(tmp_path.glob("unsaved-*"))
+
+
+@pytest.mark.parametrize("ends", ["without saving", "at a signal"])
+async def test_of_answers_that_the_database_does_not_take_nothing_stays_beside_it(tmp_path, ends):
+    path = tmp_path / "sessions.db"
+    with closing(sqlite3.connect(path)) as newer:
+        newer.execute("pragma user_version = 10000")
+    async with ready_desktop(tmp_path, answer_steps("Alpha."), answer_steps("Beta.")) as desk:
+        await desk.ask("one")
+        await desk.ask("two", 2)
+        assert len([*tmp_path.glob("*-answer-*")]) == 2
+        if ends == "at a signal":
+            await desk.app.stop_and_save()
+        else:
+            await desk.press("ctrl+q", sees=QUESTION)
+            await desk.press("q")
+            await desk.until(lambda: desk.app._exit, "the end")
+        assert len([*tmp_path.glob("unsaved-*.json")]) == (ends == "at a signal")
+        assert not [*tmp_path.glob("*-answer-*")]
+    with closing(sqlite3.connect(path)) as older:
+        older.execute("pragma user_version = 0")
+    async with aclosing(Store(path)) as store:
+        assert await store.list_sessions() == ()
 
 
 async def test_at_a_signal_what_cannot_be_saved_becomes_files_that_can_be_imported(tmp_path):
