@@ -129,6 +129,7 @@ async def use_every_method(store, saved):
     assert await store.deleted_message_count() == 0
     assert await store.are_visible([asked.message_id])
     store.keep_locked({session_id})
+    await store.drop_answers(with_saved_prompts=True)
     await store.daily_check()
     assert store.notice == ""
 
