@@ -5,8 +5,7 @@ A *refusal* is a `ServerRejected` before the answer has started. `turn_starts.py
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 
@@ -21,7 +20,15 @@ from lmchat.chat.context import (
     cut_note,
     has_images,
     larger_window_step,
-    select_context,
+    selection_of,
+    tools_tokens,
+)
+from lmchat.chat.lesser import (
+    learn_taken,
+    left_out_note,
+    lesser,
+    with_fitting_results,
+    without_other_images,
 )
 from lmchat.chat.settings import TurnSettings
 from lmchat.chat.tool_rounds import ToolRounds
@@ -52,7 +59,6 @@ from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import (
     ChatRequest,
     Tool,
-    tool_in_request,
 )
 from lmchat.servers.target import Target
 from lmchat.sessions.message import (
@@ -67,14 +73,13 @@ from lmchat.sessions.session import MessagePath
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 from lmchat.token_estimate import estimate_tokens
+from lmchat.units import counted
 
 _ANSWER_EVENTS = {TextDelta, RefusalDelta, ToolCallDelta}
 _CONTENT_EVENTS = {*_ANSWER_EVENTS, ReasoningDelta}
 """Once the user has seen one, the request is not sent again."""
 _PREFILL_REFUSED = ("bad_request", "template", "server_error", "unsupported")
 """Kinds of errors with which servers refuse a prefill, as for models that think."""
-_TOO_LONG = ("context_overflow", "answer_limit")
-"""Kinds of errors that a shorter prompt avoids."""
 _MOST_TEXTS = 20  # for `needs_blank`
 _MAX_IMAGE_BYTES = 20_000_000
 """Sum of sizes from which older images are only named."""
@@ -114,10 +119,8 @@ def select(
     prefill: Prefill | None,
     is_quoted: bool = False,
     tools: Sequence[Tool] = (),
-    limit: int | None = None,
-    factor: float | None = None,
 ) -> ContextSelection:
-    """With `is_quoted`, a prompt quotes the prefill. `limit` and `factor` come from a refusal.
+    """With `is_quoted`, a prompt quotes the prefill.
 
     Raises `RequestInvalid` if the messages do not fit and none may be left out.
     """
@@ -129,12 +132,11 @@ def select(
         # no thought follows the prompt that asks to continue
         if not is_continued and sent_thoughts is SentThoughts.SINCE_PROMPT:
             sent_thoughts = SentThoughts.NONE
-    selection = select_context(
+    selection = estimator.select(
         path,
-        limit=limit or estimator.window(target),
+        target,
         max_tokens=settings.sampling.max_tokens,
-        factor=factor or estimator.factor(target),
-        tool_tokens=_tool_tokens(tools),
+        tool_tokens=tools_tokens(tools),
         sent_thoughts=sent_thoughts,
         is_continued=is_continued,
         may_leave_out=settings.is_truncating,
@@ -154,26 +156,23 @@ def select(
     return replace(selection, messages=(*selection.messages, text_message(Role.USER, text)))
 
 
-def _tool_tokens(tools: Sequence[Tool]) -> int:
-    """Return an estimate."""
-    return sum(
-        estimate_tokens(json.dumps(tool_in_request(tool), ensure_ascii=False)) for tool in tools
-    )
-
-
 async def request_of(
     selection: ContextSelection,
     settings: TurnSettings,
+    estimator: TokenEstimator,
     store: Store,
     *,
     tools: Sequence[Tool] = (),
     must_call: bool = False,
     message_id: str = "",
 ) -> ChatRequest:
-    """Draw a random seed, which lets the user repeat the answer, where the server takes one."""
+    """Draw a random seed, which lets the user repeat the answer, where the server takes one.
+
+    Results of tools behind the newest prompt are cut where they do not fit.
+    """
     target, sampling = settings.target, settings.sampling
     seed = product_named(target.product).drawn_seed(sampling.options)
-    return ChatRequest(
+    request = ChatRequest(
         target=target,
         messages=selection.messages,
         sampling=sampling if seed is None else replace(sampling, seed=seed),
@@ -184,6 +183,15 @@ async def request_of(
         must_call=must_call,
         message_id=message_id,
     )
+    if not settings.is_truncating:
+        return request
+    if estimator.memory(target).has_refused_images:
+        request = without_other_images(request)
+    request = with_fitting_results(request, estimator.room(target))
+    if selection.limit is None:
+        return request
+    room, factor = selection.limit - selection.reserve, estimator.factor(target)
+    return with_fitting_results(request, room, factor=factor)
 
 
 async def _files_of(
@@ -221,85 +229,104 @@ class Asking(Struct):
     message_id: str
     prefill: Prefill | None
     rounds: ToolRounds | None  # None: the model gets no tools
-    note_left_out: Callable[[int], list[str]]
-    # of the last attempt
-    selection: ContextSelection | None = None
-    request: ChatRequest | None = None
+    is_news: Callable[[str, int], bool]  # takes what is left out, and how much
+    request: ChatRequest | None = None  # of the last attempt
+    has_noted_length: bool = False  # that it may not fit into the window
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
         """Select the messages, send them, and yield the events of the answer.
 
-        Notes about left out messages come first. Raises as `select` and `ToolRounds.offered` do,
-        and `ServerRejected` if no change of the request helps.
+        Notes about what is left out come first. Raises as `select` and `ToolRounds.offered` do, and
+        `ServerRejected` if no change of the request helps.
         """
-        settings, prefill, rounds = self.settings, self.prefill, self.rounds
-        target, estimator = settings.target, self.services.estimator
-        has_noted_length = False
-        factor: float | None = None  # with which the prompt was shortened
-        limit: int | None = None  # tokens that a server read of a prompt that it has cut
+        settings, prefill, rounds, services = (
+            self.settings,
+            self.prefill,
+            self.rounds,
+            self.services,
+        )
+        target, estimator = settings.target, services.estimator
         tools = await rounds.offered(target) if rounds is not None else ()
         choose = partial(select, self.path, settings, estimator, prefill=prefill, tools=tools)
+        make = partial(
+            request_of,
+            settings=settings,
+            estimator=estimator,
+            store=services.store,
+            tools=tools,
+            must_call=rounds is not None and rounds.must_call,
+            message_id=self.message_id,
+        )
         selection = choose()
+        sent = [await make(selection)]
+        for note in self._notes(selection, sent[0]):
+            yield RequestAdapted(note=note)
+        refusal: ServerRejected | None = None  # the last one
         while True:
-            for note in self.note_left_out(selection.left_out):
-                yield RequestAdapted(note=note)
-            if selection.is_too_long and not has_noted_length:
-                has_noted_length = True
-                note = cut_note(target, tokens=selection.tokens, window=selection.limit)
-                yield RequestAdapted(note=note)
-            request = await request_of(
-                selection,
-                settings,
-                self.services.store,
-                tools=tools,
-                must_call=rounds is not None and rounds.must_call,
-                message_id=self.message_id,
-            )
-            self.selection, self.request = selection, request
+            self.request = request = sent[-1]
+            is_continued = request.messages[-1].role is Role.ASSISTANT
             seen: set[type[StreamEvent]] = set()
-            counted: int | None = None  # tokens of the prompt, by the server
-            stream = self.services.backend.stream(request)
-            if prefill is not None and not selection.is_continued:
-                stream = _with_blank(stream, prefill, selection)
+            counted_tokens: int | None = None  # of the prompt, by the server
+            stream = services.backend.stream(request)
+            if prefill is not None and not is_continued:
+                stream = _with_blank(stream, prefill, request)
             try:
                 async with aclosing(stream) as events:
                     async for event in events:
+                        if type(event) in _CONTENT_EVENTS and not seen & _CONTENT_EVENTS:
+                            learn_taken(estimator.memory(target), sent, refusal)
                         seen.add(type(event))
                         if isinstance(event, UsageReported):
-                            counted = event.prompt_tokens or counted
+                            counted_tokens = event.prompt_tokens or counted_tokens
                         yield event
-                if seen & _ANSWER_EVENTS or counted is None or not is_prompt_cut(request, counted):
+                if seen & _ANSWER_EVENTS or counted_tokens is None:
                     return
-                tokens, window = selection.tokens, estimator.window(target)
-                # Ollama keeps half of the window
-                limit = window if window and window < tokens else counted
+                if not is_prompt_cut(request, counted_tokens):
+                    return
+                tokens = estimator.tokens(request)
                 next_step = larger_window_step(target, tokens)
-                raise cut_prompt_error(request, tokens=tokens, counted=counted, next_step=next_step)
+                raise cut_prompt_error(
+                    request, tokens=tokens, counted=counted_tokens, next_step=next_step
+                )
             except ServerRejected as error:
                 if seen & _CONTENT_EVENTS:
                     raise
+                refusal = error
+                if error.room_tokens:
+                    estimator.learn_window(target, error.room_tokens)
                 is_exact = prefill is not None and prefill.is_exact  # continued, or not sent at all
-                if selection.is_continued and not is_exact and error.kind in _PREFILL_REFUSED:
-                    selection = choose(is_quoted=True)
+                if is_continued and not is_exact and error.kind in _PREFILL_REFUSED:
+                    sent.append(await make(choose(is_quoted=True)))
                     continue
-                factor = _learned_factor(
-                    error, selection, target, estimator, is_again=factor is not None
-                )
-                if factor is None or not settings.is_truncating:
+                has_quote = prefill is not None and not is_continued and bool(prefill.message.text)
+                less = lesser(sent, error, estimator, has_quote=has_quote)
+                if less is None or not settings.is_truncating:
                     raise
-                limit = error.room_tokens or limit
-                shorter = choose(is_quoted=not selection.is_continued, limit=limit, factor=factor)
-                if shorter.left_out <= selection.left_out:
-                    raise
-                selection = shorter
+                note = f"{error.message.rstrip('.')}. {left_out_note(request, less)}"
+                yield RequestAdapted(note=note)
+                sent.append(less)
+
+    def _notes(self, selection: ContextSelection, request: ChatRequest) -> Iterator[str]:
+        """Say what is left out, and whether the rest may be too long."""
+        estimator, full = self.services.estimator, "The context window is full:"
+        if self.is_news("messages", selection.left_out):
+            yield f"{full} {counted(selection.left_out, 'oldest message')} left out."
+        pairs = zip(selection.messages, request.messages, strict=True)
+        cut_count = sum(whole is not part for whole, part in pairs)
+        if self.is_news("results", cut_count):
+            yield f"{full} {counted(cut_count, 'result')} of tools cut."
+        window, tokens = estimator.window(request.target), estimator.tokens(request)
+        if window is not None and tokens > window:
+            self.has_noted_length = True
+            yield cut_note(request.target, tokens=tokens, window=window)
 
 
 async def _with_blank(
-    stream: AsyncGenerator[StreamEvent, None], prefill: Prefill, selection: ContextSelection
+    stream: AsyncGenerator[StreamEvent, None], prefill: Prefill, request: ChatRequest
 ) -> AsyncGenerator[StreamEvent, None]:
     """A model that continues the prefill writes the blank itself. The last message quotes it."""
     prefill_text = prefill.message.text
-    texts = [prefill_text, *(one.text for one in selection.messages[-_MOST_TEXTS - 1 : -1])]
+    texts = [prefill_text, *(one.text for one in request.messages[-_MOST_TEXTS - 1 : -1])]
     has_text = False
     async with aclosing(stream) as events:
         async for event in events:
@@ -312,52 +339,25 @@ async def _with_blank(
                 yield event
 
 
-def _learned_factor(
-    error: ServerRejected,
-    selection: ContextSelection,
-    target: Target,
-    estimator: TokenEstimator,
-    *,
-    is_again: bool,
-) -> float | None:
-    """Learn from a refusal, also for later plans and the stats; None if no shorter prompt helps.
-
-    More messages are left out at most once.
-    """
-    if error.kind not in _TOO_LONG:
-        return None
-    if error.room_tokens:
-        estimator.learn_window(target, error.room_tokens)
-    is_about_prompt = error.kind != "answer_limit" or error.needed_tokens
-    # the server's count, or else the window that the prompt exceeds
-    least_tokens = error.needed_tokens or error.room_tokens or selection.limit
-    if is_again or not is_about_prompt or not least_tokens:
-        return None
-    return estimator.learn_refusal(target, selection, least_tokens)
-
-
-def ended_stats(
-    live: LiveStats, asking: Asking, error: LMChatError | None
-) -> tuple[AnswerStats, str]:
+def ended_stats(live: LiveStats, asking: Asking) -> tuple[AnswerStats, str]:
     """Return stats, with those of the continued answer, and a note about a cut prompt or ""."""
-    request, selection = asking.request, asking.selection
+    request = asking.request
     target, estimator = asking.settings.target, asking.services.estimator
-    counted = live.usage.prompt_tokens
-    if counted is None and isinstance(error, ServerRejected) and error.needed_tokens:
-        live.usage = UsageReported(prompt_tokens=error.needed_tokens, completion_tokens=0)
+    counted_tokens = live.usage.prompt_tokens
     live.context = estimator.window(target)
     if not product_named(target.product).chat.names_build:
         live.build = ""  # it is something else in `system_fingerprint`
-    if selection is not None:
-        live.estimated_prompt_tokens = selection.tokens
+    if request is not None:
+        live.estimated_prompt_tokens = estimator.tokens(request)
     stats = live.saved().after(_earlier_stats(asking.prefill, estimator.factor(target)))
-    if request is None or selection is None or counted is None:
+    if request is None or counted_tokens is None:
         return stats, ""
-    if not is_prompt_cut(request, counted):
-        estimator.learn(target, selection, counted - _tool_tokens(request.tools))
+    if not is_prompt_cut(request, counted_tokens):
+        estimator.learn(target, selection_of(request), counted_tokens - tools_tokens(request.tools))
         return stats, ""
-    has_note = selection.is_too_long
-    note = "" if has_note else cut_note(target, tokens=selection.tokens, read_tokens=counted)
+    tokens = estimator.tokens(request)
+    has_note = asking.has_noted_length
+    note = "" if has_note else cut_note(target, tokens=tokens, read_tokens=counted_tokens)
     return replace(stats, is_prompt_cut=True), note
 
 

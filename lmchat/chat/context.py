@@ -6,12 +6,18 @@ the model, plus the tokens of images, tools and chat template. A *count* is the 
 
 from __future__ import annotations
 
+import json
+import math
+from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.safe_text import shell_word
 from lmchat.servers.products import product_named, sent_thoughts_to
+from lmchat.servers.request import ChatRequest, Tool, tool_in_request
 from lmchat.servers.target import Target
 from lmchat.sessions.message import (
     ChatMessage,
@@ -20,7 +26,7 @@ from lmchat.sessions.message import (
     answered_calls,
     thoughts_to_send,
 )
-from lmchat.token_estimate import TEMPLATE_TOKENS, raw_tokens
+from lmchat.token_estimate import TEMPLATE_TOKENS, estimate_tokens, raw_tokens
 
 _MAX_RESERVE = 1000  # tokens for an answer without a limit of its own
 
@@ -37,6 +43,13 @@ def message_tokens(message: ChatMessage, thought: str = "", *, factor: float) ->
     text_tokens = max(1, round(raw * factor)) if raw else 0
     image_tokens = sum(part.tokens for part in message.files if part.is_image)
     return text_tokens + image_tokens + TEMPLATE_TOKENS
+
+
+def tools_tokens(tools: Sequence[Tool]) -> int:
+    """No factor applies to them."""
+    return sum(
+        estimate_tokens(json.dumps(tool_in_request(tool), ensure_ascii=False)) for tool in tools
+    )
 
 
 def has_images(messages: Sequence[ChatMessage]) -> bool:
@@ -63,10 +76,13 @@ class ContextSelection(Struct, frozen=True, kw_only=True):
         has_room = self.limit is None or self.tokens + self.reserve <= self.limit
         return has_room and not self.left_out
 
-    @property
-    def is_too_long(self) -> bool:
-        """Even without the messages that are left out."""
-        return self.limit is not None and self.tokens > self.limit
+
+def reserve_of(limit: int | None, max_tokens: int | None) -> int:
+    """Return the tokens that are kept free for an answer.
+
+    Without `max_tokens`, these are 1000, but at most a quarter of the window.
+    """
+    return min(_MAX_RESERVE, (limit or 0) // 4) if max_tokens is None else max_tokens
 
 
 def select_context(
@@ -86,15 +102,15 @@ def select_context(
     oldest first. The last prompt and all after it are sent even if they do not fit; without
     `may_leave_out`, all messages are.
 
-    Without `max_tokens`, 1000 tokens are kept free for the answer, but at most a quarter of the
-    window. No factor applies to `tool_tokens`.
+    No factor applies to `tool_tokens`. Tools that are larger than the limit take none of it: they
+    are left out if the server refuses them.
     """
     system = _system_prompt(messages)
     dialogue = dialogue_of(messages, is_continued=is_continued)
     thoughts = thoughts_to_send(dialogue, sent_thoughts)
-    reserve = max_tokens or 0
-    if not reserve and limit is not None:
-        reserve = min(_MAX_RESERVE, limit // 4)
+    reserve = reserve_of(limit, max_tokens)
+    room = math.inf if limit is None else limit - reserve
+    room += tool_tokens if tool_tokens > room else 0
     tokens = tool_tokens + sum(message_tokens(message, factor=factor) for message in system)
     # from the end: of a long session, only what fits is estimated
     left_out = len(dialogue)
@@ -105,7 +121,7 @@ def select_context(
         exchange_tokens = sum(
             message_tokens(message, thought, factor=factor) for message, thought in exchange
         )
-        has_room = limit is None or tokens + exchange_tokens <= limit - reserve
+        has_room = tokens + exchange_tokens <= room
         if may_leave_out and not has_room and left_out < len(dialogue):
             break
         left_out = index
@@ -121,6 +137,21 @@ def select_context(
         raw_thoughts=sum(map(raw_tokens, thoughts[left_out:])),
         has_images=has_images(sent),
         is_continued=is_continued,
+    )
+
+
+def selection_of(
+    request: ChatRequest, *, limit: int | None = None, factor: float = 1.0
+) -> ContextSelection:
+    """Choose from the messages of a request, without room for the answer."""
+    return select_context(
+        request.messages,
+        limit=limit,
+        max_tokens=0,
+        factor=factor,
+        tool_tokens=tools_tokens(request.tools),
+        sent_thoughts=sent_thoughts_to(request.target),
+        is_continued=request.messages[-1].role is Role.ASSISTANT,
     )
 
 
@@ -212,6 +243,14 @@ class ContextUse(Struct, frozen=True, kw_only=True):
         return self.tokens / self.limit if self.limit else None
 
 
+class ModelMemory(Struct, kw_only=True):
+    """Sizes of requests to a model, in raw tokens with those of images, tools and template."""
+
+    taken: float = 0.0  # of the largest that it has answered
+    room: float = math.inf  # the middle between one that was refused and a lesser one
+    has_refused_images: bool = False  # of messages before the newest prompt
+
+
 class TokenEstimator:
     """The factors of the models, and the estimates made with them.
 
@@ -223,6 +262,7 @@ class TokenEstimator:
         self._factors: dict[tuple[str, str], float] = {}
         self._windows: dict[tuple[str, str], tuple[int | None, int]] = {}
         """The window of the list, and the one that a refusal has named then."""
+        self._memories: defaultdict[tuple[str, str], ModelMemory] = defaultdict(ModelMemory)
         self._last_use: tuple[Sequence[ChatMessage], object, ContextUse] | None = None
 
     def factor(self, target: Target | None) -> float:
@@ -240,6 +280,44 @@ class TokenEstimator:
         """Note a window that a refusal has named."""
         self._windows[_model_key(target)] = (target.context, window)
 
+    def memory(self, target: Target) -> ModelMemory:
+        return self._memories[_model_key(target)]
+
+    def room(self, target: Target) -> float:
+        """Return the raw tokens that a request may have, as far as refusals have shown."""
+        memory = self.memory(target)
+        return max(memory.room, memory.taken)
+
+    def select(
+        self,
+        messages: Sequence[ChatMessage],
+        target: Target,
+        *,
+        max_tokens: int | None,
+        tool_tokens: int = 0,
+        sent_thoughts: SentThoughts,
+        is_continued: bool = False,
+        may_leave_out: bool = True,
+    ) -> ContextSelection:
+        """Choose what fits into the window, and into what refusals have left of it."""
+        choose = partial(
+            select_context,
+            tool_tokens=tool_tokens,
+            sent_thoughts=sent_thoughts,
+            is_continued=is_continued,
+            may_leave_out=may_leave_out,
+        )
+        room, left_out = self.room(target), 0
+        if may_leave_out and room < math.inf:
+            taken = choose(messages, limit=int(room), max_tokens=0)
+            messages, left_out = taken.messages, taken.left_out
+        window, factor = self.window(target), self.factor(target)
+        selection = choose(messages, limit=window, max_tokens=max_tokens, factor=factor)
+        return replace(selection, left_out=left_out + selection.left_out)
+
+    def tokens(self, request: ChatRequest) -> int:
+        return selection_of(request, factor=self.factor(request.target)).tokens
+
     def learn(self, target: Target, selection: ContextSelection, counted: int) -> None:
         """Learn the factor, but not from counts with images or little text."""
         raw = selection.raw_text + selection.raw_thoughts
@@ -251,22 +329,6 @@ class TokenEstimator:
         factor = (counted - TEMPLATE_TOKENS * len(selection.messages)) / raw
         earlier_factor = self._factors.get(_model_key(target), factor)
         self._set_factor(target, (earlier_factor + 2 * factor) / 3)
-
-    def learn_refusal(
-        self, target: Target, selection: ContextSelection, least_tokens: int
-    ) -> float:
-        """Return the factor to select with again: a prompt of at least `least_tokens` was too long.
-
-        It is not noted with images: their unknown tokens would be taken for those of texts. It may
-        stay: the server may have named a smaller window.
-        """
-        factor = self.factor(target)
-        if selection.tokens < least_tokens:
-            # a little too low: no factor changes the tokens of images, tools and template
-            factor = min(factor * least_tokens / selection.tokens, _MAX_FACTOR)
-            if not selection.has_images:
-                self._set_factor(target, factor)
-        return factor
 
     def use(
         self, target: Target | None, messages: Sequence[ChatMessage], *, end: int | None = None

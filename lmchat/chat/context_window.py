@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from msgspec.structs import replace
 
 from lmchat.chat.compacting import COMPACT_FROM, compacting_start
-from lmchat.chat.context import ContextSelection, ContextUse, TokenEstimator, select_context
+from lmchat.chat.context import ContextSelection, ContextUse, TokenEstimator
 from lmchat.chat.session import OpenSession
 from lmchat.chat.settings import TurnOptions
 from lmchat.chat.turn_starts import TurnStart
@@ -50,9 +52,10 @@ class ContextWindow:
         Tools are not counted, as they may not be known yet. None without a known window, or while
         older messages are not read.
         """
-        target = self._turn_options.target
-        limit = self.estimator.window(target)
-        if target is None or limit is None or not session.has_all_messages:
+        target, estimator = self._turn_options.target, self.estimator
+        if target is None or not session.has_all_messages:
+            return None
+        if estimator.window(target) is None and estimator.room(target) == math.inf:
             return None
         path = session.messages
         if draft:
@@ -60,11 +63,10 @@ class ContextWindow:
             path = start.sent_path
             if start.prefill is not None:
                 path = path.added(start.prefill.message)
-        return select_context(
+        return estimator.select(
             path,
-            limit=limit,
+            target,
             max_tokens=self._turn_options.sampling(session.session_sampling).max_tokens,
-            factor=self.estimator.factor(target),
             sent_thoughts=sent_thoughts_to(target),
         )
 

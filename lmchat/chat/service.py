@@ -249,7 +249,9 @@ class ChatService:
         path = start.sent_path
         selection = select(path, settings, estimator, prefill=start.prefill, tools=tools)
         must_call = toolbox is not None and toolbox.must_call
-        return await request_of(selection, settings, self.store, tools=tools, must_call=must_call)
+        return await request_of(
+            selection, settings, estimator, self.store, tools=tools, must_call=must_call
+        )
 
     # A turn
 

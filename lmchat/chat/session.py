@@ -26,7 +26,6 @@ from lmchat.sessions.message import AnswerState, ChatMessage, Role, now, text_me
 from lmchat.sessions.prompts import PendingPrompt
 from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_of
 from lmchat.sessions.tokens import TokenProbabilities
-from lmchat.units import counted
 
 
 class TurnEnded(Struct, frozen=True, kw_only=True):
@@ -123,7 +122,7 @@ class OpenSession:
         self._aside_from = 0  # messages of the path that it starts with
         self._earlier_stats: LiveStats | None = None
         self.last_end = TurnEnded(state=AnswerState.COMPLETE)
-        self._noted_left_out = 0  # left-out messages in the last note
+        self._told_counts: dict[str, int] = {}  # of what is not sent, in the last notes
         self._is_changing = False
         self.saves: set[asyncio.Task[None]] = set()  # also those of `aside`
 
@@ -437,12 +436,12 @@ class OpenSession:
         if self._is_saved:
             await self._save_queue.save(self.header, *messages, choices=choices)
 
-    def note_left_out(self, count: int) -> list[str]:
-        """Note only more than twice the last count: each turn may leave out more."""
-        if count <= 2 * self._noted_left_out:
-            return []
-        self._noted_left_out = count
-        return [f"The context window is full: {counted(count, 'oldest message')} left out."]
+    def is_news(self, what: str, count: int) -> bool:
+        """Return whether to tell what is not sent: more than twice what was told, as it grows."""
+        told = self._told_counts.get(what, 0)
+        is_news = count > 2 * told
+        self._told_counts[what] = count if is_news else min(count, told)
+        return is_news
 
     def note_pending_change(self) -> None:
         """Let the draft on the disk follow `pending`."""

@@ -188,7 +188,7 @@ class Turn(TurnState):
             self.stats.stage, self.stats.starting = Stage.STARTING, rounds.toolbox.starting
         session.start_answer(path, message)
         asking = Asking(
-            services, settings, path, message.message_id, prefill, rounds, session.note_left_out
+            services, settings, path, message.message_id, prefill, rounds, session.is_news
         )
         state = AnswerState.STOPPED  # a cancellation, which only `finally` sees
         failure: Failure | None = None
@@ -225,7 +225,7 @@ class Turn(TurnState):
         """Return the final message, and a note if the server has cut the prompt."""
         note = ""
         try:
-            stats, note = ended_stats(live, asking, self._answer_error)
+            stats, note = ended_stats(live, asking)
             is_whole = message.state is AnswerState.COMPLETE and not message.tool_calls
             has_tools = asking.request is not None and asking.request.tools
             if is_whole and has_tools and self._rounds is not None:

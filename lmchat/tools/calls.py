@@ -155,11 +155,11 @@ class Decision(Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-def cut_result(text: str) -> str:
-    if len(text) <= MAX_RESULT_CHARS:
+def cut_result(text: str, most_chars: int = MAX_RESULT_CHARS) -> str:
+    if len(text) <= most_chars:
         return text
-    note = f"[cut: {len(text)} characters, the first {MAX_RESULT_CHARS} are here]"
-    return f"{text[:MAX_RESULT_CHARS]}\n{note}"
+    note = f"[cut: {len(text)} characters, the first {most_chars} are here]"
+    return f"{text[:most_chars]}\n{note}"
 
 
 def call_message(call: ToolCallPart) -> ChatMessage:

@@ -43,6 +43,7 @@ from tests.support.scripted_server import (
 )
 
 IMAGE = FilePart(name="leaf.png", media_type="image/png", digest="a", size=3)
+LONG_FILE = FilePart(name="a.md", media_type="text/markdown", digest="b", size=9, tokens=900)
 PAGE = b"<!DOCTYPE html>\n<html><head>\n<title>box.example | 522: Timed out</title></head></html>\n"
 
 
@@ -137,26 +138,48 @@ async def test_a_prompt_that_fills_the_window_and_gets_no_answer_was_too_long(se
         assert not notes(await answered(client, ask(server, product="vLLM")))
 
 
-async def test_a_prompt_that_is_too_long_without_others_is_not_called_a_session(server, client):
-    one = ask(server)
-    prompt = text_message(Role.USER, "Hi")
-    answer = text_message(Role.ASSISTANT, "Hello.")
-    said = "The server says: too long"
-    numbers = {"n_prompt_tokens": 4121, "n_ctx": 4096, "type": "exceed_context_size_error"}
-    for messages, sent, step in (
-        ((prompt,), "prompt", "Shorten the prompt, or load"),
-        ((text_message(Role.SYSTEM, "Be kind."), prompt), "prompt", "Shorten the prompt, or load"),
-        ((prompt, answer, prompt), "session", "Shorten the prompt, start a new session"),
+async def test_the_largest_part_of_a_request_that_is_too_long_is_named(server, client):
+    prompt, long = text_message(Role.USER, "Hi"), text_message(Role.USER, "bed " * 90)
+    answer = text_message(Role.ASSISTANT, "bed " * 60)
+    call = ToolCallPart(call_id="c0", name="files__read", arguments="{}")
+    read = message_of(Role.TOOL, call, ToolResultPart(text="bed " * 200))
+    one = replace(ask(server), messages=(long,))
+    window = ", or load the model with a larger context window."
+    tools = tuple(replace(READ_TOOL, description="bed " * 9) for _ in range(60))
+    for request, part, step in (
+        (one, "the prompt, about 90", f"Shorten the prompt{window}"),
+        (
+            replace(one, messages=(text_message(Role.SYSTEM, "bed " * 99), prompt)),
+            "the system prompt, about 99",
+            f"Shorten the system prompt{window}",
+        ),
+        (
+            replace(one, messages=(long, answer, prompt)),
+            "2 earlier messages, about 150",
+            f"Start a new session{window}",
+        ),
+        (
+            replace(one, messages=(long, message_of(Role.ASSISTANT, call), read)),
+            "1 result of tools, about 200",
+            f"Ask for less at once{window}",
+        ),
+        (replace(one, tools=tools), "60 tools, about", "Use fewer tools: /tools"),
+        (ask(server, max_tokens=5000), "max_tokens, about 5000", "Lower max_tokens."),
+        (
+            replace(one, messages=(prompt, message_of(Role.USER, TextPart(text="Sum"), LONG_FILE))),
+            "the prompt with its files, about 901",
+            f"Shorten the prompt{window}",
+        ),
     ):
-        for fields, words in (
-            (numbers, f"The {sent} needs 4121 tokens; the context window has 4096. {said}"),
-            ({"code": "context_length_exceeded"}, said),
-        ):
-            error = {"message": "too long", **fields}
-            server.on(CHAT, json_reply({"error": error}, status=400))
-            error = await failure_of(client, replace(one, messages=messages))
-            assert (error.kind, error.message) == ("context_overflow", words)
-            assert error.next_step.startswith(step)
+        server.on(CHAT, error_reply(400, "too long", code="context_length_exceeded"))
+        error = await failure_of(client, request)
+        assert error.kind == "context_overflow"
+        assert error.next_step.startswith(f"The largest part is {part}"), error.next_step
+        assert f" tokens. {step}" in error.next_step
+        server.on(CHAT, error_reply(413, "too large"))
+        error = await failure_of(client, request)
+        assert error.next_step.startswith(f"The largest part is {part}")
+        assert window not in error.next_step
 
 
 @pytest.mark.rule("R-13")
@@ -289,7 +312,7 @@ async def test_a_request_that_is_larger_than_what_is_allowed_is_sent_once(server
         error = await failure_of(make_client(), ask(server))
         assert (error.kind, len(server.seen(CHAT))) == ("too_large", 1)
         assert error.message == f"The server says: {words}"
-        assert error.next_step == "Shorten the prompt, or start a new session."
+        assert error.next_step.endswith(" Shorten the prompt.")
 
 
 @pytest.mark.rule("R-32")

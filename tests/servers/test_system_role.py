@@ -149,7 +149,7 @@ async def test_a_refusal_of_something_else_moves_no_system_prompt(server, make_c
         server.on(CHAT, error_reply(status, words))
         error = await failure_of(make_client(), request(server))
         assert {sent[0][0] for sent in bodies(server)} == {"system"}, name
-        assert "system prompt" not in error.next_step, name
+        assert "Leave the system prompt out" not in error.next_step, name
     # without a system prompt, there is nothing to move
     for refusal in REFUSALS:
         server.requests.clear()

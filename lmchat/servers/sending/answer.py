@@ -10,6 +10,7 @@ from lmchat.errors import ServerRejected
 from lmchat.servers.events import ModelLoading, RequestAdapted, RequestSent, StreamFinished
 from lmchat.servers.sending.exchange import Exchange
 from lmchat.servers.sending.prepared_request import PreparedRequest
+from lmchat.servers.sending.request_checks import largest_part
 from lmchat.servers.stream.chunk_parser import ChunkParser
 from lmchat.servers.stream.end import AnswerEnd
 from lmchat.servers.stream.read_answer import EventQueue, read_answer
@@ -71,4 +72,11 @@ async def answer(
             finally:
                 exchange.has_token = chunks.has_posted_token
 
-    return await exchange.attempts(send, adapt)
+    try:
+        return await exchange.attempts(send, adapt)
+    except ServerRejected as error:
+        if error.kind in ("context_overflow", "too_large"):
+            window = ", or load the model with a larger context window"
+            otherwise = window if error.kind == "context_overflow" else ""
+            error.next_step = largest_part(prepared.request, otherwise=otherwise)
+        raise

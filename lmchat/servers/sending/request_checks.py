@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 
@@ -18,7 +18,9 @@ from lmchat.servers.http.json_values import encode
 from lmchat.servers.products import no_model_selected, too_many_requests
 from lmchat.servers.request import ChatRequest, ForwardedRequest, tool_in_request
 from lmchat.servers.sending.prepared_request import PreparedRequest
-from lmchat.sessions.message import Role
+from lmchat.sessions.message import ChatMessage, Role
+from lmchat.token_estimate import raw_tokens
+from lmchat.units import counted
 
 _WINDOW_S = 60.0
 _BASE64_GROWTH = 4 / 3  # of an image in a request
@@ -109,6 +111,47 @@ def check_size(prepared: PreparedRequest, limit_mb: float) -> None:
         f"Its largest {place}.",
         next_step=f"{step}, or raise max_body_mb under [limits].",
     )
+
+
+def largest_part(request: ChatRequest, *, otherwise: str = "") -> str:
+    """Say which part of a request is the largest, and how to make it smaller.
+
+    `otherwise` is another way, but not for the limit of the answer.
+    """
+    messages = request.messages
+    prompts = [index for index, one in enumerate(messages) if one.role is Role.USER]
+    start = max(prompts, default=0)
+    earlier = [one for one in messages[:start] if one.role is not Role.SYSTEM]
+    results = [one for one in messages[start:] if one.role is Role.TOOL]
+    parts: dict[str, tuple[str, Sequence[ChatMessage]]] = {
+        "the system prompt": (
+            "Shorten the system prompt",
+            [one for one in messages if one.role is Role.SYSTEM],
+        ),
+        counted(len(earlier), "earlier message"): ("Start a new session", earlier),
+        "the prompt with its files" if messages[start].files else "the prompt": (
+            "Shorten the prompt",
+            messages[start : start + 1],
+        ),
+        f"{counted(len(results), 'result')} of tools": ("Ask for less at once", results),
+        "the answer so far": (
+            "Start a new session",
+            [one for one in messages[start:] if one.role is Role.ASSISTANT],
+        ),
+    }
+    sizes = [(sum(map(_tokens, of_part)), name, step) for name, (step, of_part) in parts.items()]
+    tools = encode([tool_in_request(tool) for tool in request.tools]).decode()
+    tools_step = "Use fewer tools: /tools switches them off"
+    sizes.append((raw_tokens(tools), counted(len(request.tools), "tool"), tools_step))
+    tokens, name, step = max(sizes)
+    step += otherwise
+    if (max_tokens := request.sampling.max_tokens or 0) > tokens:
+        tokens, name, step = max_tokens, "max_tokens", "Lower max_tokens"
+    return f"The largest part is {name}, about {round(tokens)} tokens. {step}."
+
+
+def _tokens(message: ChatMessage) -> float:
+    return raw_tokens(message.sent_text) + sum(part.tokens for part in message.files)
 
 
 class RequestChecks:
