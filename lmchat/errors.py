@@ -124,7 +124,7 @@ class ServerRejected(LMChatError):
 
     kind = "server_error"
 
-    def __init__(  # noqa: PLR0913 - all but one are named
+    def __init__(
         self,
         message: str,
         *,
@@ -134,15 +134,13 @@ class ServerRejected(LMChatError):
         details: str = "",
         retry_after_s: float | None = None,
         said: str = "",
-        needed_tokens: int | None = None,
         room_tokens: int | None = None,
     ) -> None:
         super().__init__(message, next_step=next_step, details=details, kind=kind)
         self.status = status  # HTTP status; None if the error came inside a stream
         self.retry_after_s = retry_after_s  # time that the server asks to wait, None if it does not
         self.said = said  # by the server, without what it quotes of the request
-        self.needed_tokens = needed_tokens  # of a prompt that was too long
-        self.room_tokens = room_tokens  # size of the window
+        self.room_tokens = room_tokens  # size of the window, if a field names it
 
 
 class StreamInterrupted(LMChatError):

@@ -61,5 +61,4 @@ def cut_prompt_error(
         f"{tokens} tokens, and {counted} were read.",
         kind="context_overflow",
         next_step=next_step,
-        needed_tokens=tokens,
     )

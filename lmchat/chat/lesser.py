@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from http import HTTPStatus
 
 from msgspec.structs import replace
 
@@ -26,7 +25,7 @@ from lmchat.tools.calls import cut_result
 from lmchat.units import counted
 
 _SHARES = (0.7, 0.5, 0.0)  # of what was refused, one after the other; 0: the newest prompt alone
-_LENGTH_KINDS = ("context_overflow", "answer_limit", "too_large")
+_LENGTH_KINDS = ("context_overflow", "too_large")
 _UNCLEAR_KINDS = ("bad_request", "template")
 _UNCLEAR_STATUSES = (400, 413, 422, None)  # None: inside a stream
 _LEAST_CHARS = 200  # of a result
@@ -47,8 +46,7 @@ def lesser(
         unquoted = [replace(one, messages=one.messages[:-1]) for one in sent]
         less = lesser(unquoted, error, estimator)
         return less and replace(less, messages=(*less.messages, sent[-1].messages[-1]))
-    is_limit = error.status == HTTPStatus.TOO_MANY_REQUESTS  # of a minute
-    if is_limit or len(sent) > len(_SHARES):
+    if len(sent) > len(_SHARES):
         return None
     found = (one for one in _lesser_ones(sent, error, estimator) if one != sent[-1])
     less = next(found, None)

@@ -71,7 +71,6 @@ async def test_a_refused_prefill_becomes_a_prompt_once_and_only_before_the_first
         assert (answer.text, answer.state) == (text, AnswerState.INTERRUPTED)
         assert answer.failure.kind == "bad_request"
     too_long = ServerRejected("Too long.", kind="context_overflow", status=400)
-    too_long.needed_tokens = 450
     chat = ChatTurns(
         store, answer_steps("a " * 200), STARTED, [REFUSED], [too_long], REST, window=400
     )

@@ -42,16 +42,14 @@ def counted(prompt_tokens: int):
     ]
 
 
-def too_long(needed: int | None = None, room: int | None = None) -> ServerRejected:
-    error = ServerRejected("The prompt is too long.", kind="context_overflow", status=400)
-    error.needed_tokens, error.room_tokens = needed, room
-    return error
+def too_long(room: int | None = None) -> ServerRejected:
+    return ServerRejected("Too long.", kind="context_overflow", status=400, room_tokens=room)
 
 
 @pytest.mark.rule("R-13")
 async def test_a_window_that_a_refusal_has_named_holds_for_the_next_prompts(store):
     """A gateway lists no windows (LiteLLM 1.108)."""
-    refusal = [RequestSent(), too_long(450, WINDOW)]
+    refusal = [RequestSent(), too_long(WINDOW)]
     chat = ChatTurns(store, UNCOUNTED, refusal, *[UNCOUNTED] * 9, product="LiteLLM", window=None)
     await chat.send(WORDS)
     await chat.send(WORDS)
@@ -68,29 +66,8 @@ async def test_a_window_that_a_refusal_has_named_holds_for_the_next_prompts(stor
     assert window.estimator.window(other) is None
 
 
-async def test_a_limit_of_the_answer_that_needs_more_room_is_met_with_fewer_messages(store):
-    error = too_long(350, WINDOW)
-    error.kind = "answer_limit"
-    refusal = [RequestSent(), error]
-    chat = ChatTurns(
-        store,
-        UNCOUNTED,
-        UNCOUNTED,
-        refusal,
-        UNCOUNTED,
-        product="vLLM",
-        window=WINDOW,
-        max_tokens=100,
-    )
-    await chat.send(WORDS)
-    await chat.send("And now?")
-    await chat.send(WORDS)
-    assert len(chat.sent(2)) > len(chat.sent(3)) >= 1
-    assert chat.path[-1].text == "Yes."
-
-
 async def test_a_prompt_that_was_refused_as_too_long_does_not_fail_the_next_one(store):
-    refusal = [RequestSent(), too_long(450, WINDOW)]
+    refusal = [RequestSent(), too_long(WINDOW)]
     chat = ChatTurns(store, refusal, UNCOUNTED, product="LM Studio", window=WINDOW)
     await chat.send(WORDS * 4)
     await chat.send("And now?")
@@ -98,7 +75,7 @@ async def test_a_prompt_that_was_refused_as_too_long_does_not_fail_the_next_one(
 
 
 async def test_a_refusal_of_an_image_shortens_the_request_and_teaches_nothing_about_texts(store):
-    refusal = [RequestSent(), too_long(3000, WINDOW)]
+    refusal = [RequestSent(), too_long(WINDOW)]
     chat = ChatTurns(store, UNCOUNTED, UNCOUNTED, refusal, UNCOUNTED, window=WINDOW)
     await chat.send(WORDS)
     await chat.send("And now?")
@@ -115,7 +92,7 @@ async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
         store,
         UNCOUNTED,
         UNCOUNTED,
-        [too_long(450, WINDOW)],
+        [too_long(WINDOW)],
         product="LM Studio",
         window=WINDOW,
         auto_truncate=False,

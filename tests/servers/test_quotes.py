@@ -112,7 +112,7 @@ def test_a_prompt_that_is_quoted_back_does_not_change_what_a_refusal_means(form)
     for prompt, statuses in PROMPTS.items():
         for status in statuses:
             error, expected = error_for(form, prompt, status), neutral[status]
-            found = (error.kind, error.next_step, error.retry_after_s, error.needed_tokens)
+            found = (error.kind, error.next_step, error.retry_after_s, error.room_tokens)
             assert found == (expected.kind, expected.next_step, None, None), (prompt, error.said)
 
 
@@ -180,6 +180,11 @@ IN_PASSING = (
     (400, "Prompt 7 is longer than prompt 6"),
     (400, "The context of this call is not known, its window neither"),
     (400, "Tokens of the account: at most 3 keys"),
+    (400, "max_tokens must be greater than 0"),
+    (400, "The API token is longer than 64 characters"),
+    (400, "The name of a tool is longer than 64 characters"),
+    (422, "The length of `stop` must be less than 5"),
+    (500, "The window of the queue is larger than the pool"),
     (404, "The pear that you asked for was not found here"),
     (404, "Our model for prices has moved to another page"),
     (409, "Another chat template has this name already"),

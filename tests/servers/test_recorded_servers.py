@@ -217,7 +217,6 @@ async def test_an_overflow_that_is_an_empty_stream_is_told_by_the_request_withou
     probed = await client.models.check(endpoint)
     error = await failure_of(client, request_to(probed, expected.uses, LONG))
     assert error.kind == "context_overflow"
-    assert (error.needed_tokens, error.room_tokens) == (20031, 2048)
     assert [seen.json["stream"] for seen in server.seen(f"POST {CHAT}")] == [True, False]
 
 

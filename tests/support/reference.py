@@ -105,7 +105,7 @@ that `<address>` stands for an address. "what it says" is regular expressions, f
 case. The status "in a stream" is that of an error inside an answer that names no status. Rows
 marked "with images" or "with tools" are for such requests only. A web page with a status from 500
 on that is not in the list is `upstream`, one with 200 is `not_an_llm`; a 404 without words is
-`wrong_path`; a 429 whose words name a limit below what was requested is `too_large`.
+`wrong_path`.
 
 In the next steps, MODEL is the model and HOST the host name you used; "Jan: …" is the next step for
 Jan. If the server names a time to wait, that is the step.

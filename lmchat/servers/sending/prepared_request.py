@@ -134,7 +134,6 @@ class PreparedRequest(Struct, kw_only=True):
             options.pop("seed", None)
         sent_tools = () if self.has_lost_tools else request.tools
         files = chain.from_iterable(message.files for message in request.messages)
-        roles = [message.role for message in request.messages]
         next_steps = context.next_steps
         is_unloaded = self.model is not None and self.model.state is LoadState.NOT_LOADED
         if (
@@ -150,7 +149,6 @@ class PreparedRequest(Struct, kw_only=True):
             options=tuple(options),
             tools=tuple(tool.wire_name for tool in sent_tools),
             has_images=any(file.is_image and request.files.get(file.digest) for file in files),
-            has_one_prompt=roles.count(Role.USER) == 1 and Role.TOOL not in roles,
         )
 
     @property

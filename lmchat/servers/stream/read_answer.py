@@ -110,7 +110,7 @@ async def read_answer(
             raise refusal_in_stream({"code": end.reason}, context)
         tokens = chunks.usage.prompt_tokens if chunks.usage is not None else None
         if window and tokens is not None and tokens >= window:
-            raise overflow_error(tokens, window, context)
+            raise overflow_error(window, context)
     return finished
 
 

@@ -36,59 +36,24 @@ CODES: Mapping[str, str] = {
 }
 """Kinds by the `code` or `type` of an error."""
 
+_LENGTH = r"((?<!_)tokens\b|token (count|limit)|(prompt|input|model) (sequence )?length|`inputs`)"
+_EXCESS = r"(too (long|large)|exceed|(longer|greater|larger) than|less than|<= \d)"
 _FOR_CHATS = (0, 400, 404, 422, 500)
 REFUSAL_RULES: tuple[RefusalRule, ...] = (
     RefusalRule(
-        "answer_limit",
-        (
-            r"max_tokens=\d+ cannot be greater",
-            "max_tokens is too large",
-            r"max_tokens: \d+ > \d",
-            r"range of max_tokens (is|should be) \[",
-            "max[_ ]tokens`? must be less",
-        ),
-    ),
-    RefusalRule(
         "context_overflow",
         (
-            "exceeds the available context size",
+            r"(context|maximum prompt) (length|window|size|limit|overflow|shift)",
+            rf"{_LENGTH}.{{0,60}}{_EXCESS}",
+            rf"{_EXCESS}.{{0,40}}{_LENGTH}",
+            "(prompt|input) (is )?too long",
             r"n_keep \(\d+\) >= n_ctx",
-            "trying to keep the first",
-            "tokens to keep from the initial prompt",
-            "reached context length of",
-            "not fit in context length",
-            "exceeds the context length",
-            "longer than the (model's )?context length",
-            "exceed context window of",
-            r"maximum context length (is|of) \d",
-            "too large for model with",
-            "exceed context limit",
-            "context window exceeds limit",
-            "context shift is disabled",
-            "prompt too long",
-            "prompt is too long",
-            "too long to fit into the model",
-            "too long for requested model",
-            "longer than the maximum model length",
-            "larger than the model input length",
-            "exceeds the maximum allowed length",
-            "exceeds maximum sequence length",
-            "exceeds model max length",
-            "exceeded model token limit",
-            "greater than max_seq_len",
-            "greater than cache size",
-            "should not exceed max_num_tokens",
-            r"maximum prompt length is \d",
-            "resulting in a maximum input length",
-            "prompt sequence length is greater",
-            "range of input length should be",
-            r"input token count \(\d+\) exceeds",
-            "tokens in the prompt cannot exceed",
-            "`inputs` must have less than",
-            r"`inputs` tokens \+ `max_new_tokens`",
-            "max_tokens must be at least 1, got -",
+            "range of (input length|max_tokens)",
+            r"max_tokens(: \d+ >|=\d+ cannot be greater)",
+            "max_tokens`? (must be less|must be at least 1, got -|is too large)",
             r"pages \(only \d+ available",
         ),
+        (0, 400, 422, 500, 503),
     ),
     RefusalRule("loading", ("loading model", "is currently loading"), (503,)),
     RefusalRule(
@@ -231,10 +196,8 @@ STATUSES: Mapping[int, str] = {
 
 LOG_STEP = "Check the server's log, then try again."
 STEPS: Mapping[str, str] = {
-    "answer_limit": "Lower max_tokens.",
-    "context_overflow": "Shorten the prompt, start a new session, "
-    "or load the model with a larger context window.",
-    "too_large": "Shorten the prompt, or start a new session.",
+    "context_overflow": "Shorten the prompt, or load the model with a larger context window.",
+    "too_large": "Shorten the prompt.",
     "loading": "Wait until it is loaded.",
     "model_not_loaded": "Load a model.",
     "model_failed": "Try a smaller model or a smaller context window: this is often a lack of "

@@ -34,54 +34,15 @@ from lmchat.servers.wire.refusal_rules import (
 _KEY_MISSING = (
     "The server needs an API key, but none was sent; it belongs under [[endpoints]] in config.toml."
 )
-_ONE_PROMPT_TOO_LONG = "Shorten the prompt, or load the model with a larger context window."
 _NO_REDIRECTS = (
     "lmchat follows no redirects, such as to a sign-in page; use the address of the server itself."
 )
 _PAGE = "This is not a model server: a web page answered."
-_TOO_LONG = ("context_overflow", "answer_limit")
 _IN_STREAMS = tuple(rule for rule in REFUSAL_RULES if rule.kind != "loading")
 _DURATION = re.compile(r"\s*(?:(\d{1,6})m(?!s))?(?:(\d{1,12}(?:\.\d{1,12})?)(ms|s?))?\s*", re.ASCII)
 """"3", "0.5", "12s" as Gemini writes it, and "6m0s" as OpenAI does."""
 _TRY_AGAIN_IN = re.compile(r"try again in (\d[\d.]*(?:ms|m[\d.]*s|s|m)\b)", re.IGNORECASE)
 _MINUTES_FROM_S = 120  # longer waits are told in minutes
-_COMMAS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")  # of "131,072"
-_NUMBER = r"(\d{1,15})\b"
-_ASKED = re.compile(rf"limit {_NUMBER}, requested {_NUMBER}")  # of tokens in a minute
-_NEAR = rf"(?:(?!exceed| by )\D){{0,25}}{_NUMBER}"
-# the surest pattern first
-_PROMPT_TOKENS = (
-    rf"{_NUMBER} (?:tokens )?(?:in the messages|in your prompt|from the input|input tokens)",
-    rf"{_NUMBER} (?:`inputs`|of text input)",
-    rf"context limit: {_NUMBER} \+ \d",
-    rf"(?:n_keep|first|contains|resulted in|requested:?){_NEAR}(?! output| completion)",
-    rf"(?:input|request|prompt) \((?:total )?(?:length )?{_NUMBER}",
-    rf"(?:prompt|input) has {_NUMBER} tokens",
-    rf"too long\W{{1,3}}{_NUMBER}",
-    rf"(?<!maximum )(?:input|prompt)s? (?:token count|tokens|length)(?! should be){_NEAR}",
-)
-_WINDOW_TOKENS = (
-    rf"context limit: \d+ \+ \d+ > {_NUMBER}",
-    rf"(?:> |with ){_NUMBER} maximum",
-    rf"(?:must be <=|must have less than|tokens, max|limit of|only supports) {_NUMBER}",
-    rf"maximum (?:context|model|sequence){_NEAR}",
-    rf"(?:context (?:size|length|window)|cache size|n_ctx|token limit|length limit){_NEAR}",
-    rf"maximum (?:prompt|input|allowed|number of tokens){_NEAR}",
-    rf"(?:input length should be \[1,|sequence length is greater than) {_NUMBER}",
-    rf"max length{_NEAR}",
-    rf"(?:max_num_tokens|max_seq_len|max_model_len|total cache .{{0,30}}=){_NEAR}",
-)
-_ANSWER_TOKENS = (
-    rf"{_NUMBER} (?:(?:in|tokens for) the (?:completion|output)|output tokens|`?max_new_tokens)",
-    rf"max_(?:completion_)?tokens\W{{1,3}}(?:is (?:too large: )?)?{_NUMBER}",
-    rf"context limit: \d+ \+ {_NUMBER}",
-)
-_MOST_ANSWER_TOKENS = (
-    rf"at most {_NUMBER} completion tokens",
-    rf"max_tokens: \d+ > {_NUMBER}",
-    rf"max[_ ](?:new_)?tokens.{{0,40}}(?:or equal to|<=|exceeds limit|maximum allowed) `?{_NUMBER}",
-    rf"max_tokens.{{0,20}} (?:valid range .{{0,30}}|should be )\[1, {_NUMBER}",
-)
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"})
 """After these kinds, the next step tells how long to wait, if the server names a time."""
 _STATUS_DIGITS = 3
@@ -103,7 +64,6 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
     options: Sequence[str] = ()  # set by the user
     tools: Sequence[str] = ()  # offered to the model
     has_images: bool = False
-    has_one_prompt: bool = False  # and no results of calls: nothing can be left out
     is_remote: bool = False
     hides_blocked_hosts: bool = False  # a 403 without words is about the name of the host
 
@@ -181,10 +141,9 @@ def _code_as_status(body: ErrorBody) -> int:
     return int(body.code) if is_status else 0
 
 
-def overflow_error(needed: int, room: int, context: RefusalContext) -> ServerRejected:
-    """Return the error for a prompt that was taken, although the window is smaller."""
-    fields = {"code": "context_length_exceeded", "n_prompt_tokens": needed, "n_ctx": room}
-    return refusal_in_stream(fields, context)
+def overflow_error(window: int, context: RefusalContext) -> ServerRejected:
+    """Return the error for a prompt that was taken, although it fills the window."""
+    return refusal_in_stream({"code": "context_length_exceeded", "n_ctx": window}, context)
 
 
 def _error(
@@ -199,13 +158,12 @@ def _error(
     body = with_own_text(body, context)
     rules = _IN_STREAMS if http_status is None else REFUSAL_RULES
     kind = kind_of(status, body, context, rules)
-    counts = _counts(kind, body) if kind in _TOO_LONG else _TokenCounts()
 
     is_page = body.is_html and kind in ("wrong_path", "not_an_llm")
     message = _PAGE if is_page else said
     next_step = _step(kind, status, body, context)
-    if counted := counts.message(context, has_words=bool(body.message)):
-        message = f"{counted} {said}" if body.message else counted
+    if kind == "context_overflow" and not body.message:
+        message = "The request fills the model's context window."
     is_param_named = body.param.lower() in message.lower()  # also true if there is no parameter
     if kind == "bad_request" and not is_param_named:
         message = f"{message} ({body.param})"
@@ -227,8 +185,7 @@ def _error(
         details=without_secret(f"{details} {sign_in}".strip(), context.key),
         retry_after_s=wait_s,
         said=without_secret(said_text, context.key),
-        needed_tokens=counts.needed,
-        room_tokens=counts.room,
+        room_tokens=count_or_none(body.error_object.get("n_ctx")) or None,
     )
 
 
@@ -251,14 +208,11 @@ def kind_of(
 ) -> str:
     """Return what a code means, else the text of the server, else the status.
 
-    Words that mean two kinds mean none, but numbers tell whether the prompt or the limit of the
-    answer is too long.
+    Words that mean two kinds mean none.
     """
     kinds = {CODES[name] for name in (body.code, body.type) if name in CODES}
     if not kinds:
         kinds = {rule.kind for rule in rules if fits(rule, status, body.said.lower(), context)}
-    if kinds and kinds.issubset(_TOO_LONG):
-        return _counts(min(kinds), body).kind
     return kinds.pop() if len(kinds) == 1 else _kind_of_status(status, body, context)
 
 
@@ -271,49 +225,10 @@ def fits(rule: RefusalRule, status: int, text: str, context: RefusalContext) -> 
     )
 
 
-class _TokenCounts(Struct, frozen=True, kw_only=True):
-    """Tokens that a server names when it refuses a prompt or the limit of an answer."""
-
-    kind: str = ""  # `context_overflow` or `answer_limit`
-    needed: int | None = None  # by the prompt
-    is_minimum: bool = False  # vLLM stops counting behind the window
-    room: int | None = None  # in the window
-    left: int | None = None  # for the answer
-
-    def message(self, context: RefusalContext, *, has_words: bool) -> str:
-        """Return "" if the words of the server say as much."""
-        sent = "prompt" if context.has_one_prompt else "session"
-        if self.kind == "context_overflow" and self.needed and self.room:
-            needed = f"at least {self.needed}" if self.is_minimum else self.needed
-            return f"The {sent} needs {needed} tokens; the context window has {self.room}."
-        if self.kind == "context_overflow" and not has_words:
-            return f"The {sent} is longer than the model's context window."
-        if self.kind == "answer_limit" and self.left:
-            return f"The answer may have at most {self.left} tokens here."
-        return ""
-
-
-def _counts(kind: str, body: ErrorBody) -> _TokenCounts:
-    """Tell which of the two is too long, if the server counts both against the window."""
-    said = _COMMAS.sub("", body.said.lower())
-    needed = _token_count(body, "n_prompt_tokens", said, _PROMPT_TOKENS)
-    room = _token_count(body, "n_ctx", said, _WINDOW_TOKENS)
-    left = _token_count(body, "", said, _MOST_ANSWER_TOKENS)
-    is_limit_named = kind == "answer_limit" or _token_count(body, "", said, _ANSWER_TOKENS)
-    if needed and room and is_limit_named:
-        left = room - needed if needed < room else None
-        kind = "context_overflow" if left is None else "answer_limit"
-    is_minimum = f"at least {needed}" in said
-    return _TokenCounts(kind=kind, needed=needed, is_minimum=is_minimum, room=room, left=left)
-
-
 def _kind_of_status(status: int, body: ErrorBody, context: RefusalContext) -> str:
     is_model_named = body.param == "model" or "model_not_found" in (body.code, body.type)
     if is_model_named and status in (0, HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
         return "model_missing"
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        asked = _ASKED.search(_COMMAS.sub("", body.said.lower()))
-        return "too_large" if asked and int(asked[2]) > int(asked[1]) else "rate_limited"
     if status == HTTPStatus.FORBIDDEN and not body.said and context.hides_blocked_hosts:
         return "host_blocked"
     if status == HTTPStatus.NOT_FOUND and (body.is_html or not body.said):
@@ -342,8 +257,6 @@ def _step(kind: str, status: int, body: ErrorBody, context: RefusalContext) -> s
         next_step = context.next_steps.get("sign_in", next_step)
     elif kind == "auth" and not context.key:
         next_step = context.next_steps.get(kind, _KEY_MISSING)
-    elif kind == "context_overflow" and context.has_one_prompt:
-        next_step = _ONE_PROMPT_TOO_LONG
     elif kind == "bad_request":
         next_step = context.what_to_check(f"{body.type} {body.code} {body.param} {body.said}")
     # the next step may hold a command
@@ -388,15 +301,6 @@ def retry_after_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
     except ValueError:
         return None
     return max(date.timestamp() - time.time(), 0.0)
-
-
-def _token_count(body: ErrorBody, field: str, said: str, patterns: Sequence[str]) -> int | None:
-    """Return a number from a field, or else from `said`, in lower case without commas; not 0."""
-    count = count_or_none(body.error_object.get(field))
-    if count is None:
-        matches = (re.search(pattern, said) for pattern in patterns)
-        count = next((int(match[1]) for match in matches if match), None)
-    return count or None
 
 
 def status_text(status: int) -> str:
