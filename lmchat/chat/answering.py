@@ -185,7 +185,7 @@ async def request_of(
     )
     if not settings.is_truncating:
         return request
-    if estimator.memory(target).has_refused_images:
+    if estimator.memory_of(target).has_refused_images:
         request = without_other_images(request)
     request = with_fitting_results(request, estimator.room(target))
     if selection.limit is None:
@@ -274,7 +274,7 @@ class Asking(Struct):
                 async with aclosing(stream) as events:
                     async for event in events:
                         if type(event) in _CONTENT_EVENTS and not seen & _CONTENT_EVENTS:
-                            learn_taken(estimator.memory(target), sent, refusal)
+                            learn_taken(estimator.memory_of(target), sent, refusal)
                         seen.add(type(event))
                         if isinstance(event, UsageReported):
                             counted_tokens = event.prompt_tokens or counted_tokens
@@ -293,7 +293,7 @@ class Asking(Struct):
                     raise
                 refusal = error
                 if error.room_tokens:
-                    estimator.learn_window(target, error.room_tokens)
+                    estimator.memory_of(target).window = error.room_tokens
                 is_exact = prefill is not None and prefill.is_exact  # continued, or not sent at all
                 if is_continued and not is_exact and error.kind in _PREFILL_REFUSED:
                     sent.append(await make(choose(is_quoted=True)))

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -17,6 +16,7 @@ from msgspec.structs import replace
 
 from lmchat.safe_text import shell_word
 from lmchat.servers.products import product_named, sent_thoughts_to
+from lmchat.servers.products.server_api import ModelMemory
 from lmchat.servers.request import ChatRequest, Tool, tool_in_request
 from lmchat.servers.target import Target
 from lmchat.sessions.message import (
@@ -243,14 +243,6 @@ class ContextUse(Struct, frozen=True, kw_only=True):
         return self.tokens / self.limit if self.limit else None
 
 
-class ModelMemory(Struct, kw_only=True):
-    """Sizes of requests to a model, in raw tokens with those of images, tools and template."""
-
-    taken: float = 0.0  # of the largest that it has answered
-    room: float = math.inf  # the middle between one that was refused and a lesser one
-    has_refused_images: bool = False  # of messages before the newest prompt
-
-
 class TokenEstimator:
     """The factors of the models, and the estimates made with them.
 
@@ -258,11 +250,9 @@ class TokenEstimator:
     not in `counted`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory_of: Callable[[Target], ModelMemory]) -> None:
+        self.memory_of = memory_of
         self._factors: dict[tuple[str, str], float] = {}
-        self._windows: dict[tuple[str, str], tuple[int | None, int]] = {}
-        """The window of the list, and the one that a refusal has named then."""
-        self._memories: defaultdict[tuple[str, str], ModelMemory] = defaultdict(ModelMemory)
         self._last_use: tuple[Sequence[ChatMessage], object, ContextUse] | None = None
 
     def factor(self, target: Target | None) -> float:
@@ -270,22 +260,12 @@ class TokenEstimator:
         return 1.0 if target is None else self._factors.get(_model_key(target), 1.0)
 
     def window(self, target: Target | None) -> int | None:
-        """In tokens, as a refusal has named it, unless the list has changed since (R-13)."""
-        if target is None:
-            return None
-        told, named = self._windows.get(_model_key(target), (None, None))
-        return named if named and told == target.context else target.context
-
-    def learn_window(self, target: Target, window: int) -> None:
-        """Note a window that a refusal has named."""
-        self._windows[_model_key(target)] = (target.context, window)
-
-    def memory(self, target: Target) -> ModelMemory:
-        return self._memories[_model_key(target)]
+        """In tokens, as a refusal has named it, or else the list (R-13)."""
+        return None if target is None else self.memory_of(target).window or target.context
 
     def room(self, target: Target) -> float:
         """Return the raw tokens that a request may have, as far as refusals have shown."""
-        memory = self.memory(target)
+        memory = self.memory_of(target)
         return max(memory.room, memory.taken)
 
     def select(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -13,6 +14,8 @@ from lmchat.chat.settings import TurnOptions
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import RequestInvalid
 from lmchat.servers.products import sent_thoughts_to
+from lmchat.servers.products.server_api import ModelMemory
+from lmchat.servers.target import Target
 from lmchat.sessions.prompts import Prompt, split_draft
 from lmchat.sessions.session import MessagePath
 from lmchat.token_estimate import estimate_tokens
@@ -21,9 +24,11 @@ from lmchat.token_estimate import estimate_tokens
 class ContextWindow:
     """Context window of the next turn, with the estimator of all sessions."""
 
-    def __init__(self, turn_options: TurnOptions) -> None:
+    def __init__(
+        self, turn_options: TurnOptions, memory_of: Callable[[Target], ModelMemory]
+    ) -> None:
         self._turn_options = turn_options
-        self.estimator = TokenEstimator()
+        self.estimator = TokenEstimator(memory_of)
 
     def draft_tokens(self, draft: str) -> int:
         text, files = split_draft(draft)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from lmchat.chat.context import (
-    ModelMemory,
     TokenEstimator,
     message_tokens,
     reserve_of,
@@ -19,6 +18,7 @@ from lmchat.chat.context import (
     tools_tokens,
 )
 from lmchat.errors import ServerRejected
+from lmchat.servers.products.server_api import ModelMemory
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import ChatMessage, Role, ToolResultPart
 from lmchat.tools.calls import cut_result
@@ -72,7 +72,7 @@ def _lesser_ones(
             yield _fitting(request, min(share * tokens, room))
     # once: if that is refused, too, it was not the length
     elif is_unclear and tokens >= selection_of(sent[0]).tokens:
-        taken = estimator.memory(target).taken
+        taken = estimator.memory_of(target).taken
         for size in (taken, tokens / 2) if taken < tokens else ():
             less = _fitting(request, size)
             # an answer without its context is worse than an error

@@ -72,7 +72,7 @@ class ChatService:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.turn_options = TurnOptions(chat, layers, toolbox, backend.model_lists)
-        self.context_window = ContextWindow(self.turn_options)
+        self.context_window = ContextWindow(self.turn_options, backend.memory)
         self.save_queue = SaveQueue(
             store,
             lambda *prompt: self.drafts.append(*prompt),  # noqa: PLW0108 - drafts come below

@@ -19,6 +19,7 @@ from lmchat.servers.http.connections import (
     KeySource,
     connect_timeout_s,
 )
+from lmchat.servers.model import OPENAI_COMPATIBLE
 from lmchat.servers.products import product_named
 from lmchat.servers.products.server_api import ServerApi, ServerMemory
 from lmchat.servers.target import Target
@@ -35,6 +36,15 @@ class Access(Struct, frozen=True, kw_only=True):
     memories: defaultdict[Endpoint, ServerMemory] = field(
         default_factory=lambda: defaultdict(ServerMemory)
     )
+
+    def new_start(self, endpoint: Endpoint) -> ServerMemory:
+        """Forget what is known of a server but its product, which is asked for first."""
+        product = self.memories[endpoint].product
+        memory = ServerMemory(
+            product=None if product == OPENAI_COMPATIBLE else product, wants_list=True
+        )
+        self.memories[endpoint] = memory
+        return memory
 
     def timeouts(self, endpoint: Endpoint) -> TimeoutSettings:
         for configured in self.settings.endpoints:

@@ -52,6 +52,7 @@ from lmchat.servers.model import (
 )
 from lmchat.servers.models import ServerModels
 from lmchat.servers.products import product_named
+from lmchat.servers.products.server_api import ModelMemory
 from lmchat.servers.request import ChatRequest, ForwardedReply, ForwardedRequest
 from lmchat.servers.sending.answer import answer
 from lmchat.servers.sending.exchange import Exchange
@@ -102,13 +103,16 @@ class HttpServerClient:
         )
         self._checks = RequestChecks(self._access)
         self.model_lists = ModelLists(cache_file)
-        self._preparer = RequestPreparer(self.model_lists)
+        self._preparer = RequestPreparer(self.model_lists, self.memory)
         self._scanner = Scanner(self._access, self.model_lists)
         self._slots = ServerSlots(self.model_lists)
         self.models = ServerModels(
             self._access, self._scanner, self.model_lists, self._slots, engine
         )
         self._noted_remote: set[tuple[Endpoint, str]] = set()  # that got a request
+
+    def memory(self, target: Target) -> ModelMemory:
+        return self._access.memories[target.endpoint].models[target.model_id]
 
     # Requests that want no answer
 

@@ -18,7 +18,7 @@ from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.events import PromptProgress, StreamEvent
 from lmchat.servers.local.engine import Engine
 from lmchat.servers.model import ModelInfo, ModelList
-from lmchat.servers.products.server_api import OnPull
+from lmchat.servers.products.server_api import ModelMemory, OnPull
 from lmchat.servers.request import (
     ChatRequest,
     ForwardedReply,
@@ -33,6 +33,9 @@ class AnswerSource(Protocol):
     """All model servers as a turn uses them. Its methods may raise `LMChatError`."""
 
     model_lists: ModelLists
+
+    def memory(self, target: Target) -> ModelMemory:
+        """Return what is known of the model since the last start of its server."""
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Yield the events up to `StreamFinished`; use it with `aclosing`."""

@@ -23,7 +23,7 @@ from lmchat.sessions.message import (
 )
 from lmchat.token_estimate import TEMPLATE_TOKENS, estimate_tokens
 from tests.support.counted_prompts import counted_prompts
-from tests.support.scripted_backend import ENDPOINT, model
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 
 
 def talk(*sizes: int, system: str = ""):
@@ -41,7 +41,7 @@ def test_all_is_sent_where_it_fits_or_the_window_is_unknown():
         assert plan.messages == tuple(messages)
         assert plan.left_out == 0
         assert plan.fits
-    use = TokenEstimator().use(None, messages)
+    use = TokenEstimator(ScriptedBackend().memory).use(None, messages)
     assert (use.tokens, use.limit) == (select_context(messages, limit=None).tokens, None)
 
 
@@ -127,18 +127,21 @@ def test_the_thoughts_that_are_sent_count_and_no_others(target, thoughts):
     sent_thoughts = product_named(target.product).chat.sent_thoughts(target.model)
     plan = select_context(messages, limit=8192, sent_thoughts=sent_thoughts)
     assert least <= plan.tokens < least + 100
-    used = TokenEstimator().use(target, messages)
+    used = TokenEstimator(ScriptedBackend().memory).use(target, messages)
     assert (used.tokens, used.is_estimated) == (plan.tokens, True)
 
 
 def test_a_short_prompt_does_not_teach_the_system_prompt_that_a_template_adds():
-    estimator, target = TokenEstimator(), thinking_target()
+    estimator, target = TokenEstimator(ScriptedBackend().memory), thinking_target()
     for sizes, factor in (((4, 30, 5), 1.0), ((100, 100), 1.1)):
         plan = select_context(talk(*sizes), limit=8192)
         estimator.learn(target, plan, plan.tokens + 20)  # Qwen2.5's template has a prompt of 20
         assert estimator.factor(target) == pytest.approx(factor)
     for keeps_thoughts in (True, False):  # else the template may leave them out
-        estimator, thinking = TokenEstimator(), thinking_target(keeps_thoughts=keeps_thoughts)
+        estimator, thinking = (
+            TokenEstimator(ScriptedBackend().memory),
+            thinking_target(keeps_thoughts=keeps_thoughts),
+        )
         sent_thoughts = product_named(thinking.product).chat.sent_thoughts(thinking.model)
         plan = select_context(loop(), limit=8192, sent_thoughts=sent_thoughts)
         estimator.learn(thinking, plan, plan.tokens * 2)
@@ -150,7 +153,7 @@ def test_a_stopped_answer_takes_as_many_tokens_as_the_row_below_it_tells():
     stats = AnswerStats(completion_tokens=2320)  # chunks: the server counts no stopped answer
     answer = text_message(Role.ASSISTANT, "word " * 1600)
     stopped = replace(answer, state=AnswerState.STOPPED, stats=stats)
-    estimator, target = TokenEstimator(), thinking_target()
+    estimator, target = TokenEstimator(ScriptedBackend().memory), thinking_target()
     used = estimator.use(target, [prompt, stopped])
     assert used.is_estimated
     assert used.tokens == estimator.use(target, [prompt]).tokens + 2320 + TEMPLATE_TOKENS

@@ -9,6 +9,7 @@ from itertools import cycle, pairwise
 from typing import Any
 
 import httpx
+import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings, Settings
@@ -19,6 +20,7 @@ from lmchat.tools.calls import ToolResult
 from tests.support.chat_turns import ChatTurns
 from tests.support.chats import answer, prompt
 from tests.support.refusal_corpus import RECORDS, raw_body
+from tests.support.scripted_backend import ENDPOINT
 from tests.support.scripted_server import DONE, delta, finish
 from tests.support.scripted_tools import ScriptedHost, toolbox
 
@@ -75,13 +77,25 @@ class Server(httpx.AsyncBaseTransport):
         self.window, self.refuse, self.sees = window, refuse, sees
         self.bodies: list[dict[str, Any]] = []
         self.answers: list[httpx.Response] = []  # before all others
+        self.is_off, self.takes_tools = False, True
+        self.fields: dict[str, object] = {}  # of its one model
+
+    def listed(self, path: str) -> httpx.Response:
+        rows = [{"id": "qwen3-8b", "object": "model", **self.fields}]
+        is_list = path == "/v1/models"
+        return reply(200 if is_list else 404, json.dumps({"data": rows if is_list else 0}).encode())
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.is_off:
+            raise httpx.ConnectError("All connection attempts failed")
+        if request.method == "GET":
+            return self.listed(request.url.path)
         body = json.loads(await request.aread())
         self.bodies.append(body)
         text = json.dumps([body["messages"], body.get("tools")])
         images = text.count('"data:image')
-        if text.count(" ") + 300 * images > self.window or (images and not self.sees):
+        is_odd = (images and not self.sees) or ("tools" in body and not self.takes_tools)
+        if is_odd or text.count(" ") + 300 * images > self.window:
             return self.refuse()
         return self.answers.pop(0) if self.answers else stream(delta("Yes."), finish())
 
@@ -318,3 +332,91 @@ async def test_an_answer_that_is_continued_keeps_the_prompt_that_it_belongs_to(s
     assert 1 < len(chat.bodies) - before <= 4
     for body in chat.bodies[before:]:
         assert [text[:10] for text in texts(body)[-3:]] == ["Which bed?", "Half of", "Your last "]
+
+
+class Broken(httpx.AsyncByteStream):
+    """An answer whose server is killed."""
+
+    async def __aiter__(self):
+        yield b"data: " + json.dumps(delta("Half")).encode() + b"\n\n"
+        raise httpx.RemoteProtocolError("peer closed connection")
+
+
+async def ends_unseen(chat: Chat, server: Server) -> None:
+    """The next prompt meets no server."""
+    server.is_off = True
+    await chat.ask("Hello?")
+    assert chat.path[-1].failure.kind == "offline"
+    server.is_off = False
+
+
+async def breaks_off(chat: Chat, server: Server) -> None:
+    kind = {"Content-Type": "text/event-stream"}
+    server.answers = [httpx.Response(200, headers=kind, stream=Broken())]
+    await chat.ask("Hello?")
+    assert chat.path[-1].failure.kind == "interrupted"
+
+
+async def is_looked_for(chat: Chat, server: Server) -> None:
+    server.is_off = True
+    await chat.server.models.check(ENDPOINT)
+    server.is_off = False
+    await chat.server.models.check(ENDPOINT)
+
+
+async def is_forgotten(chat: Chat, server: Server) -> None:
+    """As by F5."""
+    chat.server.models.forget_lists()
+
+
+async def lists_another_window(chat: Chat, server: Server) -> None:
+    for window in (2048, 8192):
+        server.fields = {"max_model_len": window}
+        await chat.server.models.check(ENDPOINT)
+
+
+async def is_another_product(chat: Chat, server: Server) -> None:
+    for owner in ("vllm", "llamacpp"):
+        server.fields = {"owned_by": owner}
+        await chat.server.models.check(ENDPOINT)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        ends_unseen,
+        breaks_off,
+        is_looked_for,
+        is_forgotten,
+        lists_another_window,
+        is_another_product,
+    ],
+)
+async def test_what_a_start_of_a_server_has_shown_ends_with_it(store, start):
+    """Its window, how much it takes, that it takes no images, no tools and no system role."""
+    named = OVERFLOWS["recorded, Ollama 0.33"]  # 4096
+    for refuse in (named, OVERFLOWS["a size"]):
+        server = Server(2000, refuse)
+        chat = Chat(store, server)
+        await chat.open_import(*talk(20))
+        await chat.ask("And now?")
+        assert len((await chat.ask("And then?"))[-1]["messages"]) < 20
+        await start(chat, server)
+        server.window = 32_000
+        (request,) = await chat.ask("And now?")
+        assert len(request["messages"]) > 23, start.__name__
+        assert not chat.notes
+
+    roof = replace(ROOF, digest=await store.files.save(b"\x89PNG roof"))
+    server = Server(9000, said(400, "This model does not support tools"), sees=False)
+    chat = Chat(store, server, box=box_of())
+    await chat.open_import(*talk(1, image=roof))
+    server.takes_tools = False
+    for _ in range(3):
+        *_, last = await chat.ask("And now?")
+        assert chat.end == DONE_WELL
+    assert ("tools" in last, "image_url" in json.dumps(last)) == (False, False)
+    await start(chat, server)
+    server.takes_tools = server.sees = True
+    (request,) = await chat.ask("And now?")
+    assert ("tools" in request, "image_url" in json.dumps(request)) == (True, True)

@@ -19,7 +19,7 @@ from lmchat.servers.events import (
     TextDelta,
 )
 from tests.support.chat_turns import ChatTurns
-from tests.support.scripted_backend import answer_steps, set_options, target
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, set_options, target
 from tests.support.scripted_tools import calls, toolbox
 
 TALK = ["a", "A.", "b", "B.", "c", "C."]
@@ -47,7 +47,7 @@ async def test_a_summary_takes_the_place_of_the_older_messages_on_a_new_branch(s
     assert chat.texts == compacted
     assert chat.path == await chat.on_disk()
     assert chat.path[2].stats.completion_tokens == 3
-    assert TokenEstimator().use(target(), chat.path).is_estimated
+    assert TokenEstimator(ScriptedBackend().memory).use(target(), chat.path).is_estimated
     tree = await store.tree(chat.session.session_id)
     assert {one.message_id for one in old} <= {one.message_id for one in tree}
     await chat.send("d")

@@ -84,19 +84,20 @@ async def test_the_window_of_ollama_is_that_of_a_request_and_never_only_the_larg
         assert Target.of(model).context == window
 
 
-async def test_a_window_that_was_seen_stays_known_after_an_unload_and_a_restart(
+async def test_a_window_that_was_seen_stays_known_after_an_unload_but_not_for_another_run(
     server, make_client, tmp_path
 ):
     file = tmp_path / "models.json"
     client = make_client(cache_file=file)
     ollama_windows(server, running=[{"context_length": 2048}])
     await client.models.listed(endpoint_of(server))
+    await client.model_lists.write()
+    assert b"2048" not in file.read_bytes()
     ollama_windows(server)
-    for one in (client, make_client(cache_file=file)):
+    for one, window in ((client, 2048), (make_client(cache_file=file), None)):
         probed = await one.models.check(endpoint_of(server))
-        assert [model.context_loaded for model in probed.models] == [2048]
+        assert [model.context_loaded for model in probed.models] == [window]
         assert [model.state for model in probed.models] == [LoadState.NOT_LOADED]
-        await client.aclose()  # writes the file
     ollama_windows(server, parameters=OWN_512)
     (model,) = (await make_client(cache_file=file).models.check(endpoint_of(server))).models
     assert model.context_loaded == 512, "its own file says more than what was seen"

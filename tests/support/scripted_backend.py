@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from pathlib import Path
@@ -29,7 +30,7 @@ from lmchat.servers.local.demo import SMOLLM2
 from lmchat.servers.local.engine import Engine
 from lmchat.servers.local.gguf import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
-from lmchat.servers.products.server_api import OnPull
+from lmchat.servers.products.server_api import ModelMemory, OnPull
 from lmchat.servers.request import (
     ChatRequest,
     ForwardedReply,
@@ -142,10 +143,14 @@ class ScriptedBackend:
         """The built-in engine, which requests to its address start."""
         self.engine_models: tuple[ModelInfo, ...] = ()
         self.model_lists = ModelLists()
+        self.memories: defaultdict[tuple[Endpoint, str], ModelMemory] = defaultdict(ModelMemory)
 
     @property
     def models(self) -> ScriptedBackend:
         return self
+
+    def memory(self, target: Target) -> ModelMemory:
+        return self.memories[target.endpoint, target.model_id]
 
     def engine_at(self, endpoint: Endpoint) -> ScriptedEngine | None:
         return self.engine if self.engine is not None and self.engine.endpoint == endpoint else None
@@ -247,7 +252,7 @@ class ScriptedBackend:
 
     async def prepare(self, request: ChatRequest) -> PreparedRequest:
         self.prepared_requests.append(request)
-        prepared = RequestPreparer(self.model_lists).prepare(request)
+        prepared = RequestPreparer(self.model_lists, self.memory).prepare(request)
         prepared.has_key = True
         return prepared
 

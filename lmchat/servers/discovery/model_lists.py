@@ -78,7 +78,7 @@ class ModelLists:
         await self.read_once()  # else the file would lose the lists of other servers
         # the engine has another address in the next run
         lists = [
-            cached
+            _without_windows(cached)
             for cached in self._lists.values()
             if all(model.product != BUILT_IN for model in cached.models)
         ]
@@ -106,16 +106,6 @@ class ModelLists:
             return None
         is_recent = max_age_s is None or 0 <= self._clock() - cached.fetched_s <= max_age_s
         return cached.models if is_recent else None
-
-    def with_seen_windows(
-        self, endpoint: Endpoint, models: tuple[ModelInfo, ...]
-    ) -> tuple[ModelInfo, ...]:
-        """Add the windows that the models had last, where the list tells none."""
-        seen = {model.model_id: model.context_loaded for model in self.models_of(endpoint) or ()}
-        return tuple(
-            replace(model, context_loaded=model.context_loaded or seen.get(model.model_id))
-            for model in models
-        )
 
     # Loading
 
@@ -283,9 +273,16 @@ def recent_by_number(records: Sequence[ModelRecord]) -> dict[str, ModelInfo]:
     return {str(number): model for number, model in enumerate(recent, start=1)}
 
 
+def _without_windows(cached: _CachedList) -> _CachedList:
+    """Another start of the server may have others."""
+    models = (replace(model, context_loaded=None) for model in cached.models)
+    return replace(cached, models=tuple(models))
+
+
 def _read(file: Path) -> list[_CachedList]:
     try:
-        return msgspec.json.decode(read_plain(file), type=list[_CachedList])
+        lists = msgspec.json.decode(read_plain(file), type=list[_CachedList])
+        return [*map(_without_windows, lists)]
     except FileNotFoundError:
         return []
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

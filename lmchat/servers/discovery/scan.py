@@ -35,7 +35,7 @@ from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import OPENAI_COMPATIBLE, ModelInfo
 from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
 from lmchat.servers.products.product import LIST, Product
-from lmchat.servers.products.server_api import ServerApi, ServerMemory
+from lmchat.servers.products.server_api import ServerApi
 from lmchat.servers.target import Target
 
 _SCAN_S = 5.0
@@ -201,11 +201,8 @@ class Scanner:
 
     def forget_lists(self) -> None:
         """Let the next probes find out again product and version, also where that disturbs."""
-        for memory in self._access.memories.values():
-            memory.wants_list = True
-            memory.is_recognised = memory.has_old_api = False
-            memory.refuted.clear()
-            memory.facts.clear()
+        for endpoint in [*self._access.memories]:
+            self._access.new_start(endpoint)
 
     async def _ask(self, candidate: Candidate, key: str, read_s: float) -> ServerStatus:
         endpoint, expected = candidate.endpoint, candidate.expected
@@ -218,8 +215,7 @@ class Scanner:
         try:
             models = await self._cached_list(api)
             if not models:
-                listed = await _read_models(api, expected)
-                models = self._lists.with_seen_windows(endpoint, listed)
+                models = self._with_known_windows(await _read_models(api, expected), api)
             reason = reason_of_models(models)
         except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
             error = caught  # `RequestInvalid`: the key has characters that no header can hold
@@ -264,6 +260,24 @@ class Scanner:
         self._note_product(server, api)
         return _with_step(server, next_step, is_usual=candidate.is_usual)
 
+    def _with_known_windows(
+        self, models: tuple[ModelInfo, ...], api: ServerApi
+    ) -> tuple[ModelInfo, ...]:
+        """Add the windows that this start of the server has told, where the list tells none.
+
+        Another product, or another window of a model, shows that the server has started again.
+        """
+        memory = api.memory
+        told = {model.model_id: model.context_loaded for model in models if model.context_loaded}
+        product = api.refusal_context.product if api.is_identified else OPENAI_COMPATIBLE
+        is_other = memory.is_recognised and memory.product != product
+        if is_other or any(memory.windows.get(name, told[name]) != told[name] for name in told):
+            memory = self._access.new_start(api.endpoint)
+        memory.windows.update(told)
+        return tuple(
+            replace(model, context_loaded=memory.windows.get(model.model_id)) for model in models
+        )
+
     def _note_product(self, server: ServerStatus, api: ServerApi) -> None:
         """A server that was not recognised and lists no models says nothing about its product."""
         endpoint = server.endpoint
@@ -272,11 +286,7 @@ class Scanner:
             memory.product, memory.is_recognised = server.product, api.is_identified
             memory.wants_list = False
         elif server.reason == "server_off" or not server.meaning.has_program:
-            # The server has ended, and the next one may be another version. A known product stays
-            # noted, to be asked for first.
-            noted = self._access.memories[endpoint].product
-            product_name = None if noted == OPENAI_COMPATIBLE else noted
-            self._access.memories[endpoint] = ServerMemory(product=product_name, wants_list=True)
+            self._access.new_start(endpoint)  # the next one may be another version
 
     async def _cached_list(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the earlier list of a server whose answer a look would end.

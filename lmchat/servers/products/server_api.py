@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 
@@ -14,15 +16,30 @@ from lmchat.servers.events import PullProgress
 from lmchat.servers.http.json_values import JsonObject, encode
 from lmchat.servers.http.reply import MAX_REPLY_BYTES, Reply
 from lmchat.servers.wire.refusals import RefusalContext, refusal
+from lmchat.servers.wire.request_format import RequestFormat
 
 OnProgress = Callable[[float], None]  # takes the fraction that is done, 0 to 1
 OnPull = Callable[[PullProgress], None]  # may raise an error, which stops the download
 
 
-class ServerMemory(Struct, kw_only=True):
-    """Facts that probes and actions have found out of the server at an address.
+class ModelMemory(Struct, kw_only=True):
+    """What requests to a model have shown; sizes are estimates of whole requests, without factor.
 
-    `Access` has one for each address. `Scanner` notes the product; products note the rest.
+    `RequestPreparer` notes the format, turns the rest.
+    """
+
+    request_format: RequestFormat | None = None  # that it took last
+    noted: set[str] = field(default_factory=set)  # options that the user knows are not sent
+    window: int | None = None  # as a refusal has named it
+    taken: float = 0.0  # size of the largest request that it has answered
+    room: float = math.inf  # the middle of one that was refused and a lesser one
+    has_refused_images: bool = False  # of messages before the newest prompt
+
+
+class ServerMemory(Struct, kw_only=True):
+    """What is known of one start of the server at an address; nothing of it is saved.
+
+    `Access` has one for each address. `Scanner` notes product and windows, products their facts.
     """
 
     product: str | None = None  # the product that has answered, or is expected
@@ -36,6 +53,8 @@ class ServerMemory(Struct, kw_only=True):
     wants_list: bool = False  # even if that disturbs it
     refuted: set[str] = field(default_factory=set)  # by their proofs
     has_old_api: bool = False  # used for LM Studio
+    windows: dict[str, int] = field(default_factory=dict)  # that lists have told, by model
+    models: defaultdict[str, ModelMemory] = field(default_factory=lambda: defaultdict(ModelMemory))
 
 
 class ServerApi(Struct, kw_only=True):

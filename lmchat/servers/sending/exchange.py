@@ -16,7 +16,13 @@ import httpx
 from msgspec import Struct
 
 from lmchat.config.settings import LimitSettings, TimeoutSettings
-from lmchat.errors import LMChatError, NothingAnswers, ServerRejected, ServerUnavailable
+from lmchat.errors import (
+    LMChatError,
+    NothingAnswers,
+    ServerRejected,
+    ServerUnavailable,
+    StreamInterrupted,
+)
 from lmchat.servers.access import Access
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelLoading, RequestAdapted, RetryScheduled, StreamEvent
@@ -86,7 +92,13 @@ class Exchange(Struct, kw_only=True):
             started_s = loop.time()
             try:
                 return await send(idle_timeout)
+            except StreamInterrupted as error:
+                if error.details:  # the connection broke
+                    self.access.new_start(self.target.endpoint)
+                raise
             except (ServerUnavailable, ServerRejected) as error:
+                if error.kind in ("offline", "dropped"):
+                    self.access.new_start(self.target.endpoint)
                 self._add_next_step(error)
                 if self.has_token:
                     raise

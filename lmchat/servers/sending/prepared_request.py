@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 
 from msgspec import Struct
@@ -11,14 +11,15 @@ from msgspec.structs import replace
 from lmchat.errors import ServerRejected
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.model_lists import ModelLists
-from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import JsonObject, encode
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import Product
 from lmchat.servers.products.request_body import body_of, json_words, tool_fields
+from lmchat.servers.products.server_api import ModelMemory
 from lmchat.servers.request import CHAT_PATH, ChatRequest
 from lmchat.servers.sampling_options import STORED, left_out_notes
+from lmchat.servers.target import Target
 from lmchat.servers.wire.lessons import (
     MOVE_SYSTEM_PROMPT,
     SEND_AGAIN,
@@ -54,6 +55,7 @@ class PreparedRequest(Struct, kw_only=True):
     request: ChatRequest
     model: ModelInfo | None  # as its server last listed it
     request_format: RequestFormat
+    memory: ModelMemory  # of the start of the server for which it was prepared
     is_whole: bool = False  # the answer is asked for whole, after an empty stream
     is_repeated: bool = False  # in the same form, behind the result of a tool
     has_key: bool = False  # for a request that is shown: an API key is sent, too
@@ -210,20 +212,19 @@ class PreparedRequest(Struct, kw_only=True):
 class RequestPreparer:
     """Preparer of requests; remembers the request format of each model."""
 
-    def __init__(self, lists: ModelLists) -> None:
+    def __init__(self, lists: ModelLists, memory_of: Callable[[Target], ModelMemory]) -> None:
         self._lists = lists
-        self._request_formats: dict[tuple[Endpoint, str], RequestFormat] = {}
-        # address, model and option of each note that was returned before
-        self._noted: set[tuple[Endpoint, str, str]] = set()
+        self._memory_of = memory_of
 
     def prepare(self, request: ChatRequest) -> PreparedRequest:
         """Use the format that the model took last, else that of the product."""
-        target = request.target
-        request_format = self._request_formats.get((target.endpoint, target.model_id))
+        target, memory = request.target, self._memory_of(request.target)
+        product = product_named(target.product)
         return PreparedRequest(
             request=request,
             model=self._lists.model(target),
-            request_format=request_format or product_named(target.product).chat.request_format,
+            request_format=memory.request_format or product.chat.request_format,
+            memory=memory,
         )
 
     def keep_request_format(self, prepared: PreparedRequest) -> None:
@@ -231,26 +232,25 @@ class RequestPreparer:
 
         Tools are sent again until they are refused twice in a row.
         """
-        target, request_format = prepared.request.target, prepared.request_format
+        request_format = prepared.request_format
         if prepared.request.tools and request_format.tool_refusals < _FINAL_REFUSALS:
             dropped = frozenset(
                 pair for pair in request_format.dropped if pair[0] not in TOOL_FIELDS
             )
             refusals = request_format.tool_refusals if prepared.has_lost_tools else 0
             request_format = replace(request_format, dropped=dropped, tool_refusals=refusals)
-        self._request_formats[target.endpoint, target.model_id] = request_format
+        prepared.memory.request_format = request_format
 
     def take_new_notes(self, prepared: PreparedRequest) -> list[str]:
         """Return a note for each option that is not sent, once for each model; always for tools."""
-        target = prepared.request.target
+        noted = prepared.memory.noted
         new_notes: list[str] = []
         if prepared.has_lost_tools:
             new_notes.append(
                 f"{prepared.product.subject} has refused the tools twice. They are not sent."
             )
         for name, note in prepared.option_notes.items():
-            key = (target.endpoint, target.model_id, name)
-            if key not in self._noted:
-                self._noted.add(key)
+            if name not in noted:
+                noted.add(name)
                 new_notes.append(note)
         return new_notes
