@@ -12,11 +12,19 @@ from lmchat.servers.events import RequestAdapted, RetryScheduled
 from lmchat.servers.products import product_named
 from lmchat.servers.wire.quotes import texts_of, unquoted
 from lmchat.servers.wire.refusals import refusal, refusal_in_stream
-from lmchat.sessions.message import Role, text_message
-from tests.support.client_calls import READ_TOOL, answered, ask, events_of, failure_of, text_of
+from lmchat.sessions.message import FilePart, Role, TextPart, text_message
+from tests.support.client_calls import (
+    READ_TOOL,
+    answered,
+    ask,
+    events_of,
+    failure_of,
+    message_of,
+    text_of,
+)
 from tests.support.refusal_corpus import RECORDS
 from tests.support.scripted_products import CHAT, chat_reply
-from tests.support.scripted_server import Seen, error_reply, json_reply, sse
+from tests.support.scripted_server import Seen, delta, error_reply, json_reply, sse
 
 NEUTRAL = "Tell me about the garden behind the old house, please."
 
@@ -58,6 +66,12 @@ for record in RECORDS:
             # its own status, where it would mean something if it were not quoted
             own = 200 if record["where"] == "stream" else record["status"]
             PROMPTS.setdefault(text, {400}).add(own)
+
+
+def with_image(request):
+    image = FilePart(name="leaf.png", media_type="image/png", digest="a", size=3)
+    message = message_of(Role.USER, image, TextPart(text="What grows here?"))
+    return replace(request, messages=(message,), files={"a": b"png"})
 
 
 def of_pydantic(value: object) -> str:
@@ -169,6 +183,54 @@ async def test_the_name_of_a_model_a_tool_or_a_host_means_nothing(server, client
         tool = replace(READ_TOOL, wire_name="jinja_render")
         error = await failure_of(client, replace(ask(server), tools=(tool,)))
         assert error.kind == "server_error", words
+
+
+# As llama.cpp, Groq and LiteLLM quote what the model has written.
+FORMS_OF_ANSWERS = {
+    "at a position": lambda text: error_reply(500, f"Failed to parse input at pos 12: {text}"),
+    "as JSON": lambda text: error_reply(
+        500,
+        "Failed to parse tool call arguments as JSON: [json.exception.parse_error.101] parse error "
+        f"at line 1, column 2: syntax error while parsing value - invalid literal; last read: '{text}'",
+    ),
+    "in a field": lambda text: error_reply(
+        400, "Failed to call a function.", code="tool_use_failed", failed_generation=text
+    ),
+    "in the words of a gateway": lambda text: error_reply(
+        400, f'GroqException - {{"error":{{"message":"No call","failed_generation":"<f>{text}'
+    ),
+    "in a stream": lambda text: sse({"error": {"message": f"Bad input at pos 1: {text}"}}),
+    "behind the text": lambda text: sse(text, {"error": {"message": f"It is odd: {text}"}}),
+    "behind a call": lambda text: sse(
+        delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": "f", "arguments": text}}]),
+        {"error": {"message": f"No JSON: {text}"}},
+    ),
+}
+WORDS_OF_ANSWERS = (
+    "the shed is out of memory of summer",
+    "sadly, the prompt is too long",
+    "no, the model is not loaded at all",
+    "they say: Loading model, please try again in 20s",
+    "this maximum context length is 4096 tokens",
+    "the gardener does not support tools, they said",
+    "a system role not supported by the house",
+    "and image input is not supported there",
+)
+
+
+@pytest.mark.rule("R-24")
+async def test_what_the_model_has_written_does_not_change_what_a_refusal_means(server, make_client):
+    for name, form in FORMS_OF_ANSWERS.items():
+        found = []
+        for text in (NEUTRAL, *WORDS_OF_ANSWERS):
+            server.requests.clear()
+            server.on(CHAT, form(text))
+            request = replace(with_image(ask(server)), tools=(READ_TOOL,))
+            _, error = await events_of(make_client(), request)
+            count = len(server.seen(CHAT))
+            found.append((error.kind, error.next_step, error.retry_after_s, count))
+            assert text.split()[-1] in error.message or "field" in name, "it is told as it came"
+        assert set(found) == {found[0]}, name
 
 
 # Each has words of rows in passing, or speaks of another thing with them.
@@ -300,14 +362,3 @@ def test_a_request_of_megabytes_is_searched_at_once():
         started_s = time.process_time()
         unquoted(text[:4800], texts_of(body))
         assert time.process_time() - started_s < 2, piece
-
-
-def test_words_that_stand_in_the_request_by_chance_stay():
-    sent = ['{"messages": [{"role": "user", "content": "Is the model loaded? It can\'t load"}]}']
-    for said in (
-        "Model is not loaded",
-        "can't load the model",
-        "Unknown role 'system'",
-        "Field `temperature` must be a number",
-    ):
-        assert unquoted(said, sent) == said

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from msgspec.structs import replace
 
 from lmchat.errors import ServerRejected
-from lmchat.servers.events import ModelLoading, RequestAdapted, RequestSent, StreamFinished
+from lmchat.servers.events import (
+    ModelLoading,
+    ReasoningDelta,
+    RefusalDelta,
+    RequestAdapted,
+    RequestSent,
+    StreamEvent,
+    StreamFinished,
+    TextDelta,
+    ToolCallDelta,
+)
 from lmchat.servers.sending.exchange import Exchange
 from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.servers.sending.request_checks import largest_part
@@ -44,6 +52,18 @@ async def answer(
             exchange.post(ModelLoading(is_asleep=prepared.is_asleep))
         body = prepared.body
         context = prepared.refusal_context(replace(exchange.refusal_context, sent=body))
+        written: list[str] = []
+
+        def post(event: StreamEvent) -> None:
+            if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
+                written.append(event.text)
+            elif isinstance(event, ToolCallDelta):
+                written.append(event.arguments)
+            exchange.post(event)
+
+        def refused(value: object) -> ServerRejected:
+            return refusal_in_stream(value, replace(context, written="".join(written)))
+
         async with exchange.response(
             prepared.url, prepared.headers, body, idle_timeout
         ) as response:
@@ -53,8 +73,8 @@ async def answer(
             has_think_tags = exchange.access.settings.chat.think_tags
             model = prepared.model
             chunks = ChunkParser(
-                partial(refusal_in_stream, context=context),
-                exchange.post,
+                refused,
+                post,
                 end=AnswerEnd(
                     exchange.timeouts, needs_reason=prepared.product.chat.names_finish_reason
                 ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
@@ -61,6 +61,7 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
     model: str = ""
     host: str = ""
     sent: bytes = b""  # the body of the request
+    written: str = ""  # by the model, so far
     options: Sequence[str] = ()  # set by the user
     tools: Sequence[str] = ()  # offered to the model
     has_images: bool = False
@@ -71,8 +72,14 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
         """Leave out the key: a traceback or a log may show it."""
         return f"<{type(self).__name__} {self.product}>"
 
+    @property
+    def texts(self) -> Iterator[str]:
+        """Texts of request and answer, which the server may quote."""
+        yield from texts_of(self.sent)
+        yield self.written
+
     def unquoted(self, said: str) -> str:
-        return unquoted(said, texts_of(self.sent))
+        return unquoted(said, self.texts)
 
     def has(self, needed: str) -> bool:
         return not needed or (self.has_images if needed == "images" else bool(self.tools))
@@ -190,12 +197,12 @@ def _error(
 
 
 def with_own_text(body: ErrorBody, context: RefusalContext) -> ErrorBody:
-    """Cut out what the words quote of the request, and put marks in the place of names."""
+    """Cut out what the words quote, and put marks in the place of names."""
     # in both, since a quote would start before the name: "model": "jinja-7b"
     models = (context.model, context.model.rpartition("/")[2])
     said = _without_names(body.said or body.message, models, "<model>")
-    sent = (_without_names(sent_text, models, "<model>") for sent_text in texts_of(context.sent))
-    said = _ADDRESS.sub("<address>", unquoted(said, sent))
+    texts = (_without_names(text, models, "<model>") for text in context.texts)
+    said = _ADDRESS.sub("<address>", unquoted(said, texts))
     said = _without_names(said, [context.host], "<address>")
     return replace(body, said=_without_names(said, context.tools, "<tool>"))
 
