@@ -141,7 +141,7 @@ async def test_the_largest_part_of_a_request_that_is_too_long_is_named(server, c
     window = ", or load the model with a larger context window."
     tools = tuple(replace(READ_TOOL, description="bed " * 9) for _ in range(60))
     for request, part, step in (
-        (one, "the prompt, about 90", f"Shorten the prompt{window}"),
+        (one, "the prompt, about 90", f"Shorten the prompt or attach less{window}"),
         (
             replace(one, messages=(text_message(Role.SYSTEM, "bed " * 99), prompt)),
             "the system prompt, about 99",
@@ -149,20 +149,20 @@ async def test_the_largest_part_of_a_request_that_is_too_long_is_named(server, c
         ),
         (
             replace(one, messages=(long, answer, prompt)),
-            "2 earlier messages, about 150",
+            "the earlier messages, about 150",
             f"Start a new session{window}",
         ),
         (
             replace(one, messages=(long, message_of(Role.ASSISTANT, call), read)),
-            "1 result of tools, about 200",
+            "the results of tools, about 200",
             f"Ask for less at once{window}",
         ),
         (replace(one, tools=tools), "60 tools, about", "Use fewer tools: /tools"),
         (ask(server, max_tokens=5000), "max_tokens, about 5000", "Lower max_tokens."),
         (
             replace(one, messages=(prompt, message_of(Role.USER, TextPart(text="Sum"), LONG_FILE))),
-            "the prompt with its files, about 901",
-            f"Shorten the prompt{window}",
+            "the prompt, about 901",
+            f"Shorten the prompt or attach less{window}",
         ),
     ):
         server.on(CHAT, error_reply(400, "too long", code="context_length_exceeded"))
@@ -304,7 +304,7 @@ async def test_a_request_that_is_larger_than_what_is_allowed_is_sent_once(server
         error = await failure_of(make_client(), ask(server))
         assert (error.kind, len(server.seen(CHAT))) == ("too_large", 1)
         assert error.message == f"The server says: {words}"
-        assert error.next_step.endswith(" Shorten the prompt.")
+        assert error.next_step.endswith(" Shorten the prompt or attach less.")
 
 
 @pytest.mark.rule("R-32")

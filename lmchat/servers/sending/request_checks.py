@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import itemgetter
+
+from msgspec.structs import replace
 
 from lmchat.errors import BodyTooLarge, LMChatError, RequestInvalid, TooManyRequests
 from lmchat.metrics import RateLimit
@@ -16,14 +18,22 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.access import Access
 from lmchat.servers.http.json_values import encode
 from lmchat.servers.products import no_model_selected, too_many_requests
-from lmchat.servers.request import ChatRequest, ForwardedRequest, tool_in_request
+from lmchat.servers.request import ChatRequest, ForwardedRequest, Sampling, tool_in_request
 from lmchat.servers.sending.prepared_request import PreparedRequest
-from lmchat.sessions.message import ChatMessage, Role
+from lmchat.sessions.message import Role
 from lmchat.token_estimate import raw_tokens
 from lmchat.units import counted
 
 _WINDOW_S = 60.0
 _BASE64_GROWTH = 4 / 3  # of an image in a request
+_EARLIER = ("the earlier messages", "Start a new session")
+_PARTS = {
+    Role.SYSTEM: ("the system prompt", "Shorten the system prompt"),
+    Role.USER: ("the prompt", "Shorten the prompt or attach less"),
+    Role.TOOL: ("the results of tools", "Ask for less at once"),
+    Role.ASSISTANT: ("the answer so far", "Start a new session"),
+}
+"""Parts of a request by the roles of their messages, and how to make each smaller."""
 _logger = logging.getLogger(__name__)
 
 
@@ -81,36 +91,19 @@ def check_request(request: ChatRequest) -> None:
 
 
 def check_size(prepared: PreparedRequest, limit_mb: float) -> None:
-    """Raise `BodyTooLarge`, which names the largest message or tool.
-
-    Images have limits of their own.
-    """
+    """Raise `BodyTooLarge`, which names the largest part. Images have limits of their own."""
     request = prepared.request
-    image_bytes = 0
-    # of each message with its text files, which the user can shorten
-    sizes: list[tuple[int, str, str]] = []
-    for number, message in enumerate(request.messages, 1):
-        message_bytes = len(message.sent_text.encode(errors="replace"))
-        for part in message.files:
-            file_bytes = len(request.files.get(part.digest, b""))
-            if part.is_image:
-                image_bytes += file_bytes
-            else:
-                message_bytes += file_bytes
-        place = f"message is number {number} of {len(request.messages)}"
-        sizes.append((message_bytes, place, "Shorten that message"))
-    for tool in request.tools:
-        place = f"part is the tool {safe_line(tool.full_name, limit=80)}"
-        sizes.append((len(encode(tool_in_request(tool))), place, "Chat without that tool"))
+    files = (part for message in request.messages for part in message.files if part.is_image)
+    image_bytes = sum(len(request.files.get(part.digest, b"")) for part in files)
     size_bytes = len(prepared.body) - image_bytes * _BASE64_GROWTH
-    if size_bytes <= limit_mb * 1e6:
-        return
-    _, place, step = max(sizes, key=itemgetter(0))
-    raise BodyTooLarge(
-        f"The request is {size_bytes / 1e6:.4g} MB; the limit is {limit_mb:g} MB. "
-        f"Its largest {place}.",
-        next_step=f"{step}, or raise max_body_mb under [limits].",
-    )
+    if size_bytes > limit_mb * 1e6:
+        raise BodyTooLarge(
+            f"The request is {size_bytes / 1e6:.4g} MB; the limit is {limit_mb:g} MB.",
+            next_step=largest_part(
+                replace(request, sampling=Sampling()),
+                otherwise=", or raise max_body_mb under [limits]",
+            ),
+        )
 
 
 def largest_part(request: ChatRequest, *, otherwise: str = "") -> str:
@@ -118,40 +111,22 @@ def largest_part(request: ChatRequest, *, otherwise: str = "") -> str:
 
     `otherwise` is another way, but not for the limit of the answer.
     """
-    messages = request.messages
-    prompts = [index for index, one in enumerate(messages) if one.role is Role.USER]
-    start = max(prompts, default=0)
-    earlier = [one for one in messages[:start] if one.role is not Role.SYSTEM]
-    results = [one for one in messages[start:] if one.role is Role.TOOL]
-    parts: dict[str, tuple[str, Sequence[ChatMessage]]] = {
-        "the system prompt": (
-            "Shorten the system prompt",
-            [one for one in messages if one.role is Role.SYSTEM],
-        ),
-        counted(len(earlier), "earlier message"): ("Start a new session", earlier),
-        "the prompt with its files" if messages[start].files else "the prompt": (
-            "Shorten the prompt",
-            messages[start : start + 1],
-        ),
-        f"{counted(len(results), 'result')} of tools": ("Ask for less at once", results),
-        "the answer so far": (
-            "Start a new session",
-            [one for one in messages[start:] if one.role is Role.ASSISTANT],
-        ),
-    }
-    sizes = [(sum(map(_tokens, of_part)), name, step) for name, (step, of_part) in parts.items()]
-    tools = encode([tool_in_request(tool) for tool in request.tools]).decode()
-    tools_step = "Use fewer tools: /tools switches them off"
-    sizes.append((raw_tokens(tools), counted(len(request.tools), "tool"), tools_step))
-    tokens, name, step = max(sizes)
+    names = [safe_line(tool.full_name, limit=80) for tool in request.tools]
+    tools = f"the tool {names[0]}" if len(names) == 1 else counted(len(names), "tool")
+    schemas = [encode(tool_in_request(tool)).decode() for tool in request.tools]
+    sizes: defaultdict[tuple[str, str], float] = defaultdict(float)
+    sizes[tools, "Use fewer tools: /tools switches them off"] = sum(map(raw_tokens, schemas))
+    roles = [message.role for message in request.messages]
+    start = max((index for index, role in enumerate(roles) if role is Role.USER), default=0)
+    for index, message in enumerate(request.messages):
+        is_earlier = index < start and message.role is not Role.SYSTEM
+        part = _EARLIER if is_earlier else _PARTS[message.role]
+        sizes[part] += raw_tokens(message.sent_text) + sum(file.tokens for file in message.files)
+    (name, step), tokens = max(sizes.items(), key=itemgetter(1))
     step += otherwise
     if (max_tokens := request.sampling.max_tokens or 0) > tokens:
-        tokens, name, step = max_tokens, "max_tokens", "Lower max_tokens"
+        name, step, tokens = "max_tokens", "Lower max_tokens", max_tokens
     return f"The largest part is {name}, about {round(tokens)} tokens. {step}."
-
-
-def _tokens(message: ChatMessage) -> float:
-    return raw_tokens(message.sent_text) + sum(part.tokens for part in message.files)
 
 
 class RequestChecks:
