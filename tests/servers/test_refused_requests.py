@@ -407,7 +407,7 @@ async def test_a_load_that_fails_for_memory_names_the_model_and_not_the_same_loa
     chat_error = await failure_of(client, ask(server, product="LM Studio", model="big/one"))
     for error in (failed.value, chat_error):
         assert error.kind == "model_failed"
-        assert "Try a smaller model or a smaller context window" in error.next_step
+        assert "A smaller model or a smaller context window needs less" in error.next_step
 
 
 async def test_the_words_of_text_are_kept_after_a_refusal(server, client):

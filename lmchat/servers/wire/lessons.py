@@ -120,7 +120,8 @@ LESSONS: tuple[Lesson, ...] = (
     ),
     Lesson(
         (
-            "response_format",
+            "response.format",
+            "json mode",
             '"json_schema" or "grammar"',
             "json schema",
             "grammar error",

@@ -139,7 +139,8 @@ REFUSAL_RULES: tuple[RefusalRule, ...] = (
     RefusalRule(
         "template",
         (
-            "cannot apply chat template",
+            "(cannot apply|default) chat template",
+            "system message must be at",
             "jinja (template|exception)",
             r"at row \d+, column \d+",
             "while executing .{1,40} at line",
@@ -200,8 +201,8 @@ STEPS: Mapping[str, str] = {
     "too_large": "Shorten the prompt.",
     "loading": "Wait until it is loaded.",
     "model_not_loaded": "Load a model.",
-    "model_failed": "Try a smaller model or a smaller context window: this is often a lack of "
-    "memory. The server's log says more.",
+    "model_failed": "The server's log says why. A smaller model or a smaller context window needs "
+    "less memory.",
     "model_missing": "Choose another model with /model or -m; `lmchat models` lists them.",
     "unsupported": "Choose another model with /model or -m, or another server.",
     "no_vision": "Choose a model with vision, or remove the image.",
