@@ -5,7 +5,8 @@ A *refusal* is a `ServerRejected` before the answer has started. `turn_starts.py
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 
@@ -27,6 +28,7 @@ from lmchat.chat.lesser import (
     learn_taken,
     left_out_note,
     lesser,
+    why_named,
     with_fitting_results,
     without_other_images,
 )
@@ -229,7 +231,8 @@ class Asking(Struct):
     message_id: str
     prefill: Prefill | None
     rounds: ToolRounds | None  # None: the model gets no tools
-    is_news: Callable[[str, int], bool]  # takes what is left out, and how much
+    news: Callable[[Mapping[tuple[str, str], int]], Sequence[tuple[str, str]]]
+    """Takes how often what is said of left out parts, and returns what is new of it."""
     request: ChatRequest | None = None  # of the last attempt
     has_noted_length: bool = False  # that it may not fit into the window
 
@@ -308,17 +311,29 @@ class Asking(Struct):
 
     def _notes(self, selection: ContextSelection, request: ChatRequest) -> Iterator[str]:
         """Say what is left out, and whether the rest may be too long."""
-        estimator, full = self.services.estimator, "The context window is full:"
-        if self.is_news("messages", selection.left_out):
-            yield f"{full} {counted(selection.left_out, 'oldest message')} left out."
+        target, estimator = request.target, self.services.estimator
         pairs = zip(selection.messages, request.messages, strict=True)
-        cut_count = sum(whole is not part for whole, part in pairs)
-        if self.is_news("results", cut_count):
-            yield f"{full} {counted(cut_count, 'result')} of tools cut."
-        window, tokens = estimator.window(request.target), estimator.tokens(request)
+        counts = Counter(
+            {
+                ("oldest message", "The context window is full: {} left out."): selection.left_out,
+                ("result", "The context window is full: {} of tools cut."): sum(
+                    whole is not part for whole, part in pairs
+                ),
+            }
+        )
+        for message in request.messages:
+            for part in message.files:
+                if why := why_named(part, message, request, estimator.memory_of(target)):
+                    what = "picture" if part.is_image else "file"
+                    counts[what, f"{{}} is not sent: {why}."] += 1
+        for what, sentence in self.news(counts):
+            count = counts[what, sentence]
+            text = sentence if count == 1 else sentence.replace(" is not", " are not")
+            yield text.format(counted(count, what))
+        window, tokens = estimator.window(target), estimator.tokens(request)
         if window is not None and tokens > window:
             self.has_noted_length = True
-            yield cut_note(request.target, tokens=tokens, window=window)
+            yield cut_note(target, tokens=tokens, window=window)
 
 
 async def _with_blank(

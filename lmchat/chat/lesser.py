@@ -20,7 +20,7 @@ from lmchat.chat.context import (
 from lmchat.errors import ServerRejected
 from lmchat.servers.products.server_api import ModelMemory
 from lmchat.servers.request import ChatRequest
-from lmchat.sessions.message import ChatMessage, Role, ToolResultPart
+from lmchat.sessions.message import ChatMessage, FilePart, Role, ToolResultPart
 from lmchat.tools.calls import cut_result
 from lmchat.units import counted
 
@@ -166,6 +166,24 @@ def left_out_note(before: ChatRequest, after: ChatRequest) -> str:
     cut_count = sum(one != kept[one.message_id] for one in lasting)
     cut = f"{counted(cut_count, 'result')} of tools cut." if cut_count else ""
     return f"Sent without {words}. {cut}".rstrip() if words else cut
+
+
+def why_named(
+    part: FilePart, message: ChatMessage, request: ChatRequest, memory: ModelMemory
+) -> str:
+    """Return why the name of a file goes in place of its content; "" if the content goes."""
+    data, target = request.files.get(part.digest), request.target
+    if data is None:
+        return "there is no copy of it"
+    if data or not part.is_image:
+        return ""
+    if target.is_blind:
+        return "this model cannot see"
+    if message.role is Role.TOOL and not target.sees:
+        return "this model is not known to see"
+    if memory.has_refused_images:
+        return "the server takes none of earlier messages"
+    return "newer ones are too large"
 
 
 def _image_count(request: ChatRequest, messages: Sequence[ChatMessage]) -> int:

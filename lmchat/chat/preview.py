@@ -13,13 +13,15 @@ from contextlib import suppress
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.chat.context import TokenEstimator, dialogue_of, message_tokens
+from lmchat.chat.context import TokenEstimator, dialogue_of, message_tokens, tools_tokens
+from lmchat.chat.lesser import why_named
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_json, safe_line, shell_word
 from lmchat.servers.products import sent_thoughts_to
-from lmchat.servers.request import ChatRequest, tool_in_request
+from lmchat.servers.products.server_api import ModelMemory
+from lmchat.servers.request import ChatRequest
 from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.servers.target import Target
 from lmchat.sessions.message import (
@@ -30,7 +32,6 @@ from lmchat.sessions.message import (
     tool_calls_text,
 )
 from lmchat.sessions.prompts import Prompt
-from lmchat.token_estimate import estimate_tokens
 
 FORMS = ("json", "curl")
 """The body, and a shell command."""
@@ -40,6 +41,7 @@ _IMAGE = re.compile(rb'(?<="url":"data:)(image/[a-z]+;base64,)([A-Za-z0-9+/=]+)(
 _END = "JSON"  # no line of indented JSON is equal to it
 LEFT_OUT = "left out"
 CACHED = "cached"
+NAMED = "file not sent"  # but the rest of the message
 _SHOWN_CHARS = 300
 _AUTHORS = {Role.SYSTEM: "system", Role.USER: "you", Role.TOOL: "tool"}
 
@@ -50,12 +52,12 @@ class ContextItem(Struct, frozen=True, kw_only=True):
     author: str  # "system", "tools", "you", "draft", "tool", or the name of the model
     text: str  # beginning of a text, or names of calls, files or tools
     message_id: str = ""  # "" off the path
-    state: str = ""  # `CACHED`, `LEFT_OUT`, `NOT_SENT`, or empty
+    state: str = ""  # `CACHED`, `LEFT_OUT`, `NOT_SENT`, `NAMED`, or empty
     tokens: int = 0  # estimate; if sent, scaled to the server's count
 
     @property
     def is_sent(self) -> bool:
-        return self.state in ("", CACHED)
+        return self.state not in (LEFT_OUT, NOT_SENT)
 
 
 class ContextList(Struct, frozen=True, kw_only=True):
@@ -100,22 +102,21 @@ def _context_list(
 ) -> ContextList:
     """`total` is the server's count."""
     factor = estimator.factor(target)
-    items = list(_message_items(request, path, factor))
+    items = list(_message_items(request, path, factor, estimator.memory_of(target)))
     if request.tools:
-        text = json.dumps([tool_in_request(tool) for tool in request.tools], ensure_ascii=False)
         tools = ContextItem(
             author="tools",
             text=", ".join(tool.name for tool in request.tools),
-            tokens=estimate_tokens(text, factor=factor),
+            tokens=tools_tokens(request.tools),
         )
         is_system_first = bool(items) and items[0].author == "system"
         items.insert(1 if is_system_first else 0, tools)
-    tokens = sum(item.tokens for item in items if not item.state)
+    tokens = sum(item.tokens for item in items if item.is_sent)
     if total is not None:
         scale = total / max(tokens, 1)
         tokens = total
         items = [
-            item if item.state else replace(item, tokens=round(item.tokens * scale))
+            replace(item, tokens=round(item.tokens * scale)) if item.is_sent else item
             for item in items
         ]
     return ContextList(
@@ -127,7 +128,7 @@ def _context_list(
 
 
 def _message_items(
-    request: ChatRequest, path: Sequence[ChatMessage], factor: float
+    request: ChatRequest, path: Sequence[ChatMessage], factor: float, memory: ModelMemory
 ) -> Iterator[ContextItem]:
     """After the path come messages that only the request has."""
     thoughts = thoughts_to_send(request.messages, sent_thoughts_to(request.target))
@@ -138,7 +139,7 @@ def _message_items(
     new = [message for message in request.messages if message.message_id not in path_ids]
     for message in (*path, *new):
         is_new = message.message_id not in path_ids
-        state = ""
+        state = NAMED if any(why_named(p, message, request, memory) for p in message.files) else ""
         if message.message_id not in thoughts_by_id:
             if not (message.sent_text or message.files):  # such as a failed answer
                 continue
@@ -171,9 +172,9 @@ def _with_cached(
     if last is not None and last.stats is not None and last.model == target.model_id:
         cached_tokens = last.stats.cached_tokens or 0
     for item in items:
-        is_cached = not item.state and item.tokens < 2 * cached_tokens
+        is_cached = item.is_sent and item.tokens < 2 * cached_tokens
         cached_tokens = cached_tokens - item.tokens if is_cached else 0
-        yield replace(item, state=CACHED) if is_cached else item
+        yield replace(item, state=item.state or CACHED) if is_cached else item
 
 
 def checked_form(typed: str) -> str:

@@ -122,7 +122,7 @@ class OpenSession:
         self._aside_from = 0  # messages of the path that it starts with
         self._earlier_stats: LiveStats | None = None
         self.last_end = TurnEnded(state=AnswerState.COMPLETE)
-        self._told_counts: dict[str, int] = {}  # of what is not sent, in the last notes
+        self._told_counts: dict[tuple[str, str], int] = {}  # of what is not sent
         self._is_changing = False
         self.saves: set[asyncio.Task[None]] = set()  # also those of `aside`
 
@@ -436,12 +436,15 @@ class OpenSession:
         if self._is_saved:
             await self._save_queue.save(self.header, *messages, choices=choices)
 
-    def is_news(self, what: str, count: int) -> bool:
-        """Return whether to tell what is not sent: more than twice what was told, as it grows."""
-        told = self._told_counts.get(what, 0)
-        is_news = count > 2 * told
-        self._told_counts[what] = count if is_news else min(count, told)
-        return is_news
+    def news(self, counts: Mapping[tuple[str, str], int]) -> list[tuple[str, str]]:
+        """Return what to tell of all that is not sent: what is more than twice what was told."""
+        told = self._told_counts
+        news = [what for what, count in counts.items() if count > 2 * told.get(what, 0)]
+        self._told_counts = {
+            what: count if what in news else min(count, told.get(what, 0))
+            for what, count in counts.items()
+        }
+        return news
 
     def note_pending_change(self) -> None:
         """Let the draft on the disk follow `pending`."""

@@ -187,9 +187,7 @@ class Turn(TurnState):
         if rounds is not None and rounds.toolbox.must_start(target):
             self.stats.stage, self.stats.starting = Stage.STARTING, rounds.toolbox.starting
         session.start_answer(path, message)
-        asking = Asking(
-            services, settings, path, message.message_id, prefill, rounds, session.is_news
-        )
+        asking = Asking(services, settings, path, message.message_id, prefill, rounds, session.news)
         state = AnswerState.STOPPED  # a cancellation, which only `finally` sees
         failure: Failure | None = None
         try:

@@ -70,6 +70,7 @@ class TurnPrinter:
         such event.
         """
         self.steps: list[dict[str, Any]] = []  # ended tool calls, as JSON
+        self.request_notes: list[str] = []
         self.output = output
         self._asked_model = asked_model
         self._stream = stream or SafeStream()
@@ -168,6 +169,7 @@ class TurnPrinter:
             case Repetition():
                 self.note(event.text if event.way_out else f"{event.text} Ctrl+C stops it.")
             case RequestAdapted():
+                self.request_notes.append(event.note)
                 self.note(event.note)
             case StreamStalled() if not self._is_stall_noted:
                 self._is_stall_noted = True

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.attachments.attachment import Attachment, read_attachment
+from lmchat.chat.preview import context_of_next_request
 from lmchat.errors import FileRefused
 from lmchat.files.images import image_type
 from lmchat.sessions.message import FilePart, TextPart
@@ -50,6 +51,7 @@ async def test_a_missing_file_costs_the_file_alone(store, notes):
     lost = Attachment(part=replace(notes.part, name="lost.md", digest="0" * 64))
     await chat.send("a", [lost, notes])
     assert chat.server.requests[0].files == {notes.part.digest: notes.data}
+    assert chat.notes == ["1 file is not sent: there is no copy of it."]
 
 
 async def test_a_model_that_cannot_see_is_not_asked_about_a_new_image_and_old_ones_are_named(
@@ -66,6 +68,14 @@ async def test_a_model_that_cannot_see_is_not_asked_about_a_new_image_and_old_on
     assert chat.returned == [Prompt("And here?", (garden.part,)).draft]
     await chat.send("Sure?", [notes])
     assert chat.server.requests[1].files == {garden.part.digest: b"", notes.part.digest: notes.data}
+    await chat.send("And now?")
+    assert chat.notes == ["1 picture is not sent: this model cannot see."], "at first"
+    listed = await context_of_next_request(chat.sessions, chat.session, Prompt("Then?"))
+    assert [one.text for one in listed.items if one.state == "file not sent"] == ["What grows?"]
+    for images in (True, False):
+        chat.sessions.turn_options.use_target(target(images=images))
+        await chat.send("And now?")
+    assert chat.notes == ["1 picture is not sent: this model cannot see."] * 2
 
 
 async def test_a_long_session_sends_its_newest_images_and_names_the_others(store):
@@ -75,6 +85,7 @@ async def test_a_long_session_sends_its_newest_images_and_names_the_others(store
         shown = picture(data, digest=await store.files.save(data), size=10_000_000)
         await chat.send("a", [shown])
     assert list(chat.server.requests[2].files.values()) == [b"\2" * 9, b"\1" * 9, b""]
+    assert chat.notes == ["1 picture is not sent: newer ones are too large."]
 
 
 async def test_an_imported_image_is_sent_in_a_form_that_servers_read(store):

@@ -66,6 +66,8 @@ async def test_a_picture_of_a_tool_is_kept_and_goes_to_a_model_that_is_known_to_
     assert await store.files.read(kept.digest) == image()
     sent = chat.server.requests[1].files
     assert sent == {kept.digest: image() if images else b""}
+    why = "cannot see" if images is False else "is not known to see"
+    assert chat.notes == ([] if images else [f"1 picture is not sent: this model {why}."])
 
 
 async def test_the_wait_for_tool_servers_is_a_stage_of_its_own_and_a_stop_ends_it(store):

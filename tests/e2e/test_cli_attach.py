@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from base64 import b64decode
 
@@ -27,6 +28,22 @@ def test_the_server_gets_each_file_byte_for_byte(cli, server, tmp_path):
     assert content[-1]["text"] == (
         "File notes.md:\n```\nLettuce likes shade.\n```\n\nWhat grows here?"
     )
+
+
+def test_a_picture_that_the_next_model_cannot_see_is_told(cli, server, tmp_path):
+    picture = tmp_path / "roof.png"
+    picture.write_bytes(image())
+    told = "1 picture is not sent: this model cannot see."
+    assert cli("ask", "--save", "-f", str(picture), "What is it?").returncode == 0
+    llama_cpp(server)  # it cannot see
+    for form in ("--json", "--stream-json"):
+        done = cli("ask", "-r", "last", form, "What colour is it?")
+        last = done.stdout if form == "--json" else done.stdout.splitlines()[-1]
+        assert json.loads(last)["notes"] == [told]
+        assert f"lmchat: {told}\n" in done.stderr
+        assert "[image roof.png]" in server.seen(CHAT)[-1].json["messages"][0]["content"]
+    shown = cli("--plain", "-r", "last", stdin="And the door?\n")
+    assert f"lmchat: {told}\n" in shown.stderr
 
 
 def test_what_cannot_be_attached_is_one_sentence_and_nothing_is_sent(cli, server, tmp_path):

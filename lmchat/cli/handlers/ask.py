@@ -331,12 +331,16 @@ class _AskFrontEnd(TurnListener):
         return turn.answer if turn is not None else None
 
     @property
-    def _faults(self) -> dict[str, bool]:
-        """Fields that are there only if they are true."""
+    def _faults(self) -> dict[str, object]:
+        """Fields that are there only if there is something to say."""
         if (streamed := self._streamed) is None:
             return {}
-        faults = {"stuck": streamed.is_stuck, "part_missing": streamed.stats.is_part_missing}
-        return {name: True for name, is_true in faults.items() if is_true}
+        faults = {
+            "stuck": streamed.is_stuck,
+            "part_missing": streamed.stats.is_part_missing,
+            "notes": self._printer.request_notes,
+        }
+        return {name: value for name, value in faults.items() if value}
 
     @property
     def _answer(self) -> ChatMessage:
