@@ -29,6 +29,7 @@ _LENGTH_KINDS = ("context_overflow", "too_large")
 _UNCLEAR_KINDS = ("bad_request", "template")
 _UNCLEAR_STATUSES = (400, 413, 422, None)  # None: inside a stream
 _LEAST_CHARS = 200  # of a result
+_NOTE_TOKENS = 20  # for the note that it is cut
 
 
 def lesser(
@@ -117,7 +118,7 @@ def with_fitting_results(request: ChatRequest, room: float, *, factor: float = 1
         if excess <= 0:
             break
         tokens = sum(message_tokens(messages[index], factor=factor) for index in group)
-        share = 0.0 if is_read else (tokens - excess) / len(group)
+        share = 0.0 if is_read else (tokens - excess) / len(group) - _NOTE_TOKENS
         for index in group:
             messages[index] = _cut(messages[index], share, factor=factor)
     return replace(request, messages=tuple(messages))

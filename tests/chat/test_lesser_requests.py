@@ -284,7 +284,8 @@ async def test_results_of_tools_have_the_room_that_the_window_leaves(store):
         server = Server(window, refuse)
         server.answers = [call(*numbers) for numbers in rounds]
         box = box_of(result=result)
-        chat = Chat(store, server, box=box, window=window if is_told else None)
+        told_window = window if is_told else None
+        chat = Chat(store, server, box=box, window=told_window, max_tokens=16)
         await chat.open_import(*talk(1))
         requests = await chat.ask("Sum them up")
         assert chat.end == DONE_WELL
@@ -301,6 +302,7 @@ async def test_results_of_tools_have_the_room_that_the_window_leaves(store):
             assert list(filter(None, behind)) == called
         told = " ".join(chat.notes)
         assert re.search(r"\d results? of tools cut\.", told), told
+        assert "may refuse the prompt" not in told
         assert len(await chat.ask("And now?")) == 1
 
 
