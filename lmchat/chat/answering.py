@@ -282,9 +282,13 @@ class Asking(Struct):
                         if isinstance(event, UsageReported):
                             counted_tokens = event.prompt_tokens or counted_tokens
                         yield event
-                if seen & _ANSWER_EVENTS or counted_tokens is None:
-                    return
-                if not is_prompt_cut(request, counted_tokens):
+                if (
+                    seen & _ANSWER_EVENTS
+                    or counted_tokens is None
+                    or not is_prompt_cut(request, counted_tokens)
+                ):
+                    if not seen & _CONTENT_EVENTS:  # it is empty, but was not refused
+                        learn_taken(estimator.memory_of(target), sent, refusal)
                     return
                 tokens = estimator.tokens(request)
                 next_step = larger_window_step(target, tokens)

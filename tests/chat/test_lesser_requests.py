@@ -187,6 +187,16 @@ async def test_an_answer_without_its_context_is_not_asked_for_where_no_length_is
         assert chat.end[0] is AnswerState.FAILED
 
 
+async def test_an_empty_answer_shows_as_well_what_the_server_takes(store):
+    server = Server(1000, OVERFLOWS["a size"])
+    chat = Chat(store, server)
+    await chat.open_import(*talk(10))
+    server.answers = [stream(finish())]
+    assert len(await chat.ask("And now?")) > 1
+    assert (chat.end, chat.path[-1].text) == (DONE_WELL, "")
+    assert len(await chat.ask("And then?")) == 1
+
+
 async def test_what_is_no_question_of_the_content_is_asked_once(store):
     for status in (401, 402, 403, 404, 405, 408, 409, 429, 500, 501, 502, 503, 504, 524, 529):
         chat = Chat(store, Server(300, said(status)))
