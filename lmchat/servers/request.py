@@ -32,8 +32,8 @@ class Tool(Struct, frozen=True, kw_only=True):
 
 
 def tool_in_request(tool: Tool) -> Mapping[str, Any]:
-    # servers expect a schema also for a tool without arguments
-    schema = tool.schema or {"type": "object", "properties": {}}
+    # LM Studio and OpenAI refuse all tools if one lacks its `properties`
+    schema = {"type": "object", "properties": {}, **tool.schema}
     function = {"name": tool.wire_name, "description": tool.description, "parameters": schema}
     return {"type": "function", "function": function}
 

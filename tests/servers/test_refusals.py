@@ -190,6 +190,9 @@ def test_the_field_that_is_named_is_known_and_told_once():
     assert "Input should be a number (body.top_p)" in error.message
     error = refusal_for(400, error_in_body("Invalid value", param="reasoning"))
     assert "Invalid value (reasoning)" in error.message
+    faults = json.dumps([{"path": ["parameters", "properties"], "message": "Required"}] * 2)
+    for body in ({"error": f"Invalid tool weigh: {faults}"}, error_in_body(f"weigh: {faults}")):
+        assert refusal_for(400, body).message.endswith("weigh: Required (parameters.properties)")
 
 
 def test_a_time_to_wait_is_told_in_seconds_or_minutes():

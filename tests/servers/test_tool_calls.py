@@ -340,7 +340,8 @@ async def test_calls_are_sent_with_their_results_and_without_one_not_at_all(serv
         client, replace(ask(server), messages=_talk(), tools=(READ_TOOL,), must_call=True)
     )
     body = server.seen(CHAT)[-1].json
-    function = {"name": "files__read", "description": "", "parameters": {"type": "object"}}
+    schema = {"type": "object", "properties": {}}
+    function = {"name": "files__read", "description": "", "parameters": schema}
     assert body["tools"] == [{"type": "function", "function": function}]
     assert body["tool_choice"] == "required"
     call = {"id": "c0", "type": "function", "function": {"name": "files__read", "arguments": "{}"}}

@@ -11,7 +11,7 @@ from msgspec import Struct
 from starlette.requests import Request
 
 from lmchat.errors import BodyTooLarge, RequestInvalid
-from lmchat.servers.http.json_values import JsonObject, encode
+from lmchat.servers.http.json_values import JsonObject, dict_or_empty, encode
 from lmchat.servers.model import OPENAI_COMPATIBLE
 from lmchat.servers.products import no_model_selected
 
@@ -32,6 +32,7 @@ class BodyFields(Struct, frozen=True):
     stream: object = None
     endpoint: object = None  # only the bare routes know it
     n: object = None
+    tools: object = None
 
     def model_name(self) -> str:
         """Raises `RequestInvalid`, in whose first words older scripts look for the reason."""
@@ -73,6 +74,16 @@ class BodyFields(Struct, frozen=True):
                 )
             if not content and role not in _ROLES_WITHOUT_TEXT:
                 raise RequestInvalid(f"Invalid message content: message {position} has no text.")
+
+
+def with_properties(tool: object) -> object:
+    """Add the `properties` that the schema of a tool lacks, without which servers refuse all."""
+    fields = dict_or_empty(tool)
+    function = dict_or_empty(fields.get("function"))
+    schema = function.get("parameters")
+    if not isinstance(schema, dict) or "properties" in schema:
+        return tool
+    return fields | {"function": function | {"parameters": {"properties": {}, **schema}}}
 
 
 async def read_body(request: Request, limit_mb: float) -> bytes:

@@ -177,7 +177,10 @@ def _read(value: object, fields: JsonObject, depth: int, unquote: Callable[[str]
     if isinstance(value, str):
         inside = _error_inside(value)
         is_quoted = bool(inside) and not _error_inside(unquote(value))
-        return value if is_quoted else _read(inside, fields, depth + 1, unquote) or value
+        words = "" if is_quoted else _read(inside, fields, depth + 1, unquote)
+        # in front of the fault of a field, its tool may be named
+        frame = value.partition("{")[0].rstrip("[ \n") if "path" in inside else ""
+        return f"{frame} {words}".lstrip() if words else value
     if isinstance(value, list):
         words_of = (_read(one, fields, depth + 1, unquote) for one in value[:_MAX_DEPTH])
         return next(filter(None, words_of), "")
@@ -187,12 +190,15 @@ def _read(value: object, fields: JsonObject, depth: int, unquote: Callable[[str]
     raw = str_or_empty(dict_or_empty(reply.get("metadata")).get("raw")).strip()
     if raw and not raw.startswith("<"):  # else the web page of a gateway
         return _read(raw, fields, depth + 1, unquote)
-    location = reply.get("loc")
-    if location and isinstance(location, list) and isinstance(reply.get("msg"), str):
+    location = reply.get("loc") or reply.get("path")
+    fault = str_or_empty(reply.get("msg") or reply.get("message"))
+    if location and isinstance(location, list) and fault:
         # FastAPI has a list of faults: [{"msg": "Input should be …", "loc": ["body", "top_p"]}]
         steps = [str(step) for step in location[:_MAX_DEPTH]]
+        if "function" in steps[1:2]:  # LM Studio's path to a field of a tool
+            steps.insert(0, "tools")
         fields["param"] = steps[-1]
-        return f"{reply['msg']} ({'.'.join(steps)})"
+        return f"{fault} ({'.'.join(steps)})"
     parts = [reply[name] for name in _FIELDS if name in reply]
     # what is deeper inside says more
     for part in sorted(parts, key=lambda part: isinstance(part, str)):
@@ -206,7 +212,7 @@ def _error_inside(text: str) -> JsonObject:
     start, end = text.find("{"), text.rfind("}") + 1
     if 0 <= start < end <= _READ_CHARS:
         try:
-            value = decode(text[start:end].encode())
+            value = decode(f"[{text[start:end]}]".encode())[0]  # of several, the first
         except NotJsonError:
             quoted = _QUOTED_MESSAGE.search(text, start)
             return {"message": quoted[2]} if quoted else {}

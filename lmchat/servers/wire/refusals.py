@@ -174,6 +174,9 @@ def _error(
     is_param_named = body.param.lower() in message.lower()  # also true if there is no parameter
     if kind == "bad_request" and not is_param_named:
         message = f"{message} ({body.param})"
+    for number, tool in enumerate(context.tools):
+        if f"tools.{number}." in f"{body.param}. {body.said}" and tool not in message:
+            message = f"{message.rstrip('.')}, in the tool {tool}."
 
     details = f"HTTP {status or HTTPStatus.OK}: {body.type} {body.code} {body.message}".strip()
     sign_in = safe_line(str_or_empty(body.error_object.get("signin_url")), limit=500)

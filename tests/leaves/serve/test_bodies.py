@@ -8,7 +8,7 @@ import pytest
 from starlette.requests import Request
 
 from lmchat.errors import BodyTooLarge, RequestInvalid
-from lmchat.leaves.serve.bodies import fields_of, read_body, with_changes
+from lmchat.leaves.serve.bodies import fields_of, read_body, with_changes, with_properties
 from tests.support.programs import ROOT
 
 
@@ -27,6 +27,16 @@ def test_every_text_of_the_suite_for_json_is_passed_on_or_refused():
 def test_all_fields_but_the_changed_ones_and_endpoint_stay_as_they_are():
     body = b'{"model":"a@ollama","":[1.0,  2],"endpoint":"x"}'
     assert with_changes(body, {"model": "a"}) == b'{"model":"a","":[1.0,  2]}'
+
+
+def test_a_schema_of_a_tool_gets_the_properties_that_it_lacks_and_all_else_stays():
+    def tool(**schema):
+        return {"type": "function", "function": {"name": "look", "parameters": schema}}
+
+    full, empty = tool(properties={"a": {}}), tool(properties={})
+    assert [*map(with_properties, (full, tool(type="object"), tool(), 3, {"type": "x"}))] == [
+        *(full, tool(type="object", properties={}), empty, 3, {"type": "x"})
+    ]
 
 
 def test_a_name_of_a_model_counts_in_small_letters_only_and_beside_no_other():
