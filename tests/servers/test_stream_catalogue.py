@@ -44,6 +44,10 @@ def choice(index: object, text: str | None = None, reason: str | None = None, **
     return {"choices": [{"index": index, "delta": inner, "finish_reason": reason, **more}]}
 
 
+def whole_delta(value: object) -> dict:
+    return {"choices": [{"index": 0, "delta": value, "finish_reason": None}]}
+
+
 def message(text: str | None, **fields: object) -> dict:
     return {"message": {"role": "assistant", "content": text, **fields}}
 
@@ -432,6 +436,34 @@ CASES = {
         kind="empty_answer",
     ),
     "deep nesting": Case(sse(R, H, b"data: " + b"[" * 100_000 + b"\n\n", W, F, DONE)),
+    "empty parts": Case(sse(R, delta([]), delta([{"type": "text", "text": ""}]), H, W, F, DONE)),
+    "a field of another name": Case(sse(R, H, whole_delta({"opaque": "x"}), W, F, DONE)),
+}
+UNREAD_TEXTS = {
+    "a number": delta(4),
+    "a picture": delta([{"type": "image_url", "image_url": {"url": "x"}}]),
+    "a text in an object": delta({"text": {"value": "x"}}),
+    "a delta that is a text": whole_delta("x"),
+}
+OTHER_FORMS = {
+    **UNREAD_TEXTS,
+    "a text under another name": whole_delta({"role": "assistant", "text": "x"}),
+    "chats of Ollama": {"message": {"role": "assistant", "content": "x"}, "done": False},
+    "messages of Anthropic": {"type": "content_block_delta", "delta": {"text": "x"}},
+    "responses of OpenAI": {"type": "response.output_text.delta", "delta": "x"},
+    "contents of Gemini": {"candidates": [{"content": {"parts": [{"text": "x"}]}}]},
+    "completions of llama.cpp": {"content": "x", "stop": False},
+    "what is no JSON": BAD,
+}
+CASES |= {
+    f"{name} {end}": Case(
+        sse(R, form, *more),
+        text="",
+        kind="unsupported",
+        words="The server answers in a form that lmchat does not read.",
+    )
+    for name, form in OTHER_FORMS.items()
+    for end, more in (("and a reason", (F, DONE)), ("alone", ()))
 }
 
 
@@ -443,12 +475,14 @@ LOSSES = {
     "a control character in front": (b"\x0b" + LOST,),
     "an event that a comment cuts": (LOST.replace(b"old", b"o\n: ping\nld"),),
     "a half event": (LOST[:30] + b"\n\n",),
-}
+} | {name: (form,) for name, form in UNREAD_TEXTS.items()}
 
 
 async def test_a_part_that_is_lost_is_told(server, make_client):
     for name, lost in LOSSES.items():
-        for chunks in ((R, H, *lost, W, F, DONE), (R, H, W, *lost, F), (R, H, W, F, *lost)):
+        places = ((R, H, *lost, W, F, DONE), (R, H, W, *lost, F), (R, H, W, F, *lost))
+        # a text behind a reason makes it void
+        for chunks in places[: 2 if name in UNREAD_TEXTS else 3]:
             server.on(CHAT, sse(*chunks))
             events, error = await events_of(make_client(), ask(server))
             notes = [one for one in events if isinstance(one, RequestAdapted)]

@@ -21,8 +21,8 @@ from lmchat.servers.http.reply import choice_of, is_error, is_failure, may_be_er
 
 MAX_NAME_CHARS = 1024
 """Of model, build and finish reason, which rows show."""
-Piece = TextDelta | ReasoningDelta | RefusalDelta | JsonObject
-"""A `dict` is a fragment of a tool call."""
+Piece = TextDelta | ReasoningDelta | RefusalDelta | JsonObject | None
+"""A `dict` is a fragment of a tool call; None is not read."""
 _THOUGHT_FIELDS = (
     *("reasoning_content", "reasoning", "reasoning_text", "thinking"),
     *("reasoning_details", "thinking_blocks"),
@@ -39,6 +39,7 @@ class Chunk(Struct, frozen=True, kw_only=True):
     again: list[Piece]
     """Pieces of a `message` or `text`, which may repeat those of this chunk, or of all."""
     has_unread_call: bool  # in a form that is not read
+    is_unknown: bool  # without choices, or with texts under other names alone
     logprobs: object
     reason: str
     is_error: bool  # also beside an answer
@@ -51,16 +52,17 @@ def chunk_of(value: object, data: bytes) -> Chunk:
     fields = dict_or_empty(value)
     choice = choice_of(fields)
     delta, message = dict_or_empty(choice.get("delta")), dict_or_empty(choice.get("message"))
-    again = list(pieces_of(message)) if message else []
+    pieces, again = list(pieces_of(choice.get("delta"))), list(pieces_of(choice.get("message")))
     if (text := choice.get("text")) and not again:
         again = list(pieces_of({"content": text}))
     reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
     may_fail = may_be_error(data)
     has_error = may_fail and is_error(value)
     return Chunk(
-        pieces=list(pieces_of(delta)),
+        pieces=pieces,
         again=again,
         has_unread_call=_has_unread_call(delta) or _has_unread_call(message),
+        is_unknown=not (pieces or again) and _is_unknown(fields, delta | message),
         logprobs=choice.get("logprobs"),
         reason="" if reason in _NO_REASONS else reason,
         is_error=has_error,
@@ -69,8 +71,11 @@ def chunk_of(value: object, data: bytes) -> Chunk:
     )
 
 
-def pieces_of(delta: JsonObject) -> Iterator[Piece]:
+def pieces_of(value: object) -> Iterator[Piece]:
     """Yield what is not empty of a delta or `message`."""
+    delta = dict_or_empty(value)
+    if value and not delta:
+        yield None
     for field in _THOUGHT_FIELDS:
         # some servers send the same thought in several
         if (value := delta.get(field)) and (thought := _joined_text(value)):
@@ -80,7 +85,7 @@ def pieces_of(delta: JsonObject) -> Iterator[Piece]:
     if isinstance(content, str):
         if content:
             yield TextDelta(text=content)
-    elif content:
+    elif content is not None:
         # a list of parts, or one: texts, and objects with text or thought
         for part in content if isinstance(content, list) else [content]:
             yield from _pieces_of_part(part)
@@ -92,6 +97,12 @@ def pieces_of(delta: JsonObject) -> Iterator[Piece]:
 def has_words(fields: JsonObject) -> bool:
     has_message = isinstance(fields.get("message") or fields.get("msg"), str)
     return has_message or bool(fields.get("detail") or fields.get("errors"))
+
+
+def _is_unknown(fields: JsonObject, delta: JsonObject) -> bool:
+    """Return whether a chunk without text may have one that is not read."""
+    texts = (text for name, text in delta.items() if name != "role" and isinstance(text, str))
+    return any(texts) or not fields.keys() & {"choices", "usage"}
 
 
 def _has_unread_call(delta: JsonObject) -> bool:
@@ -111,6 +122,8 @@ def _pieces_of_part(part: object) -> Iterator[Piece]:
     text = "" if is_thought else str_or_empty(part) or str_or_empty(fields.get("text"))
     if text:
         yield TextDelta(text=text)
+    elif not (is_thought or thought) and fields.get("text", part) not in ("", None, {}, []):
+        yield None
 
 
 def _joined_text(value: object) -> str:

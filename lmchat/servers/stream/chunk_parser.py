@@ -41,6 +41,7 @@ from lmchat.servers.stream.end import AnswerEnd
 from lmchat.servers.stream.logprobs import LogprobReader
 from lmchat.servers.stream.think_tags import ThoughtFilter
 from lmchat.servers.stream.tool_calls import Calls
+from lmchat.servers.wire.refusal_rules import STEPS
 
 MAX_ANSWER_CHARS = 16 << 20
 """Sum of text, thought and tool calls of one answer: some days of a fast model."""
@@ -86,7 +87,8 @@ class ChunkParser:
         self._char_count = 0  # of text, thought and tool calls so far
         self._post_count = 0
         self._held: list[TextDelta | ReasoningDelta | RefusalDelta] = []
-        self._has_unread = False  # what was JSON, but for a fault
+        self._has_unread = False  # what was JSON, but for a fault, or in place of a text
+        self._is_unknown = False  # a chunk; see `Chunk`
         self._stray = b""  # lines behind the last event that were noted
         self._delta_kinds: set[type] = set()  # of pieces, and what came of them
 
@@ -133,6 +135,7 @@ class ChunkParser:
         chunk = chunk_of(value, data)
         self._read_fields(dict_or_empty(value), may_have_usage=b"usage" in data)
         self._has_unread_call |= chunk.has_unread_call
+        self._is_unknown |= chunk.is_unknown
         pieces = chunk.pieces
         for piece in pieces:
             self._delta_kinds.add(type(piece))
@@ -176,6 +179,8 @@ class ChunkParser:
         if isinstance(piece, dict):
             self._count(len(encode(piece)))
             events = self._calls.read(piece)
+        elif piece is None:
+            self._has_unread = True
         else:
             self._count(len(piece.text))
             if isinstance(piece, RefusalDelta):
@@ -217,6 +222,11 @@ class ChunkParser:
         )
         has_lost_call = is_whole and not calls.named_count
         has_lost_call &= self._has_unread_call or end.reason in _CALL_REASONS
+        has_other_fault = end.failure is not None or has_lost_call or network_error
+        is_unread = (self._has_unread or self._is_unknown) and not self.has_posted_token
+        if is_unread and not has_other_fault:
+            message = "The server answers in a form that lmchat does not read."
+            raise ServerRejected(message, kind="unsupported", next_step=STEPS["unsupported"])
         if is_whole and not has_lost_call and (end.reason or self.has_posted_token):
             return StreamFinished(reason=end.reason)
         if end.failure is not None and not has_lost_call:
