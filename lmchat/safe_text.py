@@ -215,15 +215,15 @@ def header_value(text: str) -> str:
     return value
 
 
-def without_secret(text: str, secret: str) -> str:
-    """Replace a key or header value by `…`, also URL-encoded, or in JSON as PHP writes it."""
+def without_secret(text: str, *secrets: str) -> str:
+    """Replace keys and header values by `…`, also URL-encoded, or in JSON as PHP writes them."""
     from urllib.parse import quote  # noqa: PLC0415 - a start without an error does not need it
 
-    secret = secret.strip()
-    if len(secret) < _SHORTEST_SECRET:
-        return text
-    for written in (secret, quote(secret, safe=""), secret.replace("/", r"\/")):
-        text = text.replace(written, "…")
+    # the longest first: one may be a part of another
+    for secret in sorted(map(str.strip, secrets), key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET:
+            for written in (secret, quote(secret, safe=""), secret.replace("/", r"\/")):
+                text = text.replace(written, "…")
     return text
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import LoadedSettings
+from lmchat.config.mcp_file import checked_headers, expanded, refuse_missing
 from lmchat.config.settings import EndpointSettings
 from lmchat.processes.child import run_for_first_line
 from lmchat.safe_text import header_value
@@ -72,6 +74,13 @@ class ApiKeys:
         """Return what `key_for` returns, but run no command."""
         key, _, _ = self._first_key(endpoint)
         return key
+
+    def headers_for(self, endpoint: Endpoint) -> Mapping[str, str]:
+        """Return the configured headers; raise `RequestInvalid`."""
+        entry = self._entries.get(endpoint.origin, _NO_ENTRY)
+        missing = partial(refuse_missing, entry.name, "config")
+        headers = expanded(entry.headers or {}, self._environ, missing)
+        return checked_headers(entry.name, "config", headers)
 
     def source_of(self, endpoint: Endpoint) -> str:
         """Return where the key is set; "" if none is sent."""

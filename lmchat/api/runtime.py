@@ -164,6 +164,7 @@ class Setup(Struct, frozen=True, kw_only=True):
             cache_file=self.paths.models_file,
             reads_per_second=reads_per_second,
             engine=engine,
+            headers_for=self.keys.headers_for,
         )
         urls = (entry.url for entry in settings.endpoints)
         configured = [Endpoint.parse(url) for url in urls if is_address(url)]

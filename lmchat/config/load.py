@@ -121,8 +121,10 @@ class LoadedSettings(Secret, frozen=True, kw_only=True):
     @property
     def key_variables(self) -> frozenset[str]:
         """Environment variables whose values only servers of models and of tools may get."""
-        names = {endpoint.api_key_env for endpoint in self.settings.endpoints}
-        return frozenset(names.union(*map(variables_in, self.servers)))
+        endpoints = self.settings.endpoints
+        names = {endpoint.api_key_env for endpoint in endpoints}
+        headers = (endpoint.headers for endpoint in endpoints)
+        return frozenset(names.union(*map(variables_in, (*self.servers, *headers))))
 
     def problem(self, place: KeyPath, reason: str) -> Problem:
         line = line_of(self.text, place)

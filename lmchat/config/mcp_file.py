@@ -6,14 +6,15 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
+import msgspec
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import asdict, replace
 
 from lmchat.config.settings import McpSettings, declared, non_default_values
 from lmchat.config.toml import message_and_place
-from lmchat.errors import ConfigError, FileRefused
+from lmchat.errors import ConfigError, FileRefused, RequestInvalid
 from lmchat.files.disk import (
     OWNER_ONLY,
     explain_system_error,
@@ -21,7 +22,7 @@ from lmchat.files.disk import (
     read_plain,
     write_atomically,
 )
-from lmchat.safe_text import json_text
+from lmchat.safe_text import header_value, json_text
 
 FILE_NAME = "mcp.json"  # beside `config.toml`
 _TABLES = ("mcpServers", "servers", "context_servers")  # the second is VS Code's, the third Zed's
@@ -30,6 +31,7 @@ _URL_KEYS = ("url", "httpUrl", "serverUrl")  # the second is Gemini's, the third
 _TEXT = r'"(?:\\.|[^"\\])*"?'  # the rest of the file if it is open: then it is no JSON
 _COMMENTS = rf"({_TEXT})|//[^\n]*|/\*(?s:.*?\*/|.*)"
 _LAST_COMMAS = rf"({_TEXT})|,(?=\s*[}}\]])"
+_Value = TypeVar("_Value")
 _VARIABLE = r"\$\{(?:env:)?([^}]*?)(?::-([^}]*))?\}"
 
 
@@ -147,14 +149,36 @@ def moved(tables: Any) -> ServersFile:
     return servers_of(entries)
 
 
-def variables_in(settings: McpSettings) -> list[str]:
+def variables_in(settings: object) -> list[str]:
     """Return the names of the user's variables whose values a server gets."""
-    return [*dict.fromkeys(name for name, _ in re.findall(_VARIABLE, json.dumps(asdict(settings))))]
+    text = msgspec.json.encode(settings).decode()
+    return [*dict.fromkeys(name for name, _ in re.findall(_VARIABLE, text))]
 
 
-def expanded(
-    settings: McpSettings, environ: Mapping[str, str], missing: Callable[[str], str]
-) -> McpSettings:
+def refuse_missing(server: str, kind: str, name: str) -> NoReturn:
+    reason = f"The environment variable {name} of the server {server} is not set."
+    next_step = "Set it, or write its value there."
+    if not re.fullmatch(r"\w+", name):
+        reason = f"The server {server} has ${{{name}}}, which lmchat does not know."
+        next_step = "Write its value there, or ${NAME} for an environment variable."
+    raise RequestInvalid(reason, next_step=next_step, kind=kind)
+
+
+def checked_headers(server: str, kind: str, headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the values to send; raise `RequestInvalid` for characters that no header can hold."""
+    checked: dict[str, str] = {}
+    for header, value in headers.items():
+        try:
+            checked[header] = header_value(value)
+        except ValueError as error:
+            # the error is the end of a sentence: "has control characters or …"
+            reason = f"The header {header} of the server {server} {error}."
+            next_step = "Set it again without them."
+            raise RequestInvalid(reason, next_step=next_step, kind=kind) from None
+    return checked
+
+
+def expanded(value: _Value, environ: Mapping[str, str], missing: Callable[[str], str]) -> _Value:
     """Put in the values of `${NAME}`, `${env:NAME}` and `${NAME:-default}`.
 
     `missing` gets names that have none.
@@ -167,10 +191,13 @@ def expanded(
         return missing(name) if found[2] is None else found[2]
 
     def put_in(value: Any) -> Any:
+        if isinstance(value, Struct):
+            return replace(value, **put_in(asdict(value)))
         if isinstance(value, str):
             return re.sub(_VARIABLE, value_of, value)
         if isinstance(value, dict):
             return {key: put_in(item) for key, item in value.items()}
         return tuple(map(put_in, value)) if isinstance(value, tuple) else value
 
-    return replace(settings, **{key: put_in(value) for key, value in asdict(settings).items()})
+    with_values: _Value = put_in(value)
+    return with_values

@@ -551,6 +551,16 @@ class EndpointSettings(Secret, frozen=True, kw_only=True):
     api_key_cmd: Annotated[
         str, setting("command that prints the API key", example="pass show workstation")
     ] = ""
+    headers: (
+        Annotated[
+            Mapping[str, str],
+            setting(
+                "headers to send; `${NAME}` is an environment variable",
+                example={"X-App-Id": "${APP_ID}"},
+            ),
+        ]
+        | None
+    ) = None
     timeouts: (
         Annotated[
             TimeoutSettings, setting("timeouts for this server only", example={"connect_s": 5})

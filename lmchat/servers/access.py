@@ -7,6 +7,7 @@ from functools import partial
 
 import httpx
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.metrics import RequestCounters
@@ -23,6 +24,7 @@ from lmchat.servers.model import OPENAI_COMPATIBLE
 from lmchat.servers.products import product_named
 from lmchat.servers.products.server_api import ServerApi, ServerMemory
 from lmchat.servers.target import Target
+from lmchat.servers.wire.refusals import RefusalContext
 
 
 class Access(Struct, frozen=True, kw_only=True):
@@ -52,6 +54,14 @@ class Access(Struct, frozen=True, kw_only=True):
                 return configured.timeouts
         return self.settings.timeouts
 
+    def refusal_context(self, target: Target, key: str) -> RefusalContext:
+        """Add what is secret: the key, and the values of headers."""
+        endpoint = target.endpoint
+        product = product_named(target.product)
+        context = product.refusal_context(key=key, model=target.model_id, host=endpoint.host)
+        values = self.connections.headers_for(endpoint).values()
+        return replace(context, header_values=tuple(values))
+
     async def api(
         self, target: Target, *, key: str | None = None, read_s: float | None = None
     ) -> ServerApi:
@@ -70,9 +80,7 @@ class Access(Struct, frozen=True, kw_only=True):
         timeout = httpx.Timeout(connect=connect_s, read=read_s, write=WRITE_S, pool=POOL_S)
         return ServerApi(
             endpoint=endpoint,
-            refusal_context=product_named(target.product).refusal_context(
-                key=key, model=target.model_id, host=endpoint.host
-            ),
+            refusal_context=self.refusal_context(target, key),
             memory=self.memories[endpoint],
             ask=partial(self.connections.ask, endpoint, key=key, timeout=timeout),
             ask_for_events=partial(self.connections.json_events, endpoint, key=key),

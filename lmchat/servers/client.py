@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     aclosing,
@@ -84,6 +84,7 @@ class HttpServerClient:
         transport: httpx.AsyncBaseTransport | None = None,
         reads_per_second: float | None = None,
         engine: Engine | None = None,
+        headers_for: Callable[[Endpoint], Mapping[str, str]] = lambda _: {},
     ) -> None:
         """Nothing is connected yet; without `cache_file`, lists are kept in memory only.
 
@@ -93,7 +94,10 @@ class HttpServerClient:
         """
         self._engine = engine
         connections = Connections(
-            transport, ca_file=settings.ca_file, reads_per_second=reads_per_second
+            transport,
+            ca_file=settings.ca_file,
+            reads_per_second=reads_per_second,
+            headers_for=headers_for,
         )
         self._access = Access(
             settings=settings,
@@ -160,8 +164,10 @@ class HttpServerClient:
     async def prepare(self, request: ChatRequest) -> PreparedRequest:
         self._access.allowed.check(request.target.endpoint)
         prepared = self._preparer.prepare(request)
-        has_key = bool(await self._access.keys.key_for(request.target.endpoint))
-        return replace(prepared, has_key=has_key)
+        endpoint = request.target.endpoint
+        has_key = bool(await self._access.keys.key_for(endpoint))
+        names = tuple(self._access.connections.headers_for(endpoint))
+        return replace(prepared, has_key=has_key, header_names=names)
 
     # Answers
 

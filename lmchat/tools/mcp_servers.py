@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from contextvars import Context
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -21,7 +22,7 @@ from msgspec.structs import replace
 
 from lmchat import __version__
 from lmchat.config.credentials import Credentials
-from lmchat.config.mcp_file import expanded, variables_in
+from lmchat.config.mcp_file import checked_headers, expanded, refuse_missing, variables_in
 from lmchat.config.settings import FUNCTIONS, McpSettings
 from lmchat.errors import LMChatError
 from lmchat.extras import install_command
@@ -29,7 +30,7 @@ from lmchat.files.disk import ensure_folder, start_log
 from lmchat.processes.background import run_abandonable
 from lmchat.processes.child import own_program
 from lmchat.processes.environment import needed_environment
-from lmchat.safe_text import header_value, safe_line
+from lmchat.safe_text import safe_line, without_secret
 from lmchat.servers.http.json_values import (
     utf8_safe,
 )
@@ -45,7 +46,7 @@ from lmchat.tools.calls import (
 )
 from lmchat.tools.mcp_messages import NOT_MCP, MessageReader, image_bytes
 from lmchat.tools.questions import AskUser
-from lmchat.tools.server_over_http import ANSWER_S, ServerOverHttp, without_secrets
+from lmchat.tools.server_over_http import ANSWER_S, ServerOverHttp
 from lmchat.tools.server_program import ServerProgram, start_failure, start_of
 from lmchat.tools.waiting_limits import WaitingLimits
 from lmchat.units import counted
@@ -169,30 +170,12 @@ class McpServers:
 
     def expanded(self, settings: McpSettings) -> McpSettings:
         """Put in the values of variables; raises `LMChatError` if one is missing."""
-
-        def refuse(name: str) -> str:
-            reason = f"The environment variable {name} of the server {settings.name} is not set."
-            next_step = "Set it, or write its value there."
-            if not re.fullmatch(r"\w+", name):
-                reason = f"The server {settings.name} has ${{{name}}}, which lmchat does not know."
-                next_step = "Write its value there, or ${NAME} for an environment variable."
-            raise LMChatError(reason, next_step=next_step, kind="tools")
-
-        return expanded(settings, self._environ, refuse)
+        return expanded(settings, self._environ, partial(refuse_missing, settings.name, "tools"))
 
     def headers(self, settings: McpSettings) -> dict[str, str]:
         """Raises `LMChatError` if the address is not allowed, or a value is invalid."""
         self.check_address(settings.url)
-        headers: dict[str, str] = {}
-        for header, value in (settings.headers or {}).items():
-            try:
-                headers[header] = header_value(value)
-            except ValueError as error:
-                # the error is the end of a sentence: "has control characters or …"
-                reason = f"The header {header} of the server {settings.name} {error}."
-                next_step = "Set it again without them."
-                raise LMChatError(reason, next_step=next_step, kind="tools") from None
-        return headers
+        return checked_headers(settings.name, "tools", settings.headers or {})
 
     def secrets_of(self, settings: McpSettings) -> set[str]:
         """Return the values that a server gets, which errors may repeat."""
@@ -438,8 +421,8 @@ class _McpServer:
 
     def _without_secrets(self, text: str) -> str:
         http = self._http
-        return without_secrets(
-            text, http.secrets if http else self._owner.secrets_of(self.settings)
+        return without_secret(
+            text, *(http.secrets if http else self._owner.secrets_of(self.settings))
         )
 
     async def _open_client(self, stack: AsyncExitStack) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from functools import cache
 from http import HTTPStatus
@@ -120,11 +120,11 @@ class ServerOverHttp:
             )
             call.has_no_session = is_lost and _SESSION in reply.request.headers
         if is_refused:
-            body = without_secrets(content.decode(errors="replace"), self.secrets)
+            body = without_secret(content.decode(errors="replace"), *self.secrets)
             media_type = reply.headers.get("content-type", "")
             # once more, as JSON can write letters in other ways
             said = read_body(body.encode(), media_type).message
-            self._said = without_secrets(said, self.secrets)
+            self._said = without_secret(said, *self.secrets)
 
     def failure_of(self, error: BaseException, reason: str) -> LMChatError | None:
         """Return what is known of an error: of the way to the server, the sign-in or a reply."""
@@ -167,10 +167,3 @@ def _id_of(message: bytes) -> Any:
     with suppress(NotJsonError):
         return dict_or_empty(decode(message)).get("id")
     return None
-
-
-def without_secrets(text: str, secrets: Iterable[str]) -> str:
-    """Cut out the longest first: one may be a part of another."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = without_secret(text, secret)
-    return text

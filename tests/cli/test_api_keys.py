@@ -392,3 +392,35 @@ def test_a_key_typed_for_one_server_goes_to_that_one_only(keys_of):
 def test_a_key_command_runs_in_the_shell_of_windows(keys_of):
     text = "[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='(echo k) && echo \"more\"'"
     assert _key_for(keys_of(text, dict(os.environ)), "http://a:1") == "k"
+
+
+@pytest.mark.rule("R-10")
+def test_headers_go_with_each_request_to_their_server_alone_and_not_without_a_value(cli):
+    with ScriptedServer() as own, ScriptedServer() as other:
+        for server in (own, other):
+            plain(server, "tiny")
+        headers = '{ "X-App-Id" = "Id ${APP_ID}", X-Team = "beans", Authorization = "Mine" }'
+        cli.configure(f'[[endpoints]]\nname = "own"\nurl = "{own.url}"\nheaders = {headers}')
+        cli.env |= {"APP_ID": "4711\n"}
+        for server in (own, other):
+            assert cli("ask", "--endpoint", server.url, "-m", "tiny", "Hi").returncode == 0
+        sent = [{seen.headers.get(name) for seen in own.requests} for name in NAMES]
+        assert (sent, len(own.requests) > 1) == ([{"Id 4711"}, {"beans"}, {"Mine"}], True)
+        assert not [seen for seen in other.requests if set(NAMES) & seen.headers.keys()]
+
+        curl = cli("ask", "--dry-run=curl", "--endpoint", own.url, "-m", "tiny", "Hi").stdout
+        assert '--header "X-App-Id: VALUE"' in curl
+        asked = own.connections
+        for value, words in (
+            (None, "variable APP_ID of the server own is not set"),
+            ("é", "X-App-Id"),
+        ):
+            cli.env = {name: text for name, text in cli.env.items() if name != "APP_ID"}
+            cli.env |= {} if value is None else {"APP_ID": value}
+            done = cli("ask", "--endpoint", own.url, "-m", "tiny", "Hi")
+            assert (done.returncode, words in done.stderr) == (2, True)
+            assert words in cli("detect").stdout
+        assert own.connections == asked
+
+
+NAMES = ("x-app-id", "x-team", "authorization")

@@ -71,11 +71,15 @@ def telling(request):
         replies = itertools.cycle(REFUSALS)
 
         def models(seen: Seen):
-            is_right = seen.headers.get("authorization") == f"Bearer {KEY}"
-            return model_list("tiny") if is_right else refuse
+            return model_list("tiny") if is_signed(seen) else refuse
 
         server.unknown = refuse
         yield server.on("GET /v1/models", models).on(CHAT, lambda _: next(replies))
+
+
+def is_signed(seen: Seen) -> bool:
+    names = ("authorization", "x-app-id")
+    return any(seen.headers.get(name, "").removeprefix("Bearer ") == KEY for name in names)
 
 
 def endpoint(server: ScriptedServer, more: str = "") -> str:
@@ -86,18 +90,22 @@ def endpoint(server: ScriptedServer, more: str = "") -> str:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("telling", "source"),
-    [("https", "variable"), ("http", "command"), ("http", "stored")],
+    [("https", "variable"), ("http", "command"), ("http", "stored"), ("http", "header")],
     indirect=["telling"],
 )
 def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telling, source):
     cli = Cli(home=tmp_path, url=telling.url, env={"SSL_CERT_FILE": AUTHORITY})
     command = endpoint(telling, f"api_key_cmd = \"printf '%s' {KEY}\"")
-    cli.configure("[limits]\nretry_base_s = 0\n" + (command if source == "command" else ""))
+    header = endpoint(telling, 'headers = { "X-App-Id" = "${APP_ID}" }')
+    servers = {"command": command, "header": header}
+    cli.configure("[limits]\nretry_base_s = 0\n" + servers.get(source, ""))
     if source == "stored":
         (cli.folder / "credentials.toml").write_text(f'["{telling.url}"]\nkey = "{KEY}"\n')
         (cli.folder / "credentials.toml").chmod(0o600)
     if source == "variable":
         cli.env["LMCHAT_API_KEY"] = KEY
+    if source == "header":
+        cli.env["APP_ID"] = KEY
 
     printed, told = [], []
     for command in (*ASKED, *ASKED, *ASKED[:1], *SHOWN, *TOLD):
@@ -108,7 +116,7 @@ def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telli
         told += [done.stdout, done.stderr] if command in TOLD else []
     exported = cli("export", "last", "--format", "json").stdout
     assert WORDS in exported
-    assert any(one.headers.get("authorization") == f"Bearer {KEY}" for one in telling.requests)
+    assert any(map(is_signed, telling.requests))
 
     secret = "credentials.toml" if source == "stored" else "config.toml"
     files = {path.name: path.read_bytes() for path in cli.folder.rglob("*") if path.is_file()}

@@ -150,6 +150,7 @@ class Scanner:
         endpoint = candidate.endpoint
         try:
             self._access.allowed.check(endpoint)
+            self._access.connections.headers_for(endpoint)
         except (EndpointNotAllowed, RequestInvalid) as error:
             next_step = error.next_step
             if error.kind == "not_allowed":
@@ -314,10 +315,7 @@ class Scanner:
                 raise
             # it does not take this request, and closes the connection
         api.is_identified = True
-        api.refusal_context = product.refusal_context(
-            key=api.refusal_context.key,
-            host=api.refusal_context.host,
-        )
+        api.take_words(product.refusal_context())
         return models
 
 
@@ -328,9 +326,7 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
     api.is_identified = product is not None
     # A server that no product recognises may still be of the expected one, but is asked only for
     # the list that every server has.
-    api.refusal_context = (product or expected).refusal_context(
-        key=api.refusal_context.key, host=api.refusal_context.host
-    )
+    api.take_words((product or expected).refusal_context())
     models = await (product or UNKNOWN).models(api)
     # Some lists have a name several times. If the server runs it elsewhere in one record, prompts
     # may leave the machine.

@@ -236,6 +236,8 @@ STATUS: Mapping[str, Meaning] = {
     "unreachable": replace(_SILENT, sentence=_CLOSED.sentence, named_action=None),
     "not_allowed": replace(_FORBIDDEN, action=Next.ALLOW),  # its host
     "insecure": _FORBIDDEN,  # a provider that needs https was named with http
+    # one of its headers has no value
+    "config": replace(_FORBIDDEN, error_kind="config"),
     "offline": replace(_CLOSED, action=Next.START, named_action=Next.NOTHING),  # on this machine
     "far_offline": _CLOSED,
     "no_route": replace(_CLOSED, step="{next_step}"),  # by a proxy, or an unknown name

@@ -7,7 +7,7 @@ import os
 import ssl
 import time
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -64,8 +64,13 @@ class Connections:
         *,
         ca_file: str = "",
         reads_per_second: float | None = None,
+        headers_for: Callable[[Endpoint], Mapping[str, str]] = lambda _: {},
     ) -> None:
-        """`reads_per_second` is for near streams; `transport` for tests."""
+        """`headers_for` returns secret headers of all requests, or raises `RequestInvalid`.
+
+        `reads_per_second` is for near streams; `transport` for tests.
+        """
+        self.headers_for = headers_for
         self._transport = transport
         self._reads_per_second = reads_per_second
         self._ca_file = ca_file
@@ -80,6 +85,7 @@ class Connections:
             raise WrongUse("This client is closed.")
         if endpoint.origin in self._clients:
             return self._clients[endpoint.origin]
+        headers = self.headers_for(endpoint)
         limits = httpx.Limits(keepalive_expiry=KEEPALIVE_S)
         tls_context = self._empty_tls_context  # nothing is verified
         transport = self._transport  # of tests, else None
@@ -105,6 +111,7 @@ class Connections:
                     headers={
                         "User-Agent": f"lmchat/{__version__}",
                         "Accept-Encoding": "gzip, deflate",
+                        **headers,
                     },
                 ),
             )

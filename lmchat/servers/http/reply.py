@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -110,9 +110,13 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
 
 
 def read_body(
-    body: bytes, content_type: str = "", *, key: str = "", unquote: Callable[[str], str] = str
+    body: bytes,
+    content_type: str = "",
+    *,
+    secrets: Sequence[str] = (),
+    unquote: Callable[[str], str] = str,
 ) -> ErrorBody:
-    """Cut the sent `key` out of the message.
+    """Cut the sent `secrets` out of the message.
 
     `unquote` cuts quotes of the request out of a text; what they hold is no error.
     Of a web page, `message` is its title.
@@ -123,7 +127,7 @@ def read_body(
         title = _TITLE.search(text)
         return ErrorBody(
             is_html=True,
-            message=_clean(without_secret(html.unescape(title[1]) if title else "", key)),
+            message=_clean(without_secret(html.unescape(title[1]) if title else "", *secrets)),
         )
     if text.startswith(("data:", "event:")) and (data := _DATA.search(text)):
         text = data[1]
@@ -131,17 +135,19 @@ def read_body(
     try:
         value = decode(body)
     except NotJsonError:
-        return _with_words(text, {}, key=key)
-    error_body = read_value(value, key=key, unquote=unquote)
+        return _with_words(text, {}, secrets=secrets)
+    error_body = read_value(value, secrets=secrets, unquote=unquote)
     if error_body.message or not value:
         return error_body
-    return _with_words(text, error_body.error_object, key=key)
+    return _with_words(text, error_body.error_object, secrets=secrets)
 
 
-def read_value(value: object, *, key: str, unquote: Callable[[str], str] = str) -> ErrorBody:
-    """Cut the sent `key` out of the message; for `unquote`, see `read_body`."""
+def read_value(
+    value: object, *, secrets: Sequence[str], unquote: Callable[[str], str] = str
+) -> ErrorBody:
+    """Cut the sent `secrets` out of the message; for `unquote`, see `read_body`."""
     fields: JsonObject = {}
-    return _with_words(_read(_with_choice(value), fields, 0, unquote), fields, key=key)
+    return _with_words(_read(_with_choice(value), fields, 0, unquote), fields, secrets=secrets)
 
 
 def _with_choice(value: object) -> object:
@@ -155,9 +161,9 @@ def _with_choice(value: object) -> object:
     return value
 
 
-def _with_words(text: str, fields: Mapping[str, Any], *, key: str) -> ErrorBody:
+def _with_words(text: str, fields: Mapping[str, Any], *, secrets: Sequence[str]) -> ErrorBody:
     # before the message is shortened, which could leave half of a key
-    text = without_secret(text, key)[:_READ_CHARS]
+    text = without_secret(text, *secrets)[:_READ_CHARS]
     # servers without a `code` may have the status of HTTP in the body
     code = fields.get("code", fields.get("status"))
     return ErrorBody(

@@ -249,7 +249,7 @@ class Hub:
                 other = _redirect_target(endpoint, url, response.headers.get("location", ""))
                 return await self._open(other, repo, start=start, redirects=redirects - 1)
             body = await read_up_to(response, MAX_REPLY_BYTES)
-        text = read_body(body, response.headers.get("content-type", ""), key=key).message
+        text = read_body(body, response.headers.get("content-type", ""), secrets=(key,)).message
         reason = text.rstrip(".") or f"status {response.status_code}"
         raise EngineUnavailable(
             f"{endpoint.host} refuses {repo}: {reason}.",

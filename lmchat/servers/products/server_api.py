@@ -94,6 +94,13 @@ class ServerApi(Struct, kw_only=True):
     async def delete(self, path: str, value: object = None) -> Reply:
         return await self._send("DELETE", self.url(path), None if value is None else encode(value))
 
+    def take_words(self, context: RefusalContext) -> None:
+        """Use the words of another product."""
+        old = self.refusal_context
+        self.refusal_context = replace(
+            context, key=old.key, header_values=old.header_values, host=old.host
+        )
+
     def require_good(self, reply: Reply) -> Reply:
         """Raise `ServerRejected`; `refused_reply` may show a probe that it is no model server."""
         if not reply.is_good:

@@ -190,10 +190,7 @@ class Exchange(Struct, kw_only=True):
     @property
     def refusal_context(self) -> RefusalContext:
         """With the key, which is cut out of errors."""
-        endpoint = self.target.endpoint
-        return self.product.refusal_context(
-            key=self.key, model=self.target.model_id, host=endpoint.host
-        )
+        return self.access.refusal_context(self.target, self.key)
 
     def _add_next_step(self, error: ServerUnavailable | ServerRejected) -> None:
         """Say how to start a server that is off, or why a key was withheld."""

@@ -111,12 +111,14 @@ class Forwarding(Struct, kw_only=True):
             opening = exchange.response(url, STREAM_HEADERS, self.request.body, idle_timeout)
             response = await attempt.enter_async_context(opening)
             headers = {
-                name.lower(): without_secret(value, exchange.key)
+                name.lower(): without_secret(value, *context.secrets)
                 for name, value in response.headers.items()
             }
             if not response.is_success:
                 body, error = await exchange.read_refusal(response, context)
-                chunks = _one_chunk(self._without_key(body))
+                said = body.decode(errors="surrogateescape")
+                told = without_secret(said, *context.secrets).encode(errors="surrogateescape")
+                chunks = _one_chunk(told)
                 refused = ForwardedReply(
                     status=response.status_code, headers=headers, chunks=chunks
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
 from msgspec import Struct
@@ -58,7 +58,9 @@ class PreparedRequest(Struct, kw_only=True):
     memory: ModelMemory  # of the start of the server for which it was prepared
     is_whole: bool = False  # the answer is asked for whole, after an empty stream
     is_repeated: bool = False  # in the same form, behind the result of a tool
-    has_key: bool = False  # for a request that is shown: an API key is sent, too
+    # for a request that is shown: an API key is sent, too, and headers with these names
+    has_key: bool = False
+    header_names: Sequence[str] = ()
 
     @property
     def product(self) -> Product:

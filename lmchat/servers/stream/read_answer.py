@@ -162,7 +162,7 @@ def _no_answer_error(
         return rejected
     reason = "the reply is not a model's answer."
     if (value is None or isinstance(value, str)) and (
-        text := read_body(body, key=context.key).message
+        text := read_body(body, secrets=context.secrets).message
     ):
         reason = f"it says: {text}"
     return not_an_llm_error(reason, rejected.details)

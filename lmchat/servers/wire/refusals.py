@@ -58,6 +58,7 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
     subject: str  # what a sentence calls a server of this product
     next_steps: Mapping[str, str]  # next steps by the kind of the refusal
     key: str = ""
+    header_values: Sequence[str] = ()  # of `[[endpoints]]`
     model: str = ""
     host: str = ""
     sent: bytes = b""  # the body of the request
@@ -71,6 +72,10 @@ class RefusalContext(Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Leave out the key: a traceback or a log may show it."""
         return f"<{type(self).__name__} {self.product}>"
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        return (self.key, *self.header_values)
 
     @property
     def texts(self) -> Iterator[str]:
@@ -101,12 +106,12 @@ def refusal(
 ) -> ServerRejected:
     """Return the error; the caller knows that it is a refusal.
 
-    `read_body` removes the key from the server's words.
+    `read_body` removes the secrets from the server's words.
     """
     if status in range(300, 400):
         # without user, password and query, which may be secret
         location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
-        place = safe_line(without_secret(location, context.key), limit=200)
+        place = safe_line(without_secret(location, *context.secrets), limit=200)
         return ServerRejected(
             f"{context.subject} redirects to {place or 'another address'}.",
             kind="wrong_path",
@@ -115,7 +120,7 @@ def refusal(
             details=f"HTTP {status}",
         )
     error_body = read_body(
-        body, headers.get("content-type", ""), key=context.key, unquote=context.unquoted
+        body, headers.get("content-type", ""), secrets=context.secrets, unquote=context.unquoted
     )
     is_told_inside = status < HTTPStatus.MULTIPLE_CHOICES and not error_body.is_html
     code = _code_as_status(error_body) if is_told_inside else status
@@ -136,9 +141,9 @@ def refusal_in_stream(value: object, context: RefusalContext) -> ServerRejected:
     that the error came inside a stream.
     """
     if isinstance(value, bytes):
-        error_body = read_body(value, key=context.key, unquote=context.unquoted)
+        error_body = read_body(value, secrets=context.secrets, unquote=context.unquoted)
     else:
-        error_body = read_value(value, key=context.key, unquote=context.unquoted)
+        error_body = read_value(value, secrets=context.secrets, unquote=context.unquoted)
     return _error(_code_as_status(error_body), {}, error_body, context, None)
 
 
@@ -188,13 +193,13 @@ def _error(
         next_step = f"Wait {wait}, as the server asks, then try again."
     said_text = f"{body.type} {body.code} {body.said} {body.param}"
     return ServerRejected(
-        without_secret(message, context.key),
+        without_secret(message, *context.secrets),
         kind=kind,
         status=http_status,
-        next_step=without_secret(next_step, context.key),
-        details=without_secret(f"{details} {sign_in}".strip(), context.key),
+        next_step=without_secret(next_step, *context.secrets),
+        details=without_secret(f"{details} {sign_in}".strip(), *context.secrets),
         retry_after_s=wait_s,
-        said=without_secret(said_text, context.key),
+        said=without_secret(said_text, *context.secrets),
         room_tokens=count_or_none(body.error_object.get("n_ctx")) or None,
     )
 
