@@ -219,7 +219,13 @@ class LiveStats(Struct, kw_only=True):
             self.stage = Stage.THINKING if self.is_thinking else Stage.ANSWERING
 
     def _count(self, chars: int, now_s: float, stage: Stage, chunks: int = 1) -> None:
-        """Text of the answer ends a thought; later reasoning continues it."""
+        """Text of the answer ends a thought; later reasoning continues it.
+
+        Text without a chunk is of the template: the model has written nothing yet.
+        """
+        if not chunks:
+            self._end_stall()
+            return
         if stage is Stage.THINKING:
             self.thought_ended_s = None
             self.thought_chunks += chunks

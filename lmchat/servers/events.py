@@ -109,7 +109,7 @@ class TextDelta(Struct, frozen=True, kw_only=True):
 
     text: str
     chunks: int = 1
-    """Number of chunks of the server that it joins."""
+    """Number of chunks of the server that it joins; 0: the template of the model has it."""
 
 
 class ReasoningDelta(Struct, frozen=True, kw_only=True):
@@ -117,7 +117,7 @@ class ReasoningDelta(Struct, frozen=True, kw_only=True):
 
     text: str
     chunks: int = 1
-    """Number of chunks of the server that it joins."""
+    """As in `TextDelta`."""
 
 
 class RefusalDelta(Struct, frozen=True, kw_only=True):

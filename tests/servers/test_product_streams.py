@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from lmchat.answers.live_stats import Stage
 from lmchat.servers.events import ModelNamed, PromptProgress, StreamFinished, UsageReported
 from tests.support.client_calls import answered, ask, events_of, streamed
 from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import DONE, delta, finish, sse, usage
+from tests.support.scripted_server import DONE, Cut, delta, finish, sse, usage
 
 TIMINGS = {
     "cache_n": 4,
@@ -82,3 +83,31 @@ async def test_each_product_is_read_as_it_writes(server, client):
         assert [one.model for one in events if isinstance(one, ModelNamed)] == ["tiny"]
         fractions = [one.fraction for one in events if isinstance(one, PromptProgress)]
         assert fractions == progress, "it counts what is still to be read"
+
+
+# As llama.cpp sends it if the template has the first words of the thought.
+OF_TEMPLATE = {
+    "timings": TIMINGS | {"prompt_n": 0, "predicted_n": 0},
+    "prompt_progress": {"total": 9, "cache": 4, "processed": 4},
+}
+
+
+@pytest.mark.rule("R-18")
+async def test_words_that_the_template_has_written_are_shown_and_no_first_token(server, client):
+    first = delta(reasoning_content="I think: ") | OF_TEMPLATE
+    thought = delta(reasoning_content="hm") | {"timings": TIMINGS | {"predicted_n": 1}}
+    server.on(CHAT, sse(delta(content=None, role="assistant"), first, READING, thought, *LLAMA_CPP))
+    answer, stages, firsts = streamed([]), [], []
+    for event in await answered(client, ask(server, product="llama.cpp")):
+        answer.add(event)
+        stages.append(answer.stats.stage)
+        firsts.append((answer.content.text("reasoning"), answer.stats.first_token_s))
+    assert ("I think: ", None) in firsts
+    assert ("I think: ", 0.0) not in firsts
+    assert stages.index(Stage.READING) < stages.index(Stage.THINKING)
+    assert stages[firsts.index(("I think: ", None))] is not Stage.THINKING
+    assert (answer.content.text("reasoning"), answer.stats.thought_chunks) == ("I think: hm", 1)
+    # an answer that fails then keeps what was shown, and is not asked for again
+    server.on(CHAT, sse(first, Cut()))
+    events, error = await events_of(client, ask(server, product="llama.cpp"))
+    assert (error.kind, streamed(events).content.text("reasoning")) == ("interrupted", "I think: ")

@@ -412,7 +412,7 @@ class PlainFront(TurnListener):
         elif isinstance(event, AnswerStarted):
             self._stage = ""
             self.print_label(f"{event.message.model}:")
-        elif isinstance(event, ReasoningDelta) and not self._stage:
+        elif isinstance(event, ReasoningDelta) and event.chunks and not self._stage:
             self._tell_stage(_THINKING)
         elif isinstance(event, TextDelta | RefusalDelta) and self._stage == _THINKING:
             self._tell_stage("Answering…")

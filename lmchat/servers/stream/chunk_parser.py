@@ -75,6 +75,8 @@ class ChunkParser:
         """
         self.end = end or AnswerEnd(TimeoutSettings())
         self.has_posted_token = False  # any text, thought or tool call
+        self.has_token = False  # that the model has written, and not its template
+        self._is_of_template = False  # the chunk that is read
         self._refusal_of = refusal_of
         self._post_event = post
         self._usage = ServerUsage()
@@ -133,7 +135,9 @@ class ChunkParser:
         In `data`, its JSON, the words show what need not be looked for.
         """
         chunk = chunk_of(value, data)
-        self._read_fields(dict_or_empty(value), may_have_usage=b"usage" in data)
+        fields = dict_or_empty(value)
+        self._is_of_template = dict_or_empty(fields.get("timings")).get("predicted_n") == 0
+        self._read_fields(fields, may_have_usage=b"usage" in data)
         self._has_unread_call |= chunk.has_unread_call
         self._is_unknown |= chunk.is_unknown
         pieces = chunk.pieces
@@ -148,6 +152,8 @@ class ChunkParser:
             elif isinstance(piece, dict):
                 self._count(len(encode(piece)))
                 self._repeated_calls.read(piece)
+        if self._is_of_template:
+            self.post_held(chunks=0)
         if tokens := self._logprobs.read(chunk.logprobs, pieces):
             self._post(TokensChosen(choices=tokens))
         self.end.note_chunk(chunk.reason, adds=bool(pieces), has_open_call=self._calls.has_open)
@@ -187,7 +193,7 @@ class ChunkParser:
                 events = (piece,)
             else:
                 events = self._thought_filter.feed(piece)
-            if not (events or self.has_posted_token):
+            if not (events or self.has_posted_token or self._is_of_template):
                 self._post(LifeSign(is_token=True))
         self._post_tokens(events)
         return events
@@ -262,6 +268,7 @@ class ChunkParser:
     def _post_tokens(self, events: Iterable[StreamEvent]) -> None:
         for event in events:
             self.has_posted_token = True
+            self.has_token |= not self._is_of_template
             self._post(event)
 
     def note_stray(self, lines: bytes) -> None:
@@ -290,11 +297,12 @@ class ChunkParser:
         else:
             self._post_event(event)
 
-    def post_held(self) -> None:
+    def post_held(self, *, chunks: int | None = None) -> None:
         held, self._held = self._held, []
         if held:
             text = "".join(delta.text for delta in held)
-            self._post_event(type(held[0])(text=text, chunks=len(held)))
+            count = len(held) if chunks is None else chunks
+            self._post_event(type(held[0])(text=text, chunks=count))
 
 
 class ServerUsage:

@@ -78,7 +78,7 @@ async def read_answer(
                 chunks.read(b"")
             if not sse.stray.startswith((b"{", b"[")):  # JSON may have more lines
                 chunks.note_stray(bytes(sse.stray))
-            idle_timeout.note_data(has_token=chunks.has_posted_token)
+            idle_timeout.note_data(has_token=chunks.has_token)
             if events.qsize() > MAX_WAITING:
                 with idle_timeout.paused():
                     await events.join()
