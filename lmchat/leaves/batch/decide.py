@@ -7,6 +7,7 @@ means.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from time import monotonic
 
@@ -75,20 +76,24 @@ async def decide(context: Context) -> int:
                 means[option] += probabilities[label] / len(options)
         elapsed_ms = (monotonic() - started_s) * 1e3
 
-    choice, second = sorted(options, key=means.__getitem__, reverse=True)[:2]
-    if means[choice] - means[second] < _LEAST_LEAD:
+    known = {option: mean for option, mean in means.items() if not math.isnan(mean)}
+    rest = 1 - sum(known.values())  # may be of any other
+    choice, second = sorted(options, key=lambda option: known.get(option, rest), reverse=True)[:2]
+    if unknown := " and ".join(option for option in options if option not in known):
+        context.output.note(f"lmchat: the server has not told how likely {safe_line(unknown)} is.")
+    if choice not in known or known[choice] - known.get(second, rest) < _LEAST_LEAD:
         raise _undecided_error(
-            f'"{safe_line(choice)}" and "{safe_line(second)}" are equally likely'
+            f'"{safe_line(choice)}" and "{safe_line(second)}" may be equally likely'
         )
     document = {
         "choice": choice,
-        "probability": means[choice],
-        "probabilities": means,
+        "probability": known[choice],
+        "probabilities": {option: known.get(option) for option in options},
         "model": model.model_id,
         "endpoint": model.endpoint.url,
         "elapsed_ms": round(elapsed_ms, 1),
     }
-    context.output.print_result(document, f"{choice} {means[choice]:.2f}")
+    context.output.print_result(document, f"{choice} {known[choice]:.2f}")
     return 0 if choice == options[0] else _ANOTHER_OPTION
 
 
@@ -111,24 +116,28 @@ def _labels_for(options: Sequence[str]) -> list[str]:
 
 
 def _label_probabilities(answer: Answer, labels: Sequence[str]) -> dict[str, float]:
-    """Return how likely each label is as the first token; their sum is 1."""
+    """Return how likely each label is as the first token, nan if the server has not told it.
+
+    If it has told all, their sum is 1.
+    """
     # `top` has the likeliest tokens in its place
     first = answer.tokens[0]
     if first.is_thought:
         raise _undecided_error("the model began to think")
 
-    likelihoods = dict.fromkeys(labels, 0.0)
+    likelihoods: dict[str, float] = {}
     logprobs = {first.token: first.logprob} | {other.token: other.logprob for other in first.top}
     for token, logprob in logprobs.items():
-        label = token.strip()  # some models start with a blank
-        if label in likelihoods:
-            likelihoods[label] += probability(logprob)
+        label = token.strip().lstrip("▁Ġ")  # some models start with a blank, or a sign for it
+        if label in labels:
+            likelihoods[label] = likelihoods.get(label, 0.0) + probability(logprob)
     total = sum(likelihoods.values())
     if total < _LEAST_PROBABILITY:
         raise _undecided_error(
             f"the model answered with none of the options (all together: {total:.2f})"
         )
-    return {label: likelihood / total for label, likelihood in likelihoods.items()}
+    whole = total if len(likelihoods) == len(labels) else 1.0
+    return {label: likelihoods.get(label, math.nan) / whole for label in labels}
 
 
 def _undecided_error(reason: str) -> AnswerUnfit:

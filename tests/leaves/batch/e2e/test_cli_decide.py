@@ -157,4 +157,30 @@ def test_it_decides_nothing_about_a_question_of_which_the_server_has_left_out_a_
     assert detail["error"] == "context_overflow"
     assert "has left out a part of the prompt" in detail["message"]
     assert len(server.seen(CHAT)) == 1
-    assert cli("decide", QUESTION, stdin="Buy!").stdout == "yes 1.00\n"
+    assert cli("decide", QUESTION, stdin="Buy!").stdout == "yes 0.90\n"
+
+
+def test_a_probability_that_the_server_has_not_told_is_null_and_said(cli, server):
+    llama_cpp(server)
+
+    def play(sign: str, top: object, prob: float):
+        def reply(seen: Seen):
+            yes = next(label for label, option in labelled(seen).items() if option == "yes")
+            chunk = delta(yes)
+            token = {"token": sign + yes, "logprob": math.log(prob), "top_logprobs": top}
+            chunk["choices"][0]["logprobs"] = {"content": [token]}
+            return sse(chunk, finish("length"), DONE)
+
+        return reply
+
+    for sign, top in (("", []), ("▁", None), ("Ġ", "odd"), (" ", [{"token": 4}])):
+        server.on(CHAT, play(sign, top, 0.9))
+        done = cli("decide", QUESTION, "--json")
+        value = json.loads(done.stdout)
+        assert value["probabilities"] == {"yes": pytest.approx(0.9), "no": None}, sign
+        assert value["probability"] == value["probabilities"]["yes"]
+        assert done.stderr == "lmchat: the server has not told how likely no is.\n"
+    server.on(CHAT, play("", [], 0.4))  # "no" may have all the rest
+    done = cli("decide", QUESTION)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the server has not told how likely no is." in done.stderr
