@@ -147,7 +147,8 @@ class ServerModels:
         if context is not None and not product.acts.context_field:
             # where the user sets the window, or else how the user loads a model
             model_id = shell_word(model.model_id)
-            next_step = product.window_step(model_id, model, context) or product.step("load")
+            step = product.window_step(model_id, model, context) or product.step("load")
+            next_step = step.replace("a larger window", "another window")
             raise ServerRejected(
                 f"{product.subject} cannot set the context window when it loads a model.",
                 kind="unsupported",

@@ -117,7 +117,7 @@ async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client)
                 await act(model_at(server, name, product))
             assert caught.value.kind == "unsupported"
             assert f"cannot {verb} models on request" in caught.value.message
-            assert step in caught.value.next_step
+            assert (step in caught.value.next_step) is (verb == "load")
             assert "/v1" not in caught.value.next_step
         with pytest.raises(ServerRejected, match="cannot set the context window when it loads"):
             await client.models.load(model_at(server, name, product), context=4096)
@@ -226,3 +226,25 @@ async def test_a_model_that_is_listed_a_little_late_has_been_loaded(server, clie
     server.on("GET /api/ps", *late)
     await client.models.load(model_at(server, "llama3.2:3b", "Ollama"))
     assert client.models.cached().models[0].state is LoadState.LOADED
+
+
+async def test_a_full_router_loads_the_model_with_its_next_prompt(quick, server, client):
+    products.router(server, small="loaded", large="unloaded")
+    server.on(LOAD, error_reply(500, "model limit reached, try again later"))
+    with pytest.raises(ServerRejected, match="model limit reached") as caught:
+        await client.models.load(model_at(server, "large"))
+    assert caught.value.next_step == "Its next prompt has it loaded."
+
+
+async def test_the_window_of_a_model_behind_a_router_is_set_in_its_section(quick, server, client):
+    products.router(server, small="loaded")
+    (model,) = (await client.models.check(endpoint_of(server))).models
+    with pytest.raises(ServerRejected, match="cannot set the context window") as caught:
+        await client.models.load(model, context=512)
+    assert caught.value.next_step.startswith("For another window: ctx-size = 512 in the section of")
+
+
+async def test_localai_is_told_to_shut_a_model_down(server, client):
+    server.on("POST /backend/shutdown", json_reply({}))
+    await client.models.unload(model_at(server, "beans", "LocalAI"))
+    assert [seen.json for seen in server.seen("POST /backend/shutdown")] == [{"model": "beans"}]

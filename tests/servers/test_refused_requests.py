@@ -31,12 +31,14 @@ from tests.support.client_calls import (
 from tests.support.scripted_products import CHAT, chat_reply, model_list, router_rows
 from tests.support.scripted_server import (
     DONE,
+    Cut,
     Seen,
     body_reply,
     delta,
     error_reply,
     finish,
     json_reply,
+    raw_reply,
     sse,
     text_reply,
     usage,
@@ -459,3 +461,39 @@ async def test_a_server_without_a_model_in_memory_is_not_asked_again_and_the_ste
         server.on(CHAT, json_reply({"detail": words}, status=503))
         _, error = await events_of(client, ask(server, model="alder"))
         assert error.kind == "busy", words
+
+
+async def test_what_the_list_of_a_server_shows_is_said_where_its_refusal_names_no_cause(
+    server, make_client
+):
+    missing = json_reply(
+        {"detail": "The model `x` does not exist. Available model: `y`"}, status=404
+    )
+    broken = text_reply("Internal Server Error", status=500)
+    locked = text_reply("Internal Server Error", status=500)
+    for product, models, reply, kind, step in (
+        ("vllm-mlx", model_list("y"), missing, "model_missing", "Choose another model"),
+        ("vllm-mlx", model_list("x"), missing, "server_error", "Check the server's log"),
+        ("vllm-mlx", error_reply(500, "no"), missing, "server_error", "Check the server's log"),
+        ("LiteLLM", locked, broken, "auth", "Use a virtual key"),
+        ("LiteLLM", model_list("y"), broken, "server_error", "Check the server's log"),
+        ("TabbyAPI", model_list(), broken, "server_error", "No model is loaded. Load it in Tabby"),
+    ):
+        server.on("GET /v1/models", models).on(CHAT, reply)
+        client = make_client()
+        await client.models.check(endpoint_of(server))
+        error = await failure_of(client, ask(server, product=product, model="x"))
+        assert (error.kind, error.next_step.startswith(step)) == (kind, True), (
+            product,
+            error.next_step,
+        )
+
+
+async def test_https_is_no_guess_where_the_server_has_answered_over_http(server, make_client):
+    server.on("GET /v1/models", model_list("tiny")).on(CHAT, raw_reply(Cut(is_reset=True)))
+    for is_known in (False, True):
+        client = make_client()
+        if is_known:
+            await client.models.check(endpoint_of(server))
+        error = await failure_of(client, ask(server))
+        assert (error.kind, "https" in error.next_step) == ("dropped", not is_known)

@@ -115,7 +115,9 @@ async def load(context: Context) -> int:
         window = context.options.context
         # a server that loads none on request may have it from its start
         if window or model.state is not LoadState.LOADED:
-            if product_named(model.product).can_load_or_unload(model):
+            product = product_named(model.product)
+            takes_window = not window or product.acts.context_field
+            if takes_window and product.can_load_or_unload(model):
                 context.output.note(f"Loading {model.model_id} …")
             await load_shown(partial(runtime.load, context=window), model, context.output)
     return _print_state(context, model, LoadState.LOADED)

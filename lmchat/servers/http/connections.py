@@ -46,13 +46,14 @@ TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSErro
 
 
 @contextmanager
-def errors_as_unavailable(endpoint: Endpoint) -> Iterator[None]:
+def errors_as_unavailable(endpoint: Endpoint, *, has_answered: bool = False) -> Iterator[None]:
     try:
         yield
     except httpx.ProtocolError as error:
-        raise unavailable_error(error, endpoint) from None  # it may quote a header with the key
+        # it may quote a header with the key
+        raise unavailable_error(error, endpoint, has_answered=has_answered) from None
     except TRANSPORT_ERRORS as error:
-        raise unavailable_error(error, endpoint) from error
+        raise unavailable_error(error, endpoint, has_answered=has_answered) from error
 
 
 class Connections:
@@ -76,6 +77,7 @@ class Connections:
         self._ca_file = ca_file
         self._is_closed = False
         self._clients: dict[str, httpx.AsyncClient] = {}  # by origin
+        self._answered: set[str] = set()  # origins
         # without certificates, which take 30 ms to load: over http there is nothing to verify
         self._empty_tls_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -173,8 +175,10 @@ class Connections:
         """Return a response that is not read yet; raise `ServerUnavailable`."""
         client = await self.client(endpoint)
         request = client.build_request(method, url, content=body, headers=headers, timeout=timeout)
-        with errors_as_unavailable(endpoint):
+        has_answered = endpoint.origin in self._answered
+        with errors_as_unavailable(endpoint, has_answered=has_answered):
             response = await client.send(request, stream=True)
+            self._answered.add(endpoint.origin)
             if endpoint.scheme == "http" and proxy_for(endpoint) and _is_of_proxy(response):
                 await response.aclose()
                 raise httpx.ProxyError(f"{response.status_code} {response.reason_phrase}")

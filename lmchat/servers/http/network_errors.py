@@ -37,8 +37,13 @@ def http_fault(error: BaseException) -> str:
     return text if is_fault else ""
 
 
-def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
-    """`error` may also be of httpx2, which the MCP SDK uses: its errors have the same names."""
+def unavailable_error(
+    error: BaseException, endpoint: Endpoint, *, has_answered: bool = False
+) -> ServerUnavailable:
+    """`error` may also be of httpx2, which the MCP SDK uses: its errors have the same names.
+
+    `has_answered` tells that the scheme of the address is right.
+    """
     kinds = {kind.__name__ for kind in type(error).__mro__}
     address = endpoint.netloc
     details = error_text(error)
@@ -85,7 +90,9 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
         next_step = "Check the server's log, then try again"
         if fault := http_fault(error):
             message = f"Streaming failed at {address}. Its reply breaks HTTP: {fault}."
-        elif endpoint.scheme == "http":  # a port with TLS closes a connection without it
+        elif (
+            endpoint.scheme == "http" and not has_answered
+        ):  # a port with TLS closes a connection without it
             next_step += "; if it uses https, write https:// in its address"
         return ServerUnavailable(
             message,

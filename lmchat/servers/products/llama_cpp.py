@@ -133,6 +133,7 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
             images=has_word(architecture.get("input_modalities"), "image"),
             slots=_command_line_number(status, "--parallel"),
             has_own_slots=bool(status),
+            has_own_window=bool(status),
         )
 
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> JsonObject:

@@ -273,13 +273,16 @@ class Product(Struct, frozen=True, kw_only=True):
         try:
             records = records_in(api.require_good(await api.get(LIST)))
         except ServerRejected as error:
-            has_failed = error.status == HTTPStatus.INTERNAL_SERVER_ERROR
-            if self.lists.fails_without_key and has_failed and not api.refusal_context.key:
-                error.kind, error.next_step = "auth", f"{self.step('key')}."
+            self.name_missing_key(error, api.refusal_context.key)
             raise
         if records is None:
             raise not_an_llm_error("it has no list of models.")
         return records
+
+    def name_missing_key(self, error: ServerRejected, key: str) -> None:
+        has_failed = error.status == HTTPStatus.INTERNAL_SERVER_ERROR
+        if self.lists.fails_without_key and has_failed and not key:
+            error.kind, error.next_step = "auth", f"{self.step('key')}."
 
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> JsonObject:
         """Return the fields whose names depend on the product, without those of `_SENT_TO_ALL`."""
@@ -375,16 +378,19 @@ class Product(Struct, frozen=True, kw_only=True):
         try:
             api.require_good(reply)
         except ServerRejected as error:
-            if error.kind != "wrong_path":
-                raise
-            raise self.cannot_error(verb) from error
+            if error.kind == "wrong_path":
+                raise self.cannot_error(verb) from error
+            if error.kind == "server_error" and verb == "load" and self.acts.loads_on_demand:
+                error.next_step = "Its next prompt has it loaded."
+            raise
 
     def cannot_error(self, verb: str) -> ServerRejected:
         steps = {"download": self.step("pull"), "delete": self.step("remove")}
+        step = steps.get(verb) or self.step("load")
         return ServerRejected(
             f"{self.subject} cannot {verb} models on request.",
             kind="unsupported",
-            next_step=step_sentence(steps.get(verb) or self.step("load")),
+            next_step="" if verb == "unload" else step_sentence(step),
         )
 
 

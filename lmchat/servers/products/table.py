@@ -200,6 +200,9 @@ _LLAMA_CPP = LlamaCpp(
         "pull": "llama-server -hf MODEL",
         "remove": "Delete its file",
         "window": "For a larger window: llama-server -c {context}",
+        # of a router
+        "own_window": "For a larger window: ctx-size = {context} in the section of {model} "
+        "(--models-preset)",
     },
     lists=Lists(health_path="/health"),
     acts=Acts(
@@ -627,7 +630,7 @@ _LOCALAI = Product(
         facts_paths=("/api/tags", "/system"),
         add_facts=native.localai_facts,
     ),
-    acts=Acts(loads_on_demand=True),
+    acts=Acts(loads_on_demand=True, unload_path="/backend/shutdown"),
     chat=ChatForm(thought_fields=("reasoning",)),
     options=TakenOptions(
         efforts=EFFORTS,
@@ -812,6 +815,7 @@ _BUILT_IN = replace(
         "key": "Start lmchat again: each start makes a new API key",
         "model": "Choose a model file",
         "window": "",
+        "own_window": "",
     },
     acts=replace(
         _LLAMA_CPP.acts,

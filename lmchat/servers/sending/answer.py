@@ -69,6 +69,7 @@ async def answer(
         ) as response:
             if not response.is_success:
                 _, error = await exchange.read_refusal(response, context)
+                prepared.name_cause(error, exchange.key)
                 raise error
             has_think_tags = exchange.access.settings.chat.think_tags
             model = prepared.model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from itertools import chain
 
 from msgspec import Struct
@@ -28,6 +29,7 @@ from lmchat.servers.wire.lessons import (
     Refused,
     lessons_of,
 )
+from lmchat.servers.wire.refusal_rules import STEPS
 from lmchat.servers.wire.refusals import RefusalContext
 from lmchat.servers.wire.request_format import RequestFormat
 from lmchat.sessions.message import Role
@@ -54,6 +56,7 @@ class PreparedRequest(Struct, kw_only=True):
 
     request: ChatRequest
     model: ModelInfo | None  # as its server last listed it
+    has_list: bool | None = None  # of models; None: it was not read
     request_format: RequestFormat
     memory: ModelMemory  # of the start of the server for which it was prepared
     is_whole: bool = False  # the answer is asked for whole, after an empty stream
@@ -139,13 +142,16 @@ class PreparedRequest(Struct, kw_only=True):
         sent_tools = () if self.has_lost_tools else request.tools
         files = chain.from_iterable(message.files for message in request.messages)
         next_steps = context.next_steps
+        has_none = self.has_list is False
         is_unloaded = self.model is not None and self.model.state is LoadState.NOT_LOADED
         if (
-            is_unloaded
+            (is_unloaded or has_none)
             and not self.product.acts.loads_on_demand
             and "model_not_loaded" in next_steps
         ):
-            next_steps = {**next_steps, "server_error": next_steps["model_not_loaded"]}
+            step = next_steps["model_not_loaded"]
+            step = f"No model is loaded. {step}" if has_none else step
+            next_steps = {**next_steps, "server_error": step}
         return replace(
             context,
             next_steps=next_steps,
@@ -154,6 +160,15 @@ class PreparedRequest(Struct, kw_only=True):
             tools=tuple(tool.wire_name for tool in sent_tools),
             has_images=any(file.is_image and request.files.get(file.digest) for file in files),
         )
+
+    def name_cause(self, error: ServerRejected, key: str) -> None:
+        """Say what the list of the server shows if its refusal names no cause."""
+        if error.kind != "server_error" or self.model is not None:
+            return
+        if not self.has_list:
+            self.product.name_missing_key(error, key)
+        elif error.status == HTTPStatus.NOT_FOUND:
+            error.kind, error.next_step = "model_missing", STEPS["model_missing"]
 
     @property
     def has_lost_tools(self) -> bool:
@@ -222,9 +237,11 @@ class RequestPreparer:
         """Use the format that the model took last, else that of the product."""
         target, memory = request.target, self._memory_of(request.target)
         product = product_named(target.product)
+        listed = self._lists.models_of(target.endpoint)
         return PreparedRequest(
             request=request,
             model=self._lists.model(target),
+            has_list=None if listed is None else bool(listed),
             request_format=memory.request_format or product.chat.request_format,
             memory=memory,
         )

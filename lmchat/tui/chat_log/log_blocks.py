@@ -519,7 +519,8 @@ def _failure_lines(message: ChatMessage, failure: Failure, is_last: bool, page: 
     failure_text = safe_line(failure.message or failure.kind, limit=_FAILURE_CHARS) or "Failed"
     if failure_text.startswith(_FOR_SCRIPTS):
         failure_text = failure_text.removeprefix(_FOR_SCRIPTS)
-        failure_text = failure_text[:1].upper() + failure_text[1:]
+        if failure_text.partition(" ")[0].isalpha():  # and not an address
+            failure_text = failure_text[:1].upper() + failure_text[1:]
     title = (f"{SIGNS.failed} {failure_text}", page.style("error", "strong"))
     # where the title would be wrapped for the time alone, the time goes
     has_room = not page.text_width - width_of([time]) < width_of([title]) <= page.text_width

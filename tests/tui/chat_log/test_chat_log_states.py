@@ -149,6 +149,8 @@ def test_the_title_of_a_failure_says_what_happened():
         ("Streaming failed: the connection broke.", "× The connection broke."),
         ("Request timeout: nothing came for 60 s.", "× Request timeout: nothing came for 60 s."),
         ("127.0.0.1 closed the connection.", "× 127.0.0.1 closed the connection."),
+        ("Streaming failed: localhost:1234 closed it.", "× localhost:1234 closed it."),
+        ("Streaming failed: box.lan closed it.", "× box.lan closed it."),
     ):
         failed = replace(FAILURE, message=message)
         [block] = end_blocks(
