@@ -50,7 +50,7 @@ MAX_WAIT_S = 60.0  # not repeated after longer ones (R-32)
 REFUSED_WAIT_S = 0.3  # after a near server has refused the connection
 BUSY_FACTOR = 3.0  # for a near server, which answers one request at a time
 JITTER = 0.25  # largest random part of a wait, in both directions
-_TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "timeout", "loading"})
+_TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "loading"})
 _Accepted = TypeVar("_Accepted")  # made of the reply to an accepted request
 _logger = logging.getLogger(__name__)
 

@@ -215,7 +215,7 @@ STEPS: Mapping[str, str] = {
     "rate_limited": "Wait a moment; the server limits requests.",
     "busy": "The server takes no requests at the moment. Try again later.",
     "upstream": "The program behind the server does not answer: check it, or try again later.",
-    "timeout": "The server took too long. Try again.",
+    "timeout": "The server took too long, and may still work on the request. Try again later.",
     "wrong_path": "Check the address: http or https, port and path; "
     "some servers have a path in front of /v1, such as /engines/v1.",
     "not_an_llm": "Check the port and the path of the address.",
