@@ -47,7 +47,7 @@ def named_endpoint(environ: Mapping[str, str]) -> Endpoint | None:
 
     None for a wrong value, and for the usual address, which a search probes anyway.
     """
-    value = environ.get("OLLAMA_HOST", "").strip().rstrip("/")
+    value = environ.get("OLLAMA_HOST", "").strip().strip("\"'").strip().rstrip("/")
     if not value:
         return None
     if value.startswith(":"):
