@@ -89,11 +89,13 @@ class TitleWriter:
             async with aclosing(self._backend.stream(request)) as events:
                 async for event in events:
                     streamed.add(event)
-        # "Title: **Lettuce in pots**." becomes "Lettuce in pots"
-        written = streamed.content.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
+        # "**Title:** Lettuce in pots." becomes "Lettuce in pots"
+        text = streamed.content.text("text").strip(_AROUND_TITLE)
+        written = text.removeprefix("Title:").strip(_AROUND_TITLE)
         # cut if the answer is cut and has no further line
         is_whole = is_whole_end(streamed.stats.finish_reason) or "\n" in written
-        if not written or not is_whole:  # perhaps only a thought
+        is_data = written.startswith(("{", "[", "```"))
+        if not written or is_data or not is_whole:  # perhaps only a thought
             return
         title = title_from(written)
         stored = await self._store.update_session(
