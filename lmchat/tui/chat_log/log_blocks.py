@@ -15,11 +15,13 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from msgspec import Struct
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
 from lmchat import units
 from lmchat.answers.live_stats import LiveStats, Stage
+from lmchat.cells import split_at_cell
 from lmchat.markdown.block import Block, Kind, Line, Span, custom_block, plain_blocks
 from lmchat.markdown.code import code_lines, head_line
 from lmchat.markdown.page import Page, clickable
@@ -71,16 +73,22 @@ def rule_block(label: str, *, style: str = "muted") -> Block:
 
 def name_block(model: str, thought: Thought | None, *, is_switch: bool) -> Block:
     """Return the row with the model's name and its first thought; a rule after another model."""
-    return custom_block(
-        partial(_name_lines, safe_line(model, limit=_NAME_CHARS), thought, is_switch)
-    )
+    limit = None if _is_path(model) else _NAME_CHARS
+    return custom_block(partial(_name_lines, safe_line(model, limit=limit), thought, is_switch))
+
+
+def _is_path(model: str) -> bool:
+    return "/" in model or "\\" in model
 
 
 def _name_lines(model: str, thought: Thought | None, is_switch: bool, page: Page) -> list[Line]:
     right = [("  ", _NULL), *_thought_spans(page, thought)] if thought else []
-    name = [(model, page.styles["name"])]
     # on a narrow page, the name is cut: the fold sign is what shows that there is a thought
     room = page.text_width - width_of(right)
+    excess = cell_len(model) - min(room, _NAME_CHARS)
+    if excess > 0 and room >= _LEAST_NAME and _is_path(model):  # its end tells models apart
+        model = SIGNS.cut + split_at_cell(model, excess + 1)[1]
+    name = [(model, page.styles["name"])]
     if width_of(name) > room >= _LEAST_NAME:
         name = page.fit(name, room)
     spans = [*name, *right]

@@ -28,7 +28,7 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.tui.chat_log.entry import Entry
-from lmchat.tui.chat_log.log_blocks import end_blocks, state_block
+from lmchat.tui.chat_log.log_blocks import end_blocks, name_block, state_block
 from tests.support.chat_log_app import (
     STATS,
     LogApp,
@@ -447,3 +447,17 @@ async def test_nothing_hostile_reaches_a_segment():
         text = screen_text(log)
         assert "END" in text
         assert all(char.isprintable() or char in "\n\u00a0\u200d" for char in text)
+
+
+def test_of_a_path_as_the_name_of_a_model_the_end_is_shown():
+    path = f"/srv/{'models/' * 30}SmolLM2-135M.Q4_1.gguf"
+    for name, beginning, end in (
+        (path, "…", "/SmolLM2-135M.Q4_1.gguf"),
+        (path.replace("/", "\\"), "…", "\\SmolLM2-135M.Q4_1.gguf"),
+        ("/srv/a.gguf", "/srv", "a.gguf"),
+        ("a" * 300, "aaa", ""),
+    ):
+        block = name_block(name, None, is_switch=False)
+        text = shown(block.make(plain_page(40))[0]).strip()
+        assert (text.startswith(beginning), text.endswith(end)) == (True, True), text
+        assert len(text) <= 40
