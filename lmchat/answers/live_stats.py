@@ -331,9 +331,11 @@ class LiveStats(Struct, kw_only=True):
 
     @property
     def limit(self) -> Limit | None:
-        """Servers have one finish reason for both limits."""
+        """Servers have one finish reason for both limits; none of the answer's own is at 0."""
         if not is_cut_end(self.finish_reason):
             return None
+        if self.usage.completion_tokens == 0 and not self.chunks:
+            return Limit.CONTEXT
         prompt_tokens = self.usage.prompt_tokens
         if self.context is None or prompt_tokens is None:
             return None if self.max_tokens is None else Limit.MAX_TOKENS

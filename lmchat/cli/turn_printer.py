@@ -219,7 +219,7 @@ class TurnPrinter:
             note(f"lmchat: the answer was cut short: {limit}.")
         elif stats.finish_reason == "content_filter":
             note("lmchat: the server filtered the answer.")
-        elif not (answer.text or answer.refusal or answer.tool_calls):
+        elif not (answer.text.strip() or answer.refusal or answer.tool_calls):
             note("lmchat: the answer is empty.")
         elif answer.stats is not None and not stats.finish_reason:
             note("lmchat: the server named no reason for the end; the answer may be cut.")

@@ -77,6 +77,11 @@ def test_an_answer_that_is_only_thought_says_so_and_what_helps(cli, server):
         assert (value["state"], value["reasoning"]) == ("complete", "The capital is asked.")
     server.on(CHAT, sse(delta(""), finish(), DONE))
     assert cli("ask", "Which?").stderr == "lmchat: the answer is empty.\n"
+    server.on(CHAT, sse(" \n\n ", finish(), DONE))
+    assert cli("ask", "Which?").stderr.strip() == "lmchat: the answer is empty."
+    for written, words in ((0, "context is full"), (3, "the server's token limit")):
+        server.on(CHAT, sse(finish("length"), usage(8192, written), DONE))
+        assert cli("ask", "Which?").stderr == f"lmchat: the answer was cut short: {words}.\n"
 
 
 _ARGUMENTS = '{"city":"a\x1bb"}'
