@@ -93,6 +93,10 @@ RIGHTS = STEPS["forbidden"].rstrip(".")
 HOST = "Add the host name localhost to the server's trusted hosts, or use localhost"
 NOT_AN_LLM, NEEDS_KEY, SERVER_ERROR = "not an LLM server", "needs key", "server error"
 NO_SERVER = "The program at http://localhost:4711 is not a model server."
+CLOSES = (
+    "The program at http://localhost:4711 closes the connection: it may want http or https, "
+    "or be no model server."
+)
 WORKS = "Check the server's log, then try again; if it uses https, write https:// in its address"
 FOLLOWS = (
     "lmchat follows no redirects, such as to a sign-in page; use the address of the server itself"
@@ -162,7 +166,7 @@ HEARD = (
     (text_reply("no", status=400), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
     (text_reply("no", status=501), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
     (json_reply({"data": "no list"}), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, CHECK)),
-    (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, NO_SERVER, WORKS)),
+    (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), (NOT_AN_LLM, STOP_IT), (NOT_AN_LLM, CLOSES, WORKS)),
     # a proxy in front of a model server may forbid as well; only a page is that of a web server
     (
         text_reply("Forbidden", status=403),

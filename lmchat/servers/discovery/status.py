@@ -231,7 +231,12 @@ STATUS: Mapping[str, Meaning] = {
     ),
     "not_an_llm": _OTHER_PROGRAM,
     "other_path": _OTHER_PATH,
-    "dropped": _OTHER_PATH,  # it does not speak HTTP, and closes the connection
+    # it does not speak HTTP, or speaks TLS
+    "dropped": replace(
+        _OTHER_PATH,
+        sentence="The program at {url} closes the connection: it may want http or https, "
+        "or be no model server.",
+    ),
     "timeout": _SILENT,
     "unreachable": replace(_SILENT, sentence=_CLOSED.sentence, named_action=None),
     "not_allowed": replace(_FORBIDDEN, action=Next.ALLOW),  # its host

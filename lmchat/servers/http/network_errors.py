@@ -16,6 +16,7 @@ _QUOTE_BEGINNINGS = ("bytearray(b", "b'", 'b"')
 _NO_HTTP = ("Server disconnected", "illegal request line")
 """In messages of httpcore and h11: nothing came, or an alert of TLS (RFC 8446, 6)."""
 
+_NAME_DIFFERS = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _PROXY_STEP = (
     "Start the proxy, correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the host in NO_PROXY."
 )
@@ -104,12 +105,16 @@ def unavailable_error(
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             fault = cause.verify_message.rstrip(".")
+            step = (
+                "Renew or correct it on the server. If you trust it, save it or its issuer's "
+                "certificate, and set ca_file in config.toml or SSL_CERT_FILE to that file."
+            )
+            if cause.verify_code in _NAME_DIFFERS:  # trust does not help
+                step = f"It is for another name. Use that in place of {endpoint.host}, or renew it."
             return ServerUnavailable(
                 f"The certificate of {address} is not trusted: {fault}. Nothing was sent.",
                 kind="certificate",
-                next_step="Renew or correct it on the server. If you trust it, save it or its "
-                "issuer's "
-                "certificate, and set ca_file in config.toml or SSL_CERT_FILE to that file.",
+                next_step=step,
                 details=error_text(cause),
             )
         if isinstance(cause, ssl.SSLError):
