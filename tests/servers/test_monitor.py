@@ -108,3 +108,28 @@ async def test_a_server_is_asked_once_and_no_more_while_an_answer_streams():
         monitor.check_now()
         await waiting
     assert backend.checks == 2
+
+
+async def test_one_refused_list_is_no_fall_of_a_server_that_answers_between_and_two_are():
+    ready, refuses = probed("", model()), probed("server_error")
+    for answers_between, words in (
+        (False, ["ready", "ready", "server error"]),
+        (True, ["ready"] * 3),
+    ):
+        found = [ready, refuses, refuses, ready]
+
+        async def check(_, found=found):
+            return found.pop(0)
+
+        monitor = Monitor(check)
+        monitor.aim(target())
+        shown = []
+        async with aclosing(monitor.watch()) as watched:
+            async for health in watched:
+                shown.append(health.status.word)
+                if len(shown) == len(words):
+                    break
+                if answers_between:
+                    monitor.note_streaming(is_streaming=False)
+                monitor.check_now()
+        assert shown == words

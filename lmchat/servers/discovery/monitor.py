@@ -40,6 +40,7 @@ class Monitor:
         self.health = ServerHealth()
         """Result of the last check; the next check is of its server and model."""
         self._is_streaming = False
+        self._has_refused = False  # the last check, since the last answer
         self.next_check_s: float | None = None  # monotonic time; None during a check
 
     def aim(self, target: Target | None) -> None:
@@ -61,6 +62,7 @@ class Monitor:
 
     def note_streaming(self, *, is_streaming: bool) -> None:
         self._is_streaming = is_streaming
+        self._has_refused = False
 
     async def watch(self) -> AsyncGenerator[ServerHealth, None]:
         """While an answer streams, only the first check is made."""
@@ -94,6 +96,12 @@ class Monitor:
         current = self.health  # another model may have been chosen during the check
         target = current.target
         if target is None or target.endpoint != asked.endpoint:
+            return
+        # one refused list says less than the answers and lists around it
+        is_first = not self._has_refused
+        self._has_refused = server.state is ServerState.REFUSES
+        was_usable = current.status is not None and current.status.state.is_usable
+        if self._has_refused and is_first and was_usable:
             return
         model = _model_after(server, target.model)
         if model is not None and model.is_remote and server.state is ServerState.NO_MODEL:
