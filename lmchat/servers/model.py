@@ -65,6 +65,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     context_max: int | None = None  # tokens of the largest window; None: not known
     has_own_window: bool = False  # whether its own file sets the window, and not the server
     size_bytes: int | None = None  # None: not known
+    can_remove: bool = True  # False: its server says that it does not delete it
     # what it can, as its server says; None: the server does not say
     tools: bool | None = None
     images: bool | None = None

@@ -159,12 +159,22 @@ class ServerModels:
             if product.acts.load_path:
                 # Another request or program may have loaded it by now, and these products would
                 # load it a second time, beside the first.
-                listed = (await self.check(model.endpoint)).models
-                model = next((one for one in listed if one.model_id == model.model_id), model)
-                if model.state is LoadState.LOADED and context in (None, model.context_loaded):
+                model = await self._listed_now(model)
+                if _has_window(model, context):
                     return
-            await product.load(api, model, context, partial(self._lists.note_progress, load))
+            report = partial(self._lists.note_progress, load)
+            try:
+                await product.load(api, model, context, report)
+            except ServerRejected as error:
+                # a server may refuse to load what it has
+                is_asked = error.status is not None
+                if not (is_asked and _has_window(await self._listed_now(model), context)):
+                    raise
             await self._require_loaded_now(model)
+
+    async def _listed_now(self, model: ModelInfo) -> ModelInfo:
+        listed = (await self.check(model.endpoint)).models
+        return next((one for one in listed if one.model_id == model.model_id), model)
 
     async def _require_loaded_now(self, model: ModelInfo) -> None:
         """Raise `ServerRejected` if the list of a server says that it is not loaded."""
@@ -255,6 +265,11 @@ class ServerModels:
             if product_named(server.product).lists.is_disturbed:
                 await self._lists.write()
         return server
+
+
+def _has_window(model: ModelInfo, context: int | None) -> bool:
+    """Return whether it is in memory, with the window that is asked for."""
+    return model.state is LoadState.LOADED and context in (None, model.context_loaded)
 
 
 def _require_local(model: ModelInfo) -> None:

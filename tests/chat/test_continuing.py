@@ -196,7 +196,7 @@ async def test_words_of_the_user_that_a_server_cannot_continue_are_refused_and_n
         with pytest.raises(RequestInvalid, match="cannot continue a text") as caught:
             await chat.continue_answer(version)
         assert (caught.value.kind, caught.value.exit_code) == ("unsupported", 2)
-        able = "Jan, llama.cpp, Ollama, vLLM, SGLang or the built-in engine"
+        able = "Jan, llama.cpp, Ollama, vLLM, SGLang, llama-swap or the built-in engine"
         assert caught.value.next_step == f"Use a model of {able}."
     assert len(chat.server.requests) == 1
     assert (await chat.on_disk())[-1] == version == chat.path[-1]

@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.errors import NoServerFound, ServerRejected, ServerUnavailable
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products import llama_cpp
+from lmchat.servers.products import llama_cpp, product_named
 from tests.support import scripted_products as products
 from tests.support.client_calls import endpoint_of
 from tests.support.programs import until
@@ -248,3 +248,28 @@ async def test_localai_is_told_to_shut_a_model_down(server, client):
     server.on("POST /backend/shutdown", json_reply({}))
     await client.models.unload(model_at(server, "beans", "LocalAI"))
     assert [seen.json for seen in server.seen("POST /backend/shutdown")] == [{"model": "beans"}]
+
+
+async def test_a_model_that_a_server_refuses_to_load_as_it_has_it_is_loaded(server, client):
+    loaded: list[str] = []
+    products.lm_studio(server, loaded=loaded)
+    model = model_at(server, "qwen3-8b", "LM Studio")
+
+    def refuse(_):
+        loaded.append("qwen3-8b")  # another program was faster
+        return error_reply(400, "Model qwen3-8b already exists")
+
+    server.on("POST /api/v1/models/load", refuse)
+    await client.models.load(model)
+    loaded.clear()
+    server.on("POST /api/v1/models/load", error_reply(400, "Model qwen3-8b already exists"))
+    with pytest.raises(ServerRejected, match="already exists"):
+        await client.models.load(model)
+
+
+async def test_a_model_that_its_router_does_not_delete_is_not_offered_for_it(server, client):
+    for value, is_offered in ((False, False), (True, True), (None, True)):
+        row = {"id": "a", "object": "model", "status": {"value": "unloaded"}, "can_remove": value}
+        server.on("GET /v1/models", json_reply({"data": [row]}, headers=LLAMA))
+        (model,) = (await client.models.check(endpoint_of(server))).models
+        assert product_named("llama.cpp").can_delete(model) is is_offered

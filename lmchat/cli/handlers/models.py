@@ -159,7 +159,7 @@ async def rm(context: Context) -> int:
     async with open_runtime(context) as runtime:
         model = await _model_named(context, runtime, is_exact=True)
         product = product_named(model.product)
-        if not (product.acts.can_remove and product.can_pull((model,))):
+        if not product.can_delete(model):
             raise product.cannot_error("delete")
         size = units.breakable(units.size_text(model.size_bytes)) or "size not known"
         subject = f"{model.model_id} ({size}, on {model.product} at {model.endpoint.url})"

@@ -134,6 +134,7 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
             slots=_command_line_number(status, "--parallel"),
             has_own_slots=bool(status),
             has_own_window=bool(status),
+            can_remove=record.get("can_remove") is not False,
         )
 
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> JsonObject:

@@ -345,6 +345,9 @@ class Product(Struct, frozen=True, kw_only=True):
         reply = await api.post(path, {self.acts.load_field: model.model_id})
         self.require_done(api, reply, "unload")
 
+    def can_delete(self, model: ModelInfo) -> bool:
+        return self.acts.can_remove and model.can_remove and self.can_pull((model,))
+
     def can_pull(self, models: Models) -> bool:  # noqa: ARG002 - for those that override it
         """Return whether a server with these models downloads others on request."""
         return False

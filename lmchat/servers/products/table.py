@@ -532,6 +532,8 @@ _LLAMA_SWAP = Product(
         unload_path="/api/models/unload/{model}",
     ),
     chat=ChatForm(
+        can_prefill=True,
+        prefill_fields=_VLLM.chat.prefill_fields,  # for a vLLM behind it; llama.cpp takes them, too
         thought_fields=("reasoning_content",),
         names_finish_reason=True,
     ),

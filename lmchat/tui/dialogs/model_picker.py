@@ -273,7 +273,7 @@ class ModelPicker(ListDialog):
                 hints.append(("^L", "load or unload"))
             if product.acts.context_field:
                 hints.append(("^G", "load with …"))
-            if product.acts.can_remove and product.can_pull((model,)):
+            if product.can_delete(model):
                 hints.append(("^D", "delete"))
         return (*hints, refresh)
 
