@@ -34,7 +34,7 @@ from lmchat.errors import (
     StreamInterrupted,
     TooManyRequests,
 )
-from lmchat.leaves.serve.bodies import fields_of, read_body, with_changes, with_properties
+from lmchat.leaves.serve.bodies import add_properties, fields_of, read_body, with_changes
 from lmchat.leaves.serve.model_routes import ServerWatch
 from lmchat.metrics import METRICS_RESET, Metrics
 from lmchat.servers.as_json import (
@@ -330,10 +330,8 @@ class ServeApp(Struct, kw_only=True):
             model = routes.find(name)
         if model.model_id != name:  # such as a name with `@`, which only lmchat knows
             changes["model"] = model.model_id
-        if path == CHAT_PATH and isinstance(fields.tools, list):
-            tools = [*map(with_properties, fields.tools)]
-            if tools != fields.tools:
-                changes["tools"] = tools
+        if path == CHAT_PATH and add_properties(fields.tools):
+            changes["tools"] = fields.tools
         if changes or is_bare_route:
             body = with_changes(body, changes)
 

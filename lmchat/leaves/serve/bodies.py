@@ -11,7 +11,7 @@ from msgspec import Struct
 from starlette.requests import Request
 
 from lmchat.errors import BodyTooLarge, RequestInvalid
-from lmchat.servers.http.json_values import JsonObject, dict_or_empty, encode
+from lmchat.servers.http.json_values import JsonObject, dict_or_empty, dicts_in, encode
 from lmchat.servers.model import OPENAI_COMPATIBLE
 from lmchat.servers.products import no_model_selected
 
@@ -76,14 +76,15 @@ class BodyFields(Struct, frozen=True):
                 raise RequestInvalid(f"Invalid message content: message {position} has no text.")
 
 
-def with_properties(tool: object) -> object:
-    """Add the `properties` that the schema of a tool lacks, without which servers refuse all."""
-    fields = dict_or_empty(tool)
-    function = dict_or_empty(fields.get("function"))
-    schema = function.get("parameters")
-    if not isinstance(schema, dict) or "properties" in schema:
-        return tool
-    return fields | {"function": function | {"parameters": {"properties": {}, **schema}}}
+def add_properties(tools: object) -> bool:
+    """Add the `properties` without which servers refuse all tools; return whether any lacked."""
+    has_lacked = False
+    for tool in dicts_in(tools):
+        schema = dict_or_empty(tool.get("function")).get("parameters")
+        if isinstance(schema, dict) and "properties" not in schema:
+            schema["properties"] = {}
+            has_lacked = True
+    return has_lacked
 
 
 async def read_body(request: Request, limit_mb: float) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from starlette.requests import Request
 
 from lmchat.errors import BodyTooLarge, RequestInvalid
-from lmchat.leaves.serve.bodies import fields_of, read_body, with_changes, with_properties
+from lmchat.leaves.serve.bodies import add_properties, fields_of, read_body, with_changes
 from tests.support.programs import ROOT
 
 
@@ -34,9 +34,11 @@ def test_a_schema_of_a_tool_gets_the_properties_that_it_lacks_and_all_else_stays
         return {"type": "function", "function": {"name": "look", "parameters": schema}}
 
     full, empty = tool(properties={"a": {}}), tool(properties={})
-    assert [*map(with_properties, (full, tool(type="object"), tool(), 3, {"type": "x"}))] == [
-        *(full, tool(type="object", properties={}), empty, 3, {"type": "x"})
-    ]
+    tools = [full, tool(type="object"), tool(), 3, {"type": "x"}]
+    assert add_properties(tools)
+    assert tools == [full, tool(type="object", properties={}), empty, 3, {"type": "x"}]
+    assert not add_properties(tools)
+    assert not add_properties("odd")
 
 
 def test_a_name_of_a_model_counts_in_small_letters_only_and_beside_no_other():
