@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 
 import pytest
 
@@ -82,12 +81,12 @@ def test_no_installer_of_the_current_folder_is_taken(in_a_strange_folder, monkey
 async def test_no_tool_of_a_terminal_is_taken_out_of_the_current_folder(in_a_strange_folder, path):
     environ = {"PATH": path, "WAYLAND_DISPLAY": "wayland-0", "EDITOR": "vi"}
     assert await Clipboard(environ).copy("words") == ""
-    with pytest.raises(WrongUse, match="vi cannot be run"), ExitStack() as folders:
-        await Editor("words", folders=folders, environ=environ).run()
+    with pytest.raises(WrongUse, match="vi cannot be run"):
+        await Editor("words", environ=environ).run()
     with pytest.raises(WrongUse, match="less cannot be run"):
         await show_in_pager("words", environ=environ | {"PAGER": "less -R"})
     with pytest.raises(WrongUse, match="No editor"):
-        await Editor("words", folders=ExitStack(), environ={"PATH": path}).run()
+        await Editor("words", environ={"PATH": path}).run()
     with pytest.raises(WrongUse, match="No pager"):
         await show_in_pager("words", environ={"PATH": path})
     assert not (in_a_strange_folder / "trace").exists()
@@ -106,8 +105,8 @@ async def test_no_tool_of_a_terminal_gets_a_variable_of_lmchat(tmp_path):
         "PAGER": "pg",
     }
     assert await Clipboard(environ).copy("words") == "wl-copy"
-    with pytest.raises(LMChatError, match="ed returned at once"), ExitStack() as folders:
-        await Editor("words", folders=folders, environ=environ).run()
+    with pytest.raises(LMChatError, match="ed returned at once"):
+        await Editor("words", environ=environ).run()
     await show_in_pager("words", environ=environ)
     lines = (tmp_path / "told").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 3

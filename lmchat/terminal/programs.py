@@ -51,12 +51,14 @@ async def open_file(
 
     Return the path if no viewer could be started, else "". Raises `FileRefused`.
     """
-    copy = await asyncio.to_thread(_private_copy, name, data, folders, None)
+    copy = await asyncio.to_thread(_private_copy, name, data, folders)
     return "" if await asyncio.to_thread(_open, copy.as_uri(), environ) else str(copy)
 
 
-def _private_copy(name: str, data: bytes, folders: ExitStack, parent: Path | None) -> Path:
-    """Copy into a new folder, in that for temporary files without `parent`; hold the copy.
+def _private_copy(
+    name: str, data: bytes, folders: ExitStack, locked_in: Path | None = None
+) -> Path:
+    """Copy into a new folder, which `folders` removes; in `locked_in`, hold the copy, too.
 
     Raises `FileRefused`.
     """
@@ -65,16 +67,17 @@ def _private_copy(name: str, data: bytes, folders: ExitStack, parent: Path | Non
         # Only the last part of the name, so that `../a.md` stays in the folder. It is cut, as a
         # file system may refuse the long name of an imported chat. A viewer of Windows keeps a file
         # that it has open.
-        if parent is not None:
-            ensure_folder(parent)
+        if locked_in is not None:
+            ensure_folder(locked_in)
         folder = folders.enter_context(
-            TemporaryDirectory(prefix="lmchat-", dir=parent, ignore_cleanup_errors=True)
+            TemporaryDirectory(prefix="lmchat-", dir=locked_in, ignore_cleanup_errors=True)
         )
         copy = Path(folder) / f"{path.stem[:_MAX_STEM_CHARS]}{path.suffix}"
-        folders.enter_context(locked(copy))
+        if locked_in is not None:
+            folders.enter_context(locked(copy))
         copy.write_bytes(data)
     except OSError as error:
-        next_step = f"Check {parent or 'the folder for temporary files'}."
+        next_step = f"Check {locked_in or 'the folder for temporary files'}."
         raise FileRefused(
             f"A copy of {path.name} cannot be written.", next_step=next_step
         ) from error
@@ -143,19 +146,13 @@ class Editor:
     """The user's editor, for one text."""
 
     def __init__(
-        self,
-        text: str,
-        *,
-        folders: ExitStack,
-        environ: Mapping[str, str],
-        parent: Path | None = None,
+        self, text: str, *, environ: Mapping[str, str], parent: Path | None = None
     ) -> None:
-        """`folders` removes the folder of the file, which is made in `parent`."""
+        """The file is in a folder of its own below `parent`, while the editor runs."""
         self.saved_text = text
         """As the editor has saved it, as far as `read` or `run` knows."""
         self.at_once_s = _AT_ONCE_S
         self._has_line_end = text.endswith("\n")
-        self._folders = folders
         self._parent = parent
         self._environ = environ
         self._file: Path | None = None  # None before the editor runs
@@ -171,19 +168,19 @@ class Editor:
         start_s = monotonic()
         before = self.saved_text
         data = before.encode(errors="replace")
-        self._file = await asyncio.to_thread(
-            _private_copy, "prompt.md", data, self._folders, self._parent
-        )
+        folders = ExitStack()
         try:
+            self._file = await asyncio.to_thread(
+                _private_copy, "prompt.md", data, folders, self._parent
+            )
             exit_code = await _run([*argv, str(self._file)], self._environ, variable="EDITOR")
             is_text = await self._read()
         except OSError as error:
             text = "The editor deleted the file; nothing was changed."
             raise FileRefused(text, details=str(error)) from error
         finally:
-            file, self._file = self._file, None
-            with suppress(PermissionError):  # open in Windows
-                await asyncio.to_thread(file.unlink, missing_ok=True)
+            self._file = None
+            await asyncio.to_thread(folders.close)
         if not is_text:
             text = "The edited file is not UTF-8 text; some of its letters cannot be read."
             raise FileRefused(text, next_step="Save it as UTF-8.")

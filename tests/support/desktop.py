@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -394,7 +394,7 @@ class DeskPlatform:
         return self.seen.report()
 
     def editor(self, text: str) -> Editor:
-        return QuickEditor(text, folders=ExitStack(), environ={})
+        return QuickEditor(text, environ={})
 
     async def show_in_pager(self, text: str) -> None:
         self.seen.paged.append(text)

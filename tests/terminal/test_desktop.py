@@ -77,7 +77,7 @@ async def test_over_ssh_a_file_is_left_where_its_path_says_until_the_end(
     programs, tmp_path, monkeypatch
 ):
     def copies() -> list[bytes]:
-        return [file.read_bytes() for file in tmp_path.glob("lmchat-*/garden.png")]
+        return [file.read_bytes() for file in tmp_path.glob("lmchat-*/*")]
 
     programs("xdg-open")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

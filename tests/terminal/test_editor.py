@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -31,10 +30,9 @@ def environment(command: str) -> dict[str, str]:
 
 
 async def edit(text: str, environ: dict[str, str], at_once_s: float = 0) -> str:
-    with ExitStack() as folders:
-        editor = Editor(text, folders=folders, environ=environ)
-        editor.at_once_s = at_once_s
-        return await editor.run()
+    editor = Editor(text, environ=environ)
+    editor.at_once_s = at_once_s
+    return await editor.run()
 
 
 def left_behind(folder: Path) -> list[Path]:
@@ -97,10 +95,9 @@ _MORE = "open(file, 'a').write('more'); "
     ],
 )
 async def test_what_a_failing_editor_has_saved_is_known(tool, code, words, saved) -> None:
-    with ExitStack() as folders:
-        editor = Editor("words", folders=folders, environ=tool(code))
-        with pytest.raises(LMChatError, match=words):
-            await editor.run()
+    editor = Editor("words", environ=tool(code))
+    with pytest.raises(LMChatError, match=words):
+        await editor.run()
     assert editor.saved_text == saved
 
 
@@ -113,16 +110,14 @@ async def test_cancelling_ends_a_running_editor_and_what_it_has_saved_can_be_rea
         f"open({str(started)!r}, 'w').write(f'{{os.getpid()}}.'); time.sleep(600)",
         encoding="utf-8",
     )
-    with ExitStack() as folders:
-        environ = environment(f"'{PYTHON}' '{program}'")
-        editor = Editor("words", folders=folders, environ=environ)
-        task = asyncio.ensure_future(editor.run())
-        await until(lambda: started.exists() and started.read_text(encoding="utf-8"), "the editor")
-        await editor.read()
-        assert editor.saved_text == "saved"
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+    editor = Editor("words", environ=environment(f"'{PYTHON}' '{program}'"))
+    task = asyncio.ensure_future(editor.run())
+    await until(lambda: started.exists() and started.read_text(encoding="utf-8"), "the editor")
+    await editor.read()
+    assert editor.saved_text == "saved"
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
     assert not is_running(int(started.read_text(encoding="utf-8").rstrip(".")))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -19,7 +19,7 @@ class OpenEditor(Editor):
     """An editor that is open until `leave` is called."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(text, folders=ExitStack(), environ={})
+        super().__init__(text, environ={})
         self.text = text  # as the editor shows it; `read` sees it once it is saved
         self._saved = text
         self._is_left = asyncio.Event()

@@ -79,7 +79,7 @@ async def make_dispatcher(
             settings = replace(settings, model="")
         # it ends with lmchat: a title is not worth a request
         chat = wiring.make_chat(context, runtime, with_titles=not options.temporary)
-        folders = ExitStack()  # with the editor's and the viewer's files
+        folders = ExitStack()  # with the viewer's files
         platform = ScreenPlatform(context, settings, backend, folders)
         workspace = Workspace(
             settings=settings,
@@ -139,7 +139,7 @@ class ScreenPlatform:
     def __init__(
         self, context: Context, settings: Settings, backend: ServerClient, folders: ExitStack
     ) -> None:
-        """`folders` removes the temporary folders of editor and viewer."""
+        """`folders` removes the temporary folders of the viewer."""
         environ = context.environ_of_programs
         clipboard = Clipboard(environ)
         self.log_file = str(context.paths.log_file)
@@ -154,7 +154,6 @@ class ScreenPlatform:
         self.editor = partial(
             Editor,
             environ=environ,
-            folders=folders,
             # after a kill, the text is found there
             parent=None if context.options.temporary else context.paths.editor_dir,
         )
