@@ -151,6 +151,17 @@ def test_it_is_suspended_and_brought_back_by_a_shell(tmp_path, server):
         shell.type("fg\n", hides="42")
         shell.wait_for("typed after it")
         shell.type(" twice", sees="typed after it twice")
+        for _ in range(6):  # each third stop comes between the wait for a key and its read
+            shown = shell.raw.count(b"\x1b[?1049h")
+            shell.type("\x1b[I" * 30)
+            program.send_signal(signal.SIGSTOP)
+            shell.wait_until(lambda: program.status() == "stopped", "it is stopped")
+            shell.type("\nfg\n")  # the shell reads the rest of those bytes, too
+            shell.wait_until(
+                lambda shown=shown: shell.raw.count(b"\x1b[?1049h") > shown, "lmchat's screen"
+            )
+        shell.wait_for("typed after it twice")
+        shell.type(" and again", sees="twice and again")
         shell.type("\x11")
         shell.wait_until(lambda: not children(shell), "it has ended")
         shell.type("echo status $?\r", sees="status 0")

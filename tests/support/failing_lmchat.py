@@ -1,4 +1,8 @@
-"""lmchat that fails by keys: F8 fails itself, F9 lets no save end, F11 makes the app fail, F12 hangs."""
+"""lmchat that fails by keys.
+
+F8 fails itself, F9 lets no save end, F10 lets no thread read keys again, F11 makes the app fail, F12
+hangs.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,10 @@ import inspect
 import logging
 import sys
 from pathlib import Path
+from threading import Thread
 from typing import ClassVar
+
+from textual.drivers import linux_driver
 
 from lmchat.__main__ import main
 from lmchat.cli import run_screen
@@ -16,6 +23,13 @@ from lmchat.tui.app import LMChatApp
 SECRET = "a-value-that-no-screen-and-no-log-may-show"  # noqa: S105 - it is none
 
 HANGS = "it hangs on purpose"
+
+
+class NoThread(Thread):
+    """A thread that a limit of the system forbids."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
 
 
 class BreakingApp(LMChatApp):
@@ -27,11 +41,15 @@ class BreakingApp(LMChatApp):
     ]
     BINDINGS: ClassVar = [
         *LMChatApp.BINDINGS,
+        ("f10", "start_no_thread", ""),
         ("f8", "fail", ""),
         ("f9", "save_for_ever", ""),
         ("f11", "fail_later", ""),
         ("f12", "hang", ""),
     ]
+
+    def action_start_no_thread(self) -> None:
+        linux_driver.Thread = NoThread
 
     def action_fail(self) -> None:
         local = SECRET

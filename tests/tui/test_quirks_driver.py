@@ -8,10 +8,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lmchat.sessions.message import AnswerState
-from tests.support.lmchat_screen import LMChatScreen, answers, arriving, leave, ready_screen
+from tests.support.lmchat_screen import (
+    LMChatScreen,
+    answers,
+    arriving,
+    leave,
+    ready_screen,
+    stored_draft,
+)
+from tests.support.programs import put_script
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import Gate, ScriptedServer, sse
 
@@ -140,5 +149,24 @@ def test_the_editor_gets_the_terminal_and_an_answer_goes_on_meanwhile(
         screen.type("\x07", sees="editing better words")
         screen.type("\x03")  # an editor that is left by Ctrl+C
         screen.wait_for("and after")
+        assert list((tmp_path / "lmchat" / "editor").iterdir()) == []
+        opened = [file.path for file in psutil.Process(screen.process.pid).open_files()]
+        assert [path for path in opened if "lmchat/editor" in path] == []
         leave(screen)
         assert screen.left_behind() == []
+
+
+def test_a_terminal_that_cannot_be_taken_back_ends_the_program_with_the_reason(
+    tmp_path: Path, server: ScriptedServer
+) -> None:
+    argv = (sys.executable, "-m", "tests.support.failing_lmchat")
+    environ = {"VISUAL": str(put_script(tmp_path / "editor", 'echo "more" >> "$1"'))}
+    with ready_screen(tmp_path, server.url, argv=argv, env=environ) as screen:
+        screen.ask("Go on.", answers=1)
+        screen.put("draft")
+        screen.type("\x1b[21~\x07")
+        assert screen.wait_exit() == 1
+        assert screen.left_behind() == []
+        assert "The terminal cannot be used: can't start new thread.\nStart lmchat" in screen.text
+        assert "could not be saved" not in screen.text
+    assert stored_draft(tmp_path) == "draftmore"

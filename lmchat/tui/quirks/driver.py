@@ -25,6 +25,7 @@ from textual.driver import Driver
 from textual.geometry import Size
 from textual.message import Message
 
+from lmchat.errors import LMChatError
 from lmchat.processes.signals import ENDING_SIGNALS
 from lmchat.terminal.signal_guard import SignalGuard
 from lmchat.terminal.tty import TerminalOutput, TerminalWriter
@@ -92,15 +93,19 @@ def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]])
 
 
 async def _save_and_exit(
-    app: App[Any], on_terminate: Callable[[], Awaitable[object]], number: int
+    app: App[Any], on_terminate: Callable[[], Awaitable[object]], reason: int | LMChatError
 ) -> None:
+    """`reason` is the number of a signal, or an error, which ends the app."""
     with app._context():  # sets the active app, which another thread lacks
         try:
             async with asyncio.timeout(SAVE_S):
                 await on_terminate()
         except Exception:
             _logger.exception("could not save everything before quitting")
-        app.exit(return_code=128 + number)
+        if isinstance(reason, LMChatError):
+            app._handle_exception(reason)
+        else:
+            app.exit(return_code=128 + reason)
 
 
 def _end_on_break(app: App[Any], on_terminate: Callable[[], Awaitable[object]]) -> None:
@@ -177,12 +182,25 @@ class TerminalDriver(LinuxDriver):
         self._file: Any = StringIO()  # for Textual's own writer, which has nothing to do
         self._writer: TerminalWriter | None = None
         self._on_terminate = on_terminate
-        # a byte in it ends `run_input_thread`
-        self._stop_reading: tuple[int, int] | None = None
+        self._input = self._open_input()
+        self._stop_reading = os.pipe()  # a byte in it ends `run_input_thread`
+        self._parser = KeyParser()  # of all such threads: a paste may go on after a stop
+        self._decode = getincrementaldecoder("utf-8")("replace").decode
         self._owns_terminal = False
         self._release_lock = Lock()  # only one thread may restore the terminal
         self._early_keys: list[Message] = []  # typed before widgets are mounted
         atexit.register(self.give_back)
+
+    def _open_input(self) -> int:
+        """Open the terminal once more: only reads of this file never block.
+
+        Behind `select`, a stop lets the shell read first. The flag of the given file belongs to
+        the shell, too. Where the terminal has no name, as in some containers, reads may block.
+        """
+        try:
+            return os.open(os.ttyname(self.fileno), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError:
+            return os.dup(self.fileno)
 
     def write(self, data: str) -> None:
         """Queue nothing while the app does not have the terminal."""
@@ -197,20 +215,27 @@ class TerminalDriver(LinuxDriver):
         return self._writer is not None and self._writer.is_behind
 
     def start_application_mode(self) -> None:
-        """Take the terminal, unless the app has it or a signal has ended the app."""
+        """Take the terminal, unless the app has it or a signal has ended the app.
+
+        If that fails, the app ends: it would paint over what the shell shows.
+        """
         # a second start would save the modes that the app has set
         if self._guard.ended_by is not None or self._owns_terminal:
             return
         self._output.start()
         self._owns_terminal = True
-        self._writer = TerminalWriter(self._output)
-        self._writer.start()
-        self._guard.lend(is_lent=False)  # signals of keys are for lmchat again
-        self._stop_reading = os.pipe()
-        super().start_application_mode()  # type: ignore[no-untyped-call]
-        self.write(_SET_OTHERS + ASK_KITTY)
-        signal.signal(signal.SIGWINCH, self._resized)  # replaces that of `super`
-        self._guard.watch()
+        try:
+            self._writer = TerminalWriter(self._output)
+            self._writer.start()
+            self._guard.lend(is_lent=False)  # signals of keys are for lmchat again
+            super().start_application_mode()  # type: ignore[no-untyped-call]
+            self.write(_SET_OTHERS + ASK_KITTY)
+            signal.signal(signal.SIGWINCH, self._resized)  # replaces that of `super`
+            self._guard.watch()
+        except Exception as error:  # noqa: BLE001 - as when no thread can start
+            self.suspend_application_mode()
+            problem = f"The terminal cannot be used: {error}."
+            self._ask_to_end(LMChatError(problem, next_step="Start lmchat again."))
 
     def _resized(self, _number: int, _frame: object) -> None:
         """Let the event loop read the new size.
@@ -227,7 +252,7 @@ class TerminalDriver(LinuxDriver):
         self._app.post_message(events.Resize(size, size))
 
     def _sigcont_application(self, *_: object) -> None:
-        """Take the terminal again after a stop that came unasked, as of `kill -STOP`.
+        """Let the event loop take the terminal: the next stop may interrupt a handler.
 
         In the background, stop until the shell gives lmchat the terminal.
         """
@@ -236,6 +261,12 @@ class TerminalDriver(LinuxDriver):
                 if os.tcgetpgrp(self.fileno) != os.getpgrp():
                     os.kill(os.getpid(), signal.SIGSTOP)
                     return
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._take_again)
+
+    def _take_again(self) -> None:
+        """Take the terminal also after a stop that came unasked, as of `kill -STOP`."""
+        if self._owns_terminal:
             if self._key_thread is not None and self._key_thread.is_alive():
                 self.stop_application_mode()
             self._owns_terminal = False  # also after a start in the background, which fails
@@ -263,7 +294,7 @@ class TerminalDriver(LinuxDriver):
     def disable_input(self) -> None:
         """End the thread that reads keys; Textual's method would wait for it without ending it."""
         is_reading = self._key_thread is not None and self._key_thread.is_alive()
-        if self._stop_reading is not None and is_reading:
+        if is_reading:
             os.write(self._stop_reading[1], b"x")
         super().disable_input()
         if is_reading and self._owns_terminal and self.input_tty:
@@ -278,49 +309,42 @@ class TerminalDriver(LinuxDriver):
         end_s = monotonic() + _LAST_ANSWER_S
         read = b""
         while not _KIND.search(read) and (wait_s := end_s - monotonic()) > 0:
-            if select([self.fileno], [], [], wait_s)[0]:
+            if select([self._input], [], [], wait_s)[0]:
                 data = self._read()
-                if not data:  # the terminal hung up
+                if data == b"":  # the terminal hung up
                     return
-                read = read[-_READ_SIZE:] + data
+                read = read[-_READ_SIZE:] + (data or b"")
 
     def close(self) -> None:
-        """Write what is queued, for a limited time; then close the pipe."""
+        """Write what is queued, for a limited time."""
         super().close()
         if self._writer is not None:
             self._writer.stop()
             if self._writer.is_alive():  # the terminal reads nothing
                 self._output.end(_RESTORE_MODES)
-        if self._stop_reading is not None:
-            for number in self._stop_reading:
-                os.close(number)
-            self._stop_reading = None
 
     def run_input_thread(self) -> None:
         """Post keys until a byte in `_stop_reading` or a hang-up ends the thread."""
-        if self._stop_reading is None:  # never started, or closed
-            return
-        parser = KeyParser()
-        decode = getincrementaldecoder("utf-8")("replace").decode
         with selectors.SelectSelector() as selector:
-            selector.register(self.fileno, selectors.EVENT_READ)
+            selector.register(self._input, selectors.EVENT_READ)
             selector.register(self._stop_reading[0], selectors.EVENT_READ)
             while True:
                 # Early keys are posted as soon as possible. Else wait for input, or until an ESC
                 # counts as a key.
-                wait_s = _EARLY_KEYS_S if self._early_keys else parser.wait_s
+                wait_s = _EARLY_KEYS_S if self._early_keys else self._parser.wait_s
                 ready = {key.fd for key, _ in selector.select(wait_s)}
                 if self._stop_reading[0] in ready:
                     os.read(self._stop_reading[0], 1)  # or the next thread would end at once
+                    self._post_messages(self._parser.end_wait())
                     return
-                if not ready:
-                    self._post_messages(parser.tick())
-                    continue
-                data = self._read()
-                if not data:
+                data = self._read() if ready else None
+                if data is None:
+                    self._post_messages(self._parser.tick())
+                elif data:
+                    self._post_messages(self._parser.feed(self._decode(data)))
+                else:
                     self._guard.hang_up()
                     return
-                self._post_messages(parser.feed(decode(data)))
 
     def _post_messages(self, messages: Iterable[Message]) -> None:
         """Keys wait until widgets are mounted."""
@@ -334,11 +358,14 @@ class TerminalDriver(LinuxDriver):
                 self.process_message(key)
             self._early_keys.clear()
 
-    def _read(self) -> bytes:
-        """Return nothing after a hang-up."""
-        with suppress(OSError):
-            return os.read(self.fileno, _READ_SIZE)
-        return b""
+    def _read(self) -> bytes | None:
+        """Return None if another program has read it, and b"" after a hang-up."""
+        try:
+            return os.read(self._input, _READ_SIZE)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
 
     def _stop_owning_terminal(self) -> bool:
         """Return whether the app had it until now."""
@@ -347,8 +374,8 @@ class TerminalDriver(LinuxDriver):
             self._owns_terminal = False
             return owned_terminal
 
-    def _ask_to_end(self, number: int) -> None:
-        ending = _save_and_exit(self._app, self._on_terminate, number)
+    def _ask_to_end(self, reason: int | LMChatError) -> None:
+        ending = _save_and_exit(self._app, self._on_terminate, reason)
         asyncio.run_coroutine_threadsafe(ending, self._loop)
 
 

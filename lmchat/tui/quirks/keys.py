@@ -139,9 +139,9 @@ class KeyParser(XTermParser):
     def tick(self) -> Iterator[Message]:
         """End a wait that has been too long: an ESC is a key, a paste is text, all else nothing."""
         if self.wait_s is not None and self._now() >= self._read_s + self.wait_s:
-            yield from self._end_wait()
+            yield from self.end_wait()
 
-    def _end_wait(self) -> Iterator[Message]:
+    def end_wait(self) -> Iterator[Message]:
         held, paste = self._held, self._paste
         self.wait_s, self._held, self._paste = None, "", None
         if paste is not None:
@@ -168,7 +168,7 @@ class KeyParser(XTermParser):
             self._held = ""
         alone = data.removeprefix("\ufffd")  # half a character before it
         if self.wait_s is not None and self._is_stop(alone):
-            yield from self._end_wait()
+            yield from self.end_wait()
         elif self._lacks_mark and len(alone) > 1 and not alone.startswith(_ESCAPE):
             self._paste = StringIO()  # its rest, in which a line end must not send the prompt
         self._lacks_mark = False
