@@ -157,6 +157,34 @@ COMMANDS: tuple[Command, ...] = (
         "Focus the previous message",
     ),
     _key("next", "alt+down", "next", "Focus the next message"),
+    _key(
+        "tool_no",
+        "f6",
+        "no",
+        "Refuse the tool call, and say why",
+        words="deny reject",
+    ),
+    _key(
+        "tool_once",
+        "f7",
+        "once",
+        "Run the tool once",
+        words="yes allow approve",
+    ),
+    _key(
+        "tool_session",
+        "f8",
+        "this session",
+        "Run the tool, and allow it in this session",
+        words="yes allow approve",
+    ),
+    _key(
+        "tool_always",
+        "f9",
+        "always",
+        "Run the tool, and always allow it",
+        words="yes allow approve",
+    ),
     _key("check", "f5", "check now", "Check the server now", words="refresh reconnect"),
     _slash(
         "servers",
@@ -498,6 +526,7 @@ MESSAGE_HINTS = (  # `copy` is `message.copy`
     *("copy", "copy_code", "resume", "regenerate", "edit", "fork", "details", "fold"),
     *("next_version", "links", "delete", "tree", "rewrite", "source", "pager", "another_model"),
 )
+TOOL_CHOICES = ("tool_no", "tool_once", "tool_session", "tool_always")  # as the card has them
 SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "tag")  # `session.open`, …
 
 # Those that the first week needs, as in the README; the help starts with them.

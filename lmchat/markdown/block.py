@@ -40,7 +40,6 @@ class Line(Struct):
     bar: str = ""  # its style, or ""
     is_end: bool = False  # takes the place of the blank row below it: a rule, a half row
     hint: list[Segment] | None = None  # `segments` while the message has the focus
-    hint_below: list[Segment] | None = None  # `segments` while a message above has the focus
     painted: Any = None  # a `Strip` of the painter: the row at full width, without marks
     painted_look: object = None  # the `Look` of `painted`
 

@@ -1,8 +1,8 @@
 """The page that lines are written on: its width and styles, and how spans become lines.
 
 A span is text in one style. Widths are in cells. A tint is a style with a background: `base`,
-`panel`, or `label`, that of the first row of code. An act is what a click does: a message command,
-such as `copy`, an answer to a tool call, or `stop`.
+`panel`, or `label`, that of the first row of code. An act is what a click does: the id of a
+command.
 """
 
 from __future__ import annotations
@@ -179,13 +179,12 @@ class Page(Struct):
     def key_hint(self, key: str, text: str, command_id: str) -> list[Span]:
         """Return a gap, the key of a command and its effect; a click on them runs it.
 
-        `key` is the default. `command_id` may also be another act, or "": then a click does
-        nothing.
+        `key` is the default.
         """
         key = self.user_keys.get(command_id) or key
-        hint = [(f"  {key}", self.styles["strong"]), (f" {text}", self.styles["muted"])]
-        # a click runs a message command by the rest of its id
-        return clickable(hint, command_id.removeprefix("message."))
+        strong = self.styles["strong"]
+        hint = [("  ", strong), (key, strong), (f" {text}", self.styles["muted"])]
+        return clickable(hint, command_id)
 
     def rule(self, spans: Sequence[Span]) -> Line:
         sign = SIGNS.rule

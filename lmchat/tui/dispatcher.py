@@ -192,6 +192,8 @@ class Dispatcher:
                 self.follow_typing()
             case PromptInput.ScrollRequested(action=action):
                 await self.app.run_action(action, self.ui.widgets.log)
+            case PromptInput.ChoiceKeyPressed(key=key):
+                controllers.turn_view.choose(key)
             case PromptInput.QueuedEditRequested():
                 controllers.turn_view.edit_queued()
             case PromptInput.QueuedRemovalRequested():
@@ -206,8 +208,6 @@ class Dispatcher:
                 controllers.message_actions.copy_code(clicked, number, is_thought=is_thought)
             case ChatLog.LinkClicked(address=address):
                 controllers.message_actions.open_link(address)
-            case ChatLog.Decided(choice=choice):
-                controllers.turn_view.decide(choice)
             case ChatLog.Changed():
                 self._follow_log()
             case MessageRow.Pressed():
@@ -256,6 +256,7 @@ class Dispatcher:
         controllers = self.controllers
         controllers.status.show_line()
         controllers.hints.show()
+        controllers.session_view.show_calls()
         controllers.session_view.mark_left_out_soon()
         controllers.prompt_text.keep_draft()
         self.chat.read_ahead.follow(controllers.prompt_text.typed_prompt)

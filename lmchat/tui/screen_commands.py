@@ -8,13 +8,14 @@ from functools import partial
 from lmchat.attachments.attachment import ClipboardReader
 from lmchat.commands.conditions import reason_against
 from lmchat.commands.shared import SHARED, SHARED_ON_MESSAGE, Question
-from lmchat.commands.table import Command
+from lmchat.commands.table import TOOL_CHOICES, Command
 from lmchat.commands.typed_line import require_slash
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.prompts import PendingPrompt
 from lmchat.tui.controllers.controllers import Controllers
+from lmchat.tui.controllers.turn_view import DECISIONS
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.screen_services import ScreenServices
@@ -76,6 +77,10 @@ class ScreenCommands:
             "help": controllers.palette.open_help,
             "redraw": ui.app.redraw,
             "copy_drawing_error": ui.app.copy_drawing_error,
+            **{
+                name: partial(controllers.turn_view.decide, scope)
+                for name, scope in DECISIONS.items()
+            },
             "message.undo": branches.undo,
             "session.undo": saved_sessions.undo,
         }
@@ -173,6 +178,8 @@ class ScreenCommands:
                 return session.has_started
             case "request" | "context":
                 return self.chat.turn_options.target is not None
+            case _ if command_id in TOOL_CHOICES:
+                return session.question is not None
             case "preset":
                 return bool(self.settings.prompts)
             case "profile":

@@ -105,7 +105,6 @@ class LogApp(App[None]):
         self.action_run(wanted.command_id)
 
     @on(ChatLog.LinkClicked)
-    @on(ChatLog.Decided)
     def keep(self, fact: Message) -> None:
         self.facts.append(fact)
 

@@ -258,12 +258,10 @@ class Desktop:
         await self.until(lambda: self.prompt_input.text == text, f"{text!r} in the prompt")
 
     async def go_to_list(self) -> None:
-        """Give the keys to the list of sessions."""
-        for _ in range(6):
-            if self.session_list.has_focus:
-                return
-            await self.press("tab")
-        raise AssertionError("the list never got the focus")
+        """Give the keys to the list of sessions, which Ctrl+B would hide if it has them."""
+        if not self.session_list.has_focus:
+            await self.press("ctrl+b")
+            await self.until(lambda: self.session_list.has_focus, "the focus on the list")
 
     async def open_in_list(self, session_id: str) -> None:
         """Go to a session by the keys of the list."""
@@ -662,3 +660,12 @@ async def shown(desk: Desktop, *texts: str) -> None:
 
 async def gone(desk: Desktop, text: str) -> None:
     await desk.until(lambda: not is_shown(desk, text), f"a screen without “{text}”")
+
+
+async def click(desk: Desktop, words: str, *, nth: int = 0, times: int = 1) -> None:
+    """Click the second letter of some words, at the n-th place of the log where they stand."""
+    log = desk.log_view
+    rows = desk.text.split("\n")
+    positions = [(row.index(words), y) for y, row in enumerate(rows) if words in row]
+    x, y = positions[nth]
+    await desk.pilot.click(log, offset=(x - log.region.x + 1, y - log.region.y), times=times)

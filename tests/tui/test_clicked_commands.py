@@ -5,19 +5,9 @@ import re
 
 from lmchat.errors import StreamInterrupted
 from lmchat.servers.events import RequestSent, TextDelta
-from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.widgets.key_bar import KeyBar
-from tests.support.desktop import calm, half, ready_desktop, shown
+from tests.support.desktop import calm, click, half, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
-
-
-async def click(desk, words: str, *, nth: int = 0, times: int = 1) -> None:
-    """Click the second letter of some words, at the n-th place of the log where they stand."""
-    log = desk.app.screen.query_one(ChatLog)
-    rows = desk.text.split("\n")
-    positions = [(row.index(words), y) for y, row in enumerate(rows) if words in row]
-    x, y = positions[nth]
-    await desk.pilot.click(ChatLog, offset=(x - log.region.x + 1, y - log.region.y), times=times)
 
 
 async def test_what_a_message_offers_can_be_clicked(tmp_path):

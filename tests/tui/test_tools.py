@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
 from contextlib import asynccontextmanager
 
 import pytest
@@ -16,11 +15,10 @@ from lmchat.servers.events import RequestSent, TextDelta
 from lmchat.servers.model import LoadState
 from lmchat.sessions.message import AnswerState, Role, TextPart, ToolCallPart, ToolResultPart
 from lmchat.tools.calls import ToolResult
-from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.tools_dialog import ToolsDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import hold, ready_desktop, shown
+from tests.support.desktop import click, hold, ready_desktop, shown
 from tests.support.saved_chat import TALK, said, seen, steps
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox
@@ -30,13 +28,13 @@ ASKS = "wants to run"
 
 
 @asynccontextmanager
-async def desk_with(tmp_path, *scripts, result="found it", approve="ask"):
+async def desk_with(tmp_path, *scripts, result="found it", approve="ask", **more):
     """The app with tools; the model plays the scripts, then answers."""
     host = ScriptedHost(read_text=result if callable(result) else lambda _: ToolResult(text=result))
     models = [probed("", model(tools=True))]
     backend = ScriptedBackend(*scripts, answer_steps("Done reading."), results=models)
     tools = toolbox(host, approve=approve)
-    async with ready_desktop(tmp_path, backend=backend, toolbox=tools) as desk:
+    async with ready_desktop(tmp_path, backend=backend, toolbox=tools, **more) as desk:
         desk.host = host
         yield desk
 
@@ -49,17 +47,21 @@ def results(desk) -> list[tuple[AnswerState, str]]:
     return [(one.state, one.tool_result) for one in desk.active.messages if one.role is Role.TOOL]
 
 
-async def takes_keys(desk) -> None:
+async def asks(desk, path: str = "a.md") -> None:
+    """Wait until the card of the call with this path is on the screen."""
+
+    def is_asked() -> bool:
+        question = desk.active.question
+        return question is not None and path in question.message.tool_calls[0].arguments
+
+    await desk.until(is_asked, f"a question about {path}")
     await shown(desk, ASKS)
-    await desk.until(
-        lambda: time.monotonic() >= desk.log_view.calls.key_pause.ready_s, "a card that takes keys"
-    )
 
 
-async def card(desk, text: str = "read") -> None:
-    """Ask, and wait until the card takes keys."""
+async def card(desk, text: str = "read", path: str = "a.md") -> None:
+    """Ask, and wait for the card."""
     await desk.say(text)
-    await takes_keys(desk)
+    await asks(desk, path)
 
 
 async def test_calls_are_rows_that_unfold_and_their_results_are_copied_paged_and_found(tmp_path):
@@ -83,114 +85,157 @@ async def test_calls_are_rows_that_unfold_and_their_results_are_copied_paged_and
         await shown(desk, "1/1")
 
 
-async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_path):
-    def allowed() -> dict[str, str]:
-        return desk.chat.turn_options.toolbox.allowed
+def allowed(desk) -> dict[str, str]:
+    return desk.chat.turn_options.toolbox.allowed
 
+
+async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_path):
     scripts = (call("a"), call("b"), call("c"), answer_steps("So far."), call("d"), call("e"))
     async with desk_with(tmp_path, *scripts) as desk:
-        await card(desk)
-        assert desk.chat_screen.focused is desk.log_view
-        await desk.press("enter", sees="Press y, s, a or n.")
-        await takes_keys(desk)
-        await desk.press("y")  # once
-        await takes_keys(desk)
-        await desk.press("s", sees="So far.")  # in this session
+        await card(desk, path="a")
+        await desk.press("f7")
+        await asks(desk, "b")
+        await desk.press("f8", sees="So far.")
         await desk.answered(7)  # three calls, and what the model said before, between and after
-        await desk.until(lambda: isinstance(desk.app.focused, PromptInput), "the prompt")
-        assert not allowed()
+        assert not allowed(desk)
         await desk.say("/tools", sees="in this session")
 
         await desk.press("escape", "ctrl+n")
         await desk.until(lambda: not desk.active.messages, "a new session")
-        await card(desk)
-        await desk.press("a", sees="Done reading.")  # always
+        await card(desk, path="d")
+        await desk.press("f9", sees="Done reading.")
         await desk.answered(5)
         assert [path for _, path in desk.host.calls] == [{"path": name} for name in "abcde"]
-        assert list(allowed()) == ["files/read_text"]
+        assert list(allowed(desk)) == ["files/read_text"]
 
 
 async def test_a_decision_returns_to_the_end_unless_the_user_has_scrolled(tmp_path):
     long_text = TextDelta(text="A long line.\n\n" * 40)
-    two_calls = calls((READ, {"path": "a.md"}), (READ, {"path": "b.md"}))
+    first = {"path": "a.md", "rows": list(range(60))}
+    two_calls = calls((READ, first), (READ, {"path": "b.md"}))
     scripts = ([RequestSent(), long_text, *two_calls[1:]], answer_steps("So far."), call("c"))
     async with desk_with(tmp_path, *scripts) as desk:
         log, viewport = desk.log_view, desk.log_view.viewport
         await card(desk)
-        assert not viewport.is_following  # the second call is below the card
-        await desk.press("y")
-        await takes_keys(desk)
-        await desk.press("y", sees="So far.")
+        assert not viewport.is_following  # the card is higher than the screen
+        await desk.press("f7")
+        await asks(desk, "b.md")
+        await desk.press("f7", sees="So far.")
         assert viewport.is_following
 
-        await card(desk, "again")
+        await card(desk, "again", "c")
         log.scroll_to(y=viewport.top - 4)
         await desk.until(lambda: not viewport.is_following, "a log that was scrolled")
-        await takes_keys(desk)
         top = viewport.top
-        row = next(row for row, text in enumerate(desk.text.split("\n")) if "y once" in text)
-        column = desk.text.split("\n")[row].index("y once")
-        await desk.pilot.click(ChatLog, offset=(column - log.region.x + 1, row - log.region.y))
+        await click(desk, "F7 once")
         await desk.answered(7)
-        await desk.until(lambda: isinstance(desk.app.focused, PromptInput), "the prompt")
         assert (viewport.top, viewport.is_following) == (top, False)
 
 
 async def test_a_refusal_has_a_reason_if_one_is_typed_and_esc_goes_back_to_the_card(tmp_path):
     refused = "The user refused this call."
-    async with desk_with(tmp_path, call(), call()) as desk:
+    async with desk_with(tmp_path, call(), call("b.md")) as desk:
         await card(desk)
-        await desk.press("n", leads_to=AskDialog)
+        await desk.press("f6", leads_to=AskDialog)
         await desk.press("escape")
         assert results(desk) == [(AnswerState.STREAMING, "")]
-        await takes_keys(desk)
-        await desk.press("n", leads_to=AskDialog)
+        await desk.press("f6", leads_to=AskDialog)
         await desk.press("enter")
         await desk.until(lambda: results(desk)[0] == (AnswerState.FAILED, refused), "a refusal")
-        await takes_keys(desk)
-        await desk.press("n", leads_to=AskDialog)
+        await asks(desk, "b.md")
+        await desk.press("f6", leads_to=AskDialog)
         await desk.say("not that file")
         await desk.answered(4)
         assert results(desk)[1] == (AnswerState.FAILED, f"{refused} Reason: not that file")
         assert desk.host.calls == []
 
 
-async def test_the_card_lets_the_user_type_on_and_is_reached_with_a_key(tmp_path):
-    gate = asyncio.Event()
-    async with desk_with(tmp_path, call(), answer_steps("No."), [gate, *call()]) as desk:
-        await desk.say("read", sees=ASKS)
-        await desk.until(lambda: desk.chat_screen.focused is desk.log_view, "the focus on the card")
-        await takes_keys(desk)
-        for key in "yx":
-            event = events.Key(key, key)
-            # typed early, and handed over late
-            event.time = desk.log_view.calls.key_pause.ready_s - 0.1
-            desk.log_view._forward_event(event)
-        await desk.prompt_is("x")
-        await desk.press("y", "s")
-        assert desk.prompt_input.text == "xys"
-        assert desk.host.calls == []
-        await desk.press("ctrl+u", "escape", sees="stopped")
+SENTENCES = ("yes, please", "so be it", "also the south bed", "no, wait", "always")
 
-        await desk.ask("read", 2)
+
+@pytest.mark.parametrize("before", ["", "a draft, ", "typing"])
+async def test_a_sentence_never_answers_the_card(tmp_path, before):
+    gate = asyncio.Event()
+    async with desk_with(tmp_path, [gate, *call()]) as desk:
         await desk.say("read")
-        await desk.type("and then")
-        gate.set()
-        await shown(desk, "Alt+↑ answer the tool")
-        await takes_keys(desk)
-        await desk.type(" y")
-        await desk.prompt_is("and then y")
+        for number, sentence in enumerate(SENTENCES):
+            await desk.type(before)
+            gate.set()
+            if number or before != "typing":
+                await asks(desk)
+            await desk.type(sentence)
+            await desk.prompt_is(before + sentence)
+            desk.prompt_input.put("")
+        await asks(desk)
+        paste = events.Paste("yes")
+        paste.set_sender(desk.app)
+        desk.app._driver.send_message(paste)
+        await desk.prompt_is("yes")
+        await desk.press("alt+up", "y", "enter")  # the log takes letters, but no answers
+        await desk.until(lambda: desk.copied, "a copy of the call")
+        assert desk.active.question is not None
+        assert (desk.host.calls, allowed(desk)) == ([], {})
+        assert desk.prompt_input.text == "yes"
+
+
+async def test_a_key_answers_the_card_from_wherever_it_is_seen(tmp_path):
+    scripts = [call(name) for name in "abcde"]
+    async with desk_with(tmp_path, *scripts, size=(80, 24)) as desk:
+        await card(desk, path="a")
+        await shown(desk, "F7 once  F8 this session  F9 always")
+        await desk.type("a draft")
+        await desk.press("f7")
+        await asks(desk, "b")
+        assert [path for _, path in desk.host.calls] == [{"path": "a"}]  # not the next one
+        await desk.press("alt+up", "f7")
+        await asks(desk, "c")
+
+        await desk.press("ctrl+b", "f7")  # the list lies over the card
+        assert not desk.chat_screen.has_class("-sessions-over")
+        assert len(desk.host.calls) == 2
+        await desk.press("ctrl+p", "f7", "escape", "f1", "f7", "escape")  # and a dialog
+        assert len(desk.host.calls) == 2
+        await desk.press("f7")
+        await asks(desk, "d")
+        await desk.press("ctrl+p", *"run the tool once", "enter")
+        await asks(desk, "e")
+        assert desk.prompt_input.text == "a draft"
+        await desk.press("f9", sees="Done reading.")
+        await desk.press("f7", sees="No tool asks now.")
+        assert [path for _, path in desk.host.calls] == [{"path": name} for name in "abcde"]
+
+
+async def test_a_key_for_a_card_that_is_not_on_the_screen_only_shows_it(tmp_path):
+    long_text = TextDelta(text="A long line.\n\n" * 40)
+    async with desk_with(tmp_path, [RequestSent(), long_text, *call()[1:]]) as desk:
+        await card(desk)
+        for away in ("home", "pageup"):
+            await desk.press(away, hides=ASKS)
+            await desk.press("f9", sees=ASKS)
+            assert desk.host.calls == []
+        await desk.press("f7", sees="Done reading.")
+
+
+async def test_tab_in_an_empty_prompt_leads_to_the_answers_of_which_the_first_is_no(tmp_path):
+    async with desk_with(tmp_path, call("a"), call("b"), call("c")) as desk:
+        await card(desk, path="a")
+        await desk.press("right", "enter")  # nothing is chosen yet
+        assert desk.active.question is not None
+        await desk.press("tab", "enter", leads_to=AskDialog)
+        await desk.press("escape", "right", "right", sees="Enter this session  ← → choose")
+        await desk.press(*"also", "backspace", "backspace", "backspace", "backspace", "enter")
+        await desk.prompt_is("")
         assert desk.host.calls == []
-        await desk.press("alt+up", "y", sees="Press y again: it came too soon")
-        assert desk.host.calls == []
-        # from a message above, another key leads to the card
-        await desk.press("alt+up", sees="Alt+↓ answer")
-        assert "Alt+↑ answer" not in desk.text
-        await desk.press("alt+down", sees="y once")
-        await takes_keys(desk)
-        await desk.press("y", sees="Done reading.")
-        assert results(desk)[-1] == (AnswerState.COMPLETE, "found it")
-        assert desk.prompt_input.text == "and then y"
+        await desk.press("tab", "left", "right", "enter")
+        await asks(desk, "b")
+        assert [path for _, path in desk.host.calls] == [{"path": "a"}]
+        await desk.press("enter", "right", "enter")  # the next card has no choice yet
+        await desk.press("tab", "right", "alt+up", "enter")
+        assert len(desk.host.calls) == 1
+        await desk.press("escape", "escape")
+        await desk.at_rest()
+        assert desk.prompt_input.text == ""
+        assert allowed(desk) == {}
 
 
 async def test_esc_stops_in_every_phase_and_a_stopped_call_is_run_again(tmp_path):
@@ -215,16 +260,16 @@ async def test_esc_stops_in_every_phase_and_a_stopped_call_is_run_again(tmp_path
         assert (await desk.on_disk())[-1].state is AnswerState.STOPPED
         await desk.press("alt+up", sees="r run again  f fork")  # in the row of keys
         await desk.press("r")
-        await takes_keys(desk)
+        await asks(desk)
         desk.host.says = "page 3 of 9"
-        await desk.press("y", sees=": page 3 of 9")
+        await desk.press("f7", sees=": page 3 of 9")
         await stop(1)
         assert desk.host.cancelled == ["read_text"]
         await shown(desk, "‹2/2›")
         desk.host.tools = {"read_text": lambda _: ToolResult(text="found it")}
         await desk.press("alt+up", "r")
-        await takes_keys(desk)
-        await desk.press("y")
+        await asks(desk)
+        await desk.press("f7")
         await desk.answered(3)
         assert results(desk) == [(AnswerState.COMPLETE, "found it")]
 
@@ -243,9 +288,9 @@ async def test_a_tool_that_waits_in_another_session_is_reported_and_asks_there(t
             "a mark in the list",
         )
         desk.dispatcher.controllers.session_view.switch_to(waiting_id)
-        await takes_keys(desk)
+        await asks(desk)
         assert desk.host.calls == []
-        await desk.press("y")
+        await desk.press("f7")
         await desk.answered(2)
         assert results(desk) == [(AnswerState.COMPLETE, "found it")]
 

@@ -25,7 +25,6 @@ from lmchat.markdown.highlighter import Highlighter, Highlighting
 from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
-from lmchat.tools.calls import APPROVAL_SCOPES, ApprovalScope
 from lmchat.tui.chat_log.copying import code_number, copied
 from lmchat.tui.chat_log.document import Document, LogPosition
 from lmchat.tui.chat_log.entry import Delta, Entry, is_streaming_answer
@@ -75,11 +74,6 @@ class ChatLog(ScrollView, can_focus=True):
         """A link in a message was clicked."""
 
         address: str
-
-    class Decided(AppMessage):
-        """The user has decided about the tool call."""
-
-        choice: ApprovalScope
 
     # Textual's has `layout=True`: laying out the screen for each new line would be half the work of
     # streaming
@@ -411,10 +405,6 @@ class ChatLog(ScrollView, can_focus=True):
     def focus_message(self, step: int) -> bool:
         """Focus the message below (`step` 1) or above (-1); False if only the prompt is there."""
         had_focus = self.screen.focused is self  # Textual sets `has_focus` later
-        is_up_from_prompt = step < 0 and not had_focus
-        # `card_id` is "", the id of no message, if no tool call asks
-        if is_up_from_prompt and self.go_to_message(self.calls.card_id):
-            return True
         has_moved = self.viewport.step_focus(step, had_focus=had_focus)
         if has_moved:  # `focus` would act after `_repaint`
             self.screen.set_focus(self, scroll_visible=False)
@@ -441,14 +431,31 @@ class ChatLog(ScrollView, can_focus=True):
             self.focus(scroll_visible=False)
         return True
 
+    def show_start(self, message_id: str) -> None:
+        """Bring a message into view; of a high one, its beginning."""
+        index = self.document.index_of(message_id)
+        if index is not None:
+            self.viewport.scroll_to_message(index)
+            self._repaint()
+
+    def shows_start(self, message_id: str) -> bool:
+        """Whether the first row of a message is on the screen, and no other widget covers it."""
+        index = self.document.index_of(message_id)
+        if index is None or self.painter.page is None:
+            return False
+        y = self.document.row_of(LogPosition(index, 0)) - self.viewport.top
+        ends = (self.painter.left, self.painter.left + self.painter.page.width - 1)
+        return y in range(self.size.height) and all(
+            self.screen.get_widget_at(self.region.x + x, self.region.y + y)[0] is self for x in ends
+        )
+
     def focus_hit(self) -> None:
         if self.finder.index is not None:
             self.viewport.focus(self.finder.index)
         self.focus(scroll_visible=False)
         self._repaint()
 
-    def on_focus(self, event: events.Focus) -> None:
-        self.calls.key_pause.prolong(event.time)  # keys typed before must not decide about a call
+    def on_focus(self) -> None:
         self.viewport.focus_last()
         self._repaint()
 
@@ -527,39 +534,16 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def on_key(self, event: events.Key) -> None:
-        """Type a printable key into the prompt, unless it is a message key or decides on a call."""
+        """Type a printable key into the prompt, unless it is a message key."""
         focused = self.screen.focused
         if focused is not None and focused is not self:  # the focus moved after the key was typed
             hand_over(event, focused)
             return
-        if self.calls.has_focus and event.key == "enter":
-            event.stop()
-            *keys, last = APPROVAL_SCOPES
-            self.notify(f"Press {', '.join(keys)} or {last}.", markup=False)
-            return
-        if not event.is_printable:
-            return
-        if self.calls.has_focus:
-            event.stop()  # else the app would run its message command
-            if event.key in APPROVAL_SCOPES:
-                self._decide(event.key, event.time)
-            else:
-                self._give_to_prompt(event)
-            return
         # `/` always starts a command
         is_message_key = event.key in self.screen.active_bindings and event.key != "slash"
-        if not is_message_key and event.key != "space":  # a blank starts no prompt
+        # a blank starts no prompt
+        if event.is_printable and not is_message_key and event.key != "space":
             self._give_to_prompt(event)
-
-    def _decide(self, key: str, time_s: float) -> None:
-        """Decide about the call that asks, unless the key follows another key or the card too soon.
-
-        Such a key was meant for the prompt.
-        """
-        if self.calls.key_pause.takes_key(time_s):
-            self.post_message(self.Decided(APPROVAL_SCOPES[key]))
-        else:
-            self.notify(f"Press {key} again: it came too soon to be meant for the question.")
 
     def on_paste(self, event: events.Paste) -> None:
         self._give_to_prompt(event)
@@ -596,16 +580,14 @@ class ChatLog(ScrollView, can_focus=True):
         self.viewport.focus(position.message_index)
         self._repaint()
         meta = event.style.meta
-        act = str(meta.get("act", ""))  # a message command or an answer to a tool call
-        if act == "copy_code":
+        act = str(meta.get("act", ""))
+        if act == "message.copy_code":
             is_thought = self.document.block(position).is_thought
             number = code_number(self.document, position)
             self.post_message(self.CodeClicked(message, number, is_thought))
-        elif act in APPROVAL_SCOPES:
-            self._decide(act, event.time)
         elif act == "stop":
             self.post_message(self.StopClicked())
         elif act:
-            self.post_message(RunCommand(f"message.{act}"))
+            self.post_message(RunCommand(act))
         elif "link" in meta:
             self.post_message(self.LinkClicked(str(meta["link"])))

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from lmchat import units
 from lmchat.answers.live_stats import LiveStats
+from lmchat.commands.table import TOOL_CHOICES
 from lmchat.markdown.block import Block, Kind, custom_block
 from lmchat.markdown.commonmark import References
 from lmchat.markdown.incremental import IncrementalMarkdown
@@ -53,7 +54,8 @@ from lmchat.tui.chat_log.log_blocks import (
 )
 from lmchat.units import counted
 
-ASKS = "asks"  # state of the call about which the user decides
+ASKS = "asks"
+CARD_STATES = (ASKS, *TOOL_CHOICES)  # of the call about which the user decides: what is chosen
 _PROMPT_CHARS = 300  # shown of a folded system prompt
 # how blocks other than paragraphs start
 _OTHER_BLOCK = (
@@ -206,7 +208,7 @@ class Entry(Struct, gc=False):
     is_streaming: bool = False
     is_collapsed: bool = True  # reasoning, a system prompt or a call is one row
     is_source: bool = False  # without Markdown
-    call_state: str = ""  # of a running call: `ASKS`, or the words of its row
+    call_state: str = ""  # of a running call: one of `CARD_STATES`, or the words of its row
     has_call_messages: bool = False  # each of its calls has a message below
     live_stats: LiveStats | None = None  # of the running turn
     now_s: float = 0.0  # monotonic time of these stats
@@ -380,10 +382,10 @@ class Entry(Struct, gc=False):
             case Role.USER:
                 return prompt_blocks(message)
             case Role.TOOL:
-                if self.call_state == ASKS:  # the card has the arguments, also while folded
+                if self.call_state in CARD_STATES:  # the card has the arguments, also while folded
                     codes = call_texts(message)
                     pieces = [_code_blocks(marked_code(code), code.language) for code in codes]
-                    return question_blocks(message, list(chain(*pieces)))
+                    return question_blocks(message, list(chain(*pieces)), self.call_state)
                 blocks = [
                     custom_block(partial(call_lines, message, self.call_state, self.is_collapsed))
                 ]

@@ -22,6 +22,7 @@ from rich.style import Style
 from lmchat import units
 from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.cells import split_at_cell
+from lmchat.commands.table import BY_ID, TOOL_CHOICES
 from lmchat.markdown.block import Block, Kind, Line, Span, custom_block, plain_blocks
 from lmchat.markdown.code import code_lines, head_line
 from lmchat.markdown.page import Page, clickable
@@ -41,7 +42,6 @@ from lmchat.sessions.message import (
     was_prompt_too_long,
 )
 from lmchat.sessions.prompts import pieces_of
-from lmchat.tools.calls import APPROVAL_SCOPES
 from lmchat.tui.chat_log.excerpt import excerpt_of, is_long
 from lmchat.units import SIGNS, counted
 
@@ -206,7 +206,7 @@ def _version_spans(page: Page, message: ChatMessage) -> list[Span]:
         return []
     text = f"{message.version}/{message.versions}"
     shown = f"  {SIGNS.before_version}{text}{SIGNS.after_version}"
-    return clickable([(shown, page.styles["muted"])], "next_version")
+    return clickable([(shown, page.styles["muted"])], "message.next_version")
 
 
 def _after_dot(page: Page, text: str) -> Span:
@@ -216,7 +216,7 @@ def _after_dot(page: Page, text: str) -> Span:
 
 def _fold_spans(page: Page, spans: Sequence[Span], *, is_collapsed: bool) -> list[Span]:
     sign = SIGNS.folded if is_collapsed else SIGNS.unfolded
-    return clickable([(f"{sign} ", page.styles["muted"]), *spans], "fold")
+    return clickable([(f"{sign} ", page.styles["muted"]), *spans], "message.fold")
 
 
 def remark_block(text: str, style: str = "muted", *, is_attached: bool = False) -> Block:
@@ -327,8 +327,10 @@ def _state_span(page: Page, state: AnswerState) -> Span:
     return f"{SIGNS.failed} {state.value}", page.styles["error"]
 
 
-def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block]:
+def question_blocks(message: ChatMessage, pieces: Sequence[Block], choice: str) -> list[Block]:
     """Return the card that asks whether a tool may run; `pieces` are its arguments as code.
+
+    `choice` is the command of its answer that is chosen, if one is.
 
     They become blocks of kind `CUSTOM`: a layout of code has no tint at its left and no bar. They
     keep their source, so that it can be searched and copied.
@@ -340,7 +342,7 @@ def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block
             piece.kind = Kind.CUSTOM
             piece.make = partial(_argument_lines, piece.source, piece.info)
         piece.is_attached = True
-    return [custom_block(partial(_question_lines, message)), *pieces]
+    return [custom_block(partial(_question_lines, message, choice)), *pieces]
 
 
 def _argument_lines(source: str, language: str, page: Page) -> list[Line]:
@@ -348,12 +350,10 @@ def _argument_lines(source: str, language: str, page: Page) -> list[Line]:
     return _on_panel(page, code_lines(page, source, language, is_first=False), "warning")
 
 
-def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
+def _question_lines(message: ChatMessage, choice: str, page: Page) -> list[Line]:
     """Return the question of a card, and a row of keys.
 
-    Without the focus, the row has the key that leads to the card from the prompt, or from a focused
-    message above; with it, the keys that decide. The keys are above the arguments, since a focused
-    card is shown from its beginning.
+    The keys are above the arguments, since a long card is shown from its beginning.
     """
     name = marked_line(safe_line(message.tool_calls[0].name, limit=_LONG_NAME_CHARS))
     question = [
@@ -361,20 +361,16 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
         (name, page.styles["strong"]),
         (" wants to run", _NULL),
     ]
-    hints = [page.key_hint(key, words, key) for key, words in APPROVAL_SCOPES.items()]
+    hints: list[list[Span]] = []
+    for command_id in TOOL_CHOICES:
+        command = BY_ID[command_id]
+        hint = page.key_hint(command.keys.upper(), command.label, command_id)
+        chosen = page.styles["cursor"] if command_id == choice else _NULL
+        hints.append([hint[0], *((text, style + chosen) for text, style in hint[1:])])
     while hints[2:] and sum(map(width_of, hints)) > page.text_width:
-        del hints[-2]  # a yes and the no stay
-    # any click on the card focuses it
-    from_prompt, from_above = (
-        page.key_hint(page.user_keys.get(name) or f"Alt+{arrow}", "answer", "")
-        for name, arrow in (("previous", SIGNS.up_arrow), ("next", SIGNS.down_arrow))
-    )
-    last = page.line(from_prompt, tint="panel")
-    last.hint_below = page.line(from_above, tint="panel", left_tint="panel").segments
-    # while the card has the focus
-    keys = [span for hint in hints for span in hint]
-    last.hint = page.line(keys, tint="panel", left_tint="panel").segments
-    return _on_panel(page, [*page.row(question, tint="panel"), last], "warning")
+        hints.pop()  # the no and a yes stay
+    keys = page.line([span for hint in hints for span in hint], tint="panel")
+    return _on_panel(page, [*page.row(question, tint="panel"), keys], "warning")
 
 
 def state_block(stats: LiveStats | None, now_s: float) -> Block:
@@ -497,14 +493,14 @@ def _token_text(stats: AnswerStats) -> str:
 def _offers(page: Page, message: ChatMessage) -> list[list[Span]]:
     """Return what continues the last answer from the prompt; a click does it, too."""
     if was_prompt_too_long(message):
-        return [clickable([("  /edit", page.styles["strong"])], "edit")]
+        return [clickable([("  /edit", page.styles["strong"])], "message.edit")]
     offers: list[list[Span]] = []
     if has_text_to_continue(message):
         words = [("  /continue", page.styles["strong"]), (" ", _NULL)]
-        offers.append(clickable(words, "resume"))
+        offers.append(clickable(words, "message.resume"))
     key = page.user_keys.get("retry") or "^R"
     hint = [(f"  {key}", page.styles["strong"]), (" retry", page.styles["muted"])]
-    return [*offers, clickable(hint, "regenerate")]
+    return [*offers, clickable(hint, "message.regenerate")]
 
 
 def _letters(page: Page, message: ChatMessage) -> list[list[Span]]:

@@ -10,7 +10,6 @@ from datetime import date
 from math import ceil
 
 from msgspec import Struct
-from msgspec.structs import replace
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
@@ -191,8 +190,6 @@ class Painter:
             is_focused = position.message_index == focused and position.number >= 0
             is_dim = viewport.document.entries[position.message_index].is_excluded
             line = line_or_none or blank_line
-            if line.hint_below and focused is not None and focused < position.message_index:
-                line = replace(line, segments=line.hint_below, painted=None)
             if is_focused or has_marks or is_dim:
                 strip = self._paint(page, line, is_focused=is_focused, is_dim=is_dim)
                 strips.append(self._filtered(self._marked(page, position, line, strip)))

@@ -17,12 +17,12 @@ from lmchat.commands.table import (
     PROMPT_HINTS,
     PROMPT_HINTS_WITHOUT_SERVER,
     SESSION_HINTS,
+    TOOL_CHOICES,
     keys_of,
 )
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerState
 from lmchat.servers.model import has_other_name, name_to_show
 from lmchat.sessions.message import Role, has_text_to_continue, was_prompt_too_long
-from lmchat.tools.calls import APPROVAL_SCOPES
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
@@ -160,9 +160,10 @@ class KeyHints:
             hints.append((model_key, "choose a model"))
         elif self._prompt_text.has_unseen_image:
             hints.append((model_key, "model with vision"))
-        if session.question is not None:  # the card of the call is in the log, above the prompt
-            previous_key, _ = self._hint("previous")
-            hints.append((previous_key, "answer the tool"))
+        choice = self._ui.widgets.log.calls.choice
+        if choice in BY_ID:  # an answer to the tool call that asks
+            return [*hints, ("enter", BY_ID[choice].label), ("left right", "choose")]
+        hints += self._tool_hints()
         is_down = self._ui.workspace.monitor.health.is_down
         commands = PROMPT_HINTS_WITHOUT_SERVER if is_down else PROMPT_HINTS
         last = session.messages.last_answer_or_prompt
@@ -175,6 +176,11 @@ class KeyHints:
             word_of_key.setdefault(key, word)
         return list(word_of_key.items())[:_MOST_KEYS]
 
+    def _tool_hints(self) -> list[Hint]:
+        """Those that allow come first, as there may be no room for the last."""
+        no, *yes = TOOL_CHOICES
+        return [self._hint(name) for name in (*yes, no) if self._chat.active.question is not None]
+
     def _session_hints(self) -> list[Hint]:
         chosen_id = self._ui.widgets.session_list.chosen_id
         session = self._chat.open_sessions.find(chosen_id)
@@ -186,12 +192,10 @@ class KeyHints:
         return [*(self._hint(f"session.{name}") for name in names), ("slash", "filter")]
 
     def _message_hints(self) -> list[Hint]:
-        """Return what can be done with the focused message, or the keys of a decision."""
-        log = self._ui.widgets.log
-        message = log.focused_message
-        if log.calls.has_focus:
-            return list(APPROVAL_SCOPES.items())
-        hints = [self._hint("message.undo")] if self._branches.can_undo else []
+        """Return what can be done with the focused message, and with a tool call that asks."""
+        message = self._ui.widgets.log.focused_message
+        hints = self._tool_hints()
+        hints += [self._hint("message.undo")] if self._branches.can_undo else []
         if message is None:  # in an empty session
             return hints
         session = self._chat.active

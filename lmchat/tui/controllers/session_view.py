@@ -13,6 +13,7 @@ from lmchat.chat.session import OpenSession
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import Session
+from lmchat.tui.chat_log.entry import ASKS
 from lmchat.tui.chat_log.viewport import Bookmark
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
@@ -128,30 +129,25 @@ class SessionView:
     def show_calls(self) -> None:
         """Show the running tool calls, and the card of the one that asks.
 
-        `Dispatcher` calls this with each `ShowChanges`: calls also change without an event, such as
-        their times, and whether the card is seen. Below a dialog, the card takes no keys.
+        `Dispatcher` calls this with each `ShowChanges`: their times change without an event. An
+        answer of the card is chosen only in an empty prompt.
         """
         session = self._chat.active
+        prompt_input = self._ui.widgets.prompt_input
+        if prompt_input.text or self._ui.screen.focused is not prompt_input:
+            self._log.calls.choice = ASKS
         self._log.calls.set_states(
             session.running_calls,
             asked_id=session.question.message.message_id if session.question else "",
             told=session.turn.told if session.turn else {},
             now_s=self._ui.workspace.clock(),
-            is_on_top=self._ui.app.screen is self._ui.screen,
         )
 
-    def focus_card(self) -> None:
-        """Show the card that asks about a tool call, if there is one, and focus it.
-
-        Only from an empty prompt, and while the log follows the answer. Otherwise the user is
-        typing, or reading farther up.
-        """
+    def show_card(self) -> None:
+        """Show the card that asks about a tool call, if there is one, to who follows the answer."""
         self.show_calls()
-        prompt_input = self._ui.widgets.prompt_input
-        is_in_prompt = self._ui.screen.focused is prompt_input
-        if is_in_prompt and not prompt_input.text and self._log.viewport.is_following:
-            # without a card, its id is "", and this does nothing
-            self._log.go_to_message(self._log.calls.card_id)
+        if self._log.viewport.is_following:
+            self._log.show_start(self._log.calls.card_id)  # "" without a card
 
     # Changing the session
 
@@ -240,7 +236,7 @@ class SessionView:
         # `redraw` has scrolled to the end
         if bookmark is not None:
             self._log.go_to_bookmark(bookmark)
-        self.focus_card()
+        self.show_card()
         if message_id:
             # the prompt keeps the focus: a typed letter must not run a command
             self._log.go_to_message(message_id, takes_focus=False)

@@ -22,6 +22,7 @@ from lmchat.chat.followers import NOT_THINKING
 from lmchat.chat.prompt_queue import PromptsReturned, QueueChanged
 from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.toolbox import ToolQuestion
+from lmchat.commands.table import TOOL_CHOICES
 from lmchat.errors import LMChatError, StillAnswering
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerState
@@ -38,7 +39,7 @@ from lmchat.servers.model import LoadState
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.sessions.prompts import PendingPrompt, Prompt
 from lmchat.tools.calls import ApprovalScope, Decision
-from lmchat.tui.chat_log.entry import Delta
+from lmchat.tui.chat_log.entry import CARD_STATES, Delta
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.session_view import SessionView
 from lmchat.tui.controllers.status import StatusDisplay
@@ -63,6 +64,13 @@ _ENDED_TEXT = {
     AnswerState.FAILED: "request failed",
 }
 _NOT_YET = (None, ServerState.LOADING)  # the first search runs; prompts wait for the model
+DECISIONS = dict(
+    zip(
+        TOOL_CHOICES,
+        (ApprovalScope.NO, ApprovalScope.ONCE, ApprovalScope.SESSION, ApprovalScope.ALWAYS),
+        strict=True,
+    )
+)
 _UNLOADED_STATES = (LoadState.ASLEEP, LoadState.NOT_LOADED)
 """Its server loads the model with the next request."""
 
@@ -207,20 +215,18 @@ class TurnView(TurnListener):
     # The card of a tool call
 
     def _leave_card(self) -> None:
-        """Focus the prompt after a decision, or the end of the turn.
+        """Follow the end again after a decision, or the end of the turn.
 
-        The log was scrolled up to the card if other calls are below it. It follows its end again,
-        unless the user has scrolled away.
+        The log was scrolled up to the card if other calls are below it. If the user has scrolled
+        away, it stays.
         """
-        self._ui.screen.set_focus(self._ui.widgets.prompt_input)
         if self._log.calls.was_following:
             self._log.scroll_end()
 
     async def approve(self, session: OpenSession, question: ToolQuestion) -> Decision:
         """Show that a call waits, and return the user's decision.
 
-        The card gets the focus if the user is not typing. For another session, a notification names
-        tool and session.
+        For another session, a notification names tool and session.
         """
         decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self._decisions[question.message.message_id] = decision
@@ -228,7 +234,7 @@ class TurnView(TurnListener):
         if question.note:  # why it is asked again about an always allowed tool
             self._ui.notify(question.note)
         if session is self._chat.active:
-            self._session_view.focus_card()
+            self._session_view.show_card()
         else:
             name = safe_line(question.name, limit=_MAX_NAME)
             title = safe_line(session.header.title, limit=_MAX_NAME)
@@ -239,13 +245,30 @@ class TurnView(TurnListener):
         finally:
             del self._decisions[question.message.message_id]
 
-    def decide(self, choice: ApprovalScope) -> None:
-        """Pass on what the user chose on the card; after a no, ask for a reason first."""
-        session = self._chat.active
-        if session.question is not None:
-            self._ui.start(
-                partial(self._give, session.question, choice), "decision", holds_keys=True
-            )
+    def decide(self, scope: ApprovalScope) -> None:
+        """Pass on what the user chose; after a no, ask for a reason first.
+
+        A card that is not seen is brought into view instead.
+        """
+        question = self._chat.active.question
+        if question is None:
+            self._ui.notify("No tool asks now.")
+        elif self._log.shows_start(question.message.message_id):
+            self._ui.start(partial(self._give, question, scope), "decision", holds_keys=True)
+        else:
+            self._ui.screen.remove_class("-sessions-over", "-telemetry-over")
+            self._log.show_start(question.message.message_id)
+
+    def choose(self, key: str) -> None:
+        """Go to the answers of the card, along them, or take the chosen one, by a key."""
+        calls = self._log.calls
+        if key == "enter" and calls.choice in DECISIONS:
+            self.decide(DECISIONS[calls.choice])
+        elif calls.card_id and (key == "tab" or calls.choice in DECISIONS):
+            position = CARD_STATES.index(calls.choice) + (-1 if key == "left" else 1)
+            calls.choice = CARD_STATES[min(max(position, 1), len(DECISIONS))]
+            self._session_view.show_calls()
+            self._log.show_start(calls.card_id)
 
     async def _give(self, question: ToolQuestion, choice: ApprovalScope) -> None:
         reason: str | None = ""  # "": no reason; None: the dialog was left without a decision
@@ -390,7 +413,7 @@ class TurnView(TurnListener):
             # the note says what might happen, and would lie over the card that says what did
             self._ui.take_back(self._request_note)
         if session is self._chat.active:
-            if self._log.calls.has_focus:  # the card of a call, which disappears with the turn
+            if self._log.calls.card_id:  # the card disappears with the turn
                 self._leave_card()
             # the log still shows stopped ones as running
             for message in session.messages.last_calls:

@@ -216,6 +216,7 @@ _PROMPT = [
     CommandItem("A file by a part of its name", "@"),
     CommandItem("At the start of a line: a command of your shell", "!"),
     CommandItem("Undo; redo", "^Z, ^Y"),
+    CommandItem("In an empty prompt: the answers to a tool", "Tab, ← →, Enter"),
 ]
 _READING = [
     CommandItem("Scroll, also from the prompt", "PgUp, PgDn"),

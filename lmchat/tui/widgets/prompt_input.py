@@ -45,6 +45,7 @@ _LOG_ACTIONS = {
     "home": "scroll_home",
     "end": "scroll_end",
 }
+_CHOICE_KEYS = ("tab", "left", "right", "enter")
 _FILE_COMMAND = "/file "
 # a file's name starts before the cursor; one with blanks is in quotes
 _MENTION = r'(?:^|\s)@("[^"]*"?|\S*)$'
@@ -91,6 +92,11 @@ class PromptInput(PromptEditor):
         """Request to scroll the log, by a key that has nothing to scroll here."""
 
         action: str  # of Textual, as `page_up`
+
+    class ChoiceKeyPressed(AppMessage):
+        """A key was pressed that can choose the answer to a tool call, as the prompt is empty."""
+
+        key: str  # of `_CHOICE_KEYS`
 
     class QueuedEditRequested(AppMessage):
         """Request to move the newest queued prompt into the prompt field."""
@@ -449,7 +455,9 @@ class PromptInput(PromptEditor):
 
     def _handle_key(self, key: str) -> bool:
         """Send, scroll the log, act on the queue, recall an earlier prompt; else return False."""
-        if key == "enter":
+        if key in _CHOICE_KEYS and not self.text:
+            self.post_message(self.ChoiceKeyPressed(key))
+        elif key == "enter":
             self.submit()
         elif key in _LOG_ACTIONS and self._scrolls_log(key):
             self.post_message(self.ScrollRequested(_LOG_ACTIONS[key]))
