@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from traceback import format_tb
 from typing import Any, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.binding import BindingType
 from textual.driver import Driver
 from textual.filter import LineFilter, Monochrome, NoColor
@@ -23,7 +23,7 @@ from textual.notifications import SeverityLevel
 from textual.reactive import reactive
 from textual.screen import ModalScreen
 from textual.timer import Timer
-from textual.widgets import Static
+from textual.widgets import Input, Static, TextArea
 from textual.worker import Worker
 
 from lmchat.commands.table import Scope
@@ -32,13 +32,15 @@ from lmchat.config.state import State
 from lmchat.errors import LMChatError, log_bug
 from lmchat.safe_text import safe_line
 from lmchat.tui.line_filters import ascii_filters
-from lmchat.tui.messages import AppMessage, RunCommand, bindings
+from lmchat.tui.messages import AppMessage, RunCommand, ShowChat, bindings
 from lmchat.tui.quirks.driver import lend_terminal, write_to_terminal
+from lmchat.tui.quirks.key_queue import Typed
 from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported, LooksReported
 from lmchat.tui.quirks.patched_app import PatchedApp
 from lmchat.tui.screen import ChatScreen, DispatcherProtocol
 from lmchat.tui.themes import ANSI, DARK, LIGHT, THEMES, fitted, theme_named
 from lmchat.tui.widgets.message_row import Passing
+from lmchat.tui.widgets.prompt_input import PromptInput
 
 _WIDTH_CLASSES = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]
 _HEIGHT_CLASSES = [(0, "-short"), (30, "-tall")]
@@ -151,6 +153,34 @@ class LMChatApp(PatchedApp):
     async def pass_on_from_other_screen(self, message: Message) -> None:
         """Pass on a message of a dialog or the welcome screen, which are above the chat screen."""
         await self.chat_screen.pass_on(message)
+
+    def field_for(self, event: Typed) -> PromptInput | None:
+        """Return the prompt for text that no other field gets; what covers the chat is closed.
+
+        A paste is text, and so is a letter that is no command of what has the focus. In a dialog,
+        letters belong to the dialog, unless it came by itself.
+        """
+        screen, focused = self.screen, self.focused
+        if isinstance(focused, Input | TextArea):
+            return None
+        is_dialog = isinstance(screen, ModalScreen)
+        is_page = not is_dialog and screen is not self.chat_screen
+        if isinstance(event, events.Paste):
+            is_text = not is_page or len(event.text.split()) > 1  # one word may be an address
+        elif is_dialog:
+            is_text = event.is_printable and screen.has_class("-unasked")
+        else:
+            widgets = self.chat_screen.widgets
+            # a blank begins no prompt; `/` begins a command, but in the list it opens the filter
+            is_command = event.key in screen.active_bindings or (focused and event.key == "space")
+            is_slash = event.key == "slash" and focused is not widgets.session_list
+            is_text = event.is_printable and (is_slash or not is_command)
+        if not is_text:
+            return None
+        self.chat_screen.remove_class("-sessions-over")
+        if is_page:
+            self.post_message(ShowChat(is_typed=True))
+        return self.chat_screen.widgets.prompt_input
 
     def on_app_focus(self) -> None:
         self.is_focus_reported = True

@@ -215,8 +215,8 @@ class Dispatcher:
                 self.ui.widgets.prompt_input.focus()
             case SessionList.ActRequested(command_id=command_id, session_id=session_id):
                 self.commands.run_on_session(command_id, session_id)
-            case ShowChat(typed=typed):
-                controllers.server_search.leave_page(typed)
+            case ShowChat(is_typed=is_typed):
+                controllers.server_search.leave_page(is_typed=is_typed)
             case WelcomeScreen.Chosen(choice=choice, typed=typed):
                 controllers.server_search.act_on_choice(choice, typed)
             case _:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from inspect import get_annotations
 from typing import Any, ClassVar, dataclass_transform
 
-from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
@@ -41,7 +40,7 @@ class RunCommand(AppMessage):
 class ShowChat(AppMessage):
     """Request to show the chat in place of the welcome screen."""
 
-    typed: events.Key | events.Paste | None = None  # for the prompt
+    is_typed: bool = False  # as something is typed; else the user has left the page
 
 
 class ReadSessions(AppMessage):

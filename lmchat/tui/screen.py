@@ -60,7 +60,6 @@ class ChatWidgets:
         self.prompt_area = PromptArea(user_keys)
         self.log = ChatLog(
             self.highlighter,
-            typed_into=self.prompt_input,
             user_keys=user_keys,
             frames_per_second=settings.ui.frames_per_second,
             id="log",
@@ -173,6 +172,9 @@ class ChatScreen(PatchedScreen):
         while self._waiting:
             await dispatcher.receive(self._waiting[0])
             del self._waiting[0]  # until here, `pass_on` puts later ones behind it
+
+    def action_focus_prompt(self) -> None:
+        self.set_focus(self.widgets.prompt_input)
 
     @on(events.DescendantFocus)
     @on(events.DescendantBlur)

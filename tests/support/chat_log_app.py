@@ -77,9 +77,7 @@ class LogApp(App[None]):
     def compose(self) -> ComposeResult:
         prompt = Input()
         prompt.cursor_blink = False  # pictures are the same however long they take
-        yield ChatLog(
-            self.highlighter, typed_into=prompt, user_keys=self.user_keys, frames_per_second=12
-        )
+        yield ChatLog(self.highlighter, user_keys=self.user_keys, frames_per_second=12)
         yield prompt
 
     async def on_unmount(self) -> None:

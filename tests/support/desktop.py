@@ -219,6 +219,12 @@ class Desktop:
             self.app._driver.send_message(event)
             await asyncio.sleep(0)
 
+    async def paste(self, text: str) -> None:
+        event = events.Paste(text)
+        event.set_sender(self.app)
+        self.app._driver.send_message(event)
+        await self.pilot.pause()
+
     async def answered(self, count: int = 1) -> ChatMessage:
         def answers() -> list[ChatMessage]:
             return [message for message in self.active.messages if message.stats]

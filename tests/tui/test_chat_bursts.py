@@ -74,9 +74,7 @@ async def test_letters_behind_a_key_that_moves_the_focus_are_typed_in_order(tmp_
             assert desk.app.focused is desk.prompt_input
             desk.prompt_input.put("")
         await desk.press("alt+up")
-        event = events.Paste("dr\ndr")
-        event.set_sender(desk.app)
-        desk.app._driver.send_message(event)
+        await desk.paste("dr\ndr")
         await desk.prompt_is("dr\ndr")
         assert desk.app.focused is desk.prompt_input
 

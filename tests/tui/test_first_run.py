@@ -79,11 +79,16 @@ async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_wo
 ):
     backend = ScriptedBackend(results=[off()])
     async with desktop(tmp_path, backend) as desk:
-        await desk.on(WelcomeScreen)
-        await desk.type("What is 2+2?")
-        await desk.prompt_is("What is 2+2?")
-        await desk.press("enter")
-        desk.dispatcher.controllers.server_search.check_now()
+        for text in ("/set 1", "\u3000\u200d", "two\nwords", "What is 2+2?"):
+            await desk.on(WelcomeScreen)
+            desk.prompt_input.put("")
+            await (desk.paste(text) if "\n" in text else desk.type(text))
+            await desk.prompt_is(text)
+            if text == "What is 2+2?":
+                await desk.press("enter")
+            else:
+                desk.prompt_input.put("")
+            desk.dispatcher.controllers.server_search.check_now()
         await desk.on(WelcomeScreen)
         await desk.press("ctrl+p", leads_to=CommandsDialog)
         await desk.type("import")

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 from msgspec.structs import replace
-from textual import events
 
 from lmchat.servers.events import RequestSent, TextDelta
 from lmchat.servers.model import LoadState
@@ -167,9 +166,7 @@ async def test_a_sentence_never_answers_the_card(tmp_path, before):
             await desk.prompt_is(before + sentence)
             desk.prompt_input.put("")
         await asks(desk)
-        paste = events.Paste("yes")
-        paste.set_sender(desk.app)
-        desk.app._driver.send_message(paste)
+        await desk.paste("yes")
         await desk.prompt_is("yes")
         await desk.press("alt+up", "y", "enter")  # the log takes letters, but no answers
         await desk.until(lambda: desk.copied, "a copy of the call")

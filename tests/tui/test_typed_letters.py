@@ -10,12 +10,9 @@ from textual.widgets import Input
 
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
-from lmchat.tui.messages import ShowChat
 from lmchat.tui.quirks.keys import TEXTUAL_IS_PRINTABLE, KeyParser, is_typed_text, mend_typing
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import desktop, sent
-from tests.support.start_desk import bare_page
-from tests.support.tui_host import Host, drawn, type_at_once
 
 mend_typing()
 
@@ -118,10 +115,3 @@ async def test_what_is_sent_is_what_was_typed(desk):
     field = desk.app.focused
     assert isinstance(field, Input)
     await desk.until(lambda: field.value == "\u3000\u202f茶", "the filter")
-
-
-async def test_the_welcome_page_takes_them_to_the_prompt():
-    async with drawn(Host(screen=bare_page), (120, 34)) as (app, pilot):
-        await type_at_once(app, "\u3000\u200d")
-        await pilot.pause()
-        assert [wish.typed.character for wish in app.of(ShowChat)] == ["\u3000", "\u200d"]

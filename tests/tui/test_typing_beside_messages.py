@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
@@ -22,4 +23,25 @@ async def test_what_no_command_has_goes_to_the_prompt_with_what_follows(tmp_path
         await desk.type("cc")  # each press of a key is a command; a copy ends the one before it
         await shown(desk, "Block 2 of 2: copied.")
         assert desk.copied[-1].strip() == "b"
+        assert desk.prompt_input.text == ""
+
+
+async def test_pastes_and_letters_without_a_command_go_to_the_prompt_in_order(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"], size=(80, 24)) as desk:
+        for way in (("alt+up",), ("ctrl+b",), ("alt+up", "i"), ()):
+            for text in ("hush", "two words"):
+                desk.chat_screen.set_focus(None)
+                await desk.press(*way)
+                letters = "" if way[1:] else text  # to a dialog, letters belong
+                await desk.paste(text)
+                await desk.type(letters)
+                await desk.paste("!")
+                if way[1:]:
+                    await desk.press("escape", leads_to=ChatScreen)
+                await desk.prompt_is(f"{text}{letters}!")
+                assert desk.app.focused is desk.prompt_input
+                assert not desk.chat_screen.has_class("-sessions-over")
+                desk.prompt_input.put("")
+        await desk.press("ctrl+b", "slash", *"on", sees="Enter open")  # its own field
+        await desk.paste("e")
         assert desk.prompt_input.text == ""

@@ -10,7 +10,6 @@ from textual.screen import Screen
 from lmchat.servers.discovery.status import STATUS
 from lmchat.servers.local.demo import SMOLLM2
 from lmchat.servers.local.installed import Installed
-from lmchat.tui.messages import ShowChat
 from lmchat.tui.welcome.server_rows import LocalSetup, server_rows, welcome_rows
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.look_data import PLACES, place
@@ -52,15 +51,10 @@ async def test_every_place_is_told_with_its_verdict_and_next_step():
         assert len(app.of(WelcomeScreen.Chosen)) == 1
 
 
-async def test_a_letter_and_a_sentence_are_for_the_chat_and_a_pasted_word_is_an_address():
+async def test_a_pasted_word_is_an_address():
     async with page() as (app, pilot):
-        await pilot.press("g", "slash")
-        for pasted in ("http://localhost:9\n", "two words"):
-            app.screen.post_message(events.Paste(pasted))
+        app.screen.post_message(events.Paste("http://localhost:9\n"))
         await pilot.pause()
-        typed = [wish.typed for wish in app.of(ShowChat)]
-        assert [event.key for event in typed[:2]] == ["g", "slash"]
-        assert [event.text for event in typed[2:]] == ["two words"]
         wishes = [(wish.choice, wish.typed) for wish in app.of(WelcomeScreen.Chosen)]
         assert wishes == [("address", "http://localhost:9")]
 

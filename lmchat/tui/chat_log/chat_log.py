@@ -16,7 +16,6 @@ from textual.reactive import Reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.timer import Timer
-from textual.widget import Widget
 from textual.worker import Worker
 
 from lmchat.answers.live_stats import LiveStats, Stage
@@ -37,7 +36,6 @@ from lmchat.tui.chat_log.selection import AGAIN_S, TextSelection
 from lmchat.tui.chat_log.viewport import Bookmark, Viewport
 from lmchat.tui.messages import AppMessage, RunCommand, bindings
 from lmchat.tui.quirks.frames import paint_at_once
-from lmchat.tui.quirks.keys import hand_over
 
 SCROLL_EVERY_S = 0.05  # between steps of a drag above or below the log
 _LEFT_BUTTON = 1
@@ -83,18 +81,13 @@ class ChatLog(ScrollView, can_focus=True):
         self,
         highlighter: Highlighter,
         *,
-        typed_into: Widget,
         user_keys: Mapping[str, str],
         frames_per_second: int,
         **options: Any,
     ) -> None:
-        """`typed_into` gets what is typed while a message has the focus.
-
-        `user_keys` are keys as people write them, by command id.
-        """
+        """`user_keys` are keys as people write them, by command id."""
         super().__init__(**options)
         self.set_reactive(ChatLog.auto_links, False)  # links are found in lines, not by hovering
-        self.typed_into = typed_into
         self.today: Callable[[], date | None] = lambda: None  # other days are shown with their date
         self.left_out = 0  # messages that the next request would leave out
         self.document = Document()
@@ -532,25 +525,6 @@ class ChatLog(ScrollView, can_focus=True):
     def action_select(self, step: int) -> None:
         self.selection.extend(step)
         self._repaint()
-
-    def on_key(self, event: events.Key) -> None:
-        """Type a printable key into the prompt, unless it is a message key."""
-        focused = self.screen.focused
-        if focused is not None and focused is not self:  # the focus moved after the key was typed
-            hand_over(event, focused)
-            return
-        # `/` always starts a command
-        is_message_key = event.key in self.screen.active_bindings and event.key != "slash"
-        # a blank starts no prompt
-        if event.is_printable and not is_message_key and event.key != "space":
-            self._give_to_prompt(event)
-
-    def on_paste(self, event: events.Paste) -> None:
-        self._give_to_prompt(event)
-
-    def _give_to_prompt(self, event: events.Paste | events.Key) -> None:
-        hand_over(event, self.typed_into)
-        self.screen.set_focus(self.typed_into)
 
     # Acts on messages
 

@@ -10,8 +10,6 @@ import asyncio
 from contextlib import suppress
 from functools import partial
 
-from textual import events
-
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.safe_text import header_value
 from lmchat.servers.discovery.choose import Choice
@@ -30,7 +28,6 @@ from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.server_starts import ServerStarts
 from lmchat.tui.dialogs.ask_dialog import AskDialog, host_question, key_dialog
 from lmchat.tui.dialogs.model_picker import file_picker
-from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.welcome.server_rows import ServerRow
 from lmchat.tui.welcome.welcome_screen import WelcomeFacts, WelcomeScreen
@@ -350,15 +347,12 @@ class ServerSearch:
         if self._page is not None:
             self._page.leave()
 
-    def leave_page(self, typed: events.Key | events.Paste | None = None) -> None:
+    def leave_page(self, *, is_typed: bool = False) -> None:
         """Close the page, so that the chat is shown.
 
-        `typed` is a key or a paste for the prompt. A user who types has not decided against the
-        page: once the prompt is sent or deleted, the next search opens it again. Without `typed`,
-        it stays closed.
+        A user who types has not decided against the page: once the prompt is sent or deleted, the
+        next search opens it again. Else it stays closed.
         """
-        if typed is not None:
-            hand_over(typed, self._ui.widgets.prompt_input)
-        elif self._page is not None:
+        if self._page is not None and not is_typed:
             self._has_left_page = True
         self.close_page()

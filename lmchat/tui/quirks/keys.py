@@ -13,7 +13,6 @@ from textual import constants, events
 from textual._xterm_parser import XTermParser
 from textual.keys import Keys
 from textual.message import Message
-from textual.widget import Widget
 
 from lmchat.safe_text import with_line_feeds
 from lmchat.terminal.tty import LONGEST_WAIT_S, PASTE_END, PASTE_START
@@ -65,17 +64,6 @@ _KITTY_KEYS = "".join(map(chr, range(0xE000, 0xE06F)))  # those that are in use
 _REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _NO_TEXT = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode
 TEXTUAL_IS_PRINTABLE = events.Key.is_printable  # before `mend_typing`
-
-
-def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
-    """Send a key or a paste to another widget than the one that has got it."""
-    event.stop()
-    event.prevent_default()
-    # after `prevent_default`, no widget handles the old event
-    if isinstance(event, events.Key):
-        widget._forward_event(events.Key(event.key, event.character))
-    else:
-        widget._forward_event(events.Paste(event.text))
 
 
 def is_typed_text(text: str) -> bool:

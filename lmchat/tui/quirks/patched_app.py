@@ -89,16 +89,26 @@ class PatchedApp(App[None]):
         else:
             await super().on_event(event)
 
+    def field_for(self, event: Typed) -> Widget | None:  # noqa: ARG002 - for the subclass
+        """Return the field that takes it as text although another widget may have the focus."""
+        return None
+
     async def _deliver_key(self, event: Typed) -> Widget | None:
         """Return the widget that gets the key or paste, None if a binding took it."""
         if self._is_late(event):  # it has waited for its turn
             return None
-        receiver = self.focused or self.screen
+        self.app_focus = True  # as Textual does, but before it is asked what has the focus
         if isinstance(event, events.Key):
             chain = self.screen._modal_binding_chain
             event = without_idle_modifiers(
                 event, lambda key: any(key in bindings.key_to_bindings for _, bindings in chain)
             )
+        receiver = self.field_for(event)
+        if receiver is not None:
+            receiver.screen.set_focus(receiver)
+            receiver._forward_event(event)  # a dialog may be above it
+            return receiver
+        receiver = self.focused or self.screen
         await super().on_event(event)
         return receiver if event.is_forwarded else None  # Textual has set it if no binding took it
 

@@ -189,23 +189,10 @@ class WelcomeScreen(Screen[None]):
 
     # Keys
 
-    def on_key(self, event: events.Key) -> None:
-        """Go to the chat and type a letter there, if it is no key here.
-
-        `/`, which starts a command, is always typed, even if it is a key of the user.
-        """
-        is_key_here = event.key in self.active_bindings and event.key != "slash"
-        if event.is_printable and not is_key_here:
-            event.stop()
-            self.app.post_message(ShowChat(event))
-
     def on_paste(self, event: events.Paste) -> None:
-        """Ask about a pasted word as an address; take several words to the prompt."""
+        """Ask about a pasted word as an address; `LMChatApp.field_for` takes several words."""
         event.stop()
-        if len(event.text.split()) > 1:
-            self.app.post_message(ShowChat(event))
-        else:
-            self.app.post_message(self.Chosen("address", safe_line(event.text)))
+        self.app.post_message(self.Chosen("address", safe_line(event.text)))
 
     def action_move(self, by: int) -> None:
         self._has_user_chosen = True

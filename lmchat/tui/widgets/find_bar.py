@@ -67,9 +67,9 @@ class FindBar(Horizontal):
         self.display = False
         self._log.finder.clear()
 
-    def action_close(self) -> None:
+    async def action_close(self) -> None:
         self.close()
-        self._log.typed_into.focus()
+        await self.run_action("screen.focus_prompt")
 
     def action_step(self, by: int) -> None:
         self._log.finder.step(by)
