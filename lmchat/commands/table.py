@@ -152,7 +152,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _key(
         "previous",
-        "alt+up",
+        "alt+up,f3",
         "previous",
         "Focus the previous message",
     ),
@@ -526,6 +526,7 @@ MESSAGE_HINTS = (  # `copy` is `message.copy`
     *("copy", "copy_code", "resume", "regenerate", "edit", "fork", "details", "fold"),
     *("next_version", "links", "delete", "tree", "rewrite", "source", "pager", "another_model"),
 )
+TOOL_HINTS = ("tool_once", "tool_session", "tool_always", "tool_no")  # while a tool call asks
 TOOL_CHOICES = ("tool_no", "tool_once", "tool_session", "tool_always")  # as the card has them
 SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "tag")  # `session.open`, …
 

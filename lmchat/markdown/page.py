@@ -182,8 +182,9 @@ class Page(Struct):
         `key` is the default.
         """
         key = self.user_keys.get(command_id) or key
-        strong = self.styles["strong"]
-        hint = [("  ", strong), (key, strong), (f" {text}", self.styles["muted"])]
+        # the painter leaves out the key of a message that has no letters
+        key_style = self.styles["strong"] + Style(meta={"is_key": True})
+        hint = [(f"  {key}", key_style), (f" {text}", self.styles["muted"])]
         return clickable(hint, command_id)
 
     def rule(self, spans: Sequence[Span]) -> Line:

@@ -23,6 +23,7 @@ from textual.notifications import SeverityLevel
 from textual.reactive import reactive
 from textual.screen import ModalScreen
 from textual.timer import Timer
+from textual.widget import Widget
 from textual.widgets import Input, Static, TextArea
 from textual.worker import Worker
 
@@ -34,13 +35,12 @@ from lmchat.safe_text import safe_line
 from lmchat.tui.line_filters import ascii_filters
 from lmchat.tui.messages import AppMessage, RunCommand, ShowChat, bindings
 from lmchat.tui.quirks.driver import lend_terminal, write_to_terminal
-from lmchat.tui.quirks.key_queue import Typed
+from lmchat.tui.quirks.key_queue import Typed, is_text
 from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported, LooksReported
 from lmchat.tui.quirks.patched_app import PatchedApp
 from lmchat.tui.screen import ChatScreen, DispatcherProtocol
 from lmchat.tui.themes import ANSI, DARK, LIGHT, THEMES, fitted, theme_named
 from lmchat.tui.widgets.message_row import Passing
-from lmchat.tui.widgets.prompt_input import PromptInput
 
 _WIDTH_CLASSES = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]
 _HEIGHT_CLASSES = [(0, "-short"), (30, "-tall")]
@@ -120,6 +120,7 @@ class LMChatApp(PatchedApp):
 
         `api_key_cmd` may want it while an editor is open.
         """
+        self.chat_screen.on_screen_suspend()
         async with self._terminal_lock:
             with lend_terminal(self):
                 yield
@@ -154,33 +155,33 @@ class LMChatApp(PatchedApp):
         """Pass on a message of a dialog or the welcome screen, which are above the chat screen."""
         await self.chat_screen.pass_on(message)
 
-    def field_for(self, event: Typed) -> PromptInput | None:
-        """Return the prompt for text that no other field gets; what covers the chat is closed.
+    def field_for(self, event: Typed) -> Widget | None:
+        """Return the prompt for text if no other field has the focus.
 
         A paste is text, and so is a letter that is no command of what has the focus. In a dialog,
-        letters belong to the dialog, unless it came by itself.
+        letters belong to the dialog, unless it came by itself. A page or a list over the chat is
+        closed.
         """
-        screen, focused = self.screen, self.focused
-        if isinstance(focused, Input | TextArea):
+        screen, focused, chat_screen = self.screen, self.focused, self.chat_screen
+        if isinstance(focused, Input | TextArea) or not is_text(event):
             return None
         is_dialog = isinstance(screen, ModalScreen)
-        is_page = not is_dialog and screen is not self.chat_screen
+        is_page = not is_dialog and screen is not chat_screen
         if isinstance(event, events.Paste):
-            is_text = not is_page or len(event.text.split()) > 1  # one word may be an address
+            is_taken = is_page and len(event.text.split()) <= 1  # it may be an address
         elif is_dialog:
-            is_text = event.is_printable and screen.has_class("-unasked")
-        else:
-            widgets = self.chat_screen.widgets
-            # a blank begins no prompt; `/` begins a command, but in the list it opens the filter
-            is_command = event.key in screen.active_bindings or (focused and event.key == "space")
-            is_slash = event.key == "slash" and focused is not widgets.session_list
-            is_text = event.is_printable and (is_slash or not is_command)
-        if not is_text:
+            is_taken = not screen.has_class("-unasked")
+        elif event.key == "slash":  # it begins a command, but in the list it opens the filter
+            is_taken = focused is chat_screen.widgets.session_list
+        else:  # a blank begins no prompt
+            is_blank = event.key == "space" and focused is not None
+            is_taken = is_blank or event.key in screen.active_bindings
+        if is_taken:
             return None
-        self.chat_screen.remove_class("-sessions-over")
+        chat_screen.remove_class("-sessions-over")
         if is_page:
             self.post_message(ShowChat(is_typed=True))
-        return self.chat_screen.widgets.prompt_input
+        return chat_screen.widgets.prompt_input
 
     def on_app_focus(self) -> None:
         self.is_focus_reported = True

@@ -254,6 +254,8 @@ class Dispatcher:
 
     def follow_typing(self) -> None:
         controllers = self.controllers
+        if self.ui.widgets.prompt_input.is_being_written:
+            self.ui.widgets.log.is_marked = False
         controllers.status.show_line()
         controllers.hints.show()
         controllers.session_view.show_calls()
@@ -283,6 +285,7 @@ class Dispatcher:
         """Do the first of these steps that has an effect."""
         prompt_input = self.ui.widgets.prompt_input
         is_in_prompt = self.ui.screen.focused is prompt_input
+        self.ui.screen.action_focus_prompt()  # letters behind Esc are text, also after a stop
         has_done_something = (
             self.stop_running()
             or self.controllers.prompt_text.cancel_edit()
@@ -292,9 +295,9 @@ class Dispatcher:
             )  # elsewhere, Esc first leads to the prompt
         )
         if not has_done_something:
+            self.ui.widgets.log.is_marked = False
             self.ui.widgets.find_bar.close()
             self.ui.screen.remove_class("-sessions-over", "-telemetry-over")
-            prompt_input.focus()
 
     # Ctrl+C and the end
 

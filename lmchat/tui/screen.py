@@ -10,12 +10,12 @@ from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 from textual.geometry import Size
 from textual.message import Message
+from textual.widget import Widget
 
 from lmchat.commands.table import PROMPT_HINTS, Scope
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.markdown.highlighter import Highlighter
-from lmchat.sessions.message import ChatMessage
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.messages import AppMessage, ShowChanges, bindings
 from lmchat.tui.quirks.patched_app import PatchedScreen
@@ -77,11 +77,6 @@ class ChatWidgets:
         # Textual updates `has_focus` one message later
         return self.log.screen.focused is self.log
 
-    @property
-    def focused_message(self) -> ChatMessage | None:
-        """None while the focus is outside the log."""
-        return self.log.focused_message if self.has_log_focus else None
-
     def show_title(self, title: str) -> None:
         """Show a safe title; "" is a new session."""
         self.title_line.show([styled(title or NEW_SESSION, MUTED)])
@@ -91,7 +86,10 @@ class ChatScreen(PatchedScreen):
     """Sessions, chat and telemetry in three columns, and a row of keys below them."""
 
     AUTO_FOCUS = "PromptInput"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.CHAT)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings(Scope.CHAT),
+        ("tab,shift+tab", "focus_prompt"),
+    ]
 
     def __init__(self, settings: Settings, state: State, *, is_temporary: bool) -> None:
         super().__init__()
@@ -173,8 +171,28 @@ class ChatScreen(PatchedScreen):
             await dispatcher.receive(self._waiting[0])
             del self._waiting[0]  # until here, `pass_on` puts later ones behind it
 
+    # Log and list get the focus, and with it letters, only by a key that types nothing
+
     def action_focus_prompt(self) -> None:
+        """Give the prompt the focus; a message that had it stays marked."""
+        log = self.widgets.log
+        log.is_marked = log.focused_message is not None
         self.set_focus(self.widgets.prompt_input)
+
+    def on_screen_suspend(self) -> None:
+        """A dialog, or another program, ends the letters of a message."""
+        if self.focused is self.widgets.log:
+            self.action_focus_prompt()
+
+    def get_focusable_widget_at(self, x: int, y: int) -> Widget | None:
+        """Focus the prompt at a press on log or list; Textual focuses what this returns."""
+        widget = super().get_focusable_widget_at(x, y)
+        if widget not in (self.widgets.log, self.widgets.session_list):
+            return widget
+        self.action_focus_prompt()
+        prompt_input = self.widgets.prompt_input
+        prompt_input.move_cursor(prompt_input.cursor_location)  # Ctrl+C copies what is selected now
+        return prompt_input
 
     @on(events.DescendantFocus)
     @on(events.DescendantBlur)

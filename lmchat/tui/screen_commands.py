@@ -203,9 +203,8 @@ class ScreenCommands:
         command_id = command.command_id
         if command_id in self.on_message:
             # a selection in the log is copied in place of the message
-            widgets = self._ui.widgets
-            is_copy = command_id == "message.copy" and widgets.has_log_focus
-            if is_copy and widgets.log.copy_selection():
+            log = self._ui.widgets.log
+            if command_id == "message.copy" and log.has_choice and log.copy_selection():
                 return None
             return self._start_on(command_id, self._subject)
         if command.needs_argument and not argument:
@@ -228,7 +227,9 @@ class ScreenCommands:
 
     @property
     def _subject(self) -> ChatMessage | None:
-        return self._ui.widgets.focused_message or self.chat.active.messages.last_answer_or_prompt
+        return (
+            self._ui.widgets.log.focused_message or self.chat.active.messages.last_answer_or_prompt
+        )
 
     def _copy_last(self, part: str) -> Rest:
         """Raises `WrongUse` for an unknown part."""

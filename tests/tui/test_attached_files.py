@@ -25,7 +25,7 @@ async def test_a_file_is_one_row_or_line_wherever_its_prompt_is_shown_and_is_sen
     assert "Secret heading" not in desk.text
     await desk.press("alt+up", "alt+up", "enter", leads_to=TextDialog, sees="# Secret heading")
     await desk.press("escape", hides="Secret heading")
-    await desk.press("y")
+    await desk.press("alt+up", "y")
     await desk.until(lambda: desk.copied == [first], "a copy")
     await desk.press("e")
     await desk.prompt_is(FOLDED)

@@ -315,7 +315,8 @@ async def test_search_opens_the_exact_message_also_in_a_session_that_streams(tmp
         assert desk.log_view.finder.number_and_count == (1, 1)
         await desk.press(*"does it", sees="does it")
         assert desk.app.focused is desk.prompt_input
-        await desk.press("shift+tab")
+        desk.prompt_input.put("")
+        await desk.press("alt+up")
         assert desk.app.focused is desk.log_view
         assert desk.log_view.focused_message.text == "Chives and more."
         await desk.press("escape")
@@ -336,7 +337,7 @@ async def test_search_opens_the_exact_message_also_in_a_session_that_streams(tmp
         await desk.press("ctrl+f", sees="no hits", hides="Tab go to hit")
         await desk.type("Kale")
         await shown(desk, "\n  Tab go to hit  Esc close")
-        await desk.press("escape", "shift+tab", "shift+tab", "slash", sees="Enter open  Esc clear")
+        await desk.press("escape", "ctrl+b", "slash", sees="Enter open  Esc clear")
         await desk.type("zz")
         await shown(desk, "Enter search  Esc clear filter")
         gate.set()

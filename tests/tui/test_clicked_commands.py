@@ -25,12 +25,14 @@ async def test_what_a_message_offers_can_be_clicked(tmp_path):
         await click(desk, "a continue")
         await shown(desk, "Lettuce.")
         await desk.at_rest()
-        await desk.press("escape")  # a click on a message focuses it, where letters are commands
         await desk.ask("two", 2)
         await desk.press("alt+up", sees="y copy details")
         await click(desk, "y copy details")
         await desk.until(lambda: "It broke again." in "".join(desk.copied), "a copy")
-        await click(desk, "r retry")
+        await desk.until(
+            lambda: "  retry    edit prompt    copy details" in desk.text, "no letters"
+        )
+        await click(desk, "retry    edit prompt")
         await shown(desk, "Alpha.")
         await desk.at_rest()
         await desk.press("escape", "ctrl+r", sees="Beta.")
@@ -42,13 +44,20 @@ async def test_what_a_message_offers_can_be_clicked(tmp_path):
         await click(desk, "2/3")
         await shown(desk, "Beta.")
 
+        async def click_key(words: str) -> None:
+            row = desk.text.split("\n")[-1]
+            await desk.pilot.click(KeyBar, offset=(row.index(words), 0))
+
         await click(desk, "Beta.")
+        await shown(desk, "Alt+↑ keys  copy  retry")
+        await click_key("Alt+↑ keys")
         await shown(desk, "[ ] versions")
-        row = desk.text.split("\n")[-1]
-        await desk.pilot.click(KeyBar, offset=(row.index("[ ]"), 0))
+        await click_key("[ ]")
         await shown(desk, "It broke again.")
-        row = desk.text.split("\n")[-1]
-        await desk.pilot.click(KeyBar, offset=(row.index("e edit prompt"), 0))
+        await desk.press("tab", sees="Alt+↑ keys")
+        await click_key("versions")
+        await shown(desk, "Alpha.")
+        await click_key("edit prompt")
         await desk.prompt_is("two")
         await desk.press("escape")
         await desk.say("three", sees="Gam")
@@ -60,12 +69,12 @@ async def test_what_a_message_offers_can_be_clicked(tmp_path):
 async def test_each_block_of_code_has_a_copy_of_its_own(tmp_path):
     code = "```py\na = 1\n```\n\n- item\n\n  ```\n  b\n  ```\n\n```sh\nc\n```"
     async with ready_desktop(tmp_path, answer_steps(code), asked=["one"]) as desk:
-        await desk.press("alt+up", sees="c copy")
         for nth, copied, note in (
             (2, "c", "Block 3 of 3"),
             (0, "a = 1", "Block 1 of 3"),
             (1, "b", "Block 2 of 3"),
         ):
+            await desk.press("alt+up", sees="c copy")
             await click(desk, "c copy", nth=nth)
             await desk.until(lambda copied=copied: desk.copied[-1:] == [copied], copied)
             await shown(desk, note)
@@ -77,9 +86,9 @@ async def test_a_click_on_code_of_the_reasoning_copies_that_code(tmp_path):
     async with ready_desktop(tmp_path, steps, asked=["one"]) as desk:
         await desk.press("alt+up", "enter", sees="a = 1")
         for nth, copied in ((0, "a = 1"), (2, "b"), (1, "c")):
-            await click(desk, "c copy", nth=nth)
+            await click(desk, "   copy" if nth else "c copy", nth=nth)
             await desk.until(lambda copied=copied: desk.copied[-1:] == [copied], copied)
-        await desk.press("c")  # continues in the text, where it was before
+        await desk.press("alt+up", "c")  # continues in the text, where it was before
         await desk.until(lambda: desk.copied[-1:] == ["d"], "d")
 
 

@@ -69,7 +69,7 @@ async def test_the_first_hint_is_shown_before_the_keys_that_act_everywhere():
         row.show([("ctrl+o", "model"), ("ctrl+n", "new")], LAST_KEYS)
         await pilot.pause()
         assert text_of(row).split() == ["^O", "model", "^P", "commands", "F1", "help"]
-        row.show([("/new", "new session")], [])
+        row.show([("message.copy", "copy it"), ("new", "new session")], [])
         await pilot.pause()
         await pilot.click(KeyBar, offset=(text_of(row).index("new session"), 0))
         await pilot.click(KeyBar, offset=(38, 0))  # beside the hints

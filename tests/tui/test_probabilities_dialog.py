@@ -92,7 +92,7 @@ async def test_words_are_gone_through_and_another_one_begins_a_version_that_goes
         assert desk.texts == ["one", "Ferns like shade."]
         assert len(backend.requests) == 1
 
-        await desk.press("p", leads_to=ProbabilitiesDialog)
+        await desk.press("alt+up", "p", leads_to=ProbabilitiesDialog)
         await desk.press("right", "down", "enter", leads_to=ChatScreen, sees="2/2")
         await desk.until(lambda: desk.texts == ["one", "Ferns love warm rain"], "the version")
         await desk.answered()
@@ -103,7 +103,7 @@ async def test_words_are_gone_through_and_another_one_begins_a_version_that_goes
             "alt+up", "p", leads_to=ProbabilitiesDialog, sees="4 words, 2 of them below 50"
         )
         await desk.press("right", sees='" love"  22')  # the first words have theirs from before
-        await desk.press("escape", "left_square_bracket")
+        await desk.press("escape", "alt+up", "left_square_bracket")
         await desk.until(lambda: desk.texts == ["one", "Ferns like shade."], "the old version")
 
 

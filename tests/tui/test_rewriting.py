@@ -48,7 +48,7 @@ async def test_e_rewrites_an_answer_and_keeps_the_old_version(tmp_path):
         assert await desk.texts_on_disk() == ["one", "Ferns do well"]
         assert desk.prompt_input.text == "x"  # what had been typed before
         assert len(desk.backend.requests) == 1
-        await desk.press("u", sees="Nothing to undo")
+        await desk.press("alt+up", "u", sees="Nothing to undo")
         await desk.press("left_square_bracket")
         await desk.until(lambda: desk.texts == ["one", "Ferns do"], "the old version")
 

@@ -77,7 +77,9 @@ async def test_calls_are_rows_that_unfold_and_their_results_are_copied_paged_and
 
         await desk.press("alt+up", "alt+up", "alt+up", "enter", sees='- files/read_text("a.md")')
         await shown(desk, '"found": [')
-        await desk.press("y", "o", "e", "r", sees="Only calls that failed or were stopped")
+        await desk.press(
+            "y", "o", "alt+up", "e", "r", sees="Only calls that failed or were stopped"
+        )
         assert (desk.copied, desk.paged) == ([found], [found])
         await desk.press("enter", hides='"found": [')
         await desk.press("ctrl+f", *"needle", "enter", sees='"found": [')
@@ -219,7 +221,7 @@ async def test_tab_in_an_empty_prompt_leads_to_the_answers_of_which_the_first_is
         await desk.press("right", "enter")  # nothing is chosen yet
         assert desk.active.question is not None
         await desk.press("tab", "enter", leads_to=AskDialog)
-        await desk.press("escape", "right", "right", sees="Enter this session  ← → choose")
+        await desk.press("escape", "tab", "right", "right", sees="Enter this session  ← → choose")
         await desk.press(*"also", "backspace", "backspace", "backspace", "backspace", "enter")
         await desk.prompt_is("")
         assert desk.host.calls == []

@@ -12,7 +12,7 @@ from textual import events
 from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.reactive import Reactive
+from textual.reactive import Reactive, reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.timer import Timer
@@ -76,6 +76,8 @@ class ChatLog(ScrollView, can_focus=True):
     # Textual's has `layout=True`: laying out the screen for each new line would be half the work of
     # streaming
     virtual_size: Reactive[Size] = Reactive(Size(0, 0), repaint=False)
+    is_marked = reactive(False)
+    """Whether a message is chosen without its letters, as by a click; typing ends that."""
 
     def __init__(
         self,
@@ -91,7 +93,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.today: Callable[[], date | None] = lambda: None  # other days are shown with their date
         self.left_out = 0  # messages that the next request would leave out
         self.document = Document()
-        self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
+        self.viewport = Viewport(self.document, lambda: self.has_choice)
         self.finder = Finder(self.viewport, self._repaint)
         self.selection = TextSelection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection, user_keys)
@@ -143,7 +145,7 @@ class ChatLog(ScrollView, can_focus=True):
     def _post_change(self) -> None:
         finder, viewport = self.finder, self.viewport
         state = (
-            (viewport.has_new_text, viewport.is_at_end, viewport.focused),
+            (viewport.has_new_text, viewport.is_at_end, viewport.focused, self.is_marked),
             self.selection.selected is not None,
             (finder.is_active, finder.number_and_count),
         )
@@ -227,6 +229,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def show(self, messages: Sequence[ChatMessage], *, is_ours: bool = True) -> None:
         """`is_ours`: this lmchat writes the answer that streams, if the last message is one."""
+        self.is_marked = False
         self.inflow.end_wait()
         self.highlighting.reset()
         is_streaming = is_ours and bool(messages) and is_streaming_answer(messages[-1])
@@ -388,41 +391,50 @@ class ChatLog(ScrollView, can_focus=True):
             self.finder.recount(index)
         self.update_screen(LogPosition(index))
 
-    # Focus of messages
+    # The chosen message
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether a message has the focus or is marked."""
+        return self.is_marked or self.screen.focused is self
 
     @property
     def focused_message(self) -> ChatMessage | None:
-        index = self.viewport.focused
+        """The one that commands act on."""
+        index = self.viewport.focused if self.has_choice else None
         return None if index is None else self.document.entries[index].message
 
     def focus_message(self, step: int) -> bool:
-        """Focus the message below (`step` 1) or above (-1); False if only the prompt is there."""
+        """Focus the marked message, or else that below (`step` 1) or above (-1).
+
+        Return False if only the prompt is there.
+        """
         had_focus = self.screen.focused is self  # Textual sets `has_focus` later
-        has_moved = self.viewport.step_focus(step, had_focus=had_focus)
-        if has_moved:  # `focus` would act after `_repaint`
+        has_any = self.is_marked or self.viewport.step_focus(step, had_focus=had_focus)
+        if has_any:  # `focus` would act after `_repaint`
             self.screen.set_focus(self, scroll_visible=False)
         self._repaint()
-        return has_moved
+        return has_any
 
-    def go_to_message(
-        self, message_id: str, *, row: int | None = None, takes_focus: bool = True
-    ) -> bool:
+    def go_to_message(self, message_id: str, *, row: int | None = None) -> bool:
         """Bring a message into view, or to a row of the screen; return whether it exists.
 
-        Without `takes_focus`, it has the focus once the log gets it.
+        It is marked if the log lacks the focus.
         """
         index = self.document.index_of(message_id)
         if index is None:
             return False
-        self.viewport.focus(index)
+        self._choose(index)
         if row is None:
             self.viewport.scroll_to_message(index)
         else:
             self.viewport.scroll_to_position(LogPosition(index), row)
         self._repaint()
-        if takes_focus:
-            self.focus(scroll_visible=False)
         return True
+
+    def _choose(self, index: int) -> None:
+        self.viewport.focus(index)
+        self.is_marked = self.screen.focused is not self
 
     def show_start(self, message_id: str) -> None:
         """Bring a message into view; of a high one, its beginning."""
@@ -431,24 +443,14 @@ class ChatLog(ScrollView, can_focus=True):
             self.viewport.scroll_to_message(index)
             self._repaint()
 
-    def shows_start(self, message_id: str) -> bool:
-        """Whether the first row of a message is on the screen, and no other widget covers it."""
-        index = self.document.index_of(message_id)
-        if index is None or self.painter.page is None:
-            return False
-        y = self.document.row_of(LogPosition(index, 0)) - self.viewport.top
-        ends = (self.painter.left, self.painter.left + self.painter.page.width - 1)
-        return y in range(self.size.height) and all(
-            self.screen.get_widget_at(self.region.x + x, self.region.y + y)[0] is self for x in ends
-        )
-
     def focus_hit(self) -> None:
         if self.finder.index is not None:
             self.viewport.focus(self.finder.index)
-        self.focus(scroll_visible=False)
+        self.screen.set_focus(self, scroll_visible=False)
         self._repaint()
 
     def on_focus(self) -> None:
+        self.is_marked = False
         self.viewport.focus_last()
         self._repaint()
 
@@ -551,10 +553,11 @@ class ChatLog(ScrollView, can_focus=True):
             return
         position = self.document.locate(y)
         message = self.document.entries[position.message_index].message
-        self.viewport.focus(position.message_index)
-        self._repaint()
         meta = event.style.meta
         act = str(meta.get("act", ""))
+        if not act or act.startswith("message."):
+            self._choose(position.message_index)
+            self._repaint()
         if act == "message.copy_code":
             is_thought = self.document.block(position).is_thought
             number = code_number(self.document, position)

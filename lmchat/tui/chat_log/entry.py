@@ -54,8 +54,8 @@ from lmchat.tui.chat_log.log_blocks import (
 )
 from lmchat.units import counted
 
-ASKS = "asks"
-CARD_STATES = (ASKS, *TOOL_CHOICES)  # of the call about which the user decides: what is chosen
+# of the call about which the user decides: no answer is chosen, or that with this command
+CARD_STATES = ("asks", *TOOL_CHOICES)
 _PROMPT_CHARS = 300  # shown of a folded system prompt
 # how blocks other than paragraphs start
 _OTHER_BLOCK = (

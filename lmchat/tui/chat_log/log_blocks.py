@@ -364,9 +364,11 @@ def _question_lines(message: ChatMessage, choice: str, page: Page) -> list[Line]
     hints: list[list[Span]] = []
     for command_id in TOOL_CHOICES:
         command = BY_ID[command_id]
-        hint = page.key_hint(command.keys.upper(), command.label, command_id)
+        (key, style), (words, muted) = page.key_hint(
+            command.keys.upper(), command.label, command_id
+        )
         chosen = page.styles["cursor"] if command_id == choice else _NULL
-        hints.append([hint[0], *((text, style + chosen) for text, style in hint[1:])])
+        hints.append([("  ", _NULL), (key.lstrip(), style + chosen), (words, muted + chosen)])
     while hints[2:] and sum(map(width_of, hints)) > page.text_width:
         hints.pop()  # the no and a yes stay
     keys = page.line([span for hint in hints for span in hint], tint="panel")

@@ -182,20 +182,21 @@ class Painter:
             return strips + [blank] * (count - len(strips))
 
         blank_line = Line([], painted=blank, painted_look=look)
-        focused = viewport.focused if log.has_focus else None
+        chosen = viewport.focused if viewport.has_choice() else None
         has_marks = self._finder.is_active or self._selection.selected is not None
         strips = []
         for position, line_or_none in viewport.document.rows(viewport.top + y, count):
             # the blank row above has no bar
-            is_focused = position.message_index == focused and position.number >= 0
+            is_chosen = position.message_index == chosen and position.number >= 0
             is_dim = viewport.document.entries[position.message_index].is_excluded
             line = line_or_none or blank_line
-            if is_focused or has_marks or is_dim:
-                strip = self._paint(page, line, is_focused=is_focused, is_dim=is_dim)
+            if is_chosen or has_marks or is_dim:
+                choice = ("faint", "focus")[log.has_focus] if is_chosen else ""
+                strip = self._paint(page, line, choice, is_dim=is_dim)
                 strips.append(self._filtered(self._marked(page, position, line, strip)))
             else:
                 if line.painted is None or line.painted_look is not look:
-                    line.painted = self._filtered(self._paint(page, line, is_focused=False))
+                    line.painted = self._filtered(self._paint(page, line))
                     line.painted_look = look
                 strips.append(line.painted)
         return strips + [blank] * (count - len(strips))
@@ -215,20 +216,23 @@ class Painter:
             strip = strip.apply_filter(line_filter, self._look.background)
         return strip
 
-    def _paint(self, page: Page, line: Line, *, is_focused: bool, is_dim: bool = False) -> Strip:
-        """Paint a line with its bar and the margins, but without marks.
+    def _paint(self, page: Page, line: Line, choice: str = "", *, is_dim: bool = False) -> Strip:
+        """Paint a line with its bar and the margins, but without hits and selection.
 
-        In the focused message, the bar has the colour of the focus, and a hint replaces the text.
+        In the chosen message, a hint replaces the text. `choice` is its bar: `focus`, or `faint`
+        for a mark, whose hint has blanks in place of the keys.
         """
         base = page.styles["base"]
         ground = page.styles[line.left_tint]
-        bar = "focus" if is_focused else line.bar
+        bar = choice if choice == "focus" else line.bar or choice
         segments = [Segment(" " * self.left, base)]
         if bar:
             segments.append(Segment(SIGNS.bar, ground + page.styles[bar]))
         else:
             segments.append(Segment(" ", ground))
-        words = line.hint if is_focused and line.hint else line.segments
+        words = (choice and line.hint) or line.segments
+        if choice == "faint" and line.hint:
+            words = list(map(_without_key, line.hint))
         if is_dim:
             words = list(Segment.apply_style(words, post_style=page.styles["muted"]))
         segments += words
@@ -258,6 +262,11 @@ class Painter:
         if first < last:
             strip = mark(strip, start + first, start + last, self._selected_style)
         return strip
+
+
+def _without_key(segment: Segment) -> Segment:
+    is_key = segment.style is not None and segment.style.meta.get("is_key")
+    return Segment(" " * segment.cell_length, segment.style) if is_key else segment
 
 
 def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from lmchat import units
 from lmchat.sessions.message import ChatMessage
-from lmchat.tui.chat_log.entry import ASKS, Entry
+from lmchat.tui.chat_log.entry import CARD_STATES, Entry
 from lmchat.tui.chat_log.viewport import Viewport
 
 
@@ -19,7 +19,7 @@ class RunningCalls:
     ) -> None:
         """`changed` is the context for a change of the message with an index."""
         self.card_id = ""  # of the tool message that asks
-        self.choice = ASKS  # the id of a command of `TOOL_CHOICES`, or `ASKS` for none
+        self.choice = 0  # number of the chosen answer in `CARD_STATES`
         self.was_following = False
         """Whether the log follows the end again when the card is left: see `note_following`."""
         self._viewport = viewport
@@ -43,7 +43,7 @@ class RunningCalls:
         run. `told` has what they said last, by message id.
         """
         if asked_id != self.card_id:
-            self.card_id, self.choice = asked_id, ASKS
+            self.card_id, self.choice = asked_id, 0
             if asked_id:
                 self.note_following()
         if not calls or asked_id:
@@ -52,7 +52,7 @@ class RunningCalls:
         document = self._viewport.document
         for call in calls:
             index = document.index_of(call.message_id)
-            state = self.choice if call.message_id == asked_id else other_state
+            state = CARD_STATES[self.choice] if call.message_id == asked_id else other_state
             if said := told.get(call.message_id):
                 state += f": {said}"
             if index is not None and document.entries[index].call_state != state:

@@ -42,16 +42,16 @@ class Bookmark(NamedTuple):
 class Viewport:
     """The window on a document. The log itself may lack the focus while `focused` is set."""
 
-    def __init__(self, document: Document, is_focused: Callable[[], bool]) -> None:
+    def __init__(self, document: Document, has_choice: Callable[[], bool]) -> None:
         self.document = document
         self.height = 1  # rows of the screen
         self.top = 0
-        self._is_focused = is_focused  # whether keys go to the log
+        self.has_choice = has_choice  # whether commands act on the message `focused`
         self.reset()
 
     def reset(self) -> None:
         """Follow the end after the messages were replaced; drop the focus."""
-        self.focused: int | None = None  # index of the message that the message keys act on
+        self.focused: int | None = None  # index of the message that is chosen if one is
         self._anchor: Anchor | None = None
         self._is_held = False  # between `hold` and `let_go`
         self._follows_later = False  # from `let_go` on
@@ -283,10 +283,10 @@ class Viewport:
     def _keep_focus_in_view(self) -> None:
         """Focus the nearest message on the screen if the focused one has left it.
 
-        Keys must not act on what is not seen. Without the focus on the log, nothing changes.
+        Commands must not act on what is not seen. Without a choice, nothing changes.
         """
         document = self.document
-        if self.focused is None or not len(document) or not self._is_focused():
+        if self.focused is None or not len(document) or not self.has_choice():
             return
         first = document.locate(self.top).message_index
         last, number, _ = document.locate(self.top + self.height - 1)

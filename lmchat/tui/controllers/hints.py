@@ -1,7 +1,7 @@
 """The hints in the row of keys, the note above the prompt, and the placeholder of an empty prompt.
 
-A hint is a key and a word for what it does. The key has Textual's name, such as `ctrl+b`, or is a
-slash command.
+A hint is a key and a word for what it does. The key has Textual's name, such as `ctrl+b`, or is the
+id of a command that has no key here.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from lmchat.commands.table import (
     PROMPT_HINTS,
     PROMPT_HINTS_WITHOUT_SERVER,
     SESSION_HINTS,
-    TOOL_CHOICES,
+    TOOL_HINTS,
     keys_of,
 )
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerState
 from lmchat.servers.model import has_other_name, name_to_show
 from lmchat.sessions.message import Role, has_text_to_continue, was_prompt_too_long
+from lmchat.tui.chat_log.entry import CARD_STATES
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
@@ -142,6 +143,9 @@ class KeyHints:
         if widgets.session_list.has_focus_within:
             enter = "open" if widgets.session_list.chosen_id else "search"
             return [("enter", enter), ("escape", "clear filter")]
+        if widgets.log.is_marked:
+            previous_key, _ = self._hint("previous")
+            return [*stop_hint, (previous_key, "keys"), *self._message_hints()]
         if self._prompt_text.edited_id:
             enter = "save" if self._prompt_text.is_rewriting else "send again"
             return stop_hint or [(stop_key, "cancel edit"), ("enter", enter)]
@@ -160,10 +164,11 @@ class KeyHints:
             hints.append((model_key, "choose a model"))
         elif self._prompt_text.has_unseen_image:
             hints.append((model_key, "model with vision"))
-        choice = self._ui.widgets.log.calls.choice
-        if choice in BY_ID:  # an answer to the tool call that asks
-            return [*hints, ("enter", BY_ID[choice].label), ("left right", "choose")]
-        hints += self._tool_hints()
+        if choice := self._ui.widgets.log.calls.choice:  # of an answer to the tool call that asks
+            label = BY_ID[CARD_STATES[choice]].label
+            return [*hints, ("enter", label), ("left right", "choose")]
+        if session.question is not None:
+            hints += map(self._hint, TOOL_HINTS)
         is_down = self._ui.workspace.monitor.health.is_down
         commands = PROMPT_HINTS_WITHOUT_SERVER if is_down else PROMPT_HINTS
         last = session.messages.last_answer_or_prompt
@@ -176,11 +181,6 @@ class KeyHints:
             word_of_key.setdefault(key, word)
         return list(word_of_key.items())[:_MOST_KEYS]
 
-    def _tool_hints(self) -> list[Hint]:
-        """Those that allow come first, as there may be no room for the last."""
-        no, *yes = TOOL_CHOICES
-        return [self._hint(name) for name in (*yes, no) if self._chat.active.question is not None]
-
     def _session_hints(self) -> list[Hint]:
         chosen_id = self._ui.widgets.session_list.chosen_id
         session = self._chat.open_sessions.find(chosen_id)
@@ -192,10 +192,15 @@ class KeyHints:
         return [*(self._hint(f"session.{name}") for name in names), ("slash", "filter")]
 
     def _message_hints(self) -> list[Hint]:
-        """Return what can be done with the focused message, and with a tool call that asks."""
+        """Return what can be done with the chosen message, and with a tool call that asks.
+
+        At a marked message, a command has no key, but its word can be clicked.
+        """
         message = self._ui.widgets.log.focused_message
-        hints = self._tool_hints()
-        hints += [self._hint("message.undo")] if self._branches.can_undo else []
+        has_keys = self._ui.widgets.has_log_focus
+        hints = [*map(self._hint, TOOL_HINTS if self._chat.active.question is not None else ())]
+        if self._branches.can_undo:
+            hints.append(self._hint("message.undo") if has_keys else ("message.undo", "undo"))
         if message is None:  # in an empty session
             return hints
         session = self._chat.active
@@ -217,6 +222,8 @@ class KeyHints:
                 label = "run again"  # as the row of the call says
             if name == "next_version":  # one hint for two keys
                 key = f"{self._hint('message.previous_version')[0]} {key}"
+            if not has_keys:
+                key = f"message.{name}"
             # on a message with files, some commands act on these
             hints.append((key, _FILE_LABELS.get(name, label) if message.files else label))
         return hints

@@ -99,8 +99,8 @@ class MessageActions:
 
     def _focus(self, message: ChatMessage) -> None:
         """Let the user see what changes."""
-        focused = self._ui.widgets.focused_message
-        if focused is None or focused.message_id != message.message_id:
+        chosen = self._log.focused_message
+        if chosen is None or chosen.message_id != message.message_id:
             self._log.go_to_message(message.message_id)
 
     async def copy(self, message: ChatMessage) -> None:
@@ -229,9 +229,6 @@ class MessageActions:
             text, info = blocks[index].content, blocks[index].info
             if len(blocks) > 1:
                 position = f"Block {index + 1} of {len(blocks)}."
-                if self._ui.widgets.has_log_focus:  # in the prompt, the key types a letter
-                    key = self._ui.key_name("message.save")
-                    position = f"{position} For the next one: Esc, then {key}."
         ended_text = text.removesuffix("\n") + "\n"
 
         dialog = AskDialog(

@@ -32,9 +32,9 @@ class Palette:
         """Show the commands that can do something now, and run the chosen one.
 
         If another screen covers the chat, commands on messages are left out. Otherwise they come
-        first if a message is focused; if none is, they are about the last answer.
+        first if a message is chosen; if none is, they are about the last answer.
         """
-        keys, widgets = self._ui.workspace.settings.keys, self._ui.widgets
+        keys = self._ui.workspace.settings.keys
         offered = [command for command in COMMANDS if command.is_offered and can_run(command)]
         of_chat = [
             item_of(command, keys)
@@ -49,7 +49,7 @@ class Palette:
         if self._ui.app.screen is not self._ui.screen:  # the user does not see the message
             of_message = []
         groups = {Scope.CHAT.value: [*of_chat, *named_items(self._ui.workspace.settings)]}
-        if of_message and widgets.focused_message is not None:
+        if of_message and self._ui.widgets.log.focused_message is not None:
             groups = {"This message": of_message, **groups}
         elif of_message:
             groups["Last answer"] = of_message

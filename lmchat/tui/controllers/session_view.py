@@ -13,7 +13,6 @@ from lmchat.chat.session import OpenSession
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import Session
-from lmchat.tui.chat_log.entry import ASKS
 from lmchat.tui.chat_log.viewport import Bookmark
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
@@ -135,7 +134,7 @@ class SessionView:
         session = self._chat.active
         prompt_input = self._ui.widgets.prompt_input
         if prompt_input.text or self._ui.screen.focused is not prompt_input:
-            self._log.calls.choice = ASKS
+            self._log.calls.choice = 0
         self._log.calls.set_states(
             session.running_calls,
             asked_id=session.question.message.message_id if session.question else "",
@@ -238,8 +237,7 @@ class SessionView:
             self._log.go_to_bookmark(bookmark)
         self.show_card()
         if message_id:
-            # the prompt keeps the focus: a typed letter must not run a command
-            self._log.go_to_message(message_id, takes_focus=False)
+            self._log.go_to_message(message_id)
         if words:
             self._ui.widgets.find_bar.close()
             self._log.finder.mark_words(message_id, words)

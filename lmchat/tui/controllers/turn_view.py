@@ -22,7 +22,6 @@ from lmchat.chat.followers import NOT_THINKING
 from lmchat.chat.prompt_queue import PromptsReturned, QueueChanged
 from lmchat.chat.session import OpenSession, TurnEnded
 from lmchat.chat.toolbox import ToolQuestion
-from lmchat.commands.table import TOOL_CHOICES
 from lmchat.errors import LMChatError, StillAnswering
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerState
@@ -64,13 +63,9 @@ _ENDED_TEXT = {
     AnswerState.FAILED: "request failed",
 }
 _NOT_YET = (None, ServerState.LOADING)  # the first search runs; prompts wait for the model
-DECISIONS = dict(
-    zip(
-        TOOL_CHOICES,
-        (ApprovalScope.NO, ApprovalScope.ONCE, ApprovalScope.SESSION, ApprovalScope.ALWAYS),
-        strict=True,
-    )
-)
+DECISIONS = {f"tool_{scope.name.lower()}": scope for scope in ApprovalScope}
+"""By the ids of their commands."""
+_OVER = {"-sessions-over", "-telemetry-over"}  # classes of a screen with a panel over the chat
 _UNLOADED_STATES = (LoadState.ASLEEP, LoadState.NOT_LOADED)
 """Its server loads the model with the next request."""
 
@@ -248,27 +243,27 @@ class TurnView(TurnListener):
     def decide(self, scope: ApprovalScope) -> None:
         """Pass on what the user chose; after a no, ask for a reason first.
 
-        A card that is not seen is brought into view instead.
+        A card whose beginning is not seen is brought into view instead.
         """
-        question = self._chat.active.question
+        question, screen = self._chat.active.question, self._ui.screen
         if question is None:
             self._ui.notify("No tool asks now.")
-        elif self._log.shows_start(question.message.message_id):
-            self._ui.start(partial(self._give, question, scope), "decision", holds_keys=True)
+        elif self._log.viewport.row_of(self._log.calls.card_id) is None or screen.classes & _OVER:
+            screen.remove_class(*_OVER)
+            self._log.show_start(self._log.calls.card_id)
         else:
-            self._ui.screen.remove_class("-sessions-over", "-telemetry-over")
-            self._log.show_start(question.message.message_id)
+            self._log.calls.choice = 0
+            self._ui.start(partial(self._give, question, scope), "decision", holds_keys=True)
 
     def choose(self, key: str) -> None:
         """Go to the answers of the card, along them, or take the chosen one, by a key."""
         calls = self._log.calls
-        if key == "enter" and calls.choice in DECISIONS:
-            self.decide(DECISIONS[calls.choice])
-        elif calls.card_id and (key == "tab" or calls.choice in DECISIONS):
-            position = CARD_STATES.index(calls.choice) + (-1 if key == "left" else 1)
-            calls.choice = CARD_STATES[min(max(position, 1), len(DECISIONS))]
+        if key == "enter" and calls.choice:
+            self.decide(DECISIONS[CARD_STATES[calls.choice]])
+        elif calls.card_id and (key == "tab" or calls.choice):
+            step = -1 if key == "left" else 1
+            calls.choice = min(max(calls.choice + step, 1), len(DECISIONS))
             self._session_view.show_calls()
-            self._log.show_start(calls.card_id)
 
     async def _give(self, question: ToolQuestion, choice: ApprovalScope) -> None:
         reason: str | None = ""  # "": no reason; None: the dialog was left without a decision

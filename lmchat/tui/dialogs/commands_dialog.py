@@ -233,5 +233,6 @@ _FIND = [
 _MOUSE = [
     CommandItem("Select; drag past the edge to scroll", "Drag"),
     CommandItem("Select a word, a paragraph", "2 or 3 clicks"),
+    CommandItem("Mark a message; the words shown then act on it", "Click"),
     CommandItem("The terminal's own selection, in most terminals", "Shift+drag"),
 ]

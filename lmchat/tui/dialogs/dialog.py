@@ -131,6 +131,8 @@ class Dialog(ModalScreen[Any]):
         return super().check_action(action, parameters)
 
     def action_leave(self) -> None:
+        """Leave without a result, and end the letters of the list of sessions behind it."""
+        self.app.screen_stack[0].set_focus(None)  # its prompt gets the focus as it is shown
         self.dismiss(None)
 
 

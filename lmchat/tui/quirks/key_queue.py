@@ -81,7 +81,7 @@ class KeyQueue:
             receiver = await self._deliver(event)
             way: list[MessagePump] = [] if receiver is None else [*receiver.ancestors_with_self]
             current.way = way[:-1]  # without the app, which runs `_end`
-            if isinstance(receiver, Input | TextArea) and _is_text(event):
+            if isinstance(receiver, Input | TextArea) and is_text(event):
                 current.field = receiver
                 self._pass_queues(current, [receiver])  # a field passes no text on
             else:
@@ -89,7 +89,7 @@ class KeyQueue:
 
     def _is_more_text(self, event: Typed, field: Widget | None) -> bool:
         """Whether it is text for the `field` that got the current text."""
-        return field is not None and self._app.focused is field and _is_text(event)
+        return field is not None and self._app.focused is field and is_text(event)
 
     def _pass_queues(self, delivered: _Delivered, widgets: list[MessagePump]) -> None:
         """Call `_end` when an event has passed the queues of `widgets` and app.
@@ -134,5 +134,5 @@ class KeyQueue:
         await self._deliver_waiting()
 
 
-def _is_text(event: Typed) -> bool:
+def is_text(event: Typed) -> bool:
     return isinstance(event, events.Paste) or event.is_printable

@@ -11,13 +11,12 @@ from textual.style import Style
 from textual.widget import Widget
 
 from lmchat.commands.table import BY_ID, keys_of
-from lmchat.commands.typed_line import parse_slash
 from lmchat.safe_text import SafeText, safe_line
 from lmchat.tui.messages import RunCommand
 from lmchat.tui.widgets.line import MUTED, STRONG, content, fit
 
-# A key and the word for what it does. Here, Textual's name of the key, or a slash command; in
-# dialogs, as people write it.
+# A key and the word for what it does. Here, Textual's name of the key, or the id of a command whose
+# key is not shown; in dialogs, the key as people write it.
 Hint = tuple[str, str]
 
 # by Textual's names
@@ -52,7 +51,7 @@ def written(keys: str, *, ctrl: str = "^") -> SafeText:
 def _written(key: str, ctrl: str = "^") -> str:
     """Write `^B` for `ctrl+b`, `Alt+↑` for `alt+up`, `F2` for `f2`."""
     *modifiers, last = key.split("+")
-    # names such as `f2` or `tab` get a capital; a letter or a slash command stays
+    # names such as `f2` or `tab` get a capital; a letter stays
     word = _WORDS.get(last) or (last.title() if len(last) > 1 and last.isalnum() else last)
     if modifiers == ["ctrl"] and len(word) == 1:
         return f"{ctrl}{word.upper()}"
@@ -71,9 +70,9 @@ def command_hint(command_id: str, overrides: Mapping[str, str]) -> Hint:
 class KeyBar(Widget):
     """Key hints: at the left as many as there is room for, and others at the right.
 
-    A hint has one key by Textual's name, two with a blank between them, or a slash command. A click
-    runs the command or presses the key, or the last one of two: what a key does depends on the
-    focus, and some are no rows of the table of commands.
+    A hint has one key by Textual's name, two with a blank between them, or the id of a command. A
+    click runs the command or presses the key, or the last one of two: what a key does depends on
+    the focus, and some are no rows of the table of commands.
     """
 
     _hints: reactive[tuple[Sequence[Hint], Sequence[Hint]]] = reactive(((), ()))  # left and right
@@ -96,8 +95,8 @@ class KeyBar(Widget):
 
     def on_click(self, event: events.Click) -> None:
         keys = str(event.style.meta.get("keys", ""))  # set by `_drawn`
-        if slash := parse_slash(keys):
-            self.post_message(RunCommand(slash.command.command_id))
+        if keys in BY_ID:
+            self.post_message(RunCommand(keys))
         else:  # the last of two
             self.app.simulate_key(keys.rpartition(" ")[2])
 
@@ -105,6 +104,6 @@ class KeyBar(Widget):
 def _drawn(hint: Hint) -> Content:
     """Add the keys as metadata for `on_click`."""
     keys, word = hint
-    names = " ".join(map(_written, keys.split()))  # one key or two, or a slash command
-    piece = content(((names, STRONG), (f" {word}", MUTED)))
+    names = " ".join(map(_written, keys.split()))  # one key or two
+    piece = content(((word, MUTED),) if keys in BY_ID else ((names, STRONG), (f" {word}", MUTED)))
     return piece.stylize(Style.from_meta({"keys": keys}))

@@ -394,7 +394,7 @@ class PromptInput(PromptEditor):
         """Return whether the list of commands or files has used the key."""
         self._update_list()  # a key may come before the message of the last change
         if not self.completion.rows:
-            # Tab, which else moves the focus, has no effect while files are searched
+            # Tab types nothing while files are searched
             return key == "tab" and self._typed_file_name() is not None
         if key == "enter":
             return self._accept_chosen()
@@ -459,6 +459,8 @@ class PromptInput(PromptEditor):
             self.post_message(self.ChoiceKeyPressed(key))
         elif key == "enter":
             self.submit()
+        elif key == "tab":
+            self.insert_at_cursor("\t")
         elif key in _LOG_ACTIONS and self._scrolls_log(key):
             self.post_message(self.ScrollRequested(_LOG_ACTIONS[key]))
         elif key in ("up", "delete") and self.has_queue and not self.text:

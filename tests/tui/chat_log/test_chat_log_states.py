@@ -367,6 +367,7 @@ async def test_what_changes_with_a_message_is_told_by_thin_lines(pilot, log):
     log.replace(answer("nobody"))
     assert "nobody" not in plain(log)
     log.go_to_message(prompt.message_id)
+    log.focus_message(-1)
     await pilot.press("enter")
     assert rows(log)[3] == "   ▌ Very."
 

@@ -10,7 +10,7 @@ from lmchat.sessions.message import ReasoningPart, TextPart, ToolCallPart
 from lmchat.tui.chat_log.anchor import anchor_in_text
 from lmchat.tui.chat_log.copying import code_number, copied
 from lmchat.tui.chat_log.document import LogPosition
-from lmchat.tui.chat_log.entry import ASKS, Entry
+from lmchat.tui.chat_log.entry import CARD_STATES, Entry
 from lmchat.tui.chat_log.excerpt import excerpt_of, is_long, layout_cost
 from lmchat.tui.chat_log.selection import SelectedRange, message_ends
 from tests.support.chat_log_app import (
@@ -99,7 +99,7 @@ def test_each_kind_of_text_shows_its_beginning_its_end_and_how_much_is_between()
         Entry(answer("Yes.", thought=NUMBERED), is_collapsed=False),
         Entry(question(NUMBERED)),
         Entry(call(result=NUMBERED), is_collapsed=False),
-        Entry(call(arguments=NUMBERED), call_state=ASKS),
+        Entry(call(arguments=NUMBERED), call_state=CARD_STATES[0]),
     ):
         texts = [line.text for line in shown_lines(entry)]
         assert len(texts) <= 2_500

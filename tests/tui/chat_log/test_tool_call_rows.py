@@ -7,7 +7,7 @@ import json
 from msgspec.structs import replace
 
 from lmchat.sessions.message import AnswerState
-from lmchat.tui.chat_log.entry import ASKS, Entry
+from lmchat.tui.chat_log.entry import CARD_STATES, Entry
 from tests.support.chat_log_app import call, document_with, plain_page
 
 
@@ -23,7 +23,9 @@ def words_of(line):
 
 def test_a_card_asks_above_all_arguments():
     arguments = json.dumps({"text": "word " * 20_000 + "END"})
-    shown = lines_of(document_with(Entry(call(arguments), call_state=ASKS), plain_page(60)))
+    shown = lines_of(
+        document_with(Entry(call(arguments), call_state=CARD_STATES[0]), plain_page(60))
+    )
     text = "".join(line.text for line in shown)
     assert text.count("word ") == 20_000
     assert "END" in text
@@ -43,7 +45,7 @@ def test_a_card_marks_runs_of_blanks_and_letters_without_a_look():
         (arguments, ["{", '  "run": "ls␣rm"', "}"]),
         ('{"run":' + " " * 50_000 + "0}", ['{"run":␣0}']),  # too long to be indented
     ]:
-        asked = document_with(Entry(call(given), call_state=ASKS), plain_page(60))
+        asked = document_with(Entry(call(given), call_state=CARD_STATES[0]), plain_page(60))
         assert [line.text for line in lines_of(asked)][-len(shown) :] == shown
 
 
@@ -53,7 +55,9 @@ def test_a_card_in_a_narrow_terminal_keeps_a_yes_and_the_no_and_cuts_no_key():
         (36, "F6 no  F7 once  F8 this session"),
         (20, "F6 no  F7 once"),
     ):
-        shown = lines_of(document_with(Entry(call("{}"), call_state=ASKS), plain_page(width)))
+        shown = lines_of(
+            document_with(Entry(call("{}"), call_state=CARD_STATES[0]), plain_page(width))
+        )
         assert keys in map(str.strip, map(words_of, shown)), width
 
 
