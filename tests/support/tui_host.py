@@ -119,8 +119,8 @@ def confirm(app: App[None]) -> None:
     """Answer a question with its key, as late after its opening as it wants."""
     dialog = app.screen
     key = dialog.hints[0][0].lower()
-    event = events.Key(key, key)
-    event.time = dialog.key_pause.ready_s
+    event = events.Key(key, None)
+    event.time = dialog.ready_s
     event.set_sender(app)
     app._driver.send_message(event)
 

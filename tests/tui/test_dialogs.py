@@ -12,6 +12,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.dialogs.ask_dialog import (
     AskDialog,
     ConfirmDialog,
+    QuitDialog,
     host_question,
     key_dialog,
 )
@@ -56,13 +57,13 @@ async def test_a_paste_into_a_line_loses_no_word_and_cannot_write_to_the_termina
 async def test_a_question_takes_its_key_for_yes_escape_for_no_and_running_text_for_nothing():
     async with drawn(Host()) as (app, pilot):
         for make, text in (
-            (partial(ConfirmDialog, "Open this link?"), "so be it\n"),
-            (partial(ConfirmDialog, "Attach it?", key="y"), "any day"),
+            (partial(ConfirmDialog, "Open this link?"), "so be it, yes\n"),
+            (partial(ConfirmDialog, "Attach it?", key="f7"), "any day, yes\n"),
         ):
             dialog = make()
             app.push_screen(dialog, app.results.append)
             await pilot.pause()
-            dialog.key_pause.ready_s = time.monotonic() - 10  # however long it has been open
+            dialog.ready_s = time.monotonic() - 10  # however long it has been open
             for number, letter in enumerate(text):
                 event = events.Key("enter" if letter == "\n" else letter, letter)
                 event.time = time.monotonic() + number * 0.1
@@ -78,20 +79,33 @@ async def test_a_question_takes_its_key_for_yes_escape_for_no_and_running_text_f
             assert app.results.pop() is None
 
 
-async def test_a_question_says_that_a_key_for_yes_came_too_early():
+async def test_a_question_says_which_key_is_for_yes_and_that_enter_came_too_early():
     async with drawn(Host()) as (app, pilot):
-        dialog = ConfirmDialog("Attach?", verb="attach", key="y")
-        app.push_screen(dialog, app.results.append)
+        app.push_screen(ConfirmDialog("Attach?", verb="attach"), app.results.append)
         await pilot.pause()
-        dialog.key_pause.prolong(time.monotonic() + 60)  # as if other keys had come just now
-        assert "y attach" in screen_text(app)
-        await pilot.press("y")
-        assert "y again to attach" in screen_text(app)
+        app.screen.ready_s = time.monotonic() + 60  # as if other keys had come just now
         await pilot.press("enter")
-        assert "Press y to attach" in screen_text(app)
+        assert "Press Enter again to attach" in screen_text(app)
+        await pilot.press("y")
+        assert "Press Enter to attach" in screen_text(app)
         confirm(app)
         await pilot.pause()
-        assert app.results == [True]
+        app.push_screen(ConfirmDialog("Open?", verb="open it", key="f7"), app.results.append)
+        await pilot.pause()
+        await pilot.press("enter")
+        assert "Press F7 to open it" in screen_text(app)
+        await pilot.press("f7")
+        assert app.results == [True, True]
+
+
+async def test_the_question_before_an_end_without_saving_takes_its_letters_and_names_them():
+    for key, result in (("q", QuitDialog.QUIT), ("e", QuitDialog.EXPORT), ("escape", None)):
+        async with drawn(Host()) as (app, pilot):
+            app.push_screen(QuitDialog("one message", None), app.results.append)
+            await pilot.press("x", "enter")
+            assert "Press q to quit without saving" in screen_text(app)
+            await pilot.press(key)
+            assert app.results == [result]
 
 
 async def test_a_text_scrolls_is_safe_on_the_screen_and_copied_as_it_was_given():

@@ -75,7 +75,7 @@ async def test_a_demo_model_is_fetched_only_after_consent_to_size_licence_and_fo
     engine = ScriptedEngine()
     async with local(tmp_path, engine, ScriptedBackend(results=[probed("offline")])) as desk:
         await desk.on(ConfirmDialog)
-        assert "y download it" in desk.text  # it has opened by itself
+        assert "F7 download it" in desk.text  # it has opened by itself
         text = desk.text
         for words in (
             "Download a demo model?",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 from msgspec.structs import replace
@@ -21,29 +20,23 @@ SIGN_IN = ServerQuestion(
 )
 
 
-async def ready_for_yes(desk):
-    await desk.on(ConfirmDialog)
-    pause = desk.app.screen.key_pause
-    await desk.until(lambda: time.monotonic() >= pause.ready_s, "a question that takes keys")
-
-
 async def test_a_question_is_declined_by_esc_and_closed_with_the_turn(tmp_path):
     host = ScriptedHost()
     async with ready_desktop(tmp_path, size=(80, 24), toolbox=toolbox(host)) as desk:
         asked = asyncio.create_task(host.ask_user(SIGN_IN))
-        await ready_for_yes(desk)
+        await desk.on(ConfirmDialog)
         await desk.press("x", "escape")
         assert await asyncio.wait_for(asked, 10) is False
 
         asked = asyncio.create_task(host.ask_user(SIGN_IN))
-        await ready_for_yes(desk)
+        await desk.on(ConfirmDialog)
         asked.cancel()  # as a stop of the turn does
         await desk.until(lambda: len(desk.app.screen_stack) == 1, "the dialog is closed")
 
         asked = asyncio.create_task(host.ask_user(replace(SIGN_IN, url="")))
-        await ready_for_yes(desk)
+        await desk.on(ConfirmDialog)
         assert "browser" not in desk.text.partition("your browser")[2]
-        await desk.press("y")
+        await desk.press("f7")
         assert await asyncio.wait_for(asked, 10) is True
         assert desk.opened == []
 
@@ -62,9 +55,24 @@ async def test_a_sign_in_shows_its_host_and_copies_the_address_without_a_browser
     async with ready_desktop(tmp_path, size=(80, 24), toolbox=toolbox(host)) as desk:
         desk.has_browser = False
         asked = asyncio.create_task(host.ask_user(SIGN_IN))
-        await ready_for_yes(desk)
+        await desk.on(ConfirmDialog)
         await shown(desk, "Sign in to garden?", "This page is at auth.example")
-        await desk.press("y")
+        await desk.press("f7")
         assert await asyncio.wait_for(asked, 10) is True
         await shown(desk, "No browser is available; address")
         assert desk.opened == [SIGN_IN.url]
+
+
+async def test_a_sentence_goes_on_behind_a_question_that_comes_while_one_types(tmp_path):
+    host = ScriptedHost()
+    async with ready_desktop(tmp_path, size=(80, 24), toolbox=toolbox(host)) as desk:
+        await desk.type("yes")
+        asked = asyncio.create_task(host.ask_user(SIGN_IN))
+        await desk.on(ConfirmDialog)
+        await desk.type(", please\n")
+        await desk.press("enter", sees="Press F7 to open it")
+        await desk.paste(" yes")
+        await desk.press("backspace", "escape")
+        assert await asyncio.wait_for(asked, 10) is False
+        await desk.prompt_is("yes, please yes")
+        assert desk.opened == []

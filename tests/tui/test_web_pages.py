@@ -55,8 +55,8 @@ async def test_a_question_takes_enter_only_if_the_users_own_enter_has_opened_it(
     await desk.type("x")
     is_typed.set()
     await desk.on(ConfirmDialog)
-    await shown(desk, "http://localhost:9/", "y download")
-    await desk.press("enter", sees="Press y to download")
+    await shown(desk, "http://localhost:9/", "F7 download")
+    await desk.press("enter", sees="Press F7 to download")
     await desk.press("escape", leads_to=ChatScreen)
     assert desk.prompt_input.text == "x"
 

@@ -17,7 +17,9 @@ async def ask_about_server(ui: ScreenServices, question: ServerQuestion) -> bool
     if question.url:
         text = "\n\n".join((text, *address_lines(question.url)))
         verb = "open it in the browser"
-    if not await _shown(ui, ConfirmDialog(question.title, text=text, verb=verb, key="y")):
+    if not await _shown(
+        ui, ConfirmDialog(question.title, text=text, verb=verb, key=ui.unasked_key)
+    ):
         return False
     if question.url and not await ui.workspace.platform.open_in_browser(question.url):
         ui.copy(question.url, "No browser is available; address")

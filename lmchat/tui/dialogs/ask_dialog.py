@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from math import inf
+from time import monotonic
+from typing import ClassVar
 
 from textual import events, on
+from textual.binding import BindingType
 from textual.widget import Widget
 from textual.widgets import Input, Static
 from textual.worker import Worker
@@ -17,10 +21,11 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.local.installed import ServerStart
 from lmchat.servers.products import product_named
 from lmchat.tui.dialogs.dialog import Dialog
-from lmchat.tui.key_pause import KeyPause
 from lmchat.tui.widgets.field import Field
+from lmchat.tui.widgets.key_bar import written
 from lmchat.tui.widgets.line import MUTED, paragraphs, styled
 
+_PAUSE_S = 0.5  # before Enter, without a key
 Attempt = Callable[[str], Awaitable[object]]
 """Tries what was typed. If its result is no text, the dialog is left with it.
 
@@ -116,39 +121,40 @@ def key_dialog(server: ServerStatus, attempt: Attempt) -> AskDialog:
 class ConfirmDialog(Dialog):
     """Yes-or-no question; returns True on its key, and None on Esc.
 
-    The key counts only after a `KeyPause`: else it may belong to a text that the user is typing.
+    Enter counts only a moment after the last key: else it may be one that was pressed twice.
     """
 
     AUTO_FOCUS = ""
     LEAVE = "no"
 
     def __init__(
-        self, title: str, *, text: str = "", verb: str = "yes", key: str = "Enter"
+        self, title: str, *, text: str = "", verb: str = "yes", key: str = "enter"
     ) -> None:
-        """`key` is `y` for a question that may open while the user types."""
-        super().__init__(title, ((key, verb),), is_small=True)
-        self.key_pause = KeyPause()
+        """`key` is another one for a question that comes by itself, perhaps while the user types.
+
+        Letters then go to the prompt behind it.
+        """
+        super().__init__(title, ((written(key), verb),), is_small=True)
+        self.set_class(key != "enter", "-unasked")
+        self.ready_s = inf  # monotonic time from which Enter counts
         self._text = text
-        self._key = key.lower()  # Textual's name of it
+        self._key = key
 
     def compose_content(self) -> Iterable[Widget]:
         yield Static(paragraphs(self._text), classes="words gap")
 
     def on_screen_resume(self) -> None:
-        """Start the pause: the question is on top now. Textual calls that of `Dialog`, too."""
-        self.key_pause.cancel()  # one may be left from before another dialog covered this
-        self.key_pause.start()
+        """The question is on top now; Textual calls that of `Dialog`, too."""
+        self.ready_s = monotonic() + _PAUSE_S
 
     def on_key(self, event: events.Key) -> None:
-        """Leave with True on the key for a yes, if no key came in the pause before it.
-
-        Else, and after a yes by another key, say at the bottom which key is needed.
-        """
-        is_ready = self.key_pause.takes_key(event.time)  # for all keys: each starts a pause
+        """Leave with True on the key for a yes; on another one, say which key is needed."""
+        is_ready = event.key != "enter" or event.time >= self.ready_s
+        self.ready_s = max(self.ready_s, event.time + _PAUSE_S)
         if event.key == self._key and is_ready:
             event.stop()
             self.dismiss(True)
-        elif event.key in (self._key, "enter", "y"):
+        elif event.key in ("enter", "y"):
             [(key, verb)] = self.hints
             again = " again" if event.key == self._key else ""
             self.show_keys(((f"Press {key}{again} to", verb),))
@@ -159,6 +165,11 @@ class QuitDialog(Dialog):
 
     AUTO_FOCUS = ""
     QUIT, EXPORT = "quit", "export"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("q", f"dismiss({QUIT!r})"),
+        ("e", f"dismiss({EXPORT!r})"),
+        ("enter", "hint"),
+    ]
     HINTS = (("q", "quit without saving"), ("e", "export this session"))
     LEAVE = "wait"
 
@@ -175,14 +186,10 @@ class QuitDialog(Dialog):
     def compose_content(self) -> Iterable[Widget]:
         yield Static(paragraphs(self._text), classes="words gap")
 
-    def on_key(self, event: events.Key) -> None:
-        choice = {"q": self.QUIT, "e": self.EXPORT}.get(event.key)
-        if choice is not None:
-            event.stop()
-            self.dismiss(choice)
-        elif event.key == "enter":
-            quit_hint, export_hint = self.HINTS
-            self.show_keys((("Press q to", quit_hint[1]), export_hint))
+    def action_hint(self) -> None:
+        """Say that Enter is not enough."""
+        quit_hint, export_hint = self.HINTS
+        self.show_keys((("Press q to", quit_hint[1]), export_hint))
 
 
 def host_question(endpoint: Endpoint) -> ConfirmDialog:
